@@ -1,0 +1,28 @@
+"""The command line: `python -m etl …`."""
+
+import sys
+
+import typer
+
+from etl.errors import SluiceError
+from etl.tools.describe import describe
+from etl.tools.link import link
+from etl.tools.migrate import migrate
+
+app = typer.Typer(
+    name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False
+)
+for command in (describe, link, migrate):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; an expected error is one sentence and exit code 1."""
+    try:
+        app()
+    except SluiceError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Plaid: bank data of consumers in North America and Europe.
+
+Source: Plaid API reference, version 2020-09-14; default production limits.
+"""
+
+from datetime import timedelta
+
+from etl.declare.provider import Action, Enrolment, ErrorRule, Feed, Fill, Limit, Provider, Scope
+
+PLAID = Provider(
+    name="plaid",
+    connection="plaid",
+    headers={
+        "PLAID-CLIENT-ID": Fill.CLIENT_ID,
+        "PLAID-SECRET": Fill.CLIENT_SECRET,
+        "Plaid-Version": "2020-09-14",
+    },
+    enrolment=Enrolment(
+        path="/item/public_token/exchange",
+        request={"public_token": Fill.PUBLIC_TOKEN},
+        access_token="access_token",
+        item_id="item_id",
+    ),
+    errors=(
+        ErrorRule(Action.RETRY, error_type="RATE_LIMIT_EXCEEDED"),
+        ErrorRule(Action.RETRY, error_type="API_ERROR"),
+        ErrorRule(Action.RESTART_FEED, error_code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
+        ErrorRule(Action.NOT_READY, error_code="PRODUCT_NOT_READY"),
+        ErrorRule(Action.STOP_ACCOUNT, error_code="INVALID_ACCESS_TOKEN"),
+        ErrorRule(Action.STOP_ACCOUNT, error_type="ITEM_ERROR"),
+    ),
+)
+
+TRANSACTIONS_SYNC = Feed(
+    name="transactions_sync",
+    path="/transactions/sync",
+    request={"access_token": Fill.ACCESS_TOKEN, "cursor": Fill.CURSOR, "count": Fill.PAGE_SIZE},
+    upserts=("added[]", "modified[]"),
+    deletes=("removed[]",),
+    cursor="next_cursor",
+    more="has_more",
+    page_size=500,
+    limits=(
+        Limit(Scope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=500),
+        Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=25),
+    ),
+)

@@ -1,0 +1,41 @@
+"""The queues, and the workers that serve them.
+
+Pools, worker command lines and task weights are derived from this file; change them here only.
+"""
+
+from etl.declare.queue import Queue, WorkerGroup
+
+HIGH_PRIORITY = WorkerGroup("high_priority", processes=2)
+LOW_PRIORITY = WorkerGroup("low_priority", processes=6, helps=("urgent_notifications",))
+
+URGENT_NOTIFICATIONS = Queue(
+    "urgent_notifications",
+    priority=4,
+    group=HIGH_PRIORITY,
+    slots=2,
+    summary="One person waits for it now: a login code, a fraud alert.",
+)
+EMAILS = Queue(
+    "emails",
+    priority=3,
+    group=LOW_PRIORITY,
+    slots=2,
+    summary="Batch notifications, sent chunk by chunk.",
+)
+ETL = Queue(
+    "etl",
+    priority=2,
+    group=LOW_PRIORITY,
+    slots=2,
+    summary="Download, store, transform and load of every entity.",
+)
+MAINTENANCE = Queue(
+    "maintenance",
+    priority=1,
+    group=LOW_PRIORITY,
+    slots=1,
+    summary="Purges, statistics and partitions.",
+)
+
+WORKER_GROUPS = (HIGH_PRIORITY, LOW_PRIORITY)
+QUEUES = (URGENT_NOTIFICATIONS, EMAILS, ETL, MAINTENANCE)

@@ -1,0 +1,139 @@
+"""Entities: what is synced, from which feed, into which typed columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from etl.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from etl.declare.check import Check
+    from etl.declare.provider import Feed, Provider
+    from etl.declare.queue import Queue
+
+PROVIDER_ACCOUNT = "provider_account_id"
+"""Column that every row has: the surrogate id of the provider account that it came from."""
+
+Hook = Callable[["pd.DataFrame"], "pd.DataFrame"]
+"""A row-local change of a frame with Arrow dtypes; it keeps the index and the columns."""
+
+
+class Kind(Enum):
+    """Type of a column: in JSON, in Arrow and in Postgres."""
+
+    TEXT = "text"
+    MONEY = "numeric(28,10)"
+    DATE = "date"
+    INSTANT = "timestamptz"
+    BOOLEAN = "boolean"
+    INTEGER = "bigint"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A typed column of an entity.
+
+    Parameters
+    ----------
+    name
+        Name of the column in the core table.
+    kind
+        Its type.
+    path
+        Dotted path of the field in the record; the column's name if not given.
+    required
+        Whether a record without it is rejected.
+    """
+
+    name: str
+    kind: Kind
+    path: str = ""
+    required: bool = True
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The path, split."""
+        return tuple((self.path or self.name).split("."))
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Something that is synced: one declaration and one SQL file of the same name.
+
+    Parameters
+    ----------
+    name
+        Plural noun; names the Dag (`etl_<name>`), the SQL file and the core table.
+    summary
+        What a row is, for the people who look at the Dag.
+    provider, feed
+        Where its records come from.
+    key
+        Columns that identify a row. A record to remove must hold them all (`provider_account_id` comes by itself).
+    columns
+        The typed columns.
+    checks
+        Rules that a row must pass.
+    hook
+        Optional change of each frame, after typing and before the checks.
+    queue
+        Where its tasks run.
+    schedule
+        Cron expression, in UTC.
+    chunk_size
+        Provider accounts in a chunk.
+    max_chunks
+        Most chunks in a run; above it chunks grow wider, not more.
+    tolerated_rejects
+        Share of rejected records (0 to 1) above which a batch is not loaded.
+    timeout
+        Longest time for one task.
+    version
+        Raised when the columns, the hook or the checks change; a raw batch is loaded once a version.
+    """
+
+    name: str
+    summary: str
+    provider: Provider
+    feed: Feed
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    queue: Queue
+    schedule: str
+    checks: tuple[Check, ...] = ()
+    hook: Hook | None = None
+    chunk_size: int = 1_000
+    max_chunks: int = 64
+    tolerated_rejects: float = 0.05
+    timeout: timedelta = timedelta(hours=1)
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        for name in names:
+            if names.count(name) > 1:
+                raise DeclarationError(f"entity {self.name}: column {name} is declared twice; remove one")
+        for name in self.key:
+            if name not in (PROVIDER_ACCOUNT, *names):
+                raise DeclarationError(f"entity {self.name}: key column {name} is not among its columns; declare it")
+        for column in self.columns:
+            if column.name in self.key and not column.required:
+                raise DeclarationError(f"entity {self.name}: key column {column.name} must be required")
+        for check in self.checks:
+            if check.column not in names:
+                raise DeclarationError(f"entity {self.name}: check {check.rule} names no column: {check.column}")
+        if not 0 <= self.tolerated_rejects <= 1:
+            raise DeclarationError(
+                f"entity {self.name}: tolerated_rejects is {self.tolerated_rejects}; it is a share between 0 and 1"
+            )
+
+    @property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The declared columns that a record to remove must hold."""
+        return tuple(column for column in self.columns if column.name in self.key)

@@ -1,0 +1,195 @@
+"""Providers: where records come from, how to ask for them, and what to do about each refusal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from etl.errors import DeclarationError
+
+
+class Fill(Enum):
+    """A place in a request that is filled for each provider account and page."""
+
+    CLIENT_ID = "client id"
+    CLIENT_SECRET = "client secret"  # noqa: S105 - the name of a place, not a secret
+    ACCESS_TOKEN = "access token"  # noqa: S105 - likewise
+    PUBLIC_TOKEN = "public token"  # noqa: S105 - likewise
+    CURSOR = "cursor"
+    PAGE_SIZE = "page size"
+
+
+class Action(Enum):
+    """What an answer other than success asks for."""
+
+    RETRY = "retry"
+    """Ask for the same page again, after a wait."""
+    RESTART_FEED = "restart_feed"
+    """Throw away the account's pages and start again from the first cursor of the loop."""
+    STOP_ACCOUNT = "stop_account"
+    """Leave the account alone until its user has mended it; the others go on."""
+    NOT_READY = "not_ready"
+    """The provider is still gathering; leave the account out of this run."""
+
+
+class Scope(Enum):
+    """Whose calls a limit counts."""
+
+    CLIENT = "client"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `calls` in any span of `per`, counted over all workers.
+
+    Parameters
+    ----------
+    scope
+        Count all calls of the client, or those of each provider account.
+    calls
+        Calls allowed.
+    per
+        The time in which they are allowed.
+    burst
+        Calls that may be made at once after a pause; the others are spread evenly.
+    """
+
+    scope: Scope
+    calls: int
+    per: timedelta
+    burst: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.burst < self.calls or self.per <= timedelta():
+            raise DeclarationError(
+                f"limit of {self.calls} calls in {self.per}, {self.burst} at once: "
+                "the time must be positive, and the burst at least 1 and below the calls"
+            )
+
+    @property
+    def interval(self) -> timedelta:
+        """Time between two calls when none is held back for a burst: burst + per / interval = calls."""
+        return self.per / (self.calls - self.burst)
+
+
+@dataclass(frozen=True)
+class ErrorRule:
+    """What to do when an answer matches every field that is given.
+
+    Parameters
+    ----------
+    action
+        What to do.
+    status
+        HTTP status.
+    error_type, error_code
+        Fields of the provider's error body.
+    """
+
+    action: Action
+    status: int | None = None
+    error_type: str | None = None
+    error_code: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.status is None and self.error_type is None and self.error_code is None:
+            raise DeclarationError(f"error rule {self.action.value}: it would match every error; name what it matches")
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A stream of changes that is read page by page from a cursor until it is drained.
+
+    Parameters
+    ----------
+    name
+        Name of the feed; with a provider account it identifies a cursor.
+    path
+        Path of the endpoint; the request is a JSON POST.
+    request
+        Body of the request; a `Fill` stands for what differs between pages.
+    upserts
+        Paths of the records to insert or update, such as `added[]`, in the order in which they apply.
+    deletes
+        Paths of the records to remove; applied after the upserts of the same page.
+    cursor
+        Field that holds the cursor to continue from; empty while the provider is not ready.
+    more
+        Field that tells whether the feed is not drained yet.
+    page_size
+        Records to ask for in one page.
+    limits
+        Calls that the provider tolerates.
+    """
+
+    name: str
+    path: str
+    request: Mapping[str, object]
+    upserts: tuple[str, ...]
+    deletes: tuple[str, ...]
+    cursor: str
+    more: str
+    page_size: int
+    limits: tuple[Limit, ...]
+
+    def __post_init__(self) -> None:
+        for places in (self.upserts, self.deletes):
+            for place in places:
+                if not place.endswith("[]"):
+                    raise DeclarationError(f"feed {self.name}: {place!r} names no list; write {place + '[]'!r}")
+        if Fill.CURSOR not in self.request.values():
+            raise DeclarationError(f"feed {self.name}: its request has no Fill.CURSOR; every page would be the first")
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """How a public token becomes the access token of a new provider account.
+
+    Parameters
+    ----------
+    path
+        Path of the endpoint; the request is a JSON POST.
+    request
+        Body of the request, with `Fill.PUBLIC_TOKEN`.
+    access_token, item_id
+        Fields of the answer.
+    """
+
+    path: str
+    request: Mapping[str, object]
+    access_token: str
+    item_id: str
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A financial-data provider.
+
+    Parameters
+    ----------
+    name
+        Name of the provider, as in `core.provider_accounts`.
+    connection
+        Airflow connection that holds its address (host), client id (login) and client secret (password).
+    headers
+        Headers of every request.
+    enrolment
+        How provider accounts are enrolled.
+    errors
+        Rules for answers other than success; the first that matches decides.
+        Answers that none matches are refusals, except 5xx, 429 and broken connections, which are retried.
+    timeout
+        Longest time for one request.
+    concurrency
+        Requests under way at the same time in one task.
+    """
+
+    name: str
+    connection: str
+    headers: Mapping[str, str | Fill]
+    enrolment: Enrolment
+    errors: tuple[ErrorRule, ...]
+    timeout: timedelta = timedelta(seconds=30)
+    concurrency: int = 16
+    retries: int = 4

@@ -1,0 +1,131 @@
+"""Every error that Sluice raises, sorted by what to do about it.
+
+    SluiceError
+    ├── TransientError            try again later
+    │   └── ProviderUnavailable
+    ├── PermanentError            trying again cannot help; a person must act
+    │   ├── SettingMissing
+    │   ├── ChunkMissing
+    │   ├── LandingMissing
+    │   ├── RawMissing
+    │   ├── RawCorrupt
+    │   ├── TypedMissing
+    │   ├── TokenUnreadable
+    │   ├── ProviderRefused
+    │   └── TooManyRejects
+    └── DeclarationError          the catalogue is wrong; its import stops
+
+A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
+"""
+
+
+class SluiceError(Exception):
+    """Anything that Sluice raises on purpose."""
+
+
+class TransientError(SluiceError):
+    """The same call may succeed later."""
+
+
+class PermanentError(SluiceError):
+    """The same call will fail again until a person mends its cause."""
+
+
+class DeclarationError(SluiceError, ValueError):
+    """A declaration contradicts itself; the message names it, the field and the remedy."""
+
+
+class ProviderUnavailable(TransientError):
+    """No provider account of a chunk could be reached."""
+
+    def __init__(self, provider: str, chunk_id: int, found: str) -> None:
+        super().__init__(
+            f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {found}. "
+            "No cursor moved. If retries do not help, see the provider's status page."
+        )
+
+
+class SettingMissing(PermanentError):
+    """An environment variable that Sluice needs is not set."""
+
+    def __init__(self, name: str, meaning: str) -> None:
+        super().__init__(f"{name} is not set; it must hold {meaning}. On a local stack, run `. .local/env` first.")
+
+
+class SettingInvalid(SettingMissing):
+    """An environment variable is set to something that cannot be used; its value is never shown."""
+
+    def __init__(self, name: str, meaning: str) -> None:
+        PermanentError.__init__(self, f"{name} cannot be read; it must hold {meaning}.")
+
+
+class ChunkMissing(PermanentError):
+    """A run has no such chunk."""
+
+    def __init__(self, entity: str, run_id: str, ordinal: int) -> None:
+        super().__init__(f"{entity}: run {run_id!r} has no chunk {ordinal}; clear its task `plan` to plan it again.")
+
+
+class LandingMissing(PermanentError):
+    """The pages of a download attempt are not, or not completely, under the raw root."""
+
+    def __init__(self, chunk_id: int, attempt: int, root: str) -> None:
+        super().__init__(
+            f"chunk {chunk_id}, attempt {attempt}: no finished download under {root}; clear the task `download`. "
+            "If it was just done, the workers do not share one raw root: "
+            "let SLUICE_RAW_ROOT name a shared volume or an s3:// URL."
+        )
+
+
+class RawMissing(PermanentError):
+    """A raw batch is not known, or its object is gone."""
+
+    def __init__(self, raw_id: int, where: str) -> None:
+        super().__init__(f"raw batch {raw_id} is not in {where}; it was purged, or the raw root changed.")
+
+
+class RawCorrupt(PermanentError):
+    """A raw batch does not hold the bytes that were sealed."""
+
+    def __init__(self, where: str, found: str) -> None:
+        super().__init__(f"{where}: {found}; restore the object from a backup, or clear `download` to fetch it again.")
+
+
+class TypedMissing(PermanentError):
+    """A typed batch is not under the raw root."""
+
+    def __init__(self, raw_id: int, entity: str, version: int) -> None:
+        super().__init__(
+            f"{entity} v{version}: raw batch {raw_id} has no typed batch; clear the task `transform` to make it again."
+        )
+
+
+class TokenUnreadable(PermanentError):
+    """An access token was encrypted under a key that is no longer listed."""
+
+    def __init__(self, provider_account_id: int) -> None:
+        super().__init__(
+            f"provider account {provider_account_id}: none of the SLUICE_KEYS decrypts its access token; "
+            "put the key it was encrypted under back at the end of the list."
+        )
+
+
+class ProviderRefused(PermanentError):
+    """A provider answered in a way that no declared rule covers; usually wrong client credentials."""
+
+    def __init__(self, provider: str, path: str, found: str) -> None:
+        super().__init__(
+            f"{provider} {path} answered {found}; mend the request or the credentials of the provider's connection, "
+            "or declare an error rule for it in etl/catalog/providers."
+        )
+
+
+class TooManyRejects(PermanentError):
+    """The share of rejected records in a batch is above what its entity tolerates."""
+
+    def __init__(self, entity: str, raw_id: int, *, rejected: int, read: int, tolerated: float) -> None:
+        super().__init__(
+            f"{entity}: {rejected} of {read} records of raw batch {raw_id} were rejected, "
+            f"more than the declared share of {tolerated:.1%}; nothing was loaded. "
+            f"See etl.rejects where raw_id = {raw_id}, mend the declaration and clear `transform`."
+        )

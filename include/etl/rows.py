@@ -1,0 +1,165 @@
+"""Rows: records in typed columns, as a pandas frame with Arrow dtypes, hooked and checked.
+
+Nothing is ever guessed: each column has its declared type from the start. A row that does not fit its type or fails a
+check becomes a reject, and its siblings go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity, Kind
+from etl.records import Fault, Page, getters
+
+_TYPES: dict[Kind, pa.DataType] = {
+    Kind.TEXT: pa.string(),
+    Kind.MONEY: pa.decimal128(28, 10),
+    Kind.DATE: pa.date32(),
+    Kind.INSTANT: pa.timestamp("us", tz="UTC"),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.INTEGER: pa.int64(),
+}
+_ORIGIN = (
+    pa.field("seq", pa.int64()),
+    pa.field(PROVIDER_ACCOUNT, pa.int64()),
+    pa.field("removed", pa.bool_()),
+    pa.field("observed_at", pa.timestamp("us", tz="UTC")),
+)
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A record that was left out.
+
+    Parameters
+    ----------
+    provider_account_id
+        Whose record it is.
+    line
+        Ordinal of the page in its raw batch.
+    fault
+        Where in the page, and why.
+    """
+
+    provider_account_id: int
+    line: int
+    fault: Fault
+
+
+@dataclass
+class Block:
+    """Records of some pages, waiting to be typed together.
+
+    Parameters
+    ----------
+    entity
+        Whose records they are.
+    first
+        Sequence number of the first record.
+    """
+
+    entity: Entity
+    first: int = 0
+    records: list[msgspec.Struct] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    accounts: list[int] = field(default_factory=list)
+    removed: list[bool] = field(default_factory=list)
+    observed: list[datetime] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Return how many records it holds."""
+        return len(self.records)
+
+    def add(self, page: Page, *, provider_account_id: int, line: int, received_at: datetime) -> None:
+        """Append the records of a page: upserts first, then deletes."""
+        for located, removed in ((page.upserts, False), (page.deletes, True)):
+            self.records.extend(item.record for item in located)
+            self.paths.extend(item.path for item in located)
+            self.removed.extend([removed] * len(located))
+        added = len(page.upserts) + len(page.deletes)
+        self.lines.extend([line] * added)
+        self.accounts.extend([provider_account_id] * added)
+        self.observed.extend([received_at] * added)
+
+    def path(self, row: int, column: Column) -> str:
+        """Return the place of a field in its page, such as `added[3].amount`."""
+        return ".".join((self.paths[row], *column.fields))
+
+
+def schema(entity: Entity) -> pa.Schema:
+    """Return the columns of a typed batch: where each row came from, and then the declared columns."""
+    return pa.schema([*_ORIGIN, *(pa.field(column.name, _TYPES[column.kind]) for column in entity.columns)])
+
+
+def typed(block: Block) -> tuple[pa.Table, list[Reject]]:
+    """Type, hook and check the records of a block.
+
+    Returns
+    -------
+    tuple
+        The rows that pass, with the columns of `schema`, and a reject for each of the others.
+    """
+    faults: dict[int, Fault] = {}
+    frame = _table(block, faults).to_pandas(types_mapper=pd.ArrowDtype)
+    if block.entity.hook is not None:
+        frame = block.entity.hook(frame)
+    _check(block, frame, faults)
+    kept = frame.drop(index=list(faults))
+    table = pa.Table.from_pandas(kept, schema=schema(block.entity), preserve_index=False)
+    rejects = [Reject(block.accounts[row], block.lines[row], faults[row]) for row in sorted(faults)]
+    return table, rejects
+
+
+def _table(block: Block, faults: dict[int, Fault]) -> pa.Table:
+    entity = block.entity
+    arrays: list[pa.Array] = [
+        pa.array(range(block.first, block.first + len(block)), pa.int64()),
+        pa.array(block.accounts, pa.int64()),
+        pa.array(block.removed, pa.bool_()),
+        pa.array(block.observed, pa.timestamp("us", tz="UTC")),
+    ]
+    for column, get in zip(entity.columns, getters(entity.columns), strict=True):
+        in_deletes = column in entity.key_columns
+        values = [
+            get(record) if in_deletes or not removed else None
+            for record, removed in zip(block.records, block.removed, strict=True)
+        ]
+        arrays.append(_array(block, column, values, faults))
+    return pa.Table.from_arrays(arrays, schema=schema(entity))
+
+
+def _array(block: Block, column: Column, values: list[Any], faults: dict[int, Fault]) -> pa.Array:
+    """Return the values in their Arrow type; one that does not fit becomes null and a fault."""
+    try:
+        array = pa.array(values, _TYPES[column.kind])
+    except (pa.ArrowException, OverflowError):
+        for row, value in enumerate(values):
+            try:
+                pa.scalar(value, _TYPES[column.kind])
+            except (pa.ArrowException, OverflowError):
+                reason = f"{str(value)[:100]} does not fit {column.kind.value}"
+                faults.setdefault(row, Fault(block.path(row, column), "type", reason))
+                values[row] = None
+        array = pa.array(values, _TYPES[column.kind])
+    if column.kind is Kind.TEXT:
+        for row in pc.indices_nonzero(pc.fill_null(pc.match_substring(array, "\x00"), fill_value=False)).to_pylist():
+            reason = "the text holds a NUL character, which Postgres cannot store"
+            faults.setdefault(row, Fault(block.path(row, column), "nul", reason))
+    return array
+
+
+def _check(block: Block, frame: pd.DataFrame, faults: dict[int, Fault]) -> None:
+    columns = {column.name: column for column in block.entity.columns}
+    for check in block.entity.checks:
+        passes = check.passes(frame[check.column]).astype("bool")
+        for row in frame.index[~passes]:
+            reason = f"found {str(frame.at[row, check.column])[:100]!r}"
+            faults.setdefault(row, Fault(block.path(row, columns[check.column]), check.rule, reason))

@@ -1,0 +1,112 @@
+"""What Sluice reads from its environment; secrets are never shown in a representation."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from etl.errors import SettingInvalid, SettingMissing
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings that every worker shares.
+
+    Parameters
+    ----------
+    raw_root
+        URL below which landing pages, raw and typed batches live (`SLUICE_RAW_ROOT`).
+    keys
+        Fernet keys of access tokens (`SLUICE_KEYS`, comma-separated): the first encrypts, all decrypt.
+    """
+
+    raw_root: str
+    keys: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings.
+
+        Raises
+        ------
+        SettingMissing
+            If a variable is not set.
+        """
+        keys = _read(environment, "SLUICE_KEYS", "comma-separated Fernet keys, the newest first")
+        return cls(
+            raw_root=_read(environment, "SLUICE_RAW_ROOT", "a file:// or s3:// URL that every worker reaches"),
+            keys=tuple(key.strip() for key in keys.split(",") if key.strip()),
+        )
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Address and credentials of a server, as held by an Airflow connection.
+
+    Parameters
+    ----------
+    host
+        Host name; for a provider, its base URL.
+    port
+        TCP port; 0 if not given.
+    login, password
+        Credentials; empty if none.
+    schema
+        Database name or number; empty if not given.
+    """
+
+    host: str
+    port: int = 0
+    login: str = ""
+    password: str = field(default="", repr=False)
+    schema: str = ""
+
+    @classmethod
+    def from_environment(cls, connection: str, environment: Mapping[str, str] = os.environ) -> Endpoint:
+        """Read an Airflow connection from `AIRFLOW_CONN_<NAME>`, as JSON or as a URI.
+
+        Raises
+        ------
+        SettingMissing
+            If the variable is not set.
+        SettingInvalid
+            If it is neither.
+        """
+        name = f"AIRFLOW_CONN_{connection.upper()}"
+        text = _read(environment, name, f"the Airflow connection {connection!r}, as JSON or as a URI")
+        try:
+            return _from_json(text) if text.lstrip().startswith("{") else _from_uri(text)
+        except ValueError:
+            raise SettingInvalid(name, "an Airflow connection, as JSON or as a URI") from None
+
+
+def _read(environment: Mapping[str, str], name: str, meaning: str) -> str:
+    value = environment.get(name, "").strip()
+    if not value:
+        raise SettingMissing(name, meaning)
+    return value
+
+
+def _from_json(text: str) -> Endpoint:
+    values = json.loads(text)
+    return Endpoint(
+        host=values.get("host") or "",
+        port=int(values.get("port") or 0),
+        login=values.get("login") or "",
+        password=values.get("password") or "",
+        schema=str(values.get("schema") or (values.get("extra") or {}).get("db", "")),
+    )
+
+
+def _from_uri(text: str) -> Endpoint:
+    parts = urlsplit(text)
+    return Endpoint(
+        host=unquote(parts.hostname or ""),
+        port=parts.port or 0,
+        login=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        schema=parts.path.lstrip("/"),
+    )

@@ -1,0 +1,55 @@
+"""Link: enrol a user's login at a bank."""
+
+import asyncio
+import logging
+
+from etl.declare.provider import Provider
+from etl.settings import Endpoint
+from etl.stores import provider_accounts
+from etl.stores.tokens import TokenCipher
+from etl.stores.warehouse import Warehouse
+from etl.wire.client import open_client
+from etl.wire.enrolment import Item, exchange
+from etl.wire.limits import Limiter
+
+log = logging.getLogger(__name__)
+
+
+def link(
+    provider: Provider,
+    public_token: str,
+    *,
+    user: str,
+    warehouse: Warehouse,
+    cipher: TokenCipher,
+    endpoint: Endpoint,
+    limiter: Limiter,
+) -> int:
+    """Exchange a public token, keep the access token encrypted, and return the provider account id.
+
+    Parameters
+    ----------
+    user
+        The user's id in the application that Sluice serves.
+
+    Raises
+    ------
+    ProviderRefused
+        If the provider does not take the token.
+    """
+
+    async def ask() -> Item:
+        async with open_client(provider, endpoint, limiter) as client:
+            return await exchange(client, public_token)
+
+    item = asyncio.run(ask())
+    provider_account_id = provider_accounts.enrol(
+        warehouse,
+        cipher,
+        provider=provider.name,
+        user=user,
+        item_id=item.item_id,
+        access_token=item.access_token,
+    )
+    log.info("%s: enrolled provider account %d", provider.name, provider_account_id)
+    return provider_account_id

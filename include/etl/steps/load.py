@@ -1,0 +1,69 @@
+"""Load: merge a typed batch into its core table, and move the cursors, in one transaction."""
+
+import logging
+
+from psycopg.rows import dict_row
+from upath import UPath
+
+from etl.declare.entity import Entity
+from etl.stores import cursors, incoming, loads, raw, rejects
+from etl.stores.loads import Counts
+from etl.stores.statements import statement
+from etl.stores.typed import TypedBatch
+from etl.stores.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+def load(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> Counts:
+    """Load a typed batch once; loading it again changes nothing and returns the same counts.
+
+    An account whose cursor another batch has moved on is left out, and counted as stale; the others go on.
+
+    Raises
+    ------
+    RawMissing
+        If there is no such raw batch.
+    TypedMissing
+        If it was not transformed.
+    """
+    batch = raw.find(warehouse, raw_id)
+    with warehouse.transaction():
+        raw.lock(warehouse, raw_id)
+        counts = loads.find(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
+        if counts is None:
+            rejected = rejects.count(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
+            counts = _merge(entity, TypedBatch(root, entity, batch), rejected, warehouse=warehouse)
+            loads.record(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
+    log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
+    return counts
+
+
+def _merge(entity: Entity, typed: TypedBatch, rejected: int, *, warehouse: Warehouse) -> Counts:
+    raw_id, feed = typed.batch.raw_id, entity.feed.name
+    rows = incoming.fill(warehouse, entity, typed.rows())
+    incoming.fill_moves(warehouse, typed.moves())
+    cursors.lock(warehouse, feed=feed)
+    _, stale = cursors.fence(warehouse, feed=feed)
+    duplicates = incoming.drop_superseded(warehouse, entity)
+    merged = _run(warehouse, entity, "merge", raw_id)
+    removed = _run(warehouse, entity, "remove", raw_id)
+    cursors.advance(warehouse, feed=feed, raw_id=raw_id)
+    superseded = merged["superseded"] + removed["superseded"]
+    changed = merged["inserted"] + merged["updated"] + removed["removed"]
+    return Counts(
+        read=rows + rejected,
+        inserted=merged["inserted"],
+        updated=merged["updated"],
+        unchanged=rows - stale - duplicates - superseded - changed,
+        removed=removed["removed"],
+        superseded=duplicates + superseded,
+        stale=stale,
+        rejected=rejected,
+    )
+
+
+def _run(warehouse: Warehouse, entity: Entity, name: str, raw_id: int) -> dict[str, int]:
+    with warehouse.cursor(row_factory=dict_row) as cursor:
+        (counts,) = cursor.execute(statement(f"entities/{entity.name}", name), {"raw_id": raw_id}).fetchall()
+    return counts

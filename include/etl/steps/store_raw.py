@@ -1,0 +1,39 @@
+"""Store raw: seal the pages of a download attempt as they were sent."""
+
+import logging
+
+from upath import UPath
+
+from etl.declare.entity import Entity
+from etl.stores import plans, raw
+from etl.stores.landing import Landing
+from etl.stores.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+def store_raw(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> int:
+    """Seal the latest attempt of a chunk and return the id of the raw batch; sealing twice gives the same batch.
+
+    Raises
+    ------
+    ChunkMissing
+        If the run has no such chunk.
+    LandingMissing
+        If the attempt has no finished download under this raw root.
+    """
+    chunk = plans.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    landing = Landing(root, chunk.chunk_id, chunk.attempt)
+    raw_id = raw.sealed(warehouse, chunk.chunk_id, chunk.attempt)
+    if raw_id is None:
+        raw_id = raw.seal(
+            warehouse,
+            root,
+            landing.read(),
+            feed=entity.feed.name,
+            chunk_id=chunk.chunk_id,
+            attempt=chunk.attempt,
+        )
+    landing.remove()
+    log.info("%s: chunk %d, attempt %d is raw batch %d", entity.name, chunk.chunk_id, chunk.attempt, raw_id)
+    return raw_id

@@ -1,0 +1,92 @@
+"""Transform: a raw batch into typed rows, a bounded number of pages at a time.
+
+The same raw batch and version give the same bytes, whenever and wherever it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from upath import UPath
+
+from etl.declare.entity import Entity
+from etl.errors import TooManyRejects
+from etl.frames import Header
+from etl.records import PageDecoder
+from etl.rows import Block, Reject, typed
+from etl.stores import raw, rejects
+from etl.stores.typed import CursorMove, TypedBatch, TypedWriter
+from etl.stores.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+BLOCK_SIZE = 10_000
+"""Records that are typed together; a page more may be in memory."""
+
+
+def transform(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> int:
+    """Write the typed batch of a raw batch, keep its rejects, and return its id.
+
+    Raises
+    ------
+    RawMissing
+        If there is no such raw batch.
+    RawCorrupt
+        If it does not hold what was sealed.
+    TooManyRejects
+        If more than the tolerated share of its records was rejected; the rejects are kept all the same.
+    """
+    batch = raw.find(warehouse, raw_id)
+    with TypedBatch(root, entity, batch).write() as writer:
+        typing = _Typing(entity, writer)
+        rejected = rejects.replace(
+            warehouse, typing.run(raw.read(root, batch)), raw_id=raw_id, entity=entity.name, version=entity.version
+        )
+    read = typing.rows + rejected
+    log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
+    if rejected > entity.tolerated_rejects * read:
+        raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
+    return raw_id
+
+
+class _Typing:
+    """The pages of a batch on their way to its typed rows; `rows` counts those written."""
+
+    def __init__(self, entity: Entity, writer: TypedWriter) -> None:
+        self._decoder = PageDecoder(entity)
+        self._entity = entity
+        self._writer = writer
+        self._block = Block(entity)
+        self._moves: list[CursorMove] = []
+        self.rows = 0
+
+    def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[Reject]:
+        """Write the rows of all pages and yield the rejects."""
+        for line, (header, body) in enumerate(pages):
+            if len(self._block) >= BLOCK_SIZE:
+                yield from self._write(unfinished=header.provider_account_id)
+            self._move(header)
+            account = header.provider_account_id
+            page = self._decoder.decode(body)
+            yield from (Reject(account, line, fault) for fault in page.faults)
+            self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
+        yield from self._write()
+
+    def _move(self, header: Header) -> None:
+        """Let the account's move end where its latest page does; an account's pages stand together."""
+        cursor_from = header.cursor_from
+        if self._moves and self._moves[-1].provider_account_id == header.provider_account_id:
+            cursor_from = self._moves.pop().cursor_from
+        self._moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to))
+
+    def _write(self, unfinished: int | None = None) -> list[Reject]:
+        """Write what is gathered; the move of an account with pages to come waits for them."""
+        table, rejected = typed(self._block)
+        waits = self._moves and self._moves[-1].provider_account_id == unfinished
+        waiting = [self._moves.pop()] if waits else []
+        self._writer.write(table, self._moves)
+        self.rows += table.num_rows
+        self._block = Block(self._entity, first=self._block.first + len(self._block))
+        self._moves = waiting
+        return rejected

@@ -1,0 +1,69 @@
+"""The typed batch in hand, as a temporary table beside the core table that it is merged into."""
+
+from collections.abc import Iterable
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg.sql import SQL, Composed, Identifier
+from pyarrow import csv
+
+from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.stores.statements import statement
+from etl.stores.warehouse import Warehouse
+
+_AS_CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")
+
+
+def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -> int:
+    """Create `incoming` for this transaction, fill it, and return how many rows it has.
+
+    Its columns are `seq`, `provider_account_id`, `removed`, `observed_at` and the declared ones.
+    """
+    warehouse.execute(_create(entity))
+    count = _copy(warehouse, SQL("copy incoming from stdin (format csv)"), rows)
+    warehouse.execute(SQL("analyze incoming"))
+    return count
+
+
+def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
+    """Create `incoming_cursors` for this transaction and fill it."""
+    warehouse.execute(statement("stores/cursors", "moves"))
+    _copy(warehouse, statement("stores/cursors", "copy_moves"), moves)
+
+
+def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
+    """Leave only the last record of each key, and return how many others there were."""
+    same_key = SQL(" and ").join(
+        SQL("earlier.{column} = later.{column}").format(column=Identifier(name)) for name in entity.key
+    )
+    query = SQL("delete from incoming as earlier using incoming as later where {} and earlier.seq < later.seq")
+    return warehouse.execute(query.format(same_key)).rowcount
+
+
+def _create(entity: Entity) -> Composed:
+    declared = SQL(", ").join(
+        SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.columns
+    )
+    return SQL(
+        "create temp table incoming "
+        "(seq bigint, {account} bigint, removed boolean, observed_at timestamptz, {declared}) on commit drop"
+    ).format(account=Identifier(PROVIDER_ACCOUNT), declared=declared)
+
+
+def _copy(warehouse: Warehouse, query: SQL, batches: Iterable[pa.RecordBatch]) -> int:
+    """Copy batches as CSV, in which a null is an empty field and text is always quoted."""
+    rows = 0
+    with warehouse.cursor() as cursor, cursor.copy(query) as copy:
+        for batch in batches:
+            buffer = BytesIO()
+            csv.write_csv(_printable(batch), buffer, _AS_CSV)
+            copy.write(buffer.getbuffer())
+            rows += batch.num_rows
+    return rows
+
+
+def _printable(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with decimals as text, since Arrow's CSV writer knows none."""
+    columns = [pc.cast(column, pa.string()) if pa.types.is_decimal(column.type) else column for column in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

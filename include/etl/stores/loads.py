@@ -1,0 +1,51 @@
+"""What became of every record of a batch."""
+
+from dataclasses import asdict, dataclass
+
+from psycopg.rows import class_row
+
+from etl.stores.statements import statement
+from etl.stores.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Records of a batch, by what became of them.
+
+    Parameters
+    ----------
+    read
+        All records; the sum of the others.
+    inserted, updated, removed
+        Rows that changed the core table.
+    unchanged
+        Rows that it held already.
+    superseded
+        Records that a later one, in the batch or loaded before, replaces.
+    stale
+        Records of accounts that another batch moved on first.
+    rejected
+        Records that could not be typed or broke a rule.
+    """
+
+    read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    removed: int
+    superseded: int
+    stale: int
+    rejected: int
+
+
+def find(warehouse: Warehouse, *, raw_id: int, entity: str, version: int) -> Counts | None:
+    """Return the counts of a batch that was loaded already."""
+    batch = {"raw_id": raw_id, "entity": entity, "version": version}
+    with warehouse.cursor(row_factory=class_row(Counts)) as cursor:
+        return cursor.execute(statement("stores/loads", "find"), batch).fetchone()
+
+
+def record(warehouse: Warehouse, counts: Counts, *, raw_id: int, entity: str, version: int) -> None:
+    """Keep the counts; the table refuses counts that do not add up."""
+    batch = {"raw_id": raw_id, "entity": entity, "version": version}
+    warehouse.execute(statement("stores/loads", "record"), {**batch, **asdict(counts)})

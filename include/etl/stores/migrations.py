@@ -1,0 +1,38 @@
+"""The warehouse's schema, migrated forward only.
+
+`include/sql/schema/` holds numbered files, each applied once, in order. The tables of the entities stand beside their
+merge in `include/sql/entities/` and are created, if absent, after them.
+"""
+
+from collections.abc import Iterable
+
+from psycopg.rows import scalar_row
+
+from etl.stores.statements import SQL_ROOT, statement
+from etl.stores.warehouse import Warehouse
+
+
+def migrate(warehouse: Warehouse, entities: Iterable[str]) -> list[str]:
+    """Bring the schema up to date, in one transaction.
+
+    Parameters
+    ----------
+    entities
+        Names of the entities whose tables must exist.
+
+    Returns
+    -------
+    list of str
+        Names of the migrations that were applied now.
+    """
+    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
+        cursor.execute(statement("stores/migrations", "lock"))
+        cursor.execute(statement("stores/migrations", "prepare"))
+        applied = set(cursor.execute(statement("stores/migrations", "applied")).fetchall())
+        missing = [path for path in sorted((SQL_ROOT / "schema").glob("*.sql")) if path.stem not in applied]
+        for path in missing:
+            cursor.execute(path.read_bytes())
+            cursor.execute(statement("stores/migrations", "record"), {"name": path.stem})
+        for entity in entities:
+            cursor.execute(statement(f"entities/{entity}", "table"))
+    return [path.stem for path in missing]

@@ -1,0 +1,90 @@
+"""Provider accounts: one login of a user at a bank, with its encrypted access token."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from psycopg.rows import class_row, scalar_row
+
+from etl.chunks import Chunk
+from etl.stores.statements import statement
+from etl.stores.tokens import TokenCipher
+from etl.stores.warehouse import Warehouse
+
+PAGE_SIZE = 200
+"""Accounts that are held in memory at a time."""
+
+
+@dataclass(frozen=True)
+class ProviderAccount:
+    """An account to sync.
+
+    Parameters
+    ----------
+    provider_account_id
+        Its surrogate id.
+    access_token
+        Its access token, in clear; never shown in a representation.
+    cursor
+        How far the feed was loaded; empty if never.
+    """
+
+    provider_account_id: int
+    access_token: str = field(repr=False)
+    cursor: str
+
+
+@dataclass(frozen=True)
+class _Row:
+    provider_account_id: int
+    access_token: bytes
+    cursor: str
+
+
+def enrol(
+    warehouse: Warehouse, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str
+) -> int:
+    """Add a login, or renew the token of a known one, and return its provider account id."""
+    values = {
+        "provider": provider,
+        "user": user,
+        "item_id": item_id,
+        "access_token": cipher.encrypt(access_token),
+    }
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        (provider_account_id,) = cursor.execute(statement("stores/provider_accounts", "enrol"), values).fetchall()
+    return int(provider_account_id)
+
+
+def pages(
+    warehouse: Warehouse, cipher: TokenCipher, chunk: Chunk, *, provider: str, feed: str
+) -> Iterator[list[ProviderAccount]]:
+    """Yield the active accounts of a chunk in id order, at most `PAGE_SIZE` at a time, however wide the chunk is."""
+    start = chunk.start
+    while True:
+        bounds = {"provider": provider, "feed": feed, "start": start, "stop": chunk.stop, "limit": PAGE_SIZE}
+        with warehouse.cursor(row_factory=class_row(_Row)) as cursor:
+            rows = cursor.execute(statement("stores/provider_accounts", "page"), bounds).fetchall()
+        if not rows:
+            return
+        yield [
+            ProviderAccount(
+                provider_account_id=row.provider_account_id,
+                access_token=cipher.decrypt(row.access_token, provider_account_id=row.provider_account_id),
+                cursor=row.cursor,
+            )
+            for row in rows
+        ]
+        start = rows[-1].provider_account_id + 1
+
+
+def stop(warehouse: Warehouse, provider_account_id: int, *, reason: str) -> None:
+    """Leave an account alone until it is enrolled again.
+
+    Parameters
+    ----------
+    reason
+        The provider's error code.
+    """
+    warehouse.execute(
+        statement("stores/provider_accounts", "stop"), {"provider_account_id": provider_account_id, "reason": reason}
+    )

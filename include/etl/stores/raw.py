@@ -1,0 +1,164 @@
+"""Raw batches: pages as the provider sent them, sealed once, never changed.
+
+One zstd object for each chunk and attempt, named after the SHA-256 of its content, and one row in `etl.raw_batches`.
+Anything downstream can be made again from it without asking the provider.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, cast
+
+import zstandard
+from psycopg.rows import class_row, scalar_row
+from upath import UPath
+
+from etl import frames
+from etl.errors import RawCorrupt, RawMissing
+from etl.stores import objects
+from etl.stores.statements import statement
+from etl.stores.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """A sealed batch.
+
+    Parameters
+    ----------
+    raw_id
+        Its id.
+    feed
+        The feed that its pages come from.
+    content_hash
+        SHA-256 before compression, in hexadecimal.
+    path
+        Place of the object below the raw root.
+    accounts, pages, bytes
+        Size; bytes before compression.
+    """
+
+    raw_id: int
+    feed: str
+    content_hash: str
+    path: str
+    accounts: int
+    pages: int
+    bytes: int
+
+
+class _Hashed:
+    """A binary stream that remembers the digest and the size of what passes through it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, chunk: bytes) -> int:
+        self.digest.update(chunk)
+        self.size += len(chunk)
+        return self._stream.write(chunk)
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        self.digest.update(chunk)
+        self.size += len(chunk)
+        return chunk
+
+    def readline(self) -> bytes:
+        line = self._stream.readline()
+        self.digest.update(line)
+        self.size += len(line)
+        return line
+
+
+def sealed(warehouse: Warehouse, chunk_id: int, attempt: int) -> int | None:
+    """Return the id of the batch of an attempt, if it was sealed."""
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(
+            statement("stores/raw_batches", "sealed"), {"chunk_id": chunk_id, "attempt": attempt}
+        ).fetchone()
+
+
+def seal(
+    warehouse: Warehouse,
+    root: UPath,
+    pages: Iterable[tuple[frames.Header, bytes]],
+    *,
+    feed: str,
+    chunk_id: int,
+    attempt: int,
+) -> int:
+    """Seal the pages of an attempt and return the id of the batch; sealing twice gives the same batch."""
+    accounts, count, last = 0, 0, 0
+    with objects.draft(root) as draft:
+        with zstandard.ZstdCompressor(level=3).stream_writer(draft.stream, closefd=False) as compressor:
+            content = _Hashed(cast(IO[bytes], compressor))
+            for header, body in pages:
+                frames.write(cast(IO[bytes], content), header, body)
+                accounts += header.provider_account_id != last
+                last = header.provider_account_id
+                count += 1
+        content_hash = content.digest.hexdigest()
+        path = f"raw/{feed}/{content_hash[:2]}/{content_hash}.zst"
+        draft.publish(root / path)
+    row = {
+        "feed": feed,
+        "chunk_id": chunk_id,
+        "attempt": attempt,
+        "content_hash": content_hash,
+        "path": path,
+        "accounts": accounts,
+        "pages": count,
+        "bytes": content.size,
+    }
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        cursor.execute(statement("stores/raw_batches", "record"), row)
+        (raw_id,) = cursor.execute(statement("stores/raw_batches", "sealed"), row).fetchall()
+    return int(raw_id)
+
+
+def find(warehouse: Warehouse, raw_id: int) -> RawBatch:
+    """Return a batch.
+
+    Raises
+    ------
+    RawMissing
+        If there is none of this id.
+    """
+    with warehouse.cursor(row_factory=class_row(RawBatch)) as cursor:
+        batch = cursor.execute(statement("stores/raw_batches", "find"), {"raw_id": raw_id}).fetchone()
+    if batch is None:
+        raise RawMissing(raw_id, "etl.raw_batches")
+    return batch
+
+
+def lock(warehouse: Warehouse, raw_id: int) -> None:
+    """Wait until no other transaction loads the batch, and keep others out until this one ends."""
+    warehouse.execute(statement("stores/raw_batches", "lock"), {"raw_id": raw_id})
+
+
+def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
+    """Yield each page of a batch with its header, in the order in which they were sealed.
+
+    Raises
+    ------
+    RawMissing
+        If the object is gone.
+    RawCorrupt
+        If it does not hold the bytes that were sealed; known for certain only at the end.
+    """
+    path = root / batch.path
+    try:
+        with path.open("rb") as stream:
+            decompressor = zstandard.ZstdDecompressor().stream_reader(stream)
+            content = _Hashed(cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, decompressor), 1 << 20)))
+            yield from frames.read(cast(IO[bytes], content))
+    except FileNotFoundError:
+        raise RawMissing(batch.raw_id, str(root)) from None
+    except (frames.BrokenFrame, zstandard.ZstdError) as error:
+        raise RawCorrupt(str(path), str(error)) from None
+    if content.digest.hexdigest() != batch.content_hash:
+        raise RawCorrupt(str(path), "its content no longer has the hash under which it was sealed")

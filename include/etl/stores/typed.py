@@ -1,0 +1,115 @@
+"""Typed batches: the rows of a raw batch in Parquet, and the cursor moves that go with them.
+
+    {root}/typed/{entity}/v{version}/{raw hash}/rows.parquet
+    {root}/typed/{entity}/v{version}/{raw hash}/cursors.parquet
+
+The same raw batch and version give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from upath import UPath
+
+from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.errors import TypedMissing
+from etl.rows import schema
+from etl.stores import objects
+from etl.stores.raw import RawBatch
+
+_MOVES = pa.schema([(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string())])
+
+
+@dataclass(frozen=True)
+class CursorMove:
+    """Where a batch found an account's cursor, and where it leaves it."""
+
+    provider_account_id: int
+    cursor_from: str
+    cursor_to: str
+
+
+class TypedWriter:
+    """Writes a typed batch, some rows at a time."""
+
+    def __init__(self, rows: pq.ParquetWriter, moves: pq.ParquetWriter) -> None:
+        self._rows = rows
+        self._moves = moves
+
+    def write(self, rows: pa.Table, moves: list[CursorMove]) -> None:
+        """Append rows, and the moves of the accounts that end with them."""
+        self._rows.write_table(rows)
+        if moves:
+            columns = [
+                [move.provider_account_id for move in moves],
+                [move.cursor_from for move in moves],
+                [move.cursor_to for move in moves],
+            ]
+            self._moves.write_table(pa.table(columns, schema=_MOVES))
+
+
+@dataclass(frozen=True)
+class TypedBatch:
+    """The typed batch of a raw batch.
+
+    Parameters
+    ----------
+    root
+        The raw root.
+    entity
+        Whose columns it has.
+    batch
+        The raw batch that it was made from.
+    """
+
+    root: UPath
+    entity: Entity
+    batch: RawBatch
+
+    @contextmanager
+    def write(self) -> Iterator[TypedWriter]:
+        """Write the batch; it appears when the block ends without an error."""
+        with objects.draft(self.root) as rows, objects.draft(self.root) as moves:
+            with (
+                pq.ParquetWriter(rows.stream, schema(self.entity), compression="zstd") as rows_writer,
+                pq.ParquetWriter(moves.stream, _MOVES, compression="zstd") as moves_writer,
+            ):
+                yield TypedWriter(rows_writer, moves_writer)
+            moves.publish(self._folder / "cursors.parquet")
+            rows.publish(self._folder / "rows.parquet")
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, some at a time.
+
+        Raises
+        ------
+        TypedMissing
+            If the batch was not written.
+        """
+        return self._read("rows.parquet")
+
+    def moves(self) -> Iterator[pa.RecordBatch]:
+        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`.
+
+        Raises
+        ------
+        TypedMissing
+            If the batch was not written.
+        """
+        return self._read("cursors.parquet")
+
+    @property
+    def _folder(self) -> UPath:
+        return self.root / "typed" / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash
+
+    def _read(self, name: str) -> Iterator[pa.RecordBatch]:
+        try:
+            with (self._folder / name).open("rb") as stream:
+                yield from pq.ParquetFile(stream).iter_batches(batch_size=10_000)
+        except FileNotFoundError:
+            raise TypedMissing(self.batch.raw_id, self.entity.name, self.entity.version) from None

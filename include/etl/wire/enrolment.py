@@ -1,0 +1,48 @@
+"""Public tokens, exchanged for access tokens."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from etl.declare.provider import Fill
+from etl.errors import ProviderRefused
+from etl.wire.client import ProviderClient, fill
+
+
+@dataclass(frozen=True)
+class Item:
+    """A login that the provider has granted.
+
+    Parameters
+    ----------
+    item_id
+        The provider's id of it.
+    access_token
+        What gives access to it, in clear; never shown in a representation.
+    """
+
+    item_id: str
+    access_token: str = field(repr=False)
+
+
+async def exchange(client: ProviderClient, public_token: str) -> Item:
+    """Exchange a public token.
+
+    Raises
+    ------
+    Refused
+        If the provider could not be reached.
+    ProviderRefused
+        If it does not take the token, or its answer lacks a field.
+    """
+    enrolment = client.provider.enrolment
+    body = await client.post(enrolment.path, fill(enrolment.request, {Fill.PUBLIC_TOKEN: public_token}))
+    answer = msgspec.json.decode(body)
+    try:
+        return Item(item_id=answer[enrolment.item_id], access_token=answer[enrolment.access_token])
+    except (KeyError, TypeError):
+        raise ProviderRefused(
+            client.provider.name,
+            enrolment.path,
+            f"without {enrolment.item_id} and {enrolment.access_token}",
+        ) from None

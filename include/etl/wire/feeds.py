@@ -1,0 +1,67 @@
+"""Feeds, read page by page until they are drained."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import cache
+
+import msgspec
+
+from etl.declare.provider import Action, Feed, Fill
+from etl.frames import Header
+from etl.wire.client import ProviderClient, Refused, fill
+
+
+async def pages(
+    client: ProviderClient, feed: Feed, *, provider_account_id: int, access_token: str, cursor: str, page_size: int
+) -> AsyncIterator[tuple[Header, bytes]]:
+    """Yield each page of an account's feed, from its cursor on; the feed is drained when the iterator ends.
+
+    Raises
+    ------
+    Refused
+        If the provider asks to restart the feed, to leave the account out, or could not be reached.
+    ProviderRefused
+        If no rule covers an answer.
+    """
+    more, ordinal = True, 0
+    while more:
+        known: dict[Fill, object] = {Fill.CURSOR: cursor, Fill.PAGE_SIZE: page_size}
+        body = await client.post(
+            feed.path,
+            fill(feed.request, {**known, Fill.ACCESS_TOKEN: access_token}),
+            limits=feed.limits,
+            feed=feed.name,
+            provider_account_id=provider_account_id,
+        )
+        next_cursor, more = _position(feed, body)
+        yield (
+            Header(
+                provider_account_id=provider_account_id,
+                page=ordinal,
+                path=feed.path,
+                request=fill(feed.request, known),
+                cursor_from=cursor,
+                cursor_to=next_cursor,
+                received_at=datetime.now(UTC),
+                size=len(body),
+            ),
+            body,
+        )
+        cursor, ordinal = next_cursor, ordinal + 1
+
+
+def _position(feed: Feed, body: bytes) -> tuple[str, bool]:
+    try:
+        cursor, more = msgspec.structs.astuple(_envelope(feed.cursor, feed.more).decode(body))
+    except msgspec.DecodeError:
+        raise Refused(Action.RETRY, "a page that is not the feed's JSON") from None
+    if not cursor:
+        raise Refused(Action.NOT_READY, "an empty cursor")
+    return cursor, more
+
+
+@cache
+def _envelope(cursor: str, more: str) -> msgspec.json.Decoder[msgspec.Struct]:
+    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [(cursor, str), (more, bool)]))

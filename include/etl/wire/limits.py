@@ -1,0 +1,92 @@
+"""Rate limits that hold across workers: one token bucket per key, in Redis."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import redis
+
+from etl.settings import Endpoint
+
+_MICROSECOND = timedelta(microseconds=1)
+
+_TAKE = """
+-- Generic cell rate algorithm over several keys: take one call from all of them, or from none.
+-- KEYS: one per limit. ARGV: for each, microseconds between calls and calls at once. Returns microseconds to wait.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local wait = 0
+local due = {}
+for i, key in ipairs(KEYS) do
+    local interval, burst = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+    due[i] = math.max(tonumber(redis.call('GET', key) or now), now) + interval
+    wait = math.max(wait, due[i] - now - interval * burst)
+end
+if wait > 0 then
+    return math.ceil(wait)
+end
+for i, key in ipairs(KEYS) do
+    redis.call('SET', key, string.format('%.0f', due[i]), 'PX', math.ceil((due[i] - now) / 1000) + 1)
+end
+return 0
+"""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One key of a limit.
+
+    Parameters
+    ----------
+    key
+        What is counted.
+    interval
+        Time between two calls.
+    burst
+        Calls that may be made at once after a pause.
+    """
+
+    key: str
+    interval: timedelta
+    burst: int
+
+
+class Limiter:
+    """Takes calls from several buckets at once.
+
+    Parameters
+    ----------
+    server
+        The Redis that all workers share.
+    """
+
+    def __init__(self, server: redis.Redis) -> None:
+        self._take = server.register_script(_TAKE)
+
+    def take(self, buckets: Sequence[Bucket]) -> timedelta:
+        """Take one call from every bucket, or from none.
+
+        Returns
+        -------
+        timedelta
+            Zero if the call may be made now; else the time after which to ask again.
+
+        Source: Turner, "New directions in communications" (1986), virtual scheduling; the clock is the server's.
+        """
+        arguments: list[int] = []
+        for bucket in buckets:
+            arguments += [bucket.interval // _MICROSECOND, bucket.burst]
+        return int(self._take(keys=[bucket.key for bucket in buckets], args=arguments)) * _MICROSECOND
+
+
+def connect(endpoint: Endpoint) -> Limiter:
+    """Return the limiter on a Redis, for the command line; tasks get theirs from Airflow's Redis hook."""
+    server = redis.Redis(
+        host=endpoint.host,
+        port=endpoint.port or 6379,
+        username=endpoint.login or None,
+        password=endpoint.password or None,
+        db=int(endpoint.schema or 0),
+        socket_timeout=10,
+    )
+    return Limiter(server)

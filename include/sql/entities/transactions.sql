@@ -1,0 +1,212 @@
+-- name: table
+-- Hash partitions by provider account: a chunk's merge touches few of them, and each stays small enough to vacuum.
+create table if not exists core.transactions (
+    provider_account_id bigint not null references core.provider_accounts,
+    account_id text not null,
+    transaction_id text not null,
+    amount numeric(28, 10) not null,
+    currency text not null,
+    dated_on date not null,
+    dated_at timestamptz,
+    authorized_on date,
+    authorized_at timestamptz,
+    pending boolean not null,
+    pending_transaction_id text,
+    description text not null,
+    merchant_name text,
+    merchant_entity_id text,
+    payment_channel text not null,
+    category text,
+    category_detail text,
+    removed_at timestamptz,
+    observed_at timestamptz not null,
+    raw_id bigint not null references etl.raw_batches,
+    primary key (provider_account_id, account_id, transaction_id)
+) partition by hash (provider_account_id);
+
+comment on table core.transactions is 'Transactions as last seen at the provider. Money is never summed across currencies.';
+comment on column core.transactions.amount is 'Positive: money left the account. Negative: money came in. In major units of `currency`.';
+comment on column core.transactions.currency is 'ISO 4217 code.';
+comment on column core.transactions.removed_at is 'When the provider was seen to have removed it; the row stays.';
+comment on column core.transactions.observed_at is 'When the provider said so.';
+comment on column core.transactions.raw_id is 'The raw batch that holds the record as sent.';
+
+do $$
+begin
+    for remainder in 0..15 loop
+        execute format(
+            $ddl$
+            create table if not exists core.transactions_%s
+            partition of core.transactions for values with (modulus 16, remainder %s)
+            $ddl$,
+            to_char(remainder, 'FM00'), remainder
+        );
+    end loop;
+end
+$$;
+
+-- name: merge
+-- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
+-- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
+with differing as materialized (
+    select
+        i.provider_account_id,
+        i.account_id,
+        i.transaction_id,
+        i.amount,
+        i.currency,
+        i.dated_on,
+        i.dated_at,
+        i.authorized_on,
+        i.authorized_at,
+        i.pending,
+        i.pending_transaction_id,
+        i.description,
+        i.merchant_name,
+        i.merchant_entity_id,
+        i.payment_channel,
+        i.category,
+        i.category_detail,
+        i.observed_at,
+        c.observed_at is not null as known,
+        coalesce(c.observed_at > i.observed_at, false) as superseded
+    from incoming as i
+    left join core.transactions as c using (provider_account_id, account_id, transaction_id)
+    where
+        not i.removed
+        and (
+            c.observed_at is null
+            or c.removed_at is not null
+            or (
+                i.amount,
+                i.currency,
+                i.dated_on,
+                i.dated_at,
+                i.authorized_on,
+                i.authorized_at,
+                i.pending,
+                i.pending_transaction_id,
+                i.description,
+                i.merchant_name,
+                i.merchant_entity_id,
+                i.payment_channel,
+                i.category,
+                i.category_detail
+            ) is distinct from (
+                c.amount,
+                c.currency,
+                c.dated_on,
+                c.dated_at,
+                c.authorized_on,
+                c.authorized_at,
+                c.pending,
+                c.pending_transaction_id,
+                c.description,
+                c.merchant_name,
+                c.merchant_entity_id,
+                c.payment_channel,
+                c.category,
+                c.category_detail
+            )
+        )
+),
+merged as (
+    insert into core.transactions as kept (
+        provider_account_id,
+        account_id,
+        transaction_id,
+        amount,
+        currency,
+        dated_on,
+        dated_at,
+        authorized_on,
+        authorized_at,
+        pending,
+        pending_transaction_id,
+        description,
+        merchant_name,
+        merchant_entity_id,
+        payment_channel,
+        category,
+        category_detail,
+        observed_at,
+        raw_id
+    )
+    select
+        d.provider_account_id,
+        d.account_id,
+        d.transaction_id,
+        d.amount,
+        d.currency,
+        d.dated_on,
+        d.dated_at,
+        d.authorized_on,
+        d.authorized_at,
+        d.pending,
+        d.pending_transaction_id,
+        d.description,
+        d.merchant_name,
+        d.merchant_entity_id,
+        d.payment_channel,
+        d.category,
+        d.category_detail,
+        d.observed_at,
+        %(raw_id)s
+    from differing as d
+    where not d.superseded
+    order by d.provider_account_id, d.account_id, d.transaction_id
+    on conflict (provider_account_id, account_id, transaction_id) do update set
+        amount = excluded.amount,
+        currency = excluded.currency,
+        dated_on = excluded.dated_on,
+        dated_at = excluded.dated_at,
+        authorized_on = excluded.authorized_on,
+        authorized_at = excluded.authorized_at,
+        pending = excluded.pending,
+        pending_transaction_id = excluded.pending_transaction_id,
+        description = excluded.description,
+        merchant_name = excluded.merchant_name,
+        merchant_entity_id = excluded.merchant_entity_id,
+        payment_channel = excluded.payment_channel,
+        category = excluded.category,
+        category_detail = excluded.category_detail,
+        removed_at = null,
+        observed_at = excluded.observed_at,
+        raw_id = excluded.raw_id
+    where kept.observed_at <= excluded.observed_at
+)
+select
+    count(*) filter (where not known) as inserted,
+    count(*) filter (where known and not superseded) as updated,
+    count(*) filter (where superseded) as superseded
+from differing;
+
+-- name: remove
+-- Tombstone what the provider removed. A row seen later than the removal stays; one that was never seen has nothing to lose.
+with removals as (
+    select
+        i.provider_account_id,
+        i.account_id,
+        i.transaction_id,
+        i.observed_at,
+        c.observed_at > i.observed_at as superseded
+    from incoming as i
+    inner join core.transactions as c using (provider_account_id, account_id, transaction_id)
+    where i.removed and c.removed_at is null
+),
+removed as (
+    update core.transactions as kept set
+        removed_at = r.observed_at,
+        observed_at = r.observed_at,
+        raw_id = %(raw_id)s
+    from removals as r
+    where
+        not r.superseded
+        and kept.provider_account_id = r.provider_account_id
+        and kept.account_id = r.account_id
+        and kept.transaction_id = r.transaction_id
+)
+select
+    count(*) filter (where not superseded) as removed,
+    count(*) filter (where superseded) as superseded
+from removals;

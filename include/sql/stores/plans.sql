@@ -1,0 +1,83 @@
+-- name: count
+-- Provider accounts that a run would sync.
+select count(*) as rows
+from core.provider_accounts as p
+where p.provider = %(provider)s and p.state = 'active';
+
+-- name: cut
+-- Cut the active provider accounts into chunks of even size, whatever the gaps in their ids; planning a run again re-cuts it in place.
+with tiles as (
+    select
+        p.provider_account_id,
+        ntile(%(chunks)s) over (order by p.provider_account_id) - 1 as ordinal
+    from core.provider_accounts as p
+    where p.provider = %(provider)s and p.state = 'active'
+)
+insert into etl.chunks as kept (entity, run_id, ordinal, start, stop, page_size)
+select
+    %(entity)s,
+    %(run_id)s,
+    t.ordinal,
+    min(t.provider_account_id),
+    max(t.provider_account_id) + 1,
+    %(page_size)s
+from tiles as t
+group by t.ordinal
+order by t.ordinal
+on conflict (entity, run_id, ordinal) do update set
+    start = excluded.start,
+    stop = excluded.stop,
+    page_size = excluded.page_size,
+    outcome = null,
+    planned_at = now(),
+    withdrawn_at = null
+returning kept.ordinal;
+
+-- name: withdraw
+-- Chunks that an earlier plan of the same run had and this one has not.
+update etl.chunks set withdrawn_at = now()
+where entity = %(entity)s and run_id = %(run_id)s and ordinal >= %(chunks)s and withdrawn_at is null;
+
+-- name: open_attempt
+-- Start a download; its pages land apart from those of every earlier attempt.
+update etl.chunks set attempts = attempts + 1, outcome = null
+where entity = %(entity)s and run_id = %(run_id)s and ordinal = %(ordinal)s and withdrawn_at is null
+returning chunk_id, start, stop, page_size, attempts as attempt;
+
+-- name: close_attempt
+-- What came of the provider accounts of the chunk.
+update etl.chunks set outcome = %(outcome)s
+where chunk_id = %(chunk_id)s and attempts = %(attempt)s;
+
+-- name: find
+-- The chunk with its latest attempt.
+select c.chunk_id, c.start, c.stop, c.page_size, c.attempts as attempt
+from etl.chunks as c
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.withdrawn_at is null;
+
+-- name: outcomes
+-- Provider accounts of a run by what came of them.
+select o.key as outcome, sum(o.value::int)::int as accounts
+from etl.chunks as c
+cross join lateral jsonb_each_text(c.outcome) as o
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
+group by o.key
+order by o.key;
+
+-- name: totals
+-- What a run loaded so far, from the latest attempt of each of its chunks.
+select
+    count(c.chunk_id)::int as chunks,
+    count(l.raw_id)::int as chunks_loaded,
+    coalesce(sum(l.read), 0)::int as read,
+    coalesce(sum(l.inserted), 0)::int as inserted,
+    coalesce(sum(l.updated), 0)::int as updated,
+    coalesce(sum(l.unchanged), 0)::int as unchanged,
+    coalesce(sum(l.removed), 0)::int as removed,
+    coalesce(sum(l.superseded), 0)::int as superseded,
+    coalesce(sum(l.stale), 0)::int as stale,
+    coalesce(sum(l.rejected), 0)::int as rejected
+from etl.chunks as c
+left join etl.raw_batches as r on r.chunk_id = c.chunk_id and r.attempt = c.attempts
+left join etl.loads as l on l.raw_id = r.raw_id and l.entity = c.entity and l.version = %(version)s
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;

@@ -1,0 +1,24 @@
+-- name: record
+-- One row for each sealed attempt, however often it is sealed.
+insert into etl.raw_batches (feed, chunk_id, attempt, content_hash, path, accounts, pages, bytes)
+values (%(feed)s, %(chunk_id)s, %(attempt)s, %(content_hash)s, %(path)s, %(accounts)s, %(pages)s, %(bytes)s)
+on conflict (chunk_id, attempt) do nothing;
+
+-- name: sealed
+-- The batch of an attempt, if it was sealed.
+select r.raw_id
+from etl.raw_batches as r
+where r.chunk_id = %(chunk_id)s and r.attempt = %(attempt)s;
+
+-- name: find
+-- A batch by its id.
+select r.raw_id, r.feed, r.content_hash, r.path, r.accounts, r.pages, r.bytes
+from etl.raw_batches as r
+where r.raw_id = %(raw_id)s;
+
+-- name: lock
+-- Two loads of the same batch go one after the other.
+select r.raw_id
+from etl.raw_batches as r
+where r.raw_id = %(raw_id)s
+for update;
