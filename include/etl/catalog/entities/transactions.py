@@ -39,5 +39,6 @@ TRANSACTIONS = Entity(
     ),
     queue=ETL,
     schedule="0 0 * * *",
+    chunk_size=50,
     timeout=timedelta(hours=1),
 )

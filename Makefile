@@ -1,0 +1,48 @@
+# Everything a newcomer types. Each target installs what it needs, from the lock files, into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+IN_STACK := . .local/env &&
+
+export PYTHONPATH := $(CURDIR)/include
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo down test check lock psql logs install
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(INSTALLED) ## Start everything, sync the sandbox bank into Postgres, and leave it running
+	@$(BIN)/python -m dev.demo
+
+down: $(INSTALLED) ## Stop everything that `make demo` started; the data stays
+	@$(BIN)/python -m dev.stack down
+
+test: $(INSTALLED) ## Run all tests, on servers of their own
+	@$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Check style and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+psql: $(INSTALLED) ## Open the warehouse
+	@$(IN_STACK) psql "$$WAREHOUSE_URL"
+
+logs: $(INSTALLED) ## Follow the logs of the running stack
+	@$(BIN)/python -m dev.stack logs --follow
+
+lock: $(INSTALLED) ## Choose the newest versions that pyproject.toml allows
+	@$(BIN)/python -m dev.lock
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v[:2] <= (3, 13) else \
+		"Sluice needs Python 3.11 to 3.13, and %s is %d.%d; try `make PYTHON=python3.11 …`." % (sys.executable, *v[:2]))'
+	@echo "Installing the locked requirements into .venv; this takes about a minute."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
+	@touch $(INSTALLED)

@@ -1,0 +1,35 @@
+"""`python -m dev.lock`: compile `pyproject.toml` into the lock files, for every Python that the project supports.
+
+They hold versions and hashes, and neither the address of an index nor a path of this machine.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from dev.stack.home import REPOSITORY
+
+_COMMON = (
+    "--universal",
+    "--python-version=3.11",
+    "--generate-hashes",
+    "--no-header",
+    "--no-annotate",
+    "--upgrade",
+    "--quiet",
+    "--system-certs",
+)
+_HEADER = "# Made by `make lock` from pyproject.toml. Install with: pip install --no-deps --require-hashes -r {name}\n"
+
+
+def lock(name: str, *arguments: str) -> None:
+    """Write one lock file."""
+    uv = Path(sys.executable).parent / "uv"
+    command = (uv, "pip", "compile", "pyproject.toml", *_COMMON, *arguments)
+    compiled = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
+    (REPOSITORY / name).write_text(_HEADER.format(name=name) + compiled.stdout, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    lock("requirements.lock")
+    lock("requirements-dev.lock", "--group=dev", "--constraints=requirements.lock")

@@ -1,0 +1,37 @@
+"""Celery's configuration: Airflow's own, and what every worker loads before its first task.
+
+Named by `[celery] celery_config_options`. A task is a fork of its worker, so what the worker has imported costs the
+tasks nothing; pandas and pyarrow alone take more than a second.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG  # noqa: TID253 - Celery's own
+from celery.signals import worker_init
+
+PRELOADED = (
+    "aiohttp",
+    "airflow.providers.postgres.hooks.postgres",
+    "airflow.providers.redis.hooks.redis",
+    "airflow.providers.standard.operators.empty",
+    "pandas",
+    "psycopg",
+    "pyarrow.csv",
+    "pyarrow.parquet",
+    "redis",
+    "stamina",
+    "upath",
+    "zstandard",
+)
+
+CELERY_CONFIG: dict[str, Any] = DEFAULT_CELERY_CONFIG
+
+
+def preload(**_: object) -> None:
+    """Import what tasks need, in the parent of all their processes."""
+    for module in PRELOADED:
+        import_module(module)
+
+
+worker_init.connect(preload)

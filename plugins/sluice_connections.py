@@ -1,0 +1,60 @@
+"""What steps are handed by tasks: connections that Airflow holds, and settings from the environment.
+
+A connection lasts as long as its `with` block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+
+from etl.settings import Endpoint, Settings
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+    from etl.stores.tokens import TokenCipher
+    from etl.stores.warehouse import Warehouse
+    from etl.wire.limits import Limiter
+
+
+@contextmanager
+def warehouse() -> Iterator[Warehouse]:
+    """Open the Airflow connection `warehouse`, in autocommit: each step opens its own transactions."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    with PostgresHook("warehouse").get_conn() as connection:
+        connection.autocommit = True
+        yield connection
+
+
+def limiter() -> Limiter:
+    """Return the rate limiter on the Airflow connection `limits`."""
+    from airflow.providers.redis.hooks.redis import RedisHook
+
+    from etl.wire.limits import Limiter
+
+    return Limiter(RedisHook("limits").get_conn())  # type: ignore[no-untyped-call]
+
+
+def endpoint(connection: str) -> Endpoint:
+    """Return a provider's base URL (the connection's host) and client credentials (its login and password)."""
+    held = BaseHook.get_connection(connection)
+    return Endpoint(host=held.host or "", login=held.login or "", password=held.password or "")
+
+
+def raw_root() -> UPath:
+    """Return the root of landing pages, raw and typed batches."""
+    from upath import UPath
+
+    return UPath(Settings.from_environment().raw_root)
+
+
+def cipher() -> TokenCipher:
+    """Return what decrypts access tokens."""
+    from etl.stores.tokens import TokenCipher
+
+    return TokenCipher(Settings.from_environment().keys)

@@ -1,0 +1,63 @@
+"""The catalogue declares; it does not compute."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from etl.catalog.entities import ENTITIES
+from etl.catalog.queues import QUEUES
+from etl.stores.statements import statements
+
+CATALOG = Path(__file__).parents[2] / "include" / "etl" / "catalog"
+DECLARATIVE = (
+    ast.Module,
+    ast.Import,
+    ast.ImportFrom,
+    ast.alias,
+    ast.Assign,
+    ast.AnnAssign,
+    ast.Expr,
+    ast.Constant,
+    ast.Tuple,
+    ast.Dict,
+    ast.Call,
+    ast.keyword,
+    ast.Name,
+    ast.Attribute,
+    ast.Subscript,
+    ast.UnaryOp,
+    ast.USub,
+    ast.Load,
+    ast.Store,
+)
+FILES = sorted(CATALOG.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CATALOG)))
+def test_the_catalogue_holds_only_imports_literals_and_declarations(path: Path) -> None:
+    found = [
+        f"line {getattr(node, 'lineno', '?')}: {type(node).__name__}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if not isinstance(node, DECLARATIVE)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+def test_every_entity_has_its_statements_each_with_a_comment(entity) -> None:
+    found = statements(f"entities/{entity.name}")
+    assert {"table", "merge", "remove"} <= found.keys()
+    assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
+
+
+@pytest.mark.parametrize("path", sorted((CATALOG.parents[1] / "sql" / "stores").glob("*.sql")), ids=lambda path: path.stem)
+def test_every_stored_statement_says_why(path: Path) -> None:
+    for name, sql in statements(f"stores/{path.stem}").items():
+        assert sql.as_string(None).lstrip().startswith("--"), name
+
+
+def test_names_are_unique() -> None:
+    for declared in (ENTITIES, QUEUES):
+        names = [item.name for item in declared]
+        assert len(set(names)) == len(names)

@@ -1,0 +1,49 @@
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import httpx
+import pytest
+
+from dev.bank.app import create_app
+from dev.bank.bank import Bank
+from dev.bank.credentials import Credentials
+
+HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}
+
+Send = Callable[..., httpx.Response]
+
+
+@pytest.fixture(scope="session")
+def bank() -> Bank:
+    return Bank.found("seed", opened=date(2026, 3, 1), today=date(2026, 6, 29))
+
+
+@pytest.fixture
+def send(bank: Bank) -> Send:
+    transport = httpx.ASGITransport(create_app(bank, Credentials("client", "secret")), raise_app_exceptions=False)
+
+    async def answer(method: str, path: str, **options: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://bank") as client:
+            return await client.request(method, path, **options)
+
+    def send(
+        path: str, fields: Mapping[str, Any] | None = None, *, method: str = "POST", **options: Any
+    ) -> httpx.Response:
+        body = {} if fields is None else {"json": fields}
+        return asyncio.run(answer(method, path, **{"headers": HEADERS, **body, **options}))
+
+    return send
+
+
+@pytest.fixture
+def access_token(send: Send) -> str:
+    fields = {
+        "institution_id": "ins_109508",
+        "initial_products": ["transactions"],
+        "options": {"override_username": "user_7"},
+    }
+    public_token = send("/sandbox/public_token/create", fields).json()["public_token"]
+    exchanged = send("/item/public_token/exchange", {"public_token": public_token}).json()
+    return str(exchanged["access_token"])

@@ -1,0 +1,66 @@
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dev.bank import cursors
+from dev.bank.bank import Bank
+from dev.bank.cursors import CursorForeign, Stream
+from dev.bank.ledger import Position
+
+positions = st.builds(
+    Position,
+    day=st.dates(),
+    index=st.integers(0, 2**16 - 1),
+    moved=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=3).map(tuple),
+)
+POSITION = Position(date(2026, 6, 29), 3, (12_05, -7))
+
+
+@settings(deadline=None)
+@given(position=positions, item=st.integers(0, 2**64 - 1))
+def test_a_cursor_gives_back_its_position(bank: Bank, position: Position, item: int) -> None:
+    stream = Stream(bank.item(item))
+    assert cursors.unseal(bank.key, stream, cursors.seal(bank.key, stream, position)) == position
+
+
+@settings(deadline=None)
+@given(position=positions)
+def test_a_cursor_fits_in_256_characters(bank: Bank, position: Position) -> None:
+    assert len(cursors.seal(bank.key, Stream(bank.item(1)), position)) <= 256
+
+
+def test_a_cursor_of_another_item_is_refused(bank: Bank) -> None:
+    with pytest.raises(CursorForeign, match="not given for this item"):
+        cursors.unseal(bank.key, Stream(bank.item(2)), cursors.seal(bank.key, Stream(bank.item(1)), POSITION))
+
+
+def test_a_cursor_of_one_account_is_refused_for_all(bank: Bank) -> None:
+    item = bank.item(1)
+    with pytest.raises(CursorForeign):
+        cursors.unseal(bank.key, Stream(item), cursors.seal(bank.key, Stream(item, item.accounts[0]), POSITION))
+
+
+def test_a_cursor_of_another_seed_is_refused(bank: Bank) -> None:
+    other = Bank.found("other", opened=bank.opened, today=bank.today)
+    with pytest.raises(CursorForeign):
+        cursors.unseal(bank.key, Stream(bank.item(1)), cursors.seal(other.key, Stream(bank.item(1)), POSITION))
+
+
+@settings(deadline=None)
+@given(text=st.text())
+def test_a_made_up_cursor_is_refused(bank: Bank, text: str) -> None:
+    with pytest.raises(CursorForeign):
+        cursors.unseal(bank.key, Stream(bank.item(1)), text)
+
+
+@settings(deadline=None)
+@given(at=st.integers(0, 50), letter=st.sampled_from("AZaz09+/"))
+def test_a_changed_cursor_is_refused(bank: Bank, at: int, letter: str) -> None:
+    stream = Stream(bank.item(1))
+    cursor = cursors.seal(bank.key, stream, POSITION)
+    changed = f"{cursor[:at]}{letter}{cursor[at + 1 :]}"
+    if changed != cursor:
+        with pytest.raises(CursorForeign):
+            cursors.unseal(bank.key, stream, changed)

@@ -1,0 +1,32 @@
+from datetime import date
+
+from dev.bank import ids
+from dev.bank.keys import Key
+
+KEY = Key.of("seed")
+DAY = date(2026, 6, 29)
+
+
+def test_ids_are_37_letters_and_digits() -> None:
+    made = [
+        ids.item_id(KEY, 1),
+        ids.account_id(KEY, 1, 0),
+        ids.transaction_id(KEY, 1, DAY, 0),
+        ids.entity_id(KEY, 1),
+    ]
+    assert all(len(each) == 37 and each.isascii() and each.isalnum() for each in made)
+
+
+def test_no_two_things_share_an_id() -> None:
+    numbers = range(50)
+    made = [
+        *(ids.item_id(KEY, item) for item in numbers),
+        *(ids.account_id(KEY, item, account) for item in numbers for account in range(3)),
+        *(ids.transaction_id(KEY, item, DAY, ordinal) for item in numbers for ordinal in range(5)),
+        *(ids.entity_id(KEY, merchant) for merchant in numbers),
+    ]
+    assert len(set(made)) == len(made)
+
+
+def test_ids_are_the_seeds() -> None:
+    assert ids.item_id(KEY, 1) == ids.item_id(Key.of("seed"), 1) != ids.item_id(Key.of("other"), 1)

@@ -1,0 +1,44 @@
+from collections import Counter
+from random import Random
+
+import pytest
+
+from dev.bank.keys import Key
+from dev.bank.merchants import POOL, Market, Merchant
+from dev.bank.trades import SHOPS, SUBSCRIPTIONS, UTILITIES
+
+
+@pytest.fixture(scope="module")
+def merchants() -> list[Merchant]:
+    market = Market.of(Key.of("seed"))
+    return [*market.shops.merchants, *market.subscriptions.merchants, *market.utilities.merchants]
+
+
+def test_the_pool_is_about_as_large_as_it_says(merchants: list[Merchant]) -> None:
+    assert len(merchants) == pytest.approx(POOL, rel=0.02)
+
+
+def test_no_two_merchants_share_a_name_or_an_id(merchants: list[Merchant]) -> None:
+    assert len({each.name for each in merchants}) == len({each.entity_id for each in merchants}) == len(merchants)
+
+
+def test_no_two_trades_share_a_suffix() -> None:
+    suffixes = Counter(suffix for trade in (*SHOPS, *SUBSCRIPTIONS, *UTILITIES) for suffix in trade.suffixes)
+    assert suffixes.most_common(1)[0][1] == 1
+
+
+def test_the_pool_is_the_seeds() -> None:
+    assert Market.of(Key.of("seed")) == Market.of(Key.of("seed")) != Market.of(Key.of("other"))
+
+
+def test_websites_are_nobodys(merchants: list[Merchant]) -> None:
+    assert all(each.website.endswith(".example") and " " not in each.website for each in merchants)
+
+
+def test_trades_are_drawn_by_weight() -> None:
+    shops = Market.of(Key.of("seed")).shops
+    drawn = Counter(each.trade for each in shops.pick_many(Random(0), 20_000))
+    heaviness = sum(trade.weight for trade in SHOPS)
+    assert {trade: drawn[trade] / 20_000 for trade in SHOPS} == pytest.approx(
+        {trade: trade.weight / heaviness for trade in SHOPS}, abs=0.01
+    )

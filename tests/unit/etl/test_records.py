@@ -1,0 +1,67 @@
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.declare.entity import Column, Kind
+from etl.errors import DeclarationError
+from etl.records import PageDecoder, getters, record_type
+from tests.unit.etl.samples import page, transaction
+
+
+@pytest.mark.parametrize("amount", ["0.1", "1e3", "12345678901234.0123456789", "-0.005", "999999999999999999.9999999999"])
+def test_money_is_read_digit_by_digit_and_never_through_a_float(amount: str) -> None:
+    decoded = PageDecoder(TRANSACTIONS).decode(page(added=[transaction(amount=msgspec.Raw(amount.encode()))]))
+    (located,) = decoded.upserts
+    assert located.record.amount == Decimal(amount)
+    assert isinstance(located.record.amount, Decimal)
+
+
+def test_a_record_that_does_not_fit_is_a_fault_with_its_place_and_its_siblings_go_on() -> None:
+    body = page(added=[transaction(transaction_id="a"), transaction(date="31/12/2026"), transaction(transaction_id="c")])
+    decoded = PageDecoder(TRANSACTIONS).decode(body)
+    assert [(item.path, item.record.transaction_id) for item in decoded.upserts] == [("added[0]", "a"), ("added[2]", "c")]
+    assert [(fault.path, fault.rule) for fault in decoded.faults] == [("added[1].date", "type")]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("amount", None), ("amount", "ten"), ("name", None), ("pending", "no"), ("datetime", "2026-11-23T10:00:00")],
+)
+def test_wrong_type_missing_value_and_instant_without_zone_are_faults(field: str, value: object) -> None:
+    decoded = PageDecoder(TRANSACTIONS).decode(page(modified=[transaction(**{field: value})]))
+    assert [fault.path for fault in decoded.faults] == [f"modified[0].{field}"]
+
+
+def test_an_absent_object_on_the_way_to_an_optional_column_gives_null() -> None:
+    decoded = PageDecoder(TRANSACTIONS).decode(page(added=[transaction(personal_finance_category=None)]))
+    (located,) = decoded.upserts
+    values = dict(
+        zip((column.name for column in TRANSACTIONS.columns), getters(TRANSACTIONS.columns), strict=True)
+    )
+    assert values["category"](located.record) is None
+
+
+def test_a_removal_needs_the_key_only() -> None:
+    decoded = PageDecoder(TRANSACTIONS).decode(page(removed=[{"transaction_id": "t", "account_id": "a"}]))
+    assert [item.path for item in decoded.deletes] == ["removed[0]"]
+    assert decoded.faults == []
+
+
+def test_a_removal_without_its_key_is_a_fault() -> None:
+    decoded = PageDecoder(TRANSACTIONS).decode(page(removed=[{"transaction_id": "t"}]))
+    assert [fault.path for fault in decoded.faults] == ["removed[0]"]
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"added": 3, "modified": [], "removed": []}'])
+def test_a_page_that_is_none_is_a_fault_and_no_crash(body: bytes) -> None:
+    decoded = PageDecoder(TRANSACTIONS).decode(body)
+    assert decoded.faults
+    assert not decoded.upserts
+
+
+def test_two_columns_that_read_one_field_as_different_types_are_refused() -> None:
+    columns = (Column("a", Kind.TEXT, path="x"), Column("b", Kind.DATE, path="x.y"))
+    with pytest.raises(DeclarationError, match="columns a, b read the field 'x' as different types"):
+        record_type(columns)

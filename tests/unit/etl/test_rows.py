@@ -1,0 +1,89 @@
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.declare.entity import Entity
+from etl.records import PageDecoder
+from etl.rows import Block, Reject, typed
+from tests.unit.etl.samples import page, transaction
+
+RECEIVED = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+
+
+def typed_page(body: bytes, entity: Entity = TRANSACTIONS) -> tuple[pa.Table, list[Reject]]:
+    block = Block(entity)
+    block.add(PageDecoder(entity).decode(body), provider_account_id=7, line=3, received_at=RECEIVED)
+    return typed(block)
+
+
+def test_values_keep_their_exact_types() -> None:
+    table, rejects = typed_page(page(added=[transaction(amount=msgspec.Raw(b"123456789012345678.0123456789"))]))
+    (row,) = table.to_pylist()
+    assert rejects == []
+    assert row["amount"] == Decimal("123456789012345678.0123456789")
+    assert row["dated_on"] == date(2026, 11, 20)
+    assert row["dated_at"] == datetime(2026, 11, 20, 11, 1, 1, tzinfo=UTC)
+    assert row["authorized_at"] is None
+    assert row["pending"] is False
+    assert (row["provider_account_id"], row["observed_at"], row["removed"]) == (7, RECEIVED, False)
+
+
+@pytest.mark.parametrize("amount", [b"1e18", b"-1e30", b"0.12345678901", b'"NaN"', b'"Infinity"', b"1e400"])
+def test_money_that_the_column_cannot_hold_exactly_is_rejected_and_never_rounded(amount: bytes) -> None:
+    table, rejects = typed_page(page(added=[transaction(), transaction(amount=msgspec.Raw(amount))]))
+    assert table.num_rows == 1
+    assert [(reject.line, reject.fault.path, reject.fault.rule) for reject in rejects] == [(3, "added[1].amount", "type")]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("iso_currency_code", "XYZ", "iso4217"),
+        ("iso_currency_code", "usd", "iso4217"),
+        ("transaction_id", "  ", "not_empty"),
+        ("name", "x" * 2_001, "max_length"),
+        ("name", "nul\x00nul", "nul"),
+    ],
+)
+def test_a_row_that_breaks_a_rule_is_rejected_with_the_field_and_the_rule(field: str, value: str, rule: str) -> None:
+    table, rejects = typed_page(page(added=[transaction(), transaction(**{field: value}), transaction()]))
+    assert table["seq"].to_pylist() == [0, 2]
+    assert [(reject.fault.path, reject.fault.rule) for reject in rejects] == [(f"added[1].{field}", rule)]
+
+
+@pytest.mark.parametrize("name", ["café 🥐", "zero​width", 'quote " and , comma', "back\\slash", "\\N", "line\nbreak"])
+def test_text_of_any_alphabet_passes_as_it_is(name: str) -> None:
+    table, rejects = typed_page(page(added=[transaction(name=name)]))
+    assert table["description"].to_pylist() == [name]
+    assert rejects == []
+
+
+def test_removals_come_after_the_upserts_of_their_page() -> None:
+    table, _ = typed_page(
+        page(removed=[{"transaction_id": "r", "account_id": "a"}], added=[transaction()], modified=[transaction()])
+    )
+    assert table["removed"].to_pylist() == [False, False, True]
+    assert table["seq"].to_pylist() == [0, 1, 2]
+    assert table["amount"].to_pylist()[2] is None
+
+
+def test_a_hook_changes_rows_before_they_are_checked() -> None:
+    def upper(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(currency=frame["currency"].str.upper())
+
+    table, rejects = typed_page(page(added=[transaction(iso_currency_code="eur")]), replace(TRANSACTIONS, hook=upper))
+    assert table["currency"].to_pylist() == ["EUR"]
+    assert rejects == []
+
+
+def test_an_empty_block_gives_an_empty_table_of_the_same_columns() -> None:
+    table, rejects = typed_page(page())
+    assert table.num_rows == 0
+    assert "amount" in table.column_names
+    assert rejects == []
