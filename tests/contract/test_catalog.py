@@ -7,6 +7,7 @@ import pytest
 
 from etl.catalog.entities import ENTITIES
 from etl.catalog.queues import QUEUES
+from etl.declare.entity import Entity
 from etl.stores.statements import statements
 
 CATALOG = Path(__file__).parents[2] / "include" / "etl" / "catalog"
@@ -45,13 +46,15 @@ def test_the_catalogue_holds_only_imports_literals_and_declarations(path: Path) 
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
-def test_every_entity_has_its_statements_each_with_a_comment(entity) -> None:
+def test_every_entity_has_its_statements_each_with_a_comment(entity: Entity) -> None:
     found = statements(f"entities/{entity.name}")
     assert {"table", "merge", "remove"} <= found.keys()
     assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
 
 
-@pytest.mark.parametrize("path", sorted((CATALOG.parents[1] / "sql" / "stores").glob("*.sql")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((CATALOG.parents[1] / "sql" / "stores").glob("*.sql")), ids=lambda path: path.stem
+)
 def test_every_stored_statement_says_why(path: Path) -> None:
     for name, sql in statements(f"stores/{path.stem}").items():
         assert sql.as_string(None).lstrip().startswith("--"), name

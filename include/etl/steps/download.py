@@ -193,7 +193,10 @@ async def _drain(
 
 
 async def _all(drains: Iterable[Coroutine[None, None, _Result]]) -> list[_Result]:
-    """Await all; the first error ends the others."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(drain) for drain in drains]
+    """Await all; the first error ends the others, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(drain) for drain in drains]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return [task.result() for task in tasks]

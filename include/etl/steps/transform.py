@@ -43,10 +43,10 @@ def transform(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath)
         rejected = rejects.replace(
             warehouse, typing.run(raw.read(root, batch)), raw_id=raw_id, entity=entity.name, version=entity.version
         )
-    read = typing.rows + rejected
-    log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
-    if rejected > entity.tolerated_rejects * read:
-        raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
+        read = typing.rows + rejected
+        log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
+        if rejected > entity.tolerated_rejects * read:
+            raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
     return raw_id
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import aiohttp
 import msgspec
@@ -15,6 +16,8 @@ from etl.declare.provider import Action, Fill, Limit, Provider, Scope
 from etl.errors import ProviderRefused
 from etl.settings import Endpoint
 from etl.wire.limits import Bucket, Limiter
+
+Read = TypeVar("Read")
 
 _SERVER_ERROR = 500
 _TOO_MANY = 429
@@ -73,11 +76,21 @@ class ProviderClient:
         path: str,
         request: Mapping[str, object],
         *,
+        read: Callable[[bytes], Read],
         limits: Sequence[Limit] = (),
         feed: str = "",
         provider_account_id: int = 0,
-    ) -> bytes:
-        """Return the body of the answer, as sent.
+    ) -> Read:
+        """Return what `read` makes of the answer's body.
+
+        Parameters
+        ----------
+        path, request
+            Endpoint and JSON body.
+        read
+            Takes the body, as sent; an answer that it refuses with `Refused` is treated like any other refusal.
+        limits
+            What the call counts against, for this `feed` and `provider_account_id`.
 
         Raises
         ------
@@ -92,7 +105,7 @@ class ProviderClient:
         ):
             with attempt:
                 await self._wait_for(buckets)
-                return await self._ask(path, request)
+                return read(await self._ask(path, request))
         raise AssertionError
 
     async def _wait_for(self, buckets: Sequence[Bucket]) -> None:

@@ -36,13 +36,13 @@ async def exchange(client: ProviderClient, public_token: str) -> Item:
         If it does not take the token, or its answer lacks a field.
     """
     enrolment = client.provider.enrolment
-    body = await client.post(enrolment.path, fill(enrolment.request, {Fill.PUBLIC_TOKEN: public_token}))
-    answer = msgspec.json.decode(body)
-    try:
-        return Item(item_id=answer[enrolment.item_id], access_token=answer[enrolment.access_token])
-    except (KeyError, TypeError):
-        raise ProviderRefused(
-            client.provider.name,
-            enrolment.path,
-            f"without {enrolment.item_id} and {enrolment.access_token}",
-        ) from None
+
+    def read(body: bytes) -> Item:
+        try:
+            answer = msgspec.json.decode(body, type=dict[str, object])
+            return Item(item_id=str(answer[enrolment.item_id]), access_token=str(answer[enrolment.access_token]))
+        except (KeyError, msgspec.DecodeError):
+            found = f"without {enrolment.item_id} and {enrolment.access_token}"
+            raise ProviderRefused(client.provider.name, enrolment.path, found) from None
+
+    return await client.post(enrolment.path, fill(enrolment.request, {Fill.PUBLIC_TOKEN: public_token}), read=read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 
 import msgspec
 
@@ -28,14 +28,14 @@ async def pages(
     more, ordinal = True, 0
     while more:
         known: dict[Fill, object] = {Fill.CURSOR: cursor, Fill.PAGE_SIZE: page_size}
-        body = await client.post(
+        body, next_cursor, more = await client.post(
             feed.path,
             fill(feed.request, {**known, Fill.ACCESS_TOKEN: access_token}),
+            read=partial(_page, feed),
             limits=feed.limits,
             feed=feed.name,
             provider_account_id=provider_account_id,
         )
-        next_cursor, more = _position(feed, body)
         yield (
             Header(
                 provider_account_id=provider_account_id,
@@ -52,14 +52,14 @@ async def pages(
         cursor, ordinal = next_cursor, ordinal + 1
 
 
-def _position(feed: Feed, body: bytes) -> tuple[str, bool]:
+def _page(feed: Feed, body: bytes) -> tuple[bytes, str, bool]:
     try:
         cursor, more = msgspec.structs.astuple(_envelope(feed.cursor, feed.more).decode(body))
     except msgspec.DecodeError:
         raise Refused(Action.RETRY, "a page that is not the feed's JSON") from None
     if not cursor:
         raise Refused(Action.NOT_READY, "an empty cursor")
-    return cursor, more
+    return body, cursor, more
 
 
 @cache

@@ -18,14 +18,14 @@ positions = st.builds(
 POSITION = Position(date(2026, 6, 29), 3, (12_05, -7))
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(position=positions, item=st.integers(0, 2**64 - 1))
 def test_a_cursor_gives_back_its_position(bank: Bank, position: Position, item: int) -> None:
     stream = Stream(bank.item(item))
     assert cursors.unseal(bank.key, stream, cursors.seal(bank.key, stream, position)) == position
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(position=positions)
 def test_a_cursor_fits_in_256_characters(bank: Bank, position: Position) -> None:
     assert len(cursors.seal(bank.key, Stream(bank.item(1)), position)) <= 256
@@ -48,14 +48,14 @@ def test_a_cursor_of_another_seed_is_refused(bank: Bank) -> None:
         cursors.unseal(bank.key, Stream(bank.item(1)), cursors.seal(other.key, Stream(bank.item(1)), POSITION))
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(text=st.text())
 def test_a_made_up_cursor_is_refused(bank: Bank, text: str) -> None:
     with pytest.raises(CursorForeign):
         cursors.unseal(bank.key, Stream(bank.item(1)), text)
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(at=st.integers(0, 50), letter=st.sampled_from("AZaz09+/"))
 def test_a_changed_cursor_is_refused(bank: Bank, at: int, letter: str) -> None:
     stream = Stream(bank.item(1))

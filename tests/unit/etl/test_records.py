@@ -10,7 +10,9 @@ from etl.records import PageDecoder, getters, record_type
 from tests.unit.etl.samples import page, transaction
 
 
-@pytest.mark.parametrize("amount", ["0.1", "1e3", "12345678901234.0123456789", "-0.005", "999999999999999999.9999999999"])
+@pytest.mark.parametrize(
+    "amount", ["0.1", "1e3", "12345678901234.0123456789", "-0.005", "999999999999999999.9999999999"]
+)
 def test_money_is_read_digit_by_digit_and_never_through_a_float(amount: str) -> None:
     decoded = PageDecoder(TRANSACTIONS).decode(page(added=[transaction(amount=msgspec.Raw(amount.encode()))]))
     (located,) = decoded.upserts
@@ -19,9 +21,14 @@ def test_money_is_read_digit_by_digit_and_never_through_a_float(amount: str) -> 
 
 
 def test_a_record_that_does_not_fit_is_a_fault_with_its_place_and_its_siblings_go_on() -> None:
-    body = page(added=[transaction(transaction_id="a"), transaction(date="31/12/2026"), transaction(transaction_id="c")])
+    body = page(
+        added=[transaction(transaction_id="a"), transaction(date="31/12/2026"), transaction(transaction_id="c")]
+    )
     decoded = PageDecoder(TRANSACTIONS).decode(body)
-    assert [(item.path, item.record.transaction_id) for item in decoded.upserts] == [("added[0]", "a"), ("added[2]", "c")]
+    assert [(item.path, item.record.transaction_id) for item in decoded.upserts] == [
+        ("added[0]", "a"),
+        ("added[2]", "c"),
+    ]
     assert [(fault.path, fault.rule) for fault in decoded.faults] == [("added[1].date", "type")]
 
 
@@ -37,9 +44,7 @@ def test_wrong_type_missing_value_and_instant_without_zone_are_faults(field: str
 def test_an_absent_object_on_the_way_to_an_optional_column_gives_null() -> None:
     decoded = PageDecoder(TRANSACTIONS).decode(page(added=[transaction(personal_finance_category=None)]))
     (located,) = decoded.upserts
-    values = dict(
-        zip((column.name for column in TRANSACTIONS.columns), getters(TRANSACTIONS.columns), strict=True)
-    )
+    values = dict(zip((column.name for column in TRANSACTIONS.columns), getters(TRANSACTIONS.columns), strict=True))
     assert values["category"](located.record) is None
 
 

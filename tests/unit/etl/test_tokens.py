@@ -14,5 +14,5 @@ def test_a_token_outlives_the_rotation_of_its_key() -> None:
 
 def test_a_token_whose_key_is_gone_names_the_account_and_the_remedy() -> None:
     stored = TokenCipher([Fernet.generate_key().decode()]).encrypt("access-sandbox-1")
-    with pytest.raises(TokenUnreadable, match="provider account 7.*put the key"):
+    with pytest.raises(TokenUnreadable, match=r"provider account 7.*put the key"):
         TokenCipher([Fernet.generate_key().decode()]).decrypt(stored, provider_account_id=7)

@@ -1,0 +1,58 @@
+"""Why money moves: the ones of Plaid's personal finance categories (taxonomy v1) that the bank uses."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+
+class Primary(Enum):
+    """Plaid's broad categories, those the bank uses."""
+
+    INCOME = "INCOME"
+    TRANSFER_IN = "TRANSFER_IN"
+    TRANSFER_OUT = "TRANSFER_OUT"
+    LOAN_PAYMENTS = "LOAN_PAYMENTS"
+    BANK_FEES = "BANK_FEES"
+    ENTERTAINMENT = "ENTERTAINMENT"
+    FOOD_AND_DRINK = "FOOD_AND_DRINK"
+    GENERAL_MERCHANDISE = "GENERAL_MERCHANDISE"
+    HOME_IMPROVEMENT = "HOME_IMPROVEMENT"
+    MEDICAL = "MEDICAL"
+    PERSONAL_CARE = "PERSONAL_CARE"
+    GENERAL_SERVICES = "GENERAL_SERVICES"
+    TRANSPORTATION = "TRANSPORTATION"
+    TRAVEL = "TRAVEL"
+    RENT_AND_UTILITIES = "RENT_AND_UTILITIES"
+
+
+class Channel(Enum):
+    """How a payment was made; the value is Plaid's payment channel."""
+
+    ONLINE = "online"
+    IN_STORE = "in store"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """Why money moved."""
+
+    primary: Primary
+    detailed: str
+
+    @classmethod
+    def of(cls, primary: Primary, detail: str) -> Self:
+        """Return the category that Plaid writes as, say, `INCOME` and `INCOME_WAGES`, of `INCOME` and `WAGES`."""
+        return cls(primary, f"{primary.value}_{detail}")
+
+
+SALARY = Category.of(Primary.INCOME, "WAGES")
+INTEREST = Category.of(Primary.INCOME, "INTEREST_EARNED")
+FROM_ACCOUNT = Category.of(Primary.TRANSFER_IN, "ACCOUNT_TRANSFER")
+TO_ACCOUNT = Category.of(Primary.TRANSFER_OUT, "ACCOUNT_TRANSFER")
+TO_SAVINGS = Category.of(Primary.TRANSFER_OUT, "SAVINGS")
+CASH = Category.of(Primary.TRANSFER_OUT, "WITHDRAWAL")
+CARD_PAYMENT = Category.of(Primary.LOAN_PAYMENTS, "CREDIT_CARD_PAYMENT")
+ACCOUNT_FEE = Category.of(Primary.BANK_FEES, "OTHER_BANK_FEES")
+RENT = Category.of(Primary.RENT_AND_UTILITIES, "RENT")
+UNNAMED = Category.of(Primary.GENERAL_MERCHANDISE, "OTHER_GENERAL_MERCHANDISE")

@@ -1,0 +1,40 @@
+"""Money as whole minor units, written as an exact decimal only at the edge."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Currency:
+    """A currency the bank keeps accounts in.
+
+    Parameters
+    ----------
+    code
+        ISO 4217.
+    exponent
+        Decimal places of the minor unit.
+    per_dollar
+        Minor units that buy about what one US dollar buys; scales the bank's price lists, which are in US cents.
+    """
+
+    code: str
+    exponent: int
+    per_dollar: int
+
+    def from_cents(self, cents: int) -> int:
+        """Return a price of `cents` US cents, at least 1, in this currency's minor units, at least 1."""
+        return max(1, cents * self.per_dollar // 100)
+
+    def decimal(self, minor: int) -> Decimal:
+        """Return `minor` units as a decimal with exactly `exponent` places."""
+        return Decimal(minor).scaleb(-self.exponent)
+
+
+USD = Currency("USD", exponent=2, per_dollar=100)
+EUR = Currency("EUR", exponent=2, per_dollar=92)
+GBP = Currency("GBP", exponent=2, per_dollar=79)
+JPY = Currency("JPY", exponent=0, per_dollar=150)
+KWD = Currency("KWD", exponent=3, per_dollar=307)
+
+CURRENCIES = (USD, EUR, GBP, JPY, KWD)

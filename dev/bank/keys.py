@@ -1,0 +1,49 @@
+"""One seed, one bank: whatever the bank invents is a keyed hash of what the thing is about."""
+
+import struct
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+from random import Random
+from typing import Self
+
+
+class Domain(Enum):
+    """What a hash is for. A hash made for one purpose never passes for another."""
+
+    PUBLIC_TOKEN = b"public token"
+    ACCESS_TOKEN = b"access token"
+    CURSOR = b"cursor"
+    ITEM = b"item"
+    ITEM_ID = b"item id"
+    ACCOUNT_ID = b"account id"
+    DAY = b"day"
+    TRANSACTION_ID = b"transaction id"
+    MERCHANTS = b"merchants"
+    ENTITY_ID = b"entity id"
+    REQUEST_ID = b"request id"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The bank's only secret, from which tokens, ids, cursors and ledgers follow."""
+
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, seed: str) -> Self:
+        """Return the key of the bank named by `seed`, any text."""
+        return cls(blake2b(seed.encode()).digest())
+
+    def mac(self, domain: Domain, message: bytes, *, size: int) -> bytes:
+        """Return `size` bytes (1 to 64) that only this key makes of `message` in `domain`."""
+        return blake2b(message, digest_size=size, key=self.secret, person=domain.value).digest()
+
+    def rng(self, domain: Domain, *numbers: int) -> Random:
+        """Return a generator that draws the same sequence each time it is asked for the same `numbers`."""
+        return Random(int.from_bytes(self.mac(domain, pack(*numbers), size=8)))  # noqa: S311 - repeatable by design
+
+
+def pack(*numbers: int) -> bytes:
+    """Return `numbers`, each 0 to 2**64 - 1, as eight big-endian bytes apiece."""
+    return struct.pack(f">{len(numbers)}Q", *numbers)

@@ -1,0 +1,137 @@
+"""From what the bank keeps to what Plaid writes. Nothing is decided here."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from dev.bank import ids, responses, wire
+from dev.bank.accounts import Account
+from dev.bank.categories import Channel, Primary
+from dev.bank.errors import Refusal
+from dev.bank.items import Item
+from dev.bank.keys import Key
+from dev.bank.merchants import Merchant
+from dev.bank.transactions import Place, Transaction
+
+_NOWHERE = wire.Location()
+_NO_META = wire.PaymentMeta()
+_TYPES = {Channel.ONLINE: "digital", Channel.IN_STORE: "place", Channel.OTHER: "special"}
+_ICONS = {primary: f"https://icons.bank.example/PFC_{primary.value}.png" for primary in Primary}
+_LOGOS = "https://logos.bank.example"
+
+
+def accounts(held: Sequence[Account], moved: Sequence[int]) -> list[wire.Account]:
+    """Write accounts after `moved` minor units have left each of the item's accounts."""
+    return [_account(account, moved[account.ordinal]) for account in held]
+
+
+def item(of: Item) -> wire.Item:
+    """Write an item."""
+    return wire.Item(
+        item_id=of.item_id,
+        institution_id=of.institution.institution_id,
+        institution_name=of.institution.name,
+    )
+
+
+def item_created(of: Item, first_day: date) -> wire.Item:
+    """Write an item with the instant of its creation, as `/item/get` does."""
+    return wire.Item(
+        item_id=of.item_id,
+        institution_id=of.institution.institution_id,
+        institution_name=of.institution.name,
+        created_at=_midnight(first_day),
+    )
+
+
+def status(today: date) -> wire.Status:
+    """Write the state of an item that was last updated as `today` began."""
+    return wire.Status(transactions=wire.Updates(last_successful_update=_midnight(today)))
+
+
+def transaction(key: Key, of: Item, made: Transaction) -> wire.Transaction:
+    """Write one of the item's transactions."""
+    account, merchant, category = made.account, made.merchant, made.category
+    detailed = of.institution.detailed
+    logo = _logo(merchant) if merchant else None
+    return wire.Transaction(
+        account_id=account.account_id,
+        amount=account.currency.decimal(made.minor),
+        iso_currency_code=account.currency.code,
+        counterparties=_counterparties(made, logo),
+        posted_on=made.posted_at.date(),
+        posted_at=made.posted_at if detailed else None,
+        authorized_on=made.authorized_at.date(),
+        authorized_at=made.authorized_at if detailed else None,
+        location=_location(made.place) if made.place else _NOWHERE,
+        name=made.name,
+        merchant_name=merchant.name if merchant else None,
+        merchant_entity_id=merchant.entity_id if merchant else None,
+        logo_url=logo,
+        website=merchant.website if merchant else None,
+        payment_meta=_NO_META,
+        payment_channel=made.channel,
+        personal_finance_category=wire.Category(
+            category.primary, category.detailed, merchant.confidence if merchant else "HIGH"
+        ),
+        personal_finance_category_icon_url=_ICONS[category.primary],
+        transaction_id=ids.transaction_id(key, of.number, made.made_on, made.ordinal),
+        transaction_code=made.code if detailed else None,
+        transaction_type=_TYPES[made.channel],
+    )
+
+
+def error(refusal: Refusal, request_id: str) -> responses.Error:
+    """Write a refusal."""
+    section = refusal.error_type.value.replace("_", "-").lower()
+    return responses.Error(
+        display_message=None,
+        documentation_url=f"https://plaid.com/docs/?ref=error#{section}-errors",
+        error_code=refusal.error_code,
+        error_message=str(refusal),
+        error_type=refusal.error_type.value,
+        request_id=request_id,
+        suggested_action=None,
+    )
+
+
+def _account(account: Account, moved: int) -> wire.Account:
+    decimal = account.currency.decimal
+    kind, subtype = account.kind.value
+    return wire.Account(
+        account_id=account.account_id,
+        balances=wire.Balances(
+            available=decimal(account.available(moved)),
+            current=decimal(account.current(moved)),
+            limit=None if account.limit is None else decimal(account.limit),
+            iso_currency_code=account.currency.code,
+        ),
+        mask=account.mask,
+        name=account.name,
+        official_name=account.official_name,
+        subtype=subtype,
+        type=kind,
+    )
+
+
+def _counterparties(made: Transaction, logo: str | None) -> list[wire.Counterparty]:
+    if merchant := made.merchant:
+        return [
+            wire.Counterparty(
+                merchant.name, "merchant", logo, merchant.website, merchant.entity_id, merchant.confidence
+            )
+        ]
+    if made.payer:
+        return [wire.Counterparty(made.payer, "income_source", None, None, None, "HIGH")]
+    return []
+
+
+def _logo(merchant: Merchant) -> str:
+    return f"{_LOGOS}/{merchant.entity_id}.png"
+
+
+def _location(place: Place) -> wire.Location:
+    return wire.Location(city=place.city, country=place.country, store_number=place.store_number)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -1,0 +1,116 @@
+"""Airflow's REST API, as far as the demo needs it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+_POLL = 1.0
+
+
+class AirflowSilent(Exception):
+    """Airflow did not do in time what it was asked for."""
+
+    def __init__(self, waited_for: str, seconds: float) -> None:
+        super().__init__(f"Airflow: {waited_for} did not come within {seconds:.0f} s; see `make logs`.")
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run of a Dag.
+
+    Parameters
+    ----------
+    run_id
+        Its id.
+    state
+        `queued`, `running`, `success` or `failed`.
+    """
+
+    run_id: str
+    state: str
+
+
+class AirflowApi:
+    """A session with Airflow; a context manager.
+
+    Parameters
+    ----------
+    url
+        Address of the API server.
+    user, password
+        Login of the web UI.
+    """
+
+    def __init__(self, url: str, *, user: str, password: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
+        answer = self._client.post("/auth/token", json={"username": user, "password": password})
+        token = answer.raise_for_status().json()["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def __enter__(self) -> Self:
+        """Return the session."""
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Close the session."""
+        self._client.close()
+
+    def wait_for_dag(self, dag_id: str, *, seconds: float = 90.0) -> None:
+        """Wait until a Dag was parsed.
+
+        Raises
+        ------
+        AirflowSilent
+            If it is not there in time.
+        """
+        deadline = time.monotonic() + seconds
+        while self._client.get(f"/api/v2/dags/{dag_id}").status_code != httpx.codes.OK:
+            if time.monotonic() > deadline:
+                raise AirflowSilent(f"the Dag {dag_id}", seconds)
+            time.sleep(_POLL)
+
+    def start_run(self, dag_id: str) -> DagRun:
+        """Unpause a Dag and return its next run: the scheduled one that is due, or else a manual one."""
+        known = {run.run_id for run in self._runs(dag_id)}
+        due = self._get(f"/dags/{dag_id}")["next_dagrun_run_after"]
+        self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        if due is not None and datetime.fromisoformat(due) <= datetime.now(UTC):
+            return self._wait_for_new_run(dag_id, known)
+        now = datetime.now(UTC).isoformat()
+        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": now})
+        return _run(answer.raise_for_status().json())
+
+    def run(self, dag_id: str, run_id: str) -> DagRun:
+        """Return a run as it is now."""
+        return _run(self._get(f"/dags/{dag_id}/dagRuns/{run_id}"))
+
+    def failed_tasks(self, dag_id: str, run_id: str) -> list[str]:
+        """Return the tasks of a run that failed, at most 100, each with its place in the map."""
+        found = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", state="failed", limit=100)
+        return [f"{task['task_id']}[{task['map_index']}]" for task in found["task_instances"]]
+
+    def _wait_for_new_run(self, dag_id: str, known: set[str], *, seconds: float = 90.0) -> DagRun:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for run in self._runs(dag_id):
+                if run.run_id not in known:
+                    return run
+            time.sleep(_POLL)
+        raise AirflowSilent(f"a scheduled run of {dag_id}", seconds)
+
+    def _runs(self, dag_id: str) -> list[DagRun]:
+        found = self._get(f"/dags/{dag_id}/dagRuns", order_by="-run_after", limit=100)
+        return [_run(run) for run in found["dag_runs"]]
+
+    def _get(self, path: str, **parameters: str | int) -> Any:  # noqa: ANN401 - JSON
+        return self._client.get(f"/api/v2{path}", params=parameters).raise_for_status().json()
+
+
+def _run(answer: dict[str, Any]) -> DagRun:
+    return DagRun(run_id=answer["dag_run_id"], state=answer["state"])

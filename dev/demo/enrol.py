@@ -1,0 +1,85 @@
+"""Enrols users of the sandbox bank, as an application would through Plaid Link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from psycopg.rows import scalar_row
+
+from etl.catalog.providers.plaid import PLAID
+from etl.settings import Endpoint, Settings
+from etl.steps.link import link
+from etl.stores import warehouse
+from etl.stores.tokens import TokenCipher
+from etl.stores.warehouse import Warehouse
+from etl.wire import limits
+
+_INSTITUTIONS = ("ins_109508", "ins_109509", "ins_900101", "ins_900201", "ins_900301", "ins_900401")
+_AT_ONCE = 8
+
+
+def enrol(users: int, *, environment: Mapping[str, str]) -> int:
+    """Enrol the users that are not enrolled yet, and return how many those were.
+
+    Parameters
+    ----------
+    users
+        How many there should be; each has one login.
+    environment
+        Of the stack.
+    """
+    endpoint = Endpoint.from_environment("warehouse", environment)
+    with warehouse.connect(endpoint) as connection:
+        enrolled = _enrolled(connection)
+    missing = [number for number in range(users) if _reference(number) not in enrolled]
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        list(threads.map(lambda numbers: _enrol_some(numbers, environment), _dealt(missing, _AT_ONCE)))
+    return len(missing)
+
+
+def _enrol_some(numbers: Iterable[int], environment: Mapping[str, str]) -> None:
+    bank = Endpoint.from_environment(PLAID.connection, environment)
+    cipher = TokenCipher(Settings.from_environment(environment).keys)
+    limiter = limits.connect(Endpoint.from_environment("limits", environment))
+    with (
+        httpx.Client(base_url=bank.host, headers=_credentials(bank), trust_env=False) as client,
+        warehouse.connect(Endpoint.from_environment("warehouse", environment)) as connection,
+    ):
+        for number in numbers:
+            link(
+                PLAID,
+                _public_token(client, number),
+                user=_reference(number),
+                warehouse=connection,
+                cipher=cipher,
+                endpoint=bank,
+                limiter=limiter,
+            )
+
+
+def _public_token(client: httpx.Client, number: int) -> str:
+    request = {
+        "institution_id": _INSTITUTIONS[number % len(_INSTITUTIONS)],
+        "initial_products": ["transactions"],
+        "options": {"override_username": f"user_{number}"},
+    }
+    return str(client.post("/sandbox/public_token/create", json=request).raise_for_status().json()["public_token"])
+
+
+def _credentials(bank: Endpoint) -> dict[str, str]:
+    return {"PLAID-CLIENT-ID": bank.login, "PLAID-SECRET": bank.password}
+
+
+def _reference(number: int) -> str:
+    return f"demo-{number:06d}"
+
+
+def _enrolled(connection: Warehouse) -> set[str]:
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        return set(cursor.execute("select u.reference from core.users as u").fetchall())
+
+
+def _dealt(numbers: list[int], hands: int) -> list[list[int]]:
+    return [numbers[hand::hands] for hand in range(hands)]

@@ -1,0 +1,128 @@
+"""Real servers for the tests that need them, started once: Postgres, Valkey and the sandbox bank."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import date, timedelta
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from psycopg.sql import SQL, Identifier
+from upath import UPath
+
+from dev.servers.bank import Sandbox
+from dev.servers.postgres import SETTINGS
+from dev.stack.down import down
+from dev.stack.planning import Wishes
+from dev.stack.stack import Stack
+from dev.stack.up import Extent, up
+from etl.catalog.entities import ENTITIES
+from etl.settings import Endpoint
+from etl.stores import migrations
+from etl.stores import warehouse as warehouses
+from etl.stores.tokens import TokenCipher
+from etl.stores.warehouse import Warehouse
+from etl.wire import limits
+from etl.wire.limits import Limiter
+
+DAY = date(2026, 11, 20)
+SANDBOX = Sandbox(seed="tests", opened=DAY - timedelta(days=30), day=DAY)
+FORGETFUL = {**SETTINGS, "fsync": "off", "full_page_writes": "off"}
+"""Postgres for tests: a crash of the machine may lose everything."""
+
+_SERVERS_OF_A_SHELL = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
+_ordinals = count(1)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Return a stack of its own, without Airflow."""
+    caller = {name: value for name, value in os.environ.items() if name not in _SERVERS_OF_A_SHELL}
+    with tempfile.TemporaryDirectory(prefix="sluice-tests-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder) / "home"
+        try:
+            yield up(home, extent=Extent.SERVERS, caller=caller, wishes=Wishes(SANDBOX, settings=FORGETFUL))
+        finally:
+            down(home)
+
+
+@pytest.fixture(scope="session")
+def server(stack: Stack) -> Endpoint:
+    """Return the address of Postgres."""
+    return Endpoint.from_environment("warehouse", stack.environment)
+
+
+@pytest.fixture(scope="session")
+def template(server: Endpoint) -> str:
+    """Return a database with an empty warehouse, to be copied."""
+    name = "template_warehouse"
+    with warehouses.connect(server) as connection:
+        connection.execute(SQL("create database {}").format(Identifier(name)))
+    with warehouses.connect(replace(server, schema=name)) as connection:
+        migrations.migrate(connection, [entity.name for entity in ENTITIES])
+    return name
+
+
+@pytest.fixture
+def database(server: Endpoint, template: str) -> Iterator[Endpoint]:
+    """Return the address of an empty warehouse of the test's own."""
+    name = f"warehouse_{next(_ordinals)}"
+    with warehouses.connect(server) as connection:
+        connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
+        yield replace(server, schema=name)
+        connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+@pytest.fixture
+def connect(database: Endpoint) -> Iterator[Callable[[], Warehouse]]:
+    """Return a function that opens one more connection to the warehouse."""
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(warehouses.connect(database))
+
+
+@pytest.fixture
+def warehouse(connect: Callable[[], Warehouse]) -> Warehouse:
+    """Return a connection to the warehouse."""
+    return connect()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> UPath:
+    """Return an empty raw root."""
+    return UPath(f"file://{tmp_path}/raw")
+
+
+@pytest.fixture
+def cipher() -> TokenCipher:
+    """Return a cipher with a key of its own."""
+    return TokenCipher([Fernet.generate_key().decode()])
+
+
+@pytest.fixture
+def bank(stack: Stack) -> Endpoint:
+    """Return the sandbox bank."""
+    return Endpoint.from_environment("plaid", stack.environment)
+
+
+@pytest.fixture
+def limiter(stack: Stack) -> Limiter:
+    """Return the limiter of the stack."""
+    return limits.connect(Endpoint.from_environment("limits", stack.environment))
+
+
+@pytest.fixture
+def rows(warehouse: Warehouse) -> Callable[..., list[tuple[object, ...]]]:
+    """Return a function that runs a query and returns its rows."""
+
+    def query(text: str, *values: object) -> list[tuple[object, ...]]:
+        cursor: psycopg.Cursor[tuple[object, ...]] = warehouse.cursor()
+        return cursor.execute(text.encode(), values or None).fetchall()
+
+    return query

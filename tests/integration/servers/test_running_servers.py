@@ -1,0 +1,114 @@
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from dev.servers.errors import ServerUnreachable
+from dev.stack import secrets_file
+from dev.stack.stack import Stack
+from dev.stack.status import status
+from tests.integration.servers.own_servers import CALLER, Servers
+
+
+def secret_values(home: Path) -> list[str]:
+    return list(vars(secrets_file.load(home / "secrets.json")).values())
+
+
+def test_warehouse_is_a_utf8_database_that_counts_code_points_alike_everywhere(stack: Stack) -> None:
+    with psycopg.connect(stack.warehouse_url) as connection:
+        row = connection.execute(
+            "select current_setting('server_encoding'), datlocprovider, datlocale, upper('é') "
+            "from pg_database where datname = current_database()"
+        ).fetchone()
+    assert row == ("UTF8", "b", "C.UTF-8", "É")
+
+
+def test_metadata_has_a_database_of_its_own(stack: Stack) -> None:
+    with psycopg.connect(stack.metadata_url) as connection:
+        assert connection.info.dbname == "airflow"
+
+
+def test_broker_keeps_every_write(stack: Stack) -> None:
+    with redis.Redis.from_url(stack.broker_url) as client:
+        assert client.config_get("appendonly") == {"appendonly": "yes"}
+
+
+def test_second_start_changes_nothing_and_says_so(stack: Stack, shared: Servers) -> None:
+    before = {process.pid for process in shared.processes()}
+    assert shared.start() == stack
+    assert shared.heard("up already")
+    assert {process.pid for process in shared.processes()} == before
+
+
+def test_shell_that_read_the_env_file_means_the_embedded_servers(stack: Stack, shared: Servers) -> None:
+    shared.start(caller=stack.environment)
+    assert shared.heard("up already")
+
+
+def test_env_file_works_in_any_shell_from_anywhere_and_twice(stack: Stack) -> None:
+    ask = '. "$0"; . "$0"; echo "$PATH"; psql "$WAREHOUSE_URL" -Atc "select 42"; python -c "import etl"'
+    done = subprocess.run(
+        ["sh", "-euc", ask, stack.home / "env"], cwd="/", env=CALLER, capture_output=True, text=True, check=True
+    )
+    path, answer = done.stdout.splitlines()
+    folders = path.split(":")
+    assert answer == "42"
+    assert len(folders) == len(CALLER["PATH"].split(":")) + 2
+    assert folders[0].endswith("/bin")
+
+
+def test_no_secret_stands_on_a_command_line_or_in_a_log(stack: Stack, shared: Servers) -> None:
+    shown = [" ".join(process.cmdline()) for process in shared.processes()]
+    shown += [path.read_text() for path in (stack.home / "logs").iterdir()]
+    assert len(shown) > 4
+    assert not [secret for secret in secret_values(stack.home) for text in shown if secret in text]
+
+
+def test_files_are_their_owners_alone(stack: Stack) -> None:
+    assert stack.home.stat().st_mode & 0o777 == 0o700
+    private = ("env", "secrets.json", "supervisord.conf", "valkey.conf", "airflow/passwords.json")
+    assert {(stack.home / name).stat().st_mode & 0o777 for name in private} == {0o600}
+
+
+def test_nothing_listens_beyond_the_loopback_interface(stack: Stack, shared: Servers) -> None:
+    listening = [
+        connection.laddr.ip
+        for process in shared.processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert set(listening) == {"127.0.0.1"}
+    assert len(listening) == 4
+
+
+def test_status_lists_every_program(stack: Stack) -> None:
+    found = status(stack.home)
+    alive = {program.name for program in found.programs if program.pid}
+    assert alive == {"postgres", "valkey", "bank"}
+    assert not found.is_up
+
+
+def test_named_servers_are_used_instead_of_embedded_ones(
+    stack: Stack, make_servers: Callable[[Path], Servers], tmp_path: Path
+) -> None:
+    servers = make_servers(tmp_path / "home")
+    other = servers.start({**CALLER, "WAREHOUSE_URL": stack.warehouse_url, "BROKER_URL": stack.broker_url})
+    assert other.warehouse_url == stack.warehouse_url
+    assert other.metadata_url == stack.warehouse_url + "_airflow"
+    with psycopg.connect(other.metadata_url) as connection:
+        assert connection.info.dbname == "sluice_airflow"
+    assert {program.name for program in status(other.home).programs if program.pid} == {"bank"}
+    servers.start(other.environment)
+    assert servers.heard("up already")
+
+
+def test_named_server_that_does_not_answer_is_named_without_its_password(servers: Servers) -> None:
+    caller = {**CALLER, "WAREHOUSE_URL": "postgresql://someone:hunter2@127.0.0.1:9/books"}
+    with pytest.raises(ServerUnreachable, match=r"WAREHOUSE_URL names 127\.0\.0\.1:9, but .*unset") as caught:
+        servers.start(caller)
+    assert "hunter2" not in str(caught.value)
+    assert not servers.processes()

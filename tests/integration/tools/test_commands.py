@@ -1,0 +1,79 @@
+"""The command line, as a person types it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+import httpx
+import pytest
+
+from dev.stack.stack import Stack
+from etl.settings import Endpoint
+
+Rows = Callable[..., list[tuple[object, ...]]]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(stack: Stack, database: Endpoint) -> dict[str, str]:
+    held = json.loads(stack.environment["AIRFLOW_CONN_WAREHOUSE"])
+    return {**stack.environment, "AIRFLOW_CONN_WAREHOUSE": json.dumps({**held, "schema": database.schema})}
+
+
+@pytest.fixture
+def etl(environment: Mapping[str, str]) -> Command:
+    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "etl", *arguments],
+            env={**environment, **changes},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    return run
+
+
+def test_migrate_says_when_there_is_nothing_to_do(etl: Command) -> None:
+    done = etl("migrate")
+    assert (done.returncode, done.stdout) == (0, "The schema is up to date.\n")
+
+
+def test_describe_prints_every_declaration_as_json(etl: Command) -> None:
+    described = json.loads(etl("describe").stdout)
+    assert [entity["name"] for entity in described["entities"]] == ["transactions"]
+    assert {queue["name"] for queue in described["queues"]} >= {"etl", "urgent_notifications"}
+
+
+def test_link_enrols_a_login_and_shows_no_token(etl: Command, bank: Endpoint, rows: Rows) -> None:
+    answer = httpx.post(
+        f"{bank.host}/sandbox/public_token/create",
+        json={"institution_id": "ins_109508", "initial_products": ["transactions"]},
+        headers={"PLAID-CLIENT-ID": bank.login, "PLAID-SECRET": bank.password},
+        trust_env=False,
+    )
+    done = etl("link", "--public-token", answer.json()["public_token"], "--user", "ann")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "provider account 1\n"
+    ((reference, token),) = rows(
+        "select u.reference, p.access_token from core.provider_accounts as p join core.users as u using (user_id)"
+    )
+    assert reference == "ann"
+    assert b"access" not in bytes(token)
+
+
+def test_a_token_that_the_provider_does_not_know_is_refused_in_a_sentence(etl: Command) -> None:
+    done = etl("link", "--public-token", "public-sandbox-made-up", "--user", "ann")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: plaid /item/public_token/exchange answered INVALID_PUBLIC_TOKEN")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_setting_is_a_sentence(etl: Command) -> None:
+    done = etl("migrate", AIRFLOW_CONN_WAREHOUSE="")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: AIRFLOW_CONN_WAREHOUSE is not set")
