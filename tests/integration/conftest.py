@@ -13,12 +13,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 from cryptography.fernet import Fernet
 from psycopg.sql import SQL, Identifier
 from upath import UPath
 
 from dev.servers.bank import Sandbox
-from dev.servers.postgres import SETTINGS
+from dev.servers.postgres import THROWAWAY_SETTINGS
 from dev.stack.down import down
 from dev.stack.planning import Wishes
 from dev.stack.stack import Stack
@@ -34,9 +35,6 @@ from etl.wire.limits import Limiter
 
 DAY = date(2026, 11, 20)
 SANDBOX = Sandbox(seed="tests", opened=DAY - timedelta(days=30), day=DAY)
-FORGETFUL = {**SETTINGS, "fsync": "off", "full_page_writes": "off"}
-"""Postgres for tests: a crash of the machine may lose everything."""
-
 _SERVERS_OF_A_SHELL = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
 _ordinals = count(1)
 
@@ -48,7 +46,7 @@ def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="sluice-tests-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         try:
-            yield up(home, extent=Extent.SERVERS, caller=caller, wishes=Wishes(SANDBOX, settings=FORGETFUL))
+            yield up(home, extent=Extent.SERVERS, caller=caller, wishes=Wishes(SANDBOX, settings=THROWAWAY_SETTINGS))
         finally:
             down(home)
 
@@ -71,13 +69,12 @@ def template(server: Endpoint) -> str:
 
 
 @pytest.fixture
-def database(server: Endpoint, template: str) -> Iterator[Endpoint]:
-    """Return the address of an empty warehouse of the test's own."""
+def database(server: Endpoint, template: str) -> Endpoint:
+    """Return the address of an empty warehouse of the test's own; it goes with the server."""
     name = f"warehouse_{next(_ordinals)}"
     with warehouses.connect(server) as connection:
         connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
-        yield replace(server, schema=name)
-        connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+    return replace(server, schema=name)
 
 
 @pytest.fixture
@@ -113,8 +110,11 @@ def bank(stack: Stack) -> Endpoint:
 
 @pytest.fixture
 def limiter(stack: Stack) -> Limiter:
-    """Return the limiter of the stack."""
-    return limits.connect(Endpoint.from_environment("limits", stack.environment))
+    """Return a limiter that has granted nothing yet."""
+    endpoint = Endpoint.from_environment("limits", stack.environment)
+    with redis.Redis(endpoint.host, endpoint.port, int(endpoint.schema), endpoint.password) as server:
+        server.flushdb()
+    return limits.connect(endpoint)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"tolerated_rejects": 5}, "share between 0 and 1"),
     ],
 )
-def test_a_contradictory_entity_is_refused_by_name(change: dict[str, object], message: str) -> None:
+def test_a_contradictory_entity_is_refused_by_name(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=f"entity transactions: .*{message}"):
         replace(TRANSACTIONS, **change)
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from etl.stores.statements import statement, statements
 
 
 @pytest.fixture
-def sql_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sql_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(module, "SQL_ROOT", tmp_path)
     statements.cache_clear()
     yield tmp_path
