@@ -39,14 +39,19 @@ _SERVERS_OF_A_SHELL = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_AL
 _ordinals = count(1)
 
 
+def start(home: Path, extent: Extent) -> Stack:
+    """Start a stack of the tests, or what of it does not run yet."""
+    caller = {name: value for name, value in os.environ.items() if name not in _SERVERS_OF_A_SHELL}
+    return up(home, extent=extent, caller=caller, wishes=Wishes(SANDBOX, settings=THROWAWAY_SETTINGS))
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Return a stack of its own, without Airflow."""
-    caller = {name: value for name, value in os.environ.items() if name not in _SERVERS_OF_A_SHELL}
     with tempfile.TemporaryDirectory(prefix="sluice-tests-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         try:
-            yield up(home, extent=Extent.SERVERS, caller=caller, wishes=Wishes(SANDBOX, settings=THROWAWAY_SETTINGS))
+            yield start(home, Extent.SERVERS)
         finally:
             down(home)
 

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from etl.catalog.entities import ENTITIES
+from etl.catalog.queues import QUEUES
+from tests.dags.conftest import ROOT
+
+BY_NAME = {queue.name: queue for queue in QUEUES}
+HEAVY = ("pandas", "pyarrow", "psycopg", "aiohttp", "redis", "upath")
+
+
+def tasks(bag: Any) -> list[Any]:
+    return [task for dag in bag.dags.values() for task in dag.tasks]
+
+
+def test_every_entity_is_a_dag_and_none_fails_to_import(bag: Any) -> None:
+    assert bag.import_errors == {}
+    assert {f"etl_{entity.name}" for entity in ENTITIES} <= bag.dags.keys()
+
+
+def test_every_task_has_an_end_a_declared_queue_and_its_pool(bag: Any) -> None:
+    for task in tasks(bag):
+        assert timedelta() < task.execution_timeout <= timedelta(hours=6), task
+        assert task.pool == BY_NAME[task.queue].pool, task
+
+
+def test_every_retry_is_bounded_and_backs_off(bag: Any) -> None:
+    for task in tasks(bag):
+        assert 0 < task.retries <= 5, task
+        assert task.retry_exponential_backoff
+        assert task.max_retry_delay <= timedelta(minutes=5)
+
+
+def test_a_permanent_error_is_not_retried_and_a_transient_one_is(bag: Any) -> None:
+    from airflow.sdk import RetryAction
+
+    from etl.errors import ChunkMissing, ProviderUnavailable
+
+    for task in tasks(bag):
+        permanent = task.retry_policy.evaluate(ChunkMissing("e", "r", 0), 1, 3)
+        transient = task.retry_policy.evaluate(ProviderUnavailable("p", 1, "nothing"), 1, 3)
+        assert permanent.action is RetryAction.FAIL
+        assert transient.action is not RetryAction.FAIL
+
+
+def test_a_chunk_goes_through_depth_first_and_below_more_urgent_queues(bag: Any) -> None:
+    dag = bag.dags["etl_transactions"]
+    chain = ("plan", "chunk.download", "chunk.store_raw", "chunk.transform", "chunk.load", "report")
+    weights = [dag.get_task(name).priority_weight for name in chain]
+    assert weights == sorted(weights)
+    assert len(set(weights)) == len(weights)
+    assert all(task.weight_rule == "absolute" for task in dag.tasks)
+    more_urgent = [queue.priority * 100 for queue in QUEUES if queue.priority > BY_NAME["etl"].priority]
+    assert max(weights) < min(more_urgent)
+
+
+def test_a_failed_chunk_fails_the_run_and_not_the_report(bag: Any) -> None:
+    dag = bag.dags["etl_transactions"]
+    assert dag.get_task("report").trigger_rule == "all_done"
+    assert dag.get_task("all_loaded").trigger_rule == "all_success"
+    assert dag.get_task("all_loaded").upstream_task_ids == {"chunk.load"}
+
+
+def test_runs_of_a_dag_do_not_overlap_and_missed_ones_are_not_made_up(bag: Any) -> None:
+    for dag in bag.dags.values():
+        assert dag.max_active_runs == 1
+        assert dag.catchup is False
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.stem)
+def test_parsing_a_dag_file_loads_nothing_heavy(path: Any, bag: Any) -> None:
+    script = (
+        "import sys, airflow, airflow.sdk\n"
+        f"sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
+        "import airflow.providers.standard.operators.empty\n"
+        "before = set(sys.modules)\n"
+        f"import runpy; runpy.run_path({str(path)!r})\n"
+        f"print([name for name in {HEAVY!r} if name in set(sys.modules) - before])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"

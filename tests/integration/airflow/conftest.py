@@ -1,0 +1,51 @@
+"""Airflow for real: scheduler, API server, Dag processor, triggerer and both groups of Celery workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from dev.demo.airflow_api import AirflowApi
+from dev.demo.enrol import enrol
+from dev.stack.airflow_environment import ADMIN
+from dev.stack.stack import Stack
+from etl.settings import Endpoint
+from etl.stores import warehouse as warehouses
+from etl.stores.warehouse import Warehouse
+from tests.integration.conftest import start
+
+USERS = 60
+Rows = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture(scope="session")
+def airflow_stack(stack: Stack) -> Stack:
+    """Return the stack, with Airflow started and users enrolled."""
+    from dev.stack.up import Extent
+
+    started = start(stack.home, Extent.ALL)
+    enrol(USERS, environment=started.environment)
+    return started
+
+
+@pytest.fixture
+def api(airflow_stack: Stack) -> Iterator[AirflowApi]:
+    """Return a session with Airflow's API."""
+    with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as session:
+        yield session
+
+
+@pytest.fixture
+def synced(airflow_stack: Stack) -> Iterator[Warehouse]:
+    """Return the warehouse that the Dags load."""
+    with warehouses.connect(Endpoint.from_environment("warehouse", airflow_stack.environment)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def metadata(airflow_stack: Stack) -> Iterator[Rows]:
+    """Return a function that runs a query on Airflow's own database."""
+    with psycopg.connect(airflow_stack.metadata_url, autocommit=True) as connection:
+        yield lambda text, *values: connection.execute(text.encode(), values or None).fetchall()

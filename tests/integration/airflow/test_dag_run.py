@@ -1,0 +1,141 @@
+"""The Dag, run by the scheduler on Celery workers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dev.demo.airflow_api import AirflowApi, DagRun
+from dev.stack.stack import Stack
+from etl.settings import Endpoint, Settings
+from etl.stores.warehouse import Warehouse
+from tests.integration.airflow.conftest import USERS
+
+DAG = "etl_transactions"
+Rows = Callable[..., list[tuple[object, ...]]]
+
+
+def run_to_the_end(api: AirflowApi, *, seconds: float = 180.0) -> DagRun:
+    api.wait_for_dag(DAG)
+    run = api.start_run(DAG)
+    deadline = time.monotonic() + seconds
+    while run.state not in ("success", "failed") and time.monotonic() < deadline:
+        time.sleep(1)
+        run = api.run(DAG, run.run_id)
+    return run
+
+
+@pytest.fixture(scope="module")
+def first(airflow_stack: Stack) -> DagRun:
+    with AirflowApi(airflow_stack.ui_url, user="admin", password=airflow_stack.ui_password) as api:
+        return run_to_the_end(api)
+
+
+def totals(synced: Warehouse) -> tuple[object, ...]:
+    (row,) = synced.execute("select count(*), sum(amount), max(raw_id) from core.transactions").fetchall()
+    return row
+
+
+def test_a_run_loads_all_chunks_and_succeeds(first: DagRun, synced: Warehouse, metadata: Rows) -> None:
+    assert first.state == "success"
+    assert synced.execute("select count(distinct provider_account_id) from core.transactions").fetchone() == (USERS,)
+    assert metadata(
+        "select task_id, count(*) from task_instance where run_id = %s and state = 'success' group by 1 order by 1",
+        first.run_id,
+    ) == [
+        ("all_loaded", 1),
+        ("chunk.download", 2),
+        ("chunk.load", 2),
+        ("chunk.store_raw", 2),
+        ("chunk.transform", 2),
+        ("plan", 1),
+        ("report", 1),
+    ]
+
+
+def test_who_waits_for_the_asset_is_told_the_counts(first: DagRun, synced: Warehouse, metadata: Rows) -> None:
+    ((extra,),) = metadata(
+        "select extra from asset_event where source_run_id = %s and source_task_id = 'report'", first.run_id
+    )
+    assert isinstance(extra, dict)
+    assert extra["inserted"] == totals(synced)[0]
+    assert (extra["chunks"], extra["chunks_loaded"], extra["accounts_drained"]) == (2, 2, USERS)
+
+
+def test_tasks_hand_on_ids_only(first: DagRun, metadata: Rows) -> None:
+    assert metadata("select task_id, key from xcom where length(value::text) > 4096") == []
+    handed_on = metadata("select task_id, value::text from xcom where map_index >= 0")
+    assert {task for task, _ in handed_on} == {"chunk.download", "chunk.store_raw", "chunk.transform"}
+    assert all(str(value).isdecimal() for _, value in handed_on)
+
+
+def test_a_second_run_changes_nothing(first: DagRun, api: AirflowApi, synced: Warehouse) -> None:
+    before = totals(synced)
+    assert run_to_the_end(api).state == "success"
+    assert totals(synced) == before
+
+
+def test_both_worker_groups_are_up_each_on_its_queues(airflow_stack: Stack) -> None:
+    done = subprocess.run(
+        ["airflow", "celery", "list-workers", "--output", "json"],
+        env=dict(airflow_stack.environment),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    workers = json.loads(done.stdout)
+    assert {worker["worker_name"].split("-")[0]: worker["queues"] for worker in workers} == {
+        "high_priority": ["urgent_notifications"],
+        "low_priority": ["urgent_notifications", "emails", "etl", "maintenance"],
+    }
+
+
+def test_a_chunk_that_fails_stops_no_sibling_and_fails_the_run(
+    first: DagRun, api: AirflowApi, synced: Warehouse, metadata: Rows
+) -> None:
+    synced.execute("update etl.cursors set value = ''")
+    synced.execute("create table spare as select provider_account_id, access_token from core.provider_accounts")
+    synced.execute("update core.provider_accounts set access_token = 'unreadable' where provider_account_id = 1")
+    run = run_to_the_end(api)
+    synced.execute(
+        "update core.provider_accounts as p set access_token = s.access_token "
+        "from spare as s where s.provider_account_id = p.provider_account_id"
+    )
+    assert run.state == "failed"
+    states = metadata("select task_id, map_index, state, try_number from task_instance where run_id = %s", run.run_id)
+    by_task = {(task, index): (state, tries) for task, index, state, tries in states}
+    assert by_task["chunk.download", 0] == ("failed", 1)
+    assert by_task["chunk.load", 1] == ("success", 1)
+    assert by_task["report", -1] == ("success", 1)
+    assert by_task["all_loaded", -1][0] == "upstream_failed"
+    assert synced.execute("select count(*) from etl.cursors where value <> ''").fetchone() == (USERS // 2,)
+
+
+def test_no_secret_is_in_a_log_or_an_xcom(first: DagRun, airflow_stack: Stack, metadata: Rows) -> None:
+    environment = airflow_stack.environment
+    bank = Endpoint.from_environment("plaid", environment)
+    secrets = {
+        bank.password,
+        Endpoint.from_environment("warehouse", environment).password,
+        Endpoint.from_environment("limits", environment).password,
+        *Settings.from_environment(environment).keys,
+        "access-sandbox-",
+    }
+    logs = [path for path in Path(airflow_stack.home).rglob("*.log") if path.is_file()]
+    assert len(logs) > 10
+    found = [
+        f"{path}: {secret[:4]}…"
+        for path in logs
+        for secret in secrets
+        if secret in path.read_text(encoding="utf-8", errors="replace")
+    ]
+    assert found == []
+    assert [
+        secret for secret in secrets if metadata("select 1 from xcom where value::text like %s", f"%{secret}%")
+    ] == []
