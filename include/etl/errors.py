@@ -73,7 +73,7 @@ class LandingMissing(PermanentError):
         super().__init__(
             f"chunk {chunk_id}, attempt {attempt}: no finished download under {root}; clear the task `download`. "
             "If it was just done, the workers do not share one raw root: "
-            "let SLUICE_RAW_ROOT name a shared volume or an s3:// URL."
+            "let SLUICE_RAW_ROOT name a volume or an object store that all of them reach."
         )
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from msgspec.structs import replace
 from upath import UPath
 
 from etl import frames
-from etl.errors import RawCorrupt, RawMissing
+from etl.errors import LandingMissing, RawCorrupt, RawMissing
 from etl.stores import objects, raw
+from etl.stores.landing import Drained, Landing
 from etl.stores.warehouse import Warehouse
 from tests.unit.etl.test_frames import header
 
 BODIES = [b'{"added": []}', b"anything at all \x00\xff", b""]
+
+
+@pytest.fixture(params=["file", "memory"], ids=["volume", "object store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
+    return UPath(f"file://{tmp_path}/raw" if request.param == "file" else f"memory://{tmp_path.name}/raw")
 
 
 @pytest.fixture
@@ -72,3 +81,25 @@ def test_a_draft_that_is_not_published_leaves_nothing(root: UPath) -> None:
         draft.stream.write(b"half")
         raise KeyError
     assert [path for path in root.rglob("*") if path.is_file()] == []
+
+
+def test_only_drained_accounts_are_read_back_and_restarted_pages_are_not(root: UPath) -> None:
+    landing = Landing(root, chunk_id=1, attempt=2)
+    with landing.manifest() as manifest:
+        for page, body in enumerate([b"first", b"second", b"of a loop that was restarted"]):
+            landing.write_page(replace(header(body), page=page), body)
+        landing.write_page(replace(header(b"half"), provider_account_id=8), b"half")
+        manifest.add(Drained(provider_account_id=7, pages=2))
+    assert [body for _, body in landing.read()] == [b"first", b"second"]
+    landing.remove()
+    with pytest.raises(LandingMissing, match="chunk 1, attempt 2"):
+        list(landing.read())
+
+
+def test_a_download_that_dies_leaves_no_manifest(root: UPath) -> None:
+    landing = Landing(root, chunk_id=1, attempt=1)
+    with pytest.raises(KeyError), landing.manifest():
+        landing.write_page(header(b"page"), b"page")
+        raise KeyError
+    with pytest.raises(LandingMissing):
+        list(landing.read())
