@@ -9,8 +9,11 @@ from decimal import Decimal
 
 import httpx
 import msgspec
+import pyarrow.parquet as pq
+import pytest
 
 from etl.chunks import Chunk
+from etl.steps import transform
 from etl.stores import provider_accounts
 from tests.integration.steps.pipeline import Pipeline
 
@@ -94,3 +97,18 @@ def test_what_landed_is_removed_once_it_is_sealed(pipeline: Pipeline) -> None:
     pipeline.store_raw("run")
     assert [path for path in (pipeline.root / "landing").rglob("*") if path.is_file()] == []
     assert list((pipeline.root / "drafts").iterdir()) == []
+
+
+def test_an_account_of_many_pages_moves_its_cursor_once_from_its_first_page_to_its_last(
+    pipeline: Pipeline, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.link(3)
+    pipeline.entity = replace(pipeline.entity, feed=replace(pipeline.entity.feed, page_size=20))
+    monkeypatch.setattr(transform, "BLOCK_SIZE", 25)
+    (first,) = pipeline.run("first")
+    assert first.inserted == len(as_the_bank_has_it(pipeline))
+    assert rows("select pages > 6, accounts from etl.raw_batches") == [(True, 3)]
+    (moves,) = (pipeline.root / "typed").rglob("cursors.parquet")
+    assert [move["cursor_from"] for move in pq.read_table(moves.path).to_pylist()] == ["", "", ""]
+    (second,) = pipeline.run("second")
+    assert (second.read, second.stale) == (0, 0)
