@@ -30,6 +30,14 @@ from etl.errors import PermanentError
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """Earliest data interval that a backfill may ask for."""
 
+_DOC = """{summary}
+
+`plan` cuts the active provider accounts into chunks. Each chunk is downloaded, sealed as sent, typed, and merged by
+`{sql}`, in one transaction with its cursors. `report` sums up what was loaded, whatever became of the chunks;
+`all_loaded` fails the run if one of them failed. The next run reads on from the cursors: nothing is lost, and to clear
+a failed task is safe at any time.
+"""
+
 RETRIES = ExceptionRetryPolicy(rules=[RetryRule(PermanentError, RetryAction.FAIL)])
 
 
@@ -52,7 +60,7 @@ def entity_dag(entity: Entity) -> DAG:
         catchup=False,
         max_active_runs=1,
         tags=["etl", entity.provider.name],
-        doc_md=entity.summary,
+        doc_md=_DOC.format(summary=entity.summary, sql=f"include/sql/entities/{entity.name}.sql"),
         default_args=_task_settings(entity.queue, entity.timeout),
     ) as dag:
 
@@ -120,6 +128,7 @@ def entity_dag(entity: Entity) -> DAG:
 def _task_settings(queue: Queue, timeout: timedelta) -> dict[str, Any]:
     """Return what all tasks share; a later step weighs more, so that a chunk goes through depth first."""
     return {
+        "owner": "sluice",
         "queue": queue.name,
         "pool": queue.pool,
         "weight_rule": "absolute",

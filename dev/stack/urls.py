@@ -1,0 +1,128 @@
+"""Server URLs: what they say, and the Airflow connections made from them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from dev.servers.errors import AddressInvalid
+
+_LIMITS_DATABASE = 1
+
+
+class Kind(Enum):
+    """The servers that a URL may name: schemes, port unless given, and an example."""
+
+    POSTGRES = (("postgresql", "postgres"), 5432, "postgresql://user:password@host:5432/database")
+    REDIS = (("redis", "rediss"), 6379, "redis://:password@host:6379/0")
+
+    def __init__(self, schemes: tuple[str, ...], port: int, form: str) -> None:
+        self.schemes = schemes
+        self.port = port
+        self.form = form
+
+
+@dataclass(frozen=True)
+class Url:
+    """The parts of a server's URL, decoded.
+
+    Parameters
+    ----------
+    scheme
+        Such as `postgresql` or `redis`.
+    user, password
+        Empty if none.
+    host, port
+        Where it listens.
+    database
+        Name or number; empty if none.
+    options
+        The query.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+    database: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"{self.host}:{self.port}"
+
+    def text(self, *, scheme: str | None = None, database: str | None = None) -> str:
+        """Return the URL, with another scheme or database if given."""
+        user = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user or self.password else ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        name = quote(self.database if database is None else database, safe="")
+        query = f"?{urlencode(self.options)}" if self.options else ""
+        return f"{scheme or self.scheme}://{user}{host}:{self.port}/{name}{query}"
+
+
+def parse(name: str, text: str, kind: Kind) -> Url:
+    """Return the parts of the URL in a variable; a driver in its scheme is left out.
+
+    Parameters
+    ----------
+    name
+        The variable, for the message.
+    text
+        What it holds.
+    kind
+        What it must name.
+
+    Raises
+    ------
+    AddressInvalid
+        If it does not.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port or kind.port
+    except ValueError:
+        raise AddressInvalid(name, kind.form) from None
+    scheme = parts.scheme.partition("+")[0]
+    if not parts.hostname or scheme not in kind.schemes:
+        raise AddressInvalid(name, kind.form)
+    return Url(
+        scheme=scheme,
+        host=unquote(parts.hostname),
+        port=port,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path.lstrip("/")),
+        options=tuple(parse_qsl(parts.query)),
+    )
+
+
+def warehouse_connection(url: Url) -> str:
+    """Return the Airflow connection to the warehouse, as JSON."""
+    return _connection("postgres", url, schema=url.database, extra=dict(url.options))
+
+
+def limits_connection(url: Url) -> str:
+    """Return the Airflow connection to the rate limits' counters, beside the broker's database, as JSON."""
+    secure: Mapping[str, object] = {"ssl": True} if url.scheme == "rediss" else {}
+    return _connection("redis", url, extra={"db": _LIMITS_DATABASE, **secure})
+
+
+def provider_connection(base_url: str, *, client_id: str, secret: str) -> str:
+    """Return the Airflow connection to a provider, as JSON."""
+    return json.dumps({"conn_type": "http", "host": base_url, "login": client_id, "password": secret})
+
+
+def _connection(kind: str, url: Url, *, extra: Mapping[str, object], schema: str = "") -> str:
+    fields: dict[str, object] = {
+        "conn_type": kind,
+        "host": url.host,
+        "port": url.port,
+        "login": url.user,
+        "password": url.password,
+        "schema": schema,
+        "extra": extra,
+    }
+    return json.dumps({name: value for name, value in fields.items() if value})

@@ -1,0 +1,56 @@
+"""Waits for programs to be ready, and gives up at once when one of them ends."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from dev.servers import private_files
+from dev.servers.errors import NotReady, ProgramDied
+from dev.stack.home import Home
+from dev.stack.supervisor import DEAD, Supervisor
+
+_SHOWN_LINES = 20
+_EVERY = timedelta(milliseconds=100)
+
+
+def until(
+    missing: Callable[[], Sequence[str]],
+    *,
+    programs: Sequence[str],
+    supervisor: Supervisor,
+    home: Home,
+    within: timedelta,
+) -> None:
+    """Wait until nothing is missing.
+
+    Parameters
+    ----------
+    missing
+        Returns what is not ready yet, named as its program if that is one of `programs`.
+    programs
+        Must not end meanwhile.
+    supervisor
+        Knows whether they do.
+    home
+        Whose logs are shown.
+    within
+        How long to wait.
+
+    Raises
+    ------
+    ProgramDied
+        If a program ends.
+    NotReady
+        If something is still missing when the time is over.
+    """
+    deadline = time.monotonic() + within.total_seconds()
+    while absent := missing():
+        states = supervisor.states() or {}
+        for name in programs:
+            if name in states and states[name].state in DEAD:
+                raise ProgramDied(name, log=home.log(name), tail=private_files.tail(home.log(name), _SHOWN_LINES))
+        if time.monotonic() > deadline:
+            log = home.log(absent[0].replace("_", "-"))
+            what = f"{', '.join(absent)} did not answer"
+            raise NotReady(what, waited=within, log=log, tail=private_files.tail(log, _SHOWN_LINES))
+        time.sleep(_EVERY.total_seconds())

@@ -1,0 +1,23 @@
+"""A stack to be, without any server."""
+
+from datetime import date
+from pathlib import Path
+
+from dev.servers.bank import Sandbox
+from dev.servers.postgres import SETTINGS, Cluster
+from dev.servers.privileges import Privileges
+from dev.stack import secrets_file, servers_used
+from dev.stack.home import Home
+from dev.stack.plan import Plan
+from dev.stack.secrets_file import Secrets
+
+PORTS = {"ui": 8080, "postgres": 20001, "valkey": 20002, "bank": 20003, "logs": 20004, "supervisor": 20005}
+SECRETS = Secrets(**{name: f"{name} of the test" for name in secrets_file.NAMES})
+SANDBOX = Sandbox("sluice", opened=date(2026, 1, 1), day=date(2026, 5, 1))
+
+
+def plan(folder: Path, **caller: str) -> Plan:
+    home = Home(folder)
+    cluster = Cluster(Path("/opt/pginstall18"), folder / "postgres" / "data", Privileges.DIRECT)
+    servers = servers_used.decide(caller, secrets=SECRETS, ports=PORTS)
+    return Plan(home, SECRETS, PORTS, servers, cluster, SETTINGS, SANDBOX, caller)

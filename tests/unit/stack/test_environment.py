@@ -1,0 +1,92 @@
+import json
+import subprocess
+from pathlib import Path
+
+from dev.stack import environment
+from dev.stack.home import MARKER, REPOSITORY, Home
+from tests.unit.stack.samples import SECRETS, plan
+
+
+def read_by_sh(env_file: Path, expression: str, before: str = "") -> str:
+    done = subprocess.run(
+        ["/bin/sh", "-euc", f'. "$0"; {before} printf %s "{expression}"', env_file],
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_env_file_says_what_it_holds_to_any_shell(tmp_path: Path) -> None:
+    variables = {"PLAIN": "a", "HARD": 'it\'s "$HOME" `x` \\ \n é', "EMPTY": ""}
+    env_file = tmp_path / "env"
+    env_file.write_text(environment.render(variables, psql=Path("/opt/pg/bin")))
+    assert {name: read_by_sh(env_file, f"${name}") for name in variables} == variables
+
+
+def test_reading_the_env_file_again_changes_no_search_path(tmp_path: Path) -> None:
+    env_file = tmp_path / "env"
+    env_file.write_text(environment.render({}, psql=Path("/opt/pg/bin")))
+    once = read_by_sh(env_file, "$PATH|$PYTHONPATH")
+    assert once == f"{environment.PROGRAMS}:/usr/bin:/bin:/opt/pg/bin|{REPOSITORY}/include"
+    assert read_by_sh(env_file, "$PATH|$PYTHONPATH", before=f". {env_file};") == once
+
+
+def test_python_path_of_the_caller_is_kept() -> None:
+    shell = environment.of_shell({}, {"PYTHONPATH": f"/mine:{environment.INCLUDE}"})
+    assert shell["PYTHONPATH"] == f"{environment.INCLUDE}:/mine"
+
+
+def test_programs_carry_the_marker_and_shells_do_not(tmp_path: Path) -> None:
+    programs = environment.of_programs({}, caller={}, home=Home(tmp_path))
+    assert programs[MARKER] == str(tmp_path)
+    assert MARKER not in environment.of_shell({}, {})
+    assert MARKER not in plan(tmp_path).variables
+
+
+def test_programs_reach_loopback_past_a_proxy(tmp_path: Path) -> None:
+    programs = environment.of_programs({}, caller={"NO_PROXY": "intranet"}, home=Home(tmp_path))
+    assert programs["NO_PROXY"] == programs["no_proxy"] == "intranet,127.0.0.1,localhost"
+
+
+def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
+    variables = plan(tmp_path).variables
+    assert json.loads(variables["AIRFLOW_CONN_WAREHOUSE"]) == {
+        "conn_type": "postgres",
+        "host": "127.0.0.1",
+        "port": 20001,
+        "login": "sluice",
+        "password": SECRETS.postgres_password,
+        "schema": "sluice",
+    }
+    assert json.loads(variables["AIRFLOW_CONN_LIMITS"])["extra"] == {"db": 1}
+    assert json.loads(variables["AIRFLOW_CONN_PLAID"]) == {
+        "conn_type": "http",
+        "host": variables["BANK_URL"],
+        "login": SECRETS.bank_client_id,
+        "password": SECRETS.bank_secret,
+    }
+
+
+def test_options_of_a_named_warehouse_reach_its_connection(tmp_path: Path) -> None:
+    variables = plan(tmp_path, WAREHOUSE_URL="postgresql://u:p@h/d?sslmode=require").variables
+    assert json.loads(variables["AIRFLOW_CONN_WAREHOUSE"])["extra"] == {"sslmode": "require"}
+
+
+def test_limits_of_an_encrypted_broker_are_encrypted(tmp_path: Path) -> None:
+    variables = plan(tmp_path, BROKER_URL="rediss://:p@h:6380/0").variables
+    assert json.loads(variables["AIRFLOW_CONN_LIMITS"])["extra"] == {"db": 1, "ssl": True}
+
+
+def test_settings_of_the_callers_own_become_the_stacks_and_never_replace_them(tmp_path: Path) -> None:
+    caller = {
+        "AIRFLOW_CONN_SMTP_DEFAULT": "{}",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        MARKER: "x",
+        "EDITOR": "vi",
+    }
+    variables = plan(tmp_path, **environment.passed_on(caller)).variables
+    assert variables["AIRFLOW_CONN_SMTP_DEFAULT"] == "{}"
+    assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert not {MARKER, "EDITOR"} & set(variables)

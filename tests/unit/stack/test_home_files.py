@@ -1,0 +1,74 @@
+import json
+from datetime import date
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from dev.servers import bank, private_files, valkey
+from dev.servers.bank import Sandbox
+from dev.stack import secrets_file, stack
+from tests.unit.stack.samples import SECRETS, plan
+
+
+def test_secrets_are_made_once_and_kept_to_their_owner(tmp_path: Path) -> None:
+    first = secrets_file.load(tmp_path / "secrets.json")
+    assert secrets_file.load(tmp_path / "secrets.json") == first
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert len(set(vars(first).values())) == len(secrets_file.NAMES)
+
+
+def test_secrets_are_long_enough_for_what_they_sign(tmp_path: Path) -> None:
+    secrets = secrets_file.load(tmp_path / "secrets.json")
+    assert min(len(secrets.jwt_secret), len(secrets.api_secret_key)) >= 64
+    for key in (secrets.fernet_key, secrets.sluice_keys):
+        Fernet(key)
+
+
+def test_secret_that_a_file_lacks_is_added_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.json"
+    path.write_text(json.dumps({"admin_password": "chosen"}))
+    secrets = secrets_file.load(path)
+    assert secrets.admin_password == "chosen"
+    assert json.loads(path.read_text())["bank_secret"] == secrets.bank_secret
+
+
+def test_secrets_are_not_shown_with_the_stack(tmp_path: Path) -> None:
+    shown = repr(plan(tmp_path)) + repr(stack.of(plan(tmp_path), caller={}))
+    assert not [secret for secret in vars(SECRETS).values() if secret in shown]
+
+
+def test_file_is_replaced_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o644)
+    private_files.write(path, "new")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o600)
+    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+
+
+def test_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a\nb\nc\n")
+    assert private_files.tail(tmp_path / "log", 2) == ("b", "c")
+    assert private_files.tail(tmp_path / "none", 2) == ()
+
+
+def test_bank_advances_to_today_and_keeps_its_customers(tmp_path: Path) -> None:
+    before = Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 1))
+    bank.remember(tmp_path / "bank.json", before)
+    after = bank.of_today(bank.remembered(tmp_path / "bank.json"), today=date(2026, 4, 1))
+    assert after == Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 4, 1))
+
+
+def test_bank_never_goes_back_in_time() -> None:
+    before = Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 1))
+    assert bank.of_today(before, today=date(2026, 2, 1)) == before
+
+
+def test_new_bank_has_a_history() -> None:
+    made = bank.of_today(None, today=date(2026, 5, 1))
+    assert made.opened == date(2026, 5, 1) - bank.HISTORY
+
+
+def test_valkey_is_configured_in_a_folder_of_any_name() -> None:
+    text = valkey.configuration(port=1, password="p", folder=Path('/a "b"\\c'))
+    assert 'dir "/a \\"b\\"\\\\c"' in text.splitlines()

@@ -1,0 +1,53 @@
+import json
+import socket
+from pathlib import Path
+
+from dev.servers.ports import LOOPBACK, candidates, choose, is_free
+from dev.stack import ports_file
+
+
+def test_wish_is_met_if_its_port_is_free() -> None:
+    assert choose({"ui": 8080, "bank": None}, is_free=lambda _: True, among=[1, 2]) == {"ui": 8080, "bank": 1}
+
+
+def test_port_that_is_taken_is_replaced_by_the_first_free_one() -> None:
+    assert choose({"ui": 8080}, is_free=lambda port: port == 3, among=[1, 2, 3]) == {"ui": 3}
+
+
+def test_no_two_names_share_a_port() -> None:
+    assert choose({"a": 5, "b": 5, "c": None}, is_free=lambda _: True, among=[5, 6, 7]) == {"a": 5, "b": 6, "c": 7}
+
+
+def test_candidates_lie_below_the_range_of_outgoing_connections() -> None:
+    ports = list(candidates())
+    assert sorted(ports) == list(range(20_000, 30_000))
+
+
+def test_port_that_somebody_listens_on_is_not_free() -> None:
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        assert not is_free(listener.getsockname()[1])
+
+
+def test_port_that_somebody_listens_on_for_every_interface_is_not_free() -> None:
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        assert not is_free(listener.getsockname()[1])
+
+
+def test_ports_are_remembered(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = ports_file.settle(tmp_path / "ports.json", say=said.append, free=lambda _: True)
+    second = ports_file.settle(tmp_path / "ports.json", say=said.append, free=lambda _: True)
+    assert first == second == ports_file.load(tmp_path / "ports.json")
+    assert first["ui"] == 8080
+    assert not said
+
+
+def test_remembered_port_that_is_taken_is_replaced_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    before = dict.fromkeys(ports_file.PREFERRED, 0) | {"ui": 8080, "postgres": 20_001}
+    (tmp_path / "ports.json").write_text(json.dumps(before))
+    after = ports_file.settle(tmp_path / "ports.json", say=said.append, free=lambda port: port not in (8080, 20_001))
+    assert after["postgres"] not in (0, 20_001)
+    assert any(
+        "20001 is taken" in sentence and f"postgres moves to {after['postgres']}" in sentence for sentence in said
+    )

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from dev.servers.errors import AccountMissing
+from dev.servers.postgres import Cluster
+from dev.servers.privileges import Account, Privileges, choose, namespace_works, unprivileged_account
+
+NOBODY = Account("nobody", 65534, 65534)
+
+
+def test_ordinary_user_runs_postgres_directly() -> None:
+    assert choose(uid=1000, namespace_works=lambda: True) is Privileges.DIRECT
+
+
+def test_root_prefers_a_namespace_to_copies() -> None:
+    assert choose(uid=0, namespace_works=lambda: True) is Privileges.NAMESPACE
+    assert choose(uid=0, namespace_works=lambda: False) is Privileges.DROPPED
+
+
+def test_namespace_that_cannot_run_the_program_does_not_work(tmp_path: Path) -> None:
+    assert not namespace_works(NOBODY, program=tmp_path / "missing", folder=tmp_path)
+
+
+def test_namespace_maps_to_an_account_that_has_a_name() -> None:
+    cluster = Cluster(Path("/pg"), Path("/data"), Privileges.NAMESPACE, NOBODY)
+    command = cluster.command("initdb", "-D", "/data")
+    assert Path(command[0]).name == "unshare"
+    assert command[1:] == ("--user", "--map-user=65534", "--map-group=65534", "--", "/pg/bin/initdb", "-D", "/data")
+    assert cluster.owner is None
+
+
+def test_copies_belong_to_the_account_that_runs_them() -> None:
+    cluster = Cluster(Path("/pg"), Path("/data"), Privileges.DROPPED, NOBODY)
+    assert cluster.command("postgres") == ("/pg/bin/postgres",)
+    assert cluster.owner == NOBODY
+
+
+def test_missing_account_is_named() -> None:
+    with pytest.raises(AccountMissing, match="no-such-account"):
+        unprivileged_account("no-such-account")
+
+
+def test_unprivileged_account_is_not_root() -> None:
+    assert unprivileged_account().uid != 0

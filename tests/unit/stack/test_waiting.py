@@ -1,0 +1,87 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from dev.servers.errors import NotReady, ProgramDied
+from dev.stack import health, watch
+from dev.stack.home import Home
+from dev.stack.status import Status
+from dev.stack.supervisor import ProgramState, Supervisor
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+class ScriptedSupervisor:
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def states(self) -> dict[str, ProgramState]:
+        return {"scheduler": ProgramState("scheduler", self._state, 1, 1)}
+
+
+def wait(home: Path, state: str, missing: Sequence[str]) -> None:
+    watch.until(
+        lambda: missing,
+        programs=["scheduler"],
+        supervisor=cast("Supervisor", ScriptedSupervisor(state)),
+        home=Home(home),
+        within=timedelta(0),
+    )
+
+
+def beat(at: datetime, status: str = "healthy") -> dict[str, object]:
+    return {
+        component: {"status": status, f"latest_{component}_heartbeat": at.isoformat()}
+        for component in health.COMPONENTS
+    }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "scheduler.log").write_text("starting\nno such module\n")
+    return tmp_path
+
+
+def test_nothing_missing_needs_no_waiting(home: Path) -> None:
+    wait(home, "FATAL", [])
+
+
+@pytest.mark.parametrize("state", ["BACKOFF", "EXITED", "FATAL"])
+def test_program_that_ends_is_reported_at_once_with_its_log(home: Path, state: str) -> None:
+    with pytest.raises(ProgramDied, match=r"(?s)scheduler ended at its start.*no such module"):
+        wait(home, state, ["scheduler"])
+
+
+def test_waiting_ends(home: Path) -> None:
+    with pytest.raises(NotReady, match=r"(?s)scheduler did not answer within 0 seconds.*no such module"):
+        wait(home, "RUNNING", ["scheduler"])
+
+
+def test_airflow_is_healthy_once_every_component_has_beaten() -> None:
+    assert health.unhealthy(beat(NOW), since=NOW) == []
+
+
+def test_heartbeat_of_an_earlier_start_does_not_count() -> None:
+    assert health.unhealthy(beat(NOW - timedelta(seconds=1)), since=NOW) == list(health.COMPONENTS)
+
+
+def test_component_without_a_heartbeat_is_not_healthy() -> None:
+    assert health.unhealthy({"scheduler": {"status": None}}, since=NOW) == list(health.COMPONENTS)
+    assert health.unhealthy(beat(NOW, status="unhealthy"), since=NOW) == list(health.COMPONENTS)
+
+
+def test_stack_is_up_when_all_of_it_is(tmp_path: Path) -> None:
+    states = [ProgramState("valkey", "RUNNING", 7, 60), ProgramState("scheduler", "STARTING", 8, 1)]
+    assert Status(Home(tmp_path), tuple(states)).is_up
+    assert not Status(Home(tmp_path), (*states, ProgramState("bank", "STOPPED", 0, 0))).is_up
+    assert not Status(Home(tmp_path), ()).is_up
+
+
+def test_status_is_one_line_a_program(tmp_path: Path) -> None:
+    lines = Status(Home(tmp_path), (ProgramState("valkey", "RUNNING", 7, 61),)).lines
+    assert lines[0] == "valkey  running   for 0:01:01, process 7"
+    assert Status(Home(tmp_path), ()).lines == [f"Nothing runs in {tmp_path}."]
