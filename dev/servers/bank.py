@@ -32,11 +32,9 @@ class Sandbox:
     day: date
 
 
-def of_today(before: Sandbox | None, *, today: date) -> Sandbox:
-    """Return the bank of an earlier start, advanced to `today`; a bank that has just begun if there was none."""
-    if before is None:
-        return Sandbox(SEED, opened=today - HISTORY, day=today)
-    return Sandbox(before.seed, opened=before.opened, day=max(today, before.day))
+def founded_on(day: date) -> Sandbox:
+    """Return a bank whose today is `day`; its time stands still until it is advanced."""
+    return Sandbox(SEED, opened=day - HISTORY, day=day)
 
 
 def command(sandbox: Sandbox, *, port: int) -> tuple[str, ...]:

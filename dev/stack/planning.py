@@ -22,7 +22,7 @@ class Wishes:
     Parameters
     ----------
     sandbox
-        What the bank makes up; None for the customers of the last start, advanced to today.
+        What the bank makes up; None for that of the last start, or a new one.
     settings
         Of the embedded Postgres.
     privileges
@@ -36,13 +36,13 @@ class Wishes:
 
 def of_running(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:
     """Return the plan that a running stack should have been started with; its ports and its bank's day stay."""
-    sandbox = wishes.sandbox or bank.remembered(home.bank) or _sandbox_of_today(home)
+    sandbox = _sandbox(home, wishes)
     return _plan(home, ports_file.load(home.ports), sandbox, caller=caller, wishes=wishes, say=say)
 
 
 def of_start(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:
     """Return the plan of a stack that is to be started; settles ports and the bank's day."""
-    sandbox = wishes.sandbox or _sandbox_of_today(home)
+    sandbox = _sandbox(home, wishes)
     bank.remember(home.bank, sandbox)
     return _plan(home, ports_file.settle(home.ports, say=say), sandbox, caller=caller, wishes=wishes, say=say)
 
@@ -73,5 +73,5 @@ def _check_secrets(home: Home) -> None:
             raise SecretsLost(home.secrets, folder)
 
 
-def _sandbox_of_today(home: Home) -> Sandbox:
-    return bank.of_today(bank.remembered(home.bank), today=datetime.now(UTC).date())
+def _sandbox(home: Home, wishes: Wishes) -> Sandbox:
+    return wishes.sandbox or bank.remembered(home.bank) or bank.founded_on(datetime.now(UTC).date())

@@ -37,7 +37,11 @@ class Settings:
         """
         keys = _read(environment, "SLUICE_KEYS", "comma-separated Fernet keys, the newest first")
         return cls(
-            raw_root=_read(environment, "SLUICE_RAW_ROOT", "the URL of a folder that every worker reaches, such as file:///srv/sluice/raw"),
+            raw_root=_read(
+                environment,
+                "SLUICE_RAW_ROOT",
+                "the URL of a folder that every worker reaches, such as file:///srv/sluice/raw",
+            ),
             keys=tuple(key.strip() for key in keys.split(",") if key.strip()),
         )
 

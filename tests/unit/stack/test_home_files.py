@@ -52,21 +52,15 @@ def test_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
     assert private_files.tail(tmp_path / "none", 2) == ()
 
 
-def test_bank_advances_to_today_and_keeps_its_customers(tmp_path: Path) -> None:
+def test_bank_is_the_same_at_its_next_start(tmp_path: Path) -> None:
     before = Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 1))
     bank.remember(tmp_path / "bank.json", before)
-    after = bank.of_today(bank.remembered(tmp_path / "bank.json"), today=date(2026, 4, 1))
-    assert after == Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 4, 1))
-
-
-def test_bank_never_goes_back_in_time() -> None:
-    before = Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 1))
-    assert bank.of_today(before, today=date(2026, 2, 1)) == before
+    assert bank.remembered(tmp_path / "bank.json") == before
 
 
 def test_new_bank_has_a_history() -> None:
-    made = bank.of_today(None, today=date(2026, 5, 1))
-    assert made.opened == date(2026, 5, 1) - bank.HISTORY
+    made = bank.founded_on(date(2026, 5, 1))
+    assert (made.opened, made.day) == (date(2026, 5, 1) - bank.HISTORY, date(2026, 5, 1))
 
 
 def test_valkey_is_configured_in_a_folder_of_any_name() -> None:
