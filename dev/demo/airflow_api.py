@@ -49,12 +49,16 @@ class AirflowApi:
 
     def __init__(self, url: str, *, user: str, password: str) -> None:
         self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
-        answer = self._client.post("/auth/token", json={"username": user, "password": password})
-        token = answer.raise_for_status().json()["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        self._login = {"username": user, "password": password}
 
     def __enter__(self) -> Self:
-        """Return the session."""
+        """Log in."""
+        try:
+            answer = self._client.post("/auth/token", json=self._login).raise_for_status()
+        except httpx.HTTPError:
+            self._client.close()
+            raise
+        self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:

@@ -27,11 +27,14 @@ class Wishes:
         Of the embedded Postgres.
     privileges
         How the embedded Postgres is run; None for the best way that works here.
+    ui
+        Port that the web UI has at the first start, if it is free; None for any.
     """
 
     sandbox: Sandbox | None = None
     settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
     privileges: Privileges | None = None
+    ui: int | None = 8080
 
 
 def of_running(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:
@@ -44,7 +47,9 @@ def of_start(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Call
     """Return the plan of a stack that is to be started; settles ports and the bank's day."""
     sandbox = _sandbox(home, wishes)
     bank.remember(home.bank, sandbox)
-    return _plan(home, ports_file.settle(home.ports, say=say), sandbox, caller=caller, wishes=wishes, say=say)
+    return _plan(
+        home, ports_file.settle(home.ports, ui=wishes.ui, say=say), sandbox, caller=caller, wishes=wishes, say=say
+    )
 
 
 def _plan(

@@ -1,44 +1,40 @@
 """The ports of a home."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from dev.servers import private_files
 from dev.servers.ports import candidates, choose, is_free
 
-PREFERRED: Mapping[str, int | None] = {
-    "ui": 8080,
-    "postgres": None,
-    "valkey": None,
-    "bank": None,
-    "logs": None,
-    "supervisor": None,
-}
-"""Port name → the port that it has at the first start, if it is free."""
+NAMES = ("ui", "postgres", "valkey", "bank", "logs", "supervisor")
 
 
 def load(path: Path) -> dict[str, int]:
     """Return the ports of the last start, none if there was none."""
     text = private_files.read(path)
     known = json.loads(text) if text else {}
-    return {name: port for name, port in known.items() if name in PREFERRED}
+    return {name: port for name, port in known.items() if name in NAMES}
 
 
-def settle(path: Path, *, say: Callable[[str], None], free: Callable[[int], bool] = is_free) -> dict[str, int]:
+def settle(
+    path: Path, *, ui: int | None, say: Callable[[str], None], free: Callable[[int], bool] = is_free
+) -> dict[str, int]:
     """Choose and write down the ports of this start: those of the last one wherever they are still free.
 
     Parameters
     ----------
     path
         Where the ports are remembered.
+    ui
+        Port that the web UI has at the first start, if it is free; None for any.
     say
         Is told of every port that is not what it was or should be.
     free
         Whether a port can be listened on.
     """
     before = load(path)
-    wanted = {name: before.get(name, preferred) for name, preferred in PREFERRED.items()}
+    wanted = {name: before.get(name, ui if name == "ui" else None) for name in NAMES}
     ports = choose(wanted, is_free=free, among=candidates())
     for name, port in wanted.items():
         if port is not None and ports[name] != port:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
-from dev.servers.ports import LOOPBACK
+from dev.servers.ports import LOOPBACK, is_free
 from dev.stack import airflow_start, environment, leftovers, planning, server_start, stack, stopping
 from dev.stack import home as homes
 from dev.stack.down import control
@@ -14,7 +14,7 @@ from dev.stack.home import DEFAULT_HOME, Home
 from dev.stack.locked import locked
 from dev.stack.plan import Plan
 from dev.stack.planning import Wishes
-from dev.stack.programs import Stage
+from dev.stack.programs import API_SERVER, BANK, TASK_LOGS, Stage
 from dev.stack.stack import Stack
 from dev.stack.supervisor import ALIVE, Supervisor, launch
 
@@ -82,9 +82,22 @@ def _running(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Call
         say("The stack runs with other settings; starting it again.")
         stopping.stop_all(home, supervisor)
         return None
+    if taken := _taken(plan, supervisor):
+        say(f"Port {taken} is taken by another program by now; starting the stack again, on another.")
+        stopping.stop_all(home, supervisor)
+        return None
     if server_start.missing(plan):
         server_start.start(plan, supervisor, say=say)
     return plan
+
+
+def _taken(plan: Plan, supervisor: Supervisor) -> int | None:
+    """Return the port of a part that does not run, if somebody else listens on it."""
+    states = supervisor.states() or {}
+    for port, program in (("ui", API_SERVER), ("logs", TASK_LOGS), ("bank", BANK)):
+        if states[program].state not in ALIVE and not is_free(plan.ports[port]):
+            return plan.ports[port]
+    return None
 
 
 def _begin(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:

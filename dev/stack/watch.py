@@ -44,11 +44,15 @@ def until(
         If something is still missing when the time is over.
     """
     deadline = time.monotonic() + within.total_seconds()
-    while absent := missing():
+    while True:
+        absent = missing()
+        # Even if nothing is missing: another program may answer on the port of one that ended.
         states = supervisor.states() or {}
         for name in programs:
             if name in states and states[name].state in DEAD:
                 raise ProgramDied(name, log=home.log(name), tail=private_files.tail(home.log(name), _SHOWN_LINES))
+        if not absent:
+            return
         if time.monotonic() > deadline:
             log = home.log(absent[0].replace("_", "-"))
             what = f"{', '.join(absent)} did not answer"

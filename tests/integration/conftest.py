@@ -42,7 +42,7 @@ _ordinals = count(1)
 def start(home: Path, extent: Extent) -> Stack:
     """Start a stack of the tests, or what of it does not run yet."""
     caller = {name: value for name, value in os.environ.items() if name not in _SERVERS_OF_A_SHELL}
-    return up(home, extent=extent, caller=caller, wishes=Wishes(SANDBOX, settings=THROWAWAY_SETTINGS))
+    return up(home, extent=extent, caller=caller, wishes=Wishes(SANDBOX, settings=THROWAWAY_SETTINGS, ui=None))
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class Servers:
 
     def start(self, caller: Mapping[str, str] = CALLER, privileges: Privileges | None = None) -> Stack:
         self.said.clear()
-        wishes = Wishes(settings=THROWAWAY_SETTINGS, privileges=privileges)
+        wishes = Wishes(settings=THROWAWAY_SETTINGS, privileges=privileges, ui=None)
         return up(self.home, extent=Extent.SERVERS, caller=caller, wishes=wishes, say=self.said.append)
 
     def stop(self) -> None:

@@ -98,3 +98,13 @@ def test_stack_whose_home_was_removed_is_stopped_all_the_same(servers: Servers) 
     servers.stop()
     assert servers.heard("Stopped")
     assert not servers.processes()
+
+
+def test_port_that_was_taken_before_its_program_started_is_given_up(servers: Servers) -> None:
+    before = servers.start()
+    host, port = urlsplit(before.ui_url).hostname, urlsplit(before.ui_url).port
+    with socket.create_server((host, port)):
+        after = servers.start()
+    assert servers.heard(f"Port {port} is taken by another program by now")
+    assert after.ui_url != before.ui_url
+    assert after.warehouse_url == before.warehouse_url

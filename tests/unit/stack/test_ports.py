@@ -35,8 +35,8 @@ def test_port_that_somebody_listens_on_for_every_interface_is_not_free() -> None
 
 def test_ports_are_remembered(tmp_path: Path) -> None:
     said: list[str] = []
-    first = ports_file.settle(tmp_path / "ports.json", say=said.append, free=lambda _: True)
-    second = ports_file.settle(tmp_path / "ports.json", say=said.append, free=lambda _: True)
+    first = ports_file.settle(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
+    second = ports_file.settle(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
     assert first == second == ports_file.load(tmp_path / "ports.json")
     assert first["ui"] == 8080
     assert not said
@@ -44,9 +44,11 @@ def test_ports_are_remembered(tmp_path: Path) -> None:
 
 def test_remembered_port_that_is_taken_is_replaced_and_said(tmp_path: Path) -> None:
     said: list[str] = []
-    before = dict.fromkeys(ports_file.PREFERRED, 0) | {"ui": 8080, "postgres": 20_001}
+    before = dict.fromkeys(ports_file.NAMES, 0) | {"ui": 8080, "postgres": 20_001}
     (tmp_path / "ports.json").write_text(json.dumps(before))
-    after = ports_file.settle(tmp_path / "ports.json", say=said.append, free=lambda port: port not in (8080, 20_001))
+    after = ports_file.settle(
+        tmp_path / "ports.json", ui=8080, say=said.append, free=lambda port: port not in (8080, 20_001)
+    )
     assert after["postgres"] not in (0, 20_001)
     assert any(
         "20001 is taken" in sentence and f"postgres moves to {after['postgres']}" in sentence for sentence in said

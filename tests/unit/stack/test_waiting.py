@@ -47,13 +47,14 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_nothing_missing_needs_no_waiting(home: Path) -> None:
-    wait(home, "FATAL", [])
+    wait(home, "RUNNING", [])
 
 
+@pytest.mark.parametrize("missing", [["scheduler"], []], ids=["silent", "another answers in its place"])
 @pytest.mark.parametrize("state", ["BACKOFF", "EXITED", "FATAL"])
-def test_program_that_ends_is_reported_at_once_with_its_log(home: Path, state: str) -> None:
+def test_program_that_ends_is_reported_at_once_with_its_log(home: Path, state: str, missing: list[str]) -> None:
     with pytest.raises(ProgramDied, match=r"(?s)scheduler ended at its start.*no such module"):
-        wait(home, state, ["scheduler"])
+        wait(home, state, missing)
 
 
 def test_waiting_ends(home: Path) -> None:
