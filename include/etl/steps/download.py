@@ -16,8 +16,8 @@ from enum import Enum
 from upath import UPath
 
 from etl.declare.entity import Entity
-from etl.declare.provider import Action, Feed
-from etl.errors import ProviderUnavailable
+from etl.declare.provider import Action
+from etl.errors import ProviderUnavailable, TokenUnreadable
 from etl.settings import Endpoint
 from etl.stores import plans, provider_accounts
 from etl.stores.landing import Drained, Landing, Manifest
@@ -41,6 +41,8 @@ class Outcome(Enum):
     STOPPED = "stopped"
     NOT_READY = "not_ready"
     UNREACHABLE = "unreachable"
+    UNREADABLE = "unreadable"
+    """None of the keys decrypts its access token."""
 
 
 _OUTCOMES = {
@@ -67,6 +69,7 @@ class _Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     stopped: dict[int, str] = field(default_factory=dict)
     unreachable: str = ""
+    unreadable: int | None = None
 
     def count(self, account: ProviderAccount, result: _Result) -> None:
         self.outcomes[result.outcome.value] += 1
@@ -74,6 +77,8 @@ class _Tally:
             self.stopped[account.provider_account_id] = result.found
         elif result.outcome is Outcome.UNREACHABLE:
             self.unreachable = result.found
+        elif result.outcome is Outcome.UNREADABLE:
+            self.unreadable = account.provider_account_id
 
 
 def download(
@@ -108,88 +113,90 @@ def download(
         If the run has no such chunk.
     ProviderUnavailable
         If not one account could be drained, and some might be later.
+    TokenUnreadable
+        If not one account could be drained, for want of the keys.
     ProviderRefused
         If the provider answered in a way that no rule covers.
     """
     chunk = plans.open_attempt(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
     landing = Landing(root, chunk.chunk_id, chunk.attempt)
-    accounts = provider_accounts.pages(
-        warehouse, cipher, chunk.bounds, provider=entity.provider.name, feed=entity.feed.name
-    )
+    accounts = provider_accounts.pages(warehouse, chunk.bounds, provider=entity.provider.name, feed=entity.feed.name)
     with landing.manifest() as manifest:
-        tally = asyncio.run(
-            _land(
-                entity,
-                accounts,
-                landing,
-                manifest,
-                endpoint=endpoint,
-                limiter=limiter,
-                page_size=chunk.page_size,
-            )
-        )
+        drains = _Drains(entity, landing, cipher, page_size=chunk.page_size)
+        tally = asyncio.run(drains.run(accounts, manifest, endpoint=endpoint, limiter=limiter))
         for provider_account_id, reason in tally.stopped.items():
             provider_accounts.stop(warehouse, provider_account_id, reason=reason)
-        if tally.unreachable and not tally.outcomes[Outcome.DRAINED.value]:
-            raise ProviderUnavailable(entity.provider.name, chunk.chunk_id, tally.unreachable)
+        if not tally.outcomes[Outcome.DRAINED.value]:
+            _refuse_nothing(entity, chunk.chunk_id, tally)
     plans.close_attempt(warehouse, chunk, dict(tally.outcomes))
     log.info("%s: chunk %d, attempt %d: %s", entity.name, chunk.chunk_id, chunk.attempt, dict(tally.outcomes))
     return ordinal
 
 
-async def _land(
-    entity: Entity,
-    accounts: Iterator[list[ProviderAccount]],
-    landing: Landing,
-    manifest: Manifest,
-    *,
-    endpoint: Endpoint,
-    limiter: Limiter,
-    page_size: int,
-) -> _Tally:
-    tally = _Tally()
-    async with open_client(entity.provider, endpoint, limiter) as client:
-        at_once = asyncio.Semaphore(entity.provider.concurrency)
-
-        async def drain(account: ProviderAccount) -> _Result:
-            async with at_once:
-                return await _drain(client, entity.feed, account, landing, page_size)
-
-        for some in accounts:
-            for account, result in zip(some, await _all(drain(account) for account in some), strict=True):
-                tally.count(account, result)
-                if result.outcome is Outcome.DRAINED:
-                    manifest.add(Drained(account.provider_account_id, result.pages))
-    return tally
+def _refuse_nothing(entity: Entity, chunk_id: int, tally: _Tally) -> None:
+    """Fail a chunk of which nothing was drained, if that is nobody's fault but the provider's or the keys'."""
+    if tally.unreachable:
+        raise ProviderUnavailable(entity.provider.name, chunk_id, tally.unreachable)
+    if tally.unreadable is not None:
+        raise TokenUnreadable(tally.unreadable)
 
 
-async def _drain(
-    client: ProviderClient, feed: Feed, account: ProviderAccount, landing: Landing, page_size: int
-) -> _Result:
-    """Land one account's pages; a restart overwrites them from the first."""
-    refused: Refused | None = None
-    for _ in range(1 + MOST_RESTARTS):
-        pages = 0
+@dataclass(frozen=True)
+class _Drains:
+    """Drains accounts side by side, some at a time, in the order of their ids."""
+
+    entity: Entity
+    landing: Landing
+    cipher: TokenCipher
+    page_size: int
+
+    async def run(
+        self,
+        accounts: Iterator[list[ProviderAccount]],
+        manifest: Manifest,
+        *,
+        endpoint: Endpoint,
+        limiter: Limiter,
+    ) -> _Tally:
+        tally = _Tally()
+        at_once = asyncio.Semaphore(self.entity.provider.concurrency)
+        async with open_client(self.entity.provider, endpoint, limiter) as client:
+
+            async def drain(account: ProviderAccount) -> _Result:
+                async with at_once:
+                    return await self._drain(client, account, restarts=MOST_RESTARTS)
+
+            for some in accounts:
+                for account, result in zip(some, await _all(drain(account) for account in some), strict=True):
+                    tally.count(account, result)
+                    if result.outcome is Outcome.DRAINED:
+                        manifest.add(Drained(account.provider_account_id, result.pages))
+        return tally
+
+    async def _drain(self, client: ProviderClient, account: ProviderAccount, *, restarts: int) -> _Result:
         try:
-            async for header, body in feeds.pages(
-                client,
-                feed,
-                provider_account_id=account.provider_account_id,
-                access_token=account.access_token,
-                cursor=account.cursor,
-                page_size=page_size,
-            ):
-                await asyncio.to_thread(landing.write_page, header, body)
-                pages += 1
-        except Refused as refusal:
-            refused = refusal
-            if refusal.action is not Action.RESTART_FEED:
-                break
-        else:
-            return _Result(Outcome.DRAINED, pages=pages)
-    if refused is None:
-        raise AssertionError
-    return _Result(_OUTCOMES[refused.action], found=refused.code)
+            return _Result(Outcome.DRAINED, pages=await self._land(client, account))
+        except TokenUnreadable:
+            return _Result(Outcome.UNREADABLE)
+        except Refused as refused:
+            if refused.action is Action.RESTART_FEED and restarts:
+                return await self._drain(client, account, restarts=restarts - 1)
+            return _Result(_OUTCOMES[refused.action], found=refused.code)
+
+    async def _land(self, client: ProviderClient, account: ProviderAccount) -> int:
+        """Land one account's pages, over those of a loop that was restarted, and return how many there are."""
+        pages = 0
+        async for header, body in feeds.pages(
+            client,
+            self.entity.feed,
+            provider_account_id=account.provider_account_id,
+            access_token=self.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id),
+            cursor=account.cursor,
+            page_size=self.page_size,
+        ):
+            await asyncio.to_thread(self.landing.write_page, header, body)
+            pages += 1
+        return pages
 
 
 async def _all(drains: Iterable[Coroutine[None, None, _Result]]) -> list[_Result]:

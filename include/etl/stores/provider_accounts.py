@@ -23,20 +23,13 @@ class ProviderAccount:
     provider_account_id
         Its surrogate id.
     access_token
-        Its access token, in clear; never shown in a representation.
+        Its access token, encrypted; see `TokenCipher`.
     cursor
         How far the feed was loaded; empty if never.
     """
 
     provider_account_id: int
-    access_token: str = field(repr=False)
-    cursor: str
-
-
-@dataclass(frozen=True)
-class _Row:
-    provider_account_id: int
-    access_token: bytes
+    access_token: bytes = field(repr=False)
     cursor: str
 
 
@@ -55,26 +48,17 @@ def enrol(
     return int(provider_account_id)
 
 
-def pages(
-    warehouse: Warehouse, cipher: TokenCipher, chunk: Chunk, *, provider: str, feed: str
-) -> Iterator[list[ProviderAccount]]:
+def pages(warehouse: Warehouse, chunk: Chunk, *, provider: str, feed: str) -> Iterator[list[ProviderAccount]]:
     """Yield the active accounts of a chunk in id order, at most `PAGE_SIZE` at a time, however wide the chunk is."""
     start = chunk.start
     while True:
         bounds = {"provider": provider, "feed": feed, "start": start, "stop": chunk.stop, "limit": PAGE_SIZE}
-        with warehouse.cursor(row_factory=class_row(_Row)) as cursor:
-            rows = cursor.execute(statement("stores/provider_accounts", "page"), bounds).fetchall()
-        if not rows:
+        with warehouse.cursor(row_factory=class_row(ProviderAccount)) as cursor:
+            accounts = cursor.execute(statement("stores/provider_accounts", "page"), bounds).fetchall()
+        if not accounts:
             return
-        yield [
-            ProviderAccount(
-                provider_account_id=row.provider_account_id,
-                access_token=cipher.decrypt(row.access_token, provider_account_id=row.provider_account_id),
-                cursor=row.cursor,
-            )
-            for row in rows
-        ]
-        start = rows[-1].provider_account_id + 1
+        yield accounts
+        start = accounts[-1].provider_account_id + 1
 
 
 def stop(warehouse: Warehouse, provider_account_id: int, *, reason: str) -> None:

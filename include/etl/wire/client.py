@@ -19,6 +19,9 @@ from etl.wire.limits import Bucket, Limiter
 
 Read = TypeVar("Read")
 
+LONGEST_WAIT = timedelta(minutes=1)
+"""The longest wait that a provider may ask for inside a task; asked for a longer one, the task gives up instead."""
+
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 
@@ -100,13 +103,15 @@ class ProviderClient:
             If no rule covers the answer.
         """
         buckets = [self._bucket(limit, feed, provider_account_id) for limit in limits]
-        async for attempt in stamina.retry_context(
-            on=_retry_after, attempts=self.provider.retries + 1, timeout=None, wait_initial=0.5, wait_max=30.0
-        ):
-            with attempt:
-                await self._wait_for(buckets)
-                return read(await self._ask(path, request))
-        raise AssertionError
+
+        async def ask() -> Read:
+            await self._wait_for(buckets)
+            return read(await self._ask(path, request))
+
+        retrying = stamina.AsyncRetryingCaller(
+            attempts=self.provider.retries + 1, timeout=None, wait_initial=0.5, wait_max=30.0
+        )
+        return await retrying(_retry_after, ask)
 
     async def _wait_for(self, buckets: Sequence[Bucket]) -> None:
         if not buckets:
@@ -178,4 +183,6 @@ def fill(template: Mapping[str, object], values: Mapping[Fill, object]) -> dict[
 def _retry_after(error: Exception) -> bool | timedelta:
     if not isinstance(error, Refused) or error.action is not Action.RETRY:
         return False
-    return error.wait or True
+    if error.wait is None:
+        return True
+    return error.wait if error.wait <= LONGEST_WAIT else False

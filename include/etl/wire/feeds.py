@@ -12,6 +12,9 @@ from etl.declare.provider import Action, Feed, Fill
 from etl.frames import Header
 from etl.wire.client import ProviderClient, Refused, fill
 
+MOST_PAGES = 20_000
+"""Pages of one account that are read in one go; no bank has as many transactions."""
+
 
 async def pages(
     client: ProviderClient, feed: Feed, *, provider_account_id: int, access_token: str, cursor: str, page_size: int
@@ -49,6 +52,8 @@ async def pages(
             ),
             body,
         )
+        if more and (next_cursor == cursor or ordinal + 1 == MOST_PAGES):
+            raise Refused(Action.RETRY, f"a feed that does not end, after {ordinal + 1} pages")
         cursor, ordinal = next_cursor, ordinal + 1
 
 

@@ -101,7 +101,7 @@ def test_a_chunk_that_fails_stops_no_sibling_and_fails_the_run(
 ) -> None:
     synced.execute("update etl.cursors set value = ''")
     synced.execute("create table spare as select provider_account_id, access_token from core.provider_accounts")
-    synced.execute("update core.provider_accounts set access_token = 'unreadable' where provider_account_id = 1")
+    synced.execute("update core.provider_accounts set access_token = 'x' where provider_account_id <= 30")
     run = run_to_the_end(api)
     synced.execute(
         "update core.provider_accounts as p set access_token = s.access_token "

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 
 import pytest
+import zstandard
+from cryptography.fernet import Fernet
 
 from etl.errors import ChunkMissing, LandingMissing, ProviderRefused, ProviderUnavailable, TokenUnreadable
 from etl.stores.tokens import TokenCipher
+from etl.wire import feeds
 from tests.integration.steps.pipeline import Pipeline
 from tests.integration.steps.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.etl.samples import page, transaction
@@ -146,8 +149,6 @@ def test_wrong_client_credentials_stop_the_chunk_and_no_account(
 
 
 def test_no_secret_is_kept_with_the_pages(moody: Pipeline, scripted: ScriptedBank) -> None:
-    import zstandard
-
     moody.enrol("access-token-of-one")
     scripted.script("access-token-of-one", one(1))
     moody.run("run")
@@ -158,14 +159,46 @@ def test_no_secret_is_kept_with_the_pages(moody: Pipeline, scripted: ScriptedBan
         assert secret not in content
 
 
-def test_a_token_that_no_key_decrypts_names_its_account(moody: Pipeline) -> None:
-    from cryptography.fernet import Fernet
+def test_a_token_that_no_key_decrypts_leaves_its_account_out_and_no_other(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    locked, _ = moody.enrol("locked", "open")
+    scripted.script("open", one(1))
+    moody.warehouse.execute(
+        "update core.provider_accounts set access_token = 'x' where provider_account_id = %s", [locked]
+    )
+    (counts,) = moody.run("run")
+    assert counts.inserted == 1
+    assert rows(OUTCOME) == [({"unreadable": 1, "drained": 1},)]
 
+
+def test_a_chunk_without_a_readable_token_fails_and_names_an_account(moody: Pipeline) -> None:
     (account,) = moody.enrol("one")
     moody.plan("run")
     moody.cipher = TokenCipher([Fernet.generate_key().decode()])
     with pytest.raises(TokenUnreadable, match=f"provider account {account}"):
         moody.download("run")
+
+
+@pytest.mark.parametrize("cursors", [["same"], ["x", "y", "z"]], ids=["stands still", "goes round"])
+def test_a_feed_that_does_not_end_is_left_out(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, cursors: list[str]
+) -> None:
+    monkeypatch.setattr(feeds, "MOST_PAGES", 5)
+    moody.enrol("endless", "calm")
+    scripted.script("endless", *(page(next_cursor=cursor, has_more=True) for cursor in cursors * 10))
+    scripted.script("calm", one(1))
+    moody.run("run")
+    assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
+
+
+def test_a_bank_that_asks_for_too_long_a_wait_is_left_alone(moody: Pipeline, scripted: ScriptedBank) -> None:
+    moody.enrol("one")
+    scripted.script("one", refusal("RATE_LIMIT_EXCEEDED", "TRANSACTIONS_LIMIT", 429, Retry_After="86400"))
+    moody.plan("run")
+    with pytest.raises(ProviderUnavailable, match="TRANSACTIONS_LIMIT"):
+        moody.download("run")
+    assert len(scripted.asked["one"]) == 1
 
 
 def test_a_chunk_that_was_not_planned_is_refused_by_name(moody: Pipeline) -> None:

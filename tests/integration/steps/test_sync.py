@@ -23,15 +23,14 @@ Rows = Callable[..., list[tuple[object, ...]]]
 def as_the_bank_has_it(pipeline: Pipeline) -> dict[str, Decimal]:
     """Return transaction id → amount, read from the bank in pages of another size, by another client."""
     found: dict[str, Decimal] = {}
-    accounts = provider_accounts.pages(
-        pipeline.warehouse, pipeline.cipher, Chunk(0, 2**62), provider="plaid", feed="none"
-    )
+    accounts = provider_accounts.pages(pipeline.warehouse, Chunk(0, 2**62), provider="plaid", feed="none")
     headers = {"PLAID-CLIENT-ID": pipeline.endpoint.login, "PLAID-SECRET": pipeline.endpoint.password}
     with httpx.Client(base_url=pipeline.endpoint.host, headers=headers, trust_env=False) as client:
         for account in (account for page in accounts for account in page):
+            token = pipeline.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id)
             cursor, more = "", True
             while more:
-                request = {"access_token": account.access_token, "cursor": cursor, "count": 37}
+                request = {"access_token": token, "cursor": cursor, "count": 37}
                 answer = msgspec.json.decode(client.post("/transactions/sync", json=request).content)
                 for record in answer["added"]:
                     found[record["transaction_id"]] = Decimal(str(record["amount"]))
