@@ -1,6 +1,7 @@
 """Chunks: bounded, half-open ranges of surrogate ids, and how many of them a run gets."""
 
 from dataclasses import dataclass
+from datetime import date
 
 from etl.errors import SluiceError
 
@@ -10,6 +11,13 @@ class EmptyChunk(SluiceError, ValueError):
 
     def __init__(self, start: int, stop: int) -> None:
         super().__init__(f"chunk {start}–{stop} is empty; stop must exceed start")
+
+
+class EmptyWindow(SluiceError, ValueError):
+    """A window of days holds none."""
+
+    def __init__(self, first: date, last: date) -> None:
+        super().__init__(f"window {first} to {last} is empty; its last day must not lie before its first")
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,22 @@ class Chunk:
     def __str__(self) -> str:
         """Return the first and the last id, as shown in the grid."""
         return f"{self.start}–{self.stop - 1}"
+
+
+@dataclass(frozen=True)
+class Days:
+    """The days from `first` to `last`, both included, as providers and their users count them."""
+
+    first: date
+    last: date
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise EmptyWindow(self.first, self.last)
+
+    def __str__(self) -> str:
+        """Return the days, as shown in the grid."""
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def count_chunks(rows: int, *, size: int, maximum: int) -> int:

@@ -12,6 +12,7 @@
     │   ├── TypedMissing
     │   ├── TokenUnreadable
     │   ├── ProviderRefused
+    │   ├── NotBackfillable
     │   └── TooManyRejects
     └── DeclarationError          the catalogue is wrong; its import stops
 
@@ -117,6 +118,16 @@ class ProviderRefused(PermanentError):
         super().__init__(
             f"{provider} {path} answered {found}; mend the request or the credentials of the provider's connection, "
             "or declare an error rule for it in etl/catalog/providers."
+        )
+
+
+class NotBackfillable(PermanentError):
+    """A backfill of an entity that knows no past days."""
+
+    def __init__(self, entity: str) -> None:
+        super().__init__(
+            f"{entity}: it is read as it is now, and has no window of past days; cancel the backfill, "
+            "or declare the entity's window."
         )
 
 

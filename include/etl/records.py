@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
 
-from etl.declare.entity import Column, Entity, Kind
+from etl.declare.entity import Column, Entity, Kind, RawOf
 from etl.errors import DeclarationError
 
 _TYPES: dict[Kind, Any] = {
@@ -57,12 +56,12 @@ class Located:
     ----------
     path
         Such as `added[3]`.
-    record
-        A struct; see `getters`.
+    records
+        The record as a struct, then the one whose list holds it, and so on up; see `getters`.
     """
 
     path: str
-    record: msgspec.Struct
+    records: tuple[msgspec.Struct, ...]
 
 
 @dataclass
@@ -83,17 +82,21 @@ class Page:
 
 
 class PageDecoder:
-    """Decodes the pages of an entity's feed.
+    """Decodes the pages of one source for an entity.
 
     Parameters
     ----------
     entity
         Whose columns to decode; fields that it does not declare are skipped.
+    source
+        Name of the source that the pages come from.
     """
 
-    def __init__(self, entity: Entity) -> None:
-        self._upserts = [_Records(place, entity.columns) for place in entity.feed.upserts]
-        self._deletes = [_Records(place, entity.key_columns) for place in entity.feed.deletes]
+    def __init__(self, entity: Entity, source: str) -> None:
+        upserts, removals = entity.sources[source]
+        having = entity.source.having if isinstance(entity.source, RawOf) else None
+        self._upserts = [_Records(place, entity.columns, having=having) for place in upserts]
+        self._deletes = [_Records(place, entity.key_columns) for place in removals]
 
     def decode(self, body: bytes) -> Page:
         """Take a page apart; what does not fit becomes a fault."""
@@ -106,21 +109,37 @@ class PageDecoder:
 
 
 class _Records:
-    """Decodes the records at one place of a page."""
+    """Decodes the records at one place of a page: those of a list, or of the lists within the records of a list."""
 
-    def __init__(self, place: str, columns: Sequence[Column]) -> None:
+    def __init__(self, place: str, columns: Sequence[Column], *, having: str | None = None) -> None:
         self._lists = [name.removesuffix("[]") for name in place.split(".")]
-        record = record_type(columns)
-        self._typed = msgspec.json.Decoder(_page_type(self._lists, record))
-        self._untyped = msgspec.json.Decoder(_page_type(self._lists, msgspec.Raw))
-        self._single = msgspec.json.Decoder(record)
+        self._having = having
+        self._singles: list[msgspec.json.Decoder[Any]] = []
+        record: Any = None
+        for level, below in enumerate([None, *self._lists[:0:-1]]):
+            own = _fields([(column.fields, column) for column in columns if column.level == level], having=having)
+            self._singles.insert(0, msgspec.json.Decoder(_struct("Record", own, below, msgspec.Raw)))
+            record = _struct("Record", own, below, record)
+        self._page = msgspec.json.Decoder(_page_type(self._lists[0], record))
+        self._untyped = msgspec.json.Decoder(_page_type(self._lists[0], msgspec.Raw))
 
     def decode(self, body: bytes, faults: list[Fault]) -> Iterator[Located]:
         try:
-            page = self._typed.decode(body)
+            found = self._walk(self._page.decode(body), "", ())
         except msgspec.DecodeError:
-            return self._one_by_one(body, faults)
-        return (Located(path, record) for path, record in _walk(page, self._lists, ""))
+            found = self._one_by_one(body, faults)
+        if self._having is None:
+            return found
+        return (located for located in found if getattr(located.records[0], self._having) is not None)
+
+    def _walk(self, holder: msgspec.Struct, path: str, above: tuple[msgspec.Struct, ...]) -> Iterator[Located]:
+        name = self._lists[len(above)]
+        for ordinal, record in enumerate(getattr(holder, name) or ()):
+            place = f"{path}{name}[{ordinal}]"
+            if len(above) + 1 == len(self._lists):
+                yield Located(place, (record, *above))
+            else:
+                yield from self._walk(record, f"{place}.", (record, *above))
 
     def _one_by_one(self, body: bytes, faults: list[Fault]) -> Iterator[Located]:
         try:
@@ -128,53 +147,38 @@ class _Records:
         except msgspec.DecodeError as error:
             faults.append(_fault("", error))
             return
-        for path, raw in _walk(page, self._lists, ""):
+        yield from self._search(page, "", (), faults)
+
+    def _search(
+        self, holder: msgspec.Struct, path: str, above: tuple[msgspec.Struct, ...], faults: list[Fault]
+    ) -> Iterator[Located]:
+        """Walk as `_walk` does, but decode each record by itself."""
+        depth = len(above)
+        name = self._lists[depth]
+        for ordinal, raw in enumerate(getattr(holder, name) or ()):
+            place = f"{path}{name}[{ordinal}]"
             try:
-                yield Located(path, self._single.decode(raw))
+                record = self._singles[depth].decode(raw)
             except msgspec.DecodeError as error:
-                faults.append(_fault(path, error))
+                faults.append(_fault(place, error))
+                continue
+            if depth + 1 == len(self._lists):
+                yield Located(place, (record, *above))
+            else:
+                yield from self._search(record, f"{place}.", (record, *above), faults)
 
 
-def record_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
-    """Return a struct with the fields that the columns' paths name, nested as they are in the record.
+def getters(columns: Sequence[Column]) -> list[Callable[[tuple[msgspec.Struct, ...]], Any]]:
+    """Return for each column a function that reads its value from a located record and those above it.
 
-    A column that is not required may be absent or null, and so may every object on the way to it.
+    It returns None where an object on the way is absent.
     """
-    return _struct("Record", [(column.fields, column) for column in columns])
+    return [_getter(column.level, column.fields) for column in columns]
 
 
-def getters(columns: Sequence[Column]) -> list[Callable[[msgspec.Struct], Any]]:
-    """Return for each column a function that reads its value from a record, or None where an object is absent."""
-    return [_getter(column.fields) for column in columns]
-
-
-def _struct(name: str, paths: Sequence[tuple[tuple[str, ...], Column]]) -> type[msgspec.Struct]:
-    heads = dict.fromkeys(path[0] for path, _ in paths)
-    fields: list[Any] = []
-    for head in heads:
-        below = [(path[1:], column) for path, column in paths if path[0] == head]
-        kind = _field_type(head, below)
-        required = any(column.required for _, column in below)
-        fields.append((head, kind) if required else (head, kind | None, None))
-    return msgspec.defstruct(name, fields, kw_only=True, frozen=True, gc=False)
-
-
-def _field_type(name: str, paths: Sequence[tuple[tuple[str, ...], Column]]) -> Any:  # noqa: ANN401 - types are values
-    kinds = {column.kind for path, column in paths if not path}
-    if not kinds:
-        return _struct(name, paths)
-    if len(kinds) > 1 or not all(path == () for path, _ in paths):
-        columns = ", ".join(column.name for _, column in paths)
-        raise DeclarationError(f"columns {columns} read the field {name!r} as different types; mend their paths")
-    return _TYPES[kinds.pop()]
-
-
-def _getter(path: tuple[str, ...]) -> Callable[[msgspec.Struct], Any]:
-    if len(path) == 1:
-        return attrgetter(path[0])
-
-    def get(record: msgspec.Struct) -> Any:  # noqa: ANN401 - the type is the column's
-        value: Any = record
+def _getter(level: int, path: tuple[str, ...]) -> Callable[[tuple[msgspec.Struct, ...]], Any]:
+    def get(records: tuple[msgspec.Struct, ...]) -> Any:  # noqa: ANN401 - the type is the column's
+        value: Any = records[level]
         for name in path:
             if value is None:
                 return None
@@ -184,20 +188,39 @@ def _getter(path: tuple[str, ...]) -> Callable[[msgspec.Struct], Any]:
     return get
 
 
-def _page_type(lists: Sequence[str], record: Any) -> Any:  # noqa: ANN401 - types are values here
-    inner: Any = record if len(lists) == 1 else _page_type(lists[1:], record)
-    items: Any = list[inner]
-    return msgspec.defstruct("Page", [(lists[0], items)], gc=False)
+def _fields(paths: Sequence[tuple[tuple[str, ...], Column]], *, having: str | None = None) -> list[Any]:
+    """Return the fields of a struct, nested as the paths are in the record.
+
+    A column that is not required may be absent or null, and so may every object on the way to it.
+    """
+    heads = dict.fromkeys(path[0] for path, _ in paths)
+    fields: list[Any] = []
+    for head in heads:
+        below = [(path[1:], column) for path, column in paths if path[0] == head]
+        kind = _field_type(head, below)
+        required = head != having and any(column.required for _, column in below)
+        fields.append((head, kind) if required else (head, kind | None, None))
+    return fields
 
 
-def _walk(page: Any, lists: Sequence[str], prefix: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - likewise
-    name, *deeper = lists
-    for ordinal, item in enumerate(getattr(page, name)):
-        path = f"{prefix}{name}[{ordinal}]"
-        if deeper:
-            yield from _walk(item, deeper, f"{path}.")
-        else:
-            yield path, item
+def _field_type(name: str, paths: Sequence[tuple[tuple[str, ...], Column]]) -> Any:  # noqa: ANN401 - types are values
+    kinds = {column.kind for path, column in paths if not path}
+    if not kinds:
+        return _struct(name, _fields(paths))
+    if len(kinds) > 1 or not all(path == () for path, _ in paths):
+        columns = ", ".join(column.name for _, column in paths)
+        raise DeclarationError(f"columns {columns} read the field {name!r} as different types; mend their paths")
+    return _TYPES[kinds.pop()]
+
+
+def _struct(name: str, fields: list[Any], below: str | None = None, items: Any = None) -> type[msgspec.Struct]:  # noqa: ANN401
+    """Return a struct, if `below` is given with a list of `items` of that name."""
+    inner: Any = [] if below is None else [(below, list[items] | None, None)]
+    return msgspec.defstruct(name, [*fields, *inner], kw_only=True, frozen=True, gc=False)
+
+
+def _page_type(name: str, items: Any) -> type[msgspec.Struct]:  # noqa: ANN401 - types are values
+    return msgspec.defstruct("Page", [(name, list[items])], gc=False)
 
 
 def _fault(path: str, error: msgspec.DecodeError) -> Fault:

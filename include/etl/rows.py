@@ -67,7 +67,7 @@ class Block:
 
     entity: Entity
     first: int = 0
-    records: list[msgspec.Struct] = field(default_factory=list)
+    records: list[tuple[msgspec.Struct, ...]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     accounts: list[int] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Block:
     def add(self, page: Page, *, provider_account_id: int, line: int, received_at: datetime) -> None:
         """Append the records of a page: upserts first, then deletes."""
         for located, removed in ((page.upserts, False), (page.deletes, True)):
-            self.records.extend(item.record for item in located)
+            self.records.extend(item.records for item in located)
             self.paths.extend(item.path for item in located)
             self.removed.extend([removed] * len(located))
         added = len(page.upserts) + len(page.deletes)
@@ -91,7 +91,8 @@ class Block:
 
     def path(self, row: int, column: Column) -> str:
         """Return the place of a field in its page, such as `added[3].amount`."""
-        return ".".join((self.paths[row], *column.fields))
+        records = self.paths[row].split(".")
+        return ".".join((*records[: len(records) - column.level], *column.fields))
 
 
 def schema(entity: Entity) -> pa.Schema:
@@ -158,8 +159,10 @@ def _array(block: Block, column: Column, values: list[Any], faults: dict[int, Fa
 
 def _check(block: Block, frame: pd.DataFrame, faults: dict[int, Fault]) -> None:
     columns = {column.name: column for column in block.entity.columns}
+    upserts = frame[~frame["removed"].astype("bool")]
     for check in block.entity.checks:
-        passes = check.passes(frame[check.column]).astype("bool")
-        for row in frame.index[~passes]:
-            reason = f"found {str(frame.at[row, check.column])[:100]!r}"
-            faults.setdefault(row, Fault(block.path(row, columns[check.column]), check.rule, reason))
+        passes = check.passes(upserts).astype("bool")
+        for row in upserts.index[~passes]:
+            found = ", ".join(f"{name} {str(frame.at[row, name])[:100]!r}" for name in check.columns)
+            place = block.path(row, columns[check.columns[0]])
+            faults.setdefault(row, Fault(place, check.rule, f"found {found}"))

@@ -10,12 +10,13 @@ ROOT = Path(__file__).parents[2]
 PURE = {"chunks", "frames", "records", "rows"}
 ALLOWED = {
     "dags": {"plugins", "catalog", "steps"},
-    "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire"},
+    "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks"},
     "tools": {"tools", "steps", "catalog", "declare", "settings", "stores", "wire"},
     "steps": {"steps", "stores", "wire", "declare", "settings", *PURE},
+    "hooks": set(),
     "stores": {"stores", "declare", "settings", *PURE},
     "wire": {"wire", "declare", "settings", *PURE},
-    "catalog": {"catalog", "declare"},
+    "catalog": {"catalog", "declare", "hooks"},
     "declare": {"declare"},
     "rows": {"records", "declare"},
     "records": {"declare"},

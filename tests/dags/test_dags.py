@@ -67,6 +67,12 @@ def test_a_failed_chunk_fails_the_run_and_not_the_report(bag: Any) -> None:
     assert dag.get_task("all_loaded").upstream_task_ids == {"chunk.load"}
 
 
+def test_merchants_are_read_from_what_transactions_downloaded(bag: Any) -> None:
+    dag = bag.dags["etl_merchants"]
+    assert {task.task_id for task in dag.tasks} == {"plan", "chunk.transform", "chunk.load", "report", "all_loaded"}
+    assert [asset.name for asset in dag.timetable.asset_condition.objects] == ["transactions"]
+
+
 def test_runs_of_a_dag_do_not_overlap_and_missed_ones_are_not_made_up(bag: Any) -> None:
     for dag in bag.dags.values():
         assert dag.max_active_runs == 1

@@ -1,4 +1,4 @@
-"""Checks that a typed column must pass; a row that fails one is rejected, its siblings go on."""
+"""Checks that typed rows must pass; a row that fails one is rejected, its siblings go on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from iso4217 import Currency
 if TYPE_CHECKING:
     import pandas as pd
 
-_CURRENCIES = frozenset(currency.code for currency in Currency)
+_EXPONENTS = {currency.code: currency.exponent for currency in Currency}
 
 
 class Check(Protocol):
-    """A rule on one column.
+    """A rule on the columns of a row.
 
-    A null passes every check; whether a column may be null is declared with the column.
+    A null passes every check that does not say otherwise; whether a column may be null is declared with the column.
     """
 
     @property
@@ -24,11 +24,11 @@ class Check(Protocol):
         """Name of the rule, as kept with each reject."""
 
     @property
-    def column(self) -> str:
-        """Name of the column."""
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads; the first is the one that a reject points at."""
 
-    def passes(self, values: pd.Series) -> pd.Series:
-        """Return for each value whether it passes, as a boolean series of the same index."""
+    def passes(self, rows: pd.DataFrame) -> pd.Series:
+        """Return for each row whether it passes, as a boolean series of the same index."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,51 @@ class Iso4217:
     column: str
     rule: str = "iso4217"
 
-    def passes(self, values: pd.Series) -> pd.Series:
-        """Return for each value whether it passes."""
-        return values.isin(_CURRENCIES) | values.isna()
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        return (self.column,)
+
+    def passes(self, rows: pd.DataFrame) -> pd.Series:
+        """Return for each row whether it passes."""
+        return rows[self.column].isin(_EXPONENTS) | rows[self.column].isna()
+
+
+@dataclass(frozen=True)
+class MinorUnits:
+    """The amount has no more decimals than its currency has: none in JPY, two in EUR, three in KWD.
+
+    Currencies that ISO 4217 does not know, or gives no minor unit, are not limited.
+    """
+
+    amount: str
+    currency: str
+    rule: str = "minor_units"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        return (self.amount, self.currency)
+
+    def passes(self, rows: pd.DataFrame) -> pd.Series:
+        """Return for each row whether it passes."""
+        passes = rows[self.amount].isna()
+        for currency, amounts in rows[self.amount].groupby(rows[self.currency]):
+            exponent = _EXPONENTS.get(str(currency))
+            passes[amounts.index] |= True if exponent is None else amounts == amounts.round(exponent)
+        return passes | rows[self.currency].isna()
+
+
+@dataclass(frozen=True)
+class ExactlyOne:
+    """One of the columns holds a value, and the others none."""
+
+    columns: tuple[str, ...]
+    rule: str = "exactly_one"
+
+    def passes(self, rows: pd.DataFrame) -> pd.Series:
+        """Return for each row whether it passes."""
+        return rows[list(self.columns)].notna().sum(axis="columns") == 1
 
 
 @dataclass(frozen=True)
@@ -51,9 +93,14 @@ class MaxLength:
     length: int
     rule: str = "max_length"
 
-    def passes(self, values: pd.Series) -> pd.Series:
-        """Return for each value whether it passes."""
-        return (values.str.len() <= self.length).fillna(value=True)
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        return (self.column,)
+
+    def passes(self, rows: pd.DataFrame) -> pd.Series:
+        """Return for each row whether it passes."""
+        return (rows[self.column].str.len() <= self.length).fillna(value=True)
 
 
 @dataclass(frozen=True)
@@ -63,6 +110,11 @@ class NotEmpty:
     column: str
     rule: str = "not_empty"
 
-    def passes(self, values: pd.Series) -> pd.Series:
-        """Return for each value whether it passes."""
-        return (values.str.strip() != "").fillna(value=True)
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        return (self.column,)
+
+    def passes(self, rows: pd.DataFrame) -> pd.Series:
+        """Return for each row whether it passes."""
+        return (rows[self.column].str.strip() != "").fillna(value=True)

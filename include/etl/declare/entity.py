@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from etl.declare.feed import Feed, Snapshot, Window
 from etl.errors import DeclarationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from etl.declare.check import Check
-    from etl.declare.provider import Feed, Provider
+    from etl.declare.provider import Provider
     from etl.declare.queue import Queue
 
 PROVIDER_ACCOUNT = "provider_account_id"
@@ -46,7 +47,8 @@ class Column:
     kind
         Its type.
     path
-        Dotted path of the field in the record; the column's name if not given.
+        Dotted path of the field in the record; the column's name if not given. Each leading `../` goes up to the
+        record that holds the list that holds this one.
     required
         Whether a record without it is rejected.
     """
@@ -58,8 +60,45 @@ class Column:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The path, split."""
-        return tuple((self.path or self.name).split("."))
+        """The path within its record, split."""
+        return tuple((self.path or self.name).replace("../", "").split("."))
+
+    @property
+    def level(self) -> int:
+        """How many lists up its record is."""
+        return self.path.count("../")
+
+
+@dataclass(frozen=True)
+class RawOf:
+    """Records read from the raw batches of another entity, without asking the provider again.
+
+    Parameters
+    ----------
+    entity
+        Name of that entity.
+    places
+        Source of a raw batch → paths of the records in its pages, such as `added[].counterparties[]`.
+    having
+        Field that a record must have to be one; the others are passed over.
+    """
+
+    entity: str
+    places: Mapping[str, tuple[str, ...]]
+    having: str
+
+
+@dataclass(frozen=True)
+class After:
+    """Runs whenever another entity was loaded.
+
+    Parameters
+    ----------
+    entity
+        Name of that entity.
+    """
+
+    entity: str
 
 
 @dataclass(frozen=True)
@@ -72,7 +111,7 @@ class Entity:
         Plural noun; names the Dag (`etl_<name>`), the SQL file and the core table.
     summary
         What a row is, for the people who look at the Dag.
-    provider, feed
+    provider, source
         Where its records come from.
     key
         Columns that identify a row. A record to remove must hold them all (`provider_account_id` comes by itself).
@@ -85,7 +124,9 @@ class Entity:
     queue
         Where its tasks run.
     schedule
-        Cron expression, in UTC.
+        Cron expression, in UTC, or the entity after whose loads it runs.
+    window
+        How the records of past days are read, for backfills; None if they cannot be.
     chunk_size
         Provider accounts in a chunk.
     max_chunks
@@ -101,11 +142,12 @@ class Entity:
     name: str
     summary: str
     provider: Provider
-    feed: Feed
+    source: Feed | Snapshot | RawOf
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     queue: Queue
-    schedule: str
+    schedule: str | After
+    window: Window | None = None
     checks: tuple[Check, ...] = ()
     hook: Hook | None = None
     chunk_size: int = 1_000
@@ -126,12 +168,21 @@ class Entity:
             if column.name in self.key and not column.required:
                 raise DeclarationError(f"entity {self.name}: key column {column.name} must be required")
         for check in self.checks:
-            if check.column not in names:
-                raise DeclarationError(f"entity {self.name}: check {check.rule} names no column: {check.column}")
+            for name in check.columns:
+                if name not in names:
+                    raise DeclarationError(f"entity {self.name}: check {check.rule} names no column: {name}")
         if not 0 <= self.tolerated_rejects <= 1:
             raise DeclarationError(
                 f"entity {self.name}: tolerated_rejects is {self.tolerated_rejects}; it is a share between 0 and 1"
             )
+
+    @property
+    def sources(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The sources whose raw batches it reads: name → paths of its upserts, paths of its removals."""
+        if isinstance(self.source, RawOf):
+            return {name: (places, ()) for name, places in self.source.places.items()}
+        declared = (self.source, self.window) if self.window else (self.source,)
+        return {source.name: (source.upserts, source.removals) for source in declared}
 
     @property
     def key_columns(self) -> tuple[Column, ...]:

@@ -16,6 +16,9 @@ class Fill(Enum):
     ACCESS_TOKEN = "access token"  # noqa: S105 - likewise
     PUBLIC_TOKEN = "public token"  # noqa: S105 - likewise
     CURSOR = "cursor"
+    FIRST_DAY = "first day"
+    LAST_DAY = "last day"
+    OFFSET = "offset"
     PAGE_SIZE = "page size"
 
 
@@ -95,51 +98,6 @@ class ErrorRule:
     def __post_init__(self) -> None:
         if self.status is None and self.error_type is None and self.error_code is None:
             raise DeclarationError(f"error rule {self.action.value}: it would match every error; name what it matches")
-
-
-@dataclass(frozen=True)
-class Feed:
-    """A stream of changes that is read page by page from a cursor until it is drained.
-
-    Parameters
-    ----------
-    name
-        Name of the feed; with a provider account it identifies a cursor.
-    path
-        Path of the endpoint; the request is a JSON POST.
-    request
-        Body of the request; a `Fill` stands for what differs between pages.
-    upserts
-        Paths of the records to insert or update, such as `added[]`, in the order in which they apply.
-    deletes
-        Paths of the records to remove; applied after the upserts of the same page.
-    cursor
-        Field that holds the cursor to continue from; empty while the provider is not ready.
-    more
-        Field that tells whether the feed is not drained yet.
-    page_size
-        Records to ask for in one page.
-    limits
-        Calls that the provider tolerates.
-    """
-
-    name: str
-    path: str
-    request: Mapping[str, object]
-    upserts: tuple[str, ...]
-    deletes: tuple[str, ...]
-    cursor: str
-    more: str
-    page_size: int
-    limits: tuple[Limit, ...]
-
-    def __post_init__(self) -> None:
-        for places in (self.upserts, self.deletes):
-            for place in places:
-                if not place.endswith("[]"):
-                    raise DeclarationError(f"feed {self.name}: {place!r} names no list; write {place + '[]'!r}")
-        if Fill.CURSOR not in self.request.values():
-            raise DeclarationError(f"feed {self.name}: its request has no Fill.CURSOR; every page would be the first")
 
 
 @dataclass(frozen=True)

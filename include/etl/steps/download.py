@@ -1,4 +1,4 @@
-"""Download: read the feeds of a chunk's provider accounts until they are drained.
+"""Download: read a chunk's provider accounts, each to the end of its feed, snapshot or window.
 
 An account lands whole or not at all. One that cannot be read is left out with its reason, its cursor stays, and the
 others go on.
@@ -9,24 +9,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
 from upath import UPath
 
 from etl.declare.entity import Entity
+from etl.declare.feed import Feed, Snapshot, Window
 from etl.declare.provider import Action
 from etl.errors import ProviderUnavailable, TokenUnreadable
+from etl.frames import Header
 from etl.settings import Endpoint
+from etl.steps.plan import source_of
 from etl.stores import plans, provider_accounts
 from etl.stores.landing import Drained, Landing, Manifest
+from etl.stores.plans import PlannedChunk
 from etl.stores.provider_accounts import ProviderAccount
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
-from etl.wire import feeds
 from etl.wire.client import ProviderClient, Refused, open_client
 from etl.wire.limits import Limiter
+from etl.wire.pages import Reader
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +123,11 @@ def download(
         If the provider answered in a way that no rule covers.
     """
     chunk = plans.open_attempt(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    source = source_of(entity, chunk.days)
     landing = Landing(root, chunk.chunk_id, chunk.attempt)
-    accounts = provider_accounts.pages(warehouse, chunk.bounds, provider=entity.provider.name, feed=entity.feed.name)
+    accounts = provider_accounts.pages(warehouse, chunk.bounds, provider=entity.provider.name, feed=source.name)
     with landing.manifest() as manifest:
-        drains = _Drains(entity, landing, cipher, page_size=chunk.page_size)
+        drains = _Drains(entity, source, chunk, landing, cipher)
         tally = asyncio.run(drains.run(accounts, manifest, endpoint=endpoint, limiter=limiter))
         for provider_account_id, reason in tally.stopped.items():
             provider_accounts.stop(warehouse, provider_account_id, reason=reason)
@@ -146,9 +151,10 @@ class _Drains:
     """Drains accounts side by side, some at a time, in the order of their ids."""
 
     entity: Entity
+    source: Feed | Snapshot | Window
+    chunk: PlannedChunk
     landing: Landing
     cipher: TokenCipher
-    page_size: int
 
     async def run(
         self,
@@ -186,17 +192,23 @@ class _Drains:
     async def _land(self, client: ProviderClient, account: ProviderAccount) -> int:
         """Land one account's pages, over those of a loop that was restarted, and return how many there are."""
         pages = 0
-        async for header, body in feeds.pages(
-            client,
-            self.entity.feed,
-            provider_account_id=account.provider_account_id,
-            access_token=self.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id),
-            cursor=account.cursor,
-            page_size=self.page_size,
-        ):
+        async for header, body in self._read(client, account):
             await asyncio.to_thread(self.landing.write_page, header, body)
             pages += 1
         return pages
+
+    def _read(self, client: ProviderClient, account: ProviderAccount) -> AsyncIterator[tuple[Header, bytes]]:
+        reader = Reader(
+            client,
+            account.provider_account_id,
+            self.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id),
+            self.chunk.page_size,
+        )
+        if isinstance(self.source, Feed):
+            return reader.feed(self.source, cursor=account.cursor)
+        if isinstance(self.source, Window) and self.chunk.days:
+            return reader.window(self.source, days=self.chunk.days)
+        return reader.snapshot(self.source)
 
 
 async def _all(drains: Iterable[Coroutine[None, None, _Result]]) -> list[_Result]:

@@ -5,8 +5,10 @@ import logging
 from psycopg.rows import dict_row
 from upath import UPath
 
-from etl.declare.entity import Entity
-from etl.stores import cursors, incoming, loads, raw, rejects
+from etl.declare.entity import Entity, RawOf
+from etl.declare.feed import Feed
+from etl.errors import PermanentError
+from etl.stores import cursors, incoming, loads, plans, raw, rejects
 from etl.stores.loads import Counts
 from etl.stores.statements import statement
 from etl.stores.typed import TypedBatch
@@ -39,16 +41,50 @@ def load(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> C
     return counts
 
 
+def load_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> None:
+    """Load the raw batches of a chunk that the entity has not loaded yet.
+
+    A batch that cannot be loaded does not stop the others.
+
+    Raises
+    ------
+    ChunkMissing
+        If the run has no such chunk.
+    PermanentError
+        That of the first batch that could not be loaded, once the others are.
+    """
+    chunk = plans.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    failed: PermanentError | None = None
+    for raw_id in plans.pending_raw(
+        warehouse, chunk, entity=entity.name, sources=entity.sources, version=entity.version
+    ):
+        try:
+            load(entity, raw_id, warehouse=warehouse, root=root)
+        except PermanentError as error:
+            log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
+            failed = failed or error
+    if failed is not None:
+        raise failed
+
+
 def _merge(entity: Entity, typed: TypedBatch, rejected: int, *, warehouse: Warehouse) -> Counts:
-    raw_id, feed = typed.batch.raw_id, entity.feed.name
+    raw_id = typed.batch.raw_id
     rows = incoming.fill(warehouse, entity, typed.rows())
-    incoming.fill_moves(warehouse, typed.moves())
-    cursors.lock(warehouse, feed=feed)
-    _, stale = cursors.fence(warehouse, feed=feed)
+    moving = isinstance(entity.source, Feed) and typed.batch.source == entity.source.name
+    stale = 0
+    if isinstance(entity.source, RawOf):
+        loads.lock_entity(warehouse, entity=entity.name)
+    else:
+        incoming.fill_moves(warehouse, typed.moves())
+        cursors.lock(warehouse, feed=entity.source.name)
+    if moving:
+        _, stale = cursors.fence(warehouse, feed=typed.batch.source)
     duplicates = incoming.drop_superseded(warehouse, entity)
     merged = _run(warehouse, entity, "merge", raw_id)
-    removed = _run(warehouse, entity, "remove", raw_id)
-    cursors.advance(warehouse, feed=feed, raw_id=raw_id)
+    removed = {"removed": 0, "superseded": 0}
+    if moving:
+        removed = _run(warehouse, entity, "remove", raw_id)
+        cursors.advance(warehouse, feed=typed.batch.source, raw_id=raw_id)
     superseded = merged["superseded"] + removed["superseded"]
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     return Counts(

@@ -2,7 +2,7 @@
 
 import logging
 
-from etl.declare.entity import Entity
+from etl.declare.entity import Entity, RawOf
 from etl.stores import plans
 from etl.stores.warehouse import Warehouse
 
@@ -18,7 +18,8 @@ def report(entity: Entity, run_id: str, *, warehouse: Warehouse) -> dict[str, in
         `chunks`, `chunks_loaded`, the counts of `etl.stores.loads.Counts`, and provider accounts as
         `accounts_<outcome>`.
     """
-    totals = plans.totals(warehouse, entity=entity.name, run_id=run_id, version=entity.version)
+    count = plans.totals_raw if isinstance(entity.source, RawOf) else plans.totals
+    totals = count(warehouse, entity=entity.name, run_id=run_id, version=entity.version)
     log.info("%s: run %s: %s", entity.name, run_id, totals)
     if totals["chunks_loaded"] < totals["chunks"]:
         log.error(

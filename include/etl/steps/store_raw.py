@@ -5,6 +5,7 @@ import logging
 from upath import UPath
 
 from etl.declare.entity import Entity
+from etl.steps.plan import source_of
 from etl.stores import plans, raw
 from etl.stores.landing import Landing
 from etl.stores.warehouse import Warehouse
@@ -30,7 +31,7 @@ def store_raw(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse
             warehouse,
             root,
             landing.read(),
-            feed=entity.feed.name,
+            source=source_of(entity, chunk.days).name,
             chunk_id=chunk.chunk_id,
             attempt=chunk.attempt,
         )

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from upath import UPath
 
 from etl.declare.entity import Entity
-from etl.errors import TooManyRejects
+from etl.errors import PermanentError, TooManyRejects
 from etl.frames import Header
 from etl.records import PageDecoder
 from etl.rows import Block, Reject, typed
-from etl.stores import raw, rejects
+from etl.stores import plans, raw, rejects
 from etl.stores.typed import CursorMove, TypedBatch, TypedWriter
 from etl.stores.warehouse import Warehouse
 
@@ -39,7 +39,7 @@ def transform(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath)
     """
     batch = raw.find(warehouse, raw_id)
     with TypedBatch(root, entity, batch).write() as writer:
-        typing = _Typing(entity, writer)
+        typing = _Typing(entity, batch.source, writer)
         rejected = rejects.replace(
             warehouse, typing.run(raw.read(root, batch)), raw_id=raw_id, entity=entity.name, version=entity.version
         )
@@ -50,11 +50,32 @@ def transform(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath)
     return raw_id
 
 
+def transform_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> int:
+    """Transform the raw batches of a chunk that the entity has not loaded yet, and return its ordinal.
+
+    A batch that cannot be transformed does not stop the others; `load_pending` fails for it, once they are loaded.
+
+    Raises
+    ------
+    ChunkMissing
+        If the run has no such chunk.
+    """
+    chunk = plans.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    for raw_id in plans.pending_raw(
+        warehouse, chunk, entity=entity.name, sources=entity.sources, version=entity.version
+    ):
+        try:
+            transform(entity, raw_id, warehouse=warehouse, root=root)
+        except PermanentError as error:
+            log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
+    return ordinal
+
+
 class _Typing:
     """The pages of a batch on their way to its typed rows; `rows` counts those written."""
 
-    def __init__(self, entity: Entity, writer: TypedWriter) -> None:
-        self._decoder = PageDecoder(entity)
+    def __init__(self, entity: Entity, source: str, writer: TypedWriter) -> None:
+        self._decoder = PageDecoder(entity, source)
         self._entity = entity
         self._writer = writer
         self._block = Block(entity)

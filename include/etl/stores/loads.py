@@ -38,6 +38,11 @@ class Counts:
     rejected: int
 
 
+def lock_entity(warehouse: Warehouse, *, entity: str) -> None:
+    """Keep every other load of an entity out until the transaction ends."""
+    warehouse.execute(statement("stores/loads", "lock_entity"), {"entity": entity})
+
+
 def find(warehouse: Warehouse, *, raw_id: int, entity: str, version: int) -> Counts | None:
     """Return the counts of a batch that was loaded already."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}

@@ -1,11 +1,13 @@
 """What each run planned: its chunks, their attempts, and what became of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date
 
 from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
-from etl.chunks import Chunk, count_chunks
+from etl.chunks import Chunk, Days, count_chunks
 from etl.errors import ChunkMissing
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
@@ -20,9 +22,11 @@ class PlannedChunk:
     chunk_id
         Its surrogate id.
     start, stop
-        Its half-open bounds, in provider account ids.
+        Its half-open bounds, in ids of provider accounts or of raw batches.
     page_size
         Records to ask for in one page.
+    first_day, last_day
+        The window of a backfill.
     attempt
         1-based; 0 before the first download.
     """
@@ -31,21 +35,42 @@ class PlannedChunk:
     start: int
     stop: int
     page_size: int
+    first_day: date | None
+    last_day: date | None
     attempt: int
+
+    def __str__(self) -> str:
+        """Return what the chunk is about, as shown in the grid."""
+        return f"{self.bounds} of {self.days}" if self.days else str(self.bounds)
 
     @property
     def bounds(self) -> Chunk:
         """The bounds as a chunk."""
         return Chunk(self.start, self.stop)
 
+    @property
+    def days(self) -> Days | None:
+        """The window of a backfill; None where the feed itself is read."""
+        return None if self.first_day is None or self.last_day is None else Days(self.first_day, self.last_day)
+
 
 def cut(
-    warehouse: Warehouse, *, entity: str, run_id: str, provider: str, page_size: int, size: int, maximum: int
+    warehouse: Warehouse,
+    *,
+    entity: str,
+    run_id: str,
+    provider: str,
+    days: Days | None,
+    page_size: int,
+    size: int,
+    maximum: int,
 ) -> list[int]:
     """Cut the active provider accounts into the chunks of a run; cutting again replaces the earlier plan.
 
     Parameters
     ----------
+    days
+        The window of a backfill; None where the feed itself is read.
     page_size
         Records to ask for in one page.
     size
@@ -58,15 +83,44 @@ def cut(
     list of int
         The ordinals of the chunks, from 0.
     """
+    first, last = (days.first, days.last) if days else (None, None)
     run = {"entity": entity, "run_id": run_id, "provider": provider, "page_size": page_size}
-    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
-        (rows,) = cursor.execute(statement("stores/plans", "count"), run).fetchall()
-        chunks = count_chunks(rows, size=size, maximum=maximum)
-        ordinals: list[int] = []
-        if chunks:
-            ordinals = cursor.execute(statement("stores/plans", "cut"), {**run, "chunks": chunks}).fetchall()
-        cursor.execute(statement("stores/plans", "withdraw"), {**run, "chunks": len(ordinals)})
-    return sorted(ordinals)
+    return _cut(warehouse, {**run, "first_day": first, "last_day": last}, ("count", "cut"), size=size, maximum=maximum)
+
+
+def cut_raw(
+    warehouse: Warehouse, *, entity: str, run_id: str, sources: Collection[str], version: int, size: int, maximum: int
+) -> list[int]:
+    """Cut the raw batches that an entity has not loaded yet into the chunks of a run.
+
+    Parameters
+    ----------
+    sources
+        Names of the sources whose batches it reads.
+    version
+        Of the entity.
+    size
+        Batches in a chunk.
+    maximum
+        Most chunks.
+
+    Returns
+    -------
+    list of int
+        The ordinals of the chunks, from 0.
+    """
+    run = {"entity": entity, "run_id": run_id, "sources": list(sources), "version": version}
+    return _cut(warehouse, run, ("count_raw", "cut_raw"), size=size, maximum=maximum)
+
+
+def pending_raw(
+    warehouse: Warehouse, chunk: PlannedChunk, *, entity: str, sources: Collection[str], version: int
+) -> list[int]:
+    """Return the raw batches of a chunk that its entity has not loaded yet, in the order in which they were sealed."""
+    values = {"entity": entity, "sources": list(sources), "version": version}
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        bounds = {**values, "start": chunk.start, "stop": chunk.stop}
+        return cursor.execute(statement("stores/plans", "pending_raw"), bounds).fetchall()
 
 
 def open_attempt(warehouse: Warehouse, *, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
@@ -100,7 +154,7 @@ def close_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: dict[str, 
 
 
 def totals(warehouse: Warehouse, *, entity: str, run_id: str, version: int) -> dict[str, int]:
-    """Return what a run loaded so far.
+    """Return what a run of its own downloads loaded so far.
 
     Returns
     -------
@@ -112,6 +166,26 @@ def totals(warehouse: Warehouse, *, entity: str, run_id: str, version: int) -> d
         (sums,) = cursor.execute(statement("stores/plans", "totals"), run).fetchall()
         outcomes = cursor.execute(statement("stores/plans", "outcomes"), run).fetchall()
     return {**sums, **{f"accounts_{row['outcome']}": row["accounts"] for row in outcomes}}
+
+
+def totals_raw(warehouse: Warehouse, *, entity: str, run_id: str, version: int) -> dict[str, int]:
+    """Return what a run over the raw batches of another entity loaded so far, as `totals` does."""
+    run = {"entity": entity, "run_id": run_id, "version": version}
+    with warehouse.cursor(row_factory=dict_row) as cursor:
+        (sums,) = cursor.execute(statement("stores/plans", "totals_raw"), run).fetchall()
+    return sums
+
+
+def _cut(warehouse: Warehouse, run: dict[str, object], names: tuple[str, str], *, size: int, maximum: int) -> list[int]:
+    count, cut = names
+    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
+        (rows,) = cursor.execute(statement("stores/plans", count), run).fetchall()
+        chunks = count_chunks(rows, size=size, maximum=maximum)
+        ordinals: list[int] = []
+        if chunks:
+            ordinals = cursor.execute(statement("stores/plans", cut), {**run, "chunks": chunks}).fetchall()
+        cursor.execute(statement("stores/plans", "withdraw"), {**run, "chunks": len(ordinals)})
+    return sorted(ordinals)
 
 
 def _chunk(warehouse: Warehouse, name: str, entity: str, run_id: str, ordinal: int) -> PlannedChunk:

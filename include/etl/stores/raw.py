@@ -29,8 +29,8 @@ class RawBatch:
     ----------
     raw_id
         Its id.
-    feed
-        The feed that its pages come from.
+    source
+        Name of the feed, snapshot or window that its pages come from.
     content_hash
         SHA-256 before compression, in hexadecimal.
     path
@@ -40,7 +40,7 @@ class RawBatch:
     """
 
     raw_id: int
-    feed: str
+    source: str
     content_hash: str
     path: str
     accounts: int
@@ -87,7 +87,7 @@ def seal(
     root: UPath,
     pages: Iterable[tuple[frames.Header, bytes]],
     *,
-    feed: str,
+    source: str,
     chunk_id: int,
     attempt: int,
 ) -> int:
@@ -102,10 +102,10 @@ def seal(
                 last = header.provider_account_id
                 count += 1
         content_hash = content.digest.hexdigest()
-        path = f"raw/{feed}/{content_hash[:2]}/{content_hash}.zst"
+        path = f"raw/{source}/{content_hash[:2]}/{content_hash}.zst"
         draft.publish(root / path)
     row = {
-        "feed": feed,
+        "source": source,
         "chunk_id": chunk_id,
         "attempt": attempt,
         "content_hash": content_hash,

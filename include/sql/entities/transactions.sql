@@ -5,7 +5,8 @@ create table if not exists core.transactions (
     account_id text not null,
     transaction_id text not null,
     amount numeric(28, 10) not null,
-    currency text not null,
+    currency text,
+    unofficial_currency text,
     dated_on date not null,
     dated_at timestamptz,
     authorized_on date,
@@ -19,6 +20,7 @@ create table if not exists core.transactions (
     category text,
     category_detail text,
     removed_at timestamptz,
+    removed_for text,
     observed_at timestamptz not null,
     raw_id bigint not null references etl.raw_batches,
     primary key (provider_account_id, account_id, transaction_id)
@@ -26,8 +28,11 @@ create table if not exists core.transactions (
 
 comment on table core.transactions is 'Transactions as last seen at the provider. Money is never summed across currencies.';
 comment on column core.transactions.amount is 'Positive: money left the account. Negative: money came in. In major units of `currency`.';
-comment on column core.transactions.currency is 'ISO 4217 code.';
+comment on column core.transactions.currency is 'ISO 4217 code; null where the money has none, such as a crypto-currency.';
+comment on column core.transactions.unofficial_currency is 'What the provider calls a currency without an ISO 4217 code.';
+comment on column core.transactions.pending_transaction_id is 'Of a posted transaction: the pending one that it was before.';
 comment on column core.transactions.removed_at is 'When the provider was seen to have removed it; the row stays.';
+comment on column core.transactions.removed_for is '`posted` if a posted transaction took the place of this pending one, else `withdrawn`.';
 comment on column core.transactions.observed_at is 'When the provider said so.';
 comment on column core.transactions.raw_id is 'The raw batch that holds the record as sent.';
 
@@ -45,6 +50,9 @@ begin
 end
 $$;
 
+create index if not exists transactions_pending on core.transactions (provider_account_id, pending_transaction_id)
+where pending_transaction_id is not null;
+
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
@@ -55,6 +63,7 @@ with differing as materialized (
         i.transaction_id,
         i.amount,
         i.currency,
+        i.unofficial_currency,
         i.dated_on,
         i.dated_at,
         i.authorized_on,
@@ -80,6 +89,7 @@ with differing as materialized (
             or (
                 i.amount,
                 i.currency,
+                i.unofficial_currency,
                 i.dated_on,
                 i.dated_at,
                 i.authorized_on,
@@ -95,6 +105,7 @@ with differing as materialized (
             ) is distinct from (
                 c.amount,
                 c.currency,
+                c.unofficial_currency,
                 c.dated_on,
                 c.dated_at,
                 c.authorized_on,
@@ -117,6 +128,7 @@ merged as (
         transaction_id,
         amount,
         currency,
+        unofficial_currency,
         dated_on,
         dated_at,
         authorized_on,
@@ -138,6 +150,7 @@ merged as (
         d.transaction_id,
         d.amount,
         d.currency,
+        d.unofficial_currency,
         d.dated_on,
         d.dated_at,
         d.authorized_on,
@@ -158,6 +171,7 @@ merged as (
     on conflict (provider_account_id, account_id, transaction_id) do update set
         amount = excluded.amount,
         currency = excluded.currency,
+        unofficial_currency = excluded.unofficial_currency,
         dated_on = excluded.dated_on,
         dated_at = excluded.dated_at,
         authorized_on = excluded.authorized_on,
@@ -171,6 +185,7 @@ merged as (
         category = excluded.category,
         category_detail = excluded.category_detail,
         removed_at = null,
+        removed_for = null,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
     where kept.observed_at <= excluded.observed_at
@@ -183,13 +198,22 @@ from differing;
 
 -- name: remove
 -- Tombstone what the provider removed. A row seen later than the removal stays; one that was never seen has nothing to lose.
+-- The posted transaction that takes a pending one's place is merged by now, whichever page it came on.
 with removals as (
     select
         i.provider_account_id,
         i.account_id,
         i.transaction_id,
         i.observed_at,
-        c.observed_at > i.observed_at as superseded
+        c.observed_at > i.observed_at as superseded,
+        exists (
+            select 1
+            from core.transactions as posted
+            where
+                posted.provider_account_id = i.provider_account_id
+                and posted.pending_transaction_id = i.transaction_id
+                and posted.removed_at is null
+        ) as posted
     from incoming as i
     inner join core.transactions as c using (provider_account_id, account_id, transaction_id)
     where i.removed and c.removed_at is null
@@ -197,6 +221,7 @@ with removals as (
 removed as (
     update core.transactions as kept set
         removed_at = r.observed_at,
+        removed_for = case when r.posted then 'posted' else 'withdrawn' end,
         observed_at = r.observed_at,
         raw_id = %(raw_id)s
     from removals as r

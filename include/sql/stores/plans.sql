@@ -13,14 +13,16 @@ with tiles as (
     from core.provider_accounts as p
     where p.provider = %(provider)s and p.state = 'active'
 )
-insert into etl.chunks as kept (entity, run_id, ordinal, start, stop, page_size)
+insert into etl.chunks as kept (entity, run_id, ordinal, start, stop, page_size, first_day, last_day)
 select
     %(entity)s,
     %(run_id)s,
     t.ordinal,
     min(t.provider_account_id),
     max(t.provider_account_id) + 1,
-    %(page_size)s
+    %(page_size)s,
+    %(first_day)s,
+    %(last_day)s
 from tiles as t
 group by t.ordinal
 order by t.ordinal
@@ -28,10 +30,72 @@ on conflict (entity, run_id, ordinal) do update set
     start = excluded.start,
     stop = excluded.stop,
     page_size = excluded.page_size,
+    first_day = excluded.first_day,
+    last_day = excluded.last_day,
     outcome = null,
     planned_at = now(),
     withdrawn_at = null
 returning kept.ordinal;
+
+-- name: count_raw
+-- Raw batches that an entity has not loaded yet, whoever had them fetched.
+select count(*) as rows
+from etl.raw_batches as r
+where
+    r.source = any(%(sources)s)
+    and not exists (
+        select 1
+        from etl.loads as l
+        where l.raw_id = r.raw_id and l.entity = %(entity)s and l.version = %(version)s
+    );
+
+-- name: cut_raw
+-- Cut the raw batches that an entity has not loaded yet, so that what an earlier run missed is made up for by the next.
+with tiles as (
+    select
+        r.raw_id,
+        ntile(%(chunks)s) over (order by r.raw_id) - 1 as ordinal
+    from etl.raw_batches as r
+    where
+        r.source = any(%(sources)s)
+        and not exists (
+            select 1
+            from etl.loads as l
+            where l.raw_id = r.raw_id and l.entity = %(entity)s and l.version = %(version)s
+        )
+)
+insert into etl.chunks as kept (entity, run_id, ordinal, start, stop, page_size)
+select
+    %(entity)s,
+    %(run_id)s,
+    t.ordinal,
+    min(t.raw_id),
+    max(t.raw_id) + 1,
+    0
+from tiles as t
+group by t.ordinal
+order by t.ordinal
+on conflict (entity, run_id, ordinal) do update set
+    start = excluded.start,
+    stop = excluded.stop,
+    planned_at = now(),
+    withdrawn_at = null
+returning kept.ordinal;
+
+-- name: pending_raw
+-- Raw batches of a chunk that its entity has not loaded yet.
+select r.raw_id
+from etl.raw_batches as r
+where
+    r.source = any(%(sources)s)
+    and r.raw_id >= %(start)s
+    and r.raw_id < %(stop)s
+    and not exists (
+        select 1
+        from etl.loads as l
+        where l.raw_id = r.raw_id and l.entity = %(entity)s and l.version = %(version)s
+    )
+order by r.raw_id;
 
 -- name: withdraw
 -- Chunks that an earlier plan of the same run had and this one has not.
@@ -42,7 +106,7 @@ where entity = %(entity)s and run_id = %(run_id)s and ordinal >= %(chunks)s and 
 -- Start a download; its pages land apart from those of every earlier attempt.
 update etl.chunks set attempts = attempts + 1, outcome = null
 where entity = %(entity)s and run_id = %(run_id)s and ordinal = %(ordinal)s and withdrawn_at is null
-returning chunk_id, start, stop, page_size, attempts as attempt;
+returning chunk_id, start, stop, page_size, first_day, last_day, attempts as attempt;
 
 -- name: close_attempt
 -- What came of the provider accounts of the chunk.
@@ -51,7 +115,7 @@ where chunk_id = %(chunk_id)s and attempts = %(attempt)s;
 
 -- name: find
 -- The chunk with its latest attempt.
-select c.chunk_id, c.start, c.stop, c.page_size, c.attempts as attempt
+select c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.attempts as attempt
 from etl.chunks as c
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.withdrawn_at is null;
 
@@ -80,4 +144,31 @@ select
 from etl.chunks as c
 left join etl.raw_batches as r on r.chunk_id = c.chunk_id and r.attempt = c.attempts
 left join etl.loads as l on l.raw_id = r.raw_id and l.entity = c.entity and l.version = %(version)s
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;
+
+-- name: totals_raw
+-- What a run loaded so far of raw batches that others had fetched.
+select
+    (
+        select count(*)::int
+        from etl.chunks as c
+        where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
+    ) as chunks,
+    count(distinct c.chunk_id)::int as chunks_loaded,
+    coalesce(sum(l.read), 0)::int as read,
+    coalesce(sum(l.inserted), 0)::int as inserted,
+    coalesce(sum(l.updated), 0)::int as updated,
+    coalesce(sum(l.unchanged), 0)::int as unchanged,
+    coalesce(sum(l.removed), 0)::int as removed,
+    coalesce(sum(l.superseded), 0)::int as superseded,
+    coalesce(sum(l.stale), 0)::int as stale,
+    coalesce(sum(l.rejected), 0)::int as rejected
+from etl.chunks as c
+inner join etl.loads as l
+    on
+        l.entity = c.entity
+        and l.version = %(version)s
+        and l.raw_id >= c.start
+        and l.raw_id < c.stop
+        and l.loaded_at >= c.planned_at
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;

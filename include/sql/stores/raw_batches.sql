@@ -1,7 +1,7 @@
 -- name: record
 -- One row for each sealed attempt, however often it is sealed.
-insert into etl.raw_batches (feed, chunk_id, attempt, content_hash, path, accounts, pages, bytes)
-values (%(feed)s, %(chunk_id)s, %(attempt)s, %(content_hash)s, %(path)s, %(accounts)s, %(pages)s, %(bytes)s)
+insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes)
+values (%(source)s, %(chunk_id)s, %(attempt)s, %(content_hash)s, %(path)s, %(accounts)s, %(pages)s, %(bytes)s)
 on conflict (chunk_id, attempt) do nothing;
 
 -- name: sealed
@@ -12,7 +12,7 @@ where r.chunk_id = %(chunk_id)s and r.attempt = %(attempt)s;
 
 -- name: find
 -- A batch by its id.
-select r.raw_id, r.feed, r.content_hash, r.path, r.accounts, r.pages, r.bytes
+select r.raw_id, r.source, r.content_hash, r.path, r.accounts, r.pages, r.bytes
 from etl.raw_batches as r
 where r.raw_id = %(raw_id)s;
 

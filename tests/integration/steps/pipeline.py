@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 from upath import UPath
@@ -11,6 +11,7 @@ from upath import UPath
 from etl import frames
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import PLAID
+from etl.chunks import Days
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
 from etl.steps.download import download
@@ -28,6 +29,7 @@ from etl.wire.limits import Limiter
 IMPATIENT = replace(PLAID, retries=1)
 """Plaid, given up on sooner."""
 FIRST = datetime(2026, 11, 20, 8, tzinfo=UTC)
+LATER = FIRST + timedelta(hours=1)
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Pipeline:
     endpoint: Endpoint
     limiter: Limiter
     entity: Entity = field(default_factory=lambda: replace(TRANSACTIONS, provider=IMPATIENT))
+    source: str = "transactions_sync"
 
     def enrol(self, *tokens: str) -> list[int]:
         """Enrol an account for each access token, without asking the provider."""
@@ -75,9 +78,9 @@ class Pipeline:
                 )
         return linked
 
-    def plan(self, run_id: str) -> list[int]:
+    def plan(self, run_id: str, days: Days | None = None) -> list[int]:
         """Plan a run."""
-        return plan(self.entity, run_id, warehouse=self.warehouse)
+        return plan(self.entity, run_id, warehouse=self.warehouse, days=days)
 
     def download(self, run_id: str, ordinal: int = 0) -> int:
         """Download a chunk."""
@@ -108,16 +111,23 @@ class Pipeline:
         """Download, seal and type a chunk of a planned run; return its raw batch."""
         return self.transform(self.store_raw(run_id, self.download(run_id, ordinal)))
 
-    def run(self, run_id: str) -> list[Counts]:
+    def run(self, run_id: str, days: Days | None = None) -> list[Counts]:
         """Run all steps for all chunks."""
-        return [self.load(self.fetch(run_id, ordinal)) for ordinal in self.plan(run_id)]
+        return [self.load(self.fetch(run_id, ordinal)) for ordinal in self.plan(run_id, days)]
 
     def sealed(
         self, *pages: tuple[int, bytes], run_id: str = "by hand", at: datetime = FIRST, moves: str = ">a"
     ) -> int:
         """Seal and type pages made by hand; `moves` is the cursor move of each account, such as `a>b`."""
         if not plans.cut(
-            self.warehouse, entity=self.entity.name, run_id=run_id, provider="plaid", page_size=1, size=1_000, maximum=1
+            self.warehouse,
+            entity=self.entity.name,
+            run_id=run_id,
+            provider="plaid",
+            days=None,
+            page_size=1,
+            size=1_000,
+            maximum=1,
         ):
             raise LookupError("enrol an account first")
         chunk = plans.open_attempt(self.warehouse, entity=self.entity.name, run_id=run_id, ordinal=0)
@@ -142,7 +152,7 @@ class Pipeline:
             self.warehouse,
             self.root,
             framed,
-            feed=self.entity.feed.name,
+            source=self.source,
             chunk_id=chunk.chunk_id,
             attempt=chunk.attempt,
         )

@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 
 from etl.errors import ChunkMissing, LandingMissing, ProviderRefused, ProviderUnavailable, TokenUnreadable
 from etl.stores.tokens import TokenCipher
-from etl.wire import feeds
+from etl.wire import pages
 from tests.integration.steps.pipeline import Pipeline
 from tests.integration.steps.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.etl.samples import page, transaction
@@ -184,7 +184,7 @@ def test_a_chunk_without_a_readable_token_fails_and_names_an_account(moody: Pipe
 def test_a_feed_that_does_not_end_is_left_out(
     moody: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, cursors: list[str]
 ) -> None:
-    monkeypatch.setattr(feeds, "MOST_PAGES", 5)
+    monkeypatch.setattr(pages, "MOST_PAGES", 5)
     moody.enrol("endless", "calm")
     scripted.script("endless", *(page(next_cursor=cursor, has_more=True) for cursor in cursors * 10))
     scripted.script("calm", one(1))

@@ -12,12 +12,11 @@ from etl.errors import TooManyRejects, TypedMissing
 from etl.stores import cursors
 from etl.stores.loads import Counts
 from etl.stores.warehouse import Warehouse
-from tests.integration.steps.pipeline import FIRST, Pipeline
+from tests.integration.steps.pipeline import FIRST, LATER, Pipeline
 from tests.unit.etl.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
 KEY = {name: transaction()[name] for name in ("account_id", "transaction_id")}
-LATER = FIRST + timedelta(hours=1)
 
 
 def counted(**counts: int) -> Counts:
@@ -152,7 +151,7 @@ def test_too_many_rejects_stop_the_batch_before_it_loads_and_are_kept(pipeline: 
         pipeline.sealed((account, body))
     assert "5.0%" in str(raised.value)
     assert rows("select path, rule, reason from etl.rejects") == [
-        ("added[1].iso_currency_code", "iso4217", "found '???'")
+        ("added[1].iso_currency_code", "iso4217", "found currency '???'")
     ]
     with pytest.raises(TypedMissing):
         pipeline.load(1)
@@ -171,5 +170,18 @@ def test_money_reaches_the_table_digit_by_digit(pipeline: Pipeline, rows: Rows) 
 
     (account,) = pipeline.enrol("one")
     amount = "-999999999999999999.9999999999"
-    pipeline.load(pipeline.sealed((account, page(added=[transaction(amount=msgspec.Raw(amount.encode()))]))))
+    pipeline.load(
+        pipeline.sealed(
+            (
+                account,
+                page(
+                    added=[
+                        transaction(
+                            amount=msgspec.Raw(amount.encode()), iso_currency_code=None, unofficial_currency_code="BTC"
+                        )
+                    ]
+                ),
+            )
+        )
+    )
     assert rows("select amount::text from core.transactions") == [(amount,)]

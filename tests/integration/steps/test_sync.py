@@ -12,6 +12,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.chunks import Chunk
 from etl.steps import transform
 from etl.stores import provider_accounts
@@ -102,7 +103,7 @@ def test_an_account_of_many_pages_moves_its_cursor_once_from_its_first_page_to_i
     pipeline: Pipeline, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline.link(3)
-    pipeline.entity = replace(pipeline.entity, feed=replace(pipeline.entity.feed, page_size=20))
+    pipeline.entity = replace(pipeline.entity, source=replace(TRANSACTIONS_SYNC, page_size=20))
     monkeypatch.setattr(transform, "BLOCK_SIZE", 25)
     (first,) = pipeline.run("first")
     assert first.inserted == len(as_the_bank_has_it(pipeline))

@@ -46,7 +46,7 @@ def test_the_table_refuses_counts_that_do_not_add_up(rows: Callable[..., object]
         "insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)"
     )
     warehouse.execute(
-        "insert into etl.raw_batches (feed, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
+        "insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
         "values ('f', 1, 1, '', '', 0, 0, 0)"
     )
     with pytest.raises(Exception, match="conservation"):

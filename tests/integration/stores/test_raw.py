@@ -33,7 +33,7 @@ def raw_id(warehouse: Warehouse, root: UPath) -> int:
 
 def seal(warehouse: Warehouse, root: UPath) -> int:
     pages = [(header(body), body) for body in BODIES]
-    return raw.seal(warehouse, root, pages, feed="f", chunk_id=1, attempt=1)
+    return raw.seal(warehouse, root, pages, source="f", chunk_id=1, attempt=1)
 
 
 def test_pages_come_back_byte_by_byte(warehouse: Warehouse, root: UPath, raw_id: int) -> None:

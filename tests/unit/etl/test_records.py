@@ -1,37 +1,41 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
 import pytest
 
+from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.declare.entity import Column, Kind
+from etl.declare.entity import Column, Entity, Kind
 from etl.errors import DeclarationError
-from etl.records import PageDecoder, getters, record_type
+from etl.records import Located, Page, PageDecoder, getters
 from tests.unit.etl.samples import page, transaction
 
 
-def value_of(name: str, record: msgspec.Struct) -> object:
-    (column,) = (column for column in TRANSACTIONS.columns if column.name == name)
+def value_of(name: str, located: Located, entity: Entity = TRANSACTIONS) -> object:
+    (column,) = (column for column in entity.columns if column.name == name)
     (get,) = getters([column])
-    return get(record)
+    return get(located.records)
 
 
 @pytest.mark.parametrize(
     "amount", ["0.1", "1e3", "12345678901234.0123456789", "-0.005", "999999999999999999.9999999999"]
 )
 def test_money_is_read_digit_by_digit_and_never_through_a_float(amount: str) -> None:
-    decoded = PageDecoder(TRANSACTIONS).decode(page(added=[transaction(amount=msgspec.Raw(amount.encode()))]))
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(
+        page(added=[transaction(amount=msgspec.Raw(amount.encode()))])
+    )
     (located,) = decoded.upserts
-    assert value_of("amount", located.record) == Decimal(amount)
-    assert isinstance(value_of("amount", located.record), Decimal)
+    assert value_of("amount", located) == Decimal(amount)
+    assert isinstance(value_of("amount", located), Decimal)
 
 
 def test_a_record_that_does_not_fit_is_a_fault_with_its_place_and_its_siblings_go_on() -> None:
     body = page(
         added=[transaction(transaction_id="a"), transaction(date="31/12/2026"), transaction(transaction_id="c")]
     )
-    decoded = PageDecoder(TRANSACTIONS).decode(body)
-    assert [(item.path, value_of("transaction_id", item.record)) for item in decoded.upserts] == [
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(body)
+    assert [(item.path, value_of("transaction_id", item)) for item in decoded.upserts] == [
         ("added[0]", "a"),
         ("added[2]", "c"),
     ]
@@ -43,30 +47,34 @@ def test_a_record_that_does_not_fit_is_a_fault_with_its_place_and_its_siblings_g
     [("amount", None), ("amount", "ten"), ("name", None), ("pending", "no"), ("datetime", "2026-11-23T10:00:00")],
 )
 def test_wrong_type_missing_value_and_instant_without_zone_are_faults(field: str, value: object) -> None:
-    decoded = PageDecoder(TRANSACTIONS).decode(page(modified=[transaction(**{field: value})]))
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(modified=[transaction(**{field: value})]))
     assert [fault.path for fault in decoded.faults] == [f"modified[0].{field}"]
 
 
 def test_an_absent_object_on_the_way_to_an_optional_column_gives_null() -> None:
-    decoded = PageDecoder(TRANSACTIONS).decode(page(added=[transaction(personal_finance_category=None)]))
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(
+        page(added=[transaction(personal_finance_category=None)])
+    )
     (located,) = decoded.upserts
-    assert value_of("category", located.record) is None
+    assert value_of("category", located) is None
 
 
 def test_a_removal_needs_the_key_only() -> None:
-    decoded = PageDecoder(TRANSACTIONS).decode(page(removed=[{"transaction_id": "t", "account_id": "a"}]))
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(
+        page(removed=[{"transaction_id": "t", "account_id": "a"}])
+    )
     assert [item.path for item in decoded.deletes] == ["removed[0]"]
     assert decoded.faults == []
 
 
 def test_a_removal_without_its_key_is_a_fault() -> None:
-    decoded = PageDecoder(TRANSACTIONS).decode(page(removed=[{"transaction_id": "t"}]))
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(removed=[{"transaction_id": "t"}]))
     assert [fault.path for fault in decoded.faults] == ["removed[0]"]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"added": 3, "modified": [], "removed": []}'])
 def test_a_page_that_is_none_is_a_fault_and_no_crash(body: bytes) -> None:
-    decoded = PageDecoder(TRANSACTIONS).decode(body)
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(body)
     assert decoded.faults
     assert not decoded.upserts
 
@@ -74,4 +82,24 @@ def test_a_page_that_is_none_is_a_fault_and_no_crash(body: bytes) -> None:
 def test_two_columns_that_read_one_field_as_different_types_are_refused() -> None:
     columns = (Column("a", Kind.TEXT, path="x"), Column("b", Kind.DATE, path="x.y"))
     with pytest.raises(DeclarationError, match="columns a, b read the field 'x' as different types"):
-        record_type(columns)
+        PageDecoder(replace(TRANSACTIONS, key=("a",), checks=(), columns=columns), "transactions_sync")
+
+
+def merchants_of(body: bytes) -> Page:
+    return PageDecoder(MERCHANTS, "transactions_sync").decode(body)
+
+
+def test_records_in_lists_of_records_are_read_with_fields_of_the_record_above() -> None:
+    shop = {"entity_id": "m1", "name": "Deli", "type": "merchant", "website": None}
+    bank = {"entity_id": None, "name": "Some bank", "type": "financial_institution"}
+    decoded = merchants_of(page(added=[transaction(counterparties=[bank, shop]), transaction(counterparties=None)]))
+    assert [item.path for item in decoded.upserts] == ["added[0].counterparties[1]"]
+    assert value_of("category", decoded.upserts[0], MERCHANTS) == "FOOD_AND_DRINK"
+    assert decoded.faults == []
+
+
+def test_a_bad_record_in_a_list_of_a_record_spoils_no_sibling() -> None:
+    good = {"entity_id": "m1", "name": "Deli"}
+    decoded = merchants_of(page(added=[transaction(counterparties=[good, {"entity_id": "m2", "name": 7}, good])]))
+    assert [item.path for item in decoded.upserts] == ["added[0].counterparties[0]", "added[0].counterparties[2]"]
+    assert [fault.path for fault in decoded.faults] == ["added[0].counterparties[1].name"]

@@ -7,23 +7,29 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
 from etl.records import PageDecoder
 from etl.rows import Block, Reject, typed
 from tests.unit.etl.samples import page, transaction
 
+BITCOIN = {"iso_currency_code": None, "unofficial_currency_code": "BTC"}
 RECEIVED = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 
 
 def typed_page(body: bytes, entity: Entity = TRANSACTIONS) -> tuple[pa.Table, list[Reject]]:
     block = Block(entity)
-    block.add(PageDecoder(entity).decode(body), provider_account_id=7, line=3, received_at=RECEIVED)
+    block.add(
+        PageDecoder(entity, "transactions_sync").decode(body), provider_account_id=7, line=3, received_at=RECEIVED
+    )
     return typed(block)
 
 
 def test_values_keep_their_exact_types() -> None:
-    table, rejects = typed_page(page(added=[transaction(amount=msgspec.Raw(b"123456789012345678.0123456789"))]))
+    table, rejects = typed_page(
+        page(added=[transaction(amount=msgspec.Raw(b"123456789012345678.0123456789"), **BITCOIN)])
+    )
     (row,) = table.to_pylist()
     assert rejects == []
     assert row["amount"] == Decimal("123456789012345678.0123456789")
@@ -51,12 +57,17 @@ def test_money_that_the_column_cannot_hold_exactly_is_rejected_and_never_rounded
         ("transaction_id", "  ", "not_empty"),
         ("name", "x" * 2_001, "max_length"),
         ("name", "nul\x00nul", "nul"),
+        ("iso_currency_code", None, "exactly_one"),
+        ("unofficial_currency_code", "BTC", "exactly_one"),
+        ("amount", msgspec.Raw(b"72.105"), "minor_units"),
     ],
 )
-def test_a_row_that_breaks_a_rule_is_rejected_with_the_field_and_the_rule(field: str, value: str, rule: str) -> None:
+def test_a_row_that_breaks_a_rule_is_rejected_with_the_field_and_the_rule(field: str, value: object, rule: str) -> None:
     table, rejects = typed_page(page(added=[transaction(), transaction(**{field: value}), transaction()]))
     assert table["seq"].to_pylist() == [0, 2]
-    assert [(reject.fault.path, reject.fault.rule) for reject in rejects] == [(f"added[1].{field}", rule)]
+    ((place, found),) = [(reject.fault.path, reject.fault.rule) for reject in rejects]
+    assert found == rule
+    assert place.startswith("added[1].")
 
 
 @pytest.mark.parametrize(
@@ -91,3 +102,21 @@ def test_an_empty_block_gives_an_empty_table_of_the_same_columns() -> None:
     assert table.num_rows == 0
     assert "amount" in table.column_names
     assert rejects == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"), [(b"1200", "JPY"), (b"1200.00", "JPY"), (b"0.001", "KWD"), (b"-3.10", "EUR")]
+)
+def test_an_amount_with_the_decimals_of_its_currency_passes(amount: bytes, currency: str) -> None:
+    _, rejects = typed_page(page(added=[transaction(amount=msgspec.Raw(amount), iso_currency_code=currency)]))
+    assert rejects == []
+
+
+def test_merchants_are_named_with_single_blanks() -> None:
+    body = page(added=[transaction(counterparties=[{"entity_id": "m", "name": "  The \t Deli\n"}])])
+    block = Block(MERCHANTS)
+    block.add(
+        PageDecoder(MERCHANTS, "transactions_sync").decode(body), provider_account_id=1, line=0, received_at=RECEIVED
+    )
+    table, _ = typed(block)
+    assert table["name"].to_pylist() == ["The Deli"]

@@ -2,22 +2,24 @@
 
 from datetime import timedelta
 
-from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
+from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL
-from etl.declare.check import Iso4217, MaxLength, NotEmpty
+from etl.declare.check import ExactlyOne, Iso4217, MaxLength, MinorUnits, NotEmpty
 from etl.declare.entity import Column, Entity, Kind
 
 TRANSACTIONS = Entity(
     name="transactions",
     summary="Money that moved, or is about to, on a bank account. A positive amount left the account.",
     provider=PLAID,
-    feed=TRANSACTIONS_SYNC,
+    source=TRANSACTIONS_SYNC,
+    window=TRANSACTIONS_GET,
     key=("provider_account_id", "account_id", "transaction_id"),
     columns=(
         Column("account_id", Kind.TEXT),
         Column("transaction_id", Kind.TEXT),
         Column("amount", Kind.MONEY),
-        Column("currency", Kind.TEXT, path="iso_currency_code"),
+        Column("currency", Kind.TEXT, path="iso_currency_code", required=False),
+        Column("unofficial_currency", Kind.TEXT, path="unofficial_currency_code", required=False),
         Column("dated_on", Kind.DATE, path="date"),
         Column("dated_at", Kind.INSTANT, path="datetime", required=False),
         Column("authorized_on", Kind.DATE, path="authorized_date", required=False),
@@ -35,6 +37,8 @@ TRANSACTIONS = Entity(
         NotEmpty("account_id"),
         NotEmpty("transaction_id"),
         Iso4217("currency"),
+        ExactlyOne(("currency", "unofficial_currency")),
+        MinorUnits("amount", "currency"),
         MaxLength("description", 2_000),
     ),
     queue=ETL,

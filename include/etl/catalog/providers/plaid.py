@@ -5,7 +5,8 @@ Source: Plaid API reference, version 2020-09-14; default production limits.
 
 from datetime import timedelta
 
-from etl.declare.provider import Action, Enrolment, ErrorRule, Feed, Fill, Limit, Provider, Scope
+from etl.declare.feed import Feed, Snapshot, Window
+from etl.declare.provider import Action, Enrolment, ErrorRule, Fill, Limit, Provider, Scope
 
 PLAID = Provider(
     name="plaid",
@@ -31,6 +32,17 @@ PLAID = Provider(
     ),
 )
 
+ACCOUNTS_GET = Snapshot(
+    name="accounts_get",
+    path="/accounts/get",
+    request={"access_token": Fill.ACCESS_TOKEN},
+    upserts=("accounts[]",),
+    limits=(
+        Limit(Scope.CLIENT, calls=15_000, per=timedelta(minutes=1), burst=3_000),
+        Limit(Scope.ACCOUNT, calls=15, per=timedelta(minutes=1), burst=5),
+    ),
+)
+
 TRANSACTIONS_SYNC = Feed(
     name="transactions_sync",
     path="/transactions/sync",
@@ -43,5 +55,23 @@ TRANSACTIONS_SYNC = Feed(
     limits=(
         Limit(Scope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=500),
         Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=25),
+    ),
+)
+
+TRANSACTIONS_GET = Window(
+    name="transactions_get",
+    path="/transactions/get",
+    request={
+        "access_token": Fill.ACCESS_TOKEN,
+        "start_date": Fill.FIRST_DAY,
+        "end_date": Fill.LAST_DAY,
+        "options": {"count": Fill.PAGE_SIZE, "offset": Fill.OFFSET},
+    },
+    upserts=("transactions[]",),
+    total="total_transactions",
+    page_size=500,
+    limits=(
+        Limit(Scope.CLIENT, calls=20_000, per=timedelta(minutes=1), burst=4_000),
+        Limit(Scope.ACCOUNT, calls=30, per=timedelta(minutes=1), burst=10),
     ),
 )

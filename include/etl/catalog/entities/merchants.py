@@ -1,0 +1,41 @@
+"""Merchants and other counterparties that transactions name."""
+
+from datetime import timedelta
+
+from etl.catalog.providers.plaid import PLAID
+from etl.catalog.queues import ETL
+from etl.declare.check import MaxLength, NotEmpty
+from etl.declare.entity import After, Column, Entity, Kind, RawOf
+from etl.hooks.merchants import normalise_names
+
+MERCHANTS = Entity(
+    name="merchants",
+    summary="Counterparties named on transactions, by the provider's entity id; a name is an attribute and may change.",
+    provider=PLAID,
+    source=RawOf(
+        "transactions",
+        places={
+            "transactions_sync": ("added[].counterparties[]", "modified[].counterparties[]"),
+            "transactions_get": ("transactions[].counterparties[]",),
+        },
+        having="entity_id",
+    ),
+    key=("entity_id",),
+    columns=(
+        Column("entity_id", Kind.TEXT),
+        Column("name", Kind.TEXT),
+        Column("type", Kind.TEXT, required=False),
+        Column("website", Kind.TEXT, required=False),
+        Column("category", Kind.TEXT, path="../personal_finance_category.primary", required=False),
+    ),
+    checks=(
+        NotEmpty("entity_id"),
+        NotEmpty("name"),
+        MaxLength("name", 500),
+    ),
+    hook=normalise_names,
+    queue=ETL,
+    schedule=After("transactions"),
+    chunk_size=8,
+    timeout=timedelta(hours=1),
+)

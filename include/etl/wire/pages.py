@@ -1,0 +1,142 @@
+"""The pages of one provider account, from a feed, a snapshot or a window; complete when the iterator ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache, partial
+from typing import Any
+
+import msgspec
+
+from etl.chunks import Days
+from etl.declare.feed import Feed, Source, Window
+from etl.declare.provider import Action, Fill
+from etl.frames import Header
+from etl.wire.client import ProviderClient, Refused, fill
+
+MOST_PAGES = 20_000
+"""Pages of one account that are read in one go; no bank has as many transactions."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one provider account.
+
+    Parameters
+    ----------
+    client
+        Asks the provider.
+    provider_account_id, access_token
+        The account, and what gives access to it, in clear; never shown in a representation.
+    page_size
+        Records to ask for in one page.
+    """
+
+    client: ProviderClient
+    provider_account_id: int
+    access_token: str = field(repr=False)
+    page_size: int
+
+    def feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield the changes since a cursor, until there are no more.
+
+        Raises
+        ------
+        Refused
+            If the provider asks to restart the feed, to leave the account out, or could not be reached.
+        ProviderRefused
+            If no rule covers an answer.
+        """
+        return self._feed(feed, cursor)
+
+    async def _feed(self, feed: Feed, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
+        more, ordinal = True, 0
+        while more:
+            known: dict[Fill, object] = {Fill.CURSOR: cursor}
+            body, (reached, more) = await self._ask(feed, known, _feed_envelope(feed.cursor, feed.more))
+            if not reached:
+                raise Refused(Action.NOT_READY, "an empty cursor")
+            yield self._header(feed, known, body, page=ordinal, cursor_from=cursor, cursor_to=reached), body
+            ordinal += 1
+            if more and (reached == cursor or ordinal == MOST_PAGES):
+                raise Refused(Action.RETRY, f"a feed that does not end, after {ordinal} pages")
+            cursor = reached
+
+    async def snapshot(self, snapshot: Source) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield the one page of a snapshot; it raises as `feed` does."""
+        places = tuple(place.removesuffix("[]") for place in snapshot.upserts)
+        body, _ = await self._ask(snapshot, {}, _lists_envelope(places))
+        yield self._header(snapshot, {}, body, page=0), body
+
+    async def window(self, window: Window, *, days: Days) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield the pages of some days; it raises as `feed` does, and to restart if the window changes meanwhile."""
+        (place,) = (place.removesuffix("[]") for place in window.upserts)
+        offset, ordinal = 0, 0
+        expected: int | None = None
+        while expected is None or offset < expected:
+            known = {Fill.FIRST_DAY: days.first.isoformat(), Fill.LAST_DAY: days.last.isoformat(), Fill.OFFSET: offset}
+            body, (total, records) = await self._ask(window, known, _window_envelope(window.total, place))
+            if expected not in (None, total) or (not records and offset < total):
+                raise Refused(Action.RESTART_FEED, "a window that changed while it was read")
+            yield self._header(window, known, body, page=ordinal), body
+            offset, expected, ordinal = offset + len(records), total, ordinal + 1
+            if ordinal == MOST_PAGES:
+                raise Refused(Action.RETRY, f"a window that does not end, after {ordinal} pages")
+
+    async def _ask(
+        self, source: Source, known: Mapping[Fill, object], envelope: msgspec.json.Decoder[msgspec.Struct]
+    ) -> tuple[bytes, tuple[Any, ...]]:
+        secrets = {Fill.ACCESS_TOKEN: self.access_token, Fill.PAGE_SIZE: self.page_size}
+        return await self.client.post(
+            source.path,
+            fill(source.request, {**known, **secrets}),
+            read=partial(_opened, envelope),
+            limits=source.limits,
+            feed=source.name,
+            provider_account_id=self.provider_account_id,
+        )
+
+    def _header(
+        self,
+        source: Source,
+        known: Mapping[Fill, object],
+        body: bytes,
+        *,
+        page: int,
+        cursor_from: str = "",
+        cursor_to: str = "",
+    ) -> Header:
+        return Header(
+            provider_account_id=self.provider_account_id,
+            page=page,
+            path=source.path,
+            request=fill(source.request, {**known, Fill.PAGE_SIZE: self.page_size}),
+            cursor_from=cursor_from,
+            cursor_to=cursor_to,
+            received_at=datetime.now(UTC),
+            size=len(body),
+        )
+
+
+def _opened(envelope: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> tuple[bytes, tuple[Any, ...]]:
+    try:
+        return body, msgspec.structs.astuple(envelope.decode(body))
+    except msgspec.DecodeError:
+        raise Refused(Action.RETRY, "a page that is not the source's JSON") from None
+
+
+@cache
+def _feed_envelope(cursor: str, more: str) -> msgspec.json.Decoder[msgspec.Struct]:
+    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [(cursor, str), (more, bool)]))
+
+
+@cache
+def _lists_envelope(places: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [(place, list[msgspec.Raw]) for place in places]))
+
+
+@cache
+def _window_envelope(total: str, place: str) -> msgspec.json.Decoder[msgspec.Struct]:
+    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [(total, int), (place, list[msgspec.Raw])]))

@@ -1,0 +1,128 @@
+-- name: table
+-- A bank account belongs to one login; the provider names it within that.
+create table if not exists core.accounts (
+    provider_account_id bigint not null references core.provider_accounts,
+    account_id text not null,
+    name text not null,
+    official_name text,
+    mask text,
+    type text not null,
+    subtype text,
+    balance_current numeric(28, 10),
+    balance_available numeric(28, 10),
+    balance_limit numeric(28, 10),
+    currency text,
+    unofficial_currency text,
+    observed_at timestamptz not null,
+    raw_id bigint not null references etl.raw_batches,
+    primary key (provider_account_id, account_id)
+);
+
+comment on table core.accounts is 'Bank accounts as last seen at the provider.';
+comment on column core.accounts.balance_current is 'What the account holds, or what is owed on a credit account, in major units of `currency`.';
+comment on column core.accounts.observed_at is 'When the balances, or anything else, were first seen as they are.';
+comment on column core.accounts.raw_id is 'The raw batch that holds the record as sent.';
+
+-- name: merge
+-- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
+-- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `known` stays true.
+with differing as materialized (
+    select
+        i.provider_account_id,
+        i.account_id,
+        i.name,
+        i.official_name,
+        i.mask,
+        i.type,
+        i.subtype,
+        i.balance_current,
+        i.balance_available,
+        i.balance_limit,
+        i.currency,
+        i.unofficial_currency,
+        i.observed_at,
+        c.observed_at is not null as known,
+        coalesce(c.observed_at > i.observed_at, false) as superseded
+    from incoming as i
+    left join core.accounts as c using (provider_account_id, account_id)
+    where
+        c.observed_at is null
+        or (
+            i.name,
+            i.official_name,
+            i.mask,
+            i.type,
+            i.subtype,
+            i.balance_current,
+            i.balance_available,
+            i.balance_limit,
+            i.currency,
+            i.unofficial_currency
+        ) is distinct from (
+            c.name,
+            c.official_name,
+            c.mask,
+            c.type,
+            c.subtype,
+            c.balance_current,
+            c.balance_available,
+            c.balance_limit,
+            c.currency,
+            c.unofficial_currency
+        )
+),
+merged as (
+    insert into core.accounts as kept (
+        provider_account_id,
+        account_id,
+        name,
+        official_name,
+        mask,
+        type,
+        subtype,
+        balance_current,
+        balance_available,
+        balance_limit,
+        currency,
+        unofficial_currency,
+        observed_at,
+        raw_id
+    )
+    select
+        d.provider_account_id,
+        d.account_id,
+        d.name,
+        d.official_name,
+        d.mask,
+        d.type,
+        d.subtype,
+        d.balance_current,
+        d.balance_available,
+        d.balance_limit,
+        d.currency,
+        d.unofficial_currency,
+        d.observed_at,
+        %(raw_id)s
+    from differing as d
+    where not d.superseded
+    order by d.provider_account_id, d.account_id
+    on conflict (provider_account_id, account_id) do update set
+        name = excluded.name,
+        official_name = excluded.official_name,
+        mask = excluded.mask,
+        type = excluded.type,
+        subtype = excluded.subtype,
+        balance_current = excluded.balance_current,
+        balance_available = excluded.balance_available,
+        balance_limit = excluded.balance_limit,
+        currency = excluded.currency,
+        unofficial_currency = excluded.unofficial_currency,
+        observed_at = excluded.observed_at,
+        raw_id = excluded.raw_id
+    where kept.observed_at <= excluded.observed_at
+)
+select
+    count(*) filter (where not known) as inserted,
+    count(*) filter (where known and not superseded) as updated,
+    count(*) filter (where superseded) as superseded
+from differing;

@@ -1,0 +1,81 @@
+-- name: table
+-- Merchants belong to no user, so their key is the provider's own.
+create table if not exists core.merchants (
+    entity_id text primary key,
+    name text not null,
+    type text,
+    website text,
+    category text,
+    observed_at timestamptz not null,
+    raw_id bigint not null references etl.raw_batches
+);
+
+comment on table core.merchants is 'Counterparties as last named on a transaction; shared by all users.';
+comment on column core.merchants.entity_id is 'The provider''s id, which stays when the name changes.';
+comment on column core.merchants.category is 'Category of the transaction that last named it.';
+comment on column core.merchants.raw_id is 'The raw batch that holds the transaction as sent.';
+
+-- name: merge
+-- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
+-- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `known` stays true.
+with differing as materialized (
+    select
+        i.entity_id,
+        i.name,
+        i.type,
+        i.website,
+        i.category,
+        i.observed_at,
+        c.observed_at is not null as known,
+        coalesce(c.observed_at > i.observed_at, false) as superseded
+    from incoming as i
+    left join core.merchants as c using (entity_id)
+    where
+        c.observed_at is null
+        or (
+            i.name,
+            i.type,
+            i.website,
+            i.category
+        ) is distinct from (
+            c.name,
+            c.type,
+            c.website,
+            c.category
+        )
+),
+merged as (
+    insert into core.merchants as kept (
+        entity_id,
+        name,
+        type,
+        website,
+        category,
+        observed_at,
+        raw_id
+    )
+    select
+        d.entity_id,
+        d.name,
+        d.type,
+        d.website,
+        d.category,
+        d.observed_at,
+        %(raw_id)s
+    from differing as d
+    where not d.superseded
+    order by d.entity_id
+    on conflict (entity_id) do update set
+        name = excluded.name,
+        type = excluded.type,
+        website = excluded.website,
+        category = excluded.category,
+        observed_at = excluded.observed_at,
+        raw_id = excluded.raw_id
+    where kept.observed_at <= excluded.observed_at
+)
+select
+    count(*) filter (where not known) as inserted,
+    count(*) filter (where known and not superseded) as updated,
+    count(*) filter (where superseded) as superseded
+from differing;

@@ -1,0 +1,110 @@
+"""Windows of past days: merged like anything else, but no cursor moves and nothing is buried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+
+import msgspec
+import pytest
+
+from etl.catalog.providers.plaid import TRANSACTIONS_GET
+from etl.chunks import Days
+from tests.integration.steps.pipeline import Pipeline
+from tests.integration.steps.scripted_bank import ScriptedBank
+from tests.unit.etl.samples import page, transaction
+
+Rows = Callable[..., list[tuple[object, ...]]]
+DAY = Days(date(2026, 11, 20), date(2026, 11, 20))
+
+
+def window(*ids: str, total: int | None = None) -> bytes:
+    records = [transaction(transaction_id=identifier) for identifier in ids]
+    return msgspec.json.encode({"transactions": records, "total_transactions": len(ids) if total is None else total})
+
+
+def test_a_window_brings_deleted_rows_back_and_moves_no_cursor(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    scripted.script(
+        "one", page(added=[transaction(transaction_id="t1"), transaction(transaction_id="t2")]), window("t1", "t2")
+    )
+    moody.run("scheduled")
+    cursors = rows("select value, raw_id, moved_at from etl.cursors")
+    kept = "select transaction_id, amount, dated_on, removed_at from core.transactions order by 1"
+    before = rows(kept)
+    moody.warehouse.execute("delete from core.transactions")
+    (counts,) = moody.run("backfill", DAY)
+    assert (counts.read, counts.inserted) == (2, 2)
+    assert rows(kept) == before
+    assert rows("select value, raw_id, moved_at from etl.cursors") == cursors
+
+
+def test_a_window_asks_for_its_days_page_by_page(moody: Pipeline, scripted: ScriptedBank) -> None:
+    moody.entity = replace(moody.entity, window=replace(TRANSACTIONS_GET, page_size=2))
+    moody.enrol("one")
+    scripted.script("one", window("t1", "t2", total=3), window("t3", total=3))
+    (counts,) = moody.run("backfill", DAY)
+    assert counts.inserted == 3
+    assert scripted.asked["one"] == [
+        {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2}},
+        {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2, "offset": 2}},
+    ]
+
+
+def test_a_window_buries_no_row_that_it_lacks(moody: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+    moody.enrol("one")
+    scripted.script(
+        "one", page(added=[transaction(transaction_id="t1"), transaction(transaction_id="t2")]), window("t1")
+    )
+    moody.run("scheduled")
+    (counts,) = moody.run("backfill", DAY)
+    assert (counts.unchanged, counts.removed) == (1, 0)
+    assert rows("select count(*) from core.transactions where removed_at is null") == [(2,)]
+
+
+def test_a_window_that_changes_while_it_is_read_is_read_again(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    scripted.script("one", window("t1", total=2), window("t1", "t2", "t3", total=3), window("t1", "t2", "t3", total=3))
+    (counts,) = moody.run("backfill", DAY)
+    assert counts.inserted == 3
+    assert rows("select pages from etl.raw_batches") == [(1,)]
+
+
+def test_a_day_without_records_loads_nothing(moody: Pipeline, scripted: ScriptedBank) -> None:
+    moody.enrol("one")
+    scripted.script("one", window())
+    (counts,) = moody.run("backfill", DAY)
+    assert counts.read == 0
+
+
+def test_a_window_that_does_not_go_on_is_left_out(moody: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+    moody.enrol("stuck", "fine")
+    scripted.script("stuck", window("t1", total=5), window(total=5))
+    scripted.script("fine", window("t2"))
+    moody.run("backfill", DAY)
+    assert rows("select outcome from etl.chunks") == [({"unreachable": 1, "drained": 1},)]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["posted first", "removed first"])
+def test_a_pending_transaction_that_was_posted_is_buried_as_such(
+    pipeline: Pipeline, rows: Rows, order: tuple[int, ...]
+) -> None:
+    (account,) = pipeline.enrol("one")
+    pending = transaction(transaction_id="p", pending=True)
+    pipeline.load(pipeline.sealed((account, page(added=[pending, transaction(transaction_id="gone", pending=True)]))))
+    key = {"account_id": pending["account_id"], "transaction_id": "p"}
+    withdrawn = {**key, "transaction_id": "gone"}
+    posted = page(added=[transaction(transaction_id="q", pending_transaction_id="p")])
+    removed = page(removed=[key, withdrawn])
+    pages = [(account, posted), (account, removed)]
+    pipeline.load(pipeline.sealed(*(pages[place] for place in order), moves="a>b"))
+    assert rows("select transaction_id, removed_for from core.transactions order by 1") == [
+        ("gone", "withdrawn"),
+        ("p", "posted"),
+        ("q", None),
+    ]
