@@ -12,20 +12,20 @@ import typer
 from rich.console import Console
 
 from dev.demo import results
-from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
+from dev.demo.airflow_api import AirflowApi, AirflowSilent
 from dev.demo.enrol import enrol
-from dev.demo.progress import watch
+from dev.demo.syncs import Runs, sync
 from dev.servers.errors import StackError
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.home import DEFAULT_HOME
 from dev.stack.stack import Stack
 from dev.stack.up import up
-from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.errors import SluiceError
 from etl.settings import Endpoint
+from etl.steps.report import totals
 from etl.stores import warehouse
 
-_DAG = f"etl_{TRANSACTIONS.name}"
+_SUMMED = ("inserted", "updated", "rejected", "chunks")
 
 
 def demo(
@@ -39,34 +39,25 @@ def demo(
     enrolled = enrol(users, environment=stack.environment)
     console.print(f"{enrolled} users enrolled now, {users} in all; each has one login at the sandbox bank.")
     with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
-        airflow.wait_for_dag(_DAG)
-        run = airflow.start_run(_DAG)
-        console.print(f"{_DAG}: run {run.run_id} is under way; see {stack.ui_url}/dags/{_DAG}/runs/{run.run_id}")
-        run = watch(airflow, _DAG, run, TRANSACTIONS, stack=stack, console=console)
-        failed = [] if run.state == "success" else airflow.failed_tasks(_DAG, run.run_id)
-    _show(stack, run, failed, seconds=time.monotonic() - began, console=console)
-    if run.state != "success":
+        runs = sync(airflow, environment=stack.environment, console=console)
+        failed = {dag_id: run for dag_id, (_, run) in runs.items() if run.state != "success"}
+        for dag_id, run in failed.items():
+            tasks = ", ".join(airflow.failed_tasks(dag_id, run.run_id)) or "nothing yet"
+            console.print(f"{dag_id}: run {run.run_id} is {run.state}; failed: {tasks}. See `make logs`.")
+    _show(stack, runs, seconds=time.monotonic() - began, console=console)
+    if failed:
         sys.exit(1)
 
 
-def _show(stack: Stack, run: DagRun, failed: list[str], *, seconds: float, console: Console) -> None:
+def _show(stack: Stack, runs: Runs, *, seconds: float, console: Console) -> None:
     with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
-        counts = results.totals(connection, TRANSACTIONS, run.run_id)
-        console.print(results.by_currency(connection), results.of_run(counts))
+        counts = {entity.name: totals(entity, run.run_id, warehouse=connection) for entity, run in runs.values()}
+        console.print(results.by_currency(connection), results.of_runs(counts))
         size = results.size(connection)
-    if run.state != "success":
-        console.print(
-            f"Run {run.run_id} is {run.state}; failed: {', '.join(failed) or 'nothing yet'}. See `make logs`."
-        )
     console.print(f"Web UI   {stack.ui_url}   user {ADMIN}   password {stack.ui_password}")
     console.print("Warehouse   `make psql`; any shell: `. .local/env`.   Stop everything: `make down`.")
-    summary = {
-        "transactions": size.transactions,
-        **{name: counts[name] for name in ("inserted", "updated", "rejected", "chunks")},
-        "seconds": round(seconds, 1),
-        "ui": stack.ui_url,
-    }
-    print(f"demo: {json.dumps(summary)}")
+    summed = {name: sum(each[name] for each in counts.values()) for name in _SUMMED}
+    print(f"demo: {json.dumps({**size, **summed, 'seconds': round(seconds, 1), 'ui': stack.ui_url})}")
 
 
 def main() -> None:

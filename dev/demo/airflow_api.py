@@ -48,6 +48,7 @@ class AirflowApi:
     """
 
     def __init__(self, url: str, *, user: str, password: str) -> None:
+        self.url = url
         self._client = httpx.Client(base_url=url, timeout=30.0, trust_env=False)
         self._login = {"username": user, "password": password}
 
@@ -81,14 +82,19 @@ class AirflowApi:
 
     def start_run(self, dag_id: str) -> DagRun:
         """Unpause a Dag and return its next run: the scheduled one that is due, or else a manual one."""
-        known = {run.run_id for run in self._runs(dag_id)}
         due = self._get(f"/dags/{dag_id}")["next_dagrun_run_after"]
-        self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        known = self.unpause(dag_id)
         if due is not None and datetime.fromisoformat(due) <= datetime.now(UTC):
-            return self._wait_for_new_run(dag_id, known)
+            return self.wait_for_new_run(dag_id, known)
         now = datetime.now(UTC).isoformat()
         answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": now})
         return _run(answer.raise_for_status().json())
+
+    def unpause(self, dag_id: str) -> set[str]:
+        """Unpause a Dag and return the ids of the runs that it had before, at most 100."""
+        known = {run.run_id for run in self._runs(dag_id)}
+        self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
+        return known
 
     def run(self, dag_id: str, run_id: str) -> DagRun:
         """Return a run as it is now."""
@@ -99,14 +105,21 @@ class AirflowApi:
         found = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", state="failed", limit=100)
         return [f"{task['task_id']}[{task['map_index']}]" for task in found["task_instances"]]
 
-    def _wait_for_new_run(self, dag_id: str, known: set[str], *, seconds: float = 90.0) -> DagRun:
+    def wait_for_new_run(self, dag_id: str, known: set[str], *, seconds: float = 90.0) -> DagRun:
+        """Wait until a Dag has a run whose id is not known, and return it.
+
+        Raises
+        ------
+        AirflowSilent
+            If there is none in time.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for run in self._runs(dag_id):
                 if run.run_id not in known:
                     return run
             time.sleep(_POLL)
-        raise AirflowSilent(f"a scheduled run of {dag_id}", seconds)
+        raise AirflowSilent(f"a run of {dag_id}", seconds)
 
     def _runs(self, dag_id: str) -> list[DagRun]:
         found = self._get(f"/dags/{dag_id}/dagRuns", order_by="-run_after", limit=100)

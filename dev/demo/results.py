@@ -1,49 +1,49 @@
-"""What the demo shows: progress while a run is under way, and what it brought."""
+"""What the demo shows of what it brought."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 from psycopg.rows import class_row, dict_row
 from rich.table import Table
 
-from etl.declare.entity import Entity
-from etl.stores import plans
 from etl.stores.warehouse import Warehouse
 
 _CURRENCIES = """
-select t.currency, count(*)::int as transactions, sum(t.amount) filter (where t.amount > 0) as money_out,
+select
+    coalesce(t.currency, t.unofficial_currency) as currency,
+    count(*)::int as transactions,
+    sum(t.amount) filter (where t.amount > 0) as money_out,
     -sum(t.amount) filter (where t.amount < 0) as money_in
 from core.transactions as t
 where t.removed_at is null
-group by t.currency
+group by 1
 order by count(*) desc
 """
 _SIZE = """
 select
-    (select count(*)::int from core.provider_accounts) as provider_accounts,
-    (select count(*)::int from core.transactions where removed_at is null) as transactions
+    (select count(*)::int from core.accounts) as accounts,
+    (select count(*)::int from core.transactions where removed_at is null) as transactions,
+    (select count(*)::int from core.merchants) as merchants
 """
+_COUNTS = ("read", "inserted", "updated", "unchanged", "removed", "superseded", "stale", "rejected")
 
 
 @dataclass(frozen=True)
 class Size:
-    """What the warehouse holds."""
+    """Rows that the warehouse holds."""
 
-    provider_accounts: int
+    accounts: int
     transactions: int
+    merchants: int
 
 
-def size(warehouse: Warehouse) -> Size:
-    """Return what the warehouse holds."""
+def size(warehouse: Warehouse) -> dict[str, int]:
+    """Return how many rows each core table holds, tombstones excepted."""
     with warehouse.cursor(row_factory=class_row(Size)) as cursor:
         (found,) = cursor.execute(_SIZE).fetchall()
-    return found
-
-
-def totals(warehouse: Warehouse, entity: Entity, run_id: str) -> dict[str, int]:
-    """Return what a run loaded so far; see `etl.stores.plans.totals`."""
-    return plans.totals(warehouse, entity=entity.name, run_id=run_id, version=entity.version)
+    return asdict(found)
 
 
 def by_currency(warehouse: Warehouse) -> Table:
@@ -58,10 +58,11 @@ def by_currency(warehouse: Warehouse) -> Table:
     return table
 
 
-def of_run(counts: dict[str, int]) -> Table:
-    """Return what became of the records that a run read."""
-    table = Table("of the records read", title="this run")
-    table.add_column("count", justify="right")
-    for name in ("read", "inserted", "updated", "unchanged", "removed", "superseded", "stale", "rejected"):
-        table.add_row(name, f"{counts[name]:,}")
+def of_runs(counts: Mapping[str, Mapping[str, int]]) -> Table:
+    """Return what became of the records that each entity's run read, a column for each entity."""
+    table = Table("records", title="this run")
+    for entity in counts:
+        table.add_column(entity, justify="right")
+    for name in _COUNTS:
+        table.add_row(name, *(f"{of_entity[name]:,}" for of_entity in counts.values()))
     return table

@@ -10,23 +10,28 @@ log = logging.getLogger(__name__)
 
 
 def report(entity: Entity, run_id: str, *, warehouse: Warehouse) -> dict[str, int]:
-    """Return the totals of a run.
+    """Log and return the totals of a run; see `totals`."""
+    counts = totals(entity, run_id, warehouse=warehouse)
+    log.info("%s: run %s: %s", entity.name, run_id, counts)
+    if counts["chunks_loaded"] < counts["chunks"]:
+        log.error(
+            "%s: run %s: %d of %d chunks were not loaded; nothing of them is lost, and the next run makes up for it",
+            entity.name,
+            run_id,
+            counts["chunks"] - counts["chunks_loaded"],
+            counts["chunks"],
+        )
+    return counts
+
+
+def totals(entity: Entity, run_id: str, *, warehouse: Warehouse) -> dict[str, int]:
+    """Return what a run loaded so far.
 
     Returns
     -------
     dict
         `chunks`, `chunks_loaded`, the counts of `etl.stores.loads.Counts`, and provider accounts as
-        `accounts_<outcome>`.
+        `accounts_<outcome>` where the run asks a provider.
     """
     count = plans.totals_raw if isinstance(entity.source, RawOf) else plans.totals
-    totals = count(warehouse, entity=entity.name, run_id=run_id, version=entity.version)
-    log.info("%s: run %s: %s", entity.name, run_id, totals)
-    if totals["chunks_loaded"] < totals["chunks"]:
-        log.error(
-            "%s: run %s: %d of %d chunks were not loaded; their cursors stay, and the next run reads on from them",
-            entity.name,
-            run_id,
-            totals["chunks"] - totals["chunks_loaded"],
-            totals["chunks"],
-        )
-    return totals
+    return count(warehouse, entity=entity.name, run_id=run_id, version=entity.version)
