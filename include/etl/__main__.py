@@ -8,11 +8,13 @@ from etl.errors import SluiceError
 from etl.tools.describe import describe
 from etl.tools.link import link
 from etl.tools.migrate import migrate
+from etl.tools.plan import plan
+from etl.tools.status import status
 
 app = typer.Typer(
     name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False
 )
-for command in (describe, link, migrate):
+for command in (describe, link, migrate, plan, status):
     app.command()(command)
 
 

@@ -113,6 +113,14 @@ def cut_raw(
     return _cut(warehouse, run, ("count_raw", "cut_raw"), size=size, maximum=maximum)
 
 
+def count_raw(warehouse: Warehouse, *, entity: str, sources: Collection[str], version: int) -> int:
+    """Return how many raw batches an entity has not loaded yet."""
+    values = {"entity": entity, "sources": list(sources), "version": version}
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        (rows,) = cursor.execute(statement("stores/plans", "count_raw"), values).fetchall()
+    return int(rows)
+
+
 def pending_raw(
     warehouse: Warehouse, chunk: PlannedChunk, *, entity: str, sources: Collection[str], version: int
 ) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 
 from dev.stack.stack import Stack
 from etl.settings import Endpoint
+from etl.stores.warehouse import Warehouse
 
 Rows = Callable[..., list[tuple[object, ...]]]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -78,3 +79,31 @@ def test_a_missing_setting_is_a_sentence(etl: Command) -> None:
     done = etl("migrate", AIRFLOW_CONN_WAREHOUSE="")
     assert done.returncode == 1
     assert done.stderr.startswith("error: AIRFLOW_CONN_WAREHOUSE is not set")
+
+
+def test_status_tells_of_every_entity_and_of_the_accounts(etl: Command, warehouse: Warehouse) -> None:
+    warehouse.execute("insert into core.users (reference) values ('ann')")
+    warehouse.execute(
+        "insert into core.provider_accounts (user_id, provider, item_id, access_token) values (1, 'plaid', 'i', '')"
+    )
+    told = json.loads(etl("status", "--json").stdout)
+    assert told["provider_accounts"] == {"active": 1}
+    assert told["entities"][0] == {"entity": "accounts", "rows": 0, "loaded_at": None, "lag": None, "rejects": 0}
+    shown = etl("status").stdout
+    assert "never loaded" in shown
+    assert "1 active" in shown
+
+
+def test_plan_tells_what_a_run_would_do_and_writes_nothing(etl: Command, warehouse: Warehouse, rows: Rows) -> None:
+    warehouse.execute("insert into core.users (reference) values ('ann')")
+    warehouse.execute(
+        "insert into core.provider_accounts (user_id, provider, item_id, access_token) "
+        "select 1, 'plaid', n::text, '' from generate_series(1, 10500) as n"
+    )
+    done = etl("plan", "transactions")
+    assert done.stdout.splitlines() == [
+        "transactions: 10,500 provider accounts in 64 chunks",
+        "10,500 requests; the provider's limits make them take at least 5.0 minutes",
+    ]
+    assert rows("select count(*) from etl.chunks") == [(0,)]
+    assert "is no entity" in etl("plan", "nothing").stderr

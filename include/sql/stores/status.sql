@@ -1,0 +1,38 @@
+-- name: of_entity
+-- What an operator asks first: how much, how fresh, how clean.
+select
+    (
+        select max(l.loaded_at)
+        from etl.loads as l
+        where l.entity = %(entity)s
+    ) as loaded_at,
+    (
+        select count(*)
+        from etl.rejects as r
+        where r.entity = %(entity)s and r.version = %(version)s
+    ) as rejects;
+
+-- name: estimate
+-- Rows of a table and its partitions as of their last analyze; counting 1.5 TB would take hours. Less than nothing where a part was never analyzed.
+select coalesce(sum(case when c.reltuples < 0 then -1e15 else c.reltuples end), -1)::bigint as rows
+from pg_partition_tree(%(relation)s::regclass) as t
+inner join pg_class as c on c.oid = t.relid
+where t.isleaf;
+
+-- name: accounts
+-- Provider accounts by state.
+select p.state, count(*) as accounts
+from core.provider_accounts as p
+group by p.state
+order by p.state;
+
+-- name: pages
+-- Pages that one account took on average in the latest downloads; null before the first.
+select sum(latest.pages)::float / nullif(sum(latest.accounts), 0) as pages
+from (
+    select r.pages, r.accounts
+    from etl.raw_batches as r
+    where r.source = %(source)s
+    order by r.raw_id desc
+    limit 200
+) as latest;
