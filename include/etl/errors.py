@@ -2,9 +2,14 @@
 
     SluiceError
     ├── TransientError            try again later
-    │   └── ProviderUnavailable
+    │   ├── EnrolmentFailed
+    │   ├── ProviderUnavailable
+    │   └── WarehouseUnreachable          (stores/warehouse.py)
     ├── PermanentError            trying again cannot help; a person must act
     │   ├── SettingMissing
+    │   │   └── SettingInvalid
+    │   ├── AddressInvalid
+    │   ├── ItemTaken
     │   ├── ChunkMissing
     │   ├── LandingMissing
     │   ├── RawMissing
@@ -14,7 +19,8 @@
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   └── TooManyRejects
-    └── DeclarationError          the catalogue is wrong; its import stops
+    ├── DeclarationError          the catalogue is wrong; its import stops
+    └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
 
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
 """
@@ -111,14 +117,41 @@ class TokenUnreadable(PermanentError):
         )
 
 
+class AddressInvalid(PermanentError):
+    """A provider's connection holds no URL."""
+
+    def __init__(self, connection: str, found: str) -> None:
+        super().__init__(
+            f"connection {connection!r}: its host is {found!r}; it must be the provider's base URL, "
+            "such as https://production.plaid.com."
+        )
+
+
+class EnrolmentFailed(TransientError):
+    """A provider did not give an access token, and may later."""
+
+    def __init__(self, provider: str, found: str) -> None:
+        super().__init__(f"{provider} gave no access token, but {found}; try again while the public token is valid.")
+
+
+class ItemTaken(PermanentError):
+    """A login is somebody else's already."""
+
+    def __init__(self, provider: str, item_id: str, user: str) -> None:
+        super().__init__(
+            f"{provider}: item {item_id} is enrolled for another user than {user!r}; see who links whose bank account."
+        )
+
+
 class ProviderRefused(PermanentError):
     """A provider answered in a way that no declared rule covers; usually wrong client credentials."""
 
-    def __init__(self, provider: str, path: str, found: str) -> None:
+    def __init__(self, provider: str, found: str) -> None:
         super().__init__(
-            f"{provider} {path} answered {found}; mend the request or the credentials of the provider's connection, "
+            f"{provider} {found}; mend the request or the credentials of the provider's connection, "
             "or declare an error rule for it in etl/catalog/providers."
         )
+        self.found = found
 
 
 class NotBackfillable(PermanentError):

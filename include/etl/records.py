@@ -17,6 +17,7 @@ import msgspec
 
 from etl.declare.entity import Column, Entity, Kind, RawOf
 from etl.errors import DeclarationError
+from etl.text import repaired
 
 _TYPES: dict[Kind, Any] = {
     Kind.TEXT: str,
@@ -26,6 +27,9 @@ _TYPES: dict[Kind, Any] = {
     Kind.BOOLEAN: bool,
     Kind.INTEGER: int,
 }
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for JSON that does not fit, bytes that are no UTF-8, and nesting without end."""
+
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
@@ -99,7 +103,11 @@ class PageDecoder:
         self._deletes = [_Records(place, entity.key_columns) for place in removals]
 
     def decode(self, body: bytes) -> Page:
-        """Take a page apart; what does not fit becomes a fault."""
+        """Take a page apart; what does not fit becomes a fault, and what is no Unicode is repaired."""
+        page = self._decode(body)
+        return self._decode(repaired(body)) if page.faults else page
+
+    def _decode(self, body: bytes) -> Page:
         page = Page()
         for records in self._upserts:
             page.upserts.extend(records.decode(body, page.faults))
@@ -126,7 +134,7 @@ class _Records:
     def decode(self, body: bytes, faults: list[Fault]) -> Iterator[Located]:
         try:
             found = self._walk(self._page.decode(body), "", ())
-        except msgspec.DecodeError:
+        except UNDECODABLE:
             found = self._one_by_one(body, faults)
         if self._having is None:
             return found
@@ -144,7 +152,7 @@ class _Records:
     def _one_by_one(self, body: bytes, faults: list[Fault]) -> Iterator[Located]:
         try:
             page = self._untyped.decode(body)
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             faults.append(_fault("", error))
             return
         yield from self._search(page, "", (), faults)
@@ -159,7 +167,7 @@ class _Records:
             place = f"{path}{name}[{ordinal}]"
             try:
                 record = self._singles[depth].decode(raw)
-            except msgspec.DecodeError as error:
+            except UNDECODABLE as error:
                 faults.append(_fault(place, error))
                 continue
             if depth + 1 == len(self._lists):
@@ -223,7 +231,7 @@ def _page_type(name: str, items: Any) -> type[msgspec.Struct]:  # noqa: ANN401 -
     return msgspec.defstruct("Page", [(name, list[items])], gc=False)
 
 
-def _fault(path: str, error: msgspec.DecodeError) -> Fault:
+def _fault(path: str, error: Exception) -> Fault:
     text = str(error)
     found = _PATH.search(text)
     place = path + (found["path"] if found else "")

@@ -7,7 +7,7 @@ check becomes a reject, and its siblings go on.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ _TYPES: dict[Kind, pa.DataType] = {
     Kind.BOOLEAN: pa.bool_(),
     Kind.INTEGER: pa.int64(),
 }
+_FIRST_INSTANT = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), _TYPES[Kind.INSTANT])
 _ORIGIN = (
     pa.field("seq", pa.int64()),
     pa.field(PROVIDER_ACCOUNT, pa.int64()),
@@ -150,6 +151,10 @@ def _array(block: Block, column: Column, values: list[Any], faults: dict[int, Fa
                 faults.setdefault(row, Fault(block.path(row, column), "type", reason))
                 values[row] = None
         array = pa.array(values, _TYPES[column.kind])
+    if column.kind is Kind.INSTANT:
+        # A zone can move the first day of year 1 into year 0, which Postgres does not know.
+        for row in pc.indices_nonzero(pc.fill_null(pc.less(array, _FIRST_INSTANT), fill_value=False)).to_pylist():
+            faults.setdefault(row, Fault(block.path(row, column), "type", "an instant before year 1"))
     if column.kind is Kind.TEXT:
         for row in pc.indices_nonzero(pc.fill_null(pc.match_substring(array, "\x00"), fill_value=False)).to_pylist():
             reason = "the text holds a NUL character, which Postgres cannot store"

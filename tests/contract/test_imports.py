@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = {"chunks", "frames", "records", "rows"}
+PURE = {"chunks", "frames", "records", "rows", "text"}
 ALLOWED = {
     "dags": {"plugins", "catalog", "steps"},
     "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks"},
@@ -19,7 +19,8 @@ ALLOWED = {
     "catalog": {"catalog", "declare", "hooks"},
     "declare": {"declare"},
     "rows": {"records", "declare"},
-    "records": {"declare"},
+    "records": {"declare", "text"},
+    "text": set(),
     "frames": set(),
     "chunks": set(),
     "settings": set(),

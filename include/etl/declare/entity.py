@@ -133,6 +133,8 @@ class Entity:
         Most chunks in a run; above it chunks grow wider, not more.
     tolerated_rejects
         Share of rejected records (0 to 1) above which a batch is not loaded.
+    always_tolerated
+        Rejects that never stop a batch, however few its records are: a quiet day must not be stopped by one of them.
     timeout
         Longest time for one task.
     version
@@ -153,6 +155,7 @@ class Entity:
     chunk_size: int = 1_000
     max_chunks: int = 64
     tolerated_rejects: float = 0.05
+    always_tolerated: int = 20
     timeout: timedelta = timedelta(hours=1)
     version: int = 1
 

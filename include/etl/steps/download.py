@@ -18,7 +18,7 @@ from upath import UPath
 from etl.declare.entity import Entity
 from etl.declare.feed import Feed, Snapshot, Window
 from etl.declare.provider import Action
-from etl.errors import ProviderUnavailable, TokenUnreadable
+from etl.errors import ProviderRefused, ProviderUnavailable, TokenUnreadable
 from etl.frames import Header
 from etl.settings import Endpoint
 from etl.steps.plan import source_of
@@ -45,6 +45,8 @@ class Outcome(Enum):
     STOPPED = "stopped"
     NOT_READY = "not_ready"
     UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    """It answered in a way that no declared rule covers."""
     UNREADABLE = "unreadable"
     """None of the keys decrypts its access token."""
 
@@ -71,18 +73,12 @@ class _Tally:
     """What came of all accounts of the chunk."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    stopped: dict[int, str] = field(default_factory=dict)
-    unreachable: str = ""
-    unreadable: int | None = None
+    left_out: list[tuple[ProviderAccount, _Result]] = field(default_factory=list)
 
     def count(self, account: ProviderAccount, result: _Result) -> None:
         self.outcomes[result.outcome.value] += 1
-        if result.outcome is Outcome.STOPPED:
-            self.stopped[account.provider_account_id] = result.found
-        elif result.outcome is Outcome.UNREACHABLE:
-            self.unreachable = result.found
-        elif result.outcome is Outcome.UNREADABLE:
-            self.unreadable = account.provider_account_id
+        if result.outcome is not Outcome.DRAINED:
+            self.left_out.append((account, result))
 
 
 def download(
@@ -120,7 +116,7 @@ def download(
     TokenUnreadable
         If not one account could be drained, for want of the keys.
     ProviderRefused
-        If the provider answered in a way that no rule covers.
+        If not one account could be drained, and the provider answered in a way that no rule covers.
     """
     chunk = plans.open_attempt(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
     source = source_of(entity, chunk.days)
@@ -129,8 +125,7 @@ def download(
     with landing.manifest() as manifest:
         drains = _Drains(entity, source, chunk, landing, cipher)
         tally = asyncio.run(drains.run(accounts, manifest, endpoint=endpoint, limiter=limiter))
-        for provider_account_id, reason in tally.stopped.items():
-            provider_accounts.stop(warehouse, provider_account_id, reason=reason)
+        _leave_out(chunk, tally, warehouse=warehouse)
         if not tally.outcomes[Outcome.DRAINED.value]:
             _refuse_nothing(entity, chunk.chunk_id, tally)
     plans.close_attempt(warehouse, chunk, dict(tally.outcomes))
@@ -138,12 +133,25 @@ def download(
     return ordinal
 
 
+def _leave_out(chunk: PlannedChunk, tally: _Tally, *, warehouse: Warehouse) -> None:
+    """Keep the reason of each account that is left out, and stop those that their users must mend."""
+    for account, result in tally.left_out:
+        plans.leave_out(
+            warehouse, chunk, account.provider_account_id, outcome=result.outcome.value, reason=result.found
+        )
+        if result.outcome is Outcome.STOPPED:
+            provider_accounts.stop(warehouse, account, reason=result.found)
+
+
 def _refuse_nothing(entity: Entity, chunk_id: int, tally: _Tally) -> None:
-    """Fail a chunk of which nothing was drained, if that is nobody's fault but the provider's or the keys'."""
-    if tally.unreachable:
-        raise ProviderUnavailable(entity.provider.name, chunk_id, tally.unreachable)
-    if tally.unreadable is not None:
-        raise TokenUnreadable(tally.unreadable)
+    """Fail a chunk of which nothing was drained, unless that is its users' or the calendar's doing."""
+    found = {result.outcome: (account, result.found) for account, result in tally.left_out}
+    if Outcome.REFUSED in found:
+        raise ProviderRefused(entity.provider.name, found[Outcome.REFUSED][1])
+    if Outcome.UNREADABLE in found:
+        raise TokenUnreadable(found[Outcome.UNREADABLE][0].provider_account_id)
+    if Outcome.UNREACHABLE in found:
+        raise ProviderUnavailable(entity.provider.name, chunk_id, found[Outcome.UNREACHABLE][1])
 
 
 @dataclass(frozen=True)
@@ -182,8 +190,10 @@ class _Drains:
     async def _drain(self, client: ProviderClient, account: ProviderAccount, *, restarts: int) -> _Result:
         try:
             return _Result(Outcome.DRAINED, pages=await self._land(client, account))
-        except TokenUnreadable:
-            return _Result(Outcome.UNREADABLE)
+        except TokenUnreadable as unreadable:
+            return _Result(Outcome.UNREADABLE, found=str(unreadable))
+        except ProviderRefused as refusal:
+            return _Result(Outcome.REFUSED, found=refusal.found)
         except Refused as refused:
             if refused.action is Action.RESTART_FEED and restarts:
                 return await self._drain(client, account, restarts=restarts - 1)

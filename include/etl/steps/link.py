@@ -4,11 +4,12 @@ import asyncio
 import logging
 
 from etl.declare.provider import Provider
+from etl.errors import EnrolmentFailed
 from etl.settings import Endpoint
 from etl.stores import provider_accounts
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
-from etl.wire.client import open_client
+from etl.wire.client import Refused, open_client
 from etl.wire.enrolment import Item, exchange
 from etl.wire.limits import Limiter
 
@@ -34,13 +35,20 @@ def link(
 
     Raises
     ------
+    EnrolmentFailed
+        If the provider could not be reached.
     ProviderRefused
         If the provider does not take the token.
+    ItemTaken
+        If the login is another user's.
     """
 
     async def ask() -> Item:
         async with open_client(provider, endpoint, limiter) as client:
-            return await exchange(client, public_token)
+            try:
+                return await exchange(client, public_token)
+            except Refused as refused:
+                raise EnrolmentFailed(provider.name, refused.code) from None
 
     item = asyncio.run(ask())
     provider_account_id = provider_accounts.enrol(

@@ -79,6 +79,7 @@ def _merge(entity: Entity, typed: TypedBatch, rejected: int, *, warehouse: Wareh
         cursors.lock(warehouse, feed=entity.source.name)
     if moving:
         _, stale = cursors.fence(warehouse, feed=typed.batch.source)
+        cursors.keep_order(warehouse, feed=typed.batch.source)
     duplicates = incoming.drop_superseded(warehouse, entity)
     merged = _run(warehouse, entity, "merge", raw_id)
     removed = {"removed": 0, "superseded": 0}

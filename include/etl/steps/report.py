@@ -6,6 +6,8 @@ from etl.declare.entity import Entity, RawOf
 from etl.stores import plans
 from etl.stores.warehouse import Warehouse
 
+_TROUBLE = ("accounts_refused", "accounts_stopped", "accounts_unreachable", "accounts_unreadable")
+
 log = logging.getLogger(__name__)
 
 
@@ -21,6 +23,9 @@ def report(entity: Entity, run_id: str, *, warehouse: Warehouse) -> dict[str, in
             counts["chunks"] - counts["chunks_loaded"],
             counts["chunks"],
         )
+    left_out = {name: count for name, count in counts.items() if name in _TROUBLE and count}
+    if left_out:
+        log.warning("%s: run %s left accounts out, see etl.left_out: %s", entity.name, run_id, left_out)
     return counts
 
 

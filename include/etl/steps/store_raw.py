@@ -5,6 +5,7 @@ import logging
 from upath import UPath
 
 from etl.declare.entity import Entity
+from etl.errors import LandingMissing
 from etl.steps.plan import source_of
 from etl.stores import plans, raw
 from etl.stores.landing import Landing
@@ -27,14 +28,20 @@ def store_raw(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse
     landing = Landing(root, chunk.chunk_id, chunk.attempt)
     raw_id = raw.sealed(warehouse, chunk.chunk_id, chunk.attempt)
     if raw_id is None:
-        raw_id = raw.seal(
-            warehouse,
-            root,
-            landing.read(),
-            source=source_of(entity, chunk.days).name,
-            chunk_id=chunk.chunk_id,
-            attempt=chunk.attempt,
-        )
+        try:
+            raw_id = raw.seal(
+                warehouse,
+                root,
+                landing.read(),
+                source=source_of(entity, chunk.days).name,
+                chunk_id=chunk.chunk_id,
+                attempt=chunk.attempt,
+            )
+        except LandingMissing:
+            # Another run of this step may have sealed it, and tidied up, in the meantime.
+            raw_id = raw.sealed(warehouse, chunk.chunk_id, chunk.attempt)
+            if raw_id is None:
+                raise
     landing.remove()
     log.info("%s: chunk %d, attempt %d is raw batch %d", entity.name, chunk.chunk_id, chunk.attempt, raw_id)
     return raw_id

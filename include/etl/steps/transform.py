@@ -45,7 +45,7 @@ def transform(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath)
         )
         read = typing.rows + rejected
         log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
-        if rejected > entity.tolerated_rejects * read:
+        if rejected > max(entity.always_tolerated, entity.tolerated_rejects * read):
             raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
     return raw_id
 

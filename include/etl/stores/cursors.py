@@ -28,6 +28,11 @@ def fence(warehouse: Warehouse, *, feed: str) -> tuple[int, int]:
     return accounts, rows
 
 
+def keep_order(warehouse: Warehouse, *, feed: str) -> None:
+    """Let no record of the batch count as older than what the batches before it brought, whatever the clocks said."""
+    warehouse.execute(statement("stores/cursors", "keep_order"), {"feed": feed})
+
+
 def advance(warehouse: Warehouse, *, feed: str, raw_id: int) -> None:
     """Move the cursors to where the batch leaves them."""
     warehouse.execute(statement("stores/cursors", "advance"), {"feed": feed, "raw_id": raw_id})

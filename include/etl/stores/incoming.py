@@ -34,11 +34,9 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
 
 def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
     """Leave only the last record of each key, and return how many others there were."""
-    same_key = SQL(" and ").join(
-        SQL("earlier.{column} = later.{column}").format(column=Identifier(name)) for name in entity.key
-    )
-    query = SQL("delete from incoming as earlier using incoming as later where {} and earlier.seq < later.seq")
-    return warehouse.execute(query.format(same_key)).rowcount
+    key = SQL(", ").join(map(Identifier, entity.key))
+    query = SQL("delete from incoming where seq not in (select max(i.seq) from incoming as i group by {})")
+    return warehouse.execute(query.format(key)).rowcount
 
 
 def _create(entity: Entity) -> Composed:

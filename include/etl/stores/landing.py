@@ -99,7 +99,8 @@ class Landing:
 
     def remove(self) -> None:
         """Remove the pages of this attempt and of every earlier one of the chunk."""
-        objects.remove_tree(self.folder.parent)
+        for attempt in range(1, self.attempt + 1):
+            objects.remove_tree(self.folder.parent / str(attempt))
 
     def _page(self, provider_account_id: int, page: int) -> UPath:
         return self.folder / str(provider_account_id) / f"{page:06d}"

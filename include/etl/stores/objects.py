@@ -32,6 +32,7 @@ class Draft:
         else:
             os.fsync(self.stream.fileno())
             self._local.replace(path.path)
+            _flush_folder(Path(path.path).parent)
 
 
 @contextmanager
@@ -50,6 +51,14 @@ def draft(root: UPath) -> Iterator[Draft]:
             yield Draft(stream, local=local)
     finally:
         local.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_tree(path: UPath) -> None:

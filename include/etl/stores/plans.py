@@ -161,6 +161,16 @@ def close_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: dict[str, 
     )
 
 
+def leave_out(
+    warehouse: Warehouse, chunk: PlannedChunk, provider_account_id: int, *, outcome: str, reason: str
+) -> None:
+    """Keep the reason why an account is not among those of the chunk's attempt."""
+    values = {"provider_account_id": provider_account_id, "outcome": outcome, "reason": reason}
+    warehouse.execute(
+        statement("stores/plans", "leave_out"), {**values, "chunk_id": chunk.chunk_id, "attempt": chunk.attempt}
+    )
+
+
 def totals(warehouse: Warehouse, *, entity: str, run_id: str, version: int) -> dict[str, int]:
     """Return what a run of its own downloads loaded so far.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from psycopg.rows import class_row, scalar_row
 
 from etl.chunks import Chunk
+from etl.errors import ItemTaken
 from etl.stores.statements import statement
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
@@ -36,7 +37,13 @@ class ProviderAccount:
 def enrol(
     warehouse: Warehouse, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str
 ) -> int:
-    """Add a login, or renew the token of a known one, and return its provider account id."""
+    """Add a login, or renew the token of a known one, and return its provider account id.
+
+    Raises
+    ------
+    ItemTaken
+        If the login is another user's.
+    """
     values = {
         "provider": provider,
         "user": user,
@@ -44,7 +51,9 @@ def enrol(
         "access_token": cipher.encrypt(access_token),
     }
     with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (provider_account_id,) = cursor.execute(statement("stores/provider_accounts", "enrol"), values).fetchall()
+        provider_account_id = cursor.execute(statement("stores/provider_accounts", "enrol"), values).fetchone()
+    if provider_account_id is None:
+        raise ItemTaken(provider, item_id, user)
     return int(provider_account_id)
 
 
@@ -61,14 +70,17 @@ def pages(warehouse: Warehouse, chunk: Chunk, *, provider: str, feed: str) -> It
         start = accounts[-1].provider_account_id + 1
 
 
-def stop(warehouse: Warehouse, provider_account_id: int, *, reason: str) -> None:
-    """Leave an account alone until it is enrolled again.
+def stop(warehouse: Warehouse, account: ProviderAccount, *, reason: str) -> None:
+    """Leave an account alone until it is enrolled again, unless it was since its token was read.
 
     Parameters
     ----------
     reason
         The provider's error code.
     """
-    warehouse.execute(
-        statement("stores/provider_accounts", "stop"), {"provider_account_id": provider_account_id, "reason": reason}
-    )
+    values = {
+        "provider_account_id": account.provider_account_id,
+        "access_token": account.access_token,
+        "reason": reason,
+    }
+    warehouse.execute(statement("stores/provider_accounts", "stop"), values)

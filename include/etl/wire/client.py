@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,15 +14,17 @@ import msgspec
 import stamina
 
 from etl.declare.provider import Action, Fill, Limit, Provider, Scope
-from etl.errors import ProviderRefused
+from etl.errors import AddressInvalid, ProviderRefused
 from etl.settings import Endpoint
 from etl.wire.limits import Bucket, Limiter
 
 Read = TypeVar("Read")
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 LONGEST_WAIT = timedelta(minutes=1)
 """The longest wait that a provider may ask for inside a task; asked for a longer one, the task gives up instead."""
 
+_REDIRECT = 300
 _SERVER_ERROR = 500
 _TOO_MANY = 429
 
@@ -125,11 +128,14 @@ class ProviderClient:
     async def _ask(self, path: str, request: Mapping[str, object]) -> bytes:
         body = msgspec.json.encode(request)
         try:
-            async with self._session.post(self._endpoint.host.rstrip("/") + path, data=body) as answer:
+            # A redirect would carry the secrets wherever it points to.
+            async with self._session.post(
+                self._endpoint.host.rstrip("/") + path, data=body, allow_redirects=False
+            ) as answer:
                 content = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Refused(Action.RETRY, type(error).__name__) from None
-        if not answer.ok:
+        if answer.status >= _REDIRECT:
             raise self._refusal(path, answer.status, content, answer.headers.get("Retry-After"))
         return content
 
@@ -139,7 +145,7 @@ class ProviderClient:
         except msgspec.DecodeError:
             error = _ErrorBody()
         code = error.error_code or f"HTTP {status}"
-        wait = timedelta(seconds=int(retry_after)) if retry_after and retry_after.isdecimal() else None
+        wait = timedelta(seconds=int(retry_after)) if retry_after and _SECONDS.fullmatch(retry_after) else None
         for rule in self.provider.errors:
             expected = (rule.status, rule.error_type, rule.error_code)
             found = (status, error.error_type, error.error_code)
@@ -147,7 +153,7 @@ class ProviderClient:
                 return Refused(rule.action, code, wait)
         if status >= _SERVER_ERROR or status == _TOO_MANY:
             return Refused(Action.RETRY, code, wait)
-        return ProviderRefused(self.provider.name, path, f"{code}, HTTP {status}")
+        return ProviderRefused(self.provider.name, f"{path} answered {code}, HTTP {status}")
 
     def _bucket(self, limit: Limit, feed: str, provider_account_id: int) -> Bucket:
         whose = "client" if limit.scope is Scope.CLIENT else f"account:{provider_account_id}"
@@ -156,7 +162,15 @@ class ProviderClient:
 
 @asynccontextmanager
 async def open_client(provider: Provider, endpoint: Endpoint, limiter: Limiter) -> AsyncIterator[ProviderClient]:
-    """Open connections to a provider, and close them at the end."""
+    """Open connections to a provider, and close them at the end.
+
+    Raises
+    ------
+    AddressInvalid
+        If the connection's host is no URL.
+    """
+    if not endpoint.host.startswith(("http://", "https://")):
+        raise AddressInvalid(provider.connection, endpoint.host)
     credentials: dict[Fill, object] = {Fill.CLIENT_ID: endpoint.login, Fill.CLIENT_SECRET: endpoint.password}
     headers = {name: str(value) for name, value in fill(provider.headers, credentials).items()}
     async with aiohttp.ClientSession(

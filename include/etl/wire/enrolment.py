@@ -42,7 +42,7 @@ async def exchange(client: ProviderClient, public_token: str) -> Item:
             answer = msgspec.json.decode(body, type=dict[str, object])
             return Item(item_id=str(answer[enrolment.item_id]), access_token=str(answer[enrolment.access_token]))
         except (KeyError, msgspec.DecodeError):
-            found = f"without {enrolment.item_id} and {enrolment.access_token}"
-            raise ProviderRefused(client.provider.name, enrolment.path, found) from None
+            found = f"{enrolment.path} answered without {enrolment.item_id} and {enrolment.access_token}"
+            raise ProviderRefused(client.provider.name, found) from None
 
     return await client.post(enrolment.path, fill(enrolment.request, {Fill.PUBLIC_TOKEN: public_token}), read=read)

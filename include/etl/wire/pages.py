@@ -14,7 +14,12 @@ from etl.chunks import Days
 from etl.declare.feed import Feed, Source, Window
 from etl.declare.provider import Action, Fill
 from etl.frames import Header
+from etl.records import UNDECODABLE
+from etl.text import repaired
 from etl.wire.client import ProviderClient, Refused, fill
+
+LONGEST_CURSOR = 256
+"""Characters of a cursor, as Plaid documents it."""
 
 MOST_PAGES = 20_000
 """Pages of one account that are read in one go; no bank has as many transactions."""
@@ -52,16 +57,19 @@ class Reader:
         return self._feed(feed, cursor)
 
     async def _feed(self, feed: Feed, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
-        more, ordinal = True, 0
+        more, ordinal, seen = True, 0, {cursor}
         while more:
             known: dict[Fill, object] = {Fill.CURSOR: cursor}
             body, (reached, more) = await self._ask(feed, known, _feed_envelope(feed.cursor, feed.more))
             if not reached:
                 raise Refused(Action.NOT_READY, "an empty cursor")
+            if len(reached) > LONGEST_CURSOR or "\0" in reached:
+                raise Refused(Action.RETRY, f"a cursor of {len(reached)} characters, or with a NUL")
             yield self._header(feed, known, body, page=ordinal, cursor_from=cursor, cursor_to=reached), body
             ordinal += 1
-            if more and (reached == cursor or ordinal == MOST_PAGES):
+            if more and (reached in seen or ordinal == MOST_PAGES):
                 raise Refused(Action.RETRY, f"a feed that does not end, after {ordinal} pages")
+            seen.add(reached)
             cursor = reached
 
     async def snapshot(self, snapshot: Source) -> AsyncIterator[tuple[Header, bytes]]:
@@ -122,9 +130,16 @@ class Reader:
 
 def _opened(envelope: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> tuple[bytes, tuple[Any, ...]]:
     try:
-        return body, msgspec.structs.astuple(envelope.decode(body))
-    except msgspec.DecodeError:
+        return body, msgspec.structs.astuple(_decoded(envelope, body))
+    except UNDECODABLE:
         raise Refused(Action.RETRY, "a page that is not the source's JSON") from None
+
+
+def _decoded(envelope: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgspec.Struct:
+    try:
+        return envelope.decode(body)
+    except UNDECODABLE:
+        return envelope.decode(repaired(body))
 
 
 @cache

@@ -1,4 +1,5 @@
--- Backfills read windows of days beside the feeds; raw batches of one entity are read by others.
+-- Backfills read windows of days beside the feeds; raw batches of one entity are read by others; every account that is
+-- left out has its reason.
 
 alter table etl.chunks add column first_day date;
 alter table etl.chunks add column last_day date;
@@ -15,3 +16,18 @@ create index on etl.raw_batches (source, raw_id);
 alter table if exists core.transactions alter column currency drop not null;
 alter table if exists core.transactions add column unofficial_currency text;
 alter table if exists core.transactions add column removed_for text;
+
+create table etl.left_out (
+    chunk_id bigint not null references etl.chunks,
+    attempt int not null,
+    provider_account_id bigint not null references core.provider_accounts,
+    outcome text not null,
+    reason text not null,
+    left_out_at timestamptz not null default now(),
+    primary key (chunk_id, attempt, provider_account_id)
+);
+comment on table etl.left_out is 'Provider accounts that a download could not read, with what was found instead; their cursors stay.';
+create index on etl.left_out (provider_account_id, left_out_at);
+
+alter table etl.cursors add column observed_at timestamptz;
+comment on column etl.cursors.observed_at is 'Latest observation that was loaded; later loads never count as older, whatever their worker''s clock says.';

@@ -45,8 +45,26 @@ select
     (select count(*)::int from stale) as accounts,
     (select count(*)::int from left_out) as stale;
 
+-- name: keep_order
+-- The cursors say what came after what. Clocks of workers differ: a batch that continues another is never older than it.
+update incoming as i set observed_at = c.observed_at
+from etl.cursors as c
+where
+    c.provider_account_id = i.provider_account_id
+    and c.feed = %(feed)s
+    and c.observed_at > i.observed_at;
+
 -- name: advance
 -- A cursor that stays where it is costs no write.
-update etl.cursors as c set value = m.cursor_to, raw_id = %(raw_id)s, moved_at = now()
+update etl.cursors as c set
+    value = m.cursor_to,
+    raw_id = %(raw_id)s,
+    moved_at = now(),
+    observed_at = greatest(c.observed_at, latest.observed_at)
 from incoming_cursors as m
+left join (
+    select i.provider_account_id, max(i.observed_at) as observed_at
+    from incoming as i
+    group by i.provider_account_id
+) as latest using (provider_account_id)
 where c.provider_account_id = m.provider_account_id and c.feed = %(feed)s and c.value <> m.cursor_to;

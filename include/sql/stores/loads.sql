@@ -24,10 +24,3 @@ values (
     %(stale)s,
     %(rejected)s
 );
-
--- name: last
--- When each entity was last loaded, and how much of it was rejected in all.
-select l.entity, max(l.loaded_at) as loaded_at, sum(l.rejected)::bigint as rejected, count(*)::int as batches
-from etl.loads as l
-group by l.entity
-order by l.entity;

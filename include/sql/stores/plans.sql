@@ -113,6 +113,12 @@ returning chunk_id, start, stop, page_size, first_day, last_day, attempts as att
 update etl.chunks set outcome = %(outcome)s
 where chunk_id = %(chunk_id)s and attempts = %(attempt)s;
 
+-- name: leave_out
+-- Why an account is not among those of an attempt.
+insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
+values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s)
+on conflict do nothing;
+
 -- name: find
 -- The chunk with its latest attempt.
 select c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.attempts as attempt
@@ -129,10 +135,10 @@ group by o.key
 order by o.key;
 
 -- name: totals
--- What a run loaded so far, from the latest attempt of each of its chunks.
+-- What a run loaded so far, whichever attempt of a chunk it was; a chunk is loaded if its latest attempt is.
 select
-    count(c.chunk_id)::int as chunks,
-    count(l.raw_id)::int as chunks_loaded,
+    count(distinct c.chunk_id)::int as chunks,
+    (count(distinct c.chunk_id) filter (where l.raw_id is not null and r.attempt = c.attempts))::int as chunks_loaded,
     coalesce(sum(l.read), 0)::int as read,
     coalesce(sum(l.inserted), 0)::int as inserted,
     coalesce(sum(l.updated), 0)::int as updated,
@@ -142,7 +148,7 @@ select
     coalesce(sum(l.stale), 0)::int as stale,
     coalesce(sum(l.rejected), 0)::int as rejected
 from etl.chunks as c
-left join etl.raw_batches as r on r.chunk_id = c.chunk_id and r.attempt = c.attempts
+left join etl.raw_batches as r on r.chunk_id = c.chunk_id
 left join etl.loads as l on l.raw_id = r.raw_id and l.entity = c.entity and l.version = %(version)s
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;
 

@@ -1,5 +1,5 @@
 -- name: enrol
--- A new login at a bank, or a fresh access token for a known one, which also lets a stopped account go on.
+-- A new login at a bank, or a fresh access token for a known one of the same user, which also lets a stopped account go on.
 with owner as (
     insert into core.users as u (reference) values (%(user)s)
     on conflict (reference) do update set reference = excluded.reference
@@ -13,6 +13,7 @@ on conflict (provider, item_id) do update set
     state = 'active',
     stopped_for = null,
     stopped_at = null
+where p.user_id = excluded.user_id
 returning p.provider_account_id;
 
 -- name: page
@@ -32,13 +33,9 @@ order by p.provider_account_id
 limit %(limit)s;
 
 -- name: stop
--- Leave an account alone until its user has mended it.
+-- Leave an account alone until its user has mended it; one that was enrolled again meanwhile has a new token, and goes on.
 update core.provider_accounts set state = 'stopped', stopped_for = %(reason)s, stopped_at = now()
-where provider_account_id = %(provider_account_id)s and state = 'active';
-
--- name: count
--- Enrolled provider accounts by state.
-select p.provider, p.state, count(*) as accounts
-from core.provider_accounts as p
-group by p.provider, p.state
-order by p.provider, p.state;
+where
+    provider_account_id = %(provider_account_id)s
+    and state = 'active'
+    and access_token = %(access_token)s;

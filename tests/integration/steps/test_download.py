@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import zstandard
 from cryptography.fernet import Fernet
 
-from etl.errors import ChunkMissing, LandingMissing, ProviderRefused, ProviderUnavailable, TokenUnreadable
+from etl.errors import (
+    AddressInvalid,
+    ChunkMissing,
+    LandingMissing,
+    ProviderRefused,
+    ProviderUnavailable,
+    TokenUnreadable,
+)
+from etl.stores.landing import Landing
 from etl.stores.tokens import TokenCipher
-from etl.wire import pages
 from tests.integration.steps.pipeline import Pipeline
 from tests.integration.steps.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.etl.samples import page, transaction
@@ -22,32 +30,6 @@ OUTCOME = "select outcome from etl.chunks"
 
 def one(number: int) -> bytes:
     return page(added=[transaction(transaction_id=f"t{number}")], next_cursor=f"c{number}")
-
-
-def test_a_login_that_is_required_stops_its_account_and_no_other(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
-) -> None:
-    stopped, active = moody.enrol("stopped", "active")
-    scripted.script("stopped", refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"))
-    scripted.script("active", one(1))
-    (counts,) = moody.run("run")
-    assert counts.inserted == 1
-    assert rows("select provider_account_id, state, stopped_for from core.provider_accounts order by 1") == [
-        (stopped, "stopped", "ITEM_LOGIN_REQUIRED"),
-        (active, "active", None),
-    ]
-    assert rows(OUTCOME) == [({"stopped": 1, "drained": 1},)]
-    moody.run("next")
-    assert len(scripted.asked["stopped"]) == 1
-
-
-def test_enrolling_again_lets_a_stopped_account_go_on(moody: Pipeline, scripted: ScriptedBank) -> None:
-    before = moody.enrol("one")
-    scripted.script("one", refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"), one(1))
-    moody.run("run")
-    assert moody.enrol("one") == before
-    (counts,) = moody.run("next")
-    assert counts.inserted == 1
 
 
 def test_a_mutation_during_pagination_restarts_from_the_first_cursor_and_throws_the_pages_away(
@@ -65,26 +47,6 @@ def test_a_mutation_during_pagination_restarts_from_the_first_cursor_and_throws_
     assert [request.get("cursor") for request in scripted.asked["one"]] == [None, "x", "y", None]
     assert rows("select transaction_id from core.transactions") == [("kept",)]
     assert rows("select value from etl.cursors") == [("z",)]
-
-
-def test_a_feed_that_mutates_for_ever_is_left_out_of_the_run(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
-) -> None:
-    moody.enrol("mutating", "calm")
-    scripted.script("mutating", refusal("TRANSACTIONS_ERROR", "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"))
-    scripted.script("calm", one(1))
-    moody.run("run")
-    assert len(scripted.asked["mutating"]) == 6
-    assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
-
-
-def test_an_empty_cursor_means_not_ready_and_saves_nothing(moody: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
-    moody.enrol("young")
-    scripted.script("young", page(next_cursor=""))
-    (counts,) = moody.run("run")
-    assert counts.read == 0
-    assert rows(OUTCOME) == [({"not_ready": 1},)]
-    assert rows("select count(*) from etl.cursors") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -114,17 +76,6 @@ def test_the_wait_that_a_bank_asks_for_is_kept(moody: Pipeline, scripted: Script
     assert time.monotonic() - began >= 2
 
 
-def test_an_account_that_cannot_be_reached_is_left_out_and_the_others_load(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
-) -> None:
-    moody.enrol("down", "up")
-    scripted.script("down", Answer(b"", 503))
-    scripted.script("up", one(1))
-    (counts,) = moody.run("run")
-    assert counts.inserted == 1
-    assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
-
-
 def test_a_chunk_of_which_nothing_can_be_reached_is_tried_again_later(moody: Pipeline, scripted: ScriptedBank) -> None:
     moody.enrol("down")
     scripted.script("down", Answer(b"", 503))
@@ -137,7 +88,7 @@ def test_a_chunk_of_which_nothing_can_be_reached_is_tried_again_later(moody: Pip
     assert moody.load(moody.fetch("run")).inserted == 1
 
 
-def test_wrong_client_credentials_stop_the_chunk_and_no_account(
+def test_wrong_client_credentials_fail_the_chunk_and_stop_no_account(
     moody: Pipeline, scripted: ScriptedBank, rows: Rows
 ) -> None:
     moody.enrol("one")
@@ -146,6 +97,50 @@ def test_wrong_client_credentials_stop_the_chunk_and_no_account(
     with pytest.raises(ProviderRefused, match="plaid /transactions/sync answered INVALID_API_KEYS, HTTP 400"):
         moody.download("run")
     assert rows("select state from core.provider_accounts") == [("active",)]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_secret_follows_a_redirect(moody: Pipeline, scripted: ScriptedBank, status: int) -> None:
+    moody.enrol("one")
+    with ScriptedBank() as stranger:
+        stranger.script("one", one(666))
+        scripted.script("one", Answer(b"", status, {"Location": f"{stranger.url}/transactions/sync"}))
+        moody.plan("run")
+        with pytest.raises(ProviderRefused, match=f"answered HTTP {status}"):
+            moody.download("run")
+        assert not stranger.asked
+
+
+def test_text_that_is_no_unicode_is_repaired_and_kept_as_sent(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    cut = page(added=[transaction(transaction_id="cut", name="CAF?"), transaction(transaction_id="whole")])
+    sent = b"\xef\xbb\xbf" + cut.replace(b"CAF?", b"CAF\\ud83d \xff")
+    scripted.script("one", sent)
+    moody.run("run")
+    assert rows("select description from core.transactions where transaction_id = 'cut'") == [("CAF\ufffd \ufffd",)]
+    (sealed,) = (moody.root / "raw").rglob("*.zst")
+    assert sent in zstandard.ZstdDecompressor().stream_reader(sealed.read_bytes()).read()
+
+
+def test_sealing_leaves_a_newer_attempt_alone(moody: Pipeline, scripted: ScriptedBank) -> None:
+    moody.enrol("one")
+    scripted.script("one", one(1))
+    moody.plan("run")
+    moody.download("run")
+    first = Landing(moody.root, chunk_id=1, attempt=1)
+    moody.download("run")
+    first.remove()
+    assert moody.load(moody.transform(moody.store_raw("run"))).inserted == 1
+
+
+def test_a_host_that_is_no_url_is_named_with_the_remedy(moody: Pipeline) -> None:
+    moody.enrol("one")
+    moody.endpoint = replace(moody.endpoint, host="sandbox.plaid.com")
+    moody.plan("run")
+    with pytest.raises(AddressInvalid, match=r"connection 'plaid': its host is 'sandbox\.plaid\.com'; it must be"):
+        moody.download("run")
 
 
 def test_no_secret_is_kept_with_the_pages(moody: Pipeline, scripted: ScriptedBank) -> None:
@@ -159,37 +154,12 @@ def test_no_secret_is_kept_with_the_pages(moody: Pipeline, scripted: ScriptedBan
         assert secret not in content
 
 
-def test_a_token_that_no_key_decrypts_leaves_its_account_out_and_no_other(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
-) -> None:
-    locked, _ = moody.enrol("locked", "open")
-    scripted.script("open", one(1))
-    moody.warehouse.execute(
-        "update core.provider_accounts set access_token = 'x' where provider_account_id = %s", [locked]
-    )
-    (counts,) = moody.run("run")
-    assert counts.inserted == 1
-    assert rows(OUTCOME) == [({"unreadable": 1, "drained": 1},)]
-
-
 def test_a_chunk_without_a_readable_token_fails_and_names_an_account(moody: Pipeline) -> None:
     (account,) = moody.enrol("one")
     moody.plan("run")
     moody.cipher = TokenCipher([Fernet.generate_key().decode()])
     with pytest.raises(TokenUnreadable, match=f"provider account {account}"):
         moody.download("run")
-
-
-@pytest.mark.parametrize("cursors", [["same"], ["x", "y", "z"]], ids=["stands still", "goes round"])
-def test_a_feed_that_does_not_end_is_left_out(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, cursors: list[str]
-) -> None:
-    monkeypatch.setattr(pages, "MOST_PAGES", 5)
-    moody.enrol("endless", "calm")
-    scripted.script("endless", *(page(next_cursor=cursor, has_more=True) for cursor in cursors * 10))
-    scripted.script("calm", one(1))
-    moody.run("run")
-    assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
 
 
 def test_a_bank_that_asks_for_too_long_a_wait_is_left_alone(moody: Pipeline, scripted: ScriptedBank) -> None:

@@ -140,7 +140,7 @@ def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline
 
 def test_a_raw_batch_that_cannot_be_loaded_stops_no_other(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    wide = replace(MERCHANTS, chunk_size=10)
+    wide = replace(MERCHANTS, chunk_size=10, always_tolerated=0)
     pipeline.sealed((account, page(added=[transaction(counterparties=[{"entity_id": "m", "name": 7}])])), run_id="one")
     pipeline.sealed((account, page(added=[transaction(counterparties=[shop("good")])])), run_id="two")
     with pytest.raises(Exception, match="no typed batch"):

@@ -7,6 +7,7 @@ import pytest
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL, HIGH_PRIORITY, LOW_PRIORITY, QUEUES, WORKER_GROUPS
+from etl.declare.catalogue import catalogue
 from etl.declare.check import NotEmpty
 from etl.declare.entity import Column, Kind
 from etl.declare.provider import Action, ErrorRule, Limit, Scope
@@ -69,3 +70,13 @@ def test_a_burst_leaves_room_for_steady_calls(burst: int) -> None:
 def test_a_queue_priority_out_of_range_is_refused(priority: int) -> None:
     with pytest.raises(DeclarationError, match=f"queue etl: priority is {priority}"):
         replace(ETL, priority=priority)
+
+
+def test_two_entities_may_not_read_one_feed_since_each_would_miss_what_the_other_read() -> None:
+    with pytest.raises(DeclarationError, match="entity copies reads the feed transactions_sync, as transactions does"):
+        catalogue(TRANSACTIONS, replace(TRANSACTIONS, name="copies"))
+
+
+def test_two_entities_may_not_have_one_name() -> None:
+    with pytest.raises(DeclarationError, match="entity transactions is declared twice"):
+        catalogue(TRANSACTIONS, TRANSACTIONS)

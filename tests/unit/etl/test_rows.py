@@ -57,6 +57,8 @@ def test_money_that_the_column_cannot_hold_exactly_is_rejected_and_never_rounded
         ("transaction_id", "  ", "not_empty"),
         ("name", "x" * 2_001, "max_length"),
         ("name", "nul\x00nul", "nul"),
+        ("datetime", "0001-01-01T00:00:00+01:00", "type"),
+        ("transaction_id", "x" * 257, "max_length"),
         ("iso_currency_code", None, "exactly_one"),
         ("unofficial_currency_code", "BTC", "exactly_one"),
         ("amount", msgspec.Raw(b"72.105"), "minor_units"),

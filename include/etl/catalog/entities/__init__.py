@@ -3,6 +3,6 @@
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.declare.entity import Entity
+from etl.declare.catalogue import catalogue
 
-ENTITIES: tuple[Entity, ...] = (ACCOUNTS, TRANSACTIONS, MERCHANTS)
+ENTITIES = catalogue(ACCOUNTS, TRANSACTIONS, MERCHANTS)

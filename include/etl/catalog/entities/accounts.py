@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID
 from etl.catalog.queues import ETL
-from etl.declare.check import Iso4217, NotEmpty
+from etl.declare.check import Iso4217, MaxLength, NotEmpty
 from etl.declare.entity import Column, Entity, Kind
 
 ACCOUNTS = Entity(
@@ -28,6 +28,7 @@ ACCOUNTS = Entity(
     ),
     checks=(
         NotEmpty("account_id"),
+        MaxLength("account_id", 256),
         Iso4217("currency"),
     ),
     queue=ETL,

@@ -30,6 +30,7 @@ MERCHANTS = Entity(
     ),
     checks=(
         NotEmpty("entity_id"),
+        MaxLength("entity_id", 256),
         NotEmpty("name"),
         MaxLength("name", 500),
     ),

@@ -25,6 +25,7 @@ PLAID = Provider(
     errors=(
         ErrorRule(Action.RETRY, error_type="RATE_LIMIT_EXCEEDED"),
         ErrorRule(Action.RETRY, error_type="API_ERROR"),
+        ErrorRule(Action.RETRY, error_type="INSTITUTION_ERROR"),
         ErrorRule(Action.RESTART_FEED, error_code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
         ErrorRule(Action.NOT_READY, error_code="PRODUCT_NOT_READY"),
         ErrorRule(Action.STOP_ACCOUNT, error_code="INVALID_ACCESS_TOKEN"),
