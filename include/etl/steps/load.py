@@ -86,6 +86,8 @@ def _merge(entity: Entity, typed: TypedBatch, rejected: int, *, warehouse: Wareh
     if moving:
         removed = _run(warehouse, entity, "remove", raw_id)
         cursors.advance(warehouse, feed=typed.batch.source, raw_id=raw_id)
+    elif not isinstance(entity.source, RawOf):
+        cursors.observe(warehouse, feed=entity.source.name)
     superseded = merged["superseded"] + removed["superseded"]
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     return Counts(

@@ -33,6 +33,11 @@ def keep_order(warehouse: Warehouse, *, feed: str) -> None:
     warehouse.execute(statement("stores/cursors", "keep_order"), {"feed": feed})
 
 
+def observe(warehouse: Warehouse, *, feed: str) -> None:
+    """Remember how far a window has observed the accounts, without moving their cursors."""
+    warehouse.execute(statement("stores/cursors", "observe"), {"feed": feed})
+
+
 def advance(warehouse: Warehouse, *, feed: str, raw_id: int) -> None:
     """Move the cursors to where the batch leaves them."""
     warehouse.execute(statement("stores/cursors", "advance"), {"feed": feed, "raw_id": raw_id})

@@ -24,7 +24,7 @@ class PlannedChunk:
     start, stop
         Its half-open bounds, in ids of provider accounts or of raw batches.
     page_size
-        Records to ask for in one page.
+        Records to ask for in one page; 0 where raw batches are read.
     first_day, last_day
         The window of a backfill.
     attempt
@@ -41,7 +41,8 @@ class PlannedChunk:
 
     def __str__(self) -> str:
         """Return what the chunk is about, as shown in the grid."""
-        return f"{self.bounds} of {self.days}" if self.days else str(self.bounds)
+        ids = f"accounts {self.bounds}" if self.page_size else f"raw batches {self.bounds}"
+        return f"{ids}, {self.days}" if self.days else ids
 
     @property
     def bounds(self) -> Chunk:
