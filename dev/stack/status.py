@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from dev.servers import processes
 from dev.stack import home as homes
 from dev.stack import ports_file
 from dev.stack.down import control
-from dev.stack.home import Home
+from dev.stack.home import MARKER, Home
 from dev.stack.supervisor import ALIVE, ProgramState
 
 
@@ -21,10 +22,13 @@ class Status:
         Whose stack.
     programs
         What its supervisor knows; empty if none runs.
+    orphans
+        Programs that run without it.
     """
 
     home: Home
     programs: tuple[ProgramState, ...]
+    orphans: int = 0
 
     @property
     def is_up(self) -> bool:
@@ -34,6 +38,11 @@ class Status:
     @property
     def lines(self) -> list[str]:
         """For people: one line a program."""
+        if self.orphans:
+            return [
+                f"The supervisor of {self.home.folder} is gone, and {self.orphans} of its programs still run: "
+                "start the stack again, or stop it, to end them."
+            ]
         if not self.programs:
             return [f"Nothing runs in {self.home.folder}."]
         width = max(len(program.name) for program in self.programs)
@@ -52,7 +61,8 @@ def status(folder: Path) -> Status:
     home = homes.find(folder)
     supervisor = control(home)
     states = (supervisor.states() if supervisor else None) or {}
-    return Status(home, tuple(states.values()))
+    orphans = 0 if states else len(processes.carrying(MARKER, str(home.folder)))
+    return Status(home, tuple(states.values()), orphans)
 
 
 def _line(program: ProgramState, width: int) -> str:

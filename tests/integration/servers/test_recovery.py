@@ -16,6 +16,7 @@ import pytest
 from dev.servers import processes
 from dev.servers.errors import SecretsLost
 from dev.stack.stack import Stack
+from dev.stack.status import status
 from tests.integration.servers.own_servers import Servers
 
 
@@ -67,6 +68,7 @@ def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystand
     assert bystander.poll() is None
 
     kill_supervisor(servers.home)
+    assert "still run" in status(servers.home).lines[0]
     servers.stop()
     assert not servers.processes()
     servers.stop()
