@@ -39,9 +39,9 @@ class Status:
     def lines(self) -> list[str]:
         """For people: one line a program."""
         if self.orphans:
+            mend = "start the stack again, or stop it, to end them"
             return [
-                f"The supervisor of {self.home.folder} is gone, and {self.orphans} of its programs still run: "
-                "start the stack again, or stop it, to end them."
+                f"The supervisor of {self.home.folder} is gone, and {self.orphans} of its programs still run: {mend}."
             ]
         if not self.programs:
             return [f"Nothing runs in {self.home.folder}."]
