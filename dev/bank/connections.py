@@ -55,7 +55,7 @@ def _showing(transport: asyncio.Transport, app: ASGIApp) -> ASGIApp:
 
 
 def _transport(scope: Scope) -> asyncio.Transport:
-    transport = scope.get(_TRANSPORT)
-    if not isinstance(transport, asyncio.Transport):
+    transport: asyncio.Transport | None = scope.get(_TRANSPORT)
+    if transport is None:
         raise ConnectionUnknown
     return transport

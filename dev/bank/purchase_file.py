@@ -75,12 +75,11 @@ class PurchaseFile:
         self._key = key
         self._folder = tempfile.TemporaryDirectory(prefix="bank-purchases-")
         self._index = sqlite3.connect(Path(self._folder.name) / "index.sqlite", check_same_thread=False)
-        self._index.executescript(_TABLES)
-        self._index.executemany(_READ, _rows(path))
-        self._index.execute(_NUMBER)
-        self._ledgers = tuple(self._opened())
-        self._index.execute("drop table read_rows")
-        self._index.commit()
+        try:
+            self._ledgers = tuple(self._indexed(path))
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def items(self) -> int:
@@ -96,12 +95,17 @@ class PurchaseFile:
         self._index.close()
         self._folder.cleanup()
 
-    def _opened(self) -> Iterator[PurchaseLedger]:
+    def _indexed(self, path: Path) -> Iterator[PurchaseLedger]:
+        self._index.executescript(_TABLES)
+        self._index.executemany(_READ, _rows(path))
+        self._index.execute(_NUMBER)
         found = self._index.execute(_ITEMS).fetchall()
         for number, (directorate, name, first_day) in enumerate(found):
             cards = [card for (card,) in self._index.execute(_CARDS, (directorate,))]
             item = _item(self._key, number, name or _NOBODY, cards)
             yield PurchaseLedger(self._key, item, date.fromordinal(first_day), self._index)
+        self._index.execute("drop table read_rows")
+        self._index.commit()
 
 
 def _rows(path: Path) -> Iterator[tuple[str | int, ...]]:
