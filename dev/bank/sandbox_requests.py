@@ -4,7 +4,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from dev.bank.requests import ClientRequest, Days, ItemRequest
 
@@ -54,9 +54,29 @@ Product = Literal[
 class HistoryOptions(Struct, frozen=True, kw_only=True):
     """Read and left alone: a history is as long as it is."""
 
-    start_date: date | None = None
-    end_date: date | None = None
+    start_date: date | UnsetType = UNSET
+    end_date: date | UnsetType = UNSET
     days_requested: Days = 90
+
+
+class StatementsOptions(Struct, frozen=True, kw_only=True):
+    """Read and left alone: the bank has no statements."""
+
+    start_date: date
+    end_date: date
+
+
+class BankIncomeOptions(Struct, frozen=True, kw_only=True):
+    """Read and left alone, as the other income options are."""
+
+    days_requested: int = 90
+
+
+class IncomeOptions(Struct, frozen=True, kw_only=True):
+    """Read and left alone: the bank verifies no income."""
+
+    income_source_types: list[Literal["bank", "payroll"]] = []
+    bank_income: BankIncomeOptions | UnsetType = UNSET
 
 
 class PublicTokenOptions(Struct, frozen=True, kw_only=True):
@@ -66,6 +86,8 @@ class PublicTokenOptions(Struct, frozen=True, kw_only=True):
     override_password: str | None = None
     webhook: str = ""
     transactions: HistoryOptions | None = None
+    statements: StatementsOptions | None = None
+    income_verification: IncomeOptions | UnsetType = UNSET
 
 
 class PublicTokenCreate(ClientRequest, frozen=True, kw_only=True):
