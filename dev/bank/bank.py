@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Self
 
-from dev.bank import customers, tokens
+from dev.bank import customers, institutions, tokens
 from dev.bank.amended_ledger import AmendedLedger
 from dev.bank.changes import Changes
 from dev.bank.customer_ledger import CustomerLedger
 from dev.bank.faults import Faults
+from dev.bank.institutions import PURCHASE_CARDS
 from dev.bank.keys import Key
 from dev.bank.ledger import Ledger
 from dev.bank.merchants import Market
@@ -67,6 +68,11 @@ class Bank:
         written = self._written(number)
         created = self.changes.created(number)
         return AmendedLedger(self.key, written, created) if created else written
+
+    def has_institution(self, institution_id: str) -> bool:
+        """Return whether items may be linked there; with purchases, wherever else they may be too."""
+        real = self.purchases is not None and institution_id == PURCHASE_CARDS.institution_id
+        return real or institutions.exists(institution_id)
 
     def anyone(self, institution_id: str) -> int:
         """Return the number of some item; of one at that institution, unless purchases are served."""

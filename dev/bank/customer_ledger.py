@@ -1,9 +1,10 @@
 """What an invented customer does on each day, out of the seed alone."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 
 from dev.bank import daily, ids, ledger, lives, monthly
 from dev.bank.customers import Customer
@@ -34,14 +35,18 @@ class CustomerLedger:
                 coming[event.on].append(event)
             events = coming.pop(day, [])
             if events and day >= first:
-                # A removal and what replaces it fall on one day, in either order and with other events in between.
-                self.key.rng(Domain.ORDER, self.item.number, day.toordinal()).shuffle(events)
-                yield day, events
+                yield day, self._in_order(day, events)
             day += ONE_DAY
 
+    def _in_order(self, day: date, events: list[Event]) -> Sequence[Event]:
+        if len(events) > 1:
+            # A removal and what replaces it fall on one day, in either order and with other events in between.
+            self.key.rng(Domain.ORDER, self.item.number, day.toordinal()).shuffle(events)
+        return events
+
     def _made_on(self, day: date) -> Iterator[Event]:
-        rng = self.key.rng(Domain.LIVES, self.item.number, day.toordinal())
-        for ordinal, transaction in enumerate(self._transactions_of(day)):
+        rng = self.key.rng(Domain.DAY, self.item.number, day.toordinal())
+        for ordinal, transaction in enumerate(list(self._transactions_of(day, rng))):
             yield from lives.live(self._birth(transaction, day, ordinal), rng)
 
     def _birth(self, transaction: Transaction, day: date, ordinal: int) -> Birth:
@@ -53,8 +58,7 @@ class CustomerLedger:
             pending_id=ids.pending_id(self.key, number, day, ordinal),
         )
 
-    def _transactions_of(self, day: date) -> Iterator[Transaction]:
-        rng = self.key.rng(Domain.DAY, self.item.number, day.toordinal())
+    def _transactions_of(self, day: date, rng: Random) -> Iterator[Transaction]:
         midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
         yield from monthly.due(self.item.standings, midnight + _BATCH_RUN, rng)
         yield from daily.spend(self.item, self.market, midnight, rng)

@@ -56,7 +56,7 @@ PURCHASE_CARDS = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP
 """Where those bank whose real purchases are served."""
 
 _WEIGHTS = tuple(institution.weight for institution in INSTITUTIONS)
-_IDS = frozenset(institution.institution_id for institution in (*INSTITUTIONS, PURCHASE_CARDS))
+_IDS = frozenset(institution.institution_id for institution in INSTITUTIONS)
 
 
 def pick(rng: Random) -> Institution:

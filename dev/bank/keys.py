@@ -18,7 +18,6 @@ class Domain(Enum):
     ITEM_ID = b"item id"
     ACCOUNT_ID = b"account id"
     DAY = b"day"
-    LIVES = b"lives"
     ORDER = b"order"
     TRANSACTION_ID = b"transaction id"
     PENDING_ID = b"pending id"

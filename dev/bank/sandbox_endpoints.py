@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from dev.bank import access, institutions, responses, sandbox_requests, tokens
+from dev.bank import access, responses, sandbox_requests, tokens
 from dev.bank.accounts import Account
 from dev.bank.bank import Bank
 from dev.bank.changes import Access, AccessChanged, Created, TransactionsCreated
@@ -31,7 +31,7 @@ def create_public_token(
     bank: Bank, request: sandbox_requests.PublicTokenCreate, request_id: str
 ) -> responses.PublicTokenCreated:
     """Take on a customer: the one that the user name numbers, or anyone at the institution asked for."""
-    if not institutions.exists(request.institution_id):
+    if not bank.has_institution(request.institution_id):
         raise InvalidInstitution
     named = _NUMBERED_USER.fullmatch(request.options.override_username or "")
     number = _number(bank, named[1]) if named else bank.anyone(request.institution_id)

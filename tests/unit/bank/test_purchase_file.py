@@ -10,7 +10,7 @@ import pytest
 from dev.bank import sandbox_endpoints, tokens, transaction_endpoints
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
-from dev.bank.errors import InvalidAccessToken, InvalidField
+from dev.bank.errors import InvalidAccessToken, InvalidField, InvalidInstitution
 from dev.bank.purchase_file import PurchaseFile
 from dev.bank.purchase_rows import PurchaseUnreadable
 from dev.bank.requests import TransactionsGet, TransactionsSync
@@ -121,9 +121,9 @@ def test_transactions_may_be_created_beside_real_ones(town: Bank) -> None:
     assert [each.name for each in sync(town, 1).added] == ["amazon uk", "NEW"]
 
 
-def create(bank: Bank, user: str) -> str:
+def create(bank: Bank, user: str, *, institution_id: str = "ins_109508") -> str:
     options = PublicTokenOptions(override_username=user)
-    request = PublicTokenCreate(institution_id="ins_109508", initial_products=["transactions"], options=options)
+    request = PublicTokenCreate(institution_id=institution_id, initial_products=["transactions"], options=options)
     return sandbox_endpoints.create_public_token(bank, request, "request").public_token
 
 
@@ -131,6 +131,13 @@ def test_a_numbered_user_is_an_item_of_the_file_and_any_other_one_of_them(town: 
     numbers = [tokens.read(town.key, TokenKind.PUBLIC, create(town, user)) for user in ("user_2", "user_good")]
     assert numbers[0] == 2
     assert numbers[1] in range(3)
+
+
+def test_real_purchases_have_an_institution_of_their_own(town: Bank, bank: Bank) -> None:
+    own = town.ledger(0).item.institution.institution_id
+    assert create(town, "user_1", institution_id=own) == create(town, "user_1")
+    with pytest.raises(InvalidInstitution):
+        create(bank, "user_1", institution_id=own)
 
 
 def test_items_that_the_file_has_not_are_refused(town: Bank) -> None:
