@@ -1,19 +1,29 @@
 """Start the sandbox bank: `python -m dev.bank --port 8700`.
 
-The client's credentials are read from `BANK_CLIENT_ID` and `BANK_SECRET`.
+The client's credentials are read from `BANK_CLIENT_ID` and `BANK_SECRET`; `SANDBOX_CSV` is what `--csv` is when it is
+not said.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import uvicorn
 
+from dev.bank import journal
 from dev.bank.app import create_app
 from dev.bank.bank import Bank
+from dev.bank.changes import Changes
+from dev.bank.connections import ShownConnection
 from dev.bank.credentials import Credentials
+from dev.bank.faults import Fault, Faults
+from dev.bank.limits import Limits
+from dev.bank.purchase_file import PurchaseFile
 
 HISTORY = timedelta(days=120)
 KEEP_ALIVE = timedelta(seconds=75)
@@ -31,20 +41,36 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        bank = Bank.found(options.seed, opened=options.opened or options.day - HISTORY, today=options.day)
+        bank = _bank(options, environment)
         credentials = Credentials(_variable(environment, "BANK_CLIENT_ID"), _variable(environment, "BANK_SECRET"))
-    except ValueError as error:
+        limits = Limits.of(options.limits, telling=options.retry_after)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
-    uvicorn.run(
-        create_app(bank, credentials),
-        host=options.host,
-        port=options.port,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        timeout_keep_alive=int(KEEP_ALIVE.total_seconds()),
-        timeout_graceful_shutdown=int(GRACE.total_seconds()),
-    )
+    try:
+        uvicorn.run(
+            create_app(bank, credentials, limits),
+            host=options.host,
+            port=options.port,
+            access_log=False,
+            http=ShownConnection,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=int(KEEP_ALIVE.total_seconds()),
+            timeout_graceful_shutdown=int(GRACE.total_seconds()),
+        )
+    finally:
+        if bank.purchases is not None:
+            bank.purchases.close()
+
+
+def _bank(options: argparse.Namespace, environment: Mapping[str, str]) -> Bank:
+    bank = Bank.found(options.seed, opened=options.opened or options.day - HISTORY, today=options.day)
+    bank = replace(bank, faults=Faults(dict(options.fault)))
+    if options.journal is not None:
+        write = partial(journal.append, options.journal)
+        bank = replace(bank, changes=Changes(journal.read(options.journal), write))
+    file = options.csv or environment.get("SANDBOX_CSV")
+    return replace(bank, purchases=PurchaseFile(bank.key, Path(file))) if file else bank
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,7 +91,26 @@ def _parser() -> argparse.ArgumentParser:
         type=date.fromisoformat,
         help=f"day by which ledgers have begun (default: {HISTORY.days} days before --day); keep it as --day advances",
     )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        type=_rate,
+        metavar="NAME=RATE",
+        help=f"something to go wrong, at a rate of 0 to 1; say it once for each of {', '.join(f.value for f in Fault)}",
+    )
+    parser.add_argument(
+        "--limits", default="plaid", help="rate limits: plaid, off, or a factor of Plaid's (default: %(default)s)"
+    )
+    parser.add_argument("--retry-after", action="store_true", help="say when to try again after a rate limit")
+    parser.add_argument("--journal", type=Path, help="file in which what requests change outlives a restart")
+    parser.add_argument("--csv", type=Path, help="file of real purchases to serve in place of invented ones")
     return parser
+
+
+def _rate(text: str) -> tuple[str, float]:
+    name, _, rate = text.partition("=")
+    return name, float(rate)
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

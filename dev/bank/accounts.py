@@ -27,7 +27,7 @@ class Account:
     ordinal
         Its place within the item, 0-based.
     opening
-        Minor units held, or owed on a credit card, before the first transaction.
+        Minor units held, or owed on a credit card, before the first transaction; None where nobody knows.
     limit
         Minor units that may be owed; None for accounts without credit.
     """
@@ -39,17 +39,8 @@ class Account:
     name: str
     official_name: str
     mask: str
-    opening: int
+    opening: int | None
     limit: int | None = None
-
-    def current(self, moved: int) -> int:
-        """Return minor units held, or owed on a credit card, after `moved` minor units have left."""
-        return self.opening - moved if self.limit is None else self.opening + moved
-
-    def available(self, moved: int) -> int:
-        """Return minor units that may still be spent after `moved` minor units have left."""
-        current = self.current(moved)
-        return current if self.limit is None else self.limit - current
 
 
 _HOLDINGS = (

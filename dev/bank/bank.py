@@ -1,16 +1,20 @@
-"""The bank itself: a seed, a day on which it opened and a day that is today. It remembers nothing else."""
+"""The bank itself: a seed, a day on which it opened, a day that is today, and what was changed by request."""
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from typing import Self
 
-from dev.bank import days, items, ledger
-from dev.bank.accounts import Account
-from dev.bank.items import Item
+from dev.bank import customers, institutions, tokens
+from dev.bank.amended_ledger import AmendedLedger
+from dev.bank.changes import Changes
+from dev.bank.customer_ledger import CustomerLedger
+from dev.bank.faults import Faults
+from dev.bank.institutions import PURCHASE_CARDS
 from dev.bank.keys import Key
-from dev.bank.ledger import Page, Position
+from dev.bank.ledger import Ledger
 from dev.bank.merchants import Market
+from dev.bank.purchase_file import PurchaseFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +24,24 @@ class Bank:
     Parameters
     ----------
     opened
-        Day on which, or up to a month before which, each item's ledger begins.
+        Day on which, or up to a month before which, each invented ledger begins.
     today
         Last day of every ledger.
+    changes
+        What requests have changed; everything else follows from the seed.
+    faults
+        What goes wrong on purpose.
+    purchases
+        Real purchases to serve in place of invented ones.
     """
 
     key: Key
     market: Market
     opened: date
     today: date
+    changes: Changes = field(default_factory=Changes, compare=False)
+    faults: Faults = field(default_factory=Faults, compare=False)
+    purchases: PurchaseFile | None = None
 
     @classmethod
     def found(cls, seed: str, *, opened: date, today: date) -> Self:
@@ -45,19 +58,31 @@ class Bank:
         key = Key.of(seed)
         return cls(key, Market.of(key), opened, today)
 
-    def item(self, number: int) -> Item:
-        """Return item `number`, 0 to 2**64 - 1."""
-        return items.derive(self.key, self.market, number)
+    @property
+    def items(self) -> int:
+        """How many items there are; they are numbered from 0."""
+        return tokens.ITEMS if self.purchases is None else self.purchases.items
 
-    def first_day(self, item: Item) -> date:
-        """Return the day on which the item's ledger begins."""
-        return self.opened - item.head_start
+    def ledger(self, number: int) -> Ledger:
+        """Return the ledger of item `number`, 0 to `items` - 1."""
+        written = self._written(number)
+        created = self.changes.created(number)
+        return AmendedLedger(self.key, written, created) if created else written
 
-    def beginning(self, item: Item) -> Position:
-        """Return the position before the item's first event."""
-        return Position(self.first_day(item), 0, (0,) * len(item.accounts))
+    def has_institution(self, institution_id: str) -> bool:
+        """Return whether items may be linked there; with purchases, wherever else they may be too."""
+        real = self.purchases is not None and institution_id == PURCHASE_CARDS.institution_id
+        return real or institutions.exists(institution_id)
 
-    def read(self, item: Item, position: Position, *, limit: int, account: Account | None = None) -> Page:
-        """Return the first `limit` events, at least 1, from `position` on; of one account only, if given."""
-        made = partial(days.events_on, self.key, self.market, item)
-        return ledger.read_page(made, position, today=self.today, limit=limit, account=account)
+    def anyone(self, institution_id: str) -> int:
+        """Return the number of some item; of one at that institution, unless purchases are served."""
+        while True:
+            number = secrets.randbelow(self.items)
+            if self.purchases or customers.institution_of(self.key, number).institution_id == institution_id:
+                return number
+
+    def _written(self, number: int) -> Ledger:
+        if self.purchases is not None:
+            return self.purchases.ledger(number)
+        customer = customers.derive(self.key, self.market, number)
+        return CustomerLedger(self.key, self.market, customer, self.opened - customer.head_start)

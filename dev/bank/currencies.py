@@ -20,7 +20,7 @@ class Currency:
 
     code: str
     exponent: int
-    per_dollar: int
+    per_dollar: int = 100
 
     def from_cents(self, cents: int) -> int:
         """Return a price of `cents` US cents, at least 1, in this currency's minor units, at least 1."""

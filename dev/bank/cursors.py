@@ -1,4 +1,4 @@
-"""Cursors: ledger positions sealed for one stream of one item, opaque to whoever carries them."""
+"""Cursors: positions in a feed, sealed for one stream of one item, opaque to whoever carries them."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -7,9 +7,9 @@ from datetime import date
 from struct import Struct
 
 from dev.bank.accounts import Account
+from dev.bank.feed import Moved, Place, Position
 from dev.bank.items import Item
 from dev.bank.keys import Domain, Key, pack
-from dev.bank.ledger import Position
 
 _TAG = 16
 _PLACE = Struct(">IH")
@@ -34,8 +34,11 @@ class Stream:
 
 def seal(key: Key, stream: Stream, position: Position) -> str:
     """Return the cursor for `position`, at most 256 ASCII characters; always the same one."""
-    place = _PLACE.pack(position.day.toordinal(), position.index)
-    body = place + b"".join(_MOVED.pack(moved) for moved in position.moved)
+    places = (position.since, position.place, position.until) if position.midway else (position.place,)
+    moved = (*position.moved.posted, *position.moved.pending)
+    body = bytes([len(places)])
+    body += b"".join(_PLACE.pack(place.day.toordinal(), place.number) for place in places)
+    body += b"".join(_MOVED.pack(minor) for minor in moved)
     return b64encode(_tag(key, stream, body) + body).decode()
 
 
@@ -55,9 +58,11 @@ def unseal(key: Key, stream: Stream, cursor: str) -> Position:
     if not hmac.compare_digest(tag, _tag(key, stream, body)):
         message = "cursor was not given for this item and account; start again without one"
         raise CursorForeign(message)
-    ordinal, index = _PLACE.unpack_from(body)
-    moved = tuple(minor for (minor,) in _MOVED.iter_unpack(body[_PLACE.size :]))
-    return Position(date.fromordinal(ordinal), index, moved)
+    sums = 1 + body[0] * _PLACE.size
+    places = [Place(date.fromordinal(day), index) for day, index in _PLACE.iter_unpack(body[1:sums])]
+    moved = [minor for (minor,) in _MOVED.iter_unpack(body[sums:])]
+    half = len(moved) // 2
+    return Position(places[0], places[len(places) // 2], places[-1], Moved(tuple(moved[:half]), tuple(moved[half:])))
 
 
 def _tag(key: Key, stream: Stream, body: bytes) -> bytes:

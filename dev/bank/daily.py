@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from dev.bank import categories
 from dev.bank.categories import Channel
-from dev.bank.items import Item
+from dev.bank.customers import Customer
 from dev.bank.merchants import Market
 from dev.bank.transactions import Code, Place, Transaction
 
@@ -25,41 +25,39 @@ _PREFIXES = ("CARD PURCHASE ", "POS ", "CHIP ", "CONTACTLESS ", "")
 
 
 class _Occasion(Struct, frozen=True):
-    """An item's turn to do something."""
+    """A customer's turn to do something."""
 
-    item: Item
+    customer: Customer
     market: Market
     at: datetime
-    ordinal: int
     rng: Random
 
 
-def spend(item: Item, market: Market, midnight: datetime, *, first: int, rng: Random) -> Iterator[Transaction]:
-    """Yield the irregular transactions of the day that began at `midnight`, numbered from `first`."""
+def spend(customer: Customer, market: Market, midnight: datetime, rng: Random) -> Iterator[Transaction]:
+    """Yield the irregular transactions of the day that began at `midnight`."""
     shares = _WEEKEND_SHARES if midnight.weekday() >= _SATURDAY else _WEEKDAY_SHARES
     number = rng.choices(_NUMBERS, cum_weights=shares)[0]
-    for ordinal in range(first, first + number):
+    for _ in range(number):
         at = midnight + timedelta(seconds=rng.choice(_WAKING))
         act = rng.choices(_ACTS, cum_weights=_ACT_SHARES)[0]
-        yield act(_Occasion(item, market, at, ordinal, rng))
+        yield act(_Occasion(customer, market, at, rng))
 
 
 def _purchase(occasion: _Occasion) -> Transaction:
-    item, rng = occasion.item, occasion.rng
-    merchant = rng.choice(item.regulars) if rng.random() < _LOYALTY else occasion.market.shops.pick(rng)
+    customer, rng = occasion.customer, occasion.rng
+    merchant = rng.choice(customer.regulars) if rng.random() < _LOYALTY else occasion.market.shops.pick(rng)
     trade = merchant.trade
-    account = rng.choice(item.purse)
+    account = rng.choice(customer.purse)
     # The lesser of two draws: small purchases are common and dear ones rare.
     cents = min(rng.randint(trade.low, trade.high), rng.randint(trade.low, trade.high))
     store = rng.randrange(1, 10_000)
     place = None
     line = f"WEB {merchant.descriptor} {store:04d}"
     if trade.channel is Channel.IN_STORE:
-        place = Place(rng.choice(item.haunts), item.institution.country, str(store))
+        place = Place(rng.choice(customer.haunts), customer.institution.country, str(store))
         line = f"{rng.choice(_PREFIXES)}{merchant.descriptor} {store:04d} {place.city.upper()}"
     return Transaction(
         account=account,
-        ordinal=occasion.ordinal,
         posted_at=occasion.at,
         authorized_at=occasion.at - timedelta(days=rng.randrange(3), seconds=rng.randrange(3_600)),
         minor=account.currency.from_cents(cents),
@@ -80,12 +78,11 @@ def _refund(occasion: _Occasion) -> Transaction:
 
 
 def _cash(occasion: _Occasion) -> Transaction:
-    item, rng = occasion.item, occasion.rng
-    checking = item.accounts[0]
-    place = Place(rng.choice(item.haunts), item.institution.country, str(rng.randrange(1, 1_000)))
+    customer, rng = occasion.customer, occasion.rng
+    checking = customer.accounts[0]
+    place = Place(rng.choice(customer.haunts), customer.institution.country, str(rng.randrange(1, 1_000)))
     return Transaction(
         account=checking,
-        ordinal=occasion.ordinal,
         posted_at=occasion.at,
         authorized_at=occasion.at,
         minor=checking.currency.from_cents(2_000 * rng.randint(1, 8)),
@@ -99,11 +96,10 @@ def _cash(occasion: _Occasion) -> Transaction:
 
 def _transfer(occasion: _Occasion) -> Transaction:
     rng = occasion.rng
-    checking = occasion.item.accounts[0]
+    checking = occasion.customer.accounts[0]
     sign, word, category = rng.choice(((1, "TO", categories.TO_ACCOUNT), (-1, "FROM", categories.FROM_ACCOUNT)))
     return Transaction(
         account=checking,
-        ordinal=occasion.ordinal,
         posted_at=occasion.at,
         authorized_at=occasion.at,
         minor=sign * checking.currency.from_cents(rng.randrange(500, 15_000)),
@@ -116,10 +112,9 @@ def _transfer(occasion: _Occasion) -> Transaction:
 
 def _unnamed(occasion: _Occasion) -> Transaction:
     rng = occasion.rng
-    account = rng.choice(occasion.item.purse)
+    account = rng.choice(occasion.customer.purse)
     return Transaction(
         account=account,
-        ordinal=occasion.ordinal,
         posted_at=occasion.at,
         authorized_at=occasion.at - timedelta(days=1),
         minor=account.currency.from_cents(rng.randrange(300, 20_000)),

@@ -1,8 +1,11 @@
 """What the bank refuses, in Plaid's words.
 
 Refusal
-├── INVALID_REQUEST: InvalidBody, MissingFields, UnknownFields, InvalidField, NotFound
+├── INVALID_REQUEST: InvalidBody, MissingFields, InvalidField, NotFound
 ├── INVALID_INPUT: InvalidApiKeys, InvalidPublicToken, InvalidAccessToken, InvalidAccountId, InvalidInstitution
+├── ITEM_ERROR: ItemLoginRequired, ItemNotFound, PermissionRevoked, ProductNotReady
+├── TRANSACTIONS_ERROR: MutationDuringPagination
+├── RATE_LIMIT_EXCEEDED: RateLimitExceeded
 └── API_ERROR: InternalServerError
 """
 
@@ -16,6 +19,9 @@ class ErrorType(Enum):
 
     INVALID_REQUEST = "INVALID_REQUEST"
     INVALID_INPUT = "INVALID_INPUT"
+    ITEM_ERROR = "ITEM_ERROR"
+    TRANSACTIONS_ERROR = "TRANSACTIONS_ERROR"
+    RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
     API_ERROR = "API_ERROR"
 
 
@@ -23,12 +29,17 @@ class Refusal(Exception):
     """An error answer. Its text is Plaid's `error_message`."""
 
     error_type: ClassVar[ErrorType] = ErrorType.INVALID_REQUEST
-    error_code: ClassVar[str]
+    error_code: str
     status: ClassVar[int] = 400
     message: ClassVar[str] = ""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.message)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says in headers."""
+        return {}
 
 
 class InvalidBody(Refusal):
@@ -45,15 +56,6 @@ class MissingFields(Refusal):
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__(f"the following required fields are missing: {', '.join(names)}")
-
-
-class UnknownFields(Refusal):
-    """The body has fields that the endpoint does not know."""
-
-    error_code = "UNKNOWN_FIELDS"
-
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(f"the following fields are not recognized by this endpoint: {', '.join(names)}")
 
 
 class InvalidField(Refusal):
@@ -108,6 +110,80 @@ class InvalidInstitution(Refusal):
     error_type = ErrorType.INVALID_INPUT
     error_code = "INVALID_INSTITUTION"
     message = "invalid institution_id provided"
+
+
+class ItemLoginRequired(Refusal):
+    """The owner has to log in again."""
+
+    error_type = ErrorType.ITEM_ERROR
+    error_code = "ITEM_LOGIN_REQUIRED"
+    message = (
+        "the login details of this item have changed (credentials, MFA, or required user action) and a user login is "
+        "required to update this information. use Link's update mode to restore the item to a good state"
+    )
+
+
+class ItemNotFound(Refusal):
+    """The item was removed."""
+
+    error_type = ErrorType.ITEM_ERROR
+    error_code = "ITEM_NOT_FOUND"
+    message = (
+        "The Item you requested cannot be found. This Item does not exist, has been previously removed via "
+        "/item/remove, or has had access removed by the user"
+    )
+
+
+class PermissionRevoked(Refusal):
+    """The owner has taken back their consent."""
+
+    error_type = ErrorType.ITEM_ERROR
+    error_code = "USER_PERMISSION_REVOKED"
+    message = "the holder of this account has revoked their permission for your application to access it"
+
+
+class ProductNotReady(Refusal):
+    """The item's transactions are still being fetched."""
+
+    error_type = ErrorType.ITEM_ERROR
+    error_code = "PRODUCT_NOT_READY"
+    message = "the requested product is not yet ready. please provide a webhook or try the request again later"
+
+
+class MutationDuringPagination(Refusal):
+    """The data changed while a loop was reading it."""
+
+    error_type = ErrorType.TRANSACTIONS_ERROR
+    error_code = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
+    message = (
+        "Underlying transaction data changed since last page was fetched. Please restart pagination from last update."
+    )
+
+
+class RateLimitExceeded(Refusal):
+    """Too many requests in a minute.
+
+    Parameters
+    ----------
+    error_code
+        Of the endpoint.
+    wait
+        Whole seconds after which to try again, if the bank tells.
+    """
+
+    error_type = ErrorType.RATE_LIMIT_EXCEEDED
+    status = 429
+    message = "rate limit exceeded for attempts to access this item. please try again later"
+
+    def __init__(self, error_code: str, *, wait: int | None = None) -> None:
+        super().__init__()
+        self.error_code = error_code
+        self.wait = wait
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says in headers."""
+        return {} if self.wait is None else {"Retry-After": str(self.wait)}
 
 
 class InternalServerError(Refusal):

@@ -23,13 +23,33 @@ def account_id(key: Key, item: int, account: int) -> str:
 
 
 def transaction_id(key: Key, item: int, made_on: date, ordinal: int) -> str:
-    """Return the id of the item's transaction number `ordinal`, 0-based, among those made on one day."""
+    """Return the id of the item's transaction number `ordinal`, 0-based, among those made on one day, as posted."""
     return _spell(key, Domain.TRANSACTION_ID, pack(item, made_on.toordinal(), ordinal))
+
+
+def pending_id(key: Key, item: int, made_on: date, ordinal: int) -> str:
+    """Return the id of that transaction for as long as it is pending."""
+    return _spell(key, Domain.PENDING_ID, pack(item, made_on.toordinal(), ordinal))
+
+
+def created_id(key: Key, item: int, ordinal: int) -> str:
+    """Return the id of the item's transaction number `ordinal`, 0-based, among those created by request."""
+    return _spell(key, Domain.CREATED_ID, pack(item, ordinal))
+
+
+def purchase_id(key: Key, source: str, row: int) -> str:
+    """Return the id of the purchase in row `row` of the publication `source`."""
+    return _spell(key, Domain.PURCHASE_ID, pack(row) + source.encode())
 
 
 def entity_id(key: Key, merchant: int) -> str:
     """Return the id of merchant number `merchant`, 0-based."""
     return _spell(key, Domain.ENTITY_ID, pack(merchant))
+
+
+def named_entity_id(key: Key, name: str) -> str:
+    """Return the id of the merchant known by nothing but `name`."""
+    return _spell(key, Domain.NAMED_ENTITY_ID, name.encode())
 
 
 def request_id(key: Key, path: str, body: bytes) -> str:

@@ -52,6 +52,9 @@ INSTITUTIONS = (
     Institution("ins_900401", "Dhow Gulf Bank", "KW", KWD, 1, ("Kuwait City", "Hawalli", "Salmiya")),
 )
 
+PURCHASE_CARDS = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP, 0, ("Birmingham",))
+"""Where those bank whose real purchases are served."""
+
 _WEIGHTS = tuple(institution.weight for institution in INSTITUTIONS)
 _IDS = frozenset(institution.institution_id for institution in INSTITUTIONS)
 

@@ -1,66 +1,27 @@
-"""A customer at one institution, derived whole from the item number."""
+"""A login at one institution, which is what an access token opens."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
-from dev.bank import accounts, ids, institutions, monthly
-from dev.bank.accounts import Account, AccountKind
+from dev.bank.accounts import Account
 from dev.bank.institutions import Institution
-from dev.bank.keys import Domain, Key
-from dev.bank.merchants import Market, Merchant
-from dev.bank.monthly import Standing
-
-REGULARS = 24
-"""Shops that a customer goes back to."""
-
-HEAD_START_DAYS = 30
-"""An item's ledger begins fewer days than this before the day the bank opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A customer's accounts and habits.
+    """A login and the accounts that it shows.
 
     Parameters
     ----------
-    head_start
-        How long before the bank opened the item's ledger begins.
-    purse
-        Accounts paid from in shops, each as often as it stands here.
-    haunts
-        Cities shopped in, likewise: home and, now and then, another.
+    number
+        0 to 2**64 - 1; tokens and `user_<number>` stand for it.
     """
 
     number: int
     item_id: str
     institution: Institution
     accounts: tuple[Account, ...]
-    head_start: timedelta
-    standings: tuple[Standing, ...]
-    purse: tuple[Account, ...]
-    haunts: tuple[str, ...]
-    regulars: tuple[Merchant, ...]
 
-
-def derive(key: Key, market: Market, number: int) -> Item:
-    """Return item `number`, 0 to 2**64 - 1; always the same one."""
-    rng = key.rng(Domain.ITEM, number)
-    institution = institutions.pick(rng)
-    held = accounts.open_accounts(key, number, institution, rng)
-    cards = tuple(account for account in held if account.kind is AccountKind.CREDIT_CARD)
-    return Item(
-        number=number,
-        item_id=ids.item_id(key, number),
-        institution=institution,
-        accounts=held,
-        head_start=timedelta(days=rng.randrange(HEAD_START_DAYS)),
-        standings=monthly.plan(held, market, rng),
-        purse=(held[0], held[0], *cards * 3),
-        haunts=(rng.choice(institution.cities),) * 11 + (rng.choice(institution.cities),),
-        regulars=market.shops.pick_many(rng, REGULARS),
-    )
-
-
-def institution_of(key: Key, number: int) -> Institution:
-    """Return where item `number` banks, without deriving the rest of it."""
-    return institutions.pick(key.rng(Domain.ITEM, number))
+    @property
+    def balanced(self) -> bool:
+        """Whether it is known what the accounts hold."""
+        return all(account.opening is not None for account in self.accounts)

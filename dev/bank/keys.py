@@ -18,10 +18,16 @@ class Domain(Enum):
     ITEM_ID = b"item id"
     ACCOUNT_ID = b"account id"
     DAY = b"day"
+    ORDER = b"order"
     TRANSACTION_ID = b"transaction id"
+    PENDING_ID = b"pending id"
+    CREATED_ID = b"created id"
+    PURCHASE_ID = b"purchase id"
     MERCHANTS = b"merchants"
     ENTITY_ID = b"entity id"
+    NAMED_ENTITY_ID = b"named entity id"
     REQUEST_ID = b"request id"
+    FAULT = b"fault"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,98 +1,91 @@
-"""An item's ledger: a sequence of events, day after day, that a reader walks from a position.
+"""An item's ledger: what happened to its transactions, day after day.
 
-A later day only appends. A position names the next event to read and carries what had moved on each account before
-it, so that balances follow from the events still to come and no page is counted from the first day.
+A later day only appends. Each event knows the days of the first and of the next event of its transaction, so that what
+a reader has missed can be told from the events of the days in between alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from enum import Enum
+from typing import Protocol
 
 from msgspec import Struct
 
-from dev.bank.accounts import Account
+from dev.bank.items import Item
 from dev.bank.transactions import Transaction
 
 ONE_DAY = timedelta(days=1)
 
+REACH = timedelta(days=14)
+"""Longest time between the first and the last event of one transaction."""
+
 
 class Change(Enum):
-    """What an event does to the list of transactions."""
+    """What an event does to the list of transactions; the value is Plaid's name of the list it is sent in."""
 
     ADDED = "added"
+    MODIFIED = "modified"
+    REMOVED = "removed"
 
 
 class Event(Struct, frozen=True):
-    """One change to an item's transactions."""
-
-    change: Change
-    transaction: Transaction
-
-    @property
-    def moved(self) -> int:
-        """Minor units by which the event raises what has left its account."""
-        return self.transaction.minor
-
-
-Days = Callable[[date], Sequence[Event]]
-"""The events of a day: the same ones whenever they are asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a reader stands: before event `index`, 0-based, of `day`.
-
-    `moved` is minor units that have left each account by then, negative if more came in.
-    """
-
-    day: date
-    index: int
-    moved: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some events in order.
+    """One change to an item's transactions. A transaction has at most one a day.
 
     Parameters
     ----------
-    after
-        Where the next page starts.
-    moved
-        Minor units that have left each account by the ledger's end, not only by this page's.
-    has_more
-        Whether the next page would hold an event today.
+    transaction
+        As it is from then on; for a removal, as it was.
+    pending_id
+        Id of the pending transaction that this one replaces.
+    born_on
+        Day on which the transaction was added.
+    until
+        Day of the next event of the same transaction, None if there is none.
     """
 
-    events: tuple[Event, ...]
-    after: Position
-    moved: tuple[int, ...]
-    has_more: bool
+    change: Change
+    on: date
+    transaction: Transaction
+    transaction_id: str
+    born_on: date
+    until: date | None = None
+    pending_id: str | None = None
+
+    @property
+    def moved(self) -> int:
+        """Minor units by which the event raises what has left its account, or what is about to if it is pending."""
+        if self.change is Change.MODIFIED:
+            return 0
+        return -self.transaction.minor if self.change is Change.REMOVED else self.transaction.minor
 
 
-def walk(days: Days, position: Position, *, today: date) -> Iterator[tuple[date, int, Event]]:
-    """Yield each event from `position` to the end of `today`, after its day and its index."""
-    day, skipped = position.day, position.index
-    while day <= today:
-        for index, event in enumerate(days(day)[skipped:], start=skipped):
-            yield day, index, event
-        day, skipped = day + ONE_DAY, 0
+Day = tuple[date, Sequence[Event]]
+"""A day and its events in order."""
 
 
-def read_page(days: Days, position: Position, *, today: date, limit: int, account: Account | None = None) -> Page:
-    """Return the first `limit` events, at least 1, from `position` on; of one account only, if given."""
-    events: list[Event] = []
-    moved = list(position.moved)
-    after = position
-    has_more = False
-    for day, index, event in walk(days, position, today=today):
-        of = event.transaction.account
-        wanted = account is None or of.ordinal == account.ordinal
-        moved[of.ordinal] += event.moved
-        if wanted and len(events) < limit:
-            events.append(event)
-            after = Position(day, index + 1, tuple(moved))
-        elif wanted:
-            has_more = True
-    return Page(tuple(events), after, tuple(moved), has_more)
+class Ledger(Protocol):
+    """All events of one item."""
+
+    @property
+    def item(self) -> Item:
+        """Whose ledger it is."""
+        ...
+
+    @property
+    def first_day(self) -> date:
+        """Day before which nothing happened."""
+        ...
+
+    def days(self, first: date, last: date) -> Iterator[Day]:
+        """Yield each day from `first` to `last` that has events, with all of them, always the same and in order."""
+        ...
+
+
+def earlier(day: date, by: timedelta) -> date:
+    """Return the day that lies `by` before `day`, or the first day there is."""
+    return date.fromordinal(max(1, day.toordinal() - by.days))
+
+
+def later(day: date, by: timedelta) -> date:
+    """Return the day that lies `by` after `day`, or the last day there is."""
+    return date.fromordinal(min(date.max.toordinal(), day.toordinal() + by.days))

@@ -28,24 +28,34 @@ _DESCRIPTOR_LENGTH = 22
 _CONFIDENCES = ("VERY_HIGH", "VERY_HIGH", "VERY_HIGH", "HIGH")
 
 
-@dataclass(frozen=True, slots=True)
-class Merchant:
-    """Someone who sells.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payee:
+    """Someone whom the provider recognises.
+
+    Parameters
+    ----------
+    confidence
+        How sure the provider is of that.
+    """
+
+    entity_id: str
+    name: str
+    website: str | None
+    confidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merchant(Payee):
+    """Someone who sells, of the bank's own invention.
 
     Parameters
     ----------
     descriptor
         What card terminals make of the name: capitals, words cut short.
-    confidence
-        How sure the provider is of recognising it.
     """
 
-    entity_id: str
-    name: str
-    website: str
     descriptor: str
     trade: Trade
-    confidence: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,11 +57,12 @@ def plan(accounts: Sequence[Account], market: Market, rng: Random) -> tuple[Stan
 
 
 def due(standings: Iterable[Standing], at: datetime, rng: Random) -> Iterator[Transaction]:
-    """Yield the transactions that the standing orders make on the day of `at`, numbered from 0."""
-    for ordinal, standing in enumerate(standing for standing in standings if standing.day == at.day):
+    """Yield the transactions that the standing orders make on the day of `at`."""
+    for standing in standings:
+        if standing.day != at.day:
+            continue
         yield Transaction(
             account=standing.account,
-            ordinal=ordinal,
             posted_at=at,
             authorized_at=at,
             minor=standing.minor + rng.randint(-standing.spread, standing.spread),

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
-from dev.bank import ids, responses, wire
+from dev.bank import wire
 from dev.bank.accounts import Account
+from dev.bank.balances import balance
 from dev.bank.categories import Channel, Primary
+from dev.bank.currencies import Currency
 from dev.bank.errors import Refusal
+from dev.bank.feed import Moved
 from dev.bank.items import Item
-from dev.bank.keys import Key
-from dev.bank.merchants import Merchant
+from dev.bank.ledger import Event
+from dev.bank.merchants import Payee
 from dev.bank.transactions import Place, Transaction
 
 _NOWHERE = wire.Location()
@@ -19,9 +23,9 @@ _ICONS = {primary: f"https://icons.bank.example/PFC_{primary.value}.png" for pri
 _LOGOS = "https://logos.bank.example"
 
 
-def accounts(held: Sequence[Account], moved: Sequence[int]) -> list[wire.Account]:
-    """Write accounts after `moved` minor units have left each of the item's accounts."""
-    return [_account(account, moved[account.ordinal]) for account in held]
+def accounts(held: Sequence[Account], moved: Moved) -> list[wire.Account]:
+    """Write accounts after `moved` has left the item's accounts."""
+    return [_account(account, moved) for account in held]
 
 
 def item(of: Item) -> wire.Item:
@@ -33,13 +37,14 @@ def item(of: Item) -> wire.Item:
     )
 
 
-def item_created(of: Item, first_day: date) -> wire.Item:
-    """Write an item with the instant of its creation, as `/item/get` does."""
+def item_described(of: Item, first_day: date, error: wire.Error | None) -> wire.Item:
+    """Write an item with the instant of its creation and what keeps it from being read, as `/item/get` does."""
     return wire.Item(
         item_id=of.item_id,
         institution_id=of.institution.institution_id,
         institution_name=of.institution.name,
         created_at=_midnight(first_day),
+        error=error,
     )
 
 
@@ -48,15 +53,16 @@ def status(today: date) -> wire.Status:
     return wire.Status(transactions=wire.Updates(last_successful_update=_midnight(today)))
 
 
-def transaction(key: Key, of: Item, made: Transaction) -> wire.Transaction:
-    """Write one of the item's transactions."""
+def transaction(of: Item, event: Event) -> wire.Transaction:
+    """Write one of the item's transactions as it is after `event`."""
+    made = event.transaction
     account, merchant, category = made.account, made.merchant, made.category
     detailed = of.institution.detailed
     logo = _logo(merchant) if merchant else None
     return wire.Transaction(
         account_id=account.account_id,
-        amount=account.currency.decimal(made.minor),
-        iso_currency_code=account.currency.code,
+        amount=made.currency.decimal(made.minor),
+        iso_currency_code=made.currency.code,
         counterparties=_counterparties(made, logo),
         posted_on=made.posted_at.date(),
         posted_at=made.posted_at if detailed else None,
@@ -70,20 +76,27 @@ def transaction(key: Key, of: Item, made: Transaction) -> wire.Transaction:
         website=merchant.website if merchant else None,
         payment_meta=_NO_META,
         payment_channel=made.channel,
+        pending=made.pending,
+        pending_transaction_id=event.pending_id,
         personal_finance_category=wire.Category(
             category.primary, category.detailed, merchant.confidence if merchant else "HIGH"
         ),
         personal_finance_category_icon_url=_ICONS[category.primary],
-        transaction_id=ids.transaction_id(key, of.number, made.made_on, made.ordinal),
+        transaction_id=event.transaction_id,
         transaction_code=made.code if detailed else None,
         transaction_type=_TYPES[made.channel],
     )
 
 
-def error(refusal: Refusal, request_id: str) -> responses.Error:
+def removed(event: Event) -> wire.Removed:
+    """Write that one of the item's transactions is no more."""
+    return wire.Removed(event.transaction.account.account_id, event.transaction_id)
+
+
+def error(refusal: Refusal, request_id: str) -> wire.Error:
     """Write a refusal."""
     section = refusal.error_type.value.replace("_", "-").lower()
-    return responses.Error(
+    return wire.Error(
         display_message=None,
         documentation_url=f"https://plaid.com/docs/?ref=error#{section}-errors",
         error_code=refusal.error_code,
@@ -94,15 +107,15 @@ def error(refusal: Refusal, request_id: str) -> responses.Error:
     )
 
 
-def _account(account: Account, moved: int) -> wire.Account:
-    decimal = account.currency.decimal
+def _account(account: Account, moved: Moved) -> wire.Account:
+    holds = balance(account, moved)
     kind, subtype = account.kind.value
     return wire.Account(
         account_id=account.account_id,
         balances=wire.Balances(
-            available=decimal(account.available(moved)),
-            current=decimal(account.current(moved)),
-            limit=None if account.limit is None else decimal(account.limit),
+            available=_decimal(account.currency, holds.available),
+            current=_decimal(account.currency, holds.current),
+            limit=_decimal(account.currency, account.limit),
             iso_currency_code=account.currency.code,
         ),
         mask=account.mask,
@@ -111,6 +124,10 @@ def _account(account: Account, moved: int) -> wire.Account:
         subtype=subtype,
         type=kind,
     )
+
+
+def _decimal(currency: Currency, minor: int | None) -> Decimal | None:
+    return None if minor is None else currency.decimal(minor)
 
 
 def _counterparties(made: Transaction, logo: str | None) -> list[wire.Counterparty]:
@@ -125,7 +142,7 @@ def _counterparties(made: Transaction, logo: str | None) -> list[wire.Counterpar
     return []
 
 
-def _logo(merchant: Merchant) -> str:
+def _logo(merchant: Payee) -> str:
     return f"{_LOGOS}/{merchant.entity_id}.png"
 
 

@@ -1,98 +1,130 @@
-"""Requests as the bank reads them: declared, checked once, then typed."""
+"""Requests as the bank reads them: declared, checked once, then typed. Fields that it does not know are left unread."""
 
+from datetime import date, datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from dev.bank.errors import InvalidBody, InvalidField, MissingFields, UnknownFields
+from dev.bank.errors import InvalidBody, InvalidField, MissingFields
 
-Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=1, le=500)]
+Days = Annotated[int, Meta(ge=1, le=730)]
+Version = Literal["v1", "v2"]
+
+_LONGEST_INTEGER = 30
+"""Digits of a number written with a point or an exponent that is read as a whole one."""
 
 
 class ClientRequest(Struct, frozen=True, kw_only=True):
     """What every request may carry; the credentials may be in headers instead."""
 
-    client_id: str | None = None
-    secret: str | None = None
+    client_id: str = ""
+    secret: str = ""
 
 
-class Product(Enum):
-    """Products that an item may be created with; the bank serves transactions whichever it is."""
+class ItemRequest(ClientRequest, frozen=True, kw_only=True):
+    """A request about one item. As it is, it is the body of `/item/get` and of `/sandbox/item/reset_login`."""
 
-    AUTH = "auth"
-    BALANCE = "balance"
-    IDENTITY = "identity"
-    RECURRING_TRANSACTIONS = "recurring_transactions"
-    TRANSACTIONS = "transactions"
-    TRANSACTIONS_REFRESH = "transactions_refresh"
+    access_token: str
 
 
-class PublicTokenOptions(Struct, frozen=True, kw_only=True):
-    """`override_username` of the form `user_<digits>` names the item number; any other draws one."""
+class RemovalReason(Enum):
+    """Why an item is removed."""
 
-    override_username: str | None = "user_good"
+    FRAUD_FIRST_PARTY = "FRAUD_FIRST_PARTY"
+    FRAUD_FALSE_IDENTITY = "FRAUD_FALSE_IDENTITY"
+    FRAUD_ABUSE = "FRAUD_ABUSE"
+    FRAUD_OTHER = "FRAUD_OTHER"
+    CONNECTION_IS_NON_FUNCTIONAL = "CONNECTION_IS_NON_FUNCTIONAL"
+    OTHER = "OTHER"
 
 
-class PublicTokenCreate(ClientRequest, frozen=True, kw_only=True):
-    """Body of `/sandbox/public_token/create`."""
+class ItemRemove(ItemRequest, frozen=True, kw_only=True):
+    """Body of `/item/remove`."""
 
-    institution_id: Text
-    initial_products: Annotated[list[Product], Meta(min_length=1)]
-    options: PublicTokenOptions = field(default_factory=PublicTokenOptions)
-    user_token: str | None = None
-    user_id: str | None = None
+    reason_code: RemovalReason | None = None
+    reason_note: Annotated[str, Meta(max_length=512)] | None = None
 
 
 class PublicTokenExchange(ClientRequest, frozen=True, kw_only=True):
     """Body of `/item/public_token/exchange`."""
 
-    public_token: Text
-
-
-class ItemGet(ClientRequest, frozen=True, kw_only=True):
-    """Body of `/item/get`."""
-
-    access_token: Text
+    public_token: str
 
 
 class AccountsOptions(Struct, frozen=True, kw_only=True):
     """`account_ids` keeps those accounts only; all of them when absent."""
 
-    account_ids: list[str] | None = None
+    account_ids: list[str] | UnsetType = UNSET
 
 
-class AccountsGet(ClientRequest, frozen=True, kw_only=True):
+class AccountsGet(ItemRequest, frozen=True, kw_only=True):
     """Body of `/accounts/get`."""
 
-    access_token: Text
     options: AccountsOptions = field(default_factory=AccountsOptions)
 
 
-class SyncOptions(Struct, frozen=True, kw_only=True):
-    """`account_id` makes a stream of its own, with its own cursors. Categories are always of taxonomy v1."""
+class BalanceOptions(AccountsOptions, frozen=True, kw_only=True):
+    """The bank's balances are never too old for `min_last_updated_datetime`."""
 
-    account_id: str | None = None
+    min_last_updated_datetime: datetime | UnsetType = UNSET
+
+
+class BalanceGet(ItemRequest, frozen=True, kw_only=True):
+    """Body of `/accounts/balance/get`."""
+
+    options: BalanceOptions = field(default_factory=BalanceOptions)
+
+
+class ReadingOptions(Struct, frozen=True, kw_only=True):
+    """How transactions are written. Categories are always of taxonomy v1, and histories as long as they are."""
+
     include_original_description: bool | None = False
-    personal_finance_category_version: Literal["v1", "v2"] = "v1"
-    days_requested: Annotated[int, Meta(ge=1, le=730)] = 90
+    include_personal_finance_category: bool = True
+    include_logo_and_counterparty_beta: bool = True
+    personal_finance_category_version: Version = "v1"
+    days_requested: Days = 90
 
 
-class TransactionsSync(ClientRequest, frozen=True, kw_only=True):
-    """Body of `/transactions/sync`. A null or empty cursor means the beginning, as does none."""
+class SyncOptions(ReadingOptions, frozen=True, kw_only=True):
+    """`account_id` makes a stream of its own, with its own cursors."""
 
-    access_token: Text
+    account_id: str = ""
+
+
+class TransactionsSync(ItemRequest, frozen=True, kw_only=True):
+    """Body of `/transactions/sync`. A null or empty cursor means the beginning, as does none; `now` means the end."""
+
     cursor: str | None = None
-    count: Annotated[int, Meta(ge=1, le=500)] = 100
+    count: Count = 100
     options: SyncOptions = field(default_factory=SyncOptions)
+
+
+class ListOptions(ReadingOptions, frozen=True, kw_only=True):
+    """`account_ids` keeps those accounts only; `offset` skips that many of the newest transactions."""
+
+    account_ids: list[str] | UnsetType = UNSET
+    count: Count = 100
+    offset: Annotated[int, Meta(ge=0)] = 0
+    include_personal_finance_category_beta: bool = True
+
+
+class TransactionsGet(ItemRequest, frozen=True, kw_only=True):
+    """Body of `/transactions/get`. Both days are included."""
+
+    start_date: date
+    end_date: date
+    options: ListOptions = field(default_factory=ListOptions)
 
 
 Body = TypeVar("Body", bound=ClientRequest)
 
 
 def decode(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`.
+    """Return the JSON object in `body`, with decimals where numbers are not whole.
 
     Raises
     ------
@@ -100,7 +132,7 @@ def decode(body: bytes) -> dict[str, Any]:
         If there is none, or more than that.
     """
     try:
-        fields = msgspec.json.decode(body)
+        fields = _DECODER.decode(body)
     except (ValueError, RecursionError):
         raise InvalidBody from None
     if not isinstance(fields, dict):
@@ -113,15 +145,22 @@ def convert(fields: dict[str, Any], shape: type[Body]) -> Body:
 
     Raises
     ------
-    MissingFields, UnknownFields, InvalidField
+    MissingFields, InvalidField
         If they are not one.
     """
     known = msgspec.structs.fields(shape)
     if missing := [each.name for each in known if each.required and each.name not in fields]:
         raise MissingFields(missing)
-    if unknown := fields.keys() - {each.name for each in known}:
-        raise UnknownFields(sorted(unknown))
     try:
         return msgspec.convert(fields, shape)
     except msgspec.ValidationError as error:
         raise InvalidField(str(error)) from None
+
+
+def _number(text: str) -> int | Decimal:
+    number = Decimal(text)
+    whole = abs(number.adjusted()) < _LONGEST_INTEGER and number == number.to_integral_value()
+    return int(number) if whole else number
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_number)

@@ -1,5 +1,7 @@
 """Responses as Plaid writes them, one for each endpoint, and its error."""
 
+from datetime import date
+
 from msgspec import Struct
 
 from dev.bank import wire
@@ -28,8 +30,21 @@ class ItemGot(Struct, frozen=True):
     request_id: str
 
 
+class Done(Struct, frozen=True):
+    """Response of `/item/remove` and of `/sandbox/transactions/create`."""
+
+    request_id: str
+
+
+class LoginReset(Struct, frozen=True):
+    """Response of `/sandbox/item/reset_login`."""
+
+    reset_login: bool
+    request_id: str
+
+
 class AccountsGot(Struct, frozen=True):
-    """Response of `/accounts/get`."""
+    """Response of `/accounts/get` and of `/accounts/balance/get`."""
 
     accounts: list[wire.Account]
     item: wire.Item
@@ -49,13 +64,25 @@ class TransactionsSynced(Struct, frozen=True):
     transactions_update_status: str
 
 
-class Error(Struct, frozen=True):
-    """Plaid's `PlaidError`."""
+class TransactionsGot(Struct, frozen=True):
+    """Response of `/transactions/get`."""
 
-    display_message: str | None
-    documentation_url: str
-    error_code: str
-    error_message: str
-    error_type: str
+    accounts: list[wire.Account]
+    transactions: list[wire.Transaction]
+    total_transactions: int
+    item: wire.Item
     request_id: str
-    suggested_action: str | None
+
+
+class FaultsSwitched(Struct, frozen=True):
+    """Response of `/sandbox/faults`: the rate of each fault that is on."""
+
+    faults: dict[str, float]
+    request_id: str
+
+
+class DayTurned(Struct, frozen=True):
+    """Response of `/sandbox/day`: the bank's today."""
+
+    day: date
+    request_id: str

@@ -3,14 +3,15 @@
 Hundreds are made for a response, hence structs: they are made several times as fast as frozen dataclasses.
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from enum import Enum
 
 from msgspec import Struct
 
 from dev.bank.accounts import Account
 from dev.bank.categories import Category, Channel
-from dev.bank.merchants import Merchant
+from dev.bank.currencies import Currency
+from dev.bank.merchants import Payee
 
 
 class Code(Enum):
@@ -40,20 +41,21 @@ class Transaction(Struct, frozen=True):
 
     Parameters
     ----------
-    ordinal
-        0-based among the transactions that the bank made for the item on `posted_at`'s date.
     minor
-        Minor units of the account's currency; positive when money leaves the account.
+        Minor units of the currency; positive when money leaves the account.
     name
         The line on the bank statement.
     merchant
         None where the provider recognises no merchant.
     payer
         Who paid a salary.
+    pending
+        Whether the money has been asked for and has not moved yet; `posted_at` is then when it was asked for.
+    foreign
+        Currency of the amount where it is not the account's.
     """
 
     account: Account
-    ordinal: int
     posted_at: datetime
     authorized_at: datetime
     minor: int
@@ -61,11 +63,13 @@ class Transaction(Struct, frozen=True):
     category: Category
     channel: Channel
     code: Code
-    merchant: Merchant | None = None
+    merchant: Payee | None = None
     payer: str | None = None
     place: Place | None = None
+    pending: bool = False
+    foreign: Currency | None = None
 
     @property
-    def made_on(self) -> date:
-        """The date in whose turn the bank made the transaction."""
-        return self.posted_at.date()
+    def currency(self) -> Currency:
+        """Currency of the amount."""
+        return self.foreign or self.account.currency

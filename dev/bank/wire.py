@@ -120,6 +120,18 @@ class Removed(Struct, frozen=True):
     transaction_id: str
 
 
+class Error(Struct, frozen=True):
+    """Plaid's `PlaidError`."""
+
+    display_message: str | None
+    documentation_url: str
+    error_code: str
+    error_message: str
+    error_type: str
+    request_id: str
+    suggested_action: str | None
+
+
 class Item(Struct, frozen=True, kw_only=True):
     """Plaid's `Item`."""
 
@@ -128,7 +140,7 @@ class Item(Struct, frozen=True, kw_only=True):
     institution_name: str
     webhook: str | None = None
     auth_method: str | None = None
-    error: None = None
+    error: Error | None = None
     available_products: tuple[str, ...] = ("balance",)
     billed_products: tuple[str, ...] = ("transactions",)
     products: tuple[str, ...] = ("transactions",)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from dev.bank.app import create_app
 from dev.bank.bank import Bank
+from dev.bank.changes import Changes
 from dev.bank.credentials import Credentials
+from dev.bank.faults import Faults
 
 HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}
 
@@ -22,7 +25,9 @@ def bank() -> Bank:
 
 @pytest.fixture
 def send(bank: Bank) -> Send:
-    transport = httpx.ASGITransport(create_app(bank, Credentials("client", "secret")), raise_app_exceptions=False)
+    own = replace(bank, changes=Changes(), faults=Faults())
+    app = create_app(own, Credentials("client", "secret"))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
     async def answer(method: str, path: str, **options: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://bank") as client:

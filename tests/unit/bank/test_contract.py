@@ -12,10 +12,15 @@ Send = Callable[..., httpx.Response]
 
 ROOT = Path(__file__).parents[3]
 PLAID = ROOT / os.environ.get("SLUICE_TEST_DATA", "../shared/data") / "plaid"
-REQUESTS = {
+REQUESTS: dict[str, dict[str, Any]] = {
     "/item/get": {},
     "/accounts/get": {},
+    "/accounts/balance/get": {},
     "/transactions/sync": {"count": 25, "options": {"include_original_description": True}},
+    "/transactions/get": {"start_date": "2026-06-01", "end_date": "2026-06-29"},
+    "/sandbox/transactions/create": {"transactions": []},
+    "/sandbox/item/reset_login": {},
+    "/item/remove": {},
 }
 
 pytestmark = pytest.mark.skipif(
@@ -76,6 +81,31 @@ def test_answers_keep_plaids_schema(send: Send, specification: dict[str, Any], n
     }
     for path, answer in answers.items():
         assert (path, answer.status_code, violations(specification, path, answer)) == (path, 200, [])
+
+
+@pytest.mark.parametrize("lever", ["/sandbox/item/reset_login", "/item/remove"])
+def test_items_in_trouble_keep_plaids_schema(
+    send: Send, specification: dict[str, Any], access_token: str, lever: str
+) -> None:
+    send(lever, {"access_token": access_token})
+    for path, more in REQUESTS.items():
+        if not path.startswith("/sandbox/"):
+            answer = send(path, {"access_token": access_token, **more})
+            assert violations(specification, path, answer) == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["server_error", "rate_limit", "revoked", "mutation", "not_ready", "duplicate", "huge_amount", "emoji_name"],
+)
+def test_trouble_that_the_schema_knows_keeps_it(
+    send: Send, specification: dict[str, Any], access_token: str, fault: str
+) -> None:
+    cursor = send("/transactions/sync", {"access_token": access_token, "count": 5}).json()["next_cursor"]
+    send("/sandbox/faults", {"faults": {fault: 1}})
+    for path, more in REQUESTS.items():
+        answer = send(path, {"access_token": access_token, **more, **({"cursor": cursor} if "sync" in path else {})})
+        assert violations(specification, path, answer) == []
 
 
 @pytest.mark.parametrize("path", REQUESTS)

@@ -7,37 +7,44 @@ from hypothesis import strategies as st
 from dev.bank import cursors
 from dev.bank.bank import Bank
 from dev.bank.cursors import CursorForeign, Stream
-from dev.bank.ledger import Position
+from dev.bank.feed import Moved, Place, Position
 
-positions = st.builds(
-    Position,
-    day=st.dates(),
-    index=st.integers(0, 2**16 - 1),
-    moved=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=3).map(tuple),
+places = st.builds(Place, st.dates(), st.integers(0, 2**16 - 1))
+sums = st.integers(-(2**63), 2**63 - 1)
+moved = st.integers(0, 3).flatmap(lambda size: st.builds(Moved, *(st.tuples(*[sums] * size) for _ in range(2))))
+positions = st.one_of(
+    st.builds(Position.between_loops, places, moved),
+    st.builds(Position, places, places, places, moved).filter(lambda position: position.midway),
 )
-POSITION = Position(date(2026, 6, 29), 3, (12_05, -7))
+POSITION = Position.between_loops(Place(date(2026, 6, 29), 3), Moved((12_05, -7), (0, 3)))
+
+
+def stream_of(bank: Bank, item: int) -> Stream:
+    return Stream(bank.ledger(item).item)
 
 
 @settings(max_examples=50, deadline=None)
 @given(position=positions, item=st.integers(0, 2**64 - 1))
 def test_a_cursor_gives_back_its_position(bank: Bank, position: Position, item: int) -> None:
-    stream = Stream(bank.item(item))
+    stream = Stream(bank.ledger(item).item)
     assert cursors.unseal(bank.key, stream, cursors.seal(bank.key, stream, position)) == position
 
 
 @settings(max_examples=50, deadline=None)
 @given(position=positions)
 def test_a_cursor_fits_in_256_characters(bank: Bank, position: Position) -> None:
-    assert len(cursors.seal(bank.key, Stream(bank.item(1)), position)) <= 256
+    assert len(cursors.seal(bank.key, Stream(bank.ledger(1).item), position)) <= 256
 
 
 def test_a_cursor_of_another_item_is_refused(bank: Bank) -> None:
     with pytest.raises(CursorForeign, match="not given for this item"):
-        cursors.unseal(bank.key, Stream(bank.item(2)), cursors.seal(bank.key, Stream(bank.item(1)), POSITION))
+        cursors.unseal(
+            bank.key, Stream(bank.ledger(2).item), cursors.seal(bank.key, Stream(bank.ledger(1).item), POSITION)
+        )
 
 
 def test_a_cursor_of_one_account_is_refused_for_all(bank: Bank) -> None:
-    item = bank.item(1)
+    item = bank.ledger(1).item
     with pytest.raises(CursorForeign):
         cursors.unseal(bank.key, Stream(item), cursors.seal(bank.key, Stream(item, item.accounts[0]), POSITION))
 
@@ -45,20 +52,22 @@ def test_a_cursor_of_one_account_is_refused_for_all(bank: Bank) -> None:
 def test_a_cursor_of_another_seed_is_refused(bank: Bank) -> None:
     other = Bank.found("other", opened=bank.opened, today=bank.today)
     with pytest.raises(CursorForeign):
-        cursors.unseal(bank.key, Stream(bank.item(1)), cursors.seal(other.key, Stream(bank.item(1)), POSITION))
+        cursors.unseal(
+            bank.key, Stream(bank.ledger(1).item), cursors.seal(other.key, Stream(bank.ledger(1).item), POSITION)
+        )
 
 
 @settings(max_examples=50, deadline=None)
 @given(text=st.text())
 def test_a_made_up_cursor_is_refused(bank: Bank, text: str) -> None:
     with pytest.raises(CursorForeign):
-        cursors.unseal(bank.key, Stream(bank.item(1)), text)
+        cursors.unseal(bank.key, Stream(bank.ledger(1).item), text)
 
 
 @settings(max_examples=50, deadline=None)
 @given(at=st.integers(0, 50), letter=st.sampled_from("AZaz09+/"))
 def test_a_changed_cursor_is_refused(bank: Bank, at: int, letter: str) -> None:
-    stream = Stream(bank.item(1))
+    stream = Stream(bank.ledger(1).item)
     cursor = cursors.seal(bank.key, stream, POSITION)
     changed = f"{cursor[:at]}{letter}{cursor[at + 1 :]}"
     if changed != cursor:

@@ -1,10 +1,15 @@
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
+from dev.bank import journal
 from dev.bank.__main__ import main
 from dev.bank.bank import Bank
+from dev.bank.changes import Access, AccessChanged, Created, TransactionsCreated
+from tests.unit.bank import purchases
 
 ENVIRONMENT = {"BANK_CLIENT_ID": "client", "BANK_SECRET": "hush"}
 
@@ -12,7 +17,7 @@ ENVIRONMENT = {"BANK_CLIENT_ID": "client", "BANK_SECRET": "hush"}
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     served: dict[str, Any] = {}
-    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.update(options, bank=app.state.bank))
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: served.update(options, app=app, bank=app.state.bank))
     return served
 
 
@@ -40,3 +45,47 @@ def test_ledgers_begin_120_days_before_the_day_unless_said(served: dict[str, Any
     main(["--port", "8700", "--day", "2026-06-29", "--seed", "seed"], ENVIRONMENT)
     bank: Bank = served["bank"]
     assert (bank.opened.isoformat(), bank.today.isoformat()) == ("2026-03-01", "2026-06-29")
+
+
+def test_faults_are_switched_on_by_name_and_rate(served: dict[str, Any]) -> None:
+    main(["--port", "8700", "--fault", "slow=0.5", "--fault", "mutation=1"], ENVIRONMENT)
+    assert served["bank"].faults.rates == {"slow": 0.5, "mutation": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fault", "slwo=1"], "there is no fault 'slwo'"),
+        (["--fault", "slow=2"], "it must be 0 to 1"),
+        (["--fault", "slow"], "argument --fault: invalid"),
+        (["--limits", "some"], "say plaid, off, or a factor above 0"),
+        (["--csv", "/nowhere.csv"], "No such file"),
+    ],
+)
+def test_wrong_options_stop_the_start(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--port", "8700", *options], ENVIRONMENT)
+    assert message in capsys.readouterr().err
+
+
+def test_what_requests_changed_outlives_a_restart(served: dict[str, Any], tmp_path: Path) -> None:
+    arguments = ["--port", "8700", "--journal", str(tmp_path / "journal.jsonl")]
+    main(arguments, ENVIRONMENT)
+    bank: Bank = served["bank"]
+    coffee = Created(date(2026, 6, 29), date(2026, 6, 29), date(2026, 6, 29), 305, "COFFEE")
+    bank.changes.record(AccessChanged(7, Access.LOCKED))
+    bank.changes.record(TransactionsCreated(8, [coffee]))
+    main(arguments, ENVIRONMENT)
+    again: Bank = served["bank"]
+    assert again.changes is not bank.changes
+    assert (again.changes.access(7), list(again.changes.created(8))) == (Access.LOCKED, [coffee])
+    assert len(journal.read(tmp_path / "journal.jsonl")) == 2
+
+
+@pytest.mark.parametrize("named", ["option", "variable"])
+def test_real_purchases_are_served_when_a_file_is_named(served: dict[str, Any], tmp_path: Path, named: str) -> None:
+    file = str(purchases.write(tmp_path / "purchases.csv"))
+    options = ["--csv", file] if named == "option" else []
+    variables = {"SANDBOX_CSV": file} if named == "variable" else {}
+    main(["--port", "8700", *options], {**ENVIRONMENT, **variables})
+    assert served["bank"].purchases.items == 3

@@ -32,7 +32,8 @@ def test_the_pool_is_the_seeds() -> None:
 
 
 def test_websites_are_nobodys(merchants: list[Merchant]) -> None:
-    assert all(each.website.endswith(".example") and " " not in each.website for each in merchants)
+    websites = [each.website or "" for each in merchants]
+    assert all(website.endswith(".example") and " " not in website for website in websites)
 
 
 def test_trades_are_drawn_by_weight() -> None:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from itertools import chain, cycle
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from dev.bank import endpoints, tokens, wire
+from dev.bank import tokens, transaction_endpoints, wire
 from dev.bank.bank import Bank
 from dev.bank.errors import InvalidAccountId, InvalidField
 from dev.bank.requests import SyncOptions, TransactionsSync
@@ -23,7 +24,7 @@ def sync(
 ) -> TransactionsSynced:
     token = tokens.mint(bank.key, TokenKind.ACCESS, item)
     request = TransactionsSync(access_token=token, cursor=cursor, count=count, options=options)
-    return endpoints.sync_transactions(bank, request, "request")
+    return transaction_endpoints.sync_transactions(bank, request, "request")
 
 
 def drain(
@@ -34,6 +35,11 @@ def drain(
         assert len(pages) < 300, "the feed does not end"
         pages.append(sync(bank, item, cursor=pages[-1].next_cursor, count=next(counts), options=options))
     return pages
+
+
+def known(amount: Decimal | None) -> Decimal:
+    assert amount is not None
+    return amount
 
 
 def added(pages: list[TransactionsSynced]) -> list[wire.Transaction]:
@@ -56,15 +62,25 @@ def test_pages_of_one_drain_the_same_transactions(bank: Bank) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(item=st.integers(0, 2**64 - 1), count=st.integers(40, 500), days=st.integers(1, 30))
-def test_draining_day_after_day_misses_nothing_and_repeats_nothing(
-    bank: Bank, item: int, count: int, days: int
-) -> None:
+def test_draining_day_after_day_ends_where_draining_at_once_does(bank: Bank, item: int, count: int, days: int) -> None:
     later = replace(bank, today=bank.today + timedelta(days=days))
     first = drain(bank, item, counts=cycle([count]))
     then = drain(later, item, counts=cycle([count]), cursor=first[-1].next_cursor)
-    everything = added(first) + added(then)
-    assert everything == added(drain(later, item, counts=cycle([500])))
-    assert len({each.transaction_id for each in everything}) == len(everything)
+    state = {each.transaction_id: each for each in added(first)}
+    for page in then:
+        state |= {each.transaction_id: each for each in (*page.added, *page.modified)}
+    for removed in chain.from_iterable(page.removed for page in then):
+        assert state.pop(removed.transaction_id).account_id == removed.account_id
+    assert state == {each.transaction_id: each for each in added(drain(later, item, counts=cycle([500])))}
+
+
+def test_a_page_holds_no_more_updates_than_asked_for(bank: Bank) -> None:
+    later = replace(bank, today=bank.today + timedelta(days=30))
+    first = sync(bank, 1)
+    pages = drain(later, 1, counts=cycle([7]), cursor=first.next_cursor)
+    sizes = [len(page.added) + len(page.modified) + len(page.removed) for page in pages]
+    assert set(sizes[:-1]) == {7}
+    assert any(page.removed for page in pages)
 
 
 @settings(max_examples=10, deadline=None)
@@ -83,15 +99,46 @@ def test_balances_do_not_depend_on_the_page(bank: Bank, item: int) -> None:
     assert {tuple(page.accounts) for page in (*pages, at_the_end)} == {tuple(sync(bank, item).accounts)}
 
 
-def test_balances_move_by_what_is_added(bank: Bank) -> None:
+def test_what_is_held_moves_by_what_is_posted_and_what_is_free_by_what_is_pending_too(bank: Bank) -> None:
     later = replace(bank, today=bank.today + timedelta(days=20))
     for item in range(5):
-        before = sync(bank, item)
-        after = sync(later, item, cursor=before.next_cursor)
+        before, after = sync(bank, item), sync(later, item)
         for old, new in zip(before.accounts, after.accounts, strict=True):
-            spent = sum(each.amount for each in after.added if each.account_id == old.account_id)
-            assert old.balances.current is not None
-            assert new.balances.current == old.balances.current + (spent if old.type == "credit" else -spent)
+            posted, pending = (
+                sum(
+                    each.amount * sign
+                    for sign, page in ((1, after), (-1, before))
+                    for each in page.added
+                    if each.account_id == old.account_id and each.pending is wanted
+                )
+                for wanted in (False, True)
+            )
+            held = known(new.balances.current) - known(old.balances.current)
+            free = known(new.balances.available) - known(old.balances.available)
+            assert held == (posted if old.type == "credit" else -posted)
+            assert free == -posted - pending
+
+
+def test_the_cursor_now_skips_all_there_is(bank: Bank) -> None:
+    later = replace(bank, today=bank.today + timedelta(days=9))
+    skipped = sync(bank, 1, cursor="now")
+    assert not skipped.added
+    assert not skipped.has_more
+    assert sync(later, 1, cursor=skipped.next_cursor) == sync(later, 1, cursor=sync(bank, 1).next_cursor)
+
+
+def test_most_of_what_was_pending_posts_under_another_id_that_names_it(bank: Bank) -> None:
+    later = replace(bank, today=bank.today + timedelta(days=5))
+    linked = total = 0
+    for item in range(20):
+        first = sync(bank, item)
+        then = sync(later, item, cursor=first.next_cursor)
+        pending = {each.transaction_id for each in first.added if each.pending}
+        removed = {each.transaction_id for each in then.removed}
+        assert pending <= removed
+        linked += len(pending & {each.pending_transaction_id for each in then.added})
+        total += len(pending)
+    assert 0.8 * total < linked <= total
 
 
 @pytest.mark.parametrize("start", [None, ""])
@@ -107,7 +154,8 @@ def test_a_ledger_without_events_yet_has_no_cursor(bank: Bank) -> None:
 
 
 def test_accounts_stream_apart_and_make_up_the_whole(bank: Bank) -> None:
-    item = next(bank.item(number) for number in range(50) if len(bank.item(number).accounts) == 3)
+    held = (bank.ledger(number).item for number in range(50))
+    item = next(each for each in held if len(each.accounts) == 3)
     streams = [
         added(drain(bank, item.number, counts=cycle([50]), options=SyncOptions(account_id=account.account_id)))
         for account in item.accounts
@@ -118,7 +166,7 @@ def test_accounts_stream_apart_and_make_up_the_whole(bank: Bank) -> None:
 
 
 def test_an_unknown_account_is_refused(bank: Bank) -> None:
-    other = bank.item(2).accounts[0].account_id
+    other = bank.ledger(2).item.accounts[0].account_id
     with pytest.raises(InvalidAccountId):
         sync(bank, 1, options=SyncOptions(account_id=other))
 

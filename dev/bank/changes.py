@@ -1,0 +1,92 @@
+"""What requests have changed: the only thing that the bank remembers."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from enum import Enum
+
+from msgspec import Struct
+
+
+class Created(Struct, frozen=True):
+    """A transaction created by request.
+
+    Parameters
+    ----------
+    on
+        The bank's day when it was.
+    minor
+        Minor units of the first account's currency; positive when money leaves the account.
+    """
+
+    on: date
+    transacted_on: date
+    posted_on: date
+    minor: int
+    description: str
+
+
+class Access(Enum):
+    """Whether an item may be read."""
+
+    OPEN = "open"
+    LOCKED = "locked"
+    REMOVED = "removed"
+
+
+class AccessChanged(Struct, frozen=True, tag="access_changed"):
+    """An item was removed, or its login was reset, or it was linked again."""
+
+    item: int
+    access: Access
+
+
+class TransactionsCreated(Struct, frozen=True, tag="transactions_created"):
+    """Transactions were added to an item."""
+
+    item: int
+    created: list[Created]
+
+
+Entry = AccessChanged | TransactionsCreated
+
+
+class Changes:
+    """All changes so far, by item.
+
+    Parameters
+    ----------
+    entries
+        What was changed before, oldest first.
+    write
+        Called with each further entry before it counts.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = (), write: Callable[[Entry], None] | None = None) -> None:
+        self._access: dict[int, Access] = {}
+        self._created: dict[int, list[Created]] = defaultdict(list)
+        self._write = write
+        for entry in entries:
+            self._apply(entry)
+
+    def access(self, item: int) -> Access:
+        """Return whether the item may be read."""
+        return self._access.get(item, Access.OPEN)
+
+    def created(self, item: int) -> Sequence[Created]:
+        """Return the transactions created for the item, oldest first."""
+        return self._created.get(item, ())
+
+    def record(self, entry: Entry) -> None:
+        """Remember one more change."""
+        if self._write is not None:
+            self._write(entry)
+        self._apply(entry)
+
+    def _apply(self, entry: Entry) -> None:
+        if isinstance(entry, TransactionsCreated):
+            self._created[entry.item] += entry.created
+        elif entry.access is Access.OPEN:
+            self._access.pop(entry.item, None)
+        else:
+            self._access[entry.item] = entry.access

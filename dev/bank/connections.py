@@ -1,0 +1,61 @@
+"""The connection under a request, which ASGI does not show and some faults need."""
+
+import asyncio
+import socket
+import struct
+from typing import TYPE_CHECKING, cast
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING:
+    Protocol = H11Protocol
+else:
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol as Protocol
+
+_TRANSPORT = "bank.transport"
+_AT_ONCE = struct.pack("ii", 1, 0)
+
+
+class ConnectionUnknown(RuntimeError):
+    """The server does not show its connections."""
+
+    def __init__(self) -> None:
+        super().__init__("this fault needs the connection; serve the bank by `python -m dev.bank`")
+
+
+class ShownConnection(Protocol):
+    """Uvicorn's protocol, which tells the application which connection a request came by."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(transport)
+        self.app = _showing(transport, cast("ASGIApp", self.app))
+
+
+def reset(scope: Scope) -> None:
+    """Cut the connection so that the client's next read fails."""
+    transport = _transport(scope)
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    transport.abort()
+
+
+def close(scope: Scope) -> None:
+    """Close the connection once all that was written is sent."""
+    _transport(scope).close()
+
+
+def _showing(transport: asyncio.Transport, app: ASGIApp) -> ASGIApp:
+    async def shown(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, _TRANSPORT: transport}, receive, send)
+
+    return shown
+
+
+def _transport(scope: Scope) -> asyncio.Transport:
+    transport: asyncio.Transport | None = scope.get(_TRANSPORT)
+    if transport is None:
+        raise ConnectionUnknown
+    return transport

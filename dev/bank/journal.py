@@ -1,0 +1,51 @@
+"""A file of JSON lines in which changes outlive the bank's process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from dev.bank.changes import Entry
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Entry)
+
+
+class JournalUnreadable(ValueError):
+    """A line of the journal is not an entry."""
+
+    def __init__(self, path: Path, line: int) -> None:
+        super().__init__(f"{path}, line {line} is not an entry of the bank's journal; mend it or move the file away")
+
+
+def read(path: Path) -> list[Entry]:
+    """Return the entries in `path`, oldest first; none if there is no such file.
+
+    A last line without its end was cut short by a kill: it never counted, and is cut off.
+
+    Raises
+    ------
+    JournalUnreadable
+        If a whole line is not an entry.
+    """
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        path.write_bytes(whole)
+    return list(_entries(path, whole))
+
+
+def append(path: Path, entry: Entry) -> None:
+    """Write one more entry at the end of `path`."""
+    with path.open("ab") as file:
+        file.write(_ENCODER.encode(entry) + b"\n")
+
+
+def _entries(path: Path, content: bytes) -> Iterator[Entry]:
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            yield _DECODER.decode(line)
+        except msgspec.DecodeError:
+            raise JournalUnreadable(path, number) from None

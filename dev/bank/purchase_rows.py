@@ -1,0 +1,106 @@
+"""Rows of a published file of card purchases."""
+
+import csv
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Self, TextIO
+
+STERLING = "GBP"
+PLACES = 2
+"""Decimal places of every amount in the file, whatever its currency."""
+
+_COLUMNS = (
+    "source_file",
+    "source_row",
+    "DIRECTORATE",
+    "CARD NUMBER",
+    "TRANS DATE",
+    "ORIGINAL GROSS AMT",
+    "ORIGINAL CUR",
+    "BILLING CUR CODE",
+    "MERCHANT NAME",
+)
+_DAY = len("2017-01-03")
+
+
+class PurchaseUnreadable(ValueError):
+    """A row of the file is no purchase."""
+
+    def __init__(self, path: Path, line: int, reason: str) -> None:
+        super().__init__(f"{path}, line {line}: {reason}; mend the file or serve another one")
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One row.
+
+    Parameters
+    ----------
+    source, row
+        Publication and row of it that the purchase comes from: its identity.
+    minor
+        Hundredths of the currency; negative where money came back.
+    currency
+        ISO 4217, as it was when the purchase was made.
+    """
+
+    source: str
+    row: int
+    directorate: str
+    card: str
+    on: date
+    minor: int
+    currency: str
+    merchant: str
+
+    @classmethod
+    def of(cls, fields: Sequence[str]) -> Self:
+        """Return the purchase that is written in these columns.
+
+        Raises
+        ------
+        ValueError, InvalidOperation
+            If none is.
+        """
+        source, row, directorate, card, made, amount, original, billing, merchant = fields
+        hundredths = Decimal(amount).scaleb(PLACES)
+        if hundredths != int(hundredths):
+            message = f"amount {amount} has more than {PLACES} places"
+            raise ValueError(message)
+        on = datetime.fromisoformat(made[:_DAY]).date()
+        currency = original.strip() or billing.strip() or STERLING
+        return cls(source, int(row), directorate.strip(), card, on, int(hundredths), currency, merchant.strip())
+
+
+def read(path: Path) -> Iterator[Purchase]:
+    """Yield the purchases in a CSV file, compressed by gzip if its name says so; a row without content is none.
+
+    Raises
+    ------
+    PurchaseUnreadable
+        If a column is missing or a row cannot be read.
+    """
+    with _open(path) as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if missing := [name for name in _COLUMNS if name not in header]:
+            raise PurchaseUnreadable(path, 1, f"columns are missing: {', '.join(missing)}")
+        places = [header.index(name) for name in _COLUMNS]
+        for cells in rows:
+            fields = [cells[place] for place in places]
+            if not any(field.strip() for field in fields[2:]):
+                continue
+            try:
+                yield Purchase.of(fields)
+            except (ValueError, InvalidOperation) as error:
+                raise PurchaseUnreadable(path, rows.line_num, str(error)) from error
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
+    return path.open(encoding="utf-8", newline="")

@@ -1,0 +1,74 @@
+"""The real file, drained over the API and counted without the bank's help."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from dev.bank.app import create_app
+from dev.bank.bank import Bank
+from dev.bank.credentials import Credentials
+from dev.bank.limits import Limits
+from dev.bank.purchase_file import PurchaseFile
+
+FOLDER = Path(__file__).parents[3] / os.environ.get("SLUICE_TEST_DATA", "../shared/data")
+FILE = FOLDER / "birmingham" / "transactions.csv.gz"
+HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}
+DECODER = msgspec.json.Decoder(float_hook=Decimal)
+
+pytestmark = pytest.mark.skipif(not FILE.is_file(), reason=f"no purchases at {FILE}; say where in SLUICE_TEST_DATA")
+
+
+async def post(client: httpx.AsyncClient, path: str, **fields: Any) -> Any:
+    return DECODER.decode((await client.post(path, json=fields)).raise_for_status().content)
+
+
+async def drained(client: httpx.AsyncClient, item: int) -> AsyncIterator[dict[str, Any]]:
+    create = {"institution_id": "ins_109508", "initial_products": ["transactions"]}
+    options = {"override_username": f"user_{item}"}
+    created = await post(client, "/sandbox/public_token/create", **create, options=options)
+    exchanged = await post(client, "/item/public_token/exchange", public_token=created["public_token"])
+    cursor, more = "", True
+    while more:
+        fields = {"access_token": exchanged["access_token"], "cursor": cursor, "count": 500}
+        page = await post(client, "/transactions/sync", **fields)
+        for record in page["added"]:
+            yield record
+        cursor, more = page["next_cursor"], page["has_more"]
+
+
+async def read(bank: Bank, items: int) -> tuple[list[str], Counter[str], dict[str, Decimal], set[str], set[str]]:
+    app = create_app(bank, Credentials("client", "secret"), Limits(None))
+    ids: list[str] = []
+    rows = Counter[str]()
+    sums: dict[str, Decimal] = {}
+    merchants: set[str] = set()
+    names: set[str] = set()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bank", headers=HEADERS) as client:
+        for item in range(items):
+            async for record in drained(client, item):
+                currency = record["iso_currency_code"]
+                ids.append(record["transaction_id"])
+                rows[currency] += 1
+                sums[currency] = sums.get(currency, Decimal()) + record["amount"]
+                merchants.add(record["merchant_entity_id"])
+                names.add(record["merchant_name"])
+    return ids, rows, sums, merchants, names
+
+
+def test_every_purchase_is_served_once_and_to_the_penny(bank: Bank) -> None:
+    file = PurchaseFile(bank.key, FILE)
+    ids, rows, sums, merchants, names = asyncio.run(read(replace(bank, purchases=file), file.items))
+    file.close()
+    assert len(ids) == len(set(ids)) == rows.total() == 185_908
+    assert len(rows) == 19
+    assert sums["GBP"] == Decimal("31970754.72")
+    assert len(merchants) == len(names)

@@ -1,0 +1,68 @@
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from dev.bank import journal
+from dev.bank.changes import Access, AccessChanged, Changes, Created, Entry, TransactionsCreated
+from dev.bank.journal import JournalUnreadable
+
+DAY = date(2026, 6, 29)
+COFFEE = Created(DAY, DAY, DAY, 305, "COFFEE")
+ENTRIES: list[Entry] = [
+    AccessChanged(7, Access.LOCKED),
+    TransactionsCreated(2**64 - 1, [COFFEE, COFFEE]),
+    AccessChanged(8, Access.REMOVED),
+    AccessChanged(7, Access.OPEN),
+    TransactionsCreated(2**64 - 1, [COFFEE]),
+]
+
+
+def test_an_item_is_open_until_it_is_not() -> None:
+    changes = Changes(ENTRIES[:3])
+    assert [changes.access(item) for item in (6, 7, 8)] == [Access.OPEN, Access.LOCKED, Access.REMOVED]
+    changes.record(AccessChanged(7, Access.OPEN))
+    assert changes.access(7) is Access.OPEN
+
+
+def test_what_was_created_adds_up() -> None:
+    assert list(Changes(ENTRIES).created(2**64 - 1)) == [COFFEE] * 3
+    assert list(Changes(ENTRIES).created(7)) == []
+
+
+def test_a_change_that_cannot_be_written_does_not_count() -> None:
+    def full(entry: Entry) -> None:
+        raise OSError
+
+    changes = Changes(write=full)
+    with pytest.raises(OSError):
+        changes.record(AccessChanged(7, Access.LOCKED))
+    assert changes.access(7) is Access.OPEN
+
+
+def test_a_journal_gives_back_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    assert journal.read(path) == []
+    changes = Changes(write=lambda entry: journal.append(path, entry))
+    for entry in ENTRIES:
+        changes.record(entry)
+    assert journal.read(path) == ENTRIES
+
+
+def test_a_line_cut_short_is_forgotten_and_the_next_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal.append(path, ENTRIES[0])
+    with path.open("ab") as file:
+        file.write(b'{"type":"access_ch')
+    assert journal.read(path) == ENTRIES[:1]
+    journal.append(path, ENTRIES[2])
+    assert journal.read(path) == [ENTRIES[0], ENTRIES[2]]
+
+
+def test_a_line_that_is_no_entry_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal.append(path, ENTRIES[0])
+    with path.open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(JournalUnreadable, match=r"journal\.jsonl, line 2 is not an entry"):
+        journal.read(path)
