@@ -14,8 +14,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(INSTALLED) ## Start everything, sync the sandbox bank into Postgres, and leave it running
-	@$(BIN)/python -m dev.demo
+demo: $(INSTALLED) ## Start everything, sync the sandbox bank into Postgres, and leave it running (DAY=+1: a day later)
+	@$(BIN)/python -m dev.demo $(if $(DAY),--advance $(DAY))
 
 down: $(INSTALLED) ## Stop everything that `make demo` started; the data stays
 	@$(BIN)/python -m dev.stack down

@@ -1,7 +1,7 @@
 """The sandbox bank: a provider that runs on this machine."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -35,6 +35,11 @@ class Sandbox:
 def founded_on(day: date) -> Sandbox:
     """Return a bank whose today is `day`; its time stands still until it is advanced."""
     return Sandbox(SEED, opened=day - HISTORY, day=day)
+
+
+def advanced(sandbox: Sandbox, days: int) -> Sandbox:
+    """Return a bank some days later."""
+    return replace(sandbox, day=sandbox.day + timedelta(days=days))
 
 
 def command(sandbox: Sandbox, *, port: int) -> tuple[str, ...]:

@@ -58,6 +58,11 @@ def test_bank_is_the_same_at_its_next_start(tmp_path: Path) -> None:
     assert bank.remembered(tmp_path / "bank.json") == before
 
 
+def test_bank_that_is_advanced_keeps_its_customers_and_their_history() -> None:
+    before = Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 1))
+    assert bank.advanced(before, 2) == Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 3))
+
+
 def test_new_bank_has_a_history() -> None:
     made = bank.founded_on(date(2026, 5, 1))
     assert (made.opened, made.day) == (date(2026, 5, 1) - bank.HISTORY, date(2026, 5, 1))
