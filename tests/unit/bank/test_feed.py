@@ -75,7 +75,7 @@ def on(bank: Bank, days: int) -> Bank:
     return replace(bank, today=bank.today + timedelta(days=days))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(item=items, sizes=counts, days=st.integers(0, 40))
 def test_draining_at_once_gives_what_a_replay_gives(young: Bank, item: int, sizes: list[int], days: int) -> None:
     bank = on(young, days)
@@ -84,7 +84,7 @@ def test_draining_at_once_gives_what_a_replay_gives(young: Bank, item: int, size
     assert state == replayed(bank, item)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(item=items, sizes=counts, steps=st.lists(st.integers(0, 6), min_size=1, max_size=8))
 def test_draining_day_by_day_gives_what_a_replay_gives(
     young: Bank, item: int, sizes: list[int], steps: list[int]
@@ -99,7 +99,7 @@ def test_draining_day_by_day_gives_what_a_replay_gives(
         assert state == replayed(bank, item)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(item=items, size=st.integers(1, 30), turns=st.lists(st.integers(0, 4), min_size=1, max_size=10))
 def test_days_that_turn_in_the_middle_of_a_loop_spoil_nothing(
     young: Bank, item: int, size: int, turns: list[int]
