@@ -123,8 +123,6 @@ def read(ledger: Ledger, position: Position, *, today: date, limit: int, account
 
 def _begin(ledger: Ledger, position: Position, today: date) -> tuple[Position, Iterator[Day]]:
     start = position.place
-    if start.day > today:
-        return position, iter(())
     if not ledger.item.balanced:
         stop = max(start, _close(ledger.days(today, today), today))
         return replace(position, until=stop), ledger.days(start.day, today)

@@ -95,13 +95,10 @@ class Limits:
         if minute != self._minute:
             self._minute = int(minute)
             self._counts.clear()
-        of_item, of_client = (path, item), (path, None)
-        if self._counts[of_item] >= self._scaled(limit.of_item, self._factor) or self._counts[
-            of_client
-        ] >= self._scaled(limit.of_client, self._factor):
+        counted = {(path, item): limit.of_item, (path, None): limit.of_client}
+        if any(self._counts[of] >= self._scaled(most, self._factor) for of, most in counted.items()):
             raise RateLimitExceeded(limit.error_code, wait=math.ceil(MINUTE - second) if self._telling else None)
-        self._counts[of_item] += 1
-        self._counts[of_client] += 1
+        self._counts.update(counted.keys())
 
     @staticmethod
     def _scaled(requests: int, factor: float) -> int:

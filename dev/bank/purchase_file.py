@@ -9,7 +9,6 @@ was bought without a directorate is an item as well. A card that two directorate
 """
 
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -21,6 +20,9 @@ from dev.bank.institutions import PURCHASE_CARDS
 from dev.bank.items import Item
 from dev.bank.keys import Key
 from dev.bank.purchase_ledger import PurchaseLedger
+
+_NAMELESS = ""
+"""To SQLite, a database in a file without a name, which goes with the process however that ends."""
 
 _MASK = 4
 _NOBODY = "No directorate"
@@ -73,8 +75,7 @@ class PurchaseFile:
 
     def __init__(self, key: Key, path: Path) -> None:
         self._key = key
-        self._folder = tempfile.TemporaryDirectory(prefix="bank-purchases-")
-        self._index = sqlite3.connect(Path(self._folder.name) / "index.sqlite", check_same_thread=False)
+        self._index = sqlite3.connect(_NAMELESS, check_same_thread=False)
         try:
             self._ledgers = tuple(self._indexed(path))
         except BaseException:
@@ -93,7 +94,6 @@ class PurchaseFile:
     def close(self) -> None:
         """Remove the index."""
         self._index.close()
-        self._folder.cleanup()
 
     def _indexed(self, path: Path) -> Iterator[PurchaseLedger]:
         self._index.executescript(_TABLES)

@@ -109,7 +109,7 @@ def _echoed(bank: Bank, page: Page) -> Iterator[Update]:
         if bank.faults.strikes(bank.key, Fault.DUPLICATE, update.event.transaction_id.encode()):
             yield update
     following = page.following
-    if following and bank.faults.strikes(bank.key, Fault.DUPLICATE, b"page" + following.event.transaction_id.encode()):
+    if following and bank.faults.strikes(bank.key, Fault.DUPLICATE, following.event.transaction_id.encode()):
         yield following
 
 

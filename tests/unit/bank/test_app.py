@@ -180,6 +180,12 @@ def test_a_whole_number_may_be_written_with_a_point(send: Send, access_token: st
     assert len(response.json()["added"]) == 7
 
 
+def test_a_number_beyond_all_bounds_is_refused_as_one(send: Send) -> None:
+    body = b'{"access_token": "a", "count": 1e999999999}'
+    response = send(SYNC, content=body, headers={**HEADERS, "Content-Type": "application/json"})
+    check(response, "INVALID_REQUEST", "INVALID_FIELD", r"Expected `int`.* - at `\$\.count`")
+
+
 def test_the_same_request_has_the_same_answer_byte_for_byte(send: Send, access_token: str) -> None:
     first, second = (send(SYNC, {"access_token": access_token, "count": 50}).content for _ in range(2))
     assert first == second

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev.bank import feed
-from dev.bank.accounts import Account
+from dev.bank.accounts import Account, AccountKind
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes, Created, TransactionsCreated
 from dev.bank.feed import Page, Position, Update
@@ -75,7 +75,7 @@ def on(bank: Bank, days: int) -> Bank:
     return replace(bank, today=bank.today + timedelta(days=days))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(item=items, sizes=counts, days=st.integers(0, 40))
 def test_draining_at_once_gives_what_a_replay_gives(young: Bank, item: int, sizes: list[int], days: int) -> None:
     bank = on(young, days)
@@ -84,7 +84,7 @@ def test_draining_at_once_gives_what_a_replay_gives(young: Bank, item: int, size
     assert state == replayed(bank, item)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(item=items, sizes=counts, steps=st.lists(st.integers(0, 6), min_size=1, max_size=8))
 def test_draining_day_by_day_gives_what_a_replay_gives(
     young: Bank, item: int, sizes: list[int], steps: list[int]
@@ -99,7 +99,7 @@ def test_draining_day_by_day_gives_what_a_replay_gives(
         assert state == replayed(bank, item)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(item=items, size=st.integers(1, 30), turns=st.lists(st.integers(0, 4), min_size=1, max_size=10))
 def test_days_that_turn_in_the_middle_of_a_loop_spoil_nothing(
     young: Bank, item: int, size: int, turns: list[int]
@@ -177,6 +177,18 @@ def test_nothing_new_moves_no_position(bank: Bank, item: int, limit: int) -> Non
     position = pages(bank, item, sizes=cycle([500]))[-1].after
     page = feed.read(bank.ledger(item), position, today=bank.today, limit=limit)
     assert (page.updates, page.after, page.has_more) == ((), position, False)
+
+
+def test_nothing_to_tell_moves_no_position_though_days_pass(bank: Bank) -> None:
+    held = (account for item in range(50) for account in bank.ledger(item).item.accounts[1:2])
+    account = next(each for each in held if each.kind is AccountKind.SAVINGS)
+    item = next(item for item in range(50) if account in bank.ledger(item).item.accounts)
+    position = pages(bank, item, sizes=cycle([500]), account=account)[-1].after
+    days = [on(bank, days).today for days in range(27)]
+    found = [feed.read(bank.ledger(item), position, today=day, limit=9, account=account) for day in days]
+    quiet = [page.after for page in found if not page.updates]
+    assert len(quiet) > 1
+    assert set(quiet) == {position}
 
 
 def test_a_position_of_a_later_day_reads_nothing(bank: Bank) -> None:

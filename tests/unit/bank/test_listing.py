@@ -75,7 +75,7 @@ def test_the_newest_come_first(bank: Bank, item: int) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(item=st.integers(0, 2**64 - 1), count=st.integers(30, 200))
+@given(item=st.integers(0, 2**64 - 1), count=st.integers(60, 300))
 def test_pages_of_any_size_make_up_the_list(bank: Bank, item: int, count: int) -> None:
     whole = got(bank, item)
     pages = [

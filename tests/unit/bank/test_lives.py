@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from dev.bank.bank import Bank
-from dev.bank.ledger import Change, Event
+from dev.bank.ledger import REACH, Change, Event
 from dev.bank.lives import TIPPED
 from dev.bank.transactions import Code
 
@@ -90,6 +90,15 @@ def test_a_few_posted_transactions_are_withdrawn(lives: Lives) -> None:
     posted = [life for life in lives.values() if not life[0].transaction.pending]
     withdrawn = [life for life in posted if life[-1].change is Change.REMOVED]
     assert 0 < len(withdrawn) < 0.01 * len(posted)
+
+
+def test_a_purchase_is_settled_within_the_reach_of_a_ledger(lives: Lives) -> None:
+    pending = pendings(lives)
+    ages = [
+        life[-1].on - (pending[life[0].pending_id][0].on if life[0].pending_id else life[0].on)
+        for life in lives.values()
+    ]
+    assert timedelta(days=8) < max(ages) <= REACH
 
 
 def test_a_removal_and_what_replaces_it_come_in_either_order(bank: Bank) -> None:
