@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schemathesis
 
 from dev.bank import app, tokens
 from dev.bank.bank import Bank
@@ -16,8 +17,6 @@ from dev.bank.credentials import Credentials
 from dev.bank.faults import Faults
 from dev.bank.limits import Limits
 from dev.bank.tokens import TokenKind
-
-schemathesis = pytest.importorskip("schemathesis")
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / os.environ.get("SLUICE_TEST_DATA", "../shared/data") / "plaid" / "openapi_subset.json"

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from msgspec import Struct
 
 from dev.bank.app import create_app
 from dev.bank.bank import Bank
@@ -22,27 +23,43 @@ from dev.bank.purchase_file import PurchaseFile
 FOLDER = Path(__file__).parents[3] / os.environ.get("SLUICE_TEST_DATA", "../shared/data")
 FILE = FOLDER / "birmingham" / "transactions.csv.gz"
 HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}
-DECODER = msgspec.json.Decoder(float_hook=Decimal)
 
 pytestmark = pytest.mark.skipif(not FILE.is_file(), reason=f"no purchases at {FILE}; say where in SLUICE_TEST_DATA")
 
 
-async def post(client: httpx.AsyncClient, path: str, **fields: Any) -> Any:
-    return DECODER.decode((await client.post(path, json=fields)).raise_for_status().content)
+class Record(Struct):
+    transaction_id: str
+    amount: Decimal
+    iso_currency_code: str
+    merchant_entity_id: str
+    merchant_name: str
 
 
-async def drained(client: httpx.AsyncClient, item: int) -> AsyncIterator[dict[str, Any]]:
+class Answer(Struct):
+    public_token: str = ""
+    access_token: str = ""
+    added: list[Record] = []
+    next_cursor: str = ""
+    has_more: bool = False
+
+
+async def post(client: httpx.AsyncClient, path: str, **fields: Any) -> Answer:
+    response = await client.post(path, json=fields)
+    return msgspec.json.decode(response.raise_for_status().content, type=Answer)
+
+
+async def drained(client: httpx.AsyncClient, item: int) -> AsyncIterator[Record]:
     create = {"institution_id": "ins_109508", "initial_products": ["transactions"]}
     options = {"override_username": f"user_{item}"}
     created = await post(client, "/sandbox/public_token/create", **create, options=options)
-    exchanged = await post(client, "/item/public_token/exchange", public_token=created["public_token"])
+    exchanged = await post(client, "/item/public_token/exchange", public_token=created.public_token)
     cursor, more = "", True
     while more:
-        fields = {"access_token": exchanged["access_token"], "cursor": cursor, "count": 500}
+        fields = {"access_token": exchanged.access_token, "cursor": cursor, "count": 500}
         page = await post(client, "/transactions/sync", **fields)
-        for record in page["added"]:
+        for record in page.added:
             yield record
-        cursor, more = page["next_cursor"], page["has_more"]
+        cursor, more = page.next_cursor, page.has_more
 
 
 async def read(bank: Bank, items: int) -> tuple[list[str], Counter[str], dict[str, Decimal], set[str], set[str]]:
@@ -55,12 +72,12 @@ async def read(bank: Bank, items: int) -> tuple[list[str], Counter[str], dict[st
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bank", headers=HEADERS) as client:
         for item in range(items):
             async for record in drained(client, item):
-                currency = record["iso_currency_code"]
-                ids.append(record["transaction_id"])
+                currency = record.iso_currency_code
+                ids.append(record.transaction_id)
                 rows[currency] += 1
-                sums[currency] = sums.get(currency, Decimal()) + record["amount"]
-                merchants.add(record["merchant_entity_id"])
-                names.add(record["merchant_name"])
+                sums[currency] = sums.get(currency, Decimal()) + record.amount
+                merchants.add(record.merchant_entity_id)
+                names.add(record.merchant_name)
     return ids, rows, sums, merchants, names
 
 
