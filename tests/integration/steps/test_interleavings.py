@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import count
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.integration.steps.pipeline import FIRST, Pipeline
@@ -23,6 +23,9 @@ HISTORY = st.lists(
     ),
     max_size=30,
 )
+WRITE_1 = (("write", "a", 1), ("sync", "", 1))
+WRITE_2 = (("write", "a", 2), ("sync", "", 1))
+FETCH_WINDOW = ("fetch window", "", 1)
 RUNS = count()
 
 
@@ -121,6 +124,9 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORY)
+@example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0)])
+@example(history=[*WRITE_1, ("remove", "a", 0), ("sync", "", 1), *WRITE_1])
+@example(history=[*WRITE_1, ("post", "a", 3), ("sync", "", 1), ("load again", "", 0)])
 def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
     pipeline: Pipeline, history: list[tuple[str, str, int]]
 ) -> None:
