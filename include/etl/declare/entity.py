@@ -187,6 +187,15 @@ class Entity:
         declared = (self.source, self.window) if self.window else (self.source,)
         return {source.name: (source.upserts, source.removals) for source in declared}
 
+    def origin(self, source: str) -> Feed | Snapshot | Window | RawOf:
+        """Return what declares a source of the raw batches that it reads."""
+        return self.window if self.window and self.window.name == source else self.source
+
+    @property
+    def feed(self) -> str | None:
+        """The name under which its accounts have their cursors; None if it is read from raw batches."""
+        return None if isinstance(self.source, RawOf) else self.source.name
+
     @property
     def key_columns(self) -> tuple[Column, ...]:
         """The declared columns that a record to remove must hold."""

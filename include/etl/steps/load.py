@@ -2,15 +2,13 @@
 
 import logging
 
-from psycopg.rows import dict_row
 from upath import UPath
 
-from etl.declare.entity import Entity, RawOf
-from etl.declare.feed import Feed
+from etl.declare.entity import Entity
 from etl.errors import PermanentError
-from etl.stores import cursors, incoming, loads, plans, raw, rejects
+from etl.steps import merge
+from etl.stores import loads, plans, raw, rejects
 from etl.stores.loads import Counts
-from etl.stores.statements import statement
 from etl.stores.typed import TypedBatch
 from etl.stores.warehouse import Warehouse
 
@@ -35,7 +33,9 @@ def load(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> C
         counts = loads.find(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
         if counts is None:
             rejected = rejects.count(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
-            counts = _merge(entity, TypedBatch(root, entity, batch), rejected, warehouse=warehouse)
+            typed = TypedBatch(root, entity, batch)
+            prepared = merge.prepare(entity, typed, warehouse=warehouse)
+            counts = merge.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse)
             loads.record(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
     log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
     return counts
@@ -65,44 +65,3 @@ def load_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Wareho
             failed = failed or error
     if failed is not None:
         raise failed
-
-
-def _merge(entity: Entity, typed: TypedBatch, rejected: int, *, warehouse: Warehouse) -> Counts:
-    raw_id = typed.batch.raw_id
-    rows = incoming.fill(warehouse, entity, typed.rows())
-    moving = isinstance(entity.source, Feed) and typed.batch.source == entity.source.name
-    stale = 0
-    if isinstance(entity.source, RawOf):
-        loads.lock_entity(warehouse, entity=entity.name)
-    else:
-        incoming.fill_moves(warehouse, typed.moves())
-        cursors.lock(warehouse, feed=entity.source.name)
-    if moving:
-        _, stale = cursors.fence(warehouse, feed=typed.batch.source)
-        cursors.keep_order(warehouse, feed=typed.batch.source)
-    duplicates = incoming.drop_superseded(warehouse, entity)
-    merged = _run(warehouse, entity, "merge", raw_id)
-    removed = {"removed": 0, "superseded": 0}
-    if moving:
-        removed = _run(warehouse, entity, "remove", raw_id)
-        cursors.advance(warehouse, feed=typed.batch.source, raw_id=raw_id)
-    elif not isinstance(entity.source, RawOf):
-        cursors.observe(warehouse, feed=entity.source.name)
-    superseded = merged["superseded"] + removed["superseded"]
-    changed = merged["inserted"] + merged["updated"] + removed["removed"]
-    return Counts(
-        read=rows + rejected,
-        inserted=merged["inserted"],
-        updated=merged["updated"],
-        unchanged=rows - stale - duplicates - superseded - changed,
-        removed=removed["removed"],
-        superseded=duplicates + superseded,
-        stale=stale,
-        rejected=rejected,
-    )
-
-
-def _run(warehouse: Warehouse, entity: Entity, name: str, raw_id: int) -> dict[str, int]:
-    with warehouse.cursor(row_factory=dict_row) as cursor:
-        (counts,) = cursor.execute(statement(f"entities/{entity.name}", name), {"raw_id": raw_id}).fetchall()
-    return counts

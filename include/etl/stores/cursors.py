@@ -3,7 +3,9 @@
 All functions work on `incoming_cursors`, see `incoming.fill_moves`.
 """
 
-from psycopg.rows import tuple_row
+from collections.abc import Mapping
+
+from psycopg.rows import scalar_row
 
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
@@ -15,22 +17,24 @@ def lock(warehouse: Warehouse, *, feed: str) -> None:
     warehouse.execute(statement("stores/cursors", "lock"), {"feed": feed})
 
 
-def fence(warehouse: Warehouse, *, feed: str) -> tuple[int, int]:
-    """Take the accounts out whose cursor is not where the batch found it.
-
-    Returns
-    -------
-    tuple of int
-        Accounts, and rows, that were taken out.
-    """
-    with warehouse.cursor(row_factory=tuple_row) as cursor:
-        ((accounts, rows),) = cursor.execute(statement("stores/cursors", "fence"), {"feed": feed}).fetchall()
-    return accounts, rows
+def fence(warehouse: Warehouse, *, feed: str, raw_id: int) -> int:
+    """Take the accounts out whose cursor is not where the batch found it, and return how many rows went with them."""
+    return _count(warehouse, "fence", {"feed": feed, "raw_id": raw_id})
 
 
-def keep_order(warehouse: Warehouse, *, feed: str) -> None:
+def fence_again(warehouse: Warehouse, *, raw_id: int) -> int:
+    """Take the accounts out that `fence` took out when the batch was first loaded; return how many rows went."""
+    return _count(warehouse, "fence_again", {"raw_id": raw_id})
+
+
+def keep_order(warehouse: Warehouse, *, feed: str, raw_id: int) -> None:
     """Let no record of the batch count as older than what the batches before it brought, whatever the clocks said."""
-    warehouse.execute(statement("stores/cursors", "keep_order"), {"feed": feed})
+    warehouse.execute(statement("stores/cursors", "keep_order"), {"feed": feed, "raw_id": raw_id})
+
+
+def keep_order_again(warehouse: Warehouse, *, raw_id: int) -> None:
+    """Let each record count as late as `keep_order` had it when the batch was first loaded."""
+    warehouse.execute(statement("stores/cursors", "keep_order_again"), {"raw_id": raw_id})
 
 
 def observe(warehouse: Warehouse, *, feed: str) -> None:
@@ -41,3 +45,9 @@ def observe(warehouse: Warehouse, *, feed: str) -> None:
 def advance(warehouse: Warehouse, *, feed: str, raw_id: int) -> None:
     """Move the cursors to where the batch leaves them."""
     warehouse.execute(statement("stores/cursors", "advance"), {"feed": feed, "raw_id": raw_id})
+
+
+def _count(warehouse: Warehouse, name: str, values: Mapping[str, object]) -> int:
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        (rows,) = cursor.execute(statement("stores/cursors", name), values).fetchall()
+    return int(rows)

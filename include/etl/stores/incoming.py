@@ -16,10 +16,11 @@ _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 
 def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -> int:
-    """Create `incoming` for this transaction, fill it, and return how many rows it has.
+    """Create `incoming` for this transaction, in place of one that it had, and return how many rows it has.
 
     Its columns are `seq`, `provider_account_id`, `removed`, `observed_at` and the declared ones.
     """
+    warehouse.execute(statement("stores/incoming", "forget"))
     warehouse.execute(_create(entity))
     count = _copy(warehouse, SQL("copy incoming from stdin (format csv)"), rows)
     warehouse.execute(SQL("analyze incoming"))
@@ -27,7 +28,8 @@ def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -
 
 
 def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
-    """Create `incoming_cursors` for this transaction and fill it."""
+    """Create `incoming_cursors` for this transaction, in place of one that it had, and fill it."""
+    warehouse.execute(statement("stores/cursors", "forget"))
     warehouse.execute(statement("stores/cursors", "moves"))
     _copy(warehouse, statement("stores/cursors", "copy_moves"), moves)
 
@@ -37,6 +39,40 @@ def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
     key = SQL(", ").join(map(Identifier, entity.key))
     query = SQL("delete from incoming where seq not in (select max(i.seq) from incoming as i group by {})")
     return warehouse.execute(query.format(key)).rowcount
+
+
+def drop_told_since(warehouse: Warehouse, entity: Entity, *, feed: str, raw_id: int) -> int:
+    """Drop records of rows that the feed has told about since, and return how many those were.
+
+    A row that a feed does not mention is as it was: what a window of an earlier moment says of it is older than that,
+    however long ago the row itself was written.
+    """
+    query = SQL(
+        "delete from incoming as i using {core} as c, etl.cursors as k where {same} and c.raw_id <> %(raw_id)s "
+        "and k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at"
+    ).format(core=core(entity), same=same_key(entity, "i", "c"))
+    return warehouse.execute(query, {"feed": feed, "raw_id": raw_id}).rowcount
+
+
+def drop_overtaken(warehouse: Warehouse, entity: Entity, *, raw_id: int) -> int:
+    """Drop records of rows that a later batch wrote at the very same instant, and return how many those were."""
+    query = SQL(
+        "delete from incoming as i using {core} as c "
+        "where {same} and c.observed_at = i.observed_at and c.raw_id > %(raw_id)s"
+    ).format(core=core(entity), same=same_key(entity, "i", "c"))
+    return warehouse.execute(query, {"raw_id": raw_id}).rowcount
+
+
+def core(entity: Entity) -> Identifier:
+    """Return the name of an entity's core table."""
+    return Identifier("core", entity.name)
+
+
+def same_key(entity: Entity, one: str, other: str) -> Composed:
+    """Return the condition that rows of two tables have one key."""
+    return SQL(" and ").join(
+        SQL("{} = {}").format(Identifier(one, name), Identifier(other, name)) for name in entity.key
+    )
 
 
 def _create(entity: Entity) -> Composed:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
@@ -50,7 +50,26 @@ def find(warehouse: Warehouse, *, raw_id: int, entity: str, version: int) -> Cou
         return cursor.execute(statement("stores/loads", "find"), batch).fetchone()
 
 
+def loaded(warehouse: Warehouse, *, raw_id: int, entity: str) -> bool:
+    """Return whether any version of an entity has loaded a batch."""
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        (found,) = cursor.execute(statement("stores/loads", "loaded"), {"raw_id": raw_id, "entity": entity}).fetchall()
+    return bool(found)
+
+
+def later(warehouse: Warehouse, *, raw_id: int, entity: str) -> list[int]:
+    """Return the batches that were loaded and are later than another, in the order in which they were sealed."""
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement("stores/loads", "later"), {"raw_id": raw_id, "entity": entity}).fetchall()
+
+
 def record(warehouse: Warehouse, counts: Counts, *, raw_id: int, entity: str, version: int) -> None:
     """Keep the counts; the table refuses counts that do not add up."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
     warehouse.execute(statement("stores/loads", "record"), {**batch, **asdict(counts)})
+
+
+def record_replay(warehouse: Warehouse, counts: Counts, *, raw_id: int, entity: str, version: int) -> None:
+    """Keep what became of the records of a batch that was replayed."""
+    batch = {"raw_id": raw_id, "entity": entity, "version": version}
+    warehouse.execute(statement("stores/loads", "record_replay"), {**batch, **asdict(counts)})

@@ -1,3 +1,7 @@
+-- name: forget
+-- A transaction that merges several batches has one after the other in hand.
+drop table if exists pg_temp.incoming_cursors;
+
 -- name: moves
 -- Where the batch in hand found each cursor, and where it leaves it.
 create temp table incoming_cursors (
@@ -29,11 +33,24 @@ for update of c;
 
 -- name: fence
 -- An account that another batch has moved on since this one was downloaded leaves it, with its rows; the others go on.
+-- It is noted, since a replay of this batch must leave it out again: what it holds came with the other one.
 with stale as (
     delete from incoming_cursors as m
     using etl.cursors as c
     where c.provider_account_id = m.provider_account_id and c.feed = %(feed)s and c.value <> m.cursor_from
     returning m.provider_account_id
+),
+noted as (
+    insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
+    select
+        r.chunk_id,
+        r.attempt,
+        s.provider_account_id,
+        'stale',
+        'another batch moved its cursor on first'
+    from stale as s
+    inner join etl.raw_batches as r on r.raw_id = %(raw_id)s
+    on conflict do nothing
 ),
 left_out as (
     delete from incoming as i
@@ -41,18 +58,52 @@ left_out as (
     where i.provider_account_id = s.provider_account_id
     returning i.seq
 )
-select
-    (select count(*)::int from stale) as accounts,
-    (select count(*)::int from left_out) as stale;
+select count(*)::int as stale
+from left_out;
+
+-- name: fence_again
+-- Accounts that were stale when the batch was first loaded are so for ever.
+with left_out as (
+    delete from incoming as i
+    using etl.raw_batches as r, etl.left_out as l
+    where
+        r.raw_id = %(raw_id)s
+        and l.chunk_id = r.chunk_id
+        and l.attempt = r.attempt
+        and l.outcome = 'stale'
+        and i.provider_account_id = l.provider_account_id
+    returning i.seq
+)
+select count(*)::int as stale
+from left_out;
 
 -- name: keep_order
 -- The cursors say what came after what. Clocks of workers differ: a batch that continues another is never older than it.
-update incoming as i set observed_at = c.observed_at
-from etl.cursors as c
+with corrected as (
+    update incoming as i set observed_at = c.observed_at
+    from etl.cursors as c
+    where
+        c.provider_account_id = i.provider_account_id
+        and c.feed = %(feed)s
+        and c.observed_at > i.observed_at
+    returning i.provider_account_id, i.observed_at
+)
+insert into etl.clock_corrections (raw_id, provider_account_id, observed_at)
+select distinct
+    %(raw_id)s,
+    c.provider_account_id,
+    c.observed_at
+from corrected as c
+on conflict do nothing;
+
+-- name: keep_order_again
+-- Records count as late as they did when the batch was first loaded.
+update incoming as i set observed_at = k.observed_at
+from etl.clock_corrections as k
 where
-    c.provider_account_id = i.provider_account_id
-    and c.feed = %(feed)s
-    and c.observed_at > i.observed_at;
+    k.raw_id = %(raw_id)s
+    and k.provider_account_id = i.provider_account_id
+    and k.observed_at > i.observed_at;
 
 -- name: advance
 -- A cursor that stays where it is costs no write.
@@ -60,7 +111,8 @@ update etl.cursors as c set
     value = m.cursor_to,
     raw_id = %(raw_id)s,
     moved_at = now(),
-    observed_at = greatest(c.observed_at, latest.observed_at)
+    observed_at = greatest(c.observed_at, latest.observed_at),
+    told_at = greatest(c.told_at, latest.observed_at)
 from incoming_cursors as m
 left join (
     select i.provider_account_id, max(i.observed_at) as observed_at

@@ -8,9 +8,42 @@ select l.read, l.inserted, l.updated, l.unchanged, l.removed, l.superseded, l.st
 from etl.loads as l
 where l.raw_id = %(raw_id)s and l.entity = %(entity)s and l.version = %(version)s;
 
+-- name: loaded
+-- Whether any version has loaded the batch.
+select exists (
+    select 1
+    from etl.loads as l
+    where l.raw_id = %(raw_id)s and l.entity = %(entity)s
+);
+
+-- name: later
+-- Batches that were loaded, and sealed after another; what that one says may be out of date by them.
+select l.raw_id
+from etl.loads as l
+where l.entity = %(entity)s and l.raw_id > %(raw_id)s
+group by l.raw_id
+order by l.raw_id;
+
 -- name: record
 -- What became of every record of the batch.
 insert into etl.loads (raw_id, entity, version, read, inserted, updated, unchanged, removed, superseded, stale, rejected)
+values (
+    %(raw_id)s,
+    %(entity)s,
+    %(version)s,
+    %(read)s,
+    %(inserted)s,
+    %(updated)s,
+    %(unchanged)s,
+    %(removed)s,
+    %(superseded)s,
+    %(stale)s,
+    %(rejected)s
+);
+
+-- name: record_replay
+-- What became of every record of the batch, this time.
+insert into etl.replays (raw_id, entity, version, read, inserted, updated, unchanged, removed, superseded, stale, rejected)
 values (
     %(raw_id)s,
     %(entity)s,

@@ -1,0 +1,100 @@
+"""Merge: bring the core table to what a typed batch says; what load and replay share.
+
+A feed's batch that was never loaded moves the cursors. Loaded again, it moves none, and each record counts as late as
+it did the first time, so that nothing which came after it is undone.
+"""
+
+from dataclasses import dataclass
+
+from psycopg.rows import dict_row
+
+from etl.declare.entity import Entity
+from etl.declare.feed import Feed, Window
+from etl.stores import cursors, incoming, loads
+from etl.stores.loads import Counts
+from etl.stores.statements import statement
+from etl.stores.typed import TypedBatch
+from etl.stores.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch that lies in `incoming`, ready to be applied.
+
+    Parameters
+    ----------
+    again
+        Whether it was loaded before.
+    rows
+        Rows that it brought.
+    stale, superseded
+        Those of them that were left out already.
+    """
+
+    again: bool
+    rows: int
+    stale: int = 0
+    superseded: int = 0
+
+
+def prepare(entity: Entity, typed: TypedBatch, *, warehouse: Warehouse) -> Prepared:
+    """Put the rows of a batch that may still count into `incoming`, and keep other loads of its rows out."""
+    raw_id = typed.batch.raw_id
+    origin = entity.origin(typed.batch.source)
+    again = loads.loaded(warehouse, raw_id=raw_id, entity=entity.name)
+    rows = incoming.fill(warehouse, entity, typed.rows())
+    if entity.feed is None:
+        loads.lock_entity(warehouse, entity=entity.name)
+    else:
+        incoming.fill_moves(warehouse, typed.moves())
+        cursors.lock(warehouse, feed=entity.feed)
+    stale = _order(origin, raw_id, again=again, warehouse=warehouse) if isinstance(origin, Feed) else 0
+    superseded = incoming.drop_superseded(warehouse, entity)
+    if isinstance(origin, Window) and entity.feed:
+        superseded += incoming.drop_told_since(warehouse, entity, feed=entity.feed, raw_id=raw_id)
+    if again:
+        superseded += incoming.drop_overtaken(warehouse, entity, raw_id=raw_id)
+    return Prepared(again, rows, stale, superseded)
+
+
+def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: int, warehouse: Warehouse) -> Counts:
+    """Merge `incoming` into the core table, and move the cursors if a feed's batch was never loaded before."""
+    raw_id = typed.batch.raw_id
+    origin = entity.origin(typed.batch.source)
+    merged = _run(warehouse, entity, "merge", raw_id)
+    removed = {"removed": 0, "superseded": 0}
+    if isinstance(origin, Feed):
+        removed = _run(warehouse, entity, "remove", raw_id)
+        if not prepared.again:
+            cursors.advance(warehouse, feed=origin.name, raw_id=raw_id)
+    elif isinstance(origin, Window) and entity.feed:
+        cursors.observe(warehouse, feed=entity.feed)
+    changed = merged["inserted"] + merged["updated"] + removed["removed"]
+    superseded = prepared.superseded + merged["superseded"] + removed["superseded"]
+    return Counts(
+        read=prepared.rows + rejected,
+        inserted=merged["inserted"],
+        updated=merged["updated"],
+        unchanged=prepared.rows - prepared.stale - superseded - changed,
+        removed=removed["removed"],
+        superseded=superseded,
+        stale=prepared.stale,
+        rejected=rejected,
+    )
+
+
+def _order(feed: Feed, raw_id: int, *, again: bool, warehouse: Warehouse) -> int:
+    """Give a batch its place in the feed, and return how many of its rows have none."""
+    if again:
+        stale = cursors.fence_again(warehouse, raw_id=raw_id)
+        cursors.keep_order_again(warehouse, raw_id=raw_id)
+        return stale
+    stale = cursors.fence(warehouse, feed=feed.name, raw_id=raw_id)
+    cursors.keep_order(warehouse, feed=feed.name, raw_id=raw_id)
+    return stale
+
+
+def _run(warehouse: Warehouse, entity: Entity, name: str, raw_id: int) -> dict[str, int]:
+    with warehouse.cursor(row_factory=dict_row) as cursor:
+        (counts,) = cursor.execute(statement(f"entities/{entity.name}", name), {"raw_id": raw_id}).fetchall()
+    return counts
