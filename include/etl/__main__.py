@@ -9,13 +9,16 @@ from etl.tools.describe import describe
 from etl.tools.link import link
 from etl.tools.migrate import migrate
 from etl.tools.plan import plan
+from etl.tools.rejects import app as rejects
+from etl.tools.replay import replay
 from etl.tools.status import status
 
 app = typer.Typer(
     name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False
 )
-for command in (describe, link, migrate, plan, status):
+for command in (describe, link, migrate, plan, replay, status):
     app.command()(command)
+app.add_typer(rejects, name="rejects")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
     SluiceError
     ├── TransientError            try again later
     │   ├── EnrolmentFailed
+    │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   └── WarehouseUnreachable          (stores/warehouse.py)
     ├── PermanentError            trying again cannot help; a person must act
@@ -13,6 +14,8 @@
     │   ├── ChunkMissing
     │   ├── LandingMissing
     │   ├── RawMissing
+    │   ├── RawUnread
+    │   ├── RejectMissing
     │   ├── RawCorrupt
     │   ├── TypedMissing
     │   ├── TokenUnreadable
@@ -52,6 +55,13 @@ class ProviderUnavailable(TransientError):
         )
 
 
+class ReplayInterrupted(TransientError):
+    """A load wanted the rows of a rehearsed replay while that wanted the load's."""
+
+    def __init__(self, entity: str) -> None:
+        super().__init__(f"{entity}: a load of the same accounts was under way; nothing was changed, try again.")
+
+
 class SettingMissing(PermanentError):
     """An environment variable that Sluice needs is not set."""
 
@@ -89,6 +99,23 @@ class RawMissing(PermanentError):
 
     def __init__(self, raw_id: int, where: str) -> None:
         super().__init__(f"raw batch {raw_id} is not in {where}; it was purged, or the raw root changed.")
+
+
+class RawUnread(PermanentError):
+    """An entity does not read batches of a source."""
+
+    def __init__(self, raw_id: int, source: str, entities: str) -> None:
+        super().__init__(f"raw batch {raw_id} was read from {source}, which {entities} does not read; leave one out.")
+
+
+class RejectMissing(PermanentError):
+    """A reject is not known."""
+
+    def __init__(self, reject_id: int) -> None:
+        super().__init__(
+            f"reject {reject_id} is not in etl.rejects; its batch was typed again since. "
+            "See `python -m etl rejects list`."
+        )
 
 
 class RawCorrupt(PermanentError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = {"chunks", "frames", "records", "rows", "text"}
+PURE = {"chunks", "frames", "pointers", "records", "rows", "text"}
 ALLOWED = {
     "dags": {"plugins", "catalog", "steps"},
     "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks"},
@@ -20,6 +20,7 @@ ALLOWED = {
     "declare": {"declare"},
     "rows": {"records", "declare"},
     "records": {"declare", "text"},
+    "pointers": {"records"},
     "text": set(),
     "frames": set(),
     "chunks": set(),

@@ -117,6 +117,8 @@ class Entity:
         Columns that identify a row. A record to remove must hold them all (`provider_account_id` comes by itself).
     columns
         The typed columns.
+    currencies
+        Columns that tell the currency of the money in a row; the first that is not null does.
     checks
         Rules that a row must pass.
     hook
@@ -150,6 +152,7 @@ class Entity:
     queue: Queue
     schedule: str | After
     window: Window | None = None
+    currencies: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     hook: Hook | None = None
     chunk_size: int = 1_000
@@ -178,6 +181,19 @@ class Entity:
             raise DeclarationError(
                 f"entity {self.name}: tolerated_rejects is {self.tolerated_rejects}; it is a share between 0 and 1"
             )
+
+        self._check_money(names)
+
+    def _check_money(self, names: list[str]) -> None:
+        for column in self.columns:
+            if column.kind is Kind.MONEY and not self.currencies:
+                raise DeclarationError(
+                    f"entity {self.name}: column {column.name} is money of no currency; "
+                    "let `currencies` name the columns that tell it"
+                )
+        for name in self.currencies:
+            if name not in names:
+                raise DeclarationError(f"entity {self.name}: currencies names no column: {name}; declare it")
 
     @property
     def sources(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -25,8 +25,17 @@ BLOCK_SIZE = 10_000
 """Records that are typed together; a page more may be in memory."""
 
 
-def transform(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> int:
+def transform(
+    entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath, typed_root: UPath | None = None
+) -> int:
     """Write the typed batch of a raw batch, keep its rejects, and return its id.
+
+    Parameters
+    ----------
+    root
+        The raw root.
+    typed_root
+        Where the typed batch goes, if not under the raw root.
 
     Raises
     ------
@@ -38,7 +47,7 @@ def transform(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath)
         If more than the tolerated share of its records was rejected; the rejects are kept all the same.
     """
     batch = raw.find(warehouse, raw_id)
-    with TypedBatch(root, entity, batch).write() as writer:
+    with TypedBatch(typed_root or root, entity, batch).write() as writer:
         typing = _Typing(entity, batch.source, writer)
         rejected = rejects.replace(
             warehouse, typing.run(raw.read(root, batch)), raw_id=raw_id, entity=entity.name, version=entity.version

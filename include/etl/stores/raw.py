@@ -6,8 +6,9 @@ Anything downstream can be made again from it without asking the provider.
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, cast
 
 import zstandard
@@ -133,6 +134,21 @@ def find(warehouse: Warehouse, raw_id: int) -> RawBatch:
     if batch is None:
         raise RawMissing(raw_id, "etl.raw_batches")
     return batch
+
+
+def between(
+    warehouse: Warehouse, *, sources: Collection[str], since: datetime | None, until: datetime | None
+) -> list[int]:
+    """Return the batches of some sources that were sealed in a half-open span of time, in the order in which they were.
+
+    Parameters
+    ----------
+    since, until
+        None leaves the span open.
+    """
+    span = {"sources": list(sources), "since": since, "until": until}
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement("stores/raw_batches", "between"), span).fetchall()
 
 
 def lock(warehouse: Warehouse, raw_id: int) -> None:

@@ -1,12 +1,93 @@
 """Rejects: records that could not be typed or broke a rule, each with its place and reason."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
-from psycopg.rows import scalar_row
+from psycopg.rows import class_row, scalar_row
 
+from etl.errors import RejectMissing
 from etl.rows import Reject
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class KeptReject:
+    """A record that was left out.
+
+    Parameters
+    ----------
+    reject_id
+        Its id.
+    raw_id
+        The raw batch that holds it.
+    entity, version
+        What left it out.
+    provider_account_id
+        Whose record it is.
+    line
+        Ordinal of the page in its raw batch, from 0.
+    path
+        Place of the record or field in the page, such as `added[3].amount`.
+    rule, reason
+        Which rule it broke, and how.
+    rejected_at
+        When.
+    """
+
+    reject_id: int
+    raw_id: int
+    entity: str
+    version: int
+    provider_account_id: int
+    line: int
+    path: str
+    rule: str
+    reason: str
+    rejected_at: datetime
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many rejects of an entity broke a rule.
+
+    Parameters
+    ----------
+    entity, rule
+        Whose, and which.
+    rejects
+        How many.
+    """
+
+    entity: str
+    rule: str
+    rejects: int
+
+
+@dataclass(frozen=True)
+class Narrowed:
+    """Which rejects are meant: those of an entity, a rule or a raw batch; None stands for any.
+
+    Parameters
+    ----------
+    versions
+        Entity → its version; rejects of other versions do not count.
+    """
+
+    versions: dict[str, int]
+    rule: str | None = None
+    raw_id: int | None = None
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What the statements bind."""
+        return {
+            "entities": list(self.versions),
+            "versions": list(self.versions.values()),
+            "rule": self.rule,
+            "raw_id": self.raw_id,
+        }
 
 
 def replace(warehouse: Warehouse, rejects: Iterable[Reject], *, raw_id: int, entity: str, version: int) -> int:
@@ -30,3 +111,46 @@ def count(warehouse: Warehouse, *, raw_id: int, entity: str, version: int) -> in
         batch = {"raw_id": raw_id, "entity": entity, "version": version}
         (rejected,) = cursor.execute(statement("stores/rejects", "count"), batch).fetchall()
     return int(rejected)
+
+
+def latest(warehouse: Warehouse, narrowed: Narrowed, *, limit: int) -> list[KeptReject]:
+    """Return the latest rejects, the newest first.
+
+    Parameters
+    ----------
+    limit
+        Most rejects to return.
+    """
+    with warehouse.cursor(row_factory=class_row(KeptReject)) as cursor:
+        return cursor.execute(statement("stores/rejects", "latest"), {**narrowed.values, "limit": limit}).fetchall()
+
+
+def find(warehouse: Warehouse, reject_id: int) -> KeptReject:
+    """Return a reject.
+
+    Raises
+    ------
+    RejectMissing
+        If there is none of this id.
+    """
+    with warehouse.cursor(row_factory=class_row(KeptReject)) as cursor:
+        reject = cursor.execute(statement("stores/rejects", "find"), {"reject_id": reject_id}).fetchone()
+    if reject is None:
+        raise RejectMissing(reject_id)
+    return reject
+
+
+def tally(warehouse: Warehouse, narrowed: Narrowed) -> list[Tally]:
+    """Return how many rejects there are of each entity and rule, the most frequent first."""
+    with warehouse.cursor(row_factory=class_row(Tally)) as cursor:
+        return cursor.execute(statement("stores/rejects", "tally"), narrowed.values).fetchall()
+
+
+def batches(warehouse: Warehouse, *, entity: str, version: int, raw_id: int | None) -> list[int]:
+    """Return the raw batches with rejects that an entity may load now, in the order in which they were sealed.
+
+    These are those of its version, and those of earlier ones that this one has not read.
+    """
+    values = {"entity": entity, "version": version, "raw_id": raw_id}
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement("stores/rejects", "batches"), values).fetchall()

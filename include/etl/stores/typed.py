@@ -83,6 +83,10 @@ class TypedBatch:
             moves.publish(self._folder / "cursors.parquet")
             rows.publish(self._folder / "rows.parquet")
 
+    def exists(self) -> bool:
+        """Return whether the batch was written."""
+        return bool((self._folder / "rows.parquet").exists())
+
     def rows(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows, some at a time.
 

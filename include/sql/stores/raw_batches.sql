@@ -22,3 +22,13 @@ select r.raw_id
 from etl.raw_batches as r
 where r.raw_id = %(raw_id)s
 for update;
+
+-- name: between
+-- Batches of some sources, in the order in which they were sealed.
+select r.raw_id
+from etl.raw_batches as r
+where
+    r.source = any(%(sources)s)
+    and (%(since)s::timestamptz is null or r.sealed_at >= %(since)s)
+    and (%(until)s::timestamptz is null or r.sealed_at < %(until)s)
+order by r.raw_id;

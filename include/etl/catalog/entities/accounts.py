@@ -26,6 +26,7 @@ ACCOUNTS = Entity(
         Column("currency", Kind.TEXT, path="balances.iso_currency_code", required=False),
         Column("unofficial_currency", Kind.TEXT, path="balances.unofficial_currency_code", required=False),
     ),
+    currencies=("currency", "unofficial_currency"),
     checks=(
         NotEmpty("account_id"),
         MaxLength("account_id", 256),

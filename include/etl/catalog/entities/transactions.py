@@ -33,6 +33,7 @@ TRANSACTIONS = Entity(
         Column("category", Kind.TEXT, path="personal_finance_category.primary", required=False),
         Column("category_detail", Kind.TEXT, path="personal_finance_category.detailed", required=False),
     ),
+    currencies=("currency", "unofficial_currency"),
     checks=(
         NotEmpty("account_id"),
         NotEmpty("transaction_id"),
