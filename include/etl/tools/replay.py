@@ -34,7 +34,7 @@ def replay(
     until: Annotated[
         datetime | None, typer.Option(help="Batches sealed before this instant.", formats=_FORMATS)
     ] = None,
-    diff: Annotated[bool, typer.Option("--diff", help="Show what would change, and change nothing.")] = False,  # noqa: FBT002 - a flag
+    diff: Annotated[bool, typer.Option("--diff", help="Show what would change, and change nothing.")] = False,
     rows: Annotated[int, typer.Option(help="Changed rows to show with --diff.", min=0)] = 20,
 ) -> None:
     """Type raw batches again and merge what differs; the provider is not asked, and no cursor moves.
