@@ -1,4 +1,4 @@
-"""Any history, in any pages, runs, repetitions and backfills, ends in the table that a naive reader would write."""
+"""Any history, with any repetition, backfill, replay or loss, ends in the table that a naive reader would write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ HISTORY = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(("write", "remove", "post")), st.sampled_from(IDS), st.integers(-9, 9)),
         st.tuples(st.sampled_from(("sync", "fetch", "window", "fetch window")), st.just(""), st.integers(1, 4)),
-        st.tuples(st.sampled_from(("load late", "load again")), st.just(""), st.integers(0, 5)),
+        st.tuples(st.sampled_from(("load late", "load again", "replay")), st.just(""), st.integers(0, 5)),
+        st.tuples(st.just("lose"), st.sampled_from(IDS), st.just(0)),
     ),
     max_size=30,
 )
@@ -80,6 +81,7 @@ class Reader:
     bank: Bank = field(default_factory=Bank)
     cursor: str = ""
     fetched: list[int] = field(default_factory=list)
+    loaded: set[int] = field(default_factory=set)
     minutes: int = 0
 
     def fetch(self, size: int) -> int:
@@ -91,6 +93,22 @@ class Reader:
 
     def load(self, raw_id: int) -> None:
         self.pipeline.load(raw_id)
+        self.loaded.add(raw_id)
+        self.read_cursor()
+
+    def replay(self, raw_id: int) -> None:
+        self.pipeline.replay(raw_id)
+        self.read_cursor()
+
+    def lose(self, identifier: str) -> None:
+        self.pipeline.warehouse.execute(
+            "delete from core.transactions where provider_account_id = %s and transaction_id = %s",
+            [self.account, identifier],
+        )
+        for raw_id in sorted(self.loaded):
+            self.replay(raw_id)
+
+    def read_cursor(self) -> None:
         query = "select value from etl.cursors where provider_account_id = %s"
         ((self.cursor,),) = self.pipeline.warehouse.execute(query, [self.account]).fetchall()
 
@@ -120,12 +138,17 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
             reader.fetched.append(reader.fetch_window())
         case "load late" | "load again" if reader.fetched:
             reader.load(reader.fetched[number % len(reader.fetched)])
+        case "replay" if reader.loaded:
+            reader.replay(sorted(reader.loaded)[number % len(reader.loaded)])
+        case "lose":
+            reader.lose(identifier)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORY)
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0)])
 @example(history=[*WRITE_1, ("remove", "a", 0), ("sync", "", 1), *WRITE_1])
+@example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0), ("replay", "", 0), ("lose", "a", 0)])
 @example(history=[*WRITE_1, ("post", "a", 3), ("sync", "", 1), ("load again", "", 0)])
 def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
     pipeline: Pipeline, history: list[tuple[str, str, int]]

@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import httpx
-import pytest
 
-from dev.stack.stack import Stack
 from etl.settings import Endpoint
 from etl.stores.warehouse import Warehouse
+from tests.integration.tools.conftest import Command
 
 Rows = Callable[..., list[tuple[object, ...]]]
-Command = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def environment(stack: Stack, database: Endpoint) -> dict[str, str]:
-    held = json.loads(stack.environment["AIRFLOW_CONN_WAREHOUSE"])
-    return {**stack.environment, "AIRFLOW_CONN_WAREHOUSE": json.dumps({**held, "schema": database.schema})}
-
-
-@pytest.fixture
-def etl(environment: Mapping[str, str]) -> Command:
-    def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "etl", *arguments],
-            env={**environment, **changes},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    return run
 
 
 def test_migrate_says_when_there_is_nothing_to_do(etl: Command) -> None:
