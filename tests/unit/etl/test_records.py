@@ -82,7 +82,7 @@ def test_a_page_that_is_none_is_a_fault_and_no_crash(body: bytes) -> None:
 def test_two_columns_that_read_one_field_as_different_types_are_refused() -> None:
     columns = (Column("a", Kind.TEXT, path="x"), Column("b", Kind.DATE, path="x.y"))
     with pytest.raises(DeclarationError, match="columns a, b read the field 'x' as different types"):
-        PageDecoder(replace(TRANSACTIONS, key=("a",), checks=(), columns=columns), "transactions_sync")
+        PageDecoder(replace(TRANSACTIONS, key=("a",), checks=(), currencies=(), columns=columns), "transactions_sync")
 
 
 def merchants_of(body: bytes) -> Page:
