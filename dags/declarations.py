@@ -8,4 +8,4 @@ from etl.catalog.entities import FAULTS
 from etl.errors import DeclarationError
 
 if FAULTS:
-    raise DeclarationError("\n".join(("each of these entities has no Dag until it is mended:", *map(str, FAULTS))))
+    raise DeclarationError("\n- ".join(("each of these has no Dag until it is mended:", *map(str, FAULTS))))
