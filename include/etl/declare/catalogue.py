@@ -79,7 +79,9 @@ def _circle(entity: Entity, declared: Mapping[str, Entity]) -> str | None:
     if entity.name not in reached:
         return None
     fields = " and ".join(_follows(entity))
-    return f"{fields} lead in a circle through {', '.join(sorted(reached))}; let one of them have a cron expression"
+    return (
+        f"by its {fields} it waits for itself, through {', '.join(sorted(reached))}; give one of them another {fields}"
+    )
 
 
 def _sharing(declared: Mapping[str, Entity]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from etl.errors import DeclarationError
 
-PROJECT = Path(__file__).parents[3]
+INCLUDE = Path(__file__).parents[2]
+PROJECT = INCLUDE.parent
 _LANGUAGE = Path(__file__).parent
 
 _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
@@ -54,7 +55,7 @@ def of_error(entity: str, path: Path, error: Exception) -> Fault:
     for file, line in _lines(error):
         if file == path.resolve():
             place, deepest = f"{shown(path)}:{line}", ""
-        elif file.is_relative_to(PROJECT) and not file.is_relative_to(_LANGUAGE):
+        elif file.is_relative_to(INCLUDE) and not file.is_relative_to(_LANGUAGE):
             deepest = f" (raised at {shown(file)}:{line})"
     return Fault(entity, place, reason + deepest)
 

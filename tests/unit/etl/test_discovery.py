@@ -125,6 +125,7 @@ def test_an_import_that_fails_is_a_fault_of_those_that_import_it_and_names_both_
     package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("etl.declare.fault.PROJECT", tmp_path)
+    monkeypatch.setattr("etl.declare.fault.INCLUDE", tmp_path)
     (tmp_path / f"{package.name}_bank.py").write_text("\n\nraise ValueError('no such bank')\n")
     package.write("odd", f"import {package.name}_bank\n")
     assert package.fault() == (
@@ -193,7 +194,7 @@ def test_a_feed_that_removes_records_needs_a_statement_for_them(package: Package
         ),
         (
             {"schedule": 'After("odd")'},
-            "entity odd: schedule lead in a circle through odd; let one of them have a cron",
+            "entity odd: by its schedule it waits for itself, through odd; give one of them an",
         ),
     ],
     ids=["after nobody", "of nobody", "of another source", "after itself"],
