@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from etl.catalog.entities import FAULTS
 from etl.errors import SluiceError
 from etl.tools.describe import describe
 from etl.tools.link import link
@@ -22,7 +23,9 @@ app.add_typer(rejects, name="rejects")
 
 
 def main() -> None:
-    """Run a command; an expected error is one sentence and exit code 1."""
+    """Run a command for the entities that are declared well; an expected error is one sentence and exit code 1."""
+    for fault in FAULTS:
+        typer.echo(f"warning: {fault}", err=True)
     try:
         app()
     except SluiceError as error:

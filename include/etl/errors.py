@@ -22,7 +22,7 @@
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   └── TooManyRejects
-    ├── DeclarationError          the catalogue is wrong; its import stops
+    ├── DeclarationError          a declaration is wrong; its entity is left out
     └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
 
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from iso4217 import Currency
+
+from etl.declare.column import Kind
+from etl.declare.values import require_count, require_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 _EXPONENTS = {currency.code: currency.exponent for currency in Currency}
 
 
+@runtime_checkable
 class Check(Protocol):
     """A rule on the columns of a row.
 
@@ -26,6 +30,10 @@ class Check(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads; the first is the one that a reject points at."""
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """The kind that each of these columns must have; None where any will do."""
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes, as a boolean series of the same index."""
@@ -42,6 +50,11 @@ class Iso4217:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
         return (self.column,)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -64,6 +77,11 @@ class MinorUnits:
         """Names of the columns that it reads."""
         return (self.amount, self.currency)
 
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.MONEY, Kind.TEXT)
+
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
         passes = rows[self.amount].isna()
@@ -80,6 +98,14 @@ class ExactlyOne:
     columns: tuple[str, ...]
     rule: str = "exactly_one"
 
+    def __post_init__(self) -> None:
+        require_each(f"check {self.rule}", "columns", self.columns, str, least=2)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Any kind will do."""
+        return (None,) * len(self.columns)
+
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
         return rows[list(self.columns)].notna().sum(axis="columns") == 1
@@ -93,10 +119,18 @@ class MaxLength:
     length: int
     rule: str = "max_length"
 
+    def __post_init__(self) -> None:
+        require_count(f"check {self.rule}", "length", self.length, least=1)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
         return (self.column,)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -114,6 +148,11 @@ class NotEmpty:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
         return (self.column,)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""

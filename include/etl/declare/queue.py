@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from etl.errors import DeclarationError
+from etl.declare.values import require_count, require_identifier, require_kind
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class WorkerGroup:
     helps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.processes < 1:
-            raise DeclarationError(f"worker group {self.name}: processes is {self.processes}; it must be at least 1")
+        where = f"worker group {self.name}"
+        require_identifier(where, "name", self.name)
+        require_count(where, "processes", self.processes, least=1)
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ class Queue:
     summary: str
 
     def __post_init__(self) -> None:
-        if not 1 <= self.priority <= 9:  # noqa: PLR2004 - documented above
-            raise DeclarationError(f"queue {self.name}: priority is {self.priority}; it must lie between 1 and 9")
-        if self.slots < 1:
-            raise DeclarationError(f"queue {self.name}: slots is {self.slots}; it must be at least 1")
+        where = f"queue {self.name}"
+        require_identifier(where, "name", self.name)
+        require_count(where, "priority", self.priority, least=1, most=9)
+        require_kind(where, "group", self.group, WorkerGroup)
+        require_count(where, "slots", self.slots, least=1)
 
     @property
     def pool(self) -> str:
