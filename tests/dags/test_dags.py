@@ -27,7 +27,7 @@ def test_every_entity_is_a_dag_and_none_fails_to_import(bag: Any) -> None:
 def test_every_task_has_an_end_a_declared_queue_and_its_pool(bag: Any) -> None:
     for task in tasks(bag):
         assert timedelta() < task.execution_timeout <= timedelta(hours=6), task
-        assert task.pool == BY_NAME[task.queue].pool, task
+        assert task.pool == BY_NAME[task.queue].pool.name, task
 
 
 def test_every_retry_is_bounded_and_backs_off(bag: Any) -> None:

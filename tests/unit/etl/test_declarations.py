@@ -20,7 +20,7 @@ RAW = RawOf("transactions", places={"transactions_sync": ("added[].counterpartie
 
 def test_the_slots_of_a_groups_own_queues_never_exceed_its_processes() -> None:
     for group in WORKER_GROUPS:
-        assert sum(queue.slots for queue in QUEUES if queue.group == group) <= group.processes
+        assert sum(pool.slots for queue in QUEUES if queue.group == group for pool in queue.pools) <= group.processes
 
 
 def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
