@@ -10,7 +10,7 @@ from airflow.exceptions import AirflowClusterPolicyViolation
 
 from etl.catalog.queues import QUEUES
 from sluice_expiry import expire_with
-from sluice_retries import MOST_RETRIES, Retries
+from sluice_retries import MOST_RETRIES
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -77,7 +77,7 @@ def _broken(task: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
 def _broken_retries(task: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
     if task.retries and task.retries > MOST_RETRIES:
         yield f"would be tried again {task.retries} times; allow at most {MOST_RETRIES}"
-    if task.retries and not isinstance(task.retry_policy, Retries):
+    if task.retries and not getattr(task.retry_policy, "waits_by_chance", False):
         yield (
             "would be tried again together with its siblings, and after errors that cannot pass; "
             "give it retry_policy=Retries() of sluice_retries"

@@ -31,6 +31,9 @@ class Retries(ExceptionRetryPolicy):
         The longest wait of all.
     """
 
+    waits_by_chance = True
+    """What the cluster policy asks of a retry policy, whoever wrote it."""
+
     def __init__(self, *, base: timedelta = timedelta(seconds=20), cap: timedelta = timedelta(minutes=5)) -> None:
         super().__init__(rules=[])
         self.base = base
