@@ -10,6 +10,7 @@ from etl.tools.describe import describe
 from etl.tools.link import link
 from etl.tools.migrate import migrate
 from etl.tools.plan import plan
+from etl.tools.queues import app as queues
 from etl.tools.rejects import app as rejects
 from etl.tools.replay import replay
 from etl.tools.status import status
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 for command in (describe, link, migrate, plan, replay, status):
     app.command()(command)
+app.add_typer(queues, name="queues")
 app.add_typer(rejects, name="rejects")
 
 

@@ -2,6 +2,7 @@
 
     SluiceError
     ├── TransientError            try again later
+    │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
@@ -52,6 +53,15 @@ class ProviderUnavailable(TransientError):
         super().__init__(
             f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {found}. "
             "No cursor moved. If retries do not help, see the provider's status page."
+        )
+
+
+class BrokerUnreachable(TransientError):
+    """The broker does not answer."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"the broker does not answer: {found}; see that it runs, and what AIRFLOW__CELERY__BROKER_URL says."
         )
 
 
