@@ -144,7 +144,7 @@ def test_every_row_of_the_published_file_is_loaded_or_rejected_to_the_penny(
     *currencies, counts = audit(FILE).stdout.splitlines()[1:]
     assert counts == 'audit: {"rows": 185908, "loaded": 185905, "rejected": 3, "missing": 0, "not_in_file": 0}'
     assert len(currencies) == 19
-    sums = dict(rows("select currency, sum(amount) from core.transactions group by 1"))
+    sums: dict[str, Decimal] = dict(rows("select currency, sum(amount) from core.transactions group by 1"))
     assert sums["GBP"] == Decimal("31970754.72")
     # Kunas, which ISO 4217 withdrew when Croatia took the euro.
     assert set(rows("select rule, reason from etl.rejects")) == {("iso4217", "found currency 'HRK'")}
