@@ -26,10 +26,6 @@ LONGEST_GATHERING = timedelta(minutes=3)
 PAUSE = timedelta(seconds=5)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "live: asks Plaid's Sandbox; needs PLAID_CLIENT_ID and PLAID_SECRET")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "live" in config.option.markexpr:
         return

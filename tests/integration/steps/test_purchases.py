@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from dev.servers import bank as banks
-from dev.servers import http, purchases
+from dev.servers import http
 from dev.servers.ports import candidates, is_free
+from dev.servers.purchases import Purchases
 from dev.stack.home import REPOSITORY
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
@@ -36,32 +37,31 @@ UNLIMITED = replace(TRANSACTIONS, provider=IMPATIENT, source=replace(TRANSACTION
 LONGEST_START = timedelta(seconds=60)
 
 Audit = Callable[[Path], "subprocess.CompletedProcess[str]"]
-Sync = Callable[[Path, Entity], Warehouse]
+Sync = Callable[..., Warehouse]
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 @contextmanager
-def serving(file: Path) -> Iterator[tuple[Endpoint, int]]:
-    """Yield the address of a bank without limits that serves a file, and how many items it has."""
-    real = purchases.examine(file)
+def serving(purchases: Purchases) -> Iterator[Endpoint]:
+    """Yield the address of a bank without limits that serves a file."""
     port = next(port for port in candidates() if is_free(port))
-    command = (*banks.command(replace(SANDBOX, purchases=real), port=port), "--limits", "off")
+    command = (*banks.command(replace(SANDBOX, purchases=purchases), port=port), "--limits", "off")
     environment = {**os.environ, "BANK_CLIENT_ID": "client", "BANK_SECRET": "secret"}
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment) as process:
         try:
             deadline = time.monotonic() + LONGEST_START.total_seconds()
             while not http.answers(port, banks.HEALTH) and time.monotonic() < deadline:
                 time.sleep(0.1)
-            yield Endpoint(f"http://127.0.0.1:{port}", login="client", password="secret"), real.items
+            yield Endpoint(f"http://127.0.0.1:{port}", login="client", password="secret")
         finally:
             process.terminate()
 
 
 @pytest.fixture
 def sync(pipeline: Pipeline) -> Sync:
-    def run(file: Path, entity: Entity) -> Warehouse:
+    def run(file: Path, entity: Entity, items: int = 3) -> Warehouse:
         pipeline.entity = entity
-        with serving(file) as (pipeline.endpoint, items):
+        with serving(Purchases(file, digest="", items=items)) as pipeline.endpoint:
             pipeline.link(items)
             pipeline.run("first")
         return pipeline.warehouse
@@ -140,7 +140,7 @@ def test_reject_whose_raw_batch_was_changed_is_not_believed(sync: Sync, audit: A
 def test_every_row_of_the_published_file_is_loaded_or_rejected_to_the_penny(
     sync: Sync, audit: Audit, rows: Rows
 ) -> None:
-    sync(FILE, UNLIMITED)
+    sync(FILE, UNLIMITED, 13)
     *currencies, counts = audit(FILE).stdout.splitlines()[1:]
     assert counts == 'audit: {"rows": 185908, "loaded": 185905, "rejected": 3, "missing": 0, "not_in_file": 0}'
     assert len(currencies) == 19
