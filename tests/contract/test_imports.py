@@ -90,6 +90,11 @@ def test_etl_never_imports_airflow_and_nothing_imports_dev(path: Path) -> None:
         assert "dev" not in tops
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "dev/audit").glob("*.py")), ids=lambda path: path.name)
+def test_audit_shares_no_code_with_what_it_audits(path: Path) -> None:
+    assert not {module.split(".")[0] for _, module in imports(path)} & {"etl", "dev", "plugins", "tests"}
+
+
 def test_a_file_is_one_concept() -> None:
     long = {
         str(path.relative_to(ROOT)): lines

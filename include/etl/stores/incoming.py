@@ -36,9 +36,13 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
 
 def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
     """Leave only the last record of each key, and return how many others there were."""
-    key = SQL(", ").join(map(Identifier, entity.key))
-    query = SQL("delete from incoming where seq not in (select max(i.seq) from incoming as i group by {})")
-    return warehouse.execute(query.format(key)).rowcount
+    # Joined by rank: `seq not in (…)` compares each row with every key, once the keys outgrow `work_mem`.
+    query = SQL(
+        "delete from incoming where seq in (select r.seq from "
+        "(select i.seq, lead(i.seq) over (partition by {} order by i.seq) as later from incoming as i) as r "
+        "where r.later is not null)"
+    )
+    return warehouse.execute(query.format(SQL(", ").join(map(Identifier, entity.key)))).rowcount
 
 
 def drop_told_since(warehouse: Warehouse, entity: Entity, *, feed: str, raw_id: int) -> int:

@@ -55,7 +55,7 @@ TRANSACTIONS_SYNC = Feed(
     page_size=500,
     limits=(
         Limit(Scope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=500),
-        Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=25),
+        Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=10),
     ),
 )
 
