@@ -1,0 +1,68 @@
+"""Dags of `python -m benchmarks.urgent`: one person who waits, and three hundred transforms that do not mind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, get_current_context, task
+
+from etl.catalog.queues import EMAILS, ETL, MAINTENANCE, QUEUES, URGENT_NOTIFICATIONS
+from etl.declare.queue import Queue
+
+BACKLOG = {ETL: 160, EMAILS: 80, MAINTENANCE: 60}
+"""Queue → transforms that wait on it."""
+COMMON: dict[str, Any] = {
+    "start_date": datetime(2010, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_tasks": 1_000,
+    "tags": ["no-deadline"],
+}
+
+
+def on(queue: Queue) -> dict[str, Any]:
+    """Return the settings of a task on a queue."""
+    return {
+        "queue": queue.name,
+        "pool": queue.pool.name,
+        "priority_weight": 100 * queue.priority,
+        "weight_rule": "absolute",
+        "execution_timeout": timedelta(minutes=10),
+    }
+
+
+def transform(number: int) -> None:
+    """Type the raw batch that the run names, as the transform of a chunk does; its rows go to a folder of its own."""
+    from tempfile import TemporaryDirectory
+
+    from upath import UPath
+
+    import sluice_connections as connections
+    from etl.catalog.entities.transactions import TRANSACTIONS
+    from etl.steps import transform as step
+
+    raw_id = int((get_current_context()["dag_run"].conf or {})["raw_id"])
+    with TemporaryDirectory() as folder, connections.warehouse() as warehouse:
+        step.transform(
+            TRANSACTIONS, raw_id, warehouse=warehouse, root=connections.raw_root(), typed_root=UPath(folder) / str(number)
+        )
+
+
+with DAG("urgent", schedule=None, max_active_runs=100, **COMMON):
+
+    @task(**on(URGENT_NOTIFICATIONS))
+    def start() -> None:
+        """Do nothing: the start is what counts."""
+
+    start()
+
+with DAG("backlog", schedule=None, **COMMON):
+    for queue, count in BACKLOG.items():
+        mapped = task(task_id=f"transform_{queue.name}", **on(queue))(transform)
+        mapped.expand(number=list(range(count)))
+
+with DAG("backlog_of_the_past", schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"), **COMMON):
+    task(task_id="transform", **on(ETL))(transform)(0)
+
+PROCESSES = {pool.name: pool.slots for queue in QUEUES if queue is not URGENT_NOTIFICATIONS for pool in queue.pools}
+"""Pool → tasks of the backlog that run in it at once; together they keep every low-priority process busy."""

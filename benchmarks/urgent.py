@@ -1,0 +1,172 @@
+"""`python -m benchmarks.urgent`: how soon urgent tasks start while three hundred others wait, and while none does.
+
+Through Airflow and its Celery workers, as in production. A start is counted from the request for its run until its task
+runs. Under backlog every process of the low-priority workers transforms a raw batch, all the time.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+from upath import UPath
+
+from benchmarks import batches, home, plaid_pages, result
+from benchmarks.result import Result
+from dev.demo.airflow_api import AirflowApi
+from dev.servers.bank import Sandbox
+from dev.stack.airflow_environment import ADMIN
+from dev.stack.home import REPOSITORY
+from dev.stack.planning import Wishes
+from dev.stack.stack import Stack
+from dev.stack.up import up
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.queues import LOW_PRIORITY
+from etl.settings import Endpoint
+from etl.stores import warehouse
+
+STARTS, QUICK_STARTS = 100, 10
+"""Urgent starts a side."""
+ROWS = 20_000
+"""Transactions of the raw batch that the backlog transforms."""
+WAITING = 300
+RATIO, LONGEST = 1.5, 2.0
+"""Goals: p95 under backlog over p95 of the idle system, and in seconds."""
+
+_DAY = date(2026, 1, 1)
+_BUNDLES = [
+    {"name": name, "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(path)}}
+    for name, path in (("dags-folder", REPOSITORY / "dags"), ("benchmarks", REPOSITORY / "benchmarks" / "dags"))
+]
+_STARTED = "select run_id, start_date from task_instance where dag_id = 'urgent' and run_id = any(%s)"
+_BUSY = "select count(*) from task_instance where dag_id like 'backlog%%' and state = 'running'"
+_LEFT = (
+    "select count(*) from task_instance where dag_id = 'backlog' "
+    "and (state is null or state in ('scheduled', 'queued', 'running'))"
+)
+
+
+def main(
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Fewer starts; nothing is kept.")] = False,  # noqa: FBT002
+) -> None:
+    """Measure, show and keep the result; ends with exit code 1 if the goal is missed."""
+    console = Console(soft_wrap=True)
+    starts = QUICK_STARTS if quick else STARTS
+    with home.temporary() as folder:
+        stack = up(
+            folder,
+            caller=home.caller(AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(_BUNDLES)),
+            wishes=Wishes(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui=None),
+            say=console.print,
+        )
+        raw_id = _seal(stack)
+        with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
+            for dag_id in ("urgent", "backlog", "backlog_of_the_past"):
+                airflow.wait_for_dag(dag_id)
+                airflow.unpause(dag_id)
+            _starts(airflow, stack, 3)  # the first tasks of new workers are slower
+            idle = _starts(airflow, stack, starts)
+            with _backlog(airflow, stack, raw_id, console=console):
+                busy = _starts(airflow, stack, starts)
+                busy_processes, left = (_count(stack, query) for query in (_BUSY, _LEFT))
+    console.print(f"At the end, {busy_processes} transforms ran and {left} of the backlog were left.")
+    if not left:
+        sys.exit("error: the backlog ended before the urgent starts did; give it more transforms")
+    found = _result(idle, busy)
+    result.show([found], console)
+    if not quick:
+        result.append([found], command="python -m benchmarks.urgent")
+        sys.exit(0 if found.reached else 1)
+
+
+def _seal(stack: Stack) -> int:
+    """Seal the raw batch that is transformed again and again."""
+    root = UPath(stack.environment["SLUICE_RAW_ROOT"])
+    with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
+        accounts = batches.enrol(connection, 1)
+        return batches.seal(
+            connection,
+            root,
+            TRANSACTIONS,
+            accounts,
+            lambda _: plaid_pages.transactions(ROWS),
+            source=TRANSACTIONS.source.name,
+            at=datetime.now(UTC),
+        )
+
+
+def _starts(airflow: AirflowApi, stack: Stack, count: int) -> list[float]:
+    """Ask for urgent runs, one after the other, and return how long each took to start, in seconds."""
+    asked: dict[str, datetime] = {}
+    for _ in range(count):
+        before = datetime.now(UTC)
+        run = airflow.trigger("urgent")
+        asked[run.run_id] = before
+        while airflow.run("urgent", run.run_id).state not in ("success", "failed"):
+            time.sleep(0.2)
+    with psycopg.connect(stack.metadata_url) as connection:
+        started = connection.execute(_STARTED, (list(asked),)).fetchall()
+    return [(at - asked[run_id]).total_seconds() for run_id, at in started]
+
+
+@contextmanager
+def _backlog(airflow: AirflowApi, stack: Stack, raw_id: int, *, console: Console) -> Iterator[None]:
+    """Let transforms wait on every low-priority queue, and a backfill beside them, until all processes are busy."""
+    conf = {"raw_id": raw_id}
+    airflow.trigger("backlog", conf=conf)
+    past = ("--dag-id", "backlog_of_the_past", "--from-date", "2025-01-01", "--to-date", "2025-12-31")
+    options = ("--dag-run-conf", json.dumps(conf), "--max-active-runs", "4")
+    with Popen(
+        ["airflow", "backfill", "create", *past, *options],  # noqa: S607 - of the stack's environment
+        env=dict(stack.environment),
+        stdout=PIPE,
+        stderr=STDOUT,
+        text=True,
+    ) as backfill:
+        deadline = time.monotonic() + timedelta(minutes=3).total_seconds()
+        while _count(stack, _BUSY) < LOW_PRIORITY.processes:
+            if time.monotonic() > deadline:
+                sys.exit(f"error: only {_count(stack, _BUSY)} processes are busy\n{backfill.communicate()[0][-2000:]}")
+            time.sleep(0.5)
+        console.print(f"{_count(stack, _BUSY)} transforms run, and {_count(stack, _LEFT)} of the backlog are left.")
+        yield
+        backfill.kill()
+
+
+def _count(stack: Stack, query: str) -> int:
+    with psycopg.connect(stack.metadata_url) as connection:
+        ((count,),) = connection.execute(query.encode()).fetchall()
+    return int(count)
+
+
+def _result(idle: list[float], busy: list[float]) -> Result:
+    p95 = {side: statistics.quantiles(seconds, n=20)[-1] for side, seconds in (("idle", idle), ("busy", busy))}
+    ratio = p95["busy"] / p95["idle"]
+    detail = {
+        **{f"p95_seconds_{side}": round(value, 3) for side, value in p95.items()},
+        "median_seconds_idle": round(statistics.median(idle), 3),
+        "median_seconds_busy": round(statistics.median(busy), 3),
+        "starts_a_side": len(busy),
+    }
+    return Result(
+        f"urgent start under a backlog of {WAITING} transforms, p95 over p95 of the idle system",
+        f"<= {RATIO} x, <= {LONGEST:g} s",
+        f"{ratio:.2f} x, {p95['busy']:.2f} s",
+        ratio <= RATIO and p95["busy"] <= LONGEST,
+        detail,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
