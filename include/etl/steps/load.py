@@ -5,7 +5,7 @@ import logging
 from psycopg.rows import dict_row
 from upath import UPath
 
-from etl.declare.entity import Entity, RawOf
+from etl.declare.entity import Entity
 from etl.declare.feed import Feed
 from etl.errors import PermanentError
 from etl.stores import cursors, incoming, loads, plans, raw, rejects
@@ -72,11 +72,12 @@ def _merge(entity: Entity, typed: TypedBatch, rejected: int, *, warehouse: Wareh
     rows = incoming.fill(warehouse, entity, typed.rows())
     moving = isinstance(entity.source, Feed) and typed.batch.source == entity.source.name
     stale = 0
-    if isinstance(entity.source, RawOf):
-        loads.lock_entity(warehouse, entity=entity.name)
-    else:
+    if isinstance(entity.source, Feed):
         incoming.fill_moves(warehouse, typed.moves())
         cursors.lock(warehouse, feed=entity.source.name)
+    else:
+        # A row lock is logged, and where no cursor ever moves it would be all that is: one lock does for all.
+        loads.lock_entity(warehouse, entity=entity.name)
     if moving:
         _, stale = cursors.fence(warehouse, feed=typed.batch.source)
         cursors.keep_order(warehouse, feed=typed.batch.source)
@@ -86,7 +87,7 @@ def _merge(entity: Entity, typed: TypedBatch, rejected: int, *, warehouse: Wareh
     if moving:
         removed = _run(warehouse, entity, "remove", raw_id)
         cursors.advance(warehouse, feed=typed.batch.source, raw_id=raw_id)
-    elif not isinstance(entity.source, RawOf):
+    elif isinstance(entity.source, Feed) and (merged["inserted"] or merged["updated"]):
         cursors.observe(warehouse, feed=entity.source.name)
     superseded = merged["superseded"] + removed["superseded"]
     changed = merged["inserted"] + merged["updated"] + removed["removed"]

@@ -34,7 +34,7 @@ def keep_order(warehouse: Warehouse, *, feed: str) -> None:
 
 
 def observe(warehouse: Warehouse, *, feed: str) -> None:
-    """Remember how far a window has observed the accounts, without moving their cursors."""
+    """Remember how far a window that changed rows has observed the accounts, without moving their cursors."""
     warehouse.execute(statement("stores/cursors", "observe"), {"feed": feed})
 
 

@@ -12,6 +12,19 @@ from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
 
+_DROP_SUPERSEDED = SQL("""
+-- Grouped and joined, each once: `not in (select max(seq) …)` compares every row with every other as soon as a batch's
+-- keys do not fit into work_mem.
+with repeated as (
+    select {key}, max(i.seq) as seq
+    from incoming as i
+    group by {key}
+    having count(*) > 1
+)
+delete from incoming as i
+using repeated as r
+where ({key}) = ({repeated_key}) and i.seq < r.seq
+""")
 _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 
@@ -22,7 +35,7 @@ def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -
     """
     warehouse.execute(_create(entity))
     count = _copy(warehouse, SQL("copy incoming from stdin (format csv)"), rows)
-    warehouse.execute(SQL("analyze incoming"))
+    warehouse.execute(SQL("analyze incoming ({})").format(_compared(entity)))
     return count
 
 
@@ -34,9 +47,8 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
 
 def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
     """Leave only the last record of each key, and return how many others there were."""
-    key = SQL(", ").join(map(Identifier, entity.key))
-    query = SQL("delete from incoming where seq not in (select max(i.seq) from incoming as i group by {})")
-    return warehouse.execute(query.format(key)).rowcount
+    key, repeated_key = (SQL(", ").join(Identifier(table, name) for name in entity.key) for table in ("i", "r"))
+    return warehouse.execute(_DROP_SUPERSEDED.format(key=key, repeated_key=repeated_key)).rowcount
 
 
 def _create(entity: Entity) -> Composed:
@@ -47,6 +59,12 @@ def _create(entity: Entity) -> Composed:
         "create temp table incoming "
         "(seq bigint, {account} bigint, removed boolean, observed_at timestamptz, {declared}) on commit drop"
     ).format(account=Identifier(PROVIDER_ACCOUNT), declared=declared)
+
+
+def _compared(entity: Entity) -> Composed:
+    """Return the columns by which statements find rows: statistics are logged even where a table's rows are not."""
+    columns = dict.fromkeys((PROVIDER_ACCOUNT, "removed", *entity.key))
+    return SQL(", ").join(map(Identifier, columns))
 
 
 def _copy(warehouse: Warehouse, query: SQL, batches: Iterable[pa.RecordBatch]) -> int:
