@@ -47,8 +47,12 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
 
 def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
     """Leave only the last record of each key, and return how many others there were."""
+    return warehouse.execute(_drop_superseded(entity)).rowcount
+
+
+def _drop_superseded(entity: Entity) -> Composed:
     key, repeated_key = (SQL(", ").join(Identifier(table, name) for name in entity.key) for table in ("i", "r"))
-    return warehouse.execute(_DROP_SUPERSEDED.format(key=key, repeated_key=repeated_key)).rowcount
+    return _DROP_SUPERSEDED.format(key=key, repeated_key=repeated_key)
 
 
 def _create(entity: Entity) -> Composed:
