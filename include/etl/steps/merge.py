@@ -44,6 +44,7 @@ def prepare(entity: Entity, typed: TypedBatch, *, warehouse: Warehouse) -> Prepa
     again = loads.loaded(warehouse, raw_id=raw_id, entity=entity.name)
     rows = incoming.fill(warehouse, entity, typed.rows())
     if entity.feed is None:
+        # A row lock is logged, and where no cursor ever moves it would be all that is: one lock does for all.
         loads.lock_entity(warehouse, entity=entity.name)
     else:
         incoming.fill_moves(warehouse, typed.moves())
@@ -67,7 +68,7 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
         removed = _run(warehouse, entity, "remove", raw_id)
         if not prepared.again:
             cursors.advance(warehouse, feed=origin.name, raw_id=raw_id)
-    elif isinstance(origin, Window) and entity.feed:
+    elif isinstance(origin, Window) and entity.feed and (merged["inserted"] or merged["updated"]):
         cursors.observe(warehouse, feed=entity.feed)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     superseded = prepared.superseded + merged["superseded"] + removed["superseded"]

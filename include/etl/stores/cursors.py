@@ -38,7 +38,7 @@ def keep_order_again(warehouse: Warehouse, *, raw_id: int) -> None:
 
 
 def observe(warehouse: Warehouse, *, feed: str) -> None:
-    """Remember how far a window has observed the accounts, without moving their cursors."""
+    """Remember how far a window that changed rows has observed the accounts, without moving their cursors."""
     warehouse.execute(statement("stores/cursors", "observe"), {"feed": feed})
 
 

@@ -114,6 +114,9 @@ class TypedBatch:
     def _read(self, name: str) -> Iterator[pa.RecordBatch]:
         try:
             with (self._folder / name).open("rb") as stream:
-                yield from pq.ParquetFile(stream).iter_batches(batch_size=10_000)
+                file = pq.ParquetFile(stream)
+                # One group at a time: a reader of several keeps what it took for each until the last.
+                for group in range(file.num_row_groups):
+                    yield from file.iter_batches(batch_size=10_000, row_groups=[group])
         except FileNotFoundError:
             raise TypedMissing(self.batch.raw_id, self.entity.name, self.entity.version) from None

@@ -122,7 +122,7 @@ left join (
 where c.provider_account_id = m.provider_account_id and c.feed = %(feed)s and c.value <> m.cursor_to;
 
 -- name: observe
--- A window was loaded: what the feed brings next is not older than that, though no cursor moves.
+-- A window changed rows: what the feed brings next is not older than that, though no cursor moves.
 update etl.cursors as c set observed_at = greatest(c.observed_at, latest.observed_at)
 from (
     select i.provider_account_id, max(i.observed_at) as observed_at

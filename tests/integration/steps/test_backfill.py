@@ -75,6 +75,20 @@ def test_a_window_that_changes_while_it_is_read_is_read_again(
     assert rows("select pages from etl.raw_batches") == [(1,)]
 
 
+def test_a_window_that_finds_everything_known_writes_no_cursor(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    scripted.script("one", window("t1"), window("t1"), window("t1", "t2"))
+    moody.run("first", DAY)
+    before = rows("select observed_at from etl.cursors")
+    (again,) = moody.run("again", DAY)
+    assert again.unchanged == 1
+    assert rows("select observed_at from etl.cursors") == before
+    moody.run("more", DAY)
+    assert rows("select observed_at > %s from etl.cursors", *before[0]) == [(True,)]
+
+
 def test_a_day_without_records_loads_nothing(moody: Pipeline, scripted: ScriptedBank) -> None:
     moody.enrol("one")
     scripted.script("one", window())

@@ -84,6 +84,13 @@ def test_a_snapshot_without_changes_rewrites_no_row(accounts: Pipeline, scripted
     assert rows("select xmin::text from core.accounts") == before
 
 
+def test_a_snapshot_leaves_no_cursor(accounts: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+    accounts.enrol("one")
+    scripted.script("one", snapshot(account()))
+    accounts.run("first")
+    assert rows("select provider_account_id from etl.cursors") == []
+
+
 def test_accounts_of_the_sandbox_bank_load(pipeline: Pipeline, rows: Rows) -> None:
     pipeline.entity = ACCOUNTS
     pipeline.link(5)
