@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen
 from typing import Annotated
 
@@ -100,7 +99,7 @@ def _seal(stack: Stack) -> int:
             root,
             TRANSACTIONS,
             accounts,
-            lambda _: plaid_pages.transactions(ROWS),
+            lambda login: plaid_pages.feed(login, records=ROWS, merchants=500),
             source=TRANSACTIONS.source.name,
             at=datetime.now(UTC),
         )
@@ -128,7 +127,7 @@ def _backlog(airflow: AirflowApi, stack: Stack, raw_id: int, *, console: Console
     past = ("--dag-id", "backlog_of_the_past", "--from-date", "2025-01-01", "--to-date", "2025-12-31")
     options = ("--dag-run-conf", json.dumps(conf), "--max-active-runs", "4")
     with Popen(
-        ["airflow", "backfill", "create", *past, *options],  # noqa: S607 - of the stack's environment
+        ["airflow", "backfill", "create", *past, *options],
         env=dict(stack.environment),
         stdout=PIPE,
         stderr=STDOUT,

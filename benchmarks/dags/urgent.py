@@ -44,7 +44,11 @@ def transform(number: int) -> None:
     raw_id = int((get_current_context()["dag_run"].conf or {})["raw_id"])
     with TemporaryDirectory() as folder, connections.warehouse() as warehouse:
         step.transform(
-            TRANSACTIONS, raw_id, warehouse=warehouse, root=connections.raw_root(), typed_root=UPath(folder) / str(number)
+            TRANSACTIONS,
+            raw_id,
+            warehouse=warehouse,
+            root=connections.raw_root(),
+            typed_root=UPath(folder) / str(number),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -86,8 +87,18 @@ class AirflowApi:
         known = self.unpause(dag_id)
         if due is not None and datetime.fromisoformat(due) <= datetime.now(UTC):
             return self.wait_for_new_run(dag_id, known)
-        now = datetime.now(UTC).isoformat()
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": now})
+        return self.trigger(dag_id)
+
+    def trigger(self, dag_id: str, *, conf: Mapping[str, Any] | None = None) -> DagRun:
+        """Start a run of a Dag by hand.
+
+        Parameters
+        ----------
+        conf
+            The run's configuration.
+        """
+        wanted = {"logical_date": datetime.now(UTC).isoformat(), "conf": dict(conf or {})}
+        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=wanted)
         return _run(answer.raise_for_status().json())
 
     def unpause(self, dag_id: str) -> set[str]:
