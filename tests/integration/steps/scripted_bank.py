@@ -73,7 +73,7 @@ class ScriptedBank:
 
     def answer(self, request: dict[str, object]) -> Answer:
         """Return the next answer of a token's script, and remember what was asked."""
-        token = str(request.pop("access_token"))
+        token = str(request.pop("access_token", None) or request.pop("public_token"))
         self.asked[token].append(request)
         script = self._scripts[token]
         return script.pop(0) if len(script) > 1 else script[0]
