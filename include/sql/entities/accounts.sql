@@ -26,6 +26,7 @@ comment on column core.accounts.raw_id is 'The raw batch that holds the record a
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `known` stays true.
+-- A snapshot tells of everything: where a later one was loaded, it changes nothing, not even a row that the later one left as it was.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -42,9 +43,10 @@ with differing as materialized (
         i.unofficial_currency,
         i.observed_at,
         c.observed_at is not null as known,
-        coalesce(c.observed_at > i.observed_at, false) as superseded
+        coalesce(greatest(c.observed_at, f.observed_at) > i.observed_at, false) as superseded
     from incoming as i
     left join core.accounts as c using (provider_account_id, account_id)
+    left join etl.cursors as f on f.provider_account_id = i.provider_account_id and f.feed = 'accounts_get'
     where
         c.observed_at is null
         or (
@@ -122,7 +124,7 @@ merged as (
     where kept.observed_at <= excluded.observed_at
 )
 select
-    count(*) filter (where not known) as inserted,
+    count(*) filter (where not known and not superseded) as inserted,
     count(*) filter (where known and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;

@@ -56,6 +56,8 @@ where pending_transaction_id is not null;
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
+-- A window says what was so when it was read. Where the feed was read since, it changes nothing: a row that the feed left as it was, or never told of, would be outdated or gone.
+-- Nor does a window bring pending rows: a feed never tells the end of what came and went between two of its readings, so such a row would stay beside the posted one for ever.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -78,9 +80,21 @@ with differing as materialized (
         i.category_detail,
         i.observed_at,
         c.observed_at is not null as known,
-        coalesce(c.observed_at > i.observed_at, false) as superseded
+        (
+            coalesce(greatest(c.observed_at, f.observed_at) > i.observed_at, false)
+            or (f.feed is not null and i.pending and c.observed_at is null)
+        ) as superseded
     from incoming as i
     left join core.transactions as c using (provider_account_id, account_id, transaction_id)
+    left join etl.cursors as f
+        on
+            f.provider_account_id = i.provider_account_id
+            and f.feed = 'transactions_sync'
+            and exists (
+                select 1
+                from etl.raw_batches as r
+                where r.raw_id = %(raw_id)s and r.source <> f.feed
+            )
     where
         not i.removed
         and (
@@ -191,7 +205,7 @@ merged as (
     where kept.observed_at <= excluded.observed_at
 )
 select
-    count(*) filter (where not known) as inserted,
+    count(*) filter (where not known and not superseded) as inserted,
     count(*) filter (where known and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;

@@ -90,6 +90,41 @@ def test_a_window_that_does_not_go_on_is_left_out(moody: Pipeline, scripted: Scr
     assert rows("select outcome from etl.chunks") == [({"unreachable": 1, "drained": 1},)]
 
 
+def test_a_window_leaves_pending_transactions_to_the_feed_which_may_never_tell_their_end(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    pending = transaction(transaction_id="p", pending=True)
+    posted = transaction(transaction_id="q", pending_transaction_id="p")
+    listed = msgspec.json.encode({"transactions": [pending, transaction(transaction_id="t")], "total_transactions": 2})
+    scripted.script("one", listed, page(added=[posted, transaction(transaction_id="t")]))
+    (counts,) = moody.run("backfill", DAY)
+    assert (counts.inserted, counts.superseded) == (1, 1)
+    moody.run("scheduled")
+    assert rows("select transaction_id from core.transactions order by 1") == [("q",), ("t",)]
+
+
+def test_a_window_that_is_loaded_after_a_later_reading_of_the_feed_changes_nothing(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    known, gone = transaction(transaction_id="t", amount=1), transaction(transaction_id="gone")
+    listed = [transaction(transaction_id="t", amount=2), gone]
+    scripted.script(
+        "one",
+        page(added=[known], next_cursor="c1"),
+        msgspec.json.encode({"transactions": listed, "total_transactions": 2}),
+        page(modified=[known], removed=[gone], next_cursor="c2"),
+    )
+    moody.run("scheduled")
+    moody.plan("backfill", DAY)
+    late = moody.fetch("backfill")
+    moody.run("next")
+    counts = moody.load(late)
+    assert (counts.read, counts.superseded) == (2, 2)
+    assert rows("select transaction_id, amount::int from core.transactions") == [("t", 1)]
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["posted first", "removed first"])
 def test_a_pending_transaction_that_was_posted_is_buried_as_such(
     pipeline: Pipeline, rows: Rows, order: tuple[int, ...]
