@@ -1,9 +1,11 @@
 """Cursors: how far each feed was loaded; they move in the transaction that loads the rows, or not at all.
 
-All functions work on `incoming_cursors`, see `incoming.fill_moves`.
+All functions but `ageing` work on `incoming_cursors`, see `incoming.fill_moves`.
 """
 
-from psycopg.rows import tuple_row
+from datetime import timedelta
+
+from psycopg.rows import scalar_row, tuple_row
 
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
@@ -41,3 +43,10 @@ def observe(warehouse: Warehouse, *, feed: str) -> None:
 def advance(warehouse: Warehouse, *, feed: str, raw_id: int) -> None:
     """Move the cursors to where the batch leaves them."""
     warehouse.execute(statement("stores/cursors", "advance"), {"feed": feed, "raw_id": raw_id})
+
+
+def ageing(warehouse: Warehouse, *, feed: str, age: timedelta) -> int:
+    """Return how many cursors of active accounts have stood where they are for longer than `age`."""
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        (count,) = cursor.execute(statement("stores/cursors", "ageing"), {"feed": feed, "age": age}).fetchall()
+    return int(count)
