@@ -133,6 +133,17 @@ def test_no_secret_follows_a_redirect(moody: Pipeline, scripted: ScriptedBank, s
         assert not stranger.asked
 
 
+def test_what_a_bank_wants_remembered_of_one_account_is_not_told_about_the_next(
+    moody: Pipeline, scripted: ScriptedBank
+) -> None:
+    moody.endpoint = replace(moody.endpoint, host=scripted.url.replace("127.0.0.1", "localhost"))
+    moody.enrol("one")
+    more = page(next_cursor="x", has_more=True)
+    scripted.script("one", Answer(more, headers={"Set-Cookie": "session=one; Path=/"}), one(1))
+    moody.run("run")
+    assert scripted.cookies == []
+
+
 def test_text_that_is_no_unicode_is_repaired_and_kept_as_sent(
     moody: Pipeline, scripted: ScriptedBank, rows: Rows
 ) -> None:
