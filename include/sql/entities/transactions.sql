@@ -53,6 +53,9 @@ $$;
 create index if not exists transactions_pending on core.transactions (provider_account_id, pending_transaction_id)
 where pending_transaction_id is not null;
 
+create index if not exists transactions_still_pending on core.transactions (provider_account_id)
+where pending and removed_at is null;
+
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
@@ -235,3 +238,52 @@ select
     count(*) filter (where not superseded) as removed,
     count(*) filter (where superseded) as superseded
 from removals;
+
+-- name: settle
+-- End pending rows whose end no record tells. A window may bring one that the feed never told of, since it came and went
+-- between two of its readings: then the feed does not tell its end either. It ends when a posted one names it, and after
+-- two weeks at the latest; no bank keeps a transaction pending for longer.
+with ended as (
+    select
+        c.provider_account_id,
+        c.account_id,
+        c.transaction_id,
+        'posted' as removed_for,
+        i.observed_at
+    from incoming as i
+    inner join core.transactions as c
+        on
+            c.provider_account_id = i.provider_account_id
+            and c.account_id = i.account_id
+            and c.transaction_id = i.pending_transaction_id
+    where not i.removed and not i.pending and c.pending and c.removed_at is null and c.observed_at <= i.observed_at
+    union all
+    select
+        c.provider_account_id,
+        c.account_id,
+        c.transaction_id,
+        'withdrawn' as removed_for,
+        read.observed_at
+    from (
+        select i.provider_account_id, max(i.observed_at) as observed_at
+        from incoming as i
+        group by i.provider_account_id
+    ) as read
+    inner join core.transactions as c using (provider_account_id)
+    inner join etl.raw_batches as r on r.raw_id = c.raw_id and r.source <> %(feed)s
+    where
+        c.pending
+        and c.removed_at is null
+        and c.observed_at <= read.observed_at
+        and c.dated_on < (read.observed_at at time zone 'utc')::date - 14
+)
+update core.transactions as kept set
+    removed_at = e.observed_at,
+    removed_for = e.removed_for,
+    observed_at = e.observed_at,
+    raw_id = %(raw_id)s
+from ended as e
+where
+    kept.provider_account_id = e.provider_account_id
+    and kept.account_id = e.account_id
+    and kept.transaction_id = e.transaction_id;

@@ -130,3 +130,10 @@ from (
     group by i.provider_account_id
 ) as latest
 where c.provider_account_id = latest.provider_account_id and c.feed = %(feed)s;
+
+-- name: ageing
+-- Cursors of quiet accounts, which providers forget after a while.
+select count(*) as cursors
+from etl.cursors as c
+inner join core.provider_accounts as p using (provider_account_id)
+where c.feed = %(feed)s and c.moved_at < now() - %(age)s and p.state = 'active';

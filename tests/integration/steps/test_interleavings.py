@@ -147,6 +147,8 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORY)
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0)])
+@example(history=[*WRITE_1, ("write", "a", 2), FETCH_WINDOW, *WRITE_1, ("load late", "", 0)])
+@example(history=[*WRITE_1, ("write", "b", 2), FETCH_WINDOW, ("remove", "b", 0), ("sync", "", 1), ("load late", "", 0)])
 @example(history=[*WRITE_1, ("remove", "a", 0), ("sync", "", 1), *WRITE_1])
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0), ("replay", "", 0), ("lose", "a", 0)])
 @example(history=[*WRITE_1, ("post", "a", 3), ("sync", "", 1), ("load again", "", 0)])
