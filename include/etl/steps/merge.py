@@ -4,6 +4,7 @@ A feed's batch that was never loaded moves the cursors. Loaded again, it moves n
 it did the first time, so that nothing which came after it is undone.
 """
 
+import logging
 from dataclasses import dataclass
 
 from psycopg.rows import dict_row
@@ -16,6 +17,8 @@ from etl.stores.loads import Counts
 from etl.stores.statements import statement, statements
 from etl.stores.typed import TypedBatch
 from etl.stores.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 Origin = Feed | Snapshot | Window | RawOf
 
@@ -66,9 +69,7 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
     removed = {"removed": 0, "superseded": 0}
     if isinstance(origin, Feed):
         removed = _run(warehouse, entity, "remove", raw_id)
-        if "settle" in statements(f"entities/{entity.name}"):
-            settle = statement(f"entities/{entity.name}", "settle")
-            warehouse.execute(settle, {"raw_id": raw_id, "feed": origin.name})
+        _end_untold(entity, typed, origin, warehouse=warehouse)
         if not prepared.again:
             cursors.advance(warehouse, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed and (merged["inserted"] or merged["updated"]):
@@ -109,6 +110,16 @@ def _order(feed: Feed, raw_id: int, *, again: bool, warehouse: Warehouse) -> int
     stale = cursors.fence(warehouse, feed=feed.name, raw_id=raw_id)
     cursors.keep_order(warehouse, feed=feed.name, raw_id=raw_id)
     return stale
+
+
+def _end_untold(entity: Entity, typed: TypedBatch, feed: Feed, *, warehouse: Warehouse) -> None:
+    """End rows whose end no record tells, as far as the entity knows such rows."""
+    known = statements(f"entities/{entity.name}")
+    wanted = ("settle", "reconcile") if typed.rereads() else ("settle",)
+    for name in (name for name in wanted if name in known):
+        ended = warehouse.execute(known[name], {"raw_id": typed.batch.raw_id, "feed": feed.name}).rowcount
+        if ended:
+            log.info("%s: raw batch %d: %d rows ended (%s)", entity.name, typed.batch.raw_id, ended, name)
 
 
 def _run(warehouse: Warehouse, entity: Entity, name: str, raw_id: int) -> dict[str, int]:

@@ -59,6 +59,12 @@ class Reader:
         """
         return self._feed(feed, cursor)
 
+    async def whole_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield all that a feed has, in place of the changes since a cursor; it raises as `feed` does."""
+        async for header, body in self._feed(feed, ""):
+            stored = header.cursor_from if header.page else cursor
+            yield msgspec.structs.replace(header, cursor_from=stored, whole=True), body
+
     async def _feed(self, feed: Feed, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
         more, ordinal, seen = True, 0, {cursor}
         while more:
