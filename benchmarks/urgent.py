@@ -31,13 +31,14 @@ from dev.stack.planning import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.catalog.queues import LOW_PRIORITY
 from etl.settings import Endpoint
 from etl.stores import warehouse
 
 STARTS, QUICK_STARTS = 100, 10
 """Urgent starts a side."""
-ROWS = 20_000
+ROWS = 150_000
 """Transactions of the raw batch that the backlog transforms."""
 WAITING = 300
 RATIO, LONGEST = 1.5, 2.0
@@ -100,7 +101,7 @@ def _seal(stack: Stack) -> int:
             TRANSACTIONS,
             accounts,
             lambda login: plaid_pages.feed(login, records=ROWS, merchants=500),
-            source=TRANSACTIONS.source.name,
+            source=TRANSACTIONS_SYNC.name,
             at=datetime.now(UTC),
         )
 
@@ -124,7 +125,7 @@ def _backlog(airflow: AirflowApi, stack: Stack, raw_id: int, *, console: Console
     """Let transforms wait on every low-priority queue, and a backfill beside them, until all processes are busy."""
     conf = {"raw_id": raw_id}
     airflow.trigger("backlog", conf=conf)
-    past = ("--dag-id", "backlog_of_the_past", "--from-date", "2025-01-01", "--to-date", "2025-12-31")
+    past = ("--dag-id", "backlog_of_the_past", "--from-date", "2025-01-01", "--to-date", "2025-03-01")
     options = ("--dag-run-conf", json.dumps(conf), "--max-active-runs", "4")
     with Popen(
         ["airflow", "backfill", "create", *past, *options],
@@ -133,7 +134,7 @@ def _backlog(airflow: AirflowApi, stack: Stack, raw_id: int, *, console: Console
         stderr=STDOUT,
         text=True,
     ) as backfill:
-        deadline = time.monotonic() + timedelta(minutes=3).total_seconds()
+        deadline = time.monotonic() + timedelta(minutes=5).total_seconds()
         while _count(stack, _BUSY) < LOW_PRIORITY.processes:
             if time.monotonic() > deadline:
                 sys.exit(f"error: only {_count(stack, _BUSY)} processes are busy\n{backfill.communicate()[0][-2000:]}")
