@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.exceptions import AirflowClusterPolicyViolation
 
 from etl.catalog.queues import QUEUES
-from sluice_expiry import expire_with
-from sluice_retries import MOST_RETRIES
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
 
+MOST_RETRIES = 10
+"""More would hide that something is broken."""
 LONGEST = timedelta(hours=12)
 """Longest that a task may run; a message that is not acknowledged by the broker's visibility timeout is sent twice."""
 NO_DEADLINE = "no-deadline"
@@ -37,6 +37,9 @@ def dag_policy(dag: Any) -> None:  # noqa: ANN401 - a Dag of any kind
 
 def task_policy(task: Any) -> None:  # noqa: ANN401 - an operator of any kind, mapped or not
     """Refuse a task that breaks a rule, and let tasks of expiring queues expire."""
+    # Airflow imports this file while it imports itself; what needs its SDK waits until it is there.
+    from sluice_expiry import expire_with
+
     if broken := list(_broken(task)):
         raise AirflowClusterPolicyViolation(f"Task {task.dag_id}.{task.task_id} {'; it '.join(broken)}.")
     expire_with(task, _BY_NAME[task.queue])

@@ -13,9 +13,6 @@ from etl.errors import DeclarationError, PermanentError
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-MOST_RETRIES = 10
-"""More would hide that something is broken."""
-
 
 class Retries(ExceptionRetryPolicy):
     """Permanent errors fail at once; all others wait, twice as long each time, half of it by chance.

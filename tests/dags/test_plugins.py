@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -13,6 +16,7 @@ import pytest
 from etl.catalog.queues import EMAILS, ETL, URGENT_NOTIFICATIONS
 from etl.errors import ChunkMissing, DeclarationError, ProviderUnavailable
 from tests.airflow_environment import ENVIRONMENT
+from tests.dags.conftest import ROOT
 
 BASE, CAP = timedelta(seconds=10), timedelta(minutes=5)
 
@@ -128,3 +132,25 @@ def test_tasks_of_a_backfill_wait_in_their_own_pool_behind_all_others() -> None:
 
     assert placed("scheduled") == placed("manual") == placed(None) == ("etl", 204)
     assert placed("backfill") == ("etl_backfill", 4)
+
+
+@pytest.mark.parametrize(
+    ("queue", "before", "after"), [("etl", 0, 15), ("urgent_notifications", 0, 0), ("etl", 17, 17)]
+)
+def test_tasks_that_can_wait_stand_back_in_their_own_process(queue: str, before: int, after: int) -> None:
+    script = (
+        "import os; from types import SimpleNamespace as Some; from sluice_niceness import StandingBack\n"
+        f"os.setpriority(os.PRIO_PROCESS, 0, {before})\n"
+        f"StandingBack().on_task_instance_running(None, Some(task=Some(queue={queue!r})))\n"
+        "print(os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    paths = os.pathsep.join(str(ROOT / folder) for folder in ("plugins", "include"))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1] == str(after)

@@ -26,6 +26,7 @@ EMAILS = Queue(
     group=LOW_PRIORITY,
     slots=2,
     memory=256,
+    niceness=10,
     summary="Batch notifications, sent chunk by chunk.",
 )
 ETL = Queue(
@@ -35,6 +36,7 @@ ETL = Queue(
     slots=2,
     backfill_slots=1,
     memory=512,
+    niceness=15,
     summary="Download, store, transform and load of every entity.",
 )
 MAINTENANCE = Queue(
@@ -43,6 +45,7 @@ MAINTENANCE = Queue(
     group=LOW_PRIORITY,
     slots=1,
     memory=512,
+    niceness=19,
     summary="Purges, statistics and partitions.",
 )
 

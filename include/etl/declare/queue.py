@@ -69,6 +69,8 @@ class Queue:
         MiB that one task may take on top of what its process holds when it starts.
     summary
         What runs here, for the people who look at the pool in the web UI.
+    niceness
+        How far its tasks stand back where processors are scarce: 0 (not at all) to 19.
     backfill_slots
         Tasks of backfills that may run at the same time, besides those of `slots`; they have a pool of their own.
     time_to_live
@@ -81,6 +83,7 @@ class Queue:
     slots: int
     memory: int
     summary: str
+    niceness: int = 0
     backfill_slots: int = 0
     time_to_live: timedelta | None = None
 
@@ -91,6 +94,7 @@ class Queue:
         require_kind(where, "group", self.group, WorkerGroup)
         require_count(where, "slots", self.slots, least=1)
         require_count(where, "memory", self.memory, least=1)
+        require_count(where, "niceness", self.niceness, least=0, most=19)
         require_count(where, "backfill_slots", self.backfill_slots, least=0)
         if self.time_to_live is not None:
             require_duration(where, "time_to_live", self.time_to_live)

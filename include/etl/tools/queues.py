@@ -34,12 +34,21 @@ def queues(
     if as_json:
         typer.echo(json.dumps([_plain(queue) for queue in ordered]))
         return
-    table = Table("queue", "priority", "pools", "memory", "expires after", "served by", "for")
+    table = Table("queue", "priority", "pools", "memory", "niceness", "expires after", "served by", "for")
     for queue in ordered:
         pools = ", ".join(f"{pool.name} {pool.slots}" for pool in queue.pools)
         expires = "never" if queue.time_to_live is None else str(queue.time_to_live)
         served = ", ".join(f"{name} ({processes})" for name, processes in _serving(queue).items())
-        table.add_row(queue.name, str(queue.priority), pools, f"{queue.memory} MiB", expires, served, queue.summary)
+        table.add_row(
+            queue.name,
+            str(queue.priority),
+            pools,
+            f"{queue.memory} MiB",
+            str(queue.niceness),
+            expires,
+            served,
+            queue.summary,
+        )
     Console().print(table)
 
 
@@ -82,6 +91,7 @@ def _plain(queue: Queue) -> dict[str, object]:
         "priority": queue.priority,
         "pools": {pool.name: pool.slots for pool in queue.pools},
         "memory_mib": queue.memory,
+        "niceness": queue.niceness,
         "time_to_live_seconds": None if ttl is None else ttl.total_seconds(),
         "workers": _serving(queue),
         "summary": queue.summary,
