@@ -11,6 +11,7 @@ import sluice_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.queue import Queue
 from etl.errors import PermanentError
+from sluice_deadline import promise
 
 START = datetime(2010, 1, 1, tzinfo=UTC)
 """Earliest data interval that a backfill may ask for."""
@@ -35,6 +36,7 @@ def entity_dag(entity: Entity) -> DAG:
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
+    promised = promise(entity.deadline, entity=entity.name)
     with DAG(
         dag_id=f"etl_{entity.name}",
         description=entity.summary,
@@ -42,9 +44,10 @@ def entity_dag(entity: Entity) -> DAG:
         start_date=START,
         catchup=False,
         max_active_runs=1,
-        tags=["etl", entity.provider.name],
+        tags=["etl", entity.provider.name, *promised.pop("tags", ())],
         doc_md=_DOC.format(summary=entity.summary, sql=f"include/sql/entities/{entity.name}.sql"),
         default_args=_task_settings(entity.queue, entity.timeout),
+        **promised,
     ) as dag:
         chunk = tasks.raw_chunk(entity) if isinstance(entity.source, RawOf) else tasks.provider_chunk(entity)
         chunk.expand(ordinal=tasks.plan(entity)) >> [

@@ -139,6 +139,9 @@ class Entity:
         Rejects that never stop a batch, however few its records are: a quiet day must not be stopped by one of them.
     timeout
         Longest time for one task.
+    deadline
+        Time after the end of its data interval, or after the load that it follows, by which a scheduled run promises
+        to be done; None if it promises nothing.
     version
         Raised when the columns, the hook or the checks change; a raw batch is loaded once a version.
     """
@@ -160,6 +163,7 @@ class Entity:
     tolerated_rejects: float = 0.05
     always_tolerated: int = 20
     timeout: timedelta = timedelta(hours=1)
+    deadline: timedelta | None = None
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -181,6 +185,8 @@ class Entity:
             raise DeclarationError(
                 f"entity {self.name}: tolerated_rejects is {self.tolerated_rejects}; it is a share between 0 and 1"
             )
+        if self.deadline is not None and self.deadline <= timedelta():
+            raise DeclarationError(f"entity {self.name}: deadline is {self.deadline}; it must be above zero")
 
         self._check_money(names)
 
