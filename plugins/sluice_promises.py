@@ -54,13 +54,14 @@ async def late(*, entity: str, left: float, context: Mapping[str, Any]) -> None:
         from etl.promise.news import Kind
         from etl.steps import tell
 
+        now = datetime.now(UTC)
         return tell.late(
             _run(context, entity),
             Kind.FORECAST if left else Kind.MISSED,
-            promised_by=_instant(context["deadline"]["deadline_time"]) + timedelta(seconds=left),
+            promised_by=(_instant(context["deadline"]["deadline_time"]) or now) + timedelta(seconds=left),
             warehouse=warehouse,
             metadata=metadata,
-            as_of=datetime.now(UTC),
+            as_of=now,
         )
 
     await _tell(decide)
@@ -99,6 +100,7 @@ async def _tell(decide: Decide) -> None:
 
 def _letters(decide: Decide) -> list[Letter]:
     from etl.stores import promises
+    from etl.wire import email  # noqa: F401 - here its import does not hold the event loop up
 
     with ExitStack() as opened:
         warehouse = opened.enter_context(connections.warehouse())
@@ -177,6 +179,7 @@ def _run(context: Mapping[str, Any], entity: str) -> Run:
         run_type=str(getattr(known.get("run_type"), "value", known.get("run_type")) or run_id.partition("__")[0]),
         state=str(getattr(known.get("state"), "value", known.get("state")) or ""),
         url=f"{ui}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}",
+        started_at=_instant(known.get("start_date")),
         entity=_entity(entity),
     )
 
@@ -187,5 +190,5 @@ def _entity(name: str) -> Entity | None:
     return next((entity for entity in ENTITIES if entity.name == name), None)
 
 
-def _instant(value: datetime | str) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+def _instant(value: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value

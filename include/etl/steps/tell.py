@@ -42,6 +42,8 @@ class Run:
         Airflow's name for how far it is, as of a moment ago.
     url
         The run in the web UI.
+    started_at
+        When it started; None if it had not.
     entity
         What it syncs; None if it is not the Dag of an entity.
     """
@@ -51,6 +53,7 @@ class Run:
     run_type: str
     state: str
     url: str
+    started_at: datetime | None = None
     entity: Entity | None = None
 
 
@@ -89,7 +92,7 @@ def late(
     seen = look(run, warehouse=warehouse, metadata=metadata)
     if not _promises(run, seen) or (seen.run.state if seen.run else run.state) in _ENDED:
         return None
-    started_at = seen.run.started_at if seen.run else None
+    started_at = _started_at(run, seen)
     progress = _progress(run, warehouse)
     estimate = finish.estimate(progress, seen.history, started_at=started_at, as_of=as_of)
     if kind is Kind.FORECAST and (estimate is None or as_of >= promised_by or estimate.finish_at <= promised_by):
@@ -132,7 +135,7 @@ def recovered(run: Run, *, warehouse: Warehouse, metadata: Warehouse | None, as_
         run.url,
         promised_by=warned[0].promised_by,
         interval=_interval(seen),
-        started_at=seen.run.started_at if seen.run else None,
+        started_at=_started_at(run, seen),
         finish_at=(seen.run.ended_at if seen.run else None) or as_of,
         progress=_progress(run, warehouse),
     )
@@ -156,7 +159,7 @@ def failed(run: Run, *, warehouse: Warehouse, metadata: Warehouse | None, as_of:
         run.url,
         promised_by=next((at for at in promised_by if at), None),
         interval=_interval(seen),
-        started_at=seen.run.started_at if seen.run else None,
+        started_at=_started_at(run, seen),
         finish_at=(seen.run.ended_at if seen.run else None) or as_of,
         progress=_progress(run, warehouse),
         failures=found[:_MOST_FAILURES],
@@ -205,6 +208,10 @@ def _interval(seen: Seen) -> tuple[datetime, datetime] | None:
     if seen.run is None or seen.run.interval_start is None or seen.run.interval_end is None:
         return None
     return (seen.run.interval_start, seen.run.interval_end)
+
+
+def _started_at(run: Run, seen: Seen) -> datetime | None:
+    return (seen.run.started_at if seen.run else None) or run.started_at
 
 
 def _nothing_open(seen: Seen, as_of: datetime) -> tuple[str, ...]:

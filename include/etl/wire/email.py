@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.errors import HeaderParseError
@@ -150,9 +151,14 @@ async def _send(message: EmailMessage, server: MailServer) -> None:
             await client.login(server.login, server.password)
         refused, _ = await client.send_message(message)
     except (aiosmtplib.SMTPException, OSError) as error:
-        raise _sorted(error, server) from None
-    finally:
         client.close()
+        raise _sorted(error, server) from None
+    except BaseException:
+        client.close()
+        raise
+    # The server has the mail; how it says farewell does not matter.
+    with suppress(aiosmtplib.SMTPException, OSError):
+        await client.quit()
     if refused:
         log.warning("mail server %s took the mail, but not for %d of its recipients", server, len(refused))
 
@@ -172,7 +178,8 @@ def _sorted(error: Exception, server: MailServer) -> MailRefused | MailServerSil
     found = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     certificate = isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError)
     permanent = bool(codes) and all(code >= _FIRST_PERMANENT for code in codes)
-    if certificate or permanent or isinstance(error, aiosmtplib.SMTPNotSupported):
+    # What the server cannot do, such as STARTTLS, is an error without a code and without a class of its own.
+    if certificate or permanent or type(error) in (aiosmtplib.SMTPException, aiosmtplib.SMTPNotSupported):
         return MailRefused(str(server), found)
     return MailServerSilent(str(server), found)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +12,6 @@ from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -34,7 +35,7 @@ class Mailbox:
 
     def mails(self, dag_id: str) -> list[EmailMessage]:
         read = (message_from_string(path.read_text(), policy=default) for path in sorted(self._folder.glob("*.eml")))
-        return [cast(EmailMessage, mail) for mail in read if str(mail["Subject"]).startswith(f"{dag_id} ")]
+        return [mail for mail in read if str(mail["Subject"]).startswith(f"{dag_id} ")]
 
     def wait_for(self, dag_id: str, count: int, *, seconds: float) -> list[EmailMessage]:
         deadline = time.monotonic() + seconds
@@ -156,3 +157,19 @@ def test_what_was_told_is_remembered_as_sent(runs: dict[str, DagRun], airflow_st
             "select dag_id, kind from etl.promises where sent_at is not null and dag_id like 'promise%' order by 1, 2"
         ).fetchall()
     assert told == [(BROKEN, "failed"), (LATE, "forecast"), (LATE, "missed"), (LATE, "recovered")]
+
+
+def test_a_run_is_due_when_its_interval_ends_unless_its_dag_was_paused_or_is_new(airflow_stack: Stack) -> None:
+    script = Path(__file__).with_name("run_due.py")
+    environment = {**airflow_stack.environment}
+    environment["PYTHONPATH"] = f"{environment['PYTHONPATH']}:{environment['AIRFLOW__CORE__PLUGINS_FOLDER']}"
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "first": "15:00:00",
+        "next": "0:00:00",
+        "after a gap": "15:00:00",
+        "triggered": "15:00:00",
+        "backfill": "never",
+        "manual": "never",
+    }

@@ -38,6 +38,7 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"key": ("merchant_name",)}, "key column merchant_name must be required"),
         ({"checks": (NotEmpty("nowhere"),)}, "check not_empty names no column: nowhere"),
         ({"tolerated_rejects": 5}, "share between 0 and 1"),
+        ({"deadline": timedelta()}, "deadline is 0:00:00; it must be above zero"),
     ],
 )
 def test_a_contradictory_entity_is_refused_by_name(change: dict[str, Any], message: str) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, get_current_context, task
 
 from sluice_deadline import promise
 
 DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
-COMMON = {"schedule": DAILY, "start_date": datetime(2010, 1, 1, tzinfo=UTC), "catchup": False}
-TASKS = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5)}
+COMMON: dict[str, Any] = {"schedule": DAILY, "start_date": datetime(2010, 1, 1, tzinfo=UTC), "catchup": False}
+TASKS: dict[str, Any] = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5)}
 
 _PLAN = (
     "insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size, attempts) "
     "select 'transactions', %(run)s, n, 1 + 50 * n, 51 + 50 * n, 500, 1 from generate_series(0, 3) as n"
 )
 _LOAD_ONE = (
-    "with sealed as (insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
+    "with sealed as (insert into etl.raw_batches "
+    "(source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
     "select 'promises', chunk_id, 1, '', '', 0, 0, 0 from etl.chunks where run_id = %(run)s and ordinal = 0 "
     "returning raw_id) "
     "insert into etl.loads select raw_id, 'transactions', 1, 0, 0, 0, 0, 0, 0, 0, 0 from sealed"
@@ -26,7 +28,7 @@ _LOAD_ONE = (
 
 with DAG("promise_late", **COMMON, **promise(timedelta(seconds=40), entity="transactions")):
 
-    @task(**TASKS)
+    @task(**TASKS, retries=0)
     def wait_for_the_gate() -> None:
         import sluice_connections as connections
 
@@ -34,7 +36,7 @@ with DAG("promise_late", **COMMON, **promise(timedelta(seconds=40), entity="tran
         with connections.warehouse() as warehouse:
             warehouse.execute(_PLAN, run)
             warehouse.execute(_LOAD_ONE, run)
-            while not warehouse.execute("select to_regclass('public.gate') is not null").fetchone()[0]:
+            while warehouse.execute("select to_regclass('public.gate')").fetchone() == (None,):
                 time.sleep(0.5)
 
     wait_for_the_gate()
