@@ -1,7 +1,7 @@
 """What Airflow calls when a share of a promise is over, and when a run ended: a mail goes out, if there is news.
 
-`late` runs in the triggerer, `succeeded` and `failed` in the Dag processor; neither may touch Airflow's own database
-but through the connection `airflow_db`. Whatever blocks is done in threads.
+`late` runs in the triggerer, `succeeded` and `failed` in the Dag processor. Neither may touch Airflow's own database,
+save through the connection `airflow_db`. Whatever blocks is done in threads.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,15 +20,13 @@ from airflow.sdk.configuration import conf
 
 import sluice_connections as connections
 from etl.errors import MailRefused, MailServerSilent
+from etl.promise.news import Kind
 
 if TYPE_CHECKING:
     from etl.declare.entity import Entity
-    from etl.steps.tell import Run
+    from etl.steps.look import Run
     from etl.stores.promises import Letter
-    from etl.stores.warehouse import Warehouse
     from etl.wire.email import MailServer
-
-    Decide = Callable[[Warehouse, Warehouse | None], Letter | None]
 
 MAIL = "smtp_default"
 _LONGEST = 40.0
@@ -49,62 +47,46 @@ async def late(*, entity: str, left: float, context: Mapping[str, Any]) -> None:
     context
         The run and the alert's deadline, from Airflow.
     """
-
-    def decide(warehouse: Warehouse, metadata: Warehouse | None) -> Letter | None:
-        from etl.promise.news import Kind
-        from etl.steps import tell
-
-        now = datetime.now(UTC)
-        return tell.late(
-            _run(context, entity),
-            Kind.FORECAST if left else Kind.MISSED,
-            promised_by=(_instant(context["deadline"]["deadline_time"]) or now) + timedelta(seconds=left),
-            warehouse=warehouse,
-            metadata=metadata,
-            as_of=now,
-        )
-
-    await _tell(decide)
+    alert_at = _instant(context["deadline"]["deadline_time"])
+    promised_by = alert_at + timedelta(seconds=left) if alert_at else None
+    await _tell(Kind.FORECAST if left else Kind.MISSED, context, entity, promised_by)
 
 
 def succeeded(context: Mapping[str, Any], *, entity: str = "") -> None:
     """Tell that a run is done after all, if people were told that it would not be."""
-
-    def decide(warehouse: Warehouse, metadata: Warehouse | None) -> Letter | None:
-        from etl.steps import tell
-
-        return tell.recovered(_run(context, entity), warehouse=warehouse, metadata=metadata, as_of=datetime.now(UTC))
-
-    asyncio.run(_tell(decide))
+    asyncio.run(_tell(Kind.RECOVERED, context, entity))
 
 
 def failed(context: Mapping[str, Any], *, entity: str = "") -> None:
     """Tell that a run failed."""
-
-    def decide(warehouse: Warehouse, metadata: Warehouse | None) -> Letter | None:
-        from etl.steps import tell
-
-        return tell.failed(_run(context, entity), warehouse=warehouse, metadata=metadata, as_of=datetime.now(UTC))
-
-    asyncio.run(_tell(decide))
+    asyncio.run(_tell(Kind.FAILED, context, entity))
 
 
-async def _tell(decide: Decide) -> None:
-    """Send what is decided, and what could not be sent before."""
+async def _tell(kind: Kind, context: Mapping[str, Any], entity: str, promised_by: datetime | None = None) -> None:
+    """Send what there is to tell, and what could not be sent before."""
     async with asyncio.timeout(_LONGEST):
-        letters = await asyncio.to_thread(_letters, decide)
-        errors = await _send(letters) if letters else {}
+        letters = await asyncio.to_thread(_letters, kind, context, entity, promised_by)
         if letters:
+            errors = await _send(letters)
             await asyncio.to_thread(_remember, letters, errors)
 
 
-def _letters(decide: Decide) -> list[Letter]:
+def _letters(kind: Kind, context: Mapping[str, Any], entity: str, promised_by: datetime | None) -> list[Letter]:
+    import psycopg
+
+    from etl.steps import tell
     from etl.stores import promises
     from etl.wire import email  # noqa: F401 - here its import does not hold the event loop up
 
+    asked = tell.Question(_run(context, entity), kind, datetime.now(UTC), promised_by)
     with ExitStack() as opened:
-        warehouse = opened.enter_context(connections.warehouse())
-        letter = decide(warehouse, opened.enter_context(connections.metadata()))
+        metadata = opened.enter_context(connections.metadata())
+        try:
+            warehouse = opened.enter_context(connections.warehouse())
+        except psycopg.OperationalError as error:
+            letter = tell.tell_unkept(asked, metadata=metadata, found=str(error))
+            return [letter] if letter else []
+        letter = tell.tell(asked, warehouse=warehouse, metadata=metadata)
         new = [letter] if letter else []
         return [*new, *promises.retake(warehouse, besides=[letter.promise_id for letter in new])]
 
@@ -114,11 +96,11 @@ async def _send(letters: list[Letter]) -> dict[int, str]:
     from etl.wire import email
 
     errors: dict[int, str] = {}
+    silent = ""
     try:
         server = await _mail_server()
     except MailRefused as error:
         return {letter.promise_id: str(error) for letter in letters}
-    silent = ""
     for letter in letters:
         try:
             if not silent:
@@ -135,14 +117,18 @@ async def _send(letters: list[Letter]) -> dict[int, str]:
 def _remember(letters: list[Letter], errors: Mapping[int, str]) -> None:
     from etl.stores import promises
 
-    with connections.warehouse() as warehouse:
-        for letter in letters:
-            error = errors.get(letter.promise_id)
-            if error is None:
-                promises.sent(warehouse, letter)
-                continue
-            promises.unsent(warehouse, letter, error)
+    for letter in letters:
+        if error := errors.get(letter.promise_id):
             log.error("%s: run %s: the mail %r was not sent: %s", letter.dag_id, letter.run_id, letter.subject, error)
+    kept = [letter for letter in letters if letter.promise_id != promises.UNKEPT]
+    if not kept:
+        return
+    with connections.warehouse() as warehouse:
+        for letter in kept:
+            if error := errors.get(letter.promise_id):
+                promises.unsent(warehouse, letter, error)
+            else:
+                promises.sent(warehouse, letter)
 
 
 async def _mail_server() -> MailServer:
@@ -166,7 +152,7 @@ async def _mail_server() -> MailServer:
 
 def _run(context: Mapping[str, Any], entity: str) -> Run:
     """Return the run that Airflow speaks of, in whichever of its three forms."""
-    from etl.steps.tell import Run
+    from etl.steps.look import Run
 
     dag_run = context.get("dag_run") or {}
     known = dag_run if isinstance(dag_run, Mapping) else vars(dag_run)
@@ -176,8 +162,8 @@ def _run(context: Mapping[str, Any], entity: str) -> Run:
     return Run(
         dag_id=dag_id,
         run_id=run_id,
-        run_type=str(getattr(known.get("run_type"), "value", known.get("run_type")) or run_id.partition("__")[0]),
-        state=str(getattr(known.get("state"), "value", known.get("state")) or ""),
+        run_type=_plain(known.get("run_type")) or run_id.partition("__")[0],
+        state=_plain(known.get("state")),
         url=f"{ui}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}",
         started_at=_instant(known.get("start_date")),
         entity=_entity(entity),
@@ -188,6 +174,10 @@ def _entity(name: str) -> Entity | None:
     from etl.catalog.entities import ENTITIES
 
     return next((entity for entity in ENTITIES if entity.name == name), None)
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 - an enum, its value, or None
+    return str(getattr(value, "value", value) or "")
 
 
 def _instant(value: datetime | str | None) -> datetime | None:

@@ -16,6 +16,8 @@ LEASE = timedelta(minutes=5)
 """How long whoever took a mail may be silent before another sends it; well above the longest attempt."""
 STALE = timedelta(hours=24)
 """Age from which a mail that could not be sent is let go."""
+UNKEPT = 0
+"""In place of the id of a row, for a mail that has none."""
 _FINAL = {Kind.FORECAST: (Kind.MISSED, Kind.FAILED, Kind.RECOVERED), Kind.MISSED: (Kind.FAILED, Kind.RECOVERED)}
 _MOST = 5
 
@@ -110,7 +112,7 @@ def retake(warehouse: Warehouse, *, besides: Collection[int] = ()) -> list[Lette
 
 def withdraw(warehouse: Warehouse, *, dag_id: str, run_id: str) -> None:
     """Let go of mails about a run that could not be sent yet, and are out of date."""
-    run = {"dag_id": dag_id, "run_id": run_id, "promise_id": 0}
+    run = {"dag_id": dag_id, "run_id": run_id, "promise_id": UNKEPT}
     warehouse.execute(statement("stores/promises", "withdraw"), run)
 
 

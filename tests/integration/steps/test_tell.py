@@ -13,8 +13,8 @@ from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.errors import ProviderRefused
 from etl.promise.failure import Failure, first_lines
 from etl.promise.news import Kind
-from etl.steps import tell
-from etl.steps.tell import Run
+from etl.steps.look import Run
+from etl.steps.tell import Question, tell, tell_unkept
 from etl.stores import failures, promises
 from etl.stores.promises import Letter
 from etl.stores.warehouse import Warehouse
@@ -49,15 +49,16 @@ def planned(warehouse: Warehouse) -> Callable[[int], None]:
 
 
 def late(warehouse: Warehouse, kind: Kind, *, run: Run = RUN, after: timedelta = timedelta(hours=1)) -> Letter | None:
-    return tell.late(run, kind, promised_by=PROMISED_BY, warehouse=warehouse, metadata=None, as_of=START + after)
+    return tell(Question(run, kind, START + after, PROMISED_BY), warehouse=warehouse, metadata=None)
 
 
 def recovered(warehouse: Warehouse, *, run: Run = RUN) -> Letter | None:
-    return tell.recovered(run, warehouse=warehouse, metadata=None, as_of=PROMISED_BY + timedelta(minutes=5))
+    asked = Question(run, Kind.RECOVERED, PROMISED_BY + timedelta(minutes=5))
+    return tell(asked, warehouse=warehouse, metadata=None)
 
 
 def failed(warehouse: Warehouse, *, run: Run = RUN) -> Letter | None:
-    return tell.failed(run, warehouse=warehouse, metadata=None, as_of=HALF)
+    return tell(Question(run, Kind.FAILED, HALF), warehouse=warehouse, metadata=None)
 
 
 def missed(warehouse: Warehouse) -> Letter:
@@ -207,3 +208,18 @@ def test_mails_of_one_run_are_one_thread_and_each_has_its_own_name(warehouse: Wa
     assert second is not None
     assert first.thread == second.thread
     assert first.message_id != second.message_id
+
+
+def test_a_miss_and_a_failure_are_told_even_while_the_warehouse_is_silent() -> None:
+    found = "connection refused for user jane@example.com"
+    letters = [
+        tell_unkept(Question(run, kind, PROMISED_BY, PROMISED_BY), metadata=None, found=found)
+        for run in (RUN, replace(RUN, run_type="backfill"))
+        for kind in Kind
+    ]
+    told = [letter for letter in letters if letter]
+    assert [letter.subject for letter in told] == [
+        "etl_transactions is late",
+        "etl_transactions failed: WarehouseUnreachable from warehouse",
+    ]
+    assert all("connection refused for user …" in letter.body for letter in told)
