@@ -89,4 +89,5 @@ def _sentences(plan: Plan) -> list[str]:
         postgres,
         f"Valkey on {broker.address}." if own else f"Broker of BROKER_URL on {broker.address}.",
         f"Sandbox bank on http://127.0.0.1:{ports['bank']}, where it is {plan.sandbox.day}.",
+        f"Mails are kept in {plan.home.mails}.",
     ]

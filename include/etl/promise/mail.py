@@ -96,6 +96,8 @@ def _facts(news: News) -> list[tuple[str, str]]:
         case Kind.FAILED:
             facts.append(("Failed at", _at(news.finish_at, news)))
             facts.append(("Failed tasks", f"{news.failed_tasks}" if news.failed_tasks > len(news.failures) else ""))
+    if news.kind is Kind.RECOVERED and news.started_at and news.finish_at:
+        facts.append(("Took", spoken(news.finish_at - news.started_at)))
     if news.kind in (Kind.RECOVERED, Kind.FAILED) and news.progress.chunks:
         facts.append(("Loaded", f"{news.progress.loaded} of {counted(news.progress.chunks, 'chunk')}"))
     if news.rejected:

@@ -19,6 +19,7 @@ from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
 from etl.settings import Endpoint
+from etl.steps.look import Run, look, why_failed
 from etl.stores import warehouse as warehouses
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -157,6 +158,21 @@ def test_what_was_told_is_remembered_as_sent(runs: dict[str, DagRun], airflow_st
             "select dag_id, kind from etl.promises where sent_at is not null and dag_id like 'promise%' order by 1, 2"
         ).fetchall()
     assert told == [(BROKEN, "failed"), (LATE, "forecast"), (LATE, "missed"), (LATE, "recovered")]
+
+
+def test_a_task_that_ended_without_a_word_is_told_as_such(runs: dict[str, DagRun], airflow_stack: Stack) -> None:
+    run = Run(BROKEN, runs[BROKEN].run_id, "scheduled", "failed", "")
+    endpoints = [Endpoint.from_environment(name, airflow_stack.environment) for name in ("warehouse", "airflow_db")]
+    with warehouses.connect(endpoints[0]) as warehouse, warehouses.connect(endpoints[1]) as metadata:
+        seen = look(run, warehouse=warehouse, metadata=metadata)
+        (spoke,) = why_failed(seen, warehouse=warehouse)
+        assert spoke.error_type == "InvalidTextRepresentation"
+        assert seen.pools["etl"].slots == 2
+        assert seen.has_ended
+        with warehouse.transaction(force_rollback=True):
+            warehouse.execute("update etl.failures set attempt = 0 where dag_id = %s", [BROKEN])
+            (silent,) = why_failed(seen, warehouse=warehouse)
+        assert (silent.task_id, silent.error_type) == ("read_a_value", "")
 
 
 def test_a_run_is_due_when_its_interval_ends_unless_its_dag_was_paused_or_is_new(airflow_stack: Stack) -> None:
