@@ -78,7 +78,7 @@ def _letters(kind: Kind, context: Mapping[str, Any], entity: str, promised_by: d
     from etl.stores import promises
     from etl.wire import email  # noqa: F401 - here its import does not hold the event loop up
 
-    asked = tell.Question(_run(context, entity), kind, datetime.now(UTC), promised_by)
+    asked = tell.Question(_run(context, entity), kind, datetime.now(UTC), promised_by, str(context.get("reason") or ""))
     with ExitStack() as opened:
         metadata = opened.enter_context(connections.metadata())
         try:

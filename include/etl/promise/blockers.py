@@ -109,9 +109,9 @@ def _running(task: OpenTask, chunks: Mapping[int, str], as_of: datetime) -> str:
 def _waiting(tasks: list[OpenTask], pools: Mapping[str, Pool], chunks: Mapping[int, str], as_of: datetime) -> str:
     first = tasks[0]
     if len(tasks) == 1:
-        return f"{_named(first, chunks)}, waits {_for_what(first, pools)}{_for(first, as_of)}"
+        return f"{_named(first, chunks)}, waiting{_since(first, as_of)} {_for_what(first, pools)}"
     longest = f", the longest{_for(first, as_of)}" if first.since else ""
-    return f"{first.name}: {counted(len(tasks), 'chunk')} wait {_for_what(first, pools)}{longest}"
+    return f"{first.name}: {counted(len(tasks), 'chunk')} waiting {_for_what(first, pools)}{longest}"
 
 
 def _for_what(task: OpenTask, pools: Mapping[str, Pool]) -> str:
@@ -138,6 +138,10 @@ def _named(task: OpenTask, chunks: Mapping[int, str]) -> str:
 
 def _for(task: OpenTask, as_of: datetime) -> str:
     return f" for {spoken(as_of - task.since)}" if task.since else ""
+
+
+def _since(task: OpenTask, as_of: datetime) -> str:
+    return f" {spoken(as_of - task.since)}" if task.since else ""
 
 
 def unstarted(queued_at: datetime | None, *, as_of: datetime) -> str:

@@ -78,7 +78,7 @@ def _headline(news: News) -> str:
             return f"{news.dag_id} is done, {_lateness(late)}"
         case Kind.FAILED:
             if not news.failures:
-                return f"{news.dag_id} failed"
+                return f"{news.dag_id} failed" + (f": {news.reason.replace('_', ' ')}" if news.reason else "")
             first = news.failures[0]
             return f"{news.dag_id} failed: {first.error_type or 'no word'} from {_task(first)}"
 

@@ -82,6 +82,8 @@ class News:
         When it was done, or will be by estimate; None if neither is known.
     basis
         What the estimate rests on.
+    reason
+        Airflow's word for why the run itself failed, such as `timed_out`; empty if its tasks say it.
     progress
         How far it is.
     blockers
@@ -104,6 +106,7 @@ class News:
     started_at: datetime | None = None
     finish_at: datetime | None = None
     basis: str = ""
+    reason: str = ""
     progress: Progress = Progress()
     blockers: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()

@@ -17,6 +17,7 @@ from etl.stores.promises import UNKEPT, Letter
 from etl.stores.warehouse import Warehouse
 
 _MOST_FAILURES = 3
+_BY_ITS_TASKS = "task_failure"
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +34,15 @@ class Question:
         Now.
     promised_by
         When it promised to be done; None for one that ended, of which that is looked up.
+    reason
+        Airflow's word for why it failed.
     """
 
     run: Run
     kind: Kind
     as_of: datetime
     promised_by: datetime | None = None
+    reason: str = ""
 
 
 def tell(asked: Question, *, warehouse: Warehouse, metadata: Warehouse | None) -> Letter | None:
@@ -135,6 +139,7 @@ def _failed(asked: Question, seen: Seen, warehouse: Warehouse) -> News:
         seen,
         promised_by=next((at for at in promised if at), None),
         finish_at=seen.ended_at or asked.as_of,
+        reason="" if asked.reason == _BY_ITS_TASKS else asked.reason,
         progress=progress(run, warehouse=warehouse),
         failures=found[:_MOST_FAILURES],
         failed_tasks=len(found),

@@ -35,16 +35,16 @@ def test_a_running_task_is_told_with_its_chunk_its_time_and_its_attempt() -> Non
 def test_tasks_that_wait_for_one_pool_are_one_line_with_its_slots_and_the_longest_wait() -> None:
     waiting = [task("scheduled", since=minutes(wait), map_index=wait, task_id="chunk.transform") for wait in (3, 12, 1)]
     assert lines(*waiting) == (
-        "transform: 3 chunks wait for a slot of pool etl (2 of 2 in use), the longest for 12 min",
+        "transform: 3 chunks waiting for a slot of pool etl (2 of 2 in use), the longest for 12 min",
     )
 
 
 def test_each_kind_of_wait_says_what_for() -> None:
     assert lines(task("queued", since=minutes(2), map_index=-1)) == (
-        "download, waits for a worker of queue etl for 2 min",
+        "download, waiting 2 min for a worker of queue etl",
     )
     assert lines(task("up_for_retry", since=minutes(2), map_index=-1)) == (
-        "download, waits to be tried again, after attempt 1 of 4 for 2 min",
+        "download, waiting 2 min to be tried again, after attempt 1 of 4",
     )
 
 

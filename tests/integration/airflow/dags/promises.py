@@ -26,7 +26,7 @@ _LOAD_ONE = (
     "insert into etl.loads select raw_id, 'transactions', 1, 0, 0, 0, 0, 0, 0, 0, 0 from sealed"
 )
 
-with DAG("promise_late", **COMMON, **promise(timedelta(seconds=40), entity="transactions")):
+with DAG("promise_late", **COMMON, **promise(timedelta(seconds=30), entity="transactions")):
 
     @task(**TASKS, retries=0)
     def wait_for_the_gate() -> None:
@@ -41,7 +41,7 @@ with DAG("promise_late", **COMMON, **promise(timedelta(seconds=40), entity="tran
 
     wait_for_the_gate()
 
-with DAG("promise_broken", **COMMON, **promise(timedelta(seconds=20))):
+with DAG("promise_broken", **COMMON, **promise(timedelta(seconds=30))):
 
     @task(**TASKS, retries=0)
     def read_a_value() -> None:
