@@ -10,6 +10,8 @@ from typing import Any
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG  # noqa: TID253 - Celery's own
 from celery.signals import worker_init
 
+from sluice_configuration import stop_if_wrong
+
 PRELOADED = (
     "aiohttp",
     "airflow.providers.postgres.hooks.postgres",
@@ -25,13 +27,19 @@ PRELOADED = (
     "zstandard",
 )
 
-CELERY_CONFIG: dict[str, Any] = DEFAULT_CELERY_CONFIG
+CELERY_CONFIG: dict[str, Any] = {
+    **DEFAULT_CELERY_CONFIG,
+    # A process that has leaked for long is replaced between two tasks. The tasks themselves are its forks, and capped.
+    "worker_max_tasks_per_child": 500,
+    "worker_max_memory_per_child": 600_000,  # KiB
+}
 
 
-def preload(**_: object) -> None:
-    """Import what tasks need, in the parent of all their processes."""
+def prepare(**_: object) -> None:
+    """Stop on a wrong configuration; then import what tasks need, in the parent of all their processes."""
+    stop_if_wrong()
     for module in PRELOADED:
         import_module(module)
 
 
-worker_init.connect(preload)
+worker_init.connect(prepare)

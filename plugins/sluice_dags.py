@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
 import sluice_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.queue import Queue
-from etl.errors import PermanentError
 from sluice_deadline import promise
+from sluice_retries import Retries
 
 START = datetime(2010, 1, 1, tzinfo=UTC)
 """Earliest data interval that a backfill may ask for."""
@@ -23,8 +23,6 @@ downloaded; then it is typed, and merged by `{sql}`, in one transaction with its
 loaded, whatever became of the chunks; `all_loaded` fails the run if one of them failed. The next run reads on from the
 cursors: nothing is lost, and to clear a failed task is safe at any time.
 """
-
-RETRIES = ExceptionRetryPolicy(rules=[RetryRule(PermanentError, RetryAction.FAIL)])
 
 
 def entity_dag(entity: Entity) -> DAG:
@@ -73,12 +71,9 @@ def _task_settings(queue: Queue, timeout: timedelta) -> dict[str, Any]:
     return {
         "owner": "sluice",
         "queue": queue.name,
-        "pool": queue.pool,
+        "pool": queue.pool.name,
         "weight_rule": "absolute",
         "execution_timeout": timeout,
         "retries": 3,
-        "retry_delay": timedelta(seconds=10),
-        "retry_exponential_backoff": True,
-        "max_retry_delay": timedelta(minutes=5),
-        "retry_policy": RETRIES,
+        "retry_policy": Retries(),
     }

@@ -25,6 +25,8 @@ SETTINGS: Settings = {
         "default_timezone": "utc",
         "load_examples": "False",
         "parallelism": "32",
+        # Tasks hand on ids; what they stand for is stored.
+        "xcom_backend": "sluice_xcom.CappedXCom",
     },
     "celery": {
         # Airflow's own, and what the workers load before their first task.

@@ -12,8 +12,8 @@ from etl.catalog.queues import QUEUES
 def main() -> None:
     """Create or migrate the tables, and make every declared queue's pool what it is declared to be."""
     db.upgradedb()
-    for queue in QUEUES:
-        Pool.create_or_update_pool(queue.pool, queue.slots, queue.summary, include_deferred=False)
+    for pool in (pool for queue in QUEUES for pool in queue.pools):
+        Pool.create_or_update_pool(pool.name, pool.slots, pool.summary, include_deferred=False)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ _SHOWN_LINES = 20
 
 def stamp(queues: Sequence[Queue]) -> str:
     """Return what is remarked on a metadata database that is ready for this Airflow and these pools."""
-    pools = hashlib.sha256(repr([(queue.pool, queue.slots, queue.summary) for queue in queues]).encode())
+    pools = hashlib.sha256(repr([queue.pools for queue in queues]).encode())
     return f"Airflow {airflow_version()}, pools {pools.hexdigest()[:12]}"
 
 

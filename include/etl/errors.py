@@ -2,6 +2,7 @@
 
     SluiceError
     ├── TransientError            try again later
+    │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
     │   ├── MailServerSilent
     │   ├── ReplayInterrupted
@@ -17,6 +18,7 @@
     │   ├── RawMissing
     │   ├── RawUnread
     │   ├── RejectMissing
+    │   ├── NothingToResync
     │   ├── RawCorrupt
     │   ├── TypedMissing
     │   ├── TokenUnreadable
@@ -24,7 +26,7 @@
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   └── TooManyRejects
-    ├── DeclarationError          the catalogue is wrong; its import stops
+    ├── DeclarationError          a declaration is wrong; its entity is left out
     └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
 
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
@@ -54,6 +56,15 @@ class ProviderUnavailable(TransientError):
         super().__init__(
             f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {found}. "
             "No cursor moved. If retries do not help, see the provider's status page."
+        )
+
+
+class BrokerUnreachable(TransientError):
+    """The broker does not answer."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"the broker does not answer: {found}; see that it runs, and what AIRFLOW__CELERY__BROKER_URL says."
         )
 
 
@@ -117,6 +128,16 @@ class RejectMissing(PermanentError):
         super().__init__(
             f"reject {reject_id} is not in etl.rejects; its batch was typed again since. "
             "See `python -m etl rejects list`."
+        )
+
+
+class NothingToResync(PermanentError):
+    """Accounts have no cursor that could be left behind."""
+
+    def __init__(self, provider_account_ids: list[int]) -> None:
+        super().__init__(
+            f"provider accounts {', '.join(map(str, provider_account_ids))}: no feed was ever loaded, or there is no "
+            "such account; see core.provider_accounts."
         )
 
 

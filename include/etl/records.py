@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import msgspec
 
 from etl.declare.entity import Column, Entity, Kind, RawOf
-from etl.errors import DeclarationError
 from etl.text import repaired
 
 _TYPES: dict[Kind, Any] = {
@@ -212,13 +211,9 @@ def _fields(paths: Sequence[tuple[tuple[str, ...], Column]], *, having: str | No
 
 
 def _field_type(name: str, paths: Sequence[tuple[tuple[str, ...], Column]]) -> Any:  # noqa: ANN401 - types are values
-    kinds = {column.kind for path, column in paths if not path}
-    if not kinds:
-        return _struct(name, _fields(paths))
-    if len(kinds) > 1 or not all(path == () for path, _ in paths):
-        columns = ", ".join(column.name for _, column in paths)
-        raise DeclarationError(f"columns {columns} read the field {name!r} as different types; mend their paths")
-    return _TYPES[kinds.pop()]
+    """Return the type of a field; an entity whose columns read it as different types cannot be declared."""
+    path, column = paths[0]
+    return _struct(name, _fields(paths)) if path else _TYPES[column.kind]
 
 
 def _struct(name: str, fields: list[Any], below: str | None = None, items: Any = None) -> type[msgspec.Struct]:  # noqa: ANN401

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.airflow_environment import ENVIRONMENT
+
 ROOT = Path(__file__).parents[2]
 
 # Airflow reads its settings when it is imported, and writes to its home.
 os.environ.update(
     {
+        **ENVIRONMENT,
         "AIRFLOW_HOME": tempfile.mkdtemp(prefix="sluice-dags-"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
     }
 )
 

@@ -1,9 +1,12 @@
 """The queues, and the workers that serve them.
 
-Pools, worker command lines and task weights are derived from this file; change them here only.
+Pools, worker command lines, task weights, memory caps and the cluster policy are derived from this file; change them
+here only.
 """
 
-from etl.declare.queue import Queue, WorkerGroup
+from datetime import timedelta
+
+from etl.declare.queue import Queue, WorkerGroup, queue_catalogue
 
 HIGH_PRIORITY = WorkerGroup("high_priority", processes=2)
 LOW_PRIORITY = WorkerGroup("low_priority", processes=6, helps=("urgent_notifications",))
@@ -13,6 +16,8 @@ URGENT_NOTIFICATIONS = Queue(
     priority=4,
     group=HIGH_PRIORITY,
     slots=2,
+    memory=256,
+    time_to_live=timedelta(minutes=15),
     summary="One person waits for it now: a login code, a fraud alert.",
 )
 EMAILS = Queue(
@@ -20,6 +25,7 @@ EMAILS = Queue(
     priority=3,
     group=LOW_PRIORITY,
     slots=2,
+    memory=256,
     summary="Batch notifications, sent chunk by chunk.",
 )
 ETL = Queue(
@@ -27,6 +33,8 @@ ETL = Queue(
     priority=2,
     group=LOW_PRIORITY,
     slots=2,
+    backfill_slots=1,
+    memory=512,
     summary="Download, store, transform and load of every entity.",
 )
 MAINTENANCE = Queue(
@@ -34,8 +42,9 @@ MAINTENANCE = Queue(
     priority=1,
     group=LOW_PRIORITY,
     slots=1,
+    memory=512,
     summary="Purges, statistics and partitions.",
 )
 
 WORKER_GROUPS = (HIGH_PRIORITY, LOW_PRIORITY)
-QUEUES = (URGENT_NOTIFICATIONS, EMAILS, ETL, MAINTENANCE)
+QUEUES = queue_catalogue(URGENT_NOTIFICATIONS, EMAILS, ETL, MAINTENANCE)

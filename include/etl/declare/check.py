@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from iso4217 import Currency
+
+from etl.declare.column import Kind
+from etl.declare.values import require_count, require_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 _EXPONENTS = {currency.code: currency.exponent for currency in Currency}
 
 
+@runtime_checkable
 class Check(Protocol):
     """A rule on the columns of a row.
 
@@ -26,6 +30,10 @@ class Check(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads; the first is the one that a reject points at."""
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """The kind that each of these columns must have; None where any will do."""
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes, as a boolean series of the same index."""
@@ -42,6 +50,11 @@ class Iso4217:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
         return (self.column,)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -64,12 +77,25 @@ class MinorUnits:
         """Names of the columns that it reads."""
         return (self.amount, self.currency)
 
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.MONEY, Kind.TEXT)
+
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
+        from pyarrow import compute
+
         passes = rows[self.amount].isna()
         for currency, amounts in rows[self.amount].groupby(rows[self.currency]):
             exponent = _EXPONENTS.get(str(currency))
-            passes[amounts.index] |= True if exponent is None else amounts == amounts.round(exponent)
+            if exponent is None:
+                passes[amounts.index] = True
+                continue
+            # Towards zero, since the largest amounts cannot be rounded up.
+            exact = amounts.array.__arrow_array__()
+            whole = compute.round(exact, ndigits=exponent, round_mode="towards_zero")
+            passes[amounts.index] |= compute.equal(exact, whole).to_pandas().to_numpy()
         return passes | rows[self.currency].isna()
 
 
@@ -79,6 +105,14 @@ class ExactlyOne:
 
     columns: tuple[str, ...]
     rule: str = "exactly_one"
+
+    def __post_init__(self) -> None:
+        require_each(f"check {self.rule}", "columns", self.columns, str, least=2)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Any kind will do."""
+        return (None,) * len(self.columns)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -93,10 +127,18 @@ class MaxLength:
     length: int
     rule: str = "max_length"
 
+    def __post_init__(self) -> None:
+        require_count(f"check {self.rule}", "length", self.length, least=1)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
         return (self.column,)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -114,6 +156,11 @@ class NotEmpty:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
         return (self.column,)
+
+    @property
+    def kinds(self) -> tuple[Kind | None, ...]:
+        """Kinds that these must have."""
+        return (Kind.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""

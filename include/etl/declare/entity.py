@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from etl.declare import entity_rules
+from etl.declare.column import PROVIDER_ACCOUNT, Column, Kind
 from etl.declare.feed import Feed, Snapshot, Window
-from etl.errors import DeclarationError
+from etl.declare.raw_of import RawOf
+from etl.declare.schedule import After
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,87 +20,11 @@ if TYPE_CHECKING:
     from etl.declare.provider import Provider
     from etl.declare.queue import Queue
 
-PROVIDER_ACCOUNT = "provider_account_id"
-"""Column that every row has: the surrogate id of the provider account that it came from."""
+__all__ = ["PROVIDER_ACCOUNT", "After", "Column", "Entity", "Kind", "RawOf"]
+"""A declaration finds its words in one place."""
 
 Hook = Callable[["pd.DataFrame"], "pd.DataFrame"]
 """A row-local change of a frame with Arrow dtypes; it keeps the index and the columns."""
-
-
-class Kind(Enum):
-    """Type of a column: in JSON, in Arrow and in Postgres."""
-
-    TEXT = "text"
-    MONEY = "numeric(28,10)"
-    DATE = "date"
-    INSTANT = "timestamptz"
-    BOOLEAN = "boolean"
-    INTEGER = "bigint"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A typed column of an entity.
-
-    Parameters
-    ----------
-    name
-        Name of the column in the core table.
-    kind
-        Its type.
-    path
-        Dotted path of the field in the record; the column's name if not given. Each leading `../` goes up to the
-        record that holds the list that holds this one.
-    required
-        Whether a record without it is rejected.
-    """
-
-    name: str
-    kind: Kind
-    path: str = ""
-    required: bool = True
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The path within its record, split."""
-        return tuple((self.path or self.name).replace("../", "").split("."))
-
-    @property
-    def level(self) -> int:
-        """How many lists up its record is."""
-        return self.path.count("../")
-
-
-@dataclass(frozen=True)
-class RawOf:
-    """Records read from the raw batches of another entity, without asking the provider again.
-
-    Parameters
-    ----------
-    entity
-        Name of that entity.
-    places
-        Source of a raw batch → paths of the records in its pages, such as `added[].counterparties[]`.
-    having
-        Field that a record must have to be one; the others are passed over.
-    """
-
-    entity: str
-    places: Mapping[str, tuple[str, ...]]
-    having: str
-
-
-@dataclass(frozen=True)
-class After:
-    """Runs whenever another entity was loaded.
-
-    Parameters
-    ----------
-    entity
-        Name of that entity.
-    """
-
-    entity: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +34,7 @@ class Entity:
     Parameters
     ----------
     name
-        Plural noun; names the Dag (`etl_<name>`), the SQL file and the core table.
+        Plural noun, as its file is called; names the Dag (`etl_<name>`), the SQL file and the core table.
     summary
         What a row is, for the people who look at the Dag.
     provider, source
@@ -132,7 +58,7 @@ class Entity:
     chunk_size
         Provider accounts in a chunk.
     max_chunks
-        Most chunks in a run; above it chunks grow wider, not more.
+        Most chunks in a run, 64 or fewer; above it chunks grow wider, not more.
     tolerated_rejects
         Share of rejected records (0 to 1) above which a batch is not loaded.
     always_tolerated
@@ -167,39 +93,7 @@ class Entity:
     version: int = 1
 
     def __post_init__(self) -> None:
-        names = [column.name for column in self.columns]
-        for name in names:
-            if names.count(name) > 1:
-                raise DeclarationError(f"entity {self.name}: column {name} is declared twice; remove one")
-        for name in self.key:
-            if name not in (PROVIDER_ACCOUNT, *names):
-                raise DeclarationError(f"entity {self.name}: key column {name} is not among its columns; declare it")
-        for column in self.columns:
-            if column.name in self.key and not column.required:
-                raise DeclarationError(f"entity {self.name}: key column {column.name} must be required")
-        for check in self.checks:
-            for name in check.columns:
-                if name not in names:
-                    raise DeclarationError(f"entity {self.name}: check {check.rule} names no column: {name}")
-        if not 0 <= self.tolerated_rejects <= 1:
-            raise DeclarationError(
-                f"entity {self.name}: tolerated_rejects is {self.tolerated_rejects}; it is a share between 0 and 1"
-            )
-        if self.deadline is not None and self.deadline <= timedelta():
-            raise DeclarationError(f"entity {self.name}: deadline is {self.deadline}; it must be above zero")
-
-        self._check_money(names)
-
-    def _check_money(self, names: list[str]) -> None:
-        for column in self.columns:
-            if column.kind is Kind.MONEY and not self.currencies:
-                raise DeclarationError(
-                    f"entity {self.name}: column {column.name} is money of no currency; "
-                    "let `currencies` name the columns that tell it"
-                )
-        for name in self.currencies:
-            if name not in names:
-                raise DeclarationError(f"entity {self.name}: currencies names no column: {name}; declare it")
+        entity_rules.check(self)
 
     @property
     def sources(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -215,8 +109,14 @@ class Entity:
 
     @property
     def feed(self) -> str | None:
-        """The name under which its accounts have their cursors; None if it is read from raw batches."""
-        return None if isinstance(self.source, RawOf) else self.source.name
+        """The name under which its accounts have their cursors; None if it is not read from a feed."""
+        return self.source.name if isinstance(self.source, Feed) else None
+
+    @property
+    def statements(self) -> tuple[str, ...]:
+        """Names of the statements that its SQL file must have."""
+        removes = any(removals for _, removals in self.sources.values())
+        return ("table", "merge", "remove") if removes else ("table", "merge")
 
     @property
     def key_columns(self) -> tuple[Column, ...]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
 
 from etl.declare.provider import Fill, Limit
+from etl.declare.values import require_count, require_each, require_identifier, require_kind, require_lists
 from etl.errors import DeclarationError
 
 
@@ -34,19 +37,33 @@ class Source:
     limits: tuple[Limit, ...]
     page_size: int = 1
 
+    needs: ClassVar[Mapping[Fill, str]] = {}
+    """What its request must leave open for each page, and what would happen otherwise."""
+
     @property
     def removals(self) -> tuple[str, ...]:
         """Paths of the records to remove."""
         return ()
 
     def __post_init__(self) -> None:
-        for place in (*self.upserts, *self.removals):
-            if not place.endswith("[]"):
-                raise DeclarationError(f"source {self.name}: {place!r} names no list; write {place + '[]'!r}")
-
-    def _needs(self, fill: Fill, otherwise: str) -> None:
-        if fill not in _fills(self.request):
-            raise DeclarationError(f"source {self.name}: its request has no Fill.{fill.name}; {otherwise}")
+        where = f"source {self.name}"
+        require_identifier(where, "name", self.name)
+        require_kind(where, "path", self.path, str)
+        require_kind(where, "request", self.request, Mapping)
+        require_each(where, "upserts", self.upserts, str, least=1)
+        require_lists(where, "upserts", self.upserts)
+        require_lists(where, "deletes", self.removals)
+        require_each(where, "limits", self.limits, Limit)
+        require_count(where, "page_size", self.page_size, least=1)
+        if not self.path.startswith("/"):
+            raise DeclarationError(f"{where}: path is {self.path!r}; it must begin with '/'")
+        for fill in _fills(self.request) - {Fill.ACCESS_TOKEN, Fill.PAGE_SIZE} - self.needs.keys():
+            raise DeclarationError(
+                f"{where}: its request has Fill.{fill.name}, which a {type(self).__name__} never fills; take it out"
+            )
+        for fill, otherwise in self.needs.items():
+            if fill not in _fills(self.request):
+                raise DeclarationError(f"{where}: its request has no Fill.{fill.name}, so {otherwise}; put it in")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,25 +78,30 @@ class Feed(Source):
         Field that holds the cursor to continue from; empty while the provider is not ready.
     more
         Field that tells whether the feed is not drained yet.
+    cursor_life
+        Time for which a cursor is good; a report warns of those that near its end. None if they do not grow old.
     """
 
     deletes: tuple[str, ...]
     cursor: str
     more: str
+    cursor_life: timedelta | None = None
+
+    needs: ClassVar[Mapping[Fill, str]] = {Fill.CURSOR: "every page would be the first"}
 
     @property
     def removals(self) -> tuple[str, ...]:
         """Paths of the records to remove."""
         return self.deletes
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._needs(Fill.CURSOR, "every page would be the first")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot(Source):
     """All there is, in one page."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_outermost(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +116,29 @@ class Window(Source):
 
     total: str
 
+    needs: ClassVar[Mapping[Fill, str]] = {
+        Fill.FIRST_DAY: "every window would be the same",
+        Fill.LAST_DAY: "every window would be the same",
+        Fill.OFFSET: "every page would be the first",
+    }
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._needs(Fill.FIRST_DAY, "every window would be the same")
-        self._needs(Fill.LAST_DAY, "every window would be the same")
-        self._needs(Fill.OFFSET, "every page would be the first")
+        _require_outermost(self)
+        if len(self.upserts) > 1:
+            raise DeclarationError(
+                f"source {self.name}: upserts has {len(self.upserts)} places, and an offset counts one; leave one"
+            )
+
+
+def _require_outermost(source: Source) -> None:
+    """Refuse records within other records: whether a page is whole is judged by its own lists."""
+    for place in source.upserts:
+        if "." in place:
+            outer = place.partition(".")[0]
+            raise DeclarationError(
+                f"source {source.name}: upserts has {place!r}, a list within others; write {outer!r}"
+            )
 
 
 def _fills(template: Mapping[str, object]) -> set[Fill]:

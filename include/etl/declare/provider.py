@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
+from etl.declare.values import require_count, require_duration, require_each, require_identifier, require_kind
 from etl.errors import DeclarationError
 
 
@@ -64,6 +65,10 @@ class Limit:
     burst: int
 
     def __post_init__(self) -> None:
+        require_kind("limit", "scope", self.scope, Scope)
+        require_count("limit", "calls", self.calls, least=1)
+        require_count("limit", "burst", self.burst, least=0)
+        require_kind("limit", "per", self.per, timedelta)
         if not 1 <= self.burst < self.calls or self.per <= timedelta():
             raise DeclarationError(
                 f"limit of {self.calls} calls in {self.per}, {self.burst} at once: "
@@ -151,3 +156,12 @@ class Provider:
     timeout: timedelta = timedelta(seconds=30)
     concurrency: int = 16
     retries: int = 4
+
+    def __post_init__(self) -> None:
+        where = f"provider {self.name}"
+        require_identifier(where, "name", self.name)
+        require_kind(where, "connection", self.connection, str)
+        require_each(where, "errors", self.errors, ErrorRule)
+        require_duration(where, "timeout", self.timeout)
+        require_count(where, "concurrency", self.concurrency, least=1)
+        require_count(where, "retries", self.retries, least=0)

@@ -1,5 +1,5 @@
 -- name: lock_entity
--- Rows that belong to no provider account are merged by one load at a time.
+-- Rows of an entity without cursors are merged by one load at a time.
 select pg_advisory_xact_lock(hashtextextended('sluice.load.' || %(entity)s, 0));
 
 -- name: find

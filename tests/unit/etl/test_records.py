@@ -1,4 +1,3 @@
-from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
@@ -6,8 +5,7 @@ import pytest
 
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.declare.entity import Column, Entity, Kind
-from etl.errors import DeclarationError
+from etl.declare.entity import Entity
 from etl.records import Located, Page, PageDecoder, getters
 from tests.unit.etl.samples import page, transaction
 
@@ -77,12 +75,6 @@ def test_a_page_that_is_none_is_a_fault_and_no_crash(body: bytes) -> None:
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(body)
     assert decoded.faults
     assert not decoded.upserts
-
-
-def test_two_columns_that_read_one_field_as_different_types_are_refused() -> None:
-    columns = (Column("a", Kind.TEXT, path="x"), Column("b", Kind.DATE, path="x.y"))
-    with pytest.raises(DeclarationError, match="columns a, b read the field 'x' as different types"):
-        PageDecoder(replace(TRANSACTIONS, key=("a",), checks=(), currencies=(), columns=columns), "transactions_sync")
 
 
 def merchants_of(body: bytes) -> Page:

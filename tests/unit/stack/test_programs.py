@@ -11,8 +11,8 @@ from tests.unit.stack.samples import PORTS, SECRETS, plan
 FAST = WorkerGroup("fast_lane", processes=2)
 SLOW = WorkerGroup("slow_lane", processes=6, helps=("urgent",))
 QUEUES = (
-    Queue("bulk", priority=1, group=SLOW, slots=4, summary=""),
-    Queue("urgent", priority=9, group=FAST, slots=2, summary=""),
+    Queue("bulk", priority=1, group=SLOW, slots=4, memory=64, summary=""),
+    Queue("urgent", priority=9, group=FAST, slots=2, memory=64, summary=""),
 )
 
 

@@ -1,8 +1,8 @@
-"""The entities that are synced; each has a file here and one of the same name in `include/sql/entities/`."""
+"""The entities that are synced: every file here declares one, and has one of the same name in `include/sql/entities/`.
 
-from etl.catalog.entities.accounts import ACCOUNTS
-from etl.catalog.entities.merchants import MERCHANTS
-from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.declare.catalogue import catalogue
+`FAULTS` tells of the declarations that are wrong; the entities of the others go on without them.
+"""
 
-ENTITIES = catalogue(ACCOUNTS, TRANSACTIONS, MERCHANTS)
+from etl.declare.discovery import discover
+
+ENTITIES, FAULTS = discover(__name__, __path__)

@@ -55,4 +55,4 @@ with DAG("promise_broken", **COMMON, **promise(timedelta(seconds=30))):
 with DAG("promise_of_the_past", **COMMON, **promise(timedelta(seconds=1))):
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    EmptyOperator(task_id="nothing")
+    EmptyOperator(task_id="nothing", **TASKS)

@@ -1,0 +1,45 @@
+"""When an entity is synced."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from croniter import CroniterError, croniter
+
+from etl.declare.values import require_identifier
+from etl.errors import DeclarationError
+
+_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+_FIELDS = 5
+
+
+@dataclass(frozen=True)
+class After:
+    """Runs whenever another entity was loaded.
+
+    Parameters
+    ----------
+    entity
+        Name of that entity.
+    """
+
+    entity: str
+
+    def __post_init__(self) -> None:
+        require_identifier(f"After({self.entity!r})", "entity", self.entity)
+
+
+def require_cron(where: str, field: str, expression: str) -> None:
+    """Refuse what is no cron expression of five fields, or names a moment that never comes."""
+    found = ""
+    if not expression.startswith("@") and len(expression.split()) != _FIELDS:
+        found = f"it has {len(expression.split())} fields"
+    else:
+        try:
+            croniter(expression, _SOME_DAY).get_next()
+        except CroniterError as error:
+            found = str(error)
+    if found:
+        raise DeclarationError(
+            f"{where}: {field} is {expression!r}, which is no cron expression: {found}; "
+            "write minute, hour, day of month, month and day of week, such as '0 6 * * *', or After(…)"
+        )

@@ -1,0 +1,46 @@
+"""Tasks of expiring queues skip themselves when it is too late for them to be of use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from etl.declare.queue import Queue
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def expire_with(task: Any, queue: Queue) -> None:  # noqa: ANN401 - an operator of any kind, mapped or not
+    """Let a task skip itself, before it does anything, if it starts later than its queue allows."""
+    if queue.time_to_live is None:
+        return
+    if isinstance(task, MappedOperator):
+        task.partial_kwargs["pre_execute"] = skip_if_late(queue, then=task.partial_kwargs.get("pre_execute"))
+    else:
+        task._pre_execute_hook = skip_if_late(queue, then=task._pre_execute_hook)  # noqa: SLF001 - where Airflow has it
+
+
+def skip_if_late(queue: Queue, *, then: Callable[[Context], None] | None) -> Callable[[Context], None]:
+    """Return what runs before a task: it skips the task if it is late, and else goes on to `then`."""
+
+    def check(context: Context) -> None:
+        late = lateness(context["dag_run"].run_after, queue, as_of=datetime.now(UTC))
+        if late > timedelta():
+            raise AirflowSkipException(
+                f"skipped: on the queue {queue.name} a task must start within {queue.time_to_live} "
+                f"of its run, and this one starts {timedelta(seconds=round(late.total_seconds()))} later"
+            )
+        if then is not None:
+            then(context)
+
+    return check
+
+
+def lateness(due_at: datetime, queue: Queue, *, as_of: datetime) -> timedelta:
+    """Return how much too late a task would start; negative if it is not."""
+    return timedelta.min if queue.time_to_live is None else as_of - due_at - queue.time_to_live

@@ -1,0 +1,17 @@
+"""Airflow's settings for tests that start parts of it: those of the local stack, with secrets that guard nothing."""
+
+from __future__ import annotations
+
+from cryptography.fernet import Fernet
+
+from dev.stack.airflow_environment import SETTINGS, variables
+
+ENVIRONMENT = {
+    **variables(SETTINGS),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+    "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+    "AIRFLOW__API_AUTH__JWT_SECRET": "of-the-tests-" * 8,
+    "SLUICE_KEYS": Fernet.generate_key().decode(),
+    "SLUICE_RAW_ROOT": "memory://raw",
+}

@@ -1,0 +1,123 @@
+"""A wrong declaration, as Airflow's Dag processor, its database and its scheduler's query see it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.project_copy import ProjectCopy
+
+_SNAPSHOT = """
+import json
+from airflow.models.dag import DagModel
+from airflow.models.errors import ParseImportError
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+with create_session() as session:
+    dags, _ = DagModel.dags_needing_dagruns(session)
+    current = session.scalars(select(DagModel.dag_id).where(~DagModel.is_stale, ~DagModel.has_import_errors))
+    errors = session.execute(select(ParseImportError.filename, ParseImportError.stacktrace))
+    print(json.dumps({
+        "due": sorted(dag.dag_id for dag in dags), "current": sorted(current), "errors": dict(map(tuple, errors)),
+    }))
+"""
+ALL = ["etl_accounts", "etl_merchants", "etl_transactions"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What Airflow knows once all Dag files were read.
+
+    Parameters
+    ----------
+    due
+        Dags that the scheduler would start a run of.
+    current
+        Dags that are there and have no import error.
+    errors
+        Dag file → import error.
+    """
+
+    due: list[str]
+    current: list[str]
+    errors: dict[str, str]
+
+
+class Airflow:
+    """A metadata database of its own, filled by the Dag processor from a copy of the project."""
+
+    def __init__(self, copy: ProjectCopy) -> None:
+        self.copy = copy
+        self.environment = {
+            **copy.environment(),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{copy.folder}/airflow.db",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__DAG_PROCESSOR__STALE_BUNDLE_CLEANUP_INTERVAL": "0",
+            "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "0",
+            "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "3",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "0",
+        }
+        self.run("db", "migrate")
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        return self.copy.python("-m", "airflow", *arguments, environment=self.environment, check=check).stdout
+
+    def read(self) -> Seen:
+        self.run("dag-processor", "--num-runs", "1")
+        printed = self.copy.python("-c", _SNAPSHOT, environment=self.environment).stdout
+        return Seen(**json.loads(printed.splitlines()[-1]))
+
+
+@dataclass(frozen=True)
+class Stages:
+    good: Seen
+    wrong: Seen
+    mended: Seen
+    listed: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    """Return what Airflow knows before, while and after two declarations are wrong."""
+    copy = ProjectCopy.make(tmp_path_factory.mktemp("project") / "copy")
+    airflow = Airflow(copy)
+    good = airflow.read()
+    transactions = copy.declaration("transactions")
+    before = transactions.read_text()
+    transactions.write_text(before.replace("chunk_size=50", "chunk_size=0"))
+    copy.declaration("balances").write_text("from etl.declare.entity import Entty\n")
+    wrong = airflow.read()
+    listed = json.loads(airflow.run("dags", "list-import-errors", "--output", "json", check=False).splitlines()[-1])
+    transactions.write_text(before)
+    copy.declaration("balances").unlink()
+    return Stages(good, wrong, airflow.read(), listed)
+
+
+def test_declarations_without_faults_are_no_import_error(stages: Stages) -> None:
+    assert stages.good == Seen(due=["etl_accounts", "etl_transactions"], current=ALL, errors={})
+
+
+def test_a_wrong_declaration_stops_its_own_dag_and_no_other(stages: Stages) -> None:
+    assert stages.wrong.current == ["etl_accounts", "etl_merchants"]
+    assert stages.wrong.due == ["etl_accounts"]
+
+
+def test_each_fault_is_listed_with_its_file_and_line_the_field_and_the_remedy(stages: Stages) -> None:
+    (listed,) = stages.listed
+    assert listed["filepath"] == "declarations.py"
+    entities = "include/etl/catalog/entities"
+    *_, first, second, end = listed["error"].split("\n")
+    assert first.startswith(f"- {entities}/balances.py:1: ImportError: cannot import name 'Entty' from")
+    assert first.endswith("; mend the import")
+    assert second.startswith(f"- {entities}/transactions.py:")
+    assert second.endswith(": entity transactions: chunk_size is 0; it must be at least 1")
+    assert end == ""
+    assert stages.wrong.errors == {"declarations.py": listed["error"]}
+
+
+def test_a_mended_declaration_has_its_dag_again(stages: Stages) -> None:
+    assert stages.mended == stages.good

@@ -1,0 +1,130 @@
+"""What binds the steps to Airflow: retries, expiry, XComs, and the check at the start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from etl.catalog.queues import EMAILS, ETL, URGENT_NOTIFICATIONS
+from etl.errors import ChunkMissing, DeclarationError, ProviderUnavailable
+from tests.airflow_environment import ENVIRONMENT
+
+BASE, CAP = timedelta(seconds=10), timedelta(minutes=5)
+
+
+class Configured:
+    """Airflow's configuration, out of environment variables."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def get(self, section: str, key: str, **_: Any) -> str | None:
+        return self._environment.get(f"AIRFLOW__{section.upper()}__{key.upper()}")
+
+
+def faults(**changes: str) -> list[str]:
+    from sluice_configuration import faults
+
+    environment = {**ENVIRONMENT, **changes}
+    return list(faults(Configured(environment), environment))
+
+
+@pytest.mark.parametrize(("attempt", "longest"), [(1, 10), (2, 20), (5, 160), (6, 300), (1_000_000, 300)])
+def test_waits_double_up_to_a_cap_and_half_of_each_is_chance(attempt: int, longest: int) -> None:
+    from sluice_retries import backoff
+
+    waits = [backoff(attempt, base=BASE, cap=CAP, chance=chance).total_seconds() for chance in (0, 0.5, 1)]
+    assert waits == [longest / 2, longest * 0.75, longest]
+
+
+def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
+    from sluice_retries import Retries
+
+    waits = {Retries().evaluate(ProviderUnavailable("p", 1, "nothing"), 1, 3).retry_delay for _ in range(20)}
+    assert len(waits) == 20
+
+
+@pytest.mark.parametrize("error", [ChunkMissing("e", "r", 0), DeclarationError("no")])
+def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
+    from airflow.sdk import RetryAction
+
+    from sluice_retries import Retries
+
+    assert Retries().evaluate(error, 1, 3).action is RetryAction.FAIL
+
+
+def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from sluice_expiry import skip_if_late
+
+    ran: list[object] = []
+    check = skip_if_late(URGENT_NOTIFICATIONS, then=ran.append)
+
+    def starting(after: timedelta) -> Any:
+        return {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - after)}
+
+    check(starting(timedelta(minutes=14)))
+    assert len(ran) == 1
+    with pytest.raises(AirflowSkipException, match=r"must start within 0:15:00 of its run, and this one .* 0:05:00 l"):
+        check(starting(timedelta(minutes=20)))
+    assert len(ran) == 1
+
+
+def test_only_queues_with_a_time_to_live_expire() -> None:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    from sluice_expiry import expire_with
+
+    task = EmptyOperator(task_id="t")
+    expire_with(task, EMAILS)
+    assert task._pre_execute_hook is None
+    expire_with(task, URGENT_NOTIFICATIONS)
+    assert task._pre_execute_hook is not None
+
+
+def test_an_xcom_holds_at_most_four_kibibytes() -> None:
+    from sluice_xcom import CappedXCom, XComTooLarge
+
+    kept = CappedXCom.serialize_value(list(range(256)), key="return_value", task_id="plan", dag_id="d")
+    assert json.loads(json.dumps(kept)) == list(range(256))
+    with pytest.raises(XComTooLarge, match=r"task d\.plan hands on .* bytes as XCom 'return_value', .* return its id"):
+        CappedXCom.serialize_value(["x" * 100] * 50, key="return_value", task_id="plan", dag_id="d")
+
+
+def test_the_configuration_of_the_stack_has_no_fault() -> None:
+    assert faults() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT", "3600", "set it to at least 43201, or a mess"),
+        ("AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT", "600", "[scheduler] task_queued_timeout is '600'; set it to from"),
+        ("AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES", "", "num_stuck_in_queued_retries is ''; set it to at le"),
+        ("AIRFLOW__CORE__XCOM_BACKEND", "airflow.sdk.execution_time.xcom.BaseXCom", "set it to sluice_xcom.CappedXC"),
+        ("AIRFLOW__CORE__FERNET_KEY", "", "[core] fernet_key is missing or shorter than 44 characters"),
+        ("SLUICE_KEYS", " ", "SLUICE_KEYS is not set"),
+    ],
+)
+def test_a_configuration_that_would_lose_work_is_a_sentence(name: str, value: str, said: str) -> None:
+    (fault,) = faults(**{name: value})
+    assert said in fault
+
+
+def test_tasks_of_a_backfill_wait_in_their_own_pool_behind_all_others() -> None:
+    from sluice_policy import task_instance_mutation_hook
+
+    def placed(run_type: str | None) -> tuple[str, int]:
+        task: Any = SimpleNamespace(queue=ETL.name, pool=ETL.pool.name, priority_weight=100 * ETL.priority + 4)
+        run: Any = None if run_type is None else SimpleNamespace(run_type=run_type)
+        task_instance_mutation_hook(task, run)
+        return task.pool, task.priority_weight
+
+    assert placed("scheduled") == placed("manual") == placed(None) == ("etl", 204)
+    assert placed("backfill") == ("etl_backfill", 4)

@@ -1,0 +1,239 @@
+"""Declarations found in a package: what is wrong with one of them is told, and stops no other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from etl.catalog import entities
+from etl.declare.discovery import discover
+from etl.declare.entity import Entity
+from etl.declare.fault import Fault
+
+_ordinals = count(1)
+
+SNAPSHOT = """
+from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_SYNC
+from etl.catalog.queues import ETL
+from etl.declare.entity import After, Column, Entity, Kind, RawOf
+
+DECLARED = Entity(
+    name={name!r},
+    summary="Something.",
+    provider=PLAID,
+    source={source},
+    key=("account_id",),
+    columns=(Column("account_id", Kind.TEXT),),
+    queue=ETL,
+    schedule={schedule},
+)
+"""
+RAW = 'RawOf({entity!r}, places={{"accounts_get": ("accounts[]",)}}, having="account_id")'
+TABLE_AND_MERGE = "-- name: table\nselect 1;\n-- name: merge\nselect 1;\n"
+WITH_REMOVE = TABLE_AND_MERGE + "-- name: remove\nselect 1;\n"
+
+
+class Package:
+    """A package of declarations, and the folder of their SQL files."""
+
+    def __init__(self, root: Path) -> None:
+        self.name = f"declared_{next(_ordinals)}"
+        self.folder = root / self.name
+        self.sql = root / "sql"
+        self.folder.mkdir()
+        self.sql.mkdir()
+        (self.folder / "__init__.py").touch()
+
+    def write(self, name: str, text: str, *, sql: str | None = TABLE_AND_MERGE) -> Path:
+        path = self.folder / f"{name}.py"
+        path.write_text(text)
+        if sql is not None:
+            (self.sql / f"{name}.sql").write_text(sql)
+        return path
+
+    def declare(
+        self,
+        name: str,
+        *,
+        source: str = "ACCOUNTS_GET",
+        schedule: str = '"0 0 * * *"',
+        sql: str | None = TABLE_AND_MERGE,
+    ) -> Path:
+        return self.write(name, SNAPSHOT.format(name=name, source=source, schedule=schedule), sql=sql)
+
+    def discover(self) -> tuple[tuple[Entity, ...], tuple[Fault, ...]]:
+        return discover(self.name, [str(self.folder)], sql=self.sql)
+
+    def outcome(self) -> tuple[list[str], list[str]]:
+        """Return the names of the entities that run, and of those that are left out."""
+        found, faults = self.discover()
+        return [entity.name for entity in found], [fault.entity for fault in faults]
+
+    def fault(self) -> str:
+        """Return the only fault; the entity `good` has none."""
+        self.declare("good")
+        found, (fault,) = self.discover()
+        assert [entity.name for entity in found] == ["good"]
+        return str(fault)
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
+    monkeypatch.syspath_prepend(tmp_path)
+    made = Package(tmp_path)
+    yield made
+    for name in [name for name in sys.modules if name.startswith(made.name)]:
+        del sys.modules[name]
+
+
+def test_the_entities_of_the_catalogue_come_after_those_that_they_follow_and_none_is_wrong() -> None:
+    assert [entity.name for entity in entities.ENTITIES] == ["accounts", "transactions", "merchants"]
+    assert entities.FAULTS == ()
+
+
+def test_entities_are_in_alphabetical_order_save_that_they_come_after_those_that_they_follow(package: Package) -> None:
+    package.declare("alpha", schedule='After("omega")')
+    package.declare("beta", source=RAW.format(entity="alpha"))
+    package.declare("gamma")
+    package.declare("omega")
+    assert package.outcome() == (["gamma", "omega", "alpha", "beta"], [])
+
+
+def test_a_file_that_is_no_python_is_a_fault_with_its_line(package: Package) -> None:
+    path = package.write("odd", "X = 1\nY = (\n")
+    assert package.fault() == f"{path}:2: SyntaxError: '(' was never closed; write it as Python is written"
+
+
+def test_a_field_that_there_is_not_is_a_fault_with_its_line(package: Package) -> None:
+    path = package.declare("odd")
+    path.write_text(path.read_text().replace("summary", "sumary"))
+    found = package.fault()
+    assert found.startswith(f"{path}:6: TypeError: Entity.__init__() got an unexpected keyword argument 'sumary'")
+    assert found.endswith("see in include/etl/declare/ which fields a declaration has")
+
+
+def test_a_wrong_value_is_a_fault_with_its_line_the_field_and_the_remedy(package: Package) -> None:
+    path = package.declare("odd", schedule="7")
+    assert package.fault() == f"{path}:6: entity odd: schedule is 7 (int); write a str or After"
+
+
+def test_an_import_that_fails_is_a_fault_of_those_that_import_it_and_names_both_lines(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.declare.fault.PROJECT", tmp_path)
+    monkeypatch.setattr("etl.declare.fault.INCLUDE", tmp_path)
+    (tmp_path / f"{package.name}_bank.py").write_text("\n\nraise ValueError('no such bank')\n")
+    package.write("odd", f"import {package.name}_bank\n")
+    assert package.fault() == (
+        f"{package.name}/odd.py:1: ValueError: no such bank; mend this line (raised at {package.name}_bank.py:3)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it declares no entity; write one whose name is 'odd'"),
+        (SNAPSHOT.format(name="other", source="ACCOUNTS_GET", schedule="'@daily'"), "name is not the file's; write na"),
+        (
+            SNAPSHOT.format(name="odd", source="ACCOUNTS_GET", schedule="'@daily'")
+            + SNAPSHOT.format(name="odd2", source="ACCOUNTS_GET", schedule="'@daily'").replace("DECLARED", "SECOND"),
+            "it declares the entities odd, odd2; give each a file of its own name",
+        ),
+    ],
+    ids=["none", "other name", "two"],
+)
+def test_a_file_declares_the_one_entity_that_it_is_named_after(package: Package, text: str, message: str) -> None:
+    package.write("odd", text)
+    assert message in package.fault()
+
+
+def test_a_file_that_cannot_be_an_entity_is_a_fault(package: Package) -> None:
+    package.write("Odd-one", "")
+    assert "this file: name is 'Odd-one'; write lower-case letters, digits and _" in package.fault()
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        (None, "odd.sql is missing; write it, with a `-- name:` line before each statement"),
+        ("-- name: table\nselect 1;\n", "odd.sql lacks merge; write the SQL below a line `-- name: merge`"),
+        ("-- name: table\n-- Why.\n-- name: merge\nselect 1;\n", "odd.sql lacks table"),
+        (TABLE_AND_MERGE * 2, "odd.sql: statement table stands there twice"),
+    ],
+    ids=["missing", "no merge", "comments only", "twice"],
+)
+def test_an_sql_file_that_lacks_a_statement_is_a_fault_that_names_it(
+    package: Package, sql: str | None, message: str
+) -> None:
+    path = package.declare("odd", sql=sql)
+    found = package.fault()
+    assert found.startswith(f"{path}: entity odd: {package.sql}/odd.sql")
+    assert message in found
+
+
+def test_a_feed_that_removes_records_needs_a_statement_for_them(package: Package) -> None:
+    package.declare("odd", source="TRANSACTIONS_SYNC")
+    assert "odd.sql lacks remove; write the SQL below a line `-- name: remove`" in package.fault()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"schedule": 'After("nobody")'},
+            "entity odd: schedule names 'nobody', which no file declares; name one of good",
+        ),
+        ({"source": RAW.format(entity="nobody")}, "entity odd: source names 'nobody', which no file declares"),
+        (
+            {"source": RAW.format(entity="good").replace("accounts_get", "nothing")},
+            "'nothing', which good does not read",
+        ),
+        (
+            {"schedule": 'After("odd")'},
+            "entity odd: by its schedule it waits for itself, through odd; give one of them an",
+        ),
+    ],
+    ids=["after nobody", "of nobody", "of another source", "after itself"],
+)
+def test_what_follows_an_entity_that_is_not_there_is_a_fault(
+    package: Package, change: dict[str, str], message: str
+) -> None:
+    package.declare("odd", **change)
+    assert message in package.fault()
+
+
+def test_entities_that_wait_for_each_other_are_faults_and_those_that_follow_them_are_not(package: Package) -> None:
+    package.declare("alpha", schedule='After("beta")')
+    package.declare("beta", schedule='After("alpha")')
+    package.declare("gamma", schedule='After("beta")')
+    assert package.outcome() == (["gamma"], ["alpha", "beta"])
+
+
+@pytest.mark.parametrize("sql", [TABLE_AND_MERGE, None])
+def test_what_is_wrong_with_an_entity_is_no_fault_of_those_that_follow_it(package: Package, sql: str | None) -> None:
+    path = package.declare("alpha", sql=sql)
+    if sql:
+        path.write_text("?")
+    package.declare("beta", source=RAW.format(entity="alpha"), schedule='After("alpha")')
+    assert package.outcome() == (["beta"], ["alpha"])
+
+
+def test_a_newcomer_on_a_feed_is_a_fault_and_the_entity_that_the_feed_is_named_after_goes_on(package: Package) -> None:
+    package.declare("copies", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    package.declare("transactions", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    (found,), (fault,) = package.discover()
+    assert found.name == "transactions"
+    assert "entity copies: source is the feed transactions_sync, which transactions reads too" in str(fault)
+    assert "RawOf('transactions', …)" in str(fault)
+
+
+def test_two_that_read_a_feed_named_after_neither_both_stop_since_each_would_miss_what_the_other_read(
+    package: Package,
+) -> None:
+    package.declare("copies", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    package.declare("others", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    assert package.outcome() == ([], ["copies", "others"])
