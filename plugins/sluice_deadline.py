@@ -12,6 +12,7 @@ from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAler
 
 import sluice_promises
 from etl.promise.news import PROMISING
+from sluice_policy import NO_DEADLINE
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -61,7 +62,7 @@ def promise(within: timedelta | None, *, entity: str = "") -> dict[str, Any]:
         The entity that its chunks load; empty if it has none.
     """
     if within is None:
-        return {"tags": ["no-deadline"]}
+        return {"tags": [NO_DEADLINE]}
     return {
         "deadline": [_alert(within, share, entity) for share in SHARES],
         "on_success_callback": _callback(sluice_promises.succeeded, entity),
