@@ -35,7 +35,8 @@ _PLAN = (
 _LOAD_ONE = (
     "with sealed as (insert into etl.raw_batches "
     "(source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
-    "select 'promises', chunk_id, 1, '', '', 0, 0, 0 from etl.chunks where run_id = %s and ordinal = 0 "
+    "select 'promises', chunk_id, 1, '', '', 0, 0, 0 from etl.chunks "
+    "where entity = 'accounts' and run_id = %s and ordinal = 0 "
     "returning raw_id) "
     "insert into etl.loads select raw_id, 'accounts', 1, 0, 0, 0, 0, 0, 0, 0, 0 from sealed"
 )
