@@ -5,6 +5,7 @@ A connection lasts as long as its `with` block.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from etl.stores.warehouse import Warehouse
     from etl.wire.limits import Limiter
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def warehouse() -> Iterator[Warehouse]:
@@ -28,6 +31,26 @@ def warehouse() -> Iterator[Warehouse]:
 
     with PostgresHook("warehouse").get_conn() as connection:
         connection.autocommit = True
+        yield connection
+
+
+@contextmanager
+def metadata() -> Iterator[Warehouse | None]:
+    """Open the Airflow connection `airflow_db` to Airflow's own database, to read; None if there is none."""
+    import psycopg
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        opened = PostgresHook("airflow_db").get_conn()
+    except (AirflowNotFoundException, psycopg.OperationalError) as error:
+        log.warning("Airflow's own database cannot be read, so mails will not say what blocks a run: %s", error)
+        yield None
+        return
+    with opened as connection:
+        connection.autocommit = True
+        connection.execute("set default_transaction_read_only = on")
+        connection.execute("set statement_timeout = '10s'")
         yield connection
 
 

@@ -10,6 +10,7 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 import sluice_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.queue import Queue
+from sluice_deadline import promise
 from sluice_retries import Retries
 
 START = datetime(2010, 1, 1, tzinfo=UTC)
@@ -33,6 +34,7 @@ def entity_dag(entity: Entity) -> DAG:
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
+    promised = promise(entity.deadline, entity=entity.name)
     with DAG(
         dag_id=f"etl_{entity.name}",
         description=entity.summary,
@@ -40,9 +42,10 @@ def entity_dag(entity: Entity) -> DAG:
         start_date=START,
         catchup=False,
         max_active_runs=1,
-        tags=["etl", "no-deadline", entity.provider.name],
+        tags=["etl", entity.provider.name, *promised.pop("tags", ())],
         doc_md=_DOC.format(summary=entity.summary, sql=f"include/sql/entities/{entity.name}.sql"),
         default_args=_task_settings(entity.queue, entity.timeout),
+        **promised,
     ) as dag:
         chunk = tasks.raw_chunk(entity) if isinstance(entity.source, RawOf) else tasks.provider_chunk(entity)
         chunk.expand(ordinal=tasks.plan(entity)) >> [

@@ -12,10 +12,11 @@ from dev.stack.bank_used import CSV
 from dev.stack.home import MARKER, REPOSITORY, Home
 from dev.stack.secrets_file import Secrets
 from dev.stack.servers_used import EMBEDDED, ServersUsed
-from dev.stack.urls import limits_connection, provider_connection, warehouse_connection
+from dev.stack.urls import limits_connection, mail_connection, provider_connection, warehouse_connection
 
 PROGRAMS = interpreter().parent
 INCLUDE = REPOSITORY / "include"
+MAIL_CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 _SETTINGS = ("AIRFLOW_", "SLUICE_")
 
 
@@ -41,6 +42,8 @@ def variables(home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers
         "AIRFLOW_CONN_PLAID": provider_connection(
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret
         ),
+        "AIRFLOW_CONN_AIRFLOW_DB": warehouse_connection(servers.metadata),
+        MAIL_CONNECTION: mail_connection(LOOPBACK, ports["mail"]),
         "AIRFLOW_HOME": str(home.airflow),
         "AIRFLOW_CONFIG": str(home.airflow_configuration),
         **airflow_environment.variables(

@@ -81,6 +81,11 @@ class Home:
         return self.folder / "raw"
 
     @property
+    def mails(self) -> Path:
+        """Mails that the stack sent, instead of their recipients."""
+        return self.folder / "mails"
+
+    @property
     def airflow(self) -> Path:
         """AIRFLOW_HOME."""
         return self.folder / "airflow"
@@ -151,7 +156,7 @@ def make(home: Home) -> None:
     try:
         private_files.make_folder(home.folder)
         home.lock.touch(mode=0o600)
-        for folder in (home.postgres.folder, home.valkey, home.raw, home.airflow, home.logs):
+        for folder in (home.postgres.folder, home.valkey, home.raw, home.mails, home.airflow, home.logs):
             private_files.make_folder(folder)
     except OSError as error:
         raise HomeRefused(home.folder, f"it cannot be made: {error.strerror}") from None

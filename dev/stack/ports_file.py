@@ -7,7 +7,7 @@ from pathlib import Path
 from dev.servers import private_files
 from dev.servers.ports import candidates, choose, is_free
 
-NAMES = ("ui", "postgres", "valkey", "bank", "logs", "supervisor")
+NAMES = ("ui", "postgres", "valkey", "bank", "mail", "logs", "supervisor")
 
 
 def load(path: Path) -> dict[str, int]:

@@ -18,6 +18,7 @@ from etl.declare.queue import Queue, WorkerGroup
 POSTGRES = "postgres"
 VALKEY = "valkey"
 BANK = "bank"
+MAIL = "mail"
 API_SERVER = "api-server"
 TASK_LOGS = "task-logs"
 
@@ -32,7 +33,9 @@ class Stage(Enum):
 
 def stage_of(name: str) -> Stage:
     """Return the stage of a program of that name."""
-    return {POSTGRES: Stage.DATABASE, VALKEY: Stage.SERVERS, BANK: Stage.SERVERS}.get(name, Stage.AIRFLOW)
+    return {POSTGRES: Stage.DATABASE, VALKEY: Stage.SERVERS, BANK: Stage.SERVERS, MAIL: Stage.SERVERS}.get(
+        name, Stage.AIRFLOW
+    )
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,12 @@ def valkey(home: Home, server: Path) -> Program:
 def sandbox_bank(sandbox: Sandbox, *, port: int) -> Program:
     """Return the sandbox bank."""
     return Program(BANK, bank.command(sandbox, port=port), REPOSITORY)
+
+
+def mail_server(home: Home, *, port: int) -> Program:
+    """Return the mail server that keeps every mail."""
+    command = (str(interpreter()), "-m", "dev.mail", "--port", str(port), "--folder", str(home.mails))
+    return Program(MAIL, command, REPOSITORY)
 
 
 def airflow(home: Home, groups: Sequence[WorkerGroup], queues: Sequence[Queue], *, log_port: int) -> list[Program]:

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from dev.servers import bank, cluster_files, databases, http, valkey
 from dev.servers.binaries import postgres_version
+from dev.servers.ports import is_free
 from dev.stack import watch
 from dev.stack.plan import Plan
-from dev.stack.programs import BANK, POSTGRES, VALKEY, Stage
+from dev.stack.programs import BANK, MAIL, POSTGRES, VALKEY, Stage
 from dev.stack.supervisor import Supervisor
 
 _WITHIN = timedelta(seconds=60)
@@ -61,6 +62,7 @@ def missing(plan: Plan) -> list[str]:
     ready: Mapping[str, Callable[[], bool]] = {
         POSTGRES: lambda: databases.answers(maintenance),
         VALKEY: lambda: valkey.answers(plan.servers.broker.text()),
+        MAIL: lambda: not is_free(plan.ports["mail"]),
         BANK: lambda: http.answers(plan.ports["bank"], bank.HEALTH),
     }
     return [name for name, answers in ready.items() if not answers()]
@@ -89,4 +91,5 @@ def _sentences(plan: Plan) -> list[str]:
         postgres,
         f"Valkey on {broker.address}." if own else f"Broker of BROKER_URL on {broker.address}.",
         f"Sandbox bank on http://127.0.0.1:{ports['bank']}, where it is {plan.sandbox.day}{serving}.",
+        f"Mails are kept in {plan.home.mails}.",
     ]

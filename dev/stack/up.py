@@ -14,7 +14,7 @@ from dev.stack.home import DEFAULT_HOME, Home
 from dev.stack.locked import locked
 from dev.stack.plan import Plan
 from dev.stack.planning import Wishes
-from dev.stack.programs import API_SERVER, BANK, TASK_LOGS, Stage
+from dev.stack.programs import API_SERVER, BANK, MAIL, TASK_LOGS, Stage
 from dev.stack.stack import Stack
 from dev.stack.supervisor import ALIVE, Supervisor, launch
 
@@ -94,7 +94,7 @@ def _running(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Call
 def _taken(plan: Plan, supervisor: Supervisor) -> int | None:
     """Return the port of a part that does not run, if somebody else listens on it."""
     states = supervisor.states() or {}
-    for port, program in (("ui", API_SERVER), ("logs", TASK_LOGS), ("bank", BANK)):
+    for port, program in (("ui", API_SERVER), ("logs", TASK_LOGS), ("bank", BANK), ("mail", MAIL)):
         if states[program].state not in ALIVE and not is_free(plan.ports[port]):
             return plan.ports[port]
     return None

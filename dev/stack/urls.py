@@ -110,6 +110,12 @@ def limits_connection(url: Url) -> str:
     return _connection("redis", url, extra={"db": _LIMITS_DATABASE, **secure})
 
 
+def mail_connection(host: str, port: int) -> str:
+    """Return the Airflow connection to the mail server of this machine, as JSON."""
+    extra = {"disable_ssl": True, "disable_tls": True, "from_email": "sluice@localhost", "to": "on-call@localhost"}
+    return json.dumps({"conn_type": "smtp", "host": host, "port": port, "extra": extra})
+
+
 def provider_connection(base_url: str, *, client_id: str, secret: str) -> str:
     """Return the Airflow connection to a provider, as JSON."""
     return json.dumps({"conn_type": "http", "host": base_url, "login": client_id, "password": secret})

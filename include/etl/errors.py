@@ -4,6 +4,7 @@
     ├── TransientError            try again later
     │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
+    │   ├── MailServerSilent
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   └── WarehouseUnreachable          (stores/warehouse.py)
@@ -21,6 +22,7 @@
     │   ├── RawCorrupt
     │   ├── TypedMissing
     │   ├── TokenUnreadable
+    │   ├── MailRefused
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   └── TooManyRejects
@@ -221,3 +223,17 @@ class TooManyRejects(PermanentError):
             f"more than the declared share of {tolerated:.1%}; nothing was loaded. "
             f"See etl.rejects where raw_id = {raw_id}, mend the declaration and clear `transform`."
         )
+
+
+class MailServerSilent(TransientError):
+    """A mail server does not answer, or not now."""
+
+    def __init__(self, server: str, found: str) -> None:
+        super().__init__(f"mail server {server}: {found}; the mail is kept in etl.promises and tried again.")
+
+
+class MailRefused(PermanentError):
+    """A mail server does not take a mail, or its connection is wrong."""
+
+    def __init__(self, server: str, found: str) -> None:
+        super().__init__(f"mail server {server}: {found}; mend the Airflow connection `smtp_default`.")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = {"chunks", "frames", "pointers", "records", "rows", "text"}
+PURE = {"chunks", "frames", "pointers", "promise", "records", "rows", "text"}
 ALLOWED = {
     "dags": {"plugins", "catalog", "steps"},
-    "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks"},
+    "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks", "promise"},
     "tools": {"tools", "steps", "catalog", "declare", "settings", "stores", "wire"},
     "steps": {"steps", "stores", "wire", "declare", "settings", *PURE},
     "hooks": set(),
@@ -21,6 +21,7 @@ ALLOWED = {
     "rows": {"records", "declare"},
     "records": {"declare", "text"},
     "pointers": {"records"},
+    "promise": {"promise"},
     "text": set(),
     "frames": set(),
     "chunks": set(),

@@ -9,6 +9,7 @@ import pytest
 
 from etl.catalog.entities import ENTITIES
 from etl.catalog.queues import QUEUES
+from etl.declare.entity import Entity
 from tests.dags.conftest import ROOT
 
 BY_NAME = {queue.name: queue for queue in QUEUES}
@@ -63,6 +64,30 @@ def test_a_failed_chunk_fails_the_run_and_not_the_report(bag: Any) -> None:
     assert dag.get_task("report").trigger_rule == "all_done"
     assert dag.get_task("all_loaded").trigger_rule == "all_success"
     assert dag.get_task("all_loaded").upstream_task_ids == {"chunk.load"}
+
+
+def test_every_dag_promises_something_or_says_that_it_does_not(bag: Any) -> None:
+    for dag in bag.dags.values():
+        assert bool(dag.deadline) != ("no-deadline" in dag.tags), dag
+        if dag.deadline:
+            assert dag.has_on_success_callback
+            assert dag.has_on_failure_callback
+
+
+@pytest.mark.parametrize("entity", [entity for entity in ENTITIES if entity.deadline], ids=lambda entity: entity.name)
+def test_a_run_is_looked_at_after_half_three_quarters_nine_tenths_and_all_of_its_time(bag: Any, entity: Entity) -> None:
+    alerts = bag.dags[f"etl_{entity.name}"].deadline
+    assert entity.deadline is not None
+    assert [alert.interval / entity.deadline for alert in alerts] == [0.5, 0.75, 0.9, 1.0]
+    left = [timedelta(seconds=alert.callback.kwargs["left"]) for alert in alerts]
+    assert [alert.interval + rest for alert, rest in zip(alerts, left, strict=True)] == [entity.deadline] * 4
+    assert {alert.callback.path for alert in alerts} == {"sluice_promises.late"}
+
+
+def test_the_reference_of_the_deadlines_is_one_that_airflow_knows(bag: Any) -> None:
+    from airflow.plugins_manager import get_deadline_references_plugins
+
+    assert "sluice_deadline.RunDue" in get_deadline_references_plugins()
 
 
 def test_merchants_are_read_from_what_transactions_downloaded(bag: Any) -> None:

@@ -65,6 +65,9 @@ class Entity:
         Rejects that never stop a batch, however few its records are: a quiet day must not be stopped by one of them.
     timeout
         Longest time for one task.
+    deadline
+        Time after the end of its data interval, or after the load that it follows, by which a scheduled run promises
+        to be done; None if it promises nothing.
     version
         Raised when the columns, the hook or the checks change; a raw batch is loaded once a version.
     """
@@ -86,6 +89,7 @@ class Entity:
     tolerated_rejects: float = 0.05
     always_tolerated: int = 20
     timeout: timedelta = timedelta(hours=1)
+    deadline: timedelta | None = None
     version: int = 1
 
     def __post_init__(self) -> None:

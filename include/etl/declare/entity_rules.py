@@ -65,6 +65,8 @@ def _check_values(where: str, entity: Entity) -> None:
         most = MOST_CHUNKS if field == "max_chunks" else None
         require_count(where, field, getattr(entity, field), least=least, most=most)
     require_duration(where, "timeout", entity.timeout)
+    if entity.deadline is not None:
+        require_duration(where, "deadline", entity.deadline)
     if isinstance(entity.schedule, str):
         require_cron(where, "schedule", entity.schedule)
     if not 0 <= entity.tolerated_rejects <= 1:

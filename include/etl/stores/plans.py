@@ -195,6 +195,21 @@ def totals_raw(warehouse: Warehouse, *, entity: str, run_id: str, version: int) 
     return sums
 
 
+def chunks_of_run(warehouse: Warehouse, *, entity: str, run_id: str) -> dict[int, str]:
+    """Return what the chunks of a run are about, by ordinal."""
+    with warehouse.cursor(row_factory=dict_row) as cursor:
+        run = {"entity": entity, "run_id": run_id}
+        rows = cursor.execute(statement("stores/plans", "chunks_of_run"), run).fetchall()
+    return {row.pop("ordinal"): str(PlannedChunk(**row)) for row in rows}
+
+
+def counts(warehouse: Warehouse, *, entity: str, run_ids: Collection[str]) -> dict[str, int]:
+    """Return how many chunks each of some runs had; those that had none are left out."""
+    with warehouse.cursor() as cursor:
+        runs = {"entity": entity, "run_ids": list(run_ids)}
+        return dict(cursor.execute(statement("stores/plans", "counts"), runs).fetchall())
+
+
 def _cut(warehouse: Warehouse, run: dict[str, object], names: tuple[str, str], *, size: int, maximum: int) -> list[int]:
     count, cut = names
     with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:

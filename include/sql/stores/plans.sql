@@ -178,3 +178,17 @@ inner join etl.loads as l
         and l.raw_id < c.stop
         and l.loaded_at >= c.planned_at
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;
+
+-- name: chunks_of_run
+-- The chunks of a run, for people.
+select c.ordinal, c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.attempts as attempt
+from etl.chunks as c
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
+order by c.ordinal;
+
+-- name: counts
+-- How many chunks some runs had.
+select c.run_id, count(*)::int as chunks
+from etl.chunks as c
+where c.entity = %(entity)s and c.run_id = any(%(run_ids)s) and c.withdrawn_at is null
+group by c.run_id;

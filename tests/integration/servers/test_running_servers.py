@@ -83,13 +83,13 @@ def test_nothing_listens_beyond_the_loopback_interface(stack: Stack, shared: Ser
         if connection.status == psutil.CONN_LISTEN
     ]
     assert set(listening) == {"127.0.0.1"}
-    assert len(listening) == 4
+    assert len(listening) == 5
 
 
 def test_status_lists_every_program(stack: Stack) -> None:
     found = status(stack.home)
     alive = {program.name for program in found.programs if program.pid}
-    assert alive == {"postgres", "valkey", "bank"}
+    assert alive == {"postgres", "valkey", "bank", "mail"}
     assert not found.is_up
 
 
@@ -102,7 +102,7 @@ def test_named_servers_are_used_instead_of_embedded_ones(
     assert other.metadata_url == stack.warehouse_url + "_airflow"
     with psycopg.connect(other.metadata_url) as connection:
         assert connection.info.dbname == "sluice_airflow"
-    assert {program.name for program in status(other.home).programs if program.pid} == {"bank"}
+    assert {program.name for program in status(other.home).programs if program.pid} == {"bank", "mail"}
     servers.start(other.environment)
     assert servers.heard("up already")
 

@@ -71,6 +71,7 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"max_chunks": 65}, "max_chunks is 65; it must be between 1 and 64"),
         ({"version": True}, r"version is True \(bool\); write an int"),
         ({"timeout": timedelta()}, "timeout is 0:00:00; it must be longer than nothing"),
+        ({"deadline": timedelta()}, "deadline is 0:00:00; it must be longer than nothing"),
         ({"timeout": "1h"}, r"timeout is '1h' \(str\); write a timedelta"),
         (
             {"schedule": "0 0 * *"},

@@ -11,7 +11,15 @@ from dev.stack.home import Home
 from dev.stack.plan import Plan
 from dev.stack.secrets_file import Secrets
 
-PORTS = {"ui": 8080, "postgres": 20001, "valkey": 20002, "bank": 20003, "logs": 20004, "supervisor": 20005}
+PORTS = {
+    "ui": 8080,
+    "postgres": 20001,
+    "valkey": 20002,
+    "bank": 20003,
+    "mail": 20006,
+    "logs": 20004,
+    "supervisor": 20005,
+}
 SECRETS = Secrets(**{name: f"{name} of the test" for name in secrets_file.NAMES})
 SANDBOX = Sandbox("sluice", opened=date(2026, 1, 1), day=date(2026, 5, 1))
 

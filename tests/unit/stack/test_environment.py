@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dev.stack import environment
 from dev.stack.home import MARKER, REPOSITORY, Home
-from tests.unit.stack.samples import SECRETS, plan
+from tests.unit.stack.samples import PORTS, SECRETS, plan
 
 
 def read_by_sh(env_file: Path, expression: str, before: str = "") -> str:
@@ -86,6 +86,7 @@ def test_settings_of_the_callers_own_become_the_stacks_and_never_replace_them(tm
         MARKER: "x",
         "EDITOR": "vi",
     }
+    assert json.loads(plan(tmp_path).variables["AIRFLOW_CONN_SMTP_DEFAULT"])["port"] == PORTS["mail"]
     variables = plan(tmp_path, **environment.passed_on(caller)).variables
     assert variables["AIRFLOW_CONN_SMTP_DEFAULT"] == "{}"
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"

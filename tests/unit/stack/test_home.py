@@ -32,4 +32,4 @@ def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_home_is_closed_to_others(tmp_path: Path) -> None:
     home.make(home.Home(tmp_path / "home"))
     found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "home").iterdir()}
-    assert found == dict.fromkeys(("airflow", "logs", "postgres", "raw", "valkey"), 0o700) | {"lock": 0o600}
+    assert found == dict.fromkeys(("airflow", "logs", "mails", "postgres", "raw", "valkey"), 0o700) | {"lock": 0o600}

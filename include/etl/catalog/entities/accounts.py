@@ -36,4 +36,5 @@ ACCOUNTS = Entity(
     schedule="0 0 * * *",
     chunk_size=200,
     timeout=timedelta(hours=1),
+    deadline=timedelta(hours=2),
 )

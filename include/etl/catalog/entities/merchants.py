@@ -39,4 +39,5 @@ MERCHANTS = Entity(
     schedule=After("transactions"),
     chunk_size=8,
     timeout=timedelta(hours=1),
+    deadline=timedelta(hours=1),
 )

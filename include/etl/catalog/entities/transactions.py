@@ -50,4 +50,5 @@ TRANSACTIONS = Entity(
     schedule="0 0 * * *",
     chunk_size=50,
     timeout=timedelta(hours=1),
+    deadline=timedelta(hours=2),
 )

@@ -1,0 +1,114 @@
+"""What is to be told about the promise of a run: facts only."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from etl.promise.failure import Failure
+
+PROMISING = ("scheduled", "asset_triggered")
+"""Types of runs that promise anything; nobody waits for a backfill or a manual run without looking."""
+
+
+class Kind(Enum):
+    """The mails about a run; each is sent at most once."""
+
+    FORECAST = "forecast"
+    """It is going to be late."""
+
+    MISSED = "missed"
+    """It is late."""
+
+    RECOVERED = "recovered"
+    """It is done after all; only if one of the above was told."""
+
+    FAILED = "failed"
+    """It failed; nothing is told of its promise any more."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Parameters
+    ----------
+    chunks
+        Chunks that it planned; 0 if it has none, or none yet.
+    loaded
+        Chunks that are loaded.
+    """
+
+    chunks: int = 0
+    loaded: int = 0
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Records that were left out.
+
+    Parameters
+    ----------
+    rule
+        Which rule they broke.
+    rejects
+        How many.
+    """
+
+    rule: str
+    rejects: int
+
+
+@dataclass(frozen=True)
+class News:
+    """The facts of one mail.
+
+    Parameters
+    ----------
+    kind
+        Which mail.
+    dag_id, run_id
+        Which run.
+    as_of
+        When the facts were gathered.
+    url
+        The run in the web UI.
+    promised_by
+        When it promised to be done; None if that is not known.
+    interval
+        The data interval that it is about; None if it has none.
+    started_at
+        When it started; None if it has not.
+    finish_at
+        When it was done, or will be by estimate; None if neither is known.
+    basis
+        What the estimate rests on.
+    reason
+        Airflow's word for why the run itself failed, such as `timed_out`; empty if its tasks say it.
+    progress
+        How far it is.
+    blockers
+        What it waits for, a line each.
+    failures
+        Why tasks failed; the first few.
+    failed_tasks
+        How many failed.
+    rejected
+        Records that were left out.
+    """
+
+    kind: Kind
+    dag_id: str
+    run_id: str
+    as_of: datetime
+    url: str
+    promised_by: datetime | None = None
+    interval: tuple[datetime, datetime] | None = None
+    started_at: datetime | None = None
+    finish_at: datetime | None = None
+    basis: str = ""
+    reason: str = ""
+    progress: Progress = Progress()
+    blockers: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    failed_tasks: int = 0
+    rejected: tuple[Rejected, ...] = ()

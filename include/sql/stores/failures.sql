@@ -1,0 +1,40 @@
+-- name: keep
+-- The last failure of a task, in place of that of its attempt before.
+insert into etl.failures as kept (dag_id, run_id, task_id, map_index, attempt, error_type, message)
+values (%(dag_id)s, %(run_id)s, %(task_id)s, %(map_index)s, %(attempt)s, %(error_type)s, %(message)s)
+on conflict (dag_id, run_id, task_id, map_index) do update set
+    attempt = excluded.attempt,
+    error_type = excluded.error_type,
+    message = excluded.message,
+    failed_at = now();
+
+-- name: of_run
+-- Why tasks of a run failed, the first one first.
+select f.task_id, f.map_index, f.attempt, f.error_type, f.message
+from etl.failures as f
+where f.dag_id = %(dag_id)s and f.run_id = %(run_id)s
+order by f.failed_at, f.task_id, f.map_index
+limit %(limit)s;
+
+-- name: rejects
+-- Records of a run that were left out, by the rule that they broke.
+select r.rule, count(*)::int as rejects
+from etl.rejects as r
+inner join etl.raw_batches as b on b.raw_id = r.raw_id
+where
+    r.entity = %(entity)s
+    and exists (
+        select 1
+        from etl.chunks as c
+        where
+            c.entity = %(entity)s
+            and c.run_id = %(run_id)s
+            and c.withdrawn_at is null
+            and (
+                (c.page_size > 0 and c.chunk_id = b.chunk_id)
+                or (c.page_size = 0 and r.raw_id >= c.start and r.raw_id < c.stop and r.rejected_at >= c.planned_at)
+            )
+    )
+group by r.rule
+order by rejects desc, r.rule
+limit %(limit)s;

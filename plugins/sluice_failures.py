@@ -1,0 +1,36 @@
+"""Keeps why a task failed, for the mail about its run: in the task's own process, which alone knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+
+if TYPE_CHECKING:
+    from airflow.utils.state import TaskInstanceState
+
+
+@hookimpl
+def on_task_instance_failed(
+    previous_state: TaskInstanceState | None,  # noqa: ARG001 - Airflow goes by the names
+    task_instance: Any,  # noqa: ANN401 - a different class in each of Airflow's components
+    error: BaseException | str | None,
+) -> None:
+    """Keep the error of an attempt, without secrets and without values of records."""
+    if not isinstance(error, BaseException):
+        return
+    from airflow.sdk.log import redact  # type: ignore[attr-defined] # it is what masks the logs
+
+    import sluice_connections as connections
+    from etl.promise.failure import Failure, first_lines
+    from etl.stores import failures
+
+    failure = Failure(
+        task_instance.task_id,
+        -1 if task_instance.map_index is None else task_instance.map_index,
+        task_instance.try_number,
+        type(error).__name__,
+        first_lines(str(redact(str(error))), type(error)),
+    )
+    with connections.warehouse() as warehouse:
+        failures.keep(warehouse, failure, dag_id=task_instance.dag_id, run_id=task_instance.run_id)
