@@ -16,11 +16,23 @@ TOKEN = "eyJ.secret"
 
 
 @pytest.fixture
-def sent(stack: Stack) -> Iterator[None]:
+def url(stack: Stack) -> str:
+    """Return the address of a broker that no worker of other tests listens to."""
+    server, _, _ = stack.environment["AIRFLOW__CELERY__BROKER_URL"].rpartition("/")
+    return f"{server}/7"
+
+
+@pytest.fixture
+def queues(etl: Command, url: str) -> Command:
+    """Return a function that runs `etl queues` on that broker."""
+    return lambda *arguments: etl("queues", *arguments, AIRFLOW__CELERY__BROKER_URL=url)
+
+
+@pytest.fixture
+def sent(url: str) -> Iterator[None]:
     """Put three tasks into the broker, as Airflow does."""
     from celery import Celery
 
-    url = stack.environment["AIRFLOW__CELERY__BROKER_URL"]
     with Celery(broker=url, set_as_current=False) as app:
         for number in range(3):
             task = {"dag_id": "etl_accounts", "run_id": "r", "task_id": "load", "map_index": number, "try_number": 1}
@@ -39,8 +51,8 @@ def test_the_declared_queues_are_shown_most_urgent_first(etl: Command) -> None:
     assert all(queue.summary[:20] in table for queue in QUEUES)
 
 
-def test_what_waits_in_the_broker_is_shown_without_its_token(etl: Command, sent: None) -> None:
-    shown = etl("queues", "inspect", "--limit", "2")
+def test_what_waits_in_the_broker_is_shown_without_its_token(queues: Command, sent: None) -> None:
+    shown = queues("inspect", "--limit", "2")
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     at = lines.index("etl: 3 messages wait")
@@ -49,16 +61,16 @@ def test_what_waits_in_the_broker_is_shown_without_its_token(etl: Command, sent:
     assert TOKEN not in shown.stdout
 
 
-def test_a_queue_is_emptied_by_its_name_alone(etl: Command, sent: None) -> None:
-    assert etl("queues", "purge", "emails", "--yes").stdout == "emails: 0 messages dropped\n"
-    assert etl("queues", "purge", "etl", "--yes").stdout == "etl: 3 messages dropped\n"
-    assert "etl: 0 messages wait" in etl("queues", "inspect").stdout
-    assert etl("queues", "purge", "no_such_queue", "--yes").returncode == 2
+def test_a_queue_is_emptied_by_its_name_alone(queues: Command, sent: None) -> None:
+    assert queues("purge", "emails", "--yes").stdout == "emails: 0 messages dropped\n"
+    assert queues("purge", "etl", "--yes").stdout == "etl: 3 messages dropped\n"
+    assert "etl: 0 messages wait" in queues("inspect").stdout
+    assert queues("purge", "no_such_queue", "--yes").returncode == 2
 
 
-def test_nothing_is_dropped_without_a_yes(etl: Command, sent: None) -> None:
-    assert etl("queues", "purge", "etl").returncode == 1
-    assert "etl: 3 messages wait" in etl("queues", "inspect").stdout
+def test_nothing_is_dropped_without_a_yes(queues: Command, sent: None) -> None:
+    assert queues("purge", "etl").returncode == 1
+    assert "etl: 3 messages wait" in queues("inspect").stdout
 
 
 def test_a_broker_that_is_not_there_is_a_sentence(etl: Command) -> None:
