@@ -4,6 +4,8 @@
     ├── TransientError            try again later
     │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
+    │   ├── MustWait              after a wait that is known
+    │   │   └── ProviderAsksToWait
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   └── WarehouseUnreachable          (stores/warehouse.py)
@@ -29,6 +31,8 @@
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
 """
 
+from datetime import timedelta
+
 
 class SluiceError(Exception):
     """Anything that Sluice raises on purpose."""
@@ -42,6 +46,22 @@ class PermanentError(SluiceError):
     """The same call will fail again until a person mends its cause."""
 
 
+class MustWait(TransientError):
+    """The same call may succeed after a wait that is known, and too long to be spent in a task's slot.
+
+    Parameters
+    ----------
+    message
+        Who asks for it.
+    wait
+        Time after which to try again.
+    """
+
+    def __init__(self, message: str, wait: timedelta) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 class DeclarationError(SluiceError, ValueError):
     """A declaration contradicts itself; the message names it, the field and the remedy."""
 
@@ -53,6 +73,17 @@ class ProviderUnavailable(TransientError):
         super().__init__(
             f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {found}. "
             "No cursor moved. If retries do not help, see the provider's status page."
+        )
+
+
+class ProviderAsksToWait(MustWait):
+    """A provider wants to be left alone for longer than a task can wait."""
+
+    def __init__(self, provider: str, chunk_id: int, found: str, wait: timedelta) -> None:
+        super().__init__(
+            f"{provider} answers {found}, and wants to be asked again after {wait}; "
+            f"then chunk {chunk_id} starts afresh. No cursor moved.",
+            wait,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from upath import UPath
 from dev.servers.bank import Sandbox
 from dev.servers.postgres import THROWAWAY_SETTINGS
 from dev.stack.down import down
+from dev.stack.home import REPOSITORY
 from dev.stack.planning import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import Extent, up
@@ -35,6 +37,14 @@ from etl.wire.limits import Limiter
 
 DAY = date(2026, 11, 20)
 SANDBOX = Sandbox(seed="tests", opened=DAY - timedelta(days=30), day=DAY)
+BUNDLES = [
+    {
+        "name": name,
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(REPOSITORY / folder), "refresh_interval": 10},
+    }
+    for name, folder in (("dags-folder", "dags"), ("tests", "tests/integration/airflow/dags"))
+]
 _SERVERS_OF_A_SHELL = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
 _ordinals = count(1)
 
@@ -42,6 +52,7 @@ _ordinals = count(1)
 def start(home: Path, extent: Extent) -> Stack:
     """Start a stack of the tests, or what of it does not run yet."""
     caller = {name: value for name, value in os.environ.items() if name not in _SERVERS_OF_A_SHELL}
+    caller |= {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(BUNDLES)}
     return up(home, extent=extent, caller=caller, wishes=Wishes(SANDBOX, settings=THROWAWAY_SETTINGS, ui=None))
 
 

@@ -1,0 +1,55 @@
+"""What comes of provider accounts in a download."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+
+from etl.declare.provider import Action
+from etl.stores.provider_accounts import ProviderAccount
+
+
+class Outcome(Enum):
+    """What came of a provider account."""
+
+    DRAINED = "drained"
+    STOPPED = "stopped"
+    NOT_READY = "not_ready"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    """It answered in a way that no declared rule covers."""
+    UNREADABLE = "unreadable"
+    """None of the keys decrypts its access token."""
+
+
+OF_ACTION = {
+    Action.STOP_ACCOUNT: Outcome.STOPPED,
+    Action.NOT_READY: Outcome.NOT_READY,
+    Action.RESTART_FEED: Outcome.UNREACHABLE,
+    Action.RETRY: Outcome.UNREACHABLE,
+}
+"""What an account comes to when the provider still asks for an action in the end."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one account: the pages that landed, or what was found instead."""
+
+    outcome: Outcome
+    pages: int = 0
+    found: str = ""
+
+
+@dataclass
+class Tally:
+    """What came of all accounts of a chunk."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    left_out: list[tuple[ProviderAccount, Result]] = field(default_factory=list)
+
+    def count(self, account: ProviderAccount, result: Result) -> None:
+        """Count one account."""
+        self.outcomes[result.outcome.value] += 1
+        if result.outcome is not Outcome.DRAINED:
+            self.left_out.append((account, result))
