@@ -10,7 +10,6 @@ from airflow.sdk import ExceptionRetryPolicy, RetryDecision
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from etl.errors import DeclarationError, PermanentError
-from sluice_memory import CapOutgrown
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,8 +54,9 @@ class Retries(ExceptionRetryPolicy):
         if _is_permanent(exception):
             return RetryDecision.fail(f"{type(exception).__name__} is permanent: a person must act.")
         wait = backoff(try_number, base=self.base, cap=self.cap, chance=random.random())  # noqa: S311 - no secret
-        found = str(exception) if isinstance(exception, CapOutgrown) else f"{type(exception).__name__} may pass"
-        return RetryDecision.retry(wait, f"{found}; next try in {wait.total_seconds():.0f} s.")
+        told = str(exception) if isinstance(exception, MemoryError) else ""
+        reason = told or f"{type(exception).__name__} may pass"
+        return RetryDecision.retry(wait, f"{reason}; next try in {wait.total_seconds():.0f} s.")
 
 
 def _is_permanent(error: BaseException) -> bool:

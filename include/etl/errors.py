@@ -4,8 +4,8 @@
     ├── TransientError            try again later
     │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
-    │   ├── MustWait              after a wait that is known
-    │   │   └── ProviderAsksToWait
+    │   ├── MustWait              … after a wait that is known
+    │   │   └── ProviderAsksToWait        (steps/outcomes.py)
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   └── WarehouseUnreachable          (stores/warehouse.py)
@@ -47,15 +47,7 @@ class PermanentError(SluiceError):
 
 
 class MustWait(TransientError):
-    """The same call may succeed after a wait that is known, and too long to be spent in a task's slot.
-
-    Parameters
-    ----------
-    message
-        Who asks for it.
-    wait
-        Time after which to try again.
-    """
+    """The same call may succeed after a `wait` that is known, and too long to be spent in a task's slot."""
 
     def __init__(self, message: str, wait: timedelta) -> None:
         super().__init__(message)
@@ -73,17 +65,6 @@ class ProviderUnavailable(TransientError):
         super().__init__(
             f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {found}. "
             "No cursor moved. If retries do not help, see the provider's status page."
-        )
-
-
-class ProviderAsksToWait(MustWait):
-    """A provider wants to be left alone for longer than a task can wait."""
-
-    def __init__(self, provider: str, chunk_id: int, found: str, wait: timedelta) -> None:
-        super().__init__(
-            f"{provider} answers {found}, and wants to be asked again after {wait}; "
-            f"then chunk {chunk_id} starts afresh. No cursor moved.",
-            wait,
         )
 
 

@@ -64,9 +64,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     path = ":".join(str(ROOT / folder) for folder in ("include", "plugins"))
     environment = {**ENVIRONMENT, "PYTHONPATH": path, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
     command = [sys.executable, "-c", _IN_FORKS]
-    done = subprocess.run(
-        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return dict(map(json.loads, done.stdout.splitlines()))
 

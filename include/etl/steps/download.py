@@ -17,10 +17,10 @@ from upath import UPath
 from etl.declare.entity import Entity
 from etl.declare.feed import Feed, Snapshot, Window
 from etl.declare.provider import Action
-from etl.errors import ProviderAsksToWait, ProviderRefused, ProviderUnavailable, TokenUnreadable
+from etl.errors import ProviderRefused, ProviderUnavailable, TokenUnreadable
 from etl.frames import Header
 from etl.settings import Endpoint
-from etl.steps.outcomes import OF_ACTION, Outcome, Result, Tally
+from etl.steps.outcomes import OF_ACTION, Outcome, ProviderAsksToWait, Result, Tally
 from etl.steps.plan import source_of
 from etl.stores import plans, provider_accounts
 from etl.stores.landing import Drained, Landing, Manifest

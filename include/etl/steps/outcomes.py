@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 
 from etl.declare.provider import Action
+from etl.errors import MustWait
 from etl.stores.provider_accounts import ProviderAccount
+
+
+class ProviderAsksToWait(MustWait):
+    """A provider wants to be left alone for longer than a task can wait."""
+
+    def __init__(self, provider: str, chunk_id: int, found: str, wait: timedelta) -> None:
+        super().__init__(
+            f"{provider} answers {found}, and wants to be asked again after {wait}; "
+            f"then chunk {chunk_id} starts afresh. No cursor moved.",
+            wait,
+        )
 
 
 class Outcome(Enum):

@@ -13,8 +13,9 @@ import pytest
 
 from etl.declare.feed import Feed
 from etl.declare.provider import Limit, Scope
-from etl.errors import ProviderAsksToWait, ProviderUnavailable
+from etl.errors import ProviderUnavailable
 from etl.steps import download
+from etl.steps.outcomes import ProviderAsksToWait
 from etl.stores.landing import Landing
 from tests.integration.steps.pipeline import Pipeline
 from tests.integration.steps.scripted_bank import Answer, ScriptedBank, refusal

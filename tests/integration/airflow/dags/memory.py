@@ -18,7 +18,7 @@ def worker() -> list[int]:
     """Return the process ids of the Celery worker and of its children, one of which has this task as its child."""
     import psutil
 
-    parent = psutil.Process(os.getppid()).parent()
+    parent = psutil.Process(psutil.Process(os.getppid()).ppid())
     return [parent.pid, *sorted(child.pid for child in parent.children())]
 
 
