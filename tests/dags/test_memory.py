@@ -22,7 +22,7 @@ from sluice_memory import MIB, CapOutgrown, capped
 
 def endlessly(allocate):
     kept = []
-    while len(kept) < 10_000:
+    while len(kept) < 200:
         kept.append(allocate())
 
 def meet_in_threads(count):
