@@ -52,12 +52,23 @@ def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
     return warehouse.execute(_drop_superseded(entity)).rowcount
 
 
-def drop_told_since(warehouse: Warehouse, entity: Entity, *, feed: str, raw_id: int) -> int:
-    """Drop records of rows that the feed has told about since, and return how many those were.
+def drop_told_since(warehouse: Warehouse, *, feed: str) -> int:
+    """Drop a window's records of accounts of which the feed has told something since, and return how many those were.
 
     A row that a feed does not mention is as it was: what a window of an earlier moment says of it is older than that,
     however long ago the row itself was written.
     """
+    return warehouse.execute(statement("stores/incoming", "drop_told_since"), {"feed": feed}).rowcount
+
+
+def drop_read_since(warehouse: Warehouse, entity: Entity, *, raw_id: int) -> int:
+    """Drop a snapshot's records of accounts of which a later one was loaded, and return how many those were."""
+    values = {"entity": entity.name, "raw_id": raw_id}
+    return warehouse.execute(statement("stores/incoming", "drop_read_since"), values).rowcount
+
+
+def drop_told_since_again(warehouse: Warehouse, entity: Entity, *, feed: str, raw_id: int) -> int:
+    """Drop what `drop_told_since` would, but for rows that the window itself once wrote, or that are missing."""
     query = SQL(
         "delete from incoming as i using {core} as c, etl.cursors as k where {same} and c.raw_id <> %(raw_id)s "
         "and k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at"

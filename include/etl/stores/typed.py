@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
@@ -22,16 +23,29 @@ from etl.rows import schema
 from etl.stores import objects
 from etl.stores.raw import RawBatch
 
-_MOVES = pa.schema([(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string())])
+_MOVES = pa.schema(
+    [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
+)
 
 
 @dataclass(frozen=True)
 class CursorMove:
-    """Where a batch found an account's cursor, and where it leaves it."""
+    """Where a batch found an account's cursor, and where it leaves it.
+
+    Parameters
+    ----------
+    provider_account_id
+        The account.
+    cursor_from, cursor_to
+        The cursor, before and after.
+    whole
+        Whether the batch holds all that the feed has, in place of the changes in between.
+    """
 
     provider_account_id: int
     cursor_from: str
     cursor_to: str
+    whole: bool
 
 
 class TypedWriter:
@@ -49,6 +63,7 @@ class TypedWriter:
                 [move.provider_account_id for move in moves],
                 [move.cursor_from for move in moves],
                 [move.cursor_to for move in moves],
+                [move.whole for move in moves],
             ]
             self._moves.write_table(pa.table(columns, schema=_MOVES))
 
@@ -98,7 +113,7 @@ class TypedBatch:
         return self._read("rows.parquet")
 
     def moves(self) -> Iterator[pa.RecordBatch]:
-        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`.
+        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`, `whole`.
 
         Raises
         ------
@@ -106,6 +121,10 @@ class TypedBatch:
             If the batch was not written.
         """
         return self._read("cursors.parquet")
+
+    def rereads(self) -> bool:
+        """Return whether any account's feed was read from its beginning."""
+        return any(pc.any(moves["whole"]).as_py() for moves in self.moves())
 
     @property
     def _folder(self) -> UPath:

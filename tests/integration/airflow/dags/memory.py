@@ -32,7 +32,7 @@ with DAG(
 
     @task(retries=1, retry_policy=Retries(base=timedelta(seconds=2)))
     def outgrow() -> None:
-        kept = []
+        kept: list[bytes] = []
         while len(kept) < 2_000:
             kept.append(bytes(MIB))
 
