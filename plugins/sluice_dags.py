@@ -76,4 +76,6 @@ def _task_settings(queue: Queue, timeout: timedelta) -> dict[str, Any]:
         "execution_timeout": timeout,
         "retries": 3,
         "retry_policy": Retries(),
+        # Of a task that was killed: there is no error for the policy to judge.
+        "retry_delay": timedelta(seconds=30),
     }

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk import ExceptionRetryPolicy, RetryDecision
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from etl.errors import DeclarationError, PermanentError
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 class Retries(ExceptionRetryPolicy):
     """Permanent errors fail at once; all others wait, twice as long each time, half of it by chance.
+
+    Airflow counts the tries, and asks no policy about a task that was killed or whose worker was lost: those wait for
+    the task's `retry_delay`.
 
     Airflow's own jitter leaves the map index out, so that the chunks of a run, which tend to fail together, would all
     be tried again together.
@@ -44,12 +48,20 @@ class Retries(ExceptionRetryPolicy):
         context: Context | None = None,  # noqa: ARG002 - the error decides
     ) -> RetryDecision:
         """Return what to do about an error."""
-        if isinstance(exception, (PermanentError, DeclarationError)):
+        if _is_permanent(exception):
             return RetryDecision.fail(f"{type(exception).__name__} is permanent: a person must act.")
         wait = backoff(try_number, base=self.base, cap=self.cap, chance=random.random())  # noqa: S311 - no secret
-        return RetryDecision.retry(
-            wait, f"{type(exception).__name__} may pass; next try in {wait.total_seconds():.0f} s."
-        )
+        told = str(exception) if isinstance(exception, MemoryError) else ""
+        reason = told or f"{type(exception).__name__} may pass"
+        return RetryDecision.retry(wait, f"{reason}; next try in {wait.total_seconds():.0f} s.")
+
+
+def _is_permanent(error: BaseException) -> bool:
+    from etl.stores import warehouse
+
+    return isinstance(error, (PermanentError, DeclarationError, AirflowNotFoundException)) or warehouse.is_permanent(
+        error
+    )
 
 
 def backoff(attempt: int, *, base: timedelta, cap: timedelta, chance: float) -> timedelta:

@@ -2,11 +2,13 @@
 
     SluiceError
     ├── TransientError            try again later
-    │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
     │   ├── MailServerSilent
+    │   ├── MustWait              … after a wait that is known
+    │   │   └── ProviderAsksToWait        (steps/outcomes.py)
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
+    │   ├── BrokerUnreachable             (wire/broker.py)
     │   └── WarehouseUnreachable          (stores/warehouse.py)
     ├── PermanentError            trying again cannot help; a person must act
     │   ├── SettingMissing
@@ -18,7 +20,7 @@
     │   ├── RawMissing
     │   ├── RawUnread
     │   ├── RejectMissing
-    │   ├── NothingToResync
+    │   ├── NothingToResync               (tools/resync.py)
     │   ├── RawCorrupt
     │   ├── TypedMissing
     │   ├── TokenUnreadable
@@ -31,6 +33,8 @@
 
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
 """
+
+from datetime import timedelta
 
 
 class SluiceError(Exception):
@@ -45,6 +49,14 @@ class PermanentError(SluiceError):
     """The same call will fail again until a person mends its cause."""
 
 
+class MustWait(TransientError):
+    """The same call may succeed after a `wait` that is known, and too long to be spent in a task's slot."""
+
+    def __init__(self, message: str, wait: timedelta) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 class DeclarationError(SluiceError, ValueError):
     """A declaration contradicts itself; the message names it, the field and the remedy."""
 
@@ -56,15 +68,6 @@ class ProviderUnavailable(TransientError):
         super().__init__(
             f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {found}. "
             "No cursor moved. If retries do not help, see the provider's status page."
-        )
-
-
-class BrokerUnreachable(TransientError):
-    """The broker does not answer."""
-
-    def __init__(self, found: str) -> None:
-        super().__init__(
-            f"the broker does not answer: {found}; see that it runs, and what AIRFLOW__CELERY__BROKER_URL says."
         )
 
 
@@ -128,16 +131,6 @@ class RejectMissing(PermanentError):
         super().__init__(
             f"reject {reject_id} is not in etl.rejects; its batch was typed again since. "
             "See `python -m etl rejects list`."
-        )
-
-
-class NothingToResync(PermanentError):
-    """Accounts have no cursor that could be left behind."""
-
-    def __init__(self, provider_account_ids: list[int]) -> None:
-        super().__init__(
-            f"provider accounts {', '.join(map(str, provider_account_ids))}: no feed was ever loaded, or there is no "
-            "such account; see core.provider_accounts."
         )
 
 

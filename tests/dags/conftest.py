@@ -23,6 +23,12 @@ os.environ.update(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def initialised() -> None:
+    """Import Airflow before any plugin: it imports its policies, and those import other plugins."""
+    import airflow  # noqa: F401
+
+
 @pytest.fixture(scope="session")
 def bag() -> object:
     """Return all Dags."""

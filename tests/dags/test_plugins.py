@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg import errors
 
 from etl.catalog.queues import EMAILS, ETL, URGENT_NOTIFICATIONS
 from etl.errors import ChunkMissing, DeclarationError, ProviderUnavailable
@@ -53,13 +55,66 @@ def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
     assert len(waits) == 20
 
 
-@pytest.mark.parametrize("error", [ChunkMissing("e", "r", 0), DeclarationError("no")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ChunkMissing("e", "r", 0),
+        DeclarationError("no"),
+        errors.UndefinedTable(),
+        errors.SyntaxError(),
+        errors.InsufficientPrivilege(),
+        errors.NumericValueOutOfRange(),
+        errors.CheckViolation(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
     from airflow.sdk import RetryAction
 
     from sluice_retries import Retries
 
     assert Retries().evaluate(error, 1, 3).action is RetryAction.FAIL
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProviderUnavailable("p", 1, "nothing"),
+        psycopg.OperationalError("server closed the connection unexpectedly"),
+        errors.AdminShutdown(),
+        errors.SerializationFailure(),
+        errors.DeadlockDetected(),
+        errors.DiskFull(),
+        errors.UniqueViolation(),
+        MemoryError(),
+        KeyError("anything else"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_that_may_pass_is_tried_again(error: BaseException) -> None:
+    from airflow.sdk import RetryAction
+
+    from sluice_retries import Retries
+
+    assert Retries().evaluate(error, 1, 3).action is RetryAction.RETRY
+
+
+def test_a_timeout_may_pass_and_a_connection_that_is_missing_may_not() -> None:
+    from airflow.sdk import RetryAction
+    from airflow.sdk.exceptions import AirflowNotFoundException, AirflowTaskTimeout
+
+    from sluice_retries import Retries
+
+    assert Retries().evaluate(AirflowTaskTimeout(), 1, 3).action is RetryAction.RETRY
+    assert Retries().evaluate(AirflowNotFoundException(), 1, 3).action is RetryAction.FAIL
+
+
+def test_a_task_that_waits_never_comes_back_early_nor_together_with_its_siblings() -> None:
+    from sluice_waiting import due
+
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    waits = [due(timedelta(seconds=100), as_of=now, chance=chance) - now for chance in (0, 0.5, 1)]
+    assert [wait.total_seconds() for wait in waits] == [100, 105, 110]
 
 
 def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from upath import UPath
 
@@ -21,6 +20,7 @@ from etl.declare.provider import Action
 from etl.errors import ProviderRefused, ProviderUnavailable, TokenUnreadable
 from etl.frames import Header
 from etl.settings import Endpoint
+from etl.steps.outcomes import OF_ACTION, Outcome, ProviderAsksToWait, Result, Tally
 from etl.steps.plan import source_of
 from etl.stores import plans, provider_accounts
 from etl.stores.landing import Drained, Landing, Manifest
@@ -28,60 +28,23 @@ from etl.stores.plans import PlannedChunk
 from etl.stores.provider_accounts import ProviderAccount
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
-from etl.wire.client import ProviderClient, Refused, open_client
+from etl.wire.client import LONGEST_WAIT, ProviderClient, Refused, open_client
 from etl.wire.limits import Limiter
 from etl.wire.pages import Reader
 
 log = logging.getLogger(__name__)
+
+ATTEMPTS_THAT_WAIT = 4
+"""Attempts of a chunk that give way when an account is told to wait; later ones leave the account out instead."""
+
+LONGEST_ABSENCE = timedelta(hours=1)
+"""The longest wait that a chunk gives way for; an account that is told a longer one is left out."""
 
 MOST_RESTARTS = 5
 """Times that one account's feed is restarted from its first cursor in one download; then from its beginning."""
 
 SHARE_TO_DRAIN = 0.75
 """Share of a task's time after which accounts are left out as they are, so that a slow one costs the others nothing."""
-
-
-class Outcome(Enum):
-    """What came of a provider account."""
-
-    DRAINED = "drained"
-    STOPPED = "stopped"
-    NOT_READY = "not_ready"
-    UNREACHABLE = "unreachable"
-    REFUSED = "refused"
-    """It answered in a way that no declared rule covers."""
-    UNREADABLE = "unreadable"
-    """None of the keys decrypts its access token."""
-
-
-_OUTCOMES = {
-    Action.STOP_ACCOUNT: Outcome.STOPPED,
-    Action.NOT_READY: Outcome.NOT_READY,
-    Action.RESTART_FEED: Outcome.UNREACHABLE,
-    Action.RETRY: Outcome.UNREACHABLE,
-}
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What came of one account: the pages that landed, or what was found instead."""
-
-    outcome: Outcome
-    pages: int = 0
-    found: str = ""
-
-
-@dataclass
-class _Tally:
-    """What came of all accounts of the chunk."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    left_out: list[tuple[ProviderAccount, _Result]] = field(default_factory=list)
-
-    def count(self, account: ProviderAccount, result: _Result) -> None:
-        self.outcomes[result.outcome.value] += 1
-        if result.outcome is not Outcome.DRAINED:
-            self.left_out.append((account, result))
 
 
 def download(
@@ -96,6 +59,8 @@ def download(
     limiter: Limiter,
 ) -> int:
     """Land the pages of a chunk, as a new attempt, and return its ordinal.
+
+    An attempt that is killed, or runs out of memory, stays open; the one after it asks for pages of half the size.
 
     Parameters
     ----------
@@ -114,6 +79,8 @@ def download(
     ------
     ChunkMissing
         If the run has no such chunk.
+    ProviderAsksToWait
+        If an account is to be asked again later, and the chunk has not given way too often.
     ProviderUnavailable
         If not one account could be drained, and some might be later.
     TokenUnreadable
@@ -125,18 +92,18 @@ def download(
     source = source_of(entity, chunk.days)
     landing = Landing(root, chunk.chunk_id, chunk.attempt)
     accounts = provider_accounts.pages(warehouse, chunk.bounds, provider=entity.provider.name, feed=source.name)
-    with landing.manifest() as manifest:
-        drains = _Drains(entity, source, chunk, landing, cipher)
-        tally = asyncio.run(drains.run(accounts, manifest, endpoint=endpoint, limiter=limiter))
+    tally = Tally()
+    with plans.closing_attempt(warehouse, chunk, tally.outcomes), landing.manifest() as manifest:
+        drains = _Drains(entity, source, chunk, landing, cipher, tally)
+        asyncio.run(drains.run(accounts, manifest, endpoint=endpoint, limiter=limiter))
         _leave_out(chunk, tally, warehouse=warehouse)
         if not tally.outcomes[Outcome.DRAINED.value]:
             _refuse_nothing(entity, chunk.chunk_id, tally)
-    plans.close_attempt(warehouse, chunk, dict(tally.outcomes))
     log.info("%s: chunk %d, attempt %d: %s", entity.name, chunk.chunk_id, chunk.attempt, dict(tally.outcomes))
     return ordinal
 
 
-def _leave_out(chunk: PlannedChunk, tally: _Tally, *, warehouse: Warehouse) -> None:
+def _leave_out(chunk: PlannedChunk, tally: Tally, *, warehouse: Warehouse) -> None:
     """Keep the reason of each account that is left out, and stop those that their users must mend."""
     for account, result in tally.left_out:
         plans.leave_out(
@@ -146,7 +113,7 @@ def _leave_out(chunk: PlannedChunk, tally: _Tally, *, warehouse: Warehouse) -> N
             provider_accounts.stop(warehouse, account, reason=result.found)
 
 
-def _refuse_nothing(entity: Entity, chunk_id: int, tally: _Tally) -> None:
+def _refuse_nothing(entity: Entity, chunk_id: int, tally: Tally) -> None:
     """Fail a chunk of which nothing was drained, unless that is its users' or the calendar's doing."""
     found = {result.outcome: (account, result.found) for account, result in tally.left_out}
     if Outcome.UNREACHABLE in found:
@@ -166,6 +133,7 @@ class _Drains:
     chunk: PlannedChunk
     landing: Landing
     cipher: TokenCipher
+    tally: Tally
 
     async def run(
         self,
@@ -174,40 +142,45 @@ class _Drains:
         *,
         endpoint: Endpoint,
         limiter: Limiter,
-    ) -> _Tally:
-        tally = _Tally()
+    ) -> None:
         at_once = asyncio.Semaphore(self.entity.provider.concurrency)
         allowed = self.entity.timeout * SHARE_TO_DRAIN
         end = asyncio.get_running_loop().time() + allowed.total_seconds()
         async with open_client(self.entity.provider, endpoint, limiter) as client:
 
-            async def drain(account: ProviderAccount) -> _Result:
+            async def drain(account: ProviderAccount) -> Result:
                 try:
                     async with at_once, asyncio.timeout_at(end):
                         return await self._drain(client, account, restarts=MOST_RESTARTS)
                 except TimeoutError:
-                    return _Result(Outcome.UNREACHABLE, found=f"no end of the account within {allowed} of its chunk")
+                    return Result(Outcome.UNREACHABLE, found=f"no end of the account within {allowed} of its chunk")
 
             for some in accounts:
                 for account, result in zip(some, await _all(drain(account) for account in some), strict=True):
-                    tally.count(account, result)
+                    self.tally.count(account, result)
                     if result.outcome is Outcome.DRAINED:
                         manifest.add(Drained(account.provider_account_id, result.pages))
-        return tally
 
-    async def _drain(self, client: ProviderClient, account: ProviderAccount, *, restarts: int) -> _Result:
+    async def _drain(self, client: ProviderClient, account: ProviderAccount, *, restarts: int) -> Result:
         try:
-            return _Result(Outcome.DRAINED, pages=await self._land(client, account))
+            return Result(Outcome.DRAINED, pages=await self._land(client, account))
         except TokenUnreadable as unreadable:
-            return _Result(Outcome.UNREADABLE, found=str(unreadable))
+            return Result(Outcome.UNREADABLE, found=str(unreadable))
         except ProviderRefused as refusal:
-            return _Result(Outcome.REFUSED, found=refusal.found)
+            return Result(Outcome.REFUSED, found=refusal.found)
         except Refused as refused:
             if refused.action is Action.RESTART_FEED and restarts:
                 return await self._drain(client, account, restarts=restarts - 1)
             if refused.action is Action.RESTART_FEED and self._can_reread(account):
                 return await self._drain(client, replace(account, reread=True), restarts=MOST_RESTARTS)
-            return _Result(_OUTCOMES[refused.action], found=refused.code)
+            self._give_way(refused)
+            return Result(OF_ACTION[refused.action], found=refused.code)
+
+    def _give_way(self, refused: Refused) -> None:
+        """End the attempt if the provider is to be asked again later, but not for ever."""
+        told = refused.wait if refused.action is Action.RETRY else None
+        if told and LONGEST_WAIT < told <= LONGEST_ABSENCE and self.chunk.attempt <= ATTEMPTS_THAT_WAIT:
+            raise ProviderAsksToWait(self.entity.provider.name, self.chunk.chunk_id, refused.code, told)
 
     def _can_reread(self, account: ProviderAccount) -> bool:
         """Return whether a cursor that leads nowhere can be left behind, by reading the feed from its beginning."""
@@ -237,11 +210,11 @@ class _Drains:
         return reader.snapshot(self.source)
 
 
-async def _all(drains: Iterable[Coroutine[None, None, _Result]]) -> list[_Result]:
+async def _all(drains: Iterable[Coroutine[None, None, Result]]) -> list[Result]:
     """Await all; the first error ends the others, and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(drain) for drain in drains]
-    except ExceptionGroup as failed:
+    except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return [task.result() for task in tasks]

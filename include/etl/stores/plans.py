@@ -1,6 +1,7 @@
 """What each run planned: its chunks, their attempts, and what became of them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
@@ -133,7 +134,7 @@ def pending_raw(
 
 
 def open_attempt(warehouse: Warehouse, *, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
-    """Start the next download attempt of a chunk.
+    """Start the next download attempt of a chunk, with pages of half the size if the one before was never closed.
 
     Raises
     ------
@@ -154,12 +155,23 @@ def find(warehouse: Warehouse, *, entity: str, run_id: str, ordinal: int) -> Pla
     return _chunk(warehouse, "find", entity, run_id, ordinal)
 
 
-def close_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: dict[str, int]) -> None:
-    """Record what came of the accounts of a chunk: how many for each outcome."""
-    warehouse.execute(
-        statement("stores/plans", "close_attempt"),
-        {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "outcome": Jsonb(outcome)},
-    )
+@contextmanager
+def closing_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: Mapping[str, int]) -> Iterator[None]:
+    """Close an attempt when the block ends, well or badly; one that runs out of memory stays open, as if killed.
+
+    Parameters
+    ----------
+    outcome
+        Accounts for each outcome, as the block leaves it.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except BaseException:
+        _close_attempt(warehouse, chunk, outcome)
+        raise
+    _close_attempt(warehouse, chunk, outcome)
 
 
 def leave_out(
@@ -220,6 +232,13 @@ def _cut(warehouse: Warehouse, run: dict[str, object], names: tuple[str, str], *
             ordinals = cursor.execute(statement("stores/plans", cut), {**run, "chunks": chunks}).fetchall()
         cursor.execute(statement("stores/plans", "withdraw"), {**run, "chunks": len(ordinals)})
     return sorted(ordinals)
+
+
+def _close_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: Mapping[str, int]) -> None:
+    warehouse.execute(
+        statement("stores/plans", "close_attempt"),
+        {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "outcome": Jsonb(dict(outcome))},
+    )
 
 
 def _chunk(warehouse: Warehouse, name: str, entity: str, run_id: str, ordinal: int) -> PlannedChunk:

@@ -12,6 +12,11 @@ from etl.settings import Endpoint
 Warehouse = psycopg.Connection[tuple[Any, ...]]
 """An autocommit connection: a transaction lasts exactly as long as its `with warehouse.transaction()` block."""
 
+_RACES = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)
+"""Somebody else was first; the next try finds what they wrote."""
+_PERMANENT = (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)
+"""A statement, a schema, a permission or a record is wrong, and stays so."""
+
 
 class WarehouseUnreachable(TransientError):
     """The warehouse does not answer."""
@@ -21,6 +26,11 @@ class WarehouseUnreachable(TransientError):
             f"warehouse at {endpoint.host}:{endpoint.port or 5432}: {found}; "
             "see that it runs and that AIRFLOW_CONN_WAREHOUSE names it."
         )
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Tell whether a statement would fail again, as opposed to a lost connection, a deadlock or a full disk."""
+    return isinstance(error, _PERMANENT) and not isinstance(error, _RACES)
 
 
 @contextmanager

@@ -5,8 +5,18 @@ from typing import Annotated
 import typer
 
 from etl.catalog.entities import ENTITIES
-from etl.errors import NothingToResync
+from etl.errors import PermanentError
 from etl.settings import Endpoint
+
+
+class NothingToResync(PermanentError):
+    """Accounts have no cursor that could be left behind."""
+
+    def __init__(self, provider_account_ids: list[int]) -> None:
+        super().__init__(
+            f"provider accounts {', '.join(map(str, provider_account_ids))}: no feed was ever loaded, or there is no "
+            "such account; see core.provider_accounts."
+        )
 
 
 def resync(

@@ -16,7 +16,16 @@ from kombu.connection import Connection
 from kombu.entity import Queue
 from kombu.exceptions import ChannelError, OperationalError
 
-from etl.errors import BrokerUnreachable
+from etl.errors import TransientError
+
+
+class BrokerUnreachable(TransientError):
+    """The broker does not answer."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"the broker does not answer: {found}; see that it runs, and what AIRFLOW__CELERY__BROKER_URL says."
+        )
 
 
 @dataclass(frozen=True)

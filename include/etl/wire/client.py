@@ -22,7 +22,7 @@ from etl.wire.limits import Bucket, Limiter
 Read = TypeVar("Read")
 
 LONGEST_WAIT = timedelta(minutes=1)
-"""The longest wait that a provider may ask for inside a task; asked for a longer one, the task gives up instead."""
+"""The longest wait that is slept inside a task; told a longer one, the client refuses the call, and says how long."""
 
 _REDIRECT = 300
 _SERVER_ERROR = 500
@@ -118,6 +118,8 @@ class ProviderClient:
             wait = await asyncio.to_thread(self._limiter.take, buckets)
             if not wait:
                 return
+            if wait > LONGEST_WAIT:
+                raise Refused(Action.RETRY, "a declared limit that is used up", wait)
             await asyncio.sleep(wait.total_seconds())
 
     async def _ask(self, path: str, request: Mapping[str, object]) -> bytes:

@@ -32,7 +32,7 @@ on conflict (entity, run_id, ordinal) do update set
     page_size = excluded.page_size,
     first_day = excluded.first_day,
     last_day = excluded.last_day,
-    outcome = null,
+    outcome = '{}',
     planned_at = now(),
     withdrawn_at = null
 returning kept.ordinal;
@@ -104,7 +104,11 @@ where entity = %(entity)s and run_id = %(run_id)s and ordinal >= %(chunks)s and 
 
 -- name: open_attempt
 -- Start a download; its pages land apart from those of every earlier attempt.
-update etl.chunks set attempts = attempts + 1, outcome = null
+-- An attempt without an outcome was killed, most likely for its memory: the next one asks for half as much at a time.
+update etl.chunks set
+    attempts = attempts + 1,
+    page_size = case when attempts > 0 and outcome is null then greatest(page_size / 2, 1) else page_size end,
+    outcome = null
 where entity = %(entity)s and run_id = %(run_id)s and ordinal = %(ordinal)s and withdrawn_at is null
 returning chunk_id, start, stop, page_size, first_day, last_day, attempts as attempt;
 

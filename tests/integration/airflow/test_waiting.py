@@ -1,0 +1,86 @@
+"""Tasks that are told to wait, on Celery workers: one of them by its bank."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dev.demo.airflow_api import AirflowApi
+from dev.stack.airflow_environment import ADMIN
+from dev.stack.stack import Stack
+from etl.settings import Endpoint, Settings
+from etl.stores import provider_accounts
+from etl.stores import warehouse as warehouses
+from etl.stores.tokens import TokenCipher
+from tests.integration.steps.scripted_bank import ScriptedBank, refusal
+from tests.unit.etl.samples import page
+
+DAG = "waiting"
+WAIT = 75
+TOKEN = "of-the-waiting-account"
+AWAY = (
+    "select t.task_id, t.map_index, t.try_number, extract(epoch from r.reschedule_date - r.end_date)::int as away "
+    "from task_instance as t join task_reschedule as r on r.ti_id = t.id "
+    "where t.run_id = %s and t.state = 'up_for_reschedule' order by 1"
+)
+BACK_NOW = "update task_reschedule set reschedule_date = now() returning 1"
+Rows = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture(scope="module")
+def bank(airflow_stack: Stack) -> Iterator[ScriptedBank]:
+    """Return the bank of one account, which asks to be left alone once."""
+    with ScriptedBank() as bank:
+        bank.script(
+            TOKEN,
+            refusal("RATE_LIMIT_EXCEEDED", "TRANSACTIONS_LIMIT", 429, Retry_After=str(WAIT)),
+            page(next_cursor="c"),
+        )
+        held = {"conn_type": "http", "host": bank.url, "login": "id", "password": "secret"}
+        subprocess.run(
+            ["airflow", "connections", "add", "scripted", "--conn-json", json.dumps(held)],
+            env=dict(airflow_stack.environment),
+            check=True,
+            timeout=60,
+        )
+        environment = airflow_stack.environment
+        with warehouses.connect(Endpoint.from_environment("warehouse", environment)) as warehouse:
+            cipher = TokenCipher(Settings.from_environment(environment).keys)
+            provider_accounts.enrol(
+                warehouse, cipher, provider="scripted", user="waits", item_id="waits", access_token=TOKEN
+            )
+        yield bank
+
+
+def wait_for(found: Callable[[], bool], *, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def test_a_task_that_must_wait_gives_its_slot_away_and_spends_no_try(
+    airflow_stack: Stack, bank: ScriptedBank, metadata: Rows
+) -> None:
+    with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
+        api.wait_for_dag(DAG)
+        run = api.start_run(DAG)
+        wait_for(lambda: len(metadata(AWAY, run.run_id)) == 2)
+        began = datetime.now(UTC)
+        away = metadata(AWAY, run.run_id)
+        assert [row[:3] for row in away] == [("chunk.download", 0, 1), ("not_mapped", -1, 1)]
+        assert {row[3] for row in away} <= set(range(WAIT - 2, int(WAIT * 1.2)))
+
+        wait_for(lambda: datetime.now(UTC) > began + timedelta(seconds=5))
+        assert metadata(AWAY, run.run_id) == away
+        assert len(bank.asked[TOKEN]) == 1
+
+        metadata(BACK_NOW)
+        wait_for(lambda: api.run(DAG, run.run_id).state in ("success", "failed"))
+        assert api.run(DAG, run.run_id).state == "success"
+    assert metadata("select distinct try_number from task_instance where run_id = %s", run.run_id) == [(1,)]
+    assert len(bank.asked[TOKEN]) == 2
