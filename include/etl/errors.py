@@ -25,6 +25,7 @@
     │   ├── TypedMissing
     │   ├── TokenUnreadable
     │   ├── MailRefused
+    │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   └── TooManyRejects
@@ -72,7 +73,7 @@ class ProviderUnavailable(TransientError):
 
 
 class ReplayInterrupted(TransientError):
-    """A load wanted the rows of a rehearsed replay while that wanted the load's."""
+    """A load wanted the rows of a replay while that wanted the load's."""
 
     def __init__(self, entity: str) -> None:
         super().__init__(f"{entity}: a load of the same accounts was under way; nothing was changed, try again.")

@@ -6,8 +6,8 @@ from upath import UPath
 
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
-from etl.steps import merge
-from etl.stores import loads, plans, raw, rejects
+from etl.steps import again, merge
+from etl.stores import before, loads, plans, raw, rejects
 from etl.stores.loads import Counts
 from etl.stores.typed import TypedBatch
 from etl.stores.warehouse import Warehouse
@@ -35,7 +35,12 @@ def load(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> C
             rejected = rejects.count(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
             typed = TypedBatch(root, entity, batch)
             prepared = merge.prepare(entity, typed, warehouse=warehouse)
-            counts = merge.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse)
+            if prepared.again and entity.feed:
+                # Another version loaded it, and feeds have been read on from there.
+                before.begin(warehouse, entity)
+                counts = again.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse, root=root)
+            else:
+                counts = merge.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse).counts
             loads.record(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
     log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
     return counts

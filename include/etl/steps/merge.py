@@ -6,6 +6,7 @@ it did the first time, so that nothing which came after it is undone.
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg.rows import dict_row
 
@@ -43,6 +44,22 @@ class Prepared:
     superseded: int = 0
 
 
+@dataclass(frozen=True)
+class Applied:
+    """What a batch did to the core table.
+
+    Parameters
+    ----------
+    counts
+        What became of its records.
+    ended
+        Keys of the rows that ended though none of its records tells so.
+    """
+
+    counts: Counts
+    ended: list[tuple[Any, ...]]
+
+
 def prepare(entity: Entity, typed: TypedBatch, *, warehouse: Warehouse) -> Prepared:
     """Put the rows of a batch that may still count into `incoming`, and keep other loads of its rows out."""
     raw_id = typed.batch.raw_id
@@ -61,22 +78,23 @@ def prepare(entity: Entity, typed: TypedBatch, *, warehouse: Warehouse) -> Prepa
     return Prepared(again, rows, stale, superseded)
 
 
-def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: int, warehouse: Warehouse) -> Counts:
+def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: int, warehouse: Warehouse) -> Applied:
     """Merge `incoming` into the core table, and move the cursors if a feed's batch was never loaded before."""
     raw_id = typed.batch.raw_id
     origin = entity.origin(typed.batch.source)
     merged = _run(warehouse, entity, "merge", raw_id)
     removed = {"removed": 0, "superseded": 0}
+    ended: list[tuple[Any, ...]] = []
     if isinstance(origin, Feed):
         removed = _run(warehouse, entity, "remove", raw_id)
-        _end_untold(entity, typed, origin, warehouse=warehouse)
+        ended = _end_untold(entity, typed, origin, warehouse=warehouse)
         if not prepared.again:
             cursors.advance(warehouse, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed and (merged["inserted"] or merged["updated"]):
         cursors.observe(warehouse, feed=entity.feed)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     superseded = prepared.superseded + merged["superseded"] + removed["superseded"]
-    return Counts(
+    counts = Counts(
         read=prepared.rows + rejected,
         inserted=merged["inserted"],
         updated=merged["updated"],
@@ -86,6 +104,7 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
         stale=prepared.stale,
         rejected=rejected,
     )
+    return Applied(counts, ended)
 
 
 def _drop_late(entity: Entity, origin: Origin, raw_id: int, *, again: bool, warehouse: Warehouse) -> int:
@@ -112,14 +131,18 @@ def _order(feed: Feed, raw_id: int, *, again: bool, warehouse: Warehouse) -> int
     return stale
 
 
-def _end_untold(entity: Entity, typed: TypedBatch, feed: Feed, *, warehouse: Warehouse) -> None:
-    """End rows whose end no record tells, as far as the entity knows such rows."""
+def _end_untold(entity: Entity, typed: TypedBatch, feed: Feed, *, warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    """End rows whose end no record tells, as far as the entity knows such rows, and return their keys."""
     known = statements(f"entities/{entity.name}")
     wanted = ("settle", "reconcile") if typed.rereads() else ("settle",)
+    values = {"raw_id": typed.batch.raw_id, "feed": feed.name, "version": entity.version}
+    keys: list[tuple[Any, ...]] = []
     for name in (name for name in wanted if name in known):
-        ended = warehouse.execute(known[name], {"raw_id": typed.batch.raw_id, "feed": feed.name}).rowcount
+        ended = warehouse.execute(known[name], values).fetchall()
+        keys += ended
         if ended:
-            log.info("%s: raw batch %d: %d rows ended (%s)", entity.name, typed.batch.raw_id, ended, name)
+            log.info("%s: raw batch %d: %d rows ended (%s)", entity.name, typed.batch.raw_id, len(ended), name)
+    return keys
 
 
 def _run(warehouse: Warehouse, entity: Entity, name: str, raw_id: int) -> dict[str, int]:

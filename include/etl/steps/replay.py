@@ -17,7 +17,7 @@ from upath import UPath
 
 from etl.declare.entity import Entity
 from etl.errors import ReplayInterrupted
-from etl.steps import merge
+from etl.steps import again, merge
 from etl.steps.transform import transform
 from etl.stores import before, loads, raw, rejects
 from etl.stores.loads import Counts
@@ -51,13 +51,13 @@ def rehearse(entity: Entity, *, warehouse: Warehouse) -> Iterator[Rehearsal]:
     ReplayInterrupted
         If a load and the block waited for each other.
     """
-    with TemporaryDirectory(prefix="sluice-replay-") as folder:
-        try:
-            with warehouse.transaction(force_rollback=True):
-                before.begin(warehouse, entity)
-                yield Rehearsal(UPath(folder))
-        except DeadlockDetected:
-            raise ReplayInterrupted(entity.name) from None
+    with (
+        TemporaryDirectory(prefix="sluice-replay-") as folder,
+        _uninterrupted(entity),
+        warehouse.transaction(force_rollback=True),
+    ):
+        before.begin(warehouse, entity)
+        yield Rehearsal(UPath(folder))
 
 
 def replay(
@@ -66,16 +66,16 @@ def replay(
     *,
     warehouse: Warehouse,
     root: UPath,
-    later: Collection[int] = (),
+    besides: Collection[int] = (),
     rehearsal: Rehearsal | None = None,
 ) -> Counts:
     """Type a raw batch again and merge what differs, and return what became of its records.
 
     Parameters
     ----------
-    later
-        Batches, in their order, that were loaded after it and are not replayed too: they bring rows that the table was
-        found to lack from what they were in this batch to what they are now.
+    besides
+        Batches that are replayed too. All others that were loaded after it bring the rows that it wrote from what they
+        were in this batch to what they are now.
     rehearsal
         What undoes it in the end; None to keep it.
 
@@ -87,44 +87,36 @@ def replay(
         If it does not hold what was sealed.
     TooManyRejects
         If more than the tolerated share of its records was rejected.
+    ReplayInterrupted
+        If a load and the replay waited for each other.
     """
     typed_root = rehearsal.typed_root if rehearsal else root
     transform(entity, raw_id, warehouse=warehouse, root=root, typed_root=typed_root)
     typed = TypedBatch(typed_root, entity, raw.find(warehouse, raw_id))
-    with warehouse.transaction():
+    with _uninterrupted(entity), warehouse.transaction():
         raw.lock(warehouse, raw_id)
         prepared = merge.prepare(entity, typed, warehouse=warehouse)
         if rehearsal is None:
             before.begin(warehouse, entity)
-            before.remember_missing(warehouse, entity)
-        else:
-            before.remember(warehouse, entity)
         rejected = rejects.count(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
-        counts = merge.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse)
-        if later and before.brought_back(warehouse, entity):
-            for following in later:
-                _catch_up(entity, following, warehouse=warehouse, root=root, typed_root=typed_root)
-        _record(entity, raw_id, counts, again=prepared.again, warehouse=warehouse)
+        counts = again.apply(
+            entity, typed, prepared, rejected=rejected, warehouse=warehouse, root=root, besides=besides
+        )
+        _record(entity, raw_id, counts, repeated=prepared.again, warehouse=warehouse)
     log.info("%s: raw batch %d, again: %s", entity.name, raw_id, counts)
     return counts
 
 
-def _catch_up(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath, typed_root: UPath) -> None:
-    """Merge what a later batch says of the rows that were missing."""
-    batch = raw.find(warehouse, raw_id)
-    typed = TypedBatch(root, entity, batch)
-    if not typed.exists():
-        typed = TypedBatch(typed_root, entity, batch)
-        transform(entity, raw_id, warehouse=warehouse, root=root, typed_root=typed_root)
-    prepared = merge.prepare(entity, typed, warehouse=warehouse)
-    if not (entity.feed and typed.rereads()):
-        # What a feed does not tell, when it is read from its beginning, counts as well.
-        before.keep_missing(warehouse, entity)
-    merge.apply(entity, typed, prepared, rejected=0, warehouse=warehouse)
+@contextmanager
+def _uninterrupted(entity: Entity) -> Iterator[None]:
+    try:
+        yield
+    except DeadlockDetected:
+        raise ReplayInterrupted(entity.name) from None
 
 
-def _record(entity: Entity, raw_id: int, counts: Counts, *, again: bool, warehouse: Warehouse) -> None:
+def _record(entity: Entity, raw_id: int, counts: Counts, *, repeated: bool, warehouse: Warehouse) -> None:
     if loads.find(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version) is None:
         loads.record(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
-    if again:
+    if repeated:
         loads.record_replay(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)

@@ -1,13 +1,16 @@
-"""What rows were before a replay: to tell what it changes, and to see which rows it found missing.
+"""What rows were before a replay: to tell what it changes, and to bring what it wrote up to date.
 
 A temporary table, `before_replay`, holds a row for each key, with its values as they were; `observed_at` is null where
-the core table had no such row.
+the core table had no such row. Another, `rewritten`, holds the keys of the rows that the batch in hand wrote otherwise.
 """
+
+from collections.abc import Collection
+from typing import Any
 
 from psycopg.rows import scalar_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from etl.declare.entity import Entity
+from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.stores.incoming import core, same_key
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
@@ -24,6 +27,11 @@ def begin(warehouse: Warehouse, entity: Entity) -> None:
             columns=_list(entity), core=core(entity)
         )
     )
+    warehouse.execute(
+        SQL("create temp table rewritten on commit drop as select {key} from {core} with no data").format(
+            key=SQL(", ").join(map(Identifier, entity.key)), core=core(entity)
+        )
+    )
 
 
 def remember(warehouse: Warehouse, entity: Entity) -> None:
@@ -31,28 +39,56 @@ def remember(warehouse: Warehouse, entity: Entity) -> None:
     warehouse.execute(_remember(entity))
 
 
-def remember_missing(warehouse: Warehouse, entity: Entity) -> None:
-    """Remember which rows that `incoming` is about do not exist."""
-    warehouse.execute(SQL("{} and c.observed_at is null").format(_remember(entity)))
-
-
-def brought_back(warehouse: Warehouse, entity: Entity) -> bool:
-    """Return whether any row that was missing exists now."""
+def remember_ended(warehouse: Warehouse, entity: Entity, keys: Collection[tuple[Any, ...]]) -> None:
+    """Remember rows that ended since, though `incoming` is not about them, as they were when they had not."""
+    rest = (*changeable(entity), "observed_at")
+    was = SQL(", ").join(SQL("null") if name == REMOVED else Identifier("c", name) for name in rest)
     query = SQL(
-        "select exists (select 1 from before_replay as b inner join {core} as c on {same} where b.observed_at is null)"
-    ).format(core=core(entity), same=same_key(entity, "b", "c"))
+        "insert into before_replay ({columns}) select {key}, {was} from {core} as c where ({key}) = ({values}) "
+        "and not exists (select 1 from before_replay as b where {same})"
+    ).format(
+        columns=_list(entity),
+        key=columns("c", entity.key),
+        was=was,
+        core=core(entity),
+        values=SQL(", ").join(SQL("%s") for _ in entity.key),
+        same=same_key(entity, "b", "c"),
+    )
+    with warehouse.cursor() as cursor:
+        cursor.executemany(query, keys)
+
+
+def find_rewritten(warehouse: Warehouse, entity: Entity, *, raw_id: int) -> bool:
+    """Keep the keys of the rows that a batch wrote otherwise than they were; return whether there are any."""
+    shown = changeable(entity)
+    query = SQL(
+        "insert into rewritten select {key} from before_replay as b inner join {core} as c on {same} "
+        "where c.raw_id = %(raw_id)s and (b.observed_at is null or ({b}) is distinct from ({c}))"
+    ).format(
+        key=columns("c", entity.key),
+        core=core(entity),
+        same=same_key(entity, "b", "c"),
+        b=columns("b", shown),
+        c=columns("c", shown),
+    )
+    warehouse.execute(statement("stores/before", "forget_rewritten"))
+    return warehouse.execute(query, {"raw_id": raw_id}).rowcount > 0
+
+
+def accounts_rewritten(warehouse: Warehouse, entity: Entity) -> set[int] | None:
+    """Return the provider accounts of the rows in `rewritten`; None if rows of this entity belong to none."""
+    if PROVIDER_ACCOUNT not in entity.key:
+        return None
     with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (found,) = cursor.execute(query).fetchall()
-    return bool(found)
+        return set(cursor.execute(statement("stores/before", "accounts_rewritten")))
 
 
-def keep_missing(warehouse: Warehouse, entity: Entity) -> None:
-    """Leave only the rows in `incoming` that were missing."""
+def keep_rewritten(warehouse: Warehouse, entity: Entity) -> None:
+    """Leave only what `incoming` says of the rows in `rewritten`."""
     warehouse.execute(
-        SQL(
-            "delete from incoming as i where not exists "
-            "(select 1 from before_replay as b where {same} and b.observed_at is null)"
-        ).format(same=same_key(entity, "b", "i"))
+        SQL("delete from incoming as i where not exists (select 1 from rewritten as b where {same})").format(
+            same=same_key(entity, "b", "i")
+        )
     )
 
 

@@ -95,6 +95,7 @@ def replace(warehouse: Warehouse, rejects: Iterable[Reject], *, raw_id: int, ent
     count = 0
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
     with warehouse.transaction(), warehouse.cursor() as cursor:
+        cursor.execute(statement("stores/rejects", "lock"), batch)
         cursor.execute(statement("stores/rejects", "clear"), batch)
         with cursor.copy(statement("stores/rejects", "copy")) as copy:
             for reject in rejects:

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from etl.errors import TransientError
+from etl.errors import PermanentError, TransientError
 from etl.settings import Endpoint
 
 Warehouse = psycopg.Connection[tuple[Any, ...]]
@@ -28,6 +28,16 @@ class WarehouseUnreachable(TransientError):
         )
 
 
+class WarehouseNotMigrated(PermanentError):
+    """The warehouse lacks a table or a column."""
+
+    def __init__(self, endpoint: Endpoint, found: str) -> None:
+        super().__init__(
+            f"warehouse {endpoint.schema!r} at {endpoint.host}:{endpoint.port or 5432}: {found}; "
+            "run `python -m etl migrate` first."
+        )
+
+
 def is_permanent(error: BaseException) -> bool:
     """Tell whether a statement would fail again, as opposed to a lost connection, a deadlock or a full disk."""
     return isinstance(error, _PERMANENT) and not isinstance(error, _RACES)
@@ -41,6 +51,8 @@ def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
     ------
     WarehouseUnreachable
         If it does not answer, or refuses the login.
+    WarehouseNotMigrated
+        If the block finds that a table or a column is missing.
     """
     try:
         warehouse = psycopg.connect(
@@ -55,5 +67,8 @@ def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
         )
     except psycopg.OperationalError as error:
         raise WarehouseUnreachable(endpoint, str(error).strip().splitlines()[-1]) from None
-    with warehouse:
-        yield warehouse
+    try:
+        with warehouse:
+            yield warehouse
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName) as error:
+        raise WarehouseNotMigrated(endpoint, str(error).splitlines()[0]) from error

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from etl.tools.printable import printable, shortened
 from etl.tools.replayed import Replayed, Selected, replay_selected, show
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def show_differences(selected: Selected, *, warehouse: Warehouse, root: UPath, l
 
 def _line(change: Change) -> str:
     """Return a change in a line: the key, and each value that differs."""
-    key = "/".join(str(value) for value in change.key.values())
+    key = printable("/".join(str(value) for value in change.key.values()))
     if change.before is None:
         shown = ", ".join(f"{name} {_shown(value)}" for name, value in change.after.items() if value is not None)
         return escape(f"+ {key}: {shown}")
@@ -63,13 +64,13 @@ def _money(entity: str, totals: list[Total]) -> Table:
     for heading in ("before", "after", "difference"):
         table.add_column(heading, justify="right")
     for total in totals:
-        difference = total.after - total.before
-        sums = (total.before, total.after, difference)
-        table.add_row(total.column, total.currency or "none", *(f"{value.normalize():,f}" for value in sums))
+        currency = escape(printable(total.currency)) or "none"
+        sums = (total.before, total.after, total.after - total.before)
+        table.add_row(total.column, currency, *(f"{value.normalize():,f}" for value in sums))
     return table
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - any column's value
     if value is None:
         return "nothing"
-    return repr(value) if isinstance(value, str) else str(value)
+    return shortened(repr(value) if isinstance(value, str) else str(value))

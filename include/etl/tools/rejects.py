@@ -13,12 +13,14 @@ import typer
 from etl.catalog.entities import ENTITIES
 from etl.settings import Endpoint, Settings
 from etl.tools.entities import NAMES, named
+from etl.tools.printable import printable
 from etl.tools.replayed import Selected, replay_selected, show
 
 app = typer.Typer(help="Records that were left out: list, show, retry.", no_args_is_help=True)
 
 _Entity = Annotated[str | None, typer.Option(help=f"Only of one of {NAMES}.")]
-_Batch = Annotated[int | None, typer.Option(help="Only of this raw batch.")]
+_LARGEST = 2**63 - 1
+_Batch = Annotated[int | None, typer.Option(help="Only of this raw batch.", min=1, max=_LARGEST)]
 
 
 @app.command("list")
@@ -26,7 +28,7 @@ def list_rejects(
     entity: _Entity = None,
     batch: _Batch = None,
     rule: Annotated[str | None, typer.Option(help="Only those that broke this rule.")] = None,
-    limit: Annotated[int, typer.Option(help="Most rejects to list.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Most rejects to list.", min=1, max=_LARGEST)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show how many records each rule left out, and the latest of them."""
@@ -56,7 +58,8 @@ def list_rejects(
     console.print(counted)
     for reject in latest:
         place = f"raw batch {reject.raw_id}, page {reject.line}, {reject.path}"
-        console.print(escape(f"{reject.reject_id}: {reject.entity}, {place}: {reject.rule}: {reject.reason}"))
+        line = f"{reject.reject_id}: {reject.entity}, {place}: {reject.rule}: {reject.reason}"
+        console.print(escape(printable(line)))
     count = sum(tally.rejects for tally in tallies)
     if count > len(latest):
         console.print(f"The latest {len(latest):,} of {count:,}; see more with --limit.")
@@ -74,7 +77,7 @@ def show_reject(reject_id: Annotated[int, typer.Argument(help="As `list` shows i
         reject = rejects.find(connection, reject_id)
         record = recall(reject, warehouse=connection, root=UPath(Settings.from_environment().raw_root))
     for name, value in asdict(reject).items():
-        typer.echo(f"{name}: {value}")
+        typer.echo(printable(f"{name}: {value}"))
     typer.echo(_readable(record))
 
 
@@ -103,7 +106,6 @@ def retry_rejects(entity: _Entity = None, batch: _Batch = None) -> None:
 def _readable(record: bytes) -> str:
     """Return JSON in lines, or what is none as far as it can be shown."""
     try:
-        return msgspec.json.format(record, indent=2).decode()
+        return printable(msgspec.json.format(record, indent=2).decode())
     except (msgspec.DecodeError, UnicodeDecodeError):
-        text = record.decode("utf-8", errors="backslashreplace")
-        return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+        return printable(record.decode("utf-8", errors="backslashreplace"))

@@ -35,7 +35,7 @@ def replay(
         datetime | None, typer.Option(help="Batches sealed before this instant.", formats=_FORMATS)
     ] = None,
     diff: Annotated[bool, typer.Option("--diff", help="Show what would change, and change nothing.")] = False,
-    rows: Annotated[int, typer.Option(help="Changed rows to show with --diff.", min=0)] = 20,
+    rows: Annotated[int, typer.Option(help="Changed rows to show with --diff.", min=0, max=2**63 - 1)] = 20,
 ) -> None:
     """Type raw batches again and merge what differs; the provider is not asked, and no cursor moves.
 
@@ -52,7 +52,10 @@ def replay(
     root = UPath(Settings.from_environment().raw_root)
     failed = False
     with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
-        for selected in _select(entities, batch or [], _utc(since), _utc(until), warehouse=connection):
+        all_selected = _select(entities, batch or [], _utc(since), _utc(until), warehouse=connection)
+        if not all_selected:
+            typer.echo("no raw batch is meant")
+        for selected in all_selected:
             if diff:
                 replayed = show_differences(selected, warehouse=connection, root=root, limit=rows)
             else:

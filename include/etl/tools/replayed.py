@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from etl.declare.entity import Entity
-from etl.errors import PermanentError
+from etl.errors import PermanentError, ReplayInterrupted, SluiceError
 from etl.tools.progress import tracked
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Replayed:
     """What became of the records of each batch, and the batches that could not be replayed."""
 
     counts: dict[int, Counts] = field(default_factory=dict)
-    failed: dict[int, PermanentError] = field(default_factory=dict)
+    failed: dict[int, SluiceError] = field(default_factory=dict)
 
 
 def replay_selected(
@@ -56,17 +56,20 @@ def replay_selected(
 ) -> Replayed:
     """Replay batches in their order; one that cannot be replayed does not stop the others."""
     from etl.steps.replay import replay
-    from etl.stores import loads
 
     entity = selected.entity
     replayed = Replayed()
+    besides = set(selected.raw_ids) if selected.to_the_end else set()
     for raw_id in tracked(list(selected.raw_ids), entity.name):
-        later = () if selected.to_the_end else loads.later(warehouse, raw_id=raw_id, entity=entity.name)
         try:
             replayed.counts[raw_id] = replay(
-                entity, raw_id, warehouse=warehouse, root=root, later=later, rehearsal=rehearsal
+                entity, raw_id, warehouse=warehouse, root=root, besides=besides, rehearsal=rehearsal
             )
         except PermanentError as error:
+            replayed.failed[raw_id] = error
+        except ReplayInterrupted as error:
+            if rehearsal:
+                raise
             replayed.failed[raw_id] = error
     return replayed
 

@@ -286,7 +286,8 @@ from ended as e
 where
     kept.provider_account_id = e.provider_account_id
     and kept.account_id = e.account_id
-    and kept.transaction_id = e.transaction_id;
+    and kept.transaction_id = e.transaction_id
+returning kept.provider_account_id, kept.account_id, kept.transaction_id;
 
 -- name: reconcile
 -- Where a feed was read again from its beginning, end the rows that it does not tell any more. It tells of a span of time
@@ -308,6 +309,7 @@ with told as (
             where
                 r.raw_id = %(raw_id)s
                 and r.entity = 'transactions'
+                and r.version = %(version)s
                 and r.provider_account_id = i.provider_account_id
         )
     group by i.provider_account_id, i.account_id
@@ -331,4 +333,5 @@ where
             i.provider_account_id = kept.provider_account_id
             and i.account_id = kept.account_id
             and i.transaction_id = kept.transaction_id
-    );
+    )
+returning kept.provider_account_id, kept.account_id, kept.transaction_id;

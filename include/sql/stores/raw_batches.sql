@@ -17,11 +17,12 @@ from etl.raw_batches as r
 where r.raw_id = %(raw_id)s;
 
 -- name: lock
--- Two loads of the same batch go one after the other.
+-- Two loads of the same batch go one after the other. Rows that refer to it do not wait: a replay that catches up with
+-- this batch would, while it holds the accounts that a load of this batch waits for.
 select r.raw_id
 from etl.raw_batches as r
 where r.raw_id = %(raw_id)s
-for update;
+for no key update;
 
 -- name: between
 -- Batches of some sources, in the order in which they were sealed.

@@ -21,7 +21,7 @@ from etl.steps.plan import plan
 from etl.steps.replay import Rehearsal, replay
 from etl.steps.store_raw import store_raw
 from etl.steps.transform import transform
-from etl.stores import loads, plans, provider_accounts, raw
+from etl.stores import plans, provider_accounts, raw
 from etl.stores.loads import Counts
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
@@ -110,8 +110,7 @@ class Pipeline:
 
     def replay(self, raw_id: int, *, rehearsal: Rehearsal | None = None) -> Counts:
         """Replay a raw batch by itself; what it brings back is brought up to date."""
-        later = loads.later(self.warehouse, raw_id=raw_id, entity=self.entity.name)
-        return replay(self.entity, raw_id, warehouse=self.warehouse, root=self.root, later=later, rehearsal=rehearsal)
+        return replay(self.entity, raw_id, warehouse=self.warehouse, root=self.root, rehearsal=rehearsal)
 
     def fetch(self, run_id: str, ordinal: int = 0) -> int:
         """Download, seal and type a chunk of a planned run; return its raw batch."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
+import pytest
 
 from etl.settings import Endpoint
 from etl.stores.warehouse import Warehouse
@@ -82,3 +83,17 @@ def test_plan_tells_what_a_run_would_do_and_writes_nothing(etl: Command, warehou
     ]
     assert rows("select count(*) from etl.chunks") == [(0,)]
     assert "is no entity" in etl("plan", "nothing").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status",), ("plan", "merchants"), ("replay", "--since", "2026-01-01"), ("rejects", "list"), ("resync", "1")],
+)
+def test_a_warehouse_that_is_not_migrated_is_a_sentence(
+    etl: Command, environment: Mapping[str, str], server: Endpoint, arguments: tuple[str, ...]
+) -> None:
+    held = json.loads(environment["AIRFLOW_CONN_WAREHOUSE"])
+    done = etl(*arguments, AIRFLOW_CONN_WAREHOUSE=json.dumps({**held, "schema": server.schema}))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: warehouse {server.schema!r} at ")
+    assert done.stderr.endswith("does not exist; run `python -m etl migrate` first.\n")

@@ -125,3 +125,35 @@ def test_a_resync_of_an_account_without_a_cursor_is_a_sentence(etl: Command, pip
     assert done.returncode == 1
     assert done.stderr.startswith("error: provider accounts 77: no feed was ever loaded")
     assert rows("select reread from etl.cursors") == [(True,)]
+
+
+def test_what_a_provider_sent_cannot_steer_a_terminal(etl: Command, pipeline: Pipeline) -> None:
+    evil = "\x1b]0;title\x07[red]x[/red]\x9b31m\u202e\U000e0001"
+    bare = {"iso_currency_code": None, "unofficial_currency_code": evil, "name": "abc"}
+    batch(
+        strict(pipeline),
+        transaction(transaction_id="rejected", name=evil),
+        transaction(transaction_id=evil, **bare),
+        transaction(transaction_id="long", name="abc", merchant_name="m" * 100_000),
+    )
+    pipeline.warehouse.execute("delete from core.transactions")
+    commands = (("rejects", "list"), ("rejects", "show", "1"), ("replay", "transactions", "--diff"))
+    done = [etl(*arguments, COLUMNS="200") for arguments in commands]
+    assert [each.returncode for each in done] == [0, 0, 0]
+    for each in done:
+        assert all(letter.isprintable() for letter in each.stdout.replace("\n", ""))
+        assert max(map(len, each.stdout.splitlines())) < 2_000
+    assert "… (100,002 characters)" in done[2].stdout
+    assert json.loads(done[1].stdout[done[1].stdout.index("{") :])["name"] == evil
+
+
+@pytest.mark.parametrize("arguments", [("list", "--batch"), ("list", "--limit"), ("retry", "--batch")])
+def test_a_number_that_no_id_can_be_is_refused(etl: Command, arguments: tuple[str, ...]) -> None:
+    done = etl("rejects", *arguments, str(2**63), COLUMNS="200")
+    assert done.returncode == 2
+    assert f"Invalid value for '{arguments[1]}'" in done.stderr
+
+
+def test_a_span_without_a_batch_is_said_to_have_none(etl: Command) -> None:
+    done = etl("replay", "--since", "2030-01-01")
+    assert (done.returncode, done.stdout) == (0, "no raw batch is meant\n")
