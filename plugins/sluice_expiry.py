@@ -30,7 +30,7 @@ def skip_if_late(queue: Queue, *, then: Callable[[Context], None] | None) -> Cal
 
     def check(context: Context) -> None:
         late = lateness(context["dag_run"].run_after, queue, as_of=datetime.now(UTC))
-        if late > timedelta():
+        if late > timedelta() and not _resumed(context):
             raise AirflowSkipException(
                 f"skipped: on the queue {queue.name} a task must start within {queue.time_to_live} "
                 f"of its run, and this one starts {timedelta(seconds=round(late.total_seconds()))} later"
@@ -39,6 +39,12 @@ def skip_if_late(queue: Queue, *, then: Callable[[Context], None] | None) -> Cal
             then(context)
 
     return check
+
+
+def _resumed(context: Context) -> bool:
+    """Return whether the task began in time, and was deferred since: what it waited for would be lost."""
+    from_server = getattr(context.get("ti"), "_ti_context_from_server", None)
+    return getattr(from_server, "next_method", None) is not None
 
 
 def lateness(due_at: datetime, queue: Queue, *, as_of: datetime) -> timedelta:

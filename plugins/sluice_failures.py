@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
 if TYPE_CHECKING:
     from airflow.utils.state import TaskInstanceState
+
+log = logging.getLogger(__name__)
 
 
 @hookimpl
@@ -32,5 +35,8 @@ def on_task_instance_failed(
         type(error).__name__,
         first_lines(str(redact(str(error))), type(error)),
     )
-    with connections.warehouse() as warehouse:
-        failures.keep(warehouse, failure, dag_id=task_instance.dag_id, run_id=task_instance.run_id)
+    try:
+        with connections.warehouse() as warehouse:
+            failures.keep(warehouse, failure, dag_id=task_instance.dag_id, run_id=task_instance.run_id)
+    except Exception as unkept:  # noqa: BLE001 - Airflow would put its traceback below the one that matters
+        log.warning("the mail about the run will not say why this task failed: %s", unkept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import resource
+import sys
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -76,11 +77,16 @@ def capped(execute: Callable[[Context], object], queue: Queue) -> Callable[[Cont
 
 
 def _limits(queue: Queue) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the soft and the hard limit in bytes, in force and for the report, counted from what is in use now."""
+    """Return the soft and the hard limit in bytes, in force and for the report, counted from what is in use now.
+
+    No limit is above the one that the process has: its container's, or in `airflow dags test` that of the task before.
+    """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     in_use = sum(int(kibibytes) * 1024 for kibibytes in _IN_USE.findall(status))
-    soft = in_use + queue.memory * MIB
-    hard = soft + _FOR_THE_REPORT
+    _, highest = resource.getrlimit(resource.RLIMIT_DATA)
+    highest = sys.maxsize if highest == resource.RLIM_INFINITY else highest
+    soft = min(in_use + queue.memory * MIB, highest)
+    hard = min(soft + _FOR_THE_REPORT, highest)
     return (soft, hard), (hard, hard)
 
 

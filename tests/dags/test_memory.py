@@ -25,6 +25,10 @@ def endlessly(allocate):
     while len(kept) < 200:
         kept.append(allocate())
 
+def follow_another(_):
+    capped(lambda _: None, small)({})
+    return capped(lambda _: "followed", small)({})
+
 def meet_in_threads(count):
     meeting = threading.Barrier(count + 1)
     for _ in range(count):
@@ -39,6 +43,7 @@ TASKS = {
     "arrow": lambda _: endlessly(lambda: pyarrow.nulls(MIB // 8, pyarrow.int64())),
     "thrifty": lambda _: f"{len(bytes(40 * MIB)) // MIB} MiB",
     "threads": lambda _: meet_in_threads(32),
+    "second": follow_another,
 }
 small = replace(ETL, name="small", memory=64)
 for name, execute in TASKS.items():
@@ -86,6 +91,10 @@ def test_a_task_that_outgrows_its_cap_fails_with_the_cap_and_can_still_report(
 
 def test_a_task_below_its_cap_is_not_affected(said: dict[str, str]) -> None:
     assert said["thrifty"] == "40 MiB"
+
+
+def test_a_task_in_the_process_of_another_keeps_the_lower_limit(said: dict[str, str]) -> None:
+    assert said["second"] == "followed"
 
 
 def test_the_stacks_of_threads_do_not_use_the_cap_up(said: dict[str, str]) -> None:

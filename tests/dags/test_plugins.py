@@ -135,6 +135,16 @@ def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:
     assert len(ran) == 1
 
 
+def test_a_deferred_task_that_began_in_time_is_not_skipped_when_it_goes_on() -> None:
+    from sluice_expiry import skip_if_late
+
+    ran: list[object] = []
+    deferred = SimpleNamespace(_ti_context_from_server=SimpleNamespace(next_method="execute_complete"))
+    late: Any = {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - timedelta(hours=1)), "ti": deferred}
+    skip_if_late(URGENT_NOTIFICATIONS, then=ran.append)(late)
+    assert ran == [late]
+
+
 def test_only_queues_with_a_time_to_live_expire() -> None:
     from airflow.providers.standard.operators.empty import EmptyOperator
 
