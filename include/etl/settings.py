@@ -6,7 +6,8 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from etl.errors import SettingInvalid, SettingMissing
 
@@ -60,6 +61,8 @@ class Endpoint:
         Credentials; empty if none.
     schema
         Database name or number; empty if not given.
+    extra
+        What else the connection says, such as `sslmode` or `ssl`.
     """
 
     host: str
@@ -67,6 +70,7 @@ class Endpoint:
     login: str = ""
     password: str = field(default="", repr=False)
     schema: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_environment(cls, connection: str, environment: Mapping[str, str] = os.environ) -> Endpoint:
@@ -83,7 +87,7 @@ class Endpoint:
         text = _read(environment, name, f"the Airflow connection {connection!r}, as JSON or as a URI")
         try:
             return _from_json(text) if text.lstrip().startswith("{") else _from_uri(text)
-        except ValueError:
+        except (ValueError, TypeError, AttributeError):
             raise SettingInvalid(name, "an Airflow connection, as JSON or as a URI") from None
 
 
@@ -96,12 +100,15 @@ def _read(environment: Mapping[str, str], name: str, meaning: str) -> str:
 
 def _from_json(text: str) -> Endpoint:
     values = json.loads(text)
+    extra = values.get("extra") or {}
+    extra = dict(json.loads(extra) if isinstance(extra, str) else extra)
     return Endpoint(
         host=values.get("host") or "",
         port=int(values.get("port") or 0),
         login=values.get("login") or "",
         password=values.get("password") or "",
-        schema=str(values.get("schema") or (values.get("extra") or {}).get("db", "")),
+        schema=str(values.get("schema") or extra.get("db", "")),
+        extra=extra,
     )
 
 
@@ -112,5 +119,6 @@ def _from_uri(text: str) -> Endpoint:
         port=parts.port or 0,
         login=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
-        schema=parts.path.lstrip("/"),
+        schema=unquote(parts.path.lstrip("/")),
+        extra=dict(parse_qsl(parts.query)),
     )

@@ -43,6 +43,13 @@ def is_permanent(error: BaseException) -> bool:
     return isinstance(error, _PERMANENT) and not isinstance(error, _RACES)
 
 
+def _options(endpoint: Endpoint) -> dict[str, str]:
+    """Return what the connection says of how to connect, such as `sslmode`, as Airflow's Postgres hook would."""
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    named = {"host", "port", "user", "password", "dbname"}
+    return {name: str(value) for name, value in endpoint.extra.items() if name in known - named}
+
+
 @contextmanager
 def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
     """Open the warehouse.
@@ -62,8 +69,7 @@ def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
             password=endpoint.password,
             dbname=endpoint.schema,
             autocommit=True,
-            connect_timeout=10,
-            application_name="sluice",
+            **{"connect_timeout": 10, "application_name": "sluice", **_options(endpoint)},
         )
     except psycopg.OperationalError as error:
         raise WarehouseUnreachable(endpoint, str(error).strip().splitlines()[-1]) from None

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import redis
 
 from etl.settings import Endpoint
 
 _MICROSECOND = timedelta(microseconds=1)
+_ENCRYPTION = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 
 _TAKE = """
 -- Generic cell rate algorithm over several keys: take one call from all of them, or from none.
@@ -88,5 +90,13 @@ def connect(endpoint: Endpoint) -> Limiter:
         password=endpoint.password or None,
         db=int(endpoint.schema or 0),
         socket_timeout=10,
+        **_encryption(endpoint),
     )
     return Limiter(server)
+
+
+def _encryption(endpoint: Endpoint) -> dict[str, Any]:
+    """Return whether and how to encrypt, as Airflow's Redis hook reads it."""
+    if str(endpoint.extra.get("ssl", "")).lower() not in ("true", "1"):
+        return {}
+    return {"ssl": True, **{name: endpoint.extra[name] for name in _ENCRYPTION if name in endpoint.extra}}

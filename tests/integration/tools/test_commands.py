@@ -97,3 +97,12 @@ def test_a_warehouse_that_is_not_migrated_is_a_sentence(
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: warehouse {server.schema!r} at ")
     assert done.stderr.endswith("does not exist; run `python -m etl migrate` first.\n")
+
+
+def test_a_warehouse_is_encrypted_if_its_connection_says_so(etl: Command, environment: Mapping[str, str]) -> None:
+    held = json.loads(environment["AIRFLOW_CONN_WAREHOUSE"])
+    connection = json.dumps({**held, "extra": {"sslmode": "require", "cursor": "dictcursor"}})
+    done = etl("status", AIRFLOW_CONN_WAREHOUSE=connection)
+    assert done.returncode == 1
+    assert "server does not support SSL, but SSL was required" in done.stderr
+    assert "Traceback" not in done.stderr

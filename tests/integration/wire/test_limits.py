@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+import redis
 
 from dev.stack.stack import Stack
 from etl.declare.provider import Limit, Scope
@@ -79,3 +81,10 @@ def test_a_bucket_that_is_full_again_is_forgotten(limiter: Limiter, stack: Stack
 def test_the_span_of_a_limit_holds_burst_and_steady_calls(burst: int) -> None:
     limit = Limit(Scope.ACCOUNT, calls=10, per=timedelta(minutes=1), burst=burst)
     assert burst + limit.per / limit.interval == pytest.approx(10)
+
+
+def test_the_counters_are_reached_over_tls_if_their_connection_says_so(stack: Stack) -> None:
+    plain = Endpoint.from_environment("limits", stack.environment)
+    encrypted = limits.connect(replace(plain, extra={**plain.extra, "ssl": True}))
+    with pytest.raises(redis.ConnectionError, match="SSL"):
+        encrypted.take([bucket(calls=1, per=timedelta(seconds=1), burst=1)])

@@ -22,9 +22,23 @@ def test_a_connection_reads_the_same_as_json_and_as_uri(text: str) -> None:
     assert endpoint == Endpoint(host="db", port=5433, login="me", password="a/b@c", schema="sluice")
 
 
-def test_a_broken_connection_is_refused_without_showing_it() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"host": "db", "extra": {"sslmode": "require"}}',
+        '{"host": "db", "extra": "{\\"sslmode\\": \\"require\\"}"}',
+        "postgresql://db?sslmode=require",
+    ],
+)
+def test_what_else_a_connection_says_is_read_in_each_form(text: str) -> None:
+    endpoint = Endpoint.from_environment("warehouse", {"AIRFLOW_CONN_WAREHOUSE": text})
+    assert endpoint == Endpoint(host="db", extra={"sslmode": "require"})
+
+
+@pytest.mark.parametrize("text", ['{"password": "hunter2"', '{"password": "hunter2", "extra": "no"}', '{"extra": 1}'])
+def test_a_broken_connection_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(SettingInvalid) as raised:
-        Endpoint.from_environment("warehouse", {"AIRFLOW_CONN_WAREHOUSE": '{"password": "hunter2"'})
+        Endpoint.from_environment("warehouse", {"AIRFLOW_CONN_WAREHOUSE": text})
     assert "AIRFLOW_CONN_WAREHOUSE" in str(raised.value)
     assert "hunter2" not in str(raised.value)
 
