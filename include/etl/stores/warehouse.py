@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from etl.errors import PermanentError, TransientError
 from etl.settings import Endpoint
@@ -43,11 +44,10 @@ def is_permanent(error: BaseException) -> bool:
     return isinstance(error, _PERMANENT) and not isinstance(error, _RACES)
 
 
-def _options(endpoint: Endpoint) -> dict[str, str]:
+def _options(endpoint: Endpoint) -> str:
     """Return what the connection says of how to connect, such as `sslmode`, as Airflow's Postgres hook would."""
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-    named = {"host", "port", "user", "password", "dbname"}
-    return {name: str(value) for name, value in endpoint.extra.items() if name in known - named}
+    return make_conninfo(**{name: str(value) for name, value in endpoint.extra.items() if name in known})
 
 
 @contextmanager
@@ -63,13 +63,15 @@ def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
     """
     try:
         warehouse = psycopg.connect(
+            _options(endpoint),
             host=endpoint.host,
             port=endpoint.port or 5432,
             user=endpoint.login,
             password=endpoint.password,
             dbname=endpoint.schema,
             autocommit=True,
-            **{"connect_timeout": 10, "application_name": "sluice", **_options(endpoint)},
+            connect_timeout=10,
+            application_name="sluice",
         )
     except psycopg.OperationalError as error:
         raise WarehouseUnreachable(endpoint, str(error).strip().splitlines()[-1]) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -83,8 +82,7 @@ def test_the_span_of_a_limit_holds_burst_and_steady_calls(burst: int) -> None:
     assert burst + limit.per / limit.interval == pytest.approx(10)
 
 
-def test_the_counters_are_reached_over_tls_if_their_connection_says_so(stack: Stack) -> None:
-    plain = Endpoint.from_environment("limits", stack.environment)
-    encrypted = limits.connect(replace(plain, extra={**plain.extra, "ssl": True}))
-    with pytest.raises(redis.ConnectionError, match="SSL"):
-        encrypted.take([bucket(calls=1, per=timedelta(seconds=1), burst=1)])
+def test_the_counters_are_reached_over_tls_if_their_connection_says_so() -> None:
+    for extra, kind in (({"ssl": True}, redis.SSLConnection), ({}, redis.Connection)):
+        opened = limits.connect(Endpoint("limits", extra=extra))
+        assert opened._server.connection_pool.connection_class is kind
