@@ -4,6 +4,7 @@
     ├── TransientError            try again later
     │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
+    │   ├── LockTaken
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   └── WarehouseUnreachable          (stores/warehouse.py)
@@ -14,7 +15,9 @@
     │   ├── ItemTaken
     │   ├── ChunkMissing
     │   ├── LandingMissing
+    │   ├── LockLost
     │   ├── RawMissing
+    │   │   └── RawPurged
     │   ├── RawUnread
     │   ├── RejectMissing
     │   ├── RawCorrupt
@@ -28,6 +31,8 @@
 
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
 """
+
+from datetime import UTC, datetime
 
 
 class SluiceError(Exception):
@@ -72,6 +77,13 @@ class ReplayInterrupted(TransientError):
         super().__init__(f"{entity}: a load of the same accounts was under way; nothing was changed, try again.")
 
 
+class LockTaken(TransientError):
+    """Somebody else is at the work that only one may do at a time."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is under way elsewhere, so nothing was done; try again when that has ended.")
+
+
 class SettingMissing(PermanentError):
     """An environment variable that Sluice needs is not set."""
 
@@ -109,6 +121,27 @@ class RawMissing(PermanentError):
 
     def __init__(self, raw_id: int, where: str) -> None:
         super().__init__(f"raw batch {raw_id} is not in {where}; it was purged, or the raw root changed.")
+
+
+class RawPurged(RawMissing):
+    """A raw batch was kept for as long as was declared, and then removed."""
+
+    def __init__(self, raw_id: int, purged_at: datetime) -> None:
+        PermanentError.__init__(
+            self,
+            f"raw batch {raw_id} was purged at {purged_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, as "
+            "include/etl/catalog/retention.py has it; the rows that it brought stay, and cannot be made again.",
+        )
+
+
+class LockLost(PermanentError):
+    """What only one may do at a time was perhaps done by two."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"{key}: the connection lost its lock while it worked, as it does behind a pooler in transaction mode; "
+            "let AIRFLOW_CONN_WAREHOUSE name Postgres itself, or a pool in session mode."
+        )
 
 
 class RawUnread(PermanentError):
