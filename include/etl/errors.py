@@ -4,7 +4,7 @@
     ├── TransientError            try again later
     │   ├── BrokerUnreachable
     │   ├── EnrolmentFailed
-    │   ├── LockTaken
+    │   ├── LockTaken                     (stores/locks.py)
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   └── WarehouseUnreachable          (stores/warehouse.py)
@@ -15,7 +15,7 @@
     │   ├── ItemTaken
     │   ├── ChunkMissing
     │   ├── LandingMissing
-    │   ├── LockLost
+    │   ├── LockLost                      (stores/locks.py)
     │   ├── RawMissing
     │   │   └── RawPurged
     │   ├── RawUnread
@@ -77,13 +77,6 @@ class ReplayInterrupted(TransientError):
         super().__init__(f"{entity}: a load of the same accounts was under way; nothing was changed, try again.")
 
 
-class LockTaken(TransientError):
-    """Somebody else is at the work that only one may do at a time."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"{key} is under way elsewhere, so nothing was done; try again when that has ended.")
-
-
 class SettingMissing(PermanentError):
     """An environment variable that Sluice needs is not set."""
 
@@ -131,16 +124,6 @@ class RawPurged(RawMissing):
             self,
             f"raw batch {raw_id} was purged at {purged_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, as "
             "include/etl/catalog/retention.py has it; the rows that it brought stay, and cannot be made again.",
-        )
-
-
-class LockLost(PermanentError):
-    """What only one may do at a time was perhaps done by two."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(
-            f"{key}: the connection lost its lock while it worked, as it does behind a pooler in transaction mode; "
-            "let AIRFLOW_CONN_WAREHOUSE name Postgres itself, or a pool in session mode."
         )
 
 

@@ -9,9 +9,29 @@ from contextlib import contextmanager
 from psycopg import OperationalError
 from psycopg.rows import scalar_row
 
-from etl.errors import LockLost, LockTaken
+from etl.errors import PermanentError, TransientError
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
+
+MAINTENANCE = "maintenance"
+"""Key of whoever removes what is old."""
+
+
+class LockTaken(TransientError):
+    """Somebody else is at what only one may do at a time."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key} is under way elsewhere, so nothing was done; try again when that has ended.")
+
+
+class LockLost(PermanentError):
+    """What only one may do at a time was perhaps done by two."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            f"{key}: the connection lost its lock while it worked, as it does behind a pooler in transaction mode; "
+            "let AIRFLOW_CONN_WAREHOUSE name Postgres itself, or a pool in session mode."
+        )
 
 
 def until_commit(warehouse: Warehouse, key: str) -> None:
