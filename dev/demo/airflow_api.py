@@ -86,9 +86,12 @@ class AirflowApi:
         known = self.unpause(dag_id)
         if due is not None and datetime.fromisoformat(due) <= datetime.now(UTC):
             return self.wait_for_new_run(dag_id, known)
-        now = datetime.now(UTC).isoformat()
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": now})
-        return _run(answer.raise_for_status().json())
+        return self.trigger(dag_id)
+
+    def trigger(self, dag_id: str, **conf: object) -> DagRun:
+        """Start a manual run of a Dag, with values for its params, and return it."""
+        asked = {"logical_date": datetime.now(UTC).isoformat(), "conf": conf}
+        return _run(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=asked).raise_for_status().json())
 
     def unpause(self, dag_id: str) -> set[str]:
         """Unpause a Dag and return the ids of the runs that it had before, at most 100."""

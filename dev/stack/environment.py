@@ -11,7 +11,7 @@ from dev.stack import airflow_environment
 from dev.stack.home import MARKER, REPOSITORY, Home
 from dev.stack.secrets_file import Secrets
 from dev.stack.servers_used import EMBEDDED, ServersUsed
-from dev.stack.urls import limits_connection, provider_connection, warehouse_connection
+from dev.stack.urls import limits_connection, postgres_connection, provider_connection
 
 PROGRAMS = interpreter().parent
 INCLUDE = REPOSITORY / "include"
@@ -35,7 +35,9 @@ def variables(home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers
         "SLUICE_RAW_ROOT": f"file://{home.raw}",
         "SLUICE_KEYS": secrets.sluice_keys,
         EMBEDDED: " ".join(sorted(servers.embedded)),
-        "AIRFLOW_CONN_WAREHOUSE": warehouse_connection(servers.warehouse),
+        "AIRFLOW_CONN_WAREHOUSE": postgres_connection(servers.warehouse),
+        # Tasks are not given Airflow's own database; the one that cleans it is.
+        "AIRFLOW_CONN_METADATA": postgres_connection(servers.metadata),
         "AIRFLOW_CONN_LIMITS": limits_connection(servers.broker),
         "AIRFLOW_CONN_PLAID": provider_connection(
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret

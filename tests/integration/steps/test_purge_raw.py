@@ -4,60 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.merchants import MERCHANTS
-from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.retention import RETENTION
 from etl.declare.fault import Fault
 from etl.errors import DeclarationError, RawPurged
-from etl.steps.load import load
 from etl.steps.plan import plan
 from etl.steps.purge import purge
-from etl.steps.purge_raw import purge_orphans, purge_raw
+from etl.steps.purge_raw import purge_raw
 from etl.steps.removed import Removed
-from etl.steps.transform import transform
 from etl.stores import listing, locks, purges, raw
 from etl.stores.warehouse import Warehouse
 from tests.integration.steps.pipeline import Pipeline
+from tests.integration.steps.upkeep import NOW, Upkeep, load_for_all
 from tests.unit.etl.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
-NOW = datetime.now(UTC) + timedelta(days=1_000)
-"""When everything that is made now is past every retention."""
 OBJECTS = "select count(*) from etl.raw_batches where purged_at is null"
-
-
-@dataclass
-class Upkeep:
-    """Purges raw batches as if they were old."""
-
-    pipeline: Pipeline
-
-    def purge(self, *, dry_run: bool = False) -> tuple[int, int]:
-        """Purge, and return how many batches and objects went."""
-        removed = purge_raw(RETENTION, ENTITIES, as_of=NOW, dry_run=dry_run, **self._stores)
-        return removed[0].count, removed[1].count
-
-    def orphans(self, *, as_of: datetime = NOW, dry_run: bool = False) -> Removed:
-        """Remove orphaned objects."""
-        (removed,) = purge_orphans(RETENTION, as_of=as_of, dry_run=dry_run, **self._stores)
-        return removed
-
-    @property
-    def objects(self) -> list[Path]:
-        """The objects that there are."""
-        return sorted(Path(self.pipeline.root.path).glob("raw/**/*.zst"))
-
-    @property
-    def _stores(self) -> dict[str, Any]:
-        return {"warehouse": self.pipeline.warehouse, "root": self.pipeline.root}
 
 
 @pytest.fixture
@@ -69,12 +37,6 @@ def upkeep(pipeline: Pipeline) -> Upkeep:
 def account(pipeline: Pipeline) -> int:
     (account,) = pipeline.enrol("one")
     return account
-
-
-def load_for_all(pipeline: Pipeline, raw_id: int) -> None:
-    for entity in (TRANSACTIONS, MERCHANTS):
-        transform(entity, raw_id, warehouse=pipeline.warehouse, root=pipeline.root)
-        load(entity, raw_id, warehouse=pipeline.warehouse, root=pipeline.root)
 
 
 @pytest.fixture
@@ -159,10 +121,10 @@ def test_what_is_wrong_with_a_declaration_stops_the_purge(upkeep: Upkeep, loaded
 
 def test_a_dry_run_tells_the_same_and_removes_nothing(upkeep: Upkeep, rows: Rows, loaded: int) -> None:
     size = upkeep.objects[0].stat().st_size
-    told = purge_raw(RETENTION, ENTITIES, as_of=NOW, dry_run=True, **upkeep._stores)
+    told = purge_raw(RETENTION, ENTITIES, as_of=NOW, dry_run=True, **upkeep.stores)
     assert told == [Removed("raw batches", 1), Removed("raw objects", 1, size)]
     assert rows(OBJECTS) == [(1,)]
-    assert purge_raw(RETENTION, ENTITIES, as_of=NOW, dry_run=False, **upkeep._stores) == told
+    assert purge_raw(RETENTION, ENTITIES, as_of=NOW, dry_run=False, **upkeep.stores) == told
 
 
 def test_replay_of_a_purged_batch_says_that_and_when_it_was_purged(upkeep: Upkeep, loaded: int) -> None:
