@@ -52,7 +52,7 @@ drop table copied;
 
 @dataclass(frozen=True)
 class Runs:
-    """A dry run of maintenance and a wet one; after each, the runs of another Dag, and how many old files there were."""
+    """A dry run of maintenance and a wet one; after each, the runs of another Dag, and the number of old files."""
 
     dry: DagRun
     left_by_dry: tuple[list[str], int]
