@@ -118,11 +118,14 @@ class AirflowApi:
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for run in self._runs(dag_id):
-                if run.run_id not in known:
-                    return run
+            if runs := self.new_runs(dag_id, known):
+                return runs[0]
             time.sleep(_POLL)
         raise AirflowSilent(f"a run of {dag_id}", seconds)
+
+    def new_runs(self, dag_id: str, known: set[str]) -> list[DagRun]:
+        """Return the runs of a Dag whose ids are not known, the latest first, at most 100."""
+        return [run for run in self._runs(dag_id) if run.run_id not in known]
 
     def _runs(self, dag_id: str) -> list[DagRun]:
         found = self._get(f"/dags/{dag_id}/dagRuns", order_by="-run_after", limit=100)
