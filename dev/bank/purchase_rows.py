@@ -5,7 +5,7 @@ import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Self, TextIO
 
@@ -31,7 +31,8 @@ class PurchaseUnreadable(ValueError):
     """A row of the file is no purchase."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
-        super().__init__(f"{path}, line {line}: {reason}; mend the file or serve another one")
+        self.found = f"line {line}: {reason}"
+        super().__init__(f"{path}, {self.found}; mend the file or serve another one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Purchase:
 
         Raises
         ------
-        ValueError, InvalidOperation
+        ValueError, ArithmeticError
             If none is.
         """
         source, row, directorate, card, made, amount, original, billing, merchant = fields
@@ -91,12 +92,14 @@ def read(path: Path) -> Iterator[Purchase]:
             raise PurchaseUnreadable(path, 1, f"columns are missing: {', '.join(missing)}")
         places = [header.index(name) for name in _COLUMNS]
         for cells in rows:
-            fields = [cells[place] for place in places]
+            if cells and len(cells) <= max(places):
+                raise PurchaseUnreadable(path, rows.line_num, f"{len(cells)} cells where the header has {len(header)}")
+            fields = [cells[place] for place in places] if cells else []
             if not any(field.strip() for field in fields[2:]):
                 continue
             try:
                 yield Purchase.of(fields)
-            except (ValueError, InvalidOperation) as error:
+            except (ValueError, ArithmeticError) as error:
                 raise PurchaseUnreadable(path, rows.line_num, str(error)) from error
 
 

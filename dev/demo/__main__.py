@@ -13,13 +13,12 @@ from rich.console import Console
 
 from dev.demo import results
 from dev.demo.airflow_api import AirflowApi, AirflowSilent
-from dev.demo.enrol import enrol
+from dev.demo.enrol import enrol, how_many
 from dev.demo.syncs import Runs, sync
-from dev.servers import bank
 from dev.servers.errors import StackError
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.home import DEFAULT_HOME
-from dev.stack.home import find as find_home
+from dev.stack.planning import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.errors import SluiceError
@@ -32,17 +31,18 @@ _SUMMED = ("inserted", "updated", "rejected", "chunks")
 
 def demo(
     home: Annotated[Path, typer.Option(help="Folder of everything that the stack keeps.")] = DEFAULT_HOME,
-    users: Annotated[int, typer.Option(help="Users of the sandbox bank to enrol.", min=1)] = 240,
+    users: Annotated[
+        int | None, typer.Option(help="Users of the sandbox bank to enrol: 240, or all of SANDBOX_CSV.", min=1)
+    ] = None,
     advance: Annotated[int, typer.Option(help="Days by which to advance the sandbox bank first.", min=0)] = 0,
 ) -> None:
     """Start everything, sync the sandbox bank into Postgres, and leave it running."""
     began = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
-    if advance:
-        _advance(home, advance)
-    stack = up(home, caller=os.environ, say=console.print)
-    enrolled = enrol(users, environment=stack.environment)
-    console.print(f"{enrolled} users enrolled now, {users} in all; each has one login at the sandbox bank.")
+    stack = up(home, caller=os.environ, wishes=Wishes(advance=advance), say=console.print)
+    wanted = how_many(users, stack.sandbox)
+    enrolled = enrol(wanted, environment=stack.environment)
+    console.print(f"{enrolled} users enrolled now, {wanted} in all; each has one login at the sandbox bank.")
     with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
         runs = sync(airflow, environment=stack.environment, console=console)
         failed = {dag_id: run for dag_id, (_, run) in runs.items() if run.state != "success"}
@@ -52,14 +52,6 @@ def demo(
     _show(stack, runs, seconds=time.monotonic() - began, console=console)
     if failed:
         sys.exit(1)
-
-
-def _advance(home: Path, days: int) -> None:
-    """Let the bank, if there is one already, start some days later than it stopped."""
-    remembered = find_home(home).bank
-    before = bank.remembered(remembered)
-    if before is not None:
-        bank.remember(remembered, bank.advanced(before, days))
 
 
 def _show(stack: Stack, runs: Runs, *, seconds: float, console: Console) -> None:

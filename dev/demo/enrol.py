@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 from psycopg.rows import scalar_row
 
+from dev.servers.bank import Sandbox
 from etl.catalog.providers.plaid import PLAID
 from etl.settings import Endpoint, Settings
 from etl.steps.link import link
@@ -16,7 +17,17 @@ from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
 from etl.wire import limits
 
+USERS = 240
+"""Users of a bank that makes up as many as are asked for."""
+
 _AT_ONCE = 8
+
+
+def how_many(asked: int | None, sandbox: Sandbox) -> int:
+    """Return how many users to enrol: those asked for, but never more than the bank has."""
+    if sandbox.purchases is None:
+        return asked or USERS
+    return min(asked or sandbox.purchases.items, sandbox.purchases.items)
 
 
 def enrol(users: int, *, environment: Mapping[str, str]) -> int:

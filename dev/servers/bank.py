@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dev.servers import private_files
 from dev.servers.binaries import interpreter
+from dev.servers.purchases import Purchases
 
 HEALTH = "/health"
 SEED = "sluice"
@@ -15,7 +16,7 @@ HISTORY = timedelta(days=120)
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What the sandbox bank makes up.
+    """What the sandbox bank serves.
 
     Parameters
     ----------
@@ -25,11 +26,14 @@ class Sandbox:
         Day on which the ledgers begin.
     day
         The bank's today.
+    purchases
+        Real ones; None for a bank that makes up its customers.
     """
 
     seed: str
     opened: date
     day: date
+    purchases: Purchases | None = None
 
 
 def founded_on(day: date) -> Sandbox:
@@ -45,12 +49,13 @@ def advanced(sandbox: Sandbox, days: int) -> Sandbox:
 def command(sandbox: Sandbox, *, port: int) -> tuple[str, ...]:
     """Return the command that runs the bank, from the root of the repository."""
     days = ("--opened", sandbox.opened.isoformat(), "--day", sandbox.day.isoformat())
-    return (str(interpreter()), "-m", "dev.bank", "--port", str(port), "--seed", sandbox.seed, *days)
+    purchases = ("--csv", str(sandbox.purchases.path)) if sandbox.purchases else ()
+    return (str(interpreter()), "-m", "dev.bank", "--port", str(port), "--seed", sandbox.seed, *days, *purchases)
 
 
 def remember(path: Path, sandbox: Sandbox) -> None:
     """Write down what a bank was started with."""
-    private_files.write(path, json.dumps(asdict(sandbox), default=date.isoformat) + "\n")
+    private_files.write(path, json.dumps(asdict(sandbox), default=str) + "\n")
 
 
 def remembered(path: Path) -> Sandbox | None:
@@ -60,4 +65,6 @@ def remembered(path: Path) -> Sandbox | None:
         return None
     fields = json.loads(text)
     opened, day = (date.fromisoformat(fields[name]) for name in ("opened", "day"))
-    return Sandbox(fields["seed"], opened=opened, day=day)
+    real = fields.get("purchases")
+    purchases = Purchases(Path(real["path"]), real["digest"], real["items"]) if real else None
+    return Sandbox(fields["seed"], opened=opened, day=day, purchases=purchases)

@@ -14,7 +14,10 @@ StackError
 ├── DatabaseRefused           a database could not be created
 ├── NotReady                  a program runs but does not answer in time
 ├── ProgramDied               a program ended while it was waited for
-└── StepFailed                a preparing command failed
+├── StepFailed                a preparing command failed
+├── PurchasesRefused          a file cannot be served as real purchases
+├── PurchasesLost             the file that a home's bank serves is not there, or not the same
+└── BankServesOthers          a home's bank serves other customers than asked for
 """
 
 from collections.abc import Sequence
@@ -146,6 +149,41 @@ class StepFailed(StackError):
 
     def __init__(self, step: str, *, code: int, output: Sequence[str]) -> None:
         super().__init__(f"{step} ended with exit code {code}; it said:\n{_indented(output)}")
+
+
+class PurchasesRefused(StackError):
+    """The caller names a file that the sandbox bank cannot serve."""
+
+    def __init__(self, path: Path, found: str) -> None:
+        self.found = found
+        super().__init__(
+            f"SANDBOX_CSV names {path}, which cannot be served: {found}; name a file of card purchases as "
+            "dev/bank/README.md describes it, or unset SANDBOX_CSV."
+        )
+
+
+class PurchasesLost(StackError):
+    """The file that a home's bank serves is gone, or changed."""
+
+    def __init__(self, home: Path, path: Path, found: str) -> None:
+        super().__init__(
+            f"the sandbox bank of {home} serves the purchases of {path}: {found}; put the file back, or name its new "
+            f"place in SANDBOX_CSV. {_begin_again(home)}"
+        )
+
+
+class BankServesOthers(StackError):
+    """A home's bank serves other customers than the caller asks for; the two are never mixed."""
+
+    def __init__(self, home: Path, served: str, *, asked: Path) -> None:
+        super().__init__(
+            f"the sandbox bank of {home} serves {served}, and SANDBOX_CSV names {asked}; the two are never mixed. "
+            f"Unset SANDBOX_CSV to go on as before. {_begin_again(home)}"
+        )
+
+
+def _begin_again(home: Path) -> str:
+    return f"To begin anew, choose another folder with --home, or stop this stack (`make down`) and remove {home}."
 
 
 def _indented(lines: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dev.servers.binaries import interpreter
 from dev.servers.ports import LOOPBACK
 from dev.stack import airflow_environment
+from dev.stack.bank_used import CSV
 from dev.stack.home import MARKER, REPOSITORY, Home
 from dev.stack.secrets_file import Secrets
 from dev.stack.servers_used import EMBEDDED, ServersUsed
@@ -64,7 +65,7 @@ def of_shell(variables: Mapping[str, str], caller: Mapping[str, str]) -> dict[st
 
 
 def of_programs(variables: Mapping[str, str], *, caller: Mapping[str, str], home: Home) -> dict[str, str]:
-    """Return the environment of the stack's own programs.
+    """Return the environment of the stack's own programs; the bank is told by its command what it serves.
 
     Parameters
     ----------
@@ -76,8 +77,10 @@ def of_programs(variables: Mapping[str, str], *, caller: Mapping[str, str], home
         The home that the programs belong to.
     """
     not_by_proxy = ",".join(filter(None, (caller.get("NO_PROXY") or caller.get("no_proxy"), LOOPBACK, "localhost")))
+    shell = of_shell(variables, caller)
+    shell.pop(CSV, None)
     return {
-        **of_shell(variables, caller),
+        **shell,
         "NO_PROXY": not_by_proxy,
         "no_proxy": not_by_proxy,
         # Who runs a task is asked by name, and some containers have no name for their user.

@@ -14,8 +14,8 @@ DEFAULT_HOME = REPOSITORY / ".local"
 MARKER = "SLUICE_STACK_HOME"
 """Environment variable that every process of a stack carries, and no shell: it names the home."""
 
-# The supervisor's configuration has no way to write them.
-_UNWRITABLE = ("%", " #", " ;", "\n", "\r", "\t")
+UNWRITABLE = ("%", " #", " ;", "\n", "\r", "\t")
+"""What the supervisor's configuration has no way to write."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def find(folder: Path) -> Home:
     """
     home = folder.expanduser().resolve()
     for path in (home, REPOSITORY):
-        if any(text in str(path) for text in _UNWRITABLE):
+        if any(text in str(path) for text in UNWRITABLE):
             raise HomeRefused(path, "its name holds a `%`, a line break, a tab, or a blank before `#` or `;`")
     try:
         owner = home.stat().st_uid if home.exists() else os.geteuid()

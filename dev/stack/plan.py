@@ -36,7 +36,7 @@ class Plan:
     settings
         Of the embedded Postgres.
     sandbox
-        What the bank makes up.
+        What the bank serves.
     passed_on
         Settings of the caller's own; the stack's go before them.
     """

@@ -10,7 +10,7 @@ from dev.servers.binaries import postgres_folder
 from dev.servers.errors import SecretsLost
 from dev.servers.postgres import SETTINGS
 from dev.servers.privileges import Privileges
-from dev.stack import environment, ports_file, secrets_file, servers_used
+from dev.stack import bank_used, environment, ports_file, secrets_file, servers_used
 from dev.stack.home import Home
 from dev.stack.plan import Plan
 
@@ -22,7 +22,9 @@ class Wishes:
     Parameters
     ----------
     sandbox
-        What the bank makes up; None for that of the last start, or a new one.
+        What the bank serves; None for what it served at the last start, or what the caller's environment names.
+    advance
+        Days that pass at a bank of an earlier start.
     settings
         Of the embedded Postgres.
     privileges
@@ -32,20 +34,21 @@ class Wishes:
     """
 
     sandbox: Sandbox | None = None
+    advance: int = 0
     settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
     privileges: Privileges | None = None
     ui: int | None = 8080
 
 
 def of_running(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:
-    """Return the plan that a running stack should have been started with; its ports and its bank's day stay."""
-    sandbox = _sandbox(home, wishes)
+    """Return the plan that a running stack should have been started with; its ports stay."""
+    sandbox = _sandbox(home, caller=caller, wishes=wishes)
     return _plan(home, ports_file.load(home.ports), sandbox, caller=caller, wishes=wishes, say=say)
 
 
 def of_start(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:
-    """Return the plan of a stack that is to be started; settles ports and the bank's day."""
-    sandbox = _sandbox(home, wishes)
+    """Return the plan of a stack that is to be started; settles ports and the bank."""
+    sandbox = _sandbox(home, caller=caller, wishes=wishes)
     bank.remember(home.bank, sandbox)
     return _plan(
         home, ports_file.settle(home.ports, ui=wishes.ui, say=say), sandbox, caller=caller, wishes=wishes, say=say
@@ -78,5 +81,7 @@ def _check_secrets(home: Home) -> None:
             raise SecretsLost(home.secrets, folder)
 
 
-def _sandbox(home: Home, wishes: Wishes) -> Sandbox:
-    return wishes.sandbox or bank.remembered(home.bank) or bank.founded_on(datetime.now(UTC).date())
+def _sandbox(home: Home, *, caller: Mapping[str, str], wishes: Wishes) -> Sandbox:
+    if wishes.sandbox is not None:
+        return wishes.sandbox
+    return bank_used.decide(home, caller=caller, today=datetime.now(UTC).date(), advance=wishes.advance)

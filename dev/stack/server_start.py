@@ -83,8 +83,10 @@ def _sentences(plan: Plan) -> list[str]:
     else:
         postgres = f"Postgres of WAREHOUSE_URL on {warehouse.address}."
     own = plan.servers.broker_is_embedded
+    real = plan.sandbox.purchases
+    serving = f"; it serves the {real.items} items of {real.path}" if real else ""
     return [
         postgres,
         f"Valkey on {broker.address}." if own else f"Broker of BROKER_URL on {broker.address}.",
-        f"Sandbox bank on http://127.0.0.1:{ports['bank']}, where it is {plan.sandbox.day}.",
+        f"Sandbox bank on http://127.0.0.1:{ports['bank']}, where it is {plan.sandbox.day}{serving}.",
     ]

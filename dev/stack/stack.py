@@ -29,7 +29,7 @@ class Stack:
     broker_url
         Queues of the workers.
     sandbox
-        What the bank makes up.
+        What the bank serves.
     environment
         The caller's environment as it is after reading the env file: for programs that use the stack.
     """

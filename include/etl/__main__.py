@@ -14,12 +14,13 @@ from etl.tools.purge import purge
 from etl.tools.queues import app as queues
 from etl.tools.rejects import app as rejects
 from etl.tools.replay import replay
+from etl.tools.resync import resync
 from etl.tools.status import status
 
 app = typer.Typer(
     name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False
 )
-for command in (describe, link, migrate, plan, purge, replay, status):
+for command in (describe, link, migrate, plan, purge, replay, resync, status):
     app.command()(command)
 app.add_typer(queues, name="queues")
 app.add_typer(rejects, name="rejects")

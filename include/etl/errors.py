@@ -20,6 +20,7 @@
     │   │   └── RawPurged
     │   ├── RawUnread
     │   ├── RejectMissing
+    │   ├── NothingToResync
     │   ├── RawCorrupt
     │   ├── TypedMissing
     │   ├── TokenUnreadable
@@ -141,6 +142,16 @@ class RejectMissing(PermanentError):
         super().__init__(
             f"reject {reject_id} is not in etl.rejects; its batch was typed again since. "
             "See `python -m etl rejects list`."
+        )
+
+
+class NothingToResync(PermanentError):
+    """Accounts have no cursor that could be left behind."""
+
+    def __init__(self, provider_account_ids: list[int]) -> None:
+        super().__init__(
+            f"provider accounts {', '.join(map(str, provider_account_ids))}: no feed was ever loaded, or there is no "
+            "such account; see core.provider_accounts."
         )
 
 

@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where a page came from.
 
     Parameters
@@ -30,6 +30,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         When the answer was complete, in UTC.
     size
         Bytes of the body.
+    whole
+        Whether the account's loop holds all that the feed has, in place of the changes since `cursor_from`.
     """
 
     provider_account_id: int
@@ -40,6 +42,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     cursor_to: str
     received_at: datetime
     size: int
+    whole: bool = False
 
 
 class BrokenFrame(ValueError):

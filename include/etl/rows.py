@@ -26,7 +26,8 @@ _TYPES: dict[Kind, pa.DataType] = {
     Kind.BOOLEAN: pa.bool_(),
     Kind.INTEGER: pa.int64(),
 }
-_FIRST_INSTANT = pa.scalar(datetime(1, 1, 1, tzinfo=UTC), _TYPES[Kind.INSTANT])
+_FIRST_INSTANT = pa.scalar(datetime.min.replace(tzinfo=UTC), _TYPES[Kind.INSTANT])
+_LAST_INSTANT = pa.scalar(datetime.max.replace(tzinfo=UTC), _TYPES[Kind.INSTANT])
 _ORIGIN = (
     pa.field("seq", pa.int64()),
     pa.field(PROVIDER_ACCOUNT, pa.int64()),
@@ -152,9 +153,10 @@ def _array(block: Block, column: Column, values: list[Any], faults: dict[int, Fa
                 values[row] = None
         array = pa.array(values, _TYPES[column.kind])
     if column.kind is Kind.INSTANT:
-        # A zone can move the first day of year 1 into year 0, which Postgres does not know.
-        for row in pc.indices_nonzero(pc.fill_null(pc.less(array, _FIRST_INSTANT), fill_value=False)).to_pylist():
-            faults.setdefault(row, Fault(block.path(row, column), "type", "an instant before year 1"))
+        # A zone can move the first and the last day into year 0, which Postgres does not know, and 10000, nor Python.
+        outside = pc.or_(pc.less(array, _FIRST_INSTANT), pc.greater(array, _LAST_INSTANT))
+        for row in pc.indices_nonzero(pc.fill_null(outside, fill_value=False)).to_pylist():
+            faults.setdefault(row, Fault(block.path(row, column), "type", "an instant outside the years 1 to 9999"))
     if column.kind is Kind.TEXT:
         for row in pc.indices_nonzero(pc.fill_null(pc.match_substring(array, "\x00"), fill_value=False)).to_pylist():
             reason = "the text holds a NUL character, which Postgres cannot store"

@@ -84,10 +84,18 @@ class MinorUnits:
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
+        from pyarrow import compute
+
         passes = rows[self.amount].isna()
         for currency, amounts in rows[self.amount].groupby(rows[self.currency]):
             exponent = _EXPONENTS.get(str(currency))
-            passes[amounts.index] |= True if exponent is None else amounts == amounts.round(exponent)
+            if exponent is None:
+                passes[amounts.index] = True
+                continue
+            # Towards zero, since the largest amounts cannot be rounded up.
+            exact = amounts.array.__arrow_array__()
+            whole = compute.round(exact, ndigits=exponent, round_mode="towards_zero")
+            passes[amounts.index] |= compute.equal(exact, whole).to_pandas().to_numpy()
         return passes | rows[self.currency].isna()
 
 

@@ -105,8 +105,8 @@ class Entity:
 
     @property
     def feed(self) -> str | None:
-        """The name under which its accounts have their cursors; None if it is read from raw batches."""
-        return None if isinstance(self.source, RawOf) else self.source.name
+        """The name under which its accounts have their cursors; None if it is not read from a feed."""
+        return self.source.name if isinstance(self.source, Feed) else None
 
     @property
     def statements(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
 from etl.declare.provider import Fill, Limit
@@ -77,11 +78,14 @@ class Feed(Source):
         Field that holds the cursor to continue from; empty while the provider is not ready.
     more
         Field that tells whether the feed is not drained yet.
+    cursor_life
+        Time for which a cursor is good; a report warns of those that near its end. None if they do not grow old.
     """
 
     deletes: tuple[str, ...]
     cursor: str
     more: str
+    cursor_life: timedelta | None = None
 
     needs: ClassVar[Mapping[Fill, str]] = {Fill.CURSOR: "every page would be the first"}
 

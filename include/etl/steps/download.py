@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from upath import UPath
@@ -35,7 +35,10 @@ from etl.wire.pages import Reader
 log = logging.getLogger(__name__)
 
 MOST_RESTARTS = 5
-"""Times that one account's feed is restarted from its first cursor in one download."""
+"""Times that one account's feed is restarted from its first cursor in one download; then from its beginning."""
+
+SHARE_TO_DRAIN = 0.75
+"""Share of a task's time after which accounts are left out as they are, so that a slow one costs the others nothing."""
 
 
 class Outcome(Enum):
@@ -146,12 +149,12 @@ def _leave_out(chunk: PlannedChunk, tally: _Tally, *, warehouse: Warehouse) -> N
 def _refuse_nothing(entity: Entity, chunk_id: int, tally: _Tally) -> None:
     """Fail a chunk of which nothing was drained, unless that is its users' or the calendar's doing."""
     found = {result.outcome: (account, result.found) for account, result in tally.left_out}
+    if Outcome.UNREACHABLE in found:
+        raise ProviderUnavailable(entity.provider.name, chunk_id, found[Outcome.UNREACHABLE][1])
     if Outcome.REFUSED in found:
         raise ProviderRefused(entity.provider.name, found[Outcome.REFUSED][1])
     if Outcome.UNREADABLE in found:
         raise TokenUnreadable(found[Outcome.UNREADABLE][0].provider_account_id)
-    if Outcome.UNREACHABLE in found:
-        raise ProviderUnavailable(entity.provider.name, chunk_id, found[Outcome.UNREACHABLE][1])
 
 
 @dataclass(frozen=True)
@@ -174,11 +177,16 @@ class _Drains:
     ) -> _Tally:
         tally = _Tally()
         at_once = asyncio.Semaphore(self.entity.provider.concurrency)
+        allowed = self.entity.timeout * SHARE_TO_DRAIN
+        end = asyncio.get_running_loop().time() + allowed.total_seconds()
         async with open_client(self.entity.provider, endpoint, limiter) as client:
 
             async def drain(account: ProviderAccount) -> _Result:
-                async with at_once:
-                    return await self._drain(client, account, restarts=MOST_RESTARTS)
+                try:
+                    async with at_once, asyncio.timeout_at(end):
+                        return await self._drain(client, account, restarts=MOST_RESTARTS)
+                except TimeoutError:
+                    return _Result(Outcome.UNREACHABLE, found=f"no end of the account within {allowed} of its chunk")
 
             for some in accounts:
                 for account, result in zip(some, await _all(drain(account) for account in some), strict=True):
@@ -197,7 +205,13 @@ class _Drains:
         except Refused as refused:
             if refused.action is Action.RESTART_FEED and restarts:
                 return await self._drain(client, account, restarts=restarts - 1)
+            if refused.action is Action.RESTART_FEED and self._can_reread(account):
+                return await self._drain(client, replace(account, reread=True), restarts=MOST_RESTARTS)
             return _Result(_OUTCOMES[refused.action], found=refused.code)
+
+    def _can_reread(self, account: ProviderAccount) -> bool:
+        """Return whether a cursor that leads nowhere can be left behind, by reading the feed from its beginning."""
+        return isinstance(self.source, Feed) and bool(account.cursor) and not account.reread
 
     async def _land(self, client: ProviderClient, account: ProviderAccount) -> int:
         """Land one account's pages, over those of a loop that was restarted, and return how many there are."""
@@ -214,6 +228,8 @@ class _Drains:
             self.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id),
             self.chunk.page_size,
         )
+        if isinstance(self.source, Feed) and account.reread:
+            return reader.whole_feed(self.source, cursor=account.cursor)
         if isinstance(self.source, Feed):
             return reader.feed(self.source, cursor=account.cursor)
         if isinstance(self.source, Window) and self.chunk.days:

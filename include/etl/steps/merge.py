@@ -4,17 +4,23 @@ A feed's batch that was never loaded moves the cursors. Loaded again, it moves n
 it did the first time, so that nothing which came after it is undone.
 """
 
+import logging
 from dataclasses import dataclass
 
 from psycopg.rows import dict_row
 
 from etl.declare.entity import Entity
-from etl.declare.feed import Feed, Window
+from etl.declare.feed import Feed, Snapshot, Window
+from etl.declare.raw_of import RawOf
 from etl.stores import cursors, incoming, loads
 from etl.stores.loads import Counts
-from etl.stores.statements import statement
+from etl.stores.statements import statement, statements
 from etl.stores.typed import TypedBatch
 from etl.stores.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
+
+Origin = Feed | Snapshot | Window | RawOf
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,14 @@ def prepare(entity: Entity, typed: TypedBatch, *, warehouse: Warehouse) -> Prepa
     again = loads.loaded(warehouse, raw_id=raw_id, entity=entity.name)
     rows = incoming.fill(warehouse, entity, typed.rows())
     if entity.feed is None:
+        # A row lock is logged, and where no cursor ever moves it would be all that is: one lock does for all.
         loads.lock_entity(warehouse, entity=entity.name)
     else:
         incoming.fill_moves(warehouse, typed.moves())
         cursors.lock(warehouse, feed=entity.feed)
     stale = _order(origin, raw_id, again=again, warehouse=warehouse) if isinstance(origin, Feed) else 0
     superseded = incoming.drop_superseded(warehouse, entity)
-    if isinstance(origin, Window) and entity.feed:
-        superseded += incoming.drop_told_since(warehouse, entity, feed=entity.feed, raw_id=raw_id)
-    if again:
-        superseded += incoming.drop_overtaken(warehouse, entity, raw_id=raw_id)
+    superseded += _drop_late(entity, origin, raw_id, again=again, warehouse=warehouse)
     return Prepared(again, rows, stale, superseded)
 
 
@@ -65,9 +69,10 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
     removed = {"removed": 0, "superseded": 0}
     if isinstance(origin, Feed):
         removed = _run(warehouse, entity, "remove", raw_id)
+        _end_untold(entity, typed, origin, warehouse=warehouse)
         if not prepared.again:
             cursors.advance(warehouse, feed=origin.name, raw_id=raw_id)
-    elif isinstance(origin, Window) and entity.feed:
+    elif isinstance(origin, Window) and entity.feed and (merged["inserted"] or merged["updated"]):
         cursors.observe(warehouse, feed=entity.feed)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     superseded = prepared.superseded + merged["superseded"] + removed["superseded"]
@@ -83,6 +88,19 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
     )
 
 
+def _drop_late(entity: Entity, origin: Origin, raw_id: int, *, again: bool, warehouse: Warehouse) -> int:
+    """Drop what later batches have told otherwise, and return how many rows those were."""
+    dropped = incoming.drop_overtaken(warehouse, entity, raw_id=raw_id) if again else 0
+    match origin:
+        case Window() if entity.feed and again:
+            dropped += incoming.drop_told_since_again(warehouse, entity, feed=entity.feed, raw_id=raw_id)
+        case Window() if entity.feed:
+            dropped += incoming.drop_told_since(warehouse, feed=entity.feed)
+        case Snapshot() if not again:
+            dropped += incoming.drop_read_since(warehouse, entity, raw_id=raw_id)
+    return dropped
+
+
 def _order(feed: Feed, raw_id: int, *, again: bool, warehouse: Warehouse) -> int:
     """Give a batch its place in the feed, and return how many of its rows have none."""
     if again:
@@ -92,6 +110,16 @@ def _order(feed: Feed, raw_id: int, *, again: bool, warehouse: Warehouse) -> int
     stale = cursors.fence(warehouse, feed=feed.name, raw_id=raw_id)
     cursors.keep_order(warehouse, feed=feed.name, raw_id=raw_id)
     return stale
+
+
+def _end_untold(entity: Entity, typed: TypedBatch, feed: Feed, *, warehouse: Warehouse) -> None:
+    """End rows whose end no record tells, as far as the entity knows such rows."""
+    known = statements(f"entities/{entity.name}")
+    wanted = ("settle", "reconcile") if typed.rereads() else ("settle",)
+    for name in (name for name in wanted if name in known):
+        ended = warehouse.execute(known[name], {"raw_id": typed.batch.raw_id, "feed": feed.name}).rowcount
+        if ended:
+            log.info("%s: raw batch %d: %d rows ended (%s)", entity.name, typed.batch.raw_id, ended, name)
 
 
 def _run(warehouse: Warehouse, entity: Entity, name: str, raw_id: int) -> dict[str, int]:

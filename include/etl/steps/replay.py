@@ -117,7 +117,9 @@ def _catch_up(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath,
         typed = TypedBatch(typed_root, entity, batch)
         transform(entity, raw_id, warehouse=warehouse, root=root, typed_root=typed_root)
     prepared = merge.prepare(entity, typed, warehouse=warehouse)
-    before.keep_missing(warehouse, entity)
+    if not (entity.feed and typed.rereads()):
+        # What a feed does not tell, when it is read from its beginning, counts as well.
+        before.keep_missing(warehouse, entity)
     merge.apply(entity, typed, prepared, rejected=0, warehouse=warehouse)
 
 

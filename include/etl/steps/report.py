@@ -3,10 +3,13 @@
 import logging
 
 from etl.declare.entity import Entity, RawOf
-from etl.stores import plans
+from etl.declare.feed import Feed
+from etl.stores import cursors, plans
 from etl.stores.warehouse import Warehouse
 
 _TROUBLE = ("accounts_refused", "accounts_stopped", "accounts_unreachable", "accounts_unreadable")
+_OLD = 11 / 12
+"""Share of a cursor's life after which it is told of."""
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,25 @@ def report(entity: Entity, run_id: str, *, warehouse: Warehouse) -> dict[str, in
     left_out = {name: count for name, count in counts.items() if name in _TROUBLE and count}
     if left_out:
         log.warning("%s: run %s left accounts out, see etl.left_out: %s", entity.name, run_id, left_out)
+    _tell_of_old_cursors(entity, warehouse=warehouse)
     return counts
+
+
+def _tell_of_old_cursors(entity: Entity, *, warehouse: Warehouse) -> None:
+    if not isinstance(entity.source, Feed) or entity.source.cursor_life is None:
+        return
+    feed, life = entity.source.name, entity.source.cursor_life
+    old = cursors.ageing(warehouse, feed=feed, age=life * _OLD)
+    if old:
+        log.warning(
+            "%s: %d cursors of %s have not moved for %d days, and are good for %d; where etl.cursors.moved_at is that "
+            "old, set value to '' and the next run reads the account anew, which leaves its rows as they are",
+            entity.name,
+            old,
+            feed,
+            (life * _OLD).days,
+            life.days,
+        )
 
 
 def totals(entity: Entity, run_id: str, *, warehouse: Warehouse) -> dict[str, int]:

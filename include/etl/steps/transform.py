@@ -108,7 +108,7 @@ class _Typing:
         cursor_from = header.cursor_from
         if self._moves and self._moves[-1].provider_account_id == header.provider_account_id:
             cursor_from = self._moves.pop().cursor_from
-        self._moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to))
+        self._moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole))
 
     def _write(self, unfinished: int | None = None) -> list[Reject]:
         """Write what is gathered; the move of an account with pages to come waits for them."""

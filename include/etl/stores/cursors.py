@@ -1,9 +1,10 @@
 """Cursors: how far each feed was loaded; they move in the transaction that loads the rows, or not at all.
 
-All functions work on `incoming_cursors`, see `incoming.fill_moves`.
+All functions but `ageing` and `reread` work on `incoming_cursors`, see `incoming.fill_moves`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import timedelta
 
 from psycopg.rows import scalar_row
 
@@ -38,13 +39,25 @@ def keep_order_again(warehouse: Warehouse, *, raw_id: int) -> None:
 
 
 def observe(warehouse: Warehouse, *, feed: str) -> None:
-    """Remember how far a window has observed the accounts, without moving their cursors."""
+    """Remember how far a window that changed rows has observed the accounts, without moving their cursors."""
     warehouse.execute(statement("stores/cursors", "observe"), {"feed": feed})
 
 
 def advance(warehouse: Warehouse, *, feed: str, raw_id: int) -> None:
     """Move the cursors to where the batch leaves them."""
     warehouse.execute(statement("stores/cursors", "advance"), {"feed": feed, "raw_id": raw_id})
+
+
+def reread(warehouse: Warehouse, provider_account_ids: Collection[int], *, feeds: Collection[str]) -> list[int]:
+    """Let the next downloads read feeds of some accounts from their beginning; return those that have cursors."""
+    values = {"provider_account_ids": list(provider_account_ids), "feeds": list(feeds)}
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement("stores/cursors", "reread"), values).fetchall()
+
+
+def ageing(warehouse: Warehouse, *, feed: str, age: timedelta) -> int:
+    """Return how many cursors of active accounts have stood where they are for longer than `age`."""
+    return _count(warehouse, "ageing", {"feed": feed, "age": age})
 
 
 def _count(warehouse: Warehouse, name: str, values: Mapping[str, object]) -> int:

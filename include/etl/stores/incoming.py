@@ -12,6 +12,19 @@ from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
 
+_DROP_SUPERSEDED = SQL("""
+-- Grouped and joined, each once: `not in (select max(seq) …)` compares every row with every other as soon as a batch's
+-- keys do not fit into work_mem.
+with repeated as (
+    select {key}, max(i.seq) as seq
+    from incoming as i
+    group by {key}
+    having count(*) > 1
+)
+delete from incoming as i
+using repeated as r
+where ({key}) = ({repeated_key}) and i.seq < r.seq
+""")
 _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 
@@ -23,7 +36,7 @@ def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -
     warehouse.execute(statement("stores/incoming", "forget"))
     warehouse.execute(_create(entity))
     count = _copy(warehouse, SQL("copy incoming from stdin (format csv)"), rows)
-    warehouse.execute(SQL("analyze incoming"))
+    warehouse.execute(SQL("analyze incoming ({})").format(_compared(entity)))
     return count
 
 
@@ -36,17 +49,26 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
 
 def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:
     """Leave only the last record of each key, and return how many others there were."""
-    key = SQL(", ").join(map(Identifier, entity.key))
-    query = SQL("delete from incoming where seq not in (select max(i.seq) from incoming as i group by {})")
-    return warehouse.execute(query.format(key)).rowcount
+    return warehouse.execute(_drop_superseded(entity)).rowcount
 
 
-def drop_told_since(warehouse: Warehouse, entity: Entity, *, feed: str, raw_id: int) -> int:
-    """Drop records of rows that the feed has told about since, and return how many those were.
+def drop_told_since(warehouse: Warehouse, *, feed: str) -> int:
+    """Drop a window's records of accounts of which the feed has told something since, and return how many those were.
 
     A row that a feed does not mention is as it was: what a window of an earlier moment says of it is older than that,
     however long ago the row itself was written.
     """
+    return warehouse.execute(statement("stores/incoming", "drop_told_since"), {"feed": feed}).rowcount
+
+
+def drop_read_since(warehouse: Warehouse, entity: Entity, *, raw_id: int) -> int:
+    """Drop a snapshot's records of accounts of which a later one was loaded, and return how many those were."""
+    values = {"entity": entity.name, "raw_id": raw_id}
+    return warehouse.execute(statement("stores/incoming", "drop_read_since"), values).rowcount
+
+
+def drop_told_since_again(warehouse: Warehouse, entity: Entity, *, feed: str, raw_id: int) -> int:
+    """Drop what `drop_told_since` would, but for rows that the window itself once wrote, or that are missing."""
     query = SQL(
         "delete from incoming as i using {core} as c, etl.cursors as k where {same} and c.raw_id <> %(raw_id)s "
         "and k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at"
@@ -75,6 +97,11 @@ def same_key(entity: Entity, one: str, other: str) -> Composed:
     )
 
 
+def _drop_superseded(entity: Entity) -> Composed:
+    key, repeated_key = (SQL(", ").join(Identifier(table, name) for name in entity.key) for table in ("i", "r"))
+    return _DROP_SUPERSEDED.format(key=key, repeated_key=repeated_key)
+
+
 def _create(entity: Entity) -> Composed:
     declared = SQL(", ").join(
         SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.columns
@@ -83,6 +110,12 @@ def _create(entity: Entity) -> Composed:
         "create temp table incoming "
         "(seq bigint, {account} bigint, removed boolean, observed_at timestamptz, {declared}) on commit drop"
     ).format(account=Identifier(PROVIDER_ACCOUNT), declared=declared)
+
+
+def _compared(entity: Entity) -> Composed:
+    """Return the columns by which statements find rows: statistics are logged even where a table's rows are not."""
+    columns = dict.fromkeys((PROVIDER_ACCOUNT, "removed", *entity.key))
+    return SQL(", ").join(map(Identifier, columns))
 
 
 def _copy(warehouse: Warehouse, query: SQL, batches: Iterable[pa.RecordBatch]) -> int:

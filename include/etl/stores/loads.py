@@ -40,7 +40,7 @@ class Counts:
 
 
 def lock_entity(warehouse: Warehouse, *, entity: str) -> None:
-    """Keep every other load of an entity out until the transaction ends: its rows belong to no provider account."""
+    """Keep every other load of an entity out until the transaction ends, if it has no cursors to lock."""
     locks.until_commit(warehouse, f"load.{entity}")
 
 

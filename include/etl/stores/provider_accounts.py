@@ -27,11 +27,14 @@ class ProviderAccount:
         Its access token, encrypted; see `TokenCipher`.
     cursor
         How far the feed was loaded; empty if never.
+    reread
+        Whether the feed is to be read from its beginning all the same.
     """
 
     provider_account_id: int
     access_token: bytes = field(repr=False)
     cursor: str
+    reread: bool
 
 
 def enrol(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from upath import UPath
 
@@ -24,16 +25,29 @@ from etl.stores.raw import RawBatch
 
 FOLDER = "typed"
 """Folder below the raw root."""
-_MOVES = pa.schema([(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string())])
+_MOVES = pa.schema(
+    [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
+)
 
 
 @dataclass(frozen=True)
 class CursorMove:
-    """Where a batch found an account's cursor, and where it leaves it."""
+    """Where a batch found an account's cursor, and where it leaves it.
+
+    Parameters
+    ----------
+    provider_account_id
+        The account.
+    cursor_from, cursor_to
+        The cursor, before and after.
+    whole
+        Whether the batch holds all that the feed has, in place of the changes in between.
+    """
 
     provider_account_id: int
     cursor_from: str
     cursor_to: str
+    whole: bool
 
 
 class TypedWriter:
@@ -51,6 +65,7 @@ class TypedWriter:
                 [move.provider_account_id for move in moves],
                 [move.cursor_from for move in moves],
                 [move.cursor_to for move in moves],
+                [move.whole for move in moves],
             ]
             self._moves.write_table(pa.table(columns, schema=_MOVES))
 
@@ -100,7 +115,7 @@ class TypedBatch:
         return self._read("rows.parquet")
 
     def moves(self) -> Iterator[pa.RecordBatch]:
-        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`.
+        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`, `whole`.
 
         Raises
         ------
@@ -109,6 +124,10 @@ class TypedBatch:
         """
         return self._read("cursors.parquet")
 
+    def rereads(self) -> bool:
+        """Return whether any account's feed was read from its beginning."""
+        return any(pc.any(moves["whole"]).as_py() for moves in self.moves())
+
     @property
     def _folder(self) -> UPath:
         return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash
@@ -116,6 +135,9 @@ class TypedBatch:
     def _read(self, name: str) -> Iterator[pa.RecordBatch]:
         try:
             with (self._folder / name).open("rb") as stream:
-                yield from pq.ParquetFile(stream).iter_batches(batch_size=10_000)
+                file = pq.ParquetFile(stream)
+                # One group at a time: a reader of several keeps what it took for each until the last.
+                for group in range(file.num_row_groups):
+                    yield from file.iter_batches(batch_size=10_000, row_groups=[group])
         except FileNotFoundError:
             raise TypedMissing(self.batch.raw_id, self.entity.name, self.entity.version) from None

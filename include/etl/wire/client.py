@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import aiohttp
@@ -16,10 +15,11 @@ import stamina
 from etl.declare.provider import Action, Fill, Limit, Provider, Scope
 from etl.errors import AddressInvalid, ProviderRefused
 from etl.settings import Endpoint
+from etl.wire import answers
+from etl.wire.answers import BodyTooLarge
 from etl.wire.limits import Bucket, Limiter
 
 Read = TypeVar("Read")
-_SECONDS = re.compile(r"[0-9]{1,9}")
 
 LONGEST_WAIT = timedelta(minutes=1)
 """The longest wait that a provider may ask for inside a task; asked for a longer one, the task gives up instead."""
@@ -47,11 +47,6 @@ class Refused(Exception):
         self.action = action
         self.code = code
         self.wait = wait
-
-
-class _ErrorBody(msgspec.Struct):
-    error_type: str | None = None
-    error_code: str | None = None
 
 
 class ProviderClient:
@@ -132,7 +127,9 @@ class ProviderClient:
             async with self._session.post(
                 self._endpoint.host.rstrip("/") + path, data=body, allow_redirects=False
             ) as answer:
-                content = await answer.read()
+                content = await answers.body(answer)
+        except BodyTooLarge as error:
+            raise Refused(Action.RETRY, str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Refused(Action.RETRY, type(error).__name__) from None
         if answer.status >= _REDIRECT:
@@ -140,12 +137,9 @@ class ProviderClient:
         return content
 
     def _refusal(self, path: str, status: int, content: bytes, retry_after: str | None) -> Exception:
-        try:
-            error = msgspec.json.decode(content, type=_ErrorBody)
-        except msgspec.DecodeError:
-            error = _ErrorBody()
+        error = answers.error(content)
         code = error.error_code or f"HTTP {status}"
-        wait = timedelta(seconds=int(retry_after)) if retry_after and _SECONDS.fullmatch(retry_after) else None
+        wait = answers.wait(retry_after, now=datetime.now(UTC))
         for rule in self.provider.errors:
             expected = (rule.status, rule.error_type, rule.error_code)
             found = (status, error.error_type, error.error_code)
@@ -177,6 +171,8 @@ async def open_client(provider: Provider, endpoint: Endpoint, limiter: Limiter) 
         headers={**headers, "Content-Type": "application/json"},
         timeout=aiohttp.ClientTimeout(total=provider.timeout.total_seconds()),
         connector=aiohttp.TCPConnector(limit=provider.concurrency),
+        # What the provider remembers of one account is not told about the next.
+        cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield ProviderClient(provider, endpoint, limiter, session)
 

@@ -1,12 +1,16 @@
 """Public tokens, exchanged for access tokens."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import msgspec
 
 from etl.declare.provider import Fill
 from etl.errors import ProviderRefused
+from etl.records import UNDECODABLE
 from etl.wire.client import ProviderClient, fill
+
+_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,12 @@ async def exchange(client: ProviderClient, public_token: str) -> Item:
         If it does not take the token, or its answer lacks a field.
     """
     enrolment = client.provider.enrolment
+    granted = msgspec.defstruct("Granted", [(enrolment.item_id, _Text), (enrolment.access_token, _Text)])
 
     def read(body: bytes) -> Item:
         try:
-            answer = msgspec.json.decode(body, type=dict[str, object])
-            return Item(item_id=str(answer[enrolment.item_id]), access_token=str(answer[enrolment.access_token]))
-        except (KeyError, msgspec.DecodeError):
+            return Item(*msgspec.structs.astuple(msgspec.json.decode(body, type=granted)))
+        except UNDECODABLE:
             found = f"{enrolment.path} answered without {enrolment.item_id} and {enrolment.access_token}"
             raise ProviderRefused(client.provider.name, found) from None
 

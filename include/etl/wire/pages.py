@@ -21,6 +21,9 @@ from etl.wire.client import ProviderClient, Refused, fill
 LONGEST_CURSOR = 256
 """Characters of a cursor, as Plaid documents it."""
 
+_UNFIT = frozenset("\0\N{REPLACEMENT CHARACTER}")
+"""Characters that no cursor has: one that Postgres cannot store, and what stands for bytes that are no text."""
+
 MOST_PAGES = 20_000
 """Pages of one account that are read in one go; no bank has as many transactions."""
 
@@ -56,15 +59,21 @@ class Reader:
         """
         return self._feed(feed, cursor)
 
+    async def whole_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield all that a feed has, in place of the changes since a cursor; it raises as `feed` does."""
+        async for header, body in self._feed(feed, ""):
+            stored = header.cursor_from if header.page else cursor
+            yield msgspec.structs.replace(header, cursor_from=stored, whole=True), body
+
     async def _feed(self, feed: Feed, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
         more, ordinal, seen = True, 0, {cursor}
         while more:
             known: dict[Fill, object] = {Fill.CURSOR: cursor}
-            body, (reached, more) = await self._ask(feed, known, _feed_envelope(feed.cursor, feed.more))
+            body, (reached, more, *_) = await self._ask(feed, known, (feed.cursor, str), (feed.more, bool))
             if not reached:
                 raise Refused(Action.NOT_READY, "an empty cursor")
-            if len(reached) > LONGEST_CURSOR or "\0" in reached:
-                raise Refused(Action.RETRY, f"a cursor of {len(reached)} characters, or with a NUL")
+            if len(reached) > LONGEST_CURSOR or not _UNFIT.isdisjoint(reached):
+                raise Refused(Action.RETRY, f"a cursor of {len(reached)} characters, or with one that cannot be kept")
             yield self._header(feed, known, body, page=ordinal, cursor_from=cursor, cursor_to=reached), body
             ordinal += 1
             if more and (reached in seen or ordinal == MOST_PAGES):
@@ -74,18 +83,16 @@ class Reader:
 
     async def snapshot(self, snapshot: Source) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the one page of a snapshot; it raises as `feed` does."""
-        places = tuple(place.removesuffix("[]") for place in snapshot.upserts)
-        body, _ = await self._ask(snapshot, {}, _lists_envelope(places))
+        body, _ = await self._ask(snapshot, {})
         yield self._header(snapshot, {}, body, page=0), body
 
     async def window(self, window: Window, *, days: Days) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the pages of some days; it raises as `feed` does, and to restart if the window changes meanwhile."""
-        (place,) = (place.removesuffix("[]") for place in window.upserts)
         offset, ordinal = 0, 0
         expected: int | None = None
         while expected is None or offset < expected:
             known = {Fill.FIRST_DAY: days.first.isoformat(), Fill.LAST_DAY: days.last.isoformat(), Fill.OFFSET: offset}
-            body, (total, records) = await self._ask(window, known, _window_envelope(window.total, place))
+            body, (total, records) = await self._ask(window, known, (window.total, int))
             if expected not in (None, total) or (not records and offset < total):
                 raise Refused(Action.RESTART_FEED, "a window that changed while it was read")
             yield self._header(window, known, body, page=ordinal), body
@@ -94,13 +101,14 @@ class Reader:
                 raise Refused(Action.RETRY, f"a window that does not end, after {ordinal} pages")
 
     async def _ask(
-        self, source: Source, known: Mapping[Fill, object], envelope: msgspec.json.Decoder[msgspec.Struct]
+        self, source: Source, known: Mapping[Fill, object], *fields: tuple[str, type]
     ) -> tuple[bytes, tuple[Any, ...]]:
+        """Return a page and what its envelope holds: the fields, and then the records of each list, undecoded."""
         secrets = {Fill.ACCESS_TOKEN: self.access_token, Fill.PAGE_SIZE: self.page_size}
         return await self.client.post(
             source.path,
             fill(source.request, {**known, **secrets}),
-            read=partial(_opened, envelope),
+            read=partial(_opened, _envelope(fields, tuple(map(_list_of, (*source.upserts, *source.removals))))),
             limits=source.limits,
             feed=source.name,
             provider_account_id=self.provider_account_id,
@@ -142,16 +150,14 @@ def _decoded(envelope: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msg
         return envelope.decode(repaired(body))
 
 
-@cache
-def _feed_envelope(cursor: str, more: str) -> msgspec.json.Decoder[msgspec.Struct]:
-    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [(cursor, str), (more, bool)]))
+def _list_of(place: str) -> str:
+    """Return the list of a page in which the records of a place are."""
+    return place.partition("[]")[0]
 
 
 @cache
-def _lists_envelope(places: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
-    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [(place, list[msgspec.Raw]) for place in places]))
-
-
-@cache
-def _window_envelope(total: str, place: str) -> msgspec.json.Decoder[msgspec.Struct]:
-    return msgspec.json.Decoder(msgspec.defstruct("Envelope", [(total, int), (place, list[msgspec.Raw])]))
+def _envelope(fields: tuple[tuple[str, type], ...], lists: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Return a decoder of what every page must have: a list that is absent is not an empty one."""
+    return msgspec.json.Decoder(
+        msgspec.defstruct("Envelope", [*fields, *((name, list[msgspec.Raw]) for name in lists)])
+    )

@@ -32,7 +32,7 @@ comment on column core.transactions.currency is 'ISO 4217 code; null where the m
 comment on column core.transactions.unofficial_currency is 'What the provider calls a currency without an ISO 4217 code.';
 comment on column core.transactions.pending_transaction_id is 'Of a posted transaction: the pending one that it was before.';
 comment on column core.transactions.removed_at is 'When the provider was seen to have removed it; the row stays.';
-comment on column core.transactions.removed_for is '`posted` if a posted transaction took the place of this pending one, else `withdrawn`.';
+comment on column core.transactions.removed_for is '`posted` if a posted transaction took the place of this pending one; `absent` if the feed, read again from its beginning, had it no more; else `withdrawn`.';
 comment on column core.transactions.observed_at is 'When the provider said so.';
 comment on column core.transactions.raw_id is 'The raw batch that holds the record as sent.';
 
@@ -52,6 +52,9 @@ $$;
 
 create index if not exists transactions_pending on core.transactions (provider_account_id, pending_transaction_id)
 where pending_transaction_id is not null;
+
+create index if not exists transactions_still_pending on core.transactions (provider_account_id)
+where pending and removed_at is null;
 
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
@@ -235,3 +238,97 @@ select
     count(*) filter (where not superseded) as removed,
     count(*) filter (where superseded) as superseded
 from removals;
+
+-- name: settle
+-- End pending rows whose end no record tells. A window may bring one that the feed never told of, since it came and went
+-- between two of its readings: then the feed does not tell its end either. It ends when a posted one names it, and after
+-- two weeks at the latest; no bank keeps a transaction pending for longer.
+with ended as (
+    select
+        c.provider_account_id,
+        c.account_id,
+        c.transaction_id,
+        'posted' as removed_for,
+        i.observed_at
+    from incoming as i
+    inner join core.transactions as c
+        on
+            c.provider_account_id = i.provider_account_id
+            and c.account_id = i.account_id
+            and c.transaction_id = i.pending_transaction_id
+    where not i.removed and not i.pending and c.pending and c.removed_at is null and c.observed_at <= i.observed_at
+    union all
+    select
+        c.provider_account_id,
+        c.account_id,
+        c.transaction_id,
+        'withdrawn' as removed_for,
+        read.observed_at
+    from (
+        select i.provider_account_id, max(i.observed_at) as observed_at
+        from incoming as i
+        group by i.provider_account_id
+    ) as read
+    inner join core.transactions as c using (provider_account_id)
+    inner join etl.raw_batches as r on r.raw_id = c.raw_id and r.source <> %(feed)s
+    where
+        c.pending
+        and c.removed_at is null
+        and c.observed_at <= read.observed_at
+        and c.dated_on < (read.observed_at at time zone 'utc')::date - 14
+)
+update core.transactions as kept set
+    removed_at = e.observed_at,
+    removed_for = e.removed_for,
+    observed_at = e.observed_at,
+    raw_id = %(raw_id)s
+from ended as e
+where
+    kept.provider_account_id = e.provider_account_id
+    and kept.account_id = e.account_id
+    and kept.transaction_id = e.transaction_id;
+
+-- name: reconcile
+-- Where a feed was read again from its beginning, end the rows that it does not tell any more. It tells of a span of time
+-- only, so what is older than its oldest record stays; so do accounts with a record that was rejected, which might be it.
+with told as (
+    select
+        i.provider_account_id,
+        i.account_id,
+        min(i.dated_on) as first_on,
+        max(i.observed_at) as observed_at
+    from incoming as i
+    inner join incoming_cursors as m using (provider_account_id)
+    where
+        m.whole
+        and not i.removed
+        and not exists (
+            select 1
+            from etl.rejects as r
+            where
+                r.raw_id = %(raw_id)s
+                and r.entity = 'transactions'
+                and r.provider_account_id = i.provider_account_id
+        )
+    group by i.provider_account_id, i.account_id
+)
+update core.transactions as kept set
+    removed_at = t.observed_at,
+    removed_for = 'absent',
+    observed_at = t.observed_at,
+    raw_id = %(raw_id)s
+from told as t
+where
+    kept.provider_account_id = t.provider_account_id
+    and kept.account_id = t.account_id
+    and kept.dated_on >= t.first_on
+    and kept.removed_at is null
+    and (kept.observed_at, kept.raw_id) <= (t.observed_at, %(raw_id)s)
+    and not exists (
+        select 1
+        from incoming as i
+        where
+            i.provider_account_id = kept.provider_account_id
+            and i.account_id = kept.account_id
+            and i.transaction_id = kept.transaction_id
+    );

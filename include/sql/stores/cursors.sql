@@ -7,12 +7,13 @@ drop table if exists pg_temp.incoming_cursors;
 create temp table incoming_cursors (
     provider_account_id bigint primary key,
     cursor_from text not null,
-    cursor_to text not null
+    cursor_to text not null,
+    whole boolean not null
 ) on commit drop;
 
 -- name: copy_moves
 -- Cursors are opaque text of at most 256 characters.
-copy incoming_cursors (provider_account_id, cursor_from, cursor_to) from stdin (format csv);
+copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole) from stdin (format csv);
 
 -- name: open
 -- A feed that was never loaded gets its cursor now, so that it can be locked.
@@ -112,17 +113,21 @@ update etl.cursors as c set
     raw_id = %(raw_id)s,
     moved_at = now(),
     observed_at = greatest(c.observed_at, latest.observed_at),
-    told_at = greatest(c.told_at, latest.observed_at)
+    told_at = greatest(c.told_at, latest.observed_at),
+    reread = c.reread and not m.whole
 from incoming_cursors as m
 left join (
     select i.provider_account_id, max(i.observed_at) as observed_at
     from incoming as i
     group by i.provider_account_id
 ) as latest using (provider_account_id)
-where c.provider_account_id = m.provider_account_id and c.feed = %(feed)s and c.value <> m.cursor_to;
+where
+    c.provider_account_id = m.provider_account_id
+    and c.feed = %(feed)s
+    and (c.value <> m.cursor_to or (c.reread and m.whole));
 
 -- name: observe
--- A window was loaded: what the feed brings next is not older than that, though no cursor moves.
+-- A window changed rows: what the feed brings next is not older than that, though no cursor moves.
 update etl.cursors as c set observed_at = greatest(c.observed_at, latest.observed_at)
 from (
     select i.provider_account_id, max(i.observed_at) as observed_at
@@ -130,3 +135,16 @@ from (
     group by i.provider_account_id
 ) as latest
 where c.provider_account_id = latest.provider_account_id and c.feed = %(feed)s;
+
+-- name: ageing
+-- Cursors of quiet accounts, which providers forget after a while.
+select count(*) as cursors
+from etl.cursors as c
+inner join core.provider_accounts as p using (provider_account_id)
+where c.feed = %(feed)s and c.moved_at < now() - %(age)s and p.state = 'active';
+
+-- name: reread
+-- Let the next download read a feed from its beginning; one that was never loaded will be anyway.
+update etl.cursors set reread = true
+where provider_account_id = any(%(provider_account_ids)s) and feed = any(%(feeds)s)
+returning provider_account_id;

@@ -1,3 +1,32 @@
 -- name: forget
 -- A transaction that merges several batches has one after the other in hand.
 drop table if exists pg_temp.incoming;
+
+-- name: drop_told_since
+-- A window says what was so when it was read. Where the feed told something since, what the window says of a row is
+-- older than that, and a row that it alone knows of is gone.
+delete from incoming as i
+using etl.cursors as k
+where k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at;
+
+-- name: drop_read_since
+-- A snapshot tells of everything: where a later one was loaded, it has nothing to add.
+delete from incoming as i
+using etl.raw_batches as this, etl.raw_batches as later, etl.chunks as c
+where
+    this.raw_id = %(raw_id)s
+    and later.source = this.source
+    and later.raw_id > this.raw_id
+    and c.chunk_id = later.chunk_id
+    and i.provider_account_id >= c.start
+    and i.provider_account_id < c.stop
+    and exists (
+        select 1
+        from etl.loads as l
+        where l.raw_id = later.raw_id and l.entity = %(entity)s
+    )
+    and not exists (
+        select 1
+        from etl.left_out as o
+        where o.chunk_id = later.chunk_id and o.attempt = later.attempt and o.provider_account_id = i.provider_account_id
+    );

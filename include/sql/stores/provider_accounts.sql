@@ -21,7 +21,8 @@ returning p.provider_account_id;
 select
     p.provider_account_id,
     p.access_token,
-    coalesce(c.value, '') as cursor
+    coalesce(c.value, '') as cursor,
+    coalesce(c.reread, false) as reread
 from core.provider_accounts as p
 left join etl.cursors as c on c.provider_account_id = p.provider_account_id and c.feed = %(feed)s
 where

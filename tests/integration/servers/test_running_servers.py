@@ -7,11 +7,12 @@ import psycopg
 import pytest
 import redis
 
-from dev.servers.errors import ServerUnreachable
+from dev.servers.errors import BankServesOthers, ServerUnreachable
 from dev.stack import secrets_file
 from dev.stack.stack import Stack
 from dev.stack.status import status
 from tests.integration.servers.own_servers import CALLER, Servers
+from tests.unit.bank import purchases
 
 
 def secret_values(home: Path) -> list[str]:
@@ -104,6 +105,22 @@ def test_named_servers_are_used_instead_of_embedded_ones(
     assert {program.name for program in status(other.home).programs if program.pid} == {"bank"}
     servers.start(other.environment)
     assert servers.heard("up already")
+
+
+def test_bank_of_a_file_serves_it_at_every_start_and_runs_on_when_another_is_named(
+    stack: Stack, make_servers: Callable[[Path], Servers], tmp_path: Path
+) -> None:
+    caller = {**CALLER, "WAREHOUSE_URL": stack.warehouse_url, "BROKER_URL": stack.broker_url}
+    file = purchases.write(tmp_path / "file's $name.csv")
+    servers = make_servers(tmp_path / "home")
+    servers.start({**caller, "SANDBOX_CSV": str(file)})
+    assert servers.heard(f"it serves the 3 items of {file}")
+    before = {process.pid for process in servers.processes()}
+    with pytest.raises(BankServesOthers):
+        servers.start({**caller, "SANDBOX_CSV": str(purchases.write(tmp_path / "other.csv", purchases.ROWS[:3]))})
+    servers.start(caller)
+    assert servers.heard("up already")
+    assert {process.pid for process in servers.processes()} == before
 
 
 def test_named_server_that_does_not_answer_is_named_without_its_password(servers: Servers) -> None:

@@ -122,7 +122,12 @@ class Pipeline:
         return [self.load(self.fetch(run_id, ordinal)) for ordinal in self.plan(run_id, days)]
 
     def sealed(
-        self, *pages: tuple[int, bytes], run_id: str = "by hand", at: datetime = FIRST, moves: str = ">a"
+        self,
+        *pages: tuple[int, bytes],
+        run_id: str = "by hand",
+        at: datetime = FIRST,
+        moves: str = ">a",
+        whole: bool = False,
     ) -> int:
         """Seal and type pages made by hand; `moves` is the cursor move of each account, such as `a>b`."""
         if not plans.cut(
@@ -149,6 +154,7 @@ class Pipeline:
                     cursor_to=cursor_to,
                     received_at=at,
                     size=len(body),
+                    whole=whole,
                 ),
                 body,
             )

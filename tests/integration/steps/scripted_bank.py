@@ -40,6 +40,7 @@ class ScriptedBank:
 
     def __init__(self) -> None:
         self.asked: dict[str, list[dict[str, object]]] = defaultdict(list)
+        self.cookies: list[str] = []
         self._scripts: dict[str, list[Answer]] = {}
         bank = self
 
@@ -48,6 +49,7 @@ class ScriptedBank:
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                bank.cookies += self.headers.get_all("Cookie", [])
                 answer = bank.answer(request)
                 self.send_response(answer.status)
                 for name, value in {**answer.headers, "Content-Length": str(len(answer.body))}.items():
@@ -73,7 +75,7 @@ class ScriptedBank:
 
     def answer(self, request: dict[str, object]) -> Answer:
         """Return the next answer of a token's script, and remember what was asked."""
-        token = str(request.pop("access_token"))
+        token = str(request.pop("access_token", None) or request.pop("public_token"))
         self.asked[token].append(request)
         script = self._scripts[token]
         return script.pop(0) if len(script) > 1 else script[0]

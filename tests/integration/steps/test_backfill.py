@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import pytest
@@ -75,6 +75,20 @@ def test_a_window_that_changes_while_it_is_read_is_read_again(
     assert rows("select pages from etl.raw_batches") == [(1,)]
 
 
+def test_a_window_that_finds_everything_known_writes_no_cursor(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    scripted.script("one", window("t1"), window("t1"), window("t1", "t2"))
+    moody.run("first", DAY)
+    before = rows("select observed_at from etl.cursors")
+    (again,) = moody.run("again", DAY)
+    assert again.unchanged == 1
+    assert rows("select observed_at from etl.cursors") == before
+    moody.run("more", DAY)
+    assert rows("select observed_at > %s from etl.cursors", *before[0]) == [(True,)]
+
+
 def test_a_day_without_records_loads_nothing(moody: Pipeline, scripted: ScriptedBank) -> None:
     moody.enrol("one")
     scripted.script("one", window())
@@ -88,6 +102,61 @@ def test_a_window_that_does_not_go_on_is_left_out(moody: Pipeline, scripted: Scr
     scripted.script("fine", window("t2"))
     moody.run("backfill", DAY)
     assert rows("select outcome from etl.chunks") == [({"unreachable": 1, "drained": 1},)]
+
+
+def test_a_pending_transaction_that_only_a_window_saw_ends_though_the_feed_never_tells_its_end(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    today = datetime.now(UTC).date()
+    pending = {
+        name: transaction(transaction_id=name, pending=True, date=str(today - timedelta(days=days)))
+        for name, days in {"posted soon": 1, "withdrawn": 15, "still pending": 13}.items()
+    }
+    posted = transaction(transaction_id="posted", pending_transaction_id="posted soon")
+    listed = msgspec.json.encode({"transactions": list(pending.values()), "total_transactions": 3})
+    scripted.script("one", listed, page(added=[posted]))
+    (counts,) = moody.run("backfill", DAY)
+    assert counts.inserted == 3
+    moody.run("scheduled")
+    assert rows("select transaction_id, removed_for from core.transactions order by 1") == [
+        ("posted", None),
+        ("posted soon", "posted"),
+        ("still pending", None),
+        ("withdrawn", "withdrawn"),
+    ]
+
+
+def test_a_pending_transaction_that_the_feed_told_of_ends_when_the_feed_says_so(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    old = transaction(transaction_id="old", pending=True, date="2026-01-01")
+    scripted.script("one", page(added=[old], next_cursor="c1"), page(added=[transaction()], next_cursor="c2"))
+    moody.run("first")
+    moody.run("second")
+    assert rows("select removed_at from core.transactions where transaction_id = 'old'") == [(None,)]
+
+
+def test_a_window_that_is_loaded_after_a_later_reading_of_the_feed_changes_nothing(
+    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    moody.enrol("one")
+    known, gone = transaction(transaction_id="t", amount=1), transaction(transaction_id="gone")
+    listed = [transaction(transaction_id="t", amount=2), gone]
+    scripted.script(
+        "one",
+        page(added=[known], next_cursor="c1"),
+        msgspec.json.encode({"transactions": listed, "total_transactions": 2}),
+        page(modified=[known], removed=[gone], next_cursor="c2"),
+    )
+    moody.run("scheduled")
+    moody.plan("backfill", DAY)
+    late = moody.fetch("backfill")
+    moody.run("next")
+    counts = moody.load(late)
+    assert (counts.read, counts.superseded) == (2, 2)
+    assert rows("select transaction_id, amount::int from core.transactions") == [("t", 1)]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["posted first", "removed first"])

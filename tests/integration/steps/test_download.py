@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 import zstandard
@@ -76,6 +78,26 @@ def test_the_wait_that_a_bank_asks_for_is_kept(moody: Pipeline, scripted: Script
     assert time.monotonic() - began >= 2
 
 
+def test_the_date_until_which_a_bank_wants_to_be_left_alone_is_kept(moody: Pipeline, scripted: ScriptedBank) -> None:
+    moody.enrol("one")
+    until = datetime.now(UTC) + timedelta(seconds=3)
+    busy = refusal("RATE_LIMIT_EXCEEDED", "TRANSACTIONS_LIMIT", 429, Retry_After=format_datetime(until, usegmt=True))
+    scripted.script("one", busy, one(1))
+    moody.run("run")
+    assert datetime.now(UTC) >= until.replace(microsecond=0)
+
+
+def test_a_chunk_of_which_some_cannot_be_reached_and_the_rest_is_refused_is_tried_again(
+    moody: Pipeline, scripted: ScriptedBank
+) -> None:
+    moody.enrol("down", "odd")
+    scripted.script("down", Answer(b"", 503))
+    scripted.script("odd", refusal("INVALID_REQUEST", "INVALID_FIELD"))
+    moody.plan("run")
+    with pytest.raises(ProviderUnavailable, match="HTTP 503"):
+        moody.download("run")
+
+
 def test_a_chunk_of_which_nothing_can_be_reached_is_tried_again_later(moody: Pipeline, scripted: ScriptedBank) -> None:
     moody.enrol("down")
     scripted.script("down", Answer(b"", 503))
@@ -109,6 +131,17 @@ def test_no_secret_follows_a_redirect(moody: Pipeline, scripted: ScriptedBank, s
         with pytest.raises(ProviderRefused, match=f"answered HTTP {status}"):
             moody.download("run")
         assert not stranger.asked
+
+
+def test_what_a_bank_wants_remembered_of_one_account_is_not_told_about_the_next(
+    moody: Pipeline, scripted: ScriptedBank
+) -> None:
+    moody.endpoint = replace(moody.endpoint, host=scripted.url.replace("127.0.0.1", "localhost"))
+    moody.enrol("one")
+    more = page(next_cursor="x", has_more=True)
+    scripted.script("one", Answer(more, headers={"Set-Cookie": "session=one; Path=/"}), one(1))
+    moody.run("run")
+    assert scripted.cookies == []
 
 
 def test_text_that_is_no_unicode_is_repaired_and_kept_as_sent(

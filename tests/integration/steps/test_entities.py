@@ -84,6 +84,29 @@ def test_a_snapshot_without_changes_rewrites_no_row(accounts: Pipeline, scripted
     assert rows("select xmin::text from core.accounts") == before
 
 
+def test_a_snapshot_leaves_no_cursor(accounts: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+    accounts.enrol("one")
+    scripted.script("one", snapshot(account()))
+    accounts.run("first")
+    assert rows("select provider_account_id from etl.cursors") == []
+
+
+def test_a_snapshot_that_is_loaded_after_a_later_one_changes_nothing(
+    accounts: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    accounts.enrol("one")
+    other = {"current": 111.25, "iso_currency_code": "USD"}
+    scripted.script("one", snapshot(account()), snapshot(account(balances=other), account(account_id="closed")))
+    accounts.run("first")
+    accounts.plan("late")
+    late = accounts.fetch("late")
+    scripted.script("one", snapshot(account()))
+    accounts.run("next")
+    counts = accounts.load(late)
+    assert (counts.read, counts.superseded) == (2, 2)
+    assert rows("select account_id, balance_current::float from core.accounts") == [("a", 110.5)]
+
+
 def test_accounts_of_the_sandbox_bank_load(pipeline: Pipeline, rows: Rows) -> None:
     pipeline.entity = ACCOUNTS
     pipeline.link(5)

@@ -20,6 +20,7 @@ HISTORY = st.lists(
         st.tuples(st.sampled_from(("write", "remove", "post")), st.sampled_from(IDS), st.integers(-9, 9)),
         st.tuples(st.sampled_from(("sync", "fetch", "window", "fetch window")), st.just(""), st.integers(1, 4)),
         st.tuples(st.sampled_from(("load late", "load again", "replay")), st.just(""), st.integers(0, 5)),
+        st.tuples(st.just("resync"), st.just(""), st.just(0)),
         st.tuples(st.just("lose"), st.sampled_from(IDS), st.just(0)),
     ),
     max_size=30,
@@ -91,6 +92,10 @@ class Reader:
     def fetch_window(self) -> int:
         return self._seal([self.bank.window()], "transactions_get", ">")
 
+    def fetch_whole(self) -> int:
+        moves = f"{self.cursor}>{len(self.bank.changes)}"
+        return self._seal([page(added=list(self.bank.live.values()))], "transactions_sync", moves, whole=True)
+
     def load(self, raw_id: int) -> None:
         self.pipeline.load(raw_id)
         self.loaded.add(raw_id)
@@ -112,12 +117,12 @@ class Reader:
         query = "select value from etl.cursors where provider_account_id = %s"
         ((self.cursor,),) = self.pipeline.warehouse.execute(query, [self.account]).fetchall()
 
-    def _seal(self, bodies: list[bytes], source: str, moves: str) -> int:
+    def _seal(self, bodies: list[bytes], source: str, moves: str, *, whole: bool = False) -> int:
         self.minutes += 1
         self.pipeline.source = source
         at = FIRST + timedelta(minutes=self.minutes)
         pages = [(self.account, body) for body in bodies]
-        return self.pipeline.sealed(*pages, run_id=f"run {next(RUNS)}", at=at, moves=moves)
+        return self.pipeline.sealed(*pages, run_id=f"run {next(RUNS)}", at=at, moves=moves, whole=whole)
 
 
 def act(reader: Reader, action: str, identifier: str, number: int) -> None:
@@ -130,6 +135,8 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
             reader.bank.post(identifier, number)
         case "sync":
             reader.load(reader.fetch(number))
+        case "resync" if reader.bank.live:
+            reader.load(reader.fetch_whole())
         case "window":
             reader.load(reader.fetch_window())
         case "fetch":
@@ -147,8 +154,11 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORY)
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0)])
+@example(history=[*WRITE_1, ("write", "a", 2), FETCH_WINDOW, *WRITE_1, ("load late", "", 0)])
+@example(history=[*WRITE_1, ("write", "b", 2), FETCH_WINDOW, ("remove", "b", 0), ("sync", "", 1), ("load late", "", 0)])
 @example(history=[*WRITE_1, ("remove", "a", 0), ("sync", "", 1), *WRITE_1])
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0), ("replay", "", 0), ("lose", "a", 0)])
+@example(history=[*WRITE_1, ("write", "b", 2), ("sync", "", 1), ("resync", "", 0), ("lose", "a", 0)])
 @example(history=[*WRITE_1, ("post", "a", 3), ("sync", "", 1), ("load again", "", 0)])
 def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
     pipeline: Pipeline, history: list[tuple[str, str, int]]

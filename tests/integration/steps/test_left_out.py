@@ -7,9 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from etl.chunks import Chunk
-from etl.errors import (
-    ItemTaken,
-)
+from etl.errors import ItemTaken
 from etl.stores import provider_accounts
 from etl.wire import pages
 from tests.integration.steps.pipeline import Pipeline
@@ -79,36 +77,6 @@ def test_an_account_that_cannot_be_reached_is_left_out_and_the_others_load(
     (counts,) = moody.run("run")
     assert counts.inserted == 1
     assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
-
-
-@pytest.mark.parametrize(
-    ("bad", "found"),
-    [
-        (
-            refusal("INVALID_REQUEST", "INVALID_FIELD"),
-            ("refused", "/transactions/sync answered INVALID_FIELD, HTTP 400"),
-        ),
-        (refusal("INSTITUTION_ERROR", "INSTITUTION_DOWN"), ("unreachable", "INSTITUTION_DOWN")),
-        (Answer(b"", 503), ("unreachable", "HTTP 503")),
-        (Answer(b"{" * 100_000), ("unreachable", "a page that is not the source's JSON")),
-        (Answer(page(next_cursor="nul\0")), ("unreachable", "a cursor of 4 characters, or with a NUL")),
-        (Answer(page(next_cursor="x" * 257)), ("unreachable", "a cursor of 257 characters, or with a NUL")),
-        (
-            refusal("RATE_LIMIT_EXCEEDED", "LIMIT", 429, Retry_After="100000000000000000000"),
-            ("unreachable", "LIMIT"),
-        ),
-    ],
-    ids=["refused", "institution", "server", "nesting", "nul cursor", "long cursor", "endless wait"],
-)
-def test_one_bad_account_is_left_out_with_its_reason_and_never_fails_its_chunk(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows, bad: Answer, found: tuple[str, str]
-) -> None:
-    account, _ = moody.enrol("bad", "good")
-    scripted.script("bad", bad)
-    scripted.script("good", one(1))
-    (counts,) = moody.run("run")
-    assert counts.inserted == 1
-    assert rows("select provider_account_id, outcome, reason from etl.left_out") == [(account, *found)]
 
 
 def test_a_login_that_was_renewed_meanwhile_is_not_stopped_for_its_old_token(

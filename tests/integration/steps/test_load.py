@@ -32,6 +32,15 @@ def test_rows_and_cursor_are_committed_together(pipeline: Pipeline, rows: Rows) 
     assert rows("select count(*) from core.transactions") == [(1,)]
 
 
+def test_more_keys_than_fit_in_memory_are_not_compared_each_with_each(pipeline: Pipeline) -> None:
+    (account,) = pipeline.enrol("one")
+    records = [transaction(transaction_id=f"t{number}") for number in range(30_000)]
+    raw_id = pipeline.sealed((account, page(added=[*records, records[0]])))
+    pipeline.warehouse.execute("set work_mem = '64kB'")
+    pipeline.warehouse.execute("set statement_timeout = '10s'")
+    assert pipeline.load(raw_id) == counted(inserted=30_000, superseded=1)
+
+
 def test_a_load_that_dies_before_its_cursor_moved_leaves_no_row(
     pipeline: Pipeline, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.chunks import Chunk
 from etl.steps import transform
+from etl.steps.report import report
 from etl.stores import provider_accounts
 from tests.integration.steps.pipeline import Pipeline
 
@@ -112,3 +113,17 @@ def test_an_account_of_many_pages_moves_its_cursor_once_from_its_first_page_to_i
     assert [move["cursor_from"] for move in pq.read_table(moves.path).to_pylist()] == ["", "", ""]
     (second,) = pipeline.run("second")
     assert (second.read, second.stale) == (0, 0)
+
+
+def test_a_report_warns_of_cursors_that_the_provider_may_soon_forget(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, *_ = pipeline.link(2)
+    pipeline.run("run")
+    report(pipeline.entity, "run", warehouse=pipeline.warehouse)
+    assert caplog.text == ""
+    pipeline.warehouse.execute(
+        "update etl.cursors set moved_at = now() - interval '340 days' where provider_account_id = %s", [old]
+    )
+    report(pipeline.entity, "run", warehouse=pipeline.warehouse)
+    assert "1 cursors of transactions_sync have not moved for 334 days, and are good for 365" in caplog.text

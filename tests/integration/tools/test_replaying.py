@@ -116,3 +116,12 @@ def test_a_reject_that_fits_now_is_loaded_by_a_retry(etl: Command, pipeline: Pip
     assert "transactions: 2 rejects before, 1 now" in done.stdout
     assert rows("select transaction_id from core.transactions") == [(transaction()["transaction_id"],)]
     assert rows("select rule from etl.rejects") == [("iso4217",)]
+
+
+def test_a_resync_of_an_account_without_a_cursor_is_a_sentence(etl: Command, pipeline: Pipeline, rows: Rows) -> None:
+    batch(pipeline, transaction())
+    done = etl("resync", "1", "77")
+    assert done.stdout == "1 accounts are read from the beginning by the next run\n"
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: provider accounts 77: no feed was ever loaded")
+    assert rows("select reread from etl.cursors") == [(True,)]

@@ -58,10 +58,12 @@ def test_money_that_the_column_cannot_hold_exactly_is_rejected_and_never_rounded
         ("name", "x" * 2_001, "max_length"),
         ("name", "nul\x00nul", "nul"),
         ("datetime", "0001-01-01T00:00:00+01:00", "type"),
+        ("datetime", "9999-12-31T23:59:59-01:00", "type"),
         ("transaction_id", "x" * 257, "max_length"),
         ("iso_currency_code", None, "exactly_one"),
         ("unofficial_currency_code", "BTC", "exactly_one"),
         ("amount", msgspec.Raw(b"72.105"), "minor_units"),
+        ("amount", msgspec.Raw(b"999999999999999999.999"), "minor_units"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_rejected_with_the_field_and_the_rule(field: str, value: object, rule: str) -> None:

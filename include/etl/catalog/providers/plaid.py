@@ -52,10 +52,11 @@ TRANSACTIONS_SYNC = Feed(
     deletes=("removed[]",),
     cursor="next_cursor",
     more="has_more",
+    cursor_life=timedelta(days=365),
     page_size=500,
     limits=(
         Limit(Scope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=500),
-        Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=25),
+        Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=10),
     ),
 )
 

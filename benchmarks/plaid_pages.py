@@ -1,0 +1,107 @@
+"""Pages in Plaid's shape, made up: the same arguments give the same records, with ids as random as real ones."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import msgspec
+
+PAGE_SIZE = 500
+
+
+_FIRST_DAY = date(2024, 1, 1)
+_CENTS = 100
+_DAYS = 700
+_ACCOUNTS = 2
+_CATEGORIES = (
+    ("FOOD_AND_DRINK", "FOOD_AND_DRINK_RESTAURANT"),
+    ("GENERAL_MERCHANDISE", "GENERAL_MERCHANDISE_SUPERSTORES"),
+    ("TRANSPORTATION", "TRANSPORTATION_PUBLIC_TRANSIT"),
+)
+
+
+def feed(login: int, *, records: int, merchants: int) -> Iterator[bytes]:
+    """Yield the pages of `/transactions/sync` that tell a login's transactions, all of them added."""
+    for page, some in _paged(login, records, merchants):
+        last = (page + 1) * PAGE_SIZE >= records
+        yield msgspec.json.encode(
+            {"added": some, "modified": [], "removed": [], "next_cursor": _id("cursor", page), "has_more": not last}
+        )
+
+
+def window(login: int, *, records: int, merchants: int) -> Iterator[bytes]:
+    """Yield the pages of `/transactions/get` that hold the same transactions."""
+    for _, some in _paged(login, records, merchants):
+        yield msgspec.json.encode({"accounts": [], "transactions": some, "total_transactions": records})
+
+
+def snapshot(login: int, *, records: int) -> Iterator[bytes]:
+    """Yield the page of `/accounts/get` of a login that holds `records` accounts."""
+    yield msgspec.json.encode({"accounts": [_account(login, ordinal) for ordinal in range(records)]})
+
+
+def _paged(login: int, records: int, merchants: int) -> Iterator[tuple[int, list[dict[str, object]]]]:
+    for page, first in enumerate(range(0, records, PAGE_SIZE)):
+        ordinals = range(first, min(first + PAGE_SIZE, records))
+        yield page, [_transaction(login, ordinal, merchants) for ordinal in ordinals]
+
+
+def _transaction(login: int, ordinal: int, merchants: int) -> dict[str, object]:
+    token = _id("transaction", login, ordinal)
+    drawn = int.from_bytes(token.encode()[:6])
+    primary, detailed = _CATEGORIES[drawn % len(_CATEGORIES)]
+    merchant = drawn % merchants
+    posted = _FIRST_DAY + timedelta(days=drawn % _DAYS)
+    name, entity = f"Merchant {merchant} Trading", _id("merchant", merchant)
+    return {
+        "account_id": _id("account", login, ordinal % _ACCOUNTS),
+        "transaction_id": token,
+        "amount": drawn % 20_000 / _CENTS,
+        "iso_currency_code": "USD",
+        "unofficial_currency_code": None,
+        "date": posted.isoformat(),
+        "datetime": None,
+        "authorized_date": posted.isoformat(),
+        "authorized_datetime": None,
+        "pending": False,
+        "pending_transaction_id": None,
+        "name": f"PURCHASE {name.upper()} {drawn % 9_999:04}",
+        "merchant_name": name,
+        "merchant_entity_id": entity,
+        "payment_channel": "in store",
+        # The category that a merchant shows is its last transaction's.
+        "personal_finance_category": {"primary": primary, "detailed": detailed, "confidence_level": "HIGH"},
+        "counterparties": [
+            {"name": name, "type": "merchant", "website": f"merchant-{merchant}.example", "entity_id": entity}
+        ],
+        "location": {"city": "Poway", "country": "US"},
+    }
+
+
+def _account(login: int, ordinal: int) -> dict[str, object]:
+    token = _id("account", login, ordinal)
+    drawn = int.from_bytes(token.encode()[:4])
+    return {
+        "account_id": token,
+        "name": "Checking",
+        "official_name": f"Everyday checking account {drawn % 9_999:04}",
+        "mask": f"{drawn % 9_999:04}",
+        "type": "depository",
+        "subtype": "checking",
+        "balances": {
+            "current": drawn % 1_000_000 / _CENTS,
+            "available": drawn % 900_000 / _CENTS,
+            "limit": None,
+            "iso_currency_code": "USD",
+            "unofficial_currency_code": None,
+        },
+    }
+
+
+def _id(*of: object) -> str:
+    """Return 36 characters that look drawn by chance."""
+    digest = hashlib.blake2b(repr(of).encode(), digest_size=27).digest()
+    return base64.urlsafe_b64encode(digest).decode()

@@ -1,0 +1,127 @@
+"""`python -m benchmarks.resync`: what loading known records once more costs, beside their first load.
+
+By the steps alone, on a Postgres of its own with the settings of a stack that keeps its data, so that nobody else
+writes to its log. Each repetition loads into a new database, everything first and then again: the sides alternate.
+Before each load the database is analyzed and vacuumed, as it is by the next day's run, since whoever is the first to
+read a row pays for its hint bits; and each load begins right after a checkpoint, when it costs most to log.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+from psycopg.sql import SQL, Identifier
+from rich.console import Console
+from upath import UPath
+
+from benchmarks import home, load_cost, result
+from benchmarks.load_cost import Cost
+from benchmarks.repeated_batches import Repeated, prepare
+from benchmarks.result import Result, Spread
+from dev.servers.postgres import SETTINGS
+from dev.stack.planning import Wishes
+from dev.stack.up import Extent, up
+from etl.catalog.entities import ENTITIES
+from etl.settings import Endpoint
+from etl.stores import migrations
+from etl.stores import warehouse as warehouses
+from etl.stores.warehouse import Warehouse
+
+SIZES = (200_000, 1_000_000)
+REPETITIONS = 5
+LOGGED = 0.5
+"""Most per cent of the first load's log."""
+SECONDS = 50.0
+"""Most per cent of the first load's time."""
+
+# Tables are vacuumed before each measurement, so that it does not happen during one.
+_SETTINGS = {**SETTINGS, "autovacuum": "off"}
+_TEMPLATE = "benchmark_template"
+
+_Costs = dict[str, list[tuple[Cost, Cost, int]]]
+"""How records come again → for each repetition the first load, the next one, and rows that this touched."""
+
+
+def main(
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Small and once; nothing is kept.")] = False,  # noqa: FBT002
+) -> None:
+    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    console = Console(soft_wrap=True)
+    results: list[Result] = []
+    with home.temporary() as folder:
+        wishes = Wishes(settings=_SETTINGS, ui=None)
+        stack = up(folder, extent=Extent.SERVERS, caller=home.caller(), wishes=wishes, say=console.print)
+        server = Endpoint.from_environment("warehouse", stack.environment)
+        for size in (20_000,) if quick else SIZES:
+            root = UPath((folder.parent / f"raw-{size}").as_uri())
+            results += _of_size(size, 1 if quick else REPETITIONS, server=server, root=root, console=console)
+            shutil.rmtree(root.path)
+    result.show(results, console)
+    if not quick:
+        result.append(results, command="python -m benchmarks.resync")
+        sys.exit(0 if all(each.reached for each in results) else 1)
+
+
+def _of_size(size: int, repetitions: int, *, server: Endpoint, root: UPath, console: Console) -> list[Result]:
+    costs: dict[str, _Costs] = {entity.name: defaultdict(list) for entity in ENTITIES}
+    with _database(server, _TEMPLATE) as template:
+        with warehouses.connect(template) as warehouse:
+            migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
+            batches = prepare(warehouse, root, size)
+        for repetition in range(repetitions):
+            with (
+                _database(server, "benchmark", template=_TEMPLATE) as database,
+                warehouses.connect(database) as warehouse,
+            ):
+                for repeated in batches:
+                    _measure(repeated, costs[repeated.entity.name], warehouse=warehouse, root=root)
+            console.print(f"{size:,} records: {repetition + 1} of {repetitions} repetitions")
+    return [each for name, found in costs.items() for each in _results(name, size, found)]
+
+
+def _measure(repeated: Repeated, costs: _Costs, *, warehouse: Warehouse, root: UPath) -> None:
+    entity = repeated.entity
+    first = load_cost.measured(entity, repeated.first, warehouse=warehouse, root=root)
+    for how, raw_id in repeated.again.items():
+        warehouse.execute("update etl.cursors set value = ''")
+        again = load_cost.measured(entity, raw_id, warehouse=warehouse, root=root)
+        touched = load_cost.touched(entity, repeated.first, warehouse=warehouse)
+        costs[how].append((first, again, touched))
+
+
+def _results(entity: str, size: int, costs: Mapping[str, Sequence[tuple[Cost, Cost, int]]]) -> Iterator[Result]:
+    for how, loads in costs.items():
+        name = f"{entity} {how}, {size:,} records"
+        detail = {
+            "seconds": [[round(first.seconds, 3), round(again.seconds, 3)] for first, again, _ in loads],
+            "logged_bytes": [[first.logged, again.logged] for first, again, _ in loads],
+        }
+        logged = Spread.of([100 * again.logged / first.logged for first, again, _ in loads])
+        seconds = Spread.of([100 * again.seconds / first.seconds for first, again, _ in loads])
+        rows = max(touched for _, _, touched in loads)
+        yield Result(f"{name}: log", f"<= {LOGGED} %", f"{logged} %", logged.median <= LOGGED, detail)
+        yield Result(f"{name}: time", f"<= {SECONDS:.0f} %", f"{seconds} %", seconds.median <= SECONDS, detail)
+        yield Result(f"{name}: rows written or locked", "0", str(rows), rows == 0)
+
+
+@contextmanager
+def _database(server: Endpoint, name: str, *, template: str = "template1") -> Iterator[Endpoint]:
+    """Create a database, and drop it at the end."""
+    with warehouses.connect(server) as connection:
+        create = SQL("create database {} template {}").format(Identifier(name), Identifier(template))
+        connection.execute(create)
+        try:
+            yield replace(server, schema=name)
+        finally:
+            connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+if __name__ == "__main__":
+    typer.run(main)

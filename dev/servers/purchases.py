@@ -1,0 +1,70 @@
+"""The file of real purchases that a sandbox bank serves in place of invented ones."""
+
+import csv
+import hashlib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.bank.keys import Key
+from dev.bank.purchase_file import PurchaseFile
+from dev.bank.purchase_rows import PurchaseUnreadable
+from dev.servers.errors import PurchasesRefused
+
+_UNREADABLE = (OSError, ValueError, EOFError, csv.Error, zlib.error)
+
+
+@dataclass(frozen=True)
+class Purchases:
+    """A file that a bank can serve.
+
+    Parameters
+    ----------
+    path
+        Where it is; absolute.
+    digest
+        SHA-256 of what it holds, in hexadecimal.
+    items
+        How many items the bank makes of it.
+    """
+
+    path: Path
+    digest: str
+    items: int
+
+
+def examine(path: Path) -> Purchases:
+    """Read a file as the bank will, to the end.
+
+    Raises
+    ------
+    PurchasesRefused
+        If the bank could not serve it.
+    """
+    held = digest(path)
+    try:
+        file = PurchaseFile(Key.of(""), path)
+    except PurchaseUnreadable as error:
+        raise PurchasesRefused(path, error.found) from None
+    except _UNREADABLE as error:
+        raise PurchasesRefused(path, str(error)) from None
+    items = file.items
+    file.close()
+    if not items:
+        raise PurchasesRefused(path, "it holds no purchase")
+    return Purchases(path, held, items)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises
+    ------
+    PurchasesRefused
+        If there is no such file, or it may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PurchasesRefused(path, str(error.strerror)) from None

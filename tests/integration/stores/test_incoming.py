@@ -1,0 +1,46 @@
+"""Batches in hand."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from psycopg.sql import SQL
+
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.rows import schema
+from etl.stores import incoming
+from etl.stores.warehouse import Warehouse
+
+RECORDS = 5_000
+
+
+def batch(*, keys: int) -> pa.RecordBatch:
+    """Return records without anything but a key."""
+    values = {
+        "seq": list(range(RECORDS)),
+        "provider_account_id": [1] * RECORDS,
+        "removed": [False] * RECORDS,
+        "account_id": ["a"] * RECORDS,
+        "transaction_id": [f"t{seq % keys}" for seq in range(RECORDS)],
+    }
+    columns = schema(TRANSACTIONS)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(values.get(field.name, [None] * RECORDS), field.type) for field in columns], schema=columns
+    )
+
+
+def test_the_last_record_of_each_key_is_kept(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        incoming.fill(warehouse, TRANSACTIONS, [batch(keys=10)])
+        assert incoming.drop_superseded(warehouse, TRANSACTIONS) == RECORDS - 10
+        kept = warehouse.execute("select i.seq from incoming as i order by i.seq").fetchall()
+    assert kept == [(seq,) for seq in range(RECORDS - 10, RECORDS)]
+
+
+def test_no_record_is_compared_with_every_other_once_memory_runs_short(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        warehouse.execute("set local work_mem = '64kB'")
+        incoming.fill(warehouse, TRANSACTIONS, [batch(keys=RECORDS)])
+        explained = SQL("explain {}").format(incoming._drop_superseded(TRANSACTIONS))
+        plan = "\n".join(line for (line,) in warehouse.execute(explained).fetchall())
+    assert "SubPlan" not in plan
+    assert "Nested Loop" not in plan
