@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -92,6 +92,17 @@ class AirflowApi:
         """Start a manual run of a Dag, with values for its params, and return it."""
         asked = {"logical_date": datetime.now(UTC).isoformat(), "conf": conf}
         return _run(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=asked).raise_for_status().json())
+
+    def backfill(self, dag_id: str, first: date, last: date) -> int:
+        """Start a backfill of some days, the last included, as `airflow backfill create` does, and return its id."""
+        asked = {"dag_id": dag_id, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        return int(self._client.post("/api/v2/backfills", json=asked).raise_for_status().json()["id"])
+
+    def cancel(self, backfill: int, dag_id: str) -> None:
+        """End a backfill, and those of its runs that are under way, which are all runs of the Dag that are."""
+        self._client.put(f"/api/v2/backfills/{backfill}/cancel").raise_for_status()
+        for run in self._get(f"/dags/{dag_id}/dagRuns", state="running", limit=100)["dag_runs"]:
+            self._client.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}", json={"state": "failed"})
 
     def unpause(self, dag_id: str) -> set[str]:
         """Unpause a Dag and return the ids of the runs that it had before, at most 100."""

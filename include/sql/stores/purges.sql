@@ -145,7 +145,8 @@ delete from etl.replays as r
 where r.replay_id = any(%(second)s);
 
 -- name: left_out
--- An account that was stale must be stale again in a replay, for as long as there is a batch to replay.
+-- For as long as there is a batch to replay it counts who is not in it: a stale account must be stale again, and one that
+-- a snapshot left out is told of by an earlier one.
 select l.chunk_id, l.attempt, l.provider_account_id
 from etl.left_out as l
 where
@@ -159,13 +160,10 @@ where
         9223372036854775807
     )
     and l.left_out_at < %(before)s
-    and not (
-        l.outcome = 'stale'
-        and exists (
-            select 1
-            from etl.raw_batches as b
-            where b.chunk_id = l.chunk_id and b.attempt = l.attempt and b.purged_at is null
-        )
+    and not exists (
+        select 1
+        from etl.raw_batches as b
+        where b.chunk_id = l.chunk_id and b.attempt = l.attempt and b.purged_at is null
     )
 order by l.chunk_id, l.attempt, l.provider_account_id
 limit %(limit)s;

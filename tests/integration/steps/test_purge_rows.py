@@ -84,6 +84,16 @@ def test_what_was_stale_stays_stale_for_as_long_as_it_can_be_replayed(pipeline: 
     assert removed(pipeline.warehouse)[2] == 1
 
 
+def test_who_is_not_in_a_batch_is_known_for_as_long_as_it_can_be_replayed(pipeline: Pipeline, account: int) -> None:
+    pipeline.sealed()
+    pipeline.warehouse.execute(
+        "insert into etl.left_out select chunk_id, 1, %s, 'refused', 'x' from etl.chunks", (account,)
+    )
+    assert removed(pipeline.warehouse)[2] == 0
+    pipeline.warehouse.execute("update etl.raw_batches set purged_at = now()")
+    assert removed(pipeline.warehouse)[2] == 1
+
+
 def test_a_chunk_stays_with_the_batch_that_came_from_it(pipeline: Pipeline, account: int, rows: Rows) -> None:
     pipeline.sealed((account, page(added=[transaction()])), run_id="sealed")
     pipeline.plan("never downloaded")
