@@ -2,7 +2,8 @@
 
 Through Airflow and its Celery workers, as in production, with the sandbox bank of the demo. Today's run of transactions
 reads all feeds from their beginning, every time; by itself, and while a backfill of 60 days is at work, in turns. It is
-triggered rather than scheduled, to be there on the second; pool and weights are the same.
+triggered rather than scheduled, to be there on the second; pool and weights are the same. The goal is for backfills of
+one run at a time, which the README asks for; what Airflow does if it is not asked, ten at a time, is kept beside it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from etl.stores import warehouse
 
 DAYS = 60
 USERS = 240
-REPETITIONS = 4
+REPETITIONS = 3
+AT_ONCE = (1, 10)
+"""Runs of a backfill at the same time."""
 LONGER = 1.3
 """Most that today's run may take beside a backfill, as a multiple of its time alone."""
 
@@ -41,15 +44,18 @@ _POLL = timedelta(seconds=0.5)
 _DURATION = (
     "select extract(epoch from end_date - queued_at)::float from dag_run where run_id = %s and state = 'success'"
 )
-_TASKS_DONE = (
-    "select count(*) from task_instance as t inner join dag_run as r using (dag_id, run_id) "
-    "where r.backfill_id = %s and t.task_id like 'chunk.%%' and t.end_date is not null"
+_AT_WORK = (
+    "select 1 from task_instance as t inner join dag_run as r using (dag_id, run_id) "
+    "where r.backfill_id = %s and t.task_id like 'chunk.%%' and t.end_date is not null limit 1"
 )
+_UNDER_WAY = "select 1 from task_instance where state in ('queued', 'running') limit 1"
+_NOTICED = timedelta(seconds=15)
+"""A task hears at its next heartbeat that its run was ended."""
 
 Metadata = psycopg.Connection[tuple[Any, ...]]
 """Airflow's own database."""
-Pair = tuple[float, float]
-"""Seconds of a run alone, and of one beside a backfill."""
+Turn = tuple[float, float, float]
+"""Seconds of a run alone, beside a backfill of one run at a time, and of ten."""
 
 
 def main(
@@ -60,9 +66,12 @@ def main(
     with home.temporary() as folder:
         stack = up(folder, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
         enrol(USERS, environment=stack.environment)
-        pairs = _measure(stack, 1 if quick else REPETITIONS, console=console)
-    ratio = Spread.of([beside / alone for alone, beside in pairs])
-    detail = {"seconds_alone_and_beside": [[round(seconds, 1) for seconds in pair] for pair in pairs]}
+        turns = _measure(stack, 1 if quick else REPETITIONS, console=console)
+    ratio = Spread.of([beside / alone for alone, beside, _ in turns])
+    detail = {
+        "seconds_alone_and_beside_one_and_ten_runs": [[round(seconds, 1) for seconds in turn] for turn in turns],
+        "ratio_beside_ten_runs": str(Spread.of([beside / alone for alone, _, beside in turns])),
+    }
     name = f"today's run beside a backfill of {DAYS} days, {USERS} logins"
     results = [Result(name, f"<= {LONGER} x alone", f"{ratio} x", ratio.median <= LONGER, detail)]
     result.show(results, console)
@@ -71,9 +80,9 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _measure(stack: Stack, repetitions: int, *, console: Console) -> list[Pair]:
-    """Let today's run happen alone and beside a backfill, in turns; each backfill has days of its own."""
-    pairs = []
+def _measure(stack: Stack, repetitions: int, *, console: Console) -> list[Turn]:
+    """Let today's run happen alone and beside backfills, in turns; each backfill has days of its own."""
+    turns: list[Turn] = []
     last = datetime.now(UTC).date() - timedelta(days=2)
     with (
         AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow,
@@ -83,18 +92,19 @@ def _measure(stack: Stack, repetitions: int, *, console: Console) -> list[Pair]:
         _seconds(airflow, airflow.start_run(_DAG), metadata)
         for repetition in range(repetitions):
             alone = _todays_run(airflow, stack, metadata)
-            backfill = airflow.backfill(_DAG, last - timedelta(days=DAYS - 1), last)
-            last -= timedelta(days=DAYS)
-            before = _until_at_work(metadata, backfill)
-            beside = _todays_run(airflow, stack, metadata)
-            done = _tasks_done(metadata, backfill) - before
-            airflow.cancel(backfill, _DAG)
-            pairs.append((alone, beside))
-            console.print(
-                f"{repetition + 1} of {repetitions}: {alone:.1f} s alone, {beside:.1f} s beside a backfill, "
-                f"of which {done} tasks ended meanwhile"
-            )
-    return pairs
+            beside = []
+            for at_once in AT_ONCE:
+                first, last = last - timedelta(days=DAYS), last - timedelta(days=1)
+                backfill = airflow.backfill(_DAG, first, last, max_active_runs=at_once)
+                _wait_until_at_work(metadata, backfill)
+                beside.append(_todays_run(airflow, stack, metadata))
+                airflow.cancel(backfill, _DAG)
+                _wait_until_over(metadata)
+                last = first
+            turns.append((alone, beside[0], beside[1]))
+            shown = ", ".join(f"{each:.1f} s beside {n} runs" for n, each in zip(AT_ONCE, beside, strict=True))
+            console.print(f"{repetition + 1} of {repetitions}: {alone:.1f} s alone, {shown}")
+    return turns
 
 
 def _todays_run(airflow: AirflowApi, stack: Stack, metadata: Metadata) -> float:
@@ -117,19 +127,20 @@ def _seconds(airflow: AirflowApi, run: DagRun, metadata: Metadata) -> float:
     return float(found[0])
 
 
-def _until_at_work(metadata: Metadata, backfill: int) -> int:
-    """Wait until the first tasks of a backfill's chunks have ended, and return how many did."""
+def _wait_until_at_work(metadata: Metadata, backfill: int) -> None:
+    """Wait until the first task of a backfill's chunks has ended."""
     began = time.monotonic()
-    while not (done := _tasks_done(metadata, backfill)):
+    while not metadata.execute(_AT_WORK, (backfill,)).fetchone():
         if time.monotonic() - began > _LONGEST.total_seconds():
             raise AirflowSilent("the first task of the backfill", _LONGEST.total_seconds())
         time.sleep(_POLL.total_seconds())
-    return done
 
 
-def _tasks_done(metadata: Metadata, backfill: int) -> int:
-    (found,) = metadata.execute(_TASKS_DONE, (backfill,)).fetchall()
-    return int(found[0])
+def _wait_until_over(metadata: Metadata) -> None:
+    """Wait until no task is under way, and the tasks that were ended have noticed it."""
+    while metadata.execute(_UNDER_WAY).fetchone():
+        time.sleep(_POLL.total_seconds())
+    time.sleep(_NOTICED.total_seconds())
 
 
 if __name__ == "__main__":

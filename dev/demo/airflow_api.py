@@ -93,9 +93,10 @@ class AirflowApi:
         asked = {"logical_date": datetime.now(UTC).isoformat(), "conf": conf}
         return _run(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=asked).raise_for_status().json())
 
-    def backfill(self, dag_id: str, first: date, last: date) -> int:
+    def backfill(self, dag_id: str, first: date, last: date, *, max_active_runs: int) -> int:
         """Start a backfill of some days, the last included, as `airflow backfill create` does, and return its id."""
-        asked = {"dag_id": dag_id, "from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        days = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        asked = {"dag_id": dag_id, **days, "max_active_runs": max_active_runs}
         return int(self._client.post("/api/v2/backfills", json=asked).raise_for_status().json()["id"])
 
     def cancel(self, backfill: int, dag_id: str) -> None:
