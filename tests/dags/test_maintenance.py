@@ -3,7 +3,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from etl.catalog.retention import RETENTION
+from etl.errors import SettingMissing
 
 
 def test_steps_report_at_last_and_a_failed_one_fails_the_run(bag: Any) -> None:
@@ -42,3 +45,11 @@ def test_the_arguments_are_those_of_airflow_db_clean(bag: Any) -> None:
     assert given.clean_before_timestamp - before == timedelta()
     assert (given.dry_run, given.yes, given.skip_archive, given.batch_size) == (True, True, True, 10_000)
     assert given.error_on_cleanup_failure
+
+
+def test_a_missing_connection_to_airflows_database_is_named(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sluice_metadata
+
+    monkeypatch.delenv("AIRFLOW_CONN_METADATA", raising=False)
+    with pytest.raises(SettingMissing, match="AIRFLOW_CONN_METADATA is not set; it must hold Airflow's own database"):
+        sluice_metadata.clean_metadata(RETENTION, as_of=datetime.now(UTC), dry_run=True)
