@@ -6,6 +6,7 @@
     │   ├── MailServerSilent
     │   ├── MustWait              … after a wait that is known
     │   │   └── ProviderAsksToWait        (steps/outcomes.py)
+    │   ├── LockTaken                     (stores/locks.py)
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   ├── BrokerUnreachable             (wire/broker.py)
@@ -17,7 +18,9 @@
     │   ├── ItemTaken
     │   ├── ChunkMissing
     │   ├── LandingMissing
+    │   ├── LockLost                      (stores/locks.py)
     │   ├── RawMissing
+    │   │   └── RawPurged
     │   ├── RawUnread
     │   ├── RejectMissing
     │   ├── NothingToResync               (tools/resync.py)
@@ -35,7 +38,7 @@
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 
 class SluiceError(Exception):
@@ -116,6 +119,17 @@ class RawMissing(PermanentError):
 
     def __init__(self, raw_id: int, where: str) -> None:
         super().__init__(f"raw batch {raw_id} is not in {where}; it was purged, or the raw root changed.")
+
+
+class RawPurged(RawMissing):
+    """A raw batch was kept for as long as was declared, and then removed."""
+
+    def __init__(self, raw_id: int, purged_at: datetime) -> None:
+        PermanentError.__init__(
+            self,
+            f"raw batch {raw_id} was purged at {purged_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, as "
+            "include/etl/catalog/retention.py has it; the rows that it brought stay, and cannot be made again.",
+        )
 
 
 class RawUnread(PermanentError):
