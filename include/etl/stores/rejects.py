@@ -8,6 +8,7 @@ from psycopg.rows import class_row, scalar_row
 
 from etl.errors import RejectMissing
 from etl.rows import Reject
+from etl.stores import locks
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
 
@@ -95,7 +96,8 @@ def replace(warehouse: Warehouse, rejects: Iterable[Reject], *, raw_id: int, ent
     count = 0
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
     with warehouse.transaction(), warehouse.cursor() as cursor:
-        cursor.execute(statement("stores/rejects", "lock"), batch)
+        # Whoever types the same batch meanwhile would not see these, and its own would come on top of them.
+        locks.until_commit(warehouse, f"rejects.{entity}.{version}.{raw_id}")
         cursor.execute(statement("stores/rejects", "clear"), batch)
         with cursor.copy(statement("stores/rejects", "copy")) as copy:
             for reject in rejects:

@@ -39,7 +39,7 @@ def replay(
 ) -> None:
     """Type raw batches again and merge what differs; the provider is not asked, and no cursor moves.
 
-    Rows that the table lacks come back as they are by all later batches, not as they once were.
+    Rows that it writes become what they are by all later batches, not what they once were.
     """
     from upath import UPath
 

@@ -1,9 +1,3 @@
--- name: lock
--- A batch that is typed twice at once has the rejects of one of them: neither sees those that the other has yet to commit.
-select pg_advisory_xact_lock(
-    hashtextextended('sluice.rejects.' || %(entity)s || '.' || %(version)s::int || '.' || %(raw_id)s::bigint, 0)
-);
-
 -- name: clear
 -- A batch that is typed again by the same version gives its rejects anew.
 delete from etl.rejects
