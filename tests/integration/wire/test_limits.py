@@ -85,4 +85,6 @@ def test_the_span_of_a_limit_holds_burst_and_steady_calls(burst: int) -> None:
 def test_the_counters_are_reached_over_tls_if_their_connection_says_so() -> None:
     for extra, kind in (({"ssl": True}, redis.SSLConnection), ({}, redis.Connection)):
         opened = limits.connect(Endpoint("limits", extra=extra))
-        assert opened._take.registered_client.connection_pool.connection_class is kind
+        client = opened._take.registered_client
+        assert isinstance(client, redis.Redis)
+        assert client.connection_pool.connection_class is kind
