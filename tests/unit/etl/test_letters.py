@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from etl.wire.channels.channel import Message
 from etl.wire.channels.letters import Skeleton
 from etl.wire.channels.mailbox import AddressMalformed, Mailbox, parse
-from etl.wire.channels.unsendable import Unsendable
+from etl.wire.channels.verdicts import Unsendable
 
 AT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 SKELETON = Skeleton(Mailbox("sluice@bank.example", "Slüice, “the” bank"))
@@ -135,13 +135,13 @@ def test_a_header_cannot_be_injected(ending: str) -> None:
     ):
         with pytest.raises(Unsendable) as refused:
             written(**changes)
-        assert refused.value.error_class == error_class
+        assert refused.value.verdict.error_class == error_class
 
 
 def test_a_message_lacking_a_part_is_refused() -> None:
     with pytest.raises(Unsendable, match="subject") as refused:
         written(parts={"text": "Hello"})
-    assert refused.value.error_class == "PartMissing"
+    assert refused.value.verdict.error_class == "PartMissing"
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:

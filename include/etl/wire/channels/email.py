@@ -16,7 +16,7 @@ from etl.wire.channels.lanes import side_by_side
 from etl.wire.channels.letters import Skeleton
 from etl.wire.channels.mailbox import AddressMalformed, Mailbox, parse
 from etl.wire.channels.smtp import Line
-from etl.wire.channels.unsendable import Unsendable
+from etl.wire.channels.verdicts import Unsendable
 from etl.wire.email import MailServer, Security, classified, trust
 
 CONNECTIONS = 8
@@ -140,10 +140,10 @@ class EmailChannel:
         try:
             letter = self._skeleton.fill(message, at=datetime.now(UTC))
         except Unsendable as error:
-            return error.result(message)
+            return error.verdict.of(message)
         line = await self._idle.get()
         try:
             verdict = await line.deliver(letter)
         finally:
             self._idle.put_nowait(line)
-        return Result(message.delivery_id, verdict.outcome, verdict.error_class, verdict.error, verdict.address_ended)
+        return verdict.of(message)

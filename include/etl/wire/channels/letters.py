@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from etl.wire.channels.channel import Message
 from etl.wire.channels.mailbox import AddressMalformed, Mailbox, parse
-from etl.wire.channels.unsendable import Unsendable
+from etl.wire.channels.verdicts import Unsendable
 
 _BOUNDARY = b"=_sluice_"
 """Quoted-printable text never holds `=_` (RFC 2045, 6.7), so that no part can hold it."""

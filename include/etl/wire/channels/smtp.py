@@ -7,16 +7,15 @@ import re
 import socket
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse
 
-from etl.wire.channels.answers import legible
 from etl.wire.channels.channel import Outcome
 from etl.wire.channels.letters import Letter
 from etl.wire.channels.mailbox import Mailbox
+from etl.wire.channels.verdicts import Verdict, legible
 from etl.wire.email import MailServer, Security
 
 _POSITIVE, _TRANSIENT, _PERMANENT = 2, 4, 5
@@ -28,16 +27,6 @@ _NO_SUCH_MAILBOX = re.compile(r"5\.1\.(?:1|6|10)\b")
 
 _RESPITE = timedelta(seconds=5)
 """How long a server that could not be reached is left alone; the mails of that time are deferred at once."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of a mail; the fields are those of a `Result`."""
-
-    outcome: Outcome
-    error_class: str = ""
-    error: str = ""
-    address_ended: bool = False
 
 
 class Line:
