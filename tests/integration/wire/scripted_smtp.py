@@ -31,7 +31,8 @@ class ScriptedSmtp:
     ----------
     script
         Answers by command; `.` is the end of a mail, and `greeting` the beginning of a connection. A list is used up
-        one by one, and then what is polite is said. `HANG_UP` closes the connection, `SILENCE` says nothing.
+        one by one, and then what is polite is said. `HANG_UP` closes the connection, `SILENCE` says nothing;
+        at `body`, after the first line of a mail.
     """
 
     script: dict[str, str | list[str]] = field(default_factory=dict)
@@ -72,8 +73,9 @@ class ScriptedSmtp:
 
     async def _next(self, reader: asyncio.StreamReader, *, within_mail: bool) -> str:
         if within_mail:
-            if self.script.get("body") == HANG_UP:
+            if (answer := self.script.get("body")) is not None:
                 await reader.readline()
+                await asyncio.sleep(0 if answer == HANG_UP else 2)
                 return ""
             try:
                 self.mails.append(await reader.readuntil(b"\r\n.\r\n"))

@@ -69,6 +69,27 @@ def test_nobody_knows_about_a_mail_if_the_server_goes_after_it_asked_for_it(stag
     assert outcomes(results) == [(Outcome.UNKNOWN, "ConnectionLost")]
 
 
+HUGE = {"subject": "", "text": "x" * (32 << 20)}
+
+
+def test_a_mail_is_deferred_if_the_server_goes_before_all_but_its_end_has_left() -> None:
+    results, _ = sent({"body": HANG_UP}, [mail(1, parts=HUGE)])
+    assert outcomes(results) == [(Outcome.DEFERRED, "ConnectionLost")]
+
+
+def test_a_mail_is_deferred_if_the_server_stops_reading_before_its_end() -> None:
+    results, _ = sent({"body": SILENCE}, [mail(1, parts=HUGE)])
+    assert outcomes(results) == [(Outcome.DEFERRED, "Timeout")]
+
+
+def test_a_large_mail_arrives() -> None:
+    results, server = sent(
+        {}, [mail(1, parts={"subject": "", "text": ".x\n" * 100_000})], patience=timedelta(minutes=1)
+    )
+    assert outcomes(results) == [(Outcome.SENT, "")]
+    assert server.mails[0].count(b"\r\n..x") == 100_000
+
+
 def test_nobody_knows_about_a_mail_that_is_never_answered() -> None:
     results, server = sent({".": SILENCE}, [mail(1)])
     assert outcomes(results) == [(Outcome.UNKNOWN, "Timeout")]

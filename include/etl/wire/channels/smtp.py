@@ -6,11 +6,13 @@ import asyncio
 import re
 import socket
 import ssl
+from asyncio import WriteTransport
 from contextlib import suppress
 from datetime import timedelta
 
 import aiosmtplib
 from aiosmtplib import SMTPException, SMTPResponse
+from aiosmtplib.protocol import SMTPProtocol
 
 from etl.wire.channels.channel import Outcome
 from etl.wire.channels.letters import Letter
@@ -25,6 +27,11 @@ _GO_ON = 354
 _NO_SUCH_MAILBOX = re.compile(r"5\.1\.(?:1|6|10)\b")
 """There is none, it moved, or its domain takes no mail (RFC 3463, 3.2, and RFC 7505)."""
 
+_END = b".\r\n"
+_AT_ONCE = 1 << 16
+"""Bytes of a mail that is written with its final dot; of a larger one, the dot waits until the rest has left."""
+
+_GLANCE = timedelta(milliseconds=5)
 _RESPITE = timedelta(seconds=5)
 """How long a server that could not be reached is left alone; the mails of that time are deferred at once."""
 
@@ -115,15 +122,22 @@ class Line:
             opened = True
             refusal = await self._announce(letter)
         except (SMTPException, OSError) as error:
-            self._client.close()
+            self._drop()
             verdict = Verdict(Outcome.DEFERRED, _class(error), legible(str(error)))
             if not opened:
                 self._shut = now + _RESPITE.total_seconds(), verdict
             return verdict
         except BaseException:
-            self._client.close()
+            self._drop()
             raise
         return refusal or await self._hand_over(letter.content)
+
+    def _drop(self) -> None:
+        """Hang up; what has not left does not leave any more."""
+        transport = self._client.transport
+        self._client.close()
+        if isinstance(transport, WriteTransport):
+            transport.abort()
 
     async def _announce(self, letter: Letter) -> Verdict | None:
         """Say who gets a mail, until the server waits for it; return why it does not."""
@@ -150,32 +164,44 @@ class Line:
             reset = await self._command(b"RSET")
             if reset.code // 100 == _POSITIVE:
                 return _verdict(reply, otherwise=Outcome.DEFERRED, of_mailbox=of_mailbox)
-        self._client.close()
+        self._drop()
         return _verdict(reply, otherwise=Outcome.DEFERRED, of_mailbox=of_mailbox)
 
     async def _hand_over(self, content: bytes) -> Verdict:
         """Send a mail that the server waits for.
 
-        From the moment that its bytes are with the kernel, only an answer tells whether the server has them all.
+        From the moment that its final dot is with the kernel, only an answer tells whether the server has it.
         """
         protocol = self._client.protocol
         sent = False
         try:
             if protocol is None:
                 return Verdict(Outcome.DEFERRED, "ConnectionLost", "the server hung up before the mail")
-            protocol.write(content.replace(b"\r\n.", b"\r\n..") + b".\r\n")
+            stuffed = content.replace(b"\r\n.", b"\r\n..")
+            if len(stuffed) > _AT_ONCE:
+                protocol.write(stuffed)
+                async with asyncio.timeout(self._patience):
+                    await _flushed(protocol)
+                stuffed = b""
+            protocol.write(stuffed + _END)
             sent = True
             reply = await protocol.read_response(timeout=self._patience)
         except (SMTPException, OSError) as error:
-            self._client.close()
+            self._drop()
             return Verdict(Outcome.UNKNOWN if sent else Outcome.DEFERRED, _class(error), legible(str(error)))
         except BaseException:
-            self._client.close()
+            self._drop()
             raise
         verdict = _verdict(reply, otherwise=Outcome.UNKNOWN)
         if verdict.outcome is Outcome.UNKNOWN or reply.code == aiosmtplib.SMTPStatus.domain_unavailable:
-            self._client.close()
+            self._drop()
         return verdict
+
+
+async def _flushed(protocol: SMTPProtocol) -> None:
+    """Wait until all that was written has left, or the connection is lost, of which the next writing tells."""
+    while isinstance(protocol.transport, WriteTransport) and protocol.transport.get_write_buffer_size():  # noqa: ASYNC110 - tells by no event
+        await asyncio.sleep(_GLANCE.total_seconds())
 
 
 def _verdict(reply: SMTPResponse, *, otherwise: Outcome, of_mailbox: bool = False) -> Verdict:
