@@ -179,5 +179,23 @@ def test_what_is_no_address_is_refused_without_showing_it(text: str) -> None:
     assert "joe" not in str(refused.value)
 
 
+@given(
+    local=st.text(st.characters(codec=None), max_size=70) | st.text('joe.<>"@ \r\n\0', max_size=10),
+    domain=st.text(st.characters(codec=None), max_size=70) | st.text("aé.-[]>。\u200d\r\n", max_size=10),
+)
+@example(local="joe", domain="xn--.example")
+@example(local="joe", domain="\ud800")
+@example(local="joe\ud800", domain="home.example")
+def test_whatever_stands_there_no_address_breaks_out_of_a_command(local: str, domain: str) -> None:
+    try:
+        found = parse(f"{local}@{domain}")
+    except AddressMalformed:
+        return
+    assert found.address.count("@") == 1
+    assert found.domain.isascii()
+    assert not set(found.address + found.name) & set('<>\r\n\0"')
+    assert " " not in found.address
+
+
 def test_only_an_address_that_is_not_ascii_before_its_at_needs_smtputf8() -> None:
     assert [parse(text).international for text in ("joe@straße.example", "jöe@home.example")] == [False, True]

@@ -81,6 +81,6 @@ def _is_public(text: str) -> bool:
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
         if inner:
             return _is_public(str(inner))
-        if text.startswith("64:ff9b:"):
+        if str(address).startswith("64:ff9b:"):
             return False
     return address.is_global and not address.is_multicast and not address.is_reserved
