@@ -17,6 +17,7 @@ from etl.wire.channels.mailbox import parse
 from etl.wire.email import MailServer, Security
 from tests.integration.wire.scripted_smtp import HANG_UP, SILENCE, ScriptedSmtp
 
+BRIEF, LONG = timedelta(milliseconds=300), timedelta(seconds=30)
 PARTS = {"subject": "Your report", "text": "Hello\n.\n..dots\n", "html": "<p>Hello</p>\n"}
 
 
@@ -29,10 +30,11 @@ def mailing(
     *,
     connections: int = 1,
     mails_per_connection: int = 1000,
-    patience: timedelta = timedelta(milliseconds=300),
+    timeout: timedelta = LONG,
+    patience: timedelta = LONG,
 ) -> Mailing:
     sender = "Sluice <sluice@bank.example>"
-    server = MailServer(LOOPBACK, port, Security.PLAIN, sender, (), timeout=timedelta(milliseconds=300))
+    server = MailServer(LOOPBACK, port, Security.PLAIN, sender, (), timeout=timeout)
     return Mailing(server, parse(sender), connections, mails_per_connection, patience)
 
 
@@ -51,7 +53,7 @@ def outcomes(results: Sequence[Result]) -> list[tuple[Outcome, str]]:
 @pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize(("answer", "error_class"), [(HANG_UP, "ConnectionLost"), (SILENCE, "Timeout")])
 def test_a_mail_is_deferred_if_the_server_goes_before_it_asks_for_it(stage: str, answer: str, error_class: str) -> None:
-    results, server = sent({stage: answer}, [mail(1)])
+    results, server = sent({stage: answer}, [mail(1)], timeout=BRIEF if answer == SILENCE else LONG)
     assert outcomes(results) == [(Outcome.DEFERRED, error_class)]
     assert server.mails == []
 
@@ -78,7 +80,7 @@ def test_a_mail_is_deferred_if_the_server_goes_before_all_but_its_end_has_left()
 
 
 def test_a_mail_is_deferred_if_the_server_stops_reading_before_its_end() -> None:
-    results, _ = sent({"body": SILENCE}, [mail(1, parts=HUGE)])
+    results, _ = sent({"body": SILENCE}, [mail(1, parts=HUGE)], patience=BRIEF)
     assert outcomes(results) == [(Outcome.DEFERRED, "Timeout")]
 
 
@@ -91,7 +93,7 @@ def test_a_large_mail_arrives() -> None:
 
 
 def test_nobody_knows_about_a_mail_that_is_never_answered() -> None:
-    results, server = sent({".": SILENCE}, [mail(1)])
+    results, server = sent({".": SILENCE}, [mail(1)], patience=BRIEF)
     assert outcomes(results) == [(Outcome.UNKNOWN, "Timeout")]
     assert len(server.mails) == 1
 
@@ -215,7 +217,7 @@ def test_a_server_that_lets_nobody_in_stops_the_start() -> None:
 def test_a_task_that_is_cancelled_leaves_no_half_sent_connection_behind() -> None:
     async def send() -> tuple[list[Result], int]:
         server = ScriptedSmtp({".": [SILENCE]})
-        async with server, EmailChannel(mailing(server.port, patience=timedelta(minutes=1))) as channel:
+        async with server, EmailChannel(mailing(server.port)) as channel:
             task = asyncio.create_task(channel.send([mail(1)]))
             await server.arrived.wait()
             task.cancel()
