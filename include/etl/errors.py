@@ -27,6 +27,7 @@
     │   ├── RawCorrupt
     │   ├── TypedMissing
     │   ├── TokenUnreadable
+    │   ├── ChannelRefused
     │   ├── MailRefused
     │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
@@ -245,3 +246,11 @@ class MailRefused(PermanentError):
 
     def __init__(self, server: str, found: str) -> None:
         super().__init__(f"mail server {server}: {found}; mend the Airflow connection `smtp_default`.")
+        self.found = found
+
+
+class ChannelRefused(PermanentError):
+    """The server of a channel lets nobody in, or the channel's connection is wrong."""
+
+    def __init__(self, channel: str, host: str, found: str) -> None:
+        super().__init__(f"{channel} through {host or '(none)'}: {found}; mend its Airflow connection.")

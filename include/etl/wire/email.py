@@ -81,6 +81,22 @@ class MailServer:
         MailRefused
             If it names no host, no sender or no recipient.
         """
+        server = cls.of_sender(host=host, port=port, login=login, password=password, extra=extra)
+        if not server.recipients:
+            raise MailRefused(str(server), "its connection lacks `to`")
+        return server
+
+    @classmethod
+    def of_sender(
+        cls, *, host: str, port: int | None, login: str, password: str, extra: Mapping[str, Any]
+    ) -> MailServer:
+        """Read such a connection for mails whose recipients are known from elsewhere.
+
+        Raises
+        ------
+        MailRefused
+            If it names no host or no sender.
+        """
         if not _on(extra.get("disable_ssl")):
             security = Security.TLS
         else:
@@ -96,11 +112,7 @@ class MailServer:
             timeout=min(timedelta(seconds=float(extra.get("timeout") or _TIMEOUT.total_seconds())), _TIMEOUT),
             verified=extra.get("ssl_context") != "none",
         )
-        for name, value in (
-            ("a host", host),
-            ("`from_email` in its extra", server.sender),
-            ("`to`", server.recipients),
-        ):
+        for name, value in (("a host", host), ("`from_email` in its extra", server.sender)):
             if not value:
                 raise MailRefused(str(server), f"its connection lacks {name}")
         return server
@@ -140,7 +152,7 @@ async def _send(message: EmailMessage, server: MailServer) -> None:
         port=server.port,
         use_tls=server.security is Security.TLS,
         start_tls=server.security is Security.STARTTLS,
-        tls_context=_trust(server) if tls else None,
+        tls_context=trust(server) if tls else None,
         timeout=server.timeout.total_seconds(),
         # Its default asks a name server, and waits for it.
         local_hostname=socket.gethostname(),
@@ -152,7 +164,7 @@ async def _send(message: EmailMessage, server: MailServer) -> None:
         refused, _ = await client.send_message(message)
     except (aiosmtplib.SMTPException, OSError) as error:
         client.close()
-        raise _sorted(error, server) from None
+        raise classified(error, server) from None
     except BaseException:
         client.close()
         raise
@@ -163,7 +175,8 @@ async def _send(message: EmailMessage, server: MailServer) -> None:
         log.warning("mail server %s took the mail, but not for %d of its recipients", server, len(refused))
 
 
-def _trust(server: MailServer) -> ssl.SSLContext:
+def trust(server: MailServer) -> ssl.SSLContext:
+    """Return whom to trust at a server."""
     context = ssl.create_default_context()
     if not server.verified:
         context.check_hostname = False
@@ -171,7 +184,7 @@ def _trust(server: MailServer) -> ssl.SSLContext:
     return context
 
 
-def _sorted(error: Exception, server: MailServer) -> MailRefused | MailServerSilent:
+def classified(error: Exception, server: MailServer) -> MailRefused | MailServerSilent:
     """Return the error by what to do about it; what the server says is cut to a line, and never holds credentials."""
     causes = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
     codes = [cause.code for cause in causes if isinstance(cause, aiosmtplib.SMTPResponseException)]

@@ -1,0 +1,92 @@
+"""A push service of browsers, and the browser behind it that decrypts what arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import http_ece
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from py_vapid import Vapid02
+
+from dev.servers.ports import LOOPBACK
+
+VAPID_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A message, decrypted, and the headers that it came with."""
+
+    text: dict[str, str]
+    headers: dict[str, str]
+
+
+@dataclass
+class PushService:
+    """An async context manager.
+
+    Parameters
+    ----------
+    replies
+        What to answer to the next messages instead of taking them; None breaks the connection.
+    """
+
+    replies: list[web.Response | None] = field(default_factory=list)
+    arrived: list[Arrived] = field(default_factory=list)
+    attempts: int = 0
+    under_way: int = 0
+    most_under_way: int = 0
+
+    async def __aenter__(self) -> Self:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._secret = os.urandom(16)
+        application = web.Application()
+        application.router.add_post("/push/{browser}", self._take)
+        self._runner = web.AppRunner(application, shutdown_timeout=0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, LOOPBACK, 0).start()
+        self.url = f"http://{LOOPBACK}:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    def subscription(self, browser: str = "b1") -> str:
+        point = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        keys = {"p256dh": encoded(point), "auth": encoded(self._secret)}
+        # Browsers add `expirationTime`.
+        return json.dumps({"endpoint": f"{self.url}/push/{browser}", "expirationTime": None, "keys": keys})
+
+    async def _take(self, request: web.Request) -> web.Response:
+        self.attempts += 1
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        body = await request.read()
+        await asyncio.sleep(0.01)
+        self.under_way -= 1
+        if not self._is_signed(request.headers["Authorization"]):
+            return web.Response(status=403, text="who are you?")
+        if self.replies:
+            reply = self.replies.pop(0)
+            if reply is None and request.transport is not None:
+                request.transport.abort()
+            return reply or web.Response()
+        plain = http_ece.decrypt(body, private_key=self._key, auth_secret=self._secret, version="aes128gcm")
+        self.arrived.append(Arrived(json.loads(plain), dict(request.headers)))
+        return web.Response(status=201)
+
+    def _is_signed(self, authorization: str) -> bool:
+        parts: dict[str, Any] = dict(part.split("=", 1) for part in authorization.removeprefix("vapid ").split(","))
+        point = VAPID_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        return parts["k"] == encoded(point) and bool(Vapid02.verify(authorization))
+
+
+def encoded(content: bytes) -> str:
+    return urlsafe_b64encode(content).rstrip(b"=").decode()

@@ -1,0 +1,88 @@
+"""A mail server that answers by a script, and hangs up where the script ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from dev.servers.ports import LOOPBACK
+
+POLITE = {
+    "greeting": "220 here",
+    "EHLO": "250-here\r\n250 SMTPUTF8",
+    "MAIL": "250 ok",
+    "RCPT": "250 ok",
+    "DATA": "354 go on",
+    ".": "250 taken",
+    "RSET": "250 ok",
+    "QUIT": "221 bye",
+}
+HANG_UP = ""
+SILENCE = "…"
+
+
+@dataclass
+class ScriptedSmtp:
+    """An async context manager.
+
+    Parameters
+    ----------
+    script
+        Answers by command; `.` is the end of a mail, and `greeting` the beginning of a connection. A list is used up
+        one by one, and then what is polite is said. `HANG_UP` closes the connection, `SILENCE` says nothing;
+        at `body`, after the first line of a mail.
+    """
+
+    script: dict[str, str | list[str]] = field(default_factory=dict)
+    mails: list[bytes] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    connections: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._converse, LOOPBACK, 0, limit=1 << 20)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    def _answer(self, command: str) -> str:
+        found = self.script.get(command, POLITE.get(command, "500 what?"))
+        if isinstance(found, list):
+            return found.pop(0) if found else POLITE[command]
+        return found
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        command = "greeting"
+        try:
+            while command and (answer := self._answer(command)) != HANG_UP:
+                if answer != SILENCE:
+                    writer.write(f"{answer}\r\n".encode())
+                if answer.startswith(("221", "421")):
+                    break
+                command = await self._next(reader, within_mail=command == "DATA" and answer.startswith("354"))
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def _next(self, reader: asyncio.StreamReader, *, within_mail: bool) -> str:
+        if within_mail:
+            if (answer := self.script.get("body")) is not None:
+                await reader.readline()
+                await asyncio.sleep(0 if answer == HANG_UP else 2)
+                return ""
+            try:
+                self.mails.append(await reader.readuntil(b"\r\n.\r\n"))
+            except asyncio.IncompleteReadError:
+                return ""
+            self.arrived.set()
+            return "."
+        line = (await reader.readline()).decode()
+        self.commands.append(line.strip())
+        return line[:4].strip().upper()
