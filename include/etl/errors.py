@@ -5,7 +5,10 @@
     │   ├── EnrolmentFailed
     │   ├── MailServerSilent
     │   ├── MustWait              … after a wait that is known
-    │   │   └── ProviderAsksToWait        (steps/outcomes.py)
+    │   │   ├── PaceTooSlow               (steps/steering.py)
+    │   │   ├── ProviderAsksToWait        (steps/outcomes.py)
+    │   │   ├── SendingPaused             (steps/steering.py)
+    │   │   └── ServerTakesNothing        (steps/hand_over.py)
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   ├── BrokerUnreachable             (wire/broker.py)
@@ -27,8 +30,11 @@
     │   ├── MailRefused
     │   ├── ProviderRefused
     │   ├── NotBackfillable
+    │   ├── NoticeRunMissing              (stores/notice_runs.py)
+    │   ├── RecipientsIncomplete          (stores/audience.py)
+    │   ├── TemplateBroken                (templates.py)
     │   └── TooManyRejects
-    ├── DeclarationError          a declaration is wrong; its entity is left out
+    ├── DeclarationError          a declaration is wrong; what it declares is left out
     └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
 
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.

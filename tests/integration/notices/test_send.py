@@ -1,0 +1,224 @@
+"""Everybody is told once, and nobody who must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from etl.declare.notice import Category, Consent, Unknown
+from etl.steps.hand_over import ServerTakesNothing
+from etl.stores.locks import LockTaken
+from etl.stores.warehouse import Warehouse
+from etl.wire.channels.channel import Outcome, Result
+from tests.integration.notices.post import FAST, Post, address
+
+Rows = Callable[..., list[tuple[object, ...]]]
+
+
+def test_everybody_is_told_once_and_the_run_is_done(post: Post) -> None:
+    users = post.enrol(25)
+    planned = post.send_all()
+    assert post.mailbox.addresses == dict.fromkeys(map(address, users), 1)
+    assert post.states() == {"sent": 25}
+    assert post.totals(planned.run_id) == {"chunks": 3, "chunks_finished": 3, "recipients": 25, "sent": 25}
+    assert post.run(planned.run_id).state == "done"
+
+
+def test_a_message_says_what_its_templates_say(post: Post) -> None:
+    post.enrol(1)
+    post.send_all()
+    (message,) = post.mailbox.arrived
+    assert message.parts["subject"] == "Your spending in October 2026"
+    assert "In October 2026 no money left your accounts." in message.parts["text"]
+    assert "<title>Your spending in October 2026</title>" in message.parts["html"]
+
+
+def test_a_chunk_that_has_been_walked_is_not_walked_again(post: Post) -> None:
+    post.enrol(5)
+    planned = post.send_all()
+    post.send(planned.run_id)
+    assert len(post.mailbox.arrived) == 5
+
+
+def test_a_second_trigger_of_a_period_finds_nothing_to_do(post: Post) -> None:
+    post.enrol(5)
+    first = post.plan(trigger="first")
+    assert post.plan(trigger="second").ordinals == []
+    assert post.plan(trigger="first") == first
+
+
+def test_another_run_of_the_same_period_tells_nobody_twice(post: Post, warehouse: Warehouse) -> None:
+    post.enrol(5)
+    post.send_all()
+    warehouse.execute("update notify.runs set period = 'forgotten'")
+    newcomers = post.enrol(2)
+    planned = post.send_all()
+    assert max(post.mailbox.addresses.values()) == 1
+    assert {address(user) for user in newcomers} <= set(post.mailbox.addresses)
+    assert {"sent": 2, "repeated": 5}.items() <= post.totals(planned.run_id).items()
+
+
+def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(post: Post, connect: Callable[[], Warehouse]) -> None:
+    post.enrol(5)
+    planned = post.plan()
+    other = replace(post, warehouse=connect())
+    refused = []
+
+    def meanwhile(_: object) -> None:
+        with pytest.raises(LockTaken) as raised:
+            other.send(planned.run_id)
+        refused.append(raised)
+
+    post.mailbox.before = meanwhile
+    post.send(planned.run_id)
+    assert len(refused) == 1
+    assert post.states() == {"sent": 5}
+    assert len(post.mailbox.arrived) == 5
+
+
+@pytest.mark.parametrize(
+    ("consent", "said", "told"),
+    [
+        (Consent.OPT_OUT, None, 1),
+        (Consent.OPT_OUT, False, 0),
+        (Consent.OPT_OUT, True, 1),
+        (Consent.OPT_IN, None, 0),
+        (Consent.OPT_IN, False, 0),
+        (Consent.OPT_IN, True, 1),
+        (Consent.NONE, False, 1),
+    ],
+)
+def test_consent_is_read_when_a_message_is_sent(
+    post: Post, warehouse: Warehouse, consent: Consent, said: bool | None, told: int
+) -> None:
+    (user,) = post.enrol(1)
+    post.notice = replace(FAST, category=Category("reports", consent))
+    planned = post.plan()
+    if said is not None:
+        warehouse.execute("insert into notify.consents values (%s, 'reports', %s)", (user, said))
+    post.send(planned.run_id)
+    assert post.states() == ({"sent": 1} if told else {"suppressed": 1})
+    assert len(post.mailbox.arrived) == told
+
+
+def test_a_suppressed_address_gets_nothing_however_it_is_written(post: Post, warehouse: Warehouse, rows: Rows) -> None:
+    post.enrol(1)
+    warehouse.execute("update notify.contacts set address = 'User@Bank.example'")
+    planned = post.plan()
+    warehouse.execute("insert into notify.suppressions values ('user@bank.example', 'email', 'complained')")
+    post.send(planned.run_id)
+    assert rows("select state::text, error_class from notify.deliveries") == [("suppressed", "suppressed_address")]
+    assert post.totals(planned.run_id)["suppressed"] == 1
+
+
+def test_a_run_that_has_expired_sends_nothing(post: Post, warehouse: Warehouse) -> None:
+    post.enrol(3)
+    post.notice = replace(FAST, expiry=timedelta(days=1))
+    planned = post.plan()
+    warehouse.execute("update notify.runs set expires_at = now()")
+    post.send(planned.run_id)
+    assert post.states() == {"expired": 3}
+    assert post.mailbox.arrived == []
+
+
+def test_a_user_who_was_deleted_after_the_plan_gets_nothing(post: Post, warehouse: Warehouse) -> None:
+    users = post.enrol(3)
+    planned = post.plan()
+    warehouse.execute("delete from core.provider_accounts where user_id = %s", (users[1],))
+    warehouse.execute("delete from core.users where user_id = %s", (users[1],))
+    post.send(planned.run_id)
+    assert set(post.mailbox.addresses) == {address(users[0]), address(users[2])}
+
+
+def test_a_malformed_address_fails_with_a_reason_and_the_rest_go_on(
+    post: Post, warehouse: Warehouse, rows: Rows
+) -> None:
+    users = post.enrol(3)
+    warehouse.execute("update notify.contacts set address = 'nobody' where user_id = %s", (users[1],))
+    post.send_all()
+    assert post.states() == {"sent": 2, "failed": 1}
+    assert rows("select error_class from notify.deliveries where state = 'failed'") == [("malformed_address",)]
+
+
+def test_who_has_no_address_is_counted_and_has_no_row(post: Post, warehouse: Warehouse) -> None:
+    users = post.enrol(3)
+    warehouse.execute("delete from notify.contacts where user_id = %s", (users[1],))
+    planned = post.send_all()
+    assert post.states() == {"sent": 2}
+    assert post.totals(planned.run_id)["unreachable"] == 1
+
+
+def test_the_newest_address_that_has_not_ended_is_used(post: Post, warehouse: Warehouse) -> None:
+    (user,) = post.enrol(1)
+    add = "insert into notify.contacts (user_id, channel, address, ended_at) values (%s, 'email', %s, %s)"
+    warehouse.execute(add, (user, "new@bank.example", None))
+    warehouse.execute(add, (user, "gone@bank.example", "2026-01-01"))
+    post.send_all()
+    assert list(post.mailbox.addresses) == ["new@bank.example"]
+
+
+def test_an_address_that_will_never_take_a_message_again_is_pruned(post: Post, rows: Rows) -> None:
+    users = post.enrol(2)
+    gone = Result(0, Outcome.FAILED, "UNREGISTERED", "no such device", address_ended=True)
+    post.mailbox.answers = {address(users[0]): [gone]}
+    post.send_all()
+    assert rows("select user_id, ended_for from notify.contacts where ended_at is not null") == [
+        (users[0], "UNREGISTERED")
+    ]
+    assert post.states() == {"sent": 1, "failed": 1}
+
+
+def test_one_that_is_not_taken_now_is_tried_again_and_fails_at_last_while_the_rest_go_on(
+    post: Post, rows: Rows
+) -> None:
+    later, never, _ = post.enrol(3)
+    post.mailbox.answers = {address(later): [Outcome.DEFERRED], address(never): [Outcome.DEFERRED] * 3}
+    post.send_all()
+    assert post.states() == {"sent": 2, "failed": 1}
+    assert rows("select user_id, error_class from notify.deliveries where state = 'failed'") == [(never, "451")]
+
+
+def test_a_server_that_takes_nothing_is_waited_for_and_nothing_is_lost(post: Post) -> None:
+    users = post.enrol(3)
+    post.mailbox.answers = {address(user): [Outcome.DEFERRED] * 3 for user in users}
+    planned = post.plan()
+    with pytest.raises(ServerTakesNothing, match=r"the email server mail\.example takes nothing \(451\)"):
+        post.send(planned.run_id)
+    assert post.states() == {}
+    post.send(planned.run_id)
+    assert post.states() == {"sent": 3}
+
+
+def test_a_server_that_never_takes_anything_fails_in_the_end(post: Post, warehouse: Warehouse) -> None:
+    users = post.enrol(2)
+    post.mailbox.answers = {address(user): [Outcome.DEFERRED] * 3 for user in users}
+    planned = post.plan()
+    warehouse.execute("update notify.chunks set stalls = 59")
+    post.send(planned.run_id)
+    assert post.states() == {"failed": 2}
+
+
+@pytest.mark.parametrize(
+    ("policy", "states", "doubts"), [(Unknown.RESEND, {"sent": 2}, 1), (Unknown.HOLD, {"sent": 1, "unknown": 1}, 1)]
+)
+def test_the_notice_says_whether_a_message_that_may_have_arrived_is_sent_again(
+    post: Post, rows: Rows, policy: Unknown, states: dict[str, int], doubts: int
+) -> None:
+    user, _ = post.enrol(2)
+    post.notice = replace(FAST, unknown=policy)
+    post.mailbox.answers = {address(user): [Outcome.UNKNOWN]}
+    planned = post.send_all()
+    assert post.states() == states
+    assert rows("select doubts from notify.deliveries where user_id = %s", user) == [(doubts,)]
+    assert states.items() <= post.totals(planned.run_id).items()
+
+
+def test_one_that_may_have_arrived_never_counts_as_failed(post: Post) -> None:
+    user, _ = post.enrol(2)
+    post.notice = replace(FAST, unknown=Unknown.RESEND)
+    post.mailbox.answers = {address(user): [Outcome.UNKNOWN, Outcome.DEFERRED, Outcome.DEFERRED]}
+    post.send_all()
+    assert post.states() == {"sent": 1, "unknown": 1}
