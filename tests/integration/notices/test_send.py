@@ -92,7 +92,7 @@ def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(post: Post, connect: 
     ],
 )
 def test_consent_is_read_when_a_message_is_sent(
-    post: Post, warehouse: Warehouse, consent: Consent, said: bool | None, told: int
+    post: Post, warehouse: Warehouse, consent: Consent, said: object, told: int
 ) -> None:
     (user,) = post.enrol(1)
     post.notice = replace(FAST, category=Category("reports", consent))
