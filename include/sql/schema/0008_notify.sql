@@ -107,9 +107,9 @@ create table notify.deliveries (
     error_class text,
     error text,
     unique (notice_id, dedupe_key, channel, user_id)
-) with (fillfactor = 50);
+) with (fillfactor = 45);
 comment on table notify.deliveries is
-'The ledger: a row goes in before its message, so that nobody gets one twice. Half of each page is left free for the second version of its rows, which then needs no new index entry: no column that changes is in an index, and none may be.';
+'The ledger: a row goes in before its message, so that nobody gets one twice. Over half of each page is left free for the second, longer version of its rows, which then needs no new index entry: no column that changes is in an index, and none may be.';
 comment on column notify.deliveries.attempt is 'Of its chunk, when it was claimed last.';
 comment on column notify.deliveries.doubts is 'How often nobody could tell whether its message had arrived.';
 comment on column notify.deliveries.error_class is 'Short and countable, such as `550`, `no_consent` or `malformed_address`.';

@@ -79,3 +79,11 @@ def test_a_bucket_that_is_full_again_is_forgotten(limiter: Limiter, stack: Stack
 def test_the_span_of_a_limit_holds_burst_and_steady_calls(burst: int) -> None:
     limit = Limit(Scope.ACCOUNT, calls=10, per=timedelta(minutes=1), burst=burst)
     assert burst + limit.per / limit.interval == pytest.approx(10)
+
+
+def test_a_lot_is_taken_whole_or_not_at_all(limiter: Limiter) -> None:
+    shared = bucket(calls=20, per=timedelta(minutes=10), burst=10)
+    assert not limiter.take([shared], calls=6)
+    assert limiter.take([shared], calls=6)
+    assert not limiter.take([shared], calls=4)
+    assert timedelta(minutes=5, seconds=50) < limiter.take([shared], calls=6) <= timedelta(minutes=6)
