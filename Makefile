@@ -29,7 +29,7 @@ check: $(INSTALLED) ## Check style and types
 	@$(BIN)/mypy
 
 bench: $(INSTALLED) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
-	@missed=0; for each in memory resync urgent; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
+	@missed=0; for each in memory resync urgent backfill; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
 
 psql: $(INSTALLED) ## Open the warehouse
 	@$(IN_STACK) psql "$$WAREHOUSE_URL"

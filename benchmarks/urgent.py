@@ -124,7 +124,7 @@ def _starts(airflow: AirflowApi, stack: Stack, count: int) -> list[float]:
 def _backlog(airflow: AirflowApi, stack: Stack, raw_id: int, *, console: Console) -> Iterator[None]:
     """Let transforms wait on every low-priority queue, and a backfill beside them, until all processes are busy."""
     conf = {"raw_id": raw_id}
-    airflow.trigger("backlog", conf=conf)
+    airflow.trigger("backlog", **conf)
     past = ("--dag-id", "backlog_of_the_past", "--from-date", "2025-01-01", "--to-date", "2025-03-01")
     options = ("--dag-run-conf", json.dumps(conf), "--max-active-runs", "4")
     with Popen(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -89,17 +88,22 @@ class AirflowApi:
             return self.wait_for_new_run(dag_id, known)
         return self.trigger(dag_id)
 
-    def trigger(self, dag_id: str, *, conf: Mapping[str, Any] | None = None) -> DagRun:
-        """Start a run of a Dag by hand.
+    def trigger(self, dag_id: str, **conf: object) -> DagRun:
+        """Start a manual run of a Dag, with values for its params, and return it."""
+        asked = {"logical_date": datetime.now(UTC).isoformat(), "conf": conf}
+        return _run(self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=asked).raise_for_status().json())
 
-        Parameters
-        ----------
-        conf
-            The run's configuration.
-        """
-        wanted = {"logical_date": datetime.now(UTC).isoformat(), "conf": dict(conf or {})}
-        answer = self._client.post(f"/api/v2/dags/{dag_id}/dagRuns", json=wanted)
-        return _run(answer.raise_for_status().json())
+    def backfill(self, dag_id: str, first: date, last: date, *, max_active_runs: int) -> int:
+        """Start a backfill of some days, the last included, as `airflow backfill create` does, and return its id."""
+        days = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        asked = {"dag_id": dag_id, **days, "max_active_runs": max_active_runs}
+        return int(self._client.post("/api/v2/backfills", json=asked).raise_for_status().json()["id"])
+
+    def cancel(self, backfill: int, dag_id: str) -> None:
+        """End a backfill, and those of its runs that are under way, which are all runs of the Dag that are."""
+        self._client.put(f"/api/v2/backfills/{backfill}/cancel").raise_for_status()
+        for run in self._get(f"/dags/{dag_id}/dagRuns", state="running", limit=100)["dag_runs"]:
+            self._client.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}", json={"state": "failed"})
 
     def unpause(self, dag_id: str) -> set[str]:
         """Unpause a Dag and return the ids of the runs that it had before, at most 100."""
@@ -126,11 +130,14 @@ class AirflowApi:
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for run in self._runs(dag_id):
-                if run.run_id not in known:
-                    return run
+            if runs := self.new_runs(dag_id, known):
+                return runs[0]
             time.sleep(_POLL)
         raise AirflowSilent(f"a run of {dag_id}", seconds)
+
+    def new_runs(self, dag_id: str, known: set[str]) -> list[DagRun]:
+        """Return the runs of a Dag whose ids are not known, the latest first, at most 100."""
+        return [run for run in self._runs(dag_id) if run.run_id not in known]
 
     def _runs(self, dag_id: str) -> list[DagRun]:
         found = self._get(f"/dags/{dag_id}/dagRuns", order_by="-run_after", limit=100)

@@ -12,7 +12,7 @@ from dev.stack.bank_used import CSV
 from dev.stack.home import MARKER, REPOSITORY, Home
 from dev.stack.secrets_file import Secrets
 from dev.stack.servers_used import EMBEDDED, ServersUsed
-from dev.stack.urls import limits_connection, mail_connection, provider_connection, warehouse_connection
+from dev.stack.urls import limits_connection, mail_connection, postgres_connection, provider_connection
 
 PROGRAMS = interpreter().parent
 INCLUDE = REPOSITORY / "include"
@@ -37,12 +37,14 @@ def variables(home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers
         "SLUICE_RAW_ROOT": f"file://{home.raw}",
         "SLUICE_KEYS": secrets.sluice_keys,
         EMBEDDED: " ".join(sorted(servers.embedded)),
-        "AIRFLOW_CONN_WAREHOUSE": warehouse_connection(servers.warehouse),
+        "AIRFLOW_CONN_WAREHOUSE": postgres_connection(servers.warehouse),
+        # Tasks are not given Airflow's own database; the one that cleans it is.
+        "AIRFLOW_CONN_METADATA": postgres_connection(servers.metadata),
         "AIRFLOW_CONN_LIMITS": limits_connection(servers.broker),
         "AIRFLOW_CONN_PLAID": provider_connection(
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret
         ),
-        "AIRFLOW_CONN_AIRFLOW_DB": warehouse_connection(servers.metadata),
+        "AIRFLOW_CONN_AIRFLOW_DB": postgres_connection(servers.metadata),
         MAIL_CONNECTION: mail_connection(LOOPBACK, ports["mail"]),
         "AIRFLOW_HOME": str(home.airflow),
         "AIRFLOW_CONFIG": str(home.airflow_configuration),

@@ -99,8 +99,8 @@ def parse(name: str, text: str, kind: Kind) -> Url:
     )
 
 
-def warehouse_connection(url: Url) -> str:
-    """Return the Airflow connection to the warehouse, as JSON."""
+def postgres_connection(url: Url) -> str:
+    """Return the Airflow connection to a Postgres database, as JSON."""
     return _connection("postgres", url, schema=url.database, extra=dict(url.options))
 
 

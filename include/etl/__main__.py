@@ -10,6 +10,7 @@ from etl.tools.describe import describe
 from etl.tools.link import link
 from etl.tools.migrate import migrate
 from etl.tools.plan import plan
+from etl.tools.purge import purge
 from etl.tools.queues import app as queues
 from etl.tools.rejects import app as rejects
 from etl.tools.replay import replay
@@ -19,7 +20,7 @@ from etl.tools.status import status
 app = typer.Typer(
     name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False
 )
-for command in (describe, link, migrate, plan, replay, resync, status):
+for command in (describe, link, migrate, plan, purge, replay, resync, status):
     app.command()(command)
 app.add_typer(queues, name="queues")
 app.add_typer(rejects, name="rejects")

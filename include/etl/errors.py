@@ -2,13 +2,14 @@
 
     SluiceError
     ├── TransientError            try again later
-    │   ├── EnrolmentFailed
+    │   ├── EnrolmentFailed               (steps/link.py)
     │   ├── MailServerSilent
     │   ├── MustWait              … after a wait that is known
     │   │   ├── PaceTooSlow               (steps/steering.py)
     │   │   ├── ProviderAsksToWait        (steps/outcomes.py)
     │   │   ├── SendingPaused             (steps/steering.py)
     │   │   └── ServerTakesNothing        (steps/hand_over.py)
+    │   ├── LockTaken                     (stores/locks.py)
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
     │   ├── BrokerUnreachable             (wire/broker.py)
@@ -17,10 +18,12 @@
     │   ├── SettingMissing
     │   │   └── SettingInvalid
     │   ├── AddressInvalid
-    │   ├── ItemTaken
+    │   ├── ItemTaken                     (stores/provider_accounts.py)
     │   ├── ChunkMissing
     │   ├── LandingMissing
+    │   ├── LockLost                      (stores/locks.py)
     │   ├── RawMissing
+    │   │   └── RawPurged
     │   ├── RawUnread
     │   ├── RejectMissing
     │   ├── NothingToResync               (tools/resync.py)
@@ -40,7 +43,7 @@
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 
 class SluiceError(Exception):
@@ -123,6 +126,17 @@ class RawMissing(PermanentError):
         super().__init__(f"raw batch {raw_id} is not in {where}; it was purged, or the raw root changed.")
 
 
+class RawPurged(RawMissing):
+    """A raw batch was kept for as long as was declared, and then removed."""
+
+    def __init__(self, raw_id: int, purged_at: datetime) -> None:
+        PermanentError.__init__(
+            self,
+            f"raw batch {raw_id} was purged at {purged_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, as "
+            "include/etl/catalog/retention.py has it; the rows that it brought stay, and cannot be made again.",
+        )
+
+
 class RawUnread(PermanentError):
     """An entity does not read batches of a source."""
 
@@ -173,22 +187,6 @@ class AddressInvalid(PermanentError):
         super().__init__(
             f"connection {connection!r}: its host is {found!r}; it must be the provider's base URL, "
             "such as https://production.plaid.com."
-        )
-
-
-class EnrolmentFailed(TransientError):
-    """A provider did not give an access token, and may later."""
-
-    def __init__(self, provider: str, found: str) -> None:
-        super().__init__(f"{provider} gave no access token, but {found}; try again while the public token is valid.")
-
-
-class ItemTaken(PermanentError):
-    """A login is somebody else's already."""
-
-    def __init__(self, provider: str, item_id: str, user: str) -> None:
-        super().__init__(
-            f"{provider}: item {item_id} is enrolled for another user than {user!r}; see who links whose bank account."
         )
 
 

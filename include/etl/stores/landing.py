@@ -18,6 +18,9 @@ from etl import frames
 from etl.errors import LandingMissing
 from etl.stores import objects
 
+FOLDER = "landing"
+"""Folder below the raw root."""
+
 
 class Drained(msgspec.Struct, frozen=True):
     """A provider account whose feed was read to its end.
@@ -64,7 +67,7 @@ class Landing:
     @property
     def folder(self) -> UPath:
         """Where the pages are."""
-        return self.root / "landing" / str(self.chunk_id) / str(self.attempt)
+        return self.root / FOLDER / str(self.chunk_id) / str(self.attempt)
 
     def write_page(self, header: frames.Header, body: bytes) -> None:
         """Keep one page, as sent."""

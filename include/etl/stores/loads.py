@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 
 from psycopg.rows import class_row, scalar_row
 
+from etl.stores import locks
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
 
@@ -39,8 +40,8 @@ class Counts:
 
 
 def lock_entity(warehouse: Warehouse, *, entity: str) -> None:
-    """Keep every other load of an entity out until the transaction ends."""
-    warehouse.execute(statement("stores/loads", "lock_entity"), {"entity": entity})
+    """Keep every other load of an entity out until the transaction ends, if it has no cursors to lock."""
+    locks.until_commit(warehouse, f"load.{entity}")
 
 
 def find(warehouse: Warehouse, *, raw_id: int, entity: str, version: int) -> Counts | None:

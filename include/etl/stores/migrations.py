@@ -8,12 +8,15 @@ from collections.abc import Iterable
 
 from psycopg.rows import scalar_row
 
+from etl.stores import locks
 from etl.stores.statements import SQL_ROOT, statement
 from etl.stores.warehouse import Warehouse
 
 
 def migrate(warehouse: Warehouse, entities: Iterable[str]) -> list[str]:
     """Bring the schema up to date, in one transaction.
+
+    Only one process migrates at a time; the others wait and then find nothing to do.
 
     Parameters
     ----------
@@ -26,7 +29,7 @@ def migrate(warehouse: Warehouse, entities: Iterable[str]) -> list[str]:
         Names of the migrations that were applied now.
     """
     with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
-        cursor.execute(statement("stores/migrations", "lock"))
+        locks.until_commit(warehouse, "migrations")
         cursor.execute(statement("stores/migrations", "prepare"))
         applied = set(cursor.execute(statement("stores/migrations", "applied")).fetchall())
         missing = [path for path in sorted((SQL_ROOT / "schema").glob("*.sql")) if path.stem not in applied]

@@ -10,6 +10,9 @@ from typing import IO
 
 from upath import UPath
 
+DRAFTS = "drafts"
+"""Folder below the root of a volume, of what is being written."""
+
 
 class Draft:
     """An object that is being written; it appears at its place when it is published, complete."""
@@ -38,11 +41,11 @@ class Draft:
 @contextmanager
 def draft(root: UPath) -> Iterator[Draft]:
     """Begin an object below `root`; one that is not published leaves nothing behind."""
-    if root.protocol not in ("", "file", "local"):
+    if not is_volume(root):
         with tempfile.TemporaryFile() as spool:
             yield Draft(spool, local=None)
         return
-    folder = Path(root.path) / "drafts"
+    folder = Path(root.path) / DRAFTS
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder)
     local = Path(name)
@@ -51,6 +54,11 @@ def draft(root: UPath) -> Iterator[Draft]:
             yield Draft(stream, local=local)
     finally:
         local.unlink(missing_ok=True)
+
+
+def is_volume(path: UPath) -> bool:
+    """Return whether a path is on a volume, not in an object store."""
+    return path.protocol in ("", "file", "local")
 
 
 def _flush_folder(folder: Path) -> None:

@@ -16,10 +16,15 @@ from psycopg.rows import class_row, scalar_row
 from upath import UPath
 
 from etl import frames
-from etl.errors import RawCorrupt, RawMissing
-from etl.stores import objects
+from etl.errors import RawCorrupt, RawMissing, RawPurged
+from etl.stores import locks, objects
+from etl.stores.objects import Draft
 from etl.stores.statements import statement
 from etl.stores.warehouse import Warehouse
+
+FOLDER = "raw"
+"""Folder below the raw root."""
+_SUFFIX = ".zst"
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class RawBatch:
         Place of the object below the raw root.
     accounts, pages, bytes
         Size; bytes before compression.
+    purged_at
+        When its object was given up, past its retention; None while it is kept.
     """
 
     raw_id: int
@@ -47,6 +54,7 @@ class RawBatch:
     accounts: int
     pages: int
     bytes: int
+    purged_at: datetime | None = None
 
 
 class _Hashed:
@@ -103,22 +111,45 @@ def seal(
                 last = header.provider_account_id
                 count += 1
         content_hash = content.digest.hexdigest()
-        path = f"raw/{source}/{content_hash[:2]}/{content_hash}.zst"
+        row = {
+            "source": source,
+            "chunk_id": chunk_id,
+            "attempt": attempt,
+            "content_hash": content_hash,
+            "path": f"{FOLDER}/{source}/{content_hash[:2]}/{content_hash}{_SUFFIX}",
+            "accounts": accounts,
+            "pages": count,
+            "bytes": content.size,
+        }
+        return _record(warehouse, root, draft, row)
+
+
+def _record(warehouse: Warehouse, root: UPath, draft: Draft, row: dict[str, object]) -> int:
+    """Publish the object and then its row; whoever would purge the object waits until it has both."""
+    path = str(row["path"])
+    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
+        lock_object(warehouse, path)
         draft.publish(root / path)
-    row = {
-        "source": source,
-        "chunk_id": chunk_id,
-        "attempt": attempt,
-        "content_hash": content_hash,
-        "path": path,
-        "accounts": accounts,
-        "pages": count,
-        "bytes": content.size,
-    }
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
         cursor.execute(statement("stores/raw_batches", "record"), row)
         (raw_id,) = cursor.execute(statement("stores/raw_batches", "sealed"), row).fetchall()
     return int(raw_id)
+
+
+def lock_object(warehouse: Warehouse, path: str) -> None:
+    """Let nobody else publish or purge an object until the transaction ends.
+
+    Parameters
+    ----------
+    path
+        Below the raw root.
+    """
+    locks.until_commit(warehouse, f"object.{path}")
+
+
+def content_hash_of(path: str) -> str:
+    """Return the hash in the name of a batch's object; empty if it is none."""
+    name = path.rpartition("/")[2]
+    return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else ""
 
 
 def find(warehouse: Warehouse, raw_id: int) -> RawBatch:
@@ -137,7 +168,12 @@ def find(warehouse: Warehouse, raw_id: int) -> RawBatch:
 
 
 def between(
-    warehouse: Warehouse, *, sources: Collection[str], since: datetime | None, until: datetime | None
+    warehouse: Warehouse,
+    *,
+    sources: Collection[str],
+    since: datetime | None,
+    until: datetime | None,
+    purged: bool = False,
 ) -> list[int]:
     """Return the batches of some sources that were sealed in a half-open span of time, in the order in which they were.
 
@@ -145,8 +181,10 @@ def between(
     ----------
     since, until
         None leaves the span open.
+    purged
+        Whether those are meant that were purged, and not those that are kept.
     """
-    span = {"sources": list(sources), "since": since, "until": until}
+    span = {"sources": list(sources), "since": since, "until": until, "purged": purged}
     with warehouse.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(statement("stores/raw_batches", "between"), span).fetchall()
 
@@ -161,11 +199,15 @@ def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
 
     Raises
     ------
+    RawPurged
+        If it is past its retention.
     RawMissing
         If the object is gone.
     RawCorrupt
         If it does not hold the bytes that were sealed; known for certain only at the end.
     """
+    if batch.purged_at is not None:
+        raise RawPurged(batch.raw_id, batch.purged_at)
     path = root / batch.path
     try:
         with path.open("rb") as stream:

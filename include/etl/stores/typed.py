@@ -23,6 +23,8 @@ from etl.rows import schema
 from etl.stores import objects
 from etl.stores.raw import RawBatch
 
+FOLDER = "typed"
+"""Folder below the raw root."""
 _MOVES = pa.schema(
     [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
 )
@@ -128,7 +130,7 @@ class TypedBatch:
 
     @property
     def _folder(self) -> UPath:
-        return self.root / "typed" / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash
+        return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash
 
     def _read(self, name: str) -> Iterator[pa.RecordBatch]:
         try:

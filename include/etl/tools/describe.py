@@ -11,11 +11,17 @@ import typer
 
 from etl.catalog.entities import ENTITIES
 from etl.catalog.queues import QUEUES, WORKER_GROUPS
+from etl.catalog.retention import RETENTION
 
 
 def describe() -> None:
     """Print every declaration as JSON."""
-    declarations = {"entities": ENTITIES, "queues": QUEUES, "worker_groups": WORKER_GROUPS}
+    declarations = {
+        "entities": ENTITIES,
+        "queues": QUEUES,
+        "worker_groups": WORKER_GROUPS,
+        "retention": RETENTION,
+    }
     typer.echo(msgspec.json.format(msgspec.json.encode(_plain(declarations)), indent=2).decode())
 
 

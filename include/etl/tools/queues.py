@@ -25,31 +25,19 @@ def queues(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show the declared queues, most urgent first, and the workers that serve them."""
-    from rich.console import Console
-    from rich.table import Table
-
     if context.invoked_subcommand:
         return
     ordered = sorted(QUEUES, key=lambda queue: -queue.priority)
     if as_json:
         typer.echo(json.dumps([_plain(queue) for queue in ordered]))
         return
-    table = Table("queue", "priority", "pools", "memory", "niceness", "expires after", "served by", "for")
     for queue in ordered:
-        pools = ", ".join(f"{pool.name} {pool.slots}" for pool in queue.pools)
-        expires = "never" if queue.time_to_live is None else str(queue.time_to_live)
+        pools = ", ".join(f"{pool.slots} in pool {pool.name}" for pool in queue.pools)
+        expires = "never expires" if queue.time_to_live is None else f"expires after {queue.time_to_live}"
         served = ", ".join(f"{name} ({processes})" for name, processes in _serving(queue).items())
-        table.add_row(
-            queue.name,
-            str(queue.priority),
-            pools,
-            f"{queue.memory} MiB",
-            str(queue.niceness),
-            expires,
-            served,
-            queue.summary,
-        )
-    Console().print(table)
+        typer.echo(f"{queue.name}: {queue.summary}")
+        typer.echo(f"    priority {queue.priority}; tasks at once: {pools}; served by {served}")
+        typer.echo(f"    a task may take {queue.memory} MiB, has niceness {queue.niceness}, and {expires}")
 
 
 @app.command("inspect")

@@ -82,9 +82,13 @@ def _select(
     selected = []
     for entity in entities:
         sealed = raw.between(warehouse, sources=entity.sources, since=since, until=until)
-        wanted = [raw_id for raw_id in sealed if raw_id in raw_ids] if raw_ids else sealed
+        purged = raw.between(warehouse, sources=entity.sources, since=since, until=until, purged=True)
+        wanted = sorted(raw_id for raw_id in sealed + purged if raw_id in raw_ids) if raw_ids else sealed
+        if purged and not raw_ids:
+            typer.echo(f"{entity.name}: {len(purged):,} raw batches were purged, and are passed over", err=True)
+        to_the_end = not raw_ids and until is None and not (wanted and purged and purged[-1] > wanted[0])
         if wanted or len(entities) == 1:
-            selected.append(Selected(entity, wanted, to_the_end=not raw_ids and until is None))
+            selected.append(Selected(entity, wanted, to_the_end))
     return selected
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
@@ -73,18 +71,19 @@ def replay_selected(
 
 def show(entity: Entity, replayed: Replayed) -> None:
     """Print what became of the records, a line for each batch if they are few, and why batches failed."""
-    counts = {str(raw_id): asdict(found) for raw_id, found in replayed.counts.items()}
+    counts = {raw_id: asdict(found) for raw_id, found in replayed.counts.items()}
+    if 1 < len(counts) <= _BATCHES_SHOWN:
+        for raw_id, found in counts.items():
+            typer.echo(f"{entity.name}, raw batch {raw_id}: {_listed(found)}")
     if counts:
-        names = list(next(iter(counts.values())))
-        table = Table(entity.name)
-        for name in names:
-            table.add_column(name, justify="right")
-        if len(counts) <= _BATCHES_SHOWN:
-            for raw_id, found in counts.items():
-                table.add_row(f"raw batch {raw_id}", *(f"{found[name]:,}" for name in names))
-            table.add_section()
-        sums = (sum(found[name] for found in counts.values()) for name in names)
-        table.add_row(f"{len(counts):,} raw batches", *(f"{total:,}" for total in sums))
-        Console(highlight=False).print(table)
+        sums = {name: sum(found[name] for found in counts.values()) for name in next(iter(counts.values()))}
+        batches = f"raw batch {next(iter(counts))}" if len(counts) == 1 else f"all {len(counts):,} raw batches"
+        typer.echo(f"{entity.name}, {batches}: {_listed(sums)}")
     for failed, error in replayed.failed.items():
         typer.echo(f"{entity.name}: raw batch {failed} is left as it was: {error}", err=True)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Return counts as words, without those that are nothing."""
+    rest = [f"{count:,} {name}" for name, count in counts.items() if count and name != "read"]
+    return f"{counts['read']:,} records{': ' if rest else ''}{', '.join(rest)}"

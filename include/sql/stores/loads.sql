@@ -1,7 +1,3 @@
--- name: lock_entity
--- Rows of an entity without cursors are merged by one load at a time.
-select pg_advisory_xact_lock(hashtextextended('sluice.load.' || %(entity)s, 0));
-
 -- name: find
 -- The counts of a batch that was loaded already.
 select l.read, l.inserted, l.updated, l.unchanged, l.removed, l.superseded, l.stale, l.rejected

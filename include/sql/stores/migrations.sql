@@ -6,10 +6,6 @@ create table if not exists sluice.migrations (
     applied_at timestamptz not null default now()
 );
 
--- name: lock
--- Only one process migrates at a time; the others wait and then find nothing to do.
-select pg_advisory_xact_lock(hashtext('sluice.migrations'));
-
 -- name: applied
 -- Names of the migrations that this warehouse has.
 select m.name

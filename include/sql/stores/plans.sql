@@ -43,6 +43,7 @@ select count(*) as rows
 from etl.raw_batches as r
 where
     r.source = any(%(sources)s)
+    and r.purged_at is null
     and not exists (
         select 1
         from etl.loads as l
@@ -58,6 +59,7 @@ with tiles as (
     from etl.raw_batches as r
     where
         r.source = any(%(sources)s)
+        and r.purged_at is null
         and not exists (
             select 1
             from etl.loads as l
@@ -88,6 +90,7 @@ select r.raw_id
 from etl.raw_batches as r
 where
     r.source = any(%(sources)s)
+    and r.purged_at is null
     and r.raw_id >= %(start)s
     and r.raw_id < %(stop)s
     and not exists (

@@ -12,7 +12,7 @@ where r.chunk_id = %(chunk_id)s and r.attempt = %(attempt)s;
 
 -- name: find
 -- A batch by its id.
-select r.raw_id, r.source, r.content_hash, r.path, r.accounts, r.pages, r.bytes
+select r.raw_id, r.source, r.content_hash, r.path, r.accounts, r.pages, r.bytes, r.purged_at
 from etl.raw_batches as r
 where r.raw_id = %(raw_id)s;
 
@@ -24,11 +24,12 @@ where r.raw_id = %(raw_id)s
 for update;
 
 -- name: between
--- Batches of some sources, in the order in which they were sealed.
+-- Batches of some sources that are kept, or those that were purged, in the order in which they were sealed.
 select r.raw_id
 from etl.raw_batches as r
 where
     r.source = any(%(sources)s)
+    and (r.purged_at is not null) = %(purged)s
     and (%(since)s::timestamptz is null or r.sealed_at >= %(since)s)
     and (%(until)s::timestamptz is null or r.sealed_at < %(until)s)
 order by r.raw_id;

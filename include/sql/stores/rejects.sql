@@ -65,6 +65,7 @@ where r.reject_id = %(reject_id)s;
 -- Batches whose rejects may fit now: rejected by this version, or by an earlier one whose batch this one has not read.
 select distinct r.raw_id
 from etl.rejects as r
+inner join etl.raw_batches as b on b.raw_id = r.raw_id and b.purged_at is null
 where
     r.entity = %(entity)s
     and (%(raw_id)s::bigint is null or r.raw_id = %(raw_id)s)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from dev.demo.airflow_api import AirflowApi
+from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.demo.enrol import enrol
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
@@ -18,6 +19,15 @@ from tests.integration.conftest import start
 
 USERS = 60
 Rows = Callable[..., list[tuple[object, ...]]]
+
+
+def finished(api: AirflowApi, dag_id: str, run: DagRun, *, seconds: float = 180.0) -> DagRun:
+    """Return a run as it is when it has ended, or when the time is up."""
+    deadline = time.monotonic() + seconds
+    while run.state not in ("success", "failed") and time.monotonic() < deadline:
+        time.sleep(1)
+        run = api.run(dag_id, run.run_id)
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,20 +13,15 @@ from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.stack import Stack
 from etl.settings import Endpoint, Settings
 from etl.stores.warehouse import Warehouse
-from tests.integration.airflow.conftest import USERS
+from tests.integration.airflow.conftest import USERS, finished
 
 DAG = "etl_transactions"
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def run_to_the_end(api: AirflowApi, *, seconds: float = 180.0) -> DagRun:
+def run_to_the_end(api: AirflowApi) -> DagRun:
     api.wait_for_dag(DAG)
-    run = api.start_run(DAG)
-    deadline = time.monotonic() + seconds
-    while run.state not in ("success", "failed") and time.monotonic() < deadline:
-        time.sleep(1)
-        run = api.run(DAG, run.run_id)
-    return run
+    return finished(api, DAG, api.start_run(DAG))
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +36,7 @@ def test_merchants_follow_the_transactions_that_name_them(
     api.wait_for_dag("etl_merchants")
     known = api.unpause("etl_merchants")
     assert run_to_the_end(api).state == "success"
-    run = api.wait_for_new_run("etl_merchants", known)
-    deadline = time.monotonic() + 60
-    while run.state not in ("success", "failed") and time.monotonic() < deadline:
-        time.sleep(1)
-        run = api.run("etl_merchants", run.run_id)
-    assert run.state == "success"
+    assert finished(api, "etl_merchants", api.wait_for_new_run("etl_merchants", known)).state == "success"
     assert synced.execute(
         "select count(*) from core.transactions as t "
         "left join core.merchants as m on m.entity_id = t.merchant_entity_id "

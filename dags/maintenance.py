@@ -1,0 +1,5 @@
+"""The Airflow Dag that removes what is past its retention."""
+
+from sluice_maintenance import maintenance_dag
+
+maintenance_dag()

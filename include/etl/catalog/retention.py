@@ -1,0 +1,15 @@
+"""How long things are kept; the Dag `maintenance` removes what is older, and `python -m etl purge` likewise."""
+
+from datetime import timedelta
+
+from etl.declare.retention import Retention
+
+RETENTION = Retention(
+    raw_batches=timedelta(days=400),
+    typed_batches=timedelta(days=14),
+    rejects=timedelta(days=400),
+    history=timedelta(days=400),
+    unfinished=timedelta(days=2),
+    metadata=timedelta(days=90),
+    audit_log=timedelta(days=400),
+)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from etl.catalog.retention import RETENTION
+from etl.errors import SettingMissing
+
+
+def test_steps_report_at_last_and_a_failed_one_fails_the_run(bag: Any) -> None:
+    dag = bag.dags["maintenance"]
+    steps = {task.task_id for task in dag.tasks} - {"report", "all_done"}
+    assert dag.get_task("report").trigger_rule == "all_done"
+    assert dag.get_task("report").upstream_task_ids == steps
+    assert dag.get_task("all_done").trigger_rule == "all_success"
+    assert dag.get_task("all_done").upstream_task_ids == steps
+
+
+def test_a_dry_run_is_asked_for_and_whatever_else_is_asked_is_ignored(bag: Any) -> None:
+    params = bag.dags["maintenance"].params
+    assert params["dry_run"] is False
+    params.update({"dry_run": True, "of_an_older_release": [1]})
+    assert params.validate()["dry_run"] is True
+
+
+def test_every_table_that_airflow_cleans_is_cleaned_and_the_audit_log_later(bag: Any) -> None:
+    from airflow.utils.db_cleanup import config_dict
+
+    import sluice_metadata
+
+    assert {*sluice_metadata.RECORDS, sluice_metadata.AUDIT_LOG} == set(config_dict)
+    assert RETENTION.audit_log > RETENTION.metadata
+
+
+def test_the_arguments_are_those_of_airflow_db_clean(bag: Any) -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    import sluice_metadata
+
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    given = get_parser().parse_args(list(sluice_metadata.arguments(("dag_run", "xcom"), before, dry_run=True)))
+    assert given.tables == ["dag_run", "xcom"]
+    assert given.clean_before_timestamp - before == timedelta()
+    assert (given.dry_run, given.yes, given.skip_archive, given.batch_size) == (True, True, True, 10_000)
+    assert given.error_on_cleanup_failure
+
+
+def test_a_missing_connection_to_airflows_database_is_named(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sluice_metadata
+
+    monkeypatch.delenv("AIRFLOW_CONN_METADATA", raising=False)
+    with pytest.raises(SettingMissing, match="AIRFLOW_CONN_METADATA is not set; it must hold Airflow's own database"):
+        sluice_metadata.clean_metadata(RETENTION, as_of=datetime.now(UTC), dry_run=True)

@@ -1,0 +1,119 @@
+"""The Dag `maintenance`, run by the scheduler on Celery workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dev.demo.airflow_api import AirflowApi, DagRun
+from dev.stack.airflow_environment import ADMIN
+from dev.stack.stack import Stack
+from etl.settings import Endpoint, Settings
+from etl.stores import warehouse as warehouses
+from tests.integration.airflow.conftest import finished
+
+Rows = Callable[..., list[tuple[object, ...]]]
+STEPS = ("purge_raw", "purge_orphans", "purge_typed", "purge_unfinished", "purge_rows", "clean_metadata", "analyze")
+PATH = f"raw/retired/00/{'0' * 64}.zst"
+OLD_BATCH = """
+with chunk as (
+    insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size)
+    values ('retired', 'r', 0, 1, 2, 1)
+    returning chunk_id
+),
+batch as (
+    insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes, sealed_at)
+    select 'retired', chunk_id, 1, repeat('0', 64), %s, 0, 0, 0, now() - '500 days'::interval
+    from chunk
+    returning raw_id
+)
+insert into etl.loads select raw_id, 'retired', 1, 0, 0, 0, 0, 0, 0, 0, 0 from batch
+"""
+COPY = """
+create temp table copied as select * from dag_run where run_id = %(of)s;
+update copied set
+    id = nextval('dag_run_id_seq'),
+    dag_id = 'etl_accounts',
+    run_id = %(run_id)s,
+    run_type = 'scheduled',
+    created_dag_version_id = null,
+    logical_date = now() - %(age)s::interval,
+    start_date = now() - %(age)s::interval;
+insert into dag_run select * from copied;
+drop table copied;
+"""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A dry run of maintenance and a wet one; after each, the runs of another Dag, and the number of old files."""
+
+    dry: DagRun
+    left_by_dry: tuple[list[str], int]
+    wet: DagRun
+    left_by_wet: tuple[list[str], int]
+
+
+@pytest.fixture(scope="module")
+def runs(airflow_stack: Stack) -> Runs:
+    root = Path(Settings.from_environment(airflow_stack.environment).raw_root.removeprefix("file://"))
+    with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
+        api.wait_for_dag("maintenance")
+        first = finished(api, "maintenance", api.start_run("maintenance"))
+        with warehouses.connect(Endpoint.from_environment("warehouse", airflow_stack.environment)) as warehouse:
+            warehouse.execute(OLD_BATCH, (PATH,))
+        write(root / PATH, b"x" * 2_048)
+        page = write(root / "landing/999/1/1/000000", b"")
+        os.utime(page, (time.time() - 3 * 86_400,) * 2)
+        with psycopg.connect(airflow_stack.metadata_url, autocommit=True) as metadata:
+            for run_id, age in (("older", "300 days"), ("latest", "200 days")):
+                for text in COPY.strip().split(";\n"):
+                    metadata.execute(text.encode(), {"of": first.run_id, "run_id": run_id, "age": age})
+            dry = finished(api, "maintenance", api.trigger("maintenance", dry_run=True, unheard_of=[1]))
+            left_by_dry = left(metadata, root / PATH, page)
+            wet = finished(api, "maintenance", api.trigger("maintenance"))
+            return Runs(dry, left_by_dry, wet, left(metadata, root / PATH, page))
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def left(metadata: psycopg.Connection[tuple[object, ...]], *paths: Path) -> tuple[list[str], int]:
+    found = metadata.execute("select run_id from dag_run where dag_id = 'etl_accounts' order by 1").fetchall()
+    return [str(run_id) for (run_id,) in found], sum(path.exists() for path in paths)
+
+
+def test_its_steps_succeed_on_their_queue(runs: Runs, metadata: Rows) -> None:
+    for run in (runs.dry, runs.wet):
+        assert run.state == "success"
+        states = metadata(
+            "select task_id, queue, pool, state from task_instance "
+            "where run_id = %s and task_id <> 'all_done' order by 1",
+            run.run_id,
+        )
+        expected = sorted((*STEPS, "report"))
+        assert states == [(step, "maintenance", "maintenance", "success") for step in expected]
+
+
+def test_a_dry_run_removes_nothing_and_a_wet_one_what_it_told(runs: Runs) -> None:
+    assert runs.left_by_dry == (["latest", "older"], 2)
+    assert runs.left_by_wet == (["latest"], 0)
+
+
+@pytest.mark.parametrize(
+    ("which", "told"), [("dry", "nothing was removed; without dry run it would have been "), ("wet", "removed ")]
+)
+def test_the_report_tells_what_went(runs: Runs, metadata: Rows, which: str, told: str) -> None:
+    run: DagRun = getattr(runs, which)
+    ((sentence,),) = metadata("select value #>> '{}' from xcom where run_id = %s and task_id = 'report'", run.run_id)
+    assert str(sentence).startswith(f"{told}1 raw batches, 1 raw objects (2.0 KiB), 1 landing pages, ")
+    assert "1 of Airflow's records" in str(sentence)
