@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import redis
 
+from etl.catalog.channels import EMAIL
 from etl.declare.notice import Category, Consent, Unknown
 from etl.steps.hand_over import ServerTakesNothing
 from etl.stores.locks import LockTaken
@@ -222,3 +225,68 @@ def test_one_that_may_have_arrived_never_counts_as_failed(post: Post) -> None:
     post.mailbox.answers = {address(user): [Outcome.UNKNOWN, Outcome.DEFERRED, Outcome.DEFERRED]}
     post.send_all()
     assert post.states() == {"sent": 1, "unknown": 1}
+
+
+def test_a_channel_that_breaks_leaves_only_what_it_held_in_doubt(post: Post) -> None:
+    post.enrol(12)
+    post.notice = replace(FAST, pace=12, chunk_size=100, unknown=Unknown.HOLD)
+    planned = post.plan()
+
+    def break_off(_: object) -> None:
+        if len(post.mailbox.lots) == 2:
+            raise ConnectionResetError
+
+    post.mailbox.before = break_off
+    with pytest.raises(ConnectionResetError):
+        post.send(planned.run_id)
+    assert post.mailbox.lots == [3, 3]
+    assert post.states() == {"sent": 3, "claimed": 3}
+    post.send(planned.run_id)
+    assert post.states() == {"sent": 9, "unknown": 3}
+    assert max(post.mailbox.addresses.values()) == 1
+    assert {"sent": 9, "unknown": 3}.items() <= post.totals(planned.run_id).items()
+
+
+def test_an_error_between_lots_leaves_nothing_in_doubt(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    post.enrol(12)
+    post.notice = replace(FAST, pace=12, chunk_size=100)
+    planned = post.plan()
+    take = post.limiter.take
+
+    def lose_the_limiter(*values: Any, **options: Any) -> timedelta:
+        if post.mailbox.lots:
+            raise redis.ConnectionError
+        return take(*values, **options)
+
+    monkeypatch.setattr(post.limiter, "take", lose_the_limiter)
+    with pytest.raises(redis.ConnectionError):
+        post.send(planned.run_id)
+    assert post.states() == {"sent": 3}
+    monkeypatch.undo()
+    post.send(planned.run_id)
+    assert post.states() == {"sent": 12}
+    assert max(post.mailbox.addresses.values()) == 1
+
+
+def test_of_messages_that_expire_while_they_wait_none_is_sent(post: Post, warehouse: Warehouse) -> None:
+    post.enrol(20)
+    post.notice = replace(FAST, pace=10, chunk_size=100, expiry=timedelta(days=1))
+    planned = post.plan()
+    warehouse.execute("update notify.runs set expires_at = clock_timestamp() + interval '0.5 seconds'")
+    post.send(planned.run_id)
+    states = post.states()
+    assert states["sent"] + states["expired"] == 20
+    assert 0 < states["sent"] < 10
+    assert post.totals(planned.run_id)["expired"] == states["expired"]
+
+
+def test_the_ledger_writes_the_end_of_a_message_beside_its_claim(post: Post, rows: Rows, warehouse: Warehouse) -> None:
+    post.enrol(2_000)
+    post.notice = replace(FAST, pace=100_000, chunk_size=2_000, channels=(replace(EMAIL, pace=100_000),))
+    post.send_all()
+    warehouse.execute("select pg_stat_force_next_flush()")
+    ((updates, beside),) = rows(
+        "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'notify.deliveries'::regclass"
+    )
+    assert updates == 2_000
+    assert beside == pytest.approx(updates, rel=0.02)
