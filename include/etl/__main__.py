@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from etl.catalog.entities import FAULTS
+from etl.catalog import entities, notices
 from etl.errors import SluiceError
 from etl.tools.describe import describe
 from etl.tools.link import link
@@ -27,8 +27,8 @@ app.add_typer(rejects, name="rejects")
 
 
 def main() -> None:
-    """Run a command for the entities that are declared well; an expected error is one sentence and exit code 1."""
-    for fault in FAULTS:
+    """Run a command for what is declared well; an expected error is one sentence and exit code 1."""
+    for fault in (*entities.FAULTS, *notices.FAULTS):
         typer.echo(f"warning: {fault}", err=True)
     try:
         app()

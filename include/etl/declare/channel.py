@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from etl.declare.values import require_each, require_identifier, require_kind, require_pace
 from etl.errors import DeclarationError
@@ -32,7 +32,6 @@ class Medium:
     texts: tuple[str, ...]
     pace: float
     address: str = r"(?s).+"
-    _address: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         where = f"medium {self.name}"
@@ -42,7 +41,7 @@ class Medium:
         require_pace(where, "pace", self.pace)
         require_kind(where, "address", self.address, str)
         try:
-            object.__setattr__(self, "_address", re.compile(self.address))
+            re.compile(self.address)
         except re.error as error:
             raise DeclarationError(f"{where}: address is {self.address!r}, no pattern: {error}; mend it") from None
 
@@ -53,4 +52,4 @@ class Medium:
 
     def takes(self, address: str) -> bool:
         """Return whether an address is well-formed."""
-        return self._address.fullmatch(address) is not None
+        return re.fullmatch(self.address, address) is not None

@@ -13,6 +13,7 @@ import redis
 from etl.catalog.channels import EMAIL
 from etl.declare.notice import Category, Consent, Unknown
 from etl.steps.hand_over import ServerTakesNothing
+from etl.stores import ledger
 from etl.stores.locks import LockTaken
 from etl.stores.warehouse import Warehouse
 from etl.wire.channels.channel import Outcome, Result
@@ -134,6 +135,26 @@ def test_a_user_who_was_deleted_after_the_plan_gets_nothing(post: Post, warehous
     warehouse.execute("delete from core.users where user_id = %s", (users[1],))
     post.send(planned.run_id)
     assert set(post.mailbox.addresses) == {address(users[0]), address(users[2])}
+
+
+def test_a_user_who_is_deleted_at_the_last_moment_gets_nothing_and_is_accounted_for(
+    post: Post, warehouse: Warehouse, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = post.enrol(3)
+    planned = post.plan()
+    claim = ledger.claim
+
+    def delete_and_claim(*values: Any) -> ledger.Page:
+        warehouse.execute("delete from core.provider_accounts where user_id = %s", (users[1],))
+        warehouse.execute("delete from core.users where user_id = %s", (users[1],))
+        return claim(*values)
+
+    monkeypatch.setattr(ledger, "claim", delete_and_claim)
+    post.send(planned.run_id)
+    assert address(users[1]) not in post.mailbox.addresses
+    assert rows("select state::text, error_class from notify.deliveries where user_id = %s", users[1]) == [
+        ("suppressed", "user_deleted")
+    ]
 
 
 def test_a_malformed_address_fails_with_a_reason_and_the_rest_go_on(
