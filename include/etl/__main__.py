@@ -9,6 +9,7 @@ from etl.errors import SluiceError
 from etl.tools.describe import describe
 from etl.tools.link import link
 from etl.tools.migrate import migrate
+from etl.tools.notify import app as notify
 from etl.tools.plan import plan
 from etl.tools.purge import purge
 from etl.tools.queues import app as queues
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 for command in (describe, link, migrate, plan, purge, replay, resync, status):
     app.command()(command)
+app.add_typer(notify, name="notify")
 app.add_typer(queues, name="queues")
 app.add_typer(rejects, name="rejects")
 
