@@ -4,11 +4,12 @@ import sys
 
 import typer
 
-from etl.catalog.entities import FAULTS
+from etl.catalog import entities, notices
 from etl.errors import SluiceError
 from etl.tools.describe import describe
 from etl.tools.link import link
 from etl.tools.migrate import migrate
+from etl.tools.notify import app as notify
 from etl.tools.plan import plan
 from etl.tools.purge import purge
 from etl.tools.queues import app as queues
@@ -22,13 +23,14 @@ app = typer.Typer(
 )
 for command in (describe, link, migrate, plan, purge, replay, resync, status):
     app.command()(command)
+app.add_typer(notify, name="notify")
 app.add_typer(queues, name="queues")
 app.add_typer(rejects, name="rejects")
 
 
 def main() -> None:
-    """Run a command for the entities that are declared well; an expected error is one sentence and exit code 1."""
-    for fault in FAULTS:
+    """Run a command for what is declared well; an expected error is one sentence and exit code 1."""
+    for fault in (*entities.FAULTS, *notices.FAULTS):
         typer.echo(f"warning: {fault}", err=True)
     try:
         app()

@@ -2,10 +2,13 @@
 
     SluiceError
     ├── TransientError            try again later
-    │   ├── EnrolmentFailed
+    │   ├── EnrolmentFailed               (steps/link.py)
     │   ├── MailServerSilent
     │   ├── MustWait              … after a wait that is known
-    │   │   └── ProviderAsksToWait        (steps/outcomes.py)
+    │   │   ├── PaceTooSlow               (steps/steering.py)
+    │   │   ├── ProviderAsksToWait        (steps/outcomes.py)
+    │   │   ├── SendingPaused             (steps/steering.py)
+    │   │   └── ServerTakesNothing        (steps/hand_over.py)
     │   ├── LockTaken                     (stores/locks.py)
     │   ├── ReplayInterrupted
     │   ├── ProviderUnavailable
@@ -15,7 +18,7 @@
     │   ├── SettingMissing
     │   │   └── SettingInvalid
     │   ├── AddressInvalid
-    │   ├── ItemTaken
+    │   ├── ItemTaken                     (stores/provider_accounts.py)
     │   ├── ChunkMissing
     │   ├── LandingMissing
     │   ├── LockLost                      (stores/locks.py)
@@ -32,8 +35,11 @@
     │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
     │   ├── NotBackfillable
+    │   ├── NoticeRunMissing              (stores/notice_runs.py)
+    │   ├── RecipientsIncomplete          (stores/audience.py)
+    │   ├── TemplateBroken                (templates.py)
     │   └── TooManyRejects
-    ├── DeclarationError          a declaration is wrong; its entity is left out
+    ├── DeclarationError          a declaration is wrong; what it declares is left out
     └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
 
 A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
@@ -183,22 +189,6 @@ class AddressInvalid(PermanentError):
         super().__init__(
             f"connection {connection!r}: its host is {found!r}; it must be the provider's base URL, "
             "such as https://production.plaid.com."
-        )
-
-
-class EnrolmentFailed(TransientError):
-    """A provider did not give an access token, and may later."""
-
-    def __init__(self, provider: str, found: str) -> None:
-        super().__init__(f"{provider} gave no access token, but {found}; try again while the public token is valid.")
-
-
-class ItemTaken(PermanentError):
-    """A login is somebody else's already."""
-
-    def __init__(self, provider: str, item_id: str, user: str) -> None:
-        super().__init__(
-            f"{provider}: item {item_id} is enrolled for another user than {user!r}; see who links whose bank account."
         )
 
 

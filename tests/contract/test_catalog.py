@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from etl.catalog.entities import ENTITIES
+from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES
 from etl.declare.entity import Entity
+from etl.declare.notice import STATEMENTS, Notice
 from etl.stores.statements import statements
 
 CATALOG = Path(__file__).parents[2] / "include" / "etl" / "catalog"
@@ -52,6 +54,13 @@ def test_every_entity_has_its_statements_each_with_a_comment(entity: Entity) -> 
     assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
 
 
+@pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
+def test_every_notice_has_its_statements_each_with_a_comment(notice: Notice) -> None:
+    found = statements(f"notices/{notice.name}")
+    assert set(STATEMENTS) <= found.keys()
+    assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
+
+
 @pytest.mark.parametrize(
     "path", sorted((CATALOG.parents[1] / "sql" / "stores").glob("*.sql")), ids=lambda path: path.stem
 )
@@ -61,6 +70,6 @@ def test_every_stored_statement_says_why(path: Path) -> None:
 
 
 def test_names_are_unique() -> None:
-    for declared in (ENTITIES, QUEUES):
+    for declared in (ENTITIES, NOTICES, QUEUES):
         names = [item.name for item in declared]
         assert len(set(names)) == len(names)

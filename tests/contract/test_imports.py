@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = {"chunks", "frames", "pointers", "promise", "records", "rows", "text"}
+PURE = {"chunks", "frames", "pointers", "promise", "records", "rows", "templates", "text"}
 ALLOWED = {
     "dags": {"plugins", "catalog", "steps"},
     "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks", "promise"},
@@ -21,6 +21,7 @@ ALLOWED = {
     "rows": {"records", "declare"},
     "records": {"declare", "text"},
     "pointers": {"records"},
+    "templates": {"declare"},
     "promise": {"promise"},
     "text": set(),
     "frames": set(),

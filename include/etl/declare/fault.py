@@ -1,4 +1,4 @@
-"""Faults: why the entity of a declaration is left out, while the others go on."""
+"""Faults: why what a file declares is left out, while the others go on."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Fault:
 
     Parameters
     ----------
-    entity
-        Name of the entity, as its file is called.
+    name
+        Name of the entity or the notice, as its file is called.
     place
         The file, from the root of the project, with the line if it is known.
     reason
         The field, what was found there, and what to do.
     """
 
-    entity: str
+    name: str
     place: str
     reason: str
 
@@ -44,7 +44,7 @@ class Fault:
         return f"{self.place}: {self.reason}"
 
 
-def of_error(entity: str, path: Path, error: Exception) -> Fault:
+def of_error(name: str, path: Path, error: Exception) -> Fault:
     """Return the fault of a declaration whose import failed; what failed may be a file that it imports."""
     reason = str(error)
     if not isinstance(error, DeclarationError):
@@ -57,7 +57,7 @@ def of_error(entity: str, path: Path, error: Exception) -> Fault:
             place, deepest = f"{shown(path)}:{line}", ""
         elif file.is_relative_to(INCLUDE) and not file.is_relative_to(_LANGUAGE):
             deepest = f" (raised at {shown(file)}:{line})"
-    return Fault(entity, place, reason + deepest)
+    return Fault(name, place, reason + deepest)
 
 
 def _lines(error: Exception) -> Iterator[tuple[Path, int]]:

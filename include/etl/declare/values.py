@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from math import inf
 from reprlib import repr as shortened
 
 from etl.errors import DeclarationError
@@ -48,6 +49,15 @@ def require_count(where: str, field: str, value: object, *, least: int, most: in
     if not isinstance(value, int) or value < least or (most is not None and value > most):
         wanted = f"at least {least}" if most is None else f"between {least} and {most}"
         raise DeclarationError(f"{where}: {field} is {value}; it must be {wanted}")
+
+
+def require_pace(where: str, field: str, value: object) -> None:
+    """Refuse anything but a positive, finite number of messages a second."""
+    require_kind(where, field, value, int, float)
+    if not isinstance(value, int | float) or not 0 < value < inf:
+        raise DeclarationError(
+            f"{where}: {field} is {value} messages a second; it must be above 0, and 0.5 is one in two seconds"
+        )
 
 
 def require_duration(where: str, field: str, value: object) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from etl.declare.provider import Provider
-from etl.errors import EnrolmentFailed
+from etl.errors import TransientError
 from etl.settings import Endpoint
 from etl.stores import provider_accounts
 from etl.stores.tokens import TokenCipher
@@ -14,6 +14,13 @@ from etl.wire.enrolment import Item, exchange
 from etl.wire.limits import Limiter
 
 log = logging.getLogger(__name__)
+
+
+class EnrolmentFailed(TransientError):
+    """A provider did not give an access token, and may later."""
+
+    def __init__(self, provider: str, found: str) -> None:
+        super().__init__(f"{provider} gave no access token, but {found}; try again while the public token is valid.")
 
 
 def link(

@@ -6,13 +6,22 @@ from dataclasses import dataclass, field
 from psycopg.rows import class_row, scalar_row
 
 from etl.chunks import Chunk
-from etl.errors import ItemTaken
+from etl.errors import PermanentError
 from etl.stores.statements import statement
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
 
 PAGE_SIZE = 200
 """Accounts that are held in memory at a time."""
+
+
+class ItemTaken(PermanentError):
+    """A login is somebody else's already."""
+
+    def __init__(self, provider: str, item_id: str, user: str) -> None:
+        super().__init__(
+            f"{provider}: item {item_id} is enrolled for another user than {user!r}; see who links whose bank account."
+        )
 
 
 @dataclass(frozen=True)

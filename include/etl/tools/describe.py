@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from etl.catalog.entities import ENTITIES
+from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES, WORKER_GROUPS
 from etl.catalog.retention import RETENTION
 
@@ -18,6 +19,7 @@ def describe() -> None:
     """Print every declaration as JSON."""
     declarations = {
         "entities": ENTITIES,
+        "notices": NOTICES,
         "queues": QUEUES,
         "worker_groups": WORKER_GROUPS,
         "retention": RETENTION,

@@ -13,15 +13,17 @@ _MICROSECOND = timedelta(microseconds=1)
 _ENCRYPTION = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 
 _TAKE = """
--- Generic cell rate algorithm over several keys: take one call from all of them, or from none.
--- KEYS: one per limit. ARGV: for each, microseconds between calls and calls at once. Returns microseconds to wait.
+-- Generic cell rate algorithm over several keys: take some calls from all of them, or none from any.
+-- KEYS: one per limit. ARGV: for each, microseconds between calls and calls at once; then how many to take. Returns
+-- microseconds to wait.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
+local calls = tonumber(ARGV[2 * #KEYS + 1])
 local wait = 0
 local due = {}
 for i, key in ipairs(KEYS) do
     local interval, burst = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-    due[i] = math.max(tonumber(redis.call('GET', key) or now), now) + interval
+    due[i] = math.max(tonumber(redis.call('GET', key) or now), now) + interval * calls
     wait = math.max(wait, due[i] - now - interval * burst)
 end
 if wait > 0 then
@@ -65,19 +67,25 @@ class Limiter:
     def __init__(self, server: redis.Redis) -> None:
         self._take = server.register_script(_TAKE)
 
-    def take(self, buckets: Sequence[Bucket]) -> timedelta:
-        """Take one call from every bucket, or from none.
+    def take(self, buckets: Sequence[Bucket], *, calls: int = 1) -> timedelta:
+        """Take calls from every bucket, or from none.
+
+        Parameters
+        ----------
+        calls
+            How many at once; a bucket whose burst is smaller never grants them.
 
         Returns
         -------
         timedelta
-            Zero if the call may be made now; else the time after which to ask again.
+            Zero if the calls may be made now; else the time after which to ask again.
 
         Source: Turner, "New directions in communications" (1986), virtual scheduling; the clock is the server's.
         """
         arguments: list[int] = []
         for bucket in buckets:
             arguments += [bucket.interval // _MICROSECOND, bucket.burst]
+        arguments.append(calls)
         return int(self._take(keys=[bucket.key for bucket in buckets], args=arguments)) * _MICROSECOND
 
 

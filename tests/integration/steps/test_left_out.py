@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from etl.chunks import Chunk
-from etl.errors import ItemTaken
 from etl.stores import provider_accounts
+from etl.stores.provider_accounts import ItemTaken
 from etl.wire import pages
 from tests.integration.steps.pipeline import Pipeline
 from tests.integration.steps.scripted_bank import Answer, ScriptedBank, refusal

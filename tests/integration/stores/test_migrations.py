@@ -21,7 +21,7 @@ EVERY = sorted(path.stem for path in (SQL_ROOT / "schema").glob("*.sql"))
 
 @pytest.fixture
 def empty(server: Endpoint, warehouse: Warehouse) -> Endpoint:
-    warehouse.execute("drop schema core, etl, sluice cascade")
+    warehouse.execute("drop schema core, etl, notify, sluice cascade")
     return replace(server, schema=warehouse.info.dbname)
 
 

@@ -88,3 +88,11 @@ def test_the_counters_are_reached_over_tls_if_their_connection_says_so() -> None
         client = opened._take.registered_client
         assert isinstance(client, redis.Redis)
         assert client.connection_pool.connection_class is kind
+
+
+def test_a_lot_is_taken_whole_or_not_at_all(limiter: Limiter) -> None:
+    shared = bucket(calls=20, per=timedelta(minutes=10), burst=10)
+    assert not limiter.take([shared], calls=6)
+    assert limiter.take([shared], calls=6)
+    assert not limiter.take([shared], calls=4)
+    assert timedelta(minutes=5, seconds=50) < limiter.take([shared], calls=6) <= timedelta(minutes=6)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from etl.catalog import entities
-from etl.declare.discovery import discover
+from etl.declare.discovery import discover_entities
 from etl.declare.entity import Entity
 from etl.declare.fault import Fault
 
@@ -66,12 +66,12 @@ class Package:
         return self.write(name, SNAPSHOT.format(name=name, source=source, schedule=schedule), sql=sql)
 
     def discover(self) -> tuple[tuple[Entity, ...], tuple[Fault, ...]]:
-        return discover(self.name, [str(self.folder)], sql=self.sql)
+        return discover_entities(self.name, [str(self.folder)], sql=self.sql)
 
     def outcome(self) -> tuple[list[str], list[str]]:
         """Return the names of the entities that run, and of those that are left out."""
         found, faults = self.discover()
-        return [entity.name for entity in found], [fault.entity for fault in faults]
+        return [entity.name for entity in found], [fault.name for fault in faults]
 
     def fault(self) -> str:
         """Return the only fault; the entity `good` has none."""

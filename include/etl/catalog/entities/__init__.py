@@ -3,6 +3,6 @@
 `FAULTS` tells of the declarations that are wrong; the entities of the others go on without them.
 """
 
-from etl.declare.discovery import discover
+from etl.declare.discovery import discover_entities
 
-ENTITIES, FAULTS = discover(__name__, __path__)
+ENTITIES, FAULTS = discover_entities(__name__, __path__)

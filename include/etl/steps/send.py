@@ -1,0 +1,129 @@
+"""Send: tell the recipients of one chunk, each once, whatever ends the task on its way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from etl.declare.notice import Notice
+from etl.steps.hand_over import HandOver, ServerTakesNothing
+from etl.steps.steering import SendingCancelled, Steering
+from etl.stores import audience, ledger, locks, notice_runs
+from etl.stores.ledger import Page
+from etl.stores.notice_runs import NoticeChunk
+from etl.stores.warehouse import Warehouse
+from etl.templates import Templates
+from etl.wire.channels.channel import Channel
+from etl.wire.limits import Limiter
+
+log = logging.getLogger(__name__)
+
+MOST_STALLS = 60
+"""How often in a row the server may take nothing of a page before its messages fail; a task comes back each minute."""
+
+Channels = Mapping[str, AbstractAsyncContextManager[Channel]]
+"""Name of a medium → its channel, closed."""
+
+
+def send(
+    notice: Notice,
+    run_id: int,
+    ordinal: int,
+    *,
+    warehouse: Warehouse,
+    limiter: Limiter,
+    channels: Channels,
+    templates: Templates | None = None,
+) -> None:
+    """Walk a chunk from where an earlier attempt stopped; do nothing if it has been walked.
+
+    Parameters
+    ----------
+    notice
+        What is sent.
+    run_id, ordinal
+        Which chunk.
+    channels
+        What carries it, by the name of the medium.
+    templates
+        What it says; None for those of its folder.
+
+    Raises
+    ------
+    LockTaken
+        If another task is at the same chunk.
+    MustWait
+        If the run is paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
+    """
+    words = templates or Templates(notice)
+    with locks.hold(warehouse, f"notify.{run_id}.{ordinal}"):
+        if notice_runs.chunk(warehouse, run_id, ordinal).finished_at:
+            return
+        steering = Steering(warehouse, limiter, run_id)
+        try:
+            steering.run()
+            chunk = notice_runs.open_attempt(warehouse, run_id, ordinal)
+            asyncio.run(_walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words))
+        except SendingCancelled:
+            log.info("%s: run %d was cancelled; chunk %d stops", notice.name, run_id, ordinal)
+
+
+async def _walk(
+    notice: Notice,
+    chunk: NoticeChunk,
+    warehouse: Warehouse,
+    *,
+    steering: Steering,
+    channels: Channels,
+    words: Templates,
+) -> None:
+    position = chunk.position
+    async with AsyncExitStack() as opened:
+        carriers = {medium.name: await opened.enter_async_context(channels[medium.name]) for medium in notice.channels}
+        while True:
+            run = steering.run()
+            recipients = audience.read(
+                warehouse,
+                notice,
+                run,
+                after=position,
+                stop=chunk.stop,
+                limit=steering.page_size(len(notice.channels)),
+            )
+            if not recipients:
+                break
+            page = ledger.claim(warehouse, notice, run, chunk, recipients)
+            hand_over = HandOver(notice, run, page.claimed, words=words, steering=steering, carriers=carriers)
+            await _send_page(warehouse, chunk, page, hand_over, before=position, after=recipients[-1].position)
+            position = recipients[-1].position
+    notice_runs.finish(warehouse, chunk)
+    log.info("%s: run %d, chunk %d has been sent, attempt %d", notice.name, chunk.run_id, chunk.ordinal, chunk.attempt)
+
+
+async def _send_page(
+    warehouse: Warehouse, chunk: NoticeChunk, page: Page, hand_over: HandOver, *, before: int, after: int
+) -> None:
+    """Send what was claimed, and write what came of it even if it ends early; what nobody got is given up."""
+    try:
+        try:
+            await hand_over.all()
+        except ServerTakesNothing:
+            if notice_runs.stall(warehouse, chunk) < MOST_STALLS:
+                raise
+            hand_over.give_up()
+    except BaseException:
+        hand_over.leave()
+        if not warehouse.broken:
+            ledger.confirm(warehouse, chunk, hand_over.endings, position=before)
+            ledger.release(warehouse, chunk, hand_over.untouched)
+        raise
+    ledger.confirm(
+        warehouse,
+        chunk,
+        hand_over.endings,
+        position=after,
+        repeated=page.repeated,
+        unreachable=page.unreachable,
+    )

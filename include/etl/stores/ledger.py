@@ -1,0 +1,164 @@
+"""The ledger of deliveries: a row before each message, and what came of it after; a page at a time.
+
+Only whoever holds the lock of a chunk writes its rows. A claim, its judgement and its count are one statement, and so
+are what came of a page and how far the chunk has come: a crash between two statements leaves claimed rows, which the
+next attempt finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from psycopg.rows import class_row
+
+from etl.declare.notice import Notice
+from etl.stores.audience import Recipient
+from etl.stores.notice_runs import NoticeChunk, NoticeRun
+from etl.stores.statements import statement
+from etl.stores.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A message that the caller must send now, or give up.
+
+    Parameters
+    ----------
+    delivery_id
+        Its row.
+    recipient
+        Whom it tells.
+    channel
+        Name of the medium.
+    address
+        Where it goes.
+    """
+
+    delivery_id: int
+    recipient: Recipient = field(repr=False)
+    channel: str
+    address: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was claimed of a page of recipients.
+
+    Parameters
+    ----------
+    claimed
+        What must be sent now.
+    repeated
+        How many were told before, by another run or chunk.
+    unreachable
+        How many have no address.
+    """
+
+    claimed: list[Claimed]
+    repeated: int
+    unreachable: int
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What came of a message.
+
+    Parameters
+    ----------
+    delivery_id
+        Its row.
+    state
+        `sent`, `failed`, `expired` or `unknown`.
+    doubts
+        How often nobody could tell whether it had arrived.
+    error_class, error
+        Why it did not; empty if it did.
+    ended_address
+        Its address, if that will never take a message again.
+    """
+
+    delivery_id: int
+    state: str
+    doubts: int = 0
+    error_class: str = ""
+    error: str = ""
+    ended_address: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class _Found:
+    found: str
+    line: int
+    channel: str
+    delivery_id: int | None
+    address: str | None
+
+
+def claim(
+    warehouse: Warehouse, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
+) -> Page:
+    """Claim the messages of a page; consent, suppression, expiry and deleted users are read at this moment."""
+    values = {
+        "lines": list(range(len(recipients))),
+        "users": [recipient.user_id for recipient in recipients],
+        "keys": [recipient.dedupe_key for recipient in recipients],
+        "channels": [medium.name for medium in notice.channels],
+        "category": notice.category.name,
+        "consent": notice.category.consent.value,
+        "unknown": notice.unknown.value,
+        "notice_id": run.notice_id,
+        "expires_at": run.expires_at,
+        **_key(chunk),
+    }
+    with warehouse.cursor(row_factory=class_row(_Found)) as cursor:
+        rows = cursor.execute(statement("stores/ledger", "claim"), values).fetchall()
+    claimed = [
+        Claimed(row.delivery_id, recipients[row.line], row.channel, row.address)
+        for row in rows
+        if row.delivery_id is not None and row.address is not None
+    ]
+    found = [row.found for row in rows]
+    return Page(claimed, found.count("repeated"), found.count("unreachable"))
+
+
+def confirm(
+    warehouse: Warehouse,
+    chunk: NoticeChunk,
+    endings: Sequence[Ending],
+    *,
+    position: int,
+    repeated: int = 0,
+    unreachable: int = 0,
+) -> None:
+    """Write what came of messages, and how far the chunk has come.
+
+    Parameters
+    ----------
+    position
+        The last position whose deliveries have all ended.
+    repeated, unreachable
+        What was found of the page, if it has ended.
+    """
+    values = {
+        "ids": [ending.delivery_id for ending in endings],
+        "states": [ending.state for ending in endings],
+        "doubts": [ending.doubts for ending in endings],
+        "classes": [ending.error_class or None for ending in endings],
+        "errors": [ending.error or None for ending in endings],
+        "ended": [ending.ended_address for ending in endings],
+        "position": position,
+        "repeated": repeated,
+        "unreachable": unreachable,
+        **_key(chunk),
+    }
+    warehouse.execute(statement("stores/ledger", "confirm"), values)
+
+
+def release(warehouse: Warehouse, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
+    """Give up messages that were claimed and certainly not handed to anybody."""
+    warehouse.execute(statement("stores/ledger", "release"), {"ids": list(delivery_ids), **_key(chunk)})
+
+
+def _key(chunk: NoticeChunk) -> dict[str, int]:
+    return {"run_id": chunk.run_id, "ordinal": chunk.ordinal, "attempt": chunk.attempt}

@@ -1,0 +1,105 @@
+"""What a notice says: its templates, compiled once, and rendered for each recipient."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from iso4217 import Currency
+from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from etl.declare.discovery import TEMPLATE_ROOT
+from etl.declare.fault import shown
+from etl.declare.notice import Medium, Notice
+from etl.errors import PermanentError
+
+_EXPONENTS = {currency.code: currency.exponent for currency in Currency}
+_TWO = 2
+
+
+class TemplateBroken(PermanentError):
+    """A template cannot be compiled, or not be rendered for a recipient."""
+
+    def __init__(self, place: str, found: str) -> None:
+        super().__init__(
+            f"{place}: {found}; mend the template, or let the statement `recipients` return what it names."
+        )
+        self.place = place
+
+
+class Templates:
+    """The templates of a notice.
+
+    Parameters
+    ----------
+    notice
+        Whose.
+    root
+        Folder of the folders of templates.
+
+    Raises
+    ------
+    TemplateBroken
+        If one cannot be compiled; with its file and line.
+    """
+
+    def __init__(self, notice: Notice, root: Path = TEMPLATE_ROOT) -> None:
+        environment = SandboxedEnvironment(
+            loader=FileSystemLoader(root / notice.name),
+            autoescape=lambda name: name is not None and ".html." in name,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        environment.filters["money"] = money
+        self._folder = root / notice.name
+        self._templates = {name: self._compiled(environment, name) for name in notice.templates}
+
+    def render(self, medium: Medium, values: Mapping[str, object]) -> dict[str, str]:
+        """Return the parts of a message for one recipient.
+
+        Raises
+        ------
+        TemplateBroken
+            With the file and the line, and never with a value.
+        """
+        parts = {part: self._rendered(f"{medium.name}.{part}.jinja", values) for part in medium.parts}
+        return parts | {part: " ".join(parts[part].split()) for part in medium.lines}
+
+    def _compiled(self, environment: SandboxedEnvironment, name: str) -> Template:
+        try:
+            return environment.get_template(name)
+        except TemplateNotFound:
+            raise TemplateBroken(shown(self._folder / name), "there is no such file") from None
+        except TemplateSyntaxError as error:
+            raise TemplateBroken(f"{shown(self._folder / name)}:{error.lineno}", error.message or "") from None
+
+    def _rendered(self, name: str, values: Mapping[str, object]) -> str:
+        try:
+            return self._templates[name].render(values)
+        except Exception as error:  # noqa: BLE001 - a template may fail in any way
+            raise TemplateBroken(self._place(name, error), f"{type(error).__name__}: {_first_line(error)}") from None
+
+    def _place(self, name: str, error: Exception) -> str:
+        """Return the innermost line of a template that led to an error."""
+        lines = [
+            f"{shown(Path(frame.filename))}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).is_relative_to(self._folder)
+        ]
+        return lines[-1] if lines else shown(self._folder / name)
+
+
+def money(amount: str | Decimal, currency: str) -> str:
+    """Return an amount with as many decimals as its currency has, such as `1,234.50 USD`."""
+    exponent = _EXPONENTS.get(currency)
+    return f"{Decimal(amount):,.{_TWO if exponent is None else exponent}f} {currency}"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")

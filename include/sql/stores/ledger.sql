@@ -1,0 +1,223 @@
+-- name: claim
+-- One page of a chunk, in one statement: what is known of each recipient at this moment decides; a row goes in before its message.
+-- What an attempt before left in doubt is claimed again only if the notice says so. Rows of other runs are left alone.
+with page as (
+    select p.line, p.user_id, p.dedupe_key, v.channel
+    from
+        unnest(%(lines)s::int[], %(users)s::bigint[], %(keys)s::text[]) as p (line, user_id, dedupe_key),
+        unnest(%(channels)s::notify.channel[]) as v (channel)
+),
+judged as (
+    select
+        p.line,
+        p.user_id,
+        p.dedupe_key,
+        p.channel,
+        a.address,
+        case
+            when %(expires_at)s::timestamptz <= clock_timestamp() then 'expired'
+            when
+                u.user_id is null
+                or s.address is not null
+                or (%(consent)s = 'opt_out' and not coalesce(k.granted, true))
+                or (%(consent)s = 'opt_in' and not coalesce(k.granted, false))
+                then 'suppressed'
+            else 'claimed'
+        end::notify.state as state,
+        case
+            when u.user_id is null then 'user_deleted'
+            when s.address is not null then 'suppressed_address'
+            else 'no_consent'
+        end as error_class
+    from page as p
+    left join core.users as u using (user_id)
+    left join notify.consents as k on k.user_id = p.user_id and k.category = %(category)s
+    left join lateral (
+        select c.address
+        from notify.contacts as c
+        where c.user_id = p.user_id and c.channel = p.channel and c.ended_at is null
+        order by c.contact_id desc
+        limit 1
+    ) as a on true
+    left join notify.suppressions as s
+        on s.channel = p.channel
+        and s.address = case when p.channel = 'email' then lower(a.address) else a.address end
+),
+reachable as (
+    select j.line, j.user_id, j.dedupe_key, j.channel, j.address, j.state, j.error_class
+    from judged as j
+    where j.address is not null or j.error_class = 'user_deleted'
+),
+elsewhere as (
+    select r.line, r.channel
+    from reachable as r
+    inner join notify.deliveries as d
+        on d.notice_id = %(notice_id)s
+        and d.dedupe_key = r.dedupe_key
+        and d.channel = r.channel
+        and d.user_id = r.user_id
+    where d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s
+),
+taken_again as (
+    update notify.deliveries as d
+    set
+        state = 'claimed',
+        attempt = %(attempt)s,
+        claimed_at = now(),
+        ended_at = null,
+        error_class = null
+    from reachable as r
+    where
+        %(unknown)s = 'resend'
+        and r.state = 'claimed'
+        and d.notice_id = %(notice_id)s
+        and d.dedupe_key = r.dedupe_key
+        and d.channel = r.channel
+        and d.user_id = r.user_id
+        and d.state = 'unknown'
+        and d.run_id = %(run_id)s
+        and d.ordinal = %(ordinal)s
+    returning r.line, r.address, d.delivery_id, d.channel, d.state
+),
+added as (
+    insert into notify.deliveries (
+        user_id, run_id, channel, state, notice_id, ordinal, attempt, dedupe_key, ended_at, error_class
+    )
+    select
+        r.user_id,
+        %(run_id)s,
+        r.channel,
+        r.state,
+        %(notice_id)s,
+        %(ordinal)s,
+        %(attempt)s,
+        r.dedupe_key,
+        case when r.state <> 'claimed' then now() end,
+        case when r.state = 'suppressed' then r.error_class end
+    from reachable as r
+    order by r.channel, r.user_id
+    on conflict (notice_id, dedupe_key, channel, user_id) do nothing
+    returning user_id, dedupe_key, channel, delivery_id, state
+),
+mine as (
+    select t.line, t.address, t.delivery_id, t.channel, t.state
+    from taken_again as t
+    union all
+    select r.line, r.address, a.delivery_id, a.channel, a.state
+    from added as a
+    inner join reachable as r using (user_id, dedupe_key, channel)
+),
+counted as (
+    update notify.chunks as c
+    set
+        claimed_from = n.first_id,
+        claimed_to = n.last_id,
+        suppressed = c.suppressed + n.suppressed,
+        expired = c.expired + n.expired,
+        unknown = c.unknown - (select count(*) from taken_again)
+    from (
+        select
+            min(m.delivery_id) as first_id,
+            max(m.delivery_id) as last_id,
+            count(*) filter (where m.state = 'suppressed') as suppressed,
+            count(*) filter (where m.state = 'expired') as expired
+        from mine as m
+    ) as n
+    where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
+)
+select 'claimed' as found, m.line, m.channel::text as channel, m.delivery_id, m.address
+from mine as m
+where m.state = 'claimed'
+union all
+select 'repeated', e.line, e.channel::text, null, null
+from elsewhere as e
+union all
+select 'unreachable', j.line, j.channel::text, null, null
+from judged as j
+where j.address is null and j.error_class <> 'user_deleted';
+
+-- name: confirm
+-- What came of the messages of a page, and how far the chunk has come, in one statement: neither is ever known without the other.
+with told as (
+    select t.delivery_id, t.state, t.doubts, t.error_class, t.error, t.ended_address
+    from
+        unnest(
+            %(ids)s::bigint[],
+            %(states)s::notify.state[],
+            %(doubts)s::smallint[],
+            %(classes)s::text[],
+            %(errors)s::text[],
+            %(ended)s::text[]
+        ) as t (delivery_id, state, doubts, error_class, error, ended_address)
+),
+ended as (
+    update notify.deliveries as d
+    set
+        state = t.state,
+        doubts = d.doubts + t.doubts,
+        ended_at = now(),
+        error_class = t.error_class,
+        error = t.error
+    from told as t
+    where d.delivery_id = t.delivery_id and d.state = 'claimed' and d.attempt = %(attempt)s
+    returning d.user_id, d.channel, d.state, t.error_class, t.ended_address
+),
+pruned as (
+    update notify.contacts as c
+    set
+        ended_at = now(),
+        ended_for = e.error_class
+    from ended as e
+    where
+        e.ended_address is not null
+        and c.user_id = e.user_id
+        and c.channel = e.channel
+        and c.address = e.ended_address
+)
+update notify.chunks as c
+set
+    position = greatest(c.position, %(position)s),
+    stalls = case when n.sent + n.failed > 0 then 0 else c.stalls end,
+    sent = c.sent + n.sent,
+    failed = c.failed + n.failed,
+    expired = c.expired + n.expired,
+    unknown = c.unknown + n.unknown,
+    unreachable = c.unreachable + %(unreachable)s,
+    repeated = c.repeated + %(repeated)s
+from (
+    select
+        count(*) filter (where e.state = 'sent') as sent,
+        count(*) filter (where e.state = 'failed') as failed,
+        count(*) filter (where e.state = 'expired') as expired,
+        count(*) filter (where e.state = 'unknown') as unknown
+    from ended as e
+) as n
+where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
+
+-- name: release
+-- Messages that were claimed and certainly not handed to anybody, because the run was paused or the server took nothing: as if never claimed.
+-- One that was in doubt before stays so.
+with released as (
+    update notify.deliveries as d
+    set
+        state = 'unknown',
+        ended_at = now(),
+        error_class = 'killed'
+    where
+        d.delivery_id = any(%(ids)s)
+        and d.state = 'claimed'
+        and d.attempt = %(attempt)s
+        and d.doubts > 0
+    returning d.delivery_id
+),
+removed as (
+    delete from notify.deliveries as d
+    where
+        d.delivery_id = any(%(ids)s)
+        and d.state = 'claimed'
+        and d.attempt = %(attempt)s
+        and d.doubts = 0
+)
+update notify.chunks as c
+set unknown = c.unknown + (select count(*) from released)
+where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;

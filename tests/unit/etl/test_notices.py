@@ -1,0 +1,170 @@
+"""Declarations of notices, and what their templates say."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl.catalog import notices
+from etl.catalog.channels import DESKTOP, EMAIL, PUSH
+from etl.catalog.notices.monthly_report import MONTHLY_REPORT
+from etl.declare.discovery import discover_notices
+from etl.declare.fault import Fault
+from etl.declare.notice import Notice
+from etl.errors import DeclarationError
+from etl.templates import TemplateBroken, Templates, money
+
+_ordinals = count(1)
+DECLARED = """
+from dataclasses import replace
+from etl.catalog.notices import monthly_report
+DECLARED = replace(monthly_report.MONTHLY_REPORT, name={name!r})
+"""
+STATEMENTS = "-- name: bounds\nselect 1;\n-- name: recipients\nselect 1;\n"
+
+
+def test_no_notice_of_the_catalogue_is_wrong() -> None:
+    assert [notice.name for notice in notices.NOTICES] == ["monthly_report"]
+    assert notices.FAULTS == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("name", "Monthly", "notice Monthly: name is 'Monthly'; write lower-case letters"),
+        ("pace", 0, "pace is 0 messages a second; it must be above 0, and 0.5 is one in two seconds"),
+        ("pace", float("inf"), "pace is inf messages a second"),
+        ("pace", True, "pace is True (bool); write an int or float"),
+        ("max_chunks", 257, "max_chunks is 257; it must be between 1 and 256"),
+        ("chunk_size", 0, "chunk_size is 0; it must be at least 1"),
+        ("channels", (), "channels is empty; write at least 1 Medium"),
+        ("channels", (EMAIL, EMAIL), "channel email is named twice; remove one"),
+        ("category", "reports", "category is 'reports' (str); write a Category"),
+        ("unknown", "hold", "unknown is 'hold' (str); write an Unknown"),
+        ("expiry", timedelta(), "expiry is 0:00:00; it must be longer than nothing"),
+        ("schedule", "often", "schedule is 'often', which is no cron expression"),
+        ("period", "month", "period is 'month', which is the same for every run, so that only the first would send"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_to_write(field: str, value: Any, message: str) -> None:
+    with pytest.raises(DeclarationError) as raised:
+        replace(MONTHLY_REPORT, **{field: value})
+    assert message in str(raised.value)
+
+
+def test_a_period_is_named_after_its_beginning() -> None:
+    assert MONTHLY_REPORT.period_of(datetime(2026, 10, 1, tzinfo=UTC)) == "2026-10"
+
+
+@pytest.mark.parametrize("address", ["a@bank.example", "first.last+tag@mail.bank.example", "ü@bücher.example"])
+def test_a_well_formed_address_is_taken(address: str) -> None:
+    assert EMAIL.takes(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "nobody", "a@bank", "a@@bank.example", "a@b.example\nBcc: c@d.example", "a b@c.example", f"{'a' * 65}@b.cc"],
+)
+def test_a_malformed_address_is_not(address: str) -> None:
+    assert not EMAIL.takes(address)
+
+
+def test_each_channel_has_its_own_form_of_address() -> None:
+    assert PUSH.takes("token:APA91b")
+    assert DESKTOP.takes('{"endpoint": "https://push.example"}')
+    assert not DESKTOP.takes("https://push.example")
+
+
+class Package:
+    """A package of notices, with the folders of their statements and templates."""
+
+    def __init__(self, root: Path) -> None:
+        self.name = f"notices_{next(_ordinals)}"
+        self.folder, self.sql, self.templates = root / self.name, root / "sql", root / "templates"
+        for folder in (self.folder, self.sql, self.templates):
+            folder.mkdir()
+        (self.folder / "__init__.py").touch()
+
+    def declare(self, name: str, *, statements: str = STATEMENTS, besides: str = "") -> None:
+        """Write the files of a notice, besides one template."""
+        (self.folder / f"{name}.py").write_text(DECLARED.format(name=name))
+        (self.sql / f"{name}.sql").write_text(statements)
+        (self.templates / name).mkdir()
+        for template in MONTHLY_REPORT.templates:
+            if template != besides:
+                (self.templates / name / template).touch()
+
+    def discover(self) -> tuple[list[str], tuple[Fault, ...]]:
+        found, faults = discover_notices(self.name, [str(self.folder)], sql=self.sql, templates=self.templates)
+        return [notice.name for notice in found], faults
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
+    monkeypatch.syspath_prepend(tmp_path)
+    made = Package(tmp_path)
+    made.declare("good")
+    yield made
+    for name in [name for name in sys.modules if name.startswith(made.name)]:
+        del sys.modules[name]
+
+
+def test_a_notice_without_one_of_its_templates_is_left_out_and_the_others_go_on(package: Package) -> None:
+    package.declare("odd", besides="email.html.jinja")
+    names, (fault,) = package.discover()
+    assert names == ["good"]
+    assert f"notice odd: {package.templates}/odd/email.html.jinja is missing" in str(fault)
+
+
+def test_a_notice_without_one_of_its_statements_is_left_out(package: Package) -> None:
+    package.declare("odd", statements="-- name: bounds\nselect 1;\n")
+    names, (fault,) = package.discover()
+    assert names == ["good"]
+    assert "odd.sql lacks recipients; write the SQL below a line `-- name: recipients`" in str(fault)
+
+
+def test_a_file_without_a_notice_of_its_name_is_a_fault(package: Package) -> None:
+    (package.folder / "odd.py").write_text("")
+    names, (fault,) = package.discover()
+    assert names == ["good"]
+    assert "it declares no notice; write one whose name is 'odd': Notice(name='odd', …)" in str(fault)
+
+
+def says(tmp_path: Path, **parts: str) -> dict[str, str]:
+    """Return the parts of a message whose templates say this."""
+    notice: Notice = replace(MONTHLY_REPORT, name="said")
+    (tmp_path / "said").mkdir()
+    for name in notice.templates:
+        (tmp_path / "said" / name).write_text(parts.get(name.split(".")[1], ""))
+    return Templates(notice, tmp_path).render(EMAIL, {"name": "Tom & Jerry\nBcc: x@y.example"})
+
+
+def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
+    parts = says(tmp_path, html="{{ name }}", text="{{ name }}")
+    assert parts["html"].startswith("Tom &amp; Jerry")
+    assert parts["text"].startswith("Tom & Jerry\n")
+
+
+def test_a_part_of_one_line_has_one_whatever_a_value_holds(tmp_path: Path) -> None:
+    assert says(tmp_path, subject="For\n{{ name }}\n")["subject"] == "For Tom & Jerry Bcc: x@y.example"
+
+
+def test_an_error_names_file_and_line_and_no_value(tmp_path: Path) -> None:
+    with pytest.raises(TemplateBroken, match=r"said/email\.text\.jinja:2: UndefinedError: 'surname'") as raised:
+        says(tmp_path, text="fine\n{{ surname }}")
+    assert "Jerry" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [("1234.5000000000", "USD", "1,234.50 USD"), ("1200", "JPY", "1,200 JPY"), ("1.2345", "KWD", "1.234 KWD")],
+)
+def test_money_has_the_decimals_of_its_currency(amount: str, currency: str, shown: str) -> None:
+    assert money(amount, currency) == shown
