@@ -64,7 +64,7 @@ def test_two_files_make_an_entity_with_a_table_a_dag_and_rows(
     migrated = project.python("-m", "etl", "migrate", environment=environment)
     assert migrated.stderr == ""
     dags, errors = bag(project, environment)
-    assert (dags, errors) == (sorted(f"etl_{name}" for name in ENTITIES), {})
+    assert (dags, errors) == ([*sorted(f"etl_{name}" for name in ENTITIES), "maintenance"], {})
     done = project.python("-m", "tests.integration.catalogue.sync", "balances", environment=environment)
     counts = json.loads(done.stdout)
     assert counts["inserted"] == counts["read"] >= USERS
@@ -85,7 +85,7 @@ def test_a_wrong_declaration_leaves_its_entity_out_and_the_others_go_on(
         (None, "core.accounts")
     ]
     dags, errors = bag(project, environment)
-    assert dags == ["etl_accounts", "etl_merchants", "etl_transactions"]
+    assert dags == ["etl_accounts", "etl_merchants", "etl_transactions", "maintenance"]
     ((file, error),) = errors.items()
     assert Path(file).name == "declarations.py"
     assert fault in error
