@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from etl.declare import notice_rules
 from etl.declare.channel import Medium
+from etl.declare.schedule import After
 from etl.declare.values import require_identifier, require_kind
 
 if TYPE_CHECKING:
     from etl.declare.queue import Queue
 
-__all__ = ["Category", "Consent", "Medium", "Notice", "Unknown"]
+__all__ = ["After", "Category", "Consent", "Medium", "Notice", "Unknown"]
 """A declaration finds its words in one place."""
 
 STATEMENTS = ("bounds", "recipients")
@@ -91,7 +92,7 @@ class Notice:
     max_chunks
         Most chunks in a run, 256 or fewer; above it chunks grow wider, not more.
     schedule
-        Cron expression, in UTC; None if it is only triggered.
+        Cron expression, in UTC, or `After` an entity was loaded; None if it is only triggered.
     timeout
         Longest time for one task.
     deadline
@@ -110,7 +111,7 @@ class Notice:
     expiry: timedelta | None = None
     chunk_size: int = 10_000
     max_chunks: int = 256
-    schedule: str | None = None
+    schedule: str | After | None = None
     timeout: timedelta = timedelta(hours=6)
     deadline: timedelta | None = None
 

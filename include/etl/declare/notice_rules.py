@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from etl.declare.channel import Medium
 from etl.declare.queue import Queue
-from etl.declare.schedule import require_cron
+from etl.declare.schedule import After, require_cron
 from etl.declare.values import (
     require_count,
     require_duration,
@@ -51,7 +51,7 @@ def check(notice: Notice) -> None:
     for field in ("expiry", "deadline"):
         if getattr(notice, field) is not None:
             require_duration(where, field, getattr(notice, field))
-    if notice.schedule is not None:
+    if notice.schedule is not None and not isinstance(notice.schedule, After):
         require_kind(where, "schedule", notice.schedule, str)
         require_cron(where, "schedule", notice.schedule)
     _check_period(where, notice)

@@ -1,4 +1,4 @@
-"""When an entity is synced."""
+"""When an entity is synced, or a notice sent."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +14,12 @@ _FIELDS = 5
 
 @dataclass(frozen=True)
 class After:
-    """Runs whenever another entity was loaded.
+    """Runs whenever an entity was loaded.
 
     Parameters
     ----------
     entity
-        Name of that entity.
+        Its name.
     """
 
     entity: str
