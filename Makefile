@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test check bench lock psql logs install
+.PHONY: help demo down test test-airflow test-rest check bench lock psql logs install
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +21,16 @@ down: $(INSTALLED) ## Stop everything that `make demo` started; the data stays
 	@$(BIN)/python -m dev.stack down
 
 test: $(INSTALLED) ## Run all tests, on servers of their own
-	@$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line --keep-going test-airflow test-rest
+
+# Those that run Airflow mostly wait for it; the others fill that time.
+AIRFLOW_TESTS := tests/integration/airflow
+
+test-airflow: $(INSTALLED)
+	@$(BIN)/python -m pytest $(AIRFLOW_TESTS)
+
+test-rest: $(INSTALLED)
+	@$(BIN)/python -m pytest --ignore=$(AIRFLOW_TESTS)
 
 check: $(INSTALLED) ## Check style and types
 	@$(BIN)/ruff check

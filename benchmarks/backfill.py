@@ -59,7 +59,8 @@ Turn = tuple[float, float, float]
 
 
 def main(
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Once; nothing is kept.")] = False,  # noqa: FBT002
+    *,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Once; nothing is kept.")] = False,
 ) -> None:
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)

@@ -50,7 +50,8 @@ Peaks = Mapping[str, int]
 
 
 def main(
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Smaller; nothing is kept.")] = False,  # noqa: FBT002
+    *,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Smaller; nothing is kept.")] = False,
 ) -> None:
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)

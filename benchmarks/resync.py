@@ -50,7 +50,8 @@ _Costs = dict[str, list[tuple[Cost, Cost, int]]]
 
 
 def main(
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Small and once; nothing is kept.")] = False,  # noqa: FBT002
+    *,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Small and once; nothing is kept.")] = False,
 ) -> None:
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)

@@ -58,7 +58,8 @@ _LEFT = (
 
 
 def main(
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Fewer starts; nothing is kept.")] = False,  # noqa: FBT002
+    *,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Fewer starts; nothing is kept.")] = False,
 ) -> None:
     """Measure, show and keep the result; ends with exit code 1 if the goal is missed."""
     console = Console(soft_wrap=True)

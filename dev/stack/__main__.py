@@ -54,7 +54,8 @@ def status(home: HomeOption = DEFAULT_HOME) -> None:
 def logs(
     program: Annotated[str | None, typer.Argument(help="Such as `scheduler`; every program if not given.")] = None,
     home: HomeOption = DEFAULT_HOME,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,  # noqa: FBT002
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
 ) -> None:
     """Show the end of a program's log."""
     folder = find_home(home).logs

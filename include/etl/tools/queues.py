@@ -22,7 +22,8 @@ _Name = Annotated[str, typer.Argument(help=f"One of {', '.join(queue.name for qu
 @app.callback()
 def queues(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show the declared queues, most urgent first, and the workers that serve them."""
     if context.invoked_subcommand:
@@ -59,7 +60,8 @@ def inspect_queues(
 @app.command("purge")
 def purge_queue(
     queue: _Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,  # noqa: FBT002 - a flag
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Drop the messages of a queue that no worker has taken yet; Airflow sends their tasks again after a while."""
     from etl.wire import broker

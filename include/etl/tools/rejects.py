@@ -29,7 +29,8 @@ def list_rejects(
     batch: _Batch = None,
     rule: Annotated[str | None, typer.Option(help="Only those that broke this rule.")] = None,
     limit: Annotated[int, typer.Option(help="Most rejects to list.", min=1, max=_LARGEST)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show how many records each rule left out, and the latest of them."""
     from rich.console import Console

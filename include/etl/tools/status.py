@@ -14,7 +14,8 @@ from etl.settings import Endpoint
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show rows, last load, lag and rejects of each entity, and the provider accounts by state."""
     from rich.console import Console
