@@ -17,7 +17,7 @@ from sluice_channels import channels
 if TYPE_CHECKING:
     from etl.steps.occasion import Occasion
 
-RUN = "run_id"
+RUN = "notice_run"
 """The XCom of `plan` that names the run; what it returns are ordinals, since tasks are mapped over that."""
 
 _LABEL = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
@@ -34,8 +34,10 @@ def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a t
             # A connection that is missing is told of here, where nobody has got anything.
             channels(notice)
             planned = step.plan_occasion(notice, _occasion(), warehouse=warehouse)
-        get_current_context()["ti"].xcom_push(RUN, planned and planned.run_id)
-        return planned.ordinals if planned else []
+        if planned is None:
+            return []
+        get_current_context()["ti"].xcom_push(RUN, planned.run_id)
+        return planned.ordinals
 
     return plan_run()
 
@@ -44,39 +46,41 @@ def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
     """Return the task that sends a chunk, mapped over what was planned."""
 
     @task(task_id="send", priority_weight=_weight(notice, step=1), map_index_template=_LABEL)
-    def send_chunk(run_id: int, ordinal: int) -> None:
+    def send_chunk(notice_run: int, ordinal: int) -> None:
         from etl.steps import send as step
         from etl.stores import notice_runs
 
         with connections.warehouse() as warehouse:
-            get_current_context()["chunk"] = str(notice_runs.chunk(warehouse, run_id, ordinal))  # type: ignore[typeddict-unknown-key]
+            get_current_context()["chunk"] = str(notice_runs.chunk(warehouse, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
             step.send(
                 notice,
-                run_id,
+                notice_run,
                 ordinal,
                 warehouse=warehouse,
                 limiter=connections.limiter(),
                 channels=channels(notice),
             )
 
-    return send_chunk.partial(run_id=planned[RUN]).expand(ordinal=planned)
+    return send_chunk.partial(notice_run=planned[RUN]).expand(ordinal=planned)
 
 
-def report(notice: Notice, planned: Any, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
+def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
     """Return the task that sums a run up and tells those who wait for the notice what was sent."""
 
     @task(
         task_id="report", priority_weight=_weight(notice, step=5), trigger_rule=TriggerRule.ALL_DONE, outlets=[outlet]
     )
-    def report_run(run_id: int | None) -> dict[str, int]:
+    def report_run() -> dict[str, int]:
         from etl.steps import report_notice as step
 
+        # It runs whatever became of `plan`, and so cannot be handed what that may not have left.
+        run_id = get_current_context()["ti"].xcom_pull(task_ids="plan", key=RUN)
         with connections.warehouse() as warehouse:
             totals = step.report_notice(notice, run_id, warehouse=warehouse)
         get_current_context()["outlet_events"][outlet].extra = {**totals}
         return totals
 
-    return report_run(planned[RUN])
+    return report_run()
 
 
 def _weight(notice: Notice, *, step: int) -> int:

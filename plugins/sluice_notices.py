@@ -45,7 +45,7 @@ def notice_dag(notice: Notice) -> DAG:
     ) as dag:
         planned = tasks.plan(notice)
         tasks.send(notice, planned) >> [
-            tasks.report(notice, planned, outlet=asset(notice.name)),
+            tasks.report(notice, outlet=asset(notice.name)),
             EmptyOperator(task_id="all_sent"),
         ]
     return dag
