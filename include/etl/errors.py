@@ -31,7 +31,6 @@
     │   ├── TypedMissing
     │   ├── TokenUnreadable
     │   ├── ChannelRefused
-    │   ├── ChannelMissing
     │   ├── MailRefused
     │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
@@ -246,12 +245,3 @@ class ChannelRefused(PermanentError):
 
     def __init__(self, channel: str, host: str, found: str) -> None:
         super().__init__(f"{channel} through {host or '(none)'}: {found}; mend its Airflow connection.")
-
-
-class ChannelMissing(PermanentError):
-    """There is no connection to the server of a channel."""
-
-    def __init__(self, channel: str, connection: str, kind: str) -> None:
-        super().__init__(
-            f"{channel}: there is no Airflow connection {connection!r}; add one of type {kind}, see docs/notices.md."
-        )

@@ -242,11 +242,6 @@ def totals(warehouse: Warehouse, run_id: int) -> dict[str, int]:
     return sums
 
 
-def keep_totals(warehouse: Warehouse, run_id: int, counts: Mapping[str, int]) -> None:
-    """Remember what came of a run."""
-    warehouse.execute(_named("keep_totals"), {"run_id": run_id, "totals": Jsonb(dict(counts))})
-
-
 def _named(name: str) -> SQL:
     return statement("stores/notice_runs", name)
 

@@ -52,7 +52,7 @@ def pause(run_id: _Run) -> None:
 
 @app.command()
 def resume(run_id: _Run) -> None:
-    """Go on with a run that was paused; its tasks come back within a minute."""
+    """Go on with a run that was paused; its tasks are at it within seconds, or within a minute of a longer pause."""
     from etl.stores.notice_runs import State
 
     _steer(run_id, state=State.RUNNING, done="goes on")

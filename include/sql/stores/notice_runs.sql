@@ -176,9 +176,3 @@ select
     coalesce(sum(c.repeated), 0)::bigint as repeated
 from notify.chunks as c
 where c.run_id = %(run_id)s;
-
--- name: keep_totals
--- What the report found; a later one of the same run finds more.
-update notify.runs as r
-set totals = %(totals)s
-where r.run_id = %(run_id)s;
