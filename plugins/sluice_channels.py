@@ -31,7 +31,7 @@ class ChannelMissing(PermanentError):
 
     def __init__(self, channel: str, connection: str, kind: str) -> None:
         super().__init__(
-            f"{channel}: there is no Airflow connection {connection!r}; add one of type {kind}, as docs/notices.md has it."
+            f"{channel}: there is no Airflow connection {connection!r}; add one of type {kind}, see docs/notices.md."
         )
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.settings import Endpoint
+from etl.tools.announce import send
 
 if TYPE_CHECKING:
     from etl.stores.notice_runs import State
 
 app = typer.Typer(help="Runs of notices: how far they are, and how fast.", no_args_is_help=True)
+app.command()(send)
 
 _PACE = re.compile(r"(\d+(?:\.\d+)?)(/s)?")
 _Run = Annotated[int, typer.Argument(help="Its run_id in notify.runs, as its planning logged it.")]

@@ -24,7 +24,12 @@ select
     r.expires_at,
     r.parameters,
     r.pace,
-    r.state
+    r.state,
+    exists (
+        select 1
+        from notify.announcements as a
+        where a.run_id = r.run_id
+    ) as announced
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where r.run_id = %(run_id)s;
