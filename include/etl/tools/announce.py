@@ -12,11 +12,12 @@ _NAMES = ", ".join(notice.name for notice in NOTICES)
 
 def send(
     notice: Annotated[str, typer.Argument(help=f"One of {_NAMES}.")],
+    *,
     user: Annotated[list[int], typer.Option(help="Whom to tell, by user_id; may be repeated.")],
     key: Annotated[str, typer.Option(help="Names what they are told; nobody is told twice of one key.")],
     value: Annotated[list[str], typer.Option(help="What the templates name: name=text; may be repeated.")] = [],  # noqa: B006 - only read
 ) -> None:
-    """Tell users one thing at once, through Airflow's most urgent queue; with the same key again, nobody gets it twice."""
+    """Tell users one thing at once, through the most urgent queue; nobody gets it twice with the same key."""
     from etl.steps.announce import announce_now
     from etl.stores import warehouse
 

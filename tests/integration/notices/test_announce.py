@@ -114,12 +114,7 @@ def test_a_run_of_the_dag_must_name_one_of_ours(post: Post, asked: dict[str, Any
 def test_a_run_of_a_notice_that_is_gone_is_refused(post: Post) -> None:
     planned = tell(post, post.enrol(1))
     with pytest.raises(AskedWrongly, match="is one of monthly_report, which is not declared"):
-        send_now(
-            {"run_id": planned.run_id},
-            notices=[],
-            warehouse=post.warehouse,
-            limiter=post.limiter,
-            channels=lambda _: {},
-        )
+        asked = {"run_id": planned.run_id}
+        send_now(asked, notices=[], warehouse=post.warehouse, limiter=post.limiter, channels=lambda _: {})
     with pytest.raises(ChunkMissing):
         post.send(planned.run_id, [9])
