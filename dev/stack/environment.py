@@ -45,6 +45,9 @@ def variables(home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret
         ),
         "AIRFLOW_CONN_AIRFLOW_DB": postgres_connection(servers.metadata),
+        "AIRFLOW_CONN_AIRFLOW_API": provider_connection(
+            f"http://{LOOPBACK}:{ports['ui']}", client_id=airflow_environment.ADMIN, secret=secrets.admin_password
+        ),
         MAIL_CONNECTION: mail_connection(LOOPBACK, ports["mail"]),
         "AIRFLOW_HOME": str(home.airflow),
         "AIRFLOW_CONFIG": str(home.airflow_configuration),

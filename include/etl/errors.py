@@ -2,6 +2,7 @@
 
     SluiceError
     ├── TransientError            try again later
+    │   ├── AirflowSilent                 (wire/airflow.py)
     │   ├── EnrolmentFailed               (steps/link.py)
     │   ├── MailServerSilent
     │   ├── MustWait              … after a wait that is known
@@ -36,6 +37,9 @@
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   ├── NoticeRunMissing              (stores/notice_runs.py)
+    │   ├── AirflowRefused                (wire/airflow.py)
+    │   ├── AnnouncementInvalid           (steps/announce.py)
+    │   ├── AskedWrongly                  (steps/occasion.py)
     │   ├── RecipientsIncomplete          (stores/audience.py)
     │   ├── TemplateBroken                (templates.py)
     │   └── TooManyRejects

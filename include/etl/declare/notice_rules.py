@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MOST_CHUNKS = 256
 """A flat mapped task of so many costs the scheduler little, and no message in the broker names a recipient."""
 
+ANNOUNCED = "key:"
+"""How the periods of runs begin that tell one thing to a few users; what follows is its key."""
+
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -39,6 +42,8 @@ def check(notice: Notice) -> None:
 
     where = f"notice {notice.name}"
     require_identifier(where, "name", notice.name)
+    if notice.name == "now":
+        raise DeclarationError(f"{where}: the Dag notify_now sends what is announced; rename the notice")
     require_kind(where, "summary", notice.summary, str)
     require_each(where, "channels", notice.channels, Medium, least=1)
     require_kind(where, "category", notice.category, Category)
@@ -63,6 +68,8 @@ def check(notice: Notice) -> None:
 
 def _check_period(where: str, notice: Notice) -> None:
     require_kind(where, "period", notice.period, str)
+    if notice.period.startswith(ANNOUNCED):
+        raise DeclarationError(f"{where}: period begins with {ANNOUNCED!r}, as those of announcements do; change it")
     if not notice.period or _SOME_DAY.strftime(notice.period) == notice.period:
         raise DeclarationError(
             f"{where}: period is {notice.period!r}, which is the same for every run, so that only the first would "

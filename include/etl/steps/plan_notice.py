@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from etl.declare.notice import Notice
-from etl.stores import audience, notice_runs
+from etl.stores import audience, notice_plans, notice_runs
+from etl.stores.notice_plans import Announcement
 from etl.stores.notice_runs import NoticeRun
 from etl.stores.warehouse import Warehouse
 from etl.templates import Templates
@@ -45,6 +46,7 @@ def plan_notice(
     warehouse: Warehouse,
     templates: Templates | None = None,
     parameters: Mapping[str, object] | None = None,
+    announcement: Announcement | None = None,
 ) -> Planned:
     """Add the run of a period, or find it if the same trigger added it before.
 
@@ -65,6 +67,8 @@ def plan_notice(
         What it says; None for those of its folder.
     parameters
         More values for the statements of the notice.
+    announcement
+        Whom to tell what; None for those whom the statements of the notice find.
 
     Raises
     ------
@@ -75,9 +79,17 @@ def plan_notice(
     """
     words = templates or Templates(notice)
     with warehouse.transaction():
-        run = notice_runs.add(warehouse, notice, period, trigger=trigger, as_of=as_of, parameters=parameters or {})
+        run = notice_plans.add(
+            warehouse,
+            notice,
+            period,
+            trigger=trigger,
+            as_of=as_of,
+            parameters=parameters or {},
+            announcement=announcement,
+        )
         if run is not None:
-            chunks = notice_runs.cut(warehouse, notice, run)
+            chunks = notice_plans.cut(warehouse, notice, run)
             _render_sample(notice, run, chunks, words, warehouse)
     if run is None:
         return _found(notice, period, trigger, warehouse)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from etl.declare.notice import Notice
 from etl.steps.hand_over import HandOver, ServerTakesNothing
-from etl.steps.steering import SendingCancelled, Steering
+from etl.steps.steering import SendingCancelled, SendingPaused, Steering
 from etl.stores import audience, ledger, locks, notice_runs
 from etl.stores.ledger import Page
 from etl.stores.notice_runs import NoticeChunk
@@ -55,7 +55,7 @@ def send(
     LockTaken
         If another task is at the same chunk.
     MustWait
-        If the run is paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
+        If the run stays paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
     """
     words = templates or Templates(notice)
     with locks.hold(warehouse, f"notify.{run_id}.{ordinal}"):
@@ -63,7 +63,7 @@ def send(
             return
         steering = Steering(warehouse, limiter, run_id)
         try:
-            steering.run()
+            asyncio.run(steering.ready())
             chunk = notice_runs.open_attempt(warehouse, run_id, ordinal)
             asyncio.run(_walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words))
         except SendingCancelled:
@@ -83,7 +83,7 @@ async def _walk(
     async with AsyncExitStack() as opened:
         carriers = {medium.name: await opened.enter_async_context(channels[medium.name]) for medium in notice.channels}
         while True:
-            run = steering.run()
+            run = await steering.ready()
             recipients = audience.read(
                 warehouse,
                 notice,
@@ -96,8 +96,9 @@ async def _walk(
                 break
             page = ledger.claim(warehouse, notice, run, chunk, recipients)
             hand_over = HandOver(notice, run, page.claimed, words=words, steering=steering, carriers=carriers)
-            await _send_page(warehouse, chunk, page, hand_over, before=position, after=recipients[-1].position)
-            position = recipients[-1].position
+            with suppress(SendingPaused):
+                await _send_page(warehouse, chunk, page, hand_over, before=position, after=recipients[-1].position)
+                position = recipients[-1].position
     notice_runs.finish(warehouse, chunk)
     log.info("%s: run %d, chunk %d has been sent, attempt %d", notice.name, chunk.run_id, chunk.ordinal, chunk.attempt)
 

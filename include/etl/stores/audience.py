@@ -66,10 +66,12 @@ def read(warehouse: Warehouse, notice: Notice, run: NoticeRun, *, after: int, st
     """
     values = {**run.values, "after": after, "stop": stop, "limit": limit}
     with warehouse.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(statement(f"notices/{notice.name}", "recipients"), values)
+        cursor.execute(statement(run.audience, "recipients"), values)
         columns = {column.name for column in cursor.description or ()}
         if missing := next((name for name in _NEEDED if name not in columns), None):
             raise RecipientsIncomplete(notice.name, missing)
         rows = cursor.fetchall()
+    if run.announced:
+        rows = [{**row["said"], **row} for row in rows]
     shared = {"period": run.period, "as_of": run.as_of}
     return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared, **row}) for row in rows]

@@ -10,7 +10,6 @@ from typing import Any
 
 from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.sql import SQL
-from psycopg.types.json import Jsonb
 
 from etl.declare.notice import Notice
 from etl.errors import ChunkMissing, PermanentError
@@ -58,6 +57,8 @@ class NoticeRun:
         Messages a second over all workers, now.
     state
         Whether it sends, now.
+    announced
+        Whether it is for users who were named, and not for those whom the statements of its notice find.
     """
 
     run_id: int
@@ -70,11 +71,17 @@ class NoticeRun:
     parameters: Mapping[str, Any]
     pace: float
     state: str
+    announced: bool = False
+
+    @property
+    def audience(self) -> str:
+        """Which file of statements knows whom it is for."""
+        return "stores/announcements" if self.announced else f"notices/{self.notice}"
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the statements of its notice may name."""
-        return {**self.parameters, "period": self.period, "as_of": self.as_of}
+        """What the statements of its audience may name."""
+        return {**self.parameters, "run_id": self.run_id, "period": self.period, "as_of": self.as_of}
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class NoticeChunk:
         Which.
     start, stop
         Its half-open bounds.
+    recipients
+        How many they hold.
     position
         The last position whose deliveries have ended.
     attempt
@@ -99,34 +108,14 @@ class NoticeChunk:
     ordinal: int
     start: int
     stop: int
+    recipients: int
     position: int
     attempt: int
     finished_at: datetime | None
 
-
-def add(
-    warehouse: Warehouse,
-    notice: Notice,
-    period: str,
-    *,
-    trigger: str,
-    as_of: datetime,
-    parameters: Mapping[str, object],
-) -> NoticeRun | None:
-    """Add the run of a period; None if there is one already."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (notice_id,) = cursor.execute(_named("notice"), {"notice": notice.name}).fetchall()
-        values = {
-            "notice_id": notice_id,
-            "period": period,
-            "trigger": trigger,
-            "as_of": as_of,
-            "expires_at": as_of + notice.expiry if notice.expiry else None,
-            "parameters": Jsonb(dict(parameters)),
-            "pace": notice.pace,
-        }
-        run_id = cursor.execute(_named("add"), values).fetchone()
-    return None if run_id is None else find(warehouse, run_id)
+    def __str__(self) -> str:
+        """Return which it is, as shown in the grid."""
+        return f"chunk {self.ordinal}: {self.recipients:,} recipient{'' if self.recipients == 1 else 's'}"
 
 
 def find(warehouse: Warehouse, run_id: int) -> NoticeRun:
@@ -149,24 +138,6 @@ def of_period(warehouse: Warehouse, notice: Notice, period: str) -> NoticeRun | 
     with warehouse.cursor(row_factory=scalar_row) as cursor:
         run_id = cursor.execute(_named("of_period"), {"notice": notice.name, "period": period}).fetchone()
     return None if run_id is None else find(warehouse, run_id)
-
-
-def cut(warehouse: Warehouse, notice: Notice, run: NoticeRun) -> dict[int, int]:
-    """Cut the audience of a run into chunks.
-
-    Returns
-    -------
-    dict
-        Ordinal → recipients; empty if there is nobody.
-    """
-    bounds = statement(f"notices/{notice.name}", "bounds").as_string(None).strip().removesuffix(";")
-    # Both texts come from files of the project; a line break ends a comment that the last line may hold.
-    text = _named("cut").as_string(None).replace("{bounds}", f"{bounds}\n")
-    sizes = {"run_id": run.run_id, "chunk_size": notice.chunk_size, "max_chunks": notice.max_chunks}
-    with warehouse.cursor() as cursor:
-        chunks: dict[int, int] = dict(cursor.execute(text.encode(), {**run.values, **sizes}).fetchall())
-        cursor.execute(_named("planned"), {"run_id": run.run_id, "recipients": sum(chunks.values())})
-    return chunks
 
 
 def unfinished(warehouse: Warehouse, run_id: int) -> list[int]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.settings import Endpoint
+from etl.tools.announce import send
 
 if TYPE_CHECKING:
     from etl.stores.notice_runs import State
 
 app = typer.Typer(help="Runs of notices: how far they are, and how fast.", no_args_is_help=True)
+app.command()(send)
 
 _PACE = re.compile(r"(\d+(?:\.\d+)?)(/s)?")
 _Run = Annotated[int, typer.Argument(help="Its run_id in notify.runs, as its planning logged it.")]
@@ -52,7 +54,7 @@ def pause(run_id: _Run) -> None:
 
 @app.command()
 def resume(run_id: _Run) -> None:
-    """Go on with a run that was paused; its tasks come back within a minute."""
+    """Go on with a run that was paused; its tasks are at it within seconds, or within a minute of a longer pause."""
     from etl.stores.notice_runs import State
 
     _steer(run_id, state=State.RUNNING, done="goes on")

@@ -24,7 +24,12 @@ select
     r.expires_at,
     r.parameters,
     r.pace,
-    r.state
+    r.state,
+    exists (
+        select 1
+        from notify.announcements as a
+        where a.run_id = r.run_id
+    ) as announced
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where r.run_id = %(run_id)s;
@@ -82,7 +87,7 @@ order by c.ordinal;
 
 -- name: chunk
 -- A chunk as it stands.
-select c.run_id, c.ordinal, c.start, c.stop, c.position, c.attempt, c.finished_at
+select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
@@ -114,7 +119,7 @@ set
     attempt = c.attempt + 1,
     unknown = c.unknown + (select count(*) from doubted)
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-returning c.run_id, c.ordinal, c.start, c.stop, c.position, c.attempt, c.finished_at;
+returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at;
 
 -- name: stall
 -- The server took nothing of a page.

@@ -67,6 +67,9 @@ def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
         "login": SECRETS.bank_client_id,
         "password": SECRETS.bank_secret,
     }
+    api = json.loads(variables["AIRFLOW_CONN_AIRFLOW_API"])
+    assert (api["host"], api["login"]) == (variables["AIRFLOW__API__BASE_URL"], "admin")
+    assert api["password"] == SECRETS.admin_password
 
 
 def test_options_of_a_named_warehouse_reach_its_connection(tmp_path: Path) -> None:
