@@ -21,6 +21,7 @@
     │   ├── ItemTaken                     (stores/provider_accounts.py)
     │   ├── ChunkMissing
     │   ├── LandingMissing
+    │   ├── LinkInvalid                   (links.py)
     │   ├── LockLost                      (stores/locks.py)
     │   ├── RawMissing
     │   │   └── RawPurged
@@ -32,6 +33,7 @@
     │   ├── TokenUnreadable
     │   ├── ChannelRefused
     │   ├── MailRefused
+    │   ├── UserMissing                   (stores/consents.py)
     │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
     │   ├── NotBackfillable
