@@ -133,6 +133,7 @@ def test_a_link_that_is_used_again_keeps_since_when(post: Post, user: int, rows:
     post.warehouse.execute("update notify.consents set granted = true")
     assert unsubscribe(link, warehouse=post.warehouse, links=LINKS).changed
     assert rows("select changed_at from notify.consents") > since
+    assert rows(SAID) == [(user, "reports", False)]
 
 
 def test_of_two_clicks_at_once_one_ends_it(post: Post, user: int, connect: Callable[[], Warehouse], rows: Rows) -> None:
