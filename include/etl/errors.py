@@ -33,6 +33,7 @@
     │   ├── TokenUnreadable
     │   ├── ChannelRefused
     │   ├── MailRefused
+    │   ├── Unsuppressable                (steps/suppress.py)
     │   ├── UserMissing                   (stores/consents.py)
     │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
