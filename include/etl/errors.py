@@ -22,6 +22,7 @@
     │   ├── ItemTaken                     (stores/provider_accounts.py)
     │   ├── ChunkMissing
     │   ├── LandingMissing
+    │   ├── LinkInvalid                   (links.py)
     │   ├── LockLost                      (stores/locks.py)
     │   ├── RawMissing
     │   │   └── RawPurged
@@ -33,6 +34,8 @@
     │   ├── TokenUnreadable
     │   ├── ChannelRefused
     │   ├── MailRefused
+    │   ├── Unsuppressable                (steps/suppress.py)
+    │   ├── UserMissing                   (stores/consents.py)
     │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
     │   ├── NotBackfillable

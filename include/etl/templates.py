@@ -60,15 +60,25 @@ class Templates:
         self._folder = root / notice.name
         self._templates = {name: self._compiled(environment, name) for name in notice.templates}
 
-    def render(self, medium: Medium, values: Mapping[str, object]) -> dict[str, str]:
+    def render(self, medium: Medium, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
         """Return the parts of a message for one recipient.
+
+        Parameters
+        ----------
+        medium
+            What carries it.
+        values
+            What the templates may name.
+        unsubscribe_url
+            What they may name besides: the link that ends messages of its category; empty if there is none.
 
         Raises
         ------
         TemplateBroken
             With the file and the line, and never with a value.
         """
-        parts = {part: self._rendered(f"{medium.name}.{part}.jinja", values) for part in medium.parts}
+        named = {**values, "unsubscribe_url": unsubscribe_url}
+        parts = {part: self._rendered(f"{medium.name}.{part}.jinja", named) for part in medium.parts}
         return parts | {part: " ".join(parts[part].split()) for part in medium.lines}
 
     def _compiled(self, environment: SandboxedEnvironment, name: str) -> Template:

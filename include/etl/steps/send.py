@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from etl.declare.notice import Notice
+from etl.links import Links
+from etl.settings import LinkSettings
 from etl.steps.hand_over import HandOver, ServerTakesNothing
 from etl.steps.steering import SendingCancelled, SendingPaused, Steering
 from etl.stores import audience, ledger, locks, notice_runs
@@ -36,6 +38,7 @@ def send(
     limiter: Limiter,
     channels: Channels,
     templates: Templates | None = None,
+    links: Links | None = None,
 ) -> None:
     """Walk a chunk from where an earlier attempt stopped; do nothing if it has been walked.
 
@@ -49,6 +52,8 @@ def send(
         What carries it, by the name of the medium.
     templates
         What it says; None for those of its folder.
+    links
+        Write how each recipient ends such messages; None for those that the settings ask for.
 
     Raises
     ------
@@ -58,6 +63,7 @@ def send(
         If the run stays paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
     """
     words = templates or Templates(notice)
+    ways_out = links or Links(LinkSettings.from_environment())
     with locks.hold(warehouse, f"notify.{run_id}.{ordinal}"):
         if notice_runs.chunk(warehouse, run_id, ordinal).finished_at:
             return
@@ -65,7 +71,8 @@ def send(
         try:
             asyncio.run(steering.ready())
             chunk = notice_runs.open_attempt(warehouse, run_id, ordinal)
-            asyncio.run(_walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words))
+            walk = _walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words, links=ways_out)
+            asyncio.run(walk)
         except SendingCancelled:
             log.info("%s: run %d was cancelled; chunk %d stops", notice.name, run_id, ordinal)
 
@@ -78,6 +85,7 @@ async def _walk(
     steering: Steering,
     channels: Channels,
     words: Templates,
+    links: Links,
 ) -> None:
     position = chunk.position
     async with AsyncExitStack() as opened:
@@ -95,7 +103,9 @@ async def _walk(
             if not recipients:
                 break
             page = ledger.claim(warehouse, notice, run, chunk, recipients)
-            hand_over = HandOver(notice, run, page.claimed, words=words, steering=steering, carriers=carriers)
+            hand_over = HandOver(
+                notice, run, page.claimed, words=words, steering=steering, carriers=carriers, links=links
+            )
             with suppress(SendingPaused):
                 await _send_page(warehouse, chunk, page, hand_over, before=position, after=recipients[-1].position)
                 position = recipients[-1].position

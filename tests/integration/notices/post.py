@@ -12,6 +12,7 @@ from psycopg.rows import scalar_row
 
 from etl.catalog.notices.monthly_report import MONTHLY_REPORT
 from etl.declare.notice import Notice
+from etl.links import Links
 from etl.steps.plan_notice import Planned, plan_notice
 from etl.steps.send import send
 from etl.stores import notice_runs
@@ -81,6 +82,7 @@ class Post:
     limiter: Limiter
     mailbox: Mailbox = field(default_factory=Mailbox)
     notice: Notice = FAST
+    links: Links | None = None
 
     def enrol(self, users: int, *, gap: int = 1) -> list[int]:
         """Add users with a bank login and an e-mail address, and return their ids."""
@@ -88,7 +90,13 @@ class Post:
 
     def plan(self, period: str = "2026-10", *, trigger: str = "scheduled", words: Templates | None = None) -> Planned:
         return plan_notice(
-            self.notice, period, trigger=trigger, as_of=datetime.now(UTC), warehouse=self.warehouse, templates=words
+            self.notice,
+            period,
+            trigger=trigger,
+            as_of=datetime.now(UTC),
+            warehouse=self.warehouse,
+            templates=words,
+            links=self.links,
         )
 
     def send(self, run_id: int, ordinals: Iterable[int] = (0,)) -> None:
@@ -100,6 +108,7 @@ class Post:
                 warehouse=self.warehouse,
                 limiter=self.limiter,
                 channels={"email": self.mailbox},
+                links=self.links,
             )
 
     def send_all(self, **options: Any) -> Planned:
