@@ -64,7 +64,7 @@ def plan_notice(
     templates
         What it says; None for those of its folder.
     parameters
-        More values for the statements of the notice.
+        More values for the statements and templates of the notice, or others than it declares.
 
     Raises
     ------
@@ -75,7 +75,14 @@ def plan_notice(
     """
     words = templates or Templates(notice)
     with warehouse.transaction():
-        run = notice_runs.add(warehouse, notice, period, trigger=trigger, as_of=as_of, parameters=parameters or {})
+        run = notice_runs.add(
+            warehouse,
+            notice,
+            period,
+            trigger=trigger,
+            as_of=as_of,
+            parameters={**notice.parameters, **(parameters or {})},
+        )
         if run is not None:
             chunks = notice_runs.cut(warehouse, notice, run)
             _render_sample(notice, run, chunks, words, warehouse)

@@ -71,5 +71,5 @@ def read(warehouse: Warehouse, notice: Notice, run: NoticeRun, *, after: int, st
         if missing := next((name for name in _NEEDED if name not in columns), None):
             raise RecipientsIncomplete(notice.name, missing)
         rows = cursor.fetchall()
-    shared = {"period": run.period, "as_of": run.as_of}
+    shared = {**run.parameters, "period": run.period, "as_of": run.as_of}
     return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared, **row}) for row in rows]

@@ -53,7 +53,7 @@ class NoticeRun:
     expires_at
         When its messages are of no use any more.
     parameters
-        What its statements were given besides.
+        What its statements and templates are given besides.
     pace
         Messages a second over all workers, now.
     state
@@ -74,7 +74,8 @@ class NoticeRun:
     @property
     def values(self) -> dict[str, Any]:
         """What the statements of its notice may name."""
-        return {**self.parameters, "period": self.period, "as_of": self.as_of}
+        given = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in self.parameters.items()}
+        return {**given, "period": self.period, "as_of": self.as_of}
 
 
 @dataclass(frozen=True)
