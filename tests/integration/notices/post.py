@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -86,9 +86,23 @@ class Post:
         """Add users with a bank login and an e-mail address, and return their ids."""
         return enrol(self.warehouse, users, gap=gap)
 
-    def plan(self, period: str = "2026-10", *, trigger: str = "scheduled", words: Templates | None = None) -> Planned:
+    def plan(
+        self,
+        period: str = "2026-10",
+        *,
+        trigger: str = "scheduled",
+        words: Templates | None = None,
+        as_of: datetime | None = None,
+        parameters: Mapping[str, object] | None = None,
+    ) -> Planned:
         return plan_notice(
-            self.notice, period, trigger=trigger, as_of=datetime.now(UTC), warehouse=self.warehouse, templates=words
+            self.notice,
+            period,
+            trigger=trigger,
+            as_of=as_of or datetime.now(UTC),
+            warehouse=self.warehouse,
+            templates=words,
+            parameters=parameters,
         )
 
     def send(self, run_id: int, ordinals: Iterable[int] = (0,)) -> None:
@@ -99,7 +113,7 @@ class Post:
                 ordinal,
                 warehouse=self.warehouse,
                 limiter=self.limiter,
-                channels={"email": self.mailbox},
+                channels={medium.name: self.mailbox for medium in self.notice.channels},
             )
 
     def send_all(self, **options: Any) -> Planned:
