@@ -14,7 +14,8 @@ from etl.catalog.notices.monthly_report import MONTHLY_REPORT
 from etl.declare.notice import Notice
 from etl.steps.plan_notice import Planned, plan_notice
 from etl.steps.send import send
-from etl.stores import notice_runs
+from etl.stores import audience, notice_runs
+from etl.stores.audience import Recipient
 from etl.stores.notice_runs import NoticeRun
 from etl.stores.warehouse import Warehouse
 from etl.templates import Templates
@@ -120,6 +121,18 @@ class Post:
         planned = self.plan(**options)
         self.send(planned.run_id, planned.ordinals)
         return planned
+
+    def read_singly(self, planned: Planned) -> list[Recipient]:
+        """Return the recipients of a run, each read as a page of its own."""
+        run = self.run(planned.run_id)
+        found: list[Recipient] = []
+        for ordinal in planned.ordinals:
+            chunk = notice_runs.chunk(self.warehouse, run.run_id, ordinal)
+            after = chunk.position
+            while page := audience.read(self.warehouse, self.notice, run, after=after, stop=chunk.stop, limit=1):
+                found += page
+                after = page[-1].position
+        return found
 
     def states(self) -> Counter[str]:
         with self.warehouse.cursor(row_factory=scalar_row) as cursor:
