@@ -57,7 +57,7 @@ def check(notice: Notice) -> None:
         if getattr(notice, field) is not None:
             require_duration(where, field, getattr(notice, field))
     if notice.schedule is not None and not isinstance(notice.schedule, After):
-        require_kind(where, "schedule", notice.schedule, str)
+        require_kind(where, "schedule", notice.schedule, str, After)
         require_cron(where, "schedule", notice.schedule)
     _check_period(where, notice)
     _check_parameters(where, notice)
@@ -77,7 +77,7 @@ def _check_period(where: str, notice: Notice) -> None:
 
 
 def _check_parameters(where: str, notice: Notice) -> None:
-    require_kind(where, "parameters", notice.parameters, Mapping)
+    require_kind(where, "parameters", notice.parameters, dict)
     for name, value in notice.parameters.items():
         require_identifier(where, "the name of a parameter", name)
         if name in GIVEN:

@@ -19,7 +19,6 @@ cross join lateral (
         r.provider_account_id = p.provider_account_id
         and r.dated_on >= d.first_on
         and r.dated_on <= d.first_on + %(days)s::int + 1
-        and r.amount > 0
         and r.amount >= coalesce((%(floors)s::jsonb ->> r.currency)::numeric, 0)
         and r.removed_at is null
     offset 0
@@ -75,7 +74,6 @@ cross join lateral (
         r.provider_account_id = p.provider_account_id
         and r.dated_on >= d.first_on
         and r.dated_on <= d.first_on + %(days)s::int + 1
-        and r.amount > 0
         and r.amount >= coalesce((%(floors)s::jsonb ->> r.currency)::numeric, 0)
         and r.removed_at is null
     offset 0

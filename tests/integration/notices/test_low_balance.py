@@ -40,7 +40,7 @@ def test_an_account_that_came_to_hold_little_is_told_of_over_both_channels(
     post.send_all()
     assert post.mailbox.addresses == {DESKTOP_ADDRESS: 1, address(user): 1}
     desktop, mail = post.mailbox.arrived
-    assert desktop.parts["title"] == "Everyday: 99.99 USD left"
+    assert desktop.parts["title"] == "Low balance: 99.99 USD in Everyday"
     assert "Everyday …4821 is below 100.00 USD." in mail.parts["text"]
 
 
@@ -85,7 +85,7 @@ def test_an_account_is_told_of_once_a_week(post: Post, warehouse: Warehouse, log
         hold(warehouse, login, str(90 - days), observed_at=day - timedelta(hours=9))
         post.send_all(period=f"day {days}", as_of=day)
     titles = [message.parts["title"] for message in post.mailbox.arrived if "title" in message.parts]
-    assert titles == ["Everyday: 90.00 USD left", "Everyday: 83.00 USD left"]
+    assert titles == ["Low balance: 90.00 USD in Everyday", "Low balance: 83.00 USD in Everyday"]
 
 
 def test_what_stays_as_low_is_not_told_again(post: Post, warehouse: Warehouse, login: int) -> None:
@@ -125,4 +125,4 @@ def test_who_did_not_ask_is_not_told(post: Post, warehouse: Warehouse, login: in
 def test_thresholds_are_a_parameter_of_the_run(post: Post, warehouse: Warehouse, login: int) -> None:
     hold(warehouse, login, "4000", currency="JPY")
     post.send_all(parameters={"thresholds": {"JPY": "5000"}})
-    assert post.mailbox.arrived[0].parts["body"].strip() == "That is below 5,000 JPY."
+    assert post.mailbox.arrived[0].parts["body"] == "That is below 5,000 JPY."
