@@ -100,7 +100,7 @@ def test_each_account_is_told_of(post: Post, warehouse: Warehouse, login: int) -
     post.notice = replace(post.notice, chunk_size=1)
     planned = post.plan()
     assert len(planned.ordinals) == 3
-    assert len(post.read_singly(planned)) == 3
+    assert len({recipient.dedupe_key for recipient in post.read_singly(planned)}) == 3
     post.send(planned.run_id, planned.ordinals)
     assert post.states() == {"sent": 6}
 
