@@ -69,7 +69,7 @@ def plan_notice(
     templates
         What it says; None for those of its folder.
     parameters
-        More values for the statements of the notice.
+        More values for the statements and templates of the notice, or others than it declares.
     announcement
         Whom to tell what; None for those whom the statements of the notice find.
     links
@@ -93,7 +93,7 @@ def plan_notice(
             period,
             trigger=trigger,
             as_of=as_of,
-            parameters=parameters or {},
+            parameters={**notice.parameters, **(parameters or {})},
             announcement=announcement,
         )
         if run is not None:

@@ -73,5 +73,5 @@ def read(warehouse: Warehouse, notice: Notice, run: NoticeRun, *, after: int, st
         rows = cursor.fetchall()
     if run.announced:
         rows = [{**row["said"], **row} for row in rows]
-    shared = {"period": run.period, "as_of": run.as_of}
+    shared = {**run.parameters, "period": run.period, "as_of": run.as_of}
     return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared, **row}) for row in rows]

@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.sql import SQL
+from psycopg.types.json import Jsonb
 
 from etl.declare.notice import Notice
 from etl.errors import ChunkMissing, PermanentError
@@ -52,7 +53,7 @@ class NoticeRun:
     expires_at
         When its messages are of no use any more.
     parameters
-        What its statements were given besides.
+        What its statements and templates are given besides.
     pace
         Messages a second over all workers, now.
     state
@@ -81,7 +82,8 @@ class NoticeRun:
     @property
     def values(self) -> dict[str, Any]:
         """What the statements of its audience may name."""
-        return {**self.parameters, "run_id": self.run_id, "period": self.period, "as_of": self.as_of}
+        given = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in self.parameters.items()}
+        return {**given, "run_id": self.run_id, "period": self.period, "as_of": self.as_of}
 
 
 @dataclass(frozen=True)
