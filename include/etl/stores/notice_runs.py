@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 
 from etl.declare.notice import Notice
 from etl.errors import ChunkMissing, PermanentError
-from etl.stores.statements import statement
+from etl.stores.statements import spliced, statement
 from etl.stores.warehouse import Warehouse
 
 
@@ -22,7 +22,7 @@ class NoticeRunMissing(PermanentError):
     """A run of a notice is not known."""
 
     def __init__(self, run_id: int) -> None:
-        super().__init__(f"there is no run {run_id} in notify.runs; clear the task `plan`, which adds it.")
+        super().__init__(f"there is no run {run_id} in notify.runs; `python -m etl notify status` lists them.")
 
 
 class State(Enum):
@@ -93,6 +93,8 @@ class NoticeChunk:
         1-based; 0 before the first.
     finished_at
         When it had been walked to its end.
+    walked_to, reopened_at
+        How far it had been walked when it was reopened, and when that was; None if it was not.
     """
 
     run_id: int
@@ -102,6 +104,8 @@ class NoticeChunk:
     position: int
     attempt: int
     finished_at: datetime | None
+    walked_to: int | None
+    reopened_at: datetime | None
 
 
 def add(
@@ -159,12 +163,10 @@ def cut(warehouse: Warehouse, notice: Notice, run: NoticeRun) -> dict[int, int]:
     dict
         Ordinal → recipients; empty if there is nobody.
     """
-    bounds = statement(f"notices/{notice.name}", "bounds").as_string(None).strip().removesuffix(";")
-    # Both texts come from files of the project; a line break ends a comment that the last line may hold.
-    text = _named("cut").as_string(None).replace("{bounds}", f"{bounds}\n")
+    text = spliced(_named("cut"), bounds=statement(f"notices/{notice.name}", "bounds"))
     sizes = {"run_id": run.run_id, "chunk_size": notice.chunk_size, "max_chunks": notice.max_chunks}
     with warehouse.cursor() as cursor:
-        chunks: dict[int, int] = dict(cursor.execute(text.encode(), {**run.values, **sizes}).fetchall())
+        chunks: dict[int, int] = dict(cursor.execute(text, {**run.values, **sizes}).fetchall())
         cursor.execute(_named("planned"), {"run_id": run.run_id, "recipients": sum(chunks.values())})
     return chunks
 
