@@ -58,7 +58,7 @@ def reopen(
     """
     values = {"run_id": run_id, "ordinal": ordinal, "state": state, "classes": _listed(classes)}
     with warehouse.transaction(), warehouse.cursor(row_factory=tuple_row) as cursor:
-        reopened = dict(cursor.execute(statement("stores/reopening", "reopen"), values).fetchall())
+        reopened: dict[str, int] = dict(cursor.execute(statement("stores/reopening", "reopen"), values).fetchall())
         if reopened:
             cursor.execute(statement("stores/reopening", "run_again"), values)
     return reopened

@@ -133,9 +133,9 @@ where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning (select count(*) from found) as deliveries;
 
 -- name: run_again
--- A run that was done goes on; one that is paused stays so.
+-- A run that was done goes on; one that is paused stays so, and so does one that was cancelled a moment ago.
 update notify.runs as r
 set
-    state = case when r.state = 'done' then 'running' else r.state end,
+    state = 'running',
     ended_at = null
-where r.run_id = %(run_id)s;
+where r.run_id = %(run_id)s and r.state = 'done';
