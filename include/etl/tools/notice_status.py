@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = timedelta(seconds=2)
 
+_WIDE = 160
 _COUNTS = ("sent", "failed", "suppressed", "expired", "unknown", "unreachable", "repeated")
 _RARE = ("dropped", "reopened")
 _MEANINGS = {
@@ -60,20 +61,25 @@ def status(
 
 
 def _list(runs: list[RunStatus], *, as_json: bool) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     if as_json:
         typer.echo(json.dumps([asdict(run) for run in runs], default=datetime.isoformat))
         return
-    table = Table("run", "notice", "period", "state", "planned")
+    table = Table("run", box=SIMPLE_HEAD)
+    for heading in ("notice", "period", "state", "planned (UTC)"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("recipients", "sent", "failed", "unknown"):
         table.add_column(heading, justify="right")
     for run in runs:
         counts = [f"{count:,}" for count in (run.recipients, run.sent, run.failed, run.unknown)]
-        planned = f"{run.planned_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        planned = f"{run.planned_at.astimezone(UTC):%Y-%m-%d %H:%M}"
         table.add_row(str(run.run_id), run.notice, run.period, run.state, planned, *counts)
-    Console(highlight=False).print(table if runs else "No run of a notice was planned yet.")
+    # A file has no width.
+    console = Console(highlight=False, width=None if Console().is_terminal else _WIDE)
+    console.print(table if runs else "No run of a notice was planned yet.")
 
 
 def _look(warehouse: Warehouse, run_id: int) -> Progress:
@@ -167,4 +173,4 @@ def _pace(found: Progress) -> str:
     expires_at = found.run.expires_at
     if expires_at is not None and not found.over:
         told.append(f"expires {expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
-    return "; ".join(told) or "nothing was sent yet"
+    return "\n".join(told) or "nothing was sent yet"
