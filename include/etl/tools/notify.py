@@ -7,7 +7,8 @@ from etl.tools.notice_preview import preview
 from etl.tools.notice_status import status
 from etl.tools.reopen import resolve, retry
 from etl.tools.steer import cancel, pace, pause, resume
+from etl.tools.told import deliveries
 
 app = typer.Typer(help="Notices: preview, plan, and steer their runs.", no_args_is_help=True)
-for command in (preview, plan, status, pace, pause, resume, cancel, retry, resolve):
+for command in (preview, plan, status, pace, pause, resume, cancel, retry, resolve, deliveries):
     app.command()(command)

@@ -193,6 +193,16 @@ def test_preview_writes_what_would_be_handed_over(etl: Command, post: Post, tmp_
     assert (folder / "email.html").read_text().startswith("<!doctype html>")
 
 
+def test_what_a_user_got_is_found_by_period_and_by_key(etl: Command, run_id: int, warehouse: Warehouse) -> None:
+    (line,) = etl("notify", "deliveries", "--user", "2").stdout.splitlines()
+    assert line.endswith(f" UTC  monthly_report 2026-10  email: failed (421), run {run_id}")
+    warehouse.execute("update notify.deliveries set dedupe_key = 'alert 7' where user_id = 2")
+    assert etl("notify", "deliveries", "--user", "2").stdout.startswith("user 2 was told nothing for any period")
+    options = ("--user", "2", "--notice", "monthly_report", "--key", "alert 7", "--json")
+    (told,) = json.loads(etl("notify", "deliveries", *options).stdout)
+    assert (told["key"], told["state"], told["error_class"]) == ("alert 7", "failed", "421")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -205,6 +215,7 @@ def test_preview_writes_what_would_be_handed_over(etl: Command, post: Post, tmp_
         ),
         (("plan", "monthly_report", "--period", "2026-13"), "'2026-13' is no period of monthly_report"),
         (("plan", "monthly_report", "--parameters", "[1]"), "'[1]' is no JSON object; write names and values"),
+        (("deliveries", "--user", "99"), "there is no user 99 in core.users, and no delivery to one"),
         (("preview", "monthly_report", "--user", "99"), "user 99 is not in its audience: there is no user of this id"),
     ],
 )
