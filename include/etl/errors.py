@@ -36,7 +36,10 @@
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   ├── NoticeRunMissing              (stores/notice_runs.py)
+    │   ├── NotInAudience                 (steps/preview.py)
+    │   ├── ParametersMissing             (steps/prospect.py)
     │   ├── RecipientsIncomplete          (stores/audience.py)
+    │   ├── RunOver                       (steps/reopen.py)
     │   ├── TemplateBroken                (templates.py)
     │   └── TooManyRejects
     ├── DeclarationError          a declaration is wrong; what it declares is left out

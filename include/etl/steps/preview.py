@@ -142,15 +142,12 @@ def _shown(
     kept = replace(run, expires_at=None) if late else run
     hand_over = HandOver(notice, kept, claimed, words=words, steering=_AtOnce(), carriers=desks)
     asyncio.run(hand_over.all())
-    broken = {one.delivery_id: f"{one.error_class}: {one.error}" for one in hand_over.endings if one.error_class}
-    ids = {one.channel: one.delivery_id for one in claimed}
+    channels = {one.delivery_id: one.channel for one in claimed}
+    broken = {
+        channels[one.delivery_id]: f"{one.error_class}: {one.error}" for one in hand_over.endings if one.error_class
+    }
     return [
-        Shown(
-            medium,
-            one,
-            next(iter(desks[medium.name].messages), None),
-            broken.get(ids.get(medium.name, -len(judged)), ""),
-        )
+        Shown(medium, one, next(iter(desks[medium.name].messages), None), broken.get(medium.name, ""))
         for medium, one in zip(notice.channels, judged, strict=True)
     ]
 

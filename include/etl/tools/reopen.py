@@ -59,7 +59,7 @@ def retry(
         what = f"for {', '.join(error_class)}" if error_class else "of it"
         rest = f"; what failed: {others}" if others else ""
         raise typer.BadParameter(f"run {run_id}: nothing {what} has failed, so nothing was changed{rest}")
-    _show(found, "deliveries that failed are tried again", dry_run=dry_run, then=sending(found.run))
+    _show(found, "that failed, to be tried again", dry_run=dry_run, then=sending(found.run))
 
 
 def resolve(
@@ -80,14 +80,16 @@ def resolve(
     if not found.total and not found.busy:
         typer.echo(f"run {run_id}: nothing is in doubt that nobody has decided on")
     elif unknown is Decision.RESEND:
-        _show(found, "deliveries in doubt are sent again", dry_run=dry_run, then=sending(found.run))
+        _show(found, "in doubt, to be sent again", dry_run=dry_run, then=sending(found.run))
     else:
-        _show(found, "deliveries in doubt are given up; they stay unknown", dry_run=dry_run, then="")
+        _show(found, "in doubt, given up: unknown for good", dry_run=dry_run, then="")
 
 
 def _show(found: Reopened, what: str, *, dry_run: bool, then: str) -> None:
     run = found.run
-    typer.echo(f"{run.notice} {run.period}, run {run.run_id}: {'without dry run, ' * dry_run}{found.total:,} {what}")
+    counted = "1 delivery" if found.total == 1 else f"{found.total:,} deliveries"
+    heading = f"{run.notice} {run.period}, run {run.run_id}"
+    typer.echo(f"{heading}: {'it would be ' if dry_run else ''}{counted} {what}")
     for name, count in found.deliveries.items():
         typer.echo(f"    {name}: {count:,}")
     if not dry_run and then and found.total:

@@ -46,11 +46,12 @@ taken_again as (
         and d.error_class is distinct from 'dropped'
         and d.run_id = %(run_id)s
         and d.ordinal = %(ordinal)s
-        and ((%(fresh)s::boolean[])[r.line + 1] or d.claimed_at >= %(reopened_at)s)
+        and ((%(fresh)s::boolean[])[r.line + 1] or d.claimed_at >= %(reopened_at)s::timestamptz)
     returning r.line, r.address, d.delivery_id, d.channel, d.state
 ),
 reopened as (
-    -- A class of error stays on a row that is claimed again, and tells `release` what it was.
+    -- Nothing is looked up for a chunk that was never reopened. A class of error stays on a row that is claimed again, and tells `release`
+    -- what it was.
     update notify.deliveries as d
     set
         state = case when j.state = 'claimed' and j.address is null then 'failed' else j.state end,
@@ -65,7 +66,8 @@ reopened as (
         error = case when j.state = 'claimed' and j.address is not null then d.error end
     from judged as j
     where
-        d.notice_id = %(notice_id)s
+        %(reopened_at)s::timestamptz is not null
+        and d.notice_id = %(notice_id)s
         and d.dedupe_key = j.dedupe_key
         and d.channel = j.channel
         and d.user_id = j.user_id
