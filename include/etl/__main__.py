@@ -6,7 +6,6 @@ import typer
 
 from etl.catalog import entities, notices
 from etl.errors import SluiceError
-from etl.tools.consents import consents, unsubscribe
 from etl.tools.describe import describe
 from etl.tools.link import link
 from etl.tools.migrate import migrate
@@ -18,15 +17,12 @@ from etl.tools.rejects import app as rejects
 from etl.tools.replay import replay
 from etl.tools.resync import resync
 from etl.tools.status import status
-from etl.tools.suppressions import suppress, suppressed, unsuppress
 
 app = typer.Typer(
     name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False
 )
 for command in (describe, link, migrate, plan, purge, replay, resync, status):
     app.command()(command)
-for of_recipients in (consents, suppress, suppressed, unsubscribe, unsuppress):
-    notify.command()(of_recipients)
 app.add_typer(notify, name="notify")
 app.add_typer(queues, name="queues")
 app.add_typer(rejects, name="rejects")

@@ -2,54 +2,13 @@
 
     SluiceError
     ├── TransientError            try again later
-    │   ├── AirflowSilent                 (wire/airflow.py)
-    │   ├── EnrolmentFailed               (steps/link.py)
-    │   ├── MailServerSilent
-    │   ├── MustWait              … after a wait that is known
-    │   │   ├── PaceTooSlow               (steps/steering.py)
-    │   │   ├── ProviderAsksToWait        (steps/outcomes.py)
-    │   │   ├── SendingPaused             (steps/steering.py)
-    │   │   └── ServerTakesNothing        (steps/hand_over.py)
-    │   ├── LockTaken                     (stores/locks.py)
-    │   ├── ReplayInterrupted
-    │   ├── ProviderUnavailable
-    │   ├── BrokerUnreachable             (wire/broker.py)
-    │   └── WarehouseUnreachable          (stores/warehouse.py)
+    │   └── MustWait              … after a wait that is known
     ├── PermanentError            trying again cannot help; a person must act
-    │   ├── SettingMissing
-    │   │   └── SettingInvalid
-    │   ├── AddressInvalid
-    │   ├── ItemTaken                     (stores/provider_accounts.py)
-    │   ├── ChunkMissing
-    │   ├── LandingMissing
-    │   ├── LinkInvalid                   (links.py)
-    │   ├── LockLost                      (stores/locks.py)
-    │   ├── RawMissing
-    │   │   └── RawPurged
-    │   ├── RawUnread
-    │   ├── RejectMissing
-    │   ├── NothingToResync               (tools/resync.py)
-    │   ├── RawCorrupt
-    │   ├── TypedMissing
-    │   ├── TokenUnreadable
-    │   ├── ChannelRefused
-    │   ├── MailRefused
-    │   ├── Unsuppressable                (steps/suppress.py)
-    │   ├── UserMissing                   (stores/consents.py)
-    │   ├── WarehouseNotMigrated          (stores/warehouse.py)
-    │   ├── ProviderRefused
-    │   ├── NotBackfillable
-    │   ├── NoticeRunMissing              (stores/notice_runs.py)
-    │   ├── AirflowRefused                (wire/airflow.py)
-    │   ├── AnnouncementInvalid           (steps/announce.py)
-    │   ├── AskedWrongly                  (steps/occasion.py)
-    │   ├── RecipientsIncomplete          (stores/audience.py)
-    │   ├── TemplateBroken                (templates.py)
-    │   └── TooManyRejects
     ├── DeclarationError          a declaration is wrong; what it declares is left out
     └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
 
-A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
+An error that one module raises is defined there; the others are here. A record that cannot be typed is no error but
+data: it is kept as a reject, and its siblings go on.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -40,7 +40,7 @@ def test_a_chunk_that_failed_fails_the_run_and_not_the_report(bag: Any, notice: 
     assert dag.get_task("report").trigger_rule == "all_done"
     assert dag.get_task("all_sent").trigger_rule == "all_success"
     assert [(asset.name, asset.uri) for asset in dag.get_task("report").outlets] == [
-        (notice.name, f"sluice://notify/{notice.name}")
+        (f"notify_{notice.name}", f"sluice://notify/{notice.name}")
     ]
 
 

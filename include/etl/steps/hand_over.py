@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from etl.declare.notice import Medium, Notice, Unknown
 from etl.errors import MustWait
 from etl.links import Links
-from etl.steps.steering import LONGEST_WAIT, Steering
+from etl.steps.steering import LONGEST_WAIT, Turnstile
 from etl.stores.ledger import Claimed, Ending
 from etl.stores.notice_runs import NoticeRun
 from etl.templates import TemplateBroken, Templates
@@ -63,7 +63,7 @@ class HandOver:
         claimed: Sequence[Claimed],
         *,
         words: Templates,
-        steering: Steering,
+        steering: Turnstile,
         carriers: Mapping[str, Channel],
         links: Links,
     ) -> None:

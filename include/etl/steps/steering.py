@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from math import floor
+from typing import Protocol
 
 from etl.declare.channel import Medium
 from etl.errors import MustWait
@@ -47,6 +48,13 @@ class PaceTooSlow(MustWait):
 
 class SendingCancelled(Exception):
     """A person ended the run; what is left of it is not sent."""
+
+
+class Turnstile(Protocol):
+    """Lets messages through."""
+
+    async def take(self, medium: Medium, host: str, wanted: int, /) -> int:
+        """Wait until messages may be sent, and return how many of those that are wanted."""
 
 
 class Steering:

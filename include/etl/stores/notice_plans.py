@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from etl.declare.notice import Notice
 from etl.stores import notice_runs
 from etl.stores.notice_runs import NoticeRun
-from etl.stores.statements import statement
+from etl.stores.statements import spliced, statement
 from etl.stores.warehouse import Warehouse
 
 
@@ -81,12 +81,10 @@ def cut(warehouse: Warehouse, notice: Notice, run: NoticeRun) -> dict[int, int]:
     dict
         Ordinal → recipients; empty if there is nobody.
     """
-    bounds = statement(run.audience, "bounds").as_string(None).strip().removesuffix(";")
-    # Both texts come from files of the project; a line break ends a comment that the last line may hold.
-    text = _runs("cut").as_string(None).replace("{bounds}", f"{bounds}\n")
+    text = spliced(_runs("cut"), bounds=statement(run.audience, "bounds"))
     sizes = {"chunk_size": notice.chunk_size, "max_chunks": notice.max_chunks}
     with warehouse.cursor() as cursor:
-        chunks: dict[int, int] = dict(cursor.execute(text.encode(), {**run.values, **sizes}).fetchall())
+        chunks: dict[int, int] = dict(cursor.execute(text, {**run.values, **sizes}).fetchall())
         cursor.execute(_runs("planned"), {"run_id": run.run_id, "recipients": sum(chunks.values())})
     return chunks
 

@@ -22,7 +22,7 @@ class NoticeRunMissing(PermanentError):
     """A run of a notice is not known."""
 
     def __init__(self, run_id: int) -> None:
-        super().__init__(f"there is no run {run_id} in notify.runs; clear the task `plan`, which adds it.")
+        super().__init__(f"there is no run {run_id} in notify.runs; `python -m etl notify status` lists them.")
 
 
 class State(Enum):
@@ -104,6 +104,8 @@ class NoticeChunk:
         1-based; 0 before the first.
     finished_at
         When it had been walked to its end.
+    walked_to, reopened_at
+        How far it had been walked when it was reopened, and when that was; None if it was not.
     """
 
     run_id: int
@@ -114,6 +116,8 @@ class NoticeChunk:
     position: int
     attempt: int
     finished_at: datetime | None
+    walked_to: int | None
+    reopened_at: datetime | None
 
     def __str__(self) -> str:
         """Return which it is, as shown in the grid."""

@@ -175,3 +175,10 @@ def enrol(warehouse: Warehouse, users: int, *, gap: int = 1) -> list[int]:
 
 def address(user_id: int) -> str:
     return f"user{user_id}@bank.example"
+
+
+def stop(warehouse: Warehouse, user_id: int) -> None:
+    """Let a user leave the audience."""
+    warehouse.execute(
+        "update core.provider_accounts set state = 'stopped', stopped_at = now() where user_id = %s", (user_id,)
+    )
