@@ -142,7 +142,7 @@ def _drawn(found: Progress) -> Group:
     share = min(1.0, found.ended / found.deliveries) if found.deliveries else 1.0
     bar = Table.grid(padding=(0, 1))
     bar.add_row(
-        ProgressBar(total=1, completed=share, width=40),
+        ProgressBar(total=1, completed=share, width=16),
         f"{share:.1%}",
         f"{found.ended:,} of {found.deliveries:,} deliveries,",
         f"{totals['chunks_finished']} of {totals['chunks']} chunks",
