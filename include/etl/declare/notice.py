@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from etl.declare import notice_rules
 from etl.declare.channel import Medium
-from etl.declare.schedule import After
+from etl.declare.schedule import After, last_interval
 from etl.declare.values import require_identifier, require_kind
 
 if TYPE_CHECKING:
@@ -126,6 +126,13 @@ class Notice:
     def period_of(self, beginning: datetime) -> str:
         """Return the name of the period that begins then."""
         return beginning.strftime(self.period)
+
+    def period_at(self, instant: datetime) -> str:
+        """Return the name of the period that is meant at an instant if nobody says which.
+
+        That of the last whole interval of the schedule; without a cron expression, that of the instant.
+        """
+        return self.period_of(last_interval(self.schedule, instant) if isinstance(self.schedule, str) else instant)
 
     @property
     def templates(self) -> tuple[str, ...]:

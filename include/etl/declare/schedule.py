@@ -45,8 +45,9 @@ def require_cron(where: str, field: str, expression: str) -> None:
         )
 
 
-def last_interval(expression: str, at: datetime) -> tuple[datetime, datetime]:
-    """Return the last interval of a cron expression that is over at an instant."""
+def last_interval(expression: str, at: datetime) -> datetime:
+    """Return the beginning of the last interval of a cron expression that is over at an instant."""
     moments = croniter(expression, at + timedelta(seconds=1), ret_type=datetime)
-    end = moments.get_prev()
-    return moments.get_prev(), end
+    moments.get_prev()
+    beginning: datetime = moments.get_prev()
+    return beginning

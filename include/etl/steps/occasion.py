@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from etl.declare.notice import Notice
-from etl.declare.schedule import After, last_interval
 from etl.errors import PermanentError
 from etl.steps.plan_notice import Planned, plan_notice
 from etl.stores import notice_runs
@@ -103,9 +102,7 @@ def period(notice: Notice, occasion: Occasion) -> str:
         return str(occasion.asked["period"])
     if occasion.interval:
         return notice.period_of(occasion.interval[0])
-    if notice.schedule is None or isinstance(notice.schedule, After):
-        return notice.period_of(occasion.at)
-    return notice.period_of(last_interval(notice.schedule, occasion.at)[0])
+    return notice.period_at(occasion.at)
 
 
 def _continued(notice: Notice, run_id: int, *, warehouse: Warehouse) -> Planned:

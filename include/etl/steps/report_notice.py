@@ -6,8 +6,6 @@ from etl.declare.notice import Notice
 from etl.stores import notice_reports, notice_runs
 from etl.stores.warehouse import Warehouse
 
-_TROUBLE = ("failed", "unknown")
-
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +26,14 @@ def report_notice(notice: Notice, run_id: int | None, *, warehouse: Warehouse) -
             counts["chunks"] - counts["chunks_finished"],
             counts["chunks"],
         )
-    trouble = {name: counts[name] for name in _TROUBLE if counts[name]}
-    if trouble:
-        log.warning("%s: run %d: see notify.deliveries where run_id = %d: %s", notice.name, run_id, run_id, trouble)
+    undecided = counts["unknown"] - counts["dropped"]
+    if counts["failed"] or undecided:
+        log.warning(
+            "%s: run %d: %d failed, and of %d nobody knows whether they arrived: see `python -m etl notify status %d`",
+            notice.name,
+            run_id,
+            counts["failed"],
+            undecided,
+            run_id,
+        )
     return counts

@@ -49,7 +49,7 @@ def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
         If it is not written as the notice has it.
     """
     if given is None:
-        return notice.period_of(_beginning(notice, as_of))
+        return notice.period_at(as_of)
     example = notice.period_of(as_of)
     if _read(example, notice.period) == example:
         written = _read(given, notice.period) == given
@@ -84,17 +84,6 @@ def sending(run: NoticeRun) -> str:
     """Return the command that sends what is left of a run."""
     conf = json.dumps({"run_id": run.run_id})
     return f"airflow dags trigger notify_{run.notice} --conf '{conf}'"
-
-
-def _beginning(notice: Notice, as_of: datetime) -> datetime:
-    from croniter import croniter
-
-    if not isinstance(notice.schedule, str):
-        return as_of
-    instants = croniter(notice.schedule, as_of)
-    instants.get_prev(datetime)
-    beginning: datetime = instants.get_prev(datetime)
-    return beginning
 
 
 def _read(text: str, pattern: str) -> str | None:
