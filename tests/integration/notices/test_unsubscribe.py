@@ -68,7 +68,7 @@ def test_a_received_mail_holds_the_link_in_headers_and_bodies_and_it_ends_what_i
     links = str(mail["List-Unsubscribe"]).split(", ")
     assert links[0] == f"<{url}>"
     assert links[1].startswith("<mailto:stop@bank.example?subject=unsubscribe%20")
-    assert f'<a href="{url}"' in html.get_content()
+    assert f'href="{url}"' in html.get_content()
     assert f"To get no more such reports: {url}" in text.get_content().splitlines()
     assert unsubscribe(links[0].strip("<>"), warehouse=post.warehouse, links=LINKS) == Unsubscribed(
         user, "reports", changed=True

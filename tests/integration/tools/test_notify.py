@@ -208,7 +208,7 @@ def test_what_a_user_got_is_found_by_period_and_by_key(etl: Command, run_id: int
     [
         (("status", "99"), "error: there is no run 99 in notify.runs; `python -m etl notify status` lists them."),
         (("pace", "99", "fast"), "is no pace; write messages a second"),
-        (("plan", "nothing"), "'nothing' is no notice; it is one of monthly_report"),
+        (("plan", "nothing"), "'nothing' is no notice; it is one of fraud_alert, low_balance, monthly_report"),
         (
             ("plan", "monthly_report", "--period", "2026-1"),
             "'2026-1' is no period of monthly_report; write it as",
