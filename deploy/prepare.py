@@ -1,0 +1,54 @@
+"""`python -m deploy.prepare`: everything that must be done before a part of the stack may start.
+
+It runs at every start, and changes nothing that is as it should be: secrets are checked, roles and databases made,
+Airflow's database and the warehouse migrated, pools set to what the queues declare.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from deploy import secret_rules
+
+_ROLES = {
+    "sluice": "WAREHOUSE_PASSWORD",
+    "airflow": "AIRFLOW_DB_PASSWORD",
+    "airflow_reader": "AIRFLOW_READER_PASSWORD",
+}
+
+
+def main() -> None:
+    """Prepare the stack; a secret that is no good ends it with a sentence, before anything is changed."""
+    stop_if_weak(os.environ)
+    from deploy import metadata, roles
+    from etl.tools.migrate import migrate
+
+    _say("Making roles and databases.")
+    address = os.environ["POSTGRES_ADDRESS"]
+    superuser = f"postgresql://postgres:{os.environ['POSTGRES_PASSWORD']}@{address}"
+    roles.make(superuser, {role: os.environ[name] for role, name in _ROLES.items()})
+    _say("Migrating Airflow's database.")
+    metadata.main()
+    _say("Migrating the warehouse.")
+    migrate()
+
+
+def stop_if_weak(environment: Mapping[str, str]) -> None:
+    """End the process with a sentence for each secret that is no good.
+
+    Raises
+    ------
+    SystemExit
+        If there is any.
+    """
+    if found := list(secret_rules.faults(environment)):
+        remedy = "Mend them in .env; `make env` writes a file in which all are good, if there is none."
+        sys.exit("\n".join(("Sluice does not start with these secrets:", *(f"- {fault}" for fault in found), remedy)))
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+if __name__ == "__main__":
+    main()
