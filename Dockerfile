@@ -81,7 +81,8 @@ COPY requirements-dev.lock .
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     sed -nE '/^(aiosmtpd|atpublic)==/,/[^\\]$/p' requirements-dev.lock >requirements.lock \
     && /opt/venv/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes \
-        --target /opt/demo --requirement requirements.lock
+        --target /opt/demo --requirement requirements.lock \
+    && rm -r /opt/demo/aiosmtpd/tests
 
 
 FROM sluice AS demo

@@ -1,7 +1,8 @@
 """`python -m deploy.prepare`: everything that must be done before a part of the stack may start.
 
 It runs at every start, and changes nothing that is as it should be: secrets are checked, roles and databases made,
-Airflow's database and the warehouse migrated, pools set to what the queues declare.
+Airflow's database and the warehouse migrated, pools set to what the queues declare. With `databases` as its argument it
+leaves the databases empty, for a backup to be restored into.
 """
 
 import os
@@ -20,17 +21,9 @@ _ROLES = {
 def main() -> None:
     """Prepare the stack; a secret that is no good ends it with a sentence, before anything is changed."""
     stop_if_weak(os.environ)
-    from deploy import metadata, roles
-    from etl.tools.migrate import migrate
-
-    _say("Making roles and databases.")
-    address = os.environ["POSTGRES_ADDRESS"]
-    superuser = f"postgresql://postgres:{os.environ['POSTGRES_PASSWORD']}@{address}"
-    roles.make(superuser, {role: os.environ[name] for role, name in _ROLES.items()})
-    _say("Migrating Airflow's database.")
-    metadata.main()
-    _say("Migrating the warehouse.")
-    migrate()
+    _databases(os.environ)
+    if sys.argv[1:] != ["databases"]:
+        _tables()
 
 
 def stop_if_weak(environment: Mapping[str, str]) -> None:
@@ -44,6 +37,24 @@ def stop_if_weak(environment: Mapping[str, str]) -> None:
     if found := list(secret_rules.faults(environment)):
         remedy = "Mend them in .env; `make env` writes a file in which all are good, if there is none."
         sys.exit("\n".join(("Sluice does not start with these secrets:", *(f"- {fault}" for fault in found), remedy)))
+
+
+def _databases(environment: Mapping[str, str]) -> None:
+    from deploy import roles
+
+    _say("Making roles and databases.")
+    server = f"postgresql://postgres:{environment['POSTGRES_PASSWORD']}@{environment['POSTGRES_ADDRESS']}"
+    roles.make(server, {role: environment[name] for role, name in _ROLES.items()})
+
+
+def _tables() -> None:
+    from deploy import metadata
+    from etl.tools.migrate import migrate
+
+    _say("Migrating Airflow's database.")
+    metadata.main()
+    _say("Migrating the warehouse.")
+    migrate()
 
 
 def _say(sentence: str) -> None:
