@@ -2,8 +2,9 @@
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS requirements
+ARG REQUIREMENTS=requirements.lock
 WORKDIR /build
-COPY requirements.lock .
+COPY ${REQUIREMENTS} requirements.lock
 # A pip.conf, such as one that names a private index, is used if the builder hands it over; no layer keeps it.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     python -m venv /opt/venv \

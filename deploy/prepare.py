@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from deploy import secret_rules
+from deploy import api_server, secret_rules
 
 _ROLES = {
     "sluice": "WAREHOUSE_PASSWORD",
@@ -24,6 +24,7 @@ def main() -> None:
     _databases(os.environ)
     if sys.argv[1:] != ["databases"]:
         _tables()
+        _admin(os.environ)
 
 
 def stop_if_weak(environment: Mapping[str, str]) -> None:
@@ -55,6 +56,14 @@ def _tables() -> None:
     metadata.main()
     _say("Migrating the warehouse.")
     migrate()
+
+
+def _admin(environment: Mapping[str, str]) -> None:
+    if environment.get(api_server.AUTH_MANAGER, "").endswith(".FabAuthManager"):
+        from deploy import fab_admin
+
+        if fab_admin.make(environment["ADMIN_PASSWORD"]):
+            _say("The user `admin` is made, with ADMIN_PASSWORD; change the password in the web UI.")
 
 
 def _say(sentence: str) -> None:

@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from deploy import environment_file
-from dev.compose import breaking, expected, memory, refusals
+from dev.compose import breaking, expected, logins, memory, refusals
 from dev.compose.expectation import Unexpected, expect
 from dev.compose.project import CommandFailed, Project
 from dev.demo.airflow_api import AirflowApi, AirflowSilent
@@ -28,6 +28,8 @@ from dev.servers.ports import LOOPBACK, candidates, is_free
 WORKER = "worker-low-priority"
 IMAGES = {"SLUICE_IMAGE": "sluice-test:latest", "SLUICE_DEMO_IMAGE": "sluice-demo-test:latest"}
 _MIB = 1 << 20
+_REMOVALS = 3
+_EXPECTED = (CommandFailed, Unexpected, AirflowSilent, httpx.HTTPError, TimeoutError)
 
 
 def main() -> None:
@@ -37,7 +39,7 @@ def main() -> None:
         project = _project(Path(folder))
         try:
             _test(project, Path(folder))
-        except (CommandFailed, Unexpected, AirflowSilent, httpx.HTTPError, TimeoutError) as error:
+        except _EXPECTED as error:
             _say(f"error: {error}")
             _say(project.attempt((*project.prefix, "--profile", "demo", "logs", "--tail=15")).stdout)
             sys.exit(1)
@@ -81,6 +83,8 @@ def _test(project: Project, folder: Path) -> None:
         diff = project.compose("exec", "-T", WORKER, "python", "-m", "etl", "replay", "--diff")
         _say(diff)
         _expect_arrived(_demo(project, 2 * USERS), expected.size(2 * USERS, day=day), inserted=False)
+    with _step("FAB lets its first user in"):
+        logins.through_fab(project)
 
 
 def _demo(project: Project, users: int) -> dict[str, Any]:
@@ -90,8 +94,10 @@ def _demo(project: Project, users: int) -> dict[str, Any]:
 
 def _demo_with_kill(project: Project, users: int, folder: Path) -> dict[str, Any]:
     project.compose("up", "--detach", "--wait", "--no-recreate", "--scale", f"{WORKER}=2")
+    expect(len(project.containers(WORKER)) == 2, "there is no second worker")  # noqa: PLR2004
     output = folder / "demo.log"
-    command = ("run", "--rm", "-T", "demo", "python", "-m", "dev.demo.inside", "--users", str(users))
+    # With what it depends on, `run` would take the second worker away.
+    command = ("run", "--rm", "--no-deps", "-T", "demo", "python", "-m", "dev.demo.inside", "--users", str(users))
     with project.start(*command, output=output) as demo:
         attempt = breaking.wait_for_chunk(project)
         expect(f"http://{attempt.hostname}" in _log(project, attempt), "the web UI has no log of a worker at work")
@@ -108,7 +114,7 @@ def _demo_with_kill(project: Project, users: int, folder: Path) -> dict[str, Any
 
 
 def _log(project: Project, attempt: breaking.Attempt) -> str:
-    settings = _settings(project)
+    settings = project.settings
     with AirflowApi(settings["UI_URL"], user="admin", password=settings["ADMIN_PASSWORD"]) as airflow:
         return airflow.log(
             "etl_transactions",
@@ -158,23 +164,16 @@ def _project(folder: Path) -> Project:
     return Project(name, env_file, {**os.environ, **IMAGES, "COMPOSE": compose})
 
 
-def _settings(project: Project) -> dict[str, str]:
-    pairs = (line.partition("=") for line in project.env_file.read_text(encoding="utf-8").splitlines())
-    return {name: value for name, _, value in pairs}
-
-
 def _remove(project: Project) -> None:
-    steps: tuple[Callable[[], object], ...] = (
-        lambda: project.compose("down", "--volumes", "--remove-orphans", "--timeout=20"),
-        lambda: project.run(("docker", "image", "rm", "--force", *IMAGES.values())),
-    )
-    for step in steps:
-        try:
-            step()
-        except CommandFailed as error:
-            _say(f"error: {error}")
-    if left := project.leftovers():
-        _say(f"error: left behind: {', '.join(left)}")
+    images = (*IMAGES.values(), logins.FAB["SLUICE_IMAGE"])
+    # More than once: a container of `run --rm` that removes itself meanwhile makes `down` stop half-way.
+    for _ in range(_REMOVALS):
+        down = project.attempt((*project.prefix, "--profile", "*", "down", "--volumes", "--timeout=20"))
+        if not (left := project.leftovers()):
+            break
+    project.attempt(("docker", "image", "rm", "--force", *images))
+    if left:
+        _say(f"error: left behind: {', '.join(left)}; {down.stderr}")
         sys.exit(1)
 
 

@@ -45,6 +45,13 @@ class Project:
         """What every command begins with."""
         return ("docker", "compose", "--project-name", self.name, "--env-file", str(self.env_file))
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its file sets; a later line goes before an earlier one."""
+        lines = self.env_file.read_text(encoding="utf-8").splitlines()
+        pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+        return {name: value for name, _, value in pairs}
+
     def compose(self, *arguments: str, profile: str = "demo") -> str:
         """Run a command of `docker compose`, and return what it wrote to its standard output.
 

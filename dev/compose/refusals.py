@@ -6,6 +6,7 @@ from dev.compose.expectation import expect
 from dev.compose.project import Project
 
 _FILES = (".env", "*.pem", "*.key", "pip.conf", ".netrc")
+_SECRET = ("PASSWORD", "SECRET", "KEY", "KEYS")
 
 
 def missing_secret(project: Project, folder: Path) -> None:
@@ -46,6 +47,4 @@ def secrets_in_image(project: Project, image: str) -> None:
 
 def secrets(project: Project) -> dict[str, str]:
     """Return the secrets of a project by name."""
-    pairs = (line.partition("=") for line in project.env_file.read_text(encoding="utf-8").splitlines())
-    named = {name: value for name, _, value in pairs if not name.startswith("#") and value}
-    return {name: value for name, value in named.items() if name.endswith(("PASSWORD", "SECRET", "KEY", "KEYS"))}
+    return {name: value for name, value in project.settings.items() if name.endswith(_SECRET)}
