@@ -11,12 +11,6 @@ from collections.abc import Mapping
 
 from deploy import api_server, secret_rules
 
-_ROLES = {
-    "sluice": "WAREHOUSE_PASSWORD",
-    "airflow": "AIRFLOW_DB_PASSWORD",
-    "airflow_reader": "AIRFLOW_READER_PASSWORD",
-}
-
 
 def main() -> None:
     """Prepare the stack; a secret that is no good ends it with a sentence, before anything is changed."""
@@ -45,7 +39,10 @@ def _databases(environment: Mapping[str, str]) -> None:
 
     _say("Making roles and databases.")
     server = f"postgresql://postgres:{environment['POSTGRES_PASSWORD']}@{environment['POSTGRES_ADDRESS']}"
-    roles.make(server, {role: environment[name] for role, name in _ROLES.items()})
+    readers = {"airflow_reader": environment["AIRFLOW_READER_PASSWORD"]}
+    warehouse = roles.Database("sluice", "sluice", environment["WAREHOUSE_PASSWORD"])
+    metadata = roles.Database("airflow", "airflow", environment["AIRFLOW_DB_PASSWORD"], readers)
+    roles.make(server, (warehouse, metadata))
 
 
 def _tables() -> None:

@@ -63,6 +63,10 @@ def _test(project: Project, folder: Path) -> None:
         refusals.weak_secret(project)
     with _step("the stack is healthy"):
         project.compose("up", "--detach", "--wait")
+    with _step("a part that does not beat is told from one that does"):
+        for part in ("triggerer", "low_priority"):
+            done = project.attempt((*project.prefix, "exec", "-T", "scheduler", "python", "-m", "deploy.healthy", part))
+            expect(done.returncode == 1, f"the scheduler's container is said to be a healthy {part}")
     with _step("the demo brings what the bank holds"):
         idle = memory.now(project)
         with memory.watched(project) as most:
