@@ -29,6 +29,8 @@ WORKER = "worker-low-priority"
 IMAGES = {"SLUICE_IMAGE": "sluice-test:latest", "SLUICE_DEMO_IMAGE": "sluice-demo-test:latest"}
 _MIB = 1 << 20
 _REMOVALS = 3
+_FIRST_NEW_CHUNK = 5
+"""Of the ten of the second run; the first five are of users that the first run has read."""
 _EXPECTED = (CommandFailed, Unexpected, AirflowSilent, httpx.HTTPError, TimeoutError)
 
 
@@ -103,17 +105,18 @@ def _demo_with_kill(project: Project, users: int, folder: Path) -> dict[str, Any
     # With what it depends on, `run` would take the second worker away.
     command = ("run", "--rm", "--no-deps", "-T", "demo", "python", "-m", "dev.demo.inside", "--users", str(users))
     with project.start(*command, output=output) as demo:
-        attempt = breaking.wait_for_chunk(project)
+        attempt = breaking.wait_for_download(project, first=_FIRST_NEW_CHUNK)
         expect(f"http://{attempt.hostname}" in _log(project, attempt), "the web UI has no log of a worker at work")
+        attempt = breaking.wait_for_download(project, first=_FIRST_NEW_CHUNK)
         breaking.kill(project, attempt)
         _say(f"  killed {attempt.hostname} in {attempt.task_id}[{attempt.map_index}]")
         code = demo.wait()
     out = output.read_text(encoding="utf-8", errors="replace")
     expect(code == 0, f"the run did not end complete:\n{out}")
     again = breaking.tried_again(project, attempt.run_id)
-    expect(again > 0, "no chunk was tried again: the worker was not killed in the middle of one")
+    expect(again > 0, "nothing was tried again: the worker was not killed in the middle of one")
     expect("/srv/sluice/logs/" in _log(project, attempt), "the log of the killed worker is lost")
-    _say(f"  {again} chunks were downloaded once more")
+    _say(f"  {again} tasks of chunks were begun once more")
     return _summary(out)
 
 

@@ -10,11 +10,15 @@ from dev.compose.project import Project
 _RUNNING = """
 select run_id, task_id, map_index, try_number, hostname
 from task_instance
-where dag_id = 'etl_transactions' and task_id like '%download%' and state = 'running'
-order by start_date
+where dag_id = 'etl_transactions' and task_id = 'chunk.download' and state = 'running' and map_index >= {first}
+order by start_date desc
 limit 1
 """
-_OPEN = "select 1 from etl.chunks where attempts > 0 and outcome is null and entity = 'transactions' limit 1"
+_AGAIN = """
+select count(*)
+from task_instance
+where dag_id = 'etl_transactions' and run_id = '{run_id}' and task_id like 'chunk.%' and try_number > 1
+"""
 _WITHIN = 180.0
 _POLL = 0.3
 
@@ -36,8 +40,15 @@ class Attempt:
     hostname: str
 
 
-def wait_for_chunk(project: Project) -> Attempt:
-    """Return the first download of a chunk that is seen under way.
+def wait_for_download(project: Project, *, first: int) -> Attempt:
+    """Return a download of a chunk that is under way.
+
+    Parameters
+    ----------
+    project
+        Where.
+    first
+        The first chunk that counts: those before have so little to read that they would be over at once.
 
     Raises
     ------
@@ -46,7 +57,7 @@ def wait_for_chunk(project: Project) -> Attempt:
     """
     deadline = time.monotonic() + _WITHIN
     while time.monotonic() < deadline:
-        if project.rows("sluice", _OPEN) and (found := project.rows("airflow", _RUNNING)):
+        if found := project.rows("airflow", _RUNNING.format(first=first)):
             run_id, task_id, map_index, try_number, hostname = found[0]
             return Attempt(run_id, task_id, int(map_index), int(try_number), hostname)
         time.sleep(_POLL)
@@ -60,9 +71,6 @@ def kill(project: Project, attempt: Attempt) -> None:
 
 
 def tried_again(project: Project, run_id: str) -> int:
-    """Return how many chunks of a run were downloaded more than once."""
-    rows = project.rows(
-        "sluice",
-        f"select count(*) from etl.chunks where run_id = '{run_id}' and entity = 'transactions' and attempts > 1",  # noqa: S608
-    )
-    return int(rows[0][0])
+    """Return how many tasks of a run's chunks were begun more than once."""
+    ((count,),) = project.rows("airflow", _AGAIN.format(run_id=run_id))
+    return int(count)
