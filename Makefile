@@ -9,10 +9,10 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-airflow test-rest check bench lock psql logs install
+.PHONY: help demo down test test-airflow test-rest check bench lock psql logs env compose-test install
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(INSTALLED) ## Start everything, sync the sandbox bank into Postgres, and leave it running (DAY=+1: a day later)
 	@$(BIN)/python -m dev.demo $(if $(DAY),--advance $(DAY))
@@ -32,13 +32,24 @@ test-airflow: $(INSTALLED)
 test-rest: $(INSTALLED)
 	@$(BIN)/python -m pytest --ignore=$(AIRFLOW_TESTS)
 
-check: $(INSTALLED) ## Check style and types
+check: $(INSTALLED) ## Check style and types, Dockerfile and Compose file
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yaml
+	@if docker compose version >/dev/null 2>&1; then \
+		file=$$(mktemp -u) && $(BIN)/python -m deploy.environment_file "$$file" >/dev/null \
+		&& docker compose --env-file "$$file" --profile '*' config --quiet; code=$$?; rm -f "$$file"; exit $$code; fi
 
 bench: $(INSTALLED) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
 	@missed=0; for each in memory resync urgent backfill; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
+
+env: ## Write .env for `docker compose`, with secrets of its own; one that is there stays
+	@$(PYTHON) -m deploy.environment_file
+
+compose-test: $(INSTALLED) ## Build the image, start the whole stack in containers, break and restore it, remove it
+	@$(BIN)/python -m dev.compose
 
 psql: $(INSTALLED) ## Open the warehouse
 	@$(IN_STACK) psql "$$WAREHOUSE_URL"

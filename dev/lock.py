@@ -33,3 +33,5 @@ def lock(name: str, *arguments: str) -> None:
 if __name__ == "__main__":
     lock("requirements.lock")
     lock("requirements-dev.lock", "--group=dev", "--constraints=requirements.lock")
+    # Not within the first lock: what FAB needs keeps others at older versions.
+    lock("requirements-fab.lock", "--extra=fab")

@@ -1,6 +1,5 @@
 """`python -m dev.demo`: from nothing to transactions in Postgres, through Airflow and its Celery workers."""
 
-import json
 import os
 import sys
 import time
@@ -11,22 +10,16 @@ import httpx
 import typer
 from rich.console import Console
 
-from dev.demo import results
-from dev.demo.airflow_api import AirflowApi, AirflowSilent
-from dev.demo.enrol import enrol, how_many
-from dev.demo.syncs import Runs, sync
+from dev.demo.airflow_api import AirflowSilent
+from dev.demo.enrol import how_many
+from dev.demo.story import Scene, tell
 from dev.servers.errors import StackError
-from dev.stack.airflow_environment import ADMIN
 from dev.stack.home import DEFAULT_HOME
 from dev.stack.planning import Wishes
-from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.errors import SluiceError
-from etl.settings import Endpoint
-from etl.steps.report import totals
-from etl.stores import warehouse
 
-_SUMMED = ("inserted", "updated", "rejected", "chunks")
+_WAYS = "Warehouse   `make psql`; any shell: `. .local/env`.   Stop everything: `make down`."
 
 
 def demo(
@@ -40,29 +33,9 @@ def demo(
     began = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
     stack = up(home, caller=os.environ, wishes=Wishes(advance=advance), say=console.print)
-    wanted = how_many(users, stack.sandbox)
-    enrolled = enrol(wanted, environment=stack.environment)
-    console.print(f"{enrolled} users enrolled now, {wanted} in all; each has one login at the sandbox bank.")
-    with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
-        runs = sync(airflow, environment=stack.environment, console=console)
-        failed = {dag_id: run for dag_id, (_, run) in runs.items() if run.state != "success"}
-        for dag_id, run in failed.items():
-            tasks = ", ".join(airflow.failed_tasks(dag_id, run.run_id)) or "nothing yet"
-            console.print(f"{dag_id}: run {run.run_id} is {run.state}; failed: {tasks}. See `make logs`.")
-    _show(stack, runs, seconds=time.monotonic() - began, console=console)
-    if failed:
+    scene = Scene(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _WAYS)
+    if not tell(scene, users=how_many(users, stack.sandbox), began=began, console=console):
         sys.exit(1)
-
-
-def _show(stack: Stack, runs: Runs, *, seconds: float, console: Console) -> None:
-    with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
-        counts = {entity.name: totals(entity, run.run_id, warehouse=connection) for entity, run in runs.values()}
-        console.print(results.by_currency(connection), results.of_runs(counts))
-        size = results.size(connection)
-    console.print(f"Web UI   {stack.ui_url}   user {ADMIN}   password {stack.ui_password}")
-    console.print("Warehouse   `make psql`; any shell: `. .local/env`.   Stop everything: `make down`.")
-    summed = {name: sum(each[name] for each in counts.values()) for name in _SUMMED}
-    print(f"demo: {json.dumps({**size, **summed, 'seconds': round(seconds, 1), 'ui': stack.ui_url})}")
 
 
 def main() -> None:

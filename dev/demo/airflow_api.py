@@ -125,6 +125,12 @@ class AirflowApi:
         found = self._get(f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", state="failed", limit=100)
         return [f"{task['task_id']}[{task['map_index']}]" for task in found["task_instances"]]
 
+    def log(self, dag_id: str, run_id: str, task_id: str, *, map_index: int, attempt: int) -> str:
+        """Return the log of a task's attempt as the web UI shows it, with its sources, as JSON."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{attempt}"
+        asked: dict[str, str | int] = {"map_index": map_index, "full_content": "true"}
+        return self._client.get(path, params=asked, headers={"Accept": "application/json"}).raise_for_status().text
+
     def wait_for_new_run(self, dag_id: str, known: set[str], *, seconds: float = 90.0) -> DagRun:
         """Wait until a Dag has a run whose id is not known, and return it.
 

@@ -1,4 +1,4 @@
-"""`python -m dev.mail`: take mails on a loopback port and keep each as a file, to be opened by any mail program."""
+"""`python -m dev.mail`: take mails and keep each as a file, to be opened by any mail program."""
 
 import asyncio
 import signal
@@ -35,25 +35,26 @@ class Keeper:
         return "250 kept"
 
 
-async def serve(port: int, folder: Path) -> None:
+async def serve(host: str, port: int, folder: Path) -> None:
     """Take mails until the process is asked to end."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for asked in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(asked, ended.set)
     keeper = Keeper(folder)
-    server = await loop.create_server(lambda: SMTP(keeper, hostname="localhost", loop=loop), LOOPBACK, port)
+    server = await loop.create_server(lambda: SMTP(keeper, hostname="localhost", loop=loop), host, port)
     async with server:
         await ended.wait()
 
 
 def main(
-    port: Annotated[int, typer.Option(help="Loopback port to listen on.")],
+    port: Annotated[int, typer.Option(help="Port to listen on.")],
     folder: Annotated[Path, typer.Option(help="Where to keep the mails.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = LOOPBACK,
 ) -> None:
     """Take mails and keep them."""
     private_files.make_folder(folder)
-    asyncio.run(serve(port, folder))
+    asyncio.run(serve(host, port, folder))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def prepare_metadata(url: str, queues: Sequence[Queue], *, environment: Mapping[
     wanted = stamp(queues)
     if databases.remark(url) == wanted:
         return
-    command = (str(interpreter()), "-m", "dev.stack.metadata")
+    command = (str(interpreter()), "-m", "deploy.metadata")
     _run("the migration of Airflow's database", command, directory=REPOSITORY, environment=environment)
     databases.set_remark(url, wanted)
 

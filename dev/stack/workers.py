@@ -1,8 +1,9 @@
-"""The workers' command lines, derived from the declared queues and worker groups."""
+"""The workers of a local stack: those of the image, named after the stack."""
 
 from collections.abc import Sequence
 
-from etl.declare.queue import Queue, WorkerGroup, queues_served
+from deploy import workers
+from etl.declare.queue import Queue, WorkerGroup
 
 
 def program(group: WorkerGroup) -> str:
@@ -27,16 +28,6 @@ def arguments(group: WorkerGroup, queues: Sequence[Queue], *, tag: str) -> tuple
     tag
         Of the home.
     """
-    served = ",".join(queue.name for queue in queues_served(group, tuple(queues)))
-    return (
-        "celery",
-        "worker",
-        *("--queues", served),
-        *("--concurrency", str(group.processes)),
-        *("--celery-hostname", f"{worker_name(group, tag=tag)}@%h"),
-        # Airflow would serve logs on every interface of the machine; the stack has a server of its own.
-        "--skip-serve-logs",
-        # Workers that start together need not wait to hear of one another.
-        "--without-mingle",
-        "--without-gossip",
-    )
+    name = worker_name(group, tag=tag)
+    # Airflow would serve logs on every interface of the machine; the stack has a server of its own.
+    return (*workers.arguments(group, queues, name=name), "--skip-serve-logs")

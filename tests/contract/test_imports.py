@@ -29,9 +29,13 @@ ALLOWED = {
     "chunks": set(),
     "settings": set(),
     "errors": set(),
-    "dev": {"dev", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
+    "deploy": {"deploy", "tools", "catalog", "declare"},
+    "dev": {"dev", "deploy", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
     "benchmarks": {"plugins", "benchmarks", "dev", "steps", "stores", "catalog", "declare", "settings", *PURE},
-    "tests": {"tests", "dev", "plugins", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
+    "tests": {
+        *("tests", "deploy", "dev", "plugins", "tools", "steps", "stores", "wire", "catalog", "declare", "settings"),
+        *PURE,
+    },
 }
 """Room → rooms that it may import; every room may import `errors`."""
 
@@ -39,7 +43,7 @@ PLUGINS = {path.stem for path in (ROOT / "plugins").glob("*.py")}
 
 
 def sources() -> list[Path]:
-    folders = ("dags", "plugins", "include/etl", "dev", "benchmarks", "tests")
+    folders = ("dags", "plugins", "include/etl", "deploy", "dev", "benchmarks", "tests")
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -49,7 +53,7 @@ def room_of_module(module: str) -> str | None:
         return below[0] if below else "tools"
     if top in PLUGINS:
         return "plugins"
-    return top if top in ("dev", "benchmarks", "tests", "dags") else None
+    return top if top in ("deploy", "dev", "benchmarks", "tests", "dags") else None
 
 
 def room_of_file(path: Path) -> str:

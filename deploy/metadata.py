@@ -1,4 +1,4 @@
-"""Prepares Airflow's metadata database: `python -m dev.stack.metadata`, in the stack's environment.
+"""Prepares Airflow's metadata database: `python -m deploy.metadata`, with Airflow's settings in the environment.
 
 One program for what would be half a dozen calls of `airflow`, each of which costs seconds of imports.
 """

@@ -1,0 +1,21 @@
+"""The first user of Airflow's FAB auth manager, which keeps users and their roles in Airflow's database."""
+
+from deploy.api_server import ADMIN
+
+
+def make(password: str) -> bool:
+    """Make the user `admin` unless it is there, and tell whether it was made; its password may have been changed since.
+
+    Parameters
+    ----------
+    password
+        Of the new user.
+    """
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+
+    with get_application_builder() as builder:
+        users = builder.sm
+        if users.find_user(username=ADMIN) is not None:
+            return False
+        users.add_user(ADMIN, "Sluice", "Admin", "admin@localhost", users.find_role("Admin"), password=password)
+        return True

@@ -1,0 +1,85 @@
+"""The roles and databases of the stack's Postgres: who may do what, made so at every start.
+
+Each database belongs to a role of its own, and nobody else may connect to it but those that only read it. A password
+that was changed in `.env` counts from the next start on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+_MAINTENANCE_DATABASE = "postgres"
+_READING = (
+    "grant connect on database {database} to {reader}",
+    "grant usage on schema public to {reader}",
+    "grant select on all tables in schema public to {reader}",
+    "alter default privileges for role {owner} in schema public grant select on tables to {reader}",
+)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database and the roles that may connect to it.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    owner
+        The role that may do everything in it.
+    password
+        Of the owner.
+    readers
+        Role that may read every table, of now and of later → its password.
+    """
+
+    name: str
+    owner: str
+    password: str = field(repr=False)
+    readers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def make(server: str, databases: Sequence[Database]) -> None:
+    """Make roles and databases what they should be.
+
+    Parameters
+    ----------
+    server
+        URL of the server and its superuser, without a database.
+    databases
+        As they should be.
+    """
+    with psycopg.connect(f"{server}/{_MAINTENANCE_DATABASE}", autocommit=True) as connection:
+        for database in databases:
+            for role, password in {database.owner: database.password, **database.readers}.items():
+                _role(connection, role, password)
+            _database(connection, database)
+    for database in databases:
+        with psycopg.connect(f"{server}/{database.name}", autocommit=True) as connection:
+            _readers(connection, database)
+
+
+def _role(connection: psycopg.Connection, role: str, password: str) -> None:
+    found = connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
+    statement = "alter role {} login password {}" if found else "create role {} login password {}"
+    # Its hash, so that a log of statements does not show the password.
+    hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    connection.execute(sql.SQL(statement).format(sql.Identifier(role), sql.Literal(hashed)))
+
+
+def _database(connection: psycopg.Connection, database: Database) -> None:
+    name = sql.Identifier(database.name)
+    if not connection.execute("select 1 from pg_database where datname = %s", (database.name,)).fetchone():
+        statement = sql.SQL("create database {} owner {}")
+        connection.execute(statement.format(name, sql.Identifier(database.owner)))
+    connection.execute(sql.SQL("revoke all on database {} from public").format(name))
+
+
+def _readers(connection: psycopg.Connection, database: Database) -> None:
+    for reader in database.readers:
+        names = {"database": database.name, "owner": database.owner, "reader": reader}
+        for statement in _READING:
+            identifiers = {key: sql.Identifier(name) for key, name in names.items()}
+            connection.execute(sql.SQL(statement).format(**identifiers))

@@ -1,0 +1,38 @@
+"""`python -m dev.demo.inside`: the demo, in a container of a stack that is up."""
+
+import os
+import sys
+import time
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+
+from dev.demo.airflow_api import AirflowSilent
+from dev.demo.enrol import USERS
+from dev.demo.story import Scene, tell
+from etl.errors import SluiceError
+
+_API_SERVER = "http://api-server:8080"
+_WAYS = "Warehouse   `docker compose exec postgres psql -U postgres sluice`.   Stop everything: `docker compose down`."
+
+
+def demo(users: Annotated[int, typer.Option(help="Users of the sandbox bank to enrol.", min=1)] = USERS) -> None:
+    """Sync the sandbox bank into Postgres."""
+    scene = Scene(_API_SERVER, os.environ["UI_URL"], os.environ["ADMIN_PASSWORD"], os.environ, _WAYS)
+    console = Console(highlight=False, soft_wrap=True)
+    if not tell(scene, users=users, began=time.monotonic(), console=console):
+        sys.exit(1)
+
+
+def main() -> None:
+    """Run the demo; what is expected to go wrong ends in a sentence and exit code 1."""
+    try:
+        typer.run(demo)
+    except (SluiceError, AirflowSilent, httpx.HTTPError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

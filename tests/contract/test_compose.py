@@ -1,0 +1,125 @@
+"""The image and the Compose file say what the declarations and the local stack say."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy import healthy, worker, workers
+from dev.stack import airflow_environment
+from dev.stack.airflow_environment import SETTINGS
+from dev.stack.workers import program
+from etl.catalog.queues import QUEUES, WORKER_GROUPS
+from etl.declare.queue import WorkerGroup, queues_served
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
+EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
+SECRET = re.compile(r"PASSWORD|SECRET|KEY")
+VARIABLE = re.compile(r"(?<!\$)\$\{([A-Z_]+)(?::([-?])([^}]*))?\}")
+GROUPS = pytest.mark.parametrize("group", WORKER_GROUPS, ids=lambda group: group.name)
+
+
+def image_environment() -> dict[str, str]:
+    instructions = DOCKERFILE.replace("\\\n", " ").splitlines()
+    words = (word for line in instructions if line.startswith("ENV ") for word in shlex.split(line)[1:])
+    return dict(word.split("=", 1) for word in words)
+
+
+def default(text: str) -> str:
+    found = VARIABLE.fullmatch(text)
+    return found[3] if found else text
+
+
+def ours() -> dict[str, dict[str, Any]]:
+    return {name: service for name, service in SERVICES.items() if "SLUICE_IMAGE" in service["image"]}
+
+
+def test_the_image_holds_every_setting_that_is_the_same_wherever_sluice_runs() -> None:
+    wanted = airflow_environment.variables(SETTINGS)
+    assert {name: image_environment().get(name) for name in wanted} == wanted
+
+
+def test_no_service_changes_a_setting_that_is_the_same_wherever_sluice_runs() -> None:
+    same = set(airflow_environment.variables(SETTINGS))
+    assert {name: same & set(service.get("environment", {})) for name, service in ours().items()} == {
+        name: set() for name in ours()
+    }
+
+
+def test_each_worker_group_has_a_service_of_its_own() -> None:
+    assert {name for name in SERVICES if name.startswith("worker-")} == {program(group) for group in WORKER_GROUPS}
+
+
+@GROUPS
+def test_the_service_of_a_group_runs_its_workers(group: WorkerGroup) -> None:
+    command = SERVICES[program(group)]["command"]
+    assert command[:3] == ["python", "-m", "deploy.worker"]
+    arguments = worker.command(command[3:])
+    assert arguments[arguments.index("--queues") + 1] == ",".join(q.name for q in queues_served(group, QUEUES))
+    assert arguments[arguments.index("--concurrency") + 1] == str(group.processes)
+
+
+@GROUPS
+def test_a_worker_may_take_the_memory_that_its_tasks_may_take(group: WorkerGroup) -> None:
+    assert default(SERVICES[program(group)]["mem_limit"]) == f"{workers.memory(group, QUEUES)}m"
+
+
+@GROUPS
+def test_the_health_of_a_worker_is_asked_by_its_group(group: WorkerGroup) -> None:
+    assert SERVICES[program(group)]["healthcheck"]["test"][-1] == group.name
+
+
+@pytest.mark.parametrize("name", ["api-server", *healthy.JOBS])
+def test_the_health_of_a_part_is_asked_by_its_name(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][-2:] == ["deploy.healthy", name]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_bounded_and_closed(name: str) -> None:
+    service = SERVICES[name]
+    assert "mem_limit" in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == ("no" if name in ("init", "demo") else "unless-stopped")
+    assert name in ("init", "demo") or "healthcheck" in service
+    assert name == "postgres" or (service["read_only"] and service["cap_drop"] == ["ALL"])
+
+
+def test_nothing_but_the_web_ui_is_published_and_that_on_this_host_alone() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"api-server": ["${UI_HOST:-127.0.0.1}:${UI_PORT:-8080}:8080"]}
+
+
+def test_no_secret_has_a_default() -> None:
+    found = [match[0] for match in VARIABLE.finditer(COMPOSE) if SECRET.search(match[1]) and match[2] == "-"]
+    assert found == []
+
+
+def test_no_secret_stands_in_image_or_compose_file() -> None:
+    assert [name for name in image_environment() if SECRET.search(name)] == []
+    plain = {
+        (name, variable)
+        for name, service in SERVICES.items()
+        for variable, value in service.get("environment", {}).items()
+        if re.search(r"(PASSWORD|SECRET|KEY|KEYS)$", variable) and not VARIABLE.fullmatch(value)
+    }
+    assert plain == set()
+
+
+def test_a_secret_that_is_missing_is_refused_with_a_sentence() -> None:
+    secrets = {line[:-1] for line in EXAMPLE.splitlines() if line.endswith("=") and not line.startswith("#")}
+    asked = {match[1] for match in VARIABLE.finditer(COMPOSE) if match[2] == "?"}
+    assert secrets - asked == set()
+
+
+def test_the_example_documents_every_setting_with_its_default() -> None:
+    described = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    assert {match[1] for match in VARIABLE.finditer(COMPOSE)} == set(described)
+    defaults = {match[1]: match[3] for match in VARIABLE.finditer(COMPOSE) if match[2] == "-"}
+    assert {name: described[name] for name in defaults} == defaults

@@ -1,0 +1,17 @@
+import json
+from pathlib import Path
+
+from deploy.api_server import AUTH_MANAGER, is_simple, write_passwords
+
+
+def test_the_password_file_is_for_its_owner_alone_and_made_anew_at_each_start(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "passwords.json"
+    for password in ("one", "two"):
+        write_passwords(path, password)
+    assert json.loads(path.read_text()) == {"admin": "two"}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_auth_manager_has_users_of_its_own() -> None:
+    assert is_simple({})
+    assert not is_simple({AUTH_MANAGER: "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"})

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from deploy import environment_file, secret_rules
+from deploy.environment_file import EXAMPLE, filled, write
+
+
+def settings() -> dict[str, str]:
+    lines = filled(EXAMPLE.read_text(encoding="utf-8")).splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def as_the_container_has_them(made: dict[str, str]) -> dict[str, str]:
+    names = {name.rpartition("__")[2]: name for name in (*secret_rules.SIGNING, *secret_rules.KEYS)}
+    return {names.get(name, name): value for name, value in made.items()}
+
+
+def test_secrets_that_are_made_up_are_good() -> None:
+    assert list(secret_rules.faults(as_the_container_has_them(settings()))) == []
+
+
+def test_no_two_files_have_the_same_secrets() -> None:
+    first, second = settings(), settings()
+    empty = [line[:-1] for line in EXAMPLE.read_text().splitlines() if line.endswith("=") and line[0] != "#"]
+    assert len(empty) == 13
+    assert [name for name in empty if first[name] == second[name]] == []
+
+
+def test_the_file_is_for_its_owner_alone_and_is_never_written_twice(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    write(path, "first")
+    with pytest.raises(FileExistsError):
+        write(path, "second")
+    assert path.read_text() == "first"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_there_is_left_alone_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ".env"
+    path.write_text("mine")
+    monkeypatch.setattr("sys.argv", ["environment_file", str(path)])
+    with pytest.raises(SystemExit, match="stays as it is"):
+        environment_file.main()
+    assert path.read_text() == "mine"

@@ -1,0 +1,25 @@
+import pytest
+
+from deploy import worker, workers
+from etl.declare.queue import Queue, WorkerGroup
+
+FAST = WorkerGroup("fast_lane", processes=2)
+SLOW = WorkerGroup("slow_lane", processes=3, helps=("urgent",))
+QUEUES = (
+    Queue("bulk", priority=1, group=SLOW, slots=2, backfill_slots=1, memory=500, summary=""),
+    Queue("urgent", priority=9, group=FAST, slots=2, memory=100, summary=""),
+)
+
+
+def test_memory_is_for_the_greediest_tasks_that_the_processes_can_meet() -> None:
+    assert workers.memory(SLOW, QUEUES) - workers.memory(WorkerGroup("idle", processes=3), QUEUES) == 3 * 500
+
+
+def test_memory_counts_no_more_tasks_than_there_are_slots() -> None:
+    assert workers.memory(FAST, QUEUES) - workers.memory(WorkerGroup("idle", processes=2), QUEUES) == 2 * 100
+
+
+@pytest.mark.parametrize("names", [(), ("nobody",), ("high_priority", "low_priority")])
+def test_a_group_that_is_not_declared_is_refused_with_those_that_are(names: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit, match="high_priority, low_priority"):
+        worker.command(names)
