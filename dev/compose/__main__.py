@@ -6,6 +6,7 @@ It needs a Docker engine with Compose, and fails as soon as anything is not as i
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ from dev.servers.ports import LOOPBACK, candidates, is_free
 
 WORKER = "worker-low-priority"
 IMAGES = {"SLUICE_IMAGE": "sluice-test:latest", "SLUICE_DEMO_IMAGE": "sluice-demo-test:latest"}
+POSTGRES_IMAGES = ("postgres:17", "postgres:18", "postgres:16", "postgres:15")
 _MIB = 1 << 20
 _REMOVALS = 3
 _FIRST_NEW_CHUNK = 5
@@ -169,7 +171,15 @@ def _project(folder: Path) -> Project:
     environment_file.write(env_file, f"{text}UI_PORT={port}\nUI_URL=http://{LOOPBACK}:{port}\n")
     name = f"sluice-test-{os.getpid()}"
     compose = f"docker compose --project-name {name} --env-file {env_file}"
-    return Project(name, env_file, {**os.environ, **IMAGES, "COMPOSE": compose})
+    return Project(name, env_file, {"POSTGRES_IMAGE": _postgres(), **os.environ, **IMAGES, "COMPOSE": compose})
+
+
+def _postgres() -> str:
+    """Return the image of Postgres that the engine has, or else the one that it can fetch."""
+    for image in POSTGRES_IMAGES:
+        if not subprocess.run(("docker", "image", "inspect", image), capture_output=True, check=False).returncode:
+            return image
+    return POSTGRES_IMAGES[0]
 
 
 def _remove(project: Project) -> None:
