@@ -1,0 +1,51 @@
+"""Whom the benchmarks of notices tell: users with a bank login, an address and a month of payments, made by SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from psycopg.rows import scalar_row
+
+from etl.declare.statement_file import blocks
+from etl.stores.warehouse import Warehouse
+
+MONTH = "2026-10"
+"""In which they spent something."""
+
+_OF_A_THOUSAND = {"sent": 972, "failed": 1, "suppressed": 25, "unreachable": 2}
+_TABLES = (
+    "core.users",
+    "core.provider_accounts",
+    "core.transactions",
+    "notify.contacts",
+    "notify.consents",
+    "notify.suppressions",
+)
+
+
+def grow(warehouse: Warehouse, users: int, *, category: str) -> None:
+    """Add users until there are so many.
+
+    Parameters
+    ----------
+    users
+        A multiple of a thousand.
+    category
+        Of the notice that some of them do not want.
+    """
+    statements = blocks(Path(__file__).with_suffix(".sql"))
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        (there,) = cursor.execute(statements["counted"].encode()).fetchall()
+        values = {"first": there + 1, "last": users, "category": category}
+        for name in ("users", "logins", "contacts", "consents", "suppressions"):
+            cursor.execute(statements[name].encode(), values)
+        (raw_id,) = cursor.execute(statements["raw_batch"].encode(), values).fetchall()
+        cursor.execute(statements["payments"].encode(), {**values, "raw_id": raw_id})
+        # As autovacuum does on a database that has been there for a day.
+        for table in _TABLES:
+            cursor.execute(f"vacuum (analyze) {table}".encode())
+
+
+def expected(users: int) -> dict[str, int]:
+    """Return what must become of so many users, a multiple of a thousand, where nothing breaks."""
+    return {state: count * users // 1000 for state, count in _OF_A_THOUSAND.items()}
