@@ -38,13 +38,13 @@ def entity_dag(entity: Entity) -> DAG:
     with DAG(
         dag_id=f"etl_{entity.name}",
         description=entity.summary,
-        schedule=_schedule(entity),
+        schedule=timetable(entity.schedule),
         start_date=START,
         catchup=False,
         max_active_runs=1,
         tags=["etl", entity.provider.name, *promised.pop("tags", ())],
         doc_md=_DOC.format(summary=entity.summary, sql=f"include/sql/entities/{entity.name}.sql"),
-        default_args=_task_settings(entity.queue, entity.timeout),
+        default_args=task_settings(entity.queue, entity.timeout),
         **promised,
     ) as dag:
         chunk = tasks.raw_chunk(entity) if isinstance(entity.source, RawOf) else tasks.provider_chunk(entity)
@@ -55,10 +55,11 @@ def entity_dag(entity: Entity) -> DAG:
     return dag
 
 
-def _schedule(entity: Entity) -> CronDataIntervalTimetable | list[Asset]:
-    if isinstance(entity.schedule, After):
-        return [asset(entity.schedule.entity)]
-    return CronDataIntervalTimetable(entity.schedule, timezone="UTC")
+def timetable(schedule: str | After) -> CronDataIntervalTimetable | list[Asset]:
+    """Return what Airflow calls a schedule."""
+    if isinstance(schedule, After):
+        return [asset(schedule.entity)]
+    return CronDataIntervalTimetable(schedule, timezone="UTC")
 
 
 def asset(entity: str) -> Asset:
@@ -66,7 +67,7 @@ def asset(entity: str) -> Asset:
     return Asset(name=entity, uri=f"sluice://core/{entity}")
 
 
-def _task_settings(queue: Queue, timeout: timedelta) -> dict[str, Any]:
+def task_settings(queue: Queue, timeout: timedelta) -> dict[str, Any]:
     """Return what all tasks share."""
     return {
         "owner": "sluice",

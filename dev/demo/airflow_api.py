@@ -111,6 +111,11 @@ class AirflowApi:
         self._client.patch(f"/api/v2/dags/{dag_id}", json={"is_paused": False}).raise_for_status()
         return known
 
+    def clear_failed(self, dag_id: str, run_id: str) -> None:
+        """Run the failed tasks of a run again, and what follows them."""
+        asked = {"dry_run": False, "dag_run_id": run_id, "only_failed": True, "reset_dag_runs": True}
+        self._client.post(f"/api/v2/dags/{dag_id}/clearTaskInstances", json=asked).raise_for_status()
+
     def run(self, dag_id: str, run_id: str) -> DagRun:
         """Return a run as it is now."""
         return _run(self._get(f"/dags/{dag_id}/dagRuns/{run_id}"))

@@ -21,6 +21,14 @@ USERS = 240
 """Users of a bank that makes up as many as are asked for."""
 
 _AT_ONCE = 8
+_ADDRESSES = """
+insert into notify.contacts (user_id, channel, address)
+select u.user_id, 'email', u.reference || '@example.com'
+from core.users as u
+where u.reference like 'demo-%'
+on conflict do nothing
+"""
+"""Of a domain that is nobody's (RFC 2606)."""
 
 
 def how_many(asked: int | None, sandbox: Sandbox) -> int:
@@ -31,7 +39,7 @@ def how_many(asked: int | None, sandbox: Sandbox) -> int:
 
 
 def enrol(users: int, *, environment: Mapping[str, str]) -> int:
-    """Enrol the users that are not enrolled yet, and return how many those were.
+    """Enrol the users that are not enrolled yet, each with a mail address, and return how many those were.
 
     Parameters
     ----------
@@ -46,6 +54,8 @@ def enrol(users: int, *, environment: Mapping[str, str]) -> int:
     missing = [number for number in range(users) if _reference(number) not in enrolled]
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         list(threads.map(lambda numbers: _enrol_some(numbers, environment), _dealt(missing, _AT_ONCE)))
+    with warehouse.connect(endpoint) as connection:
+        connection.execute(_ADDRESSES)
     return len(missing)
 
 

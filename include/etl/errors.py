@@ -31,11 +31,13 @@
     │   ├── TypedMissing
     │   ├── TokenUnreadable
     │   ├── ChannelRefused
+    │   ├── ChannelMissing
     │   ├── MailRefused
     │   ├── WarehouseNotMigrated          (stores/warehouse.py)
     │   ├── ProviderRefused
     │   ├── NotBackfillable
     │   ├── NoticeRunMissing              (stores/notice_runs.py)
+    │   ├── AskedWrongly                  (steps/occasion.py)
     │   ├── RecipientsIncomplete          (stores/audience.py)
     │   ├── TemplateBroken                (templates.py)
     │   └── TooManyRejects
@@ -244,3 +246,12 @@ class ChannelRefused(PermanentError):
 
     def __init__(self, channel: str, host: str, found: str) -> None:
         super().__init__(f"{channel} through {host or '(none)'}: {found}; mend its Airflow connection.")
+
+
+class ChannelMissing(PermanentError):
+    """There is no connection to the server of a channel."""
+
+    def __init__(self, channel: str, connection: str, kind: str) -> None:
+        super().__init__(
+            f"{channel}: there is no Airflow connection {connection!r}; add one of type {kind}, see docs/notices.md."
+        )

@@ -1,7 +1,7 @@
 """When an entity is synced, or a notice sent."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from croniter import CroniterError, croniter
 
@@ -43,3 +43,10 @@ def require_cron(where: str, field: str, expression: str) -> None:
             f"{where}: {field} is {expression!r}, which is no cron expression: {found}; "
             "write minute, hour, day of month, month and day of week, such as '0 6 * * *', or After(…)"
         )
+
+
+def last_interval(expression: str, at: datetime) -> tuple[datetime, datetime]:
+    """Return the last interval of a cron expression that is over at an instant."""
+    moments = croniter(expression, at + timedelta(seconds=1), ret_type=datetime)
+    end = moments.get_prev()
+    return moments.get_prev(), end

@@ -87,6 +87,8 @@ class NoticeChunk:
         Which.
     start, stop
         Its half-open bounds.
+    recipients
+        How many they hold.
     position
         The last position whose deliveries have ended.
     attempt
@@ -99,9 +101,14 @@ class NoticeChunk:
     ordinal: int
     start: int
     stop: int
+    recipients: int
     position: int
     attempt: int
     finished_at: datetime | None
+
+    def __str__(self) -> str:
+        """Return which it is, as shown in the grid."""
+        return f"chunk {self.ordinal}: {self.recipients:,} recipient{'' if self.recipients == 1 else 's'}"
 
 
 def add(
@@ -233,6 +240,11 @@ def totals(warehouse: Warehouse, run_id: int) -> dict[str, int]:
     with warehouse.cursor(row_factory=dict_row) as cursor:
         (sums,) = cursor.execute(_named("totals"), {"run_id": run_id}).fetchall()
     return sums
+
+
+def keep_totals(warehouse: Warehouse, run_id: int, counts: Mapping[str, int]) -> None:
+    """Remember what came of a run."""
+    warehouse.execute(_named("keep_totals"), {"run_id": run_id, "totals": Jsonb(dict(counts))})
 
 
 def _named(name: str) -> SQL:

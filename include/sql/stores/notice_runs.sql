@@ -82,7 +82,7 @@ order by c.ordinal;
 
 -- name: chunk
 -- A chunk as it stands.
-select c.run_id, c.ordinal, c.start, c.stop, c.position, c.attempt, c.finished_at
+select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
@@ -114,7 +114,7 @@ set
     attempt = c.attempt + 1,
     unknown = c.unknown + (select count(*) from doubted)
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-returning c.run_id, c.ordinal, c.start, c.stop, c.position, c.attempt, c.finished_at;
+returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at;
 
 -- name: stall
 -- The server took nothing of a page.
@@ -176,3 +176,9 @@ select
     coalesce(sum(c.repeated), 0)::bigint as repeated
 from notify.chunks as c
 where c.run_id = %(run_id)s;
+
+-- name: keep_totals
+-- What the report found; a later one of the same run finds more.
+update notify.runs as r
+set totals = %(totals)s
+where r.run_id = %(run_id)s;

@@ -1,0 +1,152 @@
+"""The Dag of a notice: run by the scheduler on Celery workers, through a mail server."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email import message_from_string
+from email.policy import default
+from pathlib import Path
+
+import pytest
+
+from dev.demo.airflow_api import AirflowApi, DagRun
+from dev.stack.airflow_environment import ADMIN
+from dev.stack.stack import Stack
+from etl.settings import Endpoint
+from etl.stores import warehouse as warehouses
+from etl.stores.warehouse import Warehouse
+from tests.integration.airflow.conftest import USERS, finished
+
+Rows = Callable[..., list[tuple[object, ...]]]
+DAG = "notify_monthly_report"
+FAILS = """
+create function public.slower() returns trigger language plpgsql as
+    'begin new.pace := 20; return new; end';
+create trigger slower before insert on notify.runs for each row execute function public.slower();
+create function public.refuse() returns trigger language plpgsql as
+    'begin if new.user_id > 30 then raise invalid_parameter_value; end if; return new; end';
+create trigger refuse before insert on notify.deliveries for each row execute function public.refuse();
+"""
+WORKS = "drop function public.slower, public.refuse cascade"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Runs of the Dag as they ended, and the mails that had come for a period by then."""
+
+    first: DagRun
+    again: DagRun
+    failed: DagRun
+    told_before: Counter[str]
+    cleared: DagRun
+    backfilled: list[DagRun]
+
+
+def told(stack: Stack, month: str) -> Counter[str]:
+    """Return how many reports of a month came for each address."""
+    paths = sorted((Path(stack.home) / "mails").glob("*.eml"))
+    mails = [message_from_string(path.read_text(), policy=default) for path in paths]
+    return Counter(str(mail["To"]) for mail in mails if mail["Subject"] == f"Your spending in {month}")
+
+
+def backfill(stack: Stack) -> None:
+    days = ("--from-date", "2026-04-01", "--to-date", "2026-05-02", "--max-active-runs", "1")
+    command = ["airflow", "backfill", "create", "--dag-id", DAG, *days]
+    subprocess.run(command, env=dict(stack.environment), check=True, timeout=120, capture_output=True)
+
+
+@contextmanager
+def failing(warehouse: Warehouse) -> Iterator[None]:
+    """Let the second half of the users break a chunk, in pages of 20."""
+    warehouse.execute(FAILS)
+    try:
+        yield
+    finally:
+        warehouse.execute(WORKS)
+
+
+@pytest.fixture(scope="module")
+def runs(airflow_stack: Stack) -> Runs:
+    """Return the runs; each waits for the one before, since they do not overlap."""
+    endpoint = Endpoint.from_environment("warehouse", airflow_stack.environment)
+    with (
+        AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api,
+        warehouses.connect(endpoint) as warehouse,
+    ):
+        api.wait_for_dag(DAG)
+        known = api.unpause(DAG)
+        first = finished(api, DAG, api.trigger(DAG, period="2026-03", of_another_release=1))
+        again = finished(api, DAG, api.trigger(DAG, period="2026-03"))
+        with failing(warehouse):
+            failed = finished(api, DAG, api.trigger(DAG, period="2026-02"))
+        before = told(airflow_stack, "February 2026")
+        api.clear_failed(DAG, failed.run_id)
+        cleared = finished(api, DAG, api.run(DAG, failed.run_id))
+        known |= {run.run_id for run in api.new_runs(DAG, known)}
+        backfill(airflow_stack)
+        backfilled = [finished(api, DAG, run) for run in api.new_runs(DAG, known)]
+        return Runs(first, again, failed, before, cleared, backfilled)
+
+
+def ran(metadata: Rows, run: DagRun) -> dict[tuple[object, object], object]:
+    """Return the states of a run's tasks, by task and place in the map."""
+    text = "select task_id, map_index, state from task_instance where dag_id = %s and run_id = %s"
+    return {(task, index): state for task, index, state in metadata(text, DAG, run.run_id)}
+
+
+def test_everybody_with_an_address_gets_one_mail(
+    runs: Runs, airflow_stack: Stack, synced: Warehouse, metadata: Rows
+) -> None:
+    assert runs.first.state == "success"
+    assert told(airflow_stack, "March 2026") == {f"demo-{number:06d}@example.com": 1 for number in range(USERS)}
+    assert ran(metadata, runs.first) == {
+        ("plan", -1): "success",
+        ("send", 0): "success",
+        ("report", -1): "success",
+        ("all_sent", -1): "success",
+    }
+    (sums,) = synced.execute("select totals, recipients from notify.runs where period = '2026-03'").fetchall()
+    assert sums[1] == USERS
+    extra = "select extra from asset_event where source_dag_id = %s and source_run_id = %s"
+    assert metadata(extra, DAG, runs.first.run_id) == [(sums[0],)]
+    assert (sums[0]["sent"], sums[0]["chunks"], sums[0]["chunks_finished"]) == (USERS, 1, 1)
+
+
+def test_tasks_run_on_the_queue_of_the_notice_and_hand_on_ids(runs: Runs, metadata: Rows) -> None:
+    text = "select distinct queue, pool from task_instance where dag_id = %s"
+    assert metadata(text, DAG) == [("emails", "emails")]
+    label = "select rendered_map_index from task_instance where run_id = %s and task_id = 'send'"
+    assert metadata(label, runs.first.run_id) == [(f"chunk 0: {USERS} recipients",)]
+    held = metadata("select value::text from xcom where dag_id = %s and task_id in ('plan', 'send')", DAG)
+    assert held
+    assert all(set(str(value)) <= set("0123456789[], ") for (value,) in held)
+
+
+def test_a_period_that_was_sent_is_not_sent_again(runs: Runs, metadata: Rows, synced: Warehouse) -> None:
+    assert runs.again.state == "success"
+    states = ran(metadata, runs.again)
+    assert (states["plan", -1], states["send", -1], states["report", -1]) == ("success", "skipped", "success")
+    count = "select count(*) from notify.deliveries join notify.runs using (run_id) where period = '2026-03'"
+    assert synced.execute(count).fetchone() == (USERS,)
+
+
+def test_a_chunk_that_failed_goes_on_where_it_stopped(runs: Runs, airflow_stack: Stack, metadata: Rows) -> None:
+    assert runs.failed.state == "failed"
+    assert 0 < len(runs.told_before) < USERS
+    assert runs.cleared.state == "success"
+    assert ran(metadata, runs.cleared)["all_sent", -1] == "success"
+    everybody = told(airflow_stack, "February 2026")
+    assert len(everybody) == USERS
+    assert set(everybody.values()) == {1}
+
+
+def test_a_backfill_sends_nothing_unless_it_is_asked_to(runs: Runs, synced: Warehouse, metadata: Rows) -> None:
+    assert [run.state for run in runs.backfilled] == ["success", "success"]
+    for run in runs.backfilled:
+        states = ran(metadata, run)
+        assert (states["plan", -1], states["send", -1]) == ("success", "skipped")
+    assert synced.execute("select count(*) from notify.runs where period in ('2026-04', '2026-05')").fetchone() == (0,)
