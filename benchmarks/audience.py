@@ -9,8 +9,8 @@ from psycopg.rows import scalar_row
 from etl.declare.statement_file import blocks
 from etl.stores.warehouse import Warehouse
 
-MONTH = "2026-10"
-"""In which they spent something."""
+MONTH, MONTH_BEFORE = "2025-05", "2025-04"
+"""In which they spent something. Long over, so that no scheduled run is about them."""
 
 _OF_A_THOUSAND = {"sent": 972, "failed": 1, "suppressed": 25, "unreachable": 2}
 _TABLES = (

@@ -1,7 +1,7 @@
 -- name: users
 -- Ids without gaps, which the other statements count on.
 insert into core.users (user_id, reference, created_at) overriding system value
-select n, 'benchmark-' || n, '2026-01-01'
+select n, 'benchmark-' || n, '2020-01-01'
 from generate_series(%(first)s::bigint, %(last)s) as n;
 
 -- name: logins
@@ -65,11 +65,11 @@ select
     'payment ' || p,
     (n %% 9000 + 100 * p)::numeric / 100,
     case when p = 2 and n %% 10 = 0 then 'EUR' else 'GBP' end,
-    case when p = 3 then '2026-09-30' else '2026-10-01' end::date,
+    case when p = 3 then '2025-04-30' else '2025-05-01' end::date,
     false,
     'a payment',
     'in store',
-    '2026-11-01',
+    '2025-06-01',
     %(raw_id)s
 from generate_series(%(first)s::bigint, %(last)s) as n, generate_series(1, 3) as p;
 
