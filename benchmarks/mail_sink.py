@@ -59,11 +59,11 @@ class MailSink:
 
     def instants(self) -> list[float]:
         """Return when each mail came, in seconds of the monotonic clock; only `dev.mail.sink` knows."""
-        return [float(instant) for _, instant in self._lines()]
+        return [float(instant) for _, instant, _ in self._lines()]
 
-    def deliveries(self) -> list[int]:
-        """Return the delivery that each mail names; only `dev.mail.sink` knows."""
-        return [int(delivery) for delivery, _ in self._lines()]
+    def addresses(self) -> list[str]:
+        """Return where each mail went; only `dev.mail.sink` knows."""
+        return [address.decode() for *_, address in self._lines()]
 
     def _lines(self) -> Iterator[list[bytes]]:
         return (line.split() for line in self.record.read_bytes().split(b"\n")[:-1])

@@ -62,8 +62,8 @@ class Pattern:
     def __str__(self) -> str:
         """Return it as a line."""
         return (
-            f"{self.name}: {self.users:,} users, put in within {self.publishing:.1f} s, told within {self.sending:.1f} s "
-            f"({self.pace:,.0f}/s); the broker grew by {self.broker / 2**20:.1f} MiB"
+            f"{self.name}: {self.users:,} users, put in within {self.publishing:.1f} s, told within "
+            f"{self.sending:.1f} s ({self.pace:,.0f}/s); the broker grew by {self.broker / 2**20:.1f} MiB"
         )
 
 

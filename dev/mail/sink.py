@@ -1,8 +1,8 @@
 """`python -m dev.mail.sink`: take mails as fast as one process can, and keep nothing but which came and when.
 
-For measurements and drills. Every mail is one line of a file, `<delivery id> <instant>`: the id from its Message-ID, 0
-if that is none of a delivery's, and the instant in seconds of the machine's monotonic clock. A line is there soon after
-its mail; all are when the process has ended.
+For measurements and drills. Every mail is one line of a file, `<delivery id> <instant> <address>`: the id from its
+Message-ID, 0 if that is none of a delivery's; the instant in seconds of the machine's monotonic clock; and to whom. A
+line is there soon after its mail; all are when the process has ended.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import typer
 from dev.servers import private_files
 from dev.servers.ports import LOOPBACK
 
+_TO = re.compile(rb"RCPT TO:<([^> ]*)>", re.IGNORECASE)
 _DELIVERY = re.compile(rb"^Message-ID: <delivery\.(\d+)@", re.MULTILINE | re.IGNORECASE)
 _END = b"\r\n.\r\n"
 _FLUSH_EVERY = timedelta(milliseconds=50)
@@ -37,11 +38,12 @@ class Sink(asyncio.Protocol):
     Parameters
     ----------
     took
-        Called with the content of each mail, before its sender hears that it was taken.
+        Called with the address and the content of each mail, before its sender hears that it was taken.
     """
 
-    def __init__(self, took: Callable[[bytes], None]) -> None:
+    def __init__(self, took: Callable[[bytes, bytes], None]) -> None:
         self._took = took
+        self._to = b"?"
         self._read = bytearray()
         self._in_mail = False
         self._transport: asyncio.WriteTransport | None = None
@@ -62,7 +64,7 @@ class Sink(asyncio.Protocol):
         end = self._read.find(_END)
         if end < 0:
             return False
-        self._took(bytes(self._read[:end]))
+        self._took(self._to, bytes(self._read[:end]))
         del self._read[: end + len(_END)]
         self._in_mail = False
         self._answer(b"250 taken\r\n")
@@ -73,6 +75,8 @@ class Sink(asyncio.Protocol):
         if not ended:
             return False
         del self._read[: len(line) + len(ended)]
+        if to := _TO.match(line):
+            self._to = to[1]
         verb = bytes(line[:4]).upper()
         self._answer(_ANSWERS.get(verb, b"250 ok\r\n"))
         if verb == b"DATA":
@@ -97,9 +101,9 @@ async def serve(port: int, record: Path) -> None:
     private_files.write(record, "")
     with record.open("ab") as file:
 
-        def took(mail: bytes) -> None:
+        def took(to: bytes, mail: bytes) -> None:
             found = _DELIVERY.search(mail)
-            file.write(b"%b %.6f\n" % (found[1] if found else b"0", time.monotonic()))
+            file.write(b"%b %.6f %b\n" % (found[1] if found else b"0", time.monotonic(), to))
 
         server = await loop.create_server(lambda: Sink(took), LOOPBACK, port, backlog=512)
         async with server:
