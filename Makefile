@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-airflow test-rest check bench lock psql logs install
+.PHONY: help demo down test test-airflow test-rest faults check bench lock psql logs install
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,13 +32,16 @@ test-airflow: $(INSTALLED)
 test-rest: $(INSTALLED)
 	@$(BIN)/python -m pytest --ignore=$(AIRFLOW_TESTS)
 
+faults: $(INSTALLED) ## Kill workers, Valkey and Postgres in the middle of a notice (SEED=7: at other moments)
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
+
 check: $(INSTALLED) ## Check style and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
 bench: $(INSTALLED) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
-	@missed=0; for each in memory resync urgent backfill; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
+	@missed=0; for each in memory resync urgent backfill notices pace; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
 
 psql: $(INSTALLED) ## Open the warehouse
 	@$(IN_STACK) psql "$$WAREHOUSE_URL"

@@ -73,8 +73,14 @@ class Desk:
 
     def __init__(self) -> None:
         held = Endpoint.from_environment("warehouse")
-        login = {"user": held.login, "password": held.password, "dbname": held.schema}
-        self._warehouse = psycopg.connect(host=held.host, port=held.port, autocommit=True, **login)
+        self._warehouse = psycopg.connect(
+            host=held.host,
+            port=held.port,
+            user=held.login,
+            password=held.password,
+            dbname=held.schema,
+            autocommit=True,
+        )
         ((self._notice_id,),) = self._warehouse.execute(_NOTICE, (NOTICE,)).fetchall()
         self._words = Templates(MONTHLY_REPORT)
         self._mail = _server()

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import httpx
@@ -69,7 +68,7 @@ class Drill:
 
     def say(self, text: str) -> None:
         """Print what happens, and when."""
-        print(f"{time.monotonic() - self.began:6.1f} s  {text}", flush=True)
+        typer.echo(f"{time.monotonic() - self.began:6.1f} s  {text}")
 
     def trigger(self, **conf: object) -> str:
         """Start a run of the Dag and return its id."""
@@ -124,7 +123,7 @@ class Drill:
     def _of_period(self, period: str) -> int | None:
         with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
             run = notice_runs.of_period(connection, MONTHLY_REPORT, period)
-            return run and run.run_id
+            return None if run is None else run.run_id
 
     def _left(self, run_id: int) -> list[int]:
         with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
@@ -162,8 +161,8 @@ def main(seed: Annotated[int, typer.Option(help="Decides what is killed when.")]
         reckonings = [_calm(drill), _kill(drill, Killer(folder), seed)]
     wrong = [each for reckoning in reckonings for each in reckoning.wrong]
     for each in wrong:
-        print(f"WRONG: {each}")
-    print("Every rule holds." if not wrong else "", flush=True)
+        typer.echo(f"WRONG: {each}")
+    typer.echo(f"{len(wrong)} rules are broken." if wrong else "Every rule holds.")
     sys.exit(1 if wrong else 0)
 
 

@@ -13,7 +13,7 @@ from etl.stores.warehouse import Warehouse
 
 FINAL = ("sent", "failed", "suppressed", "expired", "unknown")
 _ROWS = """
-select d.state::text as state, c.address
+select d.user_id, d.state::text as state, c.address
 from notify.deliveries as d
 inner join notify.contacts as c using (user_id, channel)
 where d.run_id = %s
@@ -77,18 +77,18 @@ def reckon(warehouse: Warehouse, run_id: int, addresses: Sequence[str], *, page:
     killed
         Whether anything was killed; otherwise nothing may be unknown.
     """
-    rows: list[tuple[str, str]] = warehouse.execute(_ROWS.encode(), (run_id,)).fetchall()
+    rows: list[tuple[int, str, str]] = warehouse.execute(_ROWS.encode(), (run_id,)).fetchall()
     totals = notice_runs.totals(warehouse, run_id)
     with warehouse.cursor(row_factory=scalar_row) as cursor:
         interrupted, largest = (
             int(number) for query in (_INTERRUPTED, _LARGEST) for number in cursor.execute(query.encode(), (run_id,))
         )
-    states = Counter(state for state, _ in rows)
+    states = Counter(state for _, state, _ in rows)
     found = Reckoning(totals, states, len(addresses), interrupted, largest)
-    state_of = {address: state for state, address in rows}
+    state_of = {address: state for _, state, address in rows}
     mails = Counter(addresses)
     rules = {
-        "a recipient has two rows": len(state_of) == len(rows),
+        "a recipient has two rows": len({user_id for user_id, *_ in rows}) == len(rows),
         "a delivery is in no final state": set(states) <= set(FINAL),
         "recipients are missing": len(rows) + totals["unreachable"] == totals["recipients"],
         "the chunks counted otherwise": all(totals[state] == states[state] for state in FINAL),
