@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from etl.errors import ChannelMissing
+from etl.errors import PermanentError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from etl.steps.send import Channels
 
 log = logging.getLogger(__name__)
+
+
+class ChannelMissing(PermanentError):
+    """There is no connection to the server of a channel."""
+
+    def __init__(self, channel: str, connection: str, kind: str) -> None:
+        super().__init__(
+            f"{channel}: there is no Airflow connection {connection!r}; add one of type {kind}, see docs/notices.md."
+        )
 
 
 class _Way(NamedTuple):

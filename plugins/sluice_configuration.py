@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+from etl.errors import SettingMissing
+from etl.settings import LinkSettings
 from sluice_policy import LONGEST
 
 _MESSAGE_TOO_SOON = "a message would be delivered a second time while its task still runs"
@@ -59,6 +61,10 @@ def faults(configuration: Configuration, environment: Mapping[str, str]) -> Iter
     for name in _SETTINGS:
         if not environment.get(name, "").strip():
             yield f"{name} is not set."
+    try:
+        LinkSettings.from_environment(environment)
+    except SettingMissing as error:
+        yield str(error)
 
 
 def stop_if_wrong() -> None:

@@ -64,9 +64,15 @@ def limiter() -> Limiter:
 
 
 def endpoint(connection: str) -> Endpoint:
-    """Return a provider's base URL (the connection's host) and client credentials (its login and password)."""
+    """Return a base URL (the connection's host, such as a provider's) and credentials (its login and password)."""
     held = BaseHook.get_connection(connection)
-    return Endpoint(host=held.host or "", login=held.login or "", password=held.password or "")
+    return Endpoint(
+        host=held.host or "",
+        port=held.port or 0,
+        login=held.login or "",
+        password=held.password or "",
+        schema=held.schema or "",
+    )
 
 
 def raw_root() -> UPath:

@@ -28,6 +28,7 @@ _DOC = """Removes what is past its retention, as `include/etl/catalog/retention.
   tables name them, and say when they were purged; `purge_orphans`: objects that no row names.
 * `purge_typed`: typed batches that are loaded. `purge_unfinished`: landing pages that were never sealed, and drafts.
 * `purge_rows`: rejects of loaded batches, replays, accounts left out, chunks.
+* `purge_deliveries`: whom runs of notices told what, and their chunks; the runs stay, and no period is sent twice.
 * `clean_metadata`: Airflow's own records, by `airflow db clean`; needs the Airflow connection `metadata`.
 * `analyze`: statistics of partitioned tables as a whole, where they changed; autovacuum does the rest.
 
@@ -54,7 +55,15 @@ def maintenance_dag() -> DAG:
         doc_md=_DOC,
         default_args=_task_settings(),
     ) as dag:
-        steps = [_purge_raw(), _purge_orphans(), _purge_typed(), _purge_unfinished(), _purge_rows(), _clean_metadata()]
+        steps = [
+            _purge_raw(),
+            _purge_orphans(),
+            _purge_typed(),
+            _purge_unfinished(),
+            _purge_rows(),
+            _purge_deliveries(),
+            _clean_metadata(),
+        ]
         analyzed = _analyze()
         [*steps, analyzed] >> EmptyOperator(task_id="all_done")
         analyzed >> _report(steps)
@@ -107,14 +116,22 @@ def _purge_rows(**_params: object) -> list[dict[str, Any]]:
         return _plain(purge_rows(RETENTION, warehouse=warehouse, **_moment()))
 
 
-@task(task_id="clean_metadata", priority_weight=_weight(4))
+@task(task_id="purge_deliveries", priority_weight=_weight(4))
+def _purge_deliveries(**_params: object) -> list[dict[str, Any]]:
+    from etl.steps.purge_deliveries import purge_deliveries
+
+    with connections.warehouse() as warehouse:
+        return _plain(purge_deliveries(RETENTION, warehouse=warehouse, **_moment()))
+
+
+@task(task_id="clean_metadata", priority_weight=_weight(3))
 def _clean_metadata(**_params: object) -> list[dict[str, Any]]:
     from sluice_metadata import clean_metadata
 
     return _plain(clean_metadata(RETENTION, **_moment()))
 
 
-@task(task_id="analyze", priority_weight=_weight(3))
+@task(task_id="analyze", priority_weight=_weight(2))
 def _analyze(**_params: object) -> list[str]:
     from etl.steps.analyze import analyze
 
@@ -122,7 +139,7 @@ def _analyze(**_params: object) -> list[str]:
         return analyze(warehouse=warehouse, dry_run=_dry_run())
 
 
-@task(task_id="report", priority_weight=_weight(2), trigger_rule=TriggerRule.ALL_DONE)
+@task(task_id="report", priority_weight=_weight(1), trigger_rule=TriggerRule.ALL_DONE)
 def _report(steps: list[Any], **_params: object) -> str:
     from etl.steps.removed import Removed, sentence
 

@@ -52,5 +52,5 @@ def notice_dag(notice: Notice) -> DAG:
 
 
 def asset(notice: str) -> Asset:
-    """Return the asset that is updated whenever a run of a notice was summed up."""
-    return Asset(name=notice, uri=f"sluice://notify/{notice}")
+    """Return the asset that is updated whenever a run of a notice was summed up; no entity has its name."""
+    return Asset(name=f"notify_{notice}", uri=f"sluice://notify/{notice}")

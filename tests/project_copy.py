@@ -27,13 +27,17 @@ class ProjectCopy:
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         return cls(folder)
 
-    def declaration(self, name: str) -> Path:
-        """Return the path of an entity's declaration."""
-        return self.folder / "include" / "etl" / "catalog" / "entities" / f"{name}.py"
+    def declaration(self, name: str, *, of: str = "entities") -> Path:
+        """Return the path of the declaration of an entity, or a notice."""
+        return self.folder / "include" / "etl" / "catalog" / of / f"{name}.py"
 
-    def sql(self, name: str) -> Path:
-        """Return the path of an entity's statements."""
-        return self.folder / "include" / "sql" / "entities" / f"{name}.sql"
+    def sql(self, name: str, *, of: str = "entities") -> Path:
+        """Return the path of its statements."""
+        return self.folder / "include" / "sql" / of / f"{name}.sql"
+
+    def template(self, notice: str, name: str) -> Path:
+        """Return the path of a template of a notice."""
+        return self.folder / "include" / "notices" / notice / name
 
     def environment(self, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Return an environment in which Python and Airflow find the copy first, and the tests after it."""

@@ -17,6 +17,7 @@ from dev.stack.urls import limits_connection, mail_connection, postgres_connecti
 PROGRAMS = interpreter().parent
 INCLUDE = REPOSITORY / "include"
 MAIL_CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
+UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
 _SETTINGS = ("AIRFLOW_", "SLUICE_")
 
 
@@ -45,6 +46,11 @@ def variables(home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret
         ),
         "AIRFLOW_CONN_AIRFLOW_DB": postgres_connection(servers.metadata),
+        "AIRFLOW_CONN_AIRFLOW_API": provider_connection(
+            f"http://{LOOPBACK}:{ports['ui']}", client_id=airflow_environment.ADMIN, secret=secrets.admin_password
+        ),
+        # Nobody is there; the mails of the stack reach nobody either.
+        UNSUBSCRIBE_URL: "https://bank.example/unsubscribe",
         MAIL_CONNECTION: mail_connection(LOOPBACK, ports["mail"]),
         "AIRFLOW_HOME": str(home.airflow),
         "AIRFLOW_CONFIG": str(home.airflow_configuration),

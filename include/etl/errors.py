@@ -2,49 +2,13 @@
 
     SluiceError
     ├── TransientError            try again later
-    │   ├── EnrolmentFailed               (steps/link.py)
-    │   ├── MailServerSilent
-    │   ├── MustWait              … after a wait that is known
-    │   │   ├── PaceTooSlow               (steps/steering.py)
-    │   │   ├── ProviderAsksToWait        (steps/outcomes.py)
-    │   │   ├── SendingPaused             (steps/steering.py)
-    │   │   └── ServerTakesNothing        (steps/hand_over.py)
-    │   ├── LockTaken                     (stores/locks.py)
-    │   ├── ReplayInterrupted
-    │   ├── ProviderUnavailable
-    │   ├── BrokerUnreachable             (wire/broker.py)
-    │   └── WarehouseUnreachable          (stores/warehouse.py)
+    │   └── MustWait              … after a wait that is known
     ├── PermanentError            trying again cannot help; a person must act
-    │   ├── SettingMissing
-    │   │   └── SettingInvalid
-    │   ├── AddressInvalid
-    │   ├── ItemTaken                     (stores/provider_accounts.py)
-    │   ├── ChunkMissing
-    │   ├── LandingMissing
-    │   ├── LockLost                      (stores/locks.py)
-    │   ├── RawMissing
-    │   │   └── RawPurged
-    │   ├── RawUnread
-    │   ├── RejectMissing
-    │   ├── NothingToResync               (tools/resync.py)
-    │   ├── RawCorrupt
-    │   ├── TypedMissing
-    │   ├── TokenUnreadable
-    │   ├── ChannelRefused
-    │   ├── ChannelMissing
-    │   ├── MailRefused
-    │   ├── WarehouseNotMigrated          (stores/warehouse.py)
-    │   ├── ProviderRefused
-    │   ├── NotBackfillable
-    │   ├── NoticeRunMissing              (stores/notice_runs.py)
-    │   ├── AskedWrongly                  (steps/occasion.py)
-    │   ├── RecipientsIncomplete          (stores/audience.py)
-    │   ├── TemplateBroken                (templates.py)
-    │   └── TooManyRejects
     ├── DeclarationError          a declaration is wrong; what it declares is left out
     └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
 
-A record that cannot be typed is no error but data: it is kept as a reject, and its siblings go on.
+An error that one module raises is defined there; the others are here. A record that cannot be typed is no error but
+data: it is kept as a reject, and its siblings go on.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -246,12 +210,3 @@ class ChannelRefused(PermanentError):
 
     def __init__(self, channel: str, host: str, found: str) -> None:
         super().__init__(f"{channel} through {host or '(none)'}: {found}; mend its Airflow connection.")
-
-
-class ChannelMissing(PermanentError):
-    """There is no connection to the server of a channel."""
-
-    def __init__(self, channel: str, connection: str, kind: str) -> None:
-        super().__init__(
-            f"{channel}: there is no Airflow connection {connection!r}; add one of type {kind}, see docs/notices.md."
-        )

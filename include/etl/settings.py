@@ -11,6 +11,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from etl.errors import SettingInvalid, SettingMissing
 
+LINK_KEYS = "SLUICE_LINK_KEYS"
+_UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
+_UNSUBSCRIBE_MAILTO = "SLUICE_UNSUBSCRIBE_MAILTO"
+_LEAST_SECRET = 32
+"""Characters."""
+_LONGEST_URL = 500
+_BRACKETS = set('<>"\\ ')
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -43,8 +51,54 @@ class Settings:
                 "SLUICE_RAW_ROOT",
                 "the URL of a folder that every worker reaches, such as file:///srv/sluice/raw",
             ),
-            keys=tuple(key.strip() for key in keys.split(",") if key.strip()),
+            keys=_listed(keys),
         )
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """What links to unsubscribe are written and read with; they are no settings of every worker.
+
+    Parameters
+    ----------
+    url
+        Where links lead (`SLUICE_UNSUBSCRIBE_URL`), by https; empty if none are to be written.
+    mailto
+        Who reads mails that ask for it too (`SLUICE_UNSUBSCRIBE_MAILTO`); empty if nobody does.
+    keys
+        Secrets of links (`SLUICE_LINK_KEYS`, comma-separated), and after them `SLUICE_KEYS`: the first seals, all
+        open. Whoever only reads links needs only the former, and can then decrypt no access token.
+    """
+
+    url: str = ""
+    mailto: str = ""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> LinkSettings:
+        """Read the settings.
+
+        Raises
+        ------
+        SettingMissing
+            If links are to be written, and there is no key.
+        SettingInvalid
+            If a key is short, or a link could not be written.
+        """
+        url = environment.get(_UNSUBSCRIBE_URL, "").strip()
+        mailto = environment.get(_UNSUBSCRIBE_MAILTO, "").strip()
+        own, others = (_listed(environment.get(name, "")) for name in (LINK_KEYS, "SLUICE_KEYS"))
+        secrets = f"comma-separated secrets of {_LEAST_SECRET} characters or more, the newest first"
+        if any(len(key) < _LEAST_SECRET for key in own):
+            raise SettingInvalid(LINK_KEYS, secrets)
+        if url and not _is_link(url):
+            meaning = "an https URL without login and fragment, such as https://example.com/unsubscribe"
+            raise SettingInvalid(_UNSUBSCRIBE_URL, meaning)
+        if mailto and not _is_address(mailto):
+            raise SettingInvalid(_UNSUBSCRIBE_MAILTO, "a mail address in ASCII, such as unsubscribe@example.com")
+        if url and not own and not others:
+            raise SettingMissing(LINK_KEYS, secrets)
+        return cls(url, mailto, (*own, *others))
 
 
 @dataclass(frozen=True)
@@ -96,6 +150,27 @@ def _read(environment: Mapping[str, str], name: str, meaning: str) -> str:
     if not value:
         raise SettingMissing(name, meaning)
     return value
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _is_link(url: str) -> bool:
+    """Return whether a URL, with a token behind it, can stand in a header and be posted to."""
+    if not (url.isascii() and url.isprintable()) or set(url) & _BRACKETS or len(url) > _LONGEST_URL:
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and "#" not in url
+    except ValueError:
+        return False
+
+
+def _is_address(text: str) -> bool:
+    name, _, domain = text.partition("@")
+    fits = text.isascii() and text.isprintable() and not set(text) & (_BRACKETS | set(",?&"))
+    return fits and bool(name) and bool(domain) and "@" not in domain
 
 
 def _from_json(text: str) -> Endpoint:

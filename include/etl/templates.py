@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,12 @@ from etl.errors import PermanentError
 
 _EXPONENTS = {currency.code: currency.exponent for currency in Currency}
 _TWO = 2
+
+_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
+_RIGHT_TO_LEFT = {"R", "AL", "AN"}
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+_JOINERS = "\u200c\u200d"
+"""Persian and Hindi, and emoji of several characters, are not spelled without these."""
 
 
 class TemplateBroken(PermanentError):
@@ -48,7 +55,7 @@ class Templates:
 
     def __init__(self, notice: Notice, root: Path = TEMPLATE_ROOT) -> None:
         environment = SandboxedEnvironment(
-            loader=FileSystemLoader(root / notice.name),
+            loader=FileSystemLoader([root / notice.name, root]),
             autoescape=lambda name: name is not None and ".html." in name,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -56,19 +63,30 @@ class Templates:
             keep_trailing_newline=True,
             auto_reload=False,
         )
-        environment.filters["money"] = money
+        environment.filters |= {"money": money, "isolated": isolated}
+        self._root = root
         self._folder = root / notice.name
         self._templates = {name: self._compiled(environment, name) for name in notice.templates}
 
-    def render(self, medium: Medium, values: Mapping[str, object]) -> dict[str, str]:
+    def render(self, medium: Medium, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
         """Return the parts of a message for one recipient.
+
+        Parameters
+        ----------
+        medium
+            What carries it.
+        values
+            What the templates may name.
+        unsubscribe_url
+            What they may name besides: the link that ends messages of its category; empty if there is none.
 
         Raises
         ------
         TemplateBroken
             With the file and the line, and never with a value.
         """
-        parts = {part: self._rendered(f"{medium.name}.{part}.jinja", values) for part in medium.parts}
+        named = {**values, "unsubscribe_url": unsubscribe_url}
+        parts = {part: self._rendered(f"{medium.name}.{part}.jinja", named) for part in medium.parts}
         return parts | {part: " ".join(parts[part].split()) for part in medium.lines}
 
     def _compiled(self, environment: SandboxedEnvironment, name: str) -> Template:
@@ -90,7 +108,7 @@ class Templates:
         lines = [
             f"{shown(Path(frame.filename))}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename).is_relative_to(self._folder)
+            if Path(frame.filename).is_relative_to(self._root)
         ]
         return lines[-1] if lines else shown(self._folder / name)
 
@@ -99,6 +117,26 @@ def money(amount: str | Decimal, currency: str) -> str:
     """Return an amount with as many decimals as its currency has, such as `1,234.50 USD`."""
     exponent = _EXPONENTS.get(currency)
     return f"{Decimal(amount):,.{_TWO if exponent is None else exponent}f} {currency}"
+
+
+def isolated(text: str, longest: int = 60) -> str:
+    """Return a name from a bank so that it cannot disturb what stands around it.
+
+    It is one line of at most `longest` characters, without marks that are not seen; if it has letters that run from
+    right to left, or may, the order of what follows is kept from them.
+
+    Source: Unicode Standard Annex 9, "Unicode Bidirectional Algorithm", 2.4, "Explicit Directional Isolates".
+    """
+    visible = "".join(" " if char.isspace() else char for char in text if char.isspace() or _is_visible(char))
+    line = " ".join(visible.split())
+    if len(line) > longest:
+        line = line[: longest - 1].rstrip() + "…"
+    runs_back = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in line)
+    return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}" if runs_back else line
+
+
+def _is_visible(char: str) -> bool:
+    return char in _JOINERS or unicodedata.category(char) not in _UNSEEN
 
 
 def _first_line(error: Exception) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = {"chunks", "frames", "pointers", "promise", "records", "rows", "templates", "text"}
+PURE = {"chunks", "frames", "links", "pointers", "promise", "records", "rows", "templates", "text"}
 ALLOWED = {
     "dags": {"plugins", "catalog", "steps"},
     "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks", "promise"},
-    "tools": {"tools", "steps", "catalog", "declare", "settings", "stores", "wire"},
+    "tools": {"tools", "steps", "catalog", "declare", "settings", "stores", "wire", "links"},
     "steps": {"steps", "stores", "wire", "declare", "settings", *PURE},
     "hooks": set(),
     "stores": {"stores", "declare", "settings", *PURE},
@@ -22,6 +22,7 @@ ALLOWED = {
     "records": {"declare", "text"},
     "pointers": {"records"},
     "templates": {"declare"},
+    "links": {"declare", "settings"},
     "promise": {"promise"},
     "text": set(),
     "frames": set(),

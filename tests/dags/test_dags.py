@@ -98,7 +98,7 @@ def test_merchants_are_read_from_what_transactions_downloaded(bag: Any) -> None:
 
 def test_runs_of_a_dag_do_not_overlap_and_missed_ones_are_not_made_up(bag: Any) -> None:
     for dag in bag.dags.values():
-        assert dag.max_active_runs == 1
+        assert dag.max_active_runs == 1 or dag.dag_id == "notify_now"
         assert dag.catchup is False
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from etl.catalog.notices import NOTICES
 from tests.project_copy import ProjectCopy
 
 _SNAPSHOT = """
@@ -25,7 +26,9 @@ with create_session() as session:
         "due": sorted(dag.dag_id for dag in dags), "current": sorted(current), "errors": dict(map(tuple, errors)),
     }))
 """
-ALL = ["etl_accounts", "etl_merchants", "etl_transactions", "maintenance"]
+TIMED = [f"notify_{notice.name}" for notice in NOTICES if isinstance(notice.schedule, str)]
+NOTIFY = ["notify_now", *(f"notify_{notice.name}" for notice in NOTICES)]
+ALL = sorted(["etl_accounts", "etl_merchants", "etl_transactions", "maintenance", *NOTIFY])
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,13 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
 
 
 def test_declarations_without_faults_are_no_import_error(stages: Stages) -> None:
-    assert stages.good == Seen(due=["etl_accounts", "etl_transactions", "maintenance"], current=ALL, errors={})
+    due = sorted(["etl_accounts", "etl_transactions", "maintenance", *TIMED])
+    assert stages.good == Seen(due=due, current=ALL, errors={})
 
 
 def test_a_wrong_declaration_stops_its_own_dag_and_no_other(stages: Stages) -> None:
-    assert stages.wrong.current == ["etl_accounts", "etl_merchants", "maintenance"]
-    assert stages.wrong.due == ["etl_accounts", "maintenance"]
+    assert stages.wrong.current == [dag_id for dag_id in ALL if dag_id != "etl_transactions"]
+    assert stages.wrong.due == sorted(["etl_accounts", "maintenance", *TIMED])
 
 
 def test_each_fault_is_listed_with_its_file_and_line_the_field_and_the_remedy(stages: Stages) -> None:

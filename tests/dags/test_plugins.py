@@ -179,6 +179,12 @@ def test_the_configuration_of_the_stack_has_no_fault() -> None:
         ("AIRFLOW__CORE__XCOM_BACKEND", "airflow.sdk.execution_time.xcom.BaseXCom", "set it to sluice_xcom.CappedXC"),
         ("AIRFLOW__CORE__FERNET_KEY", "", "[core] fernet_key is missing or shorter than 44 characters"),
         ("SLUICE_KEYS", " ", "SLUICE_KEYS is not set"),
+        (
+            "SLUICE_UNSUBSCRIBE_URL",
+            "http://bank.example",
+            "SLUICE_UNSUBSCRIBE_URL cannot be read; it must hold an https",
+        ),
+        ("SLUICE_LINK_KEYS", "short", "SLUICE_LINK_KEYS cannot be read"),
     ],
 )
 def test_a_configuration_that_would_lose_work_is_a_sentence(name: str, value: str, said: str) -> None:

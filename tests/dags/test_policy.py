@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from etl.catalog.entities import ENTITIES
+from etl.catalog.notices import NOTICES
 from tests.project_copy import ProjectCopy
 
 _TEMPLATE = """
@@ -85,4 +87,5 @@ def test_a_broken_rule_is_an_import_error_that_says_how_to_mend_it(
 def test_dags_that_keep_the_rules_are_not_affected(listed: tuple[dict[str, str], list[str]]) -> None:
     errors, dags = listed
     assert set(errors) == {f"{name}.py" for name in _RULES}
-    assert {*_SOUND, "etl_accounts", "etl_merchants", "etl_transactions", "maintenance"} == set(dags)
+    own = {"maintenance", "notify_now", *(f"etl_{entity.name}" for entity in ENTITIES)}
+    assert {*_SOUND, *own, *(f"notify_{notice.name}" for notice in NOTICES)} == set(dags)

@@ -9,6 +9,7 @@ RETENTION = Retention(
     typed_batches=timedelta(days=14),
     rejects=timedelta(days=400),
     history=timedelta(days=400),
+    deliveries=timedelta(days=400),
     unfinished=timedelta(days=2),
     metadata=timedelta(days=90),
     audit_log=timedelta(days=400),

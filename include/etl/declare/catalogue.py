@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.feed import Feed
+from etl.declare.notice import Notice
+from etl.errors import DeclarationError
 
 
 def contradictions(declared: Mapping[str, Entity], *, names: Collection[str]) -> dict[str, str]:
@@ -26,6 +28,18 @@ def contradictions(declared: Mapping[str, Entity], *, names: Collection[str]) ->
         if reason := next(filter(None, reasons), None):
             wrong[name] = f"entity {name}: {reason}"
     return wrong | {name: f"entity {name}: {reason}" for name, reason in _sharing(declared).items()}
+
+
+def require_followed(notice: Notice, names: Collection[str]) -> None:
+    """Refuse a notice that follows an entity of which there is no file.
+
+    Raises
+    ------
+    DeclarationError
+        With the names that there are.
+    """
+    if isinstance(notice.schedule, After) and notice.schedule.entity not in names:
+        raise DeclarationError(_undeclared("schedule", notice.schedule.entity, names))
 
 
 def in_order(declared: Mapping[str, Entity]) -> tuple[Entity, ...]:
@@ -51,9 +65,12 @@ def _follows(entity: Entity) -> dict[str, str]:
 def _missing(entity: Entity, names: Collection[str]) -> str | None:
     for field, followed in _follows(entity).items():
         if followed not in names:
-            others = ", ".join(sorted(set(names) - {entity.name}))
-            return f"{field} names {followed!r}, which no file declares; name one of {others}"
+            return _undeclared(field, followed, set(names) - {entity.name})
     return None
+
+
+def _undeclared(field: str, followed: str, names: Collection[str]) -> str:
+    return f"{field} names {followed!r}, which no file declares; name one of {', '.join(sorted(names))}"
 
 
 def _not_read(entity: Entity, declared: Mapping[str, Entity]) -> str | None:

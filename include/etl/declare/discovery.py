@@ -18,6 +18,9 @@ from etl.errors import DeclarationError
 TEMPLATE_ROOT = INCLUDE / "notices"
 """A folder of templates for each notice."""
 
+ENTITY_ROOT = INCLUDE / "etl" / "catalog" / "entities"
+"""The files of the entities that a notice may follow."""
+
 Declared = TypeVar("Declared", Entity, Notice)
 _PLURALS: dict[type, str] = {Entity: "entities", Notice: "notices"}
 
@@ -52,7 +55,12 @@ def discover_entities(
 
 
 def discover_notices(
-    package: str, folders: Iterable[str], *, sql: Path = SQL_ROOT / "notices", templates: Path = TEMPLATE_ROOT
+    package: str,
+    folders: Iterable[str],
+    *,
+    sql: Path = SQL_ROOT / "notices",
+    templates: Path = TEMPLATE_ROOT,
+    entities: Path = ENTITY_ROOT,
 ) -> tuple[tuple[Notice, ...], tuple[Fault, ...]]:
     """Import the notices of a package, as `discover_entities` does.
 
@@ -60,6 +68,8 @@ def discover_notices(
     ----------
     templates
         Folder of the folders of templates.
+    entities
+        Folder of the entities that they may follow.
 
     Returns
     -------
@@ -67,7 +77,8 @@ def discover_notices(
         The notices that can run, by name, and what is wrong with the others.
     """
 
-    def require_files(notice: Notice) -> None:
+    def require_others(notice: Notice) -> None:
+        catalogue.require_followed(notice, _files([str(entities)]).keys())
         require_statements(sql / f"{notice.name}.sql", STATEMENTS)
         for name in notice.templates:
             path = templates / notice.name / name
@@ -76,7 +87,7 @@ def discover_notices(
 
     paths = _files(folders)
     declared, faults = _read(Notice, package, paths)
-    faults += _refused(declared, paths, require_files)
+    faults += _refused(declared, paths, require_others)
     return tuple(_without(declared, faults).values()), _in_order(faults)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -83,6 +84,9 @@ class Notice:
         Messages a second over all workers, to begin with; it can be changed while a run goes on.
     period
         How the beginning of a data interval becomes the name of a period, as `strftime` has it; a period is sent once.
+    parameters
+        More values that its statements and templates may name, each with what it is if a run is given no other; frozen
+        with the run. Numbers with decimals, such as money, are written as text.
     expiry
         Time after its planning from which a message is of no use any more; None for never.
     unknown
@@ -108,6 +112,7 @@ class Notice:
     pace: float
     period: str
     unknown: Unknown
+    parameters: Mapping[str, object] = field(default_factory=dict)
     expiry: timedelta | None = None
     chunk_size: int = 10_000
     max_chunks: int = 256

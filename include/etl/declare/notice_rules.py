@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING
 
 from etl.declare.channel import Medium
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 MOST_CHUNKS = 256
 """A flat mapped task of so many costs the scheduler little, and no message in the broker names a recipient."""
 
+ANNOUNCED = "key:"
+"""How the periods of runs begin that tell one thing to a few users; what follows is its key."""
+
+GIVEN = ("period", "as_of", "after", "stop", "limit", "run_id", "chunk_size", "max_chunks")
+"""What statements are given anyway."""
+
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -39,6 +47,8 @@ def check(notice: Notice) -> None:
 
     where = f"notice {notice.name}"
     require_identifier(where, "name", notice.name)
+    if notice.name == "now":
+        raise DeclarationError(f"{where}: the Dag notify_now sends what is announced; rename the notice")
     require_kind(where, "summary", notice.summary, str)
     require_each(where, "channels", notice.channels, Medium, least=1)
     require_kind(where, "category", notice.category, Category)
@@ -52,9 +62,10 @@ def check(notice: Notice) -> None:
         if getattr(notice, field) is not None:
             require_duration(where, field, getattr(notice, field))
     if notice.schedule is not None and not isinstance(notice.schedule, After):
-        require_kind(where, "schedule", notice.schedule, str)
+        require_kind(where, "schedule", notice.schedule, str, After)
         require_cron(where, "schedule", notice.schedule)
     _check_period(where, notice)
+    _check_parameters(where, notice)
     names = [medium.name for medium in notice.channels]
     for name in names:
         if names.count(name) > 1:
@@ -63,8 +74,34 @@ def check(notice: Notice) -> None:
 
 def _check_period(where: str, notice: Notice) -> None:
     require_kind(where, "period", notice.period, str)
+    if notice.period.startswith(ANNOUNCED):
+        raise DeclarationError(f"{where}: period begins with {ANNOUNCED!r}, as those of announcements do; change it")
     if not notice.period or _SOME_DAY.strftime(notice.period) == notice.period:
         raise DeclarationError(
             f"{where}: period is {notice.period!r}, which is the same for every run, so that only the first would "
             "send; write it as strftime has it, such as '%Y-%m' for a month"
+        )
+
+
+def _check_parameters(where: str, notice: Notice) -> None:
+    require_kind(where, "parameters", notice.parameters, dict)
+    for name, value in notice.parameters.items():
+        require_identifier(where, "the name of a parameter", name)
+        if name in GIVEN:
+            raise DeclarationError(f"{where}: parameter {name} is given to its statements anyway; rename it")
+        _check_value(where, name, value)
+
+
+def _check_value(where: str, name: str, value: object) -> None:
+    """Refuse what does not come back from the run as it was declared."""
+    if isinstance(value, float):
+        raise DeclarationError(f"{where}: parameter {name} has {value}, a float; write the text '{value}'")
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            require_kind(where, f"a key of parameter {name}", key, str)
+            _check_value(where, name, held)
+    elif not isinstance(value, str | int):
+        raise DeclarationError(
+            f"{where}: parameter {name} has {shortened(value)} ({type(value).__name__}); "
+            "write text, a whole number, a truth value, or a dict of these"
         )

@@ -24,6 +24,10 @@ class Retention:
         Records that were left out, with their reasons.
     history
         What tells of runs: chunks, accounts that were left out, replays.
+    deliveries
+        Whom a run of a notice told what, from when the run ended. It is what keeps anybody from being told twice, so
+        it must be longer than any notice looks back in its statement `recipients`: one that tells of the
+        transactions of the last week is safe with 400 days, one that tells of all that there ever were is not.
     unfinished
         Files that their task did not finish: pages that were never sealed, drafts, objects without a row.
     metadata
@@ -36,6 +40,7 @@ class Retention:
     typed_batches: timedelta
     rejects: timedelta
     history: timedelta
+    deliveries: timedelta
     unfinished: timedelta
     metadata: timedelta
     audit_log: timedelta

@@ -120,6 +120,11 @@ def _then(news: News) -> str:
             return "The run goes on. One more mail follows when it is done, or if it fails."
         case Kind.RECOVERED:
             return "Nothing is left to do. This was the last mail about this run."
+        case Kind.FAILED if not news.is_made_up_for:
+            return (
+                "What was done stays; nothing of the rest is lost. Mend the cause and clear the failed tasks: they go "
+                "on where they stopped, and no other run does it for them. No mail follows about this run's promise."
+            )
         case Kind.FAILED:
             return (
                 "What was loaded stays; nothing of the rest is lost. Mend the cause and clear the failed tasks, "

@@ -94,6 +94,8 @@ class News:
         How many failed.
     rejected
         Records that were left out.
+    is_made_up_for
+        Whether the next run does what this one left.
     """
 
     kind: Kind
@@ -112,3 +114,4 @@ class News:
     failures: tuple[Failure, ...] = ()
     failed_tasks: int = 0
     rejected: tuple[Rejected, ...] = ()
+    is_made_up_for: bool = True

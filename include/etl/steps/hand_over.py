@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from etl.declare.notice import Medium, Notice, Unknown
 from etl.errors import MustWait
-from etl.steps.steering import LONGEST_WAIT, Steering
+from etl.links import Links
+from etl.steps.steering import LONGEST_WAIT, Turnstile
 from etl.stores.ledger import Claimed, Ending
 from etl.stores.notice_runs import NoticeRun
 from etl.templates import TemplateBroken, Templates
@@ -46,6 +47,8 @@ class HandOver:
         Lets them through.
     carriers
         Name of a medium → its open channel.
+    links
+        Write how each recipient ends such messages.
 
     Attributes
     ----------
@@ -60,8 +63,9 @@ class HandOver:
         claimed: Sequence[Claimed],
         *,
         words: Templates,
-        steering: Steering,
+        steering: Turnstile,
         carriers: Mapping[str, Channel],
+        links: Links,
     ) -> None:
         self.endings: list[Ending] = []
         self._notice = notice
@@ -69,6 +73,7 @@ class HandOver:
         self._words = words
         self._steering = steering
         self._carriers = carriers
+        self._links = links
         self._claimed = {one.delivery_id: one for one in claimed}
         self._in_flight: set[int] = set()
         self._doubts: Counter[int] = Counter()
@@ -199,9 +204,10 @@ class HandOver:
         if not medium.takes(one.address):
             self._end(one.delivery_id, Outcome.FAILED, "malformed_address", f"no address of {medium.name}")
             return None
+        link = self._links.of(one.recipient.user_id, self._notice.category)
         try:
-            parts = self._words.render(medium, one.recipient.values)
+            parts = self._words.render(medium, one.recipient.values, unsubscribe_url=link.url)
         except TemplateBroken as broken:
             self._end(one.delivery_id, Outcome.FAILED, "template_broken", str(broken))
             return None
-        return Message(one.delivery_id, one.address, parts, self._run.expires_at)
+        return Message(one.delivery_id, one.address, parts, self._run.expires_at, link.url, link.mailto)

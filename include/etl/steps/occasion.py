@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 class AskedWrongly(PermanentError):
     """What the run of a Dag was asked for makes no sense."""
 
-    def __init__(self, notice: Notice, found: str) -> None:
+    def __init__(self, dag: str, found: str) -> None:
         super().__init__(
-            f'{notice.name}: {found}; write the conf of its run as in {{"period": "2026-10"}}, {{"run_id": 17}} or '
+            f'{dag}: {found}; write the conf of its run as in {{"period": "2026-10"}}, {{"run_id": 17}} or '
             '{"parameters": {…}}.'
         )
 
@@ -111,7 +111,7 @@ def period(notice: Notice, occasion: Occasion) -> str:
 def _continued(notice: Notice, run_id: int, *, warehouse: Warehouse) -> Planned:
     run = notice_runs.find(warehouse, run_id)
     if run.notice != notice.name:
-        raise AskedWrongly(notice, f"run {run_id} is one of {run.notice}")
+        raise AskedWrongly(notice.name, f"run {run_id} is one of {run.notice}")
     ordinals = notice_runs.unfinished(warehouse, run_id)
     log.info("%s %s: %d chunks of run %d are still to be sent", notice.name, run.period, len(ordinals), run_id)
     return Planned(run_id, ordinals)
@@ -122,6 +122,6 @@ def _check(notice: Notice, asked: Mapping[str, Any]) -> None:
     for name, kind in wanted.items():
         value = asked.get(name, kind(1) if kind is int else kind())
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise AskedWrongly(notice, f"{name} in its conf is {value!r}")
+            raise AskedWrongly(notice.name, f"{name} in its conf is {value!r}")
     if asked.get("period") == "":
-        raise AskedWrongly(notice, "period in its conf is empty")
+        raise AskedWrongly(notice.name, "period in its conf is empty")

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from etl.declare.notice import Notice
-from etl.stores import audience, notice_runs
+from etl.declare.notice import Consent, Notice
+from etl.links import Links
+from etl.settings import LinkSettings
+from etl.stores import audience, notice_plans, notice_runs
+from etl.stores.notice_plans import Announcement
 from etl.stores.notice_runs import NoticeRun
 from etl.stores.warehouse import Warehouse
 from etl.templates import Templates
@@ -45,6 +48,8 @@ def plan_notice(
     warehouse: Warehouse,
     templates: Templates | None = None,
     parameters: Mapping[str, object] | None = None,
+    announcement: Announcement | None = None,
+    links: Links | None = None,
 ) -> Planned:
     """Add the run of a period, or find it if the same trigger added it before.
 
@@ -64,23 +69,39 @@ def plan_notice(
     templates
         What it says; None for those of its folder.
     parameters
-        More values for the statements of the notice.
+        More values for the statements and templates of the notice, or others than it declares.
+    announcement
+        Whom to tell what; None for those whom the statements of the notice find.
+    links
+        Write how recipients end such messages; None for those that the settings ask for.
 
     Raises
     ------
+    SettingInvalid
+        If links could not be written.
     TemplateBroken
         If a template cannot be rendered for the sample; nothing is planned then.
     RecipientsIncomplete
         If the statement that reads recipients lacks a column.
     """
     words = templates or Templates(notice)
+    ways_out = links or Links(LinkSettings.from_environment())
     with warehouse.transaction():
-        run = notice_runs.add(warehouse, notice, period, trigger=trigger, as_of=as_of, parameters=parameters or {})
+        run = notice_plans.add(
+            warehouse,
+            notice,
+            period,
+            trigger=trigger,
+            as_of=as_of,
+            parameters={**notice.parameters, **(parameters or {})},
+            announcement=announcement,
+        )
         if run is not None:
-            chunks = notice_runs.cut(warehouse, notice, run)
-            _render_sample(notice, run, chunks, words, warehouse)
+            chunks = notice_plans.cut(warehouse, notice, run)
+            _render_sample(notice, run, chunks, warehouse, words=words, links=ways_out)
     if run is None:
         return _found(notice, period, trigger, warehouse)
+    _warn_of_no_way_out(notice, ways_out)
     if not chunks:
         log.warning("%s %s: nobody is to be told; run %d is done", notice.name, period, run.run_id)
     else:
@@ -113,8 +134,25 @@ def _found(notice: Notice, period: str, trigger: str, warehouse: Warehouse) -> P
     return Planned(run.run_id, notice_runs.unfinished(warehouse, run.run_id))
 
 
+def _warn_of_no_way_out(notice: Notice, links: Links) -> None:
+    category = notice.category
+    if category.consent is not Consent.NONE and not links.leads(category):
+        log.warning(
+            "%s: its recipients may refuse %s, and its messages hold no link by which they do; set "
+            "SLUICE_UNSUBSCRIBE_URL to where such links are to lead",
+            notice.name,
+            category.name,
+        )
+
+
 def _render_sample(
-    notice: Notice, run: NoticeRun, chunks: Mapping[int, int], words: Templates, warehouse: Warehouse
+    notice: Notice,
+    run: NoticeRun,
+    chunks: Mapping[int, int],
+    warehouse: Warehouse,
+    *,
+    words: Templates,
+    links: Links,
 ) -> None:
     every = max(1, len(chunks) // _SAMPLED_CHUNKS)
     for ordinal in sorted(chunks)[::every]:
@@ -123,5 +161,6 @@ def _render_sample(
             warehouse, notice, run, after=chunk.position, stop=chunk.stop, limit=_SAMPLED_RECIPIENTS
         )
         for recipient in recipients:
+            link = links.of(recipient.user_id, notice.category)
             for medium in notice.channels:
-                words.render(medium, recipient.values)
+                words.render(medium, recipient.values, unsubscribe_url=link.url)

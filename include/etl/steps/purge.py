@@ -11,6 +11,7 @@ from etl.declare.entity import Entity
 from etl.declare.fault import Fault
 from etl.declare.retention import Retention
 from etl.errors import DeclarationError
+from etl.steps.purge_deliveries import purge_deliveries
 from etl.steps.purge_files import purge_typed, purge_unfinished
 from etl.steps.purge_raw import purge_orphans, purge_raw
 from etl.steps.purge_rows import purge_rows
@@ -55,6 +56,7 @@ def purge(
         *purge_typed(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
         *purge_unfinished(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
         *purge_rows(retention, warehouse=warehouse, as_of=as_of, dry_run=dry_run),
+        *purge_deliveries(retention, warehouse=warehouse, as_of=as_of, dry_run=dry_run),
     ]
 
 

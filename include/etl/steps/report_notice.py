@@ -3,7 +3,7 @@
 import logging
 
 from etl.declare.notice import Notice
-from etl.stores import notice_runs
+from etl.stores import notice_reports, notice_runs
 from etl.stores.warehouse import Warehouse
 
 _TROUBLE = ("failed", "unknown")
@@ -17,7 +17,7 @@ def report_notice(notice: Notice, run_id: int | None, *, warehouse: Warehouse) -
         log.info("%s: nothing was planned, so there is nothing to report", notice.name)
         return {}
     counts = notice_runs.totals(warehouse, run_id)
-    notice_runs.keep_totals(warehouse, run_id, counts)
+    notice_reports.keep(warehouse, run_id, counts)
     log.info("%s: run %d: %s", notice.name, run_id, counts)
     if counts["chunks_finished"] < counts["chunks"]:
         log.error(

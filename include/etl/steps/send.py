@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from etl.declare.notice import Notice
+from etl.links import Links
+from etl.settings import LinkSettings
 from etl.steps.hand_over import HandOver, ServerTakesNothing
-from etl.steps.steering import SendingCancelled, Steering
+from etl.steps.steering import SendingCancelled, SendingPaused, Steering
 from etl.stores import audience, ledger, locks, notice_runs
 from etl.stores.ledger import Page
 from etl.stores.notice_runs import NoticeChunk
@@ -36,6 +38,7 @@ def send(
     limiter: Limiter,
     channels: Channels,
     templates: Templates | None = None,
+    links: Links | None = None,
 ) -> None:
     """Walk a chunk from where an earlier attempt stopped; do nothing if it has been walked.
 
@@ -49,24 +52,28 @@ def send(
         What carries it, by the name of the medium.
     templates
         What it says; None for those of its folder.
+    links
+        Write how each recipient ends such messages; None for those that the settings ask for.
 
     Raises
     ------
     LockTaken
         If another task is at the same chunk.
     MustWait
-        If the run is paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
+        If the run stays paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
     """
     words = templates or Templates(notice)
+    ways_out = links or Links(LinkSettings.from_environment())
     with locks.hold(warehouse, f"notify.{run_id}.{ordinal}"):
         if notice_runs.chunk(warehouse, run_id, ordinal).finished_at:
             return
         ledger.keep(warehouse)
         steering = Steering(warehouse, limiter, run_id)
         try:
-            steering.run()
+            asyncio.run(steering.ready())
             chunk = notice_runs.open_attempt(warehouse, run_id, ordinal)
-            asyncio.run(_walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words))
+            walk = _walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words, links=ways_out)
+            asyncio.run(walk)
         except SendingCancelled:
             log.info("%s: run %d was cancelled; chunk %d stops", notice.name, run_id, ordinal)
 
@@ -79,12 +86,13 @@ async def _walk(
     steering: Steering,
     channels: Channels,
     words: Templates,
+    links: Links,
 ) -> None:
     position = chunk.position
     async with AsyncExitStack() as opened:
         carriers = {medium.name: await opened.enter_async_context(channels[medium.name]) for medium in notice.channels}
         while True:
-            run = steering.run()
+            run = await steering.ready()
             recipients = audience.read(
                 warehouse,
                 notice,
@@ -96,9 +104,12 @@ async def _walk(
             if not recipients:
                 break
             page = ledger.claim(warehouse, notice, run, chunk, recipients)
-            hand_over = HandOver(notice, run, page.claimed, words=words, steering=steering, carriers=carriers)
-            await _send_page(warehouse, chunk, page, hand_over, before=position, after=recipients[-1].position)
-            position = recipients[-1].position
+            hand_over = HandOver(
+                notice, run, page.claimed, words=words, steering=steering, carriers=carriers, links=links
+            )
+            with suppress(SendingPaused):
+                await _send_page(warehouse, chunk, page, hand_over, before=position, after=recipients[-1].position)
+                position = recipients[-1].position
     notice_runs.finish(warehouse, chunk)
     log.info("%s: run %d, chunk %d has been sent, attempt %d", notice.name, chunk.run_id, chunk.ordinal, chunk.attempt)
 

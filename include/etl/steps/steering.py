@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from math import floor
+from typing import Protocol
 
 from etl.declare.channel import Medium
 from etl.errors import MustWait
@@ -19,6 +20,8 @@ LOOK_EVERY = timedelta(seconds=1)
 """A change takes effect within this, and the time that one lot takes."""
 LONGEST_WAIT = timedelta(minutes=1)
 """The longest wait that is slept inside a task; for a longer one it gives way."""
+LONGEST_PAUSE = timedelta(minutes=1)
+"""How long a task of a paused run waits in its slot, so that it goes on at once; then it gives way."""
 PAUSED_WAIT = timedelta(seconds=30)
 """How soon a task of a paused run comes back to look."""
 LOT = timedelta(milliseconds=250)
@@ -45,6 +48,13 @@ class PaceTooSlow(MustWait):
 
 class SendingCancelled(Exception):
     """A person ended the run; what is left of it is not sent."""
+
+
+class Turnstile(Protocol):
+    """Lets messages through."""
+
+    async def take(self, medium: Medium, host: str, wanted: int, /) -> int:
+        """Wait until messages may be sent, and return how many of those that are wanted."""
 
 
 class Steering:
@@ -88,9 +98,28 @@ class Steering:
             raise SendingPaused(self._run)
         return self._run
 
+    async def ready(self) -> NoticeRun:
+        """Return the run once it sends; a pause is waited for a minute at most, and with nothing claimed.
+
+        Raises
+        ------
+        SendingPaused
+            If it takes longer.
+        SendingCancelled
+            If it was cancelled.
+        """
+        until = self._clock() + LONGEST_PAUSE.total_seconds()
+        while True:
+            try:
+                return self.run()
+            except SendingPaused:
+                if self._clock() >= until:
+                    raise
+            await asyncio.sleep(LOOK_EVERY.total_seconds())
+
     def page_size(self, channels: int) -> int:
         """Return how many recipients make at most one second of the pace, and at least one."""
-        return max(1, min(MOST_AT_ONCE, floor(self.run().pace / channels)))
+        return max(1, min(MOST_AT_ONCE, floor(self._run.pace / channels)))
 
     async def take(self, medium: Medium, host: str, wanted: int) -> int:
         """Wait until messages may be sent, and return how many of those that are wanted.

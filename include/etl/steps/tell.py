@@ -150,4 +150,6 @@ def _failed(asked: Question, seen: Seen, warehouse: Warehouse) -> News:
 def _news(asked: Question, seen: Seen, **facts: Any) -> News:  # noqa: ANN401 - the fields of News
     run = asked.run
     known = {"interval": seen.interval, "started_at": seen.started_at, **facts}
-    return News(asked.kind, run.dag_id, run.run_id, asked.as_of, run.url, **known)
+    # A run of an entity reads on from the cursors; one of anything else is about its own period.
+    made_up = run.entity is not None
+    return News(asked.kind, run.dag_id, run.run_id, asked.as_of, run.url, is_made_up_for=made_up, **known)

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from psycopg.rows import class_row
 
 from etl.declare.notice import Notice
+from etl.stores import judgement
 from etl.stores.audience import Recipient
 from etl.stores.notice_runs import NoticeChunk, NoticeRun
-from etl.stores.statements import statement
+from etl.stores.statements import spliced, statement
 from etl.stores.warehouse import Warehouse
 
 
@@ -109,18 +110,20 @@ def claim(
     """Claim the messages of a page; consent, suppression, expiry and deleted users are read at this moment."""
     values = {
         "lines": list(range(len(recipients))),
+        "fresh": [chunk.walked_to is None or recipient.position > chunk.walked_to for recipient in recipients],
+        "reopened_at": chunk.reopened_at,
         "users": [recipient.user_id for recipient in recipients],
         "keys": [recipient.dedupe_key for recipient in recipients],
         "channels": [medium.name for medium in notice.channels],
-        "category": notice.category.name,
-        "consent": notice.category.consent.value,
+        **judgement.of_category(notice.category),
         "unknown": notice.unknown.value,
         "notice_id": run.notice_id,
         "expires_at": run.expires_at,
         **_key(chunk),
     }
     with warehouse.cursor(row_factory=class_row(_Found)) as cursor:
-        rows = cursor.execute(statement("stores/ledger", "claim"), values).fetchall()
+        text = spliced(statement("stores/ledger", "claim"), judged=statement("stores/judgement", "judged"))
+        rows = cursor.execute(text, values).fetchall()
     claimed = [
         Claimed(row.delivery_id, recipients[row.line], row.channel, row.address)
         for row in rows

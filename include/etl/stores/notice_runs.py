@@ -22,7 +22,7 @@ class NoticeRunMissing(PermanentError):
     """A run of a notice is not known."""
 
     def __init__(self, run_id: int) -> None:
-        super().__init__(f"there is no run {run_id} in notify.runs; clear the task `plan`, which adds it.")
+        super().__init__(f"there is no run {run_id} in notify.runs; `python -m etl notify status` lists them.")
 
 
 class State(Enum):
@@ -53,11 +53,13 @@ class NoticeRun:
     expires_at
         When its messages are of no use any more.
     parameters
-        What its statements were given besides.
+        What its statements and templates are given besides.
     pace
         Messages a second over all workers, now.
     state
         Whether it sends, now.
+    announced
+        Whether it is for users who were named, and not for those whom the statements of its notice find.
     """
 
     run_id: int
@@ -70,11 +72,18 @@ class NoticeRun:
     parameters: Mapping[str, Any]
     pace: float
     state: str
+    announced: bool = False
+
+    @property
+    def audience(self) -> str:
+        """Which file of statements knows whom it is for."""
+        return "stores/announcements" if self.announced else f"notices/{self.notice}"
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the statements of its notice may name."""
-        return {**self.parameters, "period": self.period, "as_of": self.as_of}
+        """What the statements of its audience may name."""
+        given = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in self.parameters.items()}
+        return {**given, "run_id": self.run_id, "period": self.period, "as_of": self.as_of}
 
 
 @dataclass(frozen=True)
@@ -95,6 +104,8 @@ class NoticeChunk:
         1-based; 0 before the first.
     finished_at
         When it had been walked to its end.
+    walked_to, reopened_at
+        How far it had been walked when it was reopened, and when that was; None if it was not.
     """
 
     run_id: int
@@ -105,35 +116,12 @@ class NoticeChunk:
     position: int
     attempt: int
     finished_at: datetime | None
+    walked_to: int | None
+    reopened_at: datetime | None
 
     def __str__(self) -> str:
         """Return which it is, as shown in the grid."""
         return f"chunk {self.ordinal}: {self.recipients:,} recipient{'' if self.recipients == 1 else 's'}"
-
-
-def add(
-    warehouse: Warehouse,
-    notice: Notice,
-    period: str,
-    *,
-    trigger: str,
-    as_of: datetime,
-    parameters: Mapping[str, object],
-) -> NoticeRun | None:
-    """Add the run of a period; None if there is one already."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (notice_id,) = cursor.execute(_named("notice"), {"notice": notice.name}).fetchall()
-        values = {
-            "notice_id": notice_id,
-            "period": period,
-            "trigger": trigger,
-            "as_of": as_of,
-            "expires_at": as_of + notice.expiry if notice.expiry else None,
-            "parameters": Jsonb(dict(parameters)),
-            "pace": notice.pace,
-        }
-        run_id = cursor.execute(_named("add"), values).fetchone()
-    return None if run_id is None else find(warehouse, run_id)
 
 
 def find(warehouse: Warehouse, run_id: int) -> NoticeRun:
@@ -156,24 +144,6 @@ def of_period(warehouse: Warehouse, notice: Notice, period: str) -> NoticeRun | 
     with warehouse.cursor(row_factory=scalar_row) as cursor:
         run_id = cursor.execute(_named("of_period"), {"notice": notice.name, "period": period}).fetchone()
     return None if run_id is None else find(warehouse, run_id)
-
-
-def cut(warehouse: Warehouse, notice: Notice, run: NoticeRun) -> dict[int, int]:
-    """Cut the audience of a run into chunks.
-
-    Returns
-    -------
-    dict
-        Ordinal → recipients; empty if there is nobody.
-    """
-    bounds = statement(f"notices/{notice.name}", "bounds").as_string(None).strip().removesuffix(";")
-    # Both texts come from files of the project; a line break ends a comment that the last line may hold.
-    text = _named("cut").as_string(None).replace("{bounds}", f"{bounds}\n")
-    sizes = {"run_id": run.run_id, "chunk_size": notice.chunk_size, "max_chunks": notice.max_chunks}
-    with warehouse.cursor() as cursor:
-        chunks: dict[int, int] = dict(cursor.execute(text.encode(), {**run.values, **sizes}).fetchall())
-        cursor.execute(_named("planned"), {"run_id": run.run_id, "recipients": sum(chunks.values())})
-    return chunks
 
 
 def unfinished(warehouse: Warehouse, run_id: int) -> list[int]:
@@ -240,11 +210,6 @@ def totals(warehouse: Warehouse, run_id: int) -> dict[str, int]:
     with warehouse.cursor(row_factory=dict_row) as cursor:
         (sums,) = cursor.execute(_named("totals"), {"run_id": run_id}).fetchall()
     return sums
-
-
-def keep_totals(warehouse: Warehouse, run_id: int, counts: Mapping[str, int]) -> None:
-    """Remember what came of a run."""
-    warehouse.execute(_named("keep_totals"), {"run_id": run_id, "totals": Jsonb(dict(counts))})
 
 
 def _named(name: str) -> SQL:

@@ -1,7 +1,7 @@
 """Named SQL statements, read from `include/sql/`.
 
 Each file holds blocks that begin with `-- name: <name>`; the comment lines below say why, and values are bound as
-`%(name)s`. Nothing is ever spliced into them.
+`%(name)s`. Nothing is ever spliced into them but another statement of the project, at a `{name}`.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ from psycopg.sql import SQL
 from etl.declare.statement_file import SQL_ROOT, blocks
 from etl.errors import DeclarationError
 
-__all__ = ["SQL_ROOT", "statement", "statements"]
+__all__ = ["SQL_ROOT", "spliced", "statement", "statements"]
 
 
 @cache
@@ -45,3 +45,13 @@ def statement(file: str, name: str) -> SQL:
     if name not in found:
         raise DeclarationError(f"{SQL_ROOT / file}.sql has no statement {name!r}; add a block `-- name: {name}`")
     return found[name]
+
+
+def spliced(outer: SQL, **parts: SQL) -> bytes:
+    """Return a statement with others in the place of their `{name}`; all of them come from files of the project."""
+    text = outer.as_string(None)
+    for name, part in parts.items():
+        inner = part.as_string(None).strip().removesuffix(";")
+        # A line break ends a comment that the last line may hold.
+        text = text.replace(f"{{{name}}}", f"{inner}\n")
+    return text.encode()

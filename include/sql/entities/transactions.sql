@@ -53,6 +53,9 @@ $$;
 create index if not exists transactions_pending on core.transactions (provider_account_id, pending_transaction_id)
 where pending_transaction_id is not null;
 
+-- By it the days of a login are found, and not its years.
+create index if not exists transactions_dated on core.transactions (provider_account_id, dated_on);
+
 create index if not exists transactions_still_pending on core.transactions (provider_account_id)
 where pending and removed_at is null;
 

@@ -5,49 +5,15 @@ where current_setting('synchronous_commit') = 'off';
 
 -- name: claim
 -- One page of a chunk, in one statement: what is known of each recipient at this moment decides; a row goes in before its message.
--- What an attempt before left in doubt is claimed again only if the notice says so. Rows of other runs are left alone.
+-- What an attempt before left in doubt is claimed again only if the notice says so. Rows of other runs are left alone. A line is fresh
+-- unless its chunk had been walked past it before it was reopened: of one that is not, only what was reopened is claimed, and nothing counted.
 with page as (
     select p.line, p.user_id, p.dedupe_key, v.channel
     from
         unnest(%(lines)s::int[], %(users)s::bigint[], %(keys)s::text[]) as p (line, user_id, dedupe_key),
         unnest(%(channels)s::notify.channel[]) as v (channel)
 ),
-judged as (
-    select
-        p.line,
-        p.user_id,
-        p.dedupe_key,
-        p.channel,
-        a.address,
-        case
-            when %(expires_at)s::timestamptz <= clock_timestamp() then 'expired'
-            when
-                u.user_id is null
-                or s.address is not null
-                or (%(consent)s = 'opt_out' and not coalesce(k.granted, true))
-                or (%(consent)s = 'opt_in' and not coalesce(k.granted, false))
-                then 'suppressed'
-            else 'claimed'
-        end::notify.state as state,
-        case
-            when u.user_id is null then 'user_deleted'
-            when s.address is not null then 'suppressed_address'
-            else 'no_consent'
-        end as error_class
-    from page as p
-    left join core.users as u using (user_id)
-    left join notify.consents as k on k.user_id = p.user_id and k.category = %(category)s
-    left join lateral (
-        select c.address
-        from notify.contacts as c
-        where c.user_id = p.user_id and c.channel = p.channel and c.ended_at is null
-        order by c.contact_id desc
-        limit 1
-    ) as a on true
-    left join notify.suppressions as s
-        on s.channel = p.channel
-        and s.address = case when p.channel = 'email' then lower(a.address) else a.address end
-),
+judged as ({judged}),
 reachable as (
     select j.line, j.user_id, j.dedupe_key, j.channel, j.address, j.state, j.error_class
     from judged as j
@@ -61,7 +27,9 @@ elsewhere as (
         and d.dedupe_key = r.dedupe_key
         and d.channel = r.channel
         and d.user_id = r.user_id
-    where d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s
+    where
+        (d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s)
+        and (%(fresh)s::boolean[])[r.line + 1]
 ),
 taken_again as (
     update notify.deliveries as d
@@ -80,9 +48,46 @@ taken_again as (
         and d.channel = r.channel
         and d.user_id = r.user_id
         and d.state = 'unknown'
+        and d.error_class is distinct from 'dropped'
         and d.run_id = %(run_id)s
         and d.ordinal = %(ordinal)s
+        and ((%(fresh)s::boolean[])[r.line + 1] or d.claimed_at >= %(reopened_at)s::timestamptz)
     returning r.line, r.address, d.delivery_id, d.channel, d.state
+),
+reopened as (
+    -- Nothing is looked up for a chunk that was never reopened. A class of error stays on a row that is claimed again, and tells `release`
+    -- what it was.
+    update notify.deliveries as d
+    set
+        state = case when j.state = 'claimed' and j.address is null then 'failed' else j.state end,
+        attempt = %(attempt)s,
+        claimed_at = now(),
+        ended_at = case when j.state <> 'claimed' or j.address is null then now() end,
+        error_class = case
+            when j.state = 'suppressed' then j.error_class
+            when j.state = 'claimed' and j.address is null then 'no_address'
+            when j.state = 'claimed' then d.error_class
+        end,
+        error = case when j.state = 'claimed' and j.address is not null then d.error end
+    from judged as j
+    where
+        %(reopened_at)s::timestamptz is not null
+        and d.notice_id = %(notice_id)s
+        and d.dedupe_key = j.dedupe_key
+        and d.channel = j.channel
+        and d.user_id = j.user_id
+        and d.state = 'reopened'
+        and d.run_id = %(run_id)s
+        and d.ordinal = %(ordinal)s
+    returning j.line, j.address, d.delivery_id, d.channel, d.state
+),
+without_address as (
+    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    select %(run_id)s, %(ordinal)s, 'no_address', count(*)
+    from reopened as o
+    where o.state = 'failed'
+    having count(*) > 0
+    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
 ),
 added as (
     insert into notify.deliveries (
@@ -100,6 +105,7 @@ added as (
         case when r.state <> 'claimed' then now() end,
         case when r.state = 'suppressed' then r.error_class end
     from reachable as r
+    where (%(fresh)s::boolean[])[r.line + 1]
     order by r.channel, r.user_id
     on conflict (notice_id, dedupe_key, channel, user_id) do nothing
     returning user_id, dedupe_key, channel, delivery_id, state
@@ -107,6 +113,9 @@ added as (
 mine as (
     select t.line, t.address, t.delivery_id, t.channel, t.state
     from taken_again as t
+    union all
+    select o.line, o.address, o.delivery_id, o.channel, o.state
+    from reopened as o
     union all
     select r.line, r.address, a.delivery_id, a.channel, a.state
     from added as a
@@ -117,13 +126,18 @@ counted as (
     set
         claimed_from = n.first_id,
         claimed_to = n.last_id,
+        first_id = least(c.first_id, n.first_id),
+        last_id = greatest(c.last_id, n.last_id),
+        failed = c.failed + n.failed,
         suppressed = c.suppressed + n.suppressed,
         expired = c.expired + n.expired,
-        unknown = c.unknown - (select count(*) from taken_again)
+        unknown = c.unknown - (select count(*) from taken_again),
+        reopened = c.reopened - (select count(*) from reopened)
     from (
         select
             min(m.delivery_id) as first_id,
             max(m.delivery_id) as last_id,
+            count(*) filter (where m.state = 'failed') as failed,
             count(*) filter (where m.state = 'suppressed') as suppressed,
             count(*) filter (where m.state = 'expired') as expired
         from mine as m
@@ -139,10 +153,14 @@ from elsewhere as e
 union all
 select 'unreachable', j.line, j.channel::text, null, null
 from judged as j
-where j.address is null and j.error_class <> 'user_deleted';
+where
+    j.address is null
+    and j.error_class <> 'user_deleted'
+    and (%(fresh)s::boolean[])[j.line + 1];
 
 -- name: confirm
 -- What came of the messages of a page, and how far the chunk has come, in one statement: neither is ever known without the other.
+-- A page without a message says nothing about the pace.
 with told as (
     select t.delivery_id, t.state, t.doubts, t.error_class, t.error, t.ended_address
     from
@@ -178,6 +196,14 @@ pruned as (
         and c.user_id = e.user_id
         and c.channel = e.channel
         and c.address = e.ended_address
+),
+explained as (
+    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    select %(run_id)s, %(ordinal)s, coalesce(e.error_class, 'unclassified'), count(*)
+    from ended as e
+    where e.state = 'failed'
+    group by coalesce(e.error_class, 'unclassified')
+    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
 )
 update notify.chunks as c
 set
@@ -188,32 +214,35 @@ set
     expired = c.expired + n.expired,
     unknown = c.unknown + n.unknown,
     unreachable = c.unreachable + %(unreachable)s,
-    repeated = c.repeated + %(repeated)s
+    repeated = c.repeated + %(repeated)s,
+    page_ends = case when n.messages > 0 then (c.page_ends || clock_timestamp())[cardinality(c.page_ends) - 30:] else c.page_ends end,
+    page_sizes = case when n.messages > 0 then (c.page_sizes || n.messages)[cardinality(c.page_sizes) - 30:] else c.page_sizes end
 from (
     select
         count(*) filter (where e.state = 'sent') as sent,
         count(*) filter (where e.state = 'failed') as failed,
         count(*) filter (where e.state = 'expired') as expired,
-        count(*) filter (where e.state = 'unknown') as unknown
+        count(*) filter (where e.state = 'unknown') as unknown,
+        count(*) filter (where e.state <> 'expired')::int as messages
     from ended as e
 ) as n
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: release
 -- Messages that were claimed and certainly not handed to anybody, because the run was paused or the server took nothing: as if never claimed.
--- One that was in doubt before stays so.
-with released as (
+-- One that was in doubt before stays so, and one that was reopened stays that.
+with given_up as (
     update notify.deliveries as d
     set
-        state = 'unknown',
-        ended_at = now(),
-        error_class = 'killed'
+        state = case when d.error_class is null then 'unknown' else 'reopened' end::notify.state,
+        ended_at = case when d.error_class is null then now() end,
+        error_class = coalesce(d.error_class, 'killed')
     where
         d.delivery_id = any(%(ids)s)
         and d.state = 'claimed'
         and d.attempt = %(attempt)s
-        and d.doubts > 0
-    returning d.delivery_id
+        and (d.doubts > 0 or d.error_class is not null)
+    returning d.state
 ),
 removed as (
     delete from notify.deliveries as d
@@ -222,7 +251,16 @@ removed as (
         and d.state = 'claimed'
         and d.attempt = %(attempt)s
         and d.doubts = 0
+        and d.error_class is null
 )
 update notify.chunks as c
-set unknown = c.unknown + (select count(*) from released)
+set
+    unknown = c.unknown + n.unknown,
+    reopened = c.reopened + n.reopened
+from (
+    select
+        count(*) filter (where g.state = 'unknown') as unknown,
+        count(*) filter (where g.state = 'reopened') as reopened
+    from given_up as g
+) as n
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;

@@ -24,7 +24,12 @@ select
     r.expires_at,
     r.parameters,
     r.pace,
-    r.state
+    r.state,
+    exists (
+        select 1
+        from notify.announcements as a
+        where a.run_id = r.run_id
+    ) as announced
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where r.run_id = %(run_id)s;
@@ -82,7 +87,7 @@ order by c.ordinal;
 
 -- name: chunk
 -- A chunk as it stands.
-select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at
+select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
@@ -114,7 +119,7 @@ set
     attempt = c.attempt + 1,
     unknown = c.unknown + (select count(*) from doubted)
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at;
+returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at;
 
 -- name: stall
 -- The server took nothing of a page.
@@ -124,9 +129,39 @@ where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning c.stalls;
 
 -- name: finish
--- The chunk has been walked to its end.
+-- The chunk has been walked to its end. What was reopened and met no recipient has none any more: nobody would ever try it again.
+with chunk as (
+    select c.run_id, c.ordinal, c.first_id, c.last_id
+    from notify.chunks as c
+    where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.reopened > 0
+),
+gone as (
+    update notify.deliveries as d
+    set
+        state = 'failed',
+        ended_at = now(),
+        error_class = 'not_in_audience',
+        error = null
+    from chunk as c
+    where
+        d.delivery_id between c.first_id and c.last_id
+        and d.run_id = c.run_id
+        and d.ordinal = c.ordinal
+        and d.state = 'reopened'
+    returning d.delivery_id
+),
+explained as (
+    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    select %(run_id)s, %(ordinal)s, 'not_in_audience', count(*)
+    from gone
+    having count(*) > 0
+    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
+)
 update notify.chunks as c
-set finished_at = now()
+set
+    finished_at = now(),
+    failed = c.failed + (select count(*) from gone),
+    reopened = c.reopened - (select count(*) from gone)
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: lock
@@ -172,13 +207,9 @@ select
     coalesce(sum(c.suppressed), 0)::bigint as suppressed,
     coalesce(sum(c.expired), 0)::bigint as expired,
     coalesce(sum(c.unknown), 0)::bigint as unknown,
+    coalesce(sum(c.dropped), 0)::bigint as dropped,
+    coalesce(sum(c.reopened), 0)::bigint as reopened,
     coalesce(sum(c.unreachable), 0)::bigint as unreachable,
     coalesce(sum(c.repeated), 0)::bigint as repeated
 from notify.chunks as c
 where c.run_id = %(run_id)s;
-
--- name: keep_totals
--- What the report found; a later one of the same run finds more.
-update notify.runs as r
-set totals = %(totals)s
-where r.run_id = %(run_id)s;

@@ -19,7 +19,10 @@ from etl.stores import warehouse as warehouses
 from tests.integration.airflow.conftest import finished
 
 Rows = Callable[..., list[tuple[object, ...]]]
-STEPS = ("purge_raw", "purge_orphans", "purge_typed", "purge_unfinished", "purge_rows", "clean_metadata", "analyze")
+STEPS = (
+    *("purge_raw", "purge_orphans", "purge_typed", "purge_unfinished", "purge_rows", "purge_deliveries"),
+    *("clean_metadata", "analyze"),
+)
 PATH = f"raw/retired/00/{'0' * 64}.zst"
 OLD_BATCH = """
 with chunk as (

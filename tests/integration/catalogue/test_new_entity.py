@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from dev.stack.stack import Stack
 from etl.settings import Endpoint
+from tests.integration.catalogue.examples import examples
 from tests.integration.catalogue.sync import USERS
-from tests.project_copy import ROOT, ProjectCopy
+from tests.project_copy import ProjectCopy
 
 Rows = Callable[..., list[tuple[object, ...]]]
 ENTITIES = ["accounts", "balances", "transactions", "merchants"]
@@ -26,19 +25,12 @@ print(json.dumps({"dags": sorted(bag.dags), "errors": bag.import_errors}))
 """
 
 
-def example(language: str) -> str:
-    """Return the example of the section, as a reader copies it."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    section = text.partition("## Add an entity in ten minutes")[2].partition("\n## ")[0]
-    (block,) = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", section, re.MULTILINE | re.DOTALL)
-    return dedent(block[1])
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> ProjectCopy:
     copy = ProjectCopy.make(tmp_path / "project")
-    copy.declaration("balances").write_text(example("python"))
-    copy.sql("balances").write_text(example("sql"))
+    (declaration,), (sql,) = (examples("Add an entity in ten minutes", language) for language in ("python", "sql"))
+    copy.declaration("balances").write_text(declaration)
+    copy.sql("balances").write_text(sql)
     return copy
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +12,11 @@ from psycopg.rows import scalar_row
 
 from etl.catalog.notices.monthly_report import MONTHLY_REPORT
 from etl.declare.notice import Notice
+from etl.links import Links
 from etl.steps.plan_notice import Planned, plan_notice
 from etl.steps.send import send
-from etl.stores import notice_runs
+from etl.stores import audience, notice_runs
+from etl.stores.audience import Recipient
 from etl.stores.notice_runs import NoticeRun
 from etl.stores.warehouse import Warehouse
 from etl.templates import Templates
@@ -81,14 +83,30 @@ class Post:
     limiter: Limiter
     mailbox: Mailbox = field(default_factory=Mailbox)
     notice: Notice = FAST
+    links: Links | None = None
 
     def enrol(self, users: int, *, gap: int = 1) -> list[int]:
         """Add users with a bank login and an e-mail address, and return their ids."""
         return enrol(self.warehouse, users, gap=gap)
 
-    def plan(self, period: str = "2026-10", *, trigger: str = "scheduled", words: Templates | None = None) -> Planned:
+    def plan(
+        self,
+        period: str = "2026-10",
+        *,
+        trigger: str = "scheduled",
+        words: Templates | None = None,
+        as_of: datetime | None = None,
+        parameters: Mapping[str, object] | None = None,
+    ) -> Planned:
         return plan_notice(
-            self.notice, period, trigger=trigger, as_of=datetime.now(UTC), warehouse=self.warehouse, templates=words
+            self.notice,
+            period,
+            trigger=trigger,
+            as_of=as_of or datetime.now(UTC),
+            warehouse=self.warehouse,
+            templates=words,
+            parameters=parameters,
+            links=self.links,
         )
 
     def send(self, run_id: int, ordinals: Iterable[int] = (0,)) -> None:
@@ -99,13 +117,26 @@ class Post:
                 ordinal,
                 warehouse=self.warehouse,
                 limiter=self.limiter,
-                channels={"email": self.mailbox},
+                channels={medium.name: self.mailbox for medium in self.notice.channels},
+                links=self.links,
             )
 
     def send_all(self, **options: Any) -> Planned:
         planned = self.plan(**options)
         self.send(planned.run_id, planned.ordinals)
         return planned
+
+    def read_singly(self, planned: Planned) -> list[Recipient]:
+        """Return the recipients of a run, each read as a page of its own."""
+        run = self.run(planned.run_id)
+        found: list[Recipient] = []
+        for ordinal in planned.ordinals:
+            chunk = notice_runs.chunk(self.warehouse, run.run_id, ordinal)
+            after = chunk.position
+            while page := audience.read(self.warehouse, self.notice, run, after=after, stop=chunk.stop, limit=1):
+                found += page
+                after = page[-1].position
+        return found
 
     def states(self) -> Counter[str]:
         with self.warehouse.cursor(row_factory=scalar_row) as cursor:
@@ -144,3 +175,10 @@ def enrol(warehouse: Warehouse, users: int, *, gap: int = 1) -> list[int]:
 
 def address(user_id: int) -> str:
     return f"user{user_id}@bank.example"
+
+
+def stop(warehouse: Warehouse, user_id: int) -> None:
+    """Let a user leave the audience."""
+    warehouse.execute(
+        "update core.provider_accounts set state = 'stopped', stopped_at = now() where user_id = %s", (user_id,)
+    )

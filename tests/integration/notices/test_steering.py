@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from dev.stack.stack import Stack
 from etl.settings import Endpoint
+from etl.steps import steering
 from etl.steps.steering import PaceTooSlow, SendingPaused
 from etl.stores import notice_runs
 from etl.stores.notice_runs import State
@@ -27,7 +29,42 @@ def operator(connect: Callable[[], Warehouse]) -> Warehouse:
     return connect()
 
 
-def test_a_pause_gives_way_and_loses_nothing(post: Post, operator: Warehouse) -> None:
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steering, "LONGEST_PAUSE", timedelta(seconds=1))
+
+
+def test_a_run_that_is_resumed_goes_on_in_its_slot_with_nothing_claimed_meanwhile(
+    post: Post, operator: Warehouse
+) -> None:
+    post.enrol(30)
+    post.notice = replace(FAST, pace=10, chunk_size=100)
+    planned = post.plan()
+    resumed_at: list[float] = []
+    meanwhile: list[Counter[str]] = []
+
+    def resume() -> None:
+        meanwhile.append(replace(post, warehouse=operator).states())
+        notice_runs.steer(operator, planned.run_id, state=State.RUNNING, pace=1_000)
+        resumed_at.append(time.monotonic())
+
+    def pause(_: object) -> None:
+        if not resumed_at and len(post.mailbox.lots) == 2:
+            notice_runs.steer(operator, planned.run_id, state=State.PAUSED)
+            threading.Timer(2.5, resume).start()
+
+    post.mailbox.after = pause
+    post.send(planned.run_id)
+    assert time.monotonic() - resumed_at[0] < 2
+    assert set(meanwhile[0]) == {"sent"}
+    assert 0 < meanwhile[0]["sent"] < 30
+    assert post.states() == {"sent": 30}
+    assert max(post.mailbox.addresses.values()) == 1
+    assert post.totals(planned.run_id)["sent"] == 30
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_long_pause_gives_way_and_loses_nothing(post: Post, operator: Warehouse) -> None:
     post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
     planned = post.plan()
@@ -70,6 +107,7 @@ def test_a_run_that_is_cancelled_sends_nothing_more(post: Post, operator: Wareho
     assert post.run(planned.run_id).state == "cancelled"
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_a_pace_of_zero_sends_nothing_and_gives_way(post: Post, operator: Warehouse) -> None:
     post.enrol(3)
     planned = post.plan()

@@ -111,6 +111,17 @@ def test_nothing_is_told_of_runs_that_promise_nothing(
     assert recovered(warehouse, run=run) is None
 
 
+def test_a_run_of_no_entity_is_told_with_what_is_known_of_it(warehouse: Warehouse) -> None:
+    run = replace(RUN, dag_id="notify_monthly_report", entity=None)
+    missed = late(warehouse, Kind.MISSED, run=run, after=timedelta(hours=2))
+    assert missed is not None
+    assert missed.subject == "notify_monthly_report is late"
+    letter = failed(warehouse, run=run)
+    assert letter is not None
+    assert "they go on where they stopped, and no other run does it for them" in " ".join(letter.body.split())
+    assert "Loaded" not in letter.body
+
+
 @pytest.mark.parametrize("state", ["success", "failed"])
 def test_nothing_is_told_late_of_a_run_that_ended(warehouse: Warehouse, state: str) -> None:
     assert late(warehouse, Kind.MISSED, run=replace(RUN, state=state), after=timedelta(hours=3)) is None

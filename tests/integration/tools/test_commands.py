@@ -23,7 +23,7 @@ def test_migrate_says_when_there_is_nothing_to_do(etl: Command) -> None:
 def test_describe_prints_every_declaration_as_json(etl: Command) -> None:
     described = json.loads(etl("describe").stdout)
     assert [entity["name"] for entity in described["entities"]] == ["accounts", "transactions", "merchants"]
-    assert [notice["channels"][0]["name"] for notice in described["notices"]] == ["email"]
+    assert [notice["channels"][0]["name"] for notice in described["notices"]] == ["push", "desktop", "email"]
     assert {queue["name"] for queue in described["queues"]} >= {"etl", "urgent_notifications"}
 
 

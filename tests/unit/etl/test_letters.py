@@ -120,6 +120,27 @@ def test_a_mail_that_cannot_be_ended_has_no_link_to_end_it() -> None:
     assert not [name for name in read(written()) if name.startswith("List-") or name == "Precedence"]
 
 
+def test_a_mail_that_asks_for_it_stands_beside_the_link_and_after_it() -> None:
+    content = written(unsubscribe_url=LINK, unsubscribe_mailto="mailto:stop@bank.example?subject=abc")
+    assert str(read(content)["List-Unsubscribe"]) == f"<{LINK}>, <mailto:stop@bank.example?subject=abc>"
+    assert content.count(b"List-Unsubscribe=One-Click") == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"unsubscribe_url": "http://bank.example/unsubscribe"},
+        {"unsubscribe_url": "mailto:stop@bank.example"},
+        {"unsubscribe_url": LINK, "unsubscribe_mailto": "https://bank.example"},
+        {"unsubscribe_url": LINK, "unsubscribe_mailto": "mailto:stop@bank.example>\r\nBcc: <eve@evil.example"},
+    ],
+)
+def test_one_click_is_promised_only_for_a_link_by_https(changes: dict[str, str]) -> None:
+    with pytest.raises(Unsendable) as refused:
+        written(**changes)
+    assert refused.value.verdict.error_class == "LinkMalformed"
+
+
 def test_a_mail_that_is_sent_again_keeps_its_id() -> None:
     later = SKELETON.fill(Message(7, "joe@home.example", PARTS), at=datetime(2026, 12, 1, tzinfo=UTC))
     assert read(later.content)["Message-ID"] == read(written())["Message-ID"]

@@ -17,21 +17,20 @@ from etl.catalog.channels import DESKTOP, EMAIL, PUSH
 from etl.catalog.notices.monthly_report import MONTHLY_REPORT
 from etl.declare.discovery import discover_notices
 from etl.declare.fault import Fault
-from etl.declare.notice import Notice
 from etl.errors import DeclarationError
-from etl.templates import TemplateBroken, Templates, money
 
 _ordinals = count(1)
 DECLARED = """
 from dataclasses import replace
 from etl.catalog.notices import monthly_report
-DECLARED = replace(monthly_report.MONTHLY_REPORT, name={name!r})
+from etl.declare.notice import After
+DECLARED = replace(monthly_report.MONTHLY_REPORT, name={name!r}, schedule={schedule})
 """
 STATEMENTS = "-- name: bounds\nselect 1;\n-- name: recipients\nselect 1;\n"
 
 
 def test_no_notice_of_the_catalogue_is_wrong() -> None:
-    assert [notice.name for notice in notices.NOTICES] == ["monthly_report"]
+    assert [notice.name for notice in notices.NOTICES] == ["fraud_alert", "low_balance", "monthly_report"]
     assert notices.FAULTS == ()
 
 
@@ -49,7 +48,15 @@ def test_no_notice_of_the_catalogue_is_wrong() -> None:
         ("category", "reports", "category is 'reports' (str); write a Category"),
         ("unknown", "hold", "unknown is 'hold' (str); write an Unknown"),
         ("expiry", timedelta(), "expiry is 0:00:00; it must be longer than nothing"),
+        ("schedule", 7, "schedule is 7 (int); write a str or After"),
         ("schedule", "often", "schedule is 'often', which is no cron expression"),
+        ("parameters", [], "parameters is [] (list); write a dict"),
+        ("parameters", {"Days": 2}, "the name of a parameter is 'Days'; write lower-case letters"),
+        ("parameters", {"limit": 2}, "parameter limit is given to its statements anyway; rename it"),
+        ("parameters", {"factor": 2.5}, "parameter factor has 2.5, a float; write the text '2.5'"),
+        ("parameters", {"floors": {"USD": 0.5}}, "parameter floors has 0.5, a float; write the text '0.5'"),
+        ("parameters", {"floors": {840: "1"}}, "a key of parameter floors is 840 (int); write a str"),
+        ("parameters", {"days": None}, "parameter days has None (NoneType); write text, a whole number"),
         ("period", "month", "period is 'month', which is the same for every run, so that only the first would send"),
     ],
 )
@@ -92,9 +99,9 @@ class Package:
             folder.mkdir()
         (self.folder / "__init__.py").touch()
 
-    def declare(self, name: str, *, statements: str = STATEMENTS, besides: str = "") -> None:
+    def declare(self, name: str, *, statements: str = STATEMENTS, besides: str = "", schedule: str = "None") -> None:
         """Write the files of a notice, besides one template."""
-        (self.folder / f"{name}.py").write_text(DECLARED.format(name=name))
+        (self.folder / f"{name}.py").write_text(DECLARED.format(name=name, schedule=schedule))
         (self.sql / f"{name}.sql").write_text(statements)
         (self.templates / name).mkdir()
         for template in MONTHLY_REPORT.templates:
@@ -130,41 +137,19 @@ def test_a_notice_without_one_of_its_statements_is_left_out(package: Package) ->
     assert "odd.sql lacks recipients; write the SQL below a line `-- name: recipients`" in str(fault)
 
 
+def test_a_notice_that_follows_an_entity_which_is_not_there_is_left_out(package: Package) -> None:
+    package.declare("odd", schedule='After("transaction")')
+    package.declare("well", schedule='After("transactions")')
+    names, (fault,) = package.discover()
+    assert names == ["good", "well"]
+    assert str(fault).endswith(
+        "odd.py: notice odd: schedule names 'transaction', which no file declares; "
+        "name one of accounts, merchants, transactions"
+    )
+
+
 def test_a_file_without_a_notice_of_its_name_is_a_fault(package: Package) -> None:
     (package.folder / "odd.py").write_text("")
     names, (fault,) = package.discover()
     assert names == ["good"]
     assert "it declares no notice; write one whose name is 'odd': Notice(name='odd', …)" in str(fault)
-
-
-def says(tmp_path: Path, **parts: str) -> dict[str, str]:
-    """Return the parts of a message whose templates say this."""
-    notice: Notice = replace(MONTHLY_REPORT, name="said")
-    (tmp_path / "said").mkdir()
-    for name in notice.templates:
-        (tmp_path / "said" / name).write_text(parts.get(name.split(".")[1], ""))
-    return Templates(notice, tmp_path).render(EMAIL, {"name": "Tom & Jerry\nBcc: x@y.example"})
-
-
-def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
-    parts = says(tmp_path, html="{{ name }}", text="{{ name }}")
-    assert parts["html"].startswith("Tom &amp; Jerry")
-    assert parts["text"].startswith("Tom & Jerry\n")
-
-
-def test_a_part_of_one_line_has_one_whatever_a_value_holds(tmp_path: Path) -> None:
-    assert says(tmp_path, subject="For\n{{ name }}\n")["subject"] == "For Tom & Jerry Bcc: x@y.example"
-
-
-def test_an_error_names_file_and_line_and_no_value(tmp_path: Path) -> None:
-    with pytest.raises(TemplateBroken, match=r"said/email\.text\.jinja:2: UndefinedError: 'surname'") as raised:
-        says(tmp_path, text="fine\n{{ surname }}")
-    assert "Jerry" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "shown"),
-    [("1234.5000000000", "USD", "1,234.50 USD"), ("1200", "JPY", "1,200 JPY"), ("1.2345", "KWD", "1.234 KWD")],
-)
-def test_money_has_the_decimals_of_its_currency(amount: str, currency: str, shown: str) -> None:
-    assert money(amount, currency) == shown

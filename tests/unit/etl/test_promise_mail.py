@@ -37,6 +37,13 @@ def test_text_and_html_hold_run_promise_and_link(kind: Kind) -> None:
         assert URL in form.replace("&#43;", "+")
 
 
+def test_no_run_is_promised_that_would_do_what_was_left() -> None:
+    assert "let the next run make up for it" in compose(news(Kind.FAILED)).text
+    mail = compose(news(Kind.FAILED, is_made_up_for=False))
+    assert "next run" not in mail.text
+    assert "no other run does it for them" in mail.text
+
+
 def test_what_failed_stands_in_subject_and_body_with_rejects() -> None:
     failure = Failure("chunk.download", 2, 3, "ProviderRefused", "plaid refused;\nmend the credentials")
     mail = compose(

@@ -67,6 +67,9 @@ def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
         "login": SECRETS.bank_client_id,
         "password": SECRETS.bank_secret,
     }
+    api = json.loads(variables["AIRFLOW_CONN_AIRFLOW_API"])
+    assert (api["host"], api["login"]) == (variables["AIRFLOW__API__BASE_URL"], "admin")
+    assert api["password"] == SECRETS.admin_password
 
 
 def test_options_of_a_named_warehouse_reach_its_connection(tmp_path: Path) -> None:
@@ -82,6 +85,7 @@ def test_limits_of_an_encrypted_broker_are_encrypted(tmp_path: Path) -> None:
 def test_settings_of_the_callers_own_become_the_stacks_and_never_replace_them(tmp_path: Path) -> None:
     caller = {
         "AIRFLOW_CONN_SMTP_DEFAULT": "{}",
+        "SLUICE_UNSUBSCRIBE_URL": "https://a.example/u",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         MARKER: "x",
         "EDITOR": "vi",
@@ -89,5 +93,6 @@ def test_settings_of_the_callers_own_become_the_stacks_and_never_replace_them(tm
     assert json.loads(plan(tmp_path).variables["AIRFLOW_CONN_SMTP_DEFAULT"])["port"] == PORTS["mail"]
     variables = plan(tmp_path, **environment.passed_on(caller)).variables
     assert variables["AIRFLOW_CONN_SMTP_DEFAULT"] == "{}"
+    assert variables["SLUICE_UNSUBSCRIBE_URL"] == "https://a.example/u"
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert not {MARKER, "EDITOR"} & set(variables)

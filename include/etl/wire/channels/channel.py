@@ -37,7 +37,9 @@ class Message:
     expires_at
         When it is of no use any more; None for never.
     unsubscribe_url
-        Link that ends messages of its category; empty if it may not be ended.
+        Link that ends messages of its category, by https; empty if it may not be ended.
+    unsubscribe_mailto
+        Link to a mail that asks for the same; empty if nobody reads it.
     """
 
     delivery_id: int
@@ -45,6 +47,7 @@ class Message:
     parts: Mapping[str, str] = field(repr=False)
     expires_at: datetime | None = None
     unsubscribe_url: str = field(default="", repr=False)
+    unsubscribe_mailto: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class DesktopChannel:
         return (answer if isinstance(answer, Verdict) else _verdict(answer, url)).of(message)
 
     def _sealed(self, message: Message) -> tuple[URL, bytes]:
-        text = _text(message)
+        text = payload(message)
         try:
             subscription = msgspec.json.decode(message.address, type=_Subscription)
             url = URL(subscription.endpoint) if self._sender.anywhere else endpoints.parse(subscription.endpoint)
@@ -163,7 +163,14 @@ class DesktopChannel:
         }
 
 
-def _text(message: Message) -> bytes:
+def payload(message: Message) -> bytes:
+    """Return what a browser's service worker is given, before it is encrypted for its subscription.
+
+    Raises
+    ------
+    Unsendable
+        If a part is missing, or it is too large.
+    """
     parts = message.parts
     try:
         text = msgspec.json.encode(

@@ -82,7 +82,7 @@ class Skeleton:
                 b"To: %b\r\nSubject: %b\r\n" % (_named(to), _unstructured(_subject(parts))),
                 b"Date: %b\r\nMessage-ID: <delivery.%d@%b>\r\n"
                 % (_date(at.replace(microsecond=0)), message.delivery_id, self._domain),
-                _unsubscribing(message.unsubscribe_url) if message.unsubscribe_url else b"",
+                _unsubscribing(message) if message.unsubscribe_url else b"",
             )
             return Letter(to, b"".join((*head, *_body(parts["text"], parts.get("html", "")))))
         except KeyError as error:
@@ -111,14 +111,22 @@ def _quoted(text: str) -> bytes:
     return b2a_qp(lines.encode() + b"\r\n")
 
 
-def _unsubscribing(url: str) -> bytes:
-    """Return a link that mailboxes show as a button (RFC 2369), and may use without opening it (RFC 8058)."""
-    if not (url.isascii() and url.isprintable()) or set(url) & set("<> ") or len(url) > _LONGEST_URL:
-        raise Unsendable("LinkMalformed", "its link to unsubscribe is no URL of a line")
-    return (
-        b"List-Unsubscribe: <%b>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nPrecedence: bulk\r\n"
-        % url.encode()
-    )
+def _unsubscribing(message: Message) -> bytes:
+    """Return links that mailboxes show as a button (RFC 2369); the first they may use without opening it (RFC 8058).
+
+    What is preferred stands first. The second header promises that a POST suffices, which only https can keep.
+    """
+    url, mailto = message.unsubscribe_url, message.unsubscribe_mailto
+    if not url.startswith("https://") or not _is_line(url):
+        raise Unsendable("LinkMalformed", "its link to unsubscribe is no https URL of a line")
+    if mailto and not (mailto.startswith("mailto:") and _is_line(mailto)):
+        raise Unsendable("LinkMalformed", "its mail to unsubscribe is no mailto URL of a line")
+    links = b"<%b>,\r\n <%b>" % (url.encode(), mailto.encode()) if mailto else b"<%b>" % url.encode()
+    return b"List-Unsubscribe: %b\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nPrecedence: bulk\r\n" % links
+
+
+def _is_line(url: str) -> bool:
+    return url.isascii() and url.isprintable() and not set(url) & set("<> ") and len(url) <= _LONGEST_URL
 
 
 @lru_cache(maxsize=64)

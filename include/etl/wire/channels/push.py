@@ -156,7 +156,7 @@ class PushChannel:
         if self._open is None:
             raise RuntimeError("the channel is not open; use it in `async with`")
         try:
-            body = msgspec.json.encode({"message": _content(message, now=datetime.now(UTC))})
+            body = msgspec.json.encode({"message": content(message, now=datetime.now(UTC))})
         except Unsendable as error:
             return error.verdict.of(message)
         try:
@@ -178,8 +178,14 @@ def _headers(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
 
 
-def _content(message: Message, *, now: datetime) -> dict[str, Any]:
-    """Return a message as the API wants it; sent twice, it replaces itself on the phone by its tag."""
+def content(message: Message, *, now: datetime) -> dict[str, Any]:
+    """Return a message as the API wants it; sent twice, it replaces itself on the phone by its tag.
+
+    Raises
+    ------
+    Unsendable
+        If a part is missing.
+    """
     parts = message.parts
     tag = f"delivery-{message.delivery_id}"
     try:

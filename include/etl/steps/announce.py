@@ -1,0 +1,121 @@
+"""Announce: tell one thing to a few users at once, each once, however often it is announced."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+from etl.declare.notice import Notice
+from etl.declare.notice_rules import ANNOUNCED
+from etl.errors import PermanentError
+from etl.settings import Endpoint
+from etl.steps.plan_notice import Planned, plan_notice
+from etl.stores.notice_plans import Announcement
+from etl.stores.warehouse import Warehouse
+from etl.templates import Templates
+from etl.wire import airflow
+
+DAG = "notify_now"
+"""Sends what was announced."""
+MOST_USERS = 1_000
+LONGEST_KEY = 200
+
+log = logging.getLogger(__name__)
+
+
+class AnnouncementInvalid(PermanentError):
+    """What is to be announced cannot be."""
+
+    def __init__(self, notice: Notice, found: str) -> None:
+        super().__init__(f"{notice.name}: {found}; nothing was announced.")
+
+
+def announce(
+    notice: Notice,
+    users: Collection[int],
+    key: str,
+    values: Mapping[str, object] | None = None,
+    *,
+    warehouse: Warehouse,
+    templates: Templates | None = None,
+) -> Planned:
+    """Plan a run of a notice that tells a few users one thing; consent, suppression and expiry count as in any other.
+
+    The ids and the values stay in the warehouse.
+
+    Parameters
+    ----------
+    users
+        Whom to tell, by their ids; 1,000 at most.
+    key
+        Names what they are told, such as `flag-123`. Announced again, it is the same run, whatever else differs.
+    values
+        What the templates may name; JSON.
+    templates
+        What it says; None for those of its folder.
+
+    Raises
+    ------
+    AnnouncementInvalid
+        If there is nobody to tell, or too many, or what is given cannot be kept.
+    TemplateBroken
+        If a template names what is not among the values; nothing is planned then.
+    """
+    _check(notice, users, key, values or {})
+    return plan_notice(
+        notice,
+        f"{ANNOUNCED}{key}",
+        trigger="announced",
+        as_of=datetime.now(UTC),
+        warehouse=warehouse,
+        templates=templates,
+        announcement=Announcement(key, users, values or {}),
+    )
+
+
+def announce_now(
+    notice: Notice,
+    users: Collection[int],
+    key: str,
+    values: Mapping[str, object] | None = None,
+    *,
+    warehouse: Warehouse,
+    server: Endpoint,
+) -> Planned:
+    """Announce, and let Airflow send it at once through the most urgent queue.
+
+    If Airflow cannot be asked, the same call may be made again: nothing is planned twice, nor told twice.
+
+    Parameters
+    ----------
+    server
+        Airflow's API: the connection `airflow_api`.
+
+    Raises
+    ------
+    AirflowSilent
+        If it does not answer, or not now.
+    AirflowRefused
+        If it does not let the caller, or has no such Dag.
+    """
+    planned = announce(notice, users, key, values, warehouse=warehouse)
+    if not planned.ordinals:
+        log.info("%s: %s was told before, by run %d", notice.name, key, planned.run_id)
+        return planned
+    # One run of the Dag for each of ours: who asks a second time asks for the same.
+    asked_now = airflow.trigger(server, DAG, f"announced_{planned.run_id}", {"run_id": planned.run_id})
+    log.info("%s: run %d %s", notice.name, planned.run_id, "is on its way" if asked_now else "was on its way already")
+    return planned
+
+
+def _check(notice: Notice, users: Collection[int], key: str, values: Mapping[str, object]) -> None:
+    if not 0 < len(users) <= MOST_USERS:
+        raise AnnouncementInvalid(notice, f"it is for {len(users):,} users, and may be for 1 to {MOST_USERS:,}")
+    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        raise AnnouncementInvalid(notice, f"its key must be printable, and of 1 to {LONGEST_KEY} characters")
+    try:
+        json.dumps(dict(values))
+    except (TypeError, ValueError) as error:
+        raise AnnouncementInvalid(notice, f"its values are no JSON: {error}; write an amount as text") from None

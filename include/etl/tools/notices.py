@@ -1,0 +1,105 @@
+"""Notices, their periods and their runs, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etl.catalog.notices import NOTICES
+from etl.declare.notice import Notice
+
+if TYPE_CHECKING:
+    from etl.stores.notice_runs import NoticeRun
+
+NAMES = ", ".join(notice.name for notice in NOTICES)
+NoticeName = Annotated[str, typer.Argument(metavar="NOTICE", help=f"One of {NAMES}.")]
+RunId = Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `notify status` lists it.", max=2**31 - 1)]
+Period = Annotated[str | None, typer.Option(help="For which period; the last whole one, if not given.")]
+Parameters = Annotated[
+    str | None, typer.Option(help="More values for the statements of the notice, as JSON.", metavar="JSON")
+]
+
+
+def named(name: str) -> Notice:
+    """Return a notice.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there is none of this name.
+    """
+    for notice in NOTICES:
+        if notice.name == name:
+            return notice
+    raise typer.BadParameter(f"{name!r} is no notice; it is one of {NAMES}")
+
+
+def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
+    """Return the period that a person means: the one given, or that of the last whole interval of the schedule.
+
+    A notice without a cron expression has no intervals; it is about now.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is not written as the notice has it.
+    """
+    if given is None:
+        return notice.period_of(_beginning(notice, as_of))
+    example = notice.period_of(as_of)
+    if _read(example, notice.period) == example:
+        written = _read(given, notice.period) == given
+    else:
+        # A pattern that cannot be read back, such as a week without its day, is at least compared by its shape.
+        written = re.sub(r"\d", "0", given) == re.sub(r"\d", "0", example)
+    if not written:
+        raise typer.BadParameter(
+            f"{given!r} is no period of {notice.name}; write it as {notice.period!r} has it, such as {example}"
+        )
+    return given
+
+
+def parameters_of(text: str | None) -> dict[str, Any]:
+    """Return what was given besides.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is no JSON object.
+    """
+    try:
+        given = json.loads(text) if text else {}
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise typer.BadParameter(f"{text!r} is no JSON object; write names and values, such as '{{\"limit\": 5}}'")
+    return given
+
+
+def sending(run: NoticeRun) -> str:
+    """Return the command that sends what is left of a run."""
+    conf = json.dumps({"run_id": run.run_id})
+    return f"airflow dags trigger notify_{run.notice} --conf '{conf}'"
+
+
+def _beginning(notice: Notice, as_of: datetime) -> datetime:
+    from croniter import croniter
+
+    if not isinstance(notice.schedule, str):
+        return as_of
+    instants = croniter(notice.schedule, as_of)
+    instants.get_prev(datetime)
+    beginning: datetime = instants.get_prev(datetime)
+    return beginning
+
+
+def _read(text: str, pattern: str) -> str | None:
+    """Return what a period reads as, written anew; None if it cannot be read."""
+    try:
+        return datetime.strptime(text, pattern).strftime(pattern)  # noqa: DTZ007 - a period has no time zone
+    except ValueError:
+        return None

@@ -1,0 +1,57 @@
+"""`python -m etl notify pace`, `pause`, `resume`, `cancel`: steer a run of a notice while it goes on."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from etl.settings import Endpoint
+from etl.tools.notices import RunId
+
+if TYPE_CHECKING:
+    from etl.stores.notice_runs import State
+
+_PACE = re.compile(r"(\d+(?:\.\d+)?)(/s)?")
+
+
+def pace(
+    run_id: RunId, messages: Annotated[str, typer.Argument(help="Messages a second over all workers: 500/s.")]
+) -> None:
+    """Change how fast a run is sent; senders follow within two seconds."""
+    found = _PACE.fullmatch(messages)
+    if not found:
+        raise typer.BadParameter(f"{messages!r} is no pace; write messages a second, such as 500/s")
+    _steer(run_id, pace=float(found[1]), done=f"at most {float(found[1]):g} messages a second")
+
+
+def pause(run_id: RunId) -> None:
+    """Send nothing more until it is resumed; nothing is lost."""
+    from etl.stores.notice_runs import State
+
+    _steer(run_id, state=State.PAUSED, done="paused")
+
+
+def resume(run_id: RunId) -> None:
+    """Go on with a run that was paused; its tasks come back within a minute."""
+    from etl.stores.notice_runs import State
+
+    _steer(run_id, state=State.RUNNING, done="goes on")
+
+
+def cancel(run_id: RunId) -> None:
+    """End a run for good; what was sent stays in the ledger."""
+    from etl.stores.notice_runs import State
+
+    _steer(run_id, state=State.CANCELLED, done="cancelled")
+
+
+def _steer(run_id: int, *, pace: float | None = None, state: State | None = None, done: str) -> None:
+    from etl.stores import notice_runs, warehouse
+
+    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
+        run = notice_runs.find(connection, run_id)
+        if not notice_runs.steer(connection, run_id, pace=pace, state=state):
+            raise typer.BadParameter(f"run {run_id} is {run.state} already, so nothing was changed")
+    typer.echo(f"{run.notice} {run.period}: {done}")

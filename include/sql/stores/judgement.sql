@@ -1,0 +1,100 @@
+-- name: judged
+-- Whether each of a page may be told over a channel, as everything stands at this moment. It stands in `claim`, and in what only looks:
+-- a preview that judged by other words would lie.
+select
+    p.line,
+    p.user_id,
+    p.dedupe_key,
+    p.channel,
+    a.address,
+    case
+        when %(expires_at)s::timestamptz <= clock_timestamp() then 'expired'
+        when
+            u.user_id is null
+            or s.address is not null
+            or (%(consent)s = 'opt_out' and not coalesce(k.granted, true))
+            or (%(consent)s = 'opt_in' and not coalesce(k.granted, false))
+            then 'suppressed'
+        else 'claimed'
+    end::notify.state as state,
+    case
+        when u.user_id is null then 'user_deleted'
+        when s.address is not null then 'suppressed_address'
+        else 'no_consent'
+    end as error_class
+from page as p
+left join core.users as u using (user_id)
+left join notify.consents as k on k.user_id = p.user_id and k.category = %(category)s
+left join lateral (
+    select c.address
+    from notify.contacts as c
+    where c.user_id = p.user_id and c.channel = p.channel and c.ended_at is null
+    order by c.contact_id desc
+    limit 1
+) as a on true
+left join notify.suppressions as s
+    on s.channel = p.channel
+    and s.address = case when p.channel = 'email' then lower(a.address) else a.address end;
+
+-- name: of_user
+-- What would come of a message to one user now, and what came of it already.
+with page as (
+    select 0 as line, %(user_id)s::bigint as user_id, %(dedupe_key)s::text as dedupe_key, v.channel
+    from unnest(%(channels)s::notify.channel[]) as v (channel)
+),
+judged as ({judged})
+select
+    j.channel::text as channel,
+    j.address,
+    j.state::text as state,
+    case when j.state = 'suppressed' then j.error_class end as error_class,
+    d.delivery_id,
+    d.run_id,
+    d.state::text as told,
+    d.error_class as told_class,
+    coalesce(d.ended_at, d.claimed_at) as told_at
+from judged as j
+left join notify.notices as n on n.name = %(notice)s
+left join notify.deliveries as d
+    on d.notice_id = n.notice_id
+    and d.dedupe_key = j.dedupe_key
+    and d.channel = j.channel
+    and d.user_id = j.user_id;
+
+-- name: of_audience
+-- What would come of a run now, by channel. Of the statement that reads recipients nothing is asked but who they are, so that Postgres
+-- need not work out what their messages say.
+with audience as (
+    select r.user_id, r.dedupe_key
+    from ({recipients}) as r
+),
+page as (
+    select 0 as line, a.user_id, a.dedupe_key, v.channel
+    from audience as a, unnest(%(channels)s::notify.channel[]) as v (channel)
+),
+judged as ({judged}),
+found as (
+    select
+        j.channel,
+        case
+            when j.address is null and j.error_class <> 'user_deleted' then 'unreachable'
+            when
+                exists (
+                    select 1
+                    from notify.deliveries as d
+                    inner join notify.notices as n using (notice_id)
+                    where
+                        n.name = %(notice)s
+                        and d.dedupe_key = j.dedupe_key
+                        and d.channel = j.channel
+                        and d.user_id = j.user_id
+                )
+                then 'repeated'
+            when j.state = 'suppressed' then j.error_class
+            else 'to_send'
+        end as verdict
+    from judged as j
+)
+select f.channel::text as channel, f.verdict, count(*) as messages
+from found as f
+group by f.channel, f.verdict;

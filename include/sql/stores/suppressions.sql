@@ -1,0 +1,41 @@
+-- name: add
+-- Written as they are compared before each message. What is known keeps its reason, and since when; a page may name an address twice.
+insert into notify.suppressions as kept (address, channel, reason)
+select
+    case when %(channel)s = 'email' then lower(p.address) else p.address end as address,
+    %(channel)s::notify.channel,
+    p.reason
+from unnest(%(addresses)s::text[], %(reasons)s::text[]) as p (address, reason)
+order by address
+on conflict (address, channel) do nothing
+returning kept.address;
+
+-- name: remove
+-- However it is written.
+delete from notify.suppressions as s
+where
+    s.channel = %(channel)s::notify.channel
+    and s.address = case when %(channel)s = 'email' then lower(%(address)s) else %(address)s end
+returning s.address;
+
+-- name: find
+-- The latest, narrowed by what is not null.
+select s.address, s.channel::text as channel, s.reason, s.since
+from notify.suppressions as s
+where
+    (%(channel)s::notify.channel is null or s.channel = %(channel)s::notify.channel)
+    and (%(reason)s::text is null or s.reason = %(reason)s)
+    and (%(address)s::text is null or s.address in (%(address)s, lower(%(address)s)))
+order by s.since desc, s.channel, s.address
+limit %(limit)s;
+
+-- name: tally
+-- How many of each channel and reason.
+select s.channel::text as channel, s.reason, count(*) as addresses
+from notify.suppressions as s
+where
+    (%(channel)s::notify.channel is null or s.channel = %(channel)s::notify.channel)
+    and (%(reason)s::text is null or s.reason = %(reason)s)
+    and (%(address)s::text is null or s.address in (%(address)s, lower(%(address)s)))
+group by s.channel, s.reason
+order by s.channel, s.reason;

@@ -1,0 +1,90 @@
+"""One thing, announced from a command line, sent by Airflow at once; Airflow's API as it answers for real."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+from dev.demo.airflow_api import AirflowApi, DagRun
+from dev.stack.airflow_environment import ADMIN
+from dev.stack.stack import Stack
+from etl.settings import Endpoint
+from etl.stores import warehouse as warehouses
+from etl.wire import airflow
+from etl.wire.airflow import AirflowRefused, AirflowSilent
+from tests.integration.airflow.conftest import finished
+from tests.integration.airflow.test_notice_dag import told
+
+Rows = Callable[..., list[tuple[object, ...]]]
+DAG = "notify_now"
+MONTH = "Smarch 2026"
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What was announced twice: the run that sent it, and what the command said each time."""
+
+    run: DagRun
+    run_id: int
+    said: list[str]
+
+
+def announce(stack: Stack, user: int) -> str:
+    """Announce, as an application would, and return what is said."""
+    options = ("--user", str(user), "--key", "flag-123", "--value", f"month={MONTH}", "--value", "spending=")
+    command = [sys.executable, "-m", "etl", "notify", "send", "monthly_report", *options]
+    done = subprocess.run(command, env=dict(stack.environment), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def announced(airflow_stack: Stack) -> Announced:
+    """Return what was announced, once it was sent and announced again."""
+    endpoint = Endpoint.from_environment("warehouse", airflow_stack.environment)
+    with (
+        AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api,
+        warehouses.connect(endpoint) as warehouse,
+    ):
+        api.wait_for_dag(DAG)
+        (user,) = warehouse.execute("select min(user_id) from core.users").fetchone() or ()
+        said = [announce(airflow_stack, user)]
+        (run_id,) = warehouse.execute("select run_id from notify.announcements").fetchone() or ()
+        run = finished(api, DAG, api.run(DAG, f"announced_{run_id}"))
+        return Announced(run, run_id, [*said, announce(airflow_stack, user)])
+
+
+def test_who_is_named_gets_one_message_however_often_it_is_announced(
+    announced: Announced, airflow_stack: Stack
+) -> None:
+    assert announced.run.state == "success"
+    assert list(told(airflow_stack, MONTH).values()) == [1]
+    first, second = announced.said
+    assert first.startswith(f"monthly_report flag-123: run {announced.run_id}; see")
+    assert second.startswith(f"monthly_report flag-123: run {announced.run_id}, which was sent before; see")
+
+
+def test_airflow_knows_of_the_run_and_of_nobody(announced: Announced, metadata: Rows) -> None:
+    assert metadata("select conf from dag_run where dag_id = %s", DAG) == [({"run_id": announced.run_id},)]
+    assert metadata("select queue, pool from task_instance where dag_id = %s", DAG) == [("urgent_notifications",) * 2]
+    held = "select count(*) from xcom where dag_id = %s and value::text like any (array['%%Smarch%%', '%%@%%'])"
+    assert metadata(held, DAG) == [(0,)]
+
+
+def test_a_run_of_one_id_is_triggered_once(announced: Announced, airflow_stack: Stack) -> None:
+    server = Endpoint.from_environment("airflow_api", airflow_stack.environment)
+    assert not airflow.trigger(server, DAG, announced.run.run_id, {"run_id": announced.run_id})
+
+
+def test_a_wrong_login_and_an_unknown_dag_are_refused_for_good_and_silence_is_not(airflow_stack: Stack) -> None:
+    server = Endpoint.from_environment("airflow_api", airflow_stack.environment)
+    with pytest.raises(AirflowRefused, match="the login was answered with 401; mend the connection `airflow_api`"):
+        airflow.trigger(replace(server, password="wrong"), DAG, "r", {})
+    with pytest.raises(AirflowRefused, match="a run of unheard_of was answered with 404"):
+        airflow.trigger(server, "unheard_of", "r", {})
+    with pytest.raises(AirflowSilent, match=r"http://127\.0\.0\.1:1: ClientConnectorError; ask again"):
+        airflow.trigger(Endpoint("127.0.0.1", 1), DAG, "r", {})

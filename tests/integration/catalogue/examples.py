@@ -1,0 +1,16 @@
+"""The examples of CONTRIBUTING.md, as a reader copies them."""
+
+from __future__ import annotations
+
+import re
+from textwrap import dedent
+
+from tests.project_copy import ROOT
+
+
+def examples(section: str, language: str) -> list[str]:
+    """Return the examples of a section in a language, in order."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = text.partition(f"## {section}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", found, re.MULTILINE | re.DOTALL)
+    return [dedent(block) for _, block in blocks]
