@@ -12,6 +12,9 @@ from etl.stores.warehouse import Warehouse
 MONTH, MONTH_BEFORE = "2025-05", "2025-04"
 """In which they spent something. Long over, so that no scheduled run is about them."""
 
+UNSUBSCRIBE = {"SLUICE_UNSUBSCRIBE_URL": "https://bank.example/unsubscribe"}
+"""Lets every mail have its own link, as in production."""
+
 _OF_A_THOUSAND = {"sent": 972, "failed": 1, "suppressed": 25, "unreachable": 2}
 _TABLES = (
     "core.users",

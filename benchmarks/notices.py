@@ -97,7 +97,7 @@ def main(
     with home.temporary() as folder, mail_sink.fast(folder.parent) as sink:
         stack = up(
             folder,
-            caller=home.caller(**{CONNECTION: sink.connection}),
+            caller=home.caller(**{CONNECTION: sink.connection}, **audience.UNSUBSCRIBE),
             wishes=Wishes(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui=None),
             say=console.print,
         )

@@ -20,7 +20,8 @@ from psycopg.rows import dict_row
 from benchmarks.audience import MONTH
 from etl.catalog.channels import EMAIL
 from etl.catalog.notices.monthly_report import MONTHLY_REPORT
-from etl.settings import Endpoint
+from etl.links import Links
+from etl.settings import Endpoint, LinkSettings
 from etl.stores.statements import statement
 from etl.templates import Templates
 from etl.wire.channels.channel import Message
@@ -83,6 +84,7 @@ class Desk:
         )
         ((self._notice_id,),) = self._warehouse.execute(_NOTICE, (NOTICE,)).fetchall()
         self._words = Templates(MONTHLY_REPORT)
+        self._links = Links(LinkSettings.from_environment())
         self._mail = _server()
         sender = parse(str(Endpoint.from_environment("notices_email").extra["from_email"]))
         self._sender = sender.address
@@ -100,8 +102,10 @@ class Desk:
             return
         with self._warehouse.cursor(row_factory=dict_row) as cursor:
             (recipient,) = cursor.execute(self._recipient, self._values(user_id)).fetchall()
-        parts = self._words.render(EMAIL, recipient)
-        letter = self._skeleton.fill(Message(delivery_id, address, parts), at=datetime.now(UTC))
+        link = self._links.of(user_id, MONTHLY_REPORT.category)
+        parts = self._words.render(EMAIL, recipient, unsubscribe_url=link.url)
+        message = Message(delivery_id, address, parts, unsubscribe_url=link.url)
+        letter = self._skeleton.fill(message, at=datetime.now(UTC))
         self._mail.sendmail(self._sender, [letter.to.address], letter.content)
         self._warehouse.execute(_END, ("sent", delivery_id))
 
