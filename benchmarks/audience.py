@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+import time
 from pathlib import Path
 
 from psycopg.rows import scalar_row
 
+from etl.declare.notice import Notice
 from etl.declare.statement_file import blocks
+from etl.stores import audience, notice_runs
 from etl.stores.warehouse import Warehouse
 
 MONTH, MONTH_BEFORE = "2025-05", "2025-04"
@@ -16,6 +20,7 @@ UNSUBSCRIBE = {"SLUICE_UNSUBSCRIBE_URL": "https://bank.example/unsubscribe"}
 """Lets every mail have its own link, as in production."""
 
 _OF_A_THOUSAND = {"sent": 972, "failed": 1, "suppressed": 25, "unreachable": 2}
+_PAGE, _PAGES = 1_000, 20
 _TABLES = (
     "core.users",
     "core.provider_accounts",
@@ -52,3 +57,14 @@ def grow(warehouse: Warehouse, users: int, *, category: str) -> None:
 def expected(users: int) -> dict[str, int]:
     """Return what must become of so many users, a multiple of a thousand, where nothing breaks."""
     return {state: count * users // 1000 for state, count in _OF_A_THOUSAND.items()}
+
+
+def page_cost(warehouse: Warehouse, notice: Notice, run_id: int, users: int) -> float:
+    """Return the seconds that it takes to read a page of a thousand of so many users, the median of some pages."""
+    run = notice_runs.find(warehouse, run_id)
+    seconds = []
+    for page in range(_PAGES):
+        began = time.perf_counter()
+        audience.read(warehouse, notice, run, after=page * users // _PAGES, stop=users + 1, limit=_PAGE)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)

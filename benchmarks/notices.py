@@ -70,6 +70,8 @@ class Sending:
         Seconds of the task that planned, from the first claim to the last confirmation, and of the run.
     peaks
         Step → bytes of VmHWM.
+    page
+        Seconds that it takes to read a page of a thousand recipients.
     broker, scheduler
         Bytes by which the broker grew, and the most that the scheduler ever had.
     """
@@ -78,6 +80,7 @@ class Sending:
     plan: float
     send: float
     whole: float
+    page: float
     peaks: dict[str, int]
     broker: int
     scheduler: int
@@ -142,8 +145,9 @@ def _send(
     with psycopg.connect(stack.metadata_url) as metadata:
         plan, whole = (_number(metadata, query, _DAG, run.run_id) for query in (_PLANNED, _LASTED))
     send = _number(connection, _SENDING, run_id)
+    page = audience.page_cost(connection, MONTHLY_REPORT, run_id, users)
     peaks = memory.peaks(stack.metadata_url)
-    return Sending(users, plan, send, whole, peaks, broker.growth, memory_grown.scheduler(stack))
+    return Sending(users, plan, send, whole, page, peaks, broker.growth, memory_grown.scheduler(stack))
 
 
 def _planned(connection: Warehouse, period: str) -> int:
@@ -207,6 +211,7 @@ def _results(small: Sending, large: Sending, patterns: list[Pattern], sink: Mail
         "seconds_sending": round(large.send, 1),
         "seconds_whole_run": round(large.whole, 1),
         "users_a_second_whole_run": round(large.users / large.whole),
+        "milliseconds_to_read_a_page_of_1000": round(1000 * large.page, 1),
         "vmhwm_mib_send": round(large.peak("send")),
         "vmhwm_mib_scheduler": round(large.scheduler / MIB),
         "vmhwm_mib_plan": [round(of.peak("plan"), 1) for of in (small, large)],

@@ -31,7 +31,20 @@ ALLOWED = {
     "errors": set(),
     "dev": {"dev", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
     "benchmarks": {"plugins", "benchmarks", "dev", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
-    "tests": {"tests", "dev", "plugins", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
+    "tests": {
+        "tests",
+        "benchmarks",
+        "dev",
+        "plugins",
+        "tools",
+        "steps",
+        "stores",
+        "wire",
+        "catalog",
+        "declare",
+        "settings",
+        *PURE,
+    },
 }
 """Room → rooms that it may import; every room may import `errors`."""
 
