@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-airflow test-rest check bench lock psql logs env compose-test install
+.PHONY: help demo down test test-airflow test-rest faults check bench lock psql logs env compose-test install
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test-airflow: $(INSTALLED)
 test-rest: $(INSTALLED)
 	@$(BIN)/python -m pytest --ignore=$(AIRFLOW_TESTS)
 
+faults: $(INSTALLED) ## Kill workers, Valkey and Postgres in the middle of a notice (SEED=7: at other moments)
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
+
 check: $(INSTALLED) ## Check style and types, Dockerfile and Compose file
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
@@ -43,7 +46,7 @@ check: $(INSTALLED) ## Check style and types, Dockerfile and Compose file
 		&& docker compose --env-file "$$file" --profile '*' config --quiet; code=$$?; rm -f "$$file"; exit $$code; fi
 
 bench: $(INSTALLED) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
-	@missed=0; for each in memory resync urgent backfill; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
+	@missed=0; for each in memory resync urgent backfill notices pace; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
 
 env: ## Write .env for `docker compose`, with secrets of its own; one that is there stays
 	@$(PYTHON) -m deploy.environment_file

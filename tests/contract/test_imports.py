@@ -31,9 +31,10 @@ ALLOWED = {
     "errors": set(),
     "deploy": {"deploy", "tools", "catalog", "declare"},
     "dev": {"dev", "deploy", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
-    "benchmarks": {"plugins", "benchmarks", "dev", "steps", "stores", "catalog", "declare", "settings", *PURE},
+    "benchmarks": {"plugins", "benchmarks", "dev", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
     "tests": {
-        *("tests", "deploy", "dev", "plugins", "tools", "steps", "stores", "wire", "catalog", "declare", "settings"),
+        *("tests", "benchmarks", "deploy", "dev", "plugins"),
+        *("tools", "steps", "stores", "wire", "catalog", "declare", "settings"),
         *PURE,
     },
 }

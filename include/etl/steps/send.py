@@ -67,6 +67,7 @@ def send(
     with locks.hold(warehouse, f"notify.{run_id}.{ordinal}"):
         if notice_runs.chunk(warehouse, run_id, ordinal).finished_at:
             return
+        ledger.keep(warehouse)
         steering = Steering(warehouse, limiter, run_id)
         try:
             asyncio.run(steering.ready())

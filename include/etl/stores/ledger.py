@@ -96,6 +96,14 @@ class _Found:
     address: str | None
 
 
+def keep(warehouse: Warehouse) -> None:
+    """Let no commit of this connection return before it is on disk, even on a server that is told not to wait.
+
+    Mails cannot be taken back: what a crash of Postgres makes the ledger forget would be sent again.
+    """
+    warehouse.execute(statement("stores/ledger", "keep"))
+
+
 def claim(
     warehouse: Warehouse, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
 ) -> Page:

@@ -1,3 +1,8 @@
+-- name: keep
+-- For the session. A server that waits for more, such as a standby, goes on doing so.
+select set_config('synchronous_commit', 'on', false)
+where current_setting('synchronous_commit') = 'off';
+
 -- name: claim
 -- One page of a chunk, in one statement: what is known of each recipient at this moment decides; a row goes in before its message.
 -- What an attempt before left in doubt is claimed again only if the notice says so. Rows of other runs are left alone. A line is fresh

@@ -64,6 +64,15 @@ def test_another_run_of_the_same_period_tells_nobody_twice(post: Post, warehouse
     assert {"sent": 2, "repeated": 5}.items() <= post.totals(planned.run_id).items()
 
 
+def test_a_claim_is_on_disk_before_its_message_leaves(post: Post, rows: Rows) -> None:
+    post.enrol(1)
+    assert rows("show synchronous_commit") == [("off",)]
+    settings: list[object] = []
+    post.mailbox.before = lambda _: settings.extend(rows("show synchronous_commit"))
+    post.send_all()
+    assert settings == [("on",)]
+
+
 def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(post: Post, connect: Callable[[], Warehouse]) -> None:
     post.enrol(5)
     planned = post.plan()

@@ -1,0 +1,78 @@
+-- name: users
+-- Ids without gaps, which the other statements count on.
+insert into core.users (user_id, reference, created_at) overriding system value
+select n, 'benchmark-' || n, '2020-01-01'
+from generate_series(%(first)s::bigint, %(last)s) as n;
+
+-- name: logins
+-- One for each user, who thus is of the audience.
+insert into core.provider_accounts (provider_account_id, user_id, provider, item_id, access_token)
+overriding system value
+select n, n, 'plaid', 'item ' || n, ''
+from generate_series(%(first)s::bigint, %(last)s) as n;
+
+-- name: contacts
+-- One in five hundred cannot be reached, and one in a thousand has an address that is none.
+insert into notify.contacts (user_id, channel, address)
+select n, 'email', case when n %% 1000 = 13 then 'nobody' else 'user' || n || '@bank.example' end
+from generate_series(%(first)s::bigint, %(last)s) as n
+where n %% 500 <> 11;
+
+-- name: consents
+-- One in fifty said no, and as many said yes.
+insert into notify.consents (user_id, category, granted)
+select n, %(category)s, n %% 50 = 4
+from generate_series(%(first)s::bigint, %(last)s) as n
+where n %% 50 in (3, 4);
+
+-- name: suppressions
+-- One in two hundred complained once.
+insert into notify.suppressions (address, channel, reason)
+select 'user' || n || '@bank.example', 'email', 'complained'
+from generate_series(%(first)s::bigint, %(last)s) as n
+where n %% 200 = 7;
+
+-- name: raw_batch
+-- Where the payments are said to come from.
+with chunk as (
+    insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size)
+    values ('transactions', 'benchmarks', %(first)s %% 1000000007, %(first)s, %(last)s + 1, 1)
+    returning chunk_id
+)
+insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes)
+select 'transactions', c.chunk_id, 1, '', '', 1, 1, 1
+from chunk as c
+returning raw_id;
+
+-- name: payments
+-- Two in the month that is reported, some of them in another currency, and one before it.
+insert into core.transactions (
+    provider_account_id,
+    account_id,
+    transaction_id,
+    amount,
+    currency,
+    dated_on,
+    pending,
+    description,
+    payment_channel,
+    observed_at,
+    raw_id
+)
+select
+    n,
+    'account ' || n,
+    'payment ' || p,
+    (n %% 9000 + 100 * p)::numeric / 100,
+    case when p = 2 and n %% 10 = 0 then 'EUR' else 'GBP' end,
+    case when p = 3 then '2025-04-30' else '2025-05-01' end::date,
+    false,
+    'a payment',
+    'in store',
+    '2025-06-01',
+    %(raw_id)s
+from generate_series(%(first)s::bigint, %(last)s) as n, generate_series(1, 3) as p;
+
+-- name: counted
+-- How many there are already.
+select count(*) from core.users;

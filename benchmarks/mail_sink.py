@@ -1,0 +1,116 @@
+"""A mail server for volume: Postfix's `smtp-sink` where it is installed, else the project's own, which is slower."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.servers.ports import LOOPBACK, candidates, is_free
+from dev.stack.home import REPOSITORY
+
+CONNECTION = "AIRFLOW_CONN_NOTICES_EMAIL"
+_PLACES = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+_STARTS = 20.0
+_TAIL = 200
+_SAID = re.compile(rb"mesg=(\d+)")
+
+
+@dataclass(frozen=True)
+class MailSink:
+    """A mail server that keeps nothing.
+
+    Parameters
+    ----------
+    program
+        `smtp-sink` or `dev.mail.sink`.
+    port
+        Of the loopback interface.
+    record
+        What it writes: its running count, or a line for each mail.
+    """
+
+    program: str
+    port: int
+    record: Path
+
+    @property
+    def connection(self) -> str:
+        """The Airflow connection to it, as JSON."""
+        extra = {"disable_ssl": True, "disable_tls": True, "from_email": "Sluice <reports@bank.example>"}
+        return json.dumps({"conn_type": "smtp", "host": LOOPBACK, "port": self.port, "extra": extra})
+
+    def count(self) -> int:
+        """Return how many mails came."""
+        if self.program != "smtp-sink":
+            return len(self.instants())
+        with self.record.open("rb") as file:
+            file.seek(max(0, self.record.stat().st_size - _TAIL))
+            said = _SAID.findall(file.read())
+        return int(said[-1]) if said else 0
+
+    def instants(self) -> list[float]:
+        """Return when each mail came, in seconds of the monotonic clock; only `dev.mail.sink` knows."""
+        return [float(instant) for _, instant, _ in self._lines()]
+
+    def addresses(self) -> list[str]:
+        """Return where each mail went; only `dev.mail.sink` knows."""
+        return [address.decode() for *_, address in self._lines()]
+
+    def _lines(self) -> Iterator[list[bytes]]:
+        return (line.split() for line in self.record.read_bytes().split(b"\n")[:-1])
+
+
+@contextmanager
+def fast(folder: Path) -> Iterator[MailSink]:
+    """Run the fastest that there is."""
+    found = shutil.which("smtp-sink", path=_PLACES)
+    if not found:
+        with exact(folder) as sink:
+            yield sink
+        return
+    sink = MailSink("smtp-sink", _port(), folder / "smtp-sink.txt")
+    # It must not stay root.
+    account = ("-u", "nobody") if os.geteuid() == 0 else ()
+    with sink.record.open("wb") as output, _running((found, *account, "-c", f"{LOOPBACK}:{sink.port}", "512"), output):
+        _wait(sink)
+        yield sink
+
+
+@contextmanager
+def exact(folder: Path) -> Iterator[MailSink]:
+    """Run the one that writes down which mail came when."""
+    sink = MailSink("dev.mail.sink", _port(), folder / "mails.txt")
+    arguments = ("--port", str(sink.port), "--record", str(sink.record))
+    with _running((sys.executable, "-m", "dev.mail.sink", *arguments), None):
+        _wait(sink)
+        yield sink
+
+
+@contextmanager
+def _running(command: tuple[str, ...], output: object) -> Iterator[None]:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=output) as process:  # type: ignore[call-overload] # a file
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _port() -> int:
+    return next(port for port in candidates() if is_free(port))
+
+
+def _wait(sink: MailSink) -> None:
+    deadline = time.monotonic() + _STARTS
+    while is_free(sink.port):
+        if time.monotonic() > deadline:
+            sys.exit(f"error: {sink.program} does not listen on port {sink.port}")
+        time.sleep(0.05)

@@ -1,0 +1,73 @@
+"""How much the memory of what runs beside the tasks grew: the broker's and the scheduler's."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from dev.servers import processes
+from dev.stack.home import MARKER
+from dev.stack.stack import Stack
+
+_EVERY_SECONDS = 0.1
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+
+
+class BrokerMemory:
+    """Watches the broker; a context manager.
+
+    Parameters
+    ----------
+    url
+        Of the broker.
+
+    Attributes
+    ----------
+    growth
+        Bytes between what it had at the beginning and the most that it had since.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._server = redis.Redis.from_url(url)
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._before = self._used("used_memory")
+        self._peak_before = self._used("used_memory_peak")
+        self.growth = 0
+
+    def __enter__(self) -> Self:
+        """Start to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Stop watching."""
+        self._enough.set()
+        self._thread.join()
+        peak = self._used("used_memory_peak")
+        if peak > self._peak_before:
+            self.growth = max(self.growth, peak - self._before)
+
+    def _watch(self) -> None:
+        while not self._enough.wait(_EVERY_SECONDS):
+            self.growth = max(self.growth, self._used("used_memory") - self._before)
+
+    def _used(self, name: str) -> int:
+        found = self._server.info("memory")
+        return int(found[name])
+
+
+def scheduler(stack: Stack) -> int:
+    """Return the most memory that a process of the scheduler ever had, in bytes of VmHWM."""
+    peaks = [0]
+    for process in processes.carrying(MARKER, str(stack.home)):
+        folder = Path("/proc") / str(process.pid)
+        command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+        if b"scheduler" in command and (found := _PEAK.search((folder / "status").read_text())):
+            peaks.append(int(found[1]) * 1024)
+    return max(peaks)

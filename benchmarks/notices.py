@@ -1,0 +1,241 @@
+"""`python -m benchmarks.notices`: a million recipients of the monthly report, and plain Celery beside it.
+
+Through Airflow and its Celery workers, as in production, to a mail server that takes everything. What must be true of
+every run is checked: each recipient is in exactly one final state, and as many mails came as the ledger calls sent.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from rich.console import Console
+
+from benchmarks import audience, celery_workers, home, mail_sink, memory_grown, result, without_sluice
+from benchmarks.mail_sink import CONNECTION, MailSink
+from benchmarks.memory_grown import BrokerMemory
+from benchmarks.result import Result
+from benchmarks.task_memory import MIB, TaskMemory
+from benchmarks.without_sluice import Pattern
+from dev.demo.airflow_api import AirflowApi, AirflowSilent
+from dev.servers.bank import Sandbox
+from dev.stack.airflow_environment import ADMIN
+from dev.stack.planning import Wishes
+from dev.stack.stack import Stack
+from dev.stack.up import up
+from etl.catalog.notices.monthly_report import MONTHLY_REPORT
+from etl.settings import Endpoint
+from etl.stores import notice_runs, warehouse
+from etl.stores.warehouse import Warehouse
+
+SIZES, QUICK_SIZES = (10_000, 1_000_000), (2_000, 20_000)
+"""Recipients of the small run and of the large one."""
+BESIDE, QUICK_BESIDE = 20_000, 1_000
+"""Users that plain Celery tells, in each pattern."""
+FASTEST, PLAN_SECONDS, PLAN_GROWTH, BROKER_GROWTH, TIMES = 2_000, 5, 10, 1, 5
+"""Goals: mails a second, seconds, MiB, MiB, and how many times as fast as a task for each user."""
+
+_DAG = f"notify_{MONTHLY_REPORT.name}"
+_PACE = 100_000.0
+_DAY = date(2026, 1, 1)
+_LONGEST = timedelta(hours=1)
+_POLL = timedelta(milliseconds=200)
+_PLANNED = """
+select extract(epoch from end_date - start_date)::float from task_instance
+where dag_id = %s and run_id = %s and task_id = 'plan'
+"""
+_LASTED = "select extract(epoch from end_date - start_date)::float from dag_run where dag_id = %s and run_id = %s"
+_STATES = "select state::text, count(*) from notify.deliveries where run_id = %s group by 1"
+_TOLD_TWICE = "select count(*) - count(distinct user_id) from notify.deliveries where run_id = %s"
+_SENDING = """
+select extract(epoch from max(ended_at) - min(claimed_at))::float from notify.deliveries where run_id = %s
+"""
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One run of the Dag.
+
+    Parameters
+    ----------
+    users
+        Its recipients.
+    plan, send, whole
+        Seconds of the task that planned, from the first claim to the last confirmation, and of the run.
+    peaks
+        Step → bytes of VmHWM.
+    page
+        Seconds that it takes to read a page of a thousand recipients.
+    broker, scheduler
+        Bytes by which the broker grew, and the most that the scheduler ever had.
+    """
+
+    users: int
+    plan: float
+    send: float
+    whole: float
+    page: float
+    peaks: dict[str, int]
+    broker: int
+    scheduler: int
+
+    def peak(self, step: str) -> float:
+        """Return the peak of a step in MiB."""
+        return self.peaks[f"{_DAG}.{step}"] / MIB
+
+
+def main(
+    *,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Smaller; nothing is kept.")] = False,
+) -> None:
+    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    console = Console(soft_wrap=True)
+    sizes, beside = (QUICK_SIZES, QUICK_BESIDE) if quick else (SIZES, BESIDE)
+    with home.temporary() as folder, mail_sink.fast(folder.parent) as sink:
+        stack = up(
+            folder,
+            caller=home.caller(**{CONNECTION: sink.connection}, **audience.UNSUBSCRIBE),
+            wishes=Wishes(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui=None),
+            say=console.print,
+        )
+        with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
+            small, large = _sendings(stack, connection, sink, sizes, console=console)
+            patterns = _patterns(stack, connection, sink, folder.parent, users=beside, console=console)
+    results = _results(small, large, patterns, sink)
+    result.show(results, console)
+    if not quick:
+        result.append(results, command="python -m benchmarks.notices")
+        sys.exit(0 if all(each.reached for each in results) else 1)
+
+
+def _sendings(
+    stack: Stack, connection: Warehouse, sink: MailSink, sizes: tuple[int, int], *, console: Console
+) -> list[Sending]:
+    found = []
+    with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
+        airflow.wait_for_dag(_DAG)
+        # What the calendar asks for is over before anybody is there to be told.
+        _finish(airflow, airflow.start_run(_DAG).run_id)
+        for users, period in zip(sizes, (audience.MONTH_BEFORE, audience.MONTH), strict=True):
+            audience.grow(connection, users, category=MONTHLY_REPORT.category.name)
+            console.print(f"{users:,} users are there.")
+            sending = _send(airflow, stack, connection, sink, users=users, period=period)
+            console.print(f"{users:,} in {sending.send:.1f} s, planned in {sending.plan:.1f} s.")
+            found.append(sending)
+    return found
+
+
+def _send(
+    airflow: AirflowApi, stack: Stack, connection: Warehouse, sink: MailSink, *, users: int, period: str
+) -> Sending:
+    """Let Airflow send to all users there are, as fast as it goes, and check what came of it."""
+    mails = sink.count()
+    with TaskMemory() as memory, BrokerMemory(stack.broker_url) as broker:
+        run = airflow.trigger(_DAG, period=period)
+        run_id = _planned(connection, period)
+        notice_runs.steer(connection, run_id, pace=_PACE)
+        _finish(airflow, run.run_id)
+    _check(connection, run_id, users, mails=sink.count() - mails)
+    with psycopg.connect(stack.metadata_url) as metadata:
+        plan, whole = (_number(metadata, query, _DAG, run.run_id) for query in (_PLANNED, _LASTED))
+    send = _number(connection, _SENDING, run_id)
+    page = audience.page_cost(connection, MONTHLY_REPORT, run_id, users)
+    peaks = memory.peaks(stack.metadata_url)
+    return Sending(users, plan, send, whole, page, peaks, broker.growth, memory_grown.scheduler(stack))
+
+
+def _planned(connection: Warehouse, period: str) -> int:
+    """Return the run of a period as soon as there is one."""
+    deadline = time.monotonic() + _LONGEST.total_seconds()
+    while (run := notice_runs.of_period(connection, MONTHLY_REPORT, period)) is None:
+        if time.monotonic() > deadline:
+            raise AirflowSilent(f"the plan of {period}", _LONGEST.total_seconds())
+        time.sleep(_POLL.total_seconds())
+    return run.run_id
+
+
+def _finish(airflow: AirflowApi, run_id: str) -> None:
+    deadline = time.monotonic() + _LONGEST.total_seconds()
+    while (state := airflow.run(_DAG, run_id).state) not in ("success", "failed"):
+        if time.monotonic() > deadline:
+            raise AirflowSilent(f"the end of {run_id}", _LONGEST.total_seconds())
+        time.sleep(_POLL.total_seconds())
+    if state != "success":
+        sys.exit(f"error: {_DAG}, run {run_id}: {state}")
+
+
+def _check(connection: Warehouse, run_id: int, users: int, *, mails: int) -> None:
+    """Stop unless every recipient is in one final state, the same by every way to count, and the mails are as many."""
+    wanted = audience.expected(users)
+    states: dict[str, int] = dict(connection.execute(_STATES, (run_id,)).fetchall())
+    totals = notice_runs.totals(connection, run_id)
+    found = {
+        "what came of the users": (wanted, {**states, "unreachable": totals["unreachable"]}),
+        "what the chunks counted": (wanted, {state: totals[state] for state in wanted}),
+        "recipients": (users, totals["recipients"]),
+        "users told twice": (0, _number(connection, _TOLD_TWICE, run_id)),
+        "mails": (wanted["sent"], mails),
+    }
+    if wrong := {what: pair for what, pair in found.items() if pair[0] != pair[1]}:
+        sys.exit(f"error: run {run_id}: expected and found differ: {wrong}")
+
+
+def _number(connection: psycopg.Connection[Any], query: str, *values: object) -> float:
+    ((number,),) = connection.execute(query.encode(), values).fetchall()
+    return float(number)
+
+
+def _patterns(
+    stack: Stack, connection: Warehouse, sink: MailSink, folder: Path, *, users: int, console: Console
+) -> list[Pattern]:
+    environment = celery_workers.environment(stack, sink)
+    processes = MONTHLY_REPORT.queue.pool.slots
+    patterns = without_sluice.measure(connection, environment, sink, folder, users=users, processes=processes)
+    for pattern in patterns:
+        console.print(str(pattern))
+    return patterns
+
+
+def _results(small: Sending, large: Sending, patterns: list[Pattern], sink: MailSink) -> list[Result]:
+    each, *_ = patterns
+    pace, growth = large.users / large.send, large.peak("plan") - small.peak("plan")
+    times, broker = pace / each.pace, large.broker / MIB
+    detail = {
+        "mail_server": sink.program,
+        "seconds_sending": round(large.send, 1),
+        "seconds_whole_run": round(large.whole, 1),
+        "users_a_second_whole_run": round(large.users / large.whole),
+        "milliseconds_to_read_a_page_of_1000": round(1000 * large.page, 1),
+        "vmhwm_mib_send": round(large.peak("send")),
+        "vmhwm_mib_scheduler": round(large.scheduler / MIB),
+        "vmhwm_mib_plan": [round(of.peak("plan"), 1) for of in (small, large)],
+        "without_sluice": [str(pattern) for pattern in patterns],
+    }
+    name = f"monthly report to {large.users:,}"
+    return [
+        Result(f"{name}: pace", f">= {FASTEST:,}/s", f"{pace:,.0f}/s", pace >= FASTEST, detail),
+        Result(f"{name}: plan", f"<= {PLAN_SECONDS} s", f"{large.plan:.1f} s", large.plan <= PLAN_SECONDS),
+        Result(
+            f"{name}: planner's memory above that of {small.users:,}",
+            f"<= {PLAN_GROWTH} MiB",
+            f"{growth:.1f} MiB",
+            growth <= PLAN_GROWTH,
+        ),
+        Result(f"{name}: broker's growth", f"<= {BROKER_GROWTH} MiB", f"{broker:.2f} MiB", broker <= BROKER_GROWTH),
+        Result(
+            f"{name}: pace over that of {each.name}, {each.users:,} of them",
+            f">= {TIMES} x",
+            f"{times:.1f} x ({each.pace:,.0f}/s)",
+            times >= TIMES,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    typer.run(main)

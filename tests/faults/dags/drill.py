@@ -1,0 +1,8 @@
+"""The Airflow Dag of the drill: the monthly report's, slower and in smaller chunks, to leave time to kill things."""
+
+from dataclasses import replace
+
+from etl.catalog.notices.monthly_report import MONTHLY_REPORT
+from sluice_notices import notice_dag
+
+notice_dag(replace(MONTHLY_REPORT, pace=100, chunk_size=500, schedule=None, deadline=None))
