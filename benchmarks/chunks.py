@@ -1,0 +1,49 @@
+"""Raw batches of chunks as they come: fifty logins each, a thousand made-up transactions a login."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from upath import UPath
+
+from benchmarks import batches, plaid_pages
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
+from etl.stores.warehouse import Warehouse
+
+LOGINS_OF_A_CHUNK = 50
+TRANSACTIONS_OF_A_LOGIN = 1_000
+TRANSACTIONS_OF_A_MERCHANT = 20
+
+_RECEIVED_AT = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def pages(size: int) -> batches.Pages:
+    """Return what gives each login's pages, of `size` transactions in all."""
+    merchants = max(size // TRANSACTIONS_OF_A_MERCHANT, 1)
+    return partial(plaid_pages.feed, records=TRANSACTIONS_OF_A_LOGIN, merchants=merchants)
+
+
+def seal(warehouse: Warehouse, root: UPath, size: int) -> Sequence[int]:
+    """Seal `size` transactions, whole logins, and return the ids of their raw batches."""
+    logins = batches.enrol(warehouse, size // TRANSACTIONS_OF_A_LOGIN)
+    told = pages(size)
+    return [
+        batches.seal(
+            warehouse,
+            root,
+            TRANSACTIONS,
+            logins[first : first + LOGINS_OF_A_CHUNK],
+            partial(_from, told, first),
+            source=TRANSACTIONS_SYNC.name,
+            at=_RECEIVED_AT + timedelta(microseconds=first),
+            cursors=("", "a"),
+        )
+        for first in range(0, len(logins), LOGINS_OF_A_CHUNK)
+    ]
+
+
+def _from(told: batches.Pages, first: int, login: int) -> Iterable[bytes]:
+    return told(first + login)
