@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PEERS := .venv-bench/installed
 IN_STACK := . .local/env &&
 
 export PYTHONPATH := $(CURDIR)/include
@@ -37,8 +38,8 @@ check: $(INSTALLED) ## Check style and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: $(INSTALLED) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
-	@missed=0; for each in memory resync urgent backfill; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
+bench: $(INSTALLED) $(PEERS) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
+	@$(BIN)/python -m benchmarks $(ONLY)
 
 psql: $(INSTALLED) ## Open the warehouse
 	@$(IN_STACK) psql "$$WAREHOUSE_URL"
@@ -58,3 +59,9 @@ $(INSTALLED): requirements-dev.lock
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
 	@touch $(INSTALLED)
+
+$(PEERS): benchmarks/requirements.lock
+	@echo "Installing what benchmarks compare with into .venv-bench."
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --no-deps --require-hashes --requirement benchmarks/requirements.lock
+	@touch $(PEERS)

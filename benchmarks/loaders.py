@@ -47,7 +47,7 @@ class Loaders:
 def started(count: int) -> Iterator[Loaders]:
     """Start so many loaders, and end them at the end."""
     with ProcessPoolExecutor(count, mp_context=get_context("forkserver")) as pool:
-        for each in [pool.submit(time.sleep, 0.5) for _ in range(count)]:
+        for each in [pool.submit(_import_and_wait) for _ in range(count)]:
             each.result()
         yield Loaders(pool, count)
 
@@ -57,3 +57,8 @@ def _transform_and_load(raw_ids: Sequence[int], database: Endpoint, root: str) -
         for raw_id in raw_ids:
             transform(TRANSACTIONS, raw_id, warehouse=warehouse, root=UPath(root))
             load(TRANSACTIONS, raw_id, warehouse=warehouse, root=UPath(root))
+
+
+def _import_and_wait() -> None:
+    """Let a process import this file, and do nothing for so long that the others begin as well."""
+    time.sleep(0.5)

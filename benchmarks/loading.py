@@ -12,7 +12,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,18 +19,16 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import chunks, databases, home, loaders, result
+from benchmarks import chunks, home, loaders, result
 from benchmarks.loaders import Loaders
 from benchmarks.result import Result, Spread
 from dev.stack.planning import Wishes
 from dev.stack.up import Extent, up
-from etl.catalog.entities import ENTITIES
 from etl.settings import Endpoint
-from etl.stores import migrations
 from etl.stores import warehouse as warehouses
 
 SIZES, QUICK_SIZES = (200_000, 1_000_000), (100_000,)
-REPETITIONS = {200_000: 5, 1_000_000: 3}
+REPETITIONS = {200_000: 5, 1_000_000: 2}
 OF_THE_LIMIT = 0.45
 """Least rows per second, as a share of the limit's."""
 TWO_LOADERS = 1.6
@@ -84,34 +81,22 @@ def _of_size(
     root = UPath((files / "raw").as_uri())
     ready = files / "ready.csv"
     seconds: dict[str, list[float]] = defaultdict(list)
-    with databases.temporary(server, databases.TEMPLATE) as template:
-        with warehouses.connect(template) as warehouse:
-            migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
-            raw_ids = chunks.seal(warehouse, root, size)
-            for statement in ("analyze", "checkpoint"):
-                warehouse.execute(statement)
+    with chunks.prepared(server, root, size) as raw_ids:
         _write_ready(ready, raw_ids, sides[1], server=server, root=root)
         for repetition in range(repetitions):
-            with _fresh(server) as database:
+            with chunks.fresh(server) as database:
                 seconds[_LIMIT].append(_copy(ready, database))
             for name, side in zip((_ONE, _TWO), sides, strict=True):
-                with _fresh(server) as database:
+                with chunks.fresh(server) as database:
                     seconds[name].append(side.seconds(raw_ids, database=database, root=root))
             shown = ", ".join(f"{name} {each[-1]:.1f} s" for name, each in seconds.items())
             console.print(f"{size:,} records: {repetition + 1} of {repetitions}: {shown}")
     return seconds
 
 
-@contextmanager
-def _fresh(server: Endpoint) -> Iterator[Endpoint]:
-    """Create a database that holds the raw batches and no rows."""
-    with databases.temporary(server, "benchmark", template=databases.TEMPLATE) as database:
-        yield database
-
-
 def _write_ready(path: Path, raw_ids: Sequence[int], side: Loaders, *, server: Endpoint, root: UPath) -> None:
     """Write the rows as they are once loaded, in an order as random within each login as the one they come in."""
-    with _fresh(server) as database:
+    with chunks.fresh(server) as database:
         side.seconds(raw_ids, database=database, root=root)
         with (
             path.open("wb") as file,
