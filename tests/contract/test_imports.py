@@ -29,7 +29,7 @@ ALLOWED = {
     "settings": set(),
     "errors": set(),
     "dev": {"dev", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
-    "benchmarks": {"plugins", "benchmarks", "dev", "steps", "stores", "catalog", "declare", "settings", *PURE},
+    "benchmarks": {"plugins", "benchmarks", "dev", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
     "tests": {"tests", "dev", "plugins", "tools", "steps", "stores", "wire", "catalog", "declare", "settings", *PURE},
 }
 """Room → rooms that it may import; every room may import `errors`."""
