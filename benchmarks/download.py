@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import canned_bank, databases, home, result
+from benchmarks import canned_bank, canned_logins, databases, home, result
 from benchmarks.canned_bank import Shape
 from benchmarks.result import Result, Spread
 from dev.stack.planning import Wishes
@@ -37,7 +37,7 @@ from etl.settings import Endpoint, Settings
 from etl.steps.download import download
 from etl.steps.plan import plan
 from etl.steps.store_raw import store_raw
-from etl.stores import migrations, provider_accounts
+from etl.stores import migrations
 from etl.stores import warehouse as warehouses
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
@@ -128,20 +128,12 @@ def _pairs(
             bare = asyncio.run(_bare(url, shape))
             with databases.temporary(server, "benchmark") as database, warehouses.connect(database) as warehouse:
                 migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
-                _enrol(warehouse, cipher, shape.logins)
+                canned_logins.enrol(warehouse, cipher, shape.logins)
                 ours = _Steps(warehouse, root, cipher, limiter).seconds(url, shape, "benchmark")
             shutil.rmtree(root.path)
             pairs.append((bare, ours))
             console.print(f"{shape}: {repetition + 1} of {repetitions}: bare {bare:.2f} s, steps {ours:.2f} s")
     return pairs
-
-
-def _enrol(warehouse: Warehouse, cipher: TokenCipher, logins: int) -> None:
-    for number in range(logins):
-        token = f"{number:06d}"
-        provider_accounts.enrol(
-            warehouse, cipher, provider=PLAID.name, user=token, item_id=f"item-{token}", access_token=token
-        )
 
 
 async def _bare(url: str, shape: Shape) -> float:
