@@ -31,6 +31,7 @@ from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.declare.provider import Scope
 from etl.settings import Endpoint, Settings
+from etl.steps.report import totals
 from etl.stores import warehouse as warehouses
 from etl.stores.tokens import TokenCipher
 
@@ -154,7 +155,7 @@ def _whole(work: StackAtWork, shape: Shape, repetitions: int, *, console: Consol
             _enrol(work, shape.logins)
             alone = without_airflow.run(f"alone {repetition}", work.stack.environment).seconds
             _enrol(work, shape.logins)
-            run = work.seconds(_DAG, work.airflow.trigger(_DAG))
+            run = _of_all(work, shape)
             pairs.append((alone, run))
             console.print(f"{shape.transactions:,} transactions: {alone:.1f} s in a pool, {run:.1f} s through Airflow")
     ratio = Spread.of([run / alone for alone, run in pairs])
@@ -174,7 +175,7 @@ def _limited(work: StackAtWork, shape: Shape, _: int, *, console: Console) -> Re
     least = requests * limit.interval.total_seconds()
     _enrol(work, shape.logins)
     with canned_bank.opened(shape, port=work.bank):
-        seconds = work.seconds(_DAG, work.airflow.trigger(_DAG))
+        seconds = _of_all(work, shape)
     console.print(f"{requests:,} requests: {least:.1f} s by the limit, {seconds:.1f} s through Airflow")
     return Result(
         f"a run of {shape.transactions:,} transactions in {requests:,} requests, {limit.calls:,} a minute",
@@ -206,6 +207,17 @@ def _passes(work: StackAtWork, shape: Shape) -> Iterator[Result]:
         slowest <= PASS,
         {"seconds": str(Spread.of(busy)), "seconds_idle": str(Spread.of(idle)), "passes": len(busy)},
     )
+
+
+def _of_all(work: StackAtWork, shape: Shape) -> float:
+    """Return the seconds of a run that reads all that the bank has."""
+    run = work.airflow.trigger(_DAG)
+    seconds = work.seconds(_DAG, run)
+    with warehouses.connect(Endpoint.from_environment("warehouse", work.stack.environment)) as warehouse:
+        counts = totals(TRANSACTIONS, run.run_id, warehouse=warehouse)
+    if counts["inserted"] != shape.transactions:
+        sys.exit(f"error: {counts}, and not {shape.transactions:,} transactions")
+    return seconds
 
 
 def _enrol(work: StackAtWork, logins: int) -> None:

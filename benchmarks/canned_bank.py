@@ -105,6 +105,8 @@ def opened(shape: Shape, *, port: int | None = None) -> Iterator[str]:
     """Run a canned bank in a process of its own, and yield its address."""
     port = port or next(each for each in ports.candidates() if ports.is_free(each))
     url = f"http://{LOOPBACK}:{port}"
+    while not ports.is_free(port):
+        time.sleep(_POLL)
     numbers = (port, shape.logins, shape.pages, shape.records, shape.latency)
     with Popen([sys.executable, "-m", "benchmarks.canned_bank", *map(str, numbers)]) as bank:
         try:

@@ -19,15 +19,14 @@ from rich.console import Console
 
 from benchmarks import home
 from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
-from dev.servers import ports
 from dev.servers.bank import Sandbox
-from dev.servers.ports import LOOPBACK
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.home import REPOSITORY
+from dev.stack.down import control
+from dev.stack.home import REPOSITORY, find
 from dev.stack.planning import Wishes
+from dev.stack.programs import BANK
 from dev.stack.stack import Stack
 from dev.stack.up import up
-from dev.stack.urls import provider_connection
 
 _DAY = date(2026, 1, 1)
 _BUNDLES = [
@@ -36,6 +35,8 @@ _BUNDLES = [
 ]
 _LOOPS = "airflow.jobs.scheduler_job_runner.SchedulerJobRunner"
 _PASS = re.compile(rb"Ran scheduling loop in ([0-9.]+) ms")
+_SERVERS = ("bin/postgres", "valkey-server", "dev.bank", "dev.mail")
+"""What is in the command lines of programs that are not Airflow's."""
 _LONGEST = timedelta(minutes=20)
 _POLL = 0.25
 _DURATION = "select extract(epoch from end_date - queued_at)::float from dag_run where dag_id = %s and run_id = %s"
@@ -83,7 +84,7 @@ class StackAtWork:
     def cpu(self) -> float:
         """Return the CPU-seconds that Airflow's programs and their tasks have spent so far."""
         supervisor = psutil.Process(int((self.stack.home / "supervisord.pid").read_text()))
-        programs = [each for each in supervisor.children() if any("airflow" in part for part in each.cmdline()[:3])]
+        programs = [each for each in supervisor.children() if not any(word in _title(each) for word in _SERVERS)]
         return sum(_spent(each) for program in programs for each in (program, *program.children(recursive=True)))
 
     def passes(self, seconds: float) -> list[float]:
@@ -98,25 +99,39 @@ class StackAtWork:
 @contextmanager
 def running(*, console: Console) -> Iterator[StackAtWork]:
     """Start a stack whose tasks ask a bank that is not there yet, and whose scheduler tells of each pass."""
-    bank = next(each for each in ports.candidates() if ports.is_free(each))
     with home.temporary() as folder:
         stack = up(
             folder,
             caller=home.caller(
                 AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(_BUNDLES),
                 AIRFLOW__LOGGING__NAMESPACE_LEVELS=f"airflow.dag_processing=WARNING {_LOOPS}=DEBUG",
-                AIRFLOW_CONN_PLAID=provider_connection(f"http://{LOOPBACK}:{bank}", client_id="", secret=""),
             ),
             wishes=Wishes(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui=None),
             say=console.print,
         )
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
-            yield StackAtWork(stack, airflow, bank)
+            _close_sandbox(stack)
+            yield StackAtWork(stack, airflow, int(stack.bank_url.rpartition(":")[2]))
+
+
+def _close_sandbox(stack: Stack) -> None:
+    """Stop the sandbox bank, so that another can open in its place."""
+    supervisor = control(find(stack.home))
+    if supervisor is None:
+        sys.exit(f"error: nothing runs in {stack.home}")
+    supervisor.stop(BANK)
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def _spent(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return 0.0
     return float(times.user + times.system + times.children_user + times.children_system)

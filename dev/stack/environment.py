@@ -17,6 +17,8 @@ from dev.stack.urls import limits_connection, mail_connection, postgres_connecti
 PROGRAMS = interpreter().parent
 INCLUDE = REPOSITORY / "include"
 MAIL_CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
+CALLERS_CHOICE = (MAIL_CONNECTION, "AIRFLOW__LOGGING__NAMESPACE_LEVELS")
+"""Variables of the stack that a caller may set otherwise."""
 _SETTINGS = ("AIRFLOW_", "SLUICE_")
 
 
