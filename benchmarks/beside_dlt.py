@@ -28,7 +28,7 @@ from dev.stack.up import Extent, up
 from etl.settings import Endpoint
 
 SIZE, QUICK_SIZE = 200_000, 20_000
-REPETITIONS = 3
+REPETITIONS = 2
 GOALS = {"insert_values": 8.0, "csv": None, "arrow": None}
 """How dlt is handed the records → least that Sluice is faster."""
 BEST = 3.0

@@ -32,12 +32,14 @@ def pages(size: int) -> batches.Pages:
 
 
 @contextmanager
-def prepared(server: Endpoint, root: UPath, size: int) -> Iterator[Sequence[int]]:
+def prepared(
+    server: Endpoint, root: UPath, size: int, *, logins_of_a_chunk: int = LOGINS_OF_A_CHUNK
+) -> Iterator[Sequence[int]]:
     """Make the template of databases that hold `size` transactions in sealed raw batches, and no rows."""
     with databases.temporary(server, databases.TEMPLATE) as template:
         with warehouses.connect(template) as warehouse:
             migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
-            raw_ids = seal(warehouse, root, size)
+            raw_ids = seal(warehouse, root, size, logins_of_a_chunk)
             for statement in ("analyze", "checkpoint"):
                 warehouse.execute(statement)
         yield raw_ids
@@ -50,7 +52,7 @@ def fresh(server: Endpoint) -> Iterator[Endpoint]:
         yield database
 
 
-def seal(warehouse: Warehouse, root: UPath, size: int) -> Sequence[int]:
+def seal(warehouse: Warehouse, root: UPath, size: int, logins_of_a_chunk: int) -> Sequence[int]:
     """Seal `size` transactions, whole logins, and return the ids of their raw batches."""
     logins = batches.enrol(warehouse, size // TRANSACTIONS_OF_A_LOGIN)
     told = pages(size)
@@ -59,13 +61,13 @@ def seal(warehouse: Warehouse, root: UPath, size: int) -> Sequence[int]:
             warehouse,
             root,
             TRANSACTIONS,
-            logins[first : first + LOGINS_OF_A_CHUNK],
+            logins[first : first + logins_of_a_chunk],
             partial(_from, told, first),
             source=TRANSACTIONS_SYNC.name,
             at=_RECEIVED_AT + timedelta(microseconds=first),
             cursors=("", "a"),
         )
-        for first in range(0, len(logins), LOGINS_OF_A_CHUNK)
+        for first in range(0, len(logins), logins_of_a_chunk)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +43,10 @@ class Loaders:
             each.result()
         return time.perf_counter() - began
 
+    def peak(self) -> int:
+        """Return the most memory that the first of them has had, in bytes of VmHWM."""
+        return self.pool.submit(_peak).result()
+
 
 @contextmanager
 def started(count: int) -> Iterator[Loaders]:
@@ -57,6 +62,10 @@ def _transform_and_load(raw_ids: Sequence[int], database: Endpoint, root: str) -
         for raw_id in raw_ids:
             transform(TRANSACTIONS, raw_id, warehouse=warehouse, root=UPath(root))
             load(TRANSACTIONS, raw_id, warehouse=warehouse, root=UPath(root))
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _import_and_wait() -> None:

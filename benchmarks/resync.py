@@ -32,7 +32,7 @@ from etl.stores import warehouse as warehouses
 from etl.stores.warehouse import Warehouse
 
 SIZES = (200_000, 1_000_000)
-REPETITIONS = 5
+REPETITIONS = {200_000: 3, 1_000_000: 2}
 LOGGED = 0.5
 """Most per cent of the first load's log."""
 SECONDS = 50.0
@@ -58,7 +58,7 @@ def main(
         server = Endpoint.from_environment("warehouse", stack.environment)
         for size in (20_000,) if quick else SIZES:
             root = UPath((folder.parent / f"raw-{size}").as_uri())
-            results += _of_size(size, 1 if quick else REPETITIONS, server=server, root=root, console=console)
+            results += _of_size(size, 1 if quick else REPETITIONS[size], server=server, root=root, console=console)
             shutil.rmtree(root.path)
     result.show(results, console)
     if not quick:
