@@ -35,7 +35,7 @@ ALL = (
     "notices",
 )
 """Files of this folder, those that are soonest done first."""
-QUICK = ("planning", "loading", "beside_dlt", "resync", "download", "memory", "urgent")
+QUICK = ("planning", "loading", "beside_dlt", "growth", "resync", "download", "memory", "urgent")
 """Those that are done within eight minutes, even small."""
 
 
