@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PEERS := .venv-bench/installed
 IN_STACK := . .local/env &&
 
 export PYTHONPATH := $(CURDIR)/include
@@ -45,8 +46,8 @@ check: $(INSTALLED) ## Check style and types, Dockerfile and Compose file
 		file=$$(mktemp -u) && $(BIN)/python -m deploy.environment_file "$$file" >/dev/null \
 		&& docker compose --env-file "$$file" --profile '*' config --quiet; code=$$?; rm -f "$$file"; exit $$code; fi
 
-bench: $(INSTALLED) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
-	@missed=0; for each in memory resync urgent backfill notices pace; do $(BIN)/python -m benchmarks.$$each || missed=1; done; exit $$missed
+bench: $(INSTALLED) $(PEERS) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
+	@$(BIN)/python -m benchmarks $(ONLY)
 
 env: ## Write .env for `docker compose`, with secrets of its own; one that is there stays
 	@$(PYTHON) -m deploy.environment_file
@@ -72,3 +73,9 @@ $(INSTALLED): requirements-dev.lock
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
 	@touch $(INSTALLED)
+
+$(PEERS): benchmarks/requirements.lock
+	@echo "Installing what benchmarks compare with into .venv-bench."
+	@$(PYTHON) -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --no-deps --require-hashes --requirement benchmarks/requirements.lock
+	@touch $(PEERS)

@@ -32,7 +32,7 @@ from etl.stores import warehouse
 
 DAYS = 60
 USERS = 240
-REPETITIONS = 3
+REPETITIONS = 2
 AT_ONCE = (1, 10)
 """Runs of a backfill at the same time."""
 LONGER = 1.3

@@ -76,8 +76,8 @@ def client(environment: Mapping[str, str]) -> redis.Redis:
 def _worker(
     environment: Mapping[str, str], log: Path, *, number: int, processes: int, prefetch: int
 ) -> Iterator[subprocess.Popen[bytes]]:
-    options = ("--concurrency", str(processes), "--hostname", f"plain-{number}@%h", "--loglevel", "warning")
-    options += ("--prefetch-multiplier", str(prefetch))
+    size = ("--concurrency", str(processes), "--prefetch-multiplier", str(prefetch))
+    options = (*size, "--hostname", f"plain-{number}@%h", "--loglevel", "warning")
     command = (sys.executable, "-m", "celery", "--app", "benchmarks.plain_celery", "worker", *options)
     with (
         log.open("wb") as output,

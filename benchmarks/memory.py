@@ -23,6 +23,7 @@ from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
 from dev.demo.enrol import enrol
 from dev.demo.syncs import dag_of
 from dev.servers.bank import Sandbox
+from dev.servers.purchases import examine
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.planning import Wishes
 from dev.stack.stack import Stack
@@ -71,8 +72,10 @@ def _peaks(size: int, *, console: Console) -> Peaks:
         purchases.write(file, size, until=_DAY)
         stack = up(
             folder,
-            caller=home.caller(SANDBOX_CSV=str(file)),
-            wishes=Wishes(Sandbox("benchmarks", opened=_DAY - purchases.SPAN, day=_DAY), ui=None),
+            caller=home.caller(),
+            wishes=Wishes(
+                Sandbox("benchmarks", opened=_DAY - purchases.SPAN, day=_DAY, purchases=examine(file)), ui=None
+            ),
             say=console.print,
         )
         enrol(purchases.DIRECTORATES, environment=stack.environment)

@@ -43,6 +43,11 @@ def snapshot(login: int, *, records: int) -> Iterator[bytes]:
     yield msgspec.json.encode({"accounts": [_account(login, ordinal) for ordinal in range(records)]})
 
 
+def transactions(login: int, *, records: int, merchants: int) -> list[dict[str, object]]:
+    """Return a login's transactions."""
+    return [_transaction(login, ordinal, merchants) for ordinal in range(records)]
+
+
 def _paged(login: int, records: int, merchants: int) -> Iterator[tuple[int, list[dict[str, object]]]]:
     for page, first in enumerate(range(0, records, PAGE_SIZE)):
         ordinals = range(first, min(first + PAGE_SIZE, records))

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).with_name("results.json")
+SHOWN = "BENCHMARKS_SHOWN"
+"""Variable that names a file to which results are added as they are shown, a line of JSON each."""
 _GIB = 1 << 30
 
 
@@ -67,19 +69,28 @@ class Spread:
 
 
 def show(results: Sequence[Result], console: Console) -> None:
-    """Print results as a table."""
+    """Print results as a table; while several benchmarks run, whoever runs them is told, too."""
     table = Table("benchmark", "goal", "measured", "reached")
     for result in results:
         table.add_row(result.name, result.goal, result.measured, "yes" if result.reached else "NO")
     console.print(table)
+    if told := os.environ.get(SHOWN):
+        with Path(told).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(result)) + "\n" for result in results)
+
+
+def shown(path: Path) -> list[Result]:
+    """Return the results that were shown while SHOWN named a file."""
+    return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def append(results: Sequence[Result], *, command: str, path: Path = RESULTS) -> None:
-    """Add results to those of earlier runs, with the day, the machine and the command."""
+    """Add results, with the day, the machine and the command, in place of earlier ones of the same names."""
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     circumstances = {"measured_on": datetime.now(UTC).date().isoformat(), "machine": _machine(), "command": command}
-    added = [{**asdict(result), **circumstances} for result in results]
-    text = json.dumps([*earlier, *added], indent=2, ensure_ascii=False)
+    kept = {row["name"]: row for row in earlier}
+    kept |= {result.name: {**asdict(result), **circumstances} for result in results}
+    text = json.dumps(list(kept.values()), indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 

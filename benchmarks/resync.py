@@ -12,16 +12,13 @@ import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import Annotated
 
 import typer
-from psycopg.sql import SQL, Identifier
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import home, load_cost, result
+from benchmarks import databases, home, load_cost, result
 from benchmarks.load_cost import Cost
 from benchmarks.repeated_batches import Repeated, prepare
 from benchmarks.result import Result, Spread
@@ -35,7 +32,7 @@ from etl.stores import warehouse as warehouses
 from etl.stores.warehouse import Warehouse
 
 SIZES = (200_000, 1_000_000)
-REPETITIONS = 5
+REPETITIONS = {200_000: 3, 1_000_000: 2}
 LOGGED = 0.5
 """Most per cent of the first load's log."""
 SECONDS = 50.0
@@ -43,7 +40,6 @@ SECONDS = 50.0
 
 # Tables are vacuumed before each measurement, so that it does not happen during one.
 _SETTINGS = {**SETTINGS, "autovacuum": "off"}
-_TEMPLATE = "benchmark_template"
 
 _Costs = dict[str, list[tuple[Cost, Cost, int]]]
 """How records come again → for each repetition the first load, the next one, and rows that this touched."""
@@ -62,7 +58,7 @@ def main(
         server = Endpoint.from_environment("warehouse", stack.environment)
         for size in (20_000,) if quick else SIZES:
             root = UPath((folder.parent / f"raw-{size}").as_uri())
-            results += _of_size(size, 1 if quick else REPETITIONS, server=server, root=root, console=console)
+            results += _of_size(size, 1 if quick else REPETITIONS[size], server=server, root=root, console=console)
             shutil.rmtree(root.path)
     result.show(results, console)
     if not quick:
@@ -72,13 +68,13 @@ def main(
 
 def _of_size(size: int, repetitions: int, *, server: Endpoint, root: UPath, console: Console) -> list[Result]:
     costs: dict[str, _Costs] = {entity.name: defaultdict(list) for entity in ENTITIES}
-    with _database(server, _TEMPLATE) as template:
+    with databases.temporary(server, databases.TEMPLATE) as template:
         with warehouses.connect(template) as warehouse:
             migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
             batches = prepare(warehouse, root, size)
         for repetition in range(repetitions):
             with (
-                _database(server, "benchmark", template=_TEMPLATE) as database,
+                databases.temporary(server, "benchmark", template=databases.TEMPLATE) as database,
                 warehouses.connect(database) as warehouse,
             ):
                 for repeated in batches:
@@ -110,18 +106,6 @@ def _results(entity: str, size: int, costs: Mapping[str, Sequence[tuple[Cost, Co
         yield Result(f"{name}: log", f"<= {LOGGED} %", f"{logged} %", logged.median <= LOGGED, detail)
         yield Result(f"{name}: time", f"<= {SECONDS:.0f} %", f"{seconds} %", seconds.median <= SECONDS, detail)
         yield Result(f"{name}: rows written or locked", "0", str(rows), rows == 0)
-
-
-@contextmanager
-def _database(server: Endpoint, name: str, *, template: str = "template1") -> Iterator[Endpoint]:
-    """Create a database, and drop it at the end."""
-    with warehouses.connect(server) as connection:
-        create = SQL("create database {} template {}").format(Identifier(name), Identifier(template))
-        connection.execute(create)
-        try:
-            yield replace(server, schema=name)
-        finally:
-            connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from etl.catalog.queues import LOW_PRIORITY
 from etl.settings import Endpoint
 from etl.stores import warehouse
 
-STARTS, QUICK_STARTS = 100, 10
+STARTS, QUICK_STARTS = 40, 5
 """Urgent starts a side."""
 ROWS = 150_000
 """Transactions of the raw batch that the backlog transforms."""

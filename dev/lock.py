@@ -25,13 +25,14 @@ _HEADER = "# Made by `make lock` from pyproject.toml. Install with: pip install 
 def lock(name: str, *arguments: str) -> None:
     """Write one lock file."""
     uv = Path(sys.executable).parent / "uv"
-    command = (str(uv), "pip", "compile", "pyproject.toml", *_COMMON, *arguments)
+    command = (str(uv), "pip", "compile", *_COMMON, *arguments)
     compiled = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
     (REPOSITORY / name).write_text(_HEADER.format(name=name) + compiled.stdout, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    lock("requirements.lock")
-    lock("requirements-dev.lock", "--group=dev", "--constraints=requirements.lock")
+    lock("requirements.lock", "pyproject.toml")
+    lock("requirements-dev.lock", "pyproject.toml", "--group=dev", "--constraints=requirements.lock")
+    lock("benchmarks/requirements.lock", "--group=bench")
     # Not within the first lock: what FAB needs keeps others at older versions.
-    lock("requirements-fab.lock", "--extra=fab")
+    lock("requirements-fab.lock", "pyproject.toml", "--extra=fab")

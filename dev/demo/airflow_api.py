@@ -103,7 +103,12 @@ class AirflowApi:
         """End a backfill, and those of its runs that are under way, which are all runs of the Dag that are."""
         self._client.put(f"/api/v2/backfills/{backfill}/cancel").raise_for_status()
         for run in self._get(f"/dags/{dag_id}/dagRuns", state="running", limit=100)["dag_runs"]:
-            self._client.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run['dag_run_id']}", json={"state": "failed"})
+            self.fail(dag_id, run["dag_run_id"])
+
+    def fail(self, dag_id: str, run_id: str) -> None:
+        """End a run, and its tasks that are under way."""
+        ended = self._client.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+        ended.raise_for_status()
 
     def unpause(self, dag_id: str) -> set[str]:
         """Unpause a Dag and return the ids of the runs that it had before, at most 100."""

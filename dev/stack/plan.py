@@ -10,7 +10,7 @@ from dev.servers.bank import Sandbox
 from dev.servers.binaries import postgres_folder, valkey_server
 from dev.servers.postgres import Cluster
 from dev.stack import airflow_environment, environment, programs, supervisor_file
-from dev.stack.environment import MAIL_CONNECTION, UNSUBSCRIBE_URL
+from dev.stack.environment import CALLERS_CHOICE
 from dev.stack.home import Home
 from dev.stack.programs import Program
 from dev.stack.secrets_file import Secrets
@@ -56,8 +56,7 @@ class Plan:
         """What the env file sets."""
         own = environment.variables(self.home, secrets=self.secrets, ports=self.ports, servers=self.servers)
         # A mail server that the caller names is meant, and so is where links lead.
-        meant = (MAIL_CONNECTION, UNSUBSCRIBE_URL)
-        own |= {name: self.passed_on[name] for name in meant if name in self.passed_on}
+        own |= {name: self.passed_on[name] for name in CALLERS_CHOICE if name in self.passed_on}
         return own | {name: value for name, value in sorted(self.passed_on.items()) if name not in own}
 
     @property

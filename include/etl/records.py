@@ -7,11 +7,13 @@ one that does not fit is found and its siblings go on.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from itertools import chain
+from operator import attrgetter
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -51,8 +53,7 @@ class Fault:
     reason: str
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """A record and its place in the page.
 
     Parameters
@@ -60,7 +61,7 @@ class Located:
     path
         Such as `added[3]`.
     records
-        The record as a struct, then the one whose list holds it, and so on up; see `getters`.
+        The record as a struct, then the one whose list holds it, and so on up; see `values`.
     """
 
     path: str
@@ -100,6 +101,7 @@ class PageDecoder:
         having = entity.source.having if isinstance(entity.source, RawOf) else None
         self._upserts = [_Records(place, entity.columns, having=having) for place in upserts]
         self._deletes = [_Records(place, entity.key_columns) for place in removals]
+        self._page = _page_of([*self._upserts, *self._deletes])
 
     def decode(self, body: bytes) -> Page:
         """Take a page apart; what does not fit becomes a fault, and what is no Unicode is repaired."""
@@ -108,11 +110,18 @@ class PageDecoder:
 
     def _decode(self, body: bytes) -> Page:
         page = Page()
-        for records in self._upserts:
-            page.upserts.extend(records.decode(body, page.faults))
-        for records in self._deletes:
-            page.deletes.extend(records.decode(body, page.faults))
+        whole = self._whole(body)
+        for kind, found in ((self._upserts, page.upserts), (self._deletes, page.deletes)):
+            for records in kind:
+                found.extend(records.of(body, page.faults) if whole is None else records.within(whole))
         return page
+
+    def _whole(self, body: bytes) -> msgspec.Struct | None:
+        """Decode all places of a page at once; None if one of its records does not fit, or two places share a list."""
+        try:
+            return None if self._page is None else self._page.decode(body)
+        except UNDECODABLE:
+            return None
 
 
 class _Records:
@@ -127,26 +136,34 @@ class _Records:
             own = _fields([(column.fields, column) for column in columns if column.level == level], having=having)
             self._singles.insert(0, msgspec.json.Decoder(_struct("Record", own, below, msgspec.Raw)))
             record = _struct("Record", own, below, record)
-        self._page = msgspec.json.Decoder(_page_type(self._lists[0], record))
-        self._untyped = msgspec.json.Decoder(_page_type(self._lists[0], msgspec.Raw))
+        self.field = (self._lists[0], list[record])
+        self._page = msgspec.json.Decoder(_page_type([self.field]))
+        self._untyped = msgspec.json.Decoder(_page_type([(self._lists[0], list[msgspec.Raw])]))
 
-    def decode(self, body: bytes, faults: list[Fault]) -> Iterator[Located]:
+    def of(self, body: bytes, faults: list[Fault]) -> Iterable[Located]:
+        """Return the records of a page that fit, and keep the faults of the others."""
         try:
-            found = self._walk(self._page.decode(body), "", ())
+            return self.within(self._page.decode(body))
         except UNDECODABLE:
-            found = self._one_by_one(body, faults)
+            return self._having_it(self._one_by_one(body, faults))
+
+    def within(self, page: msgspec.Struct) -> Iterable[Located]:
+        """Return the records of a decoded page."""
+        return self._having_it(self._walk(page, "", ()))
+
+    def _having_it(self, found: Iterable[Located]) -> Iterable[Located]:
         if self._having is None:
             return found
         return (located for located in found if getattr(located.records[0], self._having) is not None)
 
-    def _walk(self, holder: msgspec.Struct, path: str, above: tuple[msgspec.Struct, ...]) -> Iterator[Located]:
+    def _walk(self, holder: msgspec.Struct, path: str, above: tuple[msgspec.Struct, ...]) -> Iterable[Located]:
         name = self._lists[len(above)]
-        for ordinal, record in enumerate(getattr(holder, name) or ()):
-            place = f"{path}{name}[{ordinal}]"
-            if len(above) + 1 == len(self._lists):
-                yield Located(place, (record, *above))
-            else:
-                yield from self._walk(record, f"{place}.", (record, *above))
+        records = getattr(holder, name) or ()
+        if len(above) + 1 == len(self._lists):
+            return [Located(f"{path}{name}[{place}]", (record, *above)) for place, record in enumerate(records)]
+        return chain.from_iterable(
+            self._walk(record, f"{path}{name}[{place}].", (record, *above)) for place, record in enumerate(records)
+        )
 
     def _one_by_one(self, body: bytes, faults: list[Fault]) -> Iterator[Located]:
         try:
@@ -175,24 +192,14 @@ class _Records:
                 yield from self._search(record, f"{place}.", (record, *above), faults)
 
 
-def getters(columns: Sequence[Column]) -> list[Callable[[tuple[msgspec.Struct, ...]], Any]]:
-    """Return for each column a function that reads its value from a located record and those above it.
-
-    It returns None where an object on the way is absent.
-    """
-    return [_getter(column.level, column.fields) for column in columns]
-
-
-def _getter(level: int, path: tuple[str, ...]) -> Callable[[tuple[msgspec.Struct, ...]], Any]:
-    def get(records: tuple[msgspec.Struct, ...]) -> Any:  # noqa: ANN401 - the type is the column's
-        value: Any = records[level]
-        for name in path:
-            if value is None:
-                return None
-            value = getattr(value, name)
-        return value
-
-    return get
+def values(column: Column, records: Sequence[msgspec.Struct]) -> list[Any]:
+    """Return what a column holds in each of some records of its level; None where an object on the way is absent."""
+    head, *below = column.fields
+    found = list(map(attrgetter(head), records))
+    for name in below:
+        get = attrgetter(name)
+        found = [None if each is None else get(each) for each in found]
+    return found
 
 
 def _fields(paths: Sequence[tuple[tuple[str, ...], Column]], *, having: str | None = None) -> list[Any]:
@@ -222,8 +229,14 @@ def _struct(name: str, fields: list[Any], below: str | None = None, items: Any =
     return msgspec.defstruct(name, [*fields, *inner], kw_only=True, frozen=True, gc=False)
 
 
-def _page_type(name: str, items: Any) -> type[msgspec.Struct]:  # noqa: ANN401 - types are values
-    return msgspec.defstruct("Page", [(name, list[items])], gc=False)
+def _page_of(places: Sequence[_Records]) -> msgspec.json.Decoder[Any] | None:
+    """Return a decoder of all places of a page at once; None where two of them are in one list."""
+    fields = dict(place.field for place in places)
+    return msgspec.json.Decoder(_page_type(list(fields.items()))) if len(fields) == len(places) else None
+
+
+def _page_type(fields: list[tuple[str, Any]]) -> type[msgspec.Struct]:
+    return msgspec.defstruct("Page", fields, gc=False)
 
 
 def _fault(path: str, error: Exception) -> Fault:

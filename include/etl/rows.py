@@ -6,17 +6,19 @@ check becomes a reject, and its siblings go on.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity, Kind
-from etl.records import Fault, Page, getters
+from etl.records import Fault, Page, values
 
 _TYPES: dict[Kind, pa.DataType] = {
     Kind.TEXT: pa.string(),
@@ -55,6 +57,31 @@ class Reject:
     fault: Fault
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Records that stand together: upserts, or deletes, of one page.
+
+    Parameters
+    ----------
+    records
+        For each level the record, or the one that holds it, of each row.
+    removed
+        Whether they are deletes.
+    line, provider_account_id, received_at
+        Of their page.
+    """
+
+    records: tuple[tuple[msgspec.Struct, ...], ...]
+    removed: bool
+    line: int
+    provider_account_id: int
+    received_at: datetime
+
+    def __len__(self) -> int:
+        """Return how many rows they are."""
+        return len(self.records[0])
+
+
 @dataclass
 class Block:
     """Records of some pages, waiting to be typed together.
@@ -69,32 +96,42 @@ class Block:
 
     entity: Entity
     first: int = 0
-    records: list[tuple[msgspec.Struct, ...]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    accounts: list[int] = field(default_factory=list)
-    removed: list[bool] = field(default_factory=list)
-    observed: list[datetime] = field(default_factory=list)
+    runs: list[_Run] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Return how many records it holds."""
-        return len(self.records)
+        return len(self.paths)
 
     def add(self, page: Page, *, provider_account_id: int, line: int, received_at: datetime) -> None:
         """Append the records of a page: upserts first, then deletes."""
         for located, removed in ((page.upserts, False), (page.deletes, True)):
-            self.records.extend(item.records for item in located)
-            self.paths.extend(item.path for item in located)
-            self.removed.extend([removed] * len(located))
-        added = len(page.upserts) + len(page.deletes)
-        self.lines.extend([line] * added)
-        self.accounts.extend([provider_account_id] * added)
-        self.observed.extend([received_at] * added)
+            if located:
+                paths, held = zip(*located, strict=True)
+                self.paths.extend(paths)
+                records = tuple(zip(*held, strict=True))
+                self.runs.append(_Run(records, removed, line, provider_account_id, received_at))
+                self.ends.append(len(self.paths))
 
     def path(self, row: int, column: Column) -> str:
         """Return the place of a field in its page, such as `added[3].amount`."""
         records = self.paths[row].split(".")
         return ".".join((*records[: len(records) - column.level], *column.fields))
+
+    def values(self, column: Column) -> list[Any]:
+        """Return what a column holds in each record; deletes tell the key only."""
+        in_deletes = column in self.entity.key_columns
+        found: list[Any] = []
+        for run in self.runs:
+            told = in_deletes or not run.removed
+            found += values(column, run.records[column.level]) if told else [None] * len(run)
+        return found
+
+    def reject(self, row: int, fault: Fault) -> Reject:
+        """Return what is kept of a row that is left out."""
+        run = self.runs[bisect_right(self.ends, row)]
+        return Reject(run.provider_account_id, run.line, fault)
 
 
 def schema(entity: Entity) -> pa.Schema:
@@ -117,25 +154,25 @@ def typed(block: Block) -> tuple[pa.Table, list[Reject]]:
     _check(block, frame, faults)
     kept = frame.drop(index=list(faults))
     table = pa.Table.from_pandas(kept, schema=schema(block.entity), preserve_index=False)
-    rejects = [Reject(block.accounts[row], block.lines[row], faults[row]) for row in sorted(faults)]
+    rejects = [block.reject(row, faults[row]) for row in sorted(faults)]
     return table, rejects
 
 
 def _table(block: Block, faults: dict[int, Fault]) -> pa.Table:
     entity = block.entity
+    lengths = [len(run) for run in block.runs]
+
+    def each(values: list[Any], kind: pa.DataType) -> pa.Array:
+        """Repeat the value of each run for its rows."""
+        return pa.array(values, kind).take(pa.array(np.repeat(np.arange(len(lengths)), lengths)))
+
     arrays: list[pa.Array] = [
-        pa.array(range(block.first, block.first + len(block)), pa.int64()),
-        pa.array(block.accounts, pa.int64()),
-        pa.array(block.removed, pa.bool_()),
-        pa.array(block.observed, pa.timestamp("us", tz="UTC")),
+        pa.array(np.arange(block.first, block.first + len(block))),
+        each([run.provider_account_id for run in block.runs], pa.int64()),
+        each([run.removed for run in block.runs], pa.bool_()),
+        each([run.received_at for run in block.runs], pa.timestamp("us", tz="UTC")),
+        *(_array(block, column, block.values(column), faults) for column in entity.columns),
     ]
-    for column, get in zip(entity.columns, getters(entity.columns), strict=True):
-        in_deletes = column in entity.key_columns
-        values = [
-            get(record) if in_deletes or not removed else None
-            for record, removed in zip(block.records, block.removed, strict=True)
-        ]
-        arrays.append(_array(block, column, values, faults))
     return pa.Table.from_arrays(arrays, schema=schema(entity))
 
 

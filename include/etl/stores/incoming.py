@@ -36,7 +36,9 @@ def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -
     warehouse.execute(statement("stores/incoming", "forget"))
     warehouse.execute(_create(entity))
     count = _copy(warehouse, SQL("copy incoming from stdin (format csv)"), rows)
+    warehouse.execute(statement("stores/incoming", "sample_little"))
     warehouse.execute(SQL("analyze incoming ({})").format(_compared(entity)))
+    warehouse.execute(statement("stores/incoming", "sample_as_usual"))
     return count
 
 

@@ -62,6 +62,7 @@ where pending and removed_at is null;
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
+-- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -127,7 +128,55 @@ with differing as materialized (
             )
         )
 ),
-merged as (
+inserted as (
+    insert into core.transactions (
+        provider_account_id,
+        account_id,
+        transaction_id,
+        amount,
+        currency,
+        unofficial_currency,
+        dated_on,
+        dated_at,
+        authorized_on,
+        authorized_at,
+        pending,
+        pending_transaction_id,
+        description,
+        merchant_name,
+        merchant_entity_id,
+        payment_channel,
+        category,
+        category_detail,
+        observed_at,
+        raw_id
+    )
+    select
+        d.provider_account_id,
+        d.account_id,
+        d.transaction_id,
+        d.amount,
+        d.currency,
+        d.unofficial_currency,
+        d.dated_on,
+        d.dated_at,
+        d.authorized_on,
+        d.authorized_at,
+        d.pending,
+        d.pending_transaction_id,
+        d.description,
+        d.merchant_name,
+        d.merchant_entity_id,
+        d.payment_channel,
+        d.category,
+        d.category_detail,
+        d.observed_at,
+        %(raw_id)s
+    from differing as d
+    where not d.known
+    order by d.provider_account_id, d.account_id, d.transaction_id
+),
+updated as (
     insert into core.transactions as kept (
         provider_account_id,
         account_id,
@@ -172,7 +221,7 @@ merged as (
         d.observed_at,
         %(raw_id)s
     from differing as d
-    where not d.superseded
+    where d.known and not d.superseded
     order by d.provider_account_id, d.account_id, d.transaction_id
     on conflict (provider_account_id, account_id, transaction_id) do update set
         amount = excluded.amount,

@@ -2,6 +2,14 @@
 -- A transaction that merges several batches has one after the other in hand.
 drop table if exists pg_temp.incoming;
 
+-- name: sample_little
+-- How many rows and accounts a batch has is seen in three thousand rows as well as in thirty thousand.
+set local default_statistics_target = 10;
+
+-- name: sample_as_usual
+-- Whatever the server says.
+set local default_statistics_target to default;
+
 -- name: drop_told_since
 -- A window says what was so when it was read. Where the feed told something since, what the window says of a row is
 -- older than that, and a row that it alone knows of is gone.

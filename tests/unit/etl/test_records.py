@@ -6,14 +6,14 @@ import pytest
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
-from etl.records import Located, Page, PageDecoder, getters
+from etl.records import Located, Page, PageDecoder, values
 from tests.unit.etl.samples import page, transaction
 
 
 def value_of(name: str, located: Located, entity: Entity = TRANSACTIONS) -> object:
     (column,) = (column for column in entity.columns if column.name == name)
-    (get,) = getters([column])
-    return get(located.records)
+    (value,) = values(column, [located.records[column.level]])
+    return value
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,22 @@
+"""The logins of a canned bank, enrolled in a warehouse that has nothing else."""
+
+from __future__ import annotations
+
+from etl.catalog.providers.plaid import PLAID
+from etl.stores import provider_accounts
+from etl.stores.tokens import TokenCipher
+from etl.stores.warehouse import Warehouse
+
+_EMPTY = "truncate core.users, etl.chunks cascade"
+
+
+def enrol(warehouse: Warehouse, cipher: TokenCipher, logins: int) -> None:
+    """Forget everything, and enrol so many logins."""
+    with warehouse.transaction():
+        warehouse.execute(_EMPTY)
+        for number in range(logins):
+            token = f"{number:06d}"
+            provider_accounts.enrol(
+                warehouse, cipher, provider=PLAID.name, user=token, item_id=f"item-{token}", access_token=token
+            )
+    warehouse.execute("vacuum analyze")

@@ -1,0 +1,136 @@
+"""The same transactions into Postgres by dlt, in its own environment: `python dlt_load.py PAGES HOW URL`.
+
+Prints the seconds of a pipeline run, as JSON. Nothing of Sluice is imported. A page is decoded by orjson, and of each
+record the columns of the core table are handed on, with their types declared: dlt is spared what nobody would keep.
+`merge` with the strategy `upsert` and a primary key is how its documentation brings changed records up to date.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import dlt
+import orjson
+import pyarrow as pa
+
+_TYPES: dict[str, tuple[str, pa.DataType]] = {
+    "provider_account_id": ("bigint", pa.int64()),
+    "account_id": ("text", pa.string()),
+    "transaction_id": ("text", pa.string()),
+    "amount": ("decimal", pa.decimal128(28, 10)),
+    "currency": ("text", pa.string()),
+    "unofficial_currency": ("text", pa.string()),
+    "dated_on": ("date", pa.date32()),
+    "dated_at": ("timestamp", pa.timestamp("us", tz="UTC")),
+    "authorized_on": ("date", pa.date32()),
+    "authorized_at": ("timestamp", pa.timestamp("us", tz="UTC")),
+    "pending": ("bool", pa.bool_()),
+    "pending_transaction_id": ("text", pa.string()),
+    "description": ("text", pa.string()),
+    "merchant_name": ("text", pa.string()),
+    "merchant_entity_id": ("text", pa.string()),
+    "payment_channel": ("text", pa.string()),
+    "category": ("text", pa.string()),
+    "category_detail": ("text", pa.string()),
+    "observed_at": ("timestamp", pa.timestamp("us", tz="UTC")),
+    "raw_id": ("bigint", pa.int64()),
+}
+_KEY = ("provider_account_id", "account_id", "transaction_id")
+_OBSERVED_AT = datetime(2026, 11, 20, tzinfo=UTC)
+_AT_A_TIME = 50_000
+"""Records of a file."""
+_SETTINGS = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
+# As its page on performance advises for two cores: files small enough to be worked on side by side.
+_TUNED = {"NORMALIZE__WORKERS": "2", "DATA_WRITER__FILE_MAX_ITEMS": str(_AT_A_TIME)}
+_FORMATS = {"insert_values": None, "csv": "csv", "arrow": "csv"}
+"""How the records are handed on → format of dlt's files; None for its default."""
+
+
+def main(pages: Path, how: str, url: str) -> None:
+    """Load the pages of a file, one a line behind its provider account, and print what it took."""
+    with tempfile.TemporaryDirectory(prefix="dlt-") as folder:
+        os.environ.update(_SETTINGS if how == "insert_values" else {**_SETTINGS, **_TUNED})
+        records = dlt.resource(
+            _tables(pages) if how == "arrow" else _records(pages),
+            name="transactions",
+            primary_key=_KEY,
+            write_disposition={"disposition": "merge", "strategy": "upsert"},
+            columns={name: {"data_type": kind} for name, (kind, _) in _TYPES.items()},
+        )
+        pipeline = dlt.pipeline("benchmark", pipelines_dir=folder, destination=dlt.destinations.postgres(url))
+        began = time.perf_counter()
+        done = pipeline.run(records, loader_file_format=_FORMATS[how])
+        seconds = time.perf_counter() - began
+        done.raise_on_failed_jobs()
+        with pipeline.sql_client() as client:
+            ((rows,),) = client.execute_sql("select count(*) from transactions")
+    print(json.dumps({"seconds": seconds, "rows": rows, "dlt": dlt.__version__}))
+
+
+def _records(pages: Path) -> Iterator[list[dict[str, Any]]]:
+    with pages.open("rb") as file:
+        for line in file:
+            account, _, page = line.partition(b"\t")
+            yield [_columns(int(account), record) for record in orjson.loads(page)["added"]]
+
+
+def _tables(pages: Path) -> Iterator[pa.Table]:
+    """Yield the records of a hundred pages at a time as an Arrow table."""
+    schema = pa.schema([(name, kind) for name, (_, kind) in _TYPES.items()])
+    gathered: list[dict[str, Any]] = []
+    for some in _records(pages):
+        gathered += [_typed(record) for record in some]
+        if len(gathered) >= _AT_A_TIME:
+            yield pa.Table.from_pylist(gathered, schema=schema)
+            gathered = []
+    if gathered:
+        yield pa.Table.from_pylist(gathered, schema=schema)
+
+
+def _columns(account: int, record: dict[str, Any]) -> dict[str, Any]:
+    category = record["personal_finance_category"] or {}
+    return {
+        "provider_account_id": account,
+        "account_id": record["account_id"],
+        "transaction_id": record["transaction_id"],
+        "amount": record["amount"],
+        "currency": record["iso_currency_code"],
+        "unofficial_currency": record["unofficial_currency_code"],
+        "dated_on": record["date"],
+        "dated_at": record["datetime"],
+        "authorized_on": record["authorized_date"],
+        "authorized_at": record["authorized_datetime"],
+        "pending": record["pending"],
+        "pending_transaction_id": record["pending_transaction_id"],
+        "description": record["name"],
+        "merchant_name": record["merchant_name"],
+        "merchant_entity_id": record["merchant_entity_id"],
+        "payment_channel": record["payment_channel"],
+        "category": category.get("primary"),
+        "category_detail": category.get("detailed"),
+        "observed_at": _OBSERVED_AT,
+        "raw_id": 1,
+    }
+
+
+def _typed(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the values that Arrow needs; made-up transactions have dates, and no instants."""
+    return {
+        **record,
+        "amount": Decimal(str(record["amount"])),
+        "dated_on": date.fromisoformat(record["dated_on"]),
+        "authorized_on": date.fromisoformat(record["authorized_on"]),
+    }
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -1,0 +1,110 @@
+"""Charts of `results.json`, light and dark, in the environment of the peers: `python draw.py RESULTS FOLDER`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+
+from matplotlib import pyplot as plt
+
+_LOOKS = {
+    "light": {"text.color": "#1f2328", "axes.edgecolor": "#8c959f", "grid.color": "#d0d7de"},
+    "dark": {"text.color": "#e6edf3", "axes.edgecolor": "#7d8590", "grid.color": "#30363d"},
+}
+_COLORS = ("#2f81f7", "#d29922")
+_SIZE = (6.4, 3.2)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One curve.
+
+    Parameters
+    ----------
+    file
+        Name without the look and the suffix.
+    within
+        What the name of its result contains.
+    figures
+        Key in the result's detail: size → figure.
+    across, up
+        What the axes show.
+    logarithmic
+        Whether figures are shown by their magnitude, as sizes are.
+    """
+
+    file: str
+    within: str
+    figures: str
+    across: str
+    up: str
+    logarithmic: bool = False
+
+
+_CHARTS = (
+    Chart("rows_per_second", "one chunk of up to", "rows_per_second", "transactions in one chunk", "rows/s"),
+    Chart("memory", "one chunk of up to", "vmhwm_mib", "transactions in one chunk", "MiB"),
+    Chart("chunks", "transactions in 256 chunks", "rows_per_second", "chunks of 256,000 transactions", "rows/s"),
+    Chart("planning", "plan of chunks over", "seconds", "provider accounts", "seconds", logarithmic=True),
+)
+_PEERS = "beside dlt at its best"
+_OF_A_SIDE = "rows_per_second_"
+
+
+def main(results: Path, folder: Path) -> None:
+    """Draw what has been measured."""
+    rows = json.loads(results.read_text(encoding="utf-8"))
+    folder.mkdir(exist_ok=True)
+    for look, colors in _LOOKS.items():
+        labels = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), colors["text.color"])
+        with mpl.rc_context({**colors, **labels, "font.size": 10, "svg.hashsalt": "sluice", "axes.grid": True}):
+            for chart in _CHARTS:
+                for row in [row for row in rows if chart.within in row["name"]][:1]:
+                    _curve(chart, row["detail"][chart.figures], folder / f"{chart.file}.{look}.svg")
+            for row in [row for row in rows if _PEERS in row["name"]][:1]:
+                _bars(row["detail"], folder / f"peers.{look}.svg")
+
+
+def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
+    figure, axes = plt.subplots(figsize=_SIZE)
+    axes.plot([int(size) for size in figures], list(figures.values()), marker="o", color=_COLORS[0])
+    axes.set_xscale("log")
+    if chart.logarithmic:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel(chart.across)
+    axes.set_ylabel(chart.up)
+    _save(figure, path)
+
+
+def _bars(detail: Mapping[str, Any], path: Path) -> None:
+    found = {key.removeprefix(_OF_A_SIDE): value for key, value in detail.items() if key.startswith(_OF_A_SIDE)}
+    names = [name if name == "sluice" else f"dlt, {name}" for name in found]
+    figure, axes = plt.subplots(figsize=_SIZE)
+    axes.barh(names, list(found.values()), color=[_COLORS[name != "sluice"] for name in names])
+    axes.invert_yaxis()
+    axes.set_xlabel("rows/s")
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's figure
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, transparent=True, metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

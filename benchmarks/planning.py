@@ -1,0 +1,121 @@
+"""`python -m benchmarks.planning`: how long it takes to cut provider accounts into chunks, however many there are.
+
+The step `plan` alone, on a Postgres of its own. The accounts are one user's, since the plan does not look at users, and
+each number of them is vacuumed and analyzed before, as autovacuum would have it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks import databases, home, result
+from benchmarks.result import Result, Spread
+from benchmarks.task_memory import MIB
+from dev.stack.planning import Wishes
+from dev.stack.up import Extent, up
+from etl.catalog.entities import ENTITIES
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.settings import Endpoint
+from etl.steps.plan import plan
+from etl.stores import migrations
+from etl.stores import warehouse as warehouses
+from etl.stores.warehouse import Warehouse
+
+SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000, 10_000_000), (10_000, 100_000)
+REPETITIONS = 3
+SECONDS = 5.0
+"""Most at the largest size."""
+GROWTH = 10.0
+"""Most per cent that the memory of the planning process grows from the smallest size to the largest."""
+
+_OWNER = "insert into core.users (reference) values ('benchmark') returning user_id"
+_GROW = """
+insert into core.provider_accounts (user_id, provider, item_id, access_token)
+select %(user_id)s, 'plaid', 'item-' || n, ''
+from generate_series(%(first)s::bigint, %(last)s::bigint) as n
+"""
+_SELF = Path("/proc/self")
+
+
+def main(
+    *,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Fewer accounts; nothing is kept.")] = False,
+) -> None:
+    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    console = Console(soft_wrap=True)
+    with home.temporary() as folder:
+        stack = up(folder, extent=Extent.SERVERS, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
+        server = Endpoint.from_environment("warehouse", stack.environment)
+        with databases.temporary(server, "benchmark") as database, warehouses.connect(database) as warehouse:
+            migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
+            seconds, peaks = _measure(QUICK_SIZES if quick else SIZES, warehouse, console=console)
+    results = list(_results(seconds, peaks))
+    result.show(results, console)
+    if not quick:
+        result.append(results, command="python -m benchmarks.planning")
+        sys.exit(0 if all(each.reached for each in results) else 1)
+
+
+def _measure(
+    sizes: Sequence[int], warehouse: Warehouse, *, console: Console
+) -> tuple[dict[int, list[float]], dict[int, int]]:
+    """Return for each size the seconds of each plan, and the most memory that this process then had."""
+    seconds: dict[int, list[float]] = {}
+    peaks: dict[int, int] = {}
+    ((user_id,),) = warehouse.execute(_OWNER).fetchall()
+    before = 0
+    plan(TRANSACTIONS, "first", warehouse=warehouse)  # whatever Python keeps for ever is there by now
+    for size in sizes:
+        warehouse.execute(_GROW, {"user_id": user_id, "first": before + 1, "last": size})
+        warehouse.execute("vacuum analyze core.provider_accounts")
+        before = size
+        _forget_peak()
+        seconds[size] = [_seconds(f"{size}-{ordinal}", warehouse) for ordinal in range(REPETITIONS)]
+        peaks[size] = _peak()
+        console.print(f"{size:,} accounts: {Spread.of(seconds[size])} s, {peaks[size] / MIB:.1f} MiB")
+    return seconds, peaks
+
+
+def _seconds(run_id: str, warehouse: Warehouse) -> float:
+    began = time.perf_counter()
+    ordinals = plan(TRANSACTIONS, run_id, warehouse=warehouse)
+    taken = time.perf_counter() - began
+    if not ordinals:
+        sys.exit("error: the plan has no chunks")
+    return taken
+
+
+def _forget_peak() -> None:
+    """Let the high-water mark of this process begin at what it has now."""
+    (_SELF / "clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """Return the high-water mark of this process, in bytes."""
+    lines = dict(line.split(":", 1) for line in (_SELF / "status").read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) * 1024
+
+
+def _results(seconds: Mapping[int, Sequence[float]], peaks: Mapping[int, int]) -> Iterator[Result]:
+    smallest, largest = min(seconds), max(seconds)
+    detail = {
+        "seconds": {str(size): round(Spread.of(found).median, 4) for size, found in seconds.items()},
+        "vmhwm_mib": {str(size): round(peak / MIB, 2) for size, peak in peaks.items()},
+    }
+    slowest = Spread.of(seconds[largest])
+    growth = 100 * (peaks[largest] - peaks[smallest]) / peaks[smallest]
+    name = f"plan of chunks over {largest:,} provider accounts"
+    yield Result(name, f"<= {SECONDS:g} s", f"{slowest} s", slowest.median <= SECONDS, detail)
+    grown = f"{name}: memory of Python, growth from {smallest:,}"
+    yield Result(grown, f"<= {GROWTH:g} %", f"{growth:.1f} %", growth <= GROWTH, detail)
+
+
+if __name__ == "__main__":
+    typer.run(main)
