@@ -122,7 +122,7 @@ def _check(notice: Notice, users: Collection[int], key: str, values: Mapping[str
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         raise AnnouncementInvalid(notice, f"its key must be printable, and of 1 to {LONGEST_KEY} characters")
     for user in users:
-        if not isinstance(user, int) or user not in _USERS:
+        if user not in _USERS:
             raise AnnouncementInvalid(notice, f"{shortened(user)} is the id of no user")
     try:
         written = json.dumps(dict(values), allow_nan=False, ensure_ascii=False)

@@ -10,6 +10,7 @@ import typer
 
 from etl.catalog.notices import NOTICES
 from etl.declare.notice import Notice
+from etl.declare.notice_rules import ANNOUNCED
 
 if TYPE_CHECKING:
     from etl.stores.notice_runs import NoticeRun
@@ -40,7 +41,7 @@ def named(name: str) -> Notice:
 def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
     """Return the period that a person means: the one given, or that of the last whole interval of the schedule.
 
-    A notice without a cron expression has no intervals; it is about now.
+    A notice without a cron expression has no intervals; it is about now. What was announced goes by its key.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
     """
     if given is None:
         return notice.period_at(as_of)
-    if not notice.has_period(given):
+    if not notice.has_period(given) and not given.startswith(ANNOUNCED):
         raise typer.BadParameter(
             f"{given!r} is no period of {notice.name}; write it as {notice.period!r} has it, such as "
             f"{notice.period_of(as_of)}"
@@ -67,6 +68,7 @@ def parameters_of(text: str | None) -> dict[str, Any]:
     """
     try:
         given = json.loads(text) if text else {}
+        json.dumps(given, ensure_ascii=False).encode()
     except ValueError:
         given = None
     if not isinstance(given, dict):

@@ -40,7 +40,7 @@ def test_an_address_that_ends_before_its_page_does_is_counted_once(
     post.notice = replace(FAST, pace=10, chunk_size=100, unknown=unknown)
     planned = post.plan()
     post.mailbox.answers = {address(ids[0]): [ENDED]}
-    post.mailbox.after = lambda _: notice_runs.steer(operator, planned.run_id, state=State.PAUSED) and None
+    post.mailbox.after = lambda _: _pause(operator, planned.run_id)
     with pytest.raises(SendingPaused):
         post.send(planned.run_id)
     post.mailbox.after = lambda _: None
@@ -58,7 +58,7 @@ def test_what_is_retried_before_its_page_ended_and_has_no_address_is_counted_onc
     post.notice = replace(FAST, pace=10, chunk_size=100)
     planned = post.plan()
     post.mailbox.answers = {address(ids[0]): [Result(0, Outcome.FAILED, "421", "no")]}
-    post.mailbox.after = lambda _: notice_runs.steer(operator, planned.run_id, state=State.PAUSED) and None
+    post.mailbox.after = lambda _: _pause(operator, planned.run_id)
     with pytest.raises(SendingPaused):
         post.send(planned.run_id)
     post.mailbox.after = lambda _: None
@@ -88,3 +88,7 @@ def test_a_payment_that_is_pending_and_posted_at_once_is_told_once_and_counted(p
     totals = notice_runs.totals(warehouse, planned.run_id)
     assert (totals["sent"], totals["suppressed"], totals["repeated"]) == (3, 1, 4)
     assert sum(totals[name] for name in ("sent", "suppressed", "repeated")) == 2 * totals["recipients"]
+
+
+def _pause(operator: Warehouse, run_id: int) -> None:
+    notice_runs.steer(operator, run_id, state=State.PAUSED)
