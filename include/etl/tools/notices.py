@@ -78,5 +78,8 @@ def parameters_of(text: str | None) -> dict[str, Any]:
 
 def sending(run: NoticeRun) -> str:
     """Return the command that sends what is left of a run."""
+    from etl.steps import announce
+
     conf = json.dumps({"run_id": run.run_id})
-    return f"airflow dags trigger notify_{run.notice} --conf '{conf}'"
+    dag = announce.DAG if run.announced else f"notify_{run.notice}"
+    return f"airflow dags trigger {dag} --conf '{conf}'"

@@ -10,7 +10,7 @@ import pytest
 
 from etl.catalog.notices.fraud_alert import FRAUD_ALERT
 from etl.declare.notice import Unknown
-from etl.steps import steering
+from etl.steps import hand_over, steering
 from etl.steps.steering import SendingPaused
 from etl.stores import notice_runs
 from etl.stores.notice_runs import State
@@ -67,6 +67,17 @@ def test_what_is_retried_before_its_page_ended_and_has_no_address_is_counted_onc
     notice_runs.steer(operator, planned.run_id, state=State.RUNNING, pace=1_000)
     send_left(post, planned.run_id)
     assert balance(post, planned.run_id) == {"sent": 11, "failed": 1}
+
+
+def test_what_may_have_arrived_is_unknown_and_not_expired(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand_over, "PAUSE_BETWEEN_TRIES", timedelta(seconds=1))
+    (user,) = post.enrol(1)
+    post.notice = replace(FAST, unknown=Unknown.RESEND)
+    planned = post.plan()
+    post.warehouse.execute("update notify.runs set expires_at = clock_timestamp() + interval '0.8 seconds'")
+    post.mailbox.answers = {address(user): [Outcome.UNKNOWN]}
+    post.send(planned.run_id)
+    assert balance(post, planned.run_id) == {"unknown": 1}
 
 
 def test_a_payment_that_is_pending_and_posted_at_once_is_told_once_and_counted(post: Post) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from etl.steps.announce import announce
 from etl.stores.warehouse import Warehouse
+from etl.wire.channels.channel import Outcome, Result
 from etl.wire.limits import Limiter
 from tests.integration.notices.post import Post, address
 from tests.integration.tools.conftest import Command
@@ -14,11 +15,17 @@ KEY = "[/b] :fire: [red]"
 
 
 @pytest.fixture
-def run_id(warehouse: Warehouse, limiter: Limiter) -> int:
-    """Return a run that was announced to users 1 and 2 of 3, by a key that looks like markup."""
+def post(warehouse: Warehouse, limiter: Limiter) -> Post:
+    """Return the steps of a notice, with a mailbox in memory, and three users."""
     post = Post(warehouse, limiter)
     post.enrol(3)
-    return announce(post.notice, [1, 2], KEY, {"month": ":fire:", "spending": []}, warehouse=warehouse).run_id
+    return post
+
+
+@pytest.fixture
+def run_id(post: Post) -> int:
+    """Return a run that was announced to users 1 and 2, by a key that looks like markup."""
+    return announce(post.notice, [1, 2], KEY, {"month": ":fire:", "spending": []}, warehouse=post.warehouse).run_id
 
 
 def in_one_line(text: str) -> str:
@@ -40,6 +47,13 @@ def test_preview_and_plan_show_what_was_announced_and_to_whom(etl: Command, run_
     assert shown.startswith(f"monthly_report key:{KEY} (run {run_id}, running) to user 2")
     assert f"email: would be sent to {address(2)}\n  subject: Your spending in :fire:\n" in shown
     assert "user 3 is not in its audience" in etl("notify", "preview", *options, "--user", "3").stderr
+
+
+def test_what_failed_of_it_is_sent_by_the_urgent_queue(etl: Command, post: Post, run_id: int) -> None:
+    post.mailbox.answers = {address(1): [Result(0, Outcome.FAILED, "421", "later")]}
+    post.send(run_id)
+    told = etl("notify", "retry", str(run_id)).stdout
+    assert told.splitlines()[-1].strip() == f"airflow dags trigger notify_now --conf '{{\"run_id\": {run_id}}}'"
 
 
 def test_what_was_never_announced_is_not_shown_as_a_run_of_everybody(etl: Command, run_id: int) -> None:
