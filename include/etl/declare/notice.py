@@ -143,7 +143,7 @@ class Notice:
         if _read(example, self.period) == example:
             return _read(text, self.period) == text
         # A pattern that cannot be read back, such as a week without its day, is at least compared by its shape.
-        return re.sub(r"\d", "0", text) == re.sub(r"\d", "0", example)
+        return re.sub(r"[0-9]", "0", text) == re.sub(r"[0-9]", "0", example)
 
     @property
     def templates(self) -> tuple[str, ...]:

@@ -126,6 +126,14 @@ def test_a_run_of_the_dag_must_name_one_of_ours(post: Post, asked: dict[str, Any
         send_now(asked, notices=[], warehouse=post.warehouse, limiter=post.limiter, channels=lambda _: {})
 
 
+def test_a_run_for_everybody_does_not_go_through_the_urgent_queue(post: Post) -> None:
+    post.enrol(3)
+    planned = post.plan()
+    with pytest.raises(AskedWrongly, match="was not announced; the Dag notify_monthly_report sends it"):
+        sent(post, planned.run_id)
+    assert post.states() == {}
+
+
 def test_a_run_of_a_notice_that_is_gone_is_refused(post: Post) -> None:
     planned = tell(post, post.enrol(1))
     with pytest.raises(AskedWrongly, match="is one of monthly_report, which is not declared"):
