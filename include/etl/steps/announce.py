@@ -13,6 +13,7 @@ from etl.declare.notice_rules import ANNOUNCED
 from etl.errors import PermanentError
 from etl.settings import Endpoint
 from etl.steps.plan_notice import Planned, plan_notice
+from etl.stores import notice_plans
 from etl.stores.notice_plans import Announcement
 from etl.stores.warehouse import Warehouse
 from etl.templates import Templates
@@ -70,7 +71,7 @@ def announce(
     _check(notice, users, key, values or {})
     # What users are told of is the period of its run too: it is found by that, and takes no other period away.
     period = f"{ANNOUNCED}{key}"
-    return plan_notice(
+    planned = plan_notice(
         notice,
         period,
         trigger="announced",
@@ -79,6 +80,15 @@ def announce(
         templates=templates,
         announcement=Announcement(period, users, values or {}),
     )
+    if untold := notice_plans.unnamed(warehouse, planned.run_id, users):
+        log.warning(
+            "%s: %d of %d users were not named when %s was announced first, and are not told; give another key",
+            notice.name,
+            untold,
+            len(users),
+            key,
+        )
+    return planned
 
 
 def announce_now(

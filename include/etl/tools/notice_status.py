@@ -35,7 +35,7 @@ _MEANINGS = {
     "reopened": "to be tried again by the next walk",
 }
 _Run = Annotated[
-    int | None, typer.Argument(metavar="[RUN]", help="Which run; the latest, if not given.", max=2**31 - 1)
+    int | None, typer.Argument(metavar="[RUN]", help="Which run; a list of the latest, if not given.", max=2**31 - 1)
 ]
 
 

@@ -53,6 +53,17 @@ def test_the_same_key_is_one_message(post: Post) -> None:
     assert post.mailbox.addresses == {address(ids[0]): 1}
 
 
+def test_whoever_is_named_only_later_under_a_key_is_not_told_and_the_log_says_so(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = post.enrol(3)
+    tell(post, ids[:1])
+    tell(post, ids[:1])
+    assert "are not told" not in caplog.text
+    tell(post, ids)
+    assert "2 of 3 users were not named when flag-1 was announced first, and are not told" in caplog.text
+
+
 def test_another_key_is_another_message_and_a_key_takes_no_period_away(post: Post) -> None:
     (user,) = post.enrol(1)
     for key in ("2026-10", "other"):
