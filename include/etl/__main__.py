@@ -32,10 +32,19 @@ def main() -> None:
     """Run a command for what is declared well; an expected error is one sentence and exit code 1."""
     for fault in (*entities.FAULTS, *notices.FAULTS):
         typer.echo(f"warning: {fault}", err=True)
+    if any("\ud800" <= letter <= "\udfff" for argument in sys.argv for letter in argument):
+        sys.exit("error: an argument is not UTF-8; nothing was done.")
     try:
         app()
     except SluiceError as error:
         sys.exit(f"error: {error}")
+    except Exception as error:
+        from psycopg import DataError
+
+        if not isinstance(error, DataError):
+            raise
+        found = error.diag.message_primary or error
+        sys.exit(f"error: the warehouse cannot use a value that was given: {found}; nothing was done.")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import traceback
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 
 from iso4217 import Currency
@@ -101,7 +102,8 @@ class Templates:
         try:
             return self._templates[name].render(values)
         except Exception as error:  # noqa: BLE001 - a template may fail in any way
-            raise TemplateBroken(self._place(name, error), f"{type(error).__name__}: {_first_line(error)}") from None
+            found = _without(values, _first_line(error))
+            raise TemplateBroken(self._place(name, error), f"{type(error).__name__}: {found}") from None
 
     def _place(self, name: str, error: Exception) -> str:
         """Return the innermost line of a template that led to an error."""
@@ -137,6 +139,22 @@ def isolated(text: str, longest: int = 60) -> str:
 
 def _is_visible(char: str) -> bool:
     return char in _JOINERS or unicodedata.category(char) not in _UNSEEN
+
+
+def _without(values: Mapping[str, object], found: str) -> str:
+    """Return what was found without the texts that were given, which Python quotes; their names may stay."""
+    for text in sorted(set(_texts(values)) - set(values), key=len, reverse=True):
+        found = found.replace(repr(text), "'…'")
+    return found
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from chain.from_iterable(map(_texts, value.values()))
+    elif isinstance(value, list):
+        yield from chain.from_iterable(map(_texts, value))
 
 
 def _first_line(error: Exception) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ __all__ = ["After", "Category", "Consent", "Medium", "Notice", "Unknown"]
 
 STATEMENTS = ("bounds", "recipients")
 """What the SQL file of a notice must have."""
+
+_SOME_DAY = datetime(2026, 10, 20, tzinfo=UTC)
 
 
 class Consent(Enum):
@@ -134,7 +137,23 @@ class Notice:
         """
         return self.period_of(last_interval(self.schedule, instant) if isinstance(self.schedule, str) else instant)
 
+    def has_period(self, text: str) -> bool:
+        """Return whether a period is written as this notice has it; `2026-1` would be told again of `2026-01`."""
+        example = self.period_of(_SOME_DAY)
+        if _read(example, self.period) == example:
+            return _read(text, self.period) == text
+        # A pattern that cannot be read back, such as a week without its day, is at least compared by its shape.
+        return re.sub(r"[0-9]", "0", text) == re.sub(r"[0-9]", "0", example)
+
     @property
     def templates(self) -> tuple[str, ...]:
         """Names of the templates that its folder must have."""
         return tuple(f"{medium.name}.{part}.jinja" for medium in self.channels for part in medium.parts)
+
+
+def _read(text: str, pattern: str) -> str | None:
+    """Return what a period reads as, written anew; None if it cannot be read."""
+    try:
+        return datetime.strptime(text, pattern).strftime(pattern)  # noqa: DTZ007 - a period has no time zone
+    except ValueError:
+        return None

@@ -6,12 +6,14 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from reprlib import repr as shortened
 
 from etl.declare.notice import Notice
 from etl.declare.notice_rules import ANNOUNCED
 from etl.errors import PermanentError
 from etl.settings import Endpoint
 from etl.steps.plan_notice import Planned, plan_notice
+from etl.stores import notice_plans
 from etl.stores.notice_plans import Announcement
 from etl.stores.warehouse import Warehouse
 from etl.templates import Templates
@@ -21,6 +23,9 @@ DAG = "notify_now"
 """Sends what was announced."""
 MOST_USERS = 1_000
 LONGEST_KEY = 200
+
+_USERS = range(1, 2**63 - 1)
+"""Positions of an audience; one more than each must be a number of the database too."""
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +69,26 @@ def announce(
         If a template names what is not among the values; nothing is planned then.
     """
     _check(notice, users, key, values or {})
-    return plan_notice(
+    # What users are told of is the period of its run too: it is found by that, and takes no other period away.
+    period = f"{ANNOUNCED}{key}"
+    planned = plan_notice(
         notice,
-        f"{ANNOUNCED}{key}",
+        period,
         trigger="announced",
         as_of=datetime.now(UTC),
         warehouse=warehouse,
         templates=templates,
-        announcement=Announcement(key, users, values or {}),
+        announcement=Announcement(period, users, values or {}),
     )
+    if untold := notice_plans.unnamed(warehouse, planned.run_id, users):
+        log.warning(
+            "%s: %d of %d users were not named when %s was announced first, and are not told; give another key",
+            notice.name,
+            untold,
+            len(users),
+            key,
+        )
+    return planned
 
 
 def announce_now(
@@ -115,7 +131,12 @@ def _check(notice: Notice, users: Collection[int], key: str, values: Mapping[str
         raise AnnouncementInvalid(notice, f"it is for {len(users):,} users, and may be for 1 to {MOST_USERS:,}")
     if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
         raise AnnouncementInvalid(notice, f"its key must be printable, and of 1 to {LONGEST_KEY} characters")
+    for user in users:
+        if user not in _USERS:
+            raise AnnouncementInvalid(notice, f"{shortened(user)} is the id of no user")
     try:
-        json.dumps(dict(values))
+        written = json.dumps(dict(values), allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise AnnouncementInvalid(notice, f"its values are no JSON: {error}; write an amount as text") from None
+    if r"\u0000" in written or any("\ud800" <= letter <= "\udfff" for letter in written):
+        raise AnnouncementInvalid(notice, "its values hold characters that cannot be kept: NUL, or half of one")

@@ -196,7 +196,8 @@ class HandOver:
         """Return whether a message came to be of no use while it waited."""
         if message.expires_at is None or datetime.now(UTC) < message.expires_at:
             return False
-        self.endings.append(Ending(message.delivery_id, "expired", self._doubts[message.delivery_id]))
+        doubts = self._doubts[message.delivery_id]
+        self.endings.append(Ending(message.delivery_id, "unknown" if doubts else "expired", doubts))
         return True
 
     def _message(self, medium: Medium, one: Claimed) -> Message | None:

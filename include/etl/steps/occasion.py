@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from reprlib import repr as shortened
 from typing import Any
 
 from etl.declare.notice import Notice
@@ -119,6 +120,9 @@ def _check(notice: Notice, asked: Mapping[str, Any]) -> None:
     for name, kind in wanted.items():
         value = asked.get(name, kind(1) if kind is int else kind())
         if not isinstance(value, kind) or isinstance(value, bool):
-            raise AskedWrongly(notice.name, f"{name} in its conf is {value!r}")
+            raise AskedWrongly(notice.name, f"{name} in its conf is {shortened(value)}")
     if asked.get("period") == "":
         raise AskedWrongly(notice.name, "period in its conf is empty")
+    if "period" in asked and not notice.has_period(asked["period"]):
+        # Another spelling of a period is another period, and everybody would be told of it twice.
+        raise AskedWrongly(notice.name, f"{shortened(asked['period'])} is no period as {notice.period!r} has it")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from etl.declare.notice import STATEMENTS, Notice
+from etl.declare.notice_rules import ANNOUNCED
 from etl.errors import PermanentError
 from etl.stores import notice_runs
 from etl.stores.notice_runs import NoticeRun, State
@@ -31,6 +32,13 @@ class ParametersMissing(PermanentError):
         )
 
 
+class NeverAnnounced(PermanentError):
+    """Nothing has been announced by a key, so that nobody knows to whom it would be."""
+
+    def __init__(self, notice: str, key: str) -> None:
+        super().__init__(f"{notice}: nothing was announced under {key!r}; `python -m etl notify status` lists runs.")
+
+
 def prospect(
     notice: Notice,
     period: str,
@@ -48,10 +56,14 @@ def prospect(
 
     Raises
     ------
+    NeverAnnounced
+        If the period is that of an announcement which nobody made.
     ParametersMissing
         If the statements name what neither the run nor the caller gives.
     """
     planned = notice_runs.of_period(warehouse, notice, period)
+    if planned is None and period.startswith(ANNOUNCED):
+        raise NeverAnnounced(notice.name, period.removeprefix(ANNOUNCED))
     run = NoticeRun(
         run_id=planned.run_id if planned else UNPLANNED,
         notice_id=planned.notice_id if planned else 0,

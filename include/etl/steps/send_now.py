@@ -36,7 +36,7 @@ def send_now(
     Raises
     ------
     AskedWrongly
-        If the conf names no run, or one of a notice that is not declared.
+        If the conf names no run, one that was not announced, or one of a notice that is not declared.
     """
     run_id = asked.get("run_id")
     if type(run_id) is not int:
@@ -45,6 +45,8 @@ def send_now(
     notice = next((notice for notice in notices if notice.name == run.notice), None)
     if notice is None:
         raise AskedWrongly("notify_now", f"run {run_id} is one of {run.notice}, which is not declared")
+    if not run.announced:
+        raise AskedWrongly("notify_now", f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
     for ordinal in notice_runs.unfinished(warehouse, run_id):
         send(notice, run_id, ordinal, warehouse=warehouse, limiter=limiter, channels=channels(notice))
     return report_notice(notice, run_id, warehouse=warehouse)

@@ -51,7 +51,7 @@ class Page:
     claimed
         What must be sent now.
     repeated
-        How many were told before, by another run or chunk.
+        How many were told before, by another run or chunk, or stand in the page twice.
     unreachable
         How many have no address.
     """
@@ -108,12 +108,18 @@ def claim(
     warehouse: Warehouse, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
 ) -> Page:
     """Claim the messages of a page; consent, suppression, expiry and deleted users are read at this moment."""
+    fresh = [chunk.walked_to is None or recipient.position > chunk.walked_to for recipient in recipients]
+    # A statement may find a user twice for one thing, such as a payment that is pending and posted at once.
+    lines: dict[tuple[int, str], int] = {}
+    for line, recipient in enumerate(recipients):
+        lines.setdefault((recipient.user_id, recipient.dedupe_key), line)
+    firsts = list(lines.values())
     values = {
-        "lines": list(range(len(recipients))),
-        "fresh": [chunk.walked_to is None or recipient.position > chunk.walked_to for recipient in recipients],
+        "lines": firsts,
+        "fresh": fresh,
         "reopened_at": chunk.reopened_at,
-        "users": [recipient.user_id for recipient in recipients],
-        "keys": [recipient.dedupe_key for recipient in recipients],
+        "users": [recipients[line].user_id for line in firsts],
+        "keys": [recipients[line].dedupe_key for line in firsts],
         "channels": [medium.name for medium in notice.channels],
         **judgement.of_category(notice.category),
         "unknown": notice.unknown.value,
@@ -130,7 +136,8 @@ def claim(
         if row.delivery_id is not None and row.address is not None
     ]
     found = [row.found for row in rows]
-    return Page(claimed, found.count("repeated"), found.count("unreachable"))
+    again = (sum(fresh) - sum(fresh[line] for line in firsts)) * len(notice.channels)
+    return Page(claimed, found.count("repeated") + again, found.count("unreachable"))
 
 
 def confirm(

@@ -73,6 +73,14 @@ def add(
     return notice_runs.find(warehouse, run_id)
 
 
+def unnamed(warehouse: Warehouse, run_id: int, users: Collection[int]) -> int:
+    """Return how many of some users a run that was announced is not for."""
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        values = {"run_id": run_id, "users": list(users)}
+        (count,) = cursor.execute(statement("stores/announcements", "unnamed"), values).fetchall()
+    return int(count)
+
+
 def cut(warehouse: Warehouse, notice: Notice, run: NoticeRun) -> dict[int, int]:
     """Cut the audience of a run into chunks.
 

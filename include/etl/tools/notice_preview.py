@@ -43,7 +43,7 @@ def preview(
         connection.read_only = True
         with connection.transaction():
             found = look(declared, wanted, user, as_of=now, warehouse=connection, parameters=parameters_of(parameters))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     console.print(_heading(found))
     for shown in found.shown:
         console.print(f"{shown.medium.name}: {_verdict(shown)}")

@@ -35,7 +35,7 @@ _MEANINGS = {
     "reopened": "to be tried again by the next walk",
 }
 _Run = Annotated[
-    int | None, typer.Argument(metavar="[RUN]", help="Which run; the latest, if not given.", max=2**31 - 1)
+    int | None, typer.Argument(metavar="[RUN]", help="Which run; a list of the latest, if not given.", max=2**31 - 1)
 ]
 
 
@@ -78,7 +78,7 @@ def _list(runs: list[RunStatus], *, as_json: bool) -> None:
         planned = f"{run.planned_at.astimezone(UTC):%Y-%m-%d %H:%M}"
         table.add_row(str(run.run_id), run.notice, run.period, run.state, planned, *counts)
     # A file has no width.
-    console = Console(highlight=False, width=None if Console().is_terminal else _WIDE)
+    console = Console(highlight=False, markup=False, emoji=False, width=None if Console().is_terminal else _WIDE)
     console.print(table if runs else "No run of a notice was planned yet.")
 
 
@@ -97,7 +97,7 @@ def _show(found: Progress, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(_plain(found), default=datetime.isoformat))
     else:
-        Console(highlight=False).print(_drawn(found))
+        Console(highlight=False, emoji=False).print(_drawn(found))
 
 
 def _follow(warehouse: Warehouse, run_id: int, *, as_json: bool) -> None:
@@ -105,7 +105,7 @@ def _follow(warehouse: Warehouse, run_id: int, *, as_json: bool) -> None:
     from rich.live import Live
 
     found = _look(warehouse, run_id)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with Live(console=console, auto_refresh=False) as live:
         while True:
             if as_json or not console.is_terminal:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from etl.catalog.notices import NOTICES
 from etl.declare.notice import Notice
+from etl.declare.notice_rules import ANNOUNCED
 
 if TYPE_CHECKING:
     from etl.stores.notice_runs import NoticeRun
@@ -41,7 +41,7 @@ def named(name: str) -> Notice:
 def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
     """Return the period that a person means: the one given, or that of the last whole interval of the schedule.
 
-    A notice without a cron expression has no intervals; it is about now.
+    A notice without a cron expression has no intervals; it is about now. What was announced goes by its key.
 
     Raises
     ------
@@ -50,15 +50,10 @@ def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
     """
     if given is None:
         return notice.period_at(as_of)
-    example = notice.period_of(as_of)
-    if _read(example, notice.period) == example:
-        written = _read(given, notice.period) == given
-    else:
-        # A pattern that cannot be read back, such as a week without its day, is at least compared by its shape.
-        written = re.sub(r"\d", "0", given) == re.sub(r"\d", "0", example)
-    if not written:
+    if not notice.has_period(given) and not given.startswith(ANNOUNCED):
         raise typer.BadParameter(
-            f"{given!r} is no period of {notice.name}; write it as {notice.period!r} has it, such as {example}"
+            f"{given!r} is no period of {notice.name}; write it as {notice.period!r} has it, such as "
+            f"{notice.period_of(as_of)}"
         )
     return given
 
@@ -73,6 +68,7 @@ def parameters_of(text: str | None) -> dict[str, Any]:
     """
     try:
         given = json.loads(text) if text else {}
+        json.dumps(given, ensure_ascii=False).encode()
     except ValueError:
         given = None
     if not isinstance(given, dict):
@@ -82,13 +78,8 @@ def parameters_of(text: str | None) -> dict[str, Any]:
 
 def sending(run: NoticeRun) -> str:
     """Return the command that sends what is left of a run."""
+    from etl.steps import announce
+
     conf = json.dumps({"run_id": run.run_id})
-    return f"airflow dags trigger notify_{run.notice} --conf '{conf}'"
-
-
-def _read(text: str, pattern: str) -> str | None:
-    """Return what a period reads as, written anew; None if it cannot be read."""
-    try:
-        return datetime.strptime(text, pattern).strftime(pattern)  # noqa: DTZ007 - a period has no time zone
-    except ValueError:
-        return None
+    dag = announce.DAG if run.announced else f"notify_{run.notice}"
+    return f"airflow dags trigger {dag} --conf '{conf}'"

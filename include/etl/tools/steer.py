@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from etl.stores.notice_runs import State
 
 _PACE = re.compile(r"(\d+(?:\.\d+)?)(/s)?")
+_SLOWEST, _FASTEST = 0.001, 1_000_000
+"""Beyond these senders count in seconds that cannot be written, or without an end."""
 
 
 def pace(
@@ -23,6 +25,8 @@ def pace(
     found = _PACE.fullmatch(messages)
     if not found:
         raise typer.BadParameter(f"{messages!r} is no pace; write messages a second, such as 500/s")
+    if float(found[1]) and not _SLOWEST <= float(found[1]) <= _FASTEST:
+        raise typer.BadParameter(f"write {_SLOWEST:g} to {_FASTEST:,} messages a second, or 0 to send nothing")
     _steer(run_id, pace=float(found[1]), done=f"at most {float(found[1]):g} messages a second")
 
 

@@ -72,7 +72,7 @@ def suppressed(
     channel: Annotated[_Name | None, typer.Option(help="Only of this channel.")] = None,
     reason: Annotated[str | None, typer.Option(help="Only for this reason.")] = None,
     address: Annotated[str | None, typer.Option(help="Only this one, however it is written.")] = None,
-    limit: Annotated[int, typer.Option(help="Most addresses to list.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Most addresses to list.", min=1, max=10_000)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show how many addresses get nothing, and the latest of them."""

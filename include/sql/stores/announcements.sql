@@ -25,3 +25,13 @@ where
     and u.user_id < %(stop)s
 order by u.user_id
 limit %(limit)s;
+
+-- name: unnamed
+-- How many of some users a run is not for; nothing is known of one whose users were forgotten.
+select count(*) as users
+from notify.announcements as a
+cross join unnest(%(users)s::bigint[]) as u (user_id)
+where
+    a.run_id = %(run_id)s
+    and cardinality(a.users) > 0
+    and u.user_id <> all(a.users);

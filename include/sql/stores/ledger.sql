@@ -156,7 +156,19 @@ from judged as j
 where
     j.address is null
     and j.error_class <> 'user_deleted'
-    and (%(fresh)s::boolean[])[j.line + 1];
+    and (%(fresh)s::boolean[])[j.line + 1]
+    -- Of a page that is walked again, some ended when there was an address still.
+    and not exists (
+        select 1
+        from notify.deliveries as d
+        where
+            d.notice_id = %(notice_id)s
+            and d.dedupe_key = j.dedupe_key
+            and d.channel = j.channel
+            and d.user_id = j.user_id
+            and d.run_id = %(run_id)s
+            and d.ordinal = %(ordinal)s
+    );
 
 -- name: confirm
 -- What came of the messages of a page, and how far the chunk has come, in one statement: neither is ever known without the other.

@@ -22,6 +22,15 @@ removed as (
     using ended as e
     where c.run_id = e.run_id and not %(dry_run)s
 ),
+emptied as (
+    -- The row stays: without it, its run would be one for everybody.
+    update notify.announcements as a
+    set
+        users = '{}',
+        said = '{}'
+    from ended as e
+    where a.run_id = e.run_id and not %(dry_run)s
+),
 held as (
     select c.run_id, count(*) as chunks
     from notify.chunks as c

@@ -11,7 +11,7 @@ from etl.steps.announce import AnnouncementInvalid, announce
 from etl.steps.occasion import AskedWrongly
 from etl.steps.plan_notice import Planned
 from etl.steps.send_now import send_now
-from etl.stores import notice_runs
+from etl.stores import notice_runs, told
 from etl.templates import TemplateBroken
 from tests.integration.notices.post import Post, address
 
@@ -53,12 +53,32 @@ def test_the_same_key_is_one_message(post: Post) -> None:
     assert post.mailbox.addresses == {address(ids[0]): 1}
 
 
+def test_whoever_is_named_only_later_under_a_key_is_not_told_and_the_log_says_so(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = post.enrol(3)
+    tell(post, ids[:1])
+    tell(post, ids[:1])
+    assert "are not told" not in caplog.text
+    tell(post, ids)
+    assert "2 of 3 users were not named when flag-1 was announced first, and are not told" in caplog.text
+
+
 def test_another_key_is_another_message_and_a_key_takes_no_period_away(post: Post) -> None:
     (user,) = post.enrol(1)
     for key in ("2026-10", "other"):
         sent(post, tell(post, [user], key).run_id)
     assert notice_runs.of_period(post.warehouse, post.notice, "2026-10") is None
     assert post.mailbox.addresses == {address(user): 2}
+    post.send_all(period="2026-10")
+    assert post.mailbox.addresses == {address(user): 3}
+
+
+def test_what_was_announced_is_listed_among_what_a_user_got(post: Post) -> None:
+    (user,) = post.enrol(1)
+    sent(post, tell(post, [user], "flag-7").run_id)
+    (found,) = told.to_user(post.warehouse, user, notice=None, keys=[], limit=10)
+    assert (found.key, found.state) == ("key:flag-7", "sent")
 
 
 def test_consent_counts_as_in_every_run(post: Post) -> None:
@@ -87,6 +107,12 @@ def test_a_template_that_names_what_is_not_said_stops_before_anything_is_kept(po
         ([1], "k" * 201, SPENT, "its key must be printable"),
         ([1], "a\nb", SPENT, "its key must be printable"),
         ([1], "k", {"amount": object()}, "its values are no JSON"),
+        ([1], "k", {"amount": float("nan")}, "its values are no JSON"),
+        ([1], "k", {"payee": "Joe\0"}, "its values hold characters that cannot be kept"),
+        ([1], "k", {"payee": "Joe\udcff"}, "its values hold characters that cannot be kept"),
+        ([0], "k", SPENT, "0 is the id of no user"),
+        ([2**63 - 1], "k", SPENT, "9223372036854775807 is the id of no user"),
+        ([2**70], "k", SPENT, "is the id of no user"),
     ],
 )
 def test_what_cannot_be_announced_is_refused(
@@ -109,6 +135,14 @@ def test_a_run_goes_on_where_it_stopped(post: Post) -> None:
 def test_a_run_of_the_dag_must_name_one_of_ours(post: Post, asked: dict[str, Any]) -> None:
     with pytest.raises(AskedWrongly, match="notify_now: run_id in its conf is"):
         send_now(asked, notices=[], warehouse=post.warehouse, limiter=post.limiter, channels=lambda _: {})
+
+
+def test_a_run_for_everybody_does_not_go_through_the_urgent_queue(post: Post) -> None:
+    post.enrol(3)
+    planned = post.plan()
+    with pytest.raises(AskedWrongly, match="was not announced; the Dag notify_monthly_report sends it"):
+        sent(post, planned.run_id)
+    assert post.states() == {}
 
 
 def test_a_run_of_a_notice_that_is_gone_is_refused(post: Post) -> None:

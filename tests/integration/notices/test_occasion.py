@@ -89,6 +89,11 @@ def test_a_run_that_was_reopened_is_gone_on_with(post: Post) -> None:
         ({"run_id": "1"}, "run_id in its conf is '1'"),
         ({"run_id": True}, "run_id in its conf is True"),
         ({"parameters": []}, r"parameters in its conf is \[\]"),
+        ({"period": "2026-1"}, "'2026-1' is no period"),
+        ({"period": "2026-oct"}, "'2026-oct' is no period"),
+        ({"period": "key:flag-1"}, "'key:flag-1' is no period"),
+        ({"period": "2026-10'"}, "is no period"),
+        ({"period": "x" * 10_000}, "'xxxxxxxxxxxx...xxxxxxxxxxxxx' is no period"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_an_example(post: Post, asked: dict[str, Any], message: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from etl.catalog.retention import RETENTION
 from etl.errors import ChunkMissing
+from etl.steps.announce import announce
 from etl.steps.purge_deliveries import purge_deliveries
 from etl.stores import ledger_purges, notice_runs
 from etl.stores.notice_runs import State
@@ -62,6 +63,20 @@ def test_of_a_period_whose_deliveries_are_gone_nobody_is_told_again(post: Post, 
     with pytest.raises(ChunkMissing):
         post.send(old)
     assert post.mailbox.arrived == []
+
+
+def test_whom_an_announcement_was_for_and_what_it_said_goes_with_its_chunks(post: Post, rows: Rows) -> None:
+    said = {"month": "May", "spending": []}
+    run_id = announce(post.notice, post.enrol(3), "flag-1", said, warehouse=post.warehouse).run_id
+    post.send(run_id)
+    kept = "select cardinality(users), said from notify.announcements"
+    assert removed(post.warehouse) == (0, 0)
+    age(post.warehouse, run_id)
+    assert removed(post.warehouse, dry_run=True) == (1, 3)
+    assert rows(kept) == [(3, said)]
+    assert removed(post.warehouse) == (1, 3)
+    assert rows(kept) == [(0, {})]
+    assert announce(post.notice, [1], "flag-1", said, warehouse=post.warehouse).ordinals == []
 
 
 @pytest.mark.parametrize("state", ["running", "paused"])

@@ -130,3 +130,30 @@ def test_a_fault_in_what_mails_share_names_its_file_and_line(tmp_path: Path) -> 
 )
 def test_a_name_is_one_line_without_unseen_marks_and_keeps_its_direction_to_itself(name: str, shown: str) -> None:
     assert isolated(name) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ {}[payee] }}",
+        "{{ [].index(payee) }}",
+        "{{ {}[payees[0].name] }}",
+        "{{ {}[unsubscribe_url] }}",
+        "{{ payee.__class__.mro() }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ money.__globals__ }}",
+        "{{ ''.join(payees) }}",
+        "{{ payee | money('USD') }}",
+    ],
+)
+def test_no_error_of_a_template_shows_a_value_or_what_lies_behind_it(tmp_path: Path, text: str) -> None:
+    for part in EMAIL.parts:
+        folder = tmp_path / "monthly_report"
+        folder.mkdir(exist_ok=True)
+        (folder / f"email.{part}.jinja").write_text(text)
+    words = Templates(MONTHLY_REPORT, tmp_path)
+    values = {"payee": "Joe's Secret", "payees": [{"name": "Secret"}]}
+    with pytest.raises(TemplateBroken) as raised:
+        words.render(EMAIL, values, unsubscribe_url="https://bank.example/Secret")
+    assert "Secret" not in str(raised.value)
+    assert "email.subject.jinja:1: " in str(raised.value)
