@@ -120,8 +120,9 @@ def announce_now(
     if not planned.ordinals:
         log.info("%s: %s was told before, by run %d", notice.name, key, planned.run_id)
         return planned
-    # One run of the Dag for each of ours: who asks a second time asks for the same.
-    asked_now = airflow.trigger(server, DAG, f"announced_{planned.run_id}", {"run_id": planned.run_id})
+    # One run of the Dag for each of ours: who asks a second time asks for the same, or for what is left of it.
+    name = f"announced_{planned.run_id}"
+    asked_now = airflow.trigger(server, DAG, name, {"run_id": planned.run_id}) or airflow.run_again(server, DAG, name)
     log.info("%s: run %d %s", notice.name, planned.run_id, "is on its way" if asked_now else "was on its way already")
     return planned
 

@@ -171,10 +171,9 @@ class HandOver:
         return True
 
     def _fail(self, delivery_id: int) -> None:
-        """End a message that is not taken; one that may have arrived before is unknown all the same."""
+        """End a message that is not taken."""
         refused = self._refused[delivery_id]
-        outcome = Outcome.UNKNOWN if self._doubts[delivery_id] else Outcome.FAILED
-        self._end(delivery_id, outcome, refused.error_class, refused.error)
+        self._end(delivery_id, Outcome.FAILED, refused.error_class, refused.error)
 
     def _end(
         self,
@@ -196,8 +195,7 @@ class HandOver:
         """Return whether a message came to be of no use while it waited."""
         if message.expires_at is None or datetime.now(UTC) < message.expires_at:
             return False
-        doubts = self._doubts[message.delivery_id]
-        self.endings.append(Ending(message.delivery_id, "unknown" if doubts else "expired", doubts))
+        self.endings.append(Ending(message.delivery_id, "expired", self._doubts[message.delivery_id]))
         return True
 
     def _message(self, medium: Medium, one: Claimed) -> Message | None:

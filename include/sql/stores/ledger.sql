@@ -172,7 +172,7 @@ where
 
 -- name: confirm
 -- What came of the messages of a page, and how far the chunk has come, in one statement: neither is ever known without the other.
--- A page without a message says nothing about the pace.
+-- A page without a message says nothing about the pace. Of what may have arrived at an earlier try, no later one tells that nobody got it.
 with told as (
     select t.delivery_id, t.state, t.doubts, t.error_class, t.error, t.ended_address
     from
@@ -188,7 +188,10 @@ with told as (
 ended as (
     update notify.deliveries as d
     set
-        state = t.state,
+        state = case
+            when t.state in ('failed', 'expired') and d.doubts + t.doubts > 0 then 'unknown'
+            else t.state
+        end,
         doubts = d.doubts + t.doubts,
         ended_at = now(),
         error_class = t.error_class,

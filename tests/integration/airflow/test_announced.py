@@ -12,7 +12,9 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
+from etl.catalog.notices.monthly_report import MONTHLY_REPORT
 from etl.settings import Endpoint
+from etl.steps.announce import announce, announce_now
 from etl.stores import warehouse as warehouses
 from etl.wire import airflow
 from etl.wire.airflow import AirflowRefused, AirflowSilent
@@ -33,8 +35,8 @@ class Announced:
     said: list[str]
 
 
-def announce(stack: Stack, user: int) -> str:
-    """Announce, as an application would, and return what is said."""
+def ask(stack: Stack, user: int) -> str:
+    """Announce by the command line, as an application would, and return what is said."""
     options = ("--user", str(user), "--key", "flag-123", "--value", f"month={MONTH}", "--value", "spending=")
     command = [sys.executable, "-m", "etl", "notify", "send", "monthly_report", *options]
     done = subprocess.run(command, env=dict(stack.environment), capture_output=True, text=True, check=False, timeout=60)
@@ -52,10 +54,10 @@ def announced(airflow_stack: Stack) -> Announced:
     ):
         api.wait_for_dag(DAG)
         (user,) = warehouse.execute("select min(user_id) from core.users").fetchone() or ()
-        said = [announce(airflow_stack, user)]
+        said = [ask(airflow_stack, user)]
         (run_id,) = warehouse.execute("select run_id from notify.announcements").fetchone() or ()
         run = finished(api, DAG, api.run(DAG, f"announced_{run_id}"))
-        return Announced(run, run_id, [*said, announce(airflow_stack, user)])
+        return Announced(run, run_id, [*said, ask(airflow_stack, user)])
 
 
 def test_who_is_named_gets_one_message_however_often_it_is_announced(
@@ -68,9 +70,33 @@ def test_who_is_named_gets_one_message_however_often_it_is_announced(
     assert second.startswith(f"monthly_report flag-123: run {announced.run_id}, which was sent before; see")
 
 
+def test_what_was_announced_and_not_sent_is_sent_when_it_is_announced_again(airflow_stack: Stack) -> None:
+    server = Endpoint.from_environment("airflow_api", airflow_stack.environment)
+    endpoint = Endpoint.from_environment("warehouse", airflow_stack.environment)
+    with (
+        AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api,
+        warehouses.connect(endpoint) as warehouse,
+    ):
+        (user,) = warehouse.execute("select max(user_id) from core.users").fetchone() or ()
+        values = {"month": "Octember 2026", "spending": ""}
+        run_id = announce(MONTHLY_REPORT, [user], "flag-456", values, warehouse=warehouse).run_id
+        state = "update notify.runs set state = %s where run_id = %s"
+        warehouse.execute(state, ("cancelled", run_id))
+        name = f"announced_{run_id}"
+        assert airflow.trigger(server, DAG, name, {"run_id": run_id})
+        assert finished(api, DAG, api.run(DAG, name)).state == "success"
+        assert not told(airflow_stack, "Octember 2026")
+        warehouse.execute(state, ("running", run_id))
+        announce_now(MONTHLY_REPORT, [user], "flag-456", values, warehouse=warehouse, server=server)
+        assert finished(api, DAG, api.run(DAG, name)).state == "success"
+    assert list(told(airflow_stack, "Octember 2026").values()) == [1]
+
+
 def test_airflow_knows_of_the_run_and_of_nobody(announced: Announced, metadata: Rows) -> None:
-    assert metadata("select conf from dag_run where dag_id = %s", DAG) == [({"run_id": announced.run_id},)]
-    assert metadata("select queue, pool from task_instance where dag_id = %s", DAG) == [("urgent_notifications",) * 2]
+    confs = metadata("select conf from dag_run where dag_id = %s and run_id = %s", DAG, announced.run.run_id)
+    assert confs == [({"run_id": announced.run_id},)]
+    places = metadata("select distinct queue, pool from task_instance where dag_id = %s", DAG)
+    assert places == [("urgent_notifications",) * 2]
     held = "select count(*) from xcom where dag_id = %s and value::text like any (array['%%Smarch%%', '%%@%%'])"
     assert metadata(held, DAG) == [(0,)]
 

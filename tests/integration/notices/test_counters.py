@@ -80,6 +80,15 @@ def test_what_may_have_arrived_is_unknown_and_not_expired(post: Post, monkeypatc
     assert balance(post, planned.run_id) == {"unknown": 1}
 
 
+def test_what_may_have_arrived_is_unknown_and_not_failed_though_it_is_refused_later(post: Post) -> None:
+    (user,) = post.enrol(1)
+    post.notice = replace(FAST, unknown=Unknown.RESEND)
+    post.mailbox.answers = {address(user): [Outcome.UNKNOWN, Result(0, Outcome.FAILED, "550", "no")]}
+    planned = post.send_all()
+    assert balance(post, planned.run_id) == {"unknown": 1}
+    assert retry(post, planned.run_id).total == 0, "nobody is sure that they did not get it"
+
+
 def test_a_payment_that_is_pending_and_posted_at_once_is_told_once_and_counted(post: Post) -> None:
     warehouse = post.warehouse
     post.notice = replace(FRAUD_ALERT, pace=1_000)
