@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-airflow test-rest faults check bench lock psql logs env compose-test install
+.PHONY: help demo down test test-airflow test-servers test-alone faults check bench lock psql logs env compose-test install
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,16 +22,17 @@ down: $(INSTALLED) ## Stop everything that `make demo` started; the data stays
 	@$(BIN)/python -m dev.stack down
 
 test: $(INSTALLED) ## Run all tests, on servers of their own
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line --keep-going test-airflow test-rest
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line --keep-going test-airflow test-servers test-alone
 
 # Those that run Airflow mostly wait for it; the others fill that time.
-AIRFLOW_TESTS := tests/integration/airflow
-
 test-airflow: $(INSTALLED)
-	@$(BIN)/python -m pytest $(AIRFLOW_TESTS)
+	@$(BIN)/python -m pytest tests/integration/airflow
 
-test-rest: $(INSTALLED)
-	@$(BIN)/python -m pytest --ignore=$(AIRFLOW_TESTS)
+test-servers: $(INSTALLED)
+	@$(BIN)/python -m pytest tests/integration --ignore=tests/integration/airflow
+
+test-alone: $(INSTALLED)
+	@$(BIN)/python -m pytest --ignore=tests/integration
 
 faults: $(INSTALLED) ## Kill workers, Valkey and Postgres in the middle of a notice (SEED=7: at other moments)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
