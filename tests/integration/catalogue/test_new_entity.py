@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dev.stack.stack import Stack
+from etl.catalog.notices import NOTICES
 from etl.settings import Endpoint
 from tests.integration.catalogue.examples import examples
 from tests.integration.catalogue.sync import USERS
@@ -16,6 +17,7 @@ from tests.project_copy import ProjectCopy
 
 Rows = Callable[..., list[tuple[object, ...]]]
 ENTITIES = ["accounts", "balances", "transactions", "merchants"]
+OTHER_DAGS = ["maintenance", *(f"notify_{notice.name}" for notice in NOTICES), "notify_now"]
 _BAG = """
 import json
 from airflow.dag_processing.dagbag import DagBag
@@ -56,7 +58,7 @@ def test_two_files_make_an_entity_with_a_table_a_dag_and_rows(
     migrated = project.python("-m", "etl", "migrate", environment=environment)
     assert migrated.stderr == ""
     dags, errors = bag(project, environment)
-    assert (dags, errors) == ([*sorted(f"etl_{name}" for name in ENTITIES), "maintenance"], {})
+    assert (dags, errors) == ([*sorted(f"etl_{name}" for name in ENTITIES), *OTHER_DAGS], {})
     done = project.python("-m", "tests.integration.catalogue.sync", "balances", environment=environment)
     counts = json.loads(done.stdout)
     assert counts["inserted"] == counts["read"] >= USERS
@@ -77,7 +79,7 @@ def test_a_wrong_declaration_leaves_its_entity_out_and_the_others_go_on(
         (None, "core.accounts")
     ]
     dags, errors = bag(project, environment)
-    assert dags == ["etl_accounts", "etl_merchants", "etl_transactions", "maintenance"]
+    assert dags == ["etl_accounts", "etl_merchants", "etl_transactions", *OTHER_DAGS]
     ((file, error),) = errors.items()
     assert Path(file).name == "declarations.py"
     assert fault in error
