@@ -10,7 +10,7 @@ from airflow.sdk import DAG, CronDataIntervalTimetable, get_current_context, tas
 from etl.catalog.queues import EMAILS, ETL, MAINTENANCE, QUEUES, URGENT_NOTIFICATIONS
 from etl.declare.queue import Queue
 
-BACKLOG = {ETL: 160, EMAILS: 80, MAINTENANCE: 60}
+BACKLOG = {ETL: 230, EMAILS: 115, MAINTENANCE: 85}
 """Queue → transforms that wait on it."""
 COMMON: dict[str, Any] = {
     "start_date": datetime(2010, 1, 1, tzinfo=UTC),
