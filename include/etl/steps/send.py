@@ -74,6 +74,9 @@ def send(
             chunk = notice_runs.open_attempt(warehouse, run_id, ordinal)
             walk = _walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words, links=ways_out)
             asyncio.run(walk)
+        except MemoryError:
+            notice_runs.halve(warehouse, run_id, ordinal)
+            raise
         except SendingCancelled:
             log.info("%s: run %d was cancelled; chunk %d stops", notice.name, run_id, ordinal)
 
@@ -99,7 +102,7 @@ async def _walk(
                 run,
                 after=position,
                 stop=chunk.stop,
-                limit=steering.page_size(len(notice.channels)),
+                limit=min(steering.page_size(len(notice.channels)), chunk.page_limit),
             )
             if not recipients:
                 break

@@ -106,6 +106,8 @@ class NoticeChunk:
         When it had been walked to its end.
     walked_to, reopened_at
         How far it had been walked when it was reopened, and when that was; None if it was not.
+    page_limit
+        Most recipients in a page; less than before if a sender was killed in the middle of one.
     """
 
     run_id: int
@@ -118,6 +120,7 @@ class NoticeChunk:
     finished_at: datetime | None
     walked_to: int | None
     reopened_at: datetime | None
+    page_limit: int
 
     def __str__(self) -> str:
         """Return which it is, as shown in the grid."""
@@ -172,6 +175,11 @@ def open_attempt(warehouse: Warehouse, run_id: int, ordinal: int) -> NoticeChunk
         If the run has no such chunk.
     """
     return _chunk(warehouse, "open_attempt", run_id, ordinal)
+
+
+def halve(warehouse: Warehouse, run_id: int, ordinal: int) -> None:
+    """Let the pages of a chunk be half as large from its next attempt on."""
+    warehouse.execute(_named("halve"), {"run_id": run_id, "ordinal": ordinal})
 
 
 def stall(warehouse: Warehouse, chunk: NoticeChunk) -> int:

@@ -87,7 +87,7 @@ order by c.ordinal;
 
 -- name: chunk
 -- A chunk as it stands.
-select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at
+select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at, c.page_limit
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
@@ -117,9 +117,27 @@ doubted as (
 update notify.chunks as c
 set
     attempt = c.attempt + 1,
-    unknown = c.unknown + (select count(*) from doubted)
+    unknown = c.unknown + (select count(*) from doubted),
+    page_limit = case when exists (select 1 from doubted) then greatest(c.page_limit / 2, 1) else c.page_limit end
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at;
+returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at, c.page_limit;
+
+-- name: halve
+-- A page of this size does not fit into the memory of a task. Where deliveries stayed claimed, the next attempt says so itself.
+update notify.chunks as c
+set page_limit = greatest(c.page_limit / 2, 1)
+where
+    c.run_id = %(run_id)s
+    and c.ordinal = %(ordinal)s
+    and not exists (
+        select 1
+        from notify.deliveries as d
+        where
+            d.delivery_id between c.claimed_from and c.claimed_to
+            and d.run_id = c.run_id
+            and d.ordinal = c.ordinal
+            and d.state = 'claimed'
+    );
 
 -- name: stall
 -- The server took nothing of a page.

@@ -81,7 +81,7 @@ def send(post: Post, run_id: int) -> None:
 @pytest.mark.parametrize("page", [1, 2])
 @pytest.mark.parametrize("point", POINTS)
 def test_held_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
-    post: Post, kill: Kill, point: str, page: int
+    post: Post, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str, page: int
 ) -> None:
     users = post.enrol(USERS)
     post.notice = replace(post.notice, unknown=Unknown.HOLD)
@@ -96,6 +96,8 @@ def test_held_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
     assert max(received.values()) == 1
     assert set(received) <= {address(user) for user in users}
     assert post.run(planned.run_id).state == "done"
+    in_the_middle = point != "confirmed"
+    assert rows("select page_limit from notify.chunks") == [(500 if in_the_middle else 1_000,)], "pages are halved"
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -15,6 +15,7 @@ from etl.declare.notice import Unknown
 from etl.steps.hand_over import ServerTakesNothing
 from etl.stores.locks import LockTaken
 from etl.stores.warehouse import Warehouse
+from etl.templates import Templates
 from etl.wire.channels.channel import Outcome
 from tests.integration.notices.post import FAST, Post, address
 
@@ -71,6 +72,28 @@ def test_a_claim_is_on_disk_before_its_message_leaves(post: Post, rows: Rows) ->
     post.mailbox.before = lambda _: settings.extend(rows("show synchronous_commit"))
     post.send_all()
     assert settings == [("on",)]
+
+
+@pytest.mark.parametrize("where", ["on the way", "before"])
+def test_a_sender_that_runs_out_of_memory_comes_back_with_half_the_page(
+    post: Post, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    post.enrol(20)
+    post.notice = replace(FAST, pace=1_000, chunk_size=100)
+    planned = post.plan()
+    warehouse.execute("update notify.chunks set page_limit = 8")
+
+    def run_out(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as little, pytest.raises(MemoryError):
+        target, name = (post.mailbox, "before") if where == "on the way" else (Templates, "render")
+        little.setattr(target, name, run_out)
+        post.send(planned.run_id)
+    post.mailbox.lots.clear()
+    post.send(planned.run_id)
+    assert post.mailbox.lots == [4] * (3 if where == "on the way" else 5)
+    assert post.totals(planned.run_id)["chunks_finished"] == 1
 
 
 def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(post: Post, connect: Callable[[], Warehouse]) -> None:
