@@ -25,7 +25,7 @@ test: $(INSTALLED) ## Run all tests, on servers of their own
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line --keep-going test-airflow test-steps test-rest
 
 # Side by side: those that run Airflow mostly wait for it, and the others fill that time.
-STEPS := $(addprefix tests/integration/,catalogue servers steps stores)
+STEPS := $(addprefix tests/integration/,catalogue servers steps stores tools)
 
 test-airflow: $(INSTALLED)
 	@$(BIN)/python -m pytest tests/integration/airflow
