@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from http import HTTPStatus
 
 HEALTH = "http://127.0.0.1:8080/api/v2/monitor/health"
 JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
@@ -26,7 +27,7 @@ where job_type = %(job)s and state = 'running' and hostname = %(host)s
 def api_server(_: Mapping[str, str]) -> bool:
     """Tell whether the API server answers."""
     with urllib.request.urlopen(HEALTH, timeout=_SECONDS) as answer:
-        return bool(answer.status == 200)  # noqa: PLR2004
+        return bool(answer.status == HTTPStatus.OK)
 
 
 def beats(part: str, environment: Mapping[str, str]) -> bool:
