@@ -145,6 +145,14 @@ class Notice:
         # A pattern that cannot be read back, such as a week without its day, is at least compared by its shape.
         return re.sub(r"[0-9]", "0", text) == re.sub(r"[0-9]", "0", example)
 
+    def is_over(self, period: str, instant: datetime) -> bool:
+        """Return whether a period is over at an instant; without a cron expression, or a date in its name, each is."""
+        try:
+            begins, last = (datetime.strptime(each, self.period) for each in (period, self.period_at(instant)))  # noqa: DTZ007 - a period has no time zone
+        except ValueError:
+            return True
+        return begins <= last or not isinstance(self.schedule, str)
+
     @property
     def templates(self) -> tuple[str, ...]:
         """Names of the templates that its folder must have."""

@@ -67,6 +67,10 @@ def plan_occasion(notice: Notice, occasion: Occasion, *, warehouse: Warehouse) -
         If its conf holds something else than it should, or names a run of another notice.
     """
     _check(notice, occasion.asked)
+    if "period" in occasion.asked and not notice.is_over(occasion.asked["period"], datetime.now(UTC)):
+        raise AskedWrongly(
+            notice.name, f"{occasion.asked['period']!r} is not over, and would not be sent again when it is"
+        )
     if occasion.is_silent and occasion.asked.get("send") != notice.name:
         log.warning(
             '%s: a backfill sends nothing unless it is asked to: `airflow backfill create … --dag-run-conf \'{"send": '

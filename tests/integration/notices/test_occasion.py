@@ -93,6 +93,8 @@ def test_a_run_that_was_reopened_is_gone_on_with(post: Post) -> None:
         ({"period": "2026-oct"}, "'2026-oct' is no period"),
         ({"period": "key:flag-1"}, "'key:flag-1' is no period"),
         ({"period": "2026-10'"}, "is no period"),
+        ({"period": f"{datetime.now(UTC):%Y-%m}"}, "is not over, and would not be sent again when it is"),
+        ({"period": "2999-01"}, "'2999-01' is not over"),
         ({"period": "x" * 10_000}, "'xxxxxxxxxxxx...xxxxxxxxxxxxx' is no period"),
     ],
 )
