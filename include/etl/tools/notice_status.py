@@ -164,7 +164,7 @@ def _pace(found: Progress) -> str:
     if found.rate is not None:
         told.append(f"{found.rate:,.1f} messages a second over the last {found.pages.seconds:.0f} s")
     if found.average is not None:
-        told.append(f"{found.average:,.1f} since it was planned")
+        told.append(f"{found.average:,.1f} a second since it was planned")
     if found.left is not None:
         left = timedelta(seconds=round(found.left.total_seconds()))
         told.append(
