@@ -1,7 +1,8 @@
 """One Airflow Dag per declared entity."""
 
 from etl.catalog.entities import ENTITIES
-from sluice_dags import entity_dag
+from sluice_dags import entity_dag, entity_dag_id, is_wanted
 
 for entity in ENTITIES:
-    entity_dag(entity)
+    if is_wanted(entity_dag_id(entity)):
+        entity_dag(entity)

@@ -1,10 +1,12 @@
 """One Airflow Dag per declared notice, and the one that sends what is announced."""
 
 from etl.catalog.notices import NOTICES
-from sluice_notices import notice_dag
+from sluice_dags import is_wanted
+from sluice_notices import notice_dag, notice_dag_id
 from sluice_urgent import urgent_dag
 
 for notice in NOTICES:
-    notice_dag(notice)
+    if is_wanted(notice_dag_id(notice)):
+        notice_dag(notice)
 
 urgent_dag()

@@ -14,18 +14,34 @@ from sluice_configuration import stop_if_wrong
 
 PRELOADED = (
     "aiohttp",
+    "airflow.models.asset",
+    "airflow.providers.common.io.assets.file",
+    "airflow.providers.postgres.assets.postgres",
     "airflow.providers.postgres.hooks.postgres",
     "airflow.providers.redis.hooks.redis",
+    "airflow.providers.standard.decorators.python",
     "airflow.providers.standard.operators.empty",
+    "airflow.sdk.definitions.timetables.interval",
+    "etl.steps.download",
+    "etl.steps.load",
+    "etl.steps.report",
+    "etl.steps.send",
+    "etl.steps.store_raw",
+    "etl.steps.transform",
+    "iso4217",
     "pandas",
     "psycopg",
     "pyarrow.csv",
+    "pyarrow.pandas_compat",
     "pyarrow.parquet",
     "redis",
+    "sluice_dags",
+    "sluice_notices",
     "stamina",
     "upath",
     "zstandard",
 )
+"""What tasks import, but for what is declared: a task sees declarations, hooks and SQL as they are when it starts."""
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,

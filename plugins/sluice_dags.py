@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, get_parsing_context
 
 import sluice_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
@@ -25,6 +25,16 @@ cursors: nothing is lost, and to clear a failed task is safe at any time.
 """
 
 
+def is_wanted(dag_id: str) -> bool:
+    """Tell whether a Dag is to be built: a task parses its file for its own Dag only."""
+    return get_parsing_context().dag_id in (None, dag_id)
+
+
+def entity_dag_id(entity: Entity) -> str:
+    """Return the id of the Dag that syncs an entity."""
+    return f"etl_{entity.name}"
+
+
 def entity_dag(entity: Entity) -> DAG:
     """Return the Dag that syncs an entity.
 
@@ -36,7 +46,7 @@ def entity_dag(entity: Entity) -> DAG:
 
     promised = promise(entity.deadline, entity=entity.name)
     with DAG(
-        dag_id=f"etl_{entity.name}",
+        dag_id=entity_dag_id(entity),
         description=entity.summary,
         schedule=timetable(entity.schedule),
         start_date=START,

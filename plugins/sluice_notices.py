@@ -21,6 +21,11 @@ The conf of a run may hold `{{"period": "2026-10"}}`, or `{{"run_id": 17}}` to g
 """
 
 
+def notice_dag_id(notice: Notice) -> str:
+    """Return the id of the Dag that sends a notice."""
+    return f"notify_{notice.name}"
+
+
 def notice_dag(notice: Notice) -> DAG:
     """Return the Dag that sends a notice.
 
@@ -32,7 +37,7 @@ def notice_dag(notice: Notice) -> DAG:
     promised = promise(notice.deadline)
     sql = f"include/sql/notices/{notice.name}.sql"
     with DAG(
-        dag_id=f"notify_{notice.name}",
+        dag_id=notice_dag_id(notice),
         description=notice.summary,
         schedule=timetable(notice.schedule) if notice.schedule else None,
         start_date=START,

@@ -1,8 +1,9 @@
-"""The same transactions into Postgres by dlt, in its own environment: `python dlt_load.py PAGES HOW URL`.
+"""The same transactions into Postgres by dlt, in its own environment: `python dlt_load.py PAGES HOW TABLE URL`.
 
 Prints the seconds of a pipeline run, as JSON. Nothing of Sluice is imported. A page is decoded by orjson, and of each
 record the columns of the core table are handed on, with their types declared: dlt is spared what nobody would keep.
-`merge` with the strategy `upsert` and a primary key is how its documentation brings changed records up to date.
+`merge` with the strategy `upsert` and a primary key is how its documentation brings changed records up to date. That
+makes no key in the database; where TABLE is `keyed`, the table is given what Sluice's has, before the clock starts.
 """
 
 from __future__ import annotations
@@ -55,18 +56,33 @@ _FORMATS = {"insert_values": None, "csv": "csv", "arrow": "csv"}
 """How the records are handed on → format of dlt's files; None for its default."""
 
 
-def main(pages: Path, how: str, url: str) -> None:
+_KEYED = """
+truncate transactions;
+create table provider_accounts as select n::bigint as provider_account_id from generate_series(1, 100000) as n;
+create table raw_batches as select 1::bigint as raw_id;
+alter table provider_accounts add primary key (provider_account_id);
+alter table raw_batches add primary key (raw_id);
+alter table transactions
+    add primary key (provider_account_id, account_id, transaction_id),
+    add foreign key (provider_account_id) references provider_accounts,
+    add foreign key (raw_id) references raw_batches;
+create index on transactions (provider_account_id, pending_transaction_id) where pending_transaction_id is not null;
+create index on transactions (provider_account_id, dated_on);
+create index on transactions (provider_account_id) where pending;
+analyze provider_accounts, raw_batches
+"""
+
+
+def main(pages: Path, how: str, table: str, url: str) -> None:
     """Load the pages of a file, one a line behind its provider account, and print what it took."""
     with tempfile.TemporaryDirectory(prefix="dlt-") as folder:
         os.environ.update(_SETTINGS if how == "insert_values" else {**_SETTINGS, **_TUNED})
-        records = dlt.resource(
-            _tables(pages) if how == "arrow" else _records(pages),
-            name="transactions",
-            primary_key=_KEY,
-            write_disposition={"disposition": "merge", "strategy": "upsert"},
-            columns={name: {"data_type": kind} for name, (kind, _) in _TYPES.items()},
-        )
         pipeline = dlt.pipeline("benchmark", pipelines_dir=folder, destination=dlt.destinations.postgres(url))
+        if table == "keyed":
+            pipeline.run(_resource(next(_records(pages))[:1]))
+            with pipeline.sql_client() as client:
+                client.execute_sql(_KEYED)
+        records = _resource(_tables(pages) if how == "arrow" else _records(pages))
         began = time.perf_counter()
         done = pipeline.run(records, loader_file_format=_FORMATS[how])
         seconds = time.perf_counter() - began
@@ -74,6 +90,16 @@ def main(pages: Path, how: str, url: str) -> None:
         with pipeline.sql_client() as client:
             ((rows,),) = client.execute_sql("select count(*) from transactions")
     print(json.dumps({"seconds": seconds, "rows": rows, "dlt": dlt.__version__}))
+
+
+def _resource(records: Any) -> Any:  # noqa: ANN401 - dlt's resource, of rows or of tables
+    return dlt.resource(
+        records,
+        name="transactions",
+        primary_key=_KEY,
+        write_disposition={"disposition": "merge", "strategy": "upsert"},
+        columns={name: {"data_type": kind} for name, (kind, _) in _TYPES.items()},
+    )
 
 
 def _records(pages: Path) -> Iterator[list[dict[str, Any]]]:
@@ -133,4 +159,4 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), *sys.argv[2:5])

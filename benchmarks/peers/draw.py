@@ -57,6 +57,7 @@ _CHARTS = (
 )
 _PEERS = "beside dlt at its best"
 _OF_A_SIDE = "rows_per_second_"
+_OURS = "sluice"
 
 
 def main(results: Path, folder: Path) -> None:
@@ -88,12 +89,17 @@ def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
 
 def _bars(detail: Mapping[str, Any], path: Path) -> None:
     found = {key.removeprefix(_OF_A_SIDE): value for key, value in detail.items() if key.startswith(_OF_A_SIDE)}
-    names = [name if name == "sluice" else f"dlt, {name}" for name in found]
+    names = [name.replace("_", " ") if name.startswith(_OURS) else f"dlt, {_way(name)}" for name in found]
     figure, axes = plt.subplots(figsize=_SIZE)
-    axes.barh(names, list(found.values()), color=[_COLORS[name != "sluice"] for name in names])
+    axes.barh(names, list(found.values()), color=[_COLORS[not name.startswith(_OURS)] for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("rows/s")
     _save(figure, path)
+
+
+def _way(name: str) -> str:
+    how, _, table = name.rpartition("_")
+    return f"{how}, keyed table" if table == "keyed" else how
 
 
 def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's figure

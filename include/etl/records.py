@@ -69,6 +69,39 @@ class Located(NamedTuple):
 
 
 @dataclass
+class Found:
+    """Records that fit, in columns: as many values in each as there are records.
+
+    Parameters
+    ----------
+    paths
+        Places, such as `added[3]`.
+    levels
+        The records as structs, then those whose lists hold them, and so on up; see `values`.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    levels: list[list[msgspec.Struct]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Return how many records there are."""
+        return len(self.paths)
+
+    def extend(self, paths: Sequence[str], levels: Sequence[Sequence[msgspec.Struct]]) -> None:
+        """Append records in columns."""
+        self.paths.extend(paths)
+        self.levels = self.levels or [[] for _ in levels]
+        for mine, more in zip(self.levels, levels, strict=True):
+            mine.extend(more)
+
+    def extend_each(self, located: Iterable[Located]) -> None:
+        """Append records one by one."""
+        if each := list(located):
+            paths, records = zip(*each, strict=True)
+            self.extend(paths, list(zip(*records, strict=True)))
+
+
+@dataclass
 class Page:
     """What a page holds, in the order in which it applies.
 
@@ -80,8 +113,8 @@ class Page:
         Those that do not.
     """
 
-    upserts: list[Located] = field(default_factory=list)
-    deletes: list[Located] = field(default_factory=list)
+    upserts: Found = field(default_factory=Found)
+    deletes: Found = field(default_factory=Found)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -113,7 +146,10 @@ class PageDecoder:
         whole = self._whole(body)
         for kind, found in ((self._upserts, page.upserts), (self._deletes, page.deletes)):
             for records in kind:
-                found.extend(records.of(body, page.faults) if whole is None else records.within(whole))
+                if whole is None:
+                    records.of(body, found, page.faults)
+                else:
+                    records.within(whole, found)
         return page
 
     def _whole(self, body: bytes) -> msgspec.Struct | None:
@@ -130,6 +166,7 @@ class _Records:
     def __init__(self, place: str, columns: Sequence[Column], *, having: str | None = None) -> None:
         self._lists = [name.removesuffix("[]") for name in place.split(".")]
         self._having = having
+        self._known_places: list[str] = []
         self._singles: list[msgspec.json.Decoder[Any]] = []
         record: Any = None
         for level, below in enumerate([None, *self._lists[:0:-1]]):
@@ -140,16 +177,28 @@ class _Records:
         self._page = msgspec.json.Decoder(_page_type([self.field]))
         self._untyped = msgspec.json.Decoder(_page_type([(self._lists[0], list[msgspec.Raw])]))
 
-    def of(self, body: bytes, faults: list[Fault]) -> Iterable[Located]:
-        """Return the records of a page that fit, and keep the faults of the others."""
+    def of(self, body: bytes, found: Found, faults: list[Fault]) -> None:
+        """Add the records of a page that fit, and keep the faults of the others."""
         try:
-            return self.within(self._page.decode(body))
+            page = self._page.decode(body)
         except UNDECODABLE:
-            return self._having_it(self._one_by_one(body, faults))
+            found.extend_each(self._having_it(self._one_by_one(body, faults)))
+        else:
+            self.within(page, found)
 
-    def within(self, page: msgspec.Struct) -> Iterable[Located]:
-        """Return the records of a decoded page."""
-        return self._having_it(self._walk(page, "", ()))
+    def within(self, page: msgspec.Struct, found: Found) -> None:
+        """Add the records of a decoded page."""
+        if len(self._lists) == 1 and self._having is None:
+            records = getattr(page, self._lists[0]) or ()
+            found.extend(self._places(len(records)), [records])
+        else:
+            found.extend_each(self._having_it(self._walk(page, "", ())))
+
+    def _places(self, count: int) -> list[str]:
+        """Return the places of the first records of a page's list, which are the same on every page."""
+        known = self._known_places
+        known += [f"{self._lists[0]}[{ordinal}]" for ordinal in range(len(known), count)]
+        return known[:count]
 
     def _having_it(self, found: Iterable[Located]) -> Iterable[Located]:
         if self._having is None:

@@ -71,7 +71,7 @@ class _Run:
         Of their page.
     """
 
-    records: tuple[tuple[msgspec.Struct, ...], ...]
+    records: list[list[msgspec.Struct]]
     removed: bool
     line: int
     provider_account_id: int
@@ -106,12 +106,10 @@ class Block:
 
     def add(self, page: Page, *, provider_account_id: int, line: int, received_at: datetime) -> None:
         """Append the records of a page: upserts first, then deletes."""
-        for located, removed in ((page.upserts, False), (page.deletes, True)):
-            if located:
-                paths, held = zip(*located, strict=True)
-                self.paths.extend(paths)
-                records = tuple(zip(*held, strict=True))
-                self.runs.append(_Run(records, removed, line, provider_account_id, received_at))
+        for found, removed in ((page.upserts, False), (page.deletes, True)):
+            if found:
+                self.paths.extend(found.paths)
+                self.runs.append(_Run(found.levels, removed, line, provider_account_id, received_at))
                 self.ends.append(len(self.paths))
 
     def path(self, row: int, column: Column) -> str:

@@ -102,6 +102,37 @@ def test_runs_of_a_dag_do_not_overlap_and_missed_ones_are_not_made_up(bag: Any) 
         assert dag.catchup is False
 
 
+@pytest.mark.parametrize(
+    ("file", "dag_id", "others"),
+    [("entities", "etl_accounts", set()), ("notices", "notify_low_balance", {"notify_now"})],
+)
+def test_a_task_builds_its_own_dag_and_hardly_another(
+    monkeypatch: pytest.MonkeyPatch, file: str, dag_id: str, others: set[str]
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk.definitions.context import _AIRFLOW_PARSING_CONTEXT_DAG_ID
+
+    monkeypatch.setenv(_AIRFLOW_PARSING_CONTEXT_DAG_ID, dag_id)
+    assert DagBag(str(ROOT / "dags" / f"{file}.py")).dags.keys() == {dag_id, *others}
+
+
+def test_a_worker_loads_steps_in_advance_but_nothing_that_is_declared(bag: Any) -> None:
+    script = (
+        f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
+        "from importlib import import_module\n"
+        "import airflow\n"
+        "from sluice_celery import PRELOADED\n"
+        "for module in PRELOADED: import_module(module)\n"
+        "from etl.stores.statements import statements\n"
+        "print(*(name for name in sys.modules if name.startswith(('etl.catalog.', 'etl.hooks'))))\n"
+        "print(statements.cache_info().currsize)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    declared, read = done.stdout.splitlines()[-2:]
+    assert declared == "etl.catalog.queues"
+    assert read == "0"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.stem)
 def test_parsing_a_dag_file_loads_nothing_heavy(path: Any, bag: Any) -> None:
     script = (

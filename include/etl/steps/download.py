@@ -158,12 +158,12 @@ class _Drains:
             for some in accounts:
                 for account, result in zip(some, await _all(drain(account) for account in some), strict=True):
                     self.tally.count(account, result)
-                    if result.outcome is Outcome.DRAINED:
-                        manifest.add(Drained(account.provider_account_id, result.pages))
+                    if result.drained is not None:
+                        manifest.add(result.drained)
 
     async def _drain(self, client: ProviderClient, account: ProviderAccount, *, restarts: int) -> Result:
         try:
-            return Result(Outcome.DRAINED, pages=await self._land(client, account))
+            return Result(Outcome.DRAINED, drained=await self._land(client, account))
         except TokenUnreadable as unreadable:
             return Result(Outcome.UNREADABLE, found=str(unreadable))
         except ProviderRefused as refusal:
@@ -186,13 +186,12 @@ class _Drains:
         """Return whether a cursor that leads nowhere can be left behind, by reading the feed from its beginning."""
         return isinstance(self.source, Feed) and bool(account.cursor) and not account.reread
 
-    async def _land(self, client: ProviderClient, account: ProviderAccount) -> int:
-        """Land one account's pages, over those of a loop that was restarted, and return how many there are."""
-        pages = 0
+    async def _land(self, client: ProviderClient, account: ProviderAccount) -> Drained:
+        """Land one account's pages, over those of a loop that was restarted."""
+        arrivals = self.landing.arrivals(account.provider_account_id)
         async for header, body in self._read(client, account):
-            await asyncio.to_thread(self.landing.write_page, header, body)
-            pages += 1
-        return pages
+            await asyncio.to_thread(arrivals.add, header, body)
+        return arrivals.drained()
 
     def _read(self, client: ProviderClient, account: ProviderAccount) -> AsyncIterator[tuple[Header, bytes]]:
         reader = Reader(

@@ -82,7 +82,8 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
     """Merge `incoming` into the core table, and move the cursors if a feed's batch was never loaded before."""
     raw_id = typed.batch.raw_id
     origin = entity.origin(typed.batch.source)
-    merged = _run(warehouse, entity, "merge", raw_id)
+    with incoming.looked_up(warehouse):
+        merged = _run(warehouse, entity, "merge", raw_id)
     removed = {"removed": 0, "superseded": 0}
     ended: list[tuple[Any, ...]] = []
     if isinstance(origin, Feed):

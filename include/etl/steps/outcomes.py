@@ -9,6 +9,7 @@ from enum import Enum
 
 from etl.declare.provider import Action
 from etl.errors import MustWait
+from etl.stores.landing import Drained
 from etl.stores.provider_accounts import ProviderAccount
 
 
@@ -47,10 +48,10 @@ OF_ACTION = {
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one account: the pages that landed, or what was found instead."""
+    """What came of one account: its pages that landed, or what was found instead."""
 
     outcome: Outcome
-    pages: int = 0
+    drained: Drained | None = None
     found: str = ""
 
 

@@ -1,6 +1,7 @@
 """The typed batch in hand, as a temporary table beside the core table that it is merged into."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import pyarrow as pa
@@ -33,7 +34,8 @@ def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -
 
     Its columns are `seq`, `provider_account_id`, `removed`, `observed_at` and the declared ones.
     """
-    warehouse.execute(statement("stores/incoming", "forget"))
+    for name in ("forget", "keep_in_memory"):
+        warehouse.execute(statement("stores/incoming", name))
     warehouse.execute(_create(entity))
     count = _copy(warehouse, SQL("copy incoming from stdin (format csv)"), rows)
     warehouse.execute(statement("stores/incoming", "sample_little"))
@@ -47,6 +49,14 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
     warehouse.execute(statement("stores/cursors", "forget"))
     warehouse.execute(statement("stores/cursors", "moves"))
     _copy(warehouse, statement("stores/cursors", "copy_moves"), moves)
+
+
+@contextmanager
+def looked_up(warehouse: Warehouse) -> Iterator[None]:
+    """Let statements find rows of the core table by its key, however few it has as yet."""
+    warehouse.execute(statement("stores/incoming", "look_up"))
+    yield
+    warehouse.execute(statement("stores/incoming", "look_up_no_more"))
 
 
 def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:

@@ -2,13 +2,18 @@
 
 {root}/landing/{chunk}/{attempt}/{provider account}/{page}     one frame each
 {root}/landing/{chunk}/{attempt}/manifest.jsonl                written last: the drained accounts, in order
+
+Pages are not flushed to the disk, as they are gone as soon as they are sealed: the manifest holds their digests, so
+that what a crash of the machine cut short is seen.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
 from typing import IO
 
 import msgspec
@@ -31,10 +36,13 @@ class Drained(msgspec.Struct, frozen=True):
         The account.
     pages
         How many pages it took.
+    digest
+        SHA-256 of their frames, in hexadecimal.
     """
 
     provider_account_id: int
     pages: int
+    digest: str
 
 
 class Manifest:
@@ -46,6 +54,36 @@ class Manifest:
     def add(self, drained: Drained) -> None:
         """List one more account."""
         self._stream.write(msgspec.json.encode(drained) + b"\n")
+
+
+@dataclass
+class Arrivals:
+    """The pages of one account while they arrive, from the first of its loop.
+
+    Parameters
+    ----------
+    landing
+        Where they go.
+    provider_account_id
+        The account.
+    """
+
+    landing: Landing
+    provider_account_id: int
+    pages: int = 0
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+
+    def add(self, header: frames.Header, body: bytes) -> None:
+        """Keep the next page, as sent, over that of a loop that was restarted."""
+        frame = BytesIO()
+        frames.write(frame, header, body)
+        self._digest.update(frame.getbuffer())
+        objects.put(self.landing.page(self.provider_account_id, self.pages), frame.getvalue())
+        self.pages += 1
+
+    def drained(self) -> Drained:
+        """Return what the manifest lists of the account, now that all its pages are there."""
+        return Drained(self.provider_account_id, self.pages, self._digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -69,11 +107,9 @@ class Landing:
         """Where the pages are."""
         return self.root / FOLDER / str(self.chunk_id) / str(self.attempt)
 
-    def write_page(self, header: frames.Header, body: bytes) -> None:
-        """Keep one page, as sent."""
-        with objects.draft(self.root) as draft:
-            frames.write(draft.stream, header, body)
-            draft.publish(self._page(header.provider_account_id, header.page))
+    def arrivals(self, provider_account_id: int) -> Arrivals:
+        """Begin the pages of an account."""
+        return Arrivals(self, provider_account_id)
 
     @contextmanager
     def manifest(self) -> Iterator[Manifest]:
@@ -88,22 +124,32 @@ class Landing:
         Raises
         ------
         LandingMissing
-            If the attempt was not finished, or not on this volume.
+            If the attempt was not finished, not on this volume, or is not what was received.
         """
         try:
             with (self.folder / "manifest.jsonl").open("rb") as manifest:
                 for line in manifest:
-                    drained = msgspec.json.decode(line, type=Drained)
-                    for page in range(drained.pages):
-                        with self._page(drained.provider_account_id, page).open("rb") as stream:
-                            yield from frames.read(stream)
-        except FileNotFoundError:
-            raise LandingMissing(self.chunk_id, self.attempt, str(self.root)) from None
+                    yield from self._read(msgspec.json.decode(line, type=Drained))
+        except (FileNotFoundError, frames.BrokenFrame):
+            raise self._missing() from None
+
+    def _read(self, drained: Drained) -> Iterator[tuple[frames.Header, bytes]]:
+        digest = hashlib.sha256()
+        for page in range(drained.pages):
+            frame = self.page(drained.provider_account_id, page).read_bytes()
+            digest.update(frame)
+            yield from frames.read(BytesIO(frame))
+        if digest.hexdigest() != drained.digest:
+            raise self._missing()
+
+    def _missing(self) -> LandingMissing:
+        return LandingMissing(self.chunk_id, self.attempt, str(self.root))
 
     def remove(self) -> None:
         """Remove the pages of this attempt and of every earlier one of the chunk."""
         for attempt in range(1, self.attempt + 1):
             objects.remove_tree(self.folder.parent / str(attempt))
 
-    def _page(self, provider_account_id: int, page: int) -> UPath:
+    def page(self, provider_account_id: int, page: int) -> UPath:
+        """Return where a page is."""
         return self.folder / str(provider_account_id) / f"{page:06d}"

@@ -38,6 +38,12 @@ class Draft:
             _flush_folder(Path(path.path).parent)
 
 
+def put(path: UPath, content: bytes) -> None:
+    """Put an object at `path`, replacing what was there, unflushed: a crash of the machine may leave part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
 @contextmanager
 def draft(root: UPath) -> Iterator[Draft]:
     """Begin an object below `root`; one that is not published leaves nothing behind."""

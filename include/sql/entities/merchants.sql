@@ -18,6 +18,8 @@ comment on column core.merchants.raw_id is 'The raw batch that holds the transac
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `known` stays true.
+-- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
+-- from reading all of the table instead.
 with differing as materialized (
     select
         i.entity_id,
@@ -29,7 +31,12 @@ with differing as materialized (
         c.observed_at is not null as known,
         coalesce(c.observed_at > i.observed_at, false) as superseded
     from incoming as i
-    left join core.merchants as c using (entity_id)
+    left join lateral (
+        select k.*
+        from core.merchants as k
+        where k.entity_id = i.entity_id
+        offset 0
+    ) as c on true
     where
         c.observed_at is null
         or (

@@ -63,6 +63,8 @@ where pending and removed_at is null;
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
 -- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
+-- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
+-- from reading all of the table instead.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -87,7 +89,15 @@ with differing as materialized (
         c.observed_at is not null as known,
         coalesce(c.observed_at > i.observed_at, false) as superseded
     from incoming as i
-    left join core.transactions as c using (provider_account_id, account_id, transaction_id)
+    left join lateral (
+        select k.*
+        from core.transactions as k
+        where
+            k.provider_account_id = i.provider_account_id
+            and k.account_id = i.account_id
+            and k.transaction_id = i.transaction_id
+        offset 0
+    ) as c on true
     where
         not i.removed
         and (

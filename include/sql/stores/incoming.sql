@@ -2,6 +2,18 @@
 -- A transaction that merges several batches has one after the other in hand.
 drop table if exists pg_temp.incoming;
 
+-- name: keep_in_memory
+-- What is sorted, hashed and kept of a batch of 50,000 rows, which are 20 MB.
+set local work_mem = '32MB';
+
+-- name: look_up
+-- A table that is small when a merge is planned, and read as a whole for each row, may be large a moment later, when
+-- another merge has filled it.
+set local enable_seqscan = off;
+
+-- name: look_up_no_more
+set local enable_seqscan to default;
+
 -- name: sample_little
 -- How many rows and accounts a batch has is seen in three thousand rows as well as in thirty thousand.
 set local default_statistics_target = 10;

@@ -16,7 +16,7 @@ from etl.declare.provider import Limit, Scope
 from etl.errors import ProviderUnavailable
 from etl.steps import download
 from etl.steps.outcomes import ProviderAsksToWait
-from etl.stores.landing import Landing
+from etl.stores.landing import Arrivals
 from tests.integration.steps.pipeline import Pipeline
 from tests.integration.steps.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.etl.samples import page, transaction
@@ -35,10 +35,10 @@ def busy(seconds: int) -> Answer:
 
 
 def fail(error: BaseException) -> Callable[..., None]:
-    def write_page(*_: object) -> None:
+    def add(*_: object) -> None:
         raise error
 
-    return write_page
+    return add
 
 
 def counts_asked(scripted: ScriptedBank) -> list[object]:
@@ -57,7 +57,7 @@ def test_an_attempt_that_ran_out_of_memory_is_followed_by_pages_of_half_the_size
     planned: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Landing, "write_page", fail(MemoryError()))
+        patch.setattr(Arrivals, "add", fail(MemoryError()))
         for _ in range(2):
             with pytest.raises(MemoryError):
                 planned.download("run")
@@ -79,7 +79,7 @@ def test_an_attempt_that_failed_otherwise_is_followed_by_pages_of_the_same_size(
     planned: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Landing, "write_page", fail(error))
+        patch.setattr(Arrivals, "add", fail(error))
         with pytest.raises(type(error)):
             planned.download("run")
     assert rows(CHUNK) == [(1, 500, {})]

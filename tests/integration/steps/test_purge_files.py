@@ -19,7 +19,7 @@ from etl.errors import LandingMissing
 from etl.frames import Header
 from etl.steps.purge_files import purge_typed, purge_unfinished
 from etl.stores import listing, objects
-from etl.stores.landing import Drained, Landing
+from etl.stores.landing import Landing
 from etl.stores.warehouse import Warehouse
 from tests.integration.steps.pipeline import FIRST, Pipeline
 from tests.unit.etl.samples import page, transaction
@@ -110,8 +110,9 @@ def test_pages_of_an_attempt_that_was_never_sealed_go_and_young_ones_stay(wareho
     landings = [Landing(root, chunk_id, 1) for chunk_id in (1, 2)]
     for landing in landings:
         with landing.manifest() as manifest:
-            landing.write_page(header(), b"{}")
-            manifest.add(Drained(1, 1))
+            arrivals = landing.arrivals(1)
+            arrivals.add(header(), b"{}")
+            manifest.add(arrivals.drained())
     old = (datetime.now(UTC) - RETENTION.unfinished).timestamp() - 60
     for path in [*Path(landings[0].folder.path).rglob("*")][::-1]:
         os.utime(path, (old, old))
@@ -143,8 +144,9 @@ def test_what_is_written_again_meanwhile_stays(root: UPath) -> None:
 def test_an_object_store_is_listed_as_a_volume_is(warehouse: Warehouse, tmp_path: Path) -> None:
     root = UPath(f"memory://{tmp_path.name}/raw")
     landing = Landing(root, 1, 1)
-    landing.write_page(header(), b"{}")
-    landing.write_page(header(1), b"{}")
+    arrivals = landing.arrivals(1)
+    arrivals.add(header(), b"{}")
+    arrivals.add(header(1), b"{}")
     assert counted(warehouse, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
     assert counted(warehouse, root, purge_unfinished) == [2, 0]
     assert list(listing.older(root, LONG_AFTER)) == []

@@ -83,23 +83,48 @@ def test_a_draft_that_is_not_published_leaves_nothing(root: UPath) -> None:
     assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
+def landed(landing: Landing, *bodies: bytes) -> Drained:
+    """Let an account's pages land."""
+    arrivals = landing.arrivals(7)
+    for page, body in enumerate(bodies):
+        arrivals.add(replace(header(body), page=page), body)
+    return arrivals.drained()
+
+
 def test_only_drained_accounts_are_read_back_and_restarted_pages_are_not(root: UPath) -> None:
     landing = Landing(root, chunk_id=1, attempt=2)
     with landing.manifest() as manifest:
-        for page, body in enumerate([b"first", b"second", b"of a loop that was restarted"]):
-            landing.write_page(replace(header(body), page=page), body)
-        landing.write_page(replace(header(b"half"), provider_account_id=8), b"half")
-        manifest.add(Drained(provider_account_id=7, pages=2))
+        landed(landing, b"of", b"a loop", b"that was restarted")
+        landing.arrivals(8).add(replace(header(b"half"), provider_account_id=8), b"half")
+        manifest.add(landed(landing, b"first", b"second"))
     assert [body for _, body in landing.read()] == [b"first", b"second"]
     landing.remove()
     with pytest.raises(LandingMissing, match="chunk 1, attempt 2"):
         list(landing.read())
 
 
+@pytest.mark.parametrize("kept", [b"", slice(0, -3), slice(0, 40), None], ids=["nothing", "less", "half", "zeros"])
+def test_pages_that_a_crash_of_the_machine_cut_short_are_not_sealed(root: UPath, kept: bytes | slice | None) -> None:
+    landing = Landing(root, chunk_id=1, attempt=1)
+    with landing.manifest() as manifest:
+        manifest.add(landed(landing, b"first", b"second"))
+    page = landing.page(7, 1)
+    whole = page.read_bytes()
+    match kept:
+        case bytes():
+            page.write_bytes(kept)
+        case slice():
+            page.write_bytes(whole[kept])
+        case None:
+            page.write_bytes(whole.replace(b"second", bytes(6)))
+    with pytest.raises(LandingMissing, match="chunk 1, attempt 1"):
+        list(landing.read())
+
+
 def test_a_download_that_dies_leaves_no_manifest(root: UPath) -> None:
     landing = Landing(root, chunk_id=1, attempt=1)
     with pytest.raises(KeyError), landing.manifest():
-        landing.write_page(header(b"page"), b"page")
+        landed(landing, b"page")
         raise KeyError
     with pytest.raises(LandingMissing):
         list(landing.read())

@@ -6,7 +6,7 @@ import pytest
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
-from etl.records import Located, Page, PageDecoder, values
+from etl.records import Found, Located, Page, PageDecoder, values
 from tests.unit.etl.samples import page, transaction
 
 
@@ -16,6 +16,10 @@ def value_of(name: str, located: Located, entity: Entity = TRANSACTIONS) -> obje
     return value
 
 
+def each(found: Found) -> list[Located]:
+    return [Located(path, records) for path, records in zip(found.paths, zip(*found.levels, strict=True), strict=True)]
+
+
 @pytest.mark.parametrize(
     "amount", ["0.1", "1e3", "12345678901234.0123456789", "-0.005", "999999999999999999.9999999999"]
 )
@@ -23,7 +27,7 @@ def test_money_is_read_digit_by_digit_and_never_through_a_float(amount: str) -> 
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(
         page(added=[transaction(amount=msgspec.Raw(amount.encode()))])
     )
-    (located,) = decoded.upserts
+    (located,) = each(decoded.upserts)
     assert value_of("amount", located) == Decimal(amount)
     assert isinstance(value_of("amount", located), Decimal)
 
@@ -33,7 +37,7 @@ def test_a_record_that_does_not_fit_is_a_fault_with_its_place_and_its_siblings_g
         added=[transaction(transaction_id="a"), transaction(date="31/12/2026"), transaction(transaction_id="c")]
     )
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(body)
-    assert [(item.path, value_of("transaction_id", item)) for item in decoded.upserts] == [
+    assert [(item.path, value_of("transaction_id", item)) for item in each(decoded.upserts)] == [
         ("added[0]", "a"),
         ("added[2]", "c"),
     ]
@@ -53,7 +57,7 @@ def test_an_absent_object_on_the_way_to_an_optional_column_gives_null() -> None:
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(
         page(added=[transaction(personal_finance_category=None)])
     )
-    (located,) = decoded.upserts
+    (located,) = each(decoded.upserts)
     assert value_of("category", located) is None
 
 
@@ -61,7 +65,7 @@ def test_a_removal_needs_the_key_only() -> None:
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(
         page(removed=[{"transaction_id": "t", "account_id": "a"}])
     )
-    assert [item.path for item in decoded.deletes] == ["removed[0]"]
+    assert decoded.deletes.paths == ["removed[0]"]
     assert decoded.faults == []
 
 
@@ -85,13 +89,13 @@ def test_records_in_lists_of_records_are_read_with_fields_of_the_record_above() 
     shop = {"entity_id": "m1", "name": "Deli", "type": "merchant", "website": None}
     bank = {"entity_id": None, "name": "Some bank", "type": "financial_institution"}
     decoded = merchants_of(page(added=[transaction(counterparties=[bank, shop]), transaction(counterparties=None)]))
-    assert [item.path for item in decoded.upserts] == ["added[0].counterparties[1]"]
-    assert value_of("category", decoded.upserts[0], MERCHANTS) == "FOOD_AND_DRINK"
+    assert decoded.upserts.paths == ["added[0].counterparties[1]"]
+    assert value_of("category", each(decoded.upserts)[0], MERCHANTS) == "FOOD_AND_DRINK"
     assert decoded.faults == []
 
 
 def test_a_bad_record_in_a_list_of_a_record_spoils_no_sibling() -> None:
     good = {"entity_id": "m1", "name": "Deli"}
     decoded = merchants_of(page(added=[transaction(counterparties=[good, {"entity_id": "m2", "name": 7}, good])]))
-    assert [item.path for item in decoded.upserts] == ["added[0].counterparties[0]", "added[0].counterparties[2]"]
+    assert decoded.upserts.paths == ["added[0].counterparties[0]", "added[0].counterparties[2]"]
     assert [fault.path for fault in decoded.faults] == ["added[0].counterparties[1].name"]
