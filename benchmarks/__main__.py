@@ -29,12 +29,11 @@ ALL = (
     "download",
     "memory",
     "urgent",
-    "backfill",
     "airflow",
     "pace",
     "notices",
 )
-"""Files of this folder, those that are soonest done first."""
+"""Files of this folder, those that are soonest done first; `backfill` can be asked for by its name."""
 QUICK = ("planning", "loading", "beside_dlt", "growth", "resync", "download", "memory", "urgent")
 """Those that are done within eight minutes, even small."""
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+import stamina
 
 _POLL = 1.0
 
@@ -106,9 +107,11 @@ class AirflowApi:
             self.fail(dag_id, run["dag_run_id"])
 
     def fail(self, dag_id: str, run_id: str) -> None:
-        """End a run, and its tasks that are under way."""
-        ended = self._client.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
-        ended.raise_for_status()
+        """End a run, and its tasks that are under way; Airflow, which may be writing the same rows, is asked again."""
+        for attempt in stamina.retry_context(on=httpx.HTTPStatusError, attempts=5):
+            with attempt:
+                ended = self._client.patch(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+                ended.raise_for_status()
 
     def unpause(self, dag_id: str) -> set[str]:
         """Unpause a Dag and return the ids of the runs that it had before, at most 100."""

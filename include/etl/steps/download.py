@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -28,6 +29,7 @@ from etl.stores.plans import PlannedChunk
 from etl.stores.provider_accounts import ProviderAccount
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
+from etl.wire.ahead import ahead
 from etl.wire.client import LONGEST_WAIT, ProviderClient, Refused, open_client
 from etl.wire.limits import Limiter
 from etl.wire.pages import Reader
@@ -189,8 +191,9 @@ class _Drains:
     async def _land(self, client: ProviderClient, account: ProviderAccount) -> Drained:
         """Land one account's pages, over those of a loop that was restarted."""
         arrivals = self.landing.arrivals(account.provider_account_id)
-        async for header, body in self._read(client, account):
-            await asyncio.to_thread(arrivals.add, header, body)
+        async with aclosing(ahead(self._read(client, account))) as pages:
+            async for header, body in pages:
+                await asyncio.to_thread(arrivals.add, header, body)
         return arrivals.drained()
 
     def _read(self, client: ProviderClient, account: ProviderAccount) -> AsyncIterator[tuple[Header, bytes]]:

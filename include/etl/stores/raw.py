@@ -103,7 +103,8 @@ def seal(
     """Seal the pages of an attempt and return the id of the batch; sealing twice gives the same batch."""
     accounts, count, last = 0, 0, 0
     with objects.draft(root) as draft:
-        with zstandard.ZstdCompressor(level=3).stream_writer(draft.stream, closefd=False) as compressor:
+        # In a thread of its own, beside reading and hashing.
+        with zstandard.ZstdCompressor(level=3, threads=1).stream_writer(draft.stream, closefd=False) as compressor:
             content = _Hashed(cast(IO[bytes], compressor))
             for header, body in pages:
                 frames.write(cast(IO[bytes], content), header, body)
