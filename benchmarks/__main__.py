@@ -27,13 +27,12 @@ ALL = (
     "growth",
     "resync",
     "download",
-    "memory",
     "urgent",
     "airflow",
     "pace",
     "notices",
 )
-"""Files of this folder, those that are soonest done first; `backfill` can be asked for by its name."""
+"""Files of this folder, those that are soonest done first; `memory` and `backfill` can be asked for by their names."""
 QUICK = ("planning", "loading", "beside_dlt", "growth", "resync", "download", "memory", "urgent")
 """Those that are done within eight minutes, even small."""
 

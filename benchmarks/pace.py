@@ -33,7 +33,7 @@ from etl.stores.warehouse import Warehouse
 PACE, FASTER = 200, 400
 """Mails a second that are asked for, first and after the change."""
 SENDERS = (1, 2, 4, 8)
-WINDOW, QUICK_WINDOW = timedelta(seconds=24), timedelta(seconds=8)
+WINDOW, QUICK_WINDOW = timedelta(seconds=16), timedelta(seconds=8)
 """How long is measured."""
 OFF = 3
 """Most per cent that the pace may differ."""

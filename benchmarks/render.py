@@ -47,8 +47,10 @@ def _table(rows: Sequence[Row]) -> str:
         f"| {row['name']} | {row['goal']} | {row['measured']} | {'yes' if row['reached'] else '**no**'} |"
         for row in rows
     ]
-    latest = max(rows, key=lambda row: str(row["measured_on"]))
-    lines += ["", f"{latest['measured_on']}, {latest['machine']}, `{latest['command']}`.", "", ""]
+    tried = dict.fromkeys(row["tried"] for row in rows if row.get("tried") and not row["reached"])
+    lines += ["", *(f"Missed: {each}" for each in tried)] if tried else []
+    days = " and ".join(sorted({str(row["measured_on"]) for row in rows}))
+    lines += ["", f"{days}, {rows[-1]['machine']}, `{rows[-1]['command']}`.", "", ""]
     return "\n".join(lines)
 
 

@@ -35,6 +35,8 @@ class Result:
         Whether the goal is.
     detail
         The figures behind it; units are in their names.
+    tried
+        What was done to reach the goal and what stands in the way; told where it is missed.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Result:
     measured: str
     reached: bool
     detail: Mapping[str, object] = field(default_factory=dict)
+    tried: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def show(results: Sequence[Result], console: Console) -> None:
     for result in results:
         table.add_row(result.name, result.goal, result.measured, "yes" if result.reached else "NO")
     console.print(table)
+    for missed in [result for result in results if result.tried and not result.reached]:
+        console.print(f"{missed.name}: {missed.tried}", markup=False)
     if told := os.environ.get(SHOWN):
         with Path(told).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(result)) + "\n" for result in results)

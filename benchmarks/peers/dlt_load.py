@@ -79,7 +79,8 @@ def main(pages: Path, how: str, table: str, url: str) -> None:
         os.environ.update(_SETTINGS if how == "insert_values" else {**_SETTINGS, **_TUNED})
         pipeline = dlt.pipeline("benchmark", pipelines_dir=folder, destination=dlt.destinations.postgres(url))
         if table == "keyed":
-            pipeline.run(_resource(next(_records(pages))[:1]))
+            first = next(_tables(pages)).slice(0, 1) if how == "arrow" else next(_records(pages))[:1]
+            pipeline.run(_resource(first))
             with pipeline.sql_client() as client:
                 client.execute_sql(_KEYED)
         records = _resource(_tables(pages) if how == "arrow" else _records(pages))

@@ -42,8 +42,6 @@ SETTINGS: Settings = {
         "visibility_timeout": "86400",
     },
     "scheduler": {
-        # How long a finished task may wait until the next one is sent, of two that follow one another.
-        "scheduler_idle_sleep_time": "0.25",
         # Backlogs wait in the metadata database, so a message that waits long is lost rather than late.
         "task_queued_timeout": "90",
         "task_queued_timeout_check_interval": "15",
