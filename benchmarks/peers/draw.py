@@ -81,7 +81,7 @@ def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
     if chart.logarithmic:
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(figures.values()))
     axes.set_xlabel(chart.across)
     axes.set_ylabel(chart.up)
     _save(figure, path)
@@ -89,9 +89,12 @@ def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
 
 def _bars(detail: Mapping[str, Any], path: Path) -> None:
     found = {key.removeprefix(_OF_A_SIDE): value for key, value in detail.items() if key.startswith(_OF_A_SIDE)}
-    names = [name.replace("_", " ") if name.startswith(_OURS) else f"dlt, {_way(name)}" for name in found]
+    names = [
+        f"Sluice,{name.removeprefix(_OURS).replace('_', ' ')}" if name.startswith(_OURS) else f"dlt, {_way(name)}"
+        for name in found
+    ]
     figure, axes = plt.subplots(figsize=_SIZE)
-    axes.barh(names, list(found.values()), color=[_COLORS[not name.startswith(_OURS)] for name in names])
+    axes.barh(names, list(found.values()), color=[_COLORS[not name.startswith(_OURS)] for name in found])
     axes.invert_yaxis()
     axes.set_xlabel("rows/s")
     _save(figure, path)
@@ -105,6 +108,7 @@ def _way(name: str) -> str:
 def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's figure
     for axes in figure.axes:
         axes.patch.set_alpha(0)
+        axes.set_axisbelow(True)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     figure.tight_layout()
