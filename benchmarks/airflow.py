@@ -22,7 +22,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import canned_bank, canned_logins, result, stack_at_work, without_airflow
+from benchmarks import canned_bank, canned_logins, result, stack_at_work, tried, without_airflow
 from benchmarks.canned_bank import Shape
 from benchmarks.result import Result, Spread
 from benchmarks.stack_at_work import StackAtWork
@@ -53,27 +53,6 @@ PASS = 1.5
 _DAG = dag_of(TRANSACTIONS)
 BARE_START, BARE_RUN, SLUICE_START = "bare_start", "bare_run", "sluice_start"
 """Dags of this folder's `dags`."""
-_TRIED = {
-    ORCHESTRATION: (
-        "profiled: what workers load in advance (`PRELOADED`) and Dag files that build one Dag made a task of "
-        "ours a quarter cheaper and a bare one, too. What is left over a bare task is Airflow's: the label of a "
-        "mapped task, which is sent twice, the result that is handed on, the count of siblings, and the "
-        "scheduler's look at four steps a chunk."
-    ),
-    RUN: (
-        "profiled: with two slots the processors wait for the scheduler for a third of the time, a second at most "
-        "each time that a task ends. `[scheduler] scheduler_idle_sleep_time = 0.25` gives 1.64 x, but makes an "
-        "urgent task wait 2.4 s at p95 under a backlog, instead of 1.55; three slots for the queue `etl` give "
-        "1.67 x, but 1.55 x at an urgent start where 1.5 is allowed (2 slots: 1.36 x)."
-    ),
-    PACE: (
-        "while both slots of the queue `etl` type and load, nobody asks the bank, and what its limit would have "
-        "allowed, beyond a burst of 50, is lost; the last chunk is still typed and loaded when its last request "
-        "is answered. A third slot would help, at the cost of urgent starts under a backlog (1.55 x instead of "
-        "1.36 x)."
-    ),
-}
-"""Goal → what was done for it and what stands in its way."""
 _IDLE, _WATCHED = 10.0, 30.0
 _STARTED = (
     "select x.value::text::float - extract(epoch from t.start_date)::float from xcom as x inner join "
@@ -160,7 +139,7 @@ def _orchestration(work: StackAtWork, repetitions: int, *, console: Console) -> 
         f"{ratio} x",
         ratio.median <= ORCHESTRATION,
         {"cpu_seconds_bare": str(Spread.of(bare)), "cpu_seconds": str(Spread.of(ours)), "cpu_seconds_idle": idle},
-        _TRIED[ORCHESTRATION],
+        tried.ORCHESTRATION,
     )
 
 
@@ -192,7 +171,7 @@ def _whole(work: StackAtWork, shape: Shape, repetitions: int, *, console: Consol
         f"{ratio} x",
         ratio.median <= RUN,
         {"seconds_in_a_pool_and_through_airflow": [[round(each, 1) for each in pair] for pair in pairs]},
-        _TRIED[RUN],
+        tried.WHOLE_RUN,
     )
 
 
@@ -211,7 +190,7 @@ def _limited(work: StackAtWork, shape: Shape, _: int, *, console: Console) -> Re
         f"{seconds / least:.3g} x",
         seconds / least <= PACE,
         {"seconds": round(seconds, 1), "seconds_by_the_limit": round(least, 1), "burst": limit.burst},
-        _TRIED[PACE],
+        tried.LIMITED_RUN,
     )
 
 

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import chunks, databases, home, loaders, result
+from benchmarks import chunks, databases, home, loaders, result, tried
 from benchmarks.peers.interpreter import interpreter
 from benchmarks.result import Result, Spread
 from dev.stack.planning import Wishes
@@ -33,12 +33,6 @@ REPETITIONS = 2
 DEFAULT, BEST = 8.0, 3.0
 """Least that Sluice is faster than dlt as it comes, and than dlt's fastest way."""
 
-_TRIED = (
-    "half of what Sluice takes is what Postgres takes for ready rows in this table (`benchmarks.loading`), whoever "
-    "loads it; the two references alone take 1.35 s for 200,000 rows. Profiled and made faster: columns instead of "
-    "records, look-ups by key instead of a join that reads the table, no spilling, inserts without `on conflict`. "
-    "Not done: to drop the references, which would save a quarter of the time and lose the guarantee."
-)
 _ONE, _TWO = "sluice_one_process", "sluice_two_processes"
 _WAYS = (("insert_values", "made"), ("csv", "made"), ("arrow", "made"), ("insert_values", "keyed"), ("arrow", "keyed"))
 """How dlt is handed the records, and what table they go into."""
@@ -118,7 +112,7 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
                 f"{faster} x",
                 faster.median >= goal,
                 detail,
-                _TRIED,
+                tried.BESIDE_DLT,
             )
 
 

@@ -9,4 +9,5 @@ for notice in NOTICES:
     if is_wanted(notice_dag_id(notice)):
         notice_dag(notice)
 
+# One more, whichever is wanted: it takes less than to ask.
 urgent_dag()

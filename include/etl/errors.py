@@ -81,7 +81,8 @@ class LandingMissing(PermanentError):
 
     def __init__(self, chunk_id: int, attempt: int, root: str) -> None:
         super().__init__(
-            f"chunk {chunk_id}, attempt {attempt}: no finished download under {root}; clear the task `download`. "
+            f"chunk {chunk_id}, attempt {attempt}: no finished download under {root}, or not what was received; "
+            "clear the task `download`. "
             "If it was just done, the workers do not share one raw root: "
             "let SLUICE_RAW_ROOT name a volume or an object store that all of them reach."
         )

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 
 from etl.declare.entity import Column, Entity, Kind, RawOf
+from etl.page import Fault, Found, Located, Page
 from etl.text import repaired
 
 _TYPES: dict[Kind, Any] = {
@@ -32,90 +32,6 @@ UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for JSON that does not fit, bytes that are no UTF-8, and nesting without end."""
 
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a record is rejected.
-
-    Parameters
-    ----------
-    path
-        Place of the record or field in the page, such as `added[3].amount`.
-    rule
-        Rule that it broke.
-    reason
-        What was expected and found.
-    """
-
-    path: str
-    rule: str
-    reason: str
-
-
-class Located(NamedTuple):
-    """A record and its place in the page.
-
-    Parameters
-    ----------
-    path
-        Such as `added[3]`.
-    records
-        The record as a struct, then the one whose list holds it, and so on up; see `values`.
-    """
-
-    path: str
-    records: tuple[msgspec.Struct, ...]
-
-
-@dataclass
-class Found:
-    """Records that fit, in columns: as many values in each as there are records.
-
-    Parameters
-    ----------
-    paths
-        Places, such as `added[3]`.
-    levels
-        The records as structs, then those whose lists hold them, and so on up; see `values`.
-    """
-
-    paths: list[str] = field(default_factory=list)
-    levels: list[list[msgspec.Struct]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        """Return how many records there are."""
-        return len(self.paths)
-
-    def extend(self, paths: Sequence[str], levels: Sequence[Sequence[msgspec.Struct]]) -> None:
-        """Append records in columns."""
-        self.paths.extend(paths)
-        self.levels = self.levels or [[] for _ in levels]
-        for mine, more in zip(self.levels, levels, strict=True):
-            mine.extend(more)
-
-    def extend_each(self, located: Iterable[Located]) -> None:
-        """Append records one by one."""
-        if each := list(located):
-            paths, records = zip(*each, strict=True)
-            self.extend(paths, list(zip(*records, strict=True)))
-
-
-@dataclass
-class Page:
-    """What a page holds, in the order in which it applies.
-
-    Parameters
-    ----------
-    upserts, deletes
-        Records that fit.
-    faults
-        Those that do not.
-    """
-
-    upserts: Found = field(default_factory=Found)
-    deletes: Found = field(default_factory=Found)
-    faults: list[Fault] = field(default_factory=list)
 
 
 class PageDecoder:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity, Kind
-from etl.records import Fault, Page, values
+from etl.page import Fault, Page
+from etl.records import values
 
 _TYPES: dict[Kind, pa.DataType] = {
     Kind.TEXT: pa.string(),

@@ -61,6 +61,13 @@ def test_every_notice_has_its_statements_each_with_a_comment(notice: Notice) -> 
     assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
 
 
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+def test_a_merge_looks_rows_up_one_by_one_and_never_reads_the_table(entity: Entity) -> None:
+    merge = statements(f"entities/{entity.name}")["merge"].as_string(None)
+    assert f"from core.{entity.name} as k" in merge
+    assert "offset 0" in merge
+
+
 @pytest.mark.parametrize(
     "path", sorted((CATALOG.parents[1] / "sql" / "stores").glob("*.sql")), ids=lambda path: path.stem
 )

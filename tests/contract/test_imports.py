@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = {"chunks", "frames", "links", "pointers", "promise", "records", "rows", "templates", "text"}
+PURE = {"chunks", "frames", "links", "page", "pointers", "promise", "records", "rows", "templates", "text"}
 ALLOWED = {
     "dags": {"plugins", "catalog", "steps"},
     "plugins": {"plugins", "steps", "catalog", "declare", "settings", "stores", "wire", "chunks", "promise"},
@@ -18,8 +18,9 @@ ALLOWED = {
     "wire": {"wire", "declare", "settings", *PURE},
     "catalog": {"catalog", "declare", "hooks"},
     "declare": {"declare"},
-    "rows": {"records", "declare"},
-    "records": {"declare", "text"},
+    "rows": {"records", "page", "declare"},
+    "records": {"page", "declare", "text"},
+    "page": set(),
     "pointers": {"records"},
     "templates": {"declare"},
     "links": {"declare", "settings"},

@@ -4,7 +4,7 @@
 {root}/landing/{chunk}/{attempt}/manifest.jsonl                written last: the drained accounts, in order
 
 Pages are not flushed to the disk, as they are gone as soon as they are sealed: the manifest holds their digests, so
-that what a crash of the machine cut short is seen.
+that what a crash of the machine cut short is seen. Such a chunk is downloaded again, by the next run at the latest.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Arrivals:
     landing: Landing
     provider_account_id: int
     pages: int = 0
-    _digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256, init=False, repr=False)
 
     def add(self, header: frames.Header, body: bytes) -> None:
         """Keep the next page, as sent, over that of a loop that was restarted."""
@@ -130,7 +130,8 @@ class Landing:
             with (self.folder / "manifest.jsonl").open("rb") as manifest:
                 for line in manifest:
                     yield from self._read(msgspec.json.decode(line, type=Drained))
-        except (FileNotFoundError, frames.BrokenFrame):
+        except (FileNotFoundError, ValueError):
+            # Frames, JSON and Unicode that are none of it are all ValueErrors.
             raise self._missing() from None
 
     def _read(self, drained: Drained) -> Iterator[tuple[frames.Header, bytes]]:

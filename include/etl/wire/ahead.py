@@ -17,6 +17,8 @@ async def ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
             following = asyncio.ensure_future(anext(pages, None))
             yield page
     finally:
-        if not following.cancel() and not following.cancelled():
+        following.cancel()
+        await asyncio.wait([following])
+        if not following.cancelled():
             # Looked at, and not raised: something else ended the pages.
             following.exception()

@@ -3,15 +3,18 @@
 drop table if exists pg_temp.incoming;
 
 -- name: keep_in_memory
--- What is sorted, hashed and kept of a batch of 50,000 rows, which are 20 MB.
-set local work_mem = '32MB';
+-- What is sorted, hashed and kept of a batch of 50,000 rows are 20 MB each time; a merge does so three times at most. Until
+-- the transaction ends, and never less than the server gives.
+select set_config('work_mem', '32MB', true)
+where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('32MB');
 
 -- name: look_up
 -- A table that is small when a merge is planned, and read as a whole for each row, may be large a moment later, when
--- another merge has filled it.
-set local enable_seqscan = off;
+-- another merge has filled it. What that makes a plan seem to cost is no reason to compile it.
+select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true);
 
 -- name: look_up_no_more
+-- Whatever the server says.
 set local enable_seqscan to default;
 
 -- name: sample_little

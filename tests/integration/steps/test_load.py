@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
 
 from etl.errors import TooManyRejects, TypedMissing
-from etl.stores import cursors
+from etl.stores import cursors, incoming
 from etl.stores.loads import Counts
 from etl.stores.warehouse import Warehouse
 from tests.integration.steps.pipeline import FIRST, LATER, Pipeline
@@ -32,11 +33,20 @@ def test_rows_and_cursor_are_committed_together(pipeline: Pipeline, rows: Rows) 
     assert rows("select count(*) from core.transactions") == [(1,)]
 
 
-def test_more_keys_than_fit_in_memory_are_not_compared_each_with_each(pipeline: Pipeline) -> None:
+def test_more_keys_than_fit_in_memory_are_not_compared_each_with_each(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = incoming.fill
+
+    def short_of_memory(warehouse: Warehouse, *given: Any) -> int:
+        count = fill(warehouse, *given)
+        warehouse.execute("set local work_mem = '64kB'")
+        return count
+
+    monkeypatch.setattr(incoming, "fill", short_of_memory)
     (account,) = pipeline.enrol("one")
     records = [transaction(transaction_id=f"t{number}") for number in range(30_000)]
     raw_id = pipeline.sealed((account, page(added=[*records, records[0]])))
-    pipeline.warehouse.execute("set work_mem = '64kB'")
     pipeline.warehouse.execute("set statement_timeout = '10s'")
     assert pipeline.load(raw_id) == counted(inserted=30_000, superseded=1)
 

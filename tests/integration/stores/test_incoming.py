@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 from psycopg.sql import SQL
 
 from etl.catalog.entities.transactions import TRANSACTIONS
@@ -38,9 +39,29 @@ def test_the_last_record_of_each_key_is_kept(warehouse: Warehouse) -> None:
 
 def test_no_record_is_compared_with_every_other_once_memory_runs_short(warehouse: Warehouse) -> None:
     with warehouse.transaction():
-        warehouse.execute("set local work_mem = '64kB'")
         incoming.fill(warehouse, TRANSACTIONS, [batch(keys=RECORDS)])
+        warehouse.execute("set local work_mem = '64kB'")
         explained = SQL("explain {}").format(incoming._drop_superseded(TRANSACTIONS))
         plan = "\n".join(line for (line,) in warehouse.execute(explained).fetchall())
     assert "SubPlan" not in plan
     assert "Nested Loop" not in plan
+
+
+@pytest.mark.parametrize(("given", "merge"), [("4MB", "32MB"), ("128MB", "128MB")])
+def test_a_merge_has_memory_and_never_less_than_the_server_gives(warehouse: Warehouse, given: str, merge: str) -> None:
+    with warehouse.transaction():
+        warehouse.execute(SQL("set local work_mem = {}").format(given))
+        incoming.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
+        assert warehouse.execute("show work_mem").fetchall() == [(merge,)]
+
+
+def test_what_a_merge_looks_up_is_neither_scanned_for_nor_compiled_and_only_in_its_transaction(
+    warehouse: Warehouse,
+) -> None:
+    def settings() -> list[tuple[str, ...]]:
+        return warehouse.execute("select current_setting('enable_seqscan'), current_setting('jit')").fetchall()
+
+    warehouse.execute("set jit = on")
+    with warehouse.transaction(), incoming.looked_up(warehouse):
+        assert settings() == [("off", "off")]
+    assert settings() == [("on", "on")]

@@ -103,7 +103,9 @@ def test_only_drained_accounts_are_read_back_and_restarted_pages_are_not(root: U
         list(landing.read())
 
 
-@pytest.mark.parametrize("kept", [b"", slice(0, -3), slice(0, 40), None], ids=["nothing", "less", "half", "zeros"])
+@pytest.mark.parametrize(
+    "kept", [b"", b"\xff{}\n", slice(0, -3), slice(0, 40), None], ids=["nothing", "no text", "less", "half", "zeros"]
+)
 def test_pages_that_a_crash_of_the_machine_cut_short_are_not_sealed(root: UPath, kept: bytes | slice | None) -> None:
     landing = Landing(root, chunk_id=1, attempt=1)
     with landing.manifest() as manifest:
@@ -118,6 +120,15 @@ def test_pages_that_a_crash_of_the_machine_cut_short_are_not_sealed(root: UPath,
         case None:
             page.write_bytes(whole.replace(b"second", bytes(6)))
     with pytest.raises(LandingMissing, match="chunk 1, attempt 1"):
+        list(landing.read())
+
+
+def test_a_manifest_of_before_there_were_digests_is_no_finished_download(root: UPath) -> None:
+    landing = Landing(root, chunk_id=1, attempt=1)
+    with landing.manifest():
+        landed(landing, b"page")
+    (landing.folder / "manifest.jsonl").write_bytes(b'{"provider_account_id":7,"pages":1}\n')
+    with pytest.raises(LandingMissing, match="clear the task `download`"):
         list(landing.read())
 
 

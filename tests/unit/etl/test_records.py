@@ -6,7 +6,8 @@ import pytest
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
-from etl.records import Found, Located, Page, PageDecoder, values
+from etl.page import Found, Located, Page
+from etl.records import PageDecoder, values
 from tests.unit.etl.samples import page, transaction
 
 
