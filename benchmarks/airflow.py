@@ -55,9 +55,9 @@ BARE_START, BARE_RUN, SLUICE_START = "bare_start", "bare_run", "sluice_start"
 """Dags of this folder's `dags`."""
 _IDLE, _WATCHED = 10.0, 30.0
 _STARTED = (
-    "select x.value::text::float - extract(epoch from t.start_date)::float from xcom as x inner join "
-    "task_instance as t using (dag_id, run_id, task_id, map_index) where x.dag_id = %s and x.run_id = %s and "
-    "x.key = 'return_value'"
+    "select x.value::text::float - extract(epoch from t.start_date)::float from xcom as x "
+    "inner join task_instance as t using (dag_id, run_id, task_id, map_index) "
+    "where x.dag_id = %s and x.run_id = %s and x.key = 'return_value'"
 )
 _INSTANCES = "select count(*) from task_instance where dag_id = %s and run_id = %s"
 _UNDER_WAY = "select count(*) from task_instance where state in ('queued', 'running')"

@@ -22,6 +22,7 @@ from typing import Any
 import dlt
 import orjson
 import pyarrow as pa
+from dlt.sources import DltResource
 
 _TYPES: dict[str, tuple[str, pa.DataType]] = {
     "provider_account_id": ("bigint", pa.int64()),
@@ -93,7 +94,7 @@ def main(pages: Path, how: str, table: str, url: str) -> None:
     print(json.dumps({"seconds": seconds, "rows": rows, "dlt": dlt.__version__}))
 
 
-def _resource(records: Any) -> Any:  # noqa: ANN401 - dlt's resource, of rows or of tables
+def _resource(records: object) -> DltResource:
     return dlt.resource(
         records,
         name="transactions",

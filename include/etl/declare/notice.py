@@ -147,11 +147,8 @@ class Notice:
 
     def is_over(self, period: str, instant: datetime) -> bool:
         """Return whether a period is over at an instant; without a cron expression, or a date in its name, each is."""
-        try:
-            begins, last = (datetime.strptime(each, self.period) for each in (period, self.period_at(instant)))  # noqa: DTZ007 - a period has no time zone
-        except ValueError:
-            return True
-        return begins <= last or not isinstance(self.schedule, str)
+        begins, last = (_begin(each, self.period) for each in (period, self.period_at(instant)))
+        return begins is None or last is None or begins <= last or not isinstance(self.schedule, str)
 
     @property
     def templates(self) -> tuple[str, ...]:
@@ -161,7 +158,13 @@ class Notice:
 
 def _read(text: str, pattern: str) -> str | None:
     """Return what a period reads as, written anew; None if it cannot be read."""
+    begin = _begin(text, pattern)
+    return None if begin is None else begin.strftime(pattern)
+
+
+def _begin(text: str, pattern: str) -> datetime | None:
+    """Return when a period begins; None if it cannot be read."""
     try:
-        return datetime.strptime(text, pattern).strftime(pattern)  # noqa: DTZ007 - a period has no time zone
+        return datetime.strptime(text, pattern).replace(tzinfo=UTC)
     except ValueError:
         return None
