@@ -10,10 +10,15 @@ from etl.stores.warehouse import Warehouse
 _EMPTY = "truncate core.users, etl.chunks cascade"
 
 
+def forget(warehouse: Warehouse) -> None:
+    """Forget all logins, and whatever was planned for them."""
+    warehouse.execute(_EMPTY)
+
+
 def enrol(warehouse: Warehouse, cipher: TokenCipher, logins: int) -> None:
     """Forget everything, and enrol so many logins."""
     with warehouse.transaction():
-        warehouse.execute(_EMPTY)
+        forget(warehouse)
         for number in range(logins):
             token = f"{number:06d}"
             provider_accounts.enrol(

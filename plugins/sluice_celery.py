@@ -11,6 +11,7 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from celery.signals import worker_init
 
 from sluice_configuration import stop_if_wrong
+from sluice_supervision import attend
 
 PRELOADED = (
     "aiohttp",
@@ -52,8 +53,9 @@ CELERY_CONFIG: dict[str, Any] = {
 
 
 def prepare(**_: object) -> None:
-    """Stop on a wrong configuration; then import what tasks need, in the parent of all their processes."""
+    """Stop on a wrong configuration; then attend tasks, and import what they need, in the parent of all processes."""
     stop_if_wrong()
+    attend()
     for module in PRELOADED:
         import_module(module)
 

@@ -35,7 +35,10 @@ def plan(entity: Entity) -> Any:  # noqa: ANN401 - Airflow does not say what a t
 
 
 def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
-    """Return the task group that takes a chunk of provider accounts from download to load."""
+    """Return the task group that takes a chunk of provider accounts from download to load.
+
+    No step after the download takes all slots: while chunks are loaded, the provider is asked for others.
+    """
 
     @task(priority_weight=_weight(entity, step=1), map_index_template=_LABEL)
     def download(ordinal: int) -> int:
@@ -54,7 +57,9 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
                 limiter=connections.limiter(),
             )
 
-    @task(priority_weight=_weight(entity, step=2), map_index_template=_LABEL)
+    @task(
+        priority_weight=_weight(entity, step=2), max_active_tis_per_dagrun=_but_one(entity), map_index_template=_LABEL
+    )
     def store_raw(ordinal: int) -> int:
         from etl.steps import store_raw as step
 
@@ -62,7 +67,9 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
             _label(entity, ordinal, warehouse)
             return step.store_raw(entity, _run_id(), ordinal, warehouse=warehouse, root=connections.raw_root())
 
-    @task(priority_weight=_weight(entity, step=3), map_index_template=_LABEL)
+    @task(
+        priority_weight=_weight(entity, step=3), max_active_tis_per_dagrun=_but_one(entity), map_index_template=_LABEL
+    )
     def transform(raw_id: int) -> int:
         from etl.steps import transform as step
 
@@ -70,7 +77,9 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
             get_current_context()["chunk"] = f"raw batch {raw_id}"  # type: ignore[typeddict-unknown-key]
             return step.transform(entity, raw_id, warehouse=warehouse, root=connections.raw_root())
 
-    @task(priority_weight=_weight(entity, step=4), map_index_template=_LABEL)
+    @task(
+        priority_weight=_weight(entity, step=4), max_active_tis_per_dagrun=_but_one(entity), map_index_template=_LABEL
+    )
     def load(raw_id: int) -> None:
         from etl.steps import load as step
 
@@ -131,6 +140,11 @@ def report(entity: Entity, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
 def _weight(entity: Entity, *, step: int) -> int:
     """Return the weight of a step: a later one weighs more, so that a chunk goes through depth first."""
     return 100 * entity.queue.priority + step
+
+
+def _but_one(entity: Entity) -> int:
+    """Return how many tasks of a step may run at the same time, so that a slot is left for another step."""
+    return max(entity.queue.slots - 1, 1)
 
 
 def _run_id() -> str:

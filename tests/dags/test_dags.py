@@ -59,6 +59,15 @@ def test_a_chunk_goes_through_depth_first_and_below_more_urgent_queues(bag: Any)
     assert max(weights) < min(more_urgent)
 
 
+def test_steps_after_the_download_leave_a_slot_in_which_the_provider_is_asked(bag: Any) -> None:
+    dag = bag.dags["etl_transactions"]
+    slots = BY_NAME["etl"].pool.slots
+    assert slots > 1
+    assert dag.get_task("chunk.download").max_active_tis_per_dagrun is None
+    for name in ("chunk.store_raw", "chunk.transform", "chunk.load"):
+        assert dag.get_task(name).max_active_tis_per_dagrun == slots - 1
+
+
 def test_a_failed_chunk_fails_the_run_and_not_the_report(bag: Any) -> None:
     dag = bag.dags["etl_transactions"]
     assert dag.get_task("report").trigger_rule == "all_done"

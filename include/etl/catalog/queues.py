@@ -9,7 +9,7 @@ from datetime import timedelta
 from etl.declare.queue import Queue, WorkerGroup, queue_catalogue
 
 HIGH_PRIORITY = WorkerGroup("high_priority", processes=2)
-LOW_PRIORITY = WorkerGroup("low_priority", processes=6, helps=("urgent_notifications",))
+LOW_PRIORITY = WorkerGroup("low_priority", processes=7, helps=("urgent_notifications",))
 
 URGENT_NOTIFICATIONS = Queue(
     "urgent_notifications",
@@ -33,7 +33,7 @@ ETL = Queue(
     "etl",
     priority=2,
     group=LOW_PRIORITY,
-    slots=2,
+    slots=3,
     backfill_slots=1,
     memory=512,
     niceness=15,

@@ -18,6 +18,7 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
+from etl.catalog.queues import ETL
 from etl.settings import Endpoint
 from etl.steps.look import Run, look, why_failed
 from etl.stores import warehouse as warehouses
@@ -187,7 +188,7 @@ def test_a_task_that_ended_without_a_word_is_told_as_such(runs: dict[str, DagRun
         seen = look(run, warehouse=warehouse, metadata=metadata)
         (spoke,) = why_failed(seen, warehouse=warehouse)
         assert spoke.error_type == "InvalidTextRepresentation"
-        assert seen.pools["etl"].slots == 2
+        assert seen.pools["etl"].slots == ETL.slots
         assert seen.has_ended
         with warehouse.transaction(force_rollback=True):
             warehouse.execute("update etl.failures set attempt = 0 where dag_id = %s", [BROKEN])

@@ -80,7 +80,7 @@ def test_plan_tells_what_a_run_would_do_and_writes_nothing(etl: Command, warehou
     done = etl("plan", "transactions")
     assert done.stdout.splitlines() == [
         "transactions: 10,500 provider accounts in 64 chunks",
-        "10,500 requests; the provider's limits make them take at least 4.3 minutes",
+        "10,500 requests; the provider's limits make them take at least 4.2 minutes",
     ]
     assert rows("select count(*) from etl.chunks") == [(0,)]
     assert "is no entity" in etl("plan", "nothing").stderr

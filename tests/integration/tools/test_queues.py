@@ -45,8 +45,8 @@ def sent(url: str) -> Iterator[None]:
 def test_the_declared_queues_are_shown_most_urgent_first(etl: Command) -> None:
     told = json.loads(etl("queues", "--json").stdout)
     assert [queue["name"] for queue in told] == ["urgent_notifications", "emails", "etl", "maintenance"]
-    assert told[2]["pools"] == {"etl": 2, "etl_backfill": 1}
-    assert told[0]["workers"] == {"high_priority": 2, "low_priority": 6}
+    assert told[2]["pools"] == {"etl": 3, "etl_backfill": 1}
+    assert told[0]["workers"] == {"high_priority": 2, "low_priority": 7}
     table = etl("queues", COLUMNS="200").stdout
     assert all(queue.summary[:20] in table for queue in QUEUES)
 

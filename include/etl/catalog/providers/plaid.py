@@ -1,7 +1,7 @@
 """Plaid: bank data of consumers in North America and Europe.
 
 Source: Plaid API reference, version 2020-09-14; default production limits. A burst is held back from the steady
-pace, so that of the busiest limit is little more than what all tasks have under way.
+pace, so that of the busiest limit is small: a long run needs the pace, and no burst.
 """
 
 from datetime import timedelta
@@ -56,7 +56,7 @@ TRANSACTIONS_SYNC = Feed(
     cursor_life=timedelta(days=365),
     page_size=500,
     limits=(
-        Limit(Scope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=50),
+        Limit(Scope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=10),
         Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=10),
     ),
 )

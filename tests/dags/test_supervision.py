@@ -1,0 +1,91 @@
+"""What becomes of a worker's process when the task that it attends ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from etl.catalog.queues import QUEUES
+from tests.airflow_environment import ENVIRONMENT
+from tests.dags.conftest import ROOT
+
+NEVER = str(10**6)
+"""Seconds until a heartbeat."""
+
+
+def run(script: str, **environment: str) -> str:
+    """Return the last line that a script prints in a process of its own."""
+    paths = os.pathsep.join(str(ROOT / folder) for folder in ("plugins", "include"))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **ENVIRONMENT, **environment, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.splitlines()[-1]
+
+
+def test_a_task_that_ends_after_its_last_word_is_not_waited_for_until_the_next_heartbeat() -> None:
+    script = """
+import os, time, uuid
+from airflow.sdk.execution_time.supervisor import WatchedSubprocess
+from sluice_supervision import AttendedTask
+
+def fall_silent():
+    os.closerange(0, 1024)
+    time.sleep(0.5)
+    os._exit(7)
+
+task = WatchedSubprocess.start.__func__(AttendedTask, id=uuid.uuid4(), client=None, target=fall_silent)
+task._last_successful_heartbeat = task._last_heartbeat_attempt = time.monotonic()
+task._monitor_subprocess()
+print(task._exit_code)
+"""
+    heartbeats = {
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": NEVER,
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": NEVER,
+    }
+    assert run(script, **heartbeats) == "7"
+
+
+COORDINATORS = """
+import json
+from sluice_celery import prepare
+prepare()
+from airflow.sdk.execution_time.coordinator import get_coordinator_manager
+print(json.dumps({queue: type(get_coordinator_manager().for_queue(queue)).__name__ for queue in QUEUES}))
+"""
+
+
+def coordinators(*queues: str, **environment: str) -> Any:
+    """Return the coordinator of each queue in a worker that has started."""
+    return json.loads(run(COORDINATORS.replace("QUEUES", repr(queues)), **environment))
+
+
+def test_workers_attend_the_tasks_of_all_declared_queues() -> None:
+    names = [queue.name for queue in QUEUES]
+    assert coordinators(*names, "elsewhere") == {
+        **dict.fromkeys(names, "Attendance"),
+        "elsewhere": "_PythonCoordinator",
+    }
+
+
+def test_a_queue_that_is_configured_otherwise_keeps_its_coordinator() -> None:
+    native = {
+        "classpath": "airflow.sdk.coordinators.executable.ExecutableCoordinator",
+        "kwargs": {"executables_root": ["/opt/bundles"]},
+    }
+    environment = {
+        "AIRFLOW__SDK__COORDINATORS": json.dumps({"native": native}),
+        "AIRFLOW__SDK__QUEUE_TO_COORDINATOR": json.dumps({"elsewhere": "native", "etl": "native"}),
+    }
+    assert coordinators("elsewhere", "etl", "emails", **environment) == {
+        "elsewhere": "ExecutableCoordinator",
+        "etl": "ExecutableCoordinator",
+        "emails": "Attendance",
+    }
