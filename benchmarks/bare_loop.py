@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import aiohttp
 import msgspec
@@ -13,19 +14,21 @@ from psycopg.rows import scalar_row
 from upath import UPath
 
 from etl.catalog.providers.plaid import PLAID
+from etl.declare.provider import Fill
 from etl.settings import Endpoint
 from etl.stores import raw
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
+from etl.wire.client import fill
 
 _TOKENS = "select provider_account_id, access_token from core.provider_accounts"
 _BATCHES = "select raw_id from etl.raw_batches order by raw_id"
 
-Requests = Sequence[Sequence[tuple[str, bytes]]]
+Requests: TypeAlias = Sequence[Sequence[tuple[str, bytes]]]
 """For each account the path and the body of its requests, one after the other."""
 
 
-def requests(warehouse: Warehouse, *, root: UPath, cipher: TokenCipher) -> Requests:
+def recorded(warehouse: Warehouse, *, root: UPath, cipher: TokenCipher) -> Requests:
     """Return the requests whose answers were sealed."""
     tokens = {
         account: cipher.decrypt(token, provider_account_id=account)
@@ -44,13 +47,13 @@ def requests(warehouse: Warehouse, *, root: UPath, cipher: TokenCipher) -> Reque
 
 def seconds(requests: Requests, *, bank: Endpoint) -> float:
     """Return how long all requests take, those of as many accounts at once as the steps ask for."""
-    return asyncio.run(_drain(requests, bank))
+    return asyncio.run(_all(requests, bank))
 
 
-async def _drain(requests: Requests, bank: Endpoint) -> float:
+async def _all(requests: Requests, bank: Endpoint) -> float:
     at_once = asyncio.Semaphore(PLAID.concurrency)
 
-    async def drain(session: aiohttp.ClientSession, each: Sequence[tuple[str, bytes]]) -> None:
+    async def of_account(session: aiohttp.ClientSession, each: Sequence[tuple[str, bytes]]) -> None:
         async with at_once:
             for path, body in each:
                 async with session.post(bank.host + path, data=body) as answer:
@@ -58,10 +61,12 @@ async def _drain(requests: Requests, bank: Endpoint) -> float:
                     async for _ in answer.content.iter_any():
                         pass
 
-    headers = {"Content-Type": "application/json", "PLAID-CLIENT-ID": bank.login, "PLAID-SECRET": bank.password}
+    credentials = {Fill.CLIENT_ID: bank.login, Fill.CLIENT_SECRET: bank.password}
+    filled = {name: str(value) for name, value in fill(PLAID.headers, credentials).items()}
+    headers = {**filled, "Content-Type": "application/json"}
     began = time.perf_counter()
     connector = aiohttp.TCPConnector(limit=PLAID.concurrency)
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as group:
         for each in requests:
-            group.create_task(drain(session, each))
+            group.create_task(of_account(session, each))
     return time.perf_counter() - began

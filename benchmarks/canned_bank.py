@@ -33,7 +33,7 @@ class BankClosed(Exception):
     """A bank ended before it opened."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"the canned bank on port {port} ended; see what it says above.")
+        super().__init__(f"the bank on port {port} ended; see what it says above.")
 
 
 @dataclass(frozen=True)

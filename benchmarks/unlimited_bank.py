@@ -14,6 +14,7 @@ from dev.servers.bank import HEALTH, Sandbox
 from dev.servers.ports import LOOPBACK
 from dev.stack.home import REPOSITORY
 from dev.stack.urls import provider_connection
+from etl.catalog.providers.plaid import PLAID
 
 SANDBOX = Sandbox("benchmarks", opened=date(2021, 1, 1), day=date(2026, 1, 1))
 """Five years of transactions."""
@@ -34,6 +35,6 @@ def opened(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
                 time.sleep(_POLL)
                 if process.poll() is not None:
                     raise BankClosed(port)
-            yield {**environment, "AIRFLOW_CONN_PLAID": connection}
+            yield {**environment, f"AIRFLOW_CONN_{PLAID.connection.upper()}": connection}
         finally:
             process.terminate()

@@ -22,7 +22,7 @@ from etl.stores.tokens import TokenCipher
 from etl.wire import limits
 
 PROCESSES = 2
-"""As many as the pool of the queue `etl` has slots."""
+"""One for each processor of the machine that the goal is for."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Celery's configuration: Airflow's own, and what every worker loads before its first task.
+"""Celery's configuration: Airflow's own, and what every worker does before its first task.
 
 Named by `[celery] celery_config_options`. A task is a fork of its worker, so what the worker has imported costs the
 tasks nothing; pandas and pyarrow alone take more than a second.
@@ -11,7 +11,6 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from celery.signals import worker_init
 
 from sluice_configuration import stop_if_wrong
-from sluice_supervision import attend
 
 PRELOADED = (
     "aiohttp",
@@ -54,6 +53,8 @@ CELERY_CONFIG: dict[str, Any] = {
 
 def prepare(**_: object) -> None:
     """Stop on a wrong configuration; then attend tasks, and import what they need, in the parent of all processes."""
+    from sluice_supervision import attend
+
     stop_if_wrong()
     attend()
     for module in PRELOADED:

@@ -37,7 +37,8 @@ def plan(entity: Entity) -> Any:  # noqa: ANN401 - Airflow does not say what a t
 def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
     """Return the task group that takes a chunk of provider accounts from download to load.
 
-    No step after the download takes all slots: while chunks are loaded, the provider is asked for others.
+    No later step takes all slots by itself, so that the provider is asked for other chunks while some are loaded. A
+    slot may stay empty at the end of a run, when all its chunks are at one step.
     """
 
     @task(priority_weight=_weight(entity, step=1), map_index_template=_LABEL)
@@ -143,7 +144,7 @@ def _weight(entity: Entity, *, step: int) -> int:
 
 
 def _but_one(entity: Entity) -> int:
-    """Return how many tasks of a step may run at the same time, so that a slot is left for another step."""
+    """Return how many tasks of a step a run may have at once: all slots of its queue but one, if it has two."""
     return max(entity.queue.slots - 1, 1)
 
 

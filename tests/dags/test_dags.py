@@ -59,7 +59,7 @@ def test_a_chunk_goes_through_depth_first_and_below_more_urgent_queues(bag: Any)
     assert max(weights) < min(more_urgent)
 
 
-def test_steps_after_the_download_leave_a_slot_in_which_the_provider_is_asked(bag: Any) -> None:
+def test_no_step_of_a_run_but_the_download_takes_all_slots_by_itself(bag: Any) -> None:
     dag = bag.dags["etl_transactions"]
     slots = BY_NAME["etl"].pool.slots
     assert slots > 1

@@ -25,7 +25,7 @@ def run(script: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=30,
     )
     return done.stdout.splitlines()[-1]
 
@@ -33,17 +33,18 @@ def run(script: str, **environment: str) -> str:
 def test_a_task_that_ends_after_its_last_word_is_not_waited_for_until_the_next_heartbeat() -> None:
     script = """
 import os, time, uuid
-from airflow.sdk.execution_time.supervisor import WatchedSubprocess
-from sluice_supervision import AttendedTask
+from airflow.sdk.execution_time.supervisor import ActivitySubprocess, WatchedSubprocess
+from sluice_supervision import attended
 
 def fall_silent():
     os.closerange(0, 1024)
-    time.sleep(0.5)
+    time.sleep(2)
     os._exit(7)
 
-task = WatchedSubprocess.start.__func__(AttendedTask, id=uuid.uuid4(), client=None, target=fall_silent)
+task = WatchedSubprocess.start.__func__(ActivitySubprocess, id=uuid.uuid4(), client=None, target=fall_silent)
 task._last_successful_heartbeat = task._last_heartbeat_attempt = time.monotonic()
-task._monitor_subprocess()
+with attended(task):
+    task._monitor_subprocess()
 print(task._exit_code)
 """
     heartbeats = {

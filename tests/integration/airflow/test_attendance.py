@@ -1,0 +1,19 @@
+"""Who attends the tasks of a Celery worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dev.demo.airflow_api import AirflowApi
+from tests.integration.airflow.conftest import finished
+
+DAG = "attendance"
+
+
+def test_a_celery_worker_attends_its_tasks(api: AirflowApi, metadata: Callable[..., list[tuple[object, ...]]]) -> None:
+    api.wait_for_dag(DAG)
+    run = finished(api, DAG, api.start_run(DAG))
+    assert run.state == "success"
+    assert metadata("select value from xcom where run_id = %s and key = 'return_value'", run.run_id) == [
+        ("Attendance",)
+    ]
