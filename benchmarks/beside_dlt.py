@@ -27,6 +27,7 @@ from benchmarks.result import Result, Spread
 from dev.stack.planning import Wishes
 from dev.stack.up import Extent, up
 from etl.settings import Endpoint
+from etl.stores.statements import SQL_ROOT
 
 SIZE, QUICK_SIZE = 200_000, 20_000
 REPETITIONS = 2
@@ -37,6 +38,7 @@ _ONE, _TWO = "sluice_one_process", "sluice_two_processes"
 _WAYS = (("insert_values", "made"), ("csv", "made"), ("arrow", "made"), ("insert_values", "keyed"), ("arrow", "keyed"))
 """How dlt is handed the records, and what table they go into."""
 _TABLES = {"made": "a table that dlt makes", "keyed": "a table with the same key, indexes and references"}
+_REFERENCES = SQL_ROOT / "schema" / "0012_references.sql"
 _PROGRAM = Path(__file__).parent / "peers" / "dlt_load.py"
 
 Seconds = Mapping[str, Sequence[float]]
@@ -87,7 +89,7 @@ def _write(path: Path, size: int) -> None:
 def _by_dlt(pages: Path, how: str, table: str, size: int, database: Endpoint) -> float:
     """Return how long dlt takes for the pages of a file."""
     url = f"postgresql://{database.login}:{database.password}@{database.host}:{database.port}/{database.schema}"
-    done = run([interpreter(), _PROGRAM, pages, how, table, url], check=True, stdout=PIPE)
+    done = run([interpreter(), _PROGRAM, pages, how, table, url, _REFERENCES], check=True, stdout=PIPE)
     told = json.loads(done.stdout.splitlines()[-1])
     if told["rows"] != size:
         sys.exit(f"error: dlt has loaded {told['rows']:,} rows, not {size:,}")

@@ -1,9 +1,10 @@
-"""The same transactions into Postgres by dlt, in its own environment: `python dlt_load.py PAGES HOW TABLE URL`.
+"""The same transactions into Postgres by dlt, in its own environment: `python dlt_load.py PAGES HOW TABLE URL REFERENCES`.
 
 Prints the seconds of a pipeline run, as JSON. Nothing of Sluice is imported. A page is decoded by orjson, and of each
 record the columns of the core table are handed on, with their types declared: dlt is spared what nobody would keep.
 `merge` with the strategy `upsert` and a primary key is how its documentation brings changed records up to date. That
-makes no key in the database; where TABLE is `keyed`, the table is given what Sluice's has, before the clock starts.
+makes no key in the database; where TABLE is `keyed`, the table is given what Sluice's has, before the clock starts; REFERENCES is the file of statements
+that make the trigger by which both refer to other tables.
 """
 
 from __future__ import annotations
@@ -64,17 +65,23 @@ create table raw_batches as select 1::bigint as raw_id;
 alter table provider_accounts add primary key (provider_account_id);
 alter table raw_batches add primary key (raw_id);
 alter table transactions
-    add primary key (provider_account_id, account_id, transaction_id),
-    add foreign key (provider_account_id) references provider_accounts,
-    add foreign key (raw_id) references raw_batches;
+    add primary key (provider_account_id, account_id, transaction_id);
 create index on transactions (provider_account_id, pending_transaction_id) where pending_transaction_id is not null;
 create index on transactions (provider_account_id, dated_on);
 create index on transactions (provider_account_id) where pending;
+create trigger refers_when_inserted after insert on transactions referencing new table as added
+for each statement execute function core.refer(
+    'provider_account_id', 'benchmark_dataset.provider_accounts', 'raw_id', 'benchmark_dataset.raw_batches'
+);
+create trigger refers_when_updated after update on transactions referencing new table as added
+for each statement execute function core.refer(
+    'provider_account_id', 'benchmark_dataset.provider_accounts', 'raw_id', 'benchmark_dataset.raw_batches'
+);
 analyze provider_accounts, raw_batches
 """
 
 
-def main(pages: Path, how: str, table: str, url: str) -> None:
+def main(pages: Path, how: str, table: str, url: str, references: Path) -> None:
     """Load the pages of a file, one a line behind its provider account, and print what it took."""
     with tempfile.TemporaryDirectory(prefix="dlt-") as folder:
         os.environ.update(_SETTINGS if how == "insert_values" else {**_SETTINGS, **_TUNED})
@@ -83,6 +90,8 @@ def main(pages: Path, how: str, table: str, url: str) -> None:
             first = next(_tables(pages)).slice(0, 1) if how == "arrow" else next(_records(pages))[:1]
             pipeline.run(_resource(first))
             with pipeline.sql_client() as client:
+                client.execute_sql("create schema core")
+                client.execute_sql(references.read_text())
                 client.execute_sql(_KEYED)
         records = _resource(_tables(pages) if how == "arrow" else _records(pages))
         began = time.perf_counter()
@@ -161,4 +170,4 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:5])
+    main(Path(sys.argv[1]), *sys.argv[2:5], Path(sys.argv[5]))

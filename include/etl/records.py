@@ -7,14 +7,15 @@ one that does not fit is found and its siblings go on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from itertools import chain
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
 from etl.declare.entity import Column, Entity, Kind, RawOf
 from etl.page import Fault, Found, Located, Page
@@ -30,6 +31,9 @@ _TYPES: dict[Kind, Any] = {
 }
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for JSON that does not fit, bytes that are no UTF-8, and nesting without end."""
+
+Fields: TypeAlias = Mapping[str, Sequence[Any]]
+"""Field → what it holds in each of some records."""
 
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
@@ -157,10 +161,15 @@ class _Records:
                 yield from self._search(record, f"{place}.", (record, *above), faults)
 
 
-def values(column: Column, records: Sequence[msgspec.Struct]) -> list[Any]:
-    """Return what a column holds in each of some records of its level; None where an object on the way is absent."""
+def by_field(records: Sequence[msgspec.Struct]) -> Fields:
+    """Return what each field of some records holds; they are of one type, and at least one."""
+    return dict(zip(records[0].__struct_fields__, zip(*map(astuple, records), strict=True), strict=True))
+
+
+def values(column: Column, fields: Fields) -> Sequence[Any]:
+    """Return what a column holds in each record of its level; None where an object on the way is absent."""
     head, *below = column.fields
-    found = list(map(attrgetter(head), records))
+    found = fields[head]
     for name in below:
         get = attrgetter(name)
         found = [None if each is None else get(each) for each in found]

@@ -7,11 +7,11 @@ check becomes a reject, and its siblings go on.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity, Kind
 from etl.page import Fault, Page
-from etl.records import values
+from etl.records import Fields, by_field, values
 
 _TYPES: dict[Kind, pa.DataType] = {
     Kind.TEXT: pa.string(),
@@ -31,6 +31,7 @@ _TYPES: dict[Kind, pa.DataType] = {
 }
 _FIRST_INSTANT = pa.scalar(datetime.min.replace(tzinfo=UTC), _TYPES[Kind.INSTANT])
 _LAST_INSTANT = pa.scalar(datetime.max.replace(tzinfo=UTC), _TYPES[Kind.INSTANT])
+_NUL = b"\x00"
 _ORIGIN = (
     pa.field("seq", pa.int64()),
     pa.field(PROVIDER_ACCOUNT, pa.int64()),
@@ -64,23 +65,22 @@ class _Run:
 
     Parameters
     ----------
-    records
-        For each level the record, or the one that holds it, of each row.
+    fields
+        For each level what the records, or those that hold them, have in each field.
     removed
         Whether they are deletes.
     line, provider_account_id, received_at
         Of their page.
+    rows
+        How many they are.
     """
 
-    records: list[list[msgspec.Struct]]
+    fields: Sequence[Fields]
     removed: bool
     line: int
     provider_account_id: int
     received_at: datetime
-
-    def __len__(self) -> int:
-        """Return how many rows they are."""
-        return len(self.records[0])
+    rows: int
 
 
 @dataclass
@@ -110,7 +110,8 @@ class Block:
         for found, removed in ((page.upserts, False), (page.deletes, True)):
             if found:
                 self.paths.extend(found.paths)
-                self.runs.append(_Run(found.levels, removed, line, provider_account_id, received_at))
+                columns = [by_field(records) for records in found.levels]
+                self.runs.append(_Run(columns, removed, line, provider_account_id, received_at, len(found)))
                 self.ends.append(len(self.paths))
 
     def path(self, row: int, column: Column) -> str:
@@ -124,7 +125,7 @@ class Block:
         found: list[Any] = []
         for run in self.runs:
             told = in_deletes or not run.removed
-            found += values(column, run.records[column.level]) if told else [None] * len(run)
+            found += values(column, run.fields[column.level]) if told else [None] * run.rows
         return found
 
     def reject(self, row: int, fault: Fault) -> Reject:
@@ -147,19 +148,21 @@ def typed(block: Block) -> tuple[pa.Table, list[Reject]]:
         The rows that pass, with the columns of `schema`, and a reject for each of the others.
     """
     faults: dict[int, Fault] = {}
-    frame = _table(block, faults).to_pandas(types_mapper=pd.ArrowDtype)
+    table = _table(block, faults)
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
     if block.entity.hook is not None:
         frame = block.entity.hook(frame)
+        table = pa.Table.from_pandas(frame, schema=schema(block.entity), preserve_index=False)
     _check(block, frame, faults)
-    kept = frame.drop(index=list(faults))
-    table = pa.Table.from_pandas(kept, schema=schema(block.entity), preserve_index=False)
     rejects = [block.reject(row, faults[row]) for row in sorted(faults)]
+    if faults:
+        table = table.take(np.setdiff1d(np.arange(table.num_rows), list(faults)))
     return table, rejects
 
 
 def _table(block: Block, faults: dict[int, Fault]) -> pa.Table:
     entity = block.entity
-    lengths = [len(run) for run in block.runs]
+    lengths = [run.rows for run in block.runs]
 
     def each(values: list[Any], kind: pa.DataType) -> pa.Array:
         """Repeat the value of each run for its rows."""
@@ -193,18 +196,26 @@ def _array(block: Block, column: Column, values: list[Any], faults: dict[int, Fa
         outside = pc.or_(pc.less(array, _FIRST_INSTANT), pc.greater(array, _LAST_INSTANT))
         for row in pc.indices_nonzero(pc.fill_null(outside, fill_value=False)).to_pylist():
             faults.setdefault(row, Fault(block.path(row, column), "type", "an instant outside the years 1 to 9999"))
-    if column.kind is Kind.TEXT:
-        for row in pc.indices_nonzero(pc.fill_null(pc.match_substring(array, "\x00"), fill_value=False)).to_pylist():
+    if column.kind is Kind.TEXT and _NUL in _bytes(array):
+        holding = pc.match_substring(array, _NUL.decode())
+        for row in pc.indices_nonzero(pc.fill_null(holding, fill_value=False)).to_pylist():
             reason = "the text holds a NUL character, which Postgres cannot store"
             faults.setdefault(row, Fault(block.path(row, column), "nul", reason))
     return array
 
 
+def _bytes(array: pa.StringArray) -> bytes:
+    """Return all texts of an array, one right after the other."""
+    text = array.buffers()[2]
+    return b"" if text is None else text.to_pybytes()
+
+
 def _check(block: Block, frame: pd.DataFrame, faults: dict[int, Fault]) -> None:
     columns = {column.name: column for column in block.entity.columns}
-    upserts = frame[~frame["removed"].astype("bool")]
+    removed = frame["removed"].astype("bool")
+    upserts = frame[~removed] if removed.any() else frame
     for check in block.entity.checks:
-        passes = check.passes(upserts).astype("bool")
+        passes = check.passes(upserts).to_numpy(dtype="bool")
         for row in upserts.index[~passes]:
             found = ", ".join(f"{name} {str(frame.at[row, name])[:100]!r}" for name in check.columns)
             place = block.path(row, columns[check.columns[0]])

@@ -84,19 +84,19 @@ class MinorUnits:
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
+        import pandas as pd
+        import pyarrow as pa
         from pyarrow import compute
 
-        passes = rows[self.amount].isna()
-        for currency, amounts in rows[self.amount].groupby(rows[self.currency]):
-            exponent = _EXPONENTS.get(str(currency))
-            if exponent is None:
-                passes[amounts.index] = True
-                continue
+        amounts, currencies = (rows[name].array.__arrow_array__() for name in self.columns)
+        known = compute.index_in(currencies, pa.array(_EXPONENTS))
+        exponents = pa.array(_EXPONENTS.values(), pa.int8()).take(known.combine_chunks())
+        fails = pa.nulls(len(rows), pa.bool_())
+        for exponent in exponents.drop_null().unique().to_pylist():
             # Towards zero, since the largest amounts cannot be rounded up.
-            exact = amounts.array.__arrow_array__()
-            whole = compute.round(exact, ndigits=exponent, round_mode="towards_zero")
-            passes[amounts.index] |= compute.equal(exact, whole).to_pandas().to_numpy()
-        return passes | rows[self.currency].isna()
+            whole = compute.round(amounts, ndigits=exponent, round_mode="towards_zero")
+            fails = compute.if_else(compute.equal(exponents, exponent), compute.not_equal(amounts, whole), fails)
+        return ~pd.Series(compute.fill_null(fails, fill_value=False).to_numpy(zero_copy_only=False), index=rows.index)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class ExactlyOne:
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
-        return rows[list(self.columns)].notna().sum(axis="columns") == 1
+        first, *others = (rows[column].notna().astype("int8") for column in self.columns)
+        return sum(others, first) == 1
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg.sql import SQL, Composed, Identifier
-from pyarrow import csv
 
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.rows import schema
 from etl.stores.statements import statement
+from etl.stores.typed import MOVES
 from etl.stores.warehouse import Warehouse
 
 _DROP_SUPERSEDED = SQL("""
@@ -26,7 +26,6 @@ delete from incoming as i
 using repeated as r
 where ({key}) = ({repeated_key}) and i.seq < r.seq
 """)
-_AS_CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 
 def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -> int:
@@ -34,10 +33,10 @@ def fill(warehouse: Warehouse, entity: Entity, rows: Iterable[pa.RecordBatch]) -
 
     Its columns are `seq`, `provider_account_id`, `removed`, `observed_at` and the declared ones.
     """
-    for name in ("forget", "keep_in_memory"):
+    for name in ("buffer_in_memory", "forget", "keep_in_memory"):
         warehouse.execute(statement("stores/incoming", name))
     warehouse.execute(_create(entity))
-    count = _copy(warehouse, SQL("copy incoming from stdin (format csv)"), rows)
+    count = _copy(warehouse, SQL("copy incoming from stdin (format binary, freeze)"), rows, schema(entity))
     warehouse.execute(statement("stores/incoming", "sample_little"))
     warehouse.execute(SQL("analyze incoming ({})").format(_compared(entity)))
     warehouse.execute(statement("stores/incoming", "sample_as_usual"))
@@ -48,7 +47,7 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
     """Create `incoming_cursors` for this transaction, in place of one that it had, and fill it."""
     warehouse.execute(statement("stores/cursors", "forget"))
     warehouse.execute(statement("stores/cursors", "moves"))
-    _copy(warehouse, statement("stores/cursors", "copy_moves"), moves)
+    _copy(warehouse, statement("stores/cursors", "copy_moves"), moves, MOVES)
 
 
 @contextmanager
@@ -130,19 +129,14 @@ def _compared(entity: Entity) -> Composed:
     return SQL(", ").join(map(Identifier, columns))
 
 
-def _copy(warehouse: Warehouse, query: SQL, batches: Iterable[pa.RecordBatch]) -> int:
-    """Copy batches as CSV, in which a null is an empty field and text is always quoted."""
+def _copy(warehouse: Warehouse, query: SQL, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
+    """Copy batches in Postgres' binary format, which it reads twice as fast as text."""
     rows = 0
+    encoder = ArrowToPostgresBinaryEncoder(schema)
     with warehouse.cursor() as cursor, cursor.copy(query) as copy:
+        copy.write(encoder.write_header())
         for batch in batches:
-            buffer = BytesIO()
-            csv.write_csv(_printable(batch), buffer, _AS_CSV)
-            copy.write(buffer.getbuffer())
+            copy.write(encoder.write_batch(batch))
             rows += batch.num_rows
+        copy.write(encoder.finish())
     return rows
-
-
-def _printable(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch with decimals as text, since Arrow's CSV writer knows none."""
-    columns = [pc.cast(column, pa.string()) if pa.types.is_decimal(column.type) else column for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

@@ -9,6 +9,7 @@ The same raw batch and version give the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -25,7 +26,9 @@ from etl.stores.raw import RawBatch
 
 FOLDER = "typed"
 """Folder below the raw root."""
-_MOVES = pa.schema(
+_AS_PARQUET = {"compression": "zstd", "use_dictionary": False}
+"""Most columns are as good as unique, and what is not is made small by the compression."""
+MOVES = pa.schema(
     [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
 )
 
@@ -51,15 +54,18 @@ class CursorMove:
 
 
 class TypedWriter:
-    """Writes a typed batch, some rows at a time."""
+    """Writes a typed batch, some rows at a time: those before, while the next are being typed."""
 
-    def __init__(self, rows: pq.ParquetWriter, moves: pq.ParquetWriter) -> None:
+    def __init__(self, rows: pq.ParquetWriter, moves: pq.ParquetWriter, thread: Executor) -> None:
         self._rows = rows
         self._moves = moves
+        self._thread = thread
+        self._under_way: Future[None] | None = None
 
     def write(self, rows: pa.Table, moves: list[CursorMove]) -> None:
         """Append rows, and the moves of the accounts that end with them."""
-        self._rows.write_table(rows)
+        self.finish()
+        self._under_way = self._thread.submit(self._rows.write_table, rows)
         if moves:
             columns = [
                 [move.provider_account_id for move in moves],
@@ -67,7 +73,12 @@ class TypedWriter:
                 [move.cursor_to for move in moves],
                 [move.whole for move in moves],
             ]
-            self._moves.write_table(pa.table(columns, schema=_MOVES))
+            self._moves.write_table(pa.table(columns, schema=MOVES))
+
+    def finish(self) -> None:
+        """Wait until all rows are written."""
+        if self._under_way is not None:
+            self._under_way.result()
 
 
 @dataclass(frozen=True)
@@ -93,10 +104,13 @@ class TypedBatch:
         """Write the batch; it appears when the block ends without an error."""
         with objects.draft(self.root) as rows, objects.draft(self.root) as moves:
             with (
-                pq.ParquetWriter(rows.stream, schema(self.entity), compression="zstd") as rows_writer,
-                pq.ParquetWriter(moves.stream, _MOVES, compression="zstd") as moves_writer,
+                ThreadPoolExecutor(1) as thread,
+                pq.ParquetWriter(rows.stream, schema(self.entity), **_AS_PARQUET) as rows_writer,
+                pq.ParquetWriter(moves.stream, MOVES, **_AS_PARQUET) as moves_writer,
             ):
-                yield TypedWriter(rows_writer, moves_writer)
+                writer = TypedWriter(rows_writer, moves_writer, thread)
+                yield writer
+                writer.finish()
             moves.publish(self._folder / "cursors.parquet")
             rows.publish(self._folder / "rows.parquet")
 

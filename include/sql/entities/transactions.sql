@@ -1,7 +1,7 @@
 -- name: table
 -- Hash partitions by provider account: a chunk's merge touches few of them, and each stays small enough to vacuum.
 create table if not exists core.transactions (
-    provider_account_id bigint not null references core.provider_accounts,
+    provider_account_id bigint not null,
     account_id text not null,
     transaction_id text not null,
     amount numeric(28, 10) not null,
@@ -22,7 +22,7 @@ create table if not exists core.transactions (
     removed_at timestamptz,
     removed_for text,
     observed_at timestamptz not null,
-    raw_id bigint not null references etl.raw_batches,
+    raw_id bigint not null,
     primary key (provider_account_id, account_id, transaction_id)
 ) partition by hash (provider_account_id);
 
@@ -59,13 +59,47 @@ create index if not exists transactions_dated on core.transactions (provider_acc
 create index if not exists transactions_still_pending on core.transactions (provider_account_id)
 where pending and removed_at is null;
 
+create or replace trigger refers_when_inserted after insert on core.transactions
+referencing new table as added
+for each statement execute function core.refer(
+    'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
+);
+
+create or replace trigger refers_when_updated after update on core.transactions
+referencing new table as added
+for each statement execute function core.refer(
+    'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
+);
+
+create or replace trigger keeps_transactions after delete on core.provider_accounts
+for each row execute function core.keep_referred('core.transactions', 'provider_account_id');
+
+create or replace trigger keeps_all_transactions after truncate on core.provider_accounts
+for each statement execute function core.keep_referred('core.transactions');
+
+create or replace trigger keeps_transactions after delete on etl.raw_batches
+for each row execute function core.keep_referred('core.transactions', 'raw_id');
+
+create or replace trigger keeps_all_transactions after truncate on etl.raw_batches
+for each statement execute function core.keep_referred('core.transactions');
+
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
 -- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
 -- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
--- from reading all of the table instead.
-with differing as materialized (
+-- from reading all of the table instead. Rows of a login that has none as yet are not looked for.
+with present as materialized (
+    select n.provider_account_id
+    from (select distinct i.provider_account_id from incoming as i) as n
+    cross join lateral (
+        select 1
+        from core.transactions as t
+        where t.provider_account_id = n.provider_account_id
+        limit 1
+    ) as t
+),
+differing as materialized (
     select
         i.provider_account_id,
         i.account_id,
@@ -89,11 +123,12 @@ with differing as materialized (
         c.observed_at is not null as known,
         coalesce(c.observed_at > i.observed_at, false) as superseded
     from incoming as i
+    left join present as p on p.provider_account_id = i.provider_account_id
     left join lateral (
         select k.*
         from core.transactions as k
         where
-            k.provider_account_id = i.provider_account_id
+            k.provider_account_id = p.provider_account_id
             and k.account_id = i.account_id
             and k.transaction_id = i.transaction_id
         offset 0

@@ -13,7 +13,7 @@ create temp table incoming_cursors (
 
 -- name: copy_moves
 -- Cursors are opaque text of at most 256 characters.
-copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole) from stdin (format csv);
+copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole) from stdin (format binary);
 
 -- name: open
 -- A feed that was never loaded gets its cursor now, so that it can be locked.
@@ -86,6 +86,7 @@ with corrected as (
     where
         c.provider_account_id = i.provider_account_id
         and c.feed = %(feed)s
+        and c.observed_at is not null
         and c.observed_at > i.observed_at
     returning i.provider_account_id, i.observed_at
 )

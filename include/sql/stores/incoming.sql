@@ -8,6 +8,11 @@ drop table if exists pg_temp.incoming;
 select set_config('work_mem', '32MB', true)
 where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('32MB');
 
+-- name: buffer_in_memory
+-- A batch of 50,000 rows takes 16 MB. Postgres lets this be chosen only before a session's first temporary table.
+select set_config('temp_buffers', '32MB', true)
+where pg_size_bytes(current_setting('temp_buffers')) < pg_size_bytes('32MB') and pg_my_temp_schema() = 0;
+
 -- name: look_up
 -- A table that is small when a merge is planned, and read as a whole for each row, may be large a moment later, when
 -- another merge has filled it. What that makes a plan seem to cost is no reason to compile it.

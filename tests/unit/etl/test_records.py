@@ -7,13 +7,13 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
 from etl.page import Found, Located, Page
-from etl.records import PageDecoder, values
+from etl.records import PageDecoder, by_field, values
 from tests.unit.etl.samples import page, transaction
 
 
 def value_of(name: str, located: Located, entity: Entity = TRANSACTIONS) -> object:
     (column,) = (column for column in entity.columns if column.name == name)
-    (value,) = values(column, [located.records[column.level]])
+    (value,) = values(column, by_field([located.records[column.level]]))
     return value
 
 
