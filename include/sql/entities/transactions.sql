@@ -89,18 +89,10 @@ for each statement execute function core.keep_referred('core.transactions');
 -- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
 -- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
 -- from reading all of the table instead. Rows of a login that has none as yet are not looked for.
-with present as materialized (
-    select n.provider_account_id
-    from (select distinct i.provider_account_id from incoming as i) as n
-    cross join lateral (
-        select 1
-        from core.transactions as t
-        where t.provider_account_id = n.provider_account_id
-        limit 1
-    ) as t
-),
-differing as materialized (
+with differing as materialized (
     select
+        c.observed_at is not null as known,
+        coalesce(c.observed_at > i.observed_at, false) as superseded,
         i.provider_account_id,
         i.account_id,
         i.transaction_id,
@@ -119,16 +111,13 @@ differing as materialized (
         i.payment_channel,
         i.category,
         i.category_detail,
-        i.observed_at,
-        c.observed_at is not null as known,
-        coalesce(c.observed_at > i.observed_at, false) as superseded
+        i.observed_at
     from incoming as i
-    left join present as p on p.provider_account_id = i.provider_account_id
     left join lateral (
         select k.*
         from core.transactions as k
         where
-            k.provider_account_id = p.provider_account_id
+            k.provider_account_id = i.provider_account_id
             and k.account_id = i.account_id
             and k.transaction_id = i.transaction_id
         offset 0

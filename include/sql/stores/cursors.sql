@@ -80,14 +80,15 @@ from left_out;
 
 -- name: keep_order
 -- The cursors say what came after what. Clocks of workers differ: a batch that continues another is never older than it.
+-- As a rule no cursor is later than the batch's first record, and then its rows are not looked at one by one.
 with corrected as (
     update incoming as i set observed_at = c.observed_at
     from etl.cursors as c
     where
         c.provider_account_id = i.provider_account_id
         and c.feed = %(feed)s
-        and c.observed_at is not null
         and c.observed_at > i.observed_at
+        and c.observed_at > (select min(e.observed_at) from incoming as e)
     returning i.provider_account_id, i.observed_at
 )
 insert into etl.clock_corrections (raw_id, provider_account_id, observed_at)

@@ -3,15 +3,16 @@
 drop table if exists pg_temp.incoming;
 
 -- name: keep_in_memory
--- What is sorted, hashed and kept of a batch of 50,000 rows are 20 MB each time; a merge does so three times at most. Until
--- the transaction ends, and never less than the server gives.
-select set_config('work_mem', '32MB', true)
-where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('32MB');
+-- What is sorted, hashed and kept of a batch of 150,000 rows are 60 MB each time; a merge does so three times at most.
+-- Until the transaction ends, and never less than the server gives.
+select set_config('work_mem', '64MB', true)
+where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('64MB');
 
 -- name: buffer_in_memory
--- A batch of 50,000 rows takes 16 MB. Postgres lets this be chosen only before a session's first temporary table.
-select set_config('temp_buffers', '32MB', true)
-where pg_size_bytes(current_setting('temp_buffers')) < pg_size_bytes('32MB') and pg_my_temp_schema() = 0;
+-- A batch of 200,000 rows takes 64 MB, and is read some eight times. Postgres takes no more than it needs, and lets this
+-- be chosen only before a session's first temporary table.
+select set_config('temp_buffers', '64MB', true)
+where pg_size_bytes(current_setting('temp_buffers')) < pg_size_bytes('64MB') and pg_my_temp_schema() = 0;
 
 -- name: look_up
 -- A table that is small when a merge is planned, and read as a whole for each row, may be large a moment later, when
