@@ -5,6 +5,9 @@ process and by two side by side. dlt: a pipeline run from a file of the same pag
 one that was given the same key, indexes and references; see `peers/dlt_load.py`. Both begin with JSON as sent and end
 with typed rows that were merged by their key; the imports of neither count. Each repetition lets every side load once,
 in turns, each into a new database.
+
+As it comes, Sluice has a worker for each processor, since a run is cut into chunks, and dlt one process that normalizes
+and twenty threads that load.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ from etl.settings import Endpoint
 from etl.stores.statements import SQL_ROOT
 
 SIZE, QUICK_SIZE = 200_000, 20_000
-REPETITIONS = 2
+REPETITIONS = 3
 DEFAULT, BEST = 8.0, 3.0
-"""Least that Sluice is faster than dlt as it comes, and than dlt's fastest way."""
+"""Least that Sluice is faster than dlt, each as it comes, and than dlt's fastest way."""
 
 _ONE, _TWO = "sluice_one_process", "sluice_two_processes"
 _WAYS = (("insert_values", "made"), ("csv", "made"), ("arrow", "made"), ("insert_values", "keyed"), ("arrow", "keyed"))
@@ -104,17 +107,19 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
     for table, where in _TABLES.items():
         ways = [f"{how}_{each}" for how, each in _WAYS if each == table]
         best = min(ways, key=lambda way: Spread.of(seconds[way]).median)
-        # As dlt comes it has one process; at its best it has two.
-        for way, ours, goal in ((f"insert_values_{table}", _ONE, DEFAULT), (best, _TWO, BEST)):
-            faster = Spread.of([theirs / mine for mine, theirs in zip(seconds[ours], seconds[way], strict=True)])
-            how = (
-                "as it comes" if ours == _ONE else f"at its best ({way.removesuffix(f'_{table}')}), two processes each"
-            )
+        default = f"insert_values_{table}"
+        sides = (
+            ("each as it comes", default, _TWO, DEFAULT),
+            (f"dlt at its best ({best.removesuffix(f'_{table}')}), two processes each", best, _TWO, BEST),
+            ("dlt as it comes, one process of Sluice", default, _ONE, None),
+        )
+        for how, theirs, ours, goal in sides:
+            faster = Spread.of([their / our for our, their in zip(seconds[ours], seconds[theirs], strict=True)])
             yield Result(
-                f"transform and load of {size:,} transactions, beside dlt {how}, into {where}",
-                f">= {goal:g} x as fast",
+                f"transform and load of {size:,} transactions, beside dlt: {how}, into {where}",
+                "none" if goal is None else f">= {goal:g} x as fast",
                 f"{faster} x",
-                faster.median >= goal,
+                goal is None or faster.median >= goal,
                 detail,
                 tried.BESIDE_DLT,
             )

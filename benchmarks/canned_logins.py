@@ -7,7 +7,7 @@ from etl.stores import provider_accounts
 from etl.stores.tokens import TokenCipher
 from etl.stores.warehouse import Warehouse
 
-_EMPTY = "truncate core.users, etl.chunks cascade"
+_EMPTY = "truncate core.users, core.transactions, etl.chunks cascade"
 
 
 def forget(warehouse: Warehouse) -> None:

@@ -1,10 +1,12 @@
-"""The same transactions into Postgres by dlt, in its own environment: `python dlt_load.py PAGES HOW TABLE URL REFERENCES`.
+"""The same transactions into Postgres by dlt, in its own environment.
+
+    python dlt_load.py PAGES HOW TABLE URL REFERENCES
 
 Prints the seconds of a pipeline run, as JSON. Nothing of Sluice is imported. A page is decoded by orjson, and of each
 record the columns of the core table are handed on, with their types declared: dlt is spared what nobody would keep.
 `merge` with the strategy `upsert` and a primary key is how its documentation brings changed records up to date. That
-makes no key in the database; where TABLE is `keyed`, the table is given what Sluice's has, before the clock starts; REFERENCES is the file of statements
-that make the trigger by which both refer to other tables.
+makes no key in the database; where TABLE is `keyed`, the table is given what Sluice's has, before the clock starts.
+REFERENCES is the file of statements with the triggers by which Sluice's table refers to others.
 """
 
 from __future__ import annotations
@@ -170,4 +172,4 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:5], Path(sys.argv[5]))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], Path(sys.argv[5]))

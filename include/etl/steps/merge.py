@@ -87,7 +87,8 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
     removed = {"removed": 0, "superseded": 0}
     ended: list[tuple[Any, ...]] = []
     if isinstance(origin, Feed):
-        removed = _run(warehouse, entity, "remove", raw_id)
+        if typed.removes():
+            removed = _run(warehouse, entity, "remove", raw_id)
         ended = _end_untold(entity, typed, origin, warehouse=warehouse)
         if not prepared.again:
             cursors.advance(warehouse, feed=origin.name, raw_id=raw_id)

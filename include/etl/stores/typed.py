@@ -104,9 +104,9 @@ class TypedBatch:
         """Write the batch; it appears when the block ends without an error."""
         with objects.draft(self.root) as rows, objects.draft(self.root) as moves:
             with (
-                ThreadPoolExecutor(1) as thread,
                 pq.ParquetWriter(rows.stream, schema(self.entity), **_AS_PARQUET) as rows_writer,
                 pq.ParquetWriter(moves.stream, MOVES, **_AS_PARQUET) as moves_writer,
+                ThreadPoolExecutor(1) as thread,
             ):
                 writer = TypedWriter(rows_writer, moves_writer, thread)
                 yield writer
@@ -142,16 +142,25 @@ class TypedBatch:
         """Return whether any account's feed was read from its beginning."""
         return any(pc.any(moves["whole"]).as_py() for moves in self.moves())
 
+    def removes(self) -> bool:
+        """Return whether any of its rows tells that a record is gone."""
+        with self._open("rows.parquet") as file:
+            return any(pc.any(rows["removed"]).as_py() for rows in file.iter_batches(columns=["removed"]))
+
     @property
     def _folder(self) -> UPath:
         return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash
 
     def _read(self, name: str) -> Iterator[pa.RecordBatch]:
+        with self._open(name) as file:
+            # One group at a time: a reader of several keeps what it took for each until the last.
+            for group in range(file.num_row_groups):
+                yield from file.iter_batches(batch_size=10_000, row_groups=[group])
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[pq.ParquetFile]:
         try:
             with (self._folder / name).open("rb") as stream:
-                file = pq.ParquetFile(stream)
-                # One group at a time: a reader of several keeps what it took for each until the last.
-                for group in range(file.num_row_groups):
-                    yield from file.iter_batches(batch_size=10_000, row_groups=[group])
+                yield pq.ParquetFile(stream)
         except FileNotFoundError:
             raise TypedMissing(self.batch.raw_id, self.entity.name, self.entity.version) from None

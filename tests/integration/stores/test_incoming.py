@@ -47,7 +47,7 @@ def test_no_record_is_compared_with_every_other_once_memory_runs_short(warehouse
     assert "Nested Loop" not in plan
 
 
-@pytest.mark.parametrize(("given", "merge"), [("4MB", "32MB"), ("128MB", "128MB")])
+@pytest.mark.parametrize(("given", "merge"), [("4MB", "64MB"), ("128MB", "128MB")])
 def test_a_merge_has_memory_and_never_less_than_the_server_gives(warehouse: Warehouse, given: str, merge: str) -> None:
     with warehouse.transaction():
         warehouse.execute(SQL("set local work_mem = {}").format(given))
