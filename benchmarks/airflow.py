@@ -74,7 +74,7 @@ def main(
         for dag_id in (_DAG, BARE_START, BARE_RUN, SLUICE_START):
             work.airflow.wait_for_dag(dag_id)
         _warm_up(work)
-        results = [_start(work, repetitions), _orchestration(work, repetitions, console=console)]
+        results = [_start(work, 2 * repetitions), _orchestration(work, repetitions, console=console)]
         for shape in (WHOLE, LIMITED):
             of_shape = _smaller(shape) if quick else shape
             results.append((_whole if shape is WHOLE else _limited)(work, of_shape, repetitions, console=console))

@@ -33,7 +33,7 @@ from etl.settings import Endpoint
 from etl.stores.statements import SQL_ROOT
 
 SIZE, QUICK_SIZE = 200_000, 20_000
-REPETITIONS = 3
+REPETITIONS = 2
 DEFAULT, BEST = 8.0, 3.0
 """Least that Sluice is faster than dlt, each as it comes, and than dlt's fastest way."""
 

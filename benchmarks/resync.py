@@ -95,7 +95,7 @@ def _measure(repeated: Repeated, costs: _Costs, *, warehouse: Warehouse, root: U
 
 
 def _results(entity: str, size: int, costs: Mapping[str, Sequence[tuple[Cost, Cost, int]]]) -> Iterator[Result]:
-    reason = tried.MERCHANTS_AGAIN if entity == MERCHANTS.name else ""
+    reason = tried.MERCHANTS_AGAIN if entity == MERCHANTS.name else tried.AGAIN
     for how, loads in costs.items():
         name = f"{entity} {how}, {size:,} records"
         detail = {

@@ -32,7 +32,6 @@ PRELOADED = (
     "iso4217",
     "pandas",
     "psycopg",
-    "pyarrow.csv",
     "pyarrow.pandas_compat",
     "pyarrow.parquet",
     "redis",

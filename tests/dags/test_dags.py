@@ -142,6 +142,18 @@ def test_a_worker_loads_steps_in_advance_but_nothing_that_is_declared(bag: Any) 
     assert read == "0"
 
 
+def test_no_process_of_a_worker_looks_for_garbage_in_what_was_loaded_in_advance(bag: Any) -> None:
+    script = (
+        f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
+        "import gc, airflow, sluice_celery\n"
+        "sluice_celery.stop_if_wrong = lambda: None\n"
+        "sluice_celery.prepare()\n"
+        "print(gc.get_freeze_count() > 100 * len(gc.get_objects()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.stem)
 def test_parsing_a_dag_file_loads_nothing_heavy(path: Any, bag: Any) -> None:
     script = (

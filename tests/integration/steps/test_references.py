@@ -94,8 +94,8 @@ def test_a_warehouse_of_before_checks_by_statement_from_now_on(loaded: Pipeline)
         "drop function core.refer cascade",
         "drop function core.keep_referred cascade",
         "delete from sluice.migrations where name = '0012_references'",
-        "alter table core.transactions add foreign key (provider_account_id) references core.provider_accounts, "
-        "add foreign key (raw_id) references etl.raw_batches",
+        "alter table core.transactions add foreign key (provider_account_id) references core.provider_accounts",
+        "alter table core.transactions add foreign key (raw_id) references etl.raw_batches",
     ):
         warehouse.execute(statement.encode())
     assert migrations.migrate(warehouse, [entity.name for entity in ENTITIES]) == ["0012_references"]
