@@ -5,6 +5,7 @@ tasks nothing; pandas and pyarrow alone take more than a second.
 """
 
 import gc
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -53,12 +54,15 @@ CELERY_CONFIG: dict[str, Any] = {
 
 def prepare(**_: object) -> None:
     """Stop on a wrong configuration; then attend tasks, and import what they need, in the parent of all processes."""
-    from sluice_supervision import attend
-
     stop_if_wrong()
-    attend()
-    for module in PRELOADED:
-        import_module(module)
+    try:
+        from sluice_supervision import attend
+
+        attend()
+        for module in PRELOADED:
+            import_module(module)
+    except Exception as error:  # noqa: BLE001 - Celery would write it down, and let the worker start without
+        sys.exit(f"error: this worker cannot prepare for its tasks: {type(error).__name__}: {error}")
     # What was imported stays: no process needs to look for garbage in it, nor copy the pages where it lies for that.
     gc.freeze()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from selectors import EVENT_READ
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +50,11 @@ class Attendance(BaseCoordinator):
 @contextmanager
 def attended(process: WatchedSubprocess) -> Iterator[None]:
     """Let a supervisor's loop go round as soon as its process has ended, which the kernel tells."""
-    with os.fdopen(os.pidfd_open(process.pid), "rb", buffering=0) as end:
-        process.selector.register(end, EVENT_READ, (_has_nothing_to_say, process.selector.unregister))
+    with ExitStack() as open_files:
+        # The task runs already: without a file for it, it is supervised as Airflow would.
+        with suppress(OSError):
+            end = open_files.enter_context(os.fdopen(os.pidfd_open(process.pid), "rb", buffering=0))
+            process.selector.register(end, EVENT_READ, (_has_nothing_to_say, process.selector.unregister))
         yield
 
 
@@ -61,13 +64,22 @@ def attend() -> None:
     The processes of its pool are forks of it, which read this when they begin their first task. It cannot stand in a
     file of settings, since the names of the queues are declared elsewhere.
     """
-    if not hasattr(os, "pidfd_open"):  # Linux has it
+    if not _kernel_tells():
         return
     coordinators = {_NAME: {"classpath": f"{Attendance.__module__}.{Attendance.__qualname__}"}}
     queues = dict.fromkeys((queue.name for queue in QUEUES), _NAME)
     for option, ours in (("coordinators", coordinators), ("queue_to_coordinator", queues)):
         configured = conf.getjson("sdk", option, fallback={})
         os.environ[f"AIRFLOW__SDK__{option.upper()}"] = json.dumps({**ours, **configured})
+
+
+def _kernel_tells() -> bool:
+    """Return whether the end of a process can be waited for; some kernels and sandboxes know no `pidfd_open`."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def _has_nothing_to_say(_: object) -> bool:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity, Kind
+from etl.errors import PermanentError
 from etl.page import Fault, Page
 from etl.records import Fields, by_field, values
 
@@ -38,6 +39,16 @@ _ORIGIN = (
     pa.field("removed", pa.bool_()),
     pa.field("observed_at", pa.timestamp("us", tz="UTC")),
 )
+
+
+class HookMovesRows(PermanentError):
+    """A hook does more than change the values of rows."""
+
+    def __init__(self, entity: str) -> None:
+        super().__init__(
+            f"{entity}: its hook dropped, added or moved rows; let it change values only, and let a check reject what does "
+            "not belong."
+        )
 
 
 @dataclass(frozen=True)
@@ -146,12 +157,19 @@ def typed(block: Block) -> tuple[pa.Table, list[Reject]]:
     -------
     tuple
         The rows that pass, with the columns of `schema`, and a reject for each of the others.
+
+    Raises
+    ------
+    HookMovesRows
+        If the entity's hook is not row-local.
     """
     faults: dict[int, Fault] = {}
     table = _table(block, faults)
     frame = table.to_pandas(types_mapper=pd.ArrowDtype)
     if block.entity.hook is not None:
         frame = block.entity.hook(frame)
+        if not frame.index.equals(pd.RangeIndex(len(block))):
+            raise HookMovesRows(block.entity.name)
         table = pa.Table.from_pandas(frame, schema=schema(block.entity), preserve_index=False)
     _check(block, frame, faults)
     rejects = [block.reject(row, faults[row]) for row in sorted(faults)]

@@ -59,7 +59,7 @@ def test_a_chunk_goes_through_depth_first_and_below_more_urgent_queues(bag: Any)
     assert max(weights) < min(more_urgent)
 
 
-def test_no_step_of_a_run_but_the_download_takes_all_slots_by_itself(bag: Any) -> None:
+def test_of_what_is_downloaded_no_later_step_takes_all_slots_by_itself(bag: Any) -> None:
     dag = bag.dags["etl_transactions"]
     slots = BY_NAME["etl"].pool.slots
     assert slots > 1
@@ -142,7 +142,7 @@ def test_a_worker_loads_steps_in_advance_but_nothing_that_is_declared(bag: Any) 
     assert read == "0"
 
 
-def test_no_process_of_a_worker_looks_for_garbage_in_what_was_loaded_in_advance(bag: Any) -> None:
+def test_a_worker_looks_for_no_garbage_in_what_was_loaded_in_advance(bag: Any) -> None:
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
         "import gc, airflow, sluice_celery\n"

@@ -21,6 +21,7 @@ REMOVED = "removed_at"
 
 def begin(warehouse: Warehouse, entity: Entity) -> None:
     """Forget what was remembered; until the transaction ends, rows of this entity are."""
+    warehouse.execute(statement("stores/incoming", "buffer_in_memory"))
     warehouse.execute(statement("stores/before", "forget"))
     warehouse.execute(
         SQL("create temp table before_replay on commit drop as select {columns} from {core} with no data").format(

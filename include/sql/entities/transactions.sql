@@ -59,36 +59,39 @@ create index if not exists transactions_dated on core.transactions (provider_acc
 create index if not exists transactions_still_pending on core.transactions (provider_account_id)
 where pending and removed_at is null;
 
-create or replace trigger refers_when_inserted after insert on core.transactions
-referencing new table as added
-for each statement execute function core.refer(
-    'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
-);
-
-create or replace trigger refers_when_updated after update on core.transactions
-referencing new table as added
-for each statement execute function core.refer(
-    'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
-);
-
-create or replace trigger keeps_transactions after delete on core.provider_accounts
-for each row execute function core.keep_referred('core.transactions', 'provider_account_id');
-
-create or replace trigger keeps_all_transactions after truncate on core.provider_accounts
-for each statement execute function core.keep_referred('core.transactions');
-
-create or replace trigger keeps_transactions after delete on etl.raw_batches
-for each row execute function core.keep_referred('core.transactions', 'raw_id');
-
-create or replace trigger keeps_all_transactions after truncate on etl.raw_batches
-for each statement execute function core.keep_referred('core.transactions');
+-- Only if they are not there, since making them waits for whoever writes, and lets others wait.
+do $$
+begin
+    if exists (select 1 from pg_trigger as t where t.tgname = 'refers_when_inserted' and t.tgrelid = 'core.transactions'::regclass) then
+        return;
+    end if;
+    create trigger refers_when_inserted after insert on core.transactions
+    referencing new table as added
+    for each statement execute function core.refer(
+        'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
+    );
+    create trigger refers_when_updated after update on core.transactions
+    referencing new table as added
+    for each statement execute function core.refer(
+        'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
+    );
+    create trigger keeps_transactions after delete on core.provider_accounts
+    for each row execute function core.keep_referred('core.transactions', 'provider_account_id');
+    create trigger keeps_all_transactions after truncate on core.provider_accounts
+    for each statement execute function core.keep_referred('core.transactions');
+    create trigger keeps_transactions after delete on etl.raw_batches
+    for each row execute function core.keep_referred('core.transactions', 'raw_id');
+    create trigger keeps_all_transactions after truncate on etl.raw_batches
+    for each statement execute function core.keep_referred('core.transactions');
+end
+$$;
 
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
 -- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
 -- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
--- from reading all of the table instead. Rows of a login that has none as yet are not looked for.
+-- from reading all of the table instead.
 with differing as materialized (
     select
         c.observed_at is not null as known,

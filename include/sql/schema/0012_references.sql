@@ -1,5 +1,7 @@
 -- References that are checked once a statement. A foreign key looks up each row by itself, which takes as long as all
 -- else that inserting a row does; a batch of 50,000 rows names one raw batch and fifty logins.
+-- Keys are `bigint`, and not null. Unlike a foreign key they are not checked for rows that are written into a partition by
+-- its own name; and whoever writes must be allowed to lock rows of the tables that are referred to.
 
 create function core.refer() returns trigger
 language plpgsql as $$
@@ -52,6 +54,14 @@ end
 $$;
 comment on function core.keep_referred is 'Trigger after a row, or all of them, went: the table that must not name it, and the column by which it would.';
 
-alter table if exists core.transactions
-    drop constraint if exists transactions_provider_account_id_fkey,
-    drop constraint if exists transactions_raw_id_fkey;
+-- Loads lock what they refer to first, and so does this, lest each waits for the other.
+do $$
+begin
+    if to_regclass('core.transactions') is not null then
+        lock table etl.raw_batches, core.provider_accounts, core.transactions in access exclusive mode;
+        alter table core.transactions
+            drop constraint if exists transactions_provider_account_id_fkey,
+            drop constraint if exists transactions_raw_id_fkey;
+    end if;
+end
+$$;

@@ -1,4 +1,4 @@
-"""What transactions refer to: checked once a statement, as strictly as a foreign key would."""
+"""What transactions refer to, checked once a statement."""
 
 from __future__ import annotations
 
@@ -52,8 +52,16 @@ def test_a_row_that_names_nothing_that_exists_is_refused(loaded: Pipeline, login
     assert told in refused(loaded, COPY.format(login=login, batch=batch))
 
 
-def test_a_row_that_is_changed_to_name_nothing_that_exists_is_refused(loaded: Pipeline) -> None:
-    assert "raw_id 99" in refused(loaded, "update core.transactions set raw_id = 99")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update core.transactions set raw_id = 99",
+        COPY.format(login=1, batch=1).replace(" || 'x'", "")
+        + "on conflict (provider_account_id, account_id, transaction_id) do update set raw_id = 99",
+    ],
+)
+def test_a_row_that_is_changed_to_name_nothing_that_exists_is_refused(loaded: Pipeline, statement: str) -> None:
+    assert "raw_id 99" in refused(loaded, statement)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +94,19 @@ def test_a_login_cannot_go_while_its_transactions_are_being_written(
         loaded.warehouse.execute(COPY.format(login=1, batch=1).encode())
         with pytest.raises(errors.LockNotAvailable):
             other.execute("delete from core.provider_accounts")
+
+
+def test_a_row_waits_for_the_end_of_whoever_removes_its_login(
+    loaded: Pipeline, connect: Callable[[], Warehouse]
+) -> None:
+    (account,) = loaded.enrol("two")
+    other = connect()
+    loaded.warehouse.execute("set lock_timeout = '200ms'")
+    with other.transaction():
+        other.execute("delete from core.provider_accounts where provider_account_id = %s", (account,))
+        with pytest.raises(errors.LockNotAvailable):
+            loaded.warehouse.execute(COPY.format(login=account, batch=1).encode())
+    assert f"provider_account_id {account}" in refused(loaded, COPY.format(login=account, batch=1))
 
 
 def test_a_warehouse_of_before_checks_by_statement_from_now_on(loaded: Pipeline) -> None:

@@ -55,6 +55,20 @@ def test_a_merge_has_memory_and_never_less_than_the_server_gives(warehouse: Ware
         assert warehouse.execute("show work_mem").fetchall() == [(merge,)]
 
 
+def test_batches_are_buffered_in_memory(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        incoming.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
+        assert warehouse.execute("show temp_buffers").fetchall() == [("64MB",)]
+    with warehouse.transaction():
+        assert incoming.fill(warehouse, TRANSACTIONS, [batch(keys=1)]) == RECORDS
+
+
+def test_a_session_with_temporary_tables_of_its_own_takes_a_batch_too(warehouse: Warehouse) -> None:
+    warehouse.execute("create temp table another as select 1 as one")
+    with warehouse.transaction():
+        assert incoming.fill(warehouse, TRANSACTIONS, [batch(keys=1)]) == RECORDS
+
+
 def test_what_a_merge_looks_up_is_neither_scanned_for_nor_compiled_and_only_in_its_transaction(
     warehouse: Warehouse,
 ) -> None:

@@ -11,7 +11,7 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
 from etl.records import PageDecoder
-from etl.rows import Block, Reject, typed
+from etl.rows import Block, HookMovesRows, Reject, typed
 from tests.unit.etl.samples import page, transaction
 
 BITCOIN = {"iso_currency_code": None, "unofficial_currency_code": "BTC"}
@@ -99,6 +99,23 @@ def test_a_hook_changes_rows_before_they_are_checked() -> None:
     table, rejects = typed_page(page(added=[transaction(iso_currency_code="eur")]), replace(TRANSACTIONS, hook=upper))
     assert table["currency"].to_pylist() == ["EUR"]
     assert rejects == []
+
+
+def test_a_fault_takes_its_own_row_after_a_hook_too() -> None:
+    def upper(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(currency=frame["currency"].str.upper())
+
+    codes = ("eur", "???", "usd")
+    records = [transaction(transaction_id=code, iso_currency_code=code) for code in codes]
+    table, rejects = typed_page(page(added=records), replace(TRANSACTIONS, hook=upper))
+    assert table["currency"].to_pylist() == ["EUR", "USD"]
+    assert [each.fault.path for each in rejects] == ["added[1].iso_currency_code"]
+
+
+def test_a_hook_that_moves_rows_is_told_so() -> None:
+    records = [transaction(transaction_id="a"), transaction(transaction_id="b")]
+    with pytest.raises(HookMovesRows, match="transactions: its hook dropped, added or moved rows"):
+        typed_page(page(added=records), replace(TRANSACTIONS, hook=lambda frame: frame.iloc[::-1]))
 
 
 def test_an_empty_block_gives_an_empty_table_of_the_same_columns() -> None:
