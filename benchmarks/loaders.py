@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -69,5 +70,6 @@ def _peak() -> int:
 
 
 def _import_and_wait() -> None:
-    """Let a process import this file, and do nothing for so long that the others begin as well."""
+    """Let a process import this file, as a worker would, and do nothing for so long that the others begin as well."""
+    gc.freeze()
     time.sleep(0.5)

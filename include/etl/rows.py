@@ -46,8 +46,8 @@ class HookMovesRows(PermanentError):
 
     def __init__(self, entity: str) -> None:
         super().__init__(
-            f"{entity}: its hook dropped, added or moved rows; let it change values only, and let a check reject what does "
-            "not belong."
+            f"{entity}: its hook dropped, added or moved rows; let it change values only, and let a check reject what "
+            "does not belong."
         )
 
 

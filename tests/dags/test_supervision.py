@@ -8,6 +8,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from etl.catalog.queues import QUEUES
 from tests.airflow_environment import ENVIRONMENT
 from tests.dags.conftest import ROOT
@@ -74,6 +76,38 @@ def test_workers_attend_the_tasks_of_all_declared_queues() -> None:
         **dict.fromkeys(names, "Attendance"),
         "elsewhere": "_PythonCoordinator",
     }
+
+
+def test_where_the_kernel_tells_of_no_end_tasks_are_left_to_airflow() -> None:
+    refusing = """
+import os
+def refuse(*_):
+    raise PermissionError
+os.pidfd_open = refuse
+"""
+    assert json.loads(run(refusing + COORDINATORS.replace("QUEUES", "['etl']"))) == {"etl": "_PythonCoordinator"}
+
+
+def test_a_task_for_which_no_file_is_left_is_supervised_as_airflow_would() -> None:
+    script = """
+import os
+from types import SimpleNamespace
+from sluice_supervision import attended
+
+def refuse(*_):
+    raise OSError("too many open files")
+
+os.pidfd_open = refuse
+with attended(SimpleNamespace(pid=1, selector=None)):
+    print("runs")
+"""
+    assert run(script) == "runs"
+
+
+def test_a_worker_that_cannot_prepare_for_its_tasks_does_not_start() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        coordinators("etl", AIRFLOW__SDK__COORDINATORS="{")
+    assert "error: this worker cannot prepare for its tasks: " in raised.value.stderr
 
 
 def test_a_queue_that_is_configured_otherwise_keeps_its_coordinator() -> None:
