@@ -62,7 +62,11 @@ where pending and removed_at is null;
 -- Only if they are not there, since making them waits for whoever writes, and lets others wait.
 do $$
 begin
-    if exists (select 1 from pg_trigger as t where t.tgname = 'refers_when_inserted' and t.tgrelid = 'core.transactions'::regclass) then
+    if exists (
+        select 1
+        from pg_trigger as t
+        where t.tgrelid = 'core.transactions'::regclass and t.tgname = 'refers_when_inserted'
+    ) then
         return;
     end if;
     create trigger refers_when_inserted after insert on core.transactions
