@@ -6,25 +6,57 @@ where p.provider = %(provider)s and p.state = 'active';
 
 -- name: cut
 -- Cut the active provider accounts into chunks of even size, whatever the gaps in their ids; planning a run again re-cuts it in place.
-with tiles as (
+-- Walks from the first account of each chunk to that of the next; to number all of them, as `ntile` would, keeps them all.
+with recursive firsts as (
     select
-        p.provider_account_id,
-        ntile(%(chunks)s) over (order by p.provider_account_id) - 1 as ordinal
+        0 as ordinal,
+        min(p.provider_account_id) as start
     from core.provider_accounts as p
     where p.provider = %(provider)s and p.state = 'active'
+    union all
+    select
+        f.ordinal + 1,
+        (
+            select p.provider_account_id
+            from core.provider_accounts as p
+            where p.provider = %(provider)s and p.state = 'active' and p.provider_account_id >= f.start
+            order by p.provider_account_id
+            offset greatest(
+                ((f.ordinal + 1) * %(rows)s::bigint + %(chunks)s - 1) / %(chunks)s
+                - (f.ordinal * %(rows)s::bigint + %(chunks)s - 1) / %(chunks)s,
+                1
+            )
+            limit 1
+        )
+    from firsts as f
+    where f.start is not null and f.ordinal + 1 < %(chunks)s
+),
+tiles as (
+    select
+        f.ordinal,
+        f.start,
+        lead(f.start) over (order by f.ordinal) as stop
+    from firsts as f
+    where f.start is not null
 )
 insert into etl.chunks as kept (entity, run_id, ordinal, start, stop, page_size, first_day, last_day)
 select
     %(entity)s,
     %(run_id)s,
     t.ordinal,
-    min(t.provider_account_id),
-    max(t.provider_account_id) + 1,
+    t.start,
+    coalesce(
+        t.stop,
+        (
+            select max(p.provider_account_id) + 1
+            from core.provider_accounts as p
+            where p.provider = %(provider)s and p.state = 'active'
+        )
+    ),
     %(page_size)s,
     %(first_day)s,
     %(last_day)s
 from tiles as t
-group by t.ordinal
 order by t.ordinal
 on conflict (entity, run_id, ordinal) do update set
     start = excluded.start,
