@@ -45,7 +45,7 @@ from etl.wire.limits import Limiter
 
 LOGINS = 50
 SHAPES = tuple(Shape(LOGINS, pages=8, records=500, latency=latency) for latency in (0.0, 0.1))
-REPETITIONS = 5
+REPETITIONS = 3
 SHARE = 0.8
 """Least pages per second, as a share of the bare loop's."""
 
