@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity, Kind
 from etl.errors import PermanentError
 from etl.page import Fault, Page
-from etl.records import Fields, by_field, values
+from etl.records import by_field, values
 
 _TYPES: dict[Kind, pa.DataType] = {
     Kind.TEXT: pa.string(),
@@ -76,8 +76,8 @@ class _Run:
 
     Parameters
     ----------
-    fields
-        For each level what the records, or those that hold them, have in each field.
+    columns
+        What they hold in each declared column.
     removed
         Whether they are deletes.
     line, provider_account_id, received_at
@@ -86,7 +86,7 @@ class _Run:
         How many they are.
     """
 
-    fields: Sequence[Fields]
+    columns: Sequence[pa.Array]
     removed: bool
     line: int
     provider_account_id: int
@@ -96,7 +96,9 @@ class _Run:
 
 @dataclass
 class Block:
-    """Records of some pages, waiting to be typed together.
+    """Records of some pages, in Arrow's types already, waiting to be hooked and checked together.
+
+    A page is typed as soon as it is there, while the processor still has its records at hand.
 
     Parameters
     ----------
@@ -111,17 +113,25 @@ class Block:
     paths: list[str] = field(default_factory=list)
     runs: list[_Run] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many records it holds."""
         return len(self.paths)
 
     def add(self, page: Page, *, provider_account_id: int, line: int, received_at: datetime) -> None:
-        """Append the records of a page: upserts first, then deletes."""
+        """Append the records of a page: upserts first, then deletes, which tell the key only."""
         for found, removed in ((page.upserts, False), (page.deletes, True)):
             if found:
+                first = len(self.paths)
                 self.paths.extend(found.paths)
-                columns = [by_field(records) for records in found.levels]
+                fields = [by_field(records) for records in found.levels]
+                columns = [
+                    self._array(column, values(column, fields[column.level]), first)
+                    if not removed or column.name in self.entity.key
+                    else pa.nulls(len(found), _TYPES[column.kind])
+                    for column in self.entity.columns
+                ]
                 self.runs.append(_Run(columns, removed, line, provider_account_id, received_at, len(found)))
                 self.ends.append(len(self.paths))
 
@@ -130,19 +140,41 @@ class Block:
         records = self.paths[row].split(".")
         return ".".join((*records[: len(records) - column.level], *column.fields))
 
-    def values(self, column: Column) -> list[Any]:
-        """Return what a column holds in each record; deletes tell the key only."""
-        in_deletes = column in self.entity.key_columns
-        found: list[Any] = []
-        for run in self.runs:
-            told = in_deletes or not run.removed
-            found += values(column, run.fields[column.level]) if told else [None] * run.rows
-        return found
-
     def reject(self, row: int, fault: Fault) -> Reject:
         """Return what is kept of a row that is left out."""
         run = self.runs[bisect_right(self.ends, row)]
         return Reject(run.provider_account_id, run.line, fault)
+
+    def _array(self, column: Column, values: Sequence[Any], first: int) -> pa.Array:
+        """Return values in their Arrow type; one that does not fit becomes null and a fault."""
+        try:
+            array = pa.array(values, _TYPES[column.kind])
+        except (pa.ArrowException, OverflowError):
+            array = pa.array(self._fitting(column, values, first), _TYPES[column.kind])
+        if column.kind is Kind.INSTANT and array.null_count < len(array):
+            # A zone can move the first and the last day into year 0, which Postgres does not know, or into 10000, which
+            # Python does not.
+            outside = pc.or_(pc.less(array, _FIRST_INSTANT), pc.greater(array, _LAST_INSTANT))
+            self._blame(column, outside, first, "type", "an instant outside the years 1 to 9999")
+        if column.kind is Kind.TEXT and _NUL in _bytes(array):
+            holding = pc.match_substring(array, _NUL.decode())
+            self._blame(column, holding, first, "nul", "the text holds a NUL character, which Postgres cannot store")
+        return array
+
+    def _fitting(self, column: Column, values: Sequence[Any], first: int) -> list[Any]:
+        fitting = list(values)
+        for row, value in enumerate(values):
+            try:
+                pa.scalar(value, _TYPES[column.kind])
+            except (pa.ArrowException, OverflowError):
+                reason = f"{str(value)[:100]} does not fit {column.kind.value}"
+                self.faults.setdefault(first + row, Fault(self.path(first + row, column), "type", reason))
+                fitting[row] = None
+        return fitting
+
+    def _blame(self, column: Column, faulty: pa.BooleanArray, first: int, rule: str, reason: str) -> None:
+        for row in pc.indices_nonzero(pc.fill_null(faulty, fill_value=False)).to_pylist():
+            self.faults.setdefault(first + row, Fault(self.path(first + row, column), rule, reason))
 
 
 def schema(entity: Entity) -> pa.Schema:
@@ -163,14 +195,14 @@ def typed(block: Block) -> tuple[pa.Table, list[Reject]]:
     HookMovesRows
         If the entity's hook is not row-local.
     """
-    faults: dict[int, Fault] = {}
-    table = _table(block, faults)
+    table = _table(block)
     frame = table.to_pandas(types_mapper=pd.ArrowDtype)
     if block.entity.hook is not None:
         frame = block.entity.hook(frame)
         if not frame.index.equals(pd.RangeIndex(len(block))):
             raise HookMovesRows(block.entity.name)
         table = pa.Table.from_pandas(frame, schema=schema(block.entity), preserve_index=False)
+    faults = dict(block.faults)
     _check(block, frame, faults)
     rejects = [block.reject(row, faults[row]) for row in sorted(faults)]
     if faults:
@@ -178,7 +210,7 @@ def typed(block: Block) -> tuple[pa.Table, list[Reject]]:
     return table, rejects
 
 
-def _table(block: Block, faults: dict[int, Fault]) -> pa.Table:
+def _table(block: Block) -> pa.Table:
     entity = block.entity
     lengths = [run.rows for run in block.runs]
 
@@ -191,35 +223,12 @@ def _table(block: Block, faults: dict[int, Fault]) -> pa.Table:
         each([run.provider_account_id for run in block.runs], pa.int64()),
         each([run.removed for run in block.runs], pa.bool_()),
         each([run.received_at for run in block.runs], pa.timestamp("us", tz="UTC")),
-        *(_array(block, column, block.values(column), faults) for column in entity.columns),
+        *(
+            pa.concat_arrays([run.columns[place] for run in block.runs] or [pa.array([], _TYPES[column.kind])])
+            for place, column in enumerate(entity.columns)
+        ),
     ]
     return pa.Table.from_arrays(arrays, schema=schema(entity))
-
-
-def _array(block: Block, column: Column, values: list[Any], faults: dict[int, Fault]) -> pa.Array:
-    """Return the values in their Arrow type; one that does not fit becomes null and a fault."""
-    try:
-        array = pa.array(values, _TYPES[column.kind])
-    except (pa.ArrowException, OverflowError):
-        for row, value in enumerate(values):
-            try:
-                pa.scalar(value, _TYPES[column.kind])
-            except (pa.ArrowException, OverflowError):
-                reason = f"{str(value)[:100]} does not fit {column.kind.value}"
-                faults.setdefault(row, Fault(block.path(row, column), "type", reason))
-                values[row] = None
-        array = pa.array(values, _TYPES[column.kind])
-    if column.kind is Kind.INSTANT:
-        # A zone can move the first and the last day into year 0, which Postgres does not know, and 10000, nor Python.
-        outside = pc.or_(pc.less(array, _FIRST_INSTANT), pc.greater(array, _LAST_INSTANT))
-        for row in pc.indices_nonzero(pc.fill_null(outside, fill_value=False)).to_pylist():
-            faults.setdefault(row, Fault(block.path(row, column), "type", "an instant outside the years 1 to 9999"))
-    if column.kind is Kind.TEXT and _NUL in _bytes(array):
-        holding = pc.match_substring(array, _NUL.decode())
-        for row in pc.indices_nonzero(pc.fill_null(holding, fill_value=False)).to_pylist():
-            reason = "the text holds a NUL character, which Postgres cannot store"
-            faults.setdefault(row, Fault(block.path(row, column), "nul", reason))
-    return array
 
 
 def _bytes(array: pa.StringArray) -> bytes:

@@ -229,7 +229,9 @@ def _cut(warehouse: Warehouse, run: dict[str, object], names: tuple[str, str], *
         chunks = count_chunks(rows, size=size, maximum=maximum)
         ordinals: list[int] = []
         if chunks:
-            ordinals = cursor.execute(statement("stores/plans", cut), {**run, "rows": rows, "chunks": chunks}).fetchall()
+            ordinals = cursor.execute(
+                statement("stores/plans", cut), {**run, "rows": rows, "chunks": chunks}
+            ).fetchall()
         cursor.execute(statement("stores/plans", "withdraw"), {**run, "chunks": len(ordinals)})
     return sorted(ordinals)
 
