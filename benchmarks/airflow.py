@@ -214,6 +214,7 @@ def _passes(work: StackAtWork, shape: Shape) -> Iterator[Result]:
         f"{slowest:.2f} s",
         slowest <= PASS,
         {"seconds": str(Spread.of(busy)), "seconds_idle": str(Spread.of(idle)), "passes": len(busy)},
+        tried.PASSES,
     )
 
 

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import batches, home, plaid_pages, result
+from benchmarks import batches, home, plaid_pages, result, tried
 from benchmarks.result import Result
 from dev.demo.airflow_api import AirflowApi
 from dev.servers.bank import Sandbox
@@ -167,6 +167,7 @@ def _result(idle: list[float], busy: list[float]) -> Result:
         f"{ratio:.2f} x, {p95['busy']:.2f} s",
         ratio <= RATIO and p95["busy"] <= LONGEST,
         detail,
+        tried.URGENT,
     )
 
 
