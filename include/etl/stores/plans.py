@@ -227,11 +227,8 @@ def _cut(warehouse: Warehouse, run: dict[str, object], names: tuple[str, str], *
     with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
         (rows,) = cursor.execute(statement("stores/plans", count), run).fetchall()
         chunks = count_chunks(rows, size=size, maximum=maximum)
-        ordinals: list[int] = []
-        if chunks:
-            ordinals = cursor.execute(
-                statement("stores/plans", cut), {**run, "rows": rows, "chunks": chunks}
-            ).fetchall()
+        values = {**run, "rows": rows, "chunks": chunks}
+        ordinals = cursor.execute(statement("stores/plans", cut), values).fetchall() if chunks else []
         cursor.execute(statement("stores/plans", "withdraw"), {**run, "chunks": len(ordinals)})
     return sorted(ordinals)
 
