@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
 import pyarrow as pa
 import pytest
 from psycopg.sql import SQL
@@ -53,6 +56,41 @@ def test_a_merge_has_memory_and_never_less_than_the_server_gives(warehouse: Ware
         warehouse.execute(SQL("set local work_mem = {}").format(given))
         incoming.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
         assert warehouse.execute("show work_mem").fetchall() == [(merge,)]
+
+
+def test_values_arrive_exactly_as_they_are(warehouse: Warehouse) -> None:
+    told: dict[str, list[object]] = {
+        "seq": [-(2**63), 0, 1, 2, 3, 2**63 - 1],
+        "amount": [
+            Decimal("999999999999999999.9999999999"),
+            Decimal("-999999999999999999.9999999999"),
+            Decimal("-0.0000000001"),
+            Decimal(0),
+            Decimal("10000.0001"),
+            None,
+        ],
+        "dated_on": [date.min, date.max, date(1999, 12, 31), date(2000, 1, 1), date(2026, 11, 28), None],
+        "dated_at": [
+            datetime.min.replace(tzinfo=UTC),
+            datetime.max.replace(tzinfo=UTC),
+            datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+            datetime(2000, 1, 1, tzinfo=UTC),
+            datetime(2026, 11, 28, 10, 35, tzinfo=UTC),
+            None,
+        ],
+        "description": ["", 'a"b,\n\\.', "é😀", "\\N", "\t", None],
+        "pending": [True, False, True, False, True, None],
+    }
+    columns = schema(TRANSACTIONS)
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(told.get(each.name, [None] * 6), each.type) for each in columns], schema=columns
+    )
+    with warehouse.transaction():
+        incoming.fill(warehouse, TRANSACTIONS, [rows.slice(0, 2), rows.slice(2)])
+        arrived = warehouse.execute(
+            "select i.seq, i.amount, i.dated_on, i.dated_at, i.description, i.pending from incoming as i order by i.seq"
+        ).fetchall()
+    assert arrived == list(zip(*told.values(), strict=True))
 
 
 def test_batches_are_buffered_in_memory(warehouse: Warehouse) -> None:
