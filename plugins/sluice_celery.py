@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG  # noqa: TID253 - Celery's own
+from airflow.sdk.exceptions import AirflowConfigException
 from celery.signals import worker_init
 
 from sluice_configuration import stop_if_wrong
@@ -61,7 +62,8 @@ def prepare(**_: object) -> None:
         attend()
         for module in PRELOADED:
             import_module(module)
-    except Exception as error:  # noqa: BLE001 - Celery would write it down, and let the worker start without
+    except (ImportError, AirflowConfigException) as error:
+        # Raised, it would be written down by Celery, and the worker would start without.
         sys.exit(f"error: this worker cannot prepare for its tasks: {type(error).__name__}: {error}")
     # What was imported stays: no process needs to look for garbage in it, nor copy the pages where it lies for that.
     gc.freeze()
