@@ -16,6 +16,7 @@ from etl.declare.raw_of import RawOf
 from etl.stores import cursors, incoming, loads
 from etl.stores.loads import Counts
 from etl.stores.statements import statement, statements
+from etl.stores.survey import Survey
 from etl.stores.typed import TypedBatch
 from etl.stores.warehouse import Warehouse
 
@@ -34,14 +35,17 @@ class Prepared:
         Whether it was loaded before.
     rows
         Rows that it brought.
+    removes
+        Whether any of them tells that a record is gone.
     stale, superseded
         Those of them that were left out already.
     """
 
     again: bool
     rows: int
-    stale: int = 0
-    superseded: int = 0
+    removes: bool
+    stale: int
+    superseded: int
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,20 @@ def prepare(entity: Entity, typed: TypedBatch, *, warehouse: Warehouse) -> Prepa
     raw_id = typed.batch.raw_id
     origin = entity.origin(typed.batch.source)
     again = loads.loaded(warehouse, raw_id=raw_id, entity=entity.name)
-    rows = incoming.fill(warehouse, entity, typed.rows())
+    survey = Survey(entity)
+    incoming.fill(warehouse, entity, survey.passing(typed.rows()))
     if entity.feed is None:
         # A row lock is logged, and where no cursor ever moves it would be all that is: one lock does for all.
         loads.lock_entity(warehouse, entity=entity.name)
     else:
         incoming.fill_moves(warehouse, typed.moves())
         cursors.lock(warehouse, feed=entity.feed)
-    stale = _order(origin, raw_id, again=again, warehouse=warehouse) if isinstance(origin, Feed) else 0
-    superseded = incoming.drop_superseded(warehouse, entity)
+    stale = _order(origin, raw_id, survey, again=again, warehouse=warehouse) if isinstance(origin, Feed) else 0
+    superseded = survey.repeated
+    if survey.may_repeat:
+        superseded += incoming.drop_superseded(warehouse, entity)
     superseded += _drop_late(entity, origin, raw_id, again=again, warehouse=warehouse)
-    return Prepared(again, rows, stale, superseded)
+    return Prepared(again, survey.rows, survey.removes, stale, superseded)
 
 
 def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: int, warehouse: Warehouse) -> Applied:
@@ -87,7 +94,7 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
     removed = {"removed": 0, "superseded": 0}
     ended: list[tuple[Any, ...]] = []
     if isinstance(origin, Feed):
-        if typed.removes():
+        if prepared.removes:
             removed = _run(warehouse, entity, "remove", raw_id)
         ended = _end_untold(entity, typed, origin, warehouse=warehouse)
         if not prepared.again:
@@ -122,14 +129,14 @@ def _drop_late(entity: Entity, origin: Origin, raw_id: int, *, again: bool, ware
     return dropped
 
 
-def _order(feed: Feed, raw_id: int, *, again: bool, warehouse: Warehouse) -> int:
+def _order(feed: Feed, raw_id: int, survey: Survey, *, again: bool, warehouse: Warehouse) -> int:
     """Give a batch its place in the feed, and return how many of its rows have none."""
     if again:
         stale = cursors.fence_again(warehouse, raw_id=raw_id)
         cursors.keep_order_again(warehouse, raw_id=raw_id)
         return stale
     stale = cursors.fence(warehouse, feed=feed.name, raw_id=raw_id)
-    cursors.keep_order(warehouse, feed=feed.name, raw_id=raw_id)
+    cursors.keep_order(warehouse, feed=feed.name, raw_id=raw_id, earliest=survey.earliest)
     return stale
 
 

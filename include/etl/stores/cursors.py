@@ -4,7 +4,7 @@ All functions but `ageing` and `reread` work on `incoming_cursors`, see `incomin
 """
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from psycopg.rows import scalar_row
 
@@ -28,9 +28,16 @@ def fence_again(warehouse: Warehouse, *, raw_id: int) -> int:
     return _count(warehouse, "fence_again", {"raw_id": raw_id})
 
 
-def keep_order(warehouse: Warehouse, *, feed: str, raw_id: int) -> None:
-    """Let no record of the batch count as older than what the batches before it brought, whatever the clocks said."""
-    warehouse.execute(statement("stores/cursors", "keep_order"), {"feed": feed, "raw_id": raw_id})
+def keep_order(warehouse: Warehouse, *, feed: str, raw_id: int, earliest: datetime | None) -> None:
+    """Let no record of the batch count as older than what the batches before it brought, whatever the clocks said.
+
+    Parameters
+    ----------
+    earliest
+        When the first of its records was observed; None if it has none.
+    """
+    values = {"feed": feed, "raw_id": raw_id, "earliest": earliest}
+    warehouse.execute(statement("stores/cursors", "keep_order"), values)
 
 
 def keep_order_again(warehouse: Warehouse, *, raw_id: int) -> None:

@@ -142,11 +142,6 @@ class TypedBatch:
         """Return whether any account's feed was read from its beginning."""
         return any(pc.any(moves["whole"]).as_py() for moves in self.moves())
 
-    def removes(self) -> bool:
-        """Return whether any of its rows tells that a record is gone."""
-        with self._open("rows.parquet") as file:
-            return any(pc.any(rows["removed"]).as_py() for rows in file.iter_batches(columns=["removed"]))
-
     @property
     def _folder(self) -> UPath:
         return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash

@@ -83,12 +83,13 @@ from left_out;
 -- As a rule no cursor is later than the batch's first record, and then its rows are not looked at one by one.
 with corrected as (
     update incoming as i set observed_at = c.observed_at
-    from etl.cursors as c
+    from incoming_cursors as m
+    inner join etl.cursors as c using (provider_account_id)
     where
-        c.provider_account_id = i.provider_account_id
+        m.provider_account_id = i.provider_account_id
         and c.feed = %(feed)s
         and c.observed_at > i.observed_at
-        and c.observed_at > (select min(e.observed_at) from incoming as e)
+        and c.observed_at > %(earliest)s
     returning i.provider_account_id, i.observed_at
 )
 insert into etl.clock_corrections (raw_id, provider_account_id, observed_at)
