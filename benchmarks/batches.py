@@ -20,7 +20,8 @@ Pages = Callable[[int], Iterable[bytes]]
 _ENROL = """
 with owners as (
     insert into core.users (reference)
-    select 'benchmark-' || n from generate_series(1, %(logins)s) as n
+    select 'benchmark-' || u.known + n
+    from (select count(*) as known from core.users) as u, generate_series(1, %(logins)s) as n
     returning user_id, reference
 )
 insert into core.provider_accounts (user_id, provider, item_id, access_token)

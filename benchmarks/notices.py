@@ -36,7 +36,7 @@ from etl.stores.warehouse import Warehouse
 
 SMALL, LARGE, QUICK_SIZES = 10_000, 200_000, (2_000, 20_000)
 """Recipients of the small run and of the large one."""
-BESIDE, QUICK_BESIDE = 20_000, 1_000
+BESIDE, QUICK_BESIDE = 10_000, 1_000
 """Users that plain Celery tells, in each pattern."""
 FASTEST, PLAN_SECONDS, PLAN_GROWTH, BROKER_GROWTH, BROKER_SHARE, TIMES = 2_000, 5, 10, 1, 0.01, 5
 """Goals: mails a second, seconds, MiB, MiB, and how many times as little broker and as fast as plain Celery."""

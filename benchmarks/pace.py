@@ -47,7 +47,7 @@ _WARM = 3.0
 _DEAD = 3.0
 """Seconds until a killed sender comes back."""
 _SILENT = 60.0
-_CELERY_WINDOW = 12.0
+_CELERY_WINDOW = 8.0
 """Most seconds of what is only there to be compared with."""
 _REACHED = 0.95
 """Share of the new pace at which it counts as reached."""

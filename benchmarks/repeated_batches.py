@@ -44,24 +44,33 @@ class Repeated:
     again: Mapping[str, int]
 
 
-def prepare(warehouse: Warehouse, root: UPath, size: int) -> Sequence[Repeated]:
-    """Seal and type batches of `size` records, 20,000 at least, each some days later than the one before."""
-    logins = batches.enrol(warehouse, size // _ACCOUNTS_OF_A_LOGIN)
-    busy = logins[: size // _TRANSACTIONS_OF_A_LOGIN]
+def feeds(warehouse: Warehouse, root: UPath, size: int) -> Sequence[Repeated]:
+    """Seal and type batches of `size` transactions, 20,000 at least, each a day later than the one before."""
     made_up = {"records": _TRANSACTIONS_OF_A_LOGIN, "merchants": size // _TRANSACTIONS_OF_A_MERCHANT}
     feed, window = partial(plaid_pages.feed, **made_up), partial(plaid_pages.window, **made_up)
-    snapshot = partial(plaid_pages.snapshot, records=_ACCOUNTS_OF_A_LOGIN)
-    seal = partial(batches.seal, warehouse, root)
+    logins = batches.enrol(warehouse, size // _TRANSACTIONS_OF_A_LOGIN)
+    seal = partial(batches.seal, warehouse, root, TRANSACTIONS, logins)
 
-    first = seal(TRANSACTIONS, busy, feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT, cursors=("", "a"))
-    reset = seal(TRANSACTIONS, busy, feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT + _DAY, cursors=("", "b"))
-    days = seal(TRANSACTIONS, busy, window, source=TRANSACTIONS_GET.name, at=_RECEIVED_AT + 2 * _DAY)
-    held = [seal(ACCOUNTS, logins, snapshot, source=ACCOUNTS_GET.name, at=_RECEIVED_AT + n * _DAY) for n in range(2)]
+    first = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT, cursors=("", "a"))
+    reset = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT + _DAY, cursors=("", "b"))
+    days = seal(window, source=TRANSACTIONS_GET.name, at=_RECEIVED_AT + 2 * _DAY)
     repeated = (
         Repeated(TRANSACTIONS, first, {"after a reset cursor": reset, "as a backfill's window": days}),
-        Repeated(ACCOUNTS, held[0], {"as the next snapshot": held[1]}),
         Repeated(MERCHANTS, first, {"from a raw batch that names the same": reset}),
     )
+    return _typed(repeated, warehouse=warehouse, root=root)
+
+
+def snapshots(warehouse: Warehouse, root: UPath, size: int) -> Sequence[Repeated]:
+    """Seal and type batches of `size` accounts, one a day later than the other."""
+    snapshot = partial(plaid_pages.snapshot, records=_ACCOUNTS_OF_A_LOGIN)
+    logins = batches.enrol(warehouse, size // _ACCOUNTS_OF_A_LOGIN)
+    seal = partial(batches.seal, warehouse, root, ACCOUNTS, logins, snapshot, source=ACCOUNTS_GET.name)
+    repeated = (Repeated(ACCOUNTS, seal(at=_RECEIVED_AT), {"as the next snapshot": seal(at=_RECEIVED_AT + _DAY)}),)
+    return _typed(repeated, warehouse=warehouse, root=root)
+
+
+def _typed(repeated: Sequence[Repeated], *, warehouse: Warehouse, root: UPath) -> Sequence[Repeated]:
     for each in repeated:
         for raw_id in (each.first, *each.again.values()):
             transform(each.entity, raw_id, warehouse=warehouse, root=root)
