@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg.rows import dict_row
+from psycopg.sql import SQL
 
 from etl.declare.entity import Entity
 from etl.declare.feed import Feed, Snapshot, Window
 from etl.declare.raw_of import RawOf
 from etl.stores import cursors, incoming, loads
 from etl.stores.loads import Counts
-from etl.stores.statements import statement, statements
+from etl.stores.statements import spliced, statement, statements
 from etl.stores.survey import Survey
 from etl.stores.typed import TypedBatch
 from etl.stores.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
+
+MOST_READ = 2
+"""Rows of the core table that are read for each record of a batch, rather than looked up by their keys."""
 
 Origin = Feed | Snapshot | Window | RawOf
 
@@ -89,13 +93,12 @@ def apply(entity: Entity, typed: TypedBatch, prepared: Prepared, *, rejected: in
     """Merge `incoming` into the core table, and move the cursors if a feed's batch was never loaded before."""
     raw_id = typed.batch.raw_id
     origin = entity.origin(typed.batch.source)
-    with incoming.looked_up(warehouse):
-        merged = _run(warehouse, entity, "merge", raw_id)
+    merged = _merge(entity, prepared.rows, raw_id, warehouse=warehouse)
     removed = {"removed": 0, "superseded": 0}
     ended: list[tuple[Any, ...]] = []
     if isinstance(origin, Feed):
         if prepared.removes:
-            removed = _run(warehouse, entity, "remove", raw_id)
+            removed = _run(warehouse, statement(f"entities/{entity.name}", "remove"), raw_id)
         ended = _end_untold(entity, typed, origin, warehouse=warehouse)
         if not prepared.again:
             cursors.advance(warehouse, feed=origin.name, raw_id=raw_id)
@@ -154,7 +157,22 @@ def _end_untold(entity: Entity, typed: TypedBatch, feed: Feed, *, warehouse: War
     return keys
 
 
-def _run(warehouse: Warehouse, entity: Entity, name: str, raw_id: int) -> dict[str, int]:
+def _merge(entity: Entity, rows: int, raw_id: int, *, warehouse: Warehouse) -> dict[str, int]:
+    """Merge what differs from the rows that are there, and return its counts.
+
+    Where an entity's SQL file knows both ways to find these, they are read at once if few for a batch of so many rows.
+    """
+    file = statements(f"entities/{entity.name}")
+    with incoming.looked_up(warehouse):
+        if "known_of_accounts" not in file:
+            return _run(warehouse, file["merge"], raw_id)
+        if not incoming.few_held(warehouse, entity, most=MOST_READ * rows):
+            return _run(warehouse, spliced(file["merge"], known=file["known_by_key"]), raw_id)
+        with incoming.read_at_once(warehouse):
+            return _run(warehouse, spliced(file["merge"], known=file["known_of_accounts"]), raw_id)
+
+
+def _run(warehouse: Warehouse, query: SQL | bytes, raw_id: int) -> dict[str, int]:
     with warehouse.cursor(row_factory=dict_row) as cursor:
-        (counts,) = cursor.execute(statement(f"entities/{entity.name}", name), {"raw_id": raw_id}).fetchall()
+        (counts,) = cursor.execute(query, {"raw_id": raw_id}).fetchall()
     return counts

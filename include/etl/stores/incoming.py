@@ -13,6 +13,16 @@ from etl.stores.statements import statement
 from etl.stores.typed import MOVES
 from etl.stores.warehouse import Warehouse
 
+_HELD = SQL("""
+-- Counted no further than it matters.
+select count(*)
+from (
+    select
+    from {core} as c
+    where c.{account} = any(array(select m.{account} from incoming_cursors as m))
+    limit %(most)s + 1
+) as held
+""")
 _DROP_SUPERSEDED = SQL("""
 -- Grouped and joined, each once: `not in (select max(seq) …)` compares every row with every other as soon as a batch's
 -- keys do not fit into work_mem.
@@ -52,10 +62,25 @@ def fill_moves(warehouse: Warehouse, moves: Iterable[pa.RecordBatch]) -> None:
 
 @contextmanager
 def looked_up(warehouse: Warehouse) -> Iterator[None]:
-    """Let statements find rows of the core table by its key, however few it has as yet."""
+    """Let statements find rows of the core table by an index, however few it has as yet."""
     warehouse.execute(statement("stores/incoming", "look_up"))
     yield
     warehouse.execute(statement("stores/incoming", "look_up_no_more"))
+
+
+@contextmanager
+def read_at_once(warehouse: Warehouse) -> Iterator[None]:
+    """Let statements join `incoming` with all that they read of the core table, and not with row after row."""
+    warehouse.execute(statement("stores/incoming", "read_at_once"))
+    yield
+    warehouse.execute(statement("stores/incoming", "read_at_once_no_more"))
+
+
+def few_held(warehouse: Warehouse, entity: Entity, *, most: int) -> bool:
+    """Tell whether the accounts of `incoming_cursors` have at most so many rows in the core table."""
+    query = _HELD.format(core=core(entity), account=Identifier(PROVIDER_ACCOUNT))
+    ((held,),) = warehouse.execute(query, {"most": most}).fetchall()
+    return bool(held <= most)
 
 
 def drop_superseded(warehouse: Warehouse, entity: Entity) -> int:

@@ -90,12 +90,28 @@ begin
 end
 $$;
 
+-- name: known_by_key
+-- The row that a record tells of, looked up by its key, so that a batch costs the same however much the table holds:
+-- `offset 0` keeps the planner from reading all of the table instead.
+select k.*
+from core.transactions as k
+where
+    k.provider_account_id = i.provider_account_id
+    and k.account_id = i.account_id
+    and k.transaction_id = i.transaction_id
+offset 0;
+
+-- name: known_of_accounts
+-- All rows of the batch's accounts, where they are about as few as its records: to look each up by its key takes twice as long.
+select k.*
+from core.transactions as k
+where k.provider_account_id = any(array(select m.provider_account_id from incoming_cursors as m))
+offset 0;
+
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
 -- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
 -- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
--- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
--- from reading all of the table instead.
 with differing as materialized (
     select
         c.observed_at is not null as known,
@@ -121,14 +137,11 @@ with differing as materialized (
         i.observed_at
     from incoming as i
     left join lateral (
-        select k.*
-        from core.transactions as k
-        where
-            k.provider_account_id = i.provider_account_id
-            and k.account_id = i.account_id
-            and k.transaction_id = i.transaction_id
-        offset 0
-    ) as c on true
+        {known}
+    ) as c on
+        c.provider_account_id = i.provider_account_id
+        and c.account_id = i.account_id
+        and c.transaction_id = i.transaction_id
     where
         not i.removed
         and (

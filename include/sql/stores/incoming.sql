@@ -19,9 +19,17 @@ where pg_size_bytes(current_setting('temp_buffers')) < pg_size_bytes('64MB') and
 -- another merge has filled it. What that makes a plan seem to cost is no reason to compile it.
 select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true);
 
+-- name: read_at_once
+-- Rows that are read together are joined together: a table that is empty when a merge is planned may not be a moment later.
+select set_config('enable_nestloop', 'off', true);
+
 -- name: look_up_no_more
 -- Whatever the server says.
 set local enable_seqscan to default;
+
+-- name: read_at_once_no_more
+-- Whatever the server says.
+set local enable_nestloop to default;
 
 -- name: sample_little
 -- How many rows and accounts a batch has is seen in three thousand rows as well as in thirty thousand.

@@ -8,9 +8,11 @@ from datetime import timedelta
 from itertools import count
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from etl.steps import merge
 from tests.integration.steps.pipeline import FIRST, Pipeline
 from tests.unit.etl.samples import page, transaction
 
@@ -151,6 +153,13 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
             reader.lose(identifier)
 
 
+@pytest.fixture(params=[0, 10**9], ids=["rows looked up by key", "rows read at once"])
+def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find the rows that are there in either way."""
+    monkeypatch.setattr(merge, "MOST_READ", request.param)
+
+
+@pytest.mark.usefixtures("_ways")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORY)
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -12,9 +13,19 @@ from psycopg.sql import SQL
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.rows import schema
 from etl.stores import incoming
+from etl.stores.statements import spliced, statements
+from etl.stores.typed import MOVES
 from etl.stores.warehouse import Warehouse
 
 RECORDS = 5_000
+TEN_ROWS = """
+insert into core.transactions (
+    provider_account_id, account_id, transaction_id,
+    amount, dated_on, pending, description, payment_channel, observed_at, raw_id
+)
+select account, 'a', n::text, 1, now(), false, '', '', now(), 1
+from unnest(%s::bigint[]) as account, generate_series(1, 10) as n
+"""
 
 
 def batch(*, keys: int) -> pa.RecordBatch:
@@ -111,9 +122,40 @@ def test_what_a_merge_looks_up_is_neither_scanned_for_nor_compiled_and_only_in_i
     warehouse: Warehouse,
 ) -> None:
     def settings() -> list[tuple[str, ...]]:
-        return warehouse.execute("select current_setting('enable_seqscan'), current_setting('jit')").fetchall()
+        names = ["enable_seqscan", "jit", "enable_nestloop"]
+        return warehouse.execute("select current_setting(name) from unnest(%s::text[]) as name", [names]).fetchall()
 
     warehouse.execute("set jit = on")
     with warehouse.transaction(), incoming.looked_up(warehouse):
-        assert settings() == [("off", "off")]
-    assert settings() == [("on", "on")]
+        assert settings() == [("off",), ("off",), ("on",)]
+        with incoming.read_at_once(warehouse):
+            assert settings() == [("off",), ("off",), ("off",)]
+        assert settings() == [("off",), ("off",), ("on",)]
+    assert settings() == [("on",), ("on",), ("on",)]
+
+
+def test_rows_are_few_up_to_a_number_and_those_of_other_accounts_do_not_count(warehouse: Warehouse) -> None:
+    warehouse.execute("alter table core.transactions disable trigger user")
+    warehouse.execute(TEN_ROWS, [[1, 2, 3]])
+    columns = [[1, 2, 4], ["", "", ""], ["a", "a", "a"], [False, False, False]]
+    with warehouse.transaction():
+        incoming.fill_moves(warehouse, [pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=MOVES)])
+        assert incoming.few_held(warehouse, TRANSACTIONS, most=20)
+        assert not incoming.few_held(warehouse, TRANSACTIONS, most=19)
+
+
+@pytest.mark.parametrize("known", ["known_by_key", "known_of_accounts"])
+def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(warehouse: Warehouse, known: str) -> None:
+    file = statements("entities/transactions")
+    merge = spliced(file["merge"], known=file[known])
+    with warehouse.transaction():
+        incoming.fill(warehouse, TRANSACTIONS, [batch(keys=RECORDS)])
+        incoming.fill_moves(warehouse, [])
+        with incoming.looked_up(warehouse), ExitStack() as stack:
+            if known == "known_of_accounts":
+                stack.enter_context(incoming.read_at_once(warehouse))
+            lines = warehouse.execute(b"explain " + merge, {"raw_id": 1}).fetchall()
+    plan = "\n".join(line for (line,) in lines)
+    assert "Seq Scan on transactions_" not in plan
+    assert plan.count("provider_account_id = ") >= 16
+    assert ("Nested Loop" in plan) == (known == "known_by_key")
