@@ -47,9 +47,9 @@ ANSWERED_AT_ONCE = (
 )
 MANY_CHUNKS = (
     "a chunk of one login costs what any chunk does, some 45 ms, beside 18 ms for its 1,000 rows, which were 35 "
-    "before. Profiled: two files, two temporary tables and some thirty statements, of which planning the merge over sixteen "
-    "partitions takes the most. Through Airflow each chunk costs four starts of a task besides, more than a second, "
-    "so that chunks are cut larger anyway."
+    "before. Profiled: two files, two temporary tables and some thirty statements, of which planning the merge over "
+    "sixteen partitions takes the most. Through Airflow each chunk costs four starts of a task besides, more than a "
+    "second, so that chunks are cut larger anyway."
 )
 URGENT = (
     "profiled: an urgent start is 0.5 s of waiting for the scheduler's next look, and less than 0.1 s of anything "
