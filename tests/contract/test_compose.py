@@ -72,6 +72,12 @@ def test_a_worker_may_take_the_memory_that_its_tasks_may_take(group: WorkerGroup
 
 
 @GROUPS
+def test_a_worker_whose_tasks_all_stand_back_stands_back_itself(group: WorkerGroup) -> None:
+    shares = int(default(SERVICES[program(group)].get("cpu_shares", "1024")))
+    assert (shares < 1024) == all(queue.niceness for queue in QUEUES if queue.group == group)
+
+
+@GROUPS
 def test_the_health_of_a_worker_is_asked_by_its_group(group: WorkerGroup) -> None:
     assert SERVICES[program(group)]["healthcheck"]["test"][-1] == group.name
 
