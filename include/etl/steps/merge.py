@@ -81,8 +81,10 @@ def prepare(entity: Entity, typed: TypedBatch, *, warehouse: Warehouse) -> Prepa
     else:
         incoming.fill_moves(warehouse, typed.moves())
         cursors.lock(warehouse, feed=entity.feed)
-    stale = _order(origin, raw_id, survey, again=again, warehouse=warehouse) if isinstance(origin, Feed) else 0
-    superseded = survey.repeated
+    left_out = _order(origin, raw_id, survey, again=again, warehouse=warehouse) if isinstance(origin, Feed) else {}
+    repeated_of_these = sum(survey.repeated[account] for account in left_out)
+    stale = sum(left_out.values()) + repeated_of_these
+    superseded = survey.repeated.total() - repeated_of_these
     if survey.may_repeat:
         superseded += incoming.drop_superseded(warehouse, entity)
     superseded += _drop_late(entity, origin, raw_id, again=again, warehouse=warehouse)
@@ -132,15 +134,15 @@ def _drop_late(entity: Entity, origin: Origin, raw_id: int, *, again: bool, ware
     return dropped
 
 
-def _order(feed: Feed, raw_id: int, survey: Survey, *, again: bool, warehouse: Warehouse) -> int:
-    """Give a batch its place in the feed, and return how many of its rows have none."""
+def _order(feed: Feed, raw_id: int, survey: Survey, *, again: bool, warehouse: Warehouse) -> dict[int, int]:
+    """Give a batch its place in the feed, and return how many rows there are of each account that has none."""
     if again:
-        stale = cursors.fence_again(warehouse, raw_id=raw_id)
+        left_out = cursors.fence_again(warehouse, raw_id=raw_id)
         cursors.keep_order_again(warehouse, raw_id=raw_id)
-        return stale
-    stale = cursors.fence(warehouse, feed=feed.name, raw_id=raw_id)
+        return left_out
+    left_out = cursors.fence(warehouse, feed=feed.name, raw_id=raw_id)
     cursors.keep_order(warehouse, feed=feed.name, raw_id=raw_id, earliest=survey.earliest)
-    return stale
+    return left_out
 
 
 def _end_untold(entity: Entity, typed: TypedBatch, feed: Feed, *, warehouse: Warehouse) -> list[tuple[Any, ...]]:

@@ -18,14 +18,14 @@ def lock(warehouse: Warehouse, *, feed: str) -> None:
     warehouse.execute(statement("stores/cursors", "lock"), {"feed": feed})
 
 
-def fence(warehouse: Warehouse, *, feed: str, raw_id: int) -> int:
-    """Take the accounts out whose cursor is not where the batch found it, and return how many rows went with them."""
-    return _count(warehouse, "fence", {"feed": feed, "raw_id": raw_id})
+def fence(warehouse: Warehouse, *, feed: str, raw_id: int) -> dict[int, int]:
+    """Take the accounts out whose cursor is not where the batch found it; return how many rows went with each."""
+    return dict(warehouse.execute(statement("stores/cursors", "fence"), {"feed": feed, "raw_id": raw_id}).fetchall())
 
 
-def fence_again(warehouse: Warehouse, *, raw_id: int) -> int:
-    """Take the accounts out that `fence` took out when the batch was first loaded; return how many rows went."""
-    return _count(warehouse, "fence_again", {"raw_id": raw_id})
+def fence_again(warehouse: Warehouse, *, raw_id: int) -> dict[int, int]:
+    """Take the accounts out that `fence` took out when the batch was first loaded, and return the same."""
+    return dict(warehouse.execute(statement("stores/cursors", "fence_again"), {"raw_id": raw_id}).fetchall())
 
 
 def keep_order(warehouse: Warehouse, *, feed: str, raw_id: int, earliest: datetime | None) -> None:

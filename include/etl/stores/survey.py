@@ -5,8 +5,9 @@ A look at a block here, where it lies in columns, takes a fraction of what a sta
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -17,6 +18,8 @@ from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 
 MOST_HELD = 100_000
 """Keys of one provider account that are held to be compared with those of the next block."""
+_PLACE = "#"
+"""No column has this name."""
 
 
 @dataclass
@@ -30,7 +33,7 @@ class Survey:
     rows
         Records that came.
     repeated
-        Those of them that did not pass, since a later record of the same block has their key.
+        Provider account → those of its records that did not pass, since a later one of the same block has their key.
     may_repeat
         Whether a key may have passed in two blocks.
     removes
@@ -41,7 +44,7 @@ class Survey:
 
     entity: Entity
     rows: int = 0
-    repeated: int = 0
+    repeated: Counter[int] = field(default_factory=Counter)
     may_repeat: bool = False
     removes: bool = False
     earliest: datetime | None = None
@@ -60,15 +63,21 @@ class Survey:
 
     def _last(self, block: pa.RecordBatch) -> pa.RecordBatch:
         """Return the last record of each key, and count the others."""
+        if self.entity.feed and PROVIDER_ACCOUNT not in self.entity.key:
+            # The cursor of the account that told of a key last may have moved on, and then another's record counts.
+            self.may_repeat = True
+            return block
         if pc.count_distinct(block[self.entity.key[-1]], mode="all").as_py() == block.num_rows:
             # Found soonest, and as a rule: where a part of the key never repeats, the key does not.
             return block
-        keys = self._keys(block).append_column("place", pa.array(np.arange(block.num_rows)))
-        places = keys.group_by(list(self.entity.key), use_threads=False).aggregate([("place", "max")])["place_max"]
-        if len(places) == block.num_rows:
+        keys = self._keys(block).append_column(_PLACE, pa.array(np.arange(block.num_rows)))
+        grouped = keys.group_by(list(self.entity.key), use_threads=False).aggregate([(_PLACE, "max")])
+        last = grouped[f"{_PLACE}_max"].combine_chunks().sort()
+        if len(last) == block.num_rows:
             return block
-        self.repeated += block.num_rows - len(places)
-        return block.take(places.combine_chunks().sort())
+        others = np.setdiff1d(np.arange(block.num_rows), last)
+        self.repeated.update(block[PROVIDER_ACCOUNT].take(others).to_pylist())
+        return block.take(last)
 
     def _compared(self, keys: pa.Table, unfinished: pa.Table | None) -> pa.Table:
         """Find out whether those before may have told of a block's keys, and return which the next one may repeat.

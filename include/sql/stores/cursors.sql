@@ -57,10 +57,13 @@ left_out as (
     delete from incoming as i
     using stale as s
     where i.provider_account_id = s.provider_account_id
-    returning i.seq
+    returning i.provider_account_id
 )
-select count(*)::int as stale
-from left_out;
+select
+    l.provider_account_id,
+    count(*)::int as rows
+from left_out as l
+group by l.provider_account_id;
 
 -- name: fence_again
 -- Accounts that were stale when the batch was first loaded are so for ever.
@@ -73,10 +76,13 @@ with left_out as (
         and l.attempt = r.attempt
         and l.outcome = 'stale'
         and i.provider_account_id = l.provider_account_id
-    returning i.seq
+    returning i.provider_account_id
 )
-select count(*)::int as stale
-from left_out;
+select
+    l.provider_account_id,
+    count(*)::int as rows
+from left_out as l
+group by l.provider_account_id;
 
 -- name: keep_order
 -- The cursors say what came after what. Clocks of workers differ: a batch that continues another is never older than it.

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from etl.steps import merge
+from etl.stores import incoming
 from tests.integration.steps.pipeline import FIRST, Pipeline
 from tests.unit.etl.samples import page, transaction
 
@@ -153,10 +153,10 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
             reader.lose(identifier)
 
 
-@pytest.fixture(params=[0, 10**9], ids=["rows looked up by key", "rows read at once"])
+@pytest.fixture(params=[False, True], ids=["rows looked up by key", "rows read at once"])
 def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Find the rows that are there in either way."""
-    monkeypatch.setattr(merge, "MOST_READ", request.param)
+    monkeypatch.setattr(incoming, "few_held", lambda *_, **__: request.param)
 
 
 @pytest.mark.usefixtures("_ways")

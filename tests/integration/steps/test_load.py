@@ -96,6 +96,14 @@ def test_an_account_that_moved_on_leaves_the_batch_and_the_others_load(pipeline:
     assert rows("select transaction_id from core.transactions where provider_account_id = %s", two) == [("ahead",)]
 
 
+def test_all_records_of_an_account_that_moved_on_are_stale_those_of_one_key_too(pipeline: Pipeline) -> None:
+    one, two = pipeline.enrol("one", "two")
+    twice = page(added=[transaction(), transaction(amount=2), transaction(transaction_id="other")])
+    batch = pipeline.sealed((one, twice), (two, twice), moves=">a")
+    pipeline.load(pipeline.sealed((two, page(added=[])), moves=">b", run_id="other"))
+    assert pipeline.load(batch) == counted(inserted=2, superseded=1, stale=3)
+
+
 def test_an_older_record_never_replaces_a_newer_one(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     newer = pipeline.sealed((account, page(added=[transaction(amount=2)])), moves=">a", at=LATER)

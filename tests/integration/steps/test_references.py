@@ -13,6 +13,7 @@ from etl.stores.warehouse import Warehouse
 from tests.integration.steps.pipeline import Pipeline
 from tests.unit.etl.samples import page, transaction
 
+Rows = Callable[..., list[tuple[object, ...]]]
 COPY = """
 insert into core.transactions
 select {login} as provider_account_id, t.account_id, t.transaction_id || 'x' as transaction_id, t.amount, t.currency,
@@ -107,6 +108,20 @@ def test_a_row_waits_for_the_end_of_whoever_removes_its_login(
         with pytest.raises(errors.LockNotAvailable):
             loaded.warehouse.execute(COPY.format(login=account, batch=1).encode())
     assert f"provider_account_id {account}" in refused(loaded, COPY.format(login=account, batch=1))
+
+
+def test_only_what_new_rows_name_is_read_to_check_them_whatever_the_statement_allows_itself(
+    pipeline: Pipeline, rows: Rows
+) -> None:
+    accounts = pipeline.enrol(*(f"login {number}" for number in range(500)))
+    raw_id = pipeline.sealed((accounts[-1], page(added=[transaction(), transaction(transaction_id="other")])))
+    pipeline.warehouse.execute("analyze core.provider_accounts")
+    with pipeline.warehouse.transaction():
+        assert pipeline.load(raw_id).inserted == 2
+        ((read,),) = rows(
+            "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'provider_accounts'"
+        )
+    assert read < 50
 
 
 def test_a_warehouse_of_before_checks_by_statement_from_now_on(loaded: Pipeline) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.declare.entity import Entity
+from etl.declare.entity import Column, Entity, Kind
 from etl.rows import schema
 from etl.stores import survey as surveys
 from etl.stores.survey import Survey
@@ -50,13 +51,13 @@ def surveyed(*blocks: pa.RecordBatch, entity: Entity = TRANSACTIONS) -> tuple[Su
 def test_of_a_key_that_a_block_tells_several_times_the_last_record_passes() -> None:
     survey, passed = surveyed(block("a", "b", "a", "c", "b", "d"))
     assert passed == [[2, 3, 4, 5]]
-    assert (survey.rows, survey.repeated, survey.may_repeat) == (6, 2, False)
+    assert (survey.rows, survey.repeated, survey.may_repeat) == (6, {1: 2}, False)
 
 
 def test_accounts_have_keys_of_their_own() -> None:
     survey, passed = surveyed(joined(block("a", account=1), block("a", account=2)), block("b", "a", account=3))
     assert passed == [[0, 0], [0, 1]]
-    assert (survey.repeated, survey.may_repeat) == (0, False)
+    assert (survey.repeated, survey.may_repeat) == ({}, False)
 
 
 @pytest.mark.parametrize(("last", "repeats"), [("a", True), ("z", False)])
@@ -64,7 +65,7 @@ def test_what_is_told_of_an_account_in_several_blocks_is_compared_with_all_befor
     first, other = joined(block("a", account=7), block("a", "b")), block("a", account=8)
     survey, _ = surveyed(first, block("c"), block("d"), joined(block(last), other))
     assert survey.may_repeat is repeats
-    assert survey.repeated == 0
+    assert survey.repeated == {}
 
 
 def test_an_account_with_more_keys_than_are_held_may_repeat_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +79,26 @@ def test_keys_that_accounts_share_may_repeat_in_any_other_block() -> None:
     one, _ = surveyed(block("a", "b", entity=MERCHANTS), entity=MERCHANTS)
     two, _ = surveyed(block("a", entity=MERCHANTS), block("b", entity=MERCHANTS, account=2), entity=MERCHANTS)
     assert (one.may_repeat, two.may_repeat) == (False, True)
+
+
+def test_a_key_that_accounts_with_cursors_share_counts_for_each_of_them() -> None:
+    shared = replace(TRANSACTIONS, key=("transaction_id",))
+    survey, passed = surveyed(joined(block("a", "b"), block("a", account=2)), entity=shared)
+    assert passed == [[0, 1, 0]]
+    assert (survey.repeated, survey.may_repeat) == ({}, True)
+
+
+def test_what_did_not_pass_is_counted_for_its_account() -> None:
+    told = joined(block("a", "a", "b", account=1), block("a", account=2), block("c", "c", "c", account=3))
+    survey, _ = surveyed(told)
+    assert survey.repeated == {1: 1, 3: 2}
+
+
+def test_a_column_may_have_any_name_that_one_can_have() -> None:
+    place = Column("place", Kind.TEXT, path="entity_id")
+    entity = replace(MERCHANTS, columns=(place, *MERCHANTS.columns[1:]), key=("place",), checks=())
+    _, passed = surveyed(block("a", "a", entity=entity), entity=entity)
+    assert passed == [[1]]
 
 
 def test_a_removal_is_seen_wherever_it_is() -> None:
