@@ -67,6 +67,8 @@ def test_a_merge_has_memory_and_never_less_than_the_server_gives(warehouse: Ware
         warehouse.execute(SQL("set local work_mem = {}").format(given))
         incoming.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
         assert warehouse.execute("show work_mem").fetchall() == [(merge,)]
+        with incoming.read_at_once(warehouse):
+            assert warehouse.execute("show hash_mem_multiplier").fetchall() == [("1",)]
 
 
 def test_values_arrive_exactly_as_they_are(warehouse: Warehouse) -> None:
