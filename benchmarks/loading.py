@@ -139,6 +139,7 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
         f"{faster} x",
         faster.median >= TWO_LOADERS,
         detail,
+        tried.TWO_LOADERS,
     )
 
 
