@@ -21,7 +21,7 @@ select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)
 
 -- name: read_at_once
 -- Rows that are read together are joined together: a table that is empty when a merge is planned may not be a moment later.
--- What is hashed for it takes no more memory than what is sorted, as for the rest of the transaction.
+-- What is hashed takes no more memory than what is sorted, from then on until the transaction ends.
 select set_config('enable_nestloop', 'off', true), set_config('hash_mem_multiplier', '1', true);
 
 -- name: look_up_no_more
