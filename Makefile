@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-airflow test-steps test-rest faults check bench lock psql logs env compose-test install
+.PHONY: help demo down test test-airflow test-sync test-rest faults check bench lock psql logs env compose-test install
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,19 +22,19 @@ down: $(INSTALLED) ## Stop everything that `make demo` started; the data stays
 	@$(BIN)/python -m dev.stack down
 
 test: $(INSTALLED) ## Run all tests, on servers of their own
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line --keep-going test-airflow test-steps test-rest
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line --keep-going test-airflow test-sync test-rest
 
 # Side by side: those that run Airflow mostly wait for it, and the others fill that time.
-STEPS := $(addprefix tests/integration/,catalogue servers steps stores tools)
+SYNC := $(addprefix tests/integration/,alerts cli db maintenance new_declarations servers sync)
 
 test-airflow: $(INSTALLED)
 	@$(BIN)/python -m pytest tests/integration/airflow
 
-test-steps: $(INSTALLED)
-	@$(BIN)/python -m pytest $(STEPS)
+test-sync: $(INSTALLED)
+	@$(BIN)/python -m pytest $(SYNC)
 
 test-rest: $(INSTALLED)
-	@$(BIN)/python -m pytest $(addprefix --ignore=,tests/integration/airflow $(STEPS))
+	@$(BIN)/python -m pytest $(addprefix --ignore=,tests/integration/airflow $(SYNC))
 
 faults: $(INSTALLED) ## Kill workers, Valkey and Postgres in the middle of a notice (SEED=7: at other moments)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))

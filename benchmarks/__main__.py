@@ -17,8 +17,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import result
-from benchmarks.result import Result
+from benchmarks.support import result
+from benchmarks.support.result import Result
 
 ALL = (
     "planning",

@@ -22,18 +22,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import canned_bank, canned_logins, result, stack_at_work, tried, without_airflow
-from benchmarks.canned_bank import Shape
-from benchmarks.result import Result, Spread
-from benchmarks.stack_at_work import StackAtWork
+from benchmarks.support import canned_bank, canned_logins, result, stack_at_work, tried, without_airflow
+from benchmarks.support.canned_bank import Shape
+from benchmarks.support.result import Result, Spread
+from benchmarks.support.stack_at_work import StackAtWork
 from dev.demo.syncs import dag_of
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
+from etl.db import connection as warehouses
 from etl.declare.provider import Scope
 from etl.settings import Endpoint, Settings
-from etl.steps.report import totals
-from etl.stores import warehouse as warehouses
-from etl.stores.tokens import TokenCipher
+from etl.sync.report import totals
+from etl.sync.store.token_cipher import TokenCipher
 
 CHUNKS = 8
 LOGINS = CHUNKS * TRANSACTIONS.chunk_size

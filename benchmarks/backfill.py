@@ -17,18 +17,18 @@ import psycopg
 import typer
 from rich.console import Console
 
-from benchmarks import home, result
-from benchmarks.result import Result, Spread
+from benchmarks.support import home, result
+from benchmarks.support.result import Result, Spread
 from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
 from dev.demo.enrol import enrol
 from dev.demo.syncs import dag_of
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.db import connection as warehouse
 from etl.settings import Endpoint
-from etl.stores import warehouse
 
 DAYS = 60
 USERS = 240

@@ -24,13 +24,13 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import chunks, databases, home, loaders, result, tried
 from benchmarks.peers.interpreter import interpreter
-from benchmarks.result import Result, Spread
-from dev.stack.planning import Wishes
+from benchmarks.support import chunks, databases, home, loaders, result, tried
+from benchmarks.support.result import Result, Spread
+from dev.stack.plan import Wishes
 from dev.stack.up import Extent, up
+from etl.db.statements import SQL_ROOT
 from etl.settings import Endpoint
-from etl.stores.statements import SQL_ROOT
 
 SIZE, QUICK_SIZE = 200_000, 20_000
 REPETITIONS = 2

@@ -22,26 +22,26 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import bare_loop, canned_bank, canned_logins, home, result, tried, unlimited_bank
-from benchmarks.canned_bank import Shape
-from benchmarks.result import Result, Spread
+from benchmarks.support import bare_loop, canned_bank, canned_logins, home, result, tried, unlimited_bank
+from benchmarks.support.canned_bank import Shape
+from benchmarks.support.result import Result, Spread
 from dev.demo.enrol import enrol
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.up import Extent, up
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
+from etl.clients import rate_limits
+from etl.clients.rate_limits import Limiter
+from etl.db import connection as warehouses
+from etl.db import migrations
+from etl.db.connection import Warehouse
 from etl.declare.provider import Limit
 from etl.settings import Endpoint, Settings
-from etl.steps.download import download
-from etl.steps.plan import plan
-from etl.steps.store_raw import store_raw
-from etl.stores import migrations
-from etl.stores import warehouse as warehouses
-from etl.stores.tokens import TokenCipher
-from etl.stores.warehouse import Warehouse
-from etl.wire import limits
-from etl.wire.limits import Limiter
+from etl.sync.download import download
+from etl.sync.plan import plan
+from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.store_raw import store_raw
 
 LOGINS = 50
 SHAPES = tuple(Shape(LOGINS, pages=8, records=500, latency=latency) for latency in (0.0, 0.1))
@@ -140,7 +140,7 @@ def _steps(warehouse: Warehouse, folder: Path, environment: Mapping[str, str]) -
         warehouse,
         UPath((folder / "raw").as_uri()),
         TokenCipher(Settings.from_environment(environment).keys),
-        limits.connect(Endpoint.from_environment("limits", environment)),
+        rate_limits.connect(Endpoint.from_environment("limits", environment)),
     )
 
 

@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import chunks, home, loaders, result, tried
-from benchmarks.chunks import TRANSACTIONS_OF_A_LOGIN
-from benchmarks.result import Result
-from benchmarks.task_memory import MIB
-from dev.stack.planning import Wishes
+from benchmarks.support import chunks, home, loaders, result, tried
+from benchmarks.support.chunks import TRANSACTIONS_OF_A_LOGIN
+from benchmarks.support.result import Result
+from benchmarks.support.task_memory import MIB
+from dev.stack.plan import Wishes
 from dev.stack.up import Extent, up
 from etl.settings import Endpoint
 

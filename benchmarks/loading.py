@@ -19,13 +19,13 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import chunks, home, loaders, result, tried
-from benchmarks.loaders import Loaders
-from benchmarks.result import Result, Spread
-from dev.stack.planning import Wishes
+from benchmarks.support import chunks, home, loaders, result, tried
+from benchmarks.support.loaders import Loaders
+from benchmarks.support.result import Result, Spread
+from dev.stack.plan import Wishes
 from dev.stack.up import Extent, up
+from etl.db import connection as warehouses
 from etl.settings import Endpoint
-from etl.stores import warehouse as warehouses
 
 SIZES, QUICK_SIZES = (200_000, 1_000_000), (100_000,)
 REPETITIONS = {200_000: 5, 1_000_000: 1}

@@ -16,24 +16,24 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import home, purchases, result
-from benchmarks.result import Result
-from benchmarks.task_memory import MIB, TaskMemory
+from benchmarks.support import home, purchases, result
+from benchmarks.support.result import Result
+from benchmarks.support.task_memory import MIB, TaskMemory
 from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
 from dev.demo.enrol import enrol
 from dev.demo.syncs import dag_of
 from dev.servers.bank import Sandbox
 from dev.servers.purchases import examine
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.db import connection as warehouse
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
-from etl.steps.report import totals
-from etl.stores import warehouse
+from etl.sync.report import totals
 
 SIZES = (100_000, 1_000_000)
 QUICK_SIZES = (10_000, 50_000)

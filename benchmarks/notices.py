@@ -17,22 +17,23 @@ import psycopg
 import typer
 from rich.console import Console
 
-from benchmarks import audience, celery_workers, home, mail_sink, memory_grown, result, without_sluice
-from benchmarks.mail_sink import CONNECTION, MailSink
-from benchmarks.memory_grown import BrokerMemory
-from benchmarks.result import Result
-from benchmarks.task_memory import MIB, TaskMemory
-from benchmarks.without_sluice import Pattern
+from benchmarks.support import audience, celery_workers, home, mail_sink, memory_grown, result, without_sluice
+from benchmarks.support.mail_sink import CONNECTION, MailSink
+from benchmarks.support.memory_grown import BrokerMemory
+from benchmarks.support.result import Result
+from benchmarks.support.task_memory import MIB, TaskMemory
+from benchmarks.support.without_sluice import Pattern
 from dev.demo.airflow_api import AirflowApi, AirflowSilent
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import up
-from etl.catalog.notices.monthly_report import MONTHLY_REPORT
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.db import connection as warehouse
+from etl.db.connection import Warehouse
+from etl.notify.store import runs
 from etl.settings import Endpoint
-from etl.stores import notice_runs, warehouse
-from etl.stores.warehouse import Warehouse
 
 SMALL, LARGE, QUICK_SIZES = 10_000, 200_000, (2_000, 20_000)
 """Recipients of the small run and of the large one."""
@@ -140,7 +141,7 @@ def _send(
     with TaskMemory() as memory, BrokerMemory(stack.broker_url) as broker:
         run = airflow.trigger(_DAG, period=period)
         run_id = _planned(connection, period)
-        notice_runs.steer(connection, run_id, pace=_PACE)
+        runs.steer(connection, run_id, pace=_PACE)
         _finish(airflow, run.run_id)
     _check(connection, run_id, users, mails=sink.count() - mails)
     with psycopg.connect(stack.metadata_url) as metadata:
@@ -154,7 +155,7 @@ def _send(
 def _planned(connection: Warehouse, period: str) -> int:
     """Return the run of a period as soon as there is one."""
     deadline = time.monotonic() + _LONGEST.total_seconds()
-    while (run := notice_runs.of_period(connection, MONTHLY_REPORT, period)) is None:
+    while (run := runs.of_period(connection, MONTHLY_REPORT, period)) is None:
         if time.monotonic() > deadline:
             raise AirflowSilent(f"the plan of {period}", _LONGEST.total_seconds())
         time.sleep(_POLL.total_seconds())
@@ -175,7 +176,7 @@ def _check(connection: Warehouse, run_id: int, users: int, *, mails: int) -> Non
     """Stop unless every recipient is in one final state, the same by every way to count, and the mails are as many."""
     wanted = audience.expected(users)
     states: dict[str, int] = dict(connection.execute(_STATES, (run_id,)).fetchall())
-    totals = notice_runs.totals(connection, run_id)
+    totals = runs.totals(connection, run_id)
     found = {
         "what came of the users": (wanted, {**states, "unreachable": totals["unreachable"]}),
         "what the chunks counted": (wanted, {state: totals[state] for state in wanted}),

@@ -17,18 +17,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import audience, celery_workers, home, mail_sink, plain_celery, result
-from benchmarks.mail_sink import MailSink
-from benchmarks.result import Result
-from benchmarks.senders import Senders, sending
+from benchmarks.support import audience, celery_workers, home, mail_sink, plain_celery, result
+from benchmarks.support.mail_sink import MailSink
+from benchmarks.support.result import Result
+from benchmarks.support.senders import Senders, sending
 from dev.servers.bank import Sandbox
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.up import Extent, up
 from etl.catalog.entities import ENTITIES
-from etl.catalog.notices.monthly_report import MONTHLY_REPORT
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.db import connection as warehouse
+from etl.db import migrations
+from etl.db.connection import Warehouse
+from etl.notify.store import runs
 from etl.settings import Endpoint
-from etl.stores import migrations, notice_runs, warehouse
-from etl.stores.warehouse import Warehouse
 
 PACE, FASTER = 200, 400
 """Mails a second that are asked for, first and after the change."""
@@ -136,7 +138,7 @@ def _killed(scene: Scene) -> Result:
             senders.start(0)
 
         pace = scene.pace(during=kill)
-        unknown = notice_runs.totals(scene.warehouse, senders.run_id)["unknown"]
+        unknown = runs.totals(scene.warehouse, senders.run_id)["unknown"]
     name = f"asked {PACE}/s, one of two senders killed and back after {_DEAD:g} s"
     return _within(name, pace, PACE, unknown=unknown)
 
@@ -158,7 +160,7 @@ def _changed(scene: Scene) -> list[Result]:
 
 
 def _steer(scene: Scene, senders: Senders) -> float:
-    notice_runs.steer(scene.warehouse, senders.run_id, pace=FASTER)
+    runs.steer(scene.warehouse, senders.run_id, pace=FASTER)
     return time.monotonic()
 
 

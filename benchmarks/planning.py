@@ -15,18 +15,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import databases, home, result
-from benchmarks.result import Result, Spread
-from benchmarks.task_memory import MIB
-from dev.stack.planning import Wishes
+from benchmarks.support import databases, home, result
+from benchmarks.support.result import Result, Spread
+from benchmarks.support.task_memory import MIB
+from dev.stack.plan import Wishes
 from dev.stack.up import Extent, up
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.db import connection as warehouses
+from etl.db import migrations
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint
-from etl.steps.plan import plan
-from etl.stores import migrations
-from etl.stores import warehouse as warehouses
-from etl.stores.warehouse import Warehouse
+from etl.sync.plan import plan
 
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000, 10_000_000), (10_000, 100_000)
 REPETITIONS = 3

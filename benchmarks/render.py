@@ -13,7 +13,7 @@ from subprocess import run
 from typing import Any
 
 from benchmarks.peers.interpreter import interpreter
-from benchmarks.result import RESULTS
+from benchmarks.support.result import RESULTS
 
 README = Path(__file__).with_name("README.md")
 _DRAWS = Path(__file__).parent / "peers" / "draw.py"

@@ -18,19 +18,19 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import databases, home, load_cost, repeated_batches, result, tried
-from benchmarks.load_cost import Cost
-from benchmarks.repeated_batches import Repeated
-from benchmarks.result import Result, Spread
+from benchmarks.support import databases, home, load_cost, repeated_batches, result, tried
+from benchmarks.support.load_cost import Cost
+from benchmarks.support.repeated_batches import Repeated
+from benchmarks.support.result import Result, Spread
 from dev.servers.postgres import SETTINGS
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.up import Extent, up
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.merchants import MERCHANTS
+from etl.db import connection as warehouses
+from etl.db import migrations
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint
-from etl.stores import migrations
-from etl.stores import warehouse as warehouses
-from etl.stores.warehouse import Warehouse
 
 SIZES = (200_000, 1_000_000)
 REPETITIONS = {200_000: 2, 1_000_000: 1}

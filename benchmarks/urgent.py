@@ -21,20 +21,20 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks import batches, home, plaid_pages, result, tried
-from benchmarks.result import Result
+from benchmarks.support import batches, home, plaid_pages, result, tried
+from benchmarks.support.result import Result
 from dev.demo.airflow_api import AirflowApi
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.home import REPOSITORY
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.catalog.queues import LOW_PRIORITY
+from etl.db import connection as warehouse
 from etl.settings import Endpoint
-from etl.stores import warehouse
 
 STARTS, QUICK_STARTS = 40, 5
 """Urgent starts a side."""

@@ -47,7 +47,7 @@ def _databases(environment: Mapping[str, str]) -> None:
 
 def _tables() -> None:
     from deploy import metadata
-    from etl.tools.migrate import migrate
+    from etl.cli.migrate import migrate
 
     _say("Migrating Airflow's database.")
     metadata.main()

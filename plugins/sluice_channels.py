@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from etl.declare.notice import Medium, Notice
-    from etl.steps.send import Channels
+    from etl.notify.send import Channels
 
 log = logging.getLogger(__name__)
 
@@ -84,18 +84,18 @@ def _ways() -> dict[str, _Way]:
 
 
 def _email(**held: Any) -> Any:  # noqa: ANN401 - of a connection
-    from etl.wire.channels.email import EmailChannel, Mailing
+    from etl.notify.channels.email import EmailChannel, Mailing
 
     return EmailChannel(Mailing.of_connection(**held))
 
 
 def _push(**held: Any) -> Any:  # noqa: ANN401 - likewise
-    from etl.wire.channels.push import PushChannel, PushProject
+    from etl.notify.channels.fcm import PushChannel, PushProject
 
     return PushChannel(PushProject.of_connection(**held))
 
 
 def _desktop(**held: Any) -> Any:  # noqa: ANN401 - likewise
-    from etl.wire.channels.desktop import DesktopChannel, WebPushSender
+    from etl.notify.channels.webpush import DesktopChannel, WebPushSender
 
     return DesktopChannel(WebPushSender.of_connection(**held))

@@ -17,9 +17,9 @@ from etl.settings import Endpoint, Settings
 if TYPE_CHECKING:
     from upath import UPath
 
-    from etl.stores.tokens import TokenCipher
-    from etl.stores.warehouse import Warehouse
-    from etl.wire.limits import Limiter
+    from etl.clients.rate_limits import Limiter
+    from etl.db.connection import Warehouse
+    from etl.sync.store.token_cipher import TokenCipher
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def limiter() -> Limiter:
     """Return the rate limiter on the Airflow connection `limits`."""
     from airflow.providers.redis.hooks.redis import RedisHook
 
-    from etl.wire.limits import Limiter
+    from etl.clients.rate_limits import Limiter
 
     return Limiter(RedisHook("limits").get_conn())  # type: ignore[no-untyped-call]
 
@@ -84,6 +84,6 @@ def raw_root() -> UPath:
 
 def cipher() -> TokenCipher:
     """Return what decrypts access tokens."""
-    from etl.stores.tokens import TokenCipher
+    from etl.sync.store.token_cipher import TokenCipher
 
     return TokenCipher(Settings.from_environment().keys)

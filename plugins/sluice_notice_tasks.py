@@ -15,7 +15,7 @@ from etl.declare.notice import Notice
 from sluice_channels import channels
 
 if TYPE_CHECKING:
-    from etl.steps.occasion import Occasion
+    from etl.notify.run_request import Occasion
 
 RUN = "notice_run"
 """The XCom of `plan` that names the run; what it returns are ordinals, since tasks are mapped over that."""
@@ -28,7 +28,7 @@ def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a t
 
     @task(task_id="plan", priority_weight=_weight(notice, step=0))
     def plan_run(**_params: object) -> list[int]:
-        from etl.steps import occasion as step
+        from etl.notify import run_request as step
 
         with connections.warehouse() as warehouse:
             # A connection that is missing is told of here, where nobody has got anything.
@@ -47,11 +47,11 @@ def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
 
     @task(task_id="send", priority_weight=_weight(notice, step=1), map_index_template=_LABEL)
     def send_chunk(notice_run: int, ordinal: int) -> None:
-        from etl.steps import send as step
-        from etl.stores import notice_runs
+        from etl.notify import send as step
+        from etl.notify.store import chunks
 
         with connections.warehouse() as warehouse:
-            get_current_context()["chunk"] = str(notice_runs.chunk(warehouse, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
+            get_current_context()["chunk"] = str(chunks.find(warehouse, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
             step.send(
                 notice,
                 notice_run,
@@ -71,7 +71,7 @@ def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
         task_id="report", priority_weight=_weight(notice, step=5), trigger_rule=TriggerRule.ALL_DONE, outlets=[outlet]
     )
     def report_run() -> dict[str, int]:
-        from etl.steps import report_notice as step
+        from etl.notify import report as step
 
         # It runs whatever became of `plan`, and so cannot be handed what that may not have left.
         run_id = get_current_context()["ti"].xcom_pull(task_ids="plan", key=RUN)
@@ -89,7 +89,7 @@ def _weight(notice: Notice, *, step: int) -> int:
 
 
 def _occasion() -> Occasion:
-    from etl.steps.occasion import Occasion
+    from etl.notify.run_request import Occasion
 
     run = get_current_context()["dag_run"]
     start, end = run.data_interval_start, run.data_interval_end

@@ -2,8 +2,8 @@
 
 from airflow.plugins_manager import AirflowPlugin
 
-import sluice_failures
-from sluice_deadline import RunDue
+import sluice_failure_listener
+from sluice_deadlines import RunDue
 
 
 class SluicePlugin(AirflowPlugin):
@@ -11,4 +11,4 @@ class SluicePlugin(AirflowPlugin):
 
     name = "sluice"
     deadline_references = [RunDue]  # noqa: RUF012 - as Airflow declares them
-    listeners = [sluice_failures]  # noqa: RUF012 - likewise
+    listeners = [sluice_failure_listener]  # noqa: RUF012 - likewise

@@ -29,7 +29,8 @@ class ProjectCopy:
 
     def declaration(self, name: str, *, of: str = "entities") -> Path:
         """Return the path of the declaration of an entity, or a notice."""
-        return self.folder / "include" / "etl" / "catalog" / of / f"{name}.py"
+        place = Path(name, "notice.py") if of == "notices" else Path(f"{name}.py")
+        return self.folder / "include" / "etl" / "catalog" / of / place
 
     def sql(self, name: str, *, of: str = "entities") -> Path:
         """Return the path of its statements."""
@@ -37,7 +38,7 @@ class ProjectCopy:
 
     def template(self, notice: str, name: str) -> Path:
         """Return the path of a template of a notice."""
-        return self.folder / "include" / "notices" / notice / name
+        return self.folder / "include" / "etl" / "catalog" / "notices" / notice / name
 
     def environment(self, caller: Mapping[str, str] = os.environ) -> dict[str, str]:
         """Return an environment in which Python and Airflow find the copy first, and the tests after it."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, task
 
 from etl.catalog.entities import ENTITIES
-from sluice_dags import entity_dag
+from sluice_entity_dags import entity_dag
 
 STARTS = 10
 
@@ -29,7 +29,7 @@ with DAG(
         """Return when the task's own code has what it needs."""
         import time
 
-        from etl.steps import download, load, store_raw, transform  # noqa: F401
+        from etl.sync import download, load, store_raw, transform  # noqa: F401
 
         return time.time()
 

@@ -39,7 +39,7 @@ def transform(number: int) -> None:
 
     import sluice_connections as connections
     from etl.catalog.entities.transactions import TRANSACTIONS
-    from etl.steps import transform as step
+    from etl.sync import transform as step
 
     raw_id = int((get_current_context()["dag_run"].conf or {}).get("raw_id", 1))
     with TemporaryDirectory() as folder, connections.warehouse() as warehouse:

@@ -16,14 +16,14 @@ from pathlib import Path
 import uvicorn
 
 from dev.bank import journal
-from dev.bank.app import create_app
+from dev.bank.api.app import create_app
+from dev.bank.api.auth import Credentials
+from dev.bank.api.connections import ShownConnection
+from dev.bank.api.rate_limits import Limits
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
-from dev.bank.connections import ShownConnection
-from dev.bank.credentials import Credentials
 from dev.bank.faults import Fault, Faults
-from dev.bank.limits import Limits
-from dev.bank.purchase_file import PurchaseFile
+from dev.bank.purchases.file import PurchaseFile
 
 HISTORY = timedelta(days=120)
 KEEP_ALIVE = timedelta(seconds=75)

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Self
 
-from dev.bank import customers, institutions, tokens
-from dev.bank.amended_ledger import AmendedLedger
 from dev.bank.changes import Changes
-from dev.bank.customer_ledger import CustomerLedger
 from dev.bank.faults import Faults
-from dev.bank.institutions import PURCHASE_CARDS
-from dev.bank.keys import Key
-from dev.bank.ledger import Ledger
-from dev.bank.merchants import Market
-from dev.bank.purchase_file import PurchaseFile
+from dev.bank.purchases.file import PurchaseFile
+from dev.bank.world import customers, institutions, tokens
+from dev.bank.world.amended_ledger import AmendedLedger
+from dev.bank.world.customer_ledger import CustomerLedger
+from dev.bank.world.institutions import PURCHASE_CARDS
+from dev.bank.world.ledger import Ledger
+from dev.bank.world.merchants import Market
+from dev.bank.world.seed import Key
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 
-from dev.bank.feed import Place
-from dev.bank.keys import Domain, Key, pack
+from dev.bank.feed.feed import Place
+from dev.bank.world.seed import Domain, Key, pack
 
 
 class Fault(Enum):

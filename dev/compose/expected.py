@@ -2,8 +2,8 @@
 
 from datetime import date
 
-from dev.bank import listing
 from dev.bank.bank import Bank
+from dev.bank.feed import listing
 from dev.servers.bank import founded_on
 
 

@@ -15,7 +15,7 @@ from dev.demo.enrol import how_many
 from dev.demo.story import Scene, tell
 from dev.servers.errors import StackError
 from dev.stack.home import DEFAULT_HOME
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.up import up
 from etl.errors import SluiceError
 

@@ -10,12 +10,12 @@ from psycopg.rows import scalar_row
 
 from dev.servers.bank import Sandbox
 from etl.catalog.providers.plaid import PLAID
+from etl.clients import rate_limits
+from etl.db import connection as warehouse
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint, Settings
-from etl.steps.link import link
-from etl.stores import warehouse
-from etl.stores.tokens import TokenCipher
-from etl.stores.warehouse import Warehouse
-from etl.wire import limits
+from etl.sync.link import link
+from etl.sync.store.token_cipher import TokenCipher
 
 USERS = 240
 """Users of a bank that makes up as many as are asked for."""
@@ -62,7 +62,7 @@ def enrol(users: int, *, environment: Mapping[str, str]) -> int:
 def _enrol_some(numbers: Iterable[int], environment: Mapping[str, str]) -> None:
     bank = Endpoint.from_environment(PLAID.connection, environment)
     cipher = TokenCipher(Settings.from_environment(environment).keys)
-    limiter = limits.connect(Endpoint.from_environment("limits", environment))
+    limiter = rate_limits.connect(Endpoint.from_environment("limits", environment))
     with (
         httpx.Client(base_url=bank.host, headers=_credentials(bank), trust_env=False) as client,
         warehouse.connect(Endpoint.from_environment("warehouse", environment)) as connection,

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from dev.demo.airflow_api import AirflowApi, DagRun
+from etl.db import connection as warehouse
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
-from etl.steps.report import totals
-from etl.stores import warehouse
+from etl.sync.report import totals
 
 LONGEST_RUN = 600.0
 """Seconds after which runs are no longer watched."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from psycopg.rows import class_row, dict_row
 from rich.table import Table
 
-from etl.stores.warehouse import Warehouse
+from etl.db.connection import Warehouse
 
 _CURRENCIES = """
 select

@@ -14,9 +14,9 @@ from dev.demo.airflow_api import AirflowApi
 from dev.demo.enrol import enrol
 from dev.demo.syncs import Runs, sync
 from dev.stack.airflow_environment import ADMIN
+from etl.db import connection as warehouse
 from etl.settings import Endpoint
-from etl.steps.report import totals
-from etl.stores import warehouse
+from etl.sync.report import totals
 
 _SUMMED = ("inserted", "updated", "rejected", "chunks")
 

@@ -6,9 +6,9 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.bank.keys import Key
-from dev.bank.purchase_file import PurchaseFile
-from dev.bank.purchase_rows import PurchaseUnreadable
+from dev.bank.purchases.file import PurchaseFile
+from dev.bank.purchases.rows import PurchaseUnreadable
+from dev.bank.world.seed import Key
 from dev.servers.errors import PurchasesRefused
 
 _UNREADABLE = (OSError, ValueError, EOFError, csv.Error, zlib.error)

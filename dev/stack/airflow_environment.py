@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from dev.servers.ports import LOOPBACK
+from dev.stack.chosen_servers import ServersUsed
 from dev.stack.home import REPOSITORY, Home
-from dev.stack.secrets_file import Secrets
-from dev.stack.servers_used import ServersUsed
+from dev.stack.saved_state import Secrets
 
 ADMIN = "admin"
 
@@ -26,11 +26,11 @@ SETTINGS: Settings = {
         "load_examples": "False",
         "parallelism": "32",
         # Tasks hand on ids; what they stand for is stored.
-        "xcom_backend": "sluice_xcom.CappedXCom",
+        "xcom_backend": "sluice_xcom_backend.CappedXCom",
     },
     "celery": {
         # Airflow's own, and what the workers load before their first task.
-        "celery_config_options": "sluice_celery.CELERY_CONFIG",
+        "celery_config_options": "sluice_celery_config.CELERY_CONFIG",
         "operation_timeout": "10",
         "task_acks_late": "True",
         "worker_prefetch_multiplier": "1",

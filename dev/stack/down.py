@@ -1,14 +1,28 @@
 """Stops a stack; what it keeps stays."""
 
-from collections.abc import Callable
+import signal
+import time
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
+import psutil
+
+from dev.servers import placement, postmaster, processes
+from dev.servers.postmaster import read_pid
 from dev.stack import home as homes
-from dev.stack import leftovers, ports_file, secrets_file, stopping
-from dev.stack.home import DEFAULT_HOME, Home
-from dev.stack.locked import locked
-from dev.stack.supervisor import Supervisor
+from dev.stack import saved_state
+from dev.stack.home import DEFAULT_HOME, MARKER, Home
+from dev.stack.lock import locked
+from dev.stack.programs import Stage, stage_of
+from dev.stack.supervisor import STOPPABLE, STOPPING, Supervisor
+
+_GRACE = timedelta(seconds=45)
+_EVERY = timedelta(milliseconds=100)
+_ORPHAN_GRACE = timedelta(seconds=5)
+_SUPERVISOR_GRACE = timedelta(seconds=30)
+_SUPERVISOR = "supervisor.supervisord"
 
 
 def down(folder: Path = DEFAULT_HOME, *, say: Callable[[str], None] = print) -> None:
@@ -31,14 +45,78 @@ def down(folder: Path = DEFAULT_HOME, *, say: Callable[[str], None] = print) -> 
         supervisor = control(home)
         supervised = supervisor is not None and supervisor.states() is not None
         if supervisor is not None and supervised:
-            stopping.stop_all(home, supervisor)
-        left = leftovers.end(home, say=say)
+            stop_all(home, supervisor)
+        left = end_orphans(home, say=say)
         say(f"Stopped; data stays in {home.folder}." if supervised or left else f"Nothing runs in {home.folder}.")
 
 
 def control(home: Home) -> Supervisor | None:
     """Return the supervisor of a home, whether or not it runs; None if the home never had one."""
-    port = ports_file.load(home.ports).get("supervisor")
+    port = saved_state.load_ports(home.ports).get("supervisor")
     if port is None or not home.secrets.exists():
         return None
-    return Supervisor(port, secrets_file.load(home.secrets).supervisor_password)
+    return Supervisor(port, saved_state.load_secrets(home.secrets).supervisor_password)
+
+
+def stop_programs(supervisor: Supervisor, *, stages: Collection[Stage] = tuple(Stage)) -> None:
+    """Stop the programs of some stages, the last stage first; returns when they have ended."""
+    for stage in sorted(stages, key=lambda stage: stage.value, reverse=True):
+        states = supervisor.states() or {}
+        for name, program in states.items():
+            if stage_of(name) is stage and program.state in STOPPABLE:
+                supervisor.stop(name)
+        deadline = time.monotonic() + _GRACE.total_seconds()
+        while _any_stopping(supervisor) and time.monotonic() < deadline:
+            time.sleep(_EVERY.total_seconds())
+
+
+def stop_all(home: Home, supervisor: Supervisor) -> None:
+    """Stop every program and then the supervisor itself; returns when it has ended."""
+    stop_programs(supervisor)
+    own = processes.numbered(read_pid(home.supervisor_pid))
+    supervisor.shut_down()
+    processes.outlast(own, _GRACE)
+
+
+def end_orphans(home: Home, *, say: Callable[[str], None]) -> bool:
+    """End every program of a home that still runs, Postgres last.
+
+    Parameters
+    ----------
+    home
+        Whose programs; each carries its marker.
+    say
+        Is told, in a sentence, what was ended.
+
+    Returns
+    -------
+    bool
+        Whether there was any.
+    """
+    # A supervisor that does not answer any more would start again what is ended under it.
+    supervisors = [process for process in _marked(home) if _is_supervisor(process)]
+    processes.end(supervisors, by=signal.SIGTERM, grace=_SUPERVISOR_GRACE)
+    programs = _marked(home)
+    processes.end(programs, by=signal.SIGTERM, grace=_ORPHAN_GRACE)
+    ended = len(supervisors) + len(programs)
+    if ended:
+        say(f"Ended {ended} program{'s' if ended > 1 else ''} that still ran.")
+    cleared = [postmaster.clear(folder, say=say) for folder in placement.data_folders(home.postgres)]
+    return ended > 0 or any(cleared)
+
+
+def _any_stopping(supervisor: Supervisor) -> bool:
+    return any(program.state == STOPPING for program in (supervisor.states() or {}).values())
+
+
+def _marked(home: Home) -> list[psutil.Process]:
+    """Return the programs of a home but for Postgres, which does not take orders to end while clients are connected."""
+    found = processes.carrying(MARKER, str(home.folder))
+    return [process for process in found if not processes.is_named(process, "postgres")]
+
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    try:
+        return _SUPERVISOR in process.cmdline()
+    except psutil.Error:
+        return False

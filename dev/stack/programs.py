@@ -6,12 +6,12 @@ from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
+from deploy import workers
 from dev.servers import bank
 from dev.servers.bank import Sandbox
 from dev.servers.binaries import interpreter
 from dev.servers.ports import LOOPBACK
 from dev.servers.postgres import Cluster, server_arguments
-from dev.stack import workers
 from dev.stack.home import MARKER, REPOSITORY, Home
 from etl.declare.queue import Queue, WorkerGroup
 
@@ -29,6 +29,33 @@ class Stage(Enum):
     DATABASE = 1
     SERVERS = 2
     AIRFLOW = 3
+
+
+def worker_program(group: WorkerGroup) -> str:
+    """Return the name of the program that runs a group's workers."""
+    return f"worker-{group.name.replace('_', '-')}"
+
+
+def worker_name(group: WorkerGroup, *, tag: str) -> str:
+    """Return the part of a worker's name before `@`; `tag` keeps the workers of two stacks apart on one broker."""
+    return f"{group.name}-{tag}"
+
+
+def worker_arguments(group: WorkerGroup, queues: Sequence[Queue], *, tag: str) -> tuple[str, ...]:
+    """Return the arguments of `airflow` that run a group's workers.
+
+    Parameters
+    ----------
+    group
+        Whose workers.
+    queues
+        Every declared queue.
+    tag
+        Of the home.
+    """
+    name = worker_name(group, tag=tag)
+    # Airflow would serve logs on every interface of the machine; the stack has a server of its own.
+    return (*workers.arguments(group, queues, name=name), "--skip-serve-logs")
 
 
 def stage_of(name: str) -> Stage:
@@ -117,7 +144,7 @@ def airflow(home: Home, groups: Sequence[WorkerGroup], queues: Sequence[Queue], 
         API_SERVER: ("api-server",),
         "scheduler": ("scheduler", "--skip-serve-logs"),
         "dag-processor": ("dag-processor",),
-        **{workers.program(group): workers.arguments(group, queues, tag=home.tag) for group in groups},
+        **{worker_program(group): worker_arguments(group, queues, tag=home.tag) for group in groups},
     }
     triggerer = _python(home, "triggerer", "airflow", "triggerer", "--skip-serve-logs")
     log_server = ("uvicorn", "--factory", "airflow.utils.serve_logs.log_server:get_app", "--host", LOOPBACK)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dev.servers.bank import Sandbox
 from dev.servers.ports import LOOPBACK
-from dev.stack import environment
+from dev.stack import shell_environment
 from dev.stack.plan import Plan
 
 
@@ -56,5 +56,5 @@ def of(plan: Plan, *, caller: Mapping[str, str]) -> Stack:
         warehouse_url=plan.servers.warehouse.text(),
         metadata_url=plan.servers.metadata.text(),
         broker_url=plan.servers.broker.text(),
-        environment=environment.of_shell(plan.variables, caller),
+        environment=shell_environment.of_shell(plan.variables, caller),
     )

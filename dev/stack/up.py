@@ -3,20 +3,29 @@
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
+from dev.servers import bank, cluster_files, databases, http, valkey
+from dev.servers.binaries import postgres_version
 from dev.servers.ports import LOOPBACK, is_free
-from dev.stack import airflow_start, environment, leftovers, planning, server_start, stack, stopping
+from dev.stack import down, prepare_databases, programs, shell_environment, stack, status, wait
 from dev.stack import home as homes
+from dev.stack import plan as planning
 from dev.stack.down import control
 from dev.stack.home import DEFAULT_HOME, Home
-from dev.stack.locked import locked
-from dev.stack.plan import Plan
-from dev.stack.planning import Wishes
-from dev.stack.programs import API_SERVER, BANK, MAIL, TASK_LOGS, Stage
+from dev.stack.lock import locked
+from dev.stack.plan import Plan, Wishes
+from dev.stack.programs import API_SERVER, BANK, MAIL, POSTGRES, TASK_LOGS, VALKEY, Stage
 from dev.stack.stack import Stack
 from dev.stack.supervisor import ALIVE, Supervisor, launch
+from etl.catalog.queues import QUEUES, WORKER_GROUPS
+
+_SERVERS_WITHIN = timedelta(seconds=60)
+_MAINTENANCE_DATABASE = "postgres"
+_AIRFLOW_WITHIN = timedelta(minutes=4)
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Extent(Enum):
@@ -66,7 +75,7 @@ def up(
         if plan is None:
             plan = _begin(home, caller=caller, wishes=wishes or Wishes(), say=say)
         if extent is Extent.ALL:
-            _airflow(plan, caller=caller, say=say, undo=tuple(Stage) if fresh else (Stage.AIRFLOW,))
+            _start_airflow(plan, caller=caller, say=say, undo=tuple(Stage) if fresh else (Stage.AIRFLOW,))
         elif not fresh:
             say(f"The servers of {home.folder} are up already.")
         return stack.of(plan, caller=caller)
@@ -80,14 +89,14 @@ def _running(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Call
     plan = planning.of_running(home, caller=caller, wishes=wishes, say=say)
     if not plan.is_written():
         say("The stack runs with other settings; starting it again.")
-        stopping.stop_all(home, supervisor)
+        down.stop_all(home, supervisor)
         return None
     if taken := _taken(plan, supervisor):
         say(f"Port {taken} is taken by another program by now; starting the stack again, on another.")
-        stopping.stop_all(home, supervisor)
+        down.stop_all(home, supervisor)
         return None
-    if server_start.missing(plan):
-        server_start.start(plan, supervisor, say=say)
+    if _missing_servers(plan):
+        _start_servers(plan, supervisor, say=say)
     return plan
 
 
@@ -102,29 +111,31 @@ def _taken(plan: Plan, supervisor: Supervisor) -> int | None:
 
 def _begin(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:
     """Start the supervisor and the servers."""
-    leftovers.end(home, say=say)
+    down.end_orphans(home, say=say)
     plan = planning.of_start(home, caller=caller, wishes=wishes, say=say)
-    server_start.check_and_make(plan, say=say)
+    _prepare_servers(plan, say=say)
     plan.write()
-    programs = environment.of_programs(plan.variables, caller=caller, home=home)
+    programs = shell_environment.of_programs(plan.variables, caller=caller, home=home)
     launch(home.supervisor, environment=programs, output=home.log("supervisord-start"))
     supervisor = _supervisor(plan)
     with _undone_on_failure(home, supervisor, tuple(Stage), say=say):
-        server_start.start(plan, supervisor, say=say)
+        _start_servers(plan, supervisor, say=say)
     return plan
 
 
-def _airflow(plan: Plan, *, caller: Mapping[str, str], say: Callable[[str], None], undo: Collection[Stage]) -> None:
+def _start_airflow(
+    plan: Plan, *, caller: Mapping[str, str], say: Callable[[str], None], undo: Collection[Stage]
+) -> None:
     """Start Airflow unless it is up."""
     supervisor = _supervisor(plan)
     states = supervisor.states() or {}
     names = [program.name for program in plan.programs if program.stage is Stage.AIRFLOW]
-    if all(states[name].state in ALIVE for name in names) and not airflow_start.missing(plan):
+    if all(states[name].state in ALIVE for name in names) and not _missing_airflow(plan):
         say(f"Everything is up already: Airflow on http://{LOOPBACK}:{plan.ports['ui']}.")
         return
-    programs = environment.of_programs(plan.variables, caller=caller, home=plan.home)
+    programs = shell_environment.of_programs(plan.variables, caller=caller, home=plan.home)
     with _undone_on_failure(plan.home, supervisor, undo, say=say):
-        airflow_start.start(plan, supervisor, environment=programs, say=say)
+        _launch_airflow(plan, supervisor, environment=programs, say=say)
 
 
 @contextmanager
@@ -136,11 +147,149 @@ def _undone_on_failure(
     except BaseException:
         say("Stopping what was started.")
         if set(stages) == set(Stage):
-            stopping.stop_all(home, supervisor)
+            down.stop_all(home, supervisor)
         else:
-            stopping.stop_programs(supervisor, stages=stages)
+            down.stop_programs(supervisor, stages=stages)
         raise
 
 
 def _supervisor(plan: Plan) -> Supervisor:
     return Supervisor(plan.ports["supervisor"], plan.secrets.supervisor_password)
+
+
+def _prepare_servers(plan: Plan, *, say: Callable[[str], None]) -> None:
+    """Check the servers that the caller named, and make what the embedded ones need before they can start.
+
+    Raises
+    ------
+    ServerUnreachable
+        If a server that the caller named does not answer.
+    InitFailed
+        If the embedded Postgres cannot be made.
+    """
+    if plan.cluster is not None:
+        password = plan.secrets.postgres_password
+        cluster_files.make(plan.cluster, password=password, settings=plan.settings, say=say)
+    else:
+        databases.require(plan.servers.warehouse.text(), name="WAREHOUSE_URL")
+    if not plan.servers.broker_is_embedded:
+        broker = plan.servers.broker
+        valkey.require(broker.text(), name="BROKER_URL", address=broker.address)
+
+
+def _start_servers(plan: Plan, supervisor: Supervisor, *, say: Callable[[str], None]) -> None:
+    """Start the servers, wait until they answer, and create the databases.
+
+    Raises
+    ------
+    ProgramDied
+        If one of them ends.
+    NotReady
+        If one of them does not answer in time.
+    DatabaseRefused
+        If a database is missing on a server that the caller named, and may not be created.
+    """
+    names = [program.name for program in plan.programs if program.stage is not Stage.AIRFLOW]
+    for name in names:
+        supervisor.start(name)
+    wait.until(
+        lambda: _missing_servers(plan), programs=names, supervisor=supervisor, home=plan.home, within=_SERVERS_WITHIN
+    )
+    _create_databases(plan)
+    for sentence in _sentences(plan):
+        say(sentence)
+
+
+def _missing_servers(plan: Plan) -> list[str]:
+    """Return the servers that do not answer yet, embedded or not."""
+    maintenance = plan.servers.warehouse.text(database=_MAINTENANCE_DATABASE if plan.cluster else None)
+    ready: Mapping[str, Callable[[], bool]] = {
+        POSTGRES: lambda: databases.answers(maintenance),
+        VALKEY: lambda: valkey.answers(plan.servers.broker.text()),
+        MAIL: lambda: not is_free(plan.ports["mail"]),
+        BANK: lambda: http.answers(plan.ports["bank"], bank.HEALTH),
+    }
+    return [name for name, answers in ready.items() if not answers()]
+
+
+def _create_databases(plan: Plan) -> None:
+    warehouse, metadata = plan.servers.warehouse, plan.servers.metadata
+    if plan.cluster is not None:
+        maintenance = warehouse.text(database=_MAINTENANCE_DATABASE)
+        databases.create_if_absent(maintenance, warehouse.database)
+        databases.create_if_absent(maintenance, metadata.database)
+    elif not plan.servers.metadata_named:
+        databases.create_if_absent(warehouse.text(), metadata.database)
+
+
+def _sentences(plan: Plan) -> list[str]:
+    warehouse, broker, ports = plan.servers.warehouse, plan.servers.broker, plan.ports
+    if plan.cluster is not None:
+        postgres = f"Postgres {postgres_version(plan.cluster.installation)} on {warehouse.address}."
+    else:
+        postgres = f"Postgres of WAREHOUSE_URL on {warehouse.address}."
+    own = plan.servers.broker_is_embedded
+    real = plan.sandbox.purchases
+    serving = f"; it serves the {real.items} items of {real.path}" if real else ""
+    return [
+        postgres,
+        f"Valkey on {broker.address}." if own else f"Broker of BROKER_URL on {broker.address}.",
+        f"Sandbox bank on http://127.0.0.1:{ports['bank']}, where it is {plan.sandbox.day}{serving}.",
+        f"Mails are kept in {plan.home.mails}.",
+    ]
+
+
+def _launch_airflow(
+    plan: Plan, supervisor: Supervisor, *, environment: Mapping[str, str], say: Callable[[str], None]
+) -> None:
+    """Prepare the databases, start Airflow's programs, and wait until they are healthy.
+
+    Parameters
+    ----------
+    plan
+        What to start; its servers answer.
+    supervisor
+        Starts the programs.
+    environment
+        Of the commands that prepare the databases.
+    say
+        Is told how it goes on.
+
+    Raises
+    ------
+    StepFailed
+        If a migration fails.
+    ProgramDied
+        If a program ends.
+    NotReady
+        If a program does not answer in time.
+    """
+    say("Preparing the databases.")
+    metadata = plan.servers.metadata.text()
+    prepare_databases.prepare_metadata(metadata, QUEUES, environment=environment)
+    prepare_databases.prepare_warehouse(plan.home, environment=environment)
+    names = [program.name for program in plan.programs if program.stage is Stage.AIRFLOW]
+    say(f"Starting Airflow {prepare_databases.airflow_version()}: {', '.join(names)}.")
+    started_at = datetime.now(UTC)
+    for name in names:
+        if name != TASK_LOGS:
+            supervisor.start(name)
+    wait.until(
+        lambda: _missing_airflow(plan, since=started_at),
+        programs=names,
+        supervisor=supervisor,
+        home=plan.home,
+        within=_AIRFLOW_WITHIN,
+    )
+    # Nobody reads logs before, and every start costs seconds of two busy processors.
+    supervisor.start(TASK_LOGS)
+    say(f"Airflow on http://127.0.0.1:{plan.ports['ui']}: user admin, password in {plan.home.passwords}.")
+
+
+def _missing_airflow(plan: Plan, *, since: datetime = _EVER) -> list[str]:
+    """Return the programs of Airflow that are not healthy; heartbeats before an instant do not count."""
+    if absent := status.components_missing(plan.ports["ui"], since=since):
+        return absent
+    tag = plan.home.tag
+    names = {programs.worker_name(group, tag=tag): programs.worker_program(group) for group in WORKER_GROUPS}
+    return [names[name] for name in status.workers_missing(plan.servers.broker.text(), list(names), tag=tag)]

@@ -5,18 +5,18 @@ import sys
 import typer
 
 from etl.catalog import entities, notices
+from etl.cli.describe import describe
+from etl.cli.link import link
+from etl.cli.migrate import migrate
+from etl.cli.notify.app import app as notify
+from etl.cli.plan import plan
+from etl.cli.purge import purge
+from etl.cli.queues import app as queues
+from etl.cli.rejects import app as rejects
+from etl.cli.replay import replay
+from etl.cli.resync import resync
+from etl.cli.status import status
 from etl.errors import SluiceError
-from etl.tools.describe import describe
-from etl.tools.link import link
-from etl.tools.migrate import migrate
-from etl.tools.notify import app as notify
-from etl.tools.plan import plan
-from etl.tools.purge import purge
-from etl.tools.queues import app as queues
-from etl.tools.rejects import app as rejects
-from etl.tools.replay import replay
-from etl.tools.resync import resync
-from etl.tools.status import status
 
 app = typer.Typer(
     name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False

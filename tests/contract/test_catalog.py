@@ -8,9 +8,9 @@ import pytest
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES
+from etl.db.statements import SQL_ROOT, statements
 from etl.declare.entity import Entity
 from etl.declare.notice import STATEMENTS, Notice
-from etl.stores.statements import statements
 
 CATALOG = Path(__file__).parents[2] / "include" / "etl" / "catalog"
 DECLARATIVE = (
@@ -34,7 +34,7 @@ DECLARATIVE = (
     ast.Load,
     ast.Store,
 )
-FILES = sorted(CATALOG.rglob("*.py"))
+FILES = sorted(path for path in CATALOG.rglob("*.py") if not path.is_relative_to(CATALOG / "hooks"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CATALOG)))
@@ -77,12 +77,24 @@ def test_a_merge_that_knows_two_ways_to_find_rows_has_a_place_for_them(entity: E
     assert entity.feed or not ways, "only those of a feed have their accounts in `incoming_cursors`"
 
 
-@pytest.mark.parametrize(
-    "path", sorted((CATALOG.parents[1] / "sql" / "stores").glob("*.sql")), ids=lambda path: path.stem
-)
-def test_every_stored_statement_says_why(path: Path) -> None:
-    for name, sql in statements(f"stores/{path.stem}").items():
+STATEMENT_FILES = [
+    str(path.relative_to(SQL_ROOT).with_suffix(""))
+    for path in sorted(SQL_ROOT.rglob("*.sql"))
+    if path.parent.name != "schema"
+]
+
+
+@pytest.mark.parametrize("file", STATEMENT_FILES)
+def test_every_statement_says_why(file: str) -> None:
+    for name, sql in statements(file).items():
         assert sql.as_string(None).lstrip().startswith("--"), name
+
+
+@pytest.mark.parametrize("file", [file for file in STATEMENT_FILES if not file.startswith(("entities/", "notices/"))])
+def test_a_statement_file_has_the_path_of_the_store_that_runs_it(file: str) -> None:
+    room, name = file.split("/")
+    etl = SQL_ROOT.parent / "etl"
+    assert any((etl / place / f"{name}.py").is_file() for place in (f"{room}/store", room))
 
 
 def test_names_are_unique() -> None:

@@ -11,7 +11,7 @@ import yaml
 from deploy import healthy, worker, workers
 from dev.stack import airflow_environment
 from dev.stack.airflow_environment import SETTINGS
-from dev.stack.workers import program
+from dev.stack.programs import worker_program
 from etl.catalog.queues import QUEUES, WORKER_GROUPS
 from etl.declare.queue import WorkerGroup, queues_served
 
@@ -54,12 +54,14 @@ def test_no_service_changes_a_setting_that_is_the_same_wherever_sluice_runs() ->
 
 
 def test_each_worker_group_has_a_service_of_its_own() -> None:
-    assert {name for name in SERVICES if name.startswith("worker-")} == {program(group) for group in WORKER_GROUPS}
+    assert {name for name in SERVICES if name.startswith("worker-")} == {
+        worker_program(group) for group in WORKER_GROUPS
+    }
 
 
 @GROUPS
 def test_the_service_of_a_group_runs_its_workers(group: WorkerGroup) -> None:
-    command = SERVICES[program(group)]["command"]
+    command = SERVICES[worker_program(group)]["command"]
     assert command[:3] == ["python", "-m", "deploy.worker"]
     arguments = worker.command(command[3:])
     assert arguments[arguments.index("--queues") + 1] == ",".join(q.name for q in queues_served(group, QUEUES))
@@ -68,18 +70,18 @@ def test_the_service_of_a_group_runs_its_workers(group: WorkerGroup) -> None:
 
 @GROUPS
 def test_a_worker_may_take_the_memory_that_its_tasks_may_take(group: WorkerGroup) -> None:
-    assert default(SERVICES[program(group)]["mem_limit"]) == f"{workers.memory(group, QUEUES)}m"
+    assert default(SERVICES[worker_program(group)]["mem_limit"]) == f"{workers.memory(group, QUEUES)}m"
 
 
 @GROUPS
 def test_a_worker_whose_tasks_all_stand_back_stands_back_itself(group: WorkerGroup) -> None:
-    shares = int(default(SERVICES[program(group)].get("cpu_shares", "1024")))
+    shares = int(default(SERVICES[worker_program(group)].get("cpu_shares", "1024")))
     assert (shares < 1024) == all(queue.niceness for queue in QUEUES if queue.group == group)
 
 
 @GROUPS
 def test_the_health_of_a_worker_is_asked_by_its_group(group: WorkerGroup) -> None:
-    assert SERVICES[program(group)]["healthcheck"]["test"][-1] == group.name
+    assert SERVICES[worker_program(group)]["healthcheck"]["test"][-1] == group.name
 
 
 @pytest.mark.parametrize("name", ["api-server", *healthy.JOBS])

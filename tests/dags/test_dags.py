@@ -90,13 +90,13 @@ def test_a_run_is_looked_at_after_half_three_quarters_nine_tenths_and_all_of_its
     assert [alert.interval / entity.deadline for alert in alerts] == [0.5, 0.75, 0.9, 1.0]
     left = [timedelta(seconds=alert.callback.kwargs["left"]) for alert in alerts]
     assert [alert.interval + rest for alert, rest in zip(alerts, left, strict=True)] == [entity.deadline] * 4
-    assert {alert.callback.path for alert in alerts} == {"sluice_promises.late"}
+    assert {alert.callback.path for alert in alerts} == {"sluice_alerts.late"}
 
 
 def test_the_reference_of_the_deadlines_is_one_that_airflow_knows(bag: Any) -> None:
     from airflow.plugins_manager import get_deadline_references_plugins
 
-    assert "sluice_deadline.RunDue" in get_deadline_references_plugins()
+    assert "sluice_deadlines.RunDue" in get_deadline_references_plugins()
 
 
 def test_merchants_are_read_from_what_transactions_downloaded(bag: Any) -> None:
@@ -130,9 +130,9 @@ def test_a_worker_loads_steps_in_advance_but_nothing_that_is_declared(bag: Any) 
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
         "from importlib import import_module\n"
         "import airflow\n"
-        "from sluice_celery import PRELOADED\n"
+        "from sluice_celery_config import PRELOADED\n"
         "for module in PRELOADED: import_module(module)\n"
-        "from etl.stores.statements import statements\n"
+        "from etl.db.statements import statements\n"
         "print(*(name for name in sys.modules if name.startswith(('etl.catalog.', 'etl.hooks'))))\n"
         "print(statements.cache_info().currsize)"
     )
@@ -145,9 +145,9 @@ def test_a_worker_loads_steps_in_advance_but_nothing_that_is_declared(bag: Any) 
 def test_a_worker_looks_for_no_garbage_in_what_was_loaded_in_advance(bag: Any) -> None:
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
-        "import gc, airflow, sluice_celery\n"
-        "sluice_celery.stop_if_wrong = lambda: None\n"
-        "sluice_celery.prepare()\n"
+        "import gc, airflow, sluice_celery_config\n"
+        "sluice_celery_config.stop_if_wrong = lambda: None\n"
+        "sluice_celery_config.prepare()\n"
         "print(gc.get_freeze_count() > 100 * len(gc.get_objects()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -28,19 +28,19 @@ def test_a_dry_run_is_asked_for_and_whatever_else_is_asked_is_ignored(bag: Any) 
 def test_every_table_that_airflow_cleans_is_cleaned_and_the_audit_log_later(bag: Any) -> None:
     from airflow.utils.db_cleanup import config_dict
 
-    import sluice_metadata
+    import sluice_metadata_cleanup
 
-    assert {*sluice_metadata.RECORDS, sluice_metadata.AUDIT_LOG} == set(config_dict)
+    assert {*sluice_metadata_cleanup.RECORDS, sluice_metadata_cleanup.AUDIT_LOG} == set(config_dict)
     assert RETENTION.audit_log > RETENTION.metadata
 
 
 def test_the_arguments_are_those_of_airflow_db_clean(bag: Any) -> None:
     from airflow.cli.cli_parser import get_parser
 
-    import sluice_metadata
+    import sluice_metadata_cleanup
 
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    given = get_parser().parse_args(list(sluice_metadata.arguments(("dag_run", "xcom"), before, dry_run=True)))
+    given = get_parser().parse_args(list(sluice_metadata_cleanup.arguments(("dag_run", "xcom"), before, dry_run=True)))
     assert given.tables == ["dag_run", "xcom"]
     assert given.clean_before_timestamp - before == timedelta()
     assert (given.dry_run, given.yes, given.skip_archive, given.batch_size) == (True, True, True, 10_000)
@@ -48,8 +48,8 @@ def test_the_arguments_are_those_of_airflow_db_clean(bag: Any) -> None:
 
 
 def test_a_missing_connection_to_airflows_database_is_named(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sluice_metadata
+    import sluice_metadata_cleanup
 
     monkeypatch.delenv("AIRFLOW_CONN_METADATA", raising=False)
     with pytest.raises(SettingMissing, match="AIRFLOW_CONN_METADATA is not set; it must hold Airflow's own database"):
-        sluice_metadata.clean_metadata(RETENTION, as_of=datetime.now(UTC), dry_run=True)
+        sluice_metadata_cleanup.clean_metadata(RETENTION, as_of=datetime.now(UTC), dry_run=True)

@@ -18,7 +18,7 @@ from dataclasses import replace
 import airflow, numpy, pyarrow
 
 from etl.catalog.queues import ETL
-from sluice_memory import MIB, CapOutgrown, capped
+from sluice_memory_limit import MIB, CapOutgrown, capped
 
 def endlessly(allocate):
     kept = []

@@ -10,9 +10,8 @@ import pytest
 
 from etl.catalog.channels import DESKTOP, PUSH
 from etl.catalog.notices import NOTICES
-from etl.catalog.notices.monthly_report import MONTHLY_REPORT
-from etl.declare.notice import After, Notice
-from etl.declare.notice_rules import MOST_CHUNKS
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.declare.notice import MOST_CHUNKS, After, Notice
 
 each_notice = pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
 
@@ -46,7 +45,7 @@ def test_a_chunk_that_failed_fails_the_run_and_not_the_report(bag: Any, notice: 
 
 @pytest.mark.parametrize("schedule", [None, After("transactions"), "0 8 1 * *"])
 def test_a_notice_is_sent_when_it_is_declared_to_be(bag: Any, schedule: str | After | None) -> None:
-    from sluice_notices import notice_dag
+    from sluice_notice_dags import notice_dag
 
     timetable: Any = notice_dag(replace(MONTHLY_REPORT, name="another", schedule=schedule)).timetable
     if isinstance(schedule, After):
@@ -56,7 +55,7 @@ def test_a_notice_is_sent_when_it_is_declared_to_be(bag: Any, schedule: str | Af
 
 
 def test_the_ordinals_of_the_most_chunks_fit_into_an_xcom(bag: Any) -> None:
-    from sluice_xcom import CappedXCom
+    from sluice_xcom_backend import CappedXCom
 
     CappedXCom.serialize_value(list(range(MOST_CHUNKS)))
 

@@ -34,7 +34,7 @@ class Configured:
 
 
 def faults(**changes: str) -> list[str]:
-    from sluice_configuration import faults
+    from sluice_config_check import faults
 
     environment = {**ENVIRONMENT, **changes}
     return list(faults(Configured(environment), environment))
@@ -42,14 +42,14 @@ def faults(**changes: str) -> list[str]:
 
 @pytest.mark.parametrize(("attempt", "longest"), [(1, 10), (2, 20), (5, 160), (6, 300), (1_000_000, 300)])
 def test_waits_double_up_to_a_cap_and_half_of_each_is_chance(attempt: int, longest: int) -> None:
-    from sluice_retries import backoff
+    from sluice_retry_policy import backoff
 
     waits = [backoff(attempt, base=BASE, cap=CAP, chance=chance).total_seconds() for chance in (0, 0.5, 1)]
     assert waits == [longest / 2, longest * 0.75, longest]
 
 
 def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
-    from sluice_retries import Retries
+    from sluice_retry_policy import Retries
 
     waits = {Retries().evaluate(ProviderUnavailable("p", 1, "nothing"), 1, 3).retry_delay for _ in range(20)}
     assert len(waits) == 20
@@ -71,7 +71,7 @@ def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
 def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
     from airflow.sdk import RetryAction
 
-    from sluice_retries import Retries
+    from sluice_retry_policy import Retries
 
     assert Retries().evaluate(error, 1, 3).action is RetryAction.FAIL
 
@@ -94,7 +94,7 @@ def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
 def test_an_error_that_may_pass_is_tried_again(error: BaseException) -> None:
     from airflow.sdk import RetryAction
 
-    from sluice_retries import Retries
+    from sluice_retry_policy import Retries
 
     assert Retries().evaluate(error, 1, 3).action is RetryAction.RETRY
 
@@ -103,14 +103,14 @@ def test_a_timeout_may_pass_and_a_connection_that_is_missing_may_not() -> None:
     from airflow.sdk import RetryAction
     from airflow.sdk.exceptions import AirflowNotFoundException, AirflowTaskTimeout
 
-    from sluice_retries import Retries
+    from sluice_retry_policy import Retries
 
     assert Retries().evaluate(AirflowTaskTimeout(), 1, 3).action is RetryAction.RETRY
     assert Retries().evaluate(AirflowNotFoundException(), 1, 3).action is RetryAction.FAIL
 
 
 def test_a_task_that_waits_never_comes_back_early_nor_together_with_its_siblings() -> None:
-    from sluice_waiting import due
+    from sluice_reschedule import due
 
     now = datetime(2026, 11, 20, tzinfo=UTC)
     waits = [due(timedelta(seconds=100), as_of=now, chance=chance) - now for chance in (0, 0.5, 1)]
@@ -120,7 +120,7 @@ def test_a_task_that_waits_never_comes_back_early_nor_together_with_its_siblings
 def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from sluice_expiry import skip_if_late
+    from sluice_queue_ttl import skip_if_late
 
     ran: list[object] = []
     check = skip_if_late(URGENT_NOTIFICATIONS, then=ran.append)
@@ -136,7 +136,7 @@ def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:
 
 
 def test_a_deferred_task_that_began_in_time_is_not_skipped_when_it_goes_on() -> None:
-    from sluice_expiry import skip_if_late
+    from sluice_queue_ttl import skip_if_late
 
     ran: list[object] = []
     deferred = SimpleNamespace(_ti_context_from_server=SimpleNamespace(next_method="execute_complete"))
@@ -148,7 +148,7 @@ def test_a_deferred_task_that_began_in_time_is_not_skipped_when_it_goes_on() -> 
 def test_only_queues_with_a_time_to_live_expire() -> None:
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    from sluice_expiry import expire_with
+    from sluice_queue_ttl import expire_with
 
     task = EmptyOperator(task_id="t")
     expire_with(task, EMAILS)
@@ -158,7 +158,7 @@ def test_only_queues_with_a_time_to_live_expire() -> None:
 
 
 def test_an_xcom_holds_at_most_four_kibibytes() -> None:
-    from sluice_xcom import CappedXCom, XComTooLarge
+    from sluice_xcom_backend import CappedXCom, XComTooLarge
 
     kept = CappedXCom.serialize_value(list(range(256)), key="return_value", task_id="plan", dag_id="d")
     assert json.loads(json.dumps(kept)) == list(range(256))
@@ -176,7 +176,11 @@ def test_the_configuration_of_the_stack_has_no_fault() -> None:
         ("AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT", "3600", "set it to at least 43201, or a mess"),
         ("AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT", "600", "[scheduler] task_queued_timeout is '600'; set it to from"),
         ("AIRFLOW__SCHEDULER__NUM_STUCK_IN_QUEUED_RETRIES", "", "num_stuck_in_queued_retries is ''; set it to at le"),
-        ("AIRFLOW__CORE__XCOM_BACKEND", "airflow.sdk.execution_time.xcom.BaseXCom", "set it to sluice_xcom.CappedXC"),
+        (
+            "AIRFLOW__CORE__XCOM_BACKEND",
+            "airflow.sdk.execution_time.xcom.BaseXCom",
+            "set it to sluice_xcom_backend.CappedXC",
+        ),
         ("AIRFLOW__CORE__FERNET_KEY", "", "[core] fernet_key is missing or shorter than 44 characters"),
         ("SLUICE_KEYS", " ", "SLUICE_KEYS is not set"),
         (
@@ -193,7 +197,7 @@ def test_a_configuration_that_would_lose_work_is_a_sentence(name: str, value: st
 
 
 def test_tasks_of_a_backfill_wait_in_their_own_pool_behind_all_others() -> None:
-    from sluice_policy import task_instance_mutation_hook
+    from sluice_cluster_policy import task_instance_mutation_hook
 
     def placed(run_type: str | None) -> tuple[str, int]:
         task: Any = SimpleNamespace(queue=ETL.name, pool=ETL.pool.name, priority_weight=100 * ETL.priority + 4)

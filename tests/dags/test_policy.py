@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, task
 from airflow.providers.standard.operators.empty import EmptyOperator
-from sluice_retries import Retries
+from sluice_retry_policy import Retries
 
 good = {{
     "execution_timeout": timedelta(minutes=5),

@@ -36,7 +36,7 @@ def test_a_task_that_ends_after_its_last_word_is_not_waited_for_until_the_next_h
     script = """
 import os, time, uuid
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess, WatchedSubprocess
-from sluice_supervision import attended
+from sluice_coordinator import attended
 
 def fall_silent():
     os.closerange(0, 1024)
@@ -58,7 +58,7 @@ print(task._exit_code)
 
 COORDINATORS = """
 import json
-from sluice_celery import prepare
+from sluice_celery_config import prepare
 prepare()
 from airflow.sdk.execution_time.coordinator import get_coordinator_manager
 print(json.dumps({queue: type(get_coordinator_manager().for_queue(queue)).__name__ for queue in QUEUES}))
@@ -92,7 +92,7 @@ def test_a_task_for_which_no_file_is_left_is_supervised_as_airflow_would() -> No
     script = """
 import os
 from types import SimpleNamespace
-from sluice_supervision import attended
+from sluice_coordinator import attended
 
 def refuse(*_):
     raise OSError("too many open files")

@@ -20,21 +20,22 @@ import httpx
 import psycopg
 import typer
 
-from benchmarks import audience, home, mail_sink
-from benchmarks.mail_sink import CONNECTION, MailSink
+from benchmarks.support import audience, home, mail_sink
+from benchmarks.support.mail_sink import CONNECTION, MailSink
 from dev.demo.airflow_api import AirflowApi
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.home import REPOSITORY
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import up
-from etl.catalog.notices.monthly_report import MONTHLY_REPORT
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.db import connection as warehouse
 from etl.errors import TransientError
+from etl.notify.store import chunks, runs
 from etl.settings import Endpoint
-from etl.stores import notice_runs, warehouse
-from tests.faults.kills import Killer, Victim
-from tests.faults.reckoning import Reckoning, reckon
+from tests.faults.kill_schedule import Killer, Victim
+from tests.faults.verdict import Reckoning, reckon
 
 PAGE = 100
 """Recipients of a page: a second of the drill's pace."""
@@ -122,12 +123,12 @@ class Drill:
 
     def _of_period(self, period: str) -> int | None:
         with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
-            run = notice_runs.of_period(connection, MONTHLY_REPORT, period)
+            run = runs.of_period(connection, MONTHLY_REPORT, period)
             return None if run is None else run.run_id
 
     def _left(self, run_id: int) -> list[int]:
         with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
-            return notice_runs.unfinished(connection, run_id)
+            return chunks.unfinished(connection, run_id)
 
     def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
         while True:

@@ -23,17 +23,19 @@ from dev.servers.bank import Sandbox
 from dev.servers.postgres import THROWAWAY_SETTINGS
 from dev.stack.down import down
 from dev.stack.home import REPOSITORY
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import Extent, up
 from etl.catalog.entities import ENTITIES
+from etl.clients import rate_limits
+from etl.clients.rate_limits import Limiter
+from etl.db import connection as warehouses
+from etl.db import migrations
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint
-from etl.stores import migrations
-from etl.stores import warehouse as warehouses
-from etl.stores.tokens import TokenCipher
-from etl.stores.warehouse import Warehouse
-from etl.wire import limits
-from etl.wire.limits import Limiter
+from etl.sync.store.token_cipher import TokenCipher
+from tests.integration.notify.notice_harness import Post
+from tests.integration.sync.pipeline import Pipeline
 
 DAY = date(2026, 11, 20)
 SANDBOX = Sandbox(seed="tests", opened=DAY - timedelta(days=30), day=DAY)
@@ -130,7 +132,19 @@ def limiter(stack: Stack) -> Limiter:
     endpoint = Endpoint.from_environment("limits", stack.environment)
     with redis.Redis(endpoint.host, endpoint.port, int(endpoint.schema), endpoint.password) as server:
         server.flushdb()
-    return limits.connect(endpoint)
+    return rate_limits.connect(endpoint)
+
+
+@pytest.fixture
+def pipeline(warehouse: Warehouse, root: UPath, cipher: TokenCipher, bank: Endpoint, limiter: Limiter) -> Pipeline:
+    """Return the steps of a sync, against the sandbox bank."""
+    return Pipeline(warehouse, root, cipher, bank, limiter)
+
+
+@pytest.fixture
+def post(warehouse: Warehouse, limiter: Limiter) -> Post:
+    """Return the steps of a notice, with a mailbox in memory."""
+    return Post(warehouse, limiter)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from etl.declare.values import require_each, require_identifier, require_kind, require_pace
+from etl.declare.validation import require_each, require_identifier, require_kind, require_pace
 from etl.errors import DeclarationError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from iso4217 import Currency
 
 from etl.declare.column import Kind
-from etl.declare.values import require_count, require_each
+from etl.declare.validation import require_count, require_each
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from etl.declare.values import FIELD, require_identifier, require_kind
+from etl.declare.validation import FIELD, require_identifier, require_kind
 from etl.errors import DeclarationError
 
 PROVIDER_ACCOUNT = "provider_account_id"

@@ -7,19 +7,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-from etl.declare import catalogue, fault
+from etl.declare import consistency, fault
 from etl.declare.entity import Entity
 from etl.declare.fault import INCLUDE, Fault
 from etl.declare.notice import STATEMENTS, Notice
-from etl.declare.statement_file import SQL_ROOT, require_statements
-from etl.declare.values import require_identifier
+from etl.declare.sql_file import SQL_ROOT, require_statements
+from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
 
-TEMPLATE_ROOT = INCLUDE / "notices"
-"""A folder of templates for each notice."""
-
-ENTITY_ROOT = INCLUDE / "etl" / "catalog" / "entities"
+CATALOG = INCLUDE / "etl" / "catalog"
+ENTITY_ROOT = CATALOG / "entities"
 """The files of the entities that a notice may follow."""
+
+NOTICE_ROOT = CATALOG / "notices"
+"""A folder for each notice: its declaration, `notice.py`, and its templates."""
 
 Declared = TypeVar("Declared", Entity, Notice)
 _PLURALS: dict[type, str] = {Entity: "entities", Notice: "notices"}
@@ -44,14 +45,14 @@ def discover_entities(
     tuple
         The entities that can run, each after those that it follows, and what is wrong with the others.
     """
-    paths = _files(folders)
+    paths = _entity_files(folders)
     declared, faults = _read(Entity, package, paths)
-    wrong = catalogue.contradictions(declared, names=paths.keys())
+    wrong = consistency.contradictions(declared, names=paths.keys())
     faults += [Fault(name, fault.shown(paths[name]), reason) for name, reason in wrong.items()]
     faults += _refused(
         declared, paths, lambda entity: require_statements(sql / f"{entity.name}.sql", entity.statements)
     )
-    return catalogue.in_order(_without(declared, faults)), _in_order(faults)
+    return consistency.in_order(_without(declared, faults)), _in_order(faults)
 
 
 def discover_notices(
@@ -59,15 +60,12 @@ def discover_notices(
     folders: Iterable[str],
     *,
     sql: Path = SQL_ROOT / "notices",
-    templates: Path = TEMPLATE_ROOT,
     entities: Path = ENTITY_ROOT,
 ) -> tuple[tuple[Notice, ...], tuple[Fault, ...]]:
-    """Import the notices of a package, as `discover_entities` does.
+    """Import the notices of a package, as `discover_entities` does; `<name>/notice.py` in it declares `<name>`.
 
     Parameters
     ----------
-    templates
-        Folder of the folders of templates.
     entities
         Folder of the entities that they may follow.
 
@@ -78,23 +76,31 @@ def discover_notices(
     """
 
     def require_others(notice: Notice) -> None:
-        catalogue.require_followed(notice, _files([str(entities)]).keys())
+        consistency.require_followed(notice, _entity_files([str(entities)]).keys())
         require_statements(sql / f"{notice.name}.sql", STATEMENTS)
         for name in notice.templates:
-            path = templates / notice.name / name
+            path = paths[notice.name].with_name(name)
             if not path.is_file():
                 raise DeclarationError(f"{fault.shown(path)} is missing; write what this part of the message says")
 
-    paths = _files(folders)
+    paths = _notice_files(folders)
     declared, faults = _read(Notice, package, paths)
     faults += _refused(declared, paths, require_others)
     return tuple(_without(declared, faults).values()), _in_order(faults)
 
 
-def _files(folders: Iterable[str]) -> dict[str, Path]:
-    """Return the files that declare something, by its name."""
+def _entity_files(folders: Iterable[str]) -> dict[str, Path]:
+    """Return the files that declare an entity, by its name."""
     files = (path for folder in folders for path in Path(folder).glob("[!.]*.py"))
     return {path.stem: path for path in sorted(files, key=lambda path: path.stem) if path.name != "__init__.py"}
+
+
+def _notice_files(folders: Iterable[str]) -> dict[str, Path]:
+    """Return the files that declare a notice, by the name of their folder."""
+    entries = sorted(path for folder in folders for path in Path(folder).glob("[!._]*"))
+    files = {path.name: path / "notice.py" for path in entries if path.is_dir()}
+    # A file beside the folders declares nothing yet: it is named, too, so that nobody misses its notice.
+    return files | {path.stem: path for path in entries if path.suffix == ".py" and path.stem not in files}
 
 
 def _read(kind: type[Declared], package: str, paths: Mapping[str, Path]) -> tuple[dict[str, Declared], list[Fault]]:
@@ -102,17 +108,21 @@ def _read(kind: type[Declared], package: str, paths: Mapping[str, Path]) -> tupl
     faults: list[Fault] = []
     for name, path in paths.items():
         try:
-            declared[name] = _declared(kind, package, name)
+            declared[name] = _declared(kind, package, name, path)
         except Exception as error:  # noqa: BLE001 - a file may fail in any way, and its siblings go on
             faults.append(fault.of_error(name, path, error))
     return declared, faults
 
 
-def _declared(kind: type[Declared], package: str, name: str) -> Declared:
+def _declared(kind: type[Declared], package: str, name: str, path: Path) -> Declared:
     """Return the one entity or notice of a file."""
     require_identifier("this file", "name", name)
     noun = kind.__name__.lower()
-    module = import_module(f"{package}.{name}")
+    if kind is Notice and path.name != "notice.py":
+        raise DeclarationError(f"a notice is a folder with its templates; move this file to {name}/notice.py")
+    if not path.is_file():
+        raise DeclarationError(f"there is no such file; declare {noun} {name} in it, or remove its folder")
+    module = import_module(f"{package}.{name}.notice" if kind is Notice else f"{package}.{name}")
     found = {id(value): value for value in vars(module).values() if isinstance(value, kind)}
     names = [value.name for value in found.values()]
     if not names:

@@ -5,26 +5,46 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import combinations
 from typing import TYPE_CHECKING
 
-from etl.declare import entity_rules
+from etl.declare.check import Check
 from etl.declare.column import PROVIDER_ACCOUNT, Column, Kind
-from etl.declare.feed import Feed, Snapshot, Window
-from etl.declare.raw_of import RawOf
-from etl.declare.schedule import After
+from etl.declare.provider import Provider
+from etl.declare.queue import Queue
+from etl.declare.schedule import After, require_cron
+from etl.declare.source import Feed, RawOf, Snapshot, Window
+from etl.declare.validation import require_count, require_duration, require_each, require_identifier, require_kind
+from etl.errors import DeclarationError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from etl.declare.check import Check
-    from etl.declare.provider import Provider
-    from etl.declare.queue import Queue
 
 __all__ = ["PROVIDER_ACCOUNT", "After", "Column", "Entity", "Kind", "RawOf"]
 """A declaration finds its words in one place."""
 
 Hook = Callable[["pd.DataFrame"], "pd.DataFrame"]
 """A row-local change of a frame with Arrow dtypes; it keeps the index and the columns."""
+
+MOST_CHUNKS = 64
+"""Above this, the scheduler spends seconds on each pass over a run."""
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "summary": (str,),
+    "provider": (Provider,),
+    "source": (Feed, Snapshot, RawOf),
+    "window": (Window, type(None)),
+    "queue": (Queue,),
+    "schedule": (str, After),
+    "tolerated_rejects": (int, float),
+}
+_EACH: dict[str, tuple[type, int]] = {
+    "key": (str, 1),
+    "columns": (Column, 1),
+    "currencies": (str, 0),
+    "checks": (Check, 0),
+}
+_LEAST = {"chunk_size": 1, "max_chunks": 1, "always_tolerated": 0, "version": 1}
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,7 @@ class Entity:
     version: int = 1
 
     def __post_init__(self) -> None:
-        entity_rules.check(self)
+        _check(self)
 
     @property
     def sources(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -122,3 +142,121 @@ class Entity:
     def key_columns(self) -> tuple[Column, ...]:
         """The declared columns that a record to remove must hold."""
         return tuple(column for column in self.columns if column.name in self.key)
+
+
+def _check(entity: Entity) -> None:
+    """Refuse an entity that holds wrong values or contradicts itself.
+
+    Raises
+    ------
+    DeclarationError
+        With the entity, the field, what was found and the remedy.
+    """
+    where = f"entity {entity.name}"
+    _check_values(where, entity)
+    _check_columns(where, entity)
+    _check_currencies(where, entity)
+    _check_checks(where, entity)
+    _check_places(where, entity)
+
+
+def _check_values(where: str, entity: Entity) -> None:
+    require_identifier(where, "name", entity.name)
+    for field, kinds in _KINDS.items():
+        require_kind(where, field, getattr(entity, field), *kinds)
+    for field, (kind, least) in _EACH.items():
+        require_each(where, field, getattr(entity, field), kind, least=least)
+    for field, least in _LEAST.items():
+        most = MOST_CHUNKS if field == "max_chunks" else None
+        require_count(where, field, getattr(entity, field), least=least, most=most)
+    require_duration(where, "timeout", entity.timeout)
+    if entity.deadline is not None:
+        require_duration(where, "deadline", entity.deadline)
+    if isinstance(entity.schedule, str):
+        require_cron(where, "schedule", entity.schedule)
+    if not 0 <= entity.tolerated_rejects <= 1:
+        raise DeclarationError(
+            f"{where}: tolerated_rejects is {entity.tolerated_rejects}; it must be a share between 0 and 1"
+        )
+    if entity.hook is not None and not callable(entity.hook):
+        raise DeclarationError(
+            f"{where}: hook is {entity.hook!r}; write a function from etl/catalog/hooks, without a call"
+        )
+    if entity.window is not None and isinstance(entity.source, RawOf):
+        raise DeclarationError(
+            f"{where}: window is {entity.window.name}, but its source is the raw batches of {entity.source.entity}; "
+            f"take it out, and backfill {entity.source.entity}"
+        )
+
+
+def _check_columns(where: str, entity: Entity) -> None:
+    names = [column.name for column in entity.columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise DeclarationError(f"{where}: column {name} is declared twice; remove one")
+    for name in entity.key:
+        if name not in (PROVIDER_ACCOUNT, *names):
+            raise DeclarationError(
+                f"{where}: key column {name} is not among its columns; declare it, or name one of {', '.join(names)}"
+            )
+    for column in entity.columns:
+        if column.name in entity.key and not column.required:
+            raise DeclarationError(f"{where}: key column {column.name} must be required; take required=False out")
+    for column, other in combinations(entity.columns, 2):
+        if column.level == other.level and _differ_at_one_field(column, other):
+            raise DeclarationError(
+                f"{where}: columns {column.name} and {other.name} read {'.'.join(column.fields)!r} and "
+                f"{'.'.join(other.fields)!r} as different types; mend their path or kind"
+            )
+
+
+def _check_currencies(where: str, entity: Entity) -> None:
+    kinds = {column.name: column.kind for column in entity.columns}
+    for name, kind in kinds.items():
+        if kind is Kind.MONEY and not entity.currencies:
+            raise DeclarationError(
+                f"{where}: column {name} is money of no currency; let `currencies` name the columns that tell it"
+            )
+    for name in entity.currencies:
+        if kinds.get(name) is not Kind.TEXT:
+            raise DeclarationError(f"{where}: currencies names no column of Kind.TEXT: {name}; declare it, or mend it")
+
+
+def _differ_at_one_field(column: Column, other: Column) -> bool:
+    """Return whether one field would have to be both a value and an object, or values of two kinds."""
+    shorter, longer = sorted((column.fields, other.fields), key=len)
+    return longer[: len(shorter)] == shorter and (len(longer) > len(shorter) or column.kind is not other.kind)
+
+
+def _check_checks(where: str, entity: Entity) -> None:
+    kinds = {column.name: column.kind for column in entity.columns}
+    for rule in entity.checks:
+        for name, kind in zip(rule.columns, rule.kinds, strict=True):
+            if name not in kinds:
+                raise DeclarationError(
+                    f"{where}: check {rule.rule} names no column: {name}; name one of {', '.join(kinds)}"
+                )
+            if kind not in (None, kinds[name]):
+                raise DeclarationError(
+                    f"{where}: check {rule.rule} wants a column of Kind.{kind.name}, and {name} is of "
+                    f"Kind.{kinds[name].name}; take it out, or mend the column's kind"
+                )
+
+
+def _check_places(where: str, entity: Entity) -> None:
+    for source, (upserts, removals) in entity.sources.items():
+        for columns, places in ((entity.columns, upserts), (entity.key_columns, removals)):
+            for place, column in ((place, column) for place in places for column in columns):
+                above = place.count("[]") - 1
+                if column.level > above:
+                    raise DeclarationError(
+                        f"{where}: column {column.name} has the path {column.path!r}, {column.level} up, but above the "
+                        f"records at {place!r} of {source} there are {above}; take '../' out"
+                    )
+    if isinstance(entity.source, RawOf):
+        fields = {column.fields[0]: None for column in entity.columns if column.level == 0}
+        if entity.source.having not in fields:
+            raise DeclarationError(
+                f"{where}: having is {entity.source.having!r}, a field that none of its columns reads; "
+                f"declare a column of it, or name one of {', '.join(fields)}"
+            )

@@ -7,15 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING
+from reprlib import repr as shortened
 
-from etl.declare import notice_rules
 from etl.declare.channel import Medium
-from etl.declare.schedule import After, last_interval
-from etl.declare.values import require_identifier, require_kind
-
-if TYPE_CHECKING:
-    from etl.declare.queue import Queue
+from etl.declare.queue import Queue
+from etl.declare.schedule import After, last_interval, require_cron
+from etl.declare.validation import (
+    require_count,
+    require_duration,
+    require_each,
+    require_identifier,
+    require_kind,
+    require_pace,
+)
+from etl.errors import DeclarationError
 
 __all__ = ["After", "Category", "Consent", "Medium", "Notice", "Unknown"]
 """A declaration finds its words in one place."""
@@ -24,6 +29,15 @@ STATEMENTS = ("bounds", "recipients")
 """What the SQL file of a notice must have."""
 
 _SOME_DAY = datetime(2026, 10, 20, tzinfo=UTC)
+
+MOST_CHUNKS = 256
+"""A flat mapped task of so many costs the scheduler little, and no message in the broker names a recipient."""
+
+ANNOUNCED = "key:"
+"""How the periods of runs begin that tell one thing to a few users; what follows is its key."""
+
+GIVEN = ("period", "as_of", "after", "stop", "limit", "run_id", "chunk_size", "max_chunks")
+"""What statements are given anyway."""
 
 
 class Consent(Enum):
@@ -73,8 +87,8 @@ class Notice:
     Parameters
     ----------
     name
-        As its file is called; names the SQL file (`include/sql/notices/`) and the folder of its templates
-        (`include/notices/`), one for each part of a message: `email.subject.jinja`.
+        As its folder is called (`include/etl/catalog/notices/`), which holds its declaration, `notice.py`, and its
+        templates, one for each part of a message: `email.subject.jinja`. Its SQL: `include/sql/notices/`.
     summary
         What it tells, for the people who look at the Dag.
     channels
@@ -124,7 +138,7 @@ class Notice:
     deadline: timedelta | None = None
 
     def __post_init__(self) -> None:
-        notice_rules.check(self)
+        _check(self)
 
     def period_of(self, beginning: datetime) -> str:
         """Return the name of the period that begins then."""
@@ -154,6 +168,76 @@ class Notice:
     def templates(self) -> tuple[str, ...]:
         """Names of the templates that its folder must have."""
         return tuple(f"{medium.name}.{part}.jinja" for medium in self.channels for part in medium.parts)
+
+
+def _check(notice: Notice) -> None:
+    """Refuse a notice that holds wrong values or contradicts itself.
+
+    Raises
+    ------
+    DeclarationError
+        With the notice, the field, what was found and the remedy.
+    """
+    where = f"notice {notice.name}"
+    require_identifier(where, "name", notice.name)
+    if notice.name == "now":
+        raise DeclarationError(f"{where}: the Dag notify_now sends what is announced; rename the notice")
+    require_kind(where, "summary", notice.summary, str)
+    require_each(where, "channels", notice.channels, Medium, least=1)
+    require_kind(where, "category", notice.category, Category)
+    require_kind(where, "queue", notice.queue, Queue)
+    require_kind(where, "unknown", notice.unknown, Unknown)
+    require_pace(where, "pace", notice.pace)
+    require_count(where, "chunk_size", notice.chunk_size, least=1)
+    require_count(where, "max_chunks", notice.max_chunks, least=1, most=MOST_CHUNKS)
+    require_duration(where, "timeout", notice.timeout)
+    for name in ("expiry", "deadline"):
+        if getattr(notice, name) is not None:
+            require_duration(where, name, getattr(notice, name))
+    if notice.schedule is not None and not isinstance(notice.schedule, After):
+        require_kind(where, "schedule", notice.schedule, str, After)
+        require_cron(where, "schedule", notice.schedule)
+    _check_period(where, notice)
+    _check_parameters(where, notice)
+    names = [medium.name for medium in notice.channels]
+    for name in names:
+        if names.count(name) > 1:
+            raise DeclarationError(f"{where}: channel {name} is named twice; remove one")
+
+
+def _check_period(where: str, notice: Notice) -> None:
+    require_kind(where, "period", notice.period, str)
+    if notice.period.startswith(ANNOUNCED):
+        raise DeclarationError(f"{where}: period begins with {ANNOUNCED!r}, as those of announcements do; change it")
+    if not notice.period or _SOME_DAY.strftime(notice.period) == notice.period:
+        raise DeclarationError(
+            f"{where}: period is {notice.period!r}, which is the same for every run, so that only the first would "
+            "send; write it as strftime has it, such as '%Y-%m' for a month"
+        )
+
+
+def _check_parameters(where: str, notice: Notice) -> None:
+    require_kind(where, "parameters", notice.parameters, dict)
+    for name, value in notice.parameters.items():
+        require_identifier(where, "the name of a parameter", name)
+        if name in GIVEN:
+            raise DeclarationError(f"{where}: parameter {name} is given to its statements anyway; rename it")
+        _check_value(where, name, value)
+
+
+def _check_value(where: str, name: str, value: object) -> None:
+    """Refuse what does not come back from the run as it was declared."""
+    if isinstance(value, float):
+        raise DeclarationError(f"{where}: parameter {name} has {value}, a float; write the text '{value}'")
+    if isinstance(value, Mapping):
+        for key, held in value.items():
+            require_kind(where, f"a key of parameter {name}", key, str)
+            _check_value(where, name, held)
+    elif not isinstance(value, str | int):
+        raise DeclarationError(
+            f"{where}: parameter {name} has {shortened(value)} ({type(value).__name__}); "
+            "write text, a whole number, a truth value, or a dict of these"
+        )
 
 
 def _read(text: str, pattern: str) -> str | None:

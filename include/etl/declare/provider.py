@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
-from etl.declare.values import require_count, require_duration, require_each, require_identifier, require_kind
+from etl.declare.validation import require_count, require_duration, require_each, require_identifier, require_kind
 from etl.errors import DeclarationError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from etl.declare.values import require_count, require_duration, require_identifier, require_kind
+from etl.declare.validation import require_count, require_duration, require_identifier, require_kind
 from etl.errors import DeclarationError
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from datetime import timedelta
 
-from etl.declare.values import require_duration
+from etl.declare.validation import require_duration
 from etl.errors import DeclarationError
 
 _SURELY_ENDED = timedelta(days=1)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from croniter import CroniterError, croniter
 
-from etl.declare.values import require_identifier
+from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
 
 _SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import schemathesis
 
-from dev.bank import app, tokens
+from dev.bank.api import app
+from dev.bank.api.auth import Credentials
+from dev.bank.api.rate_limits import Limits
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
-from dev.bank.credentials import Credentials
 from dev.bank.faults import Faults
-from dev.bank.limits import Limits
-from dev.bank.tokens import TokenKind
+from dev.bank.world import tokens
+from dev.bank.world.tokens import TokenKind
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / os.environ.get("SLUICE_TEST_DATA", "../shared/data") / "plaid" / "openapi_subset.json"

@@ -12,9 +12,9 @@ from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.demo.enrol import enrol
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
+from etl.db import connection as warehouses
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint
-from etl.stores import warehouse as warehouses
-from etl.stores.warehouse import Warehouse
 from tests.integration.conftest import start
 
 USERS = 60

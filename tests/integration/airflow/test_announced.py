@@ -12,12 +12,12 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
-from etl.catalog.notices.monthly_report import MONTHLY_REPORT
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.clients import airflow
+from etl.clients.airflow import AirflowRefused, AirflowSilent
+from etl.db import connection as warehouses
+from etl.notify.announce import announce, announce_now
 from etl.settings import Endpoint
-from etl.steps.announce import announce, announce_now
-from etl.stores import warehouse as warehouses
-from etl.wire import airflow
-from etl.wire.airflow import AirflowRefused, AirflowSilent
 from tests.integration.airflow.conftest import finished
 from tests.integration.airflow.test_notice_dag import told
 

@@ -18,9 +18,9 @@ from etl.settings import Endpoint
 Rows = Callable[..., list[tuple[object, ...]]]
 _CALL = """
 import json, sys
-import sluice_promises
+import sluice_alerts
 function, run = json.load(sys.stdin)
-getattr(sluice_promises, function)({"dag_run": run})
+getattr(sluice_alerts, function)({"dag_run": run})
 """
 
 

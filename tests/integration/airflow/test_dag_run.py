@@ -11,8 +11,8 @@ import pytest
 
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.stack import Stack
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint, Settings
-from etl.stores.warehouse import Warehouse
 from tests.integration.airflow.conftest import USERS, finished
 
 DAG = "etl_transactions"

@@ -14,8 +14,8 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
+from etl.db import connection as warehouses
 from etl.settings import Endpoint, Settings
-from etl.stores import warehouse as warehouses
 from tests.integration.airflow.conftest import finished
 
 Rows = Callable[..., list[tuple[object, ...]]]

@@ -16,9 +16,9 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
+from etl.db import connection as warehouses
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint
-from etl.stores import warehouse as warehouses
-from etl.stores.warehouse import Warehouse
 from tests.integration.airflow.conftest import USERS, finished
 
 Rows = Callable[..., list[tuple[object, ...]]]

@@ -18,10 +18,10 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
+from etl.alerts.context import Run, look, why_failed
 from etl.catalog.queues import ETL
+from etl.db import connection as warehouses
 from etl.settings import Endpoint
-from etl.steps.look import Run, look, why_failed
-from etl.stores import warehouse as warehouses
 
 Rows = Callable[..., list[tuple[object, ...]]]
 PAST = "promise_of_the_past"

@@ -13,12 +13,12 @@ import pytest
 from dev.demo.airflow_api import AirflowApi
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
+from etl.db import connection as warehouses
 from etl.settings import Endpoint, Settings
-from etl.stores import provider_accounts
-from etl.stores import warehouse as warehouses
-from etl.stores.tokens import TokenCipher
-from tests.integration.steps.scripted_bank import ScriptedBank, refusal
-from tests.unit.etl.samples import page
+from etl.sync.store import provider_accounts
+from etl.sync.store.token_cipher import TokenCipher
+from tests.integration.sync.scripted_bank import ScriptedBank, refusal
+from tests.unit.sync.samples import page
 
 DAG = "waiting"
 WAIT = 75

@@ -12,14 +12,14 @@ import httpx
 import pytest
 from upath import UPath
 
-from etl.chunks import Chunk
+from etl.chunking import Chunk
+from etl.clients.rate_limits import Limiter
+from etl.db.connection import Warehouse
 from etl.settings import Endpoint
-from etl.steps.link import link
-from etl.stores import provider_accounts
-from etl.stores.tokens import TokenCipher
-from etl.stores.warehouse import Warehouse
-from etl.wire.limits import Limiter
-from tests.integration.steps.pipeline import Pipeline
+from etl.sync.link import link
+from etl.sync.store import provider_accounts
+from etl.sync.store.token_cipher import TokenCipher
+from tests.integration.sync.pipeline import Pipeline
 
 SANDBOX = "https://sandbox.plaid.com"
 LONGEST_GATHERING = timedelta(minutes=3)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from etl.catalog.entities.accounts import ACCOUNTS
-from tests.integration.steps.pipeline import Pipeline
-from tests.integration.steps.test_sync import as_the_bank_has_it
+from tests.integration.sync.pipeline import Pipeline
+from tests.integration.sync.test_sync import as_the_bank_has_it
 
 Rows = Callable[..., list[tuple[object, ...]]]
 

@@ -12,7 +12,7 @@ from dev.servers.postgres import THROWAWAY_SETTINGS
 from dev.servers.privileges import Privileges
 from dev.stack.down import down
 from dev.stack.home import MARKER
-from dev.stack.planning import Wishes
+from dev.stack.plan import Wishes
 from dev.stack.stack import Stack
 from dev.stack.up import Extent, up
 

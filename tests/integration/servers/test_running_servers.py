@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from dev.servers.errors import BankServesOthers, ServerUnreachable
-from dev.stack import secrets_file
+from dev.stack import saved_state
 from dev.stack.stack import Stack
 from dev.stack.status import status
 from tests.integration.servers.own_servers import CALLER, Servers
@@ -16,7 +16,7 @@ from tests.unit.bank import purchases
 
 
 def secret_values(home: Path) -> list[str]:
-    return list(vars(secrets_file.load(home / "secrets.json")).values())
+    return list(vars(saved_state.load_secrets(home / "secrets.json")).values())
 
 
 def test_warehouse_is_a_utf8_database_that_counts_code_points_alike_everywhere(stack: Stack) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from dev.bank.app import create_app
+from dev.bank.api.app import create_app
+from dev.bank.api.auth import Credentials
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
-from dev.bank.credentials import Credentials
 from dev.bank.faults import Faults
 
 HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}

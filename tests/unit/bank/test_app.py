@@ -6,10 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from dev.bank import render, tokens
+from dev.bank.api import render
+from dev.bank.api.auth import Credentials
 from dev.bank.bank import Bank
-from dev.bank.credentials import Credentials
-from dev.bank.tokens import TokenKind
+from dev.bank.world import tokens
+from dev.bank.world.tokens import TokenKind
 
 HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}
 Send = Callable[..., httpx.Response]

@@ -14,11 +14,11 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from dev.bank.app import create_app
+from dev.bank.api.app import create_app
+from dev.bank.api.auth import Credentials
+from dev.bank.api.rate_limits import Limits
 from dev.bank.bank import Bank
-from dev.bank.credentials import Credentials
-from dev.bank.limits import Limits
-from dev.bank.purchase_file import PurchaseFile
+from dev.bank.purchases.file import PurchaseFile
 
 FOLDER = Path(__file__).parents[3] / os.environ.get("SLUICE_TEST_DATA", "../shared/data")
 FILE = FOLDER / "birmingham" / "transactions.csv.gz"

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import uvicorn
 
-from dev.bank.app import create_app
+from dev.bank.api.app import create_app
+from dev.bank.api.auth import Credentials
+from dev.bank.api.connections import ShownConnection
 from dev.bank.bank import Bank
-from dev.bank.connections import ShownConnection
-from dev.bank.credentials import Credentials
 from dev.bank.faults import Faults
 
 HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}

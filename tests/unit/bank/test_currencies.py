@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dev.bank.currencies import CURRENCIES, JPY, KWD, USD, Currency
+from dev.bank.world.currencies import CURRENCIES, JPY, KWD, USD, Currency
 
 
 @pytest.mark.parametrize("currency", CURRENCIES, ids=lambda currency: currency.code)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dev.bank import cursors
 from dev.bank.bank import Bank
-from dev.bank.cursors import CursorForeign, Stream
-from dev.bank.feed import Moved, Place, Position
+from dev.bank.feed import cursors
+from dev.bank.feed.cursors import CursorForeign, Stream
+from dev.bank.feed.feed import Moved, Place, Position
 
 places = st.builds(Place, st.dates(), st.integers(0, 2**16 - 1))
 sums = st.integers(-(2**63), 2**63 - 1)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dev.bank.faults import Fault, Faults, FaultUnknown, RateImpossible
-from dev.bank.feed import Place
-from dev.bank.keys import Key
+from dev.bank.feed.feed import Place
+from dev.bank.world.seed import Key
 
 KEY = Key.of("seed")
 SYNC = "/transactions/sync"

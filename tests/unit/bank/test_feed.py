@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dev.bank import feed
-from dev.bank.accounts import Account, AccountKind
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes, Created, TransactionsCreated
-from dev.bank.feed import Page, Position, Update
-from dev.bank.ledger import Change
-from dev.bank.transactions import Transaction
+from dev.bank.feed import feed
+from dev.bank.feed.feed import Page, Position, Update
+from dev.bank.world.accounts import Account, AccountKind
+from dev.bank.world.ledger import Change
+from dev.bank.world.transactions import Transaction
 
 State = dict[str, Transaction]
 items = st.integers(0, 2**64 - 1)

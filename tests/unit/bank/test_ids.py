@@ -1,7 +1,7 @@
 from datetime import date
 
-from dev.bank import ids
-from dev.bank.keys import Key
+from dev.bank.world import ids
+from dev.bank.world.seed import Key
 
 KEY = Key.of("seed")
 DAY = date(2026, 6, 29)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev.bank.bank import Bank
-from dev.bank.categories import FROM_ACCOUNT, SALARY, TO_SAVINGS
-from dev.bank.currencies import CURRENCIES
-from dev.bank.ledger import REACH, Change, Event
-from dev.bank.transactions import Code, Transaction
+from dev.bank.world.categories import FROM_ACCOUNT, SALARY, TO_SAVINGS
+from dev.bank.world.currencies import CURRENCIES
+from dev.bank.world.ledger import REACH, Change, Event
+from dev.bank.world.transactions import Code, Transaction
 
 
 def events(bank: Bank, item: int) -> list[Event]:

@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
-from dev.bank import tokens, transaction_endpoints
+from dev.bank.api import transaction_endpoints
+from dev.bank.api.errors import InvalidAccountId, InvalidField
+from dev.bank.api.requests import ListOptions, TransactionsGet
+from dev.bank.api.schemas import TransactionsGot
 from dev.bank.bank import Bank
-from dev.bank.errors import InvalidAccountId, InvalidField
-from dev.bank.ledger import Change
-from dev.bank.requests import ListOptions, TransactionsGet
-from dev.bank.responses import TransactionsGot
-from dev.bank.tokens import TokenKind
-from dev.bank.transactions import Transaction
+from dev.bank.world import tokens
+from dev.bank.world.ledger import Change
+from dev.bank.world.tokens import TokenKind
+from dev.bank.world.transactions import Transaction
 
 FIRST, LAST = date.min, date.max
 

@@ -3,9 +3,8 @@ from random import Random
 
 import pytest
 
-from dev.bank.keys import Key
-from dev.bank.merchants import POOL, Market, Merchant
-from dev.bank.trades import SHOPS, SUBSCRIPTIONS, UTILITIES
+from dev.bank.world.merchants import POOL, SHOPS, SUBSCRIPTIONS, UTILITIES, Market, Merchant
+from dev.bank.world.seed import Key
 
 
 @pytest.fixture(scope="module")

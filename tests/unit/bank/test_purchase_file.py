@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 
-from dev.bank import sandbox_endpoints, tokens, transaction_endpoints
+from dev.bank.api import sandbox_endpoints, transaction_endpoints
+from dev.bank.api.errors import InvalidAccessToken, InvalidField, InvalidInstitution
+from dev.bank.api.requests import (
+    CustomTransaction,
+    PublicTokenCreate,
+    PublicTokenOptions,
+    TransactionsCreate,
+    TransactionsGet,
+    TransactionsSync,
+)
+from dev.bank.api.schemas import Transaction, TransactionsSynced
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
-from dev.bank.errors import InvalidAccessToken, InvalidField, InvalidInstitution
-from dev.bank.purchase_file import PurchaseFile
-from dev.bank.purchase_rows import PurchaseUnreadable
-from dev.bank.requests import TransactionsGet, TransactionsSync
-from dev.bank.responses import TransactionsSynced
-from dev.bank.sandbox_requests import CustomTransaction, PublicTokenCreate, PublicTokenOptions, TransactionsCreate
-from dev.bank.tokens import TokenKind
-from dev.bank.wire import Transaction
+from dev.bank.purchases.file import PurchaseFile
+from dev.bank.purchases.rows import PurchaseUnreadable
+from dev.bank.world import tokens
+from dev.bank.world.tokens import TokenKind
 from tests.unit.bank import purchases
 
 

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from dev.bank import tokens, transaction_endpoints, wire
+from dev.bank.api import schemas, transaction_endpoints
+from dev.bank.api.errors import InvalidAccountId, InvalidField
+from dev.bank.api.requests import SyncOptions, TransactionsSync
+from dev.bank.api.schemas import TransactionsSynced
 from dev.bank.bank import Bank
-from dev.bank.errors import InvalidAccountId, InvalidField
-from dev.bank.requests import SyncOptions, TransactionsSync
-from dev.bank.responses import TransactionsSynced
-from dev.bank.tokens import TokenKind
+from dev.bank.world import tokens
+from dev.bank.world.tokens import TokenKind
 
 ALL = SyncOptions()
 
@@ -42,7 +43,7 @@ def known(amount: Decimal | None) -> Decimal:
     return amount
 
 
-def added(pages: list[TransactionsSynced]) -> list[wire.Transaction]:
+def added(pages: list[TransactionsSynced]) -> list[schemas.Transaction]:
     return list(chain.from_iterable(page.added for page in pages))
 
 

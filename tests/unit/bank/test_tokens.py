@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dev.bank import tokens
-from dev.bank.keys import Key
-from dev.bank.tokens import ITEMS, TokenKind, TokenUnknown
+from dev.bank.world import tokens
+from dev.bank.world.seed import Key
+from dev.bank.world.tokens import ITEMS, TokenKind, TokenUnknown
 
 KEY = Key.of("seed")
 items = st.integers(0, ITEMS - 1)

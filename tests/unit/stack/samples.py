@@ -6,10 +6,10 @@ from pathlib import Path
 from dev.servers.bank import Sandbox
 from dev.servers.postgres import SETTINGS, Cluster
 from dev.servers.privileges import Privileges
-from dev.stack import secrets_file, servers_used
+from dev.stack import chosen_servers, saved_state
 from dev.stack.home import Home
 from dev.stack.plan import Plan
-from dev.stack.secrets_file import Secrets
+from dev.stack.saved_state import Secrets
 
 PORTS = {
     "ui": 8080,
@@ -20,12 +20,12 @@ PORTS = {
     "logs": 20004,
     "supervisor": 20005,
 }
-SECRETS = Secrets(**{name: f"{name} of the test" for name in secrets_file.NAMES})
+SECRETS = Secrets(**{name: f"{name} of the test" for name in saved_state.SECRET_NAMES})
 SANDBOX = Sandbox("sluice", opened=date(2026, 1, 1), day=date(2026, 5, 1))
 
 
 def plan(folder: Path, **caller: str) -> Plan:
     home = Home(folder)
     cluster = Cluster(Path("/opt/pginstall18"), folder / "postgres" / "data", Privileges.DIRECT)
-    servers = servers_used.decide(caller, secrets=SECRETS, ports=PORTS)
+    servers = chosen_servers.choose_servers(caller, secrets=SECRETS, ports=PORTS)
     return Plan(home, SECRETS, PORTS, servers, cluster, SETTINGS, SANDBOX, caller)

@@ -2,7 +2,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from dev.stack import environment
+from dev.stack import shell_environment
 from dev.stack.home import MARKER, REPOSITORY, Home
 from tests.unit.stack.samples import PORTS, SECRETS, plan
 
@@ -21,32 +21,32 @@ def read_by_sh(env_file: Path, expression: str, before: str = "") -> str:
 def test_env_file_says_what_it_holds_to_any_shell(tmp_path: Path) -> None:
     variables = {"PLAIN": "a", "HARD": 'it\'s "$HOME" `x` \\ \n é', "EMPTY": ""}
     env_file = tmp_path / "env"
-    env_file.write_text(environment.render(variables, psql=Path("/opt/pg/bin")))
+    env_file.write_text(shell_environment.render(variables, psql=Path("/opt/pg/bin")))
     assert {name: read_by_sh(env_file, f"${name}") for name in variables} == variables
 
 
 def test_reading_the_env_file_again_changes_no_search_path(tmp_path: Path) -> None:
     env_file = tmp_path / "env"
-    env_file.write_text(environment.render({}, psql=Path("/opt/pg/bin")))
+    env_file.write_text(shell_environment.render({}, psql=Path("/opt/pg/bin")))
     once = read_by_sh(env_file, "$PATH|$PYTHONPATH")
-    assert once == f"{environment.PROGRAMS}:/usr/bin:/bin:/opt/pg/bin|{REPOSITORY}/include"
+    assert once == f"{shell_environment.PROGRAMS}:/usr/bin:/bin:/opt/pg/bin|{REPOSITORY}/include"
     assert read_by_sh(env_file, "$PATH|$PYTHONPATH", before=f". {env_file};") == once
 
 
 def test_python_path_of_the_caller_is_kept() -> None:
-    shell = environment.of_shell({}, {"PYTHONPATH": f"/mine:{environment.INCLUDE}"})
-    assert shell["PYTHONPATH"] == f"{environment.INCLUDE}:/mine"
+    shell = shell_environment.of_shell({}, {"PYTHONPATH": f"/mine:{shell_environment.INCLUDE}"})
+    assert shell["PYTHONPATH"] == f"{shell_environment.INCLUDE}:/mine"
 
 
 def test_programs_carry_the_marker_and_shells_do_not(tmp_path: Path) -> None:
-    programs = environment.of_programs({}, caller={}, home=Home(tmp_path))
+    programs = shell_environment.of_programs({}, caller={}, home=Home(tmp_path))
     assert programs[MARKER] == str(tmp_path)
-    assert MARKER not in environment.of_shell({}, {})
+    assert MARKER not in shell_environment.of_shell({}, {})
     assert MARKER not in plan(tmp_path).variables
 
 
 def test_programs_reach_loopback_past_a_proxy(tmp_path: Path) -> None:
-    programs = environment.of_programs({}, caller={"NO_PROXY": "intranet"}, home=Home(tmp_path))
+    programs = shell_environment.of_programs({}, caller={"NO_PROXY": "intranet"}, home=Home(tmp_path))
     assert programs["NO_PROXY"] == programs["no_proxy"] == "intranet,127.0.0.1,localhost"
 
 
@@ -91,7 +91,7 @@ def test_settings_of_the_callers_own_become_the_stacks_and_never_replace_them(tm
         "EDITOR": "vi",
     }
     assert json.loads(plan(tmp_path).variables["AIRFLOW_CONN_SMTP_DEFAULT"])["port"] == PORTS["mail"]
-    variables = plan(tmp_path, **environment.passed_on(caller)).variables
+    variables = plan(tmp_path, **shell_environment.passed_on(caller)).variables
     assert variables["AIRFLOW_CONN_SMTP_DEFAULT"] == "{}"
     assert variables["SLUICE_UNSUBSCRIBE_URL"] == "https://a.example/u"
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"

@@ -6,19 +6,19 @@ from cryptography.fernet import Fernet
 
 from dev.servers import bank, private_files, valkey
 from dev.servers.bank import Sandbox
-from dev.stack import secrets_file, stack
+from dev.stack import saved_state, stack
 from tests.unit.stack.samples import SECRETS, plan
 
 
 def test_secrets_are_made_once_and_kept_to_their_owner(tmp_path: Path) -> None:
-    first = secrets_file.load(tmp_path / "secrets.json")
-    assert secrets_file.load(tmp_path / "secrets.json") == first
+    first = saved_state.load_secrets(tmp_path / "secrets.json")
+    assert saved_state.load_secrets(tmp_path / "secrets.json") == first
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
-    assert len(set(vars(first).values())) == len(secrets_file.NAMES)
+    assert len(set(vars(first).values())) == len(saved_state.SECRET_NAMES)
 
 
 def test_secrets_are_long_enough_for_what_they_sign(tmp_path: Path) -> None:
-    secrets = secrets_file.load(tmp_path / "secrets.json")
+    secrets = saved_state.load_secrets(tmp_path / "secrets.json")
     assert min(len(secrets.jwt_secret), len(secrets.api_secret_key)) >= 64
     for key in (secrets.fernet_key, secrets.sluice_keys):
         Fernet(key)
@@ -27,7 +27,7 @@ def test_secrets_are_long_enough_for_what_they_sign(tmp_path: Path) -> None:
 def test_secret_that_a_file_lacks_is_added_to_it(tmp_path: Path) -> None:
     path = tmp_path / "secrets.json"
     path.write_text(json.dumps({"admin_password": "chosen"}))
-    secrets = secrets_file.load(path)
+    secrets = saved_state.load_secrets(path)
     assert secrets.admin_password == "chosen"
     assert json.loads(path.read_text())["bank_secret"] == secrets.bank_secret
 

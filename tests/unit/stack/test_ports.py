@@ -3,7 +3,7 @@ import socket
 from pathlib import Path
 
 from dev.servers.ports import LOOPBACK, candidates, choose, is_free
-from dev.stack import ports_file
+from dev.stack import saved_state
 
 
 def test_wish_is_met_if_its_port_is_free() -> None:
@@ -35,18 +35,18 @@ def test_port_that_somebody_listens_on_for_every_interface_is_not_free() -> None
 
 def test_ports_are_remembered(tmp_path: Path) -> None:
     said: list[str] = []
-    first = ports_file.settle(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
-    second = ports_file.settle(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
-    assert first == second == ports_file.load(tmp_path / "ports.json")
+    first = saved_state.choose_ports(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
+    second = saved_state.choose_ports(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
+    assert first == second == saved_state.load_ports(tmp_path / "ports.json")
     assert first["ui"] == 8080
     assert not said
 
 
 def test_remembered_port_that_is_taken_is_replaced_and_said(tmp_path: Path) -> None:
     said: list[str] = []
-    before = dict.fromkeys(ports_file.NAMES, 0) | {"ui": 8080, "postgres": 20_001}
+    before = dict.fromkeys(saved_state.PORT_NAMES, 0) | {"ui": 8080, "postgres": 20_001}
     (tmp_path / "ports.json").write_text(json.dumps(before))
-    after = ports_file.settle(
+    after = saved_state.choose_ports(
         tmp_path / "ports.json", ui=8080, say=said.append, free=lambda port: port not in (8080, 20_001)
     )
     assert after["postgres"] not in (0, 20_001)

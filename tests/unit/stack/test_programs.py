@@ -2,7 +2,7 @@ import shlex
 from configparser import ConfigParser
 from pathlib import Path
 
-from dev.stack import supervisor_file, workers
+from dev.stack import programs, supervisor
 from dev.stack.home import Home
 from dev.stack.programs import Program, Stage
 from etl.declare.queue import Queue, WorkerGroup
@@ -17,21 +17,21 @@ QUEUES = (
 
 
 def rendered(programs: list[Program], folder: Path) -> ConfigParser:
-    text = supervisor_file.render(Home(folder), programs, port=1, password=SECRETS.supervisor_password, uid=1000)
+    text = supervisor.render(Home(folder), programs, port=1, password=SECRETS.supervisor_password, uid=1000)
     parser = ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"))
     parser.read_string(text)
     return parser
 
 
 def test_worker_polls_the_queues_of_its_group_and_those_it_helps_with_most_urgent_first() -> None:
-    arguments = workers.arguments(SLOW, QUEUES, tag="1a2b")
+    arguments = programs.worker_arguments(SLOW, QUEUES, tag="1a2b")
     assert arguments[arguments.index("--queues") + 1] == "urgent,bulk"
     assert arguments[arguments.index("--concurrency") + 1] == "6"
     assert arguments[arguments.index("--celery-hostname") + 1] == "slow_lane-1a2b@%h"
 
 
 def test_no_worker_serves_logs_on_every_interface() -> None:
-    assert all("--skip-serve-logs" in workers.arguments(group, QUEUES, tag="x") for group in (FAST, SLOW))
+    assert all("--skip-serve-logs" in programs.worker_arguments(group, QUEUES, tag="x") for group in (FAST, SLOW))
 
 
 def test_workers_of_two_homes_have_different_names() -> None:

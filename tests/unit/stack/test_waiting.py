@@ -6,10 +6,10 @@ from typing import cast
 import pytest
 
 from dev.servers.errors import NotReady, ProgramDied
-from dev.stack import health, watch
 from dev.stack.home import Home
-from dev.stack.status import Status
+from dev.stack.status import COMPONENTS, Status, unhealthy
 from dev.stack.supervisor import ProgramState, Supervisor
+from dev.stack.wait import until
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ class ScriptedSupervisor:
 
 
 def wait(home: Path, state: str, missing: Sequence[str]) -> None:
-    watch.until(
+    until(
         lambda: missing,
         programs=["scheduler"],
         supervisor=cast("Supervisor", ScriptedSupervisor(state)),
@@ -33,10 +33,7 @@ def wait(home: Path, state: str, missing: Sequence[str]) -> None:
 
 
 def beat(at: datetime, status: str = "healthy") -> dict[str, object]:
-    return {
-        component: {"status": status, f"latest_{component}_heartbeat": at.isoformat()}
-        for component in health.COMPONENTS
-    }
+    return {component: {"status": status, f"latest_{component}_heartbeat": at.isoformat()} for component in COMPONENTS}
 
 
 @pytest.fixture
@@ -63,16 +60,16 @@ def test_waiting_ends(home: Path) -> None:
 
 
 def test_airflow_is_healthy_once_every_component_has_beaten() -> None:
-    assert health.unhealthy(beat(NOW), since=NOW) == []
+    assert unhealthy(beat(NOW), since=NOW) == []
 
 
 def test_heartbeat_of_an_earlier_start_does_not_count() -> None:
-    assert health.unhealthy(beat(NOW - timedelta(seconds=1)), since=NOW) == list(health.COMPONENTS)
+    assert unhealthy(beat(NOW - timedelta(seconds=1)), since=NOW) == list(COMPONENTS)
 
 
 def test_component_without_a_heartbeat_is_not_healthy() -> None:
-    assert health.unhealthy({"scheduler": {"status": None}}, since=NOW) == list(health.COMPONENTS)
-    assert health.unhealthy(beat(NOW, status="unhealthy"), since=NOW) == list(health.COMPONENTS)
+    assert unhealthy({"scheduler": {"status": None}}, since=NOW) == list(COMPONENTS)
+    assert unhealthy(beat(NOW, status="unhealthy"), since=NOW) == list(COMPONENTS)
 
 
 def test_stack_is_up_when_all_of_it_is(tmp_path: Path) -> None:

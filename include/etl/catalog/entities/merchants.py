@@ -2,11 +2,11 @@
 
 from datetime import timedelta
 
+from etl.catalog.hooks.merchants import normalise_names
 from etl.catalog.providers.plaid import PLAID
 from etl.catalog.queues import ETL
 from etl.declare.check import MaxLength, NotEmpty
 from etl.declare.entity import After, Column, Entity, Kind, RawOf
-from etl.hooks.merchants import normalise_names
 
 MERCHANTS = Entity(
     name="merchants",

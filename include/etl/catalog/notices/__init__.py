@@ -1,7 +1,7 @@
-"""The notices that are sent: every file here declares one.
+"""The notices that are sent: every folder here is one, with its declaration, `notice.py`, and its templates.
 
-It has a file of the same name in `include/sql/notices/`, and a folder of templates in `include/notices/`. `FAULTS`
-tells of the declarations that are wrong; the notices of the others go on without them.
+Its statements are in the file of the same name in `include/sql/notices/`. `FAULTS` lists the declarations that are
+wrong; the other notices run without them.
 """
 
 from etl.declare.discovery import discover_notices

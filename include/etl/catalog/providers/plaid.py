@@ -6,8 +6,8 @@ pace, so that of the busiest limit is a quarter of a second's worth: enough for 
 
 from datetime import timedelta
 
-from etl.declare.feed import Feed, Snapshot, Window
 from etl.declare.provider import Action, Enrolment, ErrorRule, Fill, Limit, Provider, Scope
+from etl.declare.source import Feed, Snapshot, Window
 
 PLAID = Provider(
     name="plaid",

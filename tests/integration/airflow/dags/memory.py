@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, TriggerRule, task
 
-from sluice_retries import Retries
+from sluice_retry_policy import Retries
 
 MIB = 1 << 20
 TASKS = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5)}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, get_current_context, task
 
-import sluice_tasks as tasks
+import sluice_entity_tasks as tasks
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.errors import MustWait
 

@@ -1,0 +1,144 @@
+"""`python -m benchmarks.support.canned_bank PORT LOGINS PAGES RECORDS LATENCY`: a bank of prepared answers.
+
+It costs next to nothing, so that what asks it is measured, and not the bank: an answer is one copy of a ready page, in
+which the login's number takes the place of a mark. All logins have the same number of pages and of records on a page,
+and transactions of their own. It knows `/transactions/sync`, any token that is a login's number in six digits, and no
+limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from subprocess import Popen
+from typing import Any
+
+import msgspec
+
+from benchmarks.support import plaid_pages
+from dev.servers import http, ports
+from dev.servers.ports import LOOPBACK
+
+_MARK = b"@LOGIN"
+_POLL = 0.1
+_END = b"\r\n\r\n"
+_HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class BankClosed(Exception):
+    """A bank ended before it opened."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(f"the bank on port {port} ended; see what it says above.")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a canned bank serves.
+
+    Parameters
+    ----------
+    logins
+        How many, from 0.
+    pages
+        Of each login.
+    records
+        On each page.
+    latency
+        Seconds that an answer is kept back, as the way to a provider would.
+    """
+
+    logins: int
+    pages: int
+    records: int
+    latency: float = 0.0
+
+    @property
+    def transactions(self) -> int:
+        """Of all logins."""
+        return self.logins * self.pages * self.records
+
+
+class _Asked(msgspec.Struct):
+    access_token: str
+    cursor: str = ""
+
+
+class _Answers(asyncio.Protocol):
+    """One connection, on which requests come one after the other."""
+
+    def __init__(self, pages: list[bytes], latency: float) -> None:
+        self._pages = pages
+        self._latency = latency
+        self._received = b""
+        self._decoder = msgspec.json.Decoder(_Asked)
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - a transport that can be written to
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, body = self._received.partition(_END)
+        if not end:
+            return
+        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
+        if len(body) >= length:
+            self._received = body[length:]
+            answer = self._answer(body[:length]) if length else _HEALTHY
+            if self._latency:
+                asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
+
+    def _answer(self, body: bytes) -> bytes:
+        asked = self._decoder.decode(body)
+        page = self._pages[int(asked.cursor or 0)].replace(_MARK, asked.access_token.encode())
+        return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page)
+
+
+@contextmanager
+def opened(shape: Shape, *, port: int | None = None) -> Iterator[str]:
+    """Run a canned bank in a process of its own, and yield its address."""
+    port = port or next(each for each in ports.candidates() if ports.is_free(each))
+    url = f"http://{LOOPBACK}:{port}"
+    while not ports.is_free(port):
+        time.sleep(_POLL)
+    numbers = (port, shape.logins, shape.pages, shape.records, shape.latency)
+    with Popen([sys.executable, "-m", "benchmarks.support.canned_bank", *map(str, numbers)]) as bank:
+        try:
+            while not http.answers(port, "/health"):
+                time.sleep(_POLL)
+                if bank.poll() is not None:
+                    raise BankClosed(port)
+            yield url
+        finally:
+            bank.terminate()
+
+
+def render(shape: Shape) -> list[bytes]:
+    """Return the pages of a login, with a mark wherever its number belongs."""
+    pages = []
+    for ordinal in range(shape.pages):
+        records = plaid_pages.transactions(ordinal, records=shape.records, merchants=shape.records)
+        for record in records:
+            for name in ("transaction_id", "account_id"):
+                record[name] = _MARK.decode() + str(record[name])[len(_MARK) :]
+        more = ordinal + 1 < shape.pages
+        page = {"added": records, "modified": [], "removed": [], "next_cursor": str(ordinal + 1), "has_more": more}
+        pages.append(msgspec.json.encode(page))
+    return pages
+
+
+async def _serve(port: int, shape: Shape) -> None:
+    pages = render(shape)
+    server = await asyncio.get_running_loop().create_server(lambda: _Answers(pages, shape.latency), LOOPBACK, port)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    port, logins, pages, records = map(int, sys.argv[1:5])
+    asyncio.run(_serve(port, Shape(logins, pages, records, float(sys.argv[5]))))

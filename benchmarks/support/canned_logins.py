@@ -1,0 +1,27 @@
+"""The logins of a canned bank, enrolled in a warehouse that has nothing else."""
+
+from __future__ import annotations
+
+from etl.catalog.providers.plaid import PLAID
+from etl.db.connection import Warehouse
+from etl.sync.store import provider_accounts
+from etl.sync.store.token_cipher import TokenCipher
+
+_EMPTY = "truncate core.users, core.transactions, etl.chunks cascade"
+
+
+def forget(warehouse: Warehouse) -> None:
+    """Forget all logins, and whatever was planned for them."""
+    warehouse.execute(_EMPTY)
+
+
+def enrol(warehouse: Warehouse, cipher: TokenCipher, logins: int) -> None:
+    """Forget everything, and enrol so many logins."""
+    with warehouse.transaction():
+        forget(warehouse)
+        for number in range(logins):
+            token = f"{number:06d}"
+            provider_accounts.enrol(
+                warehouse, cipher, provider=PLAID.name, user=token, item_id=f"item-{token}", access_token=token
+            )
+    warehouse.execute("vacuum analyze")

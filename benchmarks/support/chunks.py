@@ -1,0 +1,75 @@
+"""Raw batches of chunks as they come: fifty logins each, a thousand made-up transactions a login."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from upath import UPath
+
+from benchmarks.support import batches, databases, plaid_pages
+from etl.catalog.entities import ENTITIES
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
+from etl.db import connection as warehouses
+from etl.db import migrations
+from etl.db.connection import Warehouse
+from etl.settings import Endpoint
+
+LOGINS_OF_A_CHUNK = 50
+TRANSACTIONS_OF_A_LOGIN = 1_000
+TRANSACTIONS_OF_A_MERCHANT = 20
+
+_RECEIVED_AT = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def pages(size: int) -> batches.Pages:
+    """Return what gives each login's pages, of `size` transactions in all."""
+    merchants = max(size // TRANSACTIONS_OF_A_MERCHANT, 1)
+    return partial(plaid_pages.feed, records=TRANSACTIONS_OF_A_LOGIN, merchants=merchants)
+
+
+@contextmanager
+def prepared(
+    server: Endpoint, root: UPath, size: int, *, logins_of_a_chunk: int = LOGINS_OF_A_CHUNK
+) -> Iterator[Sequence[int]]:
+    """Make the template of databases that hold `size` transactions in sealed raw batches, and no rows."""
+    with databases.temporary(server, databases.TEMPLATE) as template:
+        with warehouses.connect(template) as warehouse:
+            migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
+            raw_ids = seal(warehouse, root, size, logins_of_a_chunk)
+            for statement in ("analyze", "checkpoint"):
+                warehouse.execute(statement)
+        yield raw_ids
+
+
+@contextmanager
+def fresh(server: Endpoint) -> Iterator[Endpoint]:
+    """Create a database from the template."""
+    with databases.temporary(server, "benchmark", template=databases.TEMPLATE) as database:
+        yield database
+
+
+def seal(warehouse: Warehouse, root: UPath, size: int, logins_of_a_chunk: int) -> Sequence[int]:
+    """Seal `size` transactions, whole logins, and return the ids of their raw batches."""
+    logins = batches.enrol(warehouse, size // TRANSACTIONS_OF_A_LOGIN)
+    told = pages(size)
+    return [
+        batches.seal(
+            warehouse,
+            root,
+            TRANSACTIONS,
+            logins[first : first + logins_of_a_chunk],
+            partial(_from, told, first),
+            source=TRANSACTIONS_SYNC.name,
+            at=_RECEIVED_AT + timedelta(microseconds=first),
+            cursors=("", "a"),
+        )
+        for first in range(0, len(logins), logins_of_a_chunk)
+    ]
+
+
+def _from(told: batches.Pages, first: int, login: int) -> Iterable[bytes]:
+    return told(first + login)

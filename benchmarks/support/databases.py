@@ -1,0 +1,27 @@
+"""Databases of a benchmark's own on a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from psycopg.sql import SQL, Identifier
+
+from etl.db import connection as warehouses
+from etl.settings import Endpoint
+
+TEMPLATE = "benchmark_template"
+"""What all repetitions begin with."""
+
+
+@contextmanager
+def temporary(server: Endpoint, name: str, *, template: str = "template1") -> Iterator[Endpoint]:
+    """Create a database, and drop it at the end."""
+    with warehouses.connect(server) as connection:
+        create = SQL("create database {} template {}").format(Identifier(name), Identifier(template))
+        connection.execute(create)
+        try:
+            yield replace(server, schema=name)
+        finally:
+            connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))

@@ -1,0 +1,164 @@
+"""What is sent without Sluice: a plain Celery task for each user, and chunks of ids that put the next chunk in.
+
+Written as one would by hand, and so that nothing is slow on purpose: one connection of each process to Postgres and to
+the mail server, templates compiled once, and mails made as Sluice makes them. Nobody's message can be lost or come
+twice unseen here either: a row goes into the same ledger before each mail.
+"""
+
+from __future__ import annotations
+
+import os
+import smtplib
+from datetime import UTC, datetime
+from functools import cache
+
+import psycopg
+from celery import Celery
+from celery.signals import worker_ready
+from psycopg.rows import dict_row
+
+from benchmarks.support.audience import MONTH
+from etl.catalog.channels import EMAIL
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.db.statements import statement
+from etl.notify.channels.address import parse
+from etl.notify.channels.channel import Message
+from etl.notify.channels.mime import Skeleton
+from etl.notify.templates import Templates
+from etl.notify.unsubscribe_links import Links
+from etl.settings import Endpoint, LinkSettings
+
+BROKER = "BROKER_URL"
+"""Celery's own commands read this variable too, and it goes before what an app says."""
+NOTICE = "plain_celery"
+"""As the ledger knows it: what Sluice sent is another notice, so that they do not get into each other's way."""
+CHUNK = 1_000
+PACE = "200/s"
+READY = "The worker takes tasks."
+
+_NOTICE = """
+insert into notify.notices as kept (name) values (%s) on conflict (name) do update set name = excluded.name
+returning kept.notice_id
+"""
+_CLAIM = """
+insert into notify.deliveries (user_id, run_id, channel, state, notice_id, ordinal, attempt, dedupe_key, ended_at)
+select
+    u.user_id,
+    0,
+    'email',
+    case when k.granted = false or s.address is not null then 'suppressed' else 'claimed' end::notify.state,
+    %(notice_id)s,
+    0,
+    1,
+    %(period)s,
+    case when k.granted = false or s.address is not null then now() end
+from core.users as u
+inner join notify.contacts as c on c.user_id = u.user_id and c.channel = 'email' and c.ended_at is null
+left join notify.consents as k on k.user_id = u.user_id and k.category = %(category)s
+left join notify.suppressions as s on s.channel = 'email' and s.address = lower(c.address)
+where u.user_id = %(user_id)s
+on conflict (notice_id, dedupe_key, channel, user_id) do nothing
+returning delivery_id, state::text, (
+    select c.address from notify.contacts as c where c.user_id = %(user_id)s and c.channel = 'email'
+)
+"""
+_END = "update notify.deliveries set state = %s, ended_at = now() where delivery_id = %s"
+_NEXT = "select user_id from core.users where user_id > %s and user_id <= %s order by user_id limit %s"
+
+app = Celery("plain", broker=os.environ.get(BROKER, "memory://"))
+app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
+
+
+class Desk:
+    """What each process keeps open."""
+
+    def __init__(self) -> None:
+        held = Endpoint.from_environment("warehouse")
+        self._warehouse = psycopg.connect(
+            host=held.host,
+            port=held.port,
+            user=held.login,
+            password=held.password,
+            dbname=held.schema,
+            autocommit=True,
+        )
+        ((self._notice_id,),) = self._warehouse.execute(_NOTICE, (NOTICE,)).fetchall()
+        self._words = Templates(MONTHLY_REPORT)
+        self._links = Links(LinkSettings.from_environment())
+        self._mail = _server()
+        sender = parse(str(Endpoint.from_environment("notices_email").extra["from_email"]))
+        self._sender = sender.address
+        self._skeleton = Skeleton(sender)
+        self._recipient = statement(f"notices/{MONTHLY_REPORT.name}", "recipients")
+
+    def tell(self, user_id: int) -> None:
+        """Claim, render, send and confirm."""
+        claimed = self._warehouse.execute(_CLAIM, self._values(user_id)).fetchone()
+        if claimed is None or claimed[1] != "claimed":
+            return
+        delivery_id, _, address = claimed
+        if not EMAIL.takes(address):
+            self._warehouse.execute(_END, ("failed", delivery_id))
+            return
+        with self._warehouse.cursor(row_factory=dict_row) as cursor:
+            (recipient,) = cursor.execute(self._recipient, self._values(user_id)).fetchall()
+        link = self._links.of(user_id, MONTHLY_REPORT.category)
+        parts = self._words.render(EMAIL, recipient, unsubscribe_url=link.url)
+        message = Message(delivery_id, address, parts, unsubscribe_url=link.url)
+        letter = self._skeleton.fill(message, at=datetime.now(UTC))
+        self._mail.sendmail(self._sender, [letter.to.address], letter.content)
+        self._warehouse.execute(_END, ("sent", delivery_id))
+
+    def following(self, after: int, last: int) -> list[int]:
+        """Return the users of the next chunk."""
+        return [user_id for (user_id,) in self._warehouse.execute(_NEXT, (after, last, CHUNK))]
+
+    def _values(self, user_id: int) -> dict[str, object]:
+        bounds = {"after": user_id - 1, "stop": user_id + 1, "limit": 1, "as_of": datetime.now(UTC)}
+        category = MONTHLY_REPORT.category.name
+        return {**bounds, "user_id": user_id, "period": MONTH, "notice_id": self._notice_id, "category": category}
+
+
+@cache
+def desk() -> Desk:
+    """Return what this process keeps open; a process opens its own."""
+    return Desk()
+
+
+@app.task  # type: ignore[untyped-decorator]
+def tell(user_id: int) -> None:
+    """Tell one user: a task for each."""
+    desk().tell(user_id)
+
+
+@app.task  # type: ignore[untyped-decorator]
+def tell_chunk(user_ids: list[int], last: int) -> None:
+    """Tell the users of a chunk, and put in the next one, as the pattern of a task that walks a table goes."""
+    for user_id in user_ids:
+        desk().tell(user_id)
+    if following := desk().following(user_ids[-1], last):
+        tell_chunk.delay(following, last)
+
+
+@cache
+def mail_server() -> smtplib.SMTP:
+    """Return this process's connection to the mail server."""
+    return _server()
+
+
+@app.task(rate_limit=PACE)  # type: ignore[untyped-decorator]
+def tell_slowly(delivery_id: int) -> None:
+    """Send a mail that is ready, at Celery's own pace."""
+    mail = b"Subject: paced\r\nMessage-ID: <delivery.%d@bank.example>\r\n\r\nhello\r\n" % delivery_id
+    mail_server().sendmail("reports@bank.example", ["user@bank.example"], mail)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def say_so(**_: object) -> None:
+    """Say that tasks are taken; Celery says so only if it is to log every task."""
+    print(READY, flush=True)
+
+
+def _server() -> smtplib.SMTP:
+    held = Endpoint.from_environment("notices_email")
+    return smtplib.SMTP(held.host, held.port, local_hostname="localhost", timeout=30)

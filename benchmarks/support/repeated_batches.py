@@ -1,0 +1,77 @@
+"""Batches of the same records, once for each way in which a sync meets what it knows already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from upath import UPath
+
+from benchmarks.support import batches, plaid_pages
+from etl.catalog.entities.accounts import ACCOUNTS
+from etl.catalog.entities.merchants import MERCHANTS
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import ACCOUNTS_GET, TRANSACTIONS_GET, TRANSACTIONS_SYNC
+from etl.db.connection import Warehouse
+from etl.declare.entity import Entity
+from etl.sync.transform import transform
+
+_RECEIVED_AT = datetime(2026, 11, 20, tzinfo=UTC)
+_DAY = timedelta(days=1)
+_TRANSACTIONS_OF_A_LOGIN = 1_000
+_ACCOUNTS_OF_A_LOGIN = 2
+_TRANSACTIONS_OF_A_MERCHANT = 20
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Typed batches of an entity that hold the same records.
+
+    Parameters
+    ----------
+    entity
+        Whose they are.
+    first
+        Raw batch that is loaded first.
+    again
+        How the same records come again → their raw batch.
+    """
+
+    entity: Entity
+    first: int
+    again: Mapping[str, int]
+
+
+def feeds(warehouse: Warehouse, root: UPath, size: int) -> Sequence[Repeated]:
+    """Seal and type batches of `size` transactions, 20,000 at least, each a day later than the one before."""
+    made_up = {"records": _TRANSACTIONS_OF_A_LOGIN, "merchants": size // _TRANSACTIONS_OF_A_MERCHANT}
+    feed, window = partial(plaid_pages.feed, **made_up), partial(plaid_pages.window, **made_up)
+    logins = batches.enrol(warehouse, size // _TRANSACTIONS_OF_A_LOGIN)
+    seal = partial(batches.seal, warehouse, root, TRANSACTIONS, logins)
+
+    first = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT, cursors=("", "a"))
+    reset = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT + _DAY, cursors=("", "b"))
+    days = seal(window, source=TRANSACTIONS_GET.name, at=_RECEIVED_AT + 2 * _DAY)
+    repeated = (
+        Repeated(TRANSACTIONS, first, {"after a reset cursor": reset, "as a backfill's window": days}),
+        Repeated(MERCHANTS, first, {"from a raw batch that names the same": reset}),
+    )
+    return _typed(repeated, warehouse=warehouse, root=root)
+
+
+def snapshots(warehouse: Warehouse, root: UPath, size: int) -> Sequence[Repeated]:
+    """Seal and type batches of `size` accounts, one a day later than the other."""
+    snapshot = partial(plaid_pages.snapshot, records=_ACCOUNTS_OF_A_LOGIN)
+    logins = batches.enrol(warehouse, size // _ACCOUNTS_OF_A_LOGIN)
+    seal = partial(batches.seal, warehouse, root, ACCOUNTS, logins, snapshot, source=ACCOUNTS_GET.name)
+    repeated = (Repeated(ACCOUNTS, seal(at=_RECEIVED_AT), {"as the next snapshot": seal(at=_RECEIVED_AT + _DAY)}),)
+    return _typed(repeated, warehouse=warehouse, root=root)
+
+
+def _typed(repeated: Sequence[Repeated], *, warehouse: Warehouse, root: UPath) -> Sequence[Repeated]:
+    for each in repeated:
+        for raw_id in (each.first, *each.again.values()):
+            transform(each.entity, raw_id, warehouse=warehouse, root=root)
+    return repeated

@@ -1,0 +1,79 @@
+"""Bare processes that send chunks of one run, as many as are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from dev.stack.home import REPOSITORY
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.db.connection import Warehouse
+from etl.notify.plan import plan_notice
+from etl.notify.store import runs
+from etl.notify.store.runs import State
+
+_STOPS = timedelta(seconds=30)
+
+
+@dataclass
+class Senders:
+    """Processes that send one run.
+
+    Parameters
+    ----------
+    run_id
+        Which.
+    environment
+        Of the processes.
+    processes
+        One for each chunk, in their order.
+    """
+
+    run_id: int
+    environment: Mapping[str, str]
+    processes: list[subprocess.Popen[bytes]]
+
+    def start(self, ordinal: int) -> None:
+        """Start the process of a chunk, again if there was one."""
+        command = (sys.executable, "-m", "benchmarks.support.sender", str(self.run_id), str(ordinal))
+        self.processes[ordinal : ordinal + 1] = [
+            subprocess.Popen(command, cwd=REPOSITORY, env=dict(self.environment))  # its block waits for it
+        ]
+
+    def kill(self, ordinal: int) -> None:
+        """Kill the process of a chunk, and let Postgres notice."""
+        self.processes[ordinal].kill()
+        self.processes[ordinal].wait()
+
+
+@contextmanager
+def sending(
+    warehouse: Warehouse, environment: Mapping[str, str], period: str, *, pace: float, count: int
+) -> Iterator[Senders]:
+    """Plan a period as so many chunks, and send them until the block ends; the run is cancelled then."""
+    planned = plan_notice(
+        replace(MONTHLY_REPORT, pace=pace, chunk_size=1, max_chunks=count),
+        period,
+        trigger="benchmarks",
+        as_of=datetime.now(UTC),
+        warehouse=warehouse,
+    )
+    senders = Senders(planned.run_id, environment, [])
+    for ordinal in planned.ordinals:
+        senders.start(ordinal)
+    try:
+        yield senders
+    finally:
+        runs.steer(warehouse, planned.run_id, state=State.CANCELLED)
+        deadline = time.monotonic() + _STOPS.total_seconds()
+        for process in senders.processes:
+            try:
+                process.wait(max(0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

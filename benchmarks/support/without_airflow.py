@@ -1,0 +1,81 @@
+"""The steps of a run in a pool of processes, without Airflow: what orchestration is compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from upath import UPath
+
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.clients import rate_limits
+from etl.db import connection as warehouses
+from etl.settings import Endpoint, Settings
+from etl.sync.download import download
+from etl.sync.load import load
+from etl.sync.plan import plan
+from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.store_raw import store_raw
+from etl.sync.transform import transform
+
+PROCESSES = 2
+"""One for each processor of the machine that the goal is for."""
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a run took.
+
+    Parameters
+    ----------
+    seconds
+        Wall time.
+    cpu
+        CPU-seconds of its chunks' steps, Postgres not counted.
+    """
+
+    seconds: float
+    cpu: float
+
+
+def run(run_id: str, environment: Mapping[str, str]) -> Took:
+    """Plan a run of transactions, and take its chunks from download to load."""
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("forkserver")) as pool:
+        for each in [pool.submit(_import_and_wait) for _ in range(PROCESSES)]:
+            each.result()
+        began = time.perf_counter()
+        with warehouses.connect(Endpoint.from_environment("warehouse", environment)) as warehouse:
+            ordinals = plan(TRANSACTIONS, run_id, warehouse=warehouse)
+        chunks = [pool.submit(_chunk, run_id, ordinal, dict(environment)) for ordinal in ordinals]
+        cpu = sum(chunk.result() for chunk in chunks)
+        return Took(time.perf_counter() - began, cpu)
+
+
+def _chunk(run_id: str, ordinal: int, environment: Mapping[str, str]) -> float:
+    """Take a chunk through its steps, and return the CPU-seconds."""
+    began = time.process_time()
+    settings = Settings.from_environment(environment)
+    root = UPath(settings.raw_root)
+    with warehouses.connect(Endpoint.from_environment("warehouse", environment)) as warehouse:
+        download(
+            TRANSACTIONS,
+            run_id,
+            ordinal,
+            warehouse=warehouse,
+            root=root,
+            cipher=TokenCipher(settings.keys),
+            endpoint=Endpoint.from_environment(TRANSACTIONS.provider.connection, environment),
+            limiter=rate_limits.connect(Endpoint.from_environment("limits", environment)),
+        )
+        raw_id = store_raw(TRANSACTIONS, run_id, ordinal, warehouse=warehouse, root=root)
+        transform(TRANSACTIONS, raw_id, warehouse=warehouse, root=root)
+        load(TRANSACTIONS, raw_id, warehouse=warehouse, root=root)
+    return time.process_time() - began
+
+
+def _import_and_wait() -> None:
+    """Let a process import this file, and do nothing for so long that the others begin as well."""
+    time.sleep(0.5)

@@ -1,0 +1,67 @@
+"""Records that are wrong, one by one, in an answer that is otherwise right."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from dev.bank.faults import Fault, Faults
+from dev.bank.world.seed import Key
+
+Record = dict[str, Any]
+
+HUGE = Decimal(10**15)
+"""Whole units of currency, more than any account has ever held."""
+
+UNKNOWN = "ZZZ"
+"""A currency code that ISO 4217 does not have."""
+
+_LISTS = ("added", "modified", "transactions")
+
+
+def _unknown_currency(record: Record) -> None:
+    record["iso_currency_code"] = UNKNOWN
+
+
+def _huge_amount(record: Record) -> None:
+    record["amount"] = HUGE
+
+
+def _nul_name(record: Record) -> None:
+    record["name"] = f"{record['name'][:4]}\0{record['name'][4:]}"
+
+
+def _emoji_name(record: Record) -> None:
+    record["name"] = f"{record['name']} 🧑‍🍳☕️🇯🇵"
+
+
+def _missing_field(record: Record) -> None:
+    del record["account_id"]
+
+
+def _wrong_type(record: Record) -> None:
+    record["amount"] = {"value": "twelve"}
+
+
+SPOILERS: dict[Fault, Callable[[Record], None]] = {
+    Fault.UNKNOWN_CURRENCY: _unknown_currency,
+    Fault.HUGE_AMOUNT: _huge_amount,
+    Fault.NUL_NAME: _nul_name,
+    Fault.EMOJI_NAME: _emoji_name,
+    Fault.MISSING_FIELD: _missing_field,
+    Fault.WRONG_TYPE: _wrong_type,
+}
+
+
+def spoil(key: Key, faults: Faults, answer: msgspec.Struct) -> object:
+    """Return an answer with those of its transactions spoilt that a fault strikes."""
+    if not faults.on(*SPOILERS):
+        return answer
+    fields: Record = msgspec.to_builtins(answer, builtin_types=(Decimal,))
+    for record in (record for name in _LISTS for record in fields.get(name, ())):
+        identity = record["transaction_id"].encode()
+        for fault, spoiler in SPOILERS.items():
+            if faults.strikes(key, fault, identity):
+                spoiler(record)
+    return fields

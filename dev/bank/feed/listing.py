@@ -1,0 +1,28 @@
+"""An item's ledger as a list: what stands today of the transactions of some dates, newest first."""
+
+from collections.abc import Collection
+from datetime import date
+
+from dev.bank.world import ledger as ledgers
+from dev.bank.world.ledger import REACH, Change, Event, Ledger
+
+
+def standing(ledger: Ledger, *, first: date, last: date, today: date, accounts: Collection[int]) -> list[Event]:
+    """Return the last event of each transaction dated `first` to `last`, that `today` still knows.
+
+    Parameters
+    ----------
+    accounts
+        Ordinals of the accounts wanted.
+    """
+    begin = max(first, ledger.first_day)
+    events = [
+        event
+        for _, happened in ledger.days(begin, min(today, ledgers.later(last, REACH)))
+        for event in happened
+        if event.change is not Change.REMOVED
+        and (event.until is None or event.until > today)
+        and event.transaction.account.ordinal in accounts
+        and first <= event.transaction.posted_at.date() <= last
+    ]
+    return sorted(events, key=lambda event: (event.transaction.posted_at, event.transaction_id), reverse=True)

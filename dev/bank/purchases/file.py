@@ -1,0 +1,141 @@
+"""Purchases that people really made, read from the file that a city published.
+
+A card is an account, a directorate is an item, and the merchant is whoever the line names. Source file and row are a
+purchase's only identity: equal rows are different purchases. The amount is the original one; its currency is the
+original one too, else the billing one, else sterling. Nothing is known of balances, nor of what was pending.
+
+Items are numbered from 0 in the order of the directorates' names, which are told apart without regard to case; what
+was bought without a directorate is an item as well. A card that two directorates used is an account of each.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from dev.bank.purchases import rows
+from dev.bank.purchases.ledger import PurchaseLedger
+from dev.bank.world import ids
+from dev.bank.world.accounts import Account, AccountKind
+from dev.bank.world.currencies import GBP
+from dev.bank.world.institutions import PURCHASE_CARDS
+from dev.bank.world.items import Item
+from dev.bank.world.seed import Key
+
+_NAMELESS = ""
+"""To SQLite, a database in a file without a name, which goes with the process however that ends."""
+
+_MASK = 4
+_NOBODY = "No directorate"
+
+_TABLES = """
+pragma journal_mode = off;
+pragma synchronous = off;
+create table read_rows (directorate, name, card, day, minor, currency, merchant, source, row);
+create table purchases (
+    item integer, day integer, place integer, account integer, minor integer, currency text, merchant text,
+    source text, row integer,
+    primary key (item, day, place)
+) without rowid;
+"""
+_READ = "insert into read_rows values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# Ranked, so that an item, an account and a purchase of a day are numbered from 0 whatever the order of the file.
+_NUMBER = """
+insert into purchases
+select
+    dense_rank() over (order by directorate) - 1,
+    day,
+    row_number() over (partition by directorate, day order by source, row) - 1,
+    dense_rank() over (partition by directorate order by card) - 1,
+    minor,
+    currency,
+    merchant,
+    source,
+    row
+from read_rows
+"""
+_ITEMS = "select directorate, min(name), min(day) from read_rows group by directorate order by directorate"
+_CARDS = "select distinct card from read_rows where directorate = ? order by card"
+
+
+class PurchaseFile:
+    """An indexed file of purchases; the index is a temporary SQLite database.
+
+    Parameters
+    ----------
+    key
+        Makes the ids.
+    path
+        A CSV file, compressed by gzip if its name ends in `.gz`.
+
+    Raises
+    ------
+    PurchaseUnreadable
+        If a row cannot be read.
+    """
+
+    def __init__(self, key: Key, path: Path) -> None:
+        self._key = key
+        self._index = sqlite3.connect(_NAMELESS, check_same_thread=False)
+        try:
+            self._ledgers = tuple(self._indexed(path))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def items(self) -> int:
+        """How many items the file has."""
+        return len(self._ledgers)
+
+    def ledger(self, number: int) -> PurchaseLedger:
+        """Return the ledger of item `number`, 0 to `items` - 1."""
+        return self._ledgers[number]
+
+    def close(self) -> None:
+        """Remove the index."""
+        self._index.close()
+
+    def _indexed(self, path: Path) -> Iterator[PurchaseLedger]:
+        self._index.executescript(_TABLES)
+        self._index.executemany(_READ, _rows(path))
+        self._index.execute(_NUMBER)
+        found = self._index.execute(_ITEMS).fetchall()
+        for number, (directorate, name, first_day) in enumerate(found):
+            cards = [card for (card,) in self._index.execute(_CARDS, (directorate,))]
+            item = _item(self._key, number, name or _NOBODY, cards)
+            yield PurchaseLedger(self._key, item, date.fromordinal(first_day), self._index)
+        self._index.execute("drop table read_rows")
+        self._index.commit()
+
+
+def _rows(path: Path) -> Iterator[tuple[str | int, ...]]:
+    for each in rows.read(path):
+        yield (
+            each.directorate.casefold(),
+            each.directorate,
+            each.card,
+            each.on.toordinal(),
+            each.minor,
+            each.currency,
+            each.merchant,
+            each.source,
+            each.row,
+        )
+
+
+def _item(key: Key, number: int, name: str, cards: list[str]) -> Item:
+    accounts = tuple(
+        Account(
+            ordinal=ordinal,
+            account_id=ids.account_id(key, number, ordinal),
+            kind=AccountKind.CREDIT_CARD,
+            currency=GBP,
+            name="Purchase Card",
+            official_name=name,
+            mask=card[-_MASK:],
+            opening=None,
+        )
+        for ordinal, card in enumerate(cards)
+    )
+    return Item(number, ids.item_id(key, number), PURCHASE_CARDS, accounts)

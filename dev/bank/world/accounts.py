@@ -1,0 +1,89 @@
+"""The accounts of an item and what they hold."""
+
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+
+from dev.bank.world import ids
+from dev.bank.world.currencies import Currency
+from dev.bank.world.institutions import Institution
+from dev.bank.world.seed import Key
+
+
+class AccountKind(Enum):
+    """The kinds of account the bank keeps; the value is Plaid's (type, subtype)."""
+
+    CHECKING = ("depository", "checking")
+    SAVINGS = ("depository", "savings")
+    CREDIT_CARD = ("credit", "credit card")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as it was when its ledger began.
+
+    Parameters
+    ----------
+    ordinal
+        Its place within the item, 0-based.
+    opening
+        Minor units held, or owed on a credit card, before the first transaction; None where nobody knows.
+    limit
+        Minor units that may be owed; None for accounts without credit.
+    """
+
+    ordinal: int
+    account_id: str
+    kind: AccountKind
+    currency: Currency
+    name: str
+    official_name: str
+    mask: str
+    opening: int | None
+    limit: int | None = None
+
+
+_HOLDINGS = (
+    (AccountKind.CHECKING,),
+    (AccountKind.CHECKING, AccountKind.SAVINGS),
+    (AccountKind.CHECKING, AccountKind.CREDIT_CARD),
+    (AccountKind.CHECKING, AccountKind.SAVINGS, AccountKind.CREDIT_CARD),
+)
+_NAMES = {
+    AccountKind.CHECKING: ("Everyday Checking", "Everyday Account", "Current Account"),
+    AccountKind.SAVINGS: ("Rainy Day Savings", "Saver", "Instant Savings"),
+    AccountKind.CREDIT_CARD: ("Cashback Card", "Travel Card", "Classic Card"),
+}
+_OPENING_CENTS = {
+    AccountKind.CHECKING: (150_000, 900_000),
+    AccountKind.SAVINGS: (200_000, 4_000_000),
+    AccountKind.CREDIT_CARD: (20_000, 150_000),
+}
+_CARD_LIMITS_CENTS = (300_000, 500_000, 800_000, 1_200_000)
+
+
+def open_accounts(key: Key, item: int, institution: Institution, rng: Random) -> tuple[Account, ...]:
+    """Return the item's one to three accounts; the first is its checking account."""
+    kinds = rng.choice(_HOLDINGS)
+    return tuple(
+        _open(ordinal, kind, institution, account_id=ids.account_id(key, item, ordinal), rng=rng)
+        for ordinal, kind in enumerate(kinds)
+    )
+
+
+def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_id: str, rng: Random) -> Account:
+    savings = kind is AccountKind.SAVINGS
+    currency = (institution.savings_currency if savings else None) or institution.currency
+    name = rng.choice(_NAMES[kind])
+    limit = currency.from_cents(rng.choice(_CARD_LIMITS_CENTS)) if kind is AccountKind.CREDIT_CARD else None
+    return Account(
+        ordinal=ordinal,
+        account_id=account_id,
+        kind=kind,
+        currency=currency,
+        name=name,
+        official_name=f"{institution.name} {name}",
+        mask=f"{rng.randrange(10_000):04d}",
+        opening=currency.from_cents(rng.randrange(*_OPENING_CENTS[kind])),
+        limit=limit,
+    )

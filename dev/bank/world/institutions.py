@@ -1,0 +1,69 @@
+"""The invented institutions that items belong to. The United States ones answer to Plaid's own sandbox ids."""
+
+from dataclasses import dataclass
+from random import Random
+
+from dev.bank.world.currencies import EUR, GBP, JPY, KWD, USD, Currency
+
+
+@dataclass(frozen=True, slots=True)
+class Institution:
+    """A bank behind the bank.
+
+    Parameters
+    ----------
+    country
+        ISO 3166-1 alpha-2.
+    weight
+        Its share of all items, relative to the others'.
+    savings_currency
+        Where its savings accounts are kept in another currency than its other accounts.
+    detailed
+        Whether it sends transaction codes and times of day, as European banks do.
+    """
+
+    institution_id: str
+    name: str
+    country: str
+    currency: Currency
+    weight: int
+    cities: tuple[str, ...]
+    savings_currency: Currency | None = None
+    detailed: bool = False
+
+
+_US = ("Portland", "Austin", "Columbus", "Denver", "Raleigh", "Tucson", "Omaha", "Madison")
+_GB = ("London", "Leeds", "Bristol", "Glasgow", "Norwich", "Cardiff", "York")
+
+INSTITUTIONS = (
+    Institution("ins_109508", "Finch & Harbour Bank", "US", USD, 5, _US),
+    Institution("ins_109509", "Prairie Lantern Credit Union", "US", USD, 3, _US),
+    Institution("ins_109510", "Copperline Federal Savings", "US", USD, 2, _US),
+    Institution("ins_900101", "Thistledown Bank", "GB", GBP, 4, _GB, detailed=True),
+    Institution("ins_900102", "Old Quay Building Society", "GB", GBP, 2, _GB, detailed=True),
+    Institution("ins_900103", "Meridian Crossing", "GB", GBP, 1, _GB, savings_currency=EUR, detailed=True),
+    Institution(
+        "ins_900201", "Caisse des Deux Rives", "FR", EUR, 2, ("Lyon", "Nantes", "Lille", "Dijon"), detailed=True
+    ),
+    Institution(
+        "ins_900202", "Lindenhof Sparbank", "DE", EUR, 2, ("Bremen", "Leipzig", "Ulm", "Kassel"), detailed=True
+    ),
+    Institution("ins_900301", "Hinoki Mutual Bank", "JP", JPY, 1, ("Osaka", "Sendai", "Nagoya", "Kobe")),
+    Institution("ins_900401", "Dhow Gulf Bank", "KW", KWD, 1, ("Kuwait City", "Hawalli", "Salmiya")),
+)
+
+PURCHASE_CARDS = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP, 0, ("Birmingham",))
+"""Where those bank whose real purchases are served."""
+
+_WEIGHTS = tuple(institution.weight for institution in INSTITUTIONS)
+_IDS = frozenset(institution.institution_id for institution in INSTITUTIONS)
+
+
+def pick(rng: Random) -> Institution:
+    """Return an institution, by weight."""
+    return rng.choices(INSTITUTIONS, _WEIGHTS)[0]
+
+
+def exists(institution_id: str) -> bool:
+    """Return whether an institution has that id."""
+    return institution_id in _IDS

@@ -1,0 +1,91 @@
+"""An item's ledger: what happened to its transactions, day after day.
+
+A later day only appends. Each event knows the days of the first and of the next event of its transaction, so that what
+a reader has missed can be told from the events of the days in between alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from enum import Enum
+from typing import Protocol
+
+from msgspec import Struct
+
+from dev.bank.world.items import Item
+from dev.bank.world.transactions import Transaction
+
+ONE_DAY = timedelta(days=1)
+
+REACH = timedelta(days=14)
+"""Longest time between the first and the last event of one transaction."""
+
+
+class Change(Enum):
+    """What an event does to the list of transactions; the value is Plaid's name of the list it is sent in."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    REMOVED = "removed"
+
+
+class Event(Struct, frozen=True):
+    """One change to an item's transactions. A transaction has at most one a day.
+
+    Parameters
+    ----------
+    transaction
+        As it is from then on; for a removal, as it was.
+    pending_id
+        Id of the pending transaction that this one replaces.
+    born_on
+        Day on which the transaction was added.
+    until
+        Day of the next event of the same transaction, None if there is none.
+    """
+
+    change: Change
+    on: date
+    transaction: Transaction
+    transaction_id: str
+    born_on: date
+    until: date | None = None
+    pending_id: str | None = None
+
+    @property
+    def moved(self) -> int:
+        """Minor units by which the event raises what has left its account, or what is about to if it is pending."""
+        if self.change is Change.MODIFIED:
+            return 0
+        return -self.transaction.minor if self.change is Change.REMOVED else self.transaction.minor
+
+
+Day = tuple[date, Sequence[Event]]
+"""A day and its events in order."""
+
+
+class Ledger(Protocol):
+    """All events of one item."""
+
+    @property
+    def item(self) -> Item:
+        """Whose ledger it is."""
+        ...
+
+    @property
+    def first_day(self) -> date:
+        """Day before which nothing happened."""
+        ...
+
+    def days(self, first: date, last: date) -> Iterator[Day]:
+        """Yield each day from `first` to `last` that has events, with all of them, always the same and in order."""
+        ...
+
+
+def earlier(day: date, by: timedelta) -> date:
+    """Return the day that lies `by` before `day`, or the first day there is."""
+    return date.fromordinal(max(1, day.toordinal() - by.days))
+
+
+def later(day: date, by: timedelta) -> date:
+    """Return the day that lies `by` after `day`, or the last day there is."""
+    return date.fromordinal(min(date.max.toordinal(), day.toordinal() + by.days))

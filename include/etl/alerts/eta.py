@@ -1,0 +1,99 @@
+"""When a run will be done, judged by the chunks that it has loaded and by earlier runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from etl.alerts.alert import Progress
+from etl.alerts.formatting import counted, spoken
+
+_WEIGHT_OF_HISTORY = 3
+"""How many chunks of the run itself weigh as much as all that is known from earlier runs."""
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run that succeeded.
+
+    Parameters
+    ----------
+    duration
+        How long it took.
+    chunks
+        Its chunks; 0 if it had none.
+    """
+
+    duration: timedelta
+    chunks: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """When a run will be done.
+
+    Parameters
+    ----------
+    finish_at
+        By estimate.
+    basis
+        What it rests on, for people.
+    """
+
+    finish_at: datetime
+    basis: str
+
+
+def estimate(
+    progress: Progress, history: Sequence[EarlierRun], *, started_at: datetime | None, as_of: datetime
+) -> Estimate | None:
+    """Return when a run will be done, None if nothing is known to judge by.
+
+    Parameters
+    ----------
+    progress
+        How far it is.
+    history
+        Earlier runs.
+    started_at
+        When it started; None if it has not.
+    as_of
+        Now.
+
+    Notes
+    -----
+    With chunks, each that is missing takes the mean of what a chunk took in this run so far and in earlier ones; the
+    latter count as three chunks, so that a single slow chunk is no alarm and a run that does not move becomes one.
+    Without chunks it takes as long as the median of earlier runs; one that has taken longer already is given as much
+    again as it is over.
+    """
+    elapsed = as_of - started_at if started_at else timedelta()
+    usual = _median([run.duration for run in history])
+    usual_chunk = _median([run.duration / run.chunks for run in history if run.chunks])
+    if progress.chunks:
+        weight = _WEIGHT_OF_HISTORY if usual_chunk else 0
+        if not progress.loaded + weight:
+            return None
+        each = (elapsed + (usual_chunk or timedelta()) * weight) / (progress.loaded + weight)
+        remaining = each * (progress.chunks - progress.loaded)
+    elif usual is None:
+        return None
+    else:
+        remaining = abs(usual - elapsed)
+    return Estimate(as_of + remaining, _basis(progress, usual, len(history), elapsed=elapsed if started_at else None))
+
+
+def _median(durations: Sequence[timedelta]) -> timedelta | None:
+    return timedelta(seconds=median(item.total_seconds() for item in durations)) if durations else None
+
+
+def _basis(progress: Progress, usual: timedelta | None, runs: int, *, elapsed: timedelta | None) -> str:
+    if elapsed is None:
+        said = "not started yet"
+    elif progress.chunks:
+        said = f"{progress.loaded} of {counted(progress.chunks, 'chunk')} loaded in {spoken(elapsed)}"
+    else:
+        said = f"under way for {spoken(elapsed)}"
+    if usual is None:
+        return f"{said}; no earlier run to compare with"
+    return f"{said}; earlier runs took {spoken(usual)} (median of {runs})"

@@ -1,0 +1,69 @@
+"""What Airflow's own database says of runs and their tasks; only read, and only for mails."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg.rows import class_row
+
+from etl.alerts.blockers import OpenTask, Pool
+from etl.db.connection import Warehouse
+from etl.db.statements import statement
+
+_HISTORY = 10
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A run.
+
+    Parameters
+    ----------
+    run_type
+        `scheduled`, `asset_triggered`, `backfill`, `manual`, …
+    state
+        `queued`, `running`, `success` or `failed`.
+    queued_at, started_at, ended_at
+        When; None if not yet.
+    interval_start, interval_end
+        The data interval that it is about; None if it has none.
+    promised_by
+        The last of its deadlines; None if it has none, or has kept it.
+    """
+
+    run_type: str
+    state: str
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    interval_start: datetime | None
+    interval_end: datetime | None
+    promised_by: datetime | None
+
+
+def find(metadata: Warehouse, *, dag_id: str, run_id: str) -> DagRun | None:
+    """Return a run, None if there is none."""
+    with metadata.cursor(row_factory=class_row(DagRun)) as cursor:
+        return cursor.execute(statement("alerts/airflow_db", "find"), {"dag_id": dag_id, "run_id": run_id}).fetchone()
+
+
+def open_tasks(metadata: Warehouse, *, dag_id: str, run_id: str) -> list[OpenTask]:
+    """Return the tasks of a run that are under way, wait for something, or failed."""
+    with metadata.cursor(row_factory=class_row(OpenTask)) as cursor:
+        return cursor.execute(
+            statement("alerts/airflow_db", "open_tasks"), {"dag_id": dag_id, "run_id": run_id}
+        ).fetchall()
+
+
+def pools(metadata: Warehouse, *, names: Collection[str]) -> dict[str, Pool]:
+    """Return pools by name."""
+    with metadata.cursor(row_factory=class_row(Pool)) as cursor:
+        found = cursor.execute(statement("alerts/airflow_db", "pools"), {"names": list(names)}).fetchall()
+    return {pool.name: pool for pool in found}
+
+
+def durations(metadata: Warehouse, *, dag_id: str) -> dict[str, timedelta]:
+    """Return how long the last ten runs took that kept the schedule and succeeded, by run id."""
+    with metadata.cursor() as cursor:
+        values = {"dag_id": dag_id, "limit": _HISTORY}
+        return dict(cursor.execute(statement("alerts/airflow_db", "durations"), values).fetchall())

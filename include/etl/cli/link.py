@@ -1,0 +1,31 @@
+"""`python -m etl link`: enrol a user's login at a bank."""
+
+from typing import Annotated
+
+import typer
+
+from etl.catalog.providers.plaid import PLAID
+from etl.settings import Endpoint, Settings
+
+
+def link(
+    public_token: Annotated[str, typer.Option(help="What Plaid Link gave the application.")],
+    user: Annotated[str, typer.Option(help="The user's id in the application.")],
+) -> None:
+    """Enrol a user's login at a bank; its access token is kept encrypted."""
+    from etl.clients import rate_limits
+    from etl.db import connection as warehouse
+    from etl.sync.link import link as enrol
+    from etl.sync.store.token_cipher import TokenCipher
+
+    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
+        provider_account_id = enrol(
+            PLAID,
+            public_token,
+            user=user,
+            warehouse=connection,
+            cipher=TokenCipher(Settings.from_environment().keys),
+            endpoint=Endpoint.from_environment(PLAID.connection),
+            limiter=rate_limits.connect(Endpoint.from_environment("limits")),
+        )
+    typer.echo(f"provider account {provider_account_id}")

@@ -1,0 +1,73 @@
+"""Purge: all that maintenance removes from the warehouse and the raw root, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from upath import UPath
+
+from etl.db.connection import Warehouse
+from etl.declare.entity import Entity
+from etl.declare.fault import Fault
+from etl.declare.retention import Retention
+from etl.errors import DeclarationError
+from etl.maintenance.purge_storage import purge_orphans, purge_raw, purge_typed, purge_unfinished
+from etl.maintenance.purge_tables import purge_deliveries, purge_rows
+from etl.maintenance.removed import Removed
+
+
+def purge(
+    retention: Retention,
+    entities: Collection[Entity],
+    faults: Collection[Fault],
+    *,
+    warehouse: Warehouse,
+    root: UPath,
+    as_of: datetime,
+    dry_run: bool,
+) -> list[Removed]:
+    """Remove whatever is past its retention, and return what that was.
+
+    Parameters
+    ----------
+    entities, faults
+        All that read raw batches, and what is wrong with the declarations of others.
+    root
+        The raw root.
+    as_of
+        Now.
+    dry_run
+        Whether to tell only what would be removed.
+
+    Raises
+    ------
+    DeclarationError
+        If there are faults.
+    LockTaken
+        If another process is at maintenance.
+    """
+    require_all_readers(faults)
+    return [
+        *purge_raw(retention, entities, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_orphans(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_typed(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_unfinished(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_rows(retention, warehouse=warehouse, as_of=as_of, dry_run=dry_run),
+        *purge_deliveries(retention, warehouse=warehouse, as_of=as_of, dry_run=dry_run),
+    ]
+
+
+def require_all_readers(faults: Collection[Fault]) -> None:
+    """Refuse to purge raw batches while it is not known who reads them.
+
+    Raises
+    ------
+    DeclarationError
+        If there are faults.
+    """
+    if faults:
+        raise DeclarationError(
+            "no raw batch is purged while declarations are wrong, since their entities may not have loaded it: "
+            + "; ".join(map(str, faults))
+        )

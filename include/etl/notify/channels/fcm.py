@@ -1,0 +1,236 @@
+"""Push messages to phones, through Firebase Cloud Messaging's HTTP v1 API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from yarl import URL
+
+from etl.errors import ChannelRefused
+from etl.json_text import UNDECODABLE
+from etl.notify.channels.channel import Message, Outcome, Result, Unsendable, Verdict, legible, side_by_side
+from etl.notify.channels.http import LANES, TIMEOUT, Answer, Poster, open_session
+from etl.notify.channels.oauth import AccessTokens, ServiceAccount, TokenRefused, TokenUnavailable
+
+BASE_URL = "https://fcm.googleapis.com"
+TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+LONGEST_TTL = timedelta(weeks=4)
+
+_OK = 200
+_UNAUTHORISED = 401
+
+
+@dataclass(frozen=True)
+class PushProject:
+    """A Firebase project, and who may send for it.
+
+    Parameters
+    ----------
+    project
+        Its id.
+    account
+        Service account that may send.
+    base_url
+        Where the API is.
+    lanes
+        Requests at the same time.
+    timeout
+        Longest wait for an answer; after it, nobody knows whether a message was taken.
+    """
+
+    project: str
+    account: ServiceAccount
+    base_url: str = BASE_URL
+    lanes: int = LANES
+    timeout: timedelta = TIMEOUT
+
+    @classmethod
+    def of_connection(
+        cls, *, host: str, port: int | None, login: str, password: str, extra: Mapping[str, Any]
+    ) -> PushProject:
+        """Read an Airflow connection of type `google_cloud_platform`: its `keyfile_dict`, `project` and host, if any.
+
+        Raises
+        ------
+        ChannelRefused
+            If it holds no key of a service account.
+        """
+        del port, login, password  # Such a connection has no use for them.
+        keyfile = extra.get("keyfile_dict") or {}
+        try:
+            if isinstance(keyfile, str):
+                keyfile = msgspec.json.decode(keyfile)
+            key = load_pem_private_key(keyfile["private_key"].encode(), None)
+            email, token_url = str(keyfile["client_email"]), str(keyfile.get("token_uri") or TOKEN_URL)
+            project = str(extra.get("project") or keyfile["project_id"])
+        except (*UNDECODABLE, AttributeError, KeyError, TypeError, ValueError):
+            raise ChannelRefused("push", host or BASE_URL, "`keyfile_dict` is no service account's key") from None
+        if not isinstance(key, RSAPrivateKey):
+            raise ChannelRefused("push", host or BASE_URL, "the key in `keyfile_dict` is no RSA key")
+        return cls(project, ServiceAccount(email, key, token_url), (host or BASE_URL).rstrip("/"))
+
+
+class _Detail(msgspec.Struct, rename="camel"):
+    error_code: str = ""
+    field_violations: list[dict[str, Any]] = []
+
+
+class _Error(msgspec.Struct):
+    status: str = ""
+    message: str = ""
+    details: list[_Detail] = []
+
+
+class _Refusal(msgspec.Struct):
+    error: _Error = msgspec.field(default_factory=_Error)
+
+
+@dataclass
+class _Open:
+    poster: Poster
+    tokens: AccessTokens
+    closing: AsyncExitStack = field(repr=False)
+
+
+class PushChannel:
+    """Hands messages to one Firebase project; see `Channel`. An address is a registration token.
+
+    Parameters
+    ----------
+    project
+        Which.
+    """
+
+    def __init__(self, project: PushProject) -> None:
+        self._project = project
+        self._url = URL(f"{project.base_url}/v1/projects/{project.project}/messages:send")
+        self._open: _Open | None = None
+
+    @property
+    def host(self) -> str:
+        """Its server and project: quotas are by project."""
+        return f"{self._url.host}/{self._project.project}"
+
+    async def __aenter__(self) -> Self:
+        """Ask for an access token, so that a wrong account stops the start.
+
+        Raises
+        ------
+        ChannelRefused
+            If there is none for the account; a token server that is away for now does not matter yet.
+        """
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(
+                open_session(lanes=self._project.lanes, timeout=self._project.timeout)
+            )
+            tokens = AccessTokens(self._project.account, session)
+            try:
+                await tokens.get()
+            except TokenRefused as error:
+                raise ChannelRefused("push", self.host, str(error)) from None
+            except TokenUnavailable:
+                pass
+            self._open = _Open(Poster(session), tokens, stack.pop_all())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connections."""
+        opened, self._open = self._open, None
+        if opened:
+            await opened.closing.aclose()
+
+    async def send(self, messages: Sequence[Message]) -> list[Result]:
+        """Hand messages over, and return what came of each, in their order."""
+        return await side_by_side(messages, self._send, lanes=self._project.lanes)
+
+    async def _send(self, message: Message) -> Result:
+        if self._open is None:
+            raise RuntimeError("the channel is not open; use it in `async with`")
+        try:
+            body = msgspec.json.encode({"message": content(message, now=datetime.now(UTC))})
+        except Unsendable as error:
+            return error.verdict.of(message)
+        try:
+            answer = await self._post(self._open, body)
+        except TokenUnavailable as error:
+            return Verdict(Outcome.DEFERRED, type(error).__name__, str(error)).of(message)
+        return (answer if isinstance(answer, Verdict) else _verdict(answer, message.address)).of(message)
+
+    async def _post(self, opened: _Open, body: bytes) -> Answer | Verdict:
+        token = await opened.tokens.get()
+        answer = await opened.poster.post(self._url, body=body, headers=_headers(token))
+        if isinstance(answer, Answer) and answer.status == _UNAUTHORISED:
+            opened.tokens.forget(token)
+            answer = await opened.poster.post(self._url, body=body, headers=_headers(await opened.tokens.get()))
+        return answer
+
+
+def _headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
+
+
+def content(message: Message, *, now: datetime) -> dict[str, Any]:
+    """Return a message as the API wants it; sent twice, it replaces itself on the phone by its tag.
+
+    Raises
+    ------
+    Unsendable
+        If a part is missing.
+    """
+    parts = message.parts
+    tag = f"delivery-{message.delivery_id}"
+    try:
+        shown = {"title": parts["title"], "body": parts["body"]}
+    except KeyError as error:
+        raise Unsendable("PartMissing", f"its template renders no {error}") from None
+    android: dict[str, Any] = {"notification": {"tag": tag}}
+    apple = {"apns-collapse-id": tag}
+    browser: dict[str, Any] = {"notification": {"tag": tag}}
+    if parts.get("url", "").startswith("https://"):
+        browser["fcm_options"] = {"link": parts["url"]}
+    if message.expires_at is not None:
+        left = min(max(message.expires_at - now, timedelta()), LONGEST_TTL)
+        seconds = int(left.total_seconds())
+        # What is of use for a while only must wake the phone.
+        android |= {"ttl": f"{seconds}s", "priority": "HIGH"}
+        apple |= {"apns-expiration": str(int((now + left).timestamp())), "apns-priority": "10"}
+        browser["headers"] = {"TTL": str(seconds), "Urgency": "high"}
+    return {
+        "token": message.address,
+        "notification": shown,
+        "data": {"url": parts.get("url", ""), "tag": tag},
+        "android": android,
+        "apns": {"headers": apple},
+        "webpush": browser,
+    }
+
+
+def _verdict(answer: Answer, token: str) -> Verdict:
+    if answer.status == _OK:
+        return Verdict(Outcome.SENT)
+    try:
+        error = msgspec.json.decode(answer.content, type=_Refusal).error
+    except UNDECODABLE:
+        error = _Error()
+    code = next((detail.error_code for detail in error.details if detail.error_code), "") or error.status
+    # A token that is revoked is renewed once; one that still is not taken may be later, but not what Apple refuses.
+    later = answer.status == _UNAUTHORISED and code != "THIRD_PARTY_AUTH_ERROR"
+    return Verdict(
+        Outcome.DEFERRED if later else Outcome.FAILED,
+        code[:100] or f"HTTP {answer.status}",
+        legible(error.message, without=token),
+        code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _of_token(error)),
+    )
+
+
+def _of_token(error: _Error) -> bool:
+    """Return whether an argument that is wrong is the registration token; often, only the message says so."""
+    named = {violation.get("field") for detail in error.details for violation in detail.field_violations}
+    return "message.token" in named or "registration token" in error.message

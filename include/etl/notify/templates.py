@@ -1,0 +1,161 @@
+"""What a notice says: its templates, compiled once, and rendered for each recipient."""
+
+from __future__ import annotations
+
+import traceback
+import unicodedata
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+
+from iso4217 import Currency
+from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from etl.declare.discovery import NOTICE_ROOT
+from etl.declare.fault import shown
+from etl.declare.notice import Medium, Notice
+from etl.errors import PermanentError
+
+_EXPONENTS = {currency.code: currency.exponent for currency in Currency}
+_TWO = 2
+
+_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
+_RIGHT_TO_LEFT = {"R", "AL", "AN"}
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+_JOINERS = "\u200c\u200d"
+"""Persian and Hindi, and emoji of several characters, are not spelled without these."""
+
+
+class TemplateBroken(PermanentError):
+    """A template cannot be compiled, or not be rendered for a recipient."""
+
+    def __init__(self, place: str, found: str) -> None:
+        super().__init__(
+            f"{place}: {found}; mend the template, or let the statement `recipients` return what it names."
+        )
+        self.place = place
+
+
+class Templates:
+    """The templates of a notice.
+
+    Parameters
+    ----------
+    notice
+        Whose.
+    root
+        Folder of the folders of templates.
+
+    Raises
+    ------
+    TemplateBroken
+        If one cannot be compiled; with its file and line.
+    """
+
+    def __init__(self, notice: Notice, root: Path = NOTICE_ROOT) -> None:
+        environment = SandboxedEnvironment(
+            loader=FileSystemLoader([root / notice.name, root]),
+            autoescape=lambda name: name is not None and ".html." in name,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            auto_reload=False,
+        )
+        environment.filters |= {"money": money, "isolated": isolated}
+        self._root = root
+        self._folder = root / notice.name
+        self._templates = {name: self._compiled(environment, name) for name in notice.templates}
+
+    def render(self, medium: Medium, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
+        """Return the parts of a message for one recipient.
+
+        Parameters
+        ----------
+        medium
+            What carries it.
+        values
+            What the templates may name.
+        unsubscribe_url
+            What they may name besides: the link that ends messages of its category; empty if there is none.
+
+        Raises
+        ------
+        TemplateBroken
+            With the file and the line, and never with a value.
+        """
+        named = {**values, "unsubscribe_url": unsubscribe_url}
+        parts = {part: self._rendered(f"{medium.name}.{part}.jinja", named) for part in medium.parts}
+        return parts | {part: " ".join(parts[part].split()) for part in medium.lines}
+
+    def _compiled(self, environment: SandboxedEnvironment, name: str) -> Template:
+        try:
+            return environment.get_template(name)
+        except TemplateNotFound:
+            raise TemplateBroken(shown(self._folder / name), "there is no such file") from None
+        except TemplateSyntaxError as error:
+            raise TemplateBroken(f"{shown(self._folder / name)}:{error.lineno}", error.message or "") from None
+
+    def _rendered(self, name: str, values: Mapping[str, object]) -> str:
+        try:
+            return self._templates[name].render(values)
+        except Exception as error:  # noqa: BLE001 - a template may fail in any way
+            found = _without(values, _first_line(error))
+            raise TemplateBroken(self._place(name, error), f"{type(error).__name__}: {found}") from None
+
+    def _place(self, name: str, error: Exception) -> str:
+        """Return the innermost line of a template that led to an error."""
+        lines = [
+            f"{shown(Path(frame.filename))}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).is_relative_to(self._root)
+        ]
+        return lines[-1] if lines else shown(self._folder / name)
+
+
+def money(amount: str | Decimal, currency: str) -> str:
+    """Return an amount with as many decimals as its currency has, such as `1,234.50 USD`."""
+    exponent = _EXPONENTS.get(currency)
+    return f"{Decimal(amount):,.{_TWO if exponent is None else exponent}f} {currency}"
+
+
+def isolated(text: str, longest: int = 60) -> str:
+    """Return a name from a bank so that it cannot disturb what stands around it.
+
+    It is one line of at most `longest` characters, without marks that are not seen; if it has letters that run from
+    right to left, or may, the order of what follows is kept from them.
+
+    Source: Unicode Standard Annex 9, "Unicode Bidirectional Algorithm", 2.4, "Explicit Directional Isolates".
+    """
+    visible = "".join(" " if char.isspace() else char for char in text if char.isspace() or _is_visible(char))
+    line = " ".join(visible.split())
+    if len(line) > longest:
+        line = line[: longest - 1].rstrip() + "…"
+    runs_back = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in line)
+    return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}" if runs_back else line
+
+
+def _is_visible(char: str) -> bool:
+    return char in _JOINERS or unicodedata.category(char) not in _UNSEEN
+
+
+def _without(values: Mapping[str, object], found: str) -> str:
+    """Return what was found without the texts that were given, which Python quotes; their names may stay."""
+    for text in sorted(set(_texts(values)) - set(values), key=len, reverse=True):
+        found = found.replace(repr(text), "'…'")
+    return found
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from chain.from_iterable(map(_texts, value.values()))
+    elif isinstance(value, list):
+        yield from chain.from_iterable(map(_texts, value))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "")

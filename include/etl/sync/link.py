@@ -1,0 +1,70 @@
+"""Link: enrol a user's login at a bank."""
+
+import asyncio
+import logging
+
+from etl.clients.rate_limits import Limiter
+from etl.db.connection import Warehouse
+from etl.declare.provider import Provider
+from etl.errors import TransientError
+from etl.settings import Endpoint
+from etl.sync.provider.client import Refused, open_client
+from etl.sync.provider.enrolment import Item, exchange
+from etl.sync.store import provider_accounts
+from etl.sync.store.token_cipher import TokenCipher
+
+log = logging.getLogger(__name__)
+
+
+class EnrolmentFailed(TransientError):
+    """A provider did not give an access token, and may later."""
+
+    def __init__(self, provider: str, found: str) -> None:
+        super().__init__(f"{provider} gave no access token, but {found}; try again while the public token is valid.")
+
+
+def link(
+    provider: Provider,
+    public_token: str,
+    *,
+    user: str,
+    warehouse: Warehouse,
+    cipher: TokenCipher,
+    endpoint: Endpoint,
+    limiter: Limiter,
+) -> int:
+    """Exchange a public token, keep the access token encrypted, and return the provider account id.
+
+    Parameters
+    ----------
+    user
+        The user's id in the application that Sluice serves.
+
+    Raises
+    ------
+    EnrolmentFailed
+        If the provider could not be reached.
+    ProviderRefused
+        If the provider does not take the token.
+    ItemTaken
+        If the login is another user's.
+    """
+
+    async def ask() -> Item:
+        async with open_client(provider, endpoint, limiter) as client:
+            try:
+                return await exchange(client, public_token)
+            except Refused as refused:
+                raise EnrolmentFailed(provider.name, refused.code) from None
+
+    item = asyncio.run(ask())
+    provider_account_id = provider_accounts.enrol(
+        warehouse,
+        cipher,
+        provider=provider.name,
+        user=user,
+        item_id=item.item_id,
+        access_token=item.access_token,
+    )
+    log.info("%s: enrolled provider account %d", provider.name, provider_account_id)
+    return provider_account_id

@@ -1,0 +1,72 @@
+"""Load: merge a typed batch into its core table, and move the cursors, in one transaction."""
+
+import logging
+
+from upath import UPath
+
+from etl.db.connection import Warehouse
+from etl.declare.entity import Entity
+from etl.errors import PermanentError
+from etl.sync import merge, reprocess
+from etl.sync.store import before_image, chunks, loads, raw_batches, rejects
+from etl.sync.store.loads import Counts
+from etl.sync.store.typed_batches import TypedBatch
+
+log = logging.getLogger(__name__)
+
+
+def load(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> Counts:
+    """Load a typed batch once; loading it again changes nothing and returns the same counts.
+
+    An account whose cursor another batch has moved on is left out, and counted as stale; the others go on.
+
+    Raises
+    ------
+    RawMissing
+        If there is no such raw batch.
+    TypedMissing
+        If it was not transformed.
+    """
+    batch = raw_batches.find(warehouse, raw_id)
+    with warehouse.transaction():
+        raw_batches.lock(warehouse, raw_id)
+        counts = loads.find(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
+        if counts is None:
+            rejected = rejects.count(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
+            typed = TypedBatch(root, entity, batch)
+            prepared = merge.prepare(entity, typed, warehouse=warehouse)
+            if prepared.again and entity.feed:
+                # Another version loaded it, and feeds have been read on from there.
+                before_image.begin(warehouse, entity)
+                counts = reprocess.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse, root=root)
+            else:
+                counts = merge.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse).counts
+            loads.record(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
+    log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
+    return counts
+
+
+def load_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> None:
+    """Load the raw batches of a chunk that the entity has not loaded yet.
+
+    A batch that cannot be loaded does not stop the others.
+
+    Raises
+    ------
+    ChunkMissing
+        If the run has no such chunk.
+    PermanentError
+        That of the first batch that could not be loaded, once the others are.
+    """
+    chunk = chunks.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    failed: PermanentError | None = None
+    for raw_id in chunks.pending_raw(
+        warehouse, chunk, entity=entity.name, sources=entity.sources, version=entity.version
+    ):
+        try:
+            load(entity, raw_id, warehouse=warehouse, root=root)
+        except PermanentError as error:
+            log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
+            failed = failed or error
+    if failed is not None:
+        raise failed

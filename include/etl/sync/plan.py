@@ -1,0 +1,87 @@
+"""Plan: cut what a run is about into chunks."""
+
+import logging
+
+from etl.chunking import Days
+from etl.db.connection import Warehouse
+from etl.declare.entity import Entity, RawOf
+from etl.declare.source import Feed, Snapshot, Window
+from etl.errors import NotBackfillable
+from etl.sync.store import chunks
+
+log = logging.getLogger(__name__)
+
+
+def plan(entity: Entity, run_id: str, *, warehouse: Warehouse, days: Days | None = None) -> list[int]:
+    """Write the chunks of a run and return their ordinals; planning a run again replaces its plan.
+
+    Parameters
+    ----------
+    entity
+        What is synced.
+    run_id
+        The run; with the entity it identifies the plan.
+    days
+        The window of a backfill; None to read the feed itself.
+
+    Returns
+    -------
+    list of int
+        At most `entity.max_chunks`; empty if there is nothing to do.
+
+    Raises
+    ------
+    NotBackfillable
+        If the entity has no way to read past days.
+    """
+    if isinstance(entity.source, RawOf):
+        return _plan_raw(entity, run_id, warehouse=warehouse)
+    source = source_of(entity, days)
+    ordinals = chunks.cut(
+        warehouse,
+        entity=entity.name,
+        run_id=run_id,
+        provider=entity.provider.name,
+        days=days,
+        page_size=source.page_size,
+        size=entity.chunk_size,
+        maximum=entity.max_chunks,
+    )
+    if ordinals:
+        log.info("%s: planned %d chunks of %s", entity.name, len(ordinals), days or source.name)
+    else:
+        log.warning(
+            "%s: no active account of %s is enrolled, so there is nothing to sync; "
+            "enrol one with `python -m etl link --public-token …`",
+            entity.name,
+            entity.provider.name,
+        )
+    return ordinals
+
+
+def source_of(entity: Entity, days: Days | None) -> Feed | Snapshot | Window:
+    """Return where a chunk is read: the entity's own source, or its window if there are days to be read.
+
+    Raises
+    ------
+    NotBackfillable
+        If the entity has no way to read past days, or is not read from a provider at all.
+    """
+    source = entity.source if days is None else entity.window
+    if source is None or isinstance(source, RawOf):
+        raise NotBackfillable(entity.name)
+    return source
+
+
+def _plan_raw(entity: Entity, run_id: str, *, warehouse: Warehouse) -> list[int]:
+    ordinals = chunks.cut_raw(
+        warehouse,
+        entity=entity.name,
+        run_id=run_id,
+        sources=entity.sources,
+        version=entity.version,
+        size=entity.chunk_size,
+        maximum=entity.max_chunks,
+    )
+    log.info("%s: planned %d chunks of raw batches", entity.name, len(ordinals))
+    return ordinals

@@ -1,0 +1,161 @@
+"""Typed batches: the rows of a raw batch in Parquet, and the cursor moves that go with them.
+
+    {root}/typed/{entity}/v{version}/{raw hash}/rows.parquet
+    {root}/typed/{entity}/v{version}/{raw hash}/cursors.parquet
+
+The same raw batch and version give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from upath import UPath
+
+from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.errors import TypedMissing
+from etl.storage import objects
+from etl.sync.records.rows import schema
+from etl.sync.store.raw_batches import RawBatch
+
+FOLDER = "typed"
+"""Folder below the raw root."""
+_AS_PARQUET = {"compression": "zstd", "use_dictionary": False}
+"""Most columns are as good as unique, and what is not is made small by the compression."""
+MOVES = pa.schema(
+    [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
+)
+
+
+@dataclass(frozen=True)
+class CursorMove:
+    """Where a batch found an account's cursor, and where it leaves it.
+
+    Parameters
+    ----------
+    provider_account_id
+        The account.
+    cursor_from, cursor_to
+        The cursor, before and after.
+    whole
+        Whether the batch holds all that the feed has, in place of the changes in between.
+    """
+
+    provider_account_id: int
+    cursor_from: str
+    cursor_to: str
+    whole: bool
+
+
+class TypedWriter:
+    """Writes a typed batch, some rows at a time: those before, while the next are being typed."""
+
+    def __init__(self, rows: pq.ParquetWriter, moves: pq.ParquetWriter, thread: Executor) -> None:
+        self._rows = rows
+        self._moves = moves
+        self._thread = thread
+        self._under_way: Future[None] | None = None
+
+    def write(self, rows: pa.Table, moves: list[CursorMove]) -> None:
+        """Append rows, and the moves of the accounts that end with them."""
+        self.finish()
+        self._under_way = self._thread.submit(self._rows.write_table, rows)
+        if moves:
+            columns = [
+                [move.provider_account_id for move in moves],
+                [move.cursor_from for move in moves],
+                [move.cursor_to for move in moves],
+                [move.whole for move in moves],
+            ]
+            self._moves.write_table(pa.table(columns, schema=MOVES))
+
+    def finish(self) -> None:
+        """Wait until all rows are written."""
+        if self._under_way is not None:
+            self._under_way.result()
+
+
+@dataclass(frozen=True)
+class TypedBatch:
+    """The typed batch of a raw batch.
+
+    Parameters
+    ----------
+    root
+        The raw root.
+    entity
+        Whose columns it has.
+    batch
+        The raw batch that it was made from.
+    """
+
+    root: UPath
+    entity: Entity
+    batch: RawBatch
+
+    @contextmanager
+    def write(self) -> Iterator[TypedWriter]:
+        """Write the batch; it appears when the block ends without an error."""
+        with objects.draft(self.root) as rows, objects.draft(self.root) as moves:
+            with (
+                pq.ParquetWriter(rows.stream, schema(self.entity), **_AS_PARQUET) as rows_writer,
+                pq.ParquetWriter(moves.stream, MOVES, **_AS_PARQUET) as moves_writer,
+                ThreadPoolExecutor(1) as thread,
+            ):
+                writer = TypedWriter(rows_writer, moves_writer, thread)
+                yield writer
+                writer.finish()
+            moves.publish(self._folder / "cursors.parquet")
+            rows.publish(self._folder / "rows.parquet")
+
+    def exists(self) -> bool:
+        """Return whether the batch was written."""
+        return bool((self._folder / "rows.parquet").exists())
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, some at a time.
+
+        Raises
+        ------
+        TypedMissing
+            If the batch was not written.
+        """
+        return self._read("rows.parquet")
+
+    def moves(self) -> Iterator[pa.RecordBatch]:
+        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`, `whole`.
+
+        Raises
+        ------
+        TypedMissing
+            If the batch was not written.
+        """
+        return self._read("cursors.parquet")
+
+    def rereads(self) -> bool:
+        """Return whether any account's feed was read from its beginning."""
+        return any(pc.any(moves["whole"]).as_py() for moves in self.moves())
+
+    @property
+    def _folder(self) -> UPath:
+        return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash
+
+    def _read(self, name: str) -> Iterator[pa.RecordBatch]:
+        with self._open(name) as file:
+            # One group at a time: a reader of several keeps what it took for each until the last.
+            for group in range(file.num_row_groups):
+                yield from file.iter_batches(batch_size=10_000, row_groups=[group])
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[pq.ParquetFile]:
+        try:
+            with (self._folder / name).open("rb") as stream:
+                yield pq.ParquetFile(stream)
+        except FileNotFoundError:
+            raise TypedMissing(self.batch.raw_id, self.entity.name, self.entity.version) from None

@@ -1,0 +1,47 @@
+"""Store raw: seal the pages of a download attempt as they were sent."""
+
+import logging
+
+from upath import UPath
+
+from etl.db.connection import Warehouse
+from etl.declare.entity import Entity
+from etl.errors import LandingMissing
+from etl.sync.plan import source_of
+from etl.sync.store import chunks, raw_batches
+from etl.sync.store.landing import Landing
+
+log = logging.getLogger(__name__)
+
+
+def store_raw(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> int:
+    """Seal the latest attempt of a chunk and return the id of the raw batch; sealing twice gives the same batch.
+
+    Raises
+    ------
+    ChunkMissing
+        If the run has no such chunk.
+    LandingMissing
+        If the attempt has no finished download under this raw root.
+    """
+    chunk = chunks.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    landing = Landing(root, chunk.chunk_id, chunk.attempt)
+    raw_id = raw_batches.sealed(warehouse, chunk.chunk_id, chunk.attempt)
+    if raw_id is None:
+        try:
+            raw_id = raw_batches.seal(
+                warehouse,
+                root,
+                landing.read(),
+                source=source_of(entity, chunk.days).name,
+                chunk_id=chunk.chunk_id,
+                attempt=chunk.attempt,
+            )
+        except LandingMissing:
+            # Another run of this step may have sealed it, and tidied up, in the meantime.
+            raw_id = raw_batches.sealed(warehouse, chunk.chunk_id, chunk.attempt)
+            if raw_id is None:
+                raise
+    landing.remove()
+    log.info("%s: chunk %d, attempt %d is raw batch %d", entity.name, chunk.chunk_id, chunk.attempt, raw_id)
+    return raw_id

@@ -1,0 +1,126 @@
+"""Transform: a raw batch into typed rows, a bounded number of pages at a time.
+
+The same raw batch and version give the same bytes, whenever and wherever it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+
+from upath import UPath
+
+from etl.db.connection import Warehouse
+from etl.declare.entity import Entity
+from etl.errors import PermanentError, TooManyRejects
+from etl.sync.records.decoder import PageDecoder
+from etl.sync.records.frames import Header
+from etl.sync.records.rows import Block, Reject, typed
+from etl.sync.store import chunks, raw_batches, rejects
+from etl.sync.store.typed_batches import CursorMove, TypedBatch, TypedWriter
+
+log = logging.getLogger(__name__)
+
+BLOCK_SIZE = 10_000
+"""Records that are typed together; a page more may be in memory."""
+
+
+def transform(
+    entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath, typed_root: UPath | None = None
+) -> int:
+    """Write the typed batch of a raw batch, keep its rejects, and return its id.
+
+    Parameters
+    ----------
+    root
+        The raw root.
+    typed_root
+        Where the typed batch goes, if not under the raw root.
+
+    Raises
+    ------
+    RawMissing
+        If there is no such raw batch.
+    RawCorrupt
+        If it does not hold what was sealed.
+    TooManyRejects
+        If more than the tolerated share of its records was rejected; the rejects are kept all the same.
+    """
+    batch = raw_batches.find(warehouse, raw_id)
+    with TypedBatch(typed_root or root, entity, batch).write() as writer:
+        typing = _Typing(entity, batch.source, writer)
+        rejected = rejects.replace(
+            warehouse,
+            typing.run(raw_batches.read(root, batch)),
+            raw_id=raw_id,
+            entity=entity.name,
+            version=entity.version,
+        )
+        read = typing.rows + rejected
+        log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
+        if rejected > max(entity.always_tolerated, entity.tolerated_rejects * read):
+            raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
+    return raw_id
+
+
+def transform_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> int:
+    """Transform the raw batches of a chunk that the entity has not loaded yet, and return its ordinal.
+
+    A batch that cannot be transformed does not stop the others; `load_pending` fails for it, once they are loaded.
+
+    Raises
+    ------
+    ChunkMissing
+        If the run has no such chunk.
+    """
+    chunk = chunks.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    for raw_id in chunks.pending_raw(
+        warehouse, chunk, entity=entity.name, sources=entity.sources, version=entity.version
+    ):
+        try:
+            transform(entity, raw_id, warehouse=warehouse, root=root)
+        except PermanentError as error:
+            log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
+    return ordinal
+
+
+class _Typing:
+    """The pages of a batch on their way to its typed rows; `rows` counts those written."""
+
+    def __init__(self, entity: Entity, source: str, writer: TypedWriter) -> None:
+        self._decoder = PageDecoder(entity, source)
+        self._entity = entity
+        self._writer = writer
+        self._block = Block(entity)
+        self._moves: list[CursorMove] = []
+        self.rows = 0
+
+    def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[Reject]:
+        """Write the rows of all pages and yield the rejects."""
+        for line, (header, body) in enumerate(pages):
+            if len(self._block) >= BLOCK_SIZE:
+                yield from self._write(unfinished=header.provider_account_id)
+            self._move(header)
+            account = header.provider_account_id
+            page = self._decoder.decode(body)
+            yield from (Reject(account, line, fault) for fault in page.faults)
+            self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
+        yield from self._write()
+
+    def _move(self, header: Header) -> None:
+        """Let the account's move end where its latest page does; an account's pages stand together."""
+        cursor_from = header.cursor_from
+        if self._moves and self._moves[-1].provider_account_id == header.provider_account_id:
+            cursor_from = self._moves.pop().cursor_from
+        self._moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole))
+
+    def _write(self, unfinished: int | None = None) -> list[Reject]:
+        """Write what is gathered; the move of an account with pages to come waits for them."""
+        table, rejected = typed(self._block)
+        waits = self._moves and self._moves[-1].provider_account_id == unfinished
+        waiting = [self._moves.pop()] if waits else []
+        self._writer.write(table, self._moves)
+        self.rows += table.num_rows
+        self._block = Block(self._entity, first=self._block.first + len(self._block))
+        self._moves = waiting
+        return rejected

@@ -1,0 +1,312 @@
+-- name: keep
+-- For the session. A server that waits for more, such as a standby, goes on doing so.
+select set_config('synchronous_commit', 'on', false)
+where current_setting('synchronous_commit') = 'off';
+
+-- name: claim
+-- One page of a chunk, in one statement: what is known of each recipient at this moment decides; a row goes in before its message.
+-- What an attempt before left in doubt is claimed again only if the notice says so. Rows of other runs are left alone. A line is fresh
+-- unless its chunk had been walked past it before it was reopened: of one that is not, only what was reopened is claimed, and nothing counted.
+with page as (
+    select p.line, p.user_id, p.dedupe_key, v.channel
+    from
+        unnest(%(lines)s::int[], %(users)s::bigint[], %(keys)s::text[]) as p (line, user_id, dedupe_key),
+        unnest(%(channels)s::notify.channel[]) as v (channel)
+),
+judged as ({judged}),
+reachable as (
+    select j.line, j.user_id, j.dedupe_key, j.channel, j.address, j.state, j.error_class
+    from judged as j
+    where j.address is not null or j.error_class = 'user_deleted'
+),
+elsewhere as (
+    select r.line, r.channel
+    from reachable as r
+    inner join notify.deliveries as d
+        on d.notice_id = %(notice_id)s
+        and d.dedupe_key = r.dedupe_key
+        and d.channel = r.channel
+        and d.user_id = r.user_id
+    where
+        (d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s)
+        and (%(fresh)s::boolean[])[r.line + 1]
+),
+taken_again as (
+    update notify.deliveries as d
+    set
+        state = 'claimed',
+        attempt = %(attempt)s,
+        claimed_at = now(),
+        ended_at = null,
+        error_class = null
+    from reachable as r
+    where
+        %(unknown)s = 'resend'
+        and r.state = 'claimed'
+        and d.notice_id = %(notice_id)s
+        and d.dedupe_key = r.dedupe_key
+        and d.channel = r.channel
+        and d.user_id = r.user_id
+        and d.state = 'unknown'
+        and d.error_class is distinct from 'dropped'
+        and d.run_id = %(run_id)s
+        and d.ordinal = %(ordinal)s
+        and ((%(fresh)s::boolean[])[r.line + 1] or d.claimed_at >= %(reopened_at)s::timestamptz)
+    returning r.line, r.address, d.delivery_id, d.channel, d.state
+),
+reopened as (
+    -- Nothing is looked up for a chunk that was never reopened. A class of error stays on a row that is claimed again, and tells `release`
+    -- what it was.
+    update notify.deliveries as d
+    set
+        state = case when j.state = 'claimed' and j.address is null then 'failed' else j.state end,
+        attempt = %(attempt)s,
+        claimed_at = now(),
+        ended_at = case when j.state <> 'claimed' or j.address is null then now() end,
+        error_class = case
+            when j.state = 'suppressed' then j.error_class
+            when j.state = 'claimed' and j.address is null then 'no_address'
+            when j.state = 'claimed' then d.error_class
+        end,
+        error = case when j.state = 'claimed' and j.address is not null then d.error end
+    from judged as j
+    where
+        %(reopened_at)s::timestamptz is not null
+        and d.notice_id = %(notice_id)s
+        and d.dedupe_key = j.dedupe_key
+        and d.channel = j.channel
+        and d.user_id = j.user_id
+        and d.state = 'reopened'
+        and d.run_id = %(run_id)s
+        and d.ordinal = %(ordinal)s
+    returning j.line, j.address, d.delivery_id, d.channel, d.state
+),
+without_address as (
+    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    select %(run_id)s, %(ordinal)s, 'no_address', count(*)
+    from reopened as o
+    where o.state = 'failed'
+    having count(*) > 0
+    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
+),
+added as (
+    insert into notify.deliveries (
+        user_id, run_id, channel, state, notice_id, ordinal, attempt, dedupe_key, ended_at, error_class
+    )
+    select
+        r.user_id,
+        %(run_id)s,
+        r.channel,
+        r.state,
+        %(notice_id)s,
+        %(ordinal)s,
+        %(attempt)s,
+        r.dedupe_key,
+        case when r.state <> 'claimed' then now() end,
+        case when r.state = 'suppressed' then r.error_class end
+    from reachable as r
+    where (%(fresh)s::boolean[])[r.line + 1]
+    order by r.channel, r.user_id
+    on conflict (notice_id, dedupe_key, channel, user_id) do nothing
+    returning user_id, dedupe_key, channel, delivery_id, state
+),
+mine as (
+    select t.line, t.address, t.delivery_id, t.channel, t.state
+    from taken_again as t
+    union all
+    select o.line, o.address, o.delivery_id, o.channel, o.state
+    from reopened as o
+    union all
+    select r.line, r.address, a.delivery_id, a.channel, a.state
+    from added as a
+    inner join reachable as r using (user_id, dedupe_key, channel)
+),
+counted as (
+    update notify.chunks as c
+    set
+        claimed_from = n.first_id,
+        claimed_to = n.last_id,
+        first_id = least(c.first_id, n.first_id),
+        last_id = greatest(c.last_id, n.last_id),
+        failed = c.failed + n.failed,
+        suppressed = c.suppressed + n.suppressed,
+        expired = c.expired + n.expired,
+        unknown = c.unknown - (select count(*) from taken_again),
+        reopened = c.reopened - (select count(*) from reopened)
+    from (
+        select
+            min(m.delivery_id) as first_id,
+            max(m.delivery_id) as last_id,
+            count(*) filter (where m.state = 'failed') as failed,
+            count(*) filter (where m.state = 'suppressed') as suppressed,
+            count(*) filter (where m.state = 'expired') as expired
+        from mine as m
+    ) as n
+    where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
+)
+select 'claimed' as found, m.line, m.channel::text as channel, m.delivery_id, m.address
+from mine as m
+where m.state = 'claimed'
+union all
+select 'repeated', e.line, e.channel::text, null, null
+from elsewhere as e
+union all
+select 'unreachable', j.line, j.channel::text, null, null
+from judged as j
+where
+    j.address is null
+    and j.error_class <> 'user_deleted'
+    and (%(fresh)s::boolean[])[j.line + 1]
+    -- Of a page that is walked again, some ended when there was an address still.
+    and not exists (
+        select 1
+        from notify.deliveries as d
+        where
+            d.notice_id = %(notice_id)s
+            and d.dedupe_key = j.dedupe_key
+            and d.channel = j.channel
+            and d.user_id = j.user_id
+            and d.run_id = %(run_id)s
+            and d.ordinal = %(ordinal)s
+    );
+
+-- name: confirm
+-- What came of the messages of a page, and how far the chunk has come, in one statement: neither is ever known without the other.
+-- A page without a message says nothing about the pace. Of what may have arrived at an earlier try, no later one tells that nobody got it.
+with told as (
+    select t.delivery_id, t.state, t.doubts, t.error_class, t.error, t.ended_address
+    from
+        unnest(
+            %(ids)s::bigint[],
+            %(states)s::notify.state[],
+            %(doubts)s::smallint[],
+            %(classes)s::text[],
+            %(errors)s::text[],
+            %(ended)s::text[]
+        ) as t (delivery_id, state, doubts, error_class, error, ended_address)
+),
+ended as (
+    update notify.deliveries as d
+    set
+        state = case
+            when t.state in ('failed', 'expired') and d.doubts + t.doubts > 0 then 'unknown'
+            else t.state
+        end,
+        doubts = d.doubts + t.doubts,
+        ended_at = now(),
+        error_class = t.error_class,
+        error = t.error
+    from told as t
+    where d.delivery_id = t.delivery_id and d.state = 'claimed' and d.attempt = %(attempt)s
+    returning d.user_id, d.channel, d.state, t.error_class, t.ended_address
+),
+pruned as (
+    update notify.contacts as c
+    set
+        ended_at = now(),
+        ended_for = e.error_class
+    from ended as e
+    where
+        e.ended_address is not null
+        and c.user_id = e.user_id
+        and c.channel = e.channel
+        and c.address = e.ended_address
+),
+explained as (
+    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    select %(run_id)s, %(ordinal)s, coalesce(e.error_class, 'unclassified'), count(*)
+    from ended as e
+    where e.state = 'failed'
+    group by coalesce(e.error_class, 'unclassified')
+    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
+)
+update notify.chunks as c
+set
+    position = greatest(c.position, %(position)s),
+    stalls = case when n.sent + n.failed > 0 then 0 else c.stalls end,
+    sent = c.sent + n.sent,
+    failed = c.failed + n.failed,
+    expired = c.expired + n.expired,
+    unknown = c.unknown + n.unknown,
+    unreachable = c.unreachable + %(unreachable)s,
+    repeated = c.repeated + %(repeated)s,
+    page_ends = case when n.messages > 0 then (c.page_ends || clock_timestamp())[cardinality(c.page_ends) - 30:] else c.page_ends end,
+    page_sizes = case when n.messages > 0 then (c.page_sizes || n.messages)[cardinality(c.page_sizes) - 30:] else c.page_sizes end
+from (
+    select
+        count(*) filter (where e.state = 'sent') as sent,
+        count(*) filter (where e.state = 'failed') as failed,
+        count(*) filter (where e.state = 'expired') as expired,
+        count(*) filter (where e.state = 'unknown') as unknown,
+        count(*) filter (where e.state <> 'expired')::int as messages
+    from ended as e
+) as n
+where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
+
+-- name: release
+-- Messages that were claimed and certainly not handed to anybody, because the run was paused or the server took nothing: as if never claimed.
+-- One that was in doubt before stays so, and one that was reopened stays that.
+with given_up as (
+    update notify.deliveries as d
+    set
+        state = case when d.error_class is null then 'unknown' else 'reopened' end::notify.state,
+        ended_at = case when d.error_class is null then now() end,
+        error_class = coalesce(d.error_class, 'killed')
+    where
+        d.delivery_id = any(%(ids)s)
+        and d.state = 'claimed'
+        and d.attempt = %(attempt)s
+        and (d.doubts > 0 or d.error_class is not null)
+    returning d.state
+),
+removed as (
+    delete from notify.deliveries as d
+    where
+        d.delivery_id = any(%(ids)s)
+        and d.state = 'claimed'
+        and d.attempt = %(attempt)s
+        and d.doubts = 0
+        and d.error_class is null
+)
+update notify.chunks as c
+set
+    unknown = c.unknown + n.unknown,
+    reopened = c.reopened + n.reopened
+from (
+    select
+        count(*) filter (where g.state = 'unknown') as unknown,
+        count(*) filter (where g.state = 'reopened') as reopened
+    from given_up as g
+) as n
+where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
+
+-- name: told
+-- What a user got. There is no index by user: it would cost the sender a page of log for every few rows, since a run over all users touches all
+-- of it. But every key that was told of is known, and the unique index answers for each: the periods of the runs, and those that are asked for.
+with keys as (
+    select r.notice_id, r.period as dedupe_key
+    from notify.runs as r
+    union
+    select n.notice_id, k.dedupe_key
+    from notify.notices as n, unnest(%(keys)s::text[]) as k (dedupe_key)
+)
+select
+    n.name as notice,
+    d.dedupe_key as key,
+    d.channel::text as channel,
+    d.state::text as state,
+    d.error_class,
+    d.run_id,
+    d.claimed_at,
+    d.ended_at
+from keys as k
+inner join notify.notices as n using (notice_id)
+cross join unnest(enum_range(null::notify.channel)) as v (channel)
+inner join notify.deliveries as d
+    on d.notice_id = k.notice_id
+    and d.dedupe_key = k.dedupe_key
+    and d.channel = v.channel
+    and d.user_id = %(user_id)s
+where %(notice)s::text is null or n.name = %(notice)s
+order by d.claimed_at desc, d.delivery_id desc
+limit %(limit)s;

@@ -1,0 +1,76 @@
+-- name: notice
+-- The number of a notice; the first run gives it one. The update is what makes it return an old one.
+insert into notify.notices as kept (name)
+values (%(notice)s)
+on conflict (name) do update set name = excluded.name
+returning kept.notice_id;
+
+-- name: add
+-- One run a period: whoever comes second gets no row, and finds the first.
+insert into notify.runs (notice_id, period, trigger, as_of, expires_at, parameters, pace)
+values (%(notice_id)s, %(period)s, %(trigger)s, %(as_of)s, %(expires_at)s, %(parameters)s, %(pace)s)
+on conflict (notice_id, period) do nothing
+returning run_id;
+
+-- name: find
+-- What was frozen, and what may change.
+select
+    r.run_id,
+    r.notice_id,
+    n.name as notice,
+    r.period,
+    r.trigger,
+    r.as_of,
+    r.expires_at,
+    r.parameters,
+    r.pace,
+    r.state,
+    exists (
+        select 1
+        from notify.announcements as a
+        where a.run_id = r.run_id
+    ) as announced
+from notify.runs as r
+inner join notify.notices as n using (notice_id)
+where r.run_id = %(run_id)s;
+
+-- name: of_period
+-- The run of a period, if it was planned already.
+select r.run_id
+from notify.runs as r
+inner join notify.notices as n using (notice_id)
+where n.name = %(notice)s and r.period = %(period)s;
+
+-- name: steer
+-- What a person may change while a run goes on; nothing, once it has ended.
+update notify.runs as r
+set
+    pace = coalesce(%(pace)s, r.pace),
+    state = coalesce(%(state)s, r.state),
+    ended_at = case when %(state)s = 'cancelled' then now() end
+where r.run_id = %(run_id)s and r.state in ('running', 'paused')
+returning r.run_id;
+
+-- name: totals
+-- Sums of the chunks; the ledger itself is not read.
+select
+    count(*) as chunks,
+    count(c.finished_at) as chunks_finished,
+    coalesce(sum(c.recipients), 0)::bigint as recipients,
+    coalesce(sum(c.sent), 0)::bigint as sent,
+    coalesce(sum(c.failed), 0)::bigint as failed,
+    coalesce(sum(c.suppressed), 0)::bigint as suppressed,
+    coalesce(sum(c.expired), 0)::bigint as expired,
+    coalesce(sum(c.unknown), 0)::bigint as unknown,
+    coalesce(sum(c.dropped), 0)::bigint as dropped,
+    coalesce(sum(c.reopened), 0)::bigint as reopened,
+    coalesce(sum(c.unreachable), 0)::bigint as unreachable,
+    coalesce(sum(c.repeated), 0)::bigint as repeated
+from notify.chunks as c
+where c.run_id = %(run_id)s;
+
+-- name: keep
+-- A later report of the same run finds more.
+update notify.runs as r
+set totals = %(totals)s
+where r.run_id = %(run_id)s;

@@ -1,0 +1,42 @@
+"""Keeps why a task failed, for the mail about its run: in the task's own process, which alone knows."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+
+if TYPE_CHECKING:
+    from airflow.utils.state import TaskInstanceState
+
+log = logging.getLogger(__name__)
+
+
+@hookimpl
+def on_task_instance_failed(
+    previous_state: TaskInstanceState | None,  # noqa: ARG001 - Airflow goes by the names
+    task_instance: Any,  # noqa: ANN401 - a different class in each of Airflow's components
+    error: BaseException | str | None,
+) -> None:
+    """Keep the error of an attempt, without secrets and without values of records."""
+    if not isinstance(error, BaseException):
+        return
+    from airflow.sdk.log import redact  # type: ignore[attr-defined] # it is what masks the logs
+
+    import sluice_connections as connections
+    from etl.alerts.alert import Failure, first_lines
+    from etl.alerts.store import task_failures
+
+    failure = Failure(
+        task_instance.task_id,
+        -1 if task_instance.map_index is None else task_instance.map_index,
+        task_instance.try_number,
+        type(error).__name__,
+        first_lines(str(redact(str(error))), type(error)),
+    )
+    try:
+        with connections.warehouse() as warehouse:
+            task_failures.keep(warehouse, failure, dag_id=task_instance.dag_id, run_id=task_instance.run_id)
+    except Exception as unkept:  # noqa: BLE001 - Airflow would put its traceback below the one that matters
+        log.warning("the mail about the run will not say why this task failed: %s", unkept)

@@ -1,0 +1,175 @@
+"""The Dag that removes what is past its retention; its tasks are each an import and a call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, get_current_context, task
+
+import sluice_connections as connections
+from etl.catalog.entities import ENTITIES, FAULTS
+from etl.catalog.queues import MAINTENANCE
+from etl.catalog.retention import RETENTION
+from sluice_entity_dags import START
+from sluice_retry_policy import Retries
+
+log = logging.getLogger(__name__)
+
+SCHEDULE = "30 3 * * *"
+"""At night, in UTC, after the daily runs."""
+
+_DOC = """Removes what is past its retention, as `include/etl/catalog/retention.py` declares it, and tells what it was.
+
+* `purge_raw`: raw batches that all who read them have loaded, never another. Their rows stay, since rows of the core
+  tables name them, and say when they were purged; `purge_orphans`: objects that no row names.
+* `purge_typed`: typed batches that are loaded. `purge_unfinished`: landing pages that were never sealed, and drafts.
+* `purge_rows`: rejects of loaded batches, replays, accounts left out, chunks.
+* `purge_deliveries`: whom runs of notices told what, and their chunks; the runs stay, and no period is sent twice.
+* `clean_metadata`: Airflow's own records, by `airflow db clean`; needs the Airflow connection `metadata`.
+* `analyze`: statistics of partitioned tables as a whole, where they changed; autovacuum does the rest.
+
+No table is partitioned by time, so that there are no partitions to be made in advance.
+
+With the param `dry_run` it only tells what it would remove. Every task may run twice, and goes on where it was
+interrupted; one at a time is at work, also of those that `python -m etl purge` started.
+"""
+
+
+def maintenance_dag() -> DAG:
+    """Return the Dag. Its steps need not wait for each other: their pool has one slot, and weights say who is next."""
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    with DAG(
+        dag_id="maintenance",
+        description="Removes what is past its retention.",
+        schedule=CronDataIntervalTimetable(SCHEDULE, timezone="UTC"),
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        params={"dry_run": Param(False, type="boolean", description="Tell what would be removed, and remove nothing.")},  # noqa: FBT003 - a value
+        tags=["maintenance", "no-deadline"],
+        doc_md=_DOC,
+        default_args=_task_settings(),
+    ) as dag:
+        steps = [
+            _purge_raw(),
+            _purge_orphans(),
+            _purge_typed(),
+            _purge_unfinished(),
+            _purge_rows(),
+            _purge_deliveries(),
+            _clean_metadata(),
+        ]
+        analyzed = _analyze()
+        [*steps, analyzed] >> EmptyOperator(task_id="all_done")
+        analyzed >> _report(steps)
+    return dag
+
+
+def _weight(step: int) -> int:
+    return 100 * MAINTENANCE.priority + step
+
+
+@task(task_id="purge_raw", priority_weight=_weight(9))
+def _purge_raw(**_params: object) -> list[dict[str, Any]]:
+    from etl.maintenance.purge import require_all_readers
+    from etl.maintenance.purge_storage import purge_raw
+
+    require_all_readers(FAULTS)
+    with connections.warehouse() as warehouse:
+        return _plain(purge_raw(RETENTION, ENTITIES, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+
+
+@task(task_id="purge_orphans", priority_weight=_weight(8))
+def _purge_orphans(**_params: object) -> list[dict[str, Any]]:
+    from etl.maintenance.purge_storage import purge_orphans
+
+    with connections.warehouse() as warehouse:
+        return _plain(purge_orphans(RETENTION, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+
+
+@task(task_id="purge_typed", priority_weight=_weight(7))
+def _purge_typed(**_params: object) -> list[dict[str, Any]]:
+    from etl.maintenance.purge_storage import purge_typed
+
+    with connections.warehouse() as warehouse:
+        return _plain(purge_typed(RETENTION, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+
+
+@task(task_id="purge_unfinished", priority_weight=_weight(6))
+def _purge_unfinished(**_params: object) -> list[dict[str, Any]]:
+    from etl.maintenance.purge_storage import purge_unfinished
+
+    with connections.warehouse() as warehouse:
+        return _plain(purge_unfinished(RETENTION, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+
+
+@task(task_id="purge_rows", priority_weight=_weight(5))
+def _purge_rows(**_params: object) -> list[dict[str, Any]]:
+    from etl.maintenance.purge_tables import purge_rows
+
+    with connections.warehouse() as warehouse:
+        return _plain(purge_rows(RETENTION, warehouse=warehouse, **_moment()))
+
+
+@task(task_id="purge_deliveries", priority_weight=_weight(4))
+def _purge_deliveries(**_params: object) -> list[dict[str, Any]]:
+    from etl.maintenance.purge_tables import purge_deliveries
+
+    with connections.warehouse() as warehouse:
+        return _plain(purge_deliveries(RETENTION, warehouse=warehouse, **_moment()))
+
+
+@task(task_id="clean_metadata", priority_weight=_weight(3))
+def _clean_metadata(**_params: object) -> list[dict[str, Any]]:
+    from sluice_metadata_cleanup import clean_metadata
+
+    return _plain(clean_metadata(RETENTION, **_moment()))
+
+
+@task(task_id="analyze", priority_weight=_weight(2))
+def _analyze(**_params: object) -> list[str]:
+    from etl.maintenance.analyze import analyze
+
+    with connections.warehouse() as warehouse:
+        return analyze(warehouse=warehouse, dry_run=_dry_run())
+
+
+@task(task_id="report", priority_weight=_weight(1), trigger_rule=TriggerRule.ALL_DONE)
+def _report(steps: list[Any], **_params: object) -> str:
+    from etl.maintenance.removed import Removed, sentence
+
+    told = sentence((Removed(**each) for step in steps for each in step or ()), dry_run=_dry_run())
+    missing = sum(step is None for step in steps)
+    if missing:
+        log.error("%d steps did not end well; what they left is removed the next time", missing)
+    log.info(told)
+    return told
+
+
+def _moment() -> dict[str, Any]:
+    return {"as_of": datetime.now(UTC), "dry_run": _dry_run()}
+
+
+def _dry_run() -> bool:
+    return bool(get_current_context()["params"].get("dry_run"))
+
+
+def _plain(removed: Iterable[Any]) -> list[dict[str, Any]]:
+    return [asdict(each) for each in removed]
+
+
+def _task_settings() -> dict[str, Any]:
+    return {
+        "owner": "sluice",
+        "queue": MAINTENANCE.name,
+        "pool": MAINTENANCE.pool.name,
+        "weight_rule": "absolute",
+        "execution_timeout": timedelta(hours=2),
+        "retries": 3,
+        "retry_policy": Retries(),
+    }

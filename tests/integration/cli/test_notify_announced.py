@@ -1,0 +1,93 @@
+"""`python -m etl notify` on runs that were announced."""
+
+from __future__ import annotations
+
+import pytest
+
+from etl.notify.announce import announce
+from etl.notify.channels.channel import Outcome, Result
+from tests.integration.cli.conftest import Command
+from tests.integration.notify.notice_harness import Post, address
+
+KEY = "[/b] :fire: [red]"
+
+
+@pytest.fixture
+def post(post: Post) -> Post:
+    """Return the steps of a notice, with a mailbox in memory, and three users."""
+    post.enrol(3)
+    return post
+
+
+@pytest.fixture
+def run_id(post: Post) -> int:
+    """Return a run that was announced to users 1 and 2, by a key that looks like markup."""
+    return announce(post.notice, [1, 2], KEY, {"month": ":fire:", "spending": []}, warehouse=post.warehouse).run_id
+
+
+def in_one_line(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())
+
+
+def test_status_shows_a_key_as_it_is(etl: Command, run_id: int) -> None:
+    for arguments in ((), (str(run_id),)):
+        done = etl("notify", "status", *arguments)
+        assert f"key:{KEY}" in done.stdout, done.stderr
+
+
+def test_preview_and_plan_show_what_was_announced_and_to_whom(etl: Command, run_id: int) -> None:
+    options = ("monthly_report", "--period", f"key:{KEY}")
+    told = etl("notify", "plan", *options).stdout
+    assert f"monthly_report key:{KEY} was planned already: run {run_id} is running\n" in told
+    assert "2 recipients in one chunk\n    email: 2 to send\n" in told
+    shown = etl("notify", "preview", *options, "--user", "2").stdout
+    assert shown.startswith(f"monthly_report key:{KEY} (run {run_id}, running) to user 2")
+    assert f"email: would be sent to {address(2)}\n  subject: Your spending in :fire:\n" in shown
+    assert "user 3 is not in its audience" in etl("notify", "preview", *options, "--user", "3").stderr
+
+
+def test_what_failed_of_it_is_sent_by_the_urgent_queue(etl: Command, post: Post, run_id: int) -> None:
+    post.mailbox.answers = {address(1): [Result(0, Outcome.FAILED, "421", "later")]}
+    post.send(run_id)
+    told = etl("notify", "retry", str(run_id)).stdout
+    assert told.splitlines()[-1].strip() == f"airflow dags trigger notify_now --conf '{{\"run_id\": {run_id}}}'"
+
+
+def test_what_was_never_announced_is_not_shown_as_a_run_of_everybody(etl: Command, run_id: int) -> None:
+    done = etl("notify", "plan", "monthly_report", "--period", "key:another")
+    assert "nothing was announced under 'another'" in in_one_line(done.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "fraud_alert", "--parameters", '{"factor": "x"}'),
+        ("plan", "fraud_alert", "--parameters", '{"factor": NaN}'),
+        ("plan", "fraud_alert", "--parameters", '{"floors": {"USD": "x"}}'),
+        ("plan", "fraud_alert", "--parameters", '{"floors": {"a\\u0000": 1}}'),
+        ("plan", "fraud_alert", "--parameters", '{"days": 1e99}'),
+        ("plan", "fraud_alert", "--parameters", '{"days": null}'),
+        ("plan", "monthly_report", "--period", "0001-13"),
+        ("plan", "low_balance", "--period", "2026-02-30"),
+        ("preview", "fraud_alert", "--user", "1", "--period", "key:\udcff"),
+        ("preview", "fraud_alert", "--user", "1", "--parameters", '{"days": "\\ud800"}'),
+        ("deliveries", "--user", "1", "--key", "\udcff"),
+        ("status", "-5"),
+        ("pace", "1", "٣/s"),
+        ("retry", "1", "--error-class", "\udcff"),
+        ("consents", "\udcff"),
+        ("suppressed", "--address", "\udcff"),
+        ("unsuppress", "\udcff"),
+        ("suppressed", "--limit", "99999999999999999999"),
+        ("send", "fraud_alert", "--user", "99999999999999999999", "--key", "k"),
+    ],
+)
+def test_wrong_input_is_told_in_a_sentence(etl: Command, run_id: int, arguments: tuple[str, ...]) -> None:
+    done = etl("notify", *arguments, AIRFLOW_CONN_AIRFLOW_API='{"conn_type": "http", "host": "http://localhost:1"}')
+    assert "Traceback" not in done.stderr, done.stderr[-1000:]
+
+
+@pytest.mark.parametrize("pace", ["1" * 400, "0.000000000000001/s", "2000000"])
+def test_a_pace_that_no_sender_could_keep_is_refused(etl: Command, run_id: int, pace: str) -> None:
+    done = etl("notify", "pace", str(run_id), pace)
+    assert "0.001 to 1,000,000 messages a second, or 0" in in_one_line(done.stderr)

@@ -1,0 +1,76 @@
+"""`python -m etl purge`, and replays of what was purged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from etl.db import locks
+from etl.db.connection import Warehouse
+from tests.integration.cli.conftest import Command
+from tests.integration.sync.pipeline import LATER, Pipeline
+from tests.unit.sync.samples import page, transaction
+
+Rows = Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture
+def batches(pipeline: Pipeline) -> tuple[int, int]:
+    """Return two loaded batches; the first was sealed 500 days ago."""
+    (account,) = pipeline.enrol("one")
+    first = pipeline.sealed((account, page(added=[transaction()])), moves=">a")
+    second = pipeline.sealed((account, page(modified=[transaction(amount=3)])), moves="a>b", at=LATER)
+    for raw_id in (first, second):
+        pipeline.load(raw_id)
+    pipeline.warehouse.execute(
+        "insert into etl.loads select raw_id, 'merchants', 1, 0, 0, 0, 0, 0, 0, 0, 0 from etl.raw_batches"
+    )
+    pipeline.warehouse.execute(
+        "update etl.raw_batches set sealed_at = now() - '500 days'::interval where raw_id = %s", (first,)
+    )
+    return first, second
+
+
+def test_a_purge_tells_what_it_would_remove_and_then_removes_it(
+    etl: Command, rows: Rows, batches: tuple[int, int]
+) -> None:
+    told = etl("purge", "--dry-run")
+    assert told.returncode == 0, told.stderr
+    assert "without dry run it would have been 1 raw batches, 1 raw objects (" in told.stdout
+    assert rows("select count(purged_at) from etl.raw_batches") == [(0,)]
+    assert etl("purge").stdout.startswith("removed 1 raw batches, 1 raw objects (")
+    assert etl("purge").stdout == "removed nothing\n"
+
+
+def test_a_second_purge_says_that_one_is_under_way(
+    etl: Command, connect: Callable[[], Warehouse], batches: tuple[int, int]
+) -> None:
+    with locks.hold(connect(), locks.MAINTENANCE):
+        done = etl("purge")
+    assert done.returncode == 1
+    assert "maintenance is under way elsewhere, so nothing was done" in done.stderr
+
+
+def test_a_replay_passes_over_what_was_purged_and_refuses_it_by_name(
+    etl: Command, rows: Rows, batches: tuple[int, int]
+) -> None:
+    first, _ = batches
+    etl("purge")
+    done = etl("replay", "transactions")
+    assert done.returncode == 0, done.stderr
+    assert "transactions: 1 raw batches were purged, and are passed over" in done.stderr
+    assert rows("select count(*) from etl.replays") == [(1,)]
+    refused = etl("replay", "transactions", "--batch", str(first))
+    assert refused.returncode == 1
+    assert f"raw batch {first} was purged at " in refused.stderr
+
+
+def test_what_a_replay_brings_back_is_as_a_purged_later_batch_left_it(
+    etl: Command, rows: Rows, warehouse: Warehouse, batches: tuple[int, int]
+) -> None:
+    _, second = batches
+    warehouse.execute("update etl.raw_batches set purged_at = now() where raw_id = %s", (second,))
+    warehouse.execute("delete from core.transactions")
+    assert etl("replay", "transactions").returncode == 0
+    assert rows("select amount::int from core.transactions") == [(3,)]

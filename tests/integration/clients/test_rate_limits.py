@@ -1,0 +1,98 @@
+"""Rate limits that hold across workers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+import redis
+
+from dev.stack.stack import Stack
+from etl.clients import rate_limits
+from etl.clients.rate_limits import Bucket, Limiter
+from etl.declare.provider import Limit, Scope
+from etl.settings import Endpoint
+
+
+def bucket(*, calls: int, per: timedelta, burst: int) -> Bucket:
+    limit = Limit(Scope.CLIENT, calls=calls, per=per, burst=burst)
+    return Bucket(f"test:{uuid4()}", limit.interval, limit.burst)
+
+
+def test_a_burst_is_granted_at_once_and_the_next_call_waits(limiter: Limiter) -> None:
+    taken = bucket(calls=13, per=timedelta(minutes=10), burst=3)
+    assert [limiter.take([taken]) for _ in range(3)] == [timedelta()] * 3
+    assert timedelta(seconds=59) < limiter.take([taken]) <= timedelta(seconds=60)
+
+
+def test_many_workers_together_never_exceed_the_limit_in_any_span(stack: Stack) -> None:
+    calls, per = 60, timedelta(seconds=1)
+    shared = bucket(calls=calls, per=per, burst=20)
+    granted: list[float] = []
+    lock = threading.Lock()
+    until = time.monotonic() + 2.5
+
+    def work(_: int) -> None:
+        own = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
+        while time.monotonic() < until:
+            before = time.monotonic()
+            wait = own.take([shared])
+            if not wait:
+                with lock:
+                    granted.append(before)
+            time.sleep(min(wait.total_seconds(), 0.05))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))
+    granted.sort()
+    tightest = min(later - earlier for earlier, later in zip(granted, granted[calls:], strict=False))
+    assert len(granted) > calls
+    assert tightest > per.total_seconds() * 0.95
+
+
+def test_a_call_is_taken_from_every_key_or_from_none(limiter: Limiter) -> None:
+    client = bucket(calls=102, per=timedelta(minutes=10), burst=2)
+    account = bucket(calls=101, per=timedelta(minutes=10), burst=1)
+    assert not limiter.take([client, account])
+    assert limiter.take([client, account])
+    assert not limiter.take([client])
+    assert limiter.take([client])
+
+
+def test_a_bucket_that_is_full_again_is_forgotten(limiter: Limiter, stack: Stack) -> None:
+    import redis
+
+    taken = bucket(calls=100, per=timedelta(seconds=5), burst=1)
+    limiter.take([taken])
+    at = Endpoint.from_environment("limits", stack.environment)
+    server = redis.Redis(host=at.host, port=at.port, password=at.password, db=int(at.schema))
+    assert server.exists(taken.key) == 1
+    time.sleep(0.1)
+    assert server.exists(taken.key) == 0
+    server.close()
+
+
+@pytest.mark.parametrize("burst", [1, 7])
+def test_the_span_of_a_limit_holds_burst_and_steady_calls(burst: int) -> None:
+    limit = Limit(Scope.ACCOUNT, calls=10, per=timedelta(minutes=1), burst=burst)
+    assert burst + limit.per / limit.interval == pytest.approx(10)
+
+
+def test_the_counters_are_reached_over_tls_if_their_connection_says_so() -> None:
+    for extra, kind in (({"ssl": True}, redis.SSLConnection), ({}, redis.Connection)):
+        opened = rate_limits.connect(Endpoint("limits", extra=extra))
+        client = opened._take.registered_client
+        assert isinstance(client, redis.Redis)
+        assert client.connection_pool.connection_class is kind
+
+
+def test_a_lot_is_taken_whole_or_not_at_all(limiter: Limiter) -> None:
+    shared = bucket(calls=20, per=timedelta(minutes=10), burst=10)
+    assert not limiter.take([shared], calls=6)
+    assert limiter.take([shared], calls=6)
+    assert not limiter.take([shared], calls=4)
+    assert timedelta(minutes=5, seconds=50) < limiter.take([shared], calls=6) <= timedelta(minutes=6)

@@ -1,0 +1,126 @@
+"""What banks tell in the tests of notices: payments and accounts of users."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+
+from psycopg.rows import scalar_row
+
+from etl.db.connection import Warehouse
+
+_ordinals = count(1)
+DESKTOP_ADDRESS = '{"endpoint": "https://push.example/1"}'
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def days_ago(days: int) -> date:
+    return today() - timedelta(days=days)
+
+
+def login_of(warehouse: Warehouse, user: int) -> int:
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        (login,) = cursor.execute(
+            "select provider_account_id from core.provider_accounts where user_id = %s", (user,)
+        ).fetchall()
+    return int(login)
+
+
+def reach(warehouse: Warehouse, user: int, channel: str, address: str) -> None:
+    """Add an address of a user."""
+    warehouse.execute(
+        "insert into notify.contacts (user_id, channel, address) values (%s, %s, %s)", (user, channel, address)
+    )
+
+
+def pay(
+    warehouse: Warehouse,
+    login: int,
+    amount: str,
+    *,
+    on: date,
+    currency: str | None = "USD",
+    pending: bool = False,
+    was_pending: str | None = None,
+    removed: bool = False,
+    account: str = "everyday",
+) -> str:
+    """Add a payment, and return its id."""
+    transaction = f"payment {next(_ordinals)}"
+    warehouse.execute(
+        "insert into core.transactions (provider_account_id, account_id, transaction_id, amount, currency, "
+        "unofficial_currency, dated_on, pending, pending_transaction_id, description, payment_channel, removed_at, "
+        "observed_at, raw_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'Shop', 'online', %s, now(), %s)",
+        (
+            login,
+            account,
+            transaction,
+            amount,
+            currency,
+            None if currency else "DOGE",
+            on,
+            pending,
+            was_pending,
+            datetime.now(UTC) if removed else None,
+            _batch(warehouse),
+        ),
+    )
+    return transaction
+
+
+def pay_as_usual(
+    warehouse: Warehouse, login: int, *, payments: int = 12, amount: str = "40", currency: str = "USD"
+) -> None:
+    """Add the payments of the weeks before, none as large as `amount` but the first."""
+    for number in range(payments):
+        pay(warehouse, login, amount if number == 0 else "7.5", on=days_ago(5 + 3 * number), currency=currency)
+
+
+def hold(
+    warehouse: Warehouse,
+    login: int,
+    available: str | None,
+    *,
+    current: str | None = "900",
+    currency: str | None = "USD",
+    kind: str = "depository",
+    account: str = "everyday",
+    observed_at: datetime | None = None,
+) -> None:
+    """Let an account hold that much."""
+    warehouse.execute(
+        "insert into core.accounts (provider_account_id, account_id, name, mask, type, balance_current, "
+        "balance_available, currency, observed_at, raw_id) values (%s, %s, 'Everyday', '4821', %s, %s, %s, %s, %s, %s) "
+        "on conflict (provider_account_id, account_id) do update "
+        "set balance_available = excluded.balance_available, observed_at = excluded.observed_at",
+        (
+            login,
+            account,
+            kind,
+            current,
+            available,
+            currency,
+            observed_at or datetime.now(UTC) - timedelta(hours=1),
+            _batch(warehouse),
+        ),
+    )
+
+
+def _batch(warehouse: Warehouse) -> int:
+    """Return the raw batch that everything is from."""
+    with warehouse.cursor(row_factory=scalar_row) as cursor:
+        found = cursor.execute("select max(raw_id) from etl.raw_batches").fetchone()
+        if found is None:
+            (chunk,) = cursor.execute(
+                "insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) "
+                "values ('transactions', 'tests', 0, 1, 2, 1) returning chunk_id"
+            ).fetchall()
+            (found,) = cursor.execute(
+                "insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
+                "values ('tests', %s, 1, '', '', 0, 0, 0) returning raw_id",
+                (chunk,),
+            ).fetchall()
+    return int(found)

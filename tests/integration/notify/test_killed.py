@@ -1,0 +1,118 @@
+"""A sender that is killed anywhere on its way leaves at most a page in doubt, and the next one goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dev.stack.home import REPOSITORY
+from dev.stack.stack import Stack
+from etl.db.locks import LockTaken
+from etl.declare.notice import Unknown
+from etl.settings import Endpoint
+from tests.integration.notify.killed_sender import POINTS
+from tests.integration.notify.notice_harness import FAST, Post, address
+
+Kill = Callable[..., Counter[str]]
+PAGE = 5
+USERS = 12
+
+
+@pytest.fixture
+def post(post: Post) -> Post:
+    """Return the steps at a pace of which a second is a page."""
+    return replace(post, notice=replace(FAST, pace=PAGE, chunk_size=100))
+
+
+@pytest.fixture
+def kill(post: Post, stack: Stack, database: Endpoint, tmp_path: Path) -> Kill:
+    """Return a function that sends chunk 0 in a process that is killed, and returns what arrived."""
+    warehouse = {
+        "host": database.host,
+        "port": database.port,
+        "login": database.login,
+        "password": database.password,
+        "schema": database.schema,
+    }
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'include'}",
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
+        "AIRFLOW_CONN_LIMITS": stack.environment["AIRFLOW_CONN_LIMITS"],
+    }
+
+    def run(point: str, run_id: int, *, page: int, unknown: Unknown) -> Counter[str]:
+        arrived = tmp_path / f"arrived-{time.monotonic_ns()}"
+        arrived.touch()
+        given = {"point": point, "run_id": run_id, "arrived": str(arrived), "page": page, "unknown": unknown.value}
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.integration.notify.killed_sender", json.dumps(given)],
+            cwd=REPOSITORY,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL
+        return Counter(arrived.read_text().split())
+
+    return run
+
+
+def send(post: Post, run_id: int) -> None:
+    """Send as soon as Postgres has noticed that the killed process is gone."""
+    for _ in range(100):
+        try:
+            return post.send(run_id)
+        except LockTaken:
+            time.sleep(0.05)
+    return post.send(run_id)
+
+
+@pytest.mark.parametrize("page", [1, 2])
+@pytest.mark.parametrize("point", POINTS)
+def test_held_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
+    post: Post, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str, page: int
+) -> None:
+    users = post.enrol(USERS)
+    post.notice = replace(post.notice, unknown=Unknown.HOLD)
+    planned = post.plan()
+    arrived = kill(point, planned.run_id, page=page, unknown=Unknown.HOLD)
+    send(post, planned.run_id)
+    states = post.states()
+    assert states["sent"] + states["unknown"] == USERS
+    assert states["unknown"] == (0 if point == "confirmed" else PAGE)
+    assert post.totals(planned.run_id)["sent"] == states["sent"]
+    received = arrived + post.mailbox.addresses
+    assert max(received.values()) == 1
+    assert set(received) <= {address(user) for user in users}
+    assert post.run(planned.run_id).state == "done"
+    in_the_middle = point != "confirmed"
+    assert rows("select page_limit from notify.chunks") == [(500 if in_the_middle else 1_000,)], "pages are halved"
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_resent_everybody_gets_a_message_and_only_those_that_were_in_doubt_may_get_two(
+    post: Post, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str
+) -> None:
+    users = post.enrol(USERS)
+    post.notice = replace(post.notice, unknown=Unknown.RESEND)
+    planned = post.plan()
+    arrived = kill(point, planned.run_id, page=2, unknown=Unknown.RESEND)
+    send(post, planned.run_id)
+    doubted = {address(user) for (user,) in rows("select user_id from notify.deliveries where doubts > 0")}
+    received = arrived + post.mailbox.addresses
+    assert post.states() == {"sent": USERS}
+    assert set(received) == {address(user) for user in users}
+    assert {one for one, times in received.items() if times > 1} <= doubted
+    assert len(doubted) == (0 if point == "confirmed" else PAGE)
+    assert post.totals(planned.run_id) == {"chunks": 1, "chunks_finished": 1, "recipients": USERS, "sent": USERS}

@@ -1,0 +1,172 @@
+"""A run is paused, resumed, cancelled and given another pace while it goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from dev.stack.stack import Stack
+from etl.clients import rate_limits
+from etl.db.connection import Warehouse
+from etl.notify import pacing
+from etl.notify.pacing import PaceTooSlow, SendingPaused
+from etl.notify.store import runs
+from etl.notify.store.runs import State
+from etl.settings import Endpoint
+from tests.integration.notify.notice_harness import FAST, Post
+
+
+@pytest.fixture
+def operator(connect: Callable[[], Warehouse]) -> Warehouse:
+    """Return the connection of whoever steers."""
+    return connect()
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "LONGEST_PAUSE", timedelta(seconds=1))
+
+
+def test_a_run_that_is_resumed_goes_on_in_its_slot_with_nothing_claimed_meanwhile(
+    post: Post, operator: Warehouse
+) -> None:
+    post.enrol(30)
+    post.notice = replace(FAST, pace=10, chunk_size=100)
+    planned = post.plan()
+    resumed_at: list[float] = []
+    meanwhile: list[Counter[str]] = []
+
+    def resume() -> None:
+        meanwhile.append(replace(post, warehouse=operator).states())
+        runs.steer(operator, planned.run_id, state=State.RUNNING, pace=1_000)
+        resumed_at.append(time.monotonic())
+
+    def pause(_: object) -> None:
+        if not resumed_at and len(post.mailbox.lots) == 2:
+            runs.steer(operator, planned.run_id, state=State.PAUSED)
+            threading.Timer(2.5, resume).start()
+
+    post.mailbox.after = pause
+    post.send(planned.run_id)
+    assert time.monotonic() - resumed_at[0] < 2
+    assert set(meanwhile[0]) == {"sent"}
+    assert 0 < meanwhile[0]["sent"] < 30
+    assert post.states() == {"sent": 30}
+    assert max(post.mailbox.addresses.values()) == 1
+    assert post.totals(planned.run_id)["sent"] == 30
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_long_pause_gives_way_and_loses_nothing(post: Post, operator: Warehouse) -> None:
+    post.enrol(30)
+    post.notice = replace(FAST, pace=10, chunk_size=100)
+    planned = post.plan()
+
+    def pause(_: object) -> None:
+        runs.steer(operator, planned.run_id, state=State.PAUSED)
+
+    post.mailbox.after = pause
+    with pytest.raises(SendingPaused) as raised:
+        post.send(planned.run_id)
+    assert raised.value.wait == timedelta(seconds=30)
+    told = len(post.mailbox.arrived)
+    assert 0 < told < 30
+    assert post.states() == {"sent": told}
+    with pytest.raises(SendingPaused):
+        post.send(planned.run_id)
+    post.mailbox.after = lambda _: None
+    runs.steer(operator, planned.run_id, state=State.RUNNING, pace=1_000)
+    post.send(planned.run_id)
+    assert post.states() == {"sent": 30}
+    assert max(post.mailbox.addresses.values()) == 1
+    assert post.totals(planned.run_id)["sent"] == 30
+
+
+def test_a_run_that_is_cancelled_sends_nothing_more(post: Post, operator: Warehouse) -> None:
+    post.enrol(30)
+    post.notice = replace(FAST, pace=10, chunk_size=100)
+    planned = post.plan()
+
+    def cancel(_: object) -> None:
+        runs.steer(operator, planned.run_id, state=State.CANCELLED)
+
+    post.mailbox.after = cancel
+    post.send(planned.run_id)
+    told = len(post.mailbox.arrived)
+    assert 0 < told < 30
+    post.send(planned.run_id)
+    assert post.states() == {"sent": told}
+    assert not runs.steer(operator, planned.run_id, state=State.RUNNING)
+    assert post.run(planned.run_id).state == "cancelled"
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_pace_of_zero_sends_nothing_and_gives_way(post: Post, operator: Warehouse) -> None:
+    post.enrol(3)
+    planned = post.plan()
+    runs.steer(operator, planned.run_id, pace=0)
+    with pytest.raises(SendingPaused, match="at a pace of 0; nothing is lost"):
+        post.send(planned.run_id)
+    assert post.states() == {}
+
+
+def test_a_turn_that_comes_too_late_gives_way_and_claims_nothing_for_good(post: Post) -> None:
+    post.enrol(3)
+    post.notice = replace(FAST, pace=1 / 100)
+    planned = post.plan()
+    with pytest.raises(PaceTooSlow) as raised:
+        post.send(planned.run_id)
+    assert timedelta(seconds=90) < raised.value.wait <= timedelta(seconds=100)
+    assert post.states() == {"sent": 1}
+
+
+def test_a_new_pace_takes_effect_within_two_seconds(post: Post, operator: Warehouse) -> None:
+    post.enrol(60)
+    post.notice = replace(FAST, pace=4, chunk_size=100)
+    planned = post.plan()
+    changed_at: list[float] = []
+
+    def faster(_: object) -> None:
+        if not changed_at:
+            runs.steer(operator, planned.run_id, pace=500)
+            changed_at.append(time.monotonic())
+
+    post.mailbox.after = faster
+    post.send(planned.run_id)
+    assert post.states() == {"sent": 60}
+    assert time.monotonic() - changed_at[0] < 3
+
+
+def test_all_senders_together_keep_the_pace(post: Post, connect: Callable[[], Warehouse], stack: Stack) -> None:
+    pace = 100
+    post.enrol(400)
+    post.notice = replace(FAST, pace=pace, chunk_size=100)
+    planned = post.plan()
+    sent: list[tuple[float, int]] = []
+    lock = threading.Lock()
+    connections = [connect() for _ in planned.ordinals]
+
+    def count(messages: object) -> None:
+        with lock:
+            sent.append((time.monotonic(), len(messages)))  # type: ignore[arg-type]
+
+    post.mailbox.before = count
+
+    def work(ordinal: int) -> None:
+        own = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
+        replace(post, warehouse=connections[ordinal], limiter=own).send(planned.run_id, [ordinal])
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, planned.ordinals))
+    begun, first = min(sent)
+    ended = max(sent)[0]
+    measured = (sum(size for _, size in sent) - first) / (ended - begun)
+    assert post.states() == {"sent": 400}
+    assert measured == pytest.approx(pace, rel=0.06)

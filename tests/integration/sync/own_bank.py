@@ -1,0 +1,60 @@
+"""A sandbox bank of a test's own: its day and its faults are nobody else's."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Self
+
+import httpx
+import uvicorn
+
+from dev.bank.api.app import create_app
+from dev.bank.api.auth import Credentials
+from dev.bank.api.connections import ShownConnection
+from dev.bank.api.rate_limits import Limits
+from dev.bank.bank import Bank
+from etl.settings import Endpoint
+
+DAY = date(2026, 11, 20)
+
+
+@dataclass
+class OwnBank:
+    """A bank on a loopback port, without rate limits."""
+
+    endpoint: Endpoint = field(init=False)
+
+    def turn_day(self, days: int) -> None:
+        """Let days pass."""
+        self._pull("/sandbox/day", {"advance": days})
+
+    def switch_faults(self, rates: Mapping[str, float]) -> None:
+        """Switch these faults on, and all others off."""
+        self._pull("/sandbox/faults", {"faults": dict(rates)})
+
+    def _pull(self, path: str, fields: Mapping[str, Any]) -> None:
+        headers = {"PLAID-CLIENT-ID": self.endpoint.login, "PLAID-SECRET": self.endpoint.password}
+        with httpx.Client(base_url=self.endpoint.host, headers=headers, trust_env=False) as client:
+            client.post(path, json=fields).raise_for_status()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        bank = Bank.found("moods", opened=DAY - timedelta(days=30), today=DAY)
+        app = create_app(bank, Credentials("client", "secret"), Limits(None))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._server = uvicorn.Server(uvicorn.Config(app, http=ShownConnection, lifespan="off", log_level="critical"))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]})
+        self._thread.start()
+        url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.endpoint = Endpoint(url, login="client", password="secret")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._listening.close()

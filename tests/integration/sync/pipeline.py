@@ -1,0 +1,170 @@
+"""The steps, with what a test hands them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+from upath import UPath
+
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import PLAID
+from etl.chunking import Days
+from etl.clients.rate_limits import Limiter
+from etl.db.connection import Warehouse
+from etl.declare.entity import Entity
+from etl.settings import Endpoint
+from etl.sync.download import download
+from etl.sync.link import link
+from etl.sync.load import load
+from etl.sync.plan import plan
+from etl.sync.records import frames
+from etl.sync.replay import Rehearsal, replay
+from etl.sync.store import chunks, provider_accounts, raw_batches
+from etl.sync.store.loads import Counts
+from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.store_raw import store_raw
+from etl.sync.transform import transform
+
+IMPATIENT = replace(PLAID, retries=1)
+"""Plaid, given up on sooner."""
+FIRST = datetime(2026, 11, 20, 8, tzinfo=UTC)
+LATER = FIRST + timedelta(hours=1)
+
+
+@dataclass
+class Pipeline:
+    """Runs the steps of an entity against a provider."""
+
+    warehouse: Warehouse
+    root: UPath
+    cipher: TokenCipher
+    endpoint: Endpoint
+    limiter: Limiter
+    entity: Entity = field(default_factory=lambda: replace(TRANSACTIONS, provider=IMPATIENT))
+    source: str = "transactions_sync"
+
+    def enrol(self, *tokens: str) -> list[int]:
+        """Enrol an account for each access token, without asking the provider."""
+        return [
+            provider_accounts.enrol(
+                self.warehouse, self.cipher, provider="plaid", user=token, item_id=f"item-{token}", access_token=token
+            )
+            for token in tokens
+        ]
+
+    def link(self, users: int) -> list[int]:
+        """Enrol users of the sandbox bank, as an application does."""
+        headers = {"PLAID-CLIENT-ID": self.endpoint.login, "PLAID-SECRET": self.endpoint.password}
+        linked = []
+        with httpx.Client(base_url=self.endpoint.host, headers=headers, trust_env=False) as client:
+            for number in range(users):
+                request = {
+                    "institution_id": "ins_109508",
+                    "initial_products": ["transactions"],
+                    "options": {"override_username": f"user_{number}"},
+                }
+                answer = client.post("/sandbox/public_token/create", json=request).raise_for_status().json()
+                linked.append(
+                    link(
+                        PLAID,
+                        answer["public_token"],
+                        user=str(number),
+                        warehouse=self.warehouse,
+                        cipher=self.cipher,
+                        endpoint=self.endpoint,
+                        limiter=self.limiter,
+                    )
+                )
+        return linked
+
+    def plan(self, run_id: str, days: Days | None = None) -> list[int]:
+        """Plan a run."""
+        return plan(self.entity, run_id, warehouse=self.warehouse, days=days)
+
+    def download(self, run_id: str, ordinal: int = 0) -> int:
+        """Download a chunk."""
+        return download(
+            self.entity,
+            run_id,
+            ordinal,
+            warehouse=self.warehouse,
+            root=self.root,
+            cipher=self.cipher,
+            endpoint=self.endpoint,
+            limiter=self.limiter,
+        )
+
+    def store_raw(self, run_id: str, ordinal: int = 0) -> int:
+        """Seal a chunk."""
+        return store_raw(self.entity, run_id, ordinal, warehouse=self.warehouse, root=self.root)
+
+    def transform(self, raw_id: int) -> int:
+        """Type a raw batch."""
+        return transform(self.entity, raw_id, warehouse=self.warehouse, root=self.root)
+
+    def load(self, raw_id: int, *, warehouse: Warehouse | None = None) -> Counts:
+        """Load a typed batch."""
+        return load(self.entity, raw_id, warehouse=warehouse or self.warehouse, root=self.root)
+
+    def replay(self, raw_id: int, *, rehearsal: Rehearsal | None = None) -> Counts:
+        """Replay a raw batch by itself; what it brings back is brought up to date."""
+        return replay(self.entity, raw_id, warehouse=self.warehouse, root=self.root, rehearsal=rehearsal)
+
+    def fetch(self, run_id: str, ordinal: int = 0) -> int:
+        """Download, seal and type a chunk of a planned run; return its raw batch."""
+        return self.transform(self.store_raw(run_id, self.download(run_id, ordinal)))
+
+    def run(self, run_id: str, days: Days | None = None) -> list[Counts]:
+        """Run all steps for all chunks."""
+        return [self.load(self.fetch(run_id, ordinal)) for ordinal in self.plan(run_id, days)]
+
+    def sealed(
+        self,
+        *pages: tuple[int, bytes],
+        run_id: str = "by hand",
+        at: datetime = FIRST,
+        moves: str = ">a",
+        whole: bool = False,
+    ) -> int:
+        """Seal and type pages made by hand; `moves` is the cursor move of each account, such as `a>b`."""
+        if not chunks.cut(
+            self.warehouse,
+            entity=self.entity.name,
+            run_id=run_id,
+            provider="plaid",
+            days=None,
+            page_size=1,
+            size=1_000,
+            maximum=1,
+        ):
+            raise LookupError("enrol an account first")
+        chunk = chunks.open_attempt(self.warehouse, entity=self.entity.name, run_id=run_id, ordinal=0)
+        cursor_from, cursor_to = moves.split(">")
+        framed = [
+            (
+                frames.Header(
+                    provider_account_id=account,
+                    page=0,
+                    path="/transactions/sync",
+                    request={},
+                    cursor_from=cursor_from,
+                    cursor_to=cursor_to,
+                    received_at=at,
+                    size=len(body),
+                    whole=whole,
+                ),
+                body,
+            )
+            for account, body in pages
+        ]
+        raw_id = raw_batches.seal(
+            self.warehouse,
+            self.root,
+            framed,
+            source=self.source,
+            chunk_id=chunk.chunk_id,
+            attempt=chunk.attempt,
+        )
+        return self.transform(raw_id)

@@ -1,0 +1,42 @@
+"""Exchanging a public token with a bank on a bad day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from etl.catalog.providers.plaid import PLAID
+from etl.clients.rate_limits import Limiter
+from etl.db.connection import Warehouse
+from etl.errors import ProviderRefused
+from etl.settings import Endpoint
+from etl.sync.link import link
+from etl.sync.store.token_cipher import TokenCipher
+from tests.integration.sync.scripted_bank import ScriptedBank
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"item_id": "i"}',
+        b'{"item_id": "i", "access_token": null}',
+        b'{"item_id": "i", "access_token": ""}',
+        b'{"item_id": "nul\\u0000", "access_token": "t"}',
+        b'{"item_id": 5, "access_token": "t"}',
+        b'{"item_id": "\xff", "access_token": "t"}',
+        b'{"item_id": "i", "access_token": "t", "x": ' + b"[" * 100_000,
+    ],
+    ids=["nothing", "list", "absent", "null", "empty", "nul", "number", "no text", "nesting"],
+)
+def test_a_login_is_enrolled_under_the_names_that_the_bank_gave_or_not_at_all(
+    warehouse: Warehouse, cipher: TokenCipher, limiter: Limiter, rows: Callable[..., object], body: bytes
+) -> None:
+    with ScriptedBank() as bank:
+        bank.script("public", body)
+        endpoint = Endpoint(bank.url, login="id", password="secret")
+        with pytest.raises(ProviderRefused, match="answered without item_id and access_token"):
+            link(PLAID, "public", user="u", warehouse=warehouse, cipher=cipher, endpoint=endpoint, limiter=limiter)
+    assert rows("select count(*) from core.provider_accounts") == [(0,)]

@@ -1,0 +1,172 @@
+"""Entities besides transactions: a snapshot, and one that is read from another's raw batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from etl.catalog.entities.accounts import ACCOUNTS
+from etl.catalog.entities.merchants import MERCHANTS
+from etl.chunking import Days
+from etl.declare.entity import Entity
+from etl.errors import NotBackfillable
+from etl.sync.load import load_pending
+from etl.sync.plan import plan
+from etl.sync.report import report
+from etl.sync.transform import transform_pending
+from tests.integration.sync.pipeline import IMPATIENT, LATER, Pipeline
+from tests.integration.sync.scripted_bank import ScriptedBank
+from tests.unit.sync.samples import page, transaction
+
+Rows = Callable[..., list[tuple[object, ...]]]
+
+
+def account(**changes: object) -> dict[str, object]:
+    balances = {"current": 110.5, "available": None, "limit": None, "iso_currency_code": "USD"}
+    return {
+        "account_id": "a",
+        "name": "Checking",
+        "type": "depository",
+        "subtype": "checking",
+        "balances": balances,
+        **changes,
+    }
+
+
+def snapshot(*accounts: dict[str, object]) -> bytes:
+    return msgspec.json.encode({"accounts": accounts, "item": {}, "request_id": "r"})
+
+
+@pytest.fixture
+def accounts(moody: Pipeline) -> Pipeline:
+    moody.entity = replace(ACCOUNTS, provider=IMPATIENT)
+    return moody
+
+
+def run_merchants(pipeline: Pipeline, run_id: str, entity: Entity = MERCHANTS) -> dict[str, int]:
+    for ordinal in plan(entity, run_id, warehouse=pipeline.warehouse):
+        transform_pending(entity, run_id, ordinal, warehouse=pipeline.warehouse, root=pipeline.root)
+        load_pending(entity, run_id, ordinal, warehouse=pipeline.warehouse, root=pipeline.root)
+    return report(entity, run_id, warehouse=pipeline.warehouse)
+
+
+def shop(entity_id: str | None, name: str = "Deli") -> dict[str, object]:
+    return {"entity_id": entity_id, "name": name, "type": "merchant", "website": None}
+
+
+def test_a_snapshot_loads_its_rows_and_a_changed_balance_updates_its_row(
+    accounts: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    accounts.enrol("one")
+    richer = {"current": 111.25, "iso_currency_code": "USD"}
+    scripted.script(
+        "one", snapshot(account(), account(account_id="b")), snapshot(account(balances=richer), account(account_id="b"))
+    )
+    (first,) = accounts.run("first")
+    (second,) = accounts.run("second")
+    assert (first.inserted, second.updated, second.unchanged, second.inserted) == (2, 1, 1, 0)
+    assert rows("select account_id, balance_current::float from core.accounts order by 1") == [
+        ("a", 111.25),
+        ("b", 110.5),
+    ]
+
+
+def test_a_snapshot_without_changes_rewrites_no_row(accounts: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+    accounts.enrol("one")
+    scripted.script("one", snapshot(account()))
+    accounts.run("first")
+    before = rows("select xmin::text from core.accounts")
+    (second,) = accounts.run("second")
+    assert (second.unchanged, second.stale) == (1, 0)
+    assert rows("select xmin::text from core.accounts") == before
+
+
+def test_a_snapshot_leaves_no_cursor(accounts: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+    accounts.enrol("one")
+    scripted.script("one", snapshot(account()))
+    accounts.run("first")
+    assert rows("select provider_account_id from etl.cursors") == []
+
+
+def test_a_snapshot_that_is_loaded_after_a_later_one_changes_nothing(
+    accounts: Pipeline, scripted: ScriptedBank, rows: Rows
+) -> None:
+    accounts.enrol("one")
+    other = {"current": 111.25, "iso_currency_code": "USD"}
+    scripted.script("one", snapshot(account()), snapshot(account(balances=other), account(account_id="closed")))
+    accounts.run("first")
+    accounts.plan("late")
+    late = accounts.fetch("late")
+    scripted.script("one", snapshot(account()))
+    accounts.run("next")
+    counts = accounts.load(late)
+    assert (counts.read, counts.superseded) == (2, 2)
+    assert rows("select account_id, balance_current::float from core.accounts") == [("a", 110.5)]
+
+
+def test_accounts_of_the_sandbox_bank_load(pipeline: Pipeline, rows: Rows) -> None:
+    pipeline.entity = ACCOUNTS
+    pipeline.link(5)
+    (counts,) = pipeline.run("run")
+    assert counts.inserted == counts.read >= 5
+    assert rows("select count(distinct provider_account_id) from core.accounts") == [(5,)]
+
+
+def test_an_entity_without_past_days_refuses_a_backfill(accounts: Pipeline) -> None:
+    from datetime import date
+
+    with pytest.raises(NotBackfillable, match="accounts: it is read as it is now"):
+        accounts.plan("backfill", Days(date(2026, 11, 1), date(2026, 11, 1)))
+
+
+def test_merchants_come_from_what_was_downloaded_for_transactions(pipeline: Pipeline, rows: Rows) -> None:
+    (account,) = pipeline.enrol("one")
+    body = page(
+        added=[
+            transaction(counterparties=[shop("m1"), shop(None)]),
+            transaction(counterparties=[shop("m2", " The  Pub ")]),
+        ],
+        modified=[transaction(counterparties=[shop("m1", "Deli Two")])],
+    )
+    pipeline.sealed((account, body))
+    totals = run_merchants(pipeline, "run")
+    assert (totals["chunks"], totals["chunks_loaded"], totals["inserted"], totals["superseded"]) == (1, 1, 2, 1)
+    assert rows("select entity_id, name, category from core.merchants order by 1") == [
+        ("m1", "Deli Two", "FOOD_AND_DRINK"),
+        ("m2", "The Pub", "FOOD_AND_DRINK"),
+    ]
+
+
+def test_merchants_are_planned_over_raw_batches_without_a_load_so_that_missed_ones_heal(pipeline: Pipeline) -> None:
+    (account,) = pipeline.enrol("one")
+    for number in range(3):
+        body = page(added=[transaction(counterparties=[shop(f"m{number}")])])
+        pipeline.sealed((account, body), run_id=f"run {number}")
+    assert run_merchants(pipeline, "first")["inserted"] == 3
+    assert run_merchants(pipeline, "second")["chunks"] == 0
+    assert run_merchants(pipeline, "new version", replace(MERCHANTS, version=2))["unchanged"] == 3
+
+
+def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline: Pipeline, rows: Rows) -> None:
+    (account,) = pipeline.enrol("one")
+    newer = page(added=[transaction(counterparties=[shop("m", "New")])])
+    older = page(added=[transaction(counterparties=[shop("m", "Old")])])
+    pipeline.sealed((account, newer), run_id="one", at=LATER)
+    run_merchants(pipeline, "first")
+    pipeline.sealed((account, older), run_id="two")
+    assert run_merchants(pipeline, "second")["superseded"] == 1
+    assert rows("select name from core.merchants") == [("New",)]
+
+
+def test_a_raw_batch_that_cannot_be_loaded_stops_no_other(pipeline: Pipeline, rows: Rows) -> None:
+    (account,) = pipeline.enrol("one")
+    wide = replace(MERCHANTS, chunk_size=10, always_tolerated=0)
+    pipeline.sealed((account, page(added=[transaction(counterparties=[{"entity_id": "m", "name": 7}])])), run_id="one")
+    pipeline.sealed((account, page(added=[transaction(counterparties=[shop("good")])])), run_id="two")
+    with pytest.raises(Exception, match="no typed batch"):
+        run_merchants(pipeline, "run", wide)
+    assert rows("select entity_id from core.merchants") == [("good",)]
+    assert rows("select rule from etl.rejects where entity = 'merchants'") == [("type",)]

@@ -1,0 +1,72 @@
+"""Cutting provider accounts into chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.integration.sync.pipeline import Pipeline
+
+Rows = Callable[..., list[tuple[object, ...]]]
+SIZES = """
+select count(p.provider_account_id)::int
+from etl.chunks as c
+left join core.provider_accounts as p
+    on p.provider_account_id >= c.start and p.provider_account_id < c.stop and p.state = 'active'
+where c.withdrawn_at is null
+group by c.ordinal
+order by c.ordinal
+"""
+
+
+def tokens(count: int) -> list[str]:
+    return [f"token-{number}" for number in range(count)]
+
+
+def test_chunks_are_even_whatever_the_gaps_in_the_ids(pipeline: Pipeline, rows: Rows) -> None:
+    accounts = pipeline.enrol(*tokens(40))
+    pipeline.warehouse.execute(
+        "delete from core.provider_accounts where provider_account_id = any(%s)", [accounts[3:23]]
+    )
+    pipeline.entity = replace(pipeline.entity, chunk_size=5)
+    assert pipeline.plan("run") == [0, 1, 2, 3]
+    assert rows(SIZES) == [(5,), (5,), (5,), (5,)]
+
+
+def test_above_the_most_chunks_they_grow_wider(pipeline: Pipeline, rows: Rows) -> None:
+    pipeline.enrol(*tokens(31))
+    pipeline.entity = replace(pipeline.entity, chunk_size=1, max_chunks=3)
+    assert pipeline.plan("run") == [0, 1, 2]
+    assert rows(SIZES) == [(11,), (10,), (10,)]
+
+
+def test_nobody_enrolled_gives_no_chunk(pipeline: Pipeline) -> None:
+    assert pipeline.plan("run") == []
+
+
+def test_a_stopped_account_is_not_planned(pipeline: Pipeline, rows: Rows) -> None:
+    pipeline.enrol(*tokens(3))
+    pipeline.warehouse.execute(
+        "update core.provider_accounts set state = 'stopped', stopped_at = now() where item_id = 'item-token-2'"
+    )
+    pipeline.plan("run")
+    assert rows(SIZES) == [(2,)]
+
+
+def test_planning_a_run_again_replaces_its_plan(pipeline: Pipeline, rows: Rows) -> None:
+    pipeline.enrol(*tokens(6))
+    pipeline.entity = replace(pipeline.entity, chunk_size=2)
+    assert pipeline.plan("run") == [0, 1, 2]
+    pipeline.warehouse.execute(
+        "update core.provider_accounts set state = 'stopped', stopped_at = now() where provider_account_id > 3"
+    )
+    assert pipeline.plan("run") == [0, 1]
+    assert rows("select ordinal from etl.chunks where withdrawn_at is null order by 1") == [(0,), (1,)]
+    assert rows(SIZES) == [(2,), (1,)]
+
+
+def test_runs_do_not_share_chunks(pipeline: Pipeline, rows: Rows) -> None:
+    pipeline.enrol(*tokens(1))
+    pipeline.plan("one")
+    pipeline.plan("two")
+    assert rows("select count(*), count(distinct chunk_id) from etl.chunks") == [(2, 2)]

@@ -1,0 +1,150 @@
+"""Real purchases, from the file through the bank and the steps, accounted for by the audit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev.servers import bank as banks
+from dev.servers import http
+from dev.servers.ports import candidates, is_free
+from dev.servers.purchases import Purchases
+from dev.stack.home import REPOSITORY
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
+from etl.db.connection import Warehouse
+from etl.declare.check import MaxLength
+from etl.declare.entity import Entity
+from etl.settings import Endpoint
+from tests.integration.conftest import SANDBOX
+from tests.integration.sync.pipeline import IMPATIENT, Pipeline
+from tests.unit.bank import purchases as few
+
+FOLDER = REPOSITORY / os.environ.get("SLUICE_TEST_DATA", "../shared/data")
+FILE = FOLDER / "birmingham" / "transactions.csv.gz"
+UNLIMITED = replace(TRANSACTIONS, provider=IMPATIENT, source=replace(TRANSACTIONS_SYNC, limits=()))
+LONGEST_START = timedelta(seconds=60)
+
+Audit = Callable[[Path], "subprocess.CompletedProcess[str]"]
+Sync = Callable[..., Warehouse]
+Rows = Callable[..., list[tuple[Any, ...]]]
+
+
+@contextmanager
+def serving(purchases: Purchases) -> Iterator[Endpoint]:
+    """Yield the address of a bank without limits that serves a file."""
+    port = next(port for port in candidates() if is_free(port))
+    command = (*banks.command(replace(SANDBOX, purchases=purchases), port=port), "--limits", "off")
+    environment = {**os.environ, "BANK_CLIENT_ID": "client", "BANK_SECRET": "secret"}
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment) as process:
+        try:
+            deadline = time.monotonic() + LONGEST_START.total_seconds()
+            while not http.answers(port, banks.HEALTH) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            yield Endpoint(f"http://127.0.0.1:{port}", login="client", password="secret")
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def sync(pipeline: Pipeline) -> Sync:
+    def run(file: Path, entity: Entity, items: int = 3) -> Warehouse:
+        pipeline.entity = entity
+        with serving(Purchases(file, digest="", items=items)) as pipeline.endpoint:
+            pipeline.link(items)
+            pipeline.run("first")
+        return pipeline.warehouse
+
+    return run
+
+
+@pytest.fixture
+def audit(pipeline: Pipeline) -> Audit:
+    at = pipeline.warehouse.info
+    url = f"postgresql://{at.user}:{at.password}@{at.host}:{at.port}/{at.dbname}"
+    environment = {**os.environ, "WAREHOUSE_URL": url, "SLUICE_RAW_ROOT": str(pipeline.root)}
+
+    def run(file: Path) -> subprocess.CompletedProcess[str]:
+        command = (sys.executable, "-m", "dev.audit.purchases", str(file))
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return few.write(tmp_path / "purchases.csv")
+
+
+def test_every_row_of_a_file_is_loaded(sync: Sync, audit: Audit, file: Path) -> None:
+    sync(file, UNLIMITED)
+    found = audit(file)
+    assert found.stdout.splitlines()[-1] == (
+        'audit: {"rows": 6, "loaded": 6, "rejected": 0, "missing": 0, "not_in_file": 0}'
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_rejects_are_accounted_for_by_what_was_sealed(sync: Sync, audit: Audit, file: Path) -> None:
+    short = MaxLength("description", len("cafe de paris"))
+    sync(file, replace(UNLIMITED, checks=(*UNLIMITED.checks, short), always_tolerated=10))
+    found = audit(file)
+    assert '"loaded": 3, "rejected": 3, "missing": 0' in found.stdout
+    assert found.returncode == 0
+
+
+COPIED = """
+insert into core.transactions
+select (jsonb_populate_record(t, '{"transaction_id": "x"}')).* from core.transactions as t where amount = -5
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("delete from core.transactions where amount = 10.5", "missing: 1 of 2014-04-02 10.5 EUR 'cafe de paris'"),
+        ("update core.transactions set amount = 1 where currency = 'HUF'", "not in the file: 1 of 2014-05-05 1"),
+        ("update core.transactions set dated_on = '2014-05-06' where currency = 'HUF'", "missing: 1 of 2014-05-05"),
+        (COPIED, "not in the file: 1 of 2014-04-01 -5"),
+    ],
+)
+def test_a_row_too_few_too_many_or_other_than_in_the_file_is_told(
+    sync: Sync, audit: Audit, file: Path, change: str, told: str
+) -> None:
+    sync(file, UNLIMITED).execute(change.encode())
+    found = audit(file)
+    assert told in found.stdout
+    assert found.returncode == 1
+
+
+def test_reject_whose_raw_batch_was_changed_is_not_believed(sync: Sync, audit: Audit, file: Path) -> None:
+    warehouse = sync(file, replace(UNLIMITED, checks=(MaxLength("description", 5),), always_tolerated=10))
+    warehouse.execute("update etl.raw_batches set content_hash = 'other'")
+    found = audit(file)
+    assert "does not hold what was sealed under its name" in found.stderr
+    assert found.returncode == 1
+
+
+@pytest.mark.skipif(not FILE.is_file(), reason=f"no purchases at {FILE}; say where in SLUICE_TEST_DATA")
+def test_every_row_of_the_published_file_is_loaded_or_rejected_to_the_penny(
+    sync: Sync, audit: Audit, rows: Rows
+) -> None:
+    sync(FILE, UNLIMITED, 13)
+    *currencies, counts = audit(FILE).stdout.splitlines()[1:]
+    assert counts == 'audit: {"rows": 185908, "loaded": 185905, "rejected": 3, "missing": 0, "not_in_file": 0}'
+    assert len(currencies) == 19
+    sums: dict[str, Decimal] = dict(rows("select currency, sum(amount) from core.transactions group by 1"))
+    assert sums["GBP"] == Decimal("31970754.72")
+    # Kunas, which ISO 4217 withdrew when Croatia took the euro.
+    assert set(rows("select rule, reason from etl.rejects")) == {("iso4217", "found currency 'HRK'")}

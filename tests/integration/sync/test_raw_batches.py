@@ -1,0 +1,142 @@
+"""Sealed batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from upath import UPath
+
+from etl.db.connection import Warehouse
+from etl.errors import LandingMissing, RawCorrupt, RawMissing
+from etl.storage import objects
+from etl.sync.records import frames
+from etl.sync.store import raw_batches
+from etl.sync.store.landing import Drained, Landing
+from tests.unit.sync.test_frames import header
+
+BODIES = [b'{"added": []}', b"anything at all \x00\xff", b""]
+
+
+@pytest.fixture(params=["file", "memory"], ids=["volume", "object store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
+    return UPath(f"file://{tmp_path}/raw" if request.param == "file" else f"memory://{tmp_path.name}/raw")
+
+
+@pytest.fixture
+def raw_id(warehouse: Warehouse, root: UPath) -> int:
+    warehouse.execute(
+        "insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)"
+    )
+    return seal(warehouse, root)
+
+
+def seal(warehouse: Warehouse, root: UPath) -> int:
+    pages = [(header(body), body) for body in BODIES]
+    return raw_batches.seal(warehouse, root, pages, source="f", chunk_id=1, attempt=1)
+
+
+def test_pages_come_back_byte_by_byte(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
+    batch = raw_batches.find(warehouse, raw_id)
+    assert [body for _, body in raw_batches.read(root, batch)] == BODIES
+    assert (batch.pages, batch.accounts) == (3, 1)
+
+
+def test_sealing_again_gives_the_same_batch_and_one_object(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
+    assert seal(warehouse, root) == raw_id
+    assert len(list((root / "raw").rglob("*.zst"))) == 1
+
+
+def test_an_object_that_changed_is_noticed(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
+    batch = raw_batches.find(warehouse, raw_id)
+    with objects.draft(root) as draft:
+        import zstandard
+
+        with zstandard.ZstdCompressor().stream_writer(draft.stream, closefd=False) as stream:
+            frames.write(stream, header(b"forged"), b"forged")
+        draft.publish(root / batch.path)
+    with pytest.raises(RawCorrupt, match="no longer has the hash"):
+        list(raw_batches.read(root, batch))
+
+
+def test_an_object_that_is_cut_short_is_noticed(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
+    batch = raw_batches.find(warehouse, raw_id)
+    path = root / batch.path
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(RawCorrupt):
+        list(raw_batches.read(root, batch))
+
+
+def test_a_batch_or_object_that_is_gone_is_named(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
+    with pytest.raises(RawMissing, match=r"raw batch 99 is not in etl\.raw_batches"):
+        raw_batches.find(warehouse, 99)
+    batch = raw_batches.find(warehouse, raw_id)
+    (root / batch.path).unlink()
+    with pytest.raises(RawMissing, match=f"raw batch {raw_id} is not in"):
+        list(raw_batches.read(root, batch))
+
+
+def test_a_draft_that_is_not_published_leaves_nothing(root: UPath) -> None:
+    with pytest.raises(KeyError), objects.draft(root) as draft:
+        draft.stream.write(b"half")
+        raise KeyError
+    assert [path for path in root.rglob("*") if path.is_file()] == []
+
+
+def landed(landing: Landing, *bodies: bytes) -> Drained:
+    """Let an account's pages land."""
+    arrivals = landing.arrivals(7)
+    for page, body in enumerate(bodies):
+        arrivals.add(replace(header(body), page=page), body)
+    return arrivals.drained()
+
+
+def test_only_drained_accounts_are_read_back_and_restarted_pages_are_not(root: UPath) -> None:
+    landing = Landing(root, chunk_id=1, attempt=2)
+    with landing.manifest() as manifest:
+        landed(landing, b"of", b"a loop", b"that was restarted")
+        landing.arrivals(8).add(replace(header(b"half"), provider_account_id=8), b"half")
+        manifest.add(landed(landing, b"first", b"second"))
+    assert [body for _, body in landing.read()] == [b"first", b"second"]
+    landing.remove()
+    with pytest.raises(LandingMissing, match="chunk 1, attempt 2"):
+        list(landing.read())
+
+
+@pytest.mark.parametrize(
+    "kept", [b"", b"\xff{}\n", slice(0, -3), slice(0, 40), None], ids=["nothing", "no text", "less", "half", "zeros"]
+)
+def test_pages_that_a_crash_of_the_machine_cut_short_are_not_sealed(root: UPath, kept: bytes | slice | None) -> None:
+    landing = Landing(root, chunk_id=1, attempt=1)
+    with landing.manifest() as manifest:
+        manifest.add(landed(landing, b"first", b"second"))
+    page = landing.page(7, 1)
+    whole = page.read_bytes()
+    match kept:
+        case bytes():
+            page.write_bytes(kept)
+        case slice():
+            page.write_bytes(whole[kept])
+        case None:
+            page.write_bytes(whole.replace(b"second", bytes(6)))
+    with pytest.raises(LandingMissing, match="chunk 1, attempt 1"):
+        list(landing.read())
+
+
+def test_a_manifest_of_before_there_were_digests_is_no_finished_download(root: UPath) -> None:
+    landing = Landing(root, chunk_id=1, attempt=1)
+    with landing.manifest():
+        landed(landing, b"page")
+    (landing.folder / "manifest.jsonl").write_bytes(b'{"provider_account_id":7,"pages":1}\n')
+    with pytest.raises(LandingMissing, match="clear the task `download`"):
+        list(landing.read())
+
+
+def test_a_download_that_dies_leaves_no_manifest(root: UPath) -> None:
+    landing = Landing(root, chunk_id=1, attempt=1)
+    with pytest.raises(KeyError), landing.manifest():
+        landed(landing, b"page")
+        raise KeyError
+    with pytest.raises(LandingMissing):
+        list(landing.read())

@@ -1,0 +1,155 @@
+"""Merging a batch again: it writes what the bank says by now, and its rehearsal tells of all that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from etl.db.connection import Warehouse
+from etl.declare.check import MaxLength
+from etl.declare.entity import Entity
+from etl.sync.replay import rehearse, replay
+from etl.sync.store import before_image, raw_batches
+from etl.sync.transform import transform
+from tests.integration.sync.pipeline import LATER, Pipeline
+from tests.integration.sync.test_load import KEY
+from tests.unit.sync.samples import page, transaction
+
+Rows = Callable[..., list[tuple[object, ...]]]
+Connect = Callable[[], Warehouse]
+ENDED = "select transaction_id, removed_for from core.transactions order by 1"
+
+
+@pytest.fixture
+def account(pipeline: Pipeline) -> int:
+    (account,) = pipeline.enrol("one")
+    return account
+
+
+def strict(entity: Entity) -> Entity:
+    """Return an entity that rejects all but very short descriptions."""
+    return replace(entity, checks=(MaxLength("description", 3),))
+
+
+def dated(identifier: str, date: str, **fields: object) -> dict[str, object]:
+    return transaction(transaction_id=identifier, date=date, **fields)
+
+
+def reread_with_a_reject(pipeline: Pipeline, account: int) -> int:
+    """Load an account, and all of it again without one row and with a record that is rejected; return that batch."""
+    both = [dated("gone", "2026-11-02"), dated("kept", "2026-11-01", name="abc")]
+    pipeline.load(pipeline.sealed((account, page(added=both)), moves=">a"))
+    declared, pipeline.entity = pipeline.entity, strict(pipeline.entity)
+    body = page(added=[dated("kept", "2026-11-01", name="abc"), dated("new", "2026-11-20")])
+    whole = pipeline.sealed((account, body), moves="a>b", at=LATER, whole=True)
+    pipeline.load(whole)
+    pipeline.entity = declared
+    return whole
+
+
+def keys(changed: Collection[before_image.Change]) -> list[object]:
+    return [change.key["transaction_id"] for change in changed]
+
+
+def test_a_record_that_fits_a_new_version_does_not_outlive_its_removal_when_tasks_are_cleared(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    declared = pipeline.entity
+    pipeline.entity = strict(declared)
+    first = pipeline.sealed((account, page(added=[transaction()])), moves=">a")
+    pipeline.load(first)
+    pipeline.load(pipeline.sealed((account, page(removed=[KEY])), moves="a>b", at=LATER))
+    pipeline.entity = replace(declared, version=declared.version + 1)
+    pipeline.load(pipeline.transform(first))
+    assert rows("select removed_at from core.transactions") == [(LATER,)]
+
+
+def test_a_column_that_an_old_batch_brings_is_as_the_latest_batch_has_it(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    first = pipeline.sealed((account, page(added=[transaction(check_number="1")])), moves=">a")
+    pipeline.load(first)
+    body = page(modified=[transaction(check_number="2")])
+    pipeline.load(pipeline.sealed((account, body), moves="a>b", at=LATER))
+    columns = tuple(
+        replace(column, path="check_number") if column.name == "description" else column
+        for column in pipeline.entity.columns
+    )
+    pipeline.entity = replace(pipeline.entity, columns=columns, version=pipeline.entity.version + 1)
+    pipeline.replay(first)
+    assert rows("select description from core.transactions") == [("2",)]
+
+
+def test_what_is_replayed_too_is_not_merged_twice(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    first = pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a")
+    pipeline.load(first)
+    second = pipeline.sealed((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER)
+    pipeline.load(second)
+    pipeline.warehouse.execute("delete from core.transactions")
+    replay(pipeline.entity, first, warehouse=pipeline.warehouse, root=pipeline.root, besides={second})
+    assert rows("select amount::int from core.transactions") == [(1,)]
+    pipeline.replay(second)
+    assert rows("select amount::int from core.transactions") == [(2,)]
+
+
+def test_a_batch_that_is_typed_twice_at_once_has_its_rejects_once(
+    pipeline: Pipeline, rows: Rows, account: int, connect: Connect
+) -> None:
+    pipeline.entity = strict(pipeline.entity)
+    records = [transaction(transaction_id=f"t{number}") for number in range(5)]
+    raw_id = pipeline.sealed((account, page(added=records)))
+    with ThreadPoolExecutor() as pool, pipeline.warehouse.transaction():
+        pipeline.transform(raw_id)
+        other = pool.submit(transform, pipeline.entity, raw_id, warehouse=connect(), root=pipeline.root)
+        wait_until_somebody_waits(connect())
+    other.result()
+    assert rows("select count(*) from etl.rejects") == [(5,)]
+
+
+def test_a_replay_that_catches_up_with_a_batch_does_not_wait_for_its_loads(
+    pipeline: Pipeline, rows: Rows, account: int, connect: Connect
+) -> None:
+    first = pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a")
+    pipeline.load(first)
+    second = pipeline.sealed((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER)
+    pipeline.load(second)
+    pipeline.warehouse.execute("delete from core.transactions")
+    other = connect()
+    other.execute("set lock_timeout = '10s'")
+    with pipeline.warehouse.transaction():
+        raw_batches.lock(pipeline.warehouse, second)
+        replay(pipeline.entity, first, warehouse=other, root=pipeline.root)
+        assert rows("select amount::int from core.transactions") == [(2,)]
+
+
+def test_rows_that_end_with_a_replay_are_told_by_its_rehearsal(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    whole = reread_with_a_reject(pipeline, account)
+    with rehearse(pipeline.entity, warehouse=pipeline.warehouse) as rehearsal:
+        pipeline.replay(whole, rehearsal=rehearsal)
+        changed, count = before_image.rows(pipeline.warehouse, pipeline.entity, limit=10)
+        ((total),) = before_image.totals(pipeline.warehouse, pipeline.entity)
+    assert (keys(changed), count) == (["gone", "new"], 2)
+    assert total.after == total.before
+    assert rows(ENDED) == [("gone", None), ("kept", None)]
+    pipeline.replay(whole)
+    assert rows(ENDED) == [("gone", "absent"), ("kept", None), ("new", None)]
+
+
+def test_rejects_of_an_earlier_version_keep_nothing_alive(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    whole = reread_with_a_reject(pipeline, account)
+    pipeline.entity = replace(pipeline.entity, version=pipeline.entity.version + 1)
+    pipeline.replay(whole)
+    assert rows(ENDED) == [("gone", "absent"), ("kept", None), ("new", None)]
+
+
+def wait_until_somebody_waits(warehouse: Warehouse) -> None:
+    """Return once a lock is waited for."""
+    query = (
+        "select count(*) from pg_locks where not granted "
+        "and database = (select oid from pg_database where datname = current_database())"
+    )
+    while warehouse.execute(query).fetchone() == (0,):
+        warehouse.execute("select pg_sleep(0.02)")

@@ -1,0 +1,163 @@
+"""Batches in hand."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from psycopg.sql import SQL
+
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.db.connection import Warehouse
+from etl.db.statements import spliced, statements
+from etl.sync.records.rows import schema
+from etl.sync.store import staging
+from etl.sync.store.typed_batches import MOVES
+
+RECORDS = 5_000
+TEN_ROWS = """
+insert into core.transactions (
+    provider_account_id, account_id, transaction_id,
+    amount, dated_on, pending, description, payment_channel, observed_at, raw_id
+)
+select account, 'a', n::text, 1, now(), false, '', '', now(), 1
+from unnest(%s::bigint[]) as account, generate_series(1, 10) as n
+"""
+
+
+def batch(*, keys: int) -> pa.RecordBatch:
+    """Return records without anything but a key."""
+    values = {
+        "seq": list(range(RECORDS)),
+        "provider_account_id": [1] * RECORDS,
+        "removed": [False] * RECORDS,
+        "account_id": ["a"] * RECORDS,
+        "transaction_id": [f"t{seq % keys}" for seq in range(RECORDS)],
+    }
+    columns = schema(TRANSACTIONS)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(values.get(field.name, [None] * RECORDS), field.type) for field in columns], schema=columns
+    )
+
+
+def test_the_last_record_of_each_key_is_kept(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        staging.fill(warehouse, TRANSACTIONS, [batch(keys=10)])
+        assert staging.drop_superseded(warehouse, TRANSACTIONS) == RECORDS - 10
+        kept = warehouse.execute("select i.seq from incoming as i order by i.seq").fetchall()
+    assert kept == [(seq,) for seq in range(RECORDS - 10, RECORDS)]
+
+
+def test_no_record_is_compared_with_every_other_once_memory_runs_short(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        staging.fill(warehouse, TRANSACTIONS, [batch(keys=RECORDS)])
+        warehouse.execute("set local work_mem = '64kB'")
+        explained = SQL("explain {}").format(staging._drop_superseded(TRANSACTIONS))
+        plan = "\n".join(line for (line,) in warehouse.execute(explained).fetchall())
+    assert "SubPlan" not in plan
+    assert "Nested Loop" not in plan
+
+
+@pytest.mark.parametrize(("given", "merge"), [("4MB", "64MB"), ("128MB", "128MB")])
+def test_a_merge_has_memory_and_never_less_than_the_server_gives(warehouse: Warehouse, given: str, merge: str) -> None:
+    with warehouse.transaction():
+        warehouse.execute(SQL("set local work_mem = {}").format(given))
+        staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
+        assert warehouse.execute("show work_mem").fetchall() == [(merge,)]
+        with staging.read_at_once(warehouse):
+            assert warehouse.execute("show hash_mem_multiplier").fetchall() == [("1",)]
+
+
+def test_values_arrive_exactly_as_they_are(warehouse: Warehouse) -> None:
+    told: dict[str, list[object]] = {
+        "seq": [-(2**63), 0, 1, 2, 3, 2**63 - 1],
+        "amount": [
+            Decimal("999999999999999999.9999999999"),
+            Decimal("-999999999999999999.9999999999"),
+            Decimal("-0.0000000001"),
+            Decimal(0),
+            Decimal("10000.0001"),
+            None,
+        ],
+        "dated_on": [date.min, date.max, date(1999, 12, 31), date(2000, 1, 1), date(2026, 11, 28), None],
+        "dated_at": [
+            datetime.min.replace(tzinfo=UTC),
+            datetime.max.replace(tzinfo=UTC),
+            datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+            datetime(2000, 1, 1, tzinfo=UTC),
+            datetime(2026, 11, 28, 10, 35, tzinfo=UTC),
+            None,
+        ],
+        "description": ["", 'a"b,\n\\.', "é😀", "\\N", "\t", None],
+        "pending": [True, False, True, False, True, None],
+    }
+    columns = schema(TRANSACTIONS)
+    rows = pa.RecordBatch.from_arrays(
+        [pa.array(told.get(each.name, [None] * 6), each.type) for each in columns], schema=columns
+    )
+    with warehouse.transaction():
+        staging.fill(warehouse, TRANSACTIONS, [rows.slice(0, 2), rows.slice(2)])
+        arrived = warehouse.execute(
+            "select i.seq, i.amount, i.dated_on, i.dated_at, i.description, i.pending from incoming as i order by i.seq"
+        ).fetchall()
+    assert arrived == list(zip(*told.values(), strict=True))
+
+
+def test_batches_are_buffered_in_memory(warehouse: Warehouse) -> None:
+    with warehouse.transaction():
+        staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
+        assert warehouse.execute("show temp_buffers").fetchall() == [("64MB",)]
+    with warehouse.transaction():
+        assert staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)]) == RECORDS
+
+
+def test_a_session_with_temporary_tables_of_its_own_takes_a_batch_too(warehouse: Warehouse) -> None:
+    warehouse.execute("create temp table another as select 1 as one")
+    with warehouse.transaction():
+        assert staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)]) == RECORDS
+
+
+def test_what_a_merge_looks_up_is_neither_scanned_for_nor_compiled_and_only_in_its_transaction(
+    warehouse: Warehouse,
+) -> None:
+    def settings() -> list[tuple[str, ...]]:
+        names = ["enable_seqscan", "jit", "enable_nestloop"]
+        return warehouse.execute("select current_setting(name) from unnest(%s::text[]) as name", [names]).fetchall()
+
+    warehouse.execute("set jit = on")
+    with warehouse.transaction(), staging.looked_up(warehouse):
+        assert settings() == [("off",), ("off",), ("on",)]
+        with staging.read_at_once(warehouse):
+            assert settings() == [("off",), ("off",), ("off",)]
+        assert settings() == [("off",), ("off",), ("on",)]
+    assert settings() == [("on",), ("on",), ("on",)]
+
+
+def test_rows_are_few_up_to_a_number_and_those_of_other_accounts_do_not_count(warehouse: Warehouse) -> None:
+    warehouse.execute("alter table core.transactions disable trigger user")
+    warehouse.execute(TEN_ROWS, [[1, 2, 3]])
+    columns = [[1, 2, 4], ["", "", ""], ["a", "a", "a"], [False, False, False]]
+    with warehouse.transaction():
+        staging.fill_moves(warehouse, [pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=MOVES)])
+        assert staging.few_held(warehouse, TRANSACTIONS, most=20)
+        assert not staging.few_held(warehouse, TRANSACTIONS, most=19)
+
+
+@pytest.mark.parametrize("known", ["known_by_key", "known_of_accounts"])
+def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(warehouse: Warehouse, known: str) -> None:
+    file = statements("entities/transactions")
+    merge = spliced(file["merge"], known=file[known])
+    with warehouse.transaction():
+        staging.fill(warehouse, TRANSACTIONS, [batch(keys=RECORDS)])
+        staging.fill_moves(warehouse, [])
+        with staging.looked_up(warehouse), ExitStack() as stack:
+            if known == "known_of_accounts":
+                stack.enter_context(staging.read_at_once(warehouse))
+            lines = warehouse.execute(b"explain " + merge, {"raw_id": 1}).fetchall()
+    plan = "\n".join(line for (line,) in lines)
+    assert "Seq Scan on transactions_" not in plan
+    assert plan.count("provider_account_id = ") >= 16
+    assert ("Nested Loop" in plan) == (known == "known_by_key")

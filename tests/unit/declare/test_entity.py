@@ -1,0 +1,185 @@
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from etl.catalog.entities.merchants import MERCHANTS
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
+from etl.catalog.queues import ETL, HIGH_PRIORITY, LOW_PRIORITY, QUEUES, WORKER_GROUPS
+from etl.declare.check import MaxLength, MinorUnits, NotEmpty
+from etl.declare.entity import Column, Kind, RawOf
+from etl.declare.provider import Action, ErrorRule, Fill, Limit, Scope
+from etl.declare.queue import queues_served
+from etl.declare.source import Source
+from etl.errors import DeclarationError
+
+RAW = RawOf("transactions", places={"transactions_sync": ("added[].counterparties[]",)}, having="entity_id")
+
+
+def test_the_slots_of_a_groups_own_queues_never_exceed_its_processes() -> None:
+    for group in WORKER_GROUPS:
+        assert sum(pool.slots for queue in QUEUES if queue.group == group for pool in queue.pools) <= group.processes
+
+
+def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
+    assert [queue.name for queue in queues_served(HIGH_PRIORITY, QUEUES)] == ["urgent_notifications"]
+    assert [queue.name for queue in queues_served(LOW_PRIORITY, QUEUES)] == [
+        "urgent_notifications",
+        "emails",
+        "etl",
+        "maintenance",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": "Transactions"}, "name is 'Transactions'; write lower-case letters"),
+        ({"columns": ()}, "columns is empty; write at least 1 Column"),
+        ({"columns": (*TRANSACTIONS.columns, Column("amount", Kind.MONEY))}, "column amount is declared twice"),
+        ({"columns": Column("amount", Kind.MONEY)}, r"columns is .* \(Column\); write a tuple, with a comma"),
+        (
+            {"columns": (*TRANSACTIONS.columns, Column("city", Kind.TEXT, path="../city"))},
+            "city has the path '../city'",
+        ),
+        (
+            {"columns": (*TRANSACTIONS.columns, Column("day", Kind.TEXT, path="date"))},
+            "columns dated_on and day read 'date' and 'date' as different types",
+        ),
+        (
+            {"columns": (*TRANSACTIONS.columns, Column("low", Kind.MONEY, path="amount.low"))},
+            "columns amount and low read 'amount' and 'amount.low' as different types",
+        ),
+        ({"key": ()}, "key is empty; write at least 1 str"),
+        ({"key": "account_id"}, r"key is 'account_id' \(str\); write a tuple, with a comma"),
+        ({"key": ("nowhere",)}, "key column nowhere is not among its columns"),
+        ({"key": ("merchant_name",)}, "key column merchant_name must be required"),
+        ({"checks": ("currency",)}, r"one of its checks is 'currency' \(str\); write a Check"),
+        ({"checks": (NotEmpty("nowhere"),)}, "check not_empty names no column: nowhere"),
+        (
+            {"checks": (MaxLength("amount", 9),)},
+            "check max_length wants a column of Kind.TEXT, and amount is of Kind.M",
+        ),
+        ({"checks": (MinorUnits("currency", "amount"),)}, "check minor_units wants a column of Kind.MONEY, and curr"),
+        ({"tolerated_rejects": 5}, "tolerated_rejects is 5; it must be a share between 0 and 1"),
+        ({"tolerated_rejects": float("nan")}, "tolerated_rejects is nan"),
+        ({"chunk_size": 0}, "chunk_size is 0; it must be at least 1"),
+        ({"chunk_size": 1.5}, r"chunk_size is 1.5 \(float\); write an int"),
+        ({"max_chunks": 0}, "max_chunks is 0; it must be between 1 and 64"),
+        ({"max_chunks": 65}, "max_chunks is 65; it must be between 1 and 64"),
+        ({"version": True}, r"version is True \(bool\); write an int"),
+        ({"timeout": timedelta()}, "timeout is 0:00:00; it must be longer than nothing"),
+        ({"deadline": timedelta()}, "deadline is 0:00:00; it must be longer than nothing"),
+        ({"timeout": "1h"}, r"timeout is '1h' \(str\); write a timedelta"),
+        (
+            {"schedule": "0 0 * *"},
+            "schedule is '0 0 \\* \\*', which is no cron expression: it has 4 fields; write minute",
+        ),
+        ({"schedule": "61 0 * * *"}, "schedule is '61 0 .*', which is no cron expression: .* out of range"),
+        ({"schedule": "0 0 31 2 *"}, "which is no cron expression: failed to find next date"),
+        ({"schedule": None}, r"schedule is None \(NoneType\); write a str or After"),
+        ({"queue": "etl"}, r"queue is 'etl' \(str\); write a Queue"),
+        ({"source": TRANSACTIONS_GET}, "source is .* write a Feed or Snapshot or RawOf"),
+        ({"window": TRANSACTIONS_SYNC}, "window is .* write a Window or None"),
+        ({"hook": "normalise_names"}, "hook is 'normalise_names'; write a function"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_a_contradictory_entity_is_refused_with_its_name_the_field_and_what_was_found(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DeclarationError, match=f"entity [Tt]ransactions: .*{message}"):
+        replace(TRANSACTIONS, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": replace(RAW, having="id")}, "having is 'id', a field that none of its columns reads; .* entity_id"),
+        ({"source": replace(RAW, places={"transactions_get": ("transactions[]",)})}, "category has .* 1 up, .* are 0"),
+        ({"window": TRANSACTIONS_GET}, "window is transactions_get, but .* take it out, and backfill transactions"),
+    ],
+    ids=["having", "above", "window"],
+)
+def test_an_entity_that_cannot_be_read_from_raw_batches_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=f"entity merchants: .*{message}"):
+        replace(MERCHANTS, **change)
+
+
+@pytest.mark.parametrize("places", [("added",), ("added[].counterparties",), ("added.counterparties[]",)])
+def test_records_that_are_in_no_list_are_refused_with_the_spelling(places: tuple[str, ...]) -> None:
+    with pytest.raises(DeclarationError, match=r"names no list; write 'added\[\](\.counterparties\[\])?'"):
+        replace(RAW, places={"transactions_sync": places})
+
+
+@pytest.mark.parametrize("path", ["a..b", "a.", ".a", "a[]", "/a", "a.../b", "../", "a b", "a/../b"])
+def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
+    with pytest.raises(DeclarationError, match=r"column x: path is .*; write the names on the way to the field"):
+        Column("x", Kind.TEXT, path=path)
+
+
+@pytest.mark.parametrize("name", ["Amount", "2nd", "a-b", "", "a" * 64])
+def test_a_column_is_named_as_postgres_takes_it_without_quotes(name: str) -> None:
+    with pytest.raises(DeclarationError, match="write lower-case letters, digits and _"):
+        Column(name, Kind.TEXT)
+
+
+@pytest.mark.parametrize("name", ["removed", "observed_at", "provider_account_id", "seq", "raw_id"])
+def test_a_column_that_every_row_has_anyway_is_refused(name: str) -> None:
+    with pytest.raises(DeclarationError, match=f"column {name}: every row has this one .*; take it out"):
+        Column(name, Kind.TEXT)
+
+
+def test_a_kind_that_is_only_named_is_refused() -> None:
+    with pytest.raises(DeclarationError, match=r"column x: kind is 'text' \(str\); write a Kind"):
+        Column("x", "text")  # type: ignore[arg-type]
+
+
+def test_a_feed_without_a_cursor_in_its_request_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="every page would be the first"):
+        replace(TRANSACTIONS_SYNC, request={})
+
+
+@pytest.mark.parametrize(
+    ("source", "change", "message"),
+    [
+        (TRANSACTIONS_SYNC, {"upserts": ("added",)}, r"upserts has 'added', which names no list; write 'added\[\]'"),
+        (TRANSACTIONS_SYNC, {"deletes": ("removed",)}, r"deletes has 'removed', .* write 'removed\[\]'"),
+        (TRANSACTIONS_SYNC, {"upserts": ()}, "upserts is empty"),
+        (TRANSACTIONS_SYNC, {"path": "transactions"}, "path is 'transactions'; it must begin with '/'"),
+        (TRANSACTIONS_SYNC, {"page_size": 0}, "page_size is 0; it must be at least 1"),
+        (ACCOUNTS_GET, {"upserts": ("items[].accounts[]",)}, r"a list within others; write 'items\[\]'"),
+        (ACCOUNTS_GET, {"request": {"c": Fill.CURSOR}}, "has Fill.CURSOR, which a Snapshot never fills; take it out"),
+        (TRANSACTIONS_GET, {"upserts": ("a[]", "b[]")}, "upserts has 2 places, and an offset counts one; leave one"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_source_that_cannot_be_read_is_refused(source: Source, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeclarationError, match=f"source {source.name}: .*{message}"):
+        replace(source, **change)
+
+
+def test_an_error_rule_that_matches_everything_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="it would match every error"):
+        ErrorRule(Action.RETRY)
+
+
+@pytest.mark.parametrize("burst", [0, 10, 11])
+def test_a_burst_leaves_room_for_steady_calls(burst: int) -> None:
+    with pytest.raises(DeclarationError, match="the burst at least 1 and below the calls"):
+        Limit(Scope.CLIENT, calls=10, per=timedelta(minutes=1), burst=burst)
+
+
+@pytest.mark.parametrize("priority", [0, 10])
+def test_a_queue_priority_out_of_range_is_refused(priority: int) -> None:
+    with pytest.raises(DeclarationError, match=f"queue etl: priority is {priority}"):
+        replace(ETL, priority=priority)
+
+
+def test_a_limit_or_a_provider_with_a_number_for_a_time_is_refused() -> None:
+    with pytest.raises(DeclarationError, match=r"limit: per is 60 \(int\); write a timedelta"):
+        Limit(Scope.CLIENT, calls=10, per=60, burst=1)  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="provider plaid: timeout is 0:00:00; it must be longer than nothing"):
+        replace(PLAID, timeout=timedelta())

@@ -1,0 +1,49 @@
+"""Several messages at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from etl.notify.channels.channel import Message, Outcome, Result, side_by_side
+
+MESSAGES = [Message(place, "joe@home.example", {}) for place in range(20)]
+
+
+def test_an_error_of_ours_leaves_its_message_unknown_and_sinks_no_others(caplog: pytest.LogCaptureFixture) -> None:
+    async def send(message: Message) -> Result:
+        await asyncio.sleep(0)
+        if message.delivery_id == 7:
+            raise LookupError(message.address)
+        return Result(message.delivery_id, Outcome.SENT)
+
+    results = asyncio.run(side_by_side(MESSAGES, send, lanes=3))
+    assert [result.delivery_id for result in results] == list(range(20))
+    assert [result for result in results if result.outcome is not Outcome.SENT] == [
+        Result(7, Outcome.UNKNOWN, "LookupError", "an error in its channel")
+    ]
+    assert "joe" not in caplog.text
+
+
+def test_nothing_to_send_is_no_error() -> None:
+    async def send(message: Message) -> Result:
+        raise AssertionError(message.delivery_id)
+
+    assert asyncio.run(side_by_side([], send, lanes=3)) == []
+
+
+def test_a_slow_message_holds_up_its_own_lane_only() -> None:
+    others = asyncio.Event()
+    done: list[int] = []
+
+    async def send(message: Message) -> Result:
+        if message.delivery_id == 0:
+            await others.wait()
+        done.append(message.delivery_id)
+        if len(done) == len(MESSAGES) - 1:
+            others.set()
+        return Result(message.delivery_id, Outcome.SENT)
+
+    asyncio.run(side_by_side(MESSAGES, send, lanes=2))
+    assert done[-1] == 0

@@ -1,0 +1,159 @@
+"""What notices say: exact, escaped, and undisturbed by what banks call things."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from etl.catalog.channels import EMAIL
+from etl.catalog.notices import NOTICES
+from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
+from etl.declare.notice import Consent, Notice
+from etl.notify.templates import TemplateBroken, Templates, isolated, money
+
+HOSTILE = "<script>alert(1)</script>\n\u202egnp.\u200b شركة"
+VALUES: dict[str, dict[str, object]] = {
+    "monthly_report": {
+        "month": "October 2026",
+        "spending": [{"currency": "EUR", "amount": "1284.3700000000", "payments": 41}],
+    },
+    "fraud_alert": {
+        "payee": HOSTILE,
+        "amount": "1284.3700000000",
+        "currency": "EUR",
+        "paid_on": "1 October 2026",
+        "pending": True,
+        "largest": "214.9",
+        "payments": 38,
+        "account": HOSTILE,
+        "mask": "4821",
+    },
+    "low_balance": {
+        "account": HOSTILE,
+        "mask": None,
+        "balance": "1284.3700000000",
+        "available": True,
+        "currency": "EUR",
+        "threshold": "2000",
+    },
+}
+"""Notice → what its statement `recipients` returns."""
+LINK = "https://bank.example/unsubscribe?a=1&b=2"
+
+
+def rendered(notice: Notice, *, unsubscribe_url: str = "", **values: object) -> dict[str, dict[str, str]]:
+    """Return the messages of a notice of the catalogue."""
+    words = Templates(notice)
+    given = {**notice.parameters, "as_of": datetime(2026, 11, 1, tzinfo=UTC), **VALUES[notice.name], **values}
+    return {medium.name: words.render(medium, given, unsubscribe_url=unsubscribe_url) for medium in notice.channels}
+
+
+@pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
+def test_every_message_holds_its_amount_and_nothing_that_could_disturb_it(notice: Notice) -> None:
+    for parts in rendered(notice).values():
+        assert any("1,284.37 EUR" in text for text in parts.values())
+        assert "<script>" not in parts.get("html", "")
+        assert not any(mark in text for text in parts.values() for mark in "\u202e\u200b")
+
+
+@pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
+def test_every_mail_has_a_place_for_the_link_that_ends_it(notice: Notice) -> None:
+    assert "Unsubscribe" not in rendered(notice)["email"]["html"]
+    linked = rendered(notice, unsubscribe_url=LINK)["email"]
+    assert 'href="https://bank.example/unsubscribe?a=1&amp;b=2"' in linked["html"]
+    assert notice.category.consent is Consent.NONE or LINK in linked["text"]
+
+
+@pytest.mark.parametrize("name", ["fraud_alert", "low_balance"])
+def test_a_message_leads_where_its_parameter_says(name: str) -> None:
+    (notice,) = (notice for notice in NOTICES if notice.name == name)
+    first = notice.channels[0].name
+    assert rendered(notice)[first]["url"] == ""
+    led = rendered(notice, link="https://bank.example/money")
+    assert led[first]["url"] == "https://bank.example/money"
+    assert all("https://bank.example/money" in led["email"][part] for part in ("text", "html"))
+
+
+def says(tmp_path: Path, **parts: str) -> dict[str, str]:
+    """Return the parts of a message whose templates say this."""
+    notice: Notice = replace(MONTHLY_REPORT, name="said")
+    (tmp_path / "said").mkdir()
+    for name in notice.templates:
+        (tmp_path / "said" / name).write_text(parts.get(name.split(".")[1], ""))
+    return Templates(notice, tmp_path).render(EMAIL, {"name": "Tom & Jerry\nBcc: x@y.example"})
+
+
+def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
+    parts = says(tmp_path, html="{{ name }}", text="{{ name }}")
+    assert parts["html"].startswith("Tom &amp; Jerry")
+    assert parts["text"].startswith("Tom & Jerry\n")
+
+
+def test_a_part_of_one_line_has_one_whatever_a_value_holds(tmp_path: Path) -> None:
+    assert says(tmp_path, subject="For\n{{ name }}\n")["subject"] == "For Tom & Jerry Bcc: x@y.example"
+
+
+def test_an_error_names_file_and_line_and_no_value(tmp_path: Path) -> None:
+    with pytest.raises(TemplateBroken, match=r"said/email\.text\.jinja:2: UndefinedError: 'surname'") as raised:
+        says(tmp_path, text="fine\n{{ surname }}")
+    assert "Jerry" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [("1234.5000000000", "USD", "1,234.50 USD"), ("1200", "JPY", "1,200 JPY"), ("1.2345", "KWD", "1.234 KWD")],
+)
+def test_money_has_the_decimals_of_its_currency(amount: str, currency: str, shown: str) -> None:
+    assert money(amount, currency) == shown
+
+
+def test_a_fault_in_what_mails_share_names_its_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "frame.html.jinja").write_text("fine\n{{ colour }}\n")
+    with pytest.raises(TemplateBroken, match=r"/frame\.html\.jinja:2: UndefinedError: 'colour' is undefined"):
+        says(tmp_path, html="{% extends 'frame.html.jinja' %}")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("CAFÉ  №5\n", "CAFÉ №5"),
+        ("a\u202eb\u200b\x00c\u2028d", "abc d"),
+        ("x" * 61, "x" * 59 + "…"),
+        ("שלום 5", "\u2068שלום 5\u2069"),
+        ("\u2066שלום", "\u2068שלום\u2069"),
+        ("क्\u200dष", "क्\u200dष"),
+        ("", ""),
+    ],
+)
+def test_a_name_is_one_line_without_unseen_marks_and_keeps_its_direction_to_itself(name: str, shown: str) -> None:
+    assert isolated(name) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ {}[payee] }}",
+        "{{ [].index(payee) }}",
+        "{{ {}[payees[0].name] }}",
+        "{{ {}[unsubscribe_url] }}",
+        "{{ payee.__class__.mro() }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ money.__globals__ }}",
+        "{{ ''.join(payees) }}",
+        "{{ payee | money('USD') }}",
+    ],
+)
+def test_no_error_of_a_template_shows_a_value_or_what_lies_behind_it(tmp_path: Path, text: str) -> None:
+    for part in EMAIL.parts:
+        folder = tmp_path / "monthly_report"
+        folder.mkdir(exist_ok=True)
+        (folder / f"email.{part}.jinja").write_text(text)
+    words = Templates(MONTHLY_REPORT, tmp_path)
+    values = {"payee": "Joe's Secret", "payees": [{"name": "Secret"}]}
+    with pytest.raises(TemplateBroken) as raised:
+        words.render(EMAIL, values, unsubscribe_url="https://bank.example/Secret")
+    assert "Secret" not in str(raised.value)
+    assert "email.subject.jinja:1: " in str(raised.value)

@@ -1,0 +1,135 @@
+"""Links to unsubscribe: nobody can make one up, and whoever reads one learns nothing."""
+
+from __future__ import annotations
+
+import timeit
+from base64 import urlsafe_b64decode
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from etl.declare.notice import Category, Consent
+from etl.errors import SettingInvalid, SettingMissing
+from etl.notify.unsubscribe_links import Link, LinkInvalid, Links, Subscription
+from etl.settings import LinkSettings
+
+OLD, NEW = "o" * 32, "n" * 32
+URL = "https://bank.example/unsubscribe"
+REPORTS = Category("reports", Consent.OPT_OUT)
+LINKS = Links(LinkSettings(URL, keys=(NEW,)))
+TOKEN = LINKS.of(4711, REPORTS).url.rpartition("=")[2]
+
+
+@given(user_id=st.integers(-(2**63), 2**63 - 1), name=st.from_regex(r"[a-z][a-z0-9_]{0,62}", fullmatch=True))
+def test_a_link_ends_what_it_was_written_for(user_id: int, name: str) -> None:
+    category = Category(name, Consent.OPT_IN)
+    assert LINKS.read(LINKS.of(user_id, category).url) == Subscription(user_id, name)
+
+
+@pytest.mark.parametrize(
+    "write", ["{}", " {}\n", URL + "?token={}", "<" + URL + "?a=b&token={}&utm=x>", "unsubscribe {}"]
+)
+def test_a_link_is_read_as_people_copy_it(write: str) -> None:
+    for token in (TOKEN, TOKEN.upper()):
+        assert LINKS.read(write.format(token)) == Subscription(4711, "reports")
+
+
+@given(place=st.integers(0, len(TOKEN) - 1), digit=st.sampled_from("0123456789abcdef"))
+def test_a_link_that_was_changed_is_refused(place: int, digit: str) -> None:
+    changed = TOKEN[:place] + digit + TOKEN[place + 1 :]
+    if changed == TOKEN:
+        return
+    with pytest.raises(LinkInvalid):
+        LINKS.read(changed)
+
+
+@given(text=st.text(max_size=200) | st.text("0123456789abcdef", max_size=200))
+@example(TOKEN[:-2])
+@example(TOKEN[:-1])
+@example(TOKEN + "00")
+@example("0" * 5_000)
+@example(f"?token={TOKEN}&" * 20_000 + "\n\n.")
+def test_what_is_no_link_is_refused_without_showing_it(text: str) -> None:
+    with pytest.raises(LinkInvalid) as refused:
+        LINKS.read(text)
+    assert str(refused.value) == str(LinkInvalid())
+
+
+def test_a_link_hides_whose_it_is_and_is_the_same_in_every_mail() -> None:
+    others = [Links(LinkSettings(URL, keys=(NEW,))).of(4711, REPORTS).url for _ in range(2)]
+    assert {LINKS.of(4711, REPORTS).url, *others} == {f"{URL}?token={TOKEN}"}
+    sealed = bytes.fromhex(TOKEN)
+    assert b"reports" not in sealed
+    assert (4711).to_bytes(2) not in sealed
+
+
+def test_the_first_key_seals_and_all_open() -> None:
+    old, rotated = (Links(LinkSettings(URL, keys=keys)) for keys in ((OLD,), (NEW, OLD)))
+    assert rotated.read(old.of(1, REPORTS).url) == Subscription(1, "reports")
+    with pytest.raises(LinkInvalid):
+        old.read(rotated.of(1, REPORTS).url)
+
+
+def test_a_key_of_access_tokens_seals_no_link_as_it_is() -> None:
+    from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+    key = "A" * 43 + "="
+    token = Links(LinkSettings(URL, keys=(key,))).of(1, REPORTS).url.rpartition("=")[2]
+    for secret in (urlsafe_b64decode(key), urlsafe_b64decode(key) * 2):
+        with pytest.raises(Exception, match=r"^$"):
+            AESSIV(secret).decrypt(bytes.fromhex(token), None)
+
+
+def test_no_link_is_written_for_what_may_not_be_refused_or_without_an_address_to_lead_to() -> None:
+    assert LINKS.of(1, Category("security", Consent.NONE)) == Link()
+    assert Links(LinkSettings(keys=(NEW,))).of(1, REPORTS) == Link()
+
+
+def test_a_link_keeps_the_query_of_its_address_and_has_a_mail_beside_it() -> None:
+    link = Links(LinkSettings(URL + "?lang=en", "stop+all@bank.example", (NEW,))).of(4711, REPORTS)
+    assert link.url == f"{URL}?lang=en&token={TOKEN}"
+    assert link.mailto == f"mailto:stop%2Ball@bank.example?subject=unsubscribe%20{TOKEN}"
+
+
+def test_links_are_not_read_without_a_key() -> None:
+    with pytest.raises(SettingMissing, match="SLUICE_LINK_KEYS is not set"):
+        Links(LinkSettings()).read(TOKEN)
+
+
+def test_own_keys_come_before_those_that_stand_in_for_them() -> None:
+    both = LinkSettings.from_environment({"SLUICE_LINK_KEYS": f"{NEW}, {OLD},", "SLUICE_KEYS": "k"})
+    assert both.keys == (NEW, OLD, "k")
+    assert LinkSettings.from_environment({}) == LinkSettings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://bank.example/", "bank.example/unsubscribe", "https://", "https:///x", "https://joe:pw@bank.example/"),
+        *(URL + "#end", URL + " x", URL + "<", URL + "é", "https://[::1/", URL + "x" * 500, "mailto:joe@bank.example"),
+    ],
+)
+def test_an_address_that_cannot_be_posted_to_stops_the_start(url: str) -> None:
+    with pytest.raises(SettingInvalid, match=r"^SLUICE_UNSUBSCRIBE_URL cannot be read; it must hold an https URL"):
+        LinkSettings.from_environment({"SLUICE_UNSUBSCRIBE_URL": url, "SLUICE_KEYS": "k"})
+
+
+@pytest.mark.parametrize("mailto", ["joe", "@bank.example", "joe@", "a@b@c", "a@b, c@d", "a@b?cc=d", "é@b", "<a@b>"])
+def test_a_mail_that_reaches_nobody_stops_the_start(mailto: str) -> None:
+    with pytest.raises(SettingInvalid, match="SLUICE_UNSUBSCRIBE_MAILTO"):
+        LinkSettings.from_environment({"SLUICE_UNSUBSCRIBE_MAILTO": mailto})
+
+
+def test_links_need_a_key_that_is_long_and_it_is_never_shown() -> None:
+    with pytest.raises(SettingMissing, match="SLUICE_LINK_KEYS is not set"):
+        LinkSettings.from_environment({"SLUICE_UNSUBSCRIBE_URL": URL})
+    with pytest.raises(SettingInvalid, match="SLUICE_LINK_KEYS") as refused:
+        LinkSettings.from_environment({"SLUICE_LINK_KEYS": f"{NEW},short"})
+    assert "short" not in str(refused.value)
+    assert NEW not in repr(LinkSettings(keys=(NEW,)))
+
+
+def test_writing_a_link_costs_less_than_twenty_microseconds() -> None:
+    seconds = min(timeit.repeat(lambda: LINKS.of(4711, REPORTS), number=1_000, repeat=5)) / 1_000
+    assert seconds < 20e-6

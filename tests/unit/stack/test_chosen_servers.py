@@ -1,0 +1,67 @@
+import pytest
+
+from dev.servers.errors import AddressInvalid
+from dev.stack.chosen_servers import EMBEDDED, METADATA, ServersUsed, choose_servers
+from tests.unit.stack.samples import PORTS, SECRETS
+
+EXTERNAL = "postgresql://me:p%40ss@db.example:6543/bank?sslmode=require"
+
+
+def used(**caller: str) -> ServersUsed:
+    return choose_servers(caller, secrets=SECRETS, ports=PORTS)
+
+
+def test_servers_are_embedded_unless_named() -> None:
+    servers = used()
+    assert servers.warehouse_is_embedded
+    assert servers.broker_is_embedded
+    assert servers.warehouse.text() == "postgresql://sluice:postgres_password%20of%20the%20test@127.0.0.1:20001/sluice"
+    assert servers.metadata.database == "airflow"
+    assert servers.broker.text() == "redis://:valkey_password%20of%20the%20test@127.0.0.1:20002/0"
+
+
+def test_named_warehouse_has_airflows_database_beside_it() -> None:
+    servers = used(WAREHOUSE_URL=EXTERNAL)
+    assert not servers.warehouse_is_embedded
+    assert servers.warehouse.text() == EXTERNAL
+    assert servers.metadata.text() == EXTERNAL.replace("/bank?", "/bank_airflow?")
+    assert servers.broker_is_embedded
+
+
+def test_database_of_airflow_may_be_named_too() -> None:
+    servers = used(WAREHOUSE_URL=EXTERNAL, **{METADATA: "postgresql+psycopg2://a:b@meta/airflow"})
+    assert servers.metadata.text() == "postgresql://a:b@meta:5432/airflow"
+    assert servers.metadata_named
+
+
+def test_database_of_airflow_is_our_own_without_a_named_warehouse() -> None:
+    servers = used(**{METADATA: "postgresql://a:b@meta/airflow"})
+    assert servers.metadata.address == "127.0.0.1:20001"
+    assert not servers.metadata_named
+
+
+def test_url_with_our_password_means_the_embedded_server_whatever_its_port_was() -> None:
+    before = used()
+    moved = choose_servers(
+        {"WAREHOUSE_URL": before.warehouse.text(), "BROKER_URL": before.broker.text()},
+        secrets=SECRETS,
+        ports={**PORTS, "postgres": 20_101, "valkey": 20_102},
+    )
+    assert moved.embedded == {"127.0.0.1:20101", "127.0.0.1:20102"}
+
+
+def test_embedded_server_of_another_home_counts_as_not_named() -> None:
+    other = "postgresql://sluice:theirs@127.0.0.1:29000/sluice"
+    assert used(WAREHOUSE_URL=other, **{EMBEDDED: "127.0.0.1:29000 127.0.0.1:29001"}).warehouse_is_embedded
+    assert not used(WAREHOUSE_URL=other).warehouse_is_embedded
+
+
+def test_broker_without_a_database_uses_the_first() -> None:
+    assert used(BROKER_URL="redis://cache").broker.text() == "redis://cache:6379/0"
+
+
+@pytest.mark.parametrize("text", ["mysql://u:secret@h/d", "postgresql:///d", "postgresql://u:secret@h:port/d", "h"])
+def test_url_that_cannot_be_read_is_named_but_not_shown(text: str) -> None:
+    with pytest.raises(AddressInvalid, match="WAREHOUSE_URL cannot be read") as caught:
+        used(WAREHOUSE_URL=text)
+    assert "secret" not in str(caught.value)

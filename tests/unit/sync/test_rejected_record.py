@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from etl.sync.rejected_record import record_at
+
+PAGE = b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": null}], "note": "\xf0\x9f\xa5\x90"}'
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("added[0].n", b'{"n": 1.50}'),
+        ("added[0]", b'{"n": 1.50}'),
+        ("added[1].parties[1].id", b'{"id":  "b"}'),
+        ("added[1].x", b'{"parties": [{"id": "a"}, {"id":  "b"}], "x": null}'),
+        ("added[7].n", PAGE),
+        ("gone[0]", PAGE),
+        ("$", PAGE),
+    ],
+)
+def test_a_record_is_found_by_its_place_and_stays_as_sent(path: str, found: bytes) -> None:
+    assert record_at(PAGE, path) == found
+
+
+def test_a_page_that_is_no_json_is_shown_whole() -> None:
+    assert record_at(b"<html>", "added[0]") == b"<html>"

@@ -1,0 +1,29 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.json_text import repaired
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()))
+def test_json_in_unicode_stays_as_it_is(value: dict[str, object]) -> None:
+    for body in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
+        assert json.loads(repaired(body.encode())) == value
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb'"caf\ud83d"', "caf\ufffd"),
+        (rb'"\ude00 caf"', "\ufffd caf"),
+        (rb'"\ud83d\ude00"', "\U0001f600"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"a backslash \\ud83d"', "a backslash \\ud83d"),
+        (b'"\xff"', "\ufffd"),
+        (b'\xef\xbb\xbf"marked"', "marked"),
+    ],
+)
+def test_what_is_no_unicode_becomes_a_replacement_character(sent: bytes, read: str) -> None:
+    assert json.loads(repaired(sent)) == read
