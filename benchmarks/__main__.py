@@ -68,11 +68,11 @@ def _found(name: str, *, quick: bool, console: Console) -> list[Result]:
         told.touch()
         run(
             [sys.executable, "-m", f"benchmarks.{name}"],
-            env={**os.environ, "QUICK": "1" if quick else "0", result.SHOWN: str(told)},
+            env={**os.environ, "QUICK": "1" if quick else "0", result.RESULTS_FILE_VARIABLE: str(told)},
             check=False,
         )
         console.print(f"{name} took {time.monotonic() - began:.0f} s.")
-        return result.shown(told)
+        return result.read_shown(told)
 
 
 if __name__ == "__main__":

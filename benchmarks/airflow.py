@@ -26,35 +26,35 @@ from benchmarks.support import canned_bank, canned_logins, result, stack_at_work
 from benchmarks.support.canned_bank import Shape
 from benchmarks.support.result import Result, Spread
 from benchmarks.support.stack_at_work import StackAtWork
-from dev.demo.syncs import dag_of
+from dev.demo.syncs import dag_id_of
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
-from etl.db import connection as warehouses
-from etl.declare.provider import Scope
-from etl.settings import Endpoint, Settings
+from etl.db.connection import connect_warehouse
+from etl.declare.provider import LimitScope
+from etl.settings import Settings
 from etl.sync.report import totals
 from etl.sync.store.token_cipher import TokenCipher
 
 CHUNKS = 8
 LOGINS = CHUNKS * TRANSACTIONS.chunk_size
-WHOLE = Shape(LOGINS, pages=1, records=2_500)
+UNLIMITED_RUN = Shape(LOGINS, pages=1, records=2_500)
 """Few enough requests that the limit does not decide."""
-LIMITED = Shape(2 * LOGINS, pages=10, records=125)
+LIMITED_RUN = Shape(2 * LOGINS, pages=10, records=125)
 """A login has as many pages as its own limit lets it read at once."""
-LITTLE = Shape(LOGINS, pages=1, records=1)
-WIDEST = Shape(TRANSACTIONS.max_chunks * TRANSACTIONS.chunk_size, pages=1, records=1)
+SMALLEST_RUN = Shape(LOGINS, pages=1, records=1)
+WIDEST_RUN = Shape(TRANSACTIONS.max_chunks * TRANSACTIONS.chunk_size, pages=1, records=1)
 REPETITIONS = 2
 
-START, ORCHESTRATION, RUN, PACE = 1.15, 1.2, 1.7, 1.05
+MAX_START_RATIO, MAX_CPU_RATIO, MAX_RUN_RATIO, MAX_PACE_RATIO = 1.15, 1.2, 1.7, 1.05
 """Most, as a multiple of the other side."""
-PASS = 1.5
+MAX_LOOP_SECONDS = 1.5
 """Most seconds of a pass of the scheduler's loop."""
 
-_DAG = dag_of(TRANSACTIONS)
+_DAG = dag_id_of(TRANSACTIONS)
 BARE_START, BARE_RUN, SLUICE_START = "bare_start", "bare_run", "sluice_start"
 """Dags of this folder's `dags`."""
-_IDLE, _WATCHED = 10.0, 30.0
-_STARTED = (
+_IDLE_SECONDS, _BUSY_SECONDS = 10.0, 30.0
+_START_SECONDS = (
     "select x.value::text::float - extract(epoch from t.start_date)::float from xcom as x "
     "inner join task_instance as t using (dag_id, run_id, task_id, map_index) "
     "where x.dag_id = %s and x.run_id = %s and x.key = 'return_value'"
@@ -74,11 +74,15 @@ def main(
         for dag_id in (_DAG, BARE_START, BARE_RUN, SLUICE_START):
             work.airflow.wait_for_dag(dag_id)
         _warm_up(work)
-        results = [_start(work, 2 * repetitions), _orchestration(work, repetitions, console=console)]
-        for shape in (WHOLE, LIMITED):
+        results = [_compare_starts(work, 2 * repetitions), _compare_orchestration(work, repetitions, console=console)]
+        for shape in (UNLIMITED_RUN, LIMITED_RUN):
             of_shape = _smaller(shape) if quick else shape
-            results.append((_whole if shape is WHOLE else _limited)(work, of_shape, repetitions, console=console))
-        results += _passes(work, replace(WIDEST, logins=1_000) if quick else WIDEST)
+            results.append(
+                (_compare_run if shape is UNLIMITED_RUN else _compare_limited_run)(
+                    work, of_shape, repetitions, console=console
+                )
+            )
+        results += _compare_loops(work, replace(WIDEST_RUN, logins=1_000) if quick else WIDEST_RUN)
     result.show(results, console)
     if not quick:
         result.append(results, command="python -m benchmarks.airflow")
@@ -93,137 +97,139 @@ def _warm_up(work: StackAtWork) -> None:
     """Let everything run once: the first tasks of new workers are slower."""
     for dag_id in (BARE_START, BARE_RUN, SLUICE_START):
         work.airflow.unpause(dag_id)
-        work.wait(dag_id, work.airflow.trigger(dag_id))
+        work.wait_for_success(dag_id, work.airflow.trigger(dag_id))
     _enrol(work, 1)
-    with canned_bank.opened(replace(LITTLE, logins=1), port=work.bank):
-        work.wait(_DAG, work.airflow.start_run(_DAG))
+    with canned_bank.running(replace(SMALLEST_RUN, logins=1), port=work.bank_port):
+        work.wait_for_success(_DAG, work.airflow.start_run(_DAG))
 
 
-def _start(work: StackAtWork, repetitions: int) -> Result:
+def _compare_starts(work: StackAtWork, repetitions: int) -> Result:
     """Compare how long tasks take to get to their first line."""
     found: dict[str, list[float]] = {BARE_START: [], SLUICE_START: []}
     for _ in range(repetitions):
         for dag_id, seconds in found.items():
             run = work.airflow.trigger(dag_id)
-            work.wait(dag_id, run)
-            seconds += [float(each) for (each,) in work.metadata(_STARTED, dag_id, run.run_id)]
+            work.wait_for_success(dag_id, run)
+            seconds += [float(each) for (each,) in work.query_metadata(_START_SECONDS, dag_id, run.run_id)]
     bare, ours = (Spread.of(seconds) for seconds in found.values())
     ratio = ours.median / bare.median
     return Result(
         "start of a task: Dag file and imports of its step",
-        f"<= {START} x a bare Dag's",
+        f"<= {MAX_START_RATIO} x a bare Dag's",
         f"{ratio:.3g} x",
-        ratio <= START,
+        ratio <= MAX_START_RATIO,
         {"seconds_bare": str(bare), "seconds": str(ours)},
     )
 
 
-def _orchestration(work: StackAtWork, repetitions: int, *, console: Console) -> Result:
+def _compare_orchestration(work: StackAtWork, repetitions: int, *, console: Console) -> Result:
     """Compare what Airflow's programs spend on a task."""
     bare, ours = [], []
-    before = work.cpu()
-    list(work.passes(_IDLE))
-    idle = (work.cpu() - before) / _IDLE
-    _enrol(work, LITTLE.logins)
-    with canned_bank.opened(LITTLE, port=work.bank):
+    before = work.cpu_seconds()
+    list(work.loop_seconds(_IDLE_SECONDS))
+    idle = (work.cpu_seconds() - before) / _IDLE_SECONDS
+    _enrol(work, SMALLEST_RUN.logins)
+    with canned_bank.running(SMALLEST_RUN, port=work.bank_port):
         steps = without_airflow.run("steps alone", work.stack.environment).cpu
         for _ in range(repetitions):
-            bare.append(_cpu_of_a_task(work, BARE_RUN, idle))
-            _forget_cursors(work)
-            ours.append(_cpu_of_a_task(work, _DAG, idle, without=steps))
+            bare.append(_cpu_seconds_per_task(work, BARE_RUN, idle))
+            _reset_cursors(work)
+            ours.append(_cpu_seconds_per_task(work, _DAG, idle, without=steps))
             console.print(f"CPU-seconds of a task: bare {bare[-1]:.2f}, ours {ours[-1]:.2f}")
     ratio = Spread.of([one / other for one, other in zip(ours, bare, strict=True)])
     return Result(
         f"orchestration of a run of {CHUNKS} chunks: CPU-seconds of a task, without its step",
-        f"<= {ORCHESTRATION} x a bare task's",
+        f"<= {MAX_CPU_RATIO} x a bare task's",
         f"{ratio} x",
-        ratio.median <= ORCHESTRATION,
+        ratio.median <= MAX_CPU_RATIO,
         {"cpu_seconds_bare": str(Spread.of(bare)), "cpu_seconds": str(Spread.of(ours)), "cpu_seconds_idle": idle},
         tried.ORCHESTRATION,
     )
 
 
-def _cpu_of_a_task(work: StackAtWork, dag_id: str, idle: float, *, without: float = 0.0) -> float:
+def _cpu_seconds_per_task(work: StackAtWork, dag_id: str, idle: float, *, without: float = 0.0) -> float:
     """Return the CPU-seconds that one task of a run costs, beyond what an idle stack spends."""
-    before = work.cpu()
+    before = work.cpu_seconds()
     run = work.airflow.trigger(dag_id)
-    seconds = work.seconds(dag_id, run)
-    spent = work.cpu() - before - idle * seconds - without
-    ((instances,),) = work.metadata(_INSTANCES, dag_id, run.run_id)
+    seconds = work.run_seconds(dag_id, run)
+    spent = work.cpu_seconds() - before - idle * seconds - without
+    ((instances,),) = work.query_metadata(_INSTANCES, dag_id, run.run_id)
     return spent / int(instances)
 
 
-def _whole(work: StackAtWork, shape: Shape, repetitions: int, *, console: Console) -> Result:
+def _compare_run(work: StackAtWork, shape: Shape, repetitions: int, *, console: Console) -> Result:
     """Compare a run with the same steps in a pool of processes."""
     pairs = []
-    with canned_bank.opened(shape, port=work.bank):
+    with canned_bank.running(shape, port=work.bank_port):
         for repetition in range(repetitions):
             _enrol(work, shape.logins)
             alone = without_airflow.run(f"alone {repetition}", work.stack.environment).seconds
             _enrol(work, shape.logins)
-            run = _of_all(work, shape)
+            run = _run_seconds(work, shape)
             pairs.append((alone, run))
             console.print(f"{shape.transactions:,} transactions: {alone:.1f} s in a pool, {run:.1f} s through Airflow")
     ratio = Spread.of([run / alone for alone, run in pairs])
     return Result(
         f"a run of {shape.transactions:,} transactions in {CHUNKS} chunks",
-        f"<= {RUN} x the same steps in a pool of {without_airflow.PROCESSES} processes",
+        f"<= {MAX_RUN_RATIO} x the same steps in a pool of {without_airflow.PROCESSES} processes",
         f"{ratio} x",
-        ratio.median <= RUN,
+        ratio.median <= MAX_RUN_RATIO,
         {"seconds_in_a_pool_and_through_airflow": [[round(each, 1) for each in pair] for pair in pairs]},
         tried.WHOLE_RUN,
     )
 
 
-def _limited(work: StackAtWork, shape: Shape, _: int, *, console: Console) -> Result:
+def _compare_limited_run(work: StackAtWork, shape: Shape, _: int, *, console: Console) -> Result:
     """Compare a run with the time that the bank's limit gives its requests; once, since nothing else decides."""
-    (limit,) = (each for each in TRANSACTIONS_SYNC.limits if each.scope is Scope.CLIENT)
+    (limit,) = (each for each in TRANSACTIONS_SYNC.limits if each.scope is LimitScope.CLIENT)
     requests = shape.logins * shape.pages
     least = requests * limit.per.total_seconds() / limit.calls
     _enrol(work, shape.logins)
-    with canned_bank.opened(shape, port=work.bank):
-        seconds = _of_all(work, shape)
+    with canned_bank.running(shape, port=work.bank_port):
+        seconds = _run_seconds(work, shape)
     console.print(f"{requests:,} requests: {least:.1f} s by the limit, {seconds:.1f} s through Airflow")
     return Result(
         f"a run of {shape.transactions:,} transactions in {requests:,} requests, {limit.calls:,} a minute",
-        f"<= {PACE} x requests / limit",
+        f"<= {MAX_PACE_RATIO} x requests / limit",
         f"{seconds / least:.3g} x",
-        seconds / least <= PACE,
+        seconds / least <= MAX_PACE_RATIO,
         {"seconds": round(seconds, 1), "seconds_by_the_limit": round(least, 1), "burst": limit.burst},
         tried.LIMITED_RUN,
     )
 
 
-def _passes(work: StackAtWork, shape: Shape) -> Iterator[Result]:
+def _compare_loops(work: StackAtWork, shape: Shape) -> Iterator[Result]:
     """Compare passes of the scheduler's loop while it has much to look at with those while it has nothing."""
-    idle = work.passes(_IDLE)
+    idle = work.loop_seconds(_IDLE_SECONDS)
     _enrol(work, shape.logins)
-    with canned_bank.opened(shape, port=work.bank):
+    with canned_bank.running(shape, port=work.bank_port):
         run = work.airflow.trigger(_DAG)
-        while not work.metadata(_INSTANCES + " and map_index > 0 and task_id like '%%load'", _DAG, run.run_id)[0][0]:
-            work.passes(1)
-        busy = work.passes(_WATCHED)
-        work.airflow.fail(_DAG, run.run_id)
-        while work.metadata(_UNDER_WAY)[0][0]:
-            work.passes(1)
+        while not work.query_metadata(_INSTANCES + " and map_index > 0 and task_id like '%%load'", _DAG, run.run_id)[0][
+            0
+        ]:
+            work.loop_seconds(1)
+        busy = work.loop_seconds(_BUSY_SECONDS)
+        work.airflow.fail_run(_DAG, run.run_id)
+        while work.query_metadata(_UNDER_WAY)[0][0]:
+            work.loop_seconds(1)
     chunks = min(-(-shape.logins // TRANSACTIONS.chunk_size), TRANSACTIONS.max_chunks)
     slowest = statistics.quantiles(busy, n=20)[-1]
     yield Result(
         f"a pass of the scheduler's loop while a run of {chunks} chunks is under way, p95",
-        f"<= {PASS} s",
+        f"<= {MAX_LOOP_SECONDS} s",
         f"{slowest:.2f} s",
-        slowest <= PASS,
+        slowest <= MAX_LOOP_SECONDS,
         {"seconds": str(Spread.of(busy)), "seconds_idle": str(Spread.of(idle)), "passes": len(busy)},
-        tried.PASSES,
+        tried.SCHEDULER_LOOP,
     )
 
 
-def _of_all(work: StackAtWork, shape: Shape) -> float:
+def _run_seconds(work: StackAtWork, shape: Shape) -> float:
     """Return the seconds of a run that reads all that the bank has."""
     run = work.airflow.trigger(_DAG)
-    seconds = work.seconds(_DAG, run)
-    with warehouses.connect(Endpoint.from_environment("warehouse", work.stack.environment)) as warehouse:
-        counts = totals(TRANSACTIONS, run.run_id, warehouse=warehouse)
+    seconds = work.run_seconds(_DAG, run)
+    with connect_warehouse(work.stack.environment) as db:
+        counts = totals(TRANSACTIONS, run.run_id, db=db)
     if counts["inserted"] != shape.transactions:
         sys.exit(f"error: {counts}, and not {shape.transactions:,} transactions")
     return seconds
@@ -231,14 +237,14 @@ def _of_all(work: StackAtWork, shape: Shape) -> float:
 
 def _enrol(work: StackAtWork, logins: int) -> None:
     environment = work.stack.environment
-    with warehouses.connect(Endpoint.from_environment("warehouse", environment)) as warehouse:
-        canned_logins.enrol(warehouse, TokenCipher(Settings.from_environment(environment).keys), logins)
+    with connect_warehouse(environment) as db:
+        canned_logins.enrol(db, TokenCipher(Settings.from_environment(environment).keys), logins)
 
 
-def _forget_cursors(work: StackAtWork) -> None:
+def _reset_cursors(work: StackAtWork) -> None:
     """Let the next run read all feeds from their beginning."""
-    with warehouses.connect(Endpoint.from_environment("warehouse", work.stack.environment)) as warehouse:
-        warehouse.execute("update etl.cursors set value = ''")
+    with connect_warehouse(work.stack.environment) as db:
+        db.execute("update etl.cursors set value = ''")
 
 
 if __name__ == "__main__":

@@ -19,42 +19,41 @@ from rich.console import Console
 
 from benchmarks.support import home, result
 from benchmarks.support.result import Result, Spread
-from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
+from dev.demo.airflow_api import AirflowApi, AirflowTimeout, DagRun
 from dev.demo.enrol import enrol
-from dev.demo.syncs import dag_of
+from dev.demo.syncs import dag_id_of
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.db import connection as warehouse
-from etl.settings import Endpoint
+from etl.db.connection import connect_warehouse
 
 DAYS = 60
 USERS = 240
 REPETITIONS = 2
-AT_ONCE = (1, 10)
+BACKFILL_RUNS = (1, 10)
 """Runs of a backfill at the same time."""
-LONGER = 1.3
+MAX_RATIO = 1.3
 """Most that today's run may take beside a backfill, as a multiple of its time alone."""
 
-_DAG = dag_of(TRANSACTIONS)
-_LONGEST = timedelta(minutes=15)
+_DAG = dag_id_of(TRANSACTIONS)
+_MAX_WAIT = timedelta(minutes=15)
 _POLL = timedelta(seconds=0.5)
 _DURATION = (
     "select extract(epoch from end_date - queued_at)::float from dag_run where run_id = %s and state = 'success'"
 )
-_AT_WORK = (
+_SELECT_ENDED_TASK = (
     "select 1 from task_instance as t inner join dag_run as r using (dag_id, run_id) "
     "where r.backfill_id = %s and t.task_id like 'chunk.%%' and t.end_date is not null limit 1"
 )
-_UNDER_WAY = "select 1 from task_instance where state in ('queued', 'running') limit 1"
-_NOTICED = timedelta(seconds=15)
+_SELECT_RUNNING_TASK = "select 1 from task_instance where state in ('queued', 'running') limit 1"
+_CANCEL_DELAY = timedelta(seconds=15)
 """A task hears at its next heartbeat that its run was ended."""
 
 Metadata = psycopg.Connection[tuple[Any, ...]]
 """Airflow's own database."""
-Turn = tuple[float, float, float]
+Timing = tuple[float, float, float]
 """Seconds of a run alone, beside a backfill of one run at a time, and of ten."""
 
 
@@ -65,7 +64,9 @@ def main(
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     with home.temporary() as folder:
-        stack = up(folder, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
+        stack = up(
+            folder, caller_environment=home.caller_environment(), options=StackOptions(ui_port=None), say=console.print
+        )
         enrol(USERS, environment=stack.environment)
         turns = _measure(stack, 1 if quick else REPETITIONS, console=console)
     ratio = Spread.of([beside / alone for alone, beside, _ in turns])
@@ -74,53 +75,53 @@ def main(
         "ratio_beside_ten_runs": str(Spread.of([beside / alone for alone, _, beside in turns])),
     }
     name = f"today's run beside a backfill of {DAYS} days, {USERS} logins"
-    results = [Result(name, f"<= {LONGER} x alone", f"{ratio} x", ratio.median <= LONGER, detail)]
+    results = [Result(name, f"<= {MAX_RATIO} x alone", f"{ratio} x", ratio.median <= MAX_RATIO, detail)]
     result.show(results, console)
     if not quick:
         result.append(results, command="python -m benchmarks.backfill")
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _measure(stack: Stack, repetitions: int, *, console: Console) -> list[Turn]:
+def _measure(stack: Stack, repetitions: int, *, console: Console) -> list[Timing]:
     """Let today's run happen alone and beside backfills, in turns; each backfill has days of its own."""
-    turns: list[Turn] = []
+    turns: list[Timing] = []
     last = datetime.now(UTC).date() - timedelta(days=2)
     with (
         AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow,
         psycopg.connect(stack.metadata_url, autocommit=True) as metadata,
     ):
         airflow.wait_for_dag(_DAG)
-        _seconds(airflow, airflow.start_run(_DAG), metadata)
+        _wait_for_duration(airflow, airflow.start_run(_DAG), metadata)
         for repetition in range(repetitions):
-            alone = _todays_run(airflow, stack, metadata)
+            alone = _run_alone(airflow, stack, metadata)
             beside = []
-            for at_once in AT_ONCE:
+            for at_once in BACKFILL_RUNS:
                 first, last = last - timedelta(days=DAYS), last - timedelta(days=1)
                 backfill = airflow.backfill(_DAG, first, last, max_active_runs=at_once)
-                _wait_until_at_work(metadata, backfill)
-                beside.append(_todays_run(airflow, stack, metadata))
-                airflow.cancel(backfill, _DAG)
-                _wait_until_over(metadata)
+                _wait_for_first_task(metadata, backfill)
+                beside.append(_run_alone(airflow, stack, metadata))
+                airflow.cancel_backfill(backfill, _DAG)
+                _wait_until_idle(metadata)
                 last = first
             turns.append((alone, beside[0], beside[1]))
-            shown = ", ".join(f"{each:.1f} s beside {n} runs" for n, each in zip(AT_ONCE, beside, strict=True))
+            shown = ", ".join(f"{each:.1f} s beside {n} runs" for n, each in zip(BACKFILL_RUNS, beside, strict=True))
             console.print(f"{repetition + 1} of {repetitions}: {alone:.1f} s alone, {shown}")
     return turns
 
 
-def _todays_run(airflow: AirflowApi, stack: Stack, metadata: Metadata) -> float:
+def _run_alone(airflow: AirflowApi, stack: Stack, metadata: Metadata) -> float:
     """Trigger a run that reads all feeds from their beginning, and return the seconds that it took."""
-    with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
-        connection.execute("update etl.cursors set value = ''")
-    return _seconds(airflow, airflow.trigger(_DAG), metadata)
+    with connect_warehouse(stack.environment) as db:
+        db.execute("update etl.cursors set value = ''")
+    return _wait_for_duration(airflow, airflow.trigger(_DAG), metadata)
 
 
-def _seconds(airflow: AirflowApi, run: DagRun, metadata: Metadata) -> float:
+def _wait_for_duration(airflow: AirflowApi, run: DagRun, metadata: Metadata) -> float:
     """Return how long a run takes, from when it is queued to its end."""
     began = time.monotonic()
-    while airflow.run(_DAG, run.run_id).state not in ("success", "failed"):
-        if time.monotonic() - began > _LONGEST.total_seconds():
-            raise AirflowSilent(f"the end of {run.run_id}", _LONGEST.total_seconds())
+    while airflow.get_run(_DAG, run.run_id).state not in ("success", "failed"):
+        if time.monotonic() - began > _MAX_WAIT.total_seconds():
+            raise AirflowTimeout(f"the end of {run.run_id}", _MAX_WAIT.total_seconds())
         time.sleep(_POLL.total_seconds())
     found = metadata.execute(_DURATION, (run.run_id,)).fetchone()
     if found is None:
@@ -128,20 +129,20 @@ def _seconds(airflow: AirflowApi, run: DagRun, metadata: Metadata) -> float:
     return float(found[0])
 
 
-def _wait_until_at_work(metadata: Metadata, backfill: int) -> None:
+def _wait_for_first_task(metadata: Metadata, backfill: int) -> None:
     """Wait until the first task of a backfill's chunks has ended."""
     began = time.monotonic()
-    while not metadata.execute(_AT_WORK, (backfill,)).fetchone():
-        if time.monotonic() - began > _LONGEST.total_seconds():
-            raise AirflowSilent("the first task of the backfill", _LONGEST.total_seconds())
+    while not metadata.execute(_SELECT_ENDED_TASK, (backfill,)).fetchone():
+        if time.monotonic() - began > _MAX_WAIT.total_seconds():
+            raise AirflowTimeout("the first task of the backfill", _MAX_WAIT.total_seconds())
         time.sleep(_POLL.total_seconds())
 
 
-def _wait_until_over(metadata: Metadata) -> None:
+def _wait_until_idle(metadata: Metadata) -> None:
     """Wait until no task is under way, and the tasks that were ended have noticed it."""
-    while metadata.execute(_UNDER_WAY).fetchone():
+    while metadata.execute(_SELECT_RUNNING_TASK).fetchone():
         time.sleep(_POLL.total_seconds())
-    time.sleep(_NOTICED.total_seconds())
+    time.sleep(_CANCEL_DELAY.total_seconds())
 
 
 if __name__ == "__main__":

@@ -27,18 +27,24 @@ from upath import UPath
 from benchmarks.peers.interpreter import interpreter
 from benchmarks.support import chunks, databases, home, loaders, result, tried
 from benchmarks.support.result import Result, Spread
-from dev.stack.plan import Wishes
-from dev.stack.up import Extent, up
+from dev.stack.plan import StackOptions
+from dev.stack.up import StackScope, up
 from etl.db.statements import SQL_ROOT
 from etl.settings import Endpoint
 
 SIZE, QUICK_SIZE = 200_000, 20_000
 REPETITIONS = 2
-DEFAULT, BEST = 8.0, 3.0
+MIN_DEFAULT_RATIO, MIN_BEST_RATIO = 8.0, 3.0
 """Least that Sluice is faster than dlt, each as it comes, and than dlt's fastest way."""
 
 _ONE, _TWO = "sluice_one_process", "sluice_two_processes"
-_WAYS = (("insert_values", "made"), ("csv", "made"), ("arrow", "made"), ("insert_values", "keyed"), ("arrow", "keyed"))
+_DLT_VARIANTS = (
+    ("insert_values", "made"),
+    ("csv", "made"),
+    ("arrow", "made"),
+    ("insert_values", "keyed"),
+    ("arrow", "keyed"),
+)
 """How dlt is handed the records, and what table they go into."""
 _TABLES = {"made": "a table that dlt makes", "keyed": "a table with the same key, indexes and references"}
 _REFERENCES = SQL_ROOT / "schema" / "0012_references.sql"
@@ -55,23 +61,29 @@ def main(
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     size = QUICK_SIZE if quick else SIZE
-    with home.temporary() as folder, loaders.started(1) as one, loaders.started(2) as two:
-        stack = up(folder, extent=Extent.SERVERS, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
+    with home.temporary() as folder, loaders.running(1) as one, loaders.running(2) as two:
+        stack = up(
+            folder,
+            scope=StackScope.SERVERS,
+            caller_environment=home.caller_environment(),
+            options=StackOptions(ui_port=None),
+            say=console.print,
+        )
         server = Endpoint.from_environment("warehouse", stack.environment)
         pages = folder.parent / "pages"
         _write(pages, size)
         root = UPath((folder.parent / "raw").as_uri())
         seconds: dict[str, list[float]] = defaultdict(list)
-        with chunks.prepared(server, root, size) as raw_ids:
-            with chunks.fresh(server) as database:
-                two.seconds(raw_ids, database=database, root=root)  # the first load after the server's start is slower
+        with chunks.template_database(server, root, size) as raw_ids:
+            with chunks.fresh_database(server) as database:
+                two.measure(raw_ids, database=database, root=root)  # the first load after the server's start is slower
             for repetition in range(1 if quick else REPETITIONS):
                 for side, ours in ((_ONE, one), (_TWO, two)):
-                    with chunks.fresh(server) as database:
-                        seconds[side].append(ours.seconds(raw_ids, database=database, root=root))
-                for how, table in _WAYS:
+                    with chunks.fresh_database(server) as database:
+                        seconds[side].append(ours.measure(raw_ids, database=database, root=root))
+                for how, table in _DLT_VARIANTS:
                     with databases.temporary(server, "peer") as database:
-                        seconds[f"{how}_{table}"].append(_by_dlt(pages, how, table, size, database))
+                        seconds[f"{how}_{table}"].append(_run_dlt(pages, how, table, size, database))
                 shown = ", ".join(f"{side} {found[-1]:.1f} s" for side, found in seconds.items())
                 console.print(f"{size:,} records: {repetition + 1}: {shown}")
     results = list(_results(size, seconds))
@@ -89,7 +101,7 @@ def _write(path: Path, size: int) -> None:
             file.writelines(b"%d\t%b\n" % (login + 1, page) for page in told(login))
 
 
-def _by_dlt(pages: Path, how: str, table: str, size: int, database: Endpoint) -> float:
+def _run_dlt(pages: Path, how: str, table: str, size: int, database: Endpoint) -> float:
     """Return how long dlt takes for the pages of a file."""
     url = f"postgresql://{database.login}:{database.password}@{database.host}:{database.port}/{database.schema}"
     done = run([interpreter(), _PROGRAM, pages, how, table, url, _REFERENCES], check=True, stdout=PIPE)
@@ -105,12 +117,12 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
         **{f"rows_per_second_{side}": round(size / Spread.of(found).median) for side, found in seconds.items()},
     }
     for table, where in _TABLES.items():
-        ways = [f"{how}_{each}" for how, each in _WAYS if each == table]
+        ways = [f"{how}_{each}" for how, each in _DLT_VARIANTS if each == table]
         best = min(ways, key=lambda way: Spread.of(seconds[way]).median)
         default = f"insert_values_{table}"
         sides = (
-            ("each as it comes", default, _TWO, DEFAULT),
-            (f"dlt at its best ({best.removesuffix(f'_{table}')}), two processes each", best, _TWO, BEST),
+            ("each as it comes", default, _TWO, MIN_DEFAULT_RATIO),
+            (f"dlt at its best ({best.removesuffix(f'_{table}')}), two processes each", best, _TWO, MIN_BEST_RATIO),
             ("dlt as it comes, one process of Sluice", default, _ONE, None),
         )
         for how, theirs, ours, goal in sides:
@@ -121,7 +133,7 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
                 f"{faster} x",
                 goal is None or faster.median >= goal,
                 detail,
-                tried.BESIDE_DLT,
+                tried.VS_DLT,
             )
 
 

@@ -26,17 +26,16 @@ from benchmarks.support import bare_loop, canned_bank, canned_logins, home, resu
 from benchmarks.support.canned_bank import Shape
 from benchmarks.support.result import Result, Spread
 from dev.demo.enrol import enrol
-from dev.stack.plan import Wishes
-from dev.stack.up import Extent, up
+from dev.stack.plan import StackOptions
+from dev.stack.up import StackScope, up
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
 from etl.clients import rate_limits
 from etl.clients.rate_limits import Limiter
-from etl.db import connection as warehouses
 from etl.db import migrations
-from etl.db.connection import Warehouse
-from etl.declare.provider import Limit
+from etl.db.connection import Connection, connect_warehouse
+from etl.declare.provider import RateLimit
 from etl.settings import Endpoint, Settings
 from etl.sync.download import download
 from etl.sync.plan import plan
@@ -46,7 +45,7 @@ from etl.sync.store_raw import store_raw
 LOGINS = 50
 SHAPES = tuple(Shape(LOGINS, pages=8, records=500, latency=latency) for latency in (0.0, 0.1))
 REPETITIONS = 3
-SHARE = 0.8
+MIN_SHARE = 0.8
 """Least pages per second, as a share of the bare loop's."""
 
 _CALLS = 600_000_000
@@ -55,12 +54,12 @@ _ENTITY = replace(
     source=replace(
         TRANSACTIONS_SYNC,
         limits=tuple(
-            Limit(limit.scope, calls=_CALLS, per=timedelta(hours=1), burst=_CALLS // 2)
+            RateLimit(limit.scope, calls=_CALLS, per=timedelta(hours=1), burst=_CALLS // 2)
             for limit in TRANSACTIONS_SYNC.limits
         ),
     ),
 )
-_FORGET = "truncate etl.chunks cascade"
+_DELETE_CHUNKS = "truncate etl.chunks cascade"
 
 Pairs: TypeAlias = Sequence[tuple[float, float]]
 """Seconds of the bare loop and of the steps, for each repetition."""
@@ -70,7 +69,7 @@ Pairs: TypeAlias = Sequence[tuple[float, float]]
 class _Steps:
     """What the steps are handed."""
 
-    warehouse: Warehouse
+    db: Connection
     root: UPath
     cipher: TokenCipher
     limiter: Limiter
@@ -78,14 +77,14 @@ class _Steps:
     def pairs(self, bank: Endpoint, logins: int, repetitions: int, *, of: str, console: Console) -> tuple[int, Pairs]:
         """Return how many pages all logins have, and what it took to read them, by each side first in turns."""
         self._seconds(bank, "recorded")
-        requests = bare_loop.recorded(self.warehouse, root=self.root, cipher=self.cipher)
+        requests = bare_loop.recorded_requests(self.db, root=self.root, cipher=self.cipher)
         if len(requests) != logins:
             sys.exit(f"error: pages of {len(requests)} logins were sealed, not of {logins}")
         pairs = []
         for repetition in range(repetitions):
-            bare_first = bare_loop.seconds(requests, bank=bank) if repetition % 2 else None
+            bare_first = bare_loop.measure_requests(requests, bank=bank) if repetition % 2 else None
             ours = self._seconds(bank, f"benchmark {repetition}")
-            bare = bare_first or bare_loop.seconds(requests, bank=bank)
+            bare = bare_first or bare_loop.measure_requests(requests, bank=bank)
             pairs.append((bare, ours))
             console.print(f"{of}: {repetition + 1} of {repetitions}: bare {bare:.2f} s, steps {ours:.2f} s")
         shutil.rmtree(self.root.path)
@@ -93,20 +92,20 @@ class _Steps:
 
     def _seconds(self, bank: Endpoint, run_id: str) -> float:
         """Return how long it takes to download and seal all pages."""
-        self.warehouse.execute(_FORGET)
+        self.db.execute(_DELETE_CHUNKS)
         began = time.perf_counter()
-        for ordinal in plan(_ENTITY, run_id, warehouse=self.warehouse):
+        for ordinal in plan(_ENTITY, run_id, db=self.db):
             download(
                 _ENTITY,
                 run_id,
                 ordinal,
-                warehouse=self.warehouse,
+                db=self.db,
                 root=self.root,
                 cipher=self.cipher,
                 endpoint=bank,
                 limiter=self.limiter,
             )
-            store_raw(_ENTITY, run_id, ordinal, warehouse=self.warehouse, root=self.root)
+            store_raw(_ENTITY, run_id, ordinal, db=self.db, root=self.root)
         return time.perf_counter() - began
 
 
@@ -118,16 +117,22 @@ def main(
     console = Console(soft_wrap=True)
     repetitions = 1 if quick else REPETITIONS
     with home.temporary() as folder:
-        stack = up(folder, extent=Extent.SERVERS, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
-        with warehouses.connect(Endpoint.from_environment("warehouse", stack.environment)) as warehouse:
-            migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
-            steps = _steps(warehouse, folder.parent, stack.environment)
+        stack = up(
+            folder,
+            scope=StackScope.SERVERS,
+            caller_environment=home.caller_environment(),
+            options=StackOptions(ui_port=None),
+            say=console.print,
+        )
+        with connect_warehouse(stack.environment) as db:
+            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            steps = _steps(db, folder.parent, stack.environment)
             results = [
                 *(
-                    _canned(steps, replace(shape, pages=2) if quick else shape, repetitions, console)
+                    _measure_canned_bank(steps, replace(shape, pages=2) if quick else shape, repetitions, console)
                     for shape in SHAPES
                 ),
-                _sandbox(steps, stack.environment, 5 if quick else LOGINS, repetitions, console),
+                _measure_sandbox_bank(steps, stack.environment, 5 if quick else LOGINS, repetitions, console),
             ]
     result.show(results, console)
     if not quick:
@@ -135,30 +140,32 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _steps(warehouse: Warehouse, folder: Path, environment: Mapping[str, str]) -> _Steps:
+def _steps(db: Connection, folder: Path, environment: Mapping[str, str]) -> _Steps:
     return _Steps(
-        warehouse,
+        db,
         UPath((folder / "raw").as_uri()),
         TokenCipher(Settings.from_environment(environment).keys),
         rate_limits.connect(Endpoint.from_environment("limits", environment)),
     )
 
 
-def _canned(steps: _Steps, shape: Shape, repetitions: int, console: Console) -> Result:
+def _measure_canned_bank(steps: _Steps, shape: Shape, repetitions: int, console: Console) -> Result:
     """Compare where answers are ready."""
-    canned_logins.enrol(steps.warehouse, steps.cipher, shape.logins)
+    canned_logins.enrol(steps.db, steps.cipher, shape.logins)
     how = f"each {shape.latency * 1000:.0f} ms on its way" if shape.latency else "answered at once"
-    with canned_bank.opened(shape) as url:
+    with canned_bank.running(shape) as url:
         pages, pairs = steps.pairs(Endpoint(url), shape.logins, repetitions, of=how, console=console)
     if pages != shape.logins * shape.pages:
         sys.exit(f"error: {pages} pages were sealed, not {shape.logins * shape.pages}")
-    return _result(pages, pairs, how, tried.ANSWERED_AT_ONCE)
+    return _result(pages, pairs, how, tried.NO_LATENCY)
 
 
-def _sandbox(steps: _Steps, environment: Mapping[str, str], logins: int, repetitions: int, console: Console) -> Result:
+def _measure_sandbox_bank(
+    steps: _Steps, environment: Mapping[str, str], logins: int, repetitions: int, console: Console
+) -> Result:
     """Compare where each answer is made when it is asked for."""
-    canned_logins.forget(steps.warehouse)
-    with unlimited_bank.opened(environment) as with_bank:
+    canned_logins.delete_all(steps.db)
+    with unlimited_bank.running(environment) as with_bank:
         enrol(logins, environment=with_bank)
         bank = Endpoint.from_environment(PLAID.connection, with_bank)
         pages, pairs = steps.pairs(bank, logins, repetitions, of="by the sandbox bank", console=console)
@@ -175,9 +182,9 @@ def _result(pages: int, pairs: Pairs, how: str, what_was_tried: str = "") -> Res
     }
     return Result(
         f"download and store_raw of {pages} pages, {how}",
-        f">= {SHARE} x the pages/s of a bare loop",
+        f">= {MIN_SHARE} x the pages/s of a bare loop",
         f"{share} x",
-        share.median >= SHARE,
+        share.median >= MIN_SHARE,
         detail,
         what_was_tried,
     )

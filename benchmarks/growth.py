@@ -20,21 +20,21 @@ from benchmarks.support import chunks, home, loaders, result, tried
 from benchmarks.support.chunks import TRANSACTIONS_OF_A_LOGIN
 from benchmarks.support.result import Result
 from benchmarks.support.task_memory import MIB
-from dev.stack.plan import Wishes
-from dev.stack.up import Extent, up
+from dev.stack.plan import StackOptions
+from dev.stack.up import StackScope, up
 from etl.settings import Endpoint
 
 SIZES, QUICK_SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000), (10_000, 50_000)
-CUT, QUICK_CUT = (1, 4, 16, 64, 256), (1, 4)
-OF_CUT, QUICK_OF_CUT = 256_000, 16_000
+CHUNK_COUNTS, QUICK_CHUNK_COUNTS = (1, 4, 16, 64, 256), (1, 4)
+CHUNKED_SIZE, QUICK_CHUNKED_SIZE = 256_000, 16_000
 """Transactions that are cut into chunks."""
-GROWTH = 10.0
+MAX_GROWTH_PERCENT = 10.0
 """Most per cent of memory, from 100,000 transactions, where a chunk fills all buffers, to the largest chunk."""
 
-SLOWER = 2.0
+MAX_SLOWDOWN = 2.0
 """Most that rows take longer in the most chunks than in one."""
 
-_FULL = 100_000
+_BASELINE_SIZE = 100_000
 
 
 def main(
@@ -43,31 +43,39 @@ def main(
 ) -> None:
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
-    sizes, cut, of_cut = (QUICK_SIZES, QUICK_CUT, QUICK_OF_CUT) if quick else (SIZES, CUT, OF_CUT)
+    sizes, cut, of_cut = (
+        (QUICK_SIZES, QUICK_CHUNK_COUNTS, QUICK_CHUNKED_SIZE) if quick else (SIZES, CHUNK_COUNTS, CHUNKED_SIZE)
+    )
     with home.temporary() as folder:
-        stack = up(folder, extent=Extent.SERVERS, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
+        stack = up(
+            folder,
+            scope=StackScope.SERVERS,
+            caller_environment=home.caller_environment(),
+            options=StackOptions(ui_port=None),
+            say=console.print,
+        )
         server = Endpoint.from_environment("warehouse", stack.environment)
         root = folder.parent / "raw"
-        by_rows = {size: _measured(size, 1, server=server, root=root, console=console) for size in sizes}
-        by_chunks = {count: _measured(of_cut, count, server=server, root=root, console=console) for count in cut}
-    results = [_of_rows(by_rows), _of_chunks(by_chunks, of_cut)]
+        by_rows = {size: _measure(size, 1, server=server, root=root, console=console) for size in sizes}
+        by_chunks = {count: _measure(of_cut, count, server=server, root=root, console=console) for count in cut}
+    results = [_memory_result(by_rows), _speed_result(by_chunks, of_cut)]
     result.show(results, console)
     if not quick:
         result.append(results, command="python -m benchmarks.growth")
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _measured(size: int, count: int, *, server: Endpoint, root: Path, console: Console) -> tuple[float, int]:
+def _measure(size: int, count: int, *, server: Endpoint, root: Path, console: Console) -> tuple[float, int]:
     """Return rows per second, and the most memory of the process, in bytes."""
     place = UPath(root.as_uri())
     logins = size // TRANSACTIONS_OF_A_LOGIN // count
     with (
-        loaders.started(1) as loader,
-        chunks.prepared(server, place, size, logins_of_a_chunk=logins) as raw_ids,
-        chunks.fresh(server) as database,
+        loaders.running(1) as loader,
+        chunks.template_database(server, place, size, logins_of_a_chunk=logins) as raw_ids,
+        chunks.fresh_database(server) as database,
     ):
-        speed = size / loader.seconds(raw_ids, database=database, root=place)
-        peak = loader.peak()
+        speed = size / loader.measure(raw_ids, database=database, root=place)
+        peak = loader.peak_memory()
     shutil.rmtree(root)
     console.print(f"{size:,} transactions in {len(raw_ids)} chunks: {speed:,.0f} rows/s, {peak / MIB:.0f} MiB")
     return speed, peak
@@ -80,19 +88,24 @@ def _detail(found: Mapping[int, tuple[float, int]]) -> dict[str, object]:
     }
 
 
-def _of_rows(found: Mapping[int, tuple[float, int]]) -> Result:
+def _memory_result(found: Mapping[int, tuple[float, int]]) -> Result:
     largest = max(found)
-    before = found.get(_FULL, found[min(found)])[1]
+    before = found.get(_BASELINE_SIZE, found[min(found)])[1]
     growth = 100 * (found[largest][1] - before) / before
-    name = f"one chunk of up to {largest:,} transactions: memory of transform and load, growth from {_FULL:,}"
-    return Result(name, f"<= {GROWTH:g} %", f"{growth:.1f} %", growth <= GROWTH, _detail(found))
+    name = f"one chunk of up to {largest:,} transactions: memory of transform and load, growth from {_BASELINE_SIZE:,}"
+    return Result(name, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, _detail(found))
 
 
-def _of_chunks(found: Mapping[int, tuple[float, int]], size: int) -> Result:
+def _speed_result(found: Mapping[int, tuple[float, int]], size: int) -> Result:
     slower = found[min(found)][0] / found[max(found)][0]
     name = f"{size:,} transactions in {max(found)} chunks: transform and load, beside one chunk"
     return Result(
-        name, f"<= {SLOWER:g} x as long", f"{slower:.2f} x", slower <= SLOWER, _detail(found), tried.MANY_CHUNKS
+        name,
+        f"<= {MAX_SLOWDOWN:g} x as long",
+        f"{slower:.2f} x",
+        slower <= MAX_SLOWDOWN,
+        _detail(found),
+        tried.MANY_CHUNKS,
     )
 
 

@@ -22,24 +22,24 @@ from upath import UPath
 from benchmarks.support import chunks, home, loaders, result, tried
 from benchmarks.support.loaders import Loaders
 from benchmarks.support.result import Result, Spread
-from dev.stack.plan import Wishes
-from dev.stack.up import Extent, up
-from etl.db import connection as warehouses
+from dev.stack.plan import StackOptions
+from dev.stack.up import StackScope, up
+from etl.db.connection import connect
 from etl.settings import Endpoint
 
 SIZES, QUICK_SIZES = (200_000, 1_000_000), (100_000,)
 REPETITIONS = {200_000: 5, 1_000_000: 1}
-OF_THE_LIMIT = 0.45
+MIN_SHARE_OF_COPY = 0.45
 """Least rows per second, as a share of the limit's."""
-TWO_LOADERS = 1.6
+MIN_SPEEDUP = 1.6
 """Least that two loaders are faster than one."""
 
-_LIMIT, _ONE, _TWO = "limit", "one_loader", "two_loaders"
-_READY = (
+_COPY, _ONE, _TWO = "limit", "one_loader", "two_loaders"
+_COPY_OUT = (
     "copy (select t.* from core.transactions as t order by t.provider_account_id, md5(t.transaction_id)) "
     "to stdout (format csv)"
 )
-_PIECE = 1 << 20
+_COPY_BLOCK_BYTES = 1 << 20
 
 Seconds = Mapping[str, Sequence[float]]
 """Side → seconds of each repetition."""
@@ -52,13 +52,19 @@ def main(
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     results: list[Result] = []
-    with home.temporary() as folder, loaders.started(1) as one, loaders.started(2) as two:
-        stack = up(folder, extent=Extent.SERVERS, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
+    with home.temporary() as folder, loaders.running(1) as one, loaders.running(2) as two:
+        stack = up(
+            folder,
+            scope=StackScope.SERVERS,
+            caller_environment=home.caller_environment(),
+            options=StackOptions(ui_port=None),
+            say=console.print,
+        )
         server = Endpoint.from_environment("warehouse", stack.environment)
         for size in QUICK_SIZES if quick else SIZES:
             files = folder.parent / str(size)
             files.mkdir()
-            seconds = _of_size(
+            seconds = _measure_size(
                 size, 1 if quick else REPETITIONS[size], (one, two), server=server, files=files, console=console
             )
             shutil.rmtree(files)
@@ -69,7 +75,7 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _of_size(
+def _measure_size(
     size: int,
     repetitions: int,
     sides: tuple[Loaders, Loaders],
@@ -81,44 +87,44 @@ def _of_size(
     root = UPath((files / "raw").as_uri())
     ready = files / "ready.csv"
     seconds: dict[str, list[float]] = defaultdict(list)
-    with chunks.prepared(server, root, size) as raw_ids:
-        _write_ready(ready, raw_ids, sides[1], server=server, root=root)
+    with chunks.template_database(server, root, size) as raw_ids:
+        _write_csv(ready, raw_ids, sides[1], server=server, root=root)
         for repetition in range(repetitions):
-            with chunks.fresh(server) as database:
-                seconds[_LIMIT].append(_copy(ready, database))
+            with chunks.fresh_database(server) as database:
+                seconds[_COPY].append(_copy_in(ready, database))
             for name, side in zip((_ONE, _TWO), sides, strict=True):
-                with chunks.fresh(server) as database:
-                    seconds[name].append(side.seconds(raw_ids, database=database, root=root))
+                with chunks.fresh_database(server) as database:
+                    seconds[name].append(side.measure(raw_ids, database=database, root=root))
             shown = ", ".join(f"{name} {each[-1]:.1f} s" for name, each in seconds.items())
             console.print(f"{size:,} records: {repetition + 1} of {repetitions}: {shown}")
     return seconds
 
 
-def _write_ready(path: Path, raw_ids: Sequence[int], side: Loaders, *, server: Endpoint, root: UPath) -> None:
+def _write_csv(path: Path, raw_ids: Sequence[int], side: Loaders, *, server: Endpoint, root: UPath) -> None:
     """Write the rows as they are once loaded, in an order as random within each login as the one they come in."""
-    with chunks.fresh(server) as database:
-        side.seconds(raw_ids, database=database, root=root)
+    with chunks.fresh_database(server) as database:
+        side.measure(raw_ids, database=database, root=root)
         with (
             path.open("wb") as file,
-            warehouses.connect(database) as warehouse,
-            warehouse.cursor() as cursor,
-            cursor.copy(_READY) as copy,
+            connect(database) as db,
+            db.cursor() as cursor,
+            cursor.copy(_COPY_OUT) as copy,
         ):
             file.writelines(copy)
 
 
-def _copy(ready: Path, database: Endpoint) -> float:
+def _copy_in(ready: Path, database: Endpoint) -> float:
     """Return how long Postgres takes for ready rows."""
-    with warehouses.connect(database) as warehouse, warehouse.cursor() as cursor, ready.open("rb") as file:
+    with connect(database) as db, db.cursor() as cursor, ready.open("rb") as file:
         began = time.perf_counter()
         with cursor.copy("copy core.transactions from stdin (format csv)") as copy:
-            while piece := file.read(_PIECE):
+            while piece := file.read(_COPY_BLOCK_BYTES):
                 copy.write(piece)
         return time.perf_counter() - began
 
 
 def _results(size: int, seconds: Seconds) -> Iterator[Result]:
-    share = Spread.of([limit / one for limit, one in zip(seconds[_LIMIT], seconds[_ONE], strict=True)])
+    share = Spread.of([limit / one for limit, one in zip(seconds[_COPY], seconds[_ONE], strict=True)])
     faster = Spread.of([one / two for one, two in zip(seconds[_ONE], seconds[_TWO], strict=True)])
     detail = {
         **{f"seconds_{side}": [round(each, 2) for each in found] for side, found in seconds.items()},
@@ -127,19 +133,19 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
     name = f"transform and load of {size:,} transactions"
     yield Result(
         f"{name}, rows/s",
-        f">= {OF_THE_LIMIT} x those of COPY of ready rows",
+        f">= {MIN_SHARE_OF_COPY} x those of COPY of ready rows",
         f"{share} x",
-        share.median >= OF_THE_LIMIT,
+        share.median >= MIN_SHARE_OF_COPY,
         detail,
-        tried.OF_THE_LIMIT,
+        tried.SHARE_OF_COPY,
     )
     yield Result(
         f"{name}, two loaders side by side",
-        f">= {TWO_LOADERS} x as fast as one",
+        f">= {MIN_SPEEDUP} x as fast as one",
         f"{faster} x",
-        faster.median >= TWO_LOADERS,
+        faster.median >= MIN_SPEEDUP,
         detail,
-        tried.TWO_LOADERS,
+        tried.SECOND_LOADER,
     )
 
 

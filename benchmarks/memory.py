@@ -19,31 +19,30 @@ from rich.console import Console
 from benchmarks.support import home, purchases, result
 from benchmarks.support.result import Result
 from benchmarks.support.task_memory import MIB, TaskMemory
-from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
+from dev.demo.airflow_api import AirflowApi, AirflowTimeout, DagRun
 from dev.demo.enrol import enrol
-from dev.demo.syncs import dag_of
+from dev.demo.syncs import dag_id_of
 from dev.servers.bank import Sandbox
-from dev.servers.purchases import examine
+from dev.servers.purchases import inspect_source
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.db import connection as warehouse
+from etl.db.connection import connect_warehouse
 from etl.declare.entity import Entity
-from etl.settings import Endpoint
 from etl.sync.report import totals
 
 SIZES = (100_000, 1_000_000)
 QUICK_SIZES = (10_000, 50_000)
-CAP = 450
+MAX_MIB = 450
 """MiB of one task process."""
-GROWTH = 10
+MAX_GROWTH_PERCENT = 10
 """Most per cent that a step may grow from the small chunk to the large one."""
 
 _DAY = date(2026, 1, 1)
-_LONGEST_RUN = timedelta(minutes=30)
+_MAX_RUN_TIME = timedelta(minutes=30)
 _POLL = timedelta(seconds=1)
 
 Peaks = Mapping[str, int]
@@ -57,7 +56,7 @@ def main(
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     sizes = QUICK_SIZES if quick else SIZES
-    small, large = (_peaks(size, console=console) for size in sizes)
+    small, large = (_measure_peaks(size, console=console) for size in sizes)
     results = _results(small, large, sizes)
     result.show(results, console)
     if not quick:
@@ -65,49 +64,50 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _peaks(size: int, *, console: Console) -> Peaks:
+def _measure_peaks(size: int, *, console: Console) -> Peaks:
     """Let so many purchases arrive as one chunk, and return the peak of each step."""
     with home.temporary() as folder:
         file = folder.parent / "purchases.csv"
         purchases.write(file, size, until=_DAY)
         stack = up(
             folder,
-            caller=home.caller(),
-            wishes=Wishes(
-                Sandbox("benchmarks", opened=_DAY - purchases.SPAN, day=_DAY, purchases=examine(file)), ui=None
+            caller_environment=home.caller_environment(),
+            options=StackOptions(
+                Sandbox("benchmarks", opened=_DAY - purchases.SPAN, day=_DAY, purchases=inspect_source(file)),
+                ui_port=None,
             ),
             say=console.print,
         )
         enrol(purchases.DIRECTORATES, environment=stack.environment)
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow, TaskMemory() as memory:
-            read = _sync(airflow, stack, console=console)
+            read = _sync_dags(airflow, stack, console=console)
         if read != size:
             sys.exit(f"error: the chunk carried {read:,} transactions, not {size:,}")
         return memory.peaks(stack.metadata_url)
 
 
-def _sync(airflow: AirflowApi, stack: Stack, *, console: Console) -> int:
+def _sync_dags(airflow: AirflowApi, stack: Stack, *, console: Console) -> int:
     """Run transactions, then merchants, which follow them, and return how many transactions were read."""
     for entity in (TRANSACTIONS, MERCHANTS):
-        airflow.wait_for_dag(dag_of(entity))
-    known = airflow.unpause(dag_of(MERCHANTS))
-    read = _finish(TRANSACTIONS, airflow.start_run(dag_of(TRANSACTIONS)), airflow, stack, console=console)
-    _finish(MERCHANTS, airflow.wait_for_new_run(dag_of(MERCHANTS), known), airflow, stack, console=console)
+        airflow.wait_for_dag(dag_id_of(entity))
+    known = airflow.unpause(dag_id_of(MERCHANTS))
+    read = _wait_for_run(TRANSACTIONS, airflow.start_run(dag_id_of(TRANSACTIONS)), airflow, stack, console=console)
+    _wait_for_run(MERCHANTS, airflow.wait_for_new_run(dag_id_of(MERCHANTS), known), airflow, stack, console=console)
     return read
 
 
-def _finish(entity: Entity, run: DagRun, airflow: AirflowApi, stack: Stack, *, console: Console) -> int:
+def _wait_for_run(entity: Entity, run: DagRun, airflow: AirflowApi, stack: Stack, *, console: Console) -> int:
     """Wait until a run has succeeded, as one chunk, and return how many records it read."""
     began = time.monotonic()
-    while (state := airflow.run(dag_of(entity), run.run_id).state) not in ("success", "failed"):
-        if time.monotonic() - began > _LONGEST_RUN.total_seconds():
-            raise AirflowSilent(f"the end of {dag_of(entity)}", _LONGEST_RUN.total_seconds())
+    while (state := airflow.get_run(dag_id_of(entity), run.run_id).state) not in ("success", "failed"):
+        if time.monotonic() - began > _MAX_RUN_TIME.total_seconds():
+            raise AirflowTimeout(f"the end of {dag_id_of(entity)}", _MAX_RUN_TIME.total_seconds())
         time.sleep(_POLL.total_seconds())
-    with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
-        counts = totals(entity, run.run_id, warehouse=connection)
-    console.print(f"{dag_of(entity)}: {state} after {time.monotonic() - began:.0f} s, {counts}")
+    with connect_warehouse(stack.environment) as db:
+        counts = totals(entity, run.run_id, db=db)
+    console.print(f"{dag_id_of(entity)}: {state} after {time.monotonic() - began:.0f} s, {counts}")
     if state != "success" or counts["chunks"] != 1:
-        sys.exit(f"error: {dag_of(entity)}, run {run.run_id}: {state}, {counts['chunks']} chunks instead of one")
+        sys.exit(f"error: {dag_id_of(entity)}, run {run.run_id}: {state}, {counts['chunks']} chunks instead of one")
     return counts["read"]
 
 
@@ -121,8 +121,14 @@ def _results(small: Peaks, large: Peaks, sizes: tuple[int, int]) -> list[Result]
         }
         name = f"{step}, one chunk of {sizes[1]:,} transactions"
         results += [
-            Result(f"{name}: memory", f"< {CAP} MiB", f"{peak / MIB:.0f} MiB", peak < CAP * MIB, detail),
-            Result(f"{name}: growth from {sizes[0]:,}", f"<= {GROWTH} %", f"{growth:.1f} %", growth <= GROWTH, detail),
+            Result(f"{name}: memory", f"< {MAX_MIB} MiB", f"{peak / MIB:.0f} MiB", peak < MAX_MIB * MIB, detail),
+            Result(
+                f"{name}: growth from {sizes[0]:,}",
+                f"<= {MAX_GROWTH_PERCENT} %",
+                f"{growth:.1f} %",
+                growth <= MAX_GROWTH_PERCENT,
+                detail,
+            ),
         ]
     return results
 

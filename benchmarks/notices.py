@@ -23,68 +23,73 @@ from benchmarks.support.memory_grown import BrokerMemory
 from benchmarks.support.result import Result
 from benchmarks.support.task_memory import MIB, TaskMemory
 from benchmarks.support.without_sluice import Pattern
-from dev.demo.airflow_api import AirflowApi, AirflowSilent
+from dev.demo.airflow_api import AirflowApi, AirflowTimeout
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.db import connection as warehouse
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection, connect_warehouse
 from etl.notify.store import runs
-from etl.settings import Endpoint
 
 SMALL, LARGE, QUICK_SIZES = 10_000, 200_000, (2_000, 20_000)
 """Recipients of the small run and of the large one."""
-BESIDE, QUICK_BESIDE = 10_000, 1_000
+CELERY_USERS, QUICK_CELERY_USERS = 10_000, 1_000
 """Users that plain Celery tells, in each pattern."""
-FASTEST, PLAN_SECONDS, PLAN_GROWTH, BROKER_GROWTH, BROKER_SHARE, TIMES = 2_000, 5, 10, 1, 0.01, 5
+MIN_MAILS_A_SECOND, MAX_PLAN_SECONDS, MAX_PLAN_GROWTH_MIB, MAX_BROKER_GROWTH_MIB, MAX_BROKER_SHARE, MIN_SPEEDUP = (
+    2_000,
+    5,
+    10,
+    1,
+    0.01,
+    5,
+)
 """Goals: mails a second, seconds, MiB, MiB, and how many times as little broker and as fast as plain Celery."""
 
 _DAG = f"notify_{MONTHLY_REPORT.name}"
 _PACE = 100_000.0
 _DAY = date(2026, 1, 1)
-_LONGEST = timedelta(hours=1)
+_MAX_WAIT = timedelta(hours=1)
 _POLL = timedelta(milliseconds=200)
-_PLANNED = """
+_PLAN_SECONDS = """
 select extract(epoch from end_date - start_date)::float from task_instance
 where dag_id = %s and run_id = %s and task_id = 'plan'
 """
-_LASTED = "select extract(epoch from end_date - start_date)::float from dag_run where dag_id = %s and run_id = %s"
+_RUN_SECONDS = "select extract(epoch from end_date - start_date)::float from dag_run where dag_id = %s and run_id = %s"
 _STATES = "select state::text, count(*) from notify.deliveries where run_id = %s group by 1"
-_TOLD_TWICE = "select count(*) - count(distinct user_id) from notify.deliveries where run_id = %s"
-_SENDING = """
+_COUNT_REPEATED = "select count(*) - count(distinct user_id) from notify.deliveries where run_id = %s"
+_SEND_SECONDS = """
 select extract(epoch from max(ended_at) - min(claimed_at))::float from notify.deliveries where run_id = %s
 """
 
 
 @dataclass(frozen=True)
-class Sending:
+class RunMeasurement:
     """One run of the Dag.
 
     Parameters
     ----------
     users
         Its recipients.
-    plan, send, whole
+    plan_seconds, send_seconds, run_seconds
         Seconds of the task that planned, from the first claim to the last confirmation, and of the run.
     peaks
         Step → bytes of VmHWM.
-    page
+    page_seconds
         Seconds that it takes to read a page of a thousand recipients.
-    broker, scheduler
+    broker_growth, scheduler_peak
         Bytes by which the broker grew, and the most that the scheduler ever had.
     """
 
     users: int
-    plan: float
-    send: float
-    whole: float
-    page: float
+    plan_seconds: float
+    send_seconds: float
+    run_seconds: float
+    page_seconds: float
     peaks: dict[str, int]
-    broker: int
-    scheduler: int
+    broker_growth: int
+    scheduler_peak: int
 
     def peak(self, step: str) -> float:
         """Return the peak of a step in MiB."""
@@ -98,17 +103,17 @@ def main(
 ) -> None:
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
-    sizes, beside = (QUICK_SIZES, QUICK_BESIDE) if quick else ((SMALL, users), BESIDE)
-    with home.temporary() as folder, mail_sink.fast(folder.parent) as sink:
+    sizes, beside = (QUICK_SIZES, QUICK_CELERY_USERS) if quick else ((SMALL, users), CELERY_USERS)
+    with home.temporary() as folder, mail_sink.fastest_sink(folder.parent) as sink:
         stack = up(
             folder,
-            caller=home.caller(**{CONNECTION: sink.connection}, **audience.UNSUBSCRIBE),
-            wishes=Wishes(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui=None),
+            caller_environment=home.caller_environment(**{CONNECTION: sink.connection}, **audience.UNSUBSCRIBE),
+            options=StackOptions(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui_port=None),
             say=console.print,
         )
-        with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
-            small, large = _sendings(stack, connection, sink, sizes, console=console)
-            patterns = _patterns(stack, connection, sink, folder.parent, users=beside, console=console)
+        with connect_warehouse(stack.environment) as db:
+            small, large = _measure_runs(stack, db, sink, sizes, console=console)
+            patterns = _measure_celery(stack, db, sink, folder.parent, users=beside, console=console)
     results = _results(small, large, patterns, sink)
     result.show(results, console)
     if not quick:
@@ -116,85 +121,85 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _sendings(
-    stack: Stack, connection: Warehouse, sink: MailSink, sizes: tuple[int, int], *, console: Console
-) -> list[Sending]:
+def _measure_runs(
+    stack: Stack, connection: Connection, sink: MailSink, sizes: tuple[int, int], *, console: Console
+) -> list[RunMeasurement]:
     found = []
     with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
         airflow.wait_for_dag(_DAG)
         # What the calendar asks for is over before anybody is there to be told.
-        _finish(airflow, airflow.start_run(_DAG).run_id)
+        _wait_for_run(airflow, airflow.start_run(_DAG).run_id)
         for users, period in zip(sizes, (audience.MONTH_BEFORE, audience.MONTH), strict=True):
-            audience.grow(connection, users, category=MONTHLY_REPORT.category.name)
+            audience.add_users(connection, users, category=MONTHLY_REPORT.category.name)
             console.print(f"{users:,} users are there.")
-            sending = _send(airflow, stack, connection, sink, users=users, period=period)
-            console.print(f"{users:,} in {sending.send:.1f} s, planned in {sending.plan:.1f} s.")
+            sending = _measure_run(airflow, stack, connection, sink, users=users, period=period)
+            console.print(f"{users:,} in {sending.send_seconds:.1f} s, planned in {sending.plan_seconds:.1f} s.")
             found.append(sending)
     return found
 
 
-def _send(
-    airflow: AirflowApi, stack: Stack, connection: Warehouse, sink: MailSink, *, users: int, period: str
-) -> Sending:
+def _measure_run(
+    airflow: AirflowApi, stack: Stack, connection: Connection, sink: MailSink, *, users: int, period: str
+) -> RunMeasurement:
     """Let Airflow send to all users there are, as fast as it goes, and check what came of it."""
     mails = sink.count()
     with TaskMemory() as memory, BrokerMemory(stack.broker_url) as broker:
         run = airflow.trigger(_DAG, period=period)
-        run_id = _planned(connection, period)
-        runs.steer(connection, run_id, pace=_PACE)
-        _finish(airflow, run.run_id)
-    _check(connection, run_id, users, mails=sink.count() - mails)
+        run_id = _wait_until_planned(connection, period)
+        runs.set_pace_or_state(connection, run_id, pace=_PACE)
+        _wait_for_run(airflow, run.run_id)
+    _check_states(connection, run_id, users, mails=sink.count() - mails)
     with psycopg.connect(stack.metadata_url) as metadata:
-        plan, whole = (_number(metadata, query, _DAG, run.run_id) for query in (_PLANNED, _LASTED))
-    send = _number(connection, _SENDING, run_id)
+        plan, whole = (_query_number(metadata, query, _DAG, run.run_id) for query in (_PLAN_SECONDS, _RUN_SECONDS))
+    send = _query_number(connection, _SEND_SECONDS, run_id)
     page = audience.page_cost(connection, MONTHLY_REPORT, run_id, users)
     peaks = memory.peaks(stack.metadata_url)
-    return Sending(users, plan, send, whole, page, peaks, broker.growth, memory_grown.scheduler(stack))
+    return RunMeasurement(users, plan, send, whole, page, peaks, broker.growth, memory_grown.scheduler_peak(stack))
 
 
-def _planned(connection: Warehouse, period: str) -> int:
+def _wait_until_planned(connection: Connection, period: str) -> int:
     """Return the run of a period as soon as there is one."""
-    deadline = time.monotonic() + _LONGEST.total_seconds()
-    while (run := runs.of_period(connection, MONTHLY_REPORT, period)) is None:
+    deadline = time.monotonic() + _MAX_WAIT.total_seconds()
+    while (run := runs.find_by_period(connection, MONTHLY_REPORT, period)) is None:
         if time.monotonic() > deadline:
-            raise AirflowSilent(f"the plan of {period}", _LONGEST.total_seconds())
+            raise AirflowTimeout(f"the plan of {period}", _MAX_WAIT.total_seconds())
         time.sleep(_POLL.total_seconds())
     return run.run_id
 
 
-def _finish(airflow: AirflowApi, run_id: str) -> None:
-    deadline = time.monotonic() + _LONGEST.total_seconds()
-    while (state := airflow.run(_DAG, run_id).state) not in ("success", "failed"):
+def _wait_for_run(airflow: AirflowApi, run_id: str) -> None:
+    deadline = time.monotonic() + _MAX_WAIT.total_seconds()
+    while (state := airflow.get_run(_DAG, run_id).state) not in ("success", "failed"):
         if time.monotonic() > deadline:
-            raise AirflowSilent(f"the end of {run_id}", _LONGEST.total_seconds())
+            raise AirflowTimeout(f"the end of {run_id}", _MAX_WAIT.total_seconds())
         time.sleep(_POLL.total_seconds())
     if state != "success":
         sys.exit(f"error: {_DAG}, run {run_id}: {state}")
 
 
-def _check(connection: Warehouse, run_id: int, users: int, *, mails: int) -> None:
+def _check_states(connection: Connection, run_id: int, users: int, *, mails: int) -> None:
     """Stop unless every recipient is in one final state, the same by every way to count, and the mails are as many."""
     wanted = audience.expected(users)
     states: dict[str, int] = dict(connection.execute(_STATES, (run_id,)).fetchall())
-    totals = runs.totals(connection, run_id)
+    totals = runs.read_totals(connection, run_id)
     found = {
         "what came of the users": (wanted, {**states, "unreachable": totals["unreachable"]}),
         "what the chunks counted": (wanted, {state: totals[state] for state in wanted}),
         "recipients": (users, totals["recipients"]),
-        "users told twice": (0, _number(connection, _TOLD_TWICE, run_id)),
+        "users told twice": (0, _query_number(connection, _COUNT_REPEATED, run_id)),
         "mails": (wanted["sent"], mails),
     }
     if wrong := {what: pair for what, pair in found.items() if pair[0] != pair[1]}:
         sys.exit(f"error: run {run_id}: expected and found differ: {wrong}")
 
 
-def _number(connection: psycopg.Connection[Any], query: str, *values: object) -> float:
+def _query_number(connection: psycopg.Connection[Any], query: str, *values: object) -> float:
     ((number,),) = connection.execute(query.encode(), values).fetchall()
     return float(number)
 
 
-def _patterns(
-    stack: Stack, connection: Warehouse, sink: MailSink, folder: Path, *, users: int, console: Console
+def _measure_celery(
+    stack: Stack, connection: Connection, sink: MailSink, folder: Path, *, users: int, console: Console
 ) -> list[Pattern]:
     environment = celery_workers.environment(stack, sink)
     processes = MONTHLY_REPORT.queue.pool.slots
@@ -204,40 +209,55 @@ def _patterns(
     return patterns
 
 
-def _results(small: Sending, large: Sending, patterns: list[Pattern], sink: MailSink) -> list[Result]:
+def _results(small: RunMeasurement, large: RunMeasurement, patterns: list[Pattern], sink: MailSink) -> list[Result]:
     each, *_ = patterns
-    pace, growth = large.users / large.send, large.peak("plan") - small.peak("plan")
-    broker = large.broker / MIB
-    share = large.broker / large.users / (max(each.broker, 1) / each.users)
+    pace, growth = large.users / large.send_seconds, large.peak("plan") - small.peak("plan")
+    broker = large.broker_growth / MIB
+    share = large.broker_growth / large.users / (max(each.broker_growth, 1) / each.users)
     detail = {
         "mail_server": sink.program,
-        "seconds_sending": round(large.send, 1),
-        "seconds_whole_run": round(large.whole, 1),
-        "users_a_second_whole_run": round(large.users / large.whole),
-        "milliseconds_to_read_a_page_of_1000": round(1000 * large.page, 1),
+        "seconds_sending": round(large.send_seconds, 1),
+        "seconds_whole_run": round(large.run_seconds, 1),
+        "users_a_second_whole_run": round(large.users / large.run_seconds),
+        "milliseconds_to_read_a_page_of_1000": round(1000 * large.page_seconds, 1),
         "vmhwm_mib_send": round(large.peak("send")),
-        "vmhwm_mib_scheduler": round(large.scheduler / MIB),
+        "vmhwm_mib_scheduler": round(large.scheduler_peak / MIB),
         "vmhwm_mib_plan": [round(of.peak("plan"), 1) for of in (small, large)],
         "without_sluice": [str(pattern) for pattern in patterns],
     }
     name = f"monthly report to {large.users:,}"
     return [
-        Result(f"{name}: pace", f">= {FASTEST:,}/s", f"{pace:,.0f}/s", pace >= FASTEST, detail),
-        Result(f"{name}: plan", f"<= {PLAN_SECONDS} s", f"{large.plan:.1f} s", large.plan <= PLAN_SECONDS),
+        Result(f"{name}: pace", f">= {MIN_MAILS_A_SECOND:,}/s", f"{pace:,.0f}/s", pace >= MIN_MAILS_A_SECOND, detail),
+        Result(
+            f"{name}: plan",
+            f"<= {MAX_PLAN_SECONDS} s",
+            f"{large.plan_seconds:.1f} s",
+            large.plan_seconds <= MAX_PLAN_SECONDS,
+        ),
         Result(
             f"{name}: planner's memory above that of {small.users:,}",
-            f"<= {PLAN_GROWTH} MiB",
+            f"<= {MAX_PLAN_GROWTH_MIB} MiB",
             f"{growth:.1f} MiB",
-            growth <= PLAN_GROWTH,
+            growth <= MAX_PLAN_GROWTH_MIB,
         ),
-        Result(f"{name}: broker's growth", f"<= {BROKER_GROWTH} MiB", f"{broker:.2f} MiB", broker <= BROKER_GROWTH),
-        Result(f"{name}: broker a user, over {each.name}", f"<= {BROKER_SHARE}", f"{share:.2g}", share <= BROKER_SHARE),
+        Result(
+            f"{name}: broker's growth",
+            f"<= {MAX_BROKER_GROWTH_MIB} MiB",
+            f"{broker:.2f} MiB",
+            broker <= MAX_BROKER_GROWTH_MIB,
+        ),
+        Result(
+            f"{name}: broker a user, over {each.name}",
+            f"<= {MAX_BROKER_SHARE}",
+            f"{share:.2g}",
+            share <= MAX_BROKER_SHARE,
+        ),
         *(
             Result(
                 f"{name}: pace over that of {pattern.name}, {pattern.users:,} of them",
-                f">= {TIMES} x",
+                f">= {MIN_SPEEDUP} x",
                 f"{pace / pattern.pace:.1f} x ({pattern.pace:,.0f}/s)",
-                pace / pattern.pace >= TIMES,
+                pace / pattern.pace >= MIN_SPEEDUP,
             )
             for pattern in patterns
         ),

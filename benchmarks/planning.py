@@ -18,25 +18,24 @@ from rich.console import Console
 from benchmarks.support import databases, home, result
 from benchmarks.support.result import Result, Spread
 from benchmarks.support.task_memory import MIB
-from dev.stack.plan import Wishes
-from dev.stack.up import Extent, up
+from dev.stack.plan import StackOptions
+from dev.stack.up import StackScope, up
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.db import connection as warehouses
 from etl.db import migrations
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
 from etl.sync.plan import plan
 
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000, 10_000_000), (10_000, 100_000)
 REPETITIONS = 3
-SECONDS = 5.0
+MAX_SECONDS = 5.0
 """Most at the largest size."""
-GROWTH = 10.0
+MAX_GROWTH_PERCENT = 10.0
 """Most per cent that the memory of the planning process grows from the smallest size to the largest."""
 
-_OWNER = "insert into core.users (reference) values ('benchmark') returning user_id"
-_GROW = """
+_INSERT_OWNER = "insert into core.users (reference) values ('benchmark') returning user_id"
+_INSERT_ACCOUNTS = """
 insert into core.provider_accounts (user_id, provider, item_id, access_token)
 select %(user_id)s, 'plaid', 'item-' || n, ''
 from generate_series(%(first)s::bigint, %(last)s::bigint) as n
@@ -51,11 +50,17 @@ def main(
     """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     with home.temporary() as folder:
-        stack = up(folder, extent=Extent.SERVERS, caller=home.caller(), wishes=Wishes(ui=None), say=console.print)
+        stack = up(
+            folder,
+            scope=StackScope.SERVERS,
+            caller_environment=home.caller_environment(),
+            options=StackOptions(ui_port=None),
+            say=console.print,
+        )
         server = Endpoint.from_environment("warehouse", stack.environment)
-        with databases.temporary(server, "benchmark") as database, warehouses.connect(database) as warehouse:
-            migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
-            seconds, peaks = _measure(QUICK_SIZES if quick else SIZES, warehouse, console=console)
+        with databases.temporary(server, "benchmark") as database, connect(database) as db:
+            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            seconds, peaks = _measure(QUICK_SIZES if quick else SIZES, db, console=console)
     results = list(_results(seconds, peaks))
     result.show(results, console)
     if not quick:
@@ -64,35 +69,35 @@ def main(
 
 
 def _measure(
-    sizes: Sequence[int], warehouse: Warehouse, *, console: Console
+    sizes: Sequence[int], db: Connection, *, console: Console
 ) -> tuple[dict[int, list[float]], dict[int, int]]:
     """Return for each size the seconds of each plan, and the most memory that this process then had."""
     seconds: dict[int, list[float]] = {}
     peaks: dict[int, int] = {}
-    ((user_id,),) = warehouse.execute(_OWNER).fetchall()
+    ((user_id,),) = db.execute(_INSERT_OWNER).fetchall()
     before = 0
-    plan(TRANSACTIONS, "first", warehouse=warehouse)  # whatever Python keeps for ever is there by now
+    plan(TRANSACTIONS, "first", db=db)  # whatever Python keeps for ever is there by now
     for size in sizes:
-        warehouse.execute(_GROW, {"user_id": user_id, "first": before + 1, "last": size})
-        warehouse.execute("vacuum analyze core.provider_accounts")
+        db.execute(_INSERT_ACCOUNTS, {"user_id": user_id, "first": before + 1, "last": size})
+        db.execute("vacuum analyze core.provider_accounts")
         before = size
-        _forget_peak()
-        seconds[size] = [_seconds(f"{size}-{ordinal}", warehouse) for ordinal in range(REPETITIONS)]
+        _reset_peak()
+        seconds[size] = [_measure_plan(f"{size}-{ordinal}", db) for ordinal in range(REPETITIONS)]
         peaks[size] = _peak()
         console.print(f"{size:,} accounts: {Spread.of(seconds[size])} s, {peaks[size] / MIB:.1f} MiB")
     return seconds, peaks
 
 
-def _seconds(run_id: str, warehouse: Warehouse) -> float:
+def _measure_plan(run_id: str, db: Connection) -> float:
     began = time.perf_counter()
-    ordinals = plan(TRANSACTIONS, run_id, warehouse=warehouse)
+    ordinals = plan(TRANSACTIONS, run_id, db=db)
     taken = time.perf_counter() - began
     if not ordinals:
         sys.exit("error: the plan has no chunks")
     return taken
 
 
-def _forget_peak() -> None:
+def _reset_peak() -> None:
     """Let the high-water mark of this process begin at what it has now."""
     (_SELF / "clear_refs").write_text("5")
 
@@ -112,9 +117,9 @@ def _results(seconds: Mapping[int, Sequence[float]], peaks: Mapping[int, int]) -
     slowest = Spread.of(seconds[largest])
     growth = 100 * (peaks[largest] - peaks[smallest]) / peaks[smallest]
     name = f"plan of chunks over {largest:,} provider accounts"
-    yield Result(name, f"<= {SECONDS:g} s", f"{slowest} s", slowest.median <= SECONDS, detail)
+    yield Result(name, f"<= {MAX_SECONDS:g} s", f"{slowest} s", slowest.median <= MAX_SECONDS, detail)
     grown = f"{name}: memory of Python, growth from {smallest:,}"
-    yield Result(grown, f"<= {GROWTH:g} %", f"{growth:.1f} %", growth <= GROWTH, detail)
+    yield Result(grown, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, detail)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ def main() -> None:
     """Write the tables, and draw the charts."""
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))
     text = README.read_text(encoding="utf-8")
-    README.write_text(tables(text, rows), encoding="utf-8")
+    README.write_text(fill_tables(text, rows), encoding="utf-8")
     run([interpreter(), _DRAWS, RESULTS, README.with_name("charts")], check=True)
 
 
-def tables(text: str, rows: Sequence[Row]) -> str:
+def fill_tables(text: str, rows: Sequence[Row]) -> str:
     """Return a text with its tables as the rows have it."""
 
     def filled(place: re.Match[str]) -> str:

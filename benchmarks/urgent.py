@@ -27,22 +27,21 @@ from dev.demo.airflow_api import AirflowApi
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.home import REPOSITORY
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.catalog.queues import LOW_PRIORITY
-from etl.db import connection as warehouse
-from etl.settings import Endpoint
+from etl.db.connection import connect_warehouse
 
 STARTS, QUICK_STARTS = 40, 5
 """Urgent starts a side."""
 ROWS = 150_000
 """Transactions of the raw batch that the backlog transforms."""
-WAITING = 300
+MIN_BACKLOG = 300
 """Transforms of the backlog that wait at the end; more at the beginning."""
-RATIO, LONGEST = 1.5, 2.0
+MAX_RATIO, MAX_P95_SECONDS = 1.5, 2.0
 """Goals: p95 under backlog over p95 of the idle system, and in seconds."""
 
 _DAY = date(2026, 1, 1)
@@ -51,8 +50,8 @@ _BUNDLES = [
     for name, path in (("dags-folder", REPOSITORY / "dags"), ("benchmarks", REPOSITORY / "benchmarks" / "dags"))
 ]
 _STARTED = "select run_id, start_date from task_instance where dag_id = 'urgent' and run_id = any(%s)"
-_BUSY = "select count(*) from task_instance where dag_id like 'backlog%%' and state = 'running'"
-_LEFT = (
+_COUNT_RUNNING = "select count(*) from task_instance where dag_id like 'backlog%%' and state = 'running'"
+_COUNT_UNFINISHED = (
     "select count(*) from task_instance where dag_id = 'backlog' "
     "and (state is null or state in ('scheduled', 'queued', 'running'))"
 )
@@ -68,23 +67,25 @@ def main(
     with home.temporary() as folder:
         stack = up(
             folder,
-            caller=home.caller(AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(_BUNDLES)),
-            wishes=Wishes(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui=None),
+            caller_environment=home.caller_environment(
+                AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(_BUNDLES)
+            ),
+            options=StackOptions(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui_port=None),
             say=console.print,
         )
-        raw_id = _seal(stack)
+        raw_id = _seal_raw_batch(stack)
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
             for dag_id in ("urgent", "backlog", "backlog_of_the_past"):
                 airflow.wait_for_dag(dag_id)
                 airflow.unpause(dag_id)
-            _starts(airflow, stack, 3)  # the first tasks of new workers are slower
-            idle = _starts(airflow, stack, starts)
+            _measure_starts(airflow, stack, 3)  # the first tasks of new workers are slower
+            idle = _measure_starts(airflow, stack, starts)
             with _backlog(airflow, stack, raw_id, console=console):
-                busy = _starts(airflow, stack, starts)
-                busy_processes, left = (_count(stack, query) for query in (_BUSY, _LEFT))
+                busy = _measure_starts(airflow, stack, starts)
+                busy_processes, left = (_count(stack, query) for query in (_COUNT_RUNNING, _COUNT_UNFINISHED))
     console.print(f"At the end, {busy_processes} transforms ran and {left} of the backlog were left.")
-    if left < WAITING:
-        sys.exit(f"error: fewer than {WAITING} transforms waited when the last urgent task started; give it more")
+    if left < MIN_BACKLOG:
+        sys.exit(f"error: fewer than {MIN_BACKLOG} transforms waited when the last urgent task started; give it more")
     found = _result(idle, busy)
     result.show([found], console)
     if not quick:
@@ -92,13 +93,13 @@ def main(
         sys.exit(0 if found.reached else 1)
 
 
-def _seal(stack: Stack) -> int:
+def _seal_raw_batch(stack: Stack) -> int:
     """Seal the raw batch that is transformed again and again."""
     root = UPath(stack.environment["SLUICE_RAW_ROOT"])
-    with warehouse.connect(Endpoint.from_environment("warehouse", stack.environment)) as connection:
-        accounts = batches.enrol(connection, 1)
+    with connect_warehouse(stack.environment) as db:
+        accounts = batches.enrol(db, 1)
         return batches.seal(
-            connection,
+            db,
             root,
             TRANSACTIONS,
             accounts,
@@ -108,17 +109,17 @@ def _seal(stack: Stack) -> int:
         )
 
 
-def _starts(airflow: AirflowApi, stack: Stack, count: int) -> list[float]:
+def _measure_starts(airflow: AirflowApi, stack: Stack, count: int) -> list[float]:
     """Ask for urgent runs, one after the other, and return how long each took to start, in seconds."""
     asked: dict[str, datetime] = {}
     for _ in range(count):
         before = datetime.now(UTC)
         run = airflow.trigger("urgent")
         asked[run.run_id] = before
-        while airflow.run("urgent", run.run_id).state not in ("success", "failed"):
+        while airflow.get_run("urgent", run.run_id).state not in ("success", "failed"):
             time.sleep(0.2)
-    with psycopg.connect(stack.metadata_url) as connection:
-        started = connection.execute(_STARTED, (list(asked),)).fetchall()
+    with psycopg.connect(stack.metadata_url) as db:
+        started = db.execute(_STARTED, (list(asked),)).fetchall()
     return [(at - asked[run_id]).total_seconds() for run_id, at in started]
 
 
@@ -137,18 +138,24 @@ def _backlog(airflow: AirflowApi, stack: Stack, raw_id: int, *, console: Console
         text=True,
     ) as backfill:
         deadline = time.monotonic() + timedelta(minutes=5).total_seconds()
-        while _count(stack, _BUSY) < LOW_PRIORITY.processes:
+        while _count(stack, _COUNT_RUNNING) < LOW_PRIORITY.processes:
             if time.monotonic() > deadline:
-                sys.exit(f"error: only {_count(stack, _BUSY)} processes are busy\n{backfill.communicate()[0][-2000:]}")
+                sys.exit(
+                    f"error: only {_count(stack, _COUNT_RUNNING)} processes are busy\n"
+                    f"{backfill.communicate()[0][-2000:]}"
+                )
             time.sleep(0.5)
-        console.print(f"{_count(stack, _BUSY)} transforms run, and {_count(stack, _LEFT)} of the backlog are left.")
+        console.print(
+            f"{_count(stack, _COUNT_RUNNING)} transforms run, and "
+            f"{_count(stack, _COUNT_UNFINISHED)} of the backlog are left."
+        )
         yield
         backfill.kill()
 
 
 def _count(stack: Stack, query: str) -> int:
-    with psycopg.connect(stack.metadata_url) as connection:
-        ((count,),) = connection.execute(query.encode()).fetchall()
+    with psycopg.connect(stack.metadata_url) as db:
+        ((count,),) = db.execute(query.encode()).fetchall()
     return int(count)
 
 
@@ -162,10 +169,10 @@ def _result(idle: list[float], busy: list[float]) -> Result:
         "starts_a_side": len(busy),
     }
     return Result(
-        f"urgent start under a backlog of {WAITING} transforms, p95 over p95 of the idle system",
-        f"<= {RATIO} x, <= {LONGEST:g} s",
+        f"urgent start under a backlog of {MIN_BACKLOG} transforms, p95 over p95 of the idle system",
+        f"<= {MAX_RATIO} x, <= {MAX_P95_SECONDS:g} s",
         f"{ratio:.2f} x, {p95['busy']:.2f} s",
-        ratio <= RATIO and p95["busy"] <= LONGEST,
+        ratio <= MAX_RATIO and p95["busy"] <= MAX_P95_SECONDS,
         detail,
         tried.URGENT,
     )

@@ -1,8 +1,8 @@
 """One Airflow Dag per declared entity."""
 
 from etl.catalog.entities import ENTITIES
-from sluice_entity_dags import entity_dag, entity_dag_id, is_wanted
+from sluice_entity_dags import build_entity_dag, entity_dag_id, should_build
 
 for entity in ENTITIES:
-    if is_wanted(entity_dag_id(entity)):
-        entity_dag(entity)
+    if should_build(entity_dag_id(entity)):
+        build_entity_dag(entity)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ADMIN = "admin"
-PASSWORDS = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
-AUTH_MANAGER = "AIRFLOW__CORE__AUTH_MANAGER"
+PASSWORDS_FILE_VARIABLE = "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"
+AUTH_MANAGER_VARIABLE = "AIRFLOW__CORE__AUTH_MANAGER"
 
 _WARNING = (
     "Logins are those of Airflow's simple auth manager: one user, whose password lies readable in .env. Let only "
@@ -20,9 +20,9 @@ _WARNING = (
 )
 
 
-def is_simple(environment: Mapping[str, str]) -> bool:
+def uses_simple_auth(environment: Mapping[str, str]) -> bool:
     """Tell whether logins are those of Airflow's simple auth manager."""
-    return environment.get(AUTH_MANAGER, "SimpleAuthManager").endswith("SimpleAuthManager")
+    return environment.get(AUTH_MANAGER_VARIABLE, "SimpleAuthManager").endswith("SimpleAuthManager")
 
 
 def write_passwords(path: Path, password: str) -> None:
@@ -37,10 +37,10 @@ def write_passwords(path: Path, password: str) -> None:
 def main() -> None:
     """Start the API server in place of this process; it needs the password no more."""
     password = os.environ.pop("ADMIN_PASSWORD", "")
-    if is_simple(os.environ):
+    if uses_simple_auth(os.environ):
         if not password:
             sys.exit("ADMIN_PASSWORD is not set, so nobody could log in; `make env` makes one.")
-        write_passwords(Path(os.environ[PASSWORDS]), password)
+        write_passwords(Path(os.environ[PASSWORDS_FILE_VARIABLE]), password)
         sys.stderr.write(f"warning: {_WARNING}\n")
     os.execvp("airflow", ("airflow", "api-server"))  # noqa: S606 - no shell is wanted; found in the image
 

@@ -3,7 +3,7 @@
 from deploy.api_server import ADMIN
 
 
-def make(password: str) -> bool:
+def create_admin(password: str) -> bool:
     """Make the user `admin` unless it is there, and tell whether it was made; its password may have been changed since.
 
     Parameters

@@ -14,14 +14,14 @@ from deploy import api_server, secret_rules
 
 def main() -> None:
     """Prepare the stack; a secret that is no good ends it with a sentence, before anything is changed."""
-    stop_if_weak(os.environ)
-    _databases(os.environ)
+    require_strong_secrets(os.environ)
+    _ensure_databases(os.environ)
     if sys.argv[1:] != ["databases"]:
-        _tables()
-        _admin(os.environ)
+        _migrate()
+        _ensure_admin(os.environ)
 
 
-def stop_if_weak(environment: Mapping[str, str]) -> None:
+def require_strong_secrets(environment: Mapping[str, str]) -> None:
     """End the process with a sentence for each secret that is no good.
 
     Raises
@@ -29,12 +29,12 @@ def stop_if_weak(environment: Mapping[str, str]) -> None:
     SystemExit
         If there is any.
     """
-    if found := list(secret_rules.faults(environment)):
+    if found := list(secret_rules.problems(environment)):
         remedy = "Mend them in .env; `make env` writes a file in which all are good, if there is none."
         sys.exit("\n".join(("Sluice does not start with these secrets:", *(f"- {fault}" for fault in found), remedy)))
 
 
-def _databases(environment: Mapping[str, str]) -> None:
+def _ensure_databases(environment: Mapping[str, str]) -> None:
     from deploy import roles
 
     _say("Making roles and databases.")
@@ -42,10 +42,10 @@ def _databases(environment: Mapping[str, str]) -> None:
     readers = {"airflow_reader": environment["AIRFLOW_READER_PASSWORD"]}
     warehouse = roles.Database("sluice", "sluice", environment["WAREHOUSE_PASSWORD"])
     metadata = roles.Database("airflow", "airflow", environment["AIRFLOW_DB_PASSWORD"], readers)
-    roles.make(server, (warehouse, metadata))
+    roles.ensure_roles_and_databases(server, (warehouse, metadata))
 
 
-def _tables() -> None:
+def _migrate() -> None:
     from deploy import metadata
     from etl.cli.migrate import migrate
 
@@ -55,11 +55,11 @@ def _tables() -> None:
     migrate()
 
 
-def _admin(environment: Mapping[str, str]) -> None:
-    if environment.get(api_server.AUTH_MANAGER, "").endswith(".FabAuthManager"):
+def _ensure_admin(environment: Mapping[str, str]) -> None:
+    if environment.get(api_server.AUTH_MANAGER_VARIABLE, "").endswith(".FabAuthManager"):
         from deploy import fab_admin
 
-        if fab_admin.make(environment["ADMIN_PASSWORD"]):
+        if fab_admin.create_admin(environment["ADMIN_PASSWORD"]):
             _say("The user `admin` is made, with ADMIN_PASSWORD; change the password in the web UI.")
 
 

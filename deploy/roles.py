@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 _MAINTENANCE_DATABASE = "postgres"
-_READING = (
+_READER_GRANTS = (
     "grant connect on database {database} to {reader}",
     "grant usage on schema public to {reader}",
     "grant select on all tables in schema public to {reader}",
@@ -41,7 +41,7 @@ class Database:
     readers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def make(server: str, databases: Sequence[Database]) -> None:
+def ensure_roles_and_databases(server: str, databases: Sequence[Database]) -> None:
     """Make roles and databases what they should be.
 
     Parameters
@@ -54,14 +54,14 @@ def make(server: str, databases: Sequence[Database]) -> None:
     with psycopg.connect(f"{server}/{_MAINTENANCE_DATABASE}", autocommit=True) as connection:
         for database in databases:
             for role, password in {database.owner: database.password, **database.readers}.items():
-                _role(connection, role, password)
-            _database(connection, database)
+                _ensure_role(connection, role, password)
+            _ensure_database(connection, database)
     for database in databases:
         with psycopg.connect(f"{server}/{database.name}", autocommit=True) as connection:
-            _readers(connection, database)
+            _grant_readers(connection, database)
 
 
-def _role(connection: psycopg.Connection, role: str, password: str) -> None:
+def _ensure_role(connection: psycopg.Connection, role: str, password: str) -> None:
     found = connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
     statement = "alter role {} login password {}" if found else "create role {} login password {}"
     # Its hash, so that a log of statements does not show the password.
@@ -69,7 +69,7 @@ def _role(connection: psycopg.Connection, role: str, password: str) -> None:
     connection.execute(sql.SQL(statement).format(sql.Identifier(role), sql.Literal(hashed)))
 
 
-def _database(connection: psycopg.Connection, database: Database) -> None:
+def _ensure_database(connection: psycopg.Connection, database: Database) -> None:
     name = sql.Identifier(database.name)
     if not connection.execute("select 1 from pg_database where datname = %s", (database.name,)).fetchone():
         statement = sql.SQL("create database {} owner {}")
@@ -77,9 +77,9 @@ def _database(connection: psycopg.Connection, database: Database) -> None:
     connection.execute(sql.SQL("revoke all on database {} from public").format(name))
 
 
-def _readers(connection: psycopg.Connection, database: Database) -> None:
+def _grant_readers(connection: psycopg.Connection, database: Database) -> None:
     for reader in database.readers:
         names = {"database": database.name, "owner": database.owner, "reader": reader}
-        for statement in _READING:
+        for statement in _READER_GRANTS:
             identifiers = {key: sql.Identifier(name) for key, name in names.items()}
             connection.execute(sql.SQL(statement).format(**identifiers))

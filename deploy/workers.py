@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from etl.declare.queue import Queue, WorkerGroup, queues_served
 
-_WORKER = 400
+_WORKER_MIB = 400
 """MiB of a worker without tasks: its parent process, and the server of its logs."""
-_PROCESS = 200
+_PROCESS_MIB = 200
 """MiB of a process of the pool and of the task that it runs, before the task asks for more."""
 
 
@@ -35,7 +35,7 @@ def arguments(group: WorkerGroup, queues: Sequence[Queue], *, name: str) -> tupl
     )
 
 
-def memory(group: WorkerGroup, queues: Sequence[Queue]) -> int:
+def memory_mib(group: WorkerGroup, queues: Sequence[Queue]) -> int:
     """Return the MiB that one worker of a group needs if every process runs the greediest task that it can meet.
 
     Parameters
@@ -49,4 +49,4 @@ def memory(group: WorkerGroup, queues: Sequence[Queue]) -> int:
         queue.memory for queue in queues_served(group, tuple(queues)) for pool in queue.pools for _ in range(pool.slots)
     ]
     greediest = sorted(caps, reverse=True)[: group.processes]
-    return _WORKER + _PROCESS * group.processes + sum(greediest)
+    return _WORKER_MIB + _PROCESS_MIB * group.processes + sum(greediest)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dev.stack.home import REPOSITORY
 
-_COMMON = (
+_COMPILE_OPTIONS = (
     "--universal",
     "--python-version=3.11",
     "--generate-hashes",
@@ -25,7 +25,7 @@ _HEADER = "# Made by `make lock` from pyproject.toml. Install with: pip install 
 def lock(name: str, *arguments: str) -> None:
     """Write one lock file."""
     uv = Path(sys.executable).parent / "uv"
-    command = (str(uv), "pip", "compile", *_COMMON, *arguments)
+    command = (str(uv), "pip", "compile", *_COMPILE_OPTIONS, *arguments)
     compiled = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
     (REPOSITORY / name).write_text(_HEADER.format(name=name) + compiled.stdout, encoding="utf-8")
 

@@ -11,13 +11,13 @@ from airflow.sdk import DAG, get_current_context, task
 import sluice_connections as connections
 from etl.catalog.notices import NOTICES
 from etl.catalog.queues import URGENT_NOTIFICATIONS
-from sluice_channels import channels
-from sluice_cluster_policy import NO_DEADLINE
-from sluice_entity_dags import START, task_settings
+from sluice_channels import build_senders
+from sluice_cluster_policy import NO_DEADLINE_TAG
+from sluice_entity_dags import START_DATE, build_default_args
 
 if TYPE_CHECKING:
     from etl.declare.notice import Notice
-    from etl.notify.plan import Planned
+    from etl.notify.plan import PlannedRun
 
 _DOC = """Sends one announced run of a notice at once: its conf is `{"run_id": 17}`, and whom it tells what stays in the
 warehouse. `python -m etl notify send` and `announce_now` (`include/etl/notify/announce.py`) plan such a run and trigger
@@ -25,18 +25,18 @@ this Dag. Told twice, nobody gets it twice.
 """
 
 
-def urgent_dag() -> DAG:
+def build_announce_dag() -> DAG:
     """Return the Dag. It does nothing by itself, so that it need not be paused when it is new."""
-    settings = task_settings(URGENT_NOTIFICATIONS, timedelta(minutes=10))
+    settings = build_default_args(URGENT_NOTIFICATIONS, timedelta(minutes=10))
     with DAG(
         dag_id="notify_now",
         description="Tells one thing to a few users at once.",
         schedule=None,
-        start_date=START,
+        start_date=START_DATE,
         catchup=False,
         max_active_runs=64,
         is_paused_upon_creation=False,
-        tags=["notify", NO_DEADLINE],
+        tags=["notify", NO_DEADLINE_TAG],
         doc_md=_DOC,
         default_args=settings,
     ) as dag:
@@ -48,22 +48,22 @@ def urgent_dag() -> DAG:
 def _send(**_params: object) -> dict[str, int]:
     from etl.notify import announce as step
 
-    with connections.warehouse() as warehouse:
-        return step.send_now(
+    with connections.warehouse() as db:
+        return step.send_announced(
             get_current_context()["dag_run"].conf or {},
             notices=NOTICES,
-            warehouse=warehouse,
+            db=db,
             limiter=connections.limiter(),
-            channels=channels,
+            build_senders=build_senders,
         )
 
 
 def announce_now(
     notice: Notice, users: Collection[int], key: str, values: Mapping[str, object] | None = None
-) -> Planned:
+) -> PlannedRun:
     """Tell users one thing at once, from a task of another Dag, by the Airflow connection `airflow_api`."""
     from etl.notify import announce as step
 
-    with connections.warehouse() as warehouse:
+    with connections.warehouse() as db:
         server = connections.endpoint("airflow_api")
-        return step.announce_now(notice, users, key, values, warehouse=warehouse, server=server)
+        return step.announce_now(notice, users, key, values, db=db, server=server)

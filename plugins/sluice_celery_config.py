@@ -13,7 +13,7 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from airflow.sdk.exceptions import AirflowConfigException
 from celery.signals import worker_init
 
-from sluice_config_check import stop_if_wrong
+from sluice_config_check import exit_if_misconfigured
 
 PRELOADED = (
     "aiohttp",
@@ -53,13 +53,13 @@ CELERY_CONFIG: dict[str, Any] = {
 }
 
 
-def prepare(**_: object) -> None:
+def prepare_worker(**_: object) -> None:
     """Stop on a wrong configuration; then attend tasks, and import what they need, in the parent of all processes."""
-    stop_if_wrong()
+    exit_if_misconfigured()
     try:
-        from sluice_coordinator import attend
+        from sluice_coordinator import register_coordinator
 
-        attend()
+        register_coordinator()
         for module in PRELOADED:
             import_module(module)
     except (ImportError, AirflowConfigException) as error:
@@ -69,4 +69,4 @@ def prepare(**_: object) -> None:
     gc.freeze()
 
 
-worker_init.connect(prepare)
+worker_init.connect(prepare_worker)

@@ -20,8 +20,8 @@ from etl.errors import PermanentError
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from etl.declare.notice import Medium, Notice
-    from etl.notify.send import Channels
+    from etl.declare.notice import Channel, Notice
+    from etl.notify.send import Senders
 
 log = logging.getLogger(__name__)
 
@@ -29,19 +29,20 @@ log = logging.getLogger(__name__)
 class ChannelMissing(PermanentError):
     """There is no connection to the server of a channel."""
 
-    def __init__(self, channel: str, connection: str, kind: str) -> None:
+    def __init__(self, channel: str, connection: str, connection_type: str) -> None:
         super().__init__(
-            f"{channel}: there is no Airflow connection {connection!r}; add one of type {kind}, see docs/notices.md."
+            f"{channel}: there is no Airflow connection {connection!r}; add one of type {connection_type}, "
+            "see docs/notices.md."
         )
 
 
-class _Way(NamedTuple):
-    kind: str
-    connections: tuple[str, ...]
+class _SenderFactory(NamedTuple):
+    connection_type: str
+    connection_ids: tuple[str, ...]
     build: Callable[..., Any]
 
 
-def channels(notice: Notice) -> Channels:
+def build_senders(notice: Notice) -> Senders:
     """Return the channels of a notice, closed, by the names of its media.
 
     Raises
@@ -51,12 +52,12 @@ def channels(notice: Notice) -> Channels:
     ChannelRefused
         If a connection says something that cannot be used.
     """
-    return {medium.name: _channel(medium) for medium in notice.channels}
+    return {medium.name: _build_sender(medium) for medium in notice.channels}
 
 
-def _channel(medium: Medium) -> Any:  # noqa: ANN401 - a channel of any kind
-    way = _ways()[medium.name]
-    held = _connection(medium, way)
+def _build_sender(channel: Channel) -> Any:  # noqa: ANN401 - a channel of any kind
+    way = _sender_factories()[channel.name]
+    held = _find_connection(channel, way)
     return way.build(
         host=held.host or "",
         port=held.port,
@@ -66,36 +67,36 @@ def _channel(medium: Medium) -> Any:  # noqa: ANN401 - a channel of any kind
     )
 
 
-def _connection(medium: Medium, way: _Way) -> Connection:
-    for connection in way.connections:
+def _find_connection(channel: Channel, factory: _SenderFactory) -> Connection:
+    for connection in factory.connection_ids:
         try:
             return BaseHook.get_connection(connection)
         except AirflowNotFoundException:
             log.debug("there is no connection %r", connection)
-    raise ChannelMissing(medium.name, way.connections[0], way.kind) from None
+    raise ChannelMissing(channel.name, factory.connection_ids[0], factory.connection_type) from None
 
 
-def _ways() -> dict[str, _Way]:
+def _sender_factories() -> dict[str, _SenderFactory]:
     return {
-        "email": _Way("smtp", ("notices_email", "smtp_default"), _email),
-        "push": _Way("google_cloud_platform", ("notices_push",), _push),
-        "desktop": _Way("http", ("notices_desktop",), _desktop),
+        "email": _SenderFactory("smtp", ("notices_email", "smtp_default"), _build_email_sender),
+        "push": _SenderFactory("google_cloud_platform", ("notices_push",), _build_push_sender),
+        "desktop": _SenderFactory("http", ("notices_desktop",), _build_desktop_sender),
     }
 
 
-def _email(**held: Any) -> Any:  # noqa: ANN401 - of a connection
-    from etl.notify.channels.email import EmailChannel, Mailing
+def _build_email_sender(**connection: Any) -> Any:  # noqa: ANN401 - of a connection
+    from etl.notify.channels.email import EmailConfig, EmailSender
 
-    return EmailChannel(Mailing.of_connection(**held))
-
-
-def _push(**held: Any) -> Any:  # noqa: ANN401 - likewise
-    from etl.notify.channels.fcm import PushChannel, PushProject
-
-    return PushChannel(PushProject.of_connection(**held))
+    return EmailSender(EmailConfig.from_connection(**connection))
 
 
-def _desktop(**held: Any) -> Any:  # noqa: ANN401 - likewise
-    from etl.notify.channels.webpush import DesktopChannel, WebPushSender
+def _build_push_sender(**connection: Any) -> Any:  # noqa: ANN401 - likewise
+    from etl.notify.channels.fcm import FcmConfig, FcmSender
 
-    return DesktopChannel(WebPushSender.of_connection(**held))
+    return FcmSender(FcmConfig.from_connection(**connection))
+
+
+def _build_desktop_sender(**connection: Any) -> Any:  # noqa: ANN401 - likewise
+    from etl.notify.channels.webpush import WebPushConfig, WebPushSender
+
+    return WebPushSender(WebPushConfig.from_connection(**connection))

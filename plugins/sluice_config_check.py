@@ -12,21 +12,21 @@ from airflow.plugins_manager import AirflowPlugin
 
 from etl.errors import SettingMissing
 from etl.settings import LinkSettings
-from sluice_cluster_policy import LONGEST
+from sluice_cluster_policy import MAX_TASK_DURATION
 
-_MESSAGE_TOO_SOON = "a message would be delivered a second time while its task still runs"
-_STUCK = "a task whose message was lost would wait that long before it is sent again"
-_DEAD = "a task whose worker died would seem to run that long"
+_SENT_TWICE = "a message would be delivered a second time while its task still runs"
+_STUCK_TASK = "a task whose message was lost would wait that long before it is sent again"
+_DEAD_WORKER = "a task whose worker died would seem to run that long"
 _LIMITS = (
-    ("celery_broker_transport_options", "visibility_timeout", LONGEST.total_seconds() + 1, None, _MESSAGE_TOO_SOON),
-    ("scheduler", "task_queued_timeout", 30, 300, _STUCK),
-    ("scheduler", "task_queued_timeout_check_interval", 1, 60, _STUCK),
-    ("scheduler", "task_instance_heartbeat_timeout", 30, 300, _DEAD),
+    ("celery_broker_transport_options", "visibility_timeout", MAX_TASK_DURATION.total_seconds() + 1, None, _SENT_TWICE),
+    ("scheduler", "task_queued_timeout", 30, 300, _STUCK_TASK),
+    ("scheduler", "task_queued_timeout_check_interval", 1, 60, _STUCK_TASK),
+    ("scheduler", "task_instance_heartbeat_timeout", 30, 300, _DEAD_WORKER),
     ("scheduler", "num_stuck_in_queued_retries", 5, None, "a broker that is down for minutes would fail tasks"),
     ("celery", "worker_prefetch_multiplier", 1, 1, "a worker would hold back tasks that others could run"),
 )
 """Section, option, least and greatest value, and what happens otherwise."""
-_VALUES = (
+_REQUIRED_VALUES = (
     ("core", "executor", "CeleryExecutor", "no task would reach the workers"),
     ("core", "xcom_backend", "sluice_xcom_backend.CappedXCom", "tasks could hand on what should be stored"),
     ("celery", "task_acks_late", "True", "tasks of a worker that dies would be lost"),
@@ -34,7 +34,7 @@ _VALUES = (
 """Section, option, what its value must contain, and what happens otherwise."""
 _SECRETS = (("core", "fernet_key", 44), ("api_auth", "jwt_secret", 32))
 """Section, option and least length."""
-_SETTINGS = ("SLUICE_KEYS", "SLUICE_RAW_ROOT")
+_REQUIRED_SETTINGS = ("SLUICE_KEYS", "SLUICE_RAW_ROOT")
 
 
 class Configuration(Protocol):
@@ -44,21 +44,21 @@ class Configuration(Protocol):
         """Return the value of an option."""
 
 
-def faults(configuration: Configuration, environment: Mapping[str, str]) -> Iterator[str]:
+def config_errors(configuration: Configuration, environment: Mapping[str, str]) -> Iterator[str]:
     """Yield a sentence for each setting that would lose work; no value of a secret is shown."""
     for section, option, least, greatest, otherwise in _LIMITS:
         value = configuration.get(section, option, fallback=None)
-        if not _lies_between(value, least, greatest):
+        if not _is_within(value, least, greatest):
             bounds = f"at least {least:g}" if greatest is None else f"from {least:g} to {greatest:g}"
             yield f"[{section}] {option} is {value!r}; set it to {bounds}, or {otherwise}."
-    for section, option, wanted, otherwise in _VALUES:
+    for section, option, wanted, otherwise in _REQUIRED_VALUES:
         value = configuration.get(section, option, fallback=None)
         if wanted.lower() not in (value or "").lower():
             yield f"[{section}] {option} is {value!r}; set it to {wanted}, or {otherwise}."
     for section, option, length in _SECRETS:
         if len(configuration.get(section, option, fallback=None) or "") < length:
             yield f"[{section}] {option} is missing or shorter than {length} characters; set one secret for all parts."
-    for name in _SETTINGS:
+    for name in _REQUIRED_SETTINGS:
         if not environment.get(name, "").strip():
             yield f"{name} is not set."
     try:
@@ -67,34 +67,34 @@ def faults(configuration: Configuration, environment: Mapping[str, str]) -> Iter
         yield str(error)
 
 
-def stop_if_wrong() -> None:
+def exit_if_misconfigured() -> None:
     """End the process with a sentence for each fault, if there are any."""
     from airflow.configuration import conf
 
-    if found := list(faults(conf, os.environ)):
+    if found := list(config_errors(conf, os.environ)):
         sys.exit("\n".join(("Sluice does not start with this configuration:", *(f"- {fault}" for fault in found))))
 
 
-def _lies_between(value: str | None, least: float, greatest: float | None) -> bool:
+def _is_within(value: str | None, minimum: float, maximum: float | None) -> bool:
     try:
         number = float(value or "")
     except ValueError:
         return False
-    return least <= number and (greatest is None or number <= greatest)
+    return minimum <= number and (maximum is None or number <= maximum)
 
 
-class StartCheck:
+class StartupListener:
     """Hears of every component of Airflow that starts."""
 
     @hookimpl
     def on_starting(self, component: object) -> None:
         """Check the configuration, unless a task starts: its worker has done so."""
         if hasattr(component, "job_type"):
-            stop_if_wrong()
+            exit_if_misconfigured()
 
 
 class SluiceConfiguration(AirflowPlugin):
     """Checks the configuration at the start of each component."""
 
     name = "sluice_config_check"
-    listeners = [StartCheck()]  # noqa: RUF012 - as Airflow asks for them
+    listeners = [StartupListener()]  # noqa: RUF012 - as Airflow asks for them

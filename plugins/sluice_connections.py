@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from upath import UPath
 
     from etl.clients.rate_limits import Limiter
-    from etl.db.connection import Warehouse
+    from etl.db.connection import Connection
     from etl.sync.store.token_cipher import TokenCipher
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def warehouse() -> Iterator[Warehouse]:
+def warehouse() -> Iterator[Connection]:
     """Open the Airflow connection `warehouse`, in autocommit: each step opens its own transactions."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
@@ -35,7 +35,7 @@ def warehouse() -> Iterator[Warehouse]:
 
 
 @contextmanager
-def metadata() -> Iterator[Warehouse | None]:
+def metadata_db() -> Iterator[Connection | None]:
     """Open the Airflow connection `airflow_db` to Airflow's own database, to read; None if there is none."""
     import psycopg
     from airflow.providers.postgres.hooks.postgres import PostgresHook

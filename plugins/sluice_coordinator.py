@@ -22,8 +22,8 @@ from etl.catalog.queues import QUEUES
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.supervisor import WatchedSubprocess
 
-_NAME = "sluice-attendance"
-_HANDED_ON = (
+_COORDINATOR_NAME = "sluice-attendance"
+_FORWARDED_ARGUMENTS = (
     "what",
     "dag_rel_path",
     "bundle_info",
@@ -35,45 +35,47 @@ _HANDED_ON = (
 """What Airflow's own coordinator takes of what it is given."""
 
 
-class Attendance(BaseCoordinator):
+class PromptExitCoordinator(BaseCoordinator):
     """Runs tasks as Airflow's coordinator of Python does, but attended."""
 
     def execute_task(self, **task: Any) -> BaseCoordinator.ExecutionResult:  # noqa: ANN401 - as Airflow hands it over
         """Run one task to its end."""
         from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
-        process = ActivitySubprocess.start(**{name: task[name] for name in _HANDED_ON})
-        with attended(process):
+        process = ActivitySubprocess.start(**{name: task[name] for name in _FORWARDED_ARGUMENTS})
+        with watch_exit(process):
             return self.ExecutionResult(process.wait(), process.final_state)
 
 
 @contextmanager
-def attended(process: WatchedSubprocess) -> Iterator[None]:
+def watch_exit(process: WatchedSubprocess) -> Iterator[None]:
     """Let a supervisor's loop go round as soon as its process has ended, which the kernel tells."""
     with ExitStack() as open_files:
         # The task runs already: without a file for it, it is supervised as Airflow would.
         with suppress(OSError):
             end = open_files.enter_context(os.fdopen(os.pidfd_open(process.pid), "rb", buffering=0))
-            process.selector.register(end, EVENT_READ, (_has_nothing_to_say, process.selector.unregister))
+            process.selector.register(end, EVENT_READ, (_on_process_exit, process.selector.unregister))
         yield
 
 
-def attend() -> None:
+def register_coordinator() -> None:
     """Let this worker attend the tasks of all declared queues, but for those with a coordinator of their own.
 
     The processes of its pool are forks of it, which read this when they begin their first task. It cannot stand in a
     file of settings, since the names of the queues are declared elsewhere.
     """
-    if not _kernel_tells():
+    if not _has_pidfd():
         return
-    coordinators = {_NAME: {"classpath": f"{Attendance.__module__}.{Attendance.__qualname__}"}}
-    queues = dict.fromkeys((queue.name for queue in QUEUES), _NAME)
+    coordinators = {
+        _COORDINATOR_NAME: {"classpath": f"{PromptExitCoordinator.__module__}.{PromptExitCoordinator.__qualname__}"}
+    }
+    queues = dict.fromkeys((queue.name for queue in QUEUES), _COORDINATOR_NAME)
     for option, ours in (("coordinators", coordinators), ("queue_to_coordinator", queues)):
         configured = conf.getjson("sdk", option, fallback={})
         os.environ[f"AIRFLOW__SDK__{option.upper()}"] = json.dumps({**ours, **configured})
 
 
-def _kernel_tells() -> bool:
+def _has_pidfd() -> bool:
     """Return whether the end of a process can be waited for; some kernels and sandboxes know no `pidfd_open`."""
     try:
         os.close(os.pidfd_open(os.getpid()))
@@ -82,5 +84,5 @@ def _kernel_tells() -> bool:
     return True
 
 
-def _has_nothing_to_say(_: object) -> bool:
+def _on_process_exit(_: object) -> bool:
     return False

@@ -11,13 +11,13 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert
 
 import sluice_alerts
-from etl.alerts.alert import PROMISING
-from sluice_cluster_policy import NO_DEADLINE
+from etl.alerts.alert import RUN_TYPES_WITH_DEADLINE
+from sluice_cluster_policy import NO_DEADLINE_TAG
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-SHARES = (0.5, 0.75, 0.9, 1.0)
+CHECK_SHARES = (0.5, 0.75, 0.9, 1.0)
 """Shares of the promised time after which a run is looked at; the last one is the promise."""
 
 
@@ -35,7 +35,7 @@ class RunDue(BaseDeadlineReference):
         from sqlalchemy import select
 
         run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
-        if run is None or run.run_type not in PROMISING:
+        if run is None or run.run_type not in RUN_TYPES_WITH_DEADLINE:
             return None
         made_at: datetime = run.queued_at or run.run_after
         if run.data_interval_end is None or run.run_type != "scheduled":
@@ -51,7 +51,7 @@ class RunDue(BaseDeadlineReference):
         return due if follows else max(due, made_at)
 
 
-def promise(within: timedelta | None, *, entity: str = "") -> dict[str, Any]:
+def deadline_arguments(within: timedelta | None, *, entity: str = "") -> dict[str, Any]:
     """Return the arguments by which a Dag declares its promise.
 
     Parameters
@@ -62,19 +62,19 @@ def promise(within: timedelta | None, *, entity: str = "") -> dict[str, Any]:
         The entity that its chunks load; empty if it has none.
     """
     if within is None:
-        return {"tags": [NO_DEADLINE]}
+        return {"tags": [NO_DEADLINE_TAG]}
     return {
-        "deadline": [_alert(within, share, entity) for share in SHARES],
-        "on_success_callback": _callback(sluice_alerts.succeeded, entity),
-        "on_failure_callback": _callback(sluice_alerts.failed, entity),
+        "deadline": [_deadline_alert(within, share, entity) for share in CHECK_SHARES],
+        "on_success_callback": _run_callback(sluice_alerts.on_success, entity),
+        "on_failure_callback": _run_callback(sluice_alerts.on_failure, entity),
     }
 
 
-def _alert(within: timedelta, share: float, entity: str) -> DeadlineAlert:
-    told = {"entity": entity, "left": (1 - share) * within.total_seconds()}
-    callback = AsyncCallback(sluice_alerts.late, kwargs=told)
+def _deadline_alert(within: timedelta, share: float, entity: str) -> DeadlineAlert:
+    told = {"entity": entity, "seconds_left": (1 - share) * within.total_seconds()}
+    callback = AsyncCallback(sluice_alerts.on_deadline, kwargs=told)
     return DeadlineAlert(RunDue(), within * share, callback, name=f"{share:.0%} of the promise")
 
 
-def _callback(function: Callable[..., None], entity: str) -> Callable[..., None]:
+def _run_callback(function: Callable[..., None], entity: str) -> Callable[..., None]:
     return partial(function, entity=entity)

@@ -10,10 +10,10 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, get_parsing_conte
 import sluice_entity_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.queue import Queue
-from sluice_deadlines import promise
-from sluice_retry_policy import Retries
+from sluice_deadlines import deadline_arguments
+from sluice_retry_policy import ErrorTypeRetryPolicy
 
-START = datetime(2010, 1, 1, tzinfo=UTC)
+START_DATE = datetime(2010, 1, 1, tzinfo=UTC)
 """Earliest data interval that a backfill may ask for."""
 
 _DOC = """{summary}
@@ -25,7 +25,7 @@ cursors: nothing is lost, and to clear a failed task is safe at any time.
 """
 
 
-def is_wanted(dag_id: str) -> bool:
+def should_build(dag_id: str) -> bool:
     """Tell whether a Dag is to be built: a task parses its file for its own Dag only."""
     return get_parsing_context().dag_id in (None, dag_id)
 
@@ -35,7 +35,7 @@ def entity_dag_id(entity: Entity) -> str:
     return f"etl_{entity.name}"
 
 
-def entity_dag(entity: Entity) -> DAG:
+def build_entity_dag(entity: Entity) -> DAG:
     """Return the Dag that syncs an entity.
 
     It plans the run's chunks, takes each through its steps, and then reports. A chunk that fails does not stop its
@@ -44,17 +44,17 @@ def entity_dag(entity: Entity) -> DAG:
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    promised = promise(entity.deadline, entity=entity.name)
+    promised = deadline_arguments(entity.deadline, entity=entity.name)
     with DAG(
         dag_id=entity_dag_id(entity),
         description=entity.summary,
-        schedule=timetable(entity.schedule),
-        start_date=START,
+        schedule=airflow_schedule(entity.schedule),
+        start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
         tags=["etl", entity.provider.name, *promised.pop("tags", ())],
         doc_md=_DOC.format(summary=entity.summary, sql=f"include/sql/entities/{entity.name}.sql"),
-        default_args=task_settings(entity.queue, entity.timeout),
+        default_args=build_default_args(entity.queue, entity.timeout),
         **promised,
     ) as dag:
         chunk = tasks.raw_chunk(entity) if isinstance(entity.source, RawOf) else tasks.provider_chunk(entity)
@@ -65,7 +65,7 @@ def entity_dag(entity: Entity) -> DAG:
     return dag
 
 
-def timetable(schedule: str | After) -> CronDataIntervalTimetable | list[Asset]:
+def airflow_schedule(schedule: str | After) -> CronDataIntervalTimetable | list[Asset]:
     """Return what Airflow calls a schedule."""
     if isinstance(schedule, After):
         return [asset(schedule.entity)]
@@ -77,7 +77,7 @@ def asset(entity: str) -> Asset:
     return Asset(name=entity, uri=f"sluice://core/{entity}")
 
 
-def task_settings(queue: Queue, timeout: timedelta) -> dict[str, Any]:
+def build_default_args(queue: Queue, timeout: timedelta) -> dict[str, Any]:
     """Return what all tasks share."""
     return {
         "owner": "sluice",
@@ -86,7 +86,7 @@ def task_settings(queue: Queue, timeout: timedelta) -> dict[str, Any]:
         "weight_rule": "absolute",
         "execution_timeout": timeout,
         "retries": 3,
-        "retry_policy": Retries(),
+        "retry_policy": ErrorTypeRetryPolicy(),
         # Of a task that was killed: there is no error for the policy to judge.
         "retry_delay": timedelta(seconds=30),
     }

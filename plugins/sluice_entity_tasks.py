@@ -16,20 +16,20 @@ from etl.chunking import Days
 from etl.declare.entity import Entity
 
 if TYPE_CHECKING:
-    from etl.db.connection import Warehouse
+    from etl.db.connection import Connection
 
-_LABEL = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
+_LABEL_TEMPLATE = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
 
 
 def plan(entity: Entity) -> Any:  # noqa: ANN401 - Airflow does not say what a task call returns
     """Return the task that plans a run, whatever else its configuration holds."""
 
-    @task(task_id="plan", priority_weight=_weight(entity, step=0))
+    @task(task_id="plan", priority_weight=_priority_weight(entity, step=0))
     def plan_run(**_params: object) -> list[int]:
         from etl.sync import plan as step
 
-        with connections.warehouse() as warehouse:
-            return step.plan(entity, _run_id(), warehouse=warehouse, days=_days_of_backfill())
+        with connections.warehouse() as db:
+            return step.plan(entity, _run_id(), db=db, days=_backfill_days())
 
     return plan_run()
 
@@ -41,17 +41,17 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
     slot may stay empty at the end of a run, when all its chunks are at one step.
     """
 
-    @task(priority_weight=_weight(entity, step=1), map_index_template=_LABEL)
+    @task(priority_weight=_priority_weight(entity, step=1), map_index_template=_LABEL_TEMPLATE)
     def download(ordinal: int) -> int:
         from etl.sync import download as step
 
-        with connections.warehouse() as warehouse:
-            _label(entity, ordinal, warehouse)
+        with connections.warehouse() as db:
+            _set_label(entity, ordinal, db)
             return step.download(
                 entity,
                 _run_id(),
                 ordinal,
-                warehouse=warehouse,
+                db=db,
                 root=connections.raw_root(),
                 cipher=connections.cipher(),
                 endpoint=connections.endpoint(entity.provider.connection),
@@ -59,34 +59,40 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
             )
 
     @task(
-        priority_weight=_weight(entity, step=2), max_active_tis_per_dagrun=_but_one(entity), map_index_template=_LABEL
+        priority_weight=_priority_weight(entity, step=2),
+        max_active_tis_per_dagrun=_max_parallel_tasks(entity),
+        map_index_template=_LABEL_TEMPLATE,
     )
     def store_raw(ordinal: int) -> int:
         from etl.sync import store_raw as step
 
-        with connections.warehouse() as warehouse:
-            _label(entity, ordinal, warehouse)
-            return step.store_raw(entity, _run_id(), ordinal, warehouse=warehouse, root=connections.raw_root())
+        with connections.warehouse() as db:
+            _set_label(entity, ordinal, db)
+            return step.store_raw(entity, _run_id(), ordinal, db=db, root=connections.raw_root())
 
     @task(
-        priority_weight=_weight(entity, step=3), max_active_tis_per_dagrun=_but_one(entity), map_index_template=_LABEL
+        priority_weight=_priority_weight(entity, step=3),
+        max_active_tis_per_dagrun=_max_parallel_tasks(entity),
+        map_index_template=_LABEL_TEMPLATE,
     )
     def transform(raw_id: int) -> int:
         from etl.sync import transform as step
 
-        with connections.warehouse() as warehouse:
+        with connections.warehouse() as db:
             get_current_context()["chunk"] = f"raw batch {raw_id}"  # type: ignore[typeddict-unknown-key]
-            return step.transform(entity, raw_id, warehouse=warehouse, root=connections.raw_root())
+            return step.transform(entity, raw_id, db=db, root=connections.raw_root())
 
     @task(
-        priority_weight=_weight(entity, step=4), max_active_tis_per_dagrun=_but_one(entity), map_index_template=_LABEL
+        priority_weight=_priority_weight(entity, step=4),
+        max_active_tis_per_dagrun=_max_parallel_tasks(entity),
+        map_index_template=_LABEL_TEMPLATE,
     )
     def load(raw_id: int) -> None:
         from etl.sync import load as step
 
-        with connections.warehouse() as warehouse:
+        with connections.warehouse() as db:
             get_current_context()["chunk"] = f"raw batch {raw_id}"  # type: ignore[typeddict-unknown-key]
-            step.load(entity, raw_id, warehouse=warehouse, root=connections.raw_root())
+            step.load(entity, raw_id, db=db, root=connections.raw_root())
 
     @task_group
     def chunk(ordinal: int) -> None:
@@ -98,21 +104,21 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
 def raw_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
     """Return the task group that takes a chunk of raw batches, fetched for another entity, to load."""
 
-    @task(priority_weight=_weight(entity, step=3), map_index_template=_LABEL)
+    @task(priority_weight=_priority_weight(entity, step=3), map_index_template=_LABEL_TEMPLATE)
     def transform(ordinal: int) -> int:
         from etl.sync import transform as step
 
-        with connections.warehouse() as warehouse:
-            _label(entity, ordinal, warehouse)
-            return step.transform_pending(entity, _run_id(), ordinal, warehouse=warehouse, root=connections.raw_root())
+        with connections.warehouse() as db:
+            _set_label(entity, ordinal, db)
+            return step.transform_pending(entity, _run_id(), ordinal, db=db, root=connections.raw_root())
 
-    @task(priority_weight=_weight(entity, step=4), map_index_template=_LABEL)
+    @task(priority_weight=_priority_weight(entity, step=4), map_index_template=_LABEL_TEMPLATE)
     def load(ordinal: int) -> None:
         from etl.sync import load as step
 
-        with connections.warehouse() as warehouse:
-            _label(entity, ordinal, warehouse)
-            step.load_pending(entity, _run_id(), ordinal, warehouse=warehouse, root=connections.raw_root())
+        with connections.warehouse() as db:
+            _set_label(entity, ordinal, db)
+            step.load_pending(entity, _run_id(), ordinal, db=db, root=connections.raw_root())
 
     @task_group
     def chunk(ordinal: int) -> None:
@@ -125,25 +131,28 @@ def report(entity: Entity, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
     """Return the task that sums a run up and tells those who wait for the entity what was loaded."""
 
     @task(
-        task_id="report", priority_weight=_weight(entity, step=5), trigger_rule=TriggerRule.ALL_DONE, outlets=[outlet]
+        task_id="report",
+        priority_weight=_priority_weight(entity, step=5),
+        trigger_rule=TriggerRule.ALL_DONE,
+        outlets=[outlet],
     )
     def report_run() -> dict[str, int]:
         from etl.sync import report as step
 
-        with connections.warehouse() as warehouse:
-            totals = step.report(entity, _run_id(), warehouse=warehouse)
+        with connections.warehouse() as db:
+            totals = step.report(entity, _run_id(), db=db)
         get_current_context()["outlet_events"][outlet].extra = {**totals}
         return totals
 
     return report_run()
 
 
-def _weight(entity: Entity, *, step: int) -> int:
+def _priority_weight(entity: Entity, *, step: int) -> int:
     """Return the weight of a step: a later one weighs more, so that a chunk goes through depth first."""
     return 100 * entity.queue.priority + step
 
 
-def _but_one(entity: Entity) -> int:
+def _max_parallel_tasks(entity: Entity) -> int:
     """Return how many tasks of a step a run may have at once: all slots of its queue but one, if it has two."""
     return max(entity.queue.slots - 1, 1)
 
@@ -152,7 +161,7 @@ def _run_id() -> str:
     return str(get_current_context()["run_id"])
 
 
-def _days_of_backfill() -> Days | None:
+def _backfill_days() -> Days | None:
     """Return the days that a backfill run is about; None for every other run, which reads on from the cursors."""
     context = get_current_context()
     if context["dag_run"].run_type != "backfill":
@@ -163,9 +172,9 @@ def _days_of_backfill() -> Days | None:
     return Days(start.date(), (end - timedelta(microseconds=1)).date())
 
 
-def _label(entity: Entity, ordinal: int, warehouse: Warehouse) -> None:
+def _set_label(entity: Entity, ordinal: int, db: Connection) -> None:
     """Show in the grid what the chunk is about."""
     from etl.sync.store import chunks
 
-    chunk = chunks.find(warehouse, entity=entity.name, run_id=_run_id(), ordinal=ordinal)
+    chunk = chunks.find(db, entity=entity.name, run_id=_run_id(), ordinal=ordinal)
     get_current_context()["chunk"] = str(chunk)  # type: ignore[typeddict-unknown-key]

@@ -25,18 +25,18 @@ def on_task_instance_failed(
     from airflow.sdk.log import redact  # type: ignore[attr-defined] # it is what masks the logs
 
     import sluice_connections as connections
-    from etl.alerts.alert import Failure, first_lines
+    from etl.alerts.alert import TaskFailure, sanitize_message
     from etl.alerts.store import task_failures
 
-    failure = Failure(
+    failure = TaskFailure(
         task_instance.task_id,
         -1 if task_instance.map_index is None else task_instance.map_index,
         task_instance.try_number,
         type(error).__name__,
-        first_lines(str(redact(str(error))), type(error)),
+        sanitize_message(str(redact(str(error))), type(error)),
     )
     try:
-        with connections.warehouse() as warehouse:
-            task_failures.keep(warehouse, failure, dag_id=task_instance.dag_id, run_id=task_instance.run_id)
+        with connections.warehouse() as db:
+            task_failures.save(db, failure, dag_id=task_instance.dag_id, run_id=task_instance.run_id)
     except Exception as unkept:  # noqa: BLE001 - Airflow would put its traceback below the one that matters
         log.warning("the mail about the run will not say why this task failed: %s", unkept)

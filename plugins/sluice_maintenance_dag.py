@@ -14,8 +14,8 @@ import sluice_connections as connections
 from etl.catalog.entities import ENTITIES, FAULTS
 from etl.catalog.queues import MAINTENANCE
 from etl.catalog.retention import RETENTION
-from sluice_entity_dags import START
-from sluice_retry_policy import Retries
+from sluice_entity_dags import START_DATE
+from sluice_retry_policy import ErrorTypeRetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ _DOC = """Removes what is past its retention, as `include/etl/catalog/retention.
 * `purge_rows`: rejects of loaded batches, replays, accounts left out, chunks.
 * `purge_deliveries`: whom runs of notices told what, and their chunks; the runs stay, and no period is sent twice.
 * `clean_metadata`: Airflow's own records, by `airflow db clean`; needs the Airflow connection `metadata`.
-* `analyze`: statistics of partitioned tables as a whole, where they changed; autovacuum does the rest.
+* `analyze_table`: statistics of partitioned tables as a whole, where they changed; autovacuum does the rest.
 
 No table is partitioned by time, so that there are no partitions to be made in advance.
 
@@ -39,7 +39,7 @@ interrupted; one at a time is at work, also of those that `python -m etl purge` 
 """
 
 
-def maintenance_dag() -> DAG:
+def build_maintenance_dag() -> DAG:
     """Return the Dag. Its steps need not wait for each other: their pool has one slot, and weights say who is next."""
     from airflow.providers.standard.operators.empty import EmptyOperator
 
@@ -47,13 +47,13 @@ def maintenance_dag() -> DAG:
         dag_id="maintenance",
         description="Removes what is past its retention.",
         schedule=CronDataIntervalTimetable(SCHEDULE, timezone="UTC"),
-        start_date=START,
+        start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
         params={"dry_run": Param(False, type="boolean", description="Tell what would be removed, and remove nothing.")},  # noqa: FBT003 - a value
         tags=["maintenance", "no-deadline"],
         doc_md=_DOC,
-        default_args=_task_settings(),
+        default_args=_default_args(),
     ) as dag:
         steps = [
             _purge_raw(),
@@ -70,80 +70,80 @@ def maintenance_dag() -> DAG:
     return dag
 
 
-def _weight(step: int) -> int:
+def _priority_weight(step: int) -> int:
     return 100 * MAINTENANCE.priority + step
 
 
-@task(task_id="purge_raw", priority_weight=_weight(9))
+@task(task_id="purge_raw", priority_weight=_priority_weight(9))
 def _purge_raw(**_params: object) -> list[dict[str, Any]]:
-    from etl.maintenance.purge import require_all_readers
+    from etl.maintenance.purge import require_no_faults
     from etl.maintenance.purge_storage import purge_raw
 
-    require_all_readers(FAULTS)
-    with connections.warehouse() as warehouse:
-        return _plain(purge_raw(RETENTION, ENTITIES, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+    require_no_faults(FAULTS)
+    with connections.warehouse() as db:
+        return _to_dicts(purge_raw(RETENTION, ENTITIES, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_orphans", priority_weight=_weight(8))
+@task(task_id="purge_orphans", priority_weight=_priority_weight(8))
 def _purge_orphans(**_params: object) -> list[dict[str, Any]]:
     from etl.maintenance.purge_storage import purge_orphans
 
-    with connections.warehouse() as warehouse:
-        return _plain(purge_orphans(RETENTION, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+    with connections.warehouse() as db:
+        return _to_dicts(purge_orphans(RETENTION, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_typed", priority_weight=_weight(7))
+@task(task_id="purge_typed", priority_weight=_priority_weight(7))
 def _purge_typed(**_params: object) -> list[dict[str, Any]]:
     from etl.maintenance.purge_storage import purge_typed
 
-    with connections.warehouse() as warehouse:
-        return _plain(purge_typed(RETENTION, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+    with connections.warehouse() as db:
+        return _to_dicts(purge_typed(RETENTION, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_unfinished", priority_weight=_weight(6))
+@task(task_id="purge_unfinished", priority_weight=_priority_weight(6))
 def _purge_unfinished(**_params: object) -> list[dict[str, Any]]:
     from etl.maintenance.purge_storage import purge_unfinished
 
-    with connections.warehouse() as warehouse:
-        return _plain(purge_unfinished(RETENTION, warehouse=warehouse, root=connections.raw_root(), **_moment()))
+    with connections.warehouse() as db:
+        return _to_dicts(purge_unfinished(RETENTION, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_rows", priority_weight=_weight(5))
+@task(task_id="purge_rows", priority_weight=_priority_weight(5))
 def _purge_rows(**_params: object) -> list[dict[str, Any]]:
     from etl.maintenance.purge_tables import purge_rows
 
-    with connections.warehouse() as warehouse:
-        return _plain(purge_rows(RETENTION, warehouse=warehouse, **_moment()))
+    with connections.warehouse() as db:
+        return _to_dicts(purge_rows(RETENTION, db=db, **_run_arguments()))
 
 
-@task(task_id="purge_deliveries", priority_weight=_weight(4))
+@task(task_id="purge_deliveries", priority_weight=_priority_weight(4))
 def _purge_deliveries(**_params: object) -> list[dict[str, Any]]:
     from etl.maintenance.purge_tables import purge_deliveries
 
-    with connections.warehouse() as warehouse:
-        return _plain(purge_deliveries(RETENTION, warehouse=warehouse, **_moment()))
+    with connections.warehouse() as db:
+        return _to_dicts(purge_deliveries(RETENTION, db=db, **_run_arguments()))
 
 
-@task(task_id="clean_metadata", priority_weight=_weight(3))
+@task(task_id="clean_metadata", priority_weight=_priority_weight(3))
 def _clean_metadata(**_params: object) -> list[dict[str, Any]]:
     from sluice_metadata_cleanup import clean_metadata
 
-    return _plain(clean_metadata(RETENTION, **_moment()))
+    return _to_dicts(clean_metadata(RETENTION, **_run_arguments()))
 
 
-@task(task_id="analyze", priority_weight=_weight(2))
+@task(task_id="analyze", priority_weight=_priority_weight(2))
 def _analyze(**_params: object) -> list[str]:
-    from etl.maintenance.analyze import analyze
+    from etl.maintenance.analyze import analyze_table
 
-    with connections.warehouse() as warehouse:
-        return analyze(warehouse=warehouse, dry_run=_dry_run())
+    with connections.warehouse() as db:
+        return analyze_table(db=db, dry_run=_dry_run())
 
 
-@task(task_id="report", priority_weight=_weight(1), trigger_rule=TriggerRule.ALL_DONE)
+@task(task_id="report", priority_weight=_priority_weight(1), trigger_rule=TriggerRule.ALL_DONE)
 def _report(steps: list[Any], **_params: object) -> str:
-    from etl.maintenance.removed import Removed, sentence
+    from etl.maintenance.removed import PurgeResult, summarize
 
-    told = sentence((Removed(**each) for step in steps for each in step or ()), dry_run=_dry_run())
+    told = summarize((PurgeResult(**each) for step in steps for each in step or ()), dry_run=_dry_run())
     missing = sum(step is None for step in steps)
     if missing:
         log.error("%d steps did not end well; what they left is removed the next time", missing)
@@ -151,7 +151,7 @@ def _report(steps: list[Any], **_params: object) -> str:
     return told
 
 
-def _moment() -> dict[str, Any]:
+def _run_arguments() -> dict[str, Any]:
     return {"as_of": datetime.now(UTC), "dry_run": _dry_run()}
 
 
@@ -159,11 +159,11 @@ def _dry_run() -> bool:
     return bool(get_current_context()["params"].get("dry_run"))
 
 
-def _plain(removed: Iterable[Any]) -> list[dict[str, Any]]:
+def _to_dicts(removed: Iterable[Any]) -> list[dict[str, Any]]:
     return [asdict(each) for each in removed]
 
 
-def _task_settings() -> dict[str, Any]:
+def _default_args() -> dict[str, Any]:
     return {
         "owner": "sluice",
         "queue": MAINTENANCE.name,
@@ -171,5 +171,5 @@ def _task_settings() -> dict[str, Any]:
         "weight_rule": "absolute",
         "execution_timeout": timedelta(hours=2),
         "retries": 3,
-        "retry_policy": Retries(),
+        "retry_policy": ErrorTypeRetryPolicy(),
     }

@@ -26,43 +26,43 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 
-_FOR_THE_REPORT = 64 * MIB
+_REPORT_HEADROOM = 64 * MIB
 """What a task that outgrew its cap is given to tell of it."""
-_STACK = MIB
+_STACK_SIZE = MIB
 """Of each thread. It counts whole, and the usual 8 MiB of some 30 threads would be half of a cap."""
-_IN_USE = re.compile(r"^VmData:\s+(\d+) kB$", re.MULTILINE)
-_BY_NAME = {queue.name: queue for queue in QUEUES}
+_VM_DATA_LINE = re.compile(r"^VmData:\s+(\d+) kB$", re.MULTILINE)
+_QUEUES_BY_NAME = {queue.name: queue for queue in QUEUES}
 
 
-class CapOutgrown(MemoryError):
+class MemoryCapExceeded(MemoryError):
     """A task took more memory than its queue allows."""
 
-    def __init__(self, queue: Queue, found: str) -> None:
+    def __init__(self, queue: Queue, reason: str) -> None:
         super().__init__(
-            f"the task outgrew its cap of {queue.memory} MiB (queue {queue.name}): {found}; "
+            f"the task outgrew its cap of {queue.memory} MiB (queue {queue.name}): {reason}; "
             "cut chunk_size, or raise `memory` of the queue in include/etl/catalog/queues.py"
         )
 
 
-class MemoryCap:
+class MemoryCapListener:
     """Hears of every task that starts, in the task's own process."""
 
     @hookimpl
     def on_task_instance_running(self, task_instance: Any) -> None:  # noqa: ANN401 - Airflow's own differ
         """Cap the task."""
         task = task_instance.task
-        queue = _BY_NAME.get(task.queue)
+        queue = _QUEUES_BY_NAME.get(task.queue)
         if queue is not None:
-            task.execute = capped(task.execute, queue)
+            task.execute = with_memory_cap(task.execute, queue)
 
 
-def capped(execute: Callable[[Context], object], queue: Queue) -> Callable[[Context], object]:
+def with_memory_cap(execute: Callable[[Context], object], queue: Queue) -> Callable[[Context], object]:
     """Return a task's `execute`, within the cap of its queue."""
 
     @wraps(execute)
     def run(context: Context) -> object:
-        cap, lifted = _limits(queue)
-        threading.stack_size(_STACK)
+        cap, lifted = _compute_limits(queue)
+        threading.stack_size(_STACK_SIZE)
         resource.setrlimit(resource.RLIMIT_DATA, cap)
         try:
             try:
@@ -71,22 +71,22 @@ def capped(execute: Callable[[Context], object], queue: Queue) -> Callable[[Cont
                 # Before all else: to tell of an error, or to hand on a result, takes memory too.
                 resource.setrlimit(resource.RLIMIT_DATA, lifted)
         except MemoryError as error:
-            raise CapOutgrown(queue, str(error) or "no more could be allocated") from error
+            raise MemoryCapExceeded(queue, str(error) or "no more could be allocated") from error
 
     return run
 
 
-def _limits(queue: Queue) -> tuple[tuple[int, int], tuple[int, int]]:
+def _compute_limits(queue: Queue) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the soft and the hard limit in bytes, in force and for the report, counted from what is in use now.
 
     No limit is above the one that the process has: its container's, or in `airflow dags test` that of the task before.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    in_use = sum(int(kibibytes) * 1024 for kibibytes in _IN_USE.findall(status))
+    in_use = sum(int(kibibytes) * 1024 for kibibytes in _VM_DATA_LINE.findall(status))
     _, highest = resource.getrlimit(resource.RLIMIT_DATA)
     highest = sys.maxsize if highest == resource.RLIM_INFINITY else highest
     soft = min(in_use + queue.memory * MIB, highest)
-    hard = min(soft + _FOR_THE_REPORT, highest)
+    hard = min(soft + _REPORT_HEADROOM, highest)
     return (soft, hard), (hard, hard)
 
 
@@ -94,4 +94,4 @@ class SluiceMemory(AirflowPlugin):
     """Caps the memory of tasks."""
 
     name = "sluice_memory_limit"
-    listeners = [MemoryCap()]  # noqa: RUF012 - as Airflow asks for them
+    listeners = [MemoryCapListener()]  # noqa: RUF012 - as Airflow asks for them

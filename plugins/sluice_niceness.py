@@ -17,16 +17,16 @@ from etl.catalog.queues import QUEUES
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-_BY_NAME = {queue.name: queue for queue in QUEUES}
+_QUEUES_BY_NAME = {queue.name: queue for queue in QUEUES}
 
 
-class StandingBack:
+class NicenessListener:
     """Hears of every task that starts, in the task's own process."""
 
     @hookimpl
     def on_task_instance_running(self, previous_state: object, task_instance: RuntimeTaskInstance) -> None:  # noqa: ARG002
         """Give the process of a task the niceness of its queue; it can only rise."""
-        queue = _BY_NAME.get(task_instance.task.queue)
+        queue = _QUEUES_BY_NAME.get(task_instance.task.queue)
         if queue is not None:
             os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), queue.niceness))
 
@@ -35,4 +35,4 @@ class SluiceNiceness(AirflowPlugin):
     """Lets tasks that can wait stand back."""
 
     name = "sluice_niceness"
-    listeners = [StandingBack()]  # noqa: RUF012 - as Airflow asks for them
+    listeners = [NicenessListener()]  # noqa: RUF012 - as Airflow asks for them

@@ -6,8 +6,8 @@ from airflow.sdk import DAG, Asset
 
 import sluice_notice_tasks as tasks
 from etl.declare.notice import Notice
-from sluice_deadlines import promise
-from sluice_entity_dags import START, task_settings, timetable
+from sluice_deadlines import deadline_arguments
+from sluice_entity_dags import START_DATE, airflow_schedule, build_default_args
 
 _DOC = """{summary}
 
@@ -26,7 +26,7 @@ def notice_dag_id(notice: Notice) -> str:
     return f"notify_{notice.name}"
 
 
-def notice_dag(notice: Notice) -> DAG:
+def build_notice_dag(notice: Notice) -> DAG:
     """Return the Dag that sends a notice.
 
     It plans the run's chunks and sends each. A chunk that fails does not stop its siblings: `report` counts what was
@@ -34,18 +34,18 @@ def notice_dag(notice: Notice) -> DAG:
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    promised = promise(notice.deadline)
+    promised = deadline_arguments(notice.deadline)
     sql = f"include/sql/notices/{notice.name}.sql"
     with DAG(
         dag_id=notice_dag_id(notice),
         description=notice.summary,
-        schedule=timetable(notice.schedule) if notice.schedule else None,
-        start_date=START,
+        schedule=airflow_schedule(notice.schedule) if notice.schedule else None,
+        start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
         tags=["notify", *(medium.name for medium in notice.channels), *promised.pop("tags", ())],
         doc_md=_DOC.format(summary=notice.summary, name=notice.name, sql=sql),
-        default_args=task_settings(notice.queue, notice.timeout),
+        default_args=build_default_args(notice.queue, notice.timeout),
         **promised,
     ) as dag:
         planned = tasks.plan(notice)

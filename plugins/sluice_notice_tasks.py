@@ -12,31 +12,31 @@ from airflow.sdk import Asset, TriggerRule, get_current_context, task
 
 import sluice_connections as connections
 from etl.declare.notice import Notice
-from sluice_channels import channels
+from sluice_channels import build_senders
 
 if TYPE_CHECKING:
-    from etl.notify.run_request import Occasion
+    from etl.notify.run_request import RunRequest
 
-RUN = "notice_run"
+RUN_ID_KEY = "notice_run"
 """The XCom of `plan` that names the run; what it returns are ordinals, since tasks are mapped over that."""
 
-_LABEL = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
+_LABEL_TEMPLATE = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
 
 
 def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a task call returns
     """Return the task that plans a run, whatever else its conf holds."""
 
-    @task(task_id="plan", priority_weight=_weight(notice, step=0))
+    @task(task_id="plan", priority_weight=_priority_weight(notice, step=0))
     def plan_run(**_params: object) -> list[int]:
         from etl.notify import run_request as step
 
-        with connections.warehouse() as warehouse:
+        with connections.warehouse() as db:
             # A connection that is missing is told of here, where nobody has got anything.
-            channels(notice)
-            planned = step.plan_occasion(notice, _occasion(), warehouse=warehouse)
+            build_senders(notice)
+            planned = step.plan_requested_run(notice, _run_request(), db=db)
         if planned is None:
             return []
-        get_current_context()["ti"].xcom_push(RUN, planned.run_id)
+        get_current_context()["ti"].xcom_push(RUN_ID_KEY, planned.run_id)
         return planned.ordinals
 
     return plan_run()
@@ -45,58 +45,61 @@ def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a t
 def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
     """Return the task that sends a chunk, mapped over what was planned."""
 
-    @task(task_id="send", priority_weight=_weight(notice, step=1), map_index_template=_LABEL)
+    @task(task_id="send", priority_weight=_priority_weight(notice, step=1), map_index_template=_LABEL_TEMPLATE)
     def send_chunk(notice_run: int, ordinal: int) -> None:
         from etl.notify import send as step
         from etl.notify.store import chunks
 
-        with connections.warehouse() as warehouse:
-            get_current_context()["chunk"] = str(chunks.find(warehouse, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
+        with connections.warehouse() as db:
+            get_current_context()["chunk"] = str(chunks.find(db, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
             step.send(
                 notice,
                 notice_run,
                 ordinal,
-                warehouse=warehouse,
+                db=db,
                 limiter=connections.limiter(),
-                channels=channels(notice),
+                senders=build_senders(notice),
             )
 
-    return send_chunk.partial(notice_run=planned[RUN]).expand(ordinal=planned)
+    return send_chunk.partial(notice_run=planned[RUN_ID_KEY]).expand(ordinal=planned)
 
 
 def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
     """Return the task that sums a run up and tells those who wait for the notice what was sent."""
 
     @task(
-        task_id="report", priority_weight=_weight(notice, step=5), trigger_rule=TriggerRule.ALL_DONE, outlets=[outlet]
+        task_id="report",
+        priority_weight=_priority_weight(notice, step=5),
+        trigger_rule=TriggerRule.ALL_DONE,
+        outlets=[outlet],
     )
     def report_run() -> dict[str, int]:
         from etl.notify import report as step
 
         # It runs whatever became of `plan`, and so cannot be handed what that may not have left.
-        run_id = get_current_context()["ti"].xcom_pull(task_ids="plan", key=RUN)
-        with connections.warehouse() as warehouse:
-            totals = step.report_notice(notice, run_id, warehouse=warehouse)
+        run_id = get_current_context()["ti"].xcom_pull(task_ids="plan", key=RUN_ID_KEY)
+        with connections.warehouse() as db:
+            totals = step.report_run(notice, run_id, db=db)
         get_current_context()["outlet_events"][outlet].extra = {**totals}
         return totals
 
     return report_run()
 
 
-def _weight(notice: Notice, *, step: int) -> int:
+def _priority_weight(notice: Notice, *, step: int) -> int:
     """Return the weight of a step, within those of its queue."""
     return 100 * notice.queue.priority + step
 
 
-def _occasion() -> Occasion:
-    from etl.notify.run_request import Occasion
+def _run_request() -> RunRequest:
+    from etl.notify.run_request import RunRequest
 
     run = get_current_context()["dag_run"]
     start, end = run.data_interval_start, run.data_interval_end
-    return Occasion(
+    return RunRequest(
         trigger=run.run_id,
-        kind=str(getattr(run.run_type, "value", run.run_type)),
-        at=run.logical_date or run.run_after,
-        interval=(start, end) if start and end else None,
-        asked=run.conf or {},
+        run_type=str(getattr(run.run_type, "value", run.run_type)),
+        logical_date=run.logical_date or run.run_after,
+        data_interval=(start, end) if start and end else None,
+        conf=run.conf or {},
     )

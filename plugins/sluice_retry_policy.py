@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class Retries(ExceptionRetryPolicy):
+class ErrorTypeRetryPolicy(ExceptionRetryPolicy):
     """Permanent errors fail at once; all others wait, twice as long each time, half of it by chance.
 
     Airflow counts the tries, and asks no policy about a task that was killed or whose worker was lost: those wait for
@@ -32,7 +32,7 @@ class Retries(ExceptionRetryPolicy):
         The longest wait of all.
     """
 
-    waits_by_chance = True
+    has_jitter = True
     """What the cluster policy asks of a retry policy, whoever wrote it."""
 
     def __init__(self, *, base: timedelta = timedelta(seconds=20), cap: timedelta = timedelta(minutes=5)) -> None:
@@ -50,7 +50,7 @@ class Retries(ExceptionRetryPolicy):
         """Return what to do about an error."""
         if _is_permanent(exception):
             return RetryDecision.fail(f"{type(exception).__name__} is permanent: a person must act.")
-        wait = backoff(try_number, base=self.base, cap=self.cap, chance=random.random())  # noqa: S311 - no secret
+        wait = backoff(try_number, base=self.base, cap=self.cap, jitter=random.random())  # noqa: S311 - no secret
         told = str(exception) if isinstance(exception, MemoryError) else ""
         reason = told or f"{type(exception).__name__} may pass"
         return RetryDecision.retry(wait, f"{reason}; next try in {wait.total_seconds():.0f} s.")
@@ -59,12 +59,12 @@ class Retries(ExceptionRetryPolicy):
 def _is_permanent(error: BaseException) -> bool:
     from etl.db import connection
 
-    return isinstance(error, (PermanentError, DeclarationError, AirflowNotFoundException)) or connection.is_permanent(
-        error
-    )
+    return isinstance(
+        error, (PermanentError, DeclarationError, AirflowNotFoundException)
+    ) or connection.is_permanent_error(error)
 
 
-def backoff(attempt: int, *, base: timedelta, cap: timedelta, chance: float) -> timedelta:
+def backoff(attempt: int, *, base: timedelta, cap: timedelta, jitter: float) -> timedelta:
     """Return the wait before the next try.
 
     Parameters
@@ -73,7 +73,7 @@ def backoff(attempt: int, *, base: timedelta, cap: timedelta, chance: float) -> 
         The attempt that failed, 1-based.
     base, cap
         The longest wait after the first attempt, and after any.
-    chance
+    jitter
         A random number from 0 to 1.
 
     Returns
@@ -84,4 +84,4 @@ def backoff(attempt: int, *, base: timedelta, cap: timedelta, chance: float) -> 
     Source: Brooker, "Exponential Backoff And Jitter", AWS (2015), "equal jitter".
     """
     longest = min(base * 2.0 ** min(attempt - 1, 32), cap)
-    return longest * (1 + chance) / 2
+    return longest * (1 + jitter) / 2

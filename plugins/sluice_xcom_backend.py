@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk.bases.xcom import BaseXCom
 
-LARGEST = 4_096
+MAX_BYTES = 4_096
 """Bytes of JSON that a task may hand on."""
 
 
@@ -16,13 +16,13 @@ class XComTooLarge(ValueError):
 
     def __init__(self, task: str, key: str, size: int) -> None:
         super().__init__(
-            f"task {task} hands on {size:,} bytes as XCom {key!r}, and at most {LARGEST:,} are allowed: "
+            f"task {task} hands on {size:,} bytes as XCom {key!r}, and at most {MAX_BYTES:,} are allowed: "
             "every one of them is written to Airflow's database. Store the value and return its id."
         )
 
 
 class CappedXCom(BaseXCom):
-    """XComs of at most `LARGEST` bytes."""
+    """XComs of at most `MAX_BYTES` bytes."""
 
     @staticmethod
     def serialize_value(
@@ -45,6 +45,6 @@ class CappedXCom(BaseXCom):
             value, key=key, task_id=task_id, dag_id=dag_id, run_id=run_id, map_index=map_index
         )
         size = len(json.dumps(kept).encode())
-        if size > LARGEST:
+        if size > MAX_BYTES:
             raise XComTooLarge(f"{dag_id}.{task_id}", key or "return_value", size)
         return kept

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cryptography.fernet import Fernet
 
-from dev.stack.airflow_environment import SETTINGS, variables
+from dev.stack.airflow_environment import SETTINGS, to_environment
 
 ENVIRONMENT = {
-    **variables(SETTINGS),
+    **to_environment(SETTINGS),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
     "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),

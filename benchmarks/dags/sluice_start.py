@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, task
 
 from etl.catalog.entities import ENTITIES
-from sluice_entity_dags import entity_dag
+from sluice_entity_dags import build_entity_dag
 
 STARTS = 10
 
 for entity in ENTITIES:
-    entity_dag(replace(entity, name=f"{entity.name}_again"))
+    build_entity_dag(replace(entity, name=f"{entity.name}_again"))
 
 with DAG(
     "sluice_start",

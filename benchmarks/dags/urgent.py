@@ -42,11 +42,11 @@ def transform(number: int) -> None:
     from etl.sync import transform as step
 
     raw_id = int((get_current_context()["dag_run"].conf or {}).get("raw_id", 1))
-    with TemporaryDirectory() as folder, connections.warehouse() as warehouse:
+    with TemporaryDirectory() as folder, connections.warehouse() as db:
         step.transform(
             TRANSACTIONS,
             raw_id,
-            warehouse=warehouse,
+            db=db,
             root=connections.raw_root(),
             typed_root=UPath(folder) / str(number),
         )

@@ -15,7 +15,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot as plt
 
-_LOOKS = {
+_THEMES = {
     "light": {"text.color": "#1f2328", "axes.edgecolor": "#8c959f", "grid.color": "#d0d7de"},
     "dark": {"text.color": "#e6edf3", "axes.edgecolor": "#7d8590", "grid.color": "#30363d"},
 }
@@ -31,21 +31,21 @@ class Chart:
     ----------
     file
         Name without the look and the suffix.
-    within
+    detail_of
         What the name of its result contains.
     figures
         Key in the result's detail: size → figure.
-    across, up
+    x_label, y_label
         What the axes show.
     logarithmic
         Whether figures are shown by their magnitude, as sizes are.
     """
 
     file: str
-    within: str
+    detail_of: str
     figures: str
-    across: str
-    up: str
+    x_label: str
+    y_label: str
     logarithmic: bool = False
 
 
@@ -56,19 +56,19 @@ _CHARTS = (
     Chart("planning", "plan of chunks over", "seconds", "provider accounts", "seconds", logarithmic=True),
 )
 _PEERS = "beside dlt at its best"
-_OF_A_SIDE = "rows_per_second_"
-_OURS = "sluice"
+_SIDE_PREFIX = "rows_per_second_"
+_SLUICE_SIDE = "sluice"
 
 
 def main(results: Path, folder: Path) -> None:
     """Draw what has been measured."""
     rows = json.loads(results.read_text(encoding="utf-8"))
     folder.mkdir(exist_ok=True)
-    for look, colors in _LOOKS.items():
+    for look, colors in _THEMES.items():
         labels = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), colors["text.color"])
         with mpl.rc_context({**colors, **labels, "font.size": 10, "svg.hashsalt": "sluice", "axes.grid": True}):
             for chart in _CHARTS:
-                for row in [row for row in rows if chart.within in row["name"]][:1]:
+                for row in [row for row in rows if chart.detail_of in row["name"]][:1]:
                     _curve(chart, row["detail"][chart.figures], folder / f"{chart.file}.{look}.svg")
             for row in [row for row in rows if _PEERS in row["name"]][:1]:
                 _bars(row["detail"], folder / f"peers.{look}.svg")
@@ -82,25 +82,27 @@ def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
         axes.set_yscale("log")
     else:
         axes.set_ylim(0, 1.1 * max(figures.values()))
-    axes.set_xlabel(chart.across)
-    axes.set_ylabel(chart.up)
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
     _save(figure, path)
 
 
 def _bars(detail: Mapping[str, Any], path: Path) -> None:
-    found = {key.removeprefix(_OF_A_SIDE): value for key, value in detail.items() if key.startswith(_OF_A_SIDE)}
+    found = {key.removeprefix(_SIDE_PREFIX): value for key, value in detail.items() if key.startswith(_SIDE_PREFIX)}
     names = [
-        f"Sluice,{name.removeprefix(_OURS).replace('_', ' ')}" if name.startswith(_OURS) else f"dlt, {_way(name)}"
+        f"Sluice,{name.removeprefix(_SLUICE_SIDE).replace('_', ' ')}"
+        if name.startswith(_SLUICE_SIDE)
+        else f"dlt, {_label(name)}"
         for name in found
     ]
     figure, axes = plt.subplots(figsize=_SIZE)
-    axes.barh(names, list(found.values()), color=[_COLORS[not name.startswith(_OURS)] for name in found])
+    axes.barh(names, list(found.values()), color=[_COLORS[not name.startswith(_SLUICE_SIDE)] for name in found])
     axes.invert_yaxis()
     axes.set_xlabel("rows/s")
     _save(figure, path)
 
 
-def _way(name: str) -> str:
+def _label(name: str) -> str:
     how, _, table = name.rpartition("_")
     return f"{how}, keyed table" if table == "keyed" else how
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from dev.stack.home import REPOSITORY
 
-_MADE_BY_MAKE = REPOSITORY / ".venv-bench" / "bin" / "python"
+_DEFAULT_INTERPRETER = REPOSITORY / ".venv-bench" / "bin" / "python"
 
 
 class PeersMissing(Exception):
     """There is no environment with the peers."""
 
-    def __init__(self, looked_for: Path) -> None:
-        super().__init__(f"{looked_for} is missing; `make bench` makes it, or let PEERS_PYTHON name another.")
+    def __init__(self, expected_path: Path) -> None:
+        super().__init__(f"{expected_path} is missing; `make bench` makes it, or let PEERS_PYTHON name another.")
 
 
 def interpreter() -> Path:
@@ -25,7 +25,7 @@ def interpreter() -> Path:
     PeersMissing
         If there is none.
     """
-    path = Path(os.environ.get("PEERS_PYTHON", _MADE_BY_MAKE))
+    path = Path(os.environ.get("PEERS_PYTHON", _DEFAULT_INTERPRETER))
     if not path.exists():
         raise PeersMissing(path)
     return path

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from psycopg.rows import scalar_row
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.notice import Notice
-from etl.declare.sql_file import blocks
+from etl.declare.sql_file import read_statements
 from etl.notify.store import recipients, runs
 
 MONTH, MONTH_BEFORE = "2025-05", "2025-04"
@@ -19,7 +19,7 @@ MONTH, MONTH_BEFORE = "2025-05", "2025-04"
 UNSUBSCRIBE = {"SLUICE_UNSUBSCRIBE_URL": "https://bank.example/unsubscribe"}
 """Lets every mail have its own link, as in production."""
 
-_OF_A_THOUSAND = {"sent": 972, "failed": 1, "suppressed": 25, "unreachable": 2}
+_STATES_PER_THOUSAND = {"sent": 972, "failed": 1, "suppressed": 25, "unreachable": 2}
 _PAGE, _PAGES = 1_000, 20
 _TABLES = (
     "core.users",
@@ -31,7 +31,7 @@ _TABLES = (
 )
 
 
-def grow(warehouse: Warehouse, users: int, *, category: str) -> None:
+def add_users(db: Connection, users: int, *, category: str) -> None:
     """Add users until there are so many.
 
     Parameters
@@ -41,9 +41,9 @@ def grow(warehouse: Warehouse, users: int, *, category: str) -> None:
     category
         Of the notice that some of them do not want.
     """
-    statements = blocks(Path(__file__).with_suffix(".sql"))
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (there,) = cursor.execute(statements["counted"].encode()).fetchall()
+    statements = read_statements(Path(__file__).with_suffix(".sql"))
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (there,) = cursor.execute(statements["count_users"].encode()).fetchall()
         values = {"first": there + 1, "last": users, "category": category}
         for name in ("users", "logins", "contacts", "consents", "suppressions"):
             cursor.execute(statements[name].encode(), values)
@@ -56,15 +56,15 @@ def grow(warehouse: Warehouse, users: int, *, category: str) -> None:
 
 def expected(users: int) -> dict[str, int]:
     """Return what must become of so many users, a multiple of a thousand, where nothing breaks."""
-    return {state: count * users // 1000 for state, count in _OF_A_THOUSAND.items()}
+    return {state: count * users // 1000 for state, count in _STATES_PER_THOUSAND.items()}
 
 
-def page_cost(warehouse: Warehouse, notice: Notice, run_id: int, users: int) -> float:
+def page_cost(db: Connection, notice: Notice, run_id: int, users: int) -> float:
     """Return the seconds that it takes to read a page of a thousand of so many users, the median of some pages."""
-    run = runs.find(warehouse, run_id)
+    run = runs.find(db, run_id)
     seconds = []
     for page in range(_PAGES):
         began = time.perf_counter()
-        recipients.read(warehouse, notice, run, after=page * users // _PAGES, stop=users + 1, limit=_PAGE)
+        recipients.read_page(db, notice, run, after=page * users // _PAGES, stop=users + 1, limit=_PAGE)
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)

@@ -73,6 +73,6 @@ select
     %(raw_id)s
 from generate_series(%(first)s::bigint, %(last)s) as n, generate_series(1, 3) as p;
 
--- name: counted
+-- name: count_users
 -- How many there are already.
 select count(*) from core.users;

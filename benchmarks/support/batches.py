@@ -9,7 +9,7 @@ from msgspec import structs
 from psycopg.rows import scalar_row
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.sync.records import frames
 from etl.sync.store import chunks, raw_batches
@@ -32,14 +32,14 @@ returning provider_account_id
 """
 
 
-def enrol(warehouse: Warehouse, logins: int) -> list[int]:
+def enrol(db: Connection, logins: int) -> list[int]:
     """Add logins whose tokens nobody will ever need, and return their provider account ids."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         return sorted(cursor.execute(_ENROL, {"logins": logins}).fetchall())
 
 
 def seal(
-    warehouse: Warehouse,
+    db: Connection,
     root: UPath,
     entity: Entity,
     accounts: Iterable[int],
@@ -60,8 +60,8 @@ def seal(
     """
     run = f"{entity.name} of {source} {at.isoformat()}"
     provider = entity.provider.name
-    chunks.cut(
-        warehouse,
+    chunks.plan_account_chunks(
+        db,
         entity=entity.name,
         run_id=run,
         provider=provider,
@@ -70,12 +70,12 @@ def seal(
         size=1 << 30,
         maximum=1,
     )
-    chunk = chunks.open_attempt(warehouse, entity=entity.name, run_id=run, ordinal=0)
-    framed = _framed(accounts, pages, at=at, cursors=cursors)
-    return raw_batches.seal(warehouse, root, framed, source=source, chunk_id=chunk.chunk_id, attempt=chunk.attempt)
+    chunk = chunks.open_attempt(db, entity=entity.name, run_id=run, ordinal=0)
+    framed = _frame_pages(accounts, pages, at=at, cursors=cursors)
+    return raw_batches.seal(db, root, framed, source=source, chunk_id=chunk.chunk_id, attempt=chunk.attempt)
 
 
-def _framed(
+def _frame_pages(
     accounts: Iterable[int], pages: Pages, *, at: datetime, cursors: tuple[str, str]
 ) -> Iterator[tuple[frames.Header, bytes]]:
     cursor_from, cursor_to = cursors

@@ -23,13 +23,13 @@ from benchmarks.support import plaid_pages
 from dev.servers import http, ports
 from dev.servers.ports import LOOPBACK
 
-_MARK = b"@LOGIN"
+_LOGIN_MARK = b"@LOGIN"
 _POLL = 0.1
 _END = b"\r\n\r\n"
-_HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+_HEALTH_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
-class BankClosed(Exception):
+class BankDied(Exception):
     """A bank ended before it opened."""
 
     def __init__(self, port: int) -> None:
@@ -63,19 +63,19 @@ class Shape:
         return self.logins * self.pages * self.records
 
 
-class _Asked(msgspec.Struct):
+class _SyncRequest(msgspec.Struct):
     access_token: str
     cursor: str = ""
 
 
-class _Answers(asyncio.Protocol):
+class _BankProtocol(asyncio.Protocol):
     """One connection, on which requests come one after the other."""
 
     def __init__(self, pages: list[bytes], latency: float) -> None:
         self._pages = pages
         self._latency = latency
         self._received = b""
-        self._decoder = msgspec.json.Decoder(_Asked)
+        self._decoder = msgspec.json.Decoder(_SyncRequest)
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - a transport that can be written to
         self._transport = transport
@@ -88,7 +88,7 @@ class _Answers(asyncio.Protocol):
         length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
         if len(body) >= length:
             self._received = body[length:]
-            answer = self._answer(body[:length]) if length else _HEALTHY
+            answer = self._answer(body[:length]) if length else _HEALTH_RESPONSE
             if self._latency:
                 asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
             else:
@@ -96,12 +96,12 @@ class _Answers(asyncio.Protocol):
 
     def _answer(self, body: bytes) -> bytes:
         asked = self._decoder.decode(body)
-        page = self._pages[int(asked.cursor or 0)].replace(_MARK, asked.access_token.encode())
+        page = self._pages[int(asked.cursor or 0)].replace(_LOGIN_MARK, asked.access_token.encode())
         return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page)
 
 
 @contextmanager
-def opened(shape: Shape, *, port: int | None = None) -> Iterator[str]:
+def running(shape: Shape, *, port: int | None = None) -> Iterator[str]:
     """Run a canned bank in a process of its own, and yield its address."""
     port = port or next(each for each in ports.candidates() if ports.is_free(each))
     url = f"http://{LOOPBACK}:{port}"
@@ -110,10 +110,10 @@ def opened(shape: Shape, *, port: int | None = None) -> Iterator[str]:
     numbers = (port, shape.logins, shape.pages, shape.records, shape.latency)
     with Popen([sys.executable, "-m", "benchmarks.support.canned_bank", *map(str, numbers)]) as bank:
         try:
-            while not http.answers(port, "/health"):
+            while not http.is_ok(port, "/health"):
                 time.sleep(_POLL)
                 if bank.poll() is not None:
-                    raise BankClosed(port)
+                    raise BankDied(port)
             yield url
         finally:
             bank.terminate()
@@ -126,7 +126,7 @@ def render(shape: Shape) -> list[bytes]:
         records = plaid_pages.transactions(ordinal, records=shape.records, merchants=shape.records)
         for record in records:
             for name in ("transaction_id", "account_id"):
-                record[name] = _MARK.decode() + str(record[name])[len(_MARK) :]
+                record[name] = _LOGIN_MARK.decode() + str(record[name])[len(_LOGIN_MARK) :]
         more = ordinal + 1 < shape.pages
         page = {"added": records, "modified": [], "removed": [], "next_cursor": str(ordinal + 1), "has_more": more}
         pages.append(msgspec.json.encode(page))
@@ -135,7 +135,7 @@ def render(shape: Shape) -> list[bytes]:
 
 async def _serve(port: int, shape: Shape) -> None:
     pages = render(shape)
-    server = await asyncio.get_running_loop().create_server(lambda: _Answers(pages, shape.latency), LOOPBACK, port)
+    server = await asyncio.get_running_loop().create_server(lambda: _BankProtocol(pages, shape.latency), LOOPBACK, port)
     await server.serve_forever()
 
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from etl.catalog.providers.plaid import PLAID
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.sync.store import provider_accounts
 from etl.sync.store.token_cipher import TokenCipher
 
 _EMPTY = "truncate core.users, core.transactions, etl.chunks cascade"
 
 
-def forget(warehouse: Warehouse) -> None:
+def delete_all(db: Connection) -> None:
     """Forget all logins, and whatever was planned for them."""
-    warehouse.execute(_EMPTY)
+    db.execute(_EMPTY)
 
 
-def enrol(warehouse: Warehouse, cipher: TokenCipher, logins: int) -> None:
+def enrol(db: Connection, cipher: TokenCipher, logins: int) -> None:
     """Forget everything, and enrol so many logins."""
-    with warehouse.transaction():
-        forget(warehouse)
+    with db.transaction():
+        delete_all(db)
         for number in range(logins):
             token = f"{number:06d}"
             provider_accounts.enrol(
-                warehouse, cipher, provider=PLAID.name, user=token, item_id=f"item-{token}", access_token=token
+                db, cipher, provider=PLAID.name, user=token, item_id=f"item-{token}", access_token=token
             )
-    warehouse.execute("vacuum analyze")
+    db.execute("vacuum analyze")

@@ -20,7 +20,7 @@ from dev.stack.home import REPOSITORY
 from dev.stack.stack import Stack
 
 _DATABASE = 9
-_STARTS = timedelta(seconds=60)
+_START_TIMEOUT = timedelta(seconds=60)
 _POLL = timedelta(milliseconds=100)
 
 
@@ -31,7 +31,7 @@ def environment(stack: Stack, sink: MailSink) -> dict[str, str]:
     return {
         **stack.environment,
         CONNECTION: sink.connection,
-        plain_celery.BROKER: broker,
+        plain_celery.BROKER_VARIABLE: broker,
         "PYTHONPATH": os.pathsep.join(paths),
     }
 
@@ -61,13 +61,13 @@ def running(
             opened.enter_context(_worker(environment, log, number=number, processes=processes, prefetch=prefetch))
             for number, log in enumerate(logs)
         ]
-        _wait(logs)
+        _wait_until_ready(logs)
         yield started
 
 
-def client(environment: Mapping[str, str]) -> redis.Redis:
+def empty_broker(environment: Mapping[str, str]) -> redis.Redis:
     """Return a connection to the broker's database, which is empty by now."""
-    server = redis.Redis.from_url(environment[plain_celery.BROKER])
+    server = redis.Redis.from_url(environment[plain_celery.BROKER_VARIABLE])
     server.flushdb()
     return server
 
@@ -95,9 +95,9 @@ def _worker(
             process.terminate()
 
 
-def _wait(logs: list[Path]) -> None:
-    deadline = time.monotonic() + _STARTS.total_seconds()
-    while not all(plain_celery.READY.encode() in log.read_bytes() for log in logs):
+def _wait_until_ready(logs: list[Path]) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT.total_seconds()
+    while not all(plain_celery.READY_LINE.encode() in log.read_bytes() for log in logs):
         if time.monotonic() > deadline:
             sys.exit(f"error: a Celery worker does not start\n{logs[0].read_text()[-2000:]}")
         time.sleep(_POLL.total_seconds())

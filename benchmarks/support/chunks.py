@@ -13,9 +13,8 @@ from benchmarks.support import batches, databases, plaid_pages
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
-from etl.db import connection as warehouses
 from etl.db import migrations
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
 
 LOGINS_OF_A_CHUNK = 50
@@ -32,37 +31,37 @@ def pages(size: int) -> batches.Pages:
 
 
 @contextmanager
-def prepared(
+def template_database(
     server: Endpoint, root: UPath, size: int, *, logins_of_a_chunk: int = LOGINS_OF_A_CHUNK
 ) -> Iterator[Sequence[int]]:
     """Make the template of databases that hold `size` transactions in sealed raw batches, and no rows."""
     with databases.temporary(server, databases.TEMPLATE) as template:
-        with warehouses.connect(template) as warehouse:
-            migrations.migrate(warehouse, [entity.name for entity in ENTITIES])
-            raw_ids = seal(warehouse, root, size, logins_of_a_chunk)
+        with connect(template) as db:
+            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            raw_ids = seal(db, root, size, logins_of_a_chunk)
             for statement in ("analyze", "checkpoint"):
-                warehouse.execute(statement)
+                db.execute(statement)
         yield raw_ids
 
 
 @contextmanager
-def fresh(server: Endpoint) -> Iterator[Endpoint]:
+def fresh_database(server: Endpoint) -> Iterator[Endpoint]:
     """Create a database from the template."""
     with databases.temporary(server, "benchmark", template=databases.TEMPLATE) as database:
         yield database
 
 
-def seal(warehouse: Warehouse, root: UPath, size: int, logins_of_a_chunk: int) -> Sequence[int]:
+def seal(db: Connection, root: UPath, size: int, logins_of_a_chunk: int) -> Sequence[int]:
     """Seal `size` transactions, whole logins, and return the ids of their raw batches."""
-    logins = batches.enrol(warehouse, size // TRANSACTIONS_OF_A_LOGIN)
+    logins = batches.enrol(db, size // TRANSACTIONS_OF_A_LOGIN)
     told = pages(size)
     return [
         batches.seal(
-            warehouse,
+            db,
             root,
             TRANSACTIONS,
             logins[first : first + logins_of_a_chunk],
-            partial(_from, told, first),
+            partial(_pages_of_login, told, first),
             source=TRANSACTIONS_SYNC.name,
             at=_RECEIVED_AT + timedelta(microseconds=first),
             cursors=("", "a"),
@@ -71,5 +70,5 @@ def seal(warehouse: Warehouse, root: UPath, size: int, logins_of_a_chunk: int) -
     ]
 
 
-def _from(told: batches.Pages, first: int, login: int) -> Iterable[bytes]:
-    return told(first + login)
+def _pages_of_login(login_pages: batches.Pages, first: int, login: int) -> Iterable[bytes]:
+    return login_pages(first + login)

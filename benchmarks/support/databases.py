@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from psycopg.sql import SQL, Identifier
 
-from etl.db import connection as warehouses
+from etl.db.connection import connect
 from etl.settings import Endpoint
 
 TEMPLATE = "benchmark_template"
@@ -18,10 +18,10 @@ TEMPLATE = "benchmark_template"
 @contextmanager
 def temporary(server: Endpoint, name: str, *, template: str = "template1") -> Iterator[Endpoint]:
     """Create a database, and drop it at the end."""
-    with warehouses.connect(server) as connection:
+    with connect(server) as db:
         create = SQL("create database {} template {}").format(Identifier(name), Identifier(template))
-        connection.execute(create)
+        db.execute(create)
         try:
             yield replace(server, schema=name)
         finally:
-            connection.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+            db.execute(SQL("drop database {} with (force)").format(Identifier(name)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dev.stack.down import down
 
-_SERVERS_OF_A_SHELL = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "SANDBOX_CSV")
+_SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "SANDBOX_CSV")
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def temporary() -> Iterator[Path]:
             down(home)
 
 
-def caller(**more: str) -> dict[str, str]:
+def caller_environment(**more: str) -> dict[str, str]:
     """Return this environment without the servers that it names, and with some variables more."""
-    kept = {name: value for name, value in os.environ.items() if name not in _SERVERS_OF_A_SHELL}
+    kept = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
     return {**kept, **more}

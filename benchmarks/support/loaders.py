@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from upath import UPath
 
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.db import connection as warehouses
+from etl.db.connection import connect
 from etl.settings import Endpoint
 from etl.sync.load import load
 from etl.sync.transform import transform
@@ -35,7 +35,7 @@ class Loaders:
     pool: ProcessPoolExecutor
     count: int
 
-    def seconds(self, raw_ids: Sequence[int], *, database: Endpoint, root: UPath) -> float:
+    def measure(self, raw_ids: Sequence[int], *, database: Endpoint, root: UPath) -> float:
         """Return how long it takes to transform and load some raw batches, dealt out evenly."""
         hands = [list(raw_ids[first :: self.count]) for first in range(self.count)]
         began = time.perf_counter()
@@ -44,13 +44,13 @@ class Loaders:
             each.result()
         return time.perf_counter() - began
 
-    def peak(self) -> int:
+    def peak_memory(self) -> int:
         """Return the most memory that the first of them has had, in bytes of VmHWM."""
-        return self.pool.submit(_peak).result()
+        return self.pool.submit(_peak_memory).result()
 
 
 @contextmanager
-def started(count: int) -> Iterator[Loaders]:
+def running(count: int) -> Iterator[Loaders]:
     """Start so many loaders, and end them at the end."""
     with ProcessPoolExecutor(count, mp_context=get_context("forkserver")) as pool:
         for each in [pool.submit(_import_and_wait) for _ in range(count)]:
@@ -59,13 +59,13 @@ def started(count: int) -> Iterator[Loaders]:
 
 
 def _transform_and_load(raw_ids: Sequence[int], database: Endpoint, root: str) -> None:
-    with warehouses.connect(database) as warehouse:
+    with connect(database) as db:
         for raw_id in raw_ids:
-            transform(TRANSACTIONS, raw_id, warehouse=warehouse, root=UPath(root))
-            load(TRANSACTIONS, raw_id, warehouse=warehouse, root=UPath(root))
+            transform(TRANSACTIONS, raw_id, db=db, root=UPath(root))
+            load(TRANSACTIONS, raw_id, db=db, root=UPath(root))
 
 
-def _peak() -> int:
+def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

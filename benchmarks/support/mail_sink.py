@@ -18,10 +18,10 @@ from dev.servers.ports import LOOPBACK, candidates, is_free
 from dev.stack.home import REPOSITORY
 
 CONNECTION = "AIRFLOW_CONN_NOTICES_EMAIL"
-_PLACES = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
-_STARTS = 20.0
-_TAIL = 200
-_SAID = re.compile(rb"mesg=(\d+)")
+_SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"
+_START_SECONDS = 20.0
+_TAIL_BYTES = 200
+_MESSAGE_COUNT = re.compile(rb"mesg=(\d+)")
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class MailSink:
         if self.program != "smtp-sink":
             return len(self.instants())
         with self.record.open("rb") as file:
-            file.seek(max(0, self.record.stat().st_size - _TAIL))
-            said = _SAID.findall(file.read())
+            file.seek(max(0, self.record.stat().st_size - _TAIL_BYTES))
+            said = _MESSAGE_COUNT.findall(file.read())
         return int(said[-1]) if said else 0
 
     def instants(self) -> list[float]:
@@ -70,28 +70,28 @@ class MailSink:
 
 
 @contextmanager
-def fast(folder: Path) -> Iterator[MailSink]:
+def fastest_sink(folder: Path) -> Iterator[MailSink]:
     """Run the fastest that there is."""
-    found = shutil.which("smtp-sink", path=_PLACES)
+    found = shutil.which("smtp-sink", path=_SEARCH_PATH)
     if not found:
-        with exact(folder) as sink:
+        with recording_sink(folder) as sink:
             yield sink
         return
-    sink = MailSink("smtp-sink", _port(), folder / "smtp-sink.txt")
+    sink = MailSink("smtp-sink", _free_port(), folder / "smtp-sink.txt")
     # It must not stay root.
     account = ("-u", "nobody") if os.geteuid() == 0 else ()
     with sink.record.open("wb") as output, _running((found, *account, "-c", f"{LOOPBACK}:{sink.port}", "512"), output):
-        _wait(sink)
+        _wait_until_listening(sink)
         yield sink
 
 
 @contextmanager
-def exact(folder: Path) -> Iterator[MailSink]:
+def recording_sink(folder: Path) -> Iterator[MailSink]:
     """Run the one that writes down which mail came when."""
-    sink = MailSink("dev.mail.sink", _port(), folder / "mails.txt")
+    sink = MailSink("dev.mail.sink", _free_port(), folder / "mails.txt")
     arguments = ("--port", str(sink.port), "--record", str(sink.record))
     with _running((sys.executable, "-m", "dev.mail.sink", *arguments), None):
-        _wait(sink)
+        _wait_until_listening(sink)
         yield sink
 
 
@@ -104,12 +104,12 @@ def _running(command: tuple[str, ...], output: object) -> Iterator[None]:
             process.terminate()
 
 
-def _port() -> int:
+def _free_port() -> int:
     return next(port for port in candidates() if is_free(port))
 
 
-def _wait(sink: MailSink) -> None:
-    deadline = time.monotonic() + _STARTS
+def _wait_until_listening(sink: MailSink) -> None:
+    deadline = time.monotonic() + _START_SECONDS
     while is_free(sink.port):
         if time.monotonic() > deadline:
             sys.exit(f"error: {sink.program} does not listen on port {sink.port}")

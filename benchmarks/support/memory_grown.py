@@ -11,7 +11,7 @@ from typing import Self
 import redis
 
 from dev.servers import processes
-from dev.stack.home import MARKER
+from dev.stack.home import HOME_VARIABLE
 from dev.stack.stack import Stack
 
 _EVERY_SECONDS = 0.1
@@ -34,7 +34,7 @@ class BrokerMemory:
 
     def __init__(self, url: str) -> None:
         self._server = redis.Redis.from_url(url)
-        self._enough = threading.Event()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._before = self._used("used_memory")
         self._peak_before = self._used("used_memory_peak")
@@ -47,14 +47,14 @@ class BrokerMemory:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Stop watching."""
-        self._enough.set()
+        self._stop.set()
         self._thread.join()
         peak = self._used("used_memory_peak")
         if peak > self._peak_before:
             self.growth = max(self.growth, peak - self._before)
 
     def _watch(self) -> None:
-        while not self._enough.wait(_EVERY_SECONDS):
+        while not self._stop.wait(_EVERY_SECONDS):
             self.growth = max(self.growth, self._used("used_memory") - self._before)
 
     def _used(self, name: str) -> int:
@@ -62,10 +62,10 @@ class BrokerMemory:
         return int(found[name])
 
 
-def scheduler(stack: Stack) -> int:
+def scheduler_peak(stack: Stack) -> int:
     """Return the most memory that a process of the scheduler ever had, in bytes of VmHWM."""
     peaks = [0]
-    for process in processes.carrying(MARKER, str(stack.home)):
+    for process in processes.with_environment(HOME_VARIABLE, str(stack.home)):
         folder = Path("/proc") / str(process.pid)
         command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
         if b"scheduler" in command and (found := _PEAK.search((folder / "status").read_text())):

@@ -21,20 +21,20 @@ from benchmarks.support.audience import MONTH
 from etl.catalog.channels import EMAIL
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.db.statements import statement
-from etl.notify.channels.address import parse
+from etl.notify.channels.address import parse_address
 from etl.notify.channels.channel import Message
-from etl.notify.channels.mime import Skeleton
+from etl.notify.channels.mime import MimeBuilder
 from etl.notify.templates import Templates
-from etl.notify.unsubscribe_links import Links
+from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import Endpoint, LinkSettings
 
-BROKER = "BROKER_URL"
+BROKER_VARIABLE = "BROKER_URL"
 """Celery's own commands read this variable too, and it goes before what an app says."""
-NOTICE = "plain_celery"
+NOTICE_NAME = "plain_celery"
 """As the ledger knows it: what Sluice sent is another notice, so that they do not get into each other's way."""
-CHUNK = 1_000
-PACE = "200/s"
-READY = "The worker takes tasks."
+CHUNK_SIZE = 1_000
+RATE_LIMIT = "200/s"
+READY_LINE = "The worker takes tasks."
 
 _NOTICE = """
 insert into notify.notices as kept (name) values (%s) on conflict (name) do update set name = excluded.name
@@ -62,19 +62,19 @@ returning delivery_id, state::text, (
     select c.address from notify.contacts as c where c.user_id = %(user_id)s and c.channel = 'email'
 )
 """
-_END = "update notify.deliveries set state = %s, ended_at = now() where delivery_id = %s"
-_NEXT = "select user_id from core.users where user_id > %s and user_id <= %s order by user_id limit %s"
+_SET_STATE = "update notify.deliveries set state = %s, ended_at = now() where delivery_id = %s"
+_NEXT_USERS = "select user_id from core.users where user_id > %s and user_id <= %s order by user_id limit %s"
 
-app = Celery("plain", broker=os.environ.get(BROKER, "memory://"))
+app = Celery("plain", broker=os.environ.get(BROKER_VARIABLE, "memory://"))
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
 
 
-class Desk:
+class WorkerResources:
     """What each process keeps open."""
 
     def __init__(self) -> None:
         held = Endpoint.from_environment("warehouse")
-        self._warehouse = psycopg.connect(
+        self._db = psycopg.connect(
             host=held.host,
             port=held.port,
             user=held.login,
@@ -82,36 +82,36 @@ class Desk:
             dbname=held.schema,
             autocommit=True,
         )
-        ((self._notice_id,),) = self._warehouse.execute(_NOTICE, (NOTICE,)).fetchall()
-        self._words = Templates(MONTHLY_REPORT)
-        self._links = Links(LinkSettings.from_environment())
-        self._mail = _server()
-        sender = parse(str(Endpoint.from_environment("notices_email").extra["from_email"]))
+        ((self._notice_id,),) = self._db.execute(_NOTICE, (NOTICE_NAME,)).fetchall()
+        self._templates = Templates(MONTHLY_REPORT)
+        self._links = UnsubscribeLinks(LinkSettings.from_environment())
+        self._smtp = _connect_mail_server()
+        sender = parse_address(str(Endpoint.from_environment("notices_email").extra["from_email"]))
         self._sender = sender.address
-        self._skeleton = Skeleton(sender)
-        self._recipient = statement(f"notices/{MONTHLY_REPORT.name}", "recipients")
+        self._mime_builder = MimeBuilder(sender)
+        self._select_recipient = statement(f"notices/{MONTHLY_REPORT.name}", "recipients")
 
-    def tell(self, user_id: int) -> None:
+    def send(self, user_id: int) -> None:
         """Claim, render, send and confirm."""
-        claimed = self._warehouse.execute(_CLAIM, self._values(user_id)).fetchone()
+        claimed = self._db.execute(_CLAIM, self._values(user_id)).fetchone()
         if claimed is None or claimed[1] != "claimed":
             return
         delivery_id, _, address = claimed
-        if not EMAIL.takes(address):
-            self._warehouse.execute(_END, ("failed", delivery_id))
+        if not EMAIL.accepts(address):
+            self._db.execute(_SET_STATE, ("failed", delivery_id))
             return
-        with self._warehouse.cursor(row_factory=dict_row) as cursor:
-            (recipient,) = cursor.execute(self._recipient, self._values(user_id)).fetchall()
-        link = self._links.of(user_id, MONTHLY_REPORT.category)
-        parts = self._words.render(EMAIL, recipient, unsubscribe_url=link.url)
+        with self._db.cursor(row_factory=dict_row) as cursor:
+            (recipient,) = cursor.execute(self._select_recipient, self._values(user_id)).fetchall()
+        link = self._links.build(user_id, MONTHLY_REPORT.category)
+        parts = self._templates.render(EMAIL, recipient, unsubscribe_url=link.url)
         message = Message(delivery_id, address, parts, unsubscribe_url=link.url)
-        letter = self._skeleton.fill(message, at=datetime.now(UTC))
-        self._mail.sendmail(self._sender, [letter.to.address], letter.content)
-        self._warehouse.execute(_END, ("sent", delivery_id))
+        letter = self._mime_builder.build(message, sent_at=datetime.now(UTC))
+        self._smtp.sendmail(self._sender, [letter.to.address], letter.content)
+        self._db.execute(_SET_STATE, ("sent", delivery_id))
 
-    def following(self, after: int, last: int) -> list[int]:
+    def next_user_ids(self, after: int, last: int) -> list[int]:
         """Return the users of the next chunk."""
-        return [user_id for (user_id,) in self._warehouse.execute(_NEXT, (after, last, CHUNK))]
+        return [user_id for (user_id,) in self._db.execute(_NEXT_USERS, (after, last, CHUNK_SIZE))]
 
     def _values(self, user_id: int) -> dict[str, object]:
         bounds = {"after": user_id - 1, "stop": user_id + 1, "limit": 1, "as_of": datetime.now(UTC)}
@@ -120,45 +120,45 @@ class Desk:
 
 
 @cache
-def desk() -> Desk:
+def worker_resources() -> WorkerResources:
     """Return what this process keeps open; a process opens its own."""
-    return Desk()
+    return WorkerResources()
 
 
 @app.task  # type: ignore[untyped-decorator]
-def tell(user_id: int) -> None:
+def send_to_user(user_id: int) -> None:
     """Tell one user: a task for each."""
-    desk().tell(user_id)
+    worker_resources().send(user_id)
 
 
 @app.task  # type: ignore[untyped-decorator]
-def tell_chunk(user_ids: list[int], last: int) -> None:
+def send_chunk(user_ids: list[int], last: int) -> None:
     """Tell the users of a chunk, and put in the next one, as the pattern of a task that walks a table goes."""
     for user_id in user_ids:
-        desk().tell(user_id)
-    if following := desk().following(user_ids[-1], last):
-        tell_chunk.delay(following, last)
+        worker_resources().send(user_id)
+    if following := worker_resources().next_user_ids(user_ids[-1], last):
+        send_chunk.delay(following, last)
 
 
 @cache
 def mail_server() -> smtplib.SMTP:
     """Return this process's connection to the mail server."""
-    return _server()
+    return _connect_mail_server()
 
 
-@app.task(rate_limit=PACE)  # type: ignore[untyped-decorator]
-def tell_slowly(delivery_id: int) -> None:
+@app.task(rate_limit=RATE_LIMIT)  # type: ignore[untyped-decorator]
+def send_paced(delivery_id: int) -> None:
     """Send a mail that is ready, at Celery's own pace."""
     mail = b"Subject: paced\r\nMessage-ID: <delivery.%d@bank.example>\r\n\r\nhello\r\n" % delivery_id
     mail_server().sendmail("reports@bank.example", ["user@bank.example"], mail)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
-def say_so(**_: object) -> None:
+def print_ready(**_: object) -> None:
     """Say that tasks are taken; Celery says so only if it is to log every task."""
-    print(READY, flush=True)
+    print(READY_LINE, flush=True)
 
 
-def _server() -> smtplib.SMTP:
+def _connect_mail_server() -> smtplib.SMTP:
     held = Endpoint.from_environment("notices_email")
     return smtplib.SMTP(held.host, held.port, local_hostname="localhost", timeout=30)

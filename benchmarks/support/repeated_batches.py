@@ -14,7 +14,7 @@ from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import ACCOUNTS_GET, TRANSACTIONS_GET, TRANSACTIONS_SYNC
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.sync.transform import transform
 
@@ -26,52 +26,54 @@ _TRANSACTIONS_OF_A_MERCHANT = 20
 
 
 @dataclass(frozen=True)
-class Repeated:
+class RepeatedBatches:
     """Typed batches of an entity that hold the same records.
 
     Parameters
     ----------
     entity
         Whose they are.
-    first
+    first_raw_id
         Raw batch that is loaded first.
-    again
+    repeated_raw_ids
         How the same records come again → their raw batch.
     """
 
     entity: Entity
-    first: int
-    again: Mapping[str, int]
+    first_raw_id: int
+    repeated_raw_ids: Mapping[str, int]
 
 
-def feeds(warehouse: Warehouse, root: UPath, size: int) -> Sequence[Repeated]:
+def seal_feeds(db: Connection, root: UPath, size: int) -> Sequence[RepeatedBatches]:
     """Seal and type batches of `size` transactions, 20,000 at least, each a day later than the one before."""
     made_up = {"records": _TRANSACTIONS_OF_A_LOGIN, "merchants": size // _TRANSACTIONS_OF_A_MERCHANT}
     feed, window = partial(plaid_pages.feed, **made_up), partial(plaid_pages.window, **made_up)
-    logins = batches.enrol(warehouse, size // _TRANSACTIONS_OF_A_LOGIN)
-    seal = partial(batches.seal, warehouse, root, TRANSACTIONS, logins)
+    logins = batches.enrol(db, size // _TRANSACTIONS_OF_A_LOGIN)
+    seal = partial(batches.seal, db, root, TRANSACTIONS, logins)
 
     first = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT, cursors=("", "a"))
     reset = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT + _DAY, cursors=("", "b"))
     days = seal(window, source=TRANSACTIONS_GET.name, at=_RECEIVED_AT + 2 * _DAY)
     repeated = (
-        Repeated(TRANSACTIONS, first, {"after a reset cursor": reset, "as a backfill's window": days}),
-        Repeated(MERCHANTS, first, {"from a raw batch that names the same": reset}),
+        RepeatedBatches(TRANSACTIONS, first, {"after a reset cursor": reset, "as a backfill's window": days}),
+        RepeatedBatches(MERCHANTS, first, {"from a raw batch that names the same": reset}),
     )
-    return _typed(repeated, warehouse=warehouse, root=root)
+    return _transform_all(repeated, db=db, root=root)
 
 
-def snapshots(warehouse: Warehouse, root: UPath, size: int) -> Sequence[Repeated]:
+def seal_snapshots(db: Connection, root: UPath, size: int) -> Sequence[RepeatedBatches]:
     """Seal and type batches of `size` accounts, one a day later than the other."""
     snapshot = partial(plaid_pages.snapshot, records=_ACCOUNTS_OF_A_LOGIN)
-    logins = batches.enrol(warehouse, size // _ACCOUNTS_OF_A_LOGIN)
-    seal = partial(batches.seal, warehouse, root, ACCOUNTS, logins, snapshot, source=ACCOUNTS_GET.name)
-    repeated = (Repeated(ACCOUNTS, seal(at=_RECEIVED_AT), {"as the next snapshot": seal(at=_RECEIVED_AT + _DAY)}),)
-    return _typed(repeated, warehouse=warehouse, root=root)
+    logins = batches.enrol(db, size // _ACCOUNTS_OF_A_LOGIN)
+    seal = partial(batches.seal, db, root, ACCOUNTS, logins, snapshot, source=ACCOUNTS_GET.name)
+    repeated = (
+        RepeatedBatches(ACCOUNTS, seal(at=_RECEIVED_AT), {"as the next snapshot": seal(at=_RECEIVED_AT + _DAY)}),
+    )
+    return _transform_all(repeated, db=db, root=root)
 
 
-def _typed(repeated: Sequence[Repeated], *, warehouse: Warehouse, root: UPath) -> Sequence[Repeated]:
+def _transform_all(repeated: Sequence[RepeatedBatches], *, db: Connection, root: UPath) -> Sequence[RepeatedBatches]:
     for each in repeated:
-        for raw_id in (each.first, *each.again.values()):
-            transform(each.entity, raw_id, warehouse=warehouse, root=root)
+        for raw_id in (each.first_raw_id, *each.repeated_raw_ids.values()):
+            transform(each.entity, raw_id, db=db, root=root)
     return repeated

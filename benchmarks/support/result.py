@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).with_name("results.json")
-SHOWN = "BENCHMARKS_SHOWN"
+RESULTS_FILE_VARIABLE = "BENCHMARKS_SHOWN"
 """Variable that names a file to which results are added as they are shown, a line of JSON each."""
 _GIB = 1 << 30
 
@@ -53,13 +53,13 @@ class Spread:
 
     Parameters
     ----------
-    median, least, most
+    median, minimum, maximum
         In the unit of the measurements.
     """
 
     median: float
-    least: float
-    most: float
+    minimum: float
+    maximum: float
 
     @classmethod
     def of(cls, measurements: Sequence[float]) -> Spread:
@@ -68,7 +68,7 @@ class Spread:
 
     def __str__(self) -> str:
         """Return the median, and the least and the most in brackets."""
-        return f"{self.median:.4g} ({self.least:.4g}–{self.most:.4g})"
+        return f"{self.median:.4g} ({self.minimum:.4g}–{self.maximum:.4g})"
 
 
 def show(results: Sequence[Result], console: Console) -> None:
@@ -79,12 +79,12 @@ def show(results: Sequence[Result], console: Console) -> None:
     console.print(table)
     for missed in [result for result in results if result.tried and not result.reached]:
         console.print(f"{missed.name}: {missed.tried}", markup=False)
-    if told := os.environ.get(SHOWN):
+    if told := os.environ.get(RESULTS_FILE_VARIABLE):
         with Path(told).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(result)) + "\n" for result in results)
 
 
-def shown(path: Path) -> list[Result]:
+def read_shown(path: Path) -> list[Result]:
     """Return the results that were shown while SHOWN named a file."""
     return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 

@@ -7,10 +7,10 @@ import time
 
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.clients import rate_limits
-from etl.db import connection as warehouse
+from etl.db.connection import connect_warehouse
 from etl.db.locks import LockTaken
-from etl.errors import MustWait
-from etl.notify.channels.email import EmailChannel, Mailing
+from etl.errors import RetryAfter
+from etl.notify.channels.email import EmailConfig, EmailSender
 from etl.notify.send import send
 from etl.settings import Endpoint
 
@@ -18,9 +18,9 @@ from etl.settings import Endpoint
 def main(run_id: int, ordinals: list[int]) -> None:
     """Send each chunk to its end."""
     held = Endpoint.from_environment("notices_email")
-    mailing = Mailing.of_connection(host=held.host, port=held.port, login="", password="", extra=held.extra)
+    mailing = EmailConfig.from_connection(host=held.host, port=held.port, login="", password="", extra=held.extra)
     limiter = rate_limits.connect(Endpoint.from_environment("limits"))
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
+    with connect_warehouse() as db:
         for ordinal in ordinals:
             while True:
                 try:
@@ -28,11 +28,11 @@ def main(run_id: int, ordinals: list[int]) -> None:
                         MONTHLY_REPORT,
                         run_id,
                         ordinal,
-                        warehouse=connection,
+                        db=db,
                         limiter=limiter,
-                        channels={"email": EmailChannel(mailing)},
+                        senders={"email": EmailSender(mailing)},
                     )
-                except (LockTaken, MustWait):
+                except (LockTaken, RetryAfter):
                     time.sleep(0.1)
                 else:
                     break

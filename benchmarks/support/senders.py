@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 from dev.stack.home import REPOSITORY
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.db.connection import Warehouse
-from etl.notify.plan import plan_notice
+from etl.db.connection import Connection
+from etl.notify.plan import plan_run
 from etl.notify.store import runs
-from etl.notify.store.runs import State
+from etl.notify.store.runs import RunState
 
-_STOPS = timedelta(seconds=30)
+_STOP_TIMEOUT = timedelta(seconds=30)
 
 
 @dataclass
@@ -53,15 +53,15 @@ class Senders:
 
 @contextmanager
 def sending(
-    warehouse: Warehouse, environment: Mapping[str, str], period: str, *, pace: float, count: int
+    db: Connection, environment: Mapping[str, str], period: str, *, pace: float, count: int
 ) -> Iterator[Senders]:
     """Plan a period as so many chunks, and send them until the block ends; the run is cancelled then."""
-    planned = plan_notice(
+    planned = plan_run(
         replace(MONTHLY_REPORT, pace=pace, chunk_size=1, max_chunks=count),
         period,
         trigger="benchmarks",
         as_of=datetime.now(UTC),
-        warehouse=warehouse,
+        db=db,
     )
     senders = Senders(planned.run_id, environment, [])
     for ordinal in planned.ordinals:
@@ -69,8 +69,8 @@ def sending(
     try:
         yield senders
     finally:
-        runs.steer(warehouse, planned.run_id, state=State.CANCELLED)
-        deadline = time.monotonic() + _STOPS.total_seconds()
+        runs.set_pace_or_state(db, planned.run_id, state=RunState.CANCELLED)
+        deadline = time.monotonic() + _STOP_TIMEOUT.total_seconds()
         for process in senders.processes:
             try:
                 process.wait(max(0, deadline - time.monotonic()))

@@ -18,12 +18,12 @@ import psycopg
 from rich.console import Console
 
 from benchmarks.support import home
-from dev.demo.airflow_api import AirflowApi, AirflowSilent, DagRun
+from dev.demo.airflow_api import AirflowApi, AirflowTimeout, DagRun
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
-from dev.stack.down import control
+from dev.stack.down import find_supervisor
 from dev.stack.home import REPOSITORY, find
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.programs import BANK
 from dev.stack.stack import Stack
 from dev.stack.up import up
@@ -33,11 +33,11 @@ _BUNDLES = [
     {"name": name, "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle", "kwargs": {"path": str(path)}}
     for name, path in (("dags-folder", REPOSITORY / "dags"), ("benchmarks", REPOSITORY / "benchmarks" / "dags"))
 ]
-_LOOPS = "airflow.jobs.scheduler_job_runner.SchedulerJobRunner"
-_PASS = re.compile(rb"Ran scheduling loop in ([0-9.]+) ms")
+_SCHEDULER_LOGGER = "airflow.jobs.scheduler_job_runner.SchedulerJobRunner"
+_LOOP_TIME = re.compile(rb"Ran scheduling loop in ([0-9.]+) ms")
 _SERVERS = ("bin/postgres", "valkey-server", "dev.bank", "dev.mail")
 """What is in the command lines of programs that are not Airflow's."""
-_LONGEST = timedelta(minutes=20)
+_MAX_WAIT = timedelta(minutes=20)
 _POLL = 0.25
 _DURATION = "select extract(epoch from end_date - queued_at)::float from dag_run where dag_id = %s and run_id = %s"
 
@@ -52,48 +52,48 @@ class StackAtWork:
         The stack.
     airflow
         The session.
-    bank
+    bank_port
         Port on which tasks expect the bank.
     """
 
     stack: Stack
     airflow: AirflowApi
-    bank: int
+    bank_port: int
 
-    def seconds(self, dag_id: str, run: DagRun) -> float:
+    def run_seconds(self, dag_id: str, run: DagRun) -> float:
         """Wait for a run, and return how long it took, from when it was queued to its end."""
-        self.wait(dag_id, run)
-        ((seconds,),) = self.metadata(_DURATION, dag_id, run.run_id)
+        self.wait_for_success(dag_id, run)
+        ((seconds,),) = self.query_metadata(_DURATION, dag_id, run.run_id)
         return float(seconds)
 
-    def wait(self, dag_id: str, run: DagRun) -> None:
+    def wait_for_success(self, dag_id: str, run: DagRun) -> None:
         """Wait until a run has succeeded."""
-        deadline = time.monotonic() + _LONGEST.total_seconds()
-        while (state := self.airflow.run(dag_id, run.run_id).state) not in ("success", "failed"):
+        deadline = time.monotonic() + _MAX_WAIT.total_seconds()
+        while (state := self.airflow.get_run(dag_id, run.run_id).state) not in ("success", "failed"):
             if time.monotonic() > deadline:
-                raise AirflowSilent(f"the end of {dag_id}", _LONGEST.total_seconds())
+                raise AirflowTimeout(f"the end of {dag_id}", _MAX_WAIT.total_seconds())
             time.sleep(_POLL)
         if state != "success":
             sys.exit(f"error: {dag_id}, run {run.run_id}: {self.airflow.failed_tasks(dag_id, run.run_id)}")
 
-    def metadata(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+    def query_metadata(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask Airflow's own database."""
         with psycopg.connect(self.stack.metadata_url) as connection:
             return connection.execute(query.encode(), values).fetchall()
 
-    def cpu(self) -> float:
+    def cpu_seconds(self) -> float:
         """Return the CPU-seconds that Airflow's programs and their tasks have spent so far."""
         supervisor = psutil.Process(int((self.stack.home / "supervisord.pid").read_text()))
-        programs = [each for each in supervisor.children() if not any(word in _title(each) for word in _SERVERS)]
-        return sum(_spent(each) for program in programs for each in (program, *program.children(recursive=True)))
+        programs = [each for each in supervisor.children() if not any(word in _command_line(each) for word in _SERVERS)]
+        return sum(_cpu_seconds(each) for program in programs for each in (program, *program.children(recursive=True)))
 
-    def passes(self, seconds: float) -> list[float]:
+    def loop_seconds(self, seconds: float) -> list[float]:
         """Return the seconds of each pass of the scheduler's loop, during some seconds from now."""
         log: Path = self.stack.home / "logs" / "scheduler.log"
         with log.open("rb") as file:
             file.seek(0, 2)
             time.sleep(seconds)
-            return [float(found[1]) / 1000 for found in _PASS.finditer(file.read())]
+            return [float(found[1]) / 1000 for found in _LOOP_TIME.finditer(file.read())]
 
 
 @contextmanager
@@ -102,34 +102,34 @@ def running(*, console: Console) -> Iterator[StackAtWork]:
     with home.temporary() as folder:
         stack = up(
             folder,
-            caller=home.caller(
+            caller_environment=home.caller_environment(
                 AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps(_BUNDLES),
-                AIRFLOW__LOGGING__NAMESPACE_LEVELS=f"airflow.dag_processing=WARNING {_LOOPS}=DEBUG",
+                AIRFLOW__LOGGING__NAMESPACE_LEVELS=f"airflow.dag_processing=WARNING {_SCHEDULER_LOGGER}=DEBUG",
             ),
-            wishes=Wishes(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui=None),
+            options=StackOptions(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui_port=None),
             say=console.print,
         )
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
-            _close_sandbox(stack)
+            _stop_sandbox_bank(stack)
             yield StackAtWork(stack, airflow, int(stack.bank_url.rpartition(":")[2]))
 
 
-def _close_sandbox(stack: Stack) -> None:
+def _stop_sandbox_bank(stack: Stack) -> None:
     """Stop the sandbox bank, so that another can open in its place."""
-    supervisor = control(find(stack.home))
+    supervisor = find_supervisor(find(stack.home))
     if supervisor is None:
         sys.exit(f"error: nothing runs in {stack.home}")
     supervisor.stop(BANK)
 
 
-def _title(process: psutil.Process) -> str:
+def _command_line(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
 
 
-def _spent(process: psutil.Process) -> float:
+def _cpu_seconds(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
     except psutil.Error:

@@ -26,7 +26,7 @@ class TaskMemory:
 
     def __init__(self) -> None:
         self._peaks: dict[str, int] = {}
-        self._enough = threading.Event()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
@@ -36,7 +36,7 @@ class TaskMemory:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """Stop watching."""
-        self._enough.set()
+        self._stop.set()
         self._thread.join()
 
     def peaks(self, metadata_url: str) -> dict[str, int]:
@@ -50,11 +50,11 @@ class TaskMemory:
         return steps
 
     def _watch(self) -> None:
-        while not self._enough.wait(_EVERY_SECONDS):
+        while not self._stop.wait(_EVERY_SECONDS):
             for process in Path("/proc").glob("[0-9]*"):
-                self._look_at(process)
+                self._read_peak(process)
 
-    def _look_at(self, process: Path) -> None:
+    def _read_peak(self, process: Path) -> None:
         try:
             title = _TITLE.match((process / "cmdline").read_bytes())
             mark = _HIGH_WATER.search((process / "status").read_text()) if title else None

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import date
 from subprocess import Popen
 
-from benchmarks.support.canned_bank import BankClosed
+from benchmarks.support.canned_bank import BankDied
 from dev.servers import bank, http, ports
-from dev.servers.bank import HEALTH, Sandbox
+from dev.servers.bank import HEALTH_PATH, Sandbox
 from dev.servers.ports import LOOPBACK
 from dev.stack.home import REPOSITORY
 from dev.stack.urls import provider_connection
@@ -22,7 +22,7 @@ _POLL = 0.1
 
 
 @contextmanager
-def opened(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
+def running(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """Run the bank in a process of its own, and yield the environment of a stack with it as the provider."""
     port = next(each for each in ports.candidates() if ports.is_free(each))
     connection = provider_connection(
@@ -31,10 +31,10 @@ def opened(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     command = (*bank.command(SANDBOX, port=port), "--limits", "off")
     with Popen(command, env=dict(environment), cwd=REPOSITORY) as process:
         try:
-            while not http.answers(port, HEALTH):
+            while not http.is_ok(port, HEALTH_PATH):
                 time.sleep(_POLL)
                 if process.poll() is not None:
-                    raise BankClosed(port)
+                    raise BankDied(port)
             yield {**environment, f"AIRFLOW_CONN_{PLAID.connection.upper()}": connection}
         finally:
             process.terminate()

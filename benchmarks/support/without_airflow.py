@@ -12,7 +12,7 @@ from upath import UPath
 
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.clients import rate_limits
-from etl.db import connection as warehouses
+from etl.db.connection import connect_warehouse
 from etl.settings import Endpoint, Settings
 from etl.sync.download import download
 from etl.sync.load import load
@@ -26,7 +26,7 @@ PROCESSES = 2
 
 
 @dataclass(frozen=True)
-class Took:
+class RunCost:
     """What a run took.
 
     Parameters
@@ -41,38 +41,38 @@ class Took:
     cpu: float
 
 
-def run(run_id: str, environment: Mapping[str, str]) -> Took:
+def run(run_id: str, environment: Mapping[str, str]) -> RunCost:
     """Plan a run of transactions, and take its chunks from download to load."""
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("forkserver")) as pool:
         for each in [pool.submit(_import_and_wait) for _ in range(PROCESSES)]:
             each.result()
         began = time.perf_counter()
-        with warehouses.connect(Endpoint.from_environment("warehouse", environment)) as warehouse:
-            ordinals = plan(TRANSACTIONS, run_id, warehouse=warehouse)
-        chunks = [pool.submit(_chunk, run_id, ordinal, dict(environment)) for ordinal in ordinals]
+        with connect_warehouse(environment) as db:
+            ordinals = plan(TRANSACTIONS, run_id, db=db)
+        chunks = [pool.submit(_run_chunk, run_id, ordinal, dict(environment)) for ordinal in ordinals]
         cpu = sum(chunk.result() for chunk in chunks)
-        return Took(time.perf_counter() - began, cpu)
+        return RunCost(time.perf_counter() - began, cpu)
 
 
-def _chunk(run_id: str, ordinal: int, environment: Mapping[str, str]) -> float:
+def _run_chunk(run_id: str, ordinal: int, environment: Mapping[str, str]) -> float:
     """Take a chunk through its steps, and return the CPU-seconds."""
     began = time.process_time()
     settings = Settings.from_environment(environment)
     root = UPath(settings.raw_root)
-    with warehouses.connect(Endpoint.from_environment("warehouse", environment)) as warehouse:
+    with connect_warehouse(environment) as db:
         download(
             TRANSACTIONS,
             run_id,
             ordinal,
-            warehouse=warehouse,
+            db=db,
             root=root,
             cipher=TokenCipher(settings.keys),
             endpoint=Endpoint.from_environment(TRANSACTIONS.provider.connection, environment),
             limiter=rate_limits.connect(Endpoint.from_environment("limits", environment)),
         )
-        raw_id = store_raw(TRANSACTIONS, run_id, ordinal, warehouse=warehouse, root=root)
-        transform(TRANSACTIONS, raw_id, warehouse=warehouse, root=root)
-        load(TRANSACTIONS, raw_id, warehouse=warehouse, root=root)
+        raw_id = store_raw(TRANSACTIONS, run_id, ordinal, db=db, root=root)
+        transform(TRANSACTIONS, raw_id, db=db, root=root)
+        load(TRANSACTIONS, raw_id, db=db, root=root)
     return time.process_time() - began
 
 

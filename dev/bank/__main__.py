@@ -18,16 +18,16 @@ import uvicorn
 from dev.bank import journal
 from dev.bank.api.app import create_app
 from dev.bank.api.auth import Credentials
-from dev.bank.api.connections import ShownConnection
-from dev.bank.api.rate_limits import Limits
+from dev.bank.api.connections import ConnectionExposingProtocol
+from dev.bank.api.rate_limits import RateLimits
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
 from dev.bank.faults import Fault, Faults
 from dev.bank.purchases.file import PurchaseFile
 
-HISTORY = timedelta(days=120)
+DEFAULT_HISTORY = timedelta(days=120)
 KEEP_ALIVE = timedelta(seconds=75)
-GRACE = timedelta(seconds=5)
+SHUTDOWN_GRACE = timedelta(seconds=5)
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -38,12 +38,14 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
     SystemExit
         If an argument is wrong or a credential is not set.
     """
-    parser = _parser()
+    parser = _create_parser()
     options = parser.parse_args(arguments)
     try:
-        bank = _bank(options, environment)
-        credentials = Credentials(_variable(environment, "BANK_CLIENT_ID"), _variable(environment, "BANK_SECRET"))
-        limits = Limits.of(options.limits, telling=options.retry_after)
+        bank = _create_bank(options, environment)
+        credentials = Credentials(
+            _require_variable(environment, "BANK_CLIENT_ID"), _require_variable(environment, "BANK_SECRET")
+        )
+        limits = RateLimits.parse(options.limits, sends_retry_after=options.retry_after)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     try:
@@ -52,19 +54,19 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
             host=options.host,
             port=options.port,
             access_log=False,
-            http=ShownConnection,
+            http=ConnectionExposingProtocol,
             lifespan="off",
             server_header=False,
             timeout_keep_alive=int(KEEP_ALIVE.total_seconds()),
-            timeout_graceful_shutdown=int(GRACE.total_seconds()),
+            timeout_graceful_shutdown=int(SHUTDOWN_GRACE.total_seconds()),
         )
     finally:
         if bank.purchases is not None:
             bank.purchases.close()
 
 
-def _bank(options: argparse.Namespace, environment: Mapping[str, str]) -> Bank:
-    bank = Bank.found(options.seed, opened=options.opened or options.day - HISTORY, today=options.day)
+def _create_bank(options: argparse.Namespace, environment: Mapping[str, str]) -> Bank:
+    bank = Bank.from_seed(options.seed, opened_on=options.opened or options.day - DEFAULT_HISTORY, today=options.day)
     bank = replace(bank, faults=Faults(dict(options.fault)))
     if options.journal is not None:
         write = partial(journal.append, options.journal)
@@ -73,7 +75,7 @@ def _bank(options: argparse.Namespace, environment: Mapping[str, str]) -> Bank:
     return replace(bank, purchases=PurchaseFile(bank.key, Path(file))) if file else bank
 
 
-def _parser() -> argparse.ArgumentParser:
+def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dev.bank", description="A bank that speaks Plaid's API.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="TCP port to listen on")
@@ -89,13 +91,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--opened",
         type=date.fromisoformat,
-        help=f"day by which ledgers have begun (default: {HISTORY.days} days before --day); keep it as --day advances",
+        help=f"day by which ledgers have begun ({DEFAULT_HISTORY.days} days before --day); keep it as --day advances",
     )
     parser.add_argument(
         "--fault",
         action="append",
         default=[],
-        type=_rate,
+        type=_parse_fault_rate,
         metavar="NAME=RATE",
         help=f"something to go wrong, at a rate of 0 to 1; say it once for each of {', '.join(f.value for f in Fault)}",
     )
@@ -108,12 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _rate(text: str) -> tuple[str, float]:
+def _parse_fault_rate(text: str) -> tuple[str, float]:
     name, _, rate = text.partition("=")
     return name, float(rate)
 
 
-def _variable(environment: Mapping[str, str], name: str) -> str:
+def _require_variable(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
         message = f"{name} is not set; set it to what the bank's client will send"

@@ -11,7 +11,7 @@ from dev.bank.purchases.file import PurchaseFile
 from dev.bank.world import customers, institutions, tokens
 from dev.bank.world.amended_ledger import AmendedLedger
 from dev.bank.world.customer_ledger import CustomerLedger
-from dev.bank.world.institutions import PURCHASE_CARDS
+from dev.bank.world.institutions import PURCHASE_CARD_INSTITUTION
 from dev.bank.world.ledger import Ledger
 from dev.bank.world.merchants import Market
 from dev.bank.world.seed import Key
@@ -23,7 +23,7 @@ class Bank:
 
     Parameters
     ----------
-    opened
+    opened_on
         Day on which, or up to a month before which, each invented ledger begins.
     today
         Last day of every ledger.
@@ -37,14 +37,14 @@ class Bank:
 
     key: Key
     market: Market
-    opened: date
+    opened_on: date
     today: date
     changes: Changes = field(default_factory=Changes, compare=False)
     faults: Faults = field(default_factory=Faults, compare=False)
     purchases: PurchaseFile | None = None
 
     @classmethod
-    def found(cls, seed: str, *, opened: date, today: date) -> Self:
+    def from_seed(cls, seed: str, *, opened_on: date, today: date) -> Self:
         """Return the bank that `seed` names.
 
         Raises
@@ -52,37 +52,37 @@ class Bank:
         ValueError
             If the bank would open after today.
         """
-        if opened > today:
-            message = f"the bank opens on {opened}, after its today, {today}; open it on that day or before"
+        if opened_on > today:
+            message = f"the bank opens on {opened_on}, after its today, {today}; open it on that day or before"
             raise ValueError(message)
         key = Key.of(seed)
-        return cls(key, Market.of(key), opened, today)
+        return cls(key, Market.of(key), opened_on, today)
 
     @property
-    def items(self) -> int:
+    def item_count(self) -> int:
         """How many items there are; they are numbered from 0."""
-        return tokens.ITEMS if self.purchases is None else self.purchases.items
+        return tokens.MAX_ITEMS if self.purchases is None else self.purchases.item_count
 
     def ledger(self, number: int) -> Ledger:
-        """Return the ledger of item `number`, 0 to `items` - 1."""
-        written = self._written(number)
+        """Return the ledger of item `number`, 0 to `item_count` - 1."""
+        written = self._base_ledger(number)
         created = self.changes.created(number)
         return AmendedLedger(self.key, written, created) if created else written
 
     def has_institution(self, institution_id: str) -> bool:
         """Return whether items may be linked there; with purchases, wherever else they may be too."""
-        real = self.purchases is not None and institution_id == PURCHASE_CARDS.institution_id
+        real = self.purchases is not None and institution_id == PURCHASE_CARD_INSTITUTION.institution_id
         return real or institutions.exists(institution_id)
 
-    def anyone(self, institution_id: str) -> int:
+    def random_item(self, institution_id: str) -> int:
         """Return the number of some item; of one at that institution, unless purchases are served."""
         while True:
-            number = secrets.randbelow(self.items)
+            number = secrets.randbelow(self.item_count)
             if self.purchases or customers.institution_of(self.key, number).institution_id == institution_id:
                 return number
 
-    def _written(self, number: int) -> Ledger:
+    def _base_ledger(self, number: int) -> Ledger:
         if self.purchases is not None:
             return self.purchases.ledger(number)
         customer = customers.derive(self.key, self.market, number)
-        return CustomerLedger(self.key, self.market, customer, self.opened - customer.head_start)
+        return CustomerLedger(self.key, self.market, customer, self.opened_on - customer.head_start)

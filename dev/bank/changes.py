@@ -8,7 +8,7 @@ from enum import Enum
 from msgspec import Struct
 
 
-class Created(Struct, frozen=True):
+class CreatedTransaction(Struct, frozen=True):
     """A transaction created by request.
 
     Parameters
@@ -45,10 +45,10 @@ class TransactionsCreated(Struct, frozen=True, tag="transactions_created"):
     """Transactions were added to an item."""
 
     item: int
-    created: list[Created]
+    created: list[CreatedTransaction]
 
 
-Entry = AccessChanged | TransactionsCreated
+JournalEntry = AccessChanged | TransactionsCreated
 
 
 class Changes:
@@ -62,9 +62,11 @@ class Changes:
         Called with each further entry before it counts.
     """
 
-    def __init__(self, entries: Iterable[Entry] = (), write: Callable[[Entry], None] | None = None) -> None:
+    def __init__(
+        self, entries: Iterable[JournalEntry] = (), write: Callable[[JournalEntry], None] | None = None
+    ) -> None:
         self._access: dict[int, Access] = {}
-        self._created: dict[int, list[Created]] = defaultdict(list)
+        self._created: dict[int, list[CreatedTransaction]] = defaultdict(list)
         self._write = write
         for entry in entries:
             self._apply(entry)
@@ -73,17 +75,17 @@ class Changes:
         """Return whether the item may be read."""
         return self._access.get(item, Access.OPEN)
 
-    def created(self, item: int) -> Sequence[Created]:
+    def created(self, item: int) -> Sequence[CreatedTransaction]:
         """Return the transactions created for the item, oldest first."""
         return self._created.get(item, ())
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: JournalEntry) -> None:
         """Remember one more change."""
         if self._write is not None:
             self._write(entry)
         self._apply(entry)
 
-    def _apply(self, entry: Entry) -> None:
+    def _apply(self, entry: JournalEntry) -> None:
         if isinstance(entry, TransactionsCreated):
             self._created[entry.item] += entry.created
         elif entry.access is Access.OPEN:

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 
-from dev.bank.feed.feed import Place
-from dev.bank.world.seed import Domain, Key, pack
+from dev.bank.feed.feed import EventOffset
+from dev.bank.world.seed import HashDomain, Key, pack
 
 
 class Fault(Enum):
@@ -49,7 +49,7 @@ class FaultUnknown(ValueError):
         super().__init__(f"there is no fault {name!r}; choose from {', '.join(each.value for each in Fault)}")
 
 
-class RateImpossible(ValueError):
+class FaultRateInvalid(ValueError):
     """A rate that is no share."""
 
     def __init__(self, name: str, rate: float) -> None:
@@ -61,18 +61,18 @@ class Faults:
 
     def __init__(self, rates: Mapping[str, float] | None = None) -> None:
         self._rates: dict[Fault, float] = {}
-        self._requests: Counter[tuple[int, str]] = Counter()
-        self._mutated: dict[int, Place] = {}
-        self._struck: set[tuple[Fault, int]] = set()
-        self._forgiven: set[tuple[Fault, int]] = set()
-        self.switch(rates or {})
+        self._request_counts: Counter[tuple[int, str]] = Counter()
+        self._mutated_loops: dict[int, EventOffset] = {}
+        self._struck_items: set[tuple[Fault, int]] = set()
+        self._restored_items: set[tuple[Fault, int]] = set()
+        self.set_rates(rates or {})
 
     @property
     def rates(self) -> Mapping[str, float]:
         """Rate of each fault that is on, by name."""
         return {fault.value: rate for fault, rate in self._rates.items()}
 
-    def switch(self, rates: Mapping[str, float]) -> None:
+    def set_rates(self, rates: Mapping[str, float]) -> None:
         """Switch on these faults at these rates, all others off, and count requests from the first again.
 
         Raises
@@ -85,47 +85,51 @@ class Faults:
             if name not in known:
                 raise FaultUnknown(name)
             if not 0 <= rate <= 1:
-                raise RateImpossible(name, rate)
+                raise FaultRateInvalid(name, rate)
         self._rates = {known[name]: rate for name, rate in rates.items() if rate > 0}
-        for memory in (self._requests, self._mutated, self._struck, self._forgiven):
+        for memory in (self._request_counts, self._mutated_loops, self._struck_items, self._restored_items):
             memory.clear()
 
-    def on(self, *faults: Fault) -> bool:
+    def any_enabled(self, *faults: Fault) -> bool:
         """Return whether any of these is switched on."""
         return any(fault in self._rates for fault in faults)
 
-    def strikes(self, key: Key, fault: Fault, about: bytes) -> bool:
-        """Return whether `fault` strikes the thing that `about` names; always the same."""
+    def strikes(self, key: Key, fault: Fault, subject: bytes) -> bool:
+        """Return whether `fault` strikes the thing that `subject` names; always the same."""
         rate = self._rates.get(fault)
         if rate is None:
             return False
-        return int.from_bytes(key.mac(Domain.FAULT, fault.value.encode() + b"\0" + about, size=8)) < int(rate * 2**64)
+        return int.from_bytes(key.mac(HashDomain.FAULT, fault.value.encode() + b"\0" + subject, size=8)) < int(
+            rate * 2**64
+        )
 
-    def request(self, item: int, path: str) -> bytes:
+    def count_request(self, item: int, path: str) -> bytes:
         """Count a request to an endpoint and return what its draws are about."""
         if not self._rates:
             return b""
-        self._requests[item, path] += 1
-        return pack(item, self._requests[item, path]) + path.encode()
+        self._request_counts[item, path] += 1
+        return pack(item, self._request_counts[item, path]) + path.encode()
 
-    def not_ready(self, key: Key, item: int) -> bool:
+    def strikes_not_ready(self, key: Key, item: int) -> bool:
         """Return whether the item's transactions are still being fetched, this time."""
-        return self.strikes(key, Fault.NOT_READY, self.request(item, Fault.NOT_READY.value))
+        return self.strikes(key, Fault.NOT_READY, self.count_request(item, Fault.NOT_READY.value))
 
-    def mutates(self, key: Key, item: int, since: Place, cursor: str) -> bool:
-        """Return whether the data changes under a loop that began at `since`, before its page at `cursor`."""
-        if self._mutated.get(item) == since or not self.strikes(key, Fault.MUTATION, pack(item) + cursor.encode()):
+    def strikes_mutation(self, key: Key, item: int, loop_start: EventOffset, cursor: str) -> bool:
+        """Return whether the data changes under a loop that began at `loop_start`, before its page at `cursor`."""
+        if self._mutated_loops.get(item) == loop_start or not self.strikes(
+            key, Fault.MUTATION, pack(item) + cursor.encode()
+        ):
             return False
-        self._mutated[item] = since
+        self._mutated_loops[item] = loop_start
         return True
 
-    def locks(self, key: Key, fault: Fault, item: int) -> bool:
+    def strikes_item(self, key: Key, fault: Fault, item: int) -> bool:
         """Return whether `fault` keeps the item from being read."""
-        struck = (fault, item) not in self._forgiven and self.strikes(key, fault, pack(item))
+        struck = (fault, item) not in self._restored_items and self.strikes(key, fault, pack(item))
         if struck:
-            self._struck.add((fault, item))
+            self._struck_items.add((fault, item))
         return struck
 
-    def forgive(self, item: int) -> None:
+    def restore_item(self, item: int) -> None:
         """Let an item that was refused be read from now on."""
-        self._forgiven |= {(fault, struck) for fault, struck in self._struck if struck == item}
+        self._restored_items |= {(fault, struck) for fault, struck in self._struck_items if struck == item}

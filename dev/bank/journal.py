@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from dev.bank.changes import Entry
+from dev.bank.changes import JournalEntry
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(Entry)
+_DECODER = msgspec.json.Decoder(JournalEntry)
 
 
 class JournalUnreadable(ValueError):
@@ -18,7 +18,7 @@ class JournalUnreadable(ValueError):
         super().__init__(f"{path}, line {line} is not an entry of the bank's journal; mend it or move the file away")
 
 
-def read(path: Path) -> list[Entry]:
+def read(path: Path) -> list[JournalEntry]:
     """Return the entries in `path`, oldest first; none if there is no such file.
 
     A last line without its end was cut short by a kill: it never counted, and is cut off.
@@ -34,16 +34,16 @@ def read(path: Path) -> list[Entry]:
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         path.write_bytes(whole)
-    return list(_entries(path, whole))
+    return list(_decode_lines(path, whole))
 
 
-def append(path: Path, entry: Entry) -> None:
+def append(path: Path, entry: JournalEntry) -> None:
     """Write one more entry at the end of `path`."""
     with path.open("ab") as file:
         file.write(_ENCODER.encode(entry) + b"\n")
 
 
-def _entries(path: Path, content: bytes) -> Iterator[Entry]:
+def _decode_lines(path: Path, content: bytes) -> Iterator[JournalEntry]:
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             yield _DECODER.decode(line)

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 from dev.compose.project import Project
 
-_RUNNING = """
+_SELECT_RUNNING = """
 select run_id, task_id, map_index, try_number, hostname
 from task_instance
 where dag_id = 'etl_transactions' and task_id = 'chunk.download' and state = 'running' and map_index >= {first}
 order by start_date desc
 limit 1
 """
-_AGAIN = """
+_COUNT_RETRIED = """
 select count(*)
 from task_instance
 where dag_id = 'etl_transactions' and run_id = '{run_id}' and task_id like 'chunk.%' and try_number > 1
 """
-_WITHIN = 180.0
-_POLL = 0.3
+_TIMEOUT_SECONDS = 180.0
+_POLL_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
-class Attempt:
+class TaskAttempt:
     """A download that is under way.
 
     Parameters
@@ -40,7 +40,7 @@ class Attempt:
     hostname: str
 
 
-def wait_for_download(project: Project, *, first: int) -> Attempt:
+def wait_for_download(project: Project, *, first: int) -> TaskAttempt:
     """Return a download of a chunk that is under way.
 
     Parameters
@@ -55,22 +55,22 @@ def wait_for_download(project: Project, *, first: int) -> Attempt:
     TimeoutError
         If there is none in time.
     """
-    deadline = time.monotonic() + _WITHIN
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        if found := project.rows("airflow", _RUNNING.format(first=first)):
+        if found := project.query("airflow", _SELECT_RUNNING.format(first=first)):
             run_id, task_id, map_index, try_number, hostname = found[0]
-            return Attempt(run_id, task_id, int(map_index), int(try_number), hostname)
-        time.sleep(_POLL)
-    message = f"no chunk was being downloaded within {_WITHIN:.0f} s"
+            return TaskAttempt(run_id, task_id, int(map_index), int(try_number), hostname)
+        time.sleep(_POLL_SECONDS)
+    message = f"no chunk was being downloaded within {_TIMEOUT_SECONDS:.0f} s"
     raise TimeoutError(message)
 
 
-def kill(project: Project, attempt: Attempt) -> None:
+def kill(project: Project, attempt: TaskAttempt) -> None:
     """Kill the container in which an attempt is under way, as a lack of memory or of power would."""
     project.run(("docker", "kill", "--signal=KILL", attempt.hostname))
 
 
-def tried_again(project: Project, run_id: str) -> int:
+def count_retried(project: Project, run_id: str) -> int:
     """Return how many tasks of a run's chunks were begun more than once."""
-    ((count,),) = project.rows("airflow", _AGAIN.format(run_id=run_id))
+    ((count,),) = project.query("airflow", _COUNT_RETRIED.format(run_id=run_id))
     return int(count)

@@ -1,11 +1,11 @@
 """What a test of the whole stack expects."""
 
 
-class Unexpected(Exception):
+class ExpectationFailed(Exception):
     """The stack did something else than it should."""
 
 
-def expect(met: bool, otherwise: str) -> None:  # noqa: FBT001 - as in `assert`
+def expect(condition: bool, message: str) -> None:  # noqa: FBT001 - as in `assert`
     """Go on if an expectation is met.
 
     Raises
@@ -13,5 +13,5 @@ def expect(met: bool, otherwise: str) -> None:  # noqa: FBT001 - as in `assert`
     Unexpected
         If it is not.
     """
-    if not met:
-        raise Unexpected(otherwise)
+    if not condition:
+        raise ExpectationFailed(message)

@@ -4,7 +4,7 @@ from datetime import date
 
 from dev.bank.bank import Bank
 from dev.bank.feed import listing
-from dev.servers.bank import founded_on
+from dev.servers.bank import new_sandbox
 
 
 def size(users: int, *, day: date) -> dict[str, int]:
@@ -17,12 +17,12 @@ def size(users: int, *, day: date) -> dict[str, int]:
     day
         On which the bank was founded, which is its today.
     """
-    sandbox = founded_on(day)
-    bank = Bank.found(sandbox.seed, opened=sandbox.opened, today=sandbox.day)
+    sandbox = new_sandbox(day)
+    bank = Bank.from_seed(sandbox.seed, opened_on=sandbox.opened, today=sandbox.day)
     ledgers = [bank.ledger(number) for number in range(users)]
     accounts = [{account.ordinal for account in ledger.item.accounts} for ledger in ledgers]
     standing = (
-        listing.standing(ledger, first=date.min, last=date.max, today=day, accounts=held)
+        listing.current_events(ledger, first=date.min, last=date.max, today=day, accounts=held)
         for ledger, held in zip(ledgers, accounts, strict=True)
     )
     return {"accounts": sum(map(len, accounts)), "transactions": sum(map(len, standing))}

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 
 from dev.compose.project import CommandFailed, Project
 
-_EVERY = 4.0
+_INTERVAL_SECONDS = 4.0
 _UNITS = {"B": 1.0 / (1 << 20), "KiB": 1.0 / 1024, "MiB": 1.0, "GiB": 1024.0}
 
 
-def now(project: Project) -> dict[str, float]:
+def current_usage(project: Project) -> dict[str, float]:
     """Return the MiB that each container of a project takes, by its name."""
     ids = project.compose("ps", "--quiet", "--status=running").split()
     shown = project.run(("docker", "stats", "--no-stream", "--format", "{{json .}}", *ids))
@@ -23,15 +23,15 @@ def now(project: Project) -> dict[str, float]:
 
 
 @contextmanager
-def watched(project: Project) -> Iterator[dict[str, float]]:
+def track_peak(project: Project) -> Iterator[dict[str, float]]:
     """Fill a mapping with the most that each container was seen to take, until the block ends."""
     most: dict[str, float] = defaultdict(float)
     ended = threading.Event()
 
     def look() -> None:
-        while not ended.wait(_EVERY):
+        while not ended.wait(_INTERVAL_SECONDS):
             try:
-                for name, mebibytes in now(project).items():
+                for name, mebibytes in current_usage(project).items():
                     most[name] = max(most[name], mebibytes)
             except CommandFailed:  # a container that ended between two questions
                 continue

@@ -11,14 +11,14 @@ from typing import Any
 from dev.stack.home import REPOSITORY
 
 _LABEL = "com.docker.compose.project"
-_SHOWN_LINES = 40
+_TAIL_LINES = 40
 
 
 class CommandFailed(Exception):
     """A command of the engine ended otherwise than it should."""
 
-    def __init__(self, command: Sequence[str], code: int, said: str) -> None:
-        end = "\n".join(said.splitlines()[-_SHOWN_LINES:])
+    def __init__(self, command: Sequence[str], code: int, output: str) -> None:
+        end = "\n".join(output.splitlines()[-_TAIL_LINES:])
         super().__init__(f"`{' '.join(command)}` ended with exit code {code}; it said:\n{end}")
 
 
@@ -41,7 +41,7 @@ class Project:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
     @property
-    def prefix(self) -> tuple[str, ...]:
+    def compose_command(self) -> tuple[str, ...]:
         """What every command begins with."""
         return ("docker", "compose", "--project-name", self.name, "--env-file", str(self.env_file))
 
@@ -60,7 +60,7 @@ class Project:
         CommandFailed
             If it fails.
         """
-        return self.run((*self.prefix, "--profile", profile, *arguments))
+        return self.run((*self.compose_command, "--profile", profile, *arguments))
 
     def run(self, command: Sequence[str]) -> str:
         """Run any command in the root of the repository, and return what it wrote to its standard output.
@@ -70,12 +70,12 @@ class Project:
         CommandFailed
             If it fails.
         """
-        done = self.attempt(command)
+        done = self.run_unchecked(command)
         if done.returncode:
             raise CommandFailed(command, done.returncode, done.stdout + done.stderr)
         return done.stdout
 
-    def attempt(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    def run_unchecked(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         """Run any command in the root of the repository, and return how it ended."""
         return subprocess.run(
             command,
@@ -91,7 +91,7 @@ class Project:
         """Start a command of `docker compose`, which writes to a file, and return it."""
         with output.open("wb") as file:
             return subprocess.Popen(
-                (*self.prefix, "--profile", "demo", *arguments),
+                (*self.compose_command, "--profile", "demo", *arguments),
                 cwd=REPOSITORY,
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
@@ -99,7 +99,7 @@ class Project:
                 stderr=subprocess.STDOUT,
             )
 
-    def rows(self, database: str, statement: str) -> list[list[str]]:
+    def query(self, database: str, statement: str) -> list[list[str]]:
         """Return the rows of a statement, as texts."""
         psql = ("psql", "--username=postgres", "--no-align", "--tuples-only", "--field-separator=\t", "--quiet")
         out = self.compose("exec", "-T", "postgres", *psql, "--dbname", database, "--command", statement)

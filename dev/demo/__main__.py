@@ -10,16 +10,16 @@ import httpx
 import typer
 from rich.console import Console
 
-from dev.demo.airflow_api import AirflowSilent
-from dev.demo.enrol import how_many
-from dev.demo.story import Scene, tell
+from dev.demo.airflow_api import AirflowTimeout
+from dev.demo.enrol import user_count
+from dev.demo.story import DemoTarget, run_demo
 from dev.servers.errors import StackError
 from dev.stack.home import DEFAULT_HOME
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.up import up
 from etl.errors import SluiceError
 
-_WAYS = "Warehouse   `make psql`; any shell: `. .local/env`.   Stop everything: `make down`."
+_NEXT_STEPS = "Warehouse   `make psql`; any shell: `. .local/env`.   Stop everything: `make down`."
 
 
 def demo(
@@ -32,9 +32,9 @@ def demo(
     """Start everything, sync the sandbox bank into Postgres, and leave it running."""
     began = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
-    stack = up(home, caller=os.environ, wishes=Wishes(advance=advance), say=console.print)
-    scene = Scene(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _WAYS)
-    if not tell(scene, users=how_many(users, stack.sandbox), began=began, console=console):
+    stack = up(home, caller_environment=os.environ, options=StackOptions(advance_days=advance), say=console.print)
+    scene = DemoTarget(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _NEXT_STEPS)
+    if not run_demo(scene, users=user_count(users, stack.sandbox), started=began, console=console):
         sys.exit(1)
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     """Run the demo; what is expected to go wrong ends in a sentence and exit code 1."""
     try:
         typer.run(demo)
-    except (StackError, SluiceError, AirflowSilent, httpx.HTTPError) as error:
+    except (StackError, SluiceError, AirflowTimeout, httpx.HTTPError) as error:
         sys.exit(f"error: {error}")
 
 

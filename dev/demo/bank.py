@@ -19,13 +19,13 @@ def command(sandbox: Sandbox, *, port: int, folder: Path) -> tuple[str, ...]:
     return (*bank.command(sandbox, port=port), "--host", "0.0.0.0", "--journal", str(folder / "journal"))  # noqa: S104
 
 
-def founded(folder: Path) -> Sandbox:
+def load_or_create(folder: Path) -> Sandbox:
     """Return the bank of a folder; founded today, if there is none."""
     path = folder / "bank.json"
-    sandbox = bank.remembered(path)
+    sandbox = bank.load(path)
     if sandbox is None:
-        sandbox = bank.founded_on(datetime.now(UTC).date())
-        bank.remember(path, sandbox)
+        sandbox = bank.new_sandbox(datetime.now(UTC).date())
+        bank.save(path, sandbox)
     return sandbox
 
 
@@ -34,7 +34,7 @@ def main(
     port: Annotated[int, typer.Option(help="Port to listen on.")],
 ) -> None:
     """Run the bank in place of this process."""
-    arguments = command(founded(folder), port=port, folder=folder)
+    arguments = command(load_or_create(folder), port=port, folder=folder)
     os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted
 
 

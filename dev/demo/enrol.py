@@ -11,17 +11,16 @@ from psycopg.rows import scalar_row
 from dev.servers.bank import Sandbox
 from etl.catalog.providers.plaid import PLAID
 from etl.clients import rate_limits
-from etl.db import connection as warehouse
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection, connect, connect_warehouse
 from etl.settings import Endpoint, Settings
-from etl.sync.link import link
+from etl.sync.link import enrol_login
 from etl.sync.store.token_cipher import TokenCipher
 
-USERS = 240
+DEFAULT_USERS = 240
 """Users of a bank that makes up as many as are asked for."""
 
-_AT_ONCE = 8
-_ADDRESSES = """
+_THREADS = 8
+_INSERT_ADDRESSES = """
 insert into notify.contacts (user_id, channel, address)
 select u.user_id, 'email', u.reference || '@example.com'
 from core.users as u
@@ -31,11 +30,11 @@ on conflict do nothing
 """Of a domain that is nobody's (RFC 2606)."""
 
 
-def how_many(asked: int | None, sandbox: Sandbox) -> int:
+def user_count(requested: int | None, sandbox: Sandbox) -> int:
     """Return how many users to enrol: those asked for, but never more than the bank has."""
     if sandbox.purchases is None:
-        return asked or USERS
-    return min(asked or sandbox.purchases.items, sandbox.purchases.items)
+        return requested or DEFAULT_USERS
+    return min(requested or sandbox.purchases.items, sandbox.purchases.items)
 
 
 def enrol(users: int, *, environment: Mapping[str, str]) -> int:
@@ -49,30 +48,30 @@ def enrol(users: int, *, environment: Mapping[str, str]) -> int:
         Of the stack.
     """
     endpoint = Endpoint.from_environment("warehouse", environment)
-    with warehouse.connect(endpoint) as connection:
-        enrolled = _enrolled(connection)
+    with connect(endpoint) as db:
+        enrolled = _enrolled_references(db)
     missing = [number for number in range(users) if _reference(number) not in enrolled]
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        list(threads.map(lambda numbers: _enrol_some(numbers, environment), _dealt(missing, _AT_ONCE)))
-    with warehouse.connect(endpoint) as connection:
-        connection.execute(_ADDRESSES)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        list(threads.map(lambda numbers: _enrol_batch(numbers, environment), _deal(missing, _THREADS)))
+    with connect(endpoint) as db:
+        db.execute(_INSERT_ADDRESSES)
     return len(missing)
 
 
-def _enrol_some(numbers: Iterable[int], environment: Mapping[str, str]) -> None:
+def _enrol_batch(numbers: Iterable[int], environment: Mapping[str, str]) -> None:
     bank = Endpoint.from_environment(PLAID.connection, environment)
     cipher = TokenCipher(Settings.from_environment(environment).keys)
     limiter = rate_limits.connect(Endpoint.from_environment("limits", environment))
     with (
         httpx.Client(base_url=bank.host, headers=_credentials(bank), trust_env=False) as client,
-        warehouse.connect(Endpoint.from_environment("warehouse", environment)) as connection,
+        connect_warehouse(environment) as db,
     ):
         for number in numbers:
-            link(
+            enrol_login(
                 PLAID,
                 _public_token(client, number),
                 user=_reference(number),
-                warehouse=connection,
+                db=db,
                 cipher=cipher,
                 endpoint=bank,
                 limiter=limiter,
@@ -97,10 +96,10 @@ def _reference(number: int) -> str:
     return f"demo-{number:06d}"
 
 
-def _enrolled(connection: Warehouse) -> set[str]:
+def _enrolled_references(connection: Connection) -> set[str]:
     with connection.cursor(row_factory=scalar_row) as cursor:
         return set(cursor.execute("select u.reference from core.users as u").fetchall())
 
 
-def _dealt(numbers: list[int], hands: int) -> list[list[int]]:
-    return [numbers[hand::hands] for hand in range(hands)]
+def _deal(numbers: list[int], shares: int) -> list[list[int]]:
+    return [numbers[hand::shares] for hand in range(shares)]

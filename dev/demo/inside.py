@@ -9,20 +9,24 @@ import httpx
 import typer
 from rich.console import Console
 
-from dev.demo.airflow_api import AirflowSilent
-from dev.demo.enrol import USERS
-from dev.demo.story import Scene, tell
+from dev.demo.airflow_api import AirflowTimeout
+from dev.demo.enrol import DEFAULT_USERS
+from dev.demo.story import DemoTarget, run_demo
 from etl.errors import SluiceError
 
 _API_SERVER = "http://api-server:8080"
-_WAYS = "Warehouse   `docker compose exec postgres psql -U postgres sluice`.   Stop everything: `docker compose down`."
+_NEXT_STEPS = (
+    "Warehouse   `docker compose exec postgres psql -U postgres sluice`.   Stop everything: `docker compose down`."
+)
 
 
-def demo(users: Annotated[int, typer.Option(help="Users of the sandbox bank to enrol.", min=1)] = USERS) -> None:
+def demo(
+    users: Annotated[int, typer.Option(help="Users of the sandbox bank to enrol.", min=1)] = DEFAULT_USERS,
+) -> None:
     """Sync the sandbox bank into Postgres."""
-    scene = Scene(_API_SERVER, os.environ["UI_URL"], os.environ["ADMIN_PASSWORD"], os.environ, _WAYS)
+    scene = DemoTarget(_API_SERVER, os.environ["UI_URL"], os.environ["ADMIN_PASSWORD"], os.environ, _NEXT_STEPS)
     console = Console(highlight=False, soft_wrap=True)
-    if not tell(scene, users=users, began=time.monotonic(), console=console):
+    if not run_demo(scene, users=users, started=time.monotonic(), console=console):
         sys.exit(1)
 
 
@@ -30,7 +34,7 @@ def main() -> None:
     """Run the demo; what is expected to go wrong ends in a sentence and exit code 1."""
     try:
         typer.run(demo)
-    except (SluiceError, AirflowSilent, httpx.HTTPError) as error:
+    except (SluiceError, AirflowTimeout, httpx.HTTPError) as error:
         sys.exit(f"error: {error}")
 
 

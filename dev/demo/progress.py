@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from dev.demo.airflow_api import AirflowApi, DagRun
-from etl.db import connection as warehouse
+from etl.db.connection import connect
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
 from etl.sync.report import totals
 
-LONGEST_RUN = 600.0
+MAX_RUN_SECONDS = 600.0
 """Seconds after which runs are no longer watched."""
-_POLL = 1.0
-_ENDED = ("success", "failed")
+_POLL_SECONDS = 1.0
+_FINAL_STATES = ("success", "failed")
 
 
-class Watch:
+class ProgressDisplay:
     """Shows how many chunks of each entity's run are loaded: bars on a terminal, elsewhere a line for each change.
 
     Parameters
@@ -46,26 +46,26 @@ class Watch:
             console=console,
             disable=not console.is_terminal,
         )
-        self._shown: dict[str, TaskID] = {}
-        self._said: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._printed: dict[str, int] = {}
 
-    def until_ended(self, runs: Mapping[str, tuple[Entity, DagRun]]) -> dict[str, DagRun]:
+    def wait_until_ended(self, runs: Mapping[str, tuple[Entity, DagRun]]) -> dict[str, DagRun]:
         """Show runs by Dag until all have ended, and return them as they are then."""
-        deadline = time.monotonic() + LONGEST_RUN
+        deadline = time.monotonic() + MAX_RUN_SECONDS
         now = {dag_id: run for dag_id, (_, run) in runs.items()}
-        with warehouse.connect(self._warehouse) as connection, self._bars:
-            while any(run.state not in _ENDED for run in now.values()) and time.monotonic() < deadline:
-                time.sleep(_POLL)
+        with connect(self._warehouse) as db, self._bars:
+            while any(run.state not in _FINAL_STATES for run in now.values()) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
                 for dag_id, (entity, run) in runs.items():
-                    now[dag_id] = self._airflow.run(dag_id, run.run_id)
-                    self._show(dag_id, totals(entity, run.run_id, warehouse=connection))
+                    now[dag_id] = self._airflow.get_run(dag_id, run.run_id)
+                    self._show(dag_id, totals(entity, run.run_id, db=db))
         return now
 
     def _show(self, dag_id: str, counts: Mapping[str, int]) -> None:
         chunks, loaded, rows = counts["chunks"], counts["chunks_loaded"], counts["read"] - counts["rejected"]
-        if dag_id not in self._shown:
-            self._shown[dag_id] = self._bars.add_task(dag_id, total=None, rows=0)
-        self._bars.update(self._shown[dag_id], total=chunks or None, completed=loaded, rows=rows)
-        if self._bars.disable and chunks and loaded > self._said.get(dag_id, -1):
-            self._said[dag_id] = loaded
+        if dag_id not in self._tasks:
+            self._tasks[dag_id] = self._bars.add_task(dag_id, total=None, rows=0)
+        self._bars.update(self._tasks[dag_id], total=chunks or None, completed=loaded, rows=rows)
+        if self._bars.disable and chunks and loaded > self._printed.get(dag_id, -1):
+            self._printed[dag_id] = loaded
             self._console.print(f"{dag_id}: {loaded} of {chunks} chunks, {rows:,} rows")

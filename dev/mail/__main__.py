@@ -13,7 +13,7 @@ from dev.servers import private_files
 from dev.servers.ports import LOOPBACK
 
 
-class Keeper:
+class MailFileHandler:
     """Keeps mails in a folder.
 
     Parameters
@@ -41,7 +41,7 @@ async def serve(host: str, port: int, folder: Path) -> None:
     ended = asyncio.Event()
     for asked in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(asked, ended.set)
-    keeper = Keeper(folder)
+    keeper = MailFileHandler(folder)
     server = await loop.create_server(lambda: SMTP(keeper, hostname="localhost", loop=loop), host, port)
     async with server:
         await ended.wait()

@@ -21,30 +21,30 @@ import typer
 from dev.servers import private_files
 from dev.servers.ports import LOOPBACK
 
-_TO = re.compile(rb"RCPT TO:<([^> ]*)>", re.IGNORECASE)
-_DELIVERY = re.compile(rb"^Message-ID: <delivery\.(\d+)@", re.MULTILINE | re.IGNORECASE)
-_END = b"\r\n.\r\n"
-_FLUSH_EVERY = timedelta(milliseconds=50)
-_ANSWERS = {
+_RCPT_TO = re.compile(rb"RCPT TO:<([^> ]*)>", re.IGNORECASE)
+_DELIVERY_ID = re.compile(rb"^Message-ID: <delivery\.(\d+)@", re.MULTILINE | re.IGNORECASE)
+_END_OF_MAIL = b"\r\n.\r\n"
+_FLUSH_INTERVAL = timedelta(milliseconds=50)
+_REPLIES = {
     b"EHLO": b"250-sink\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n",
     b"DATA": b"354 go on\r\n",
     b"QUIT": b"221 farewell\r\n",
 }
 
 
-class Sink(asyncio.Protocol):
+class SmtpProtocol(asyncio.Protocol):
     """One connection.
 
     Parameters
     ----------
-    took
+    on_mail
         Called with the address and the content of each mail, before its sender hears that it was taken.
     """
 
-    def __init__(self, took: Callable[[bytes, bytes], None]) -> None:
-        self._took = took
-        self._to = b"?"
-        self._read = bytearray()
+    def __init__(self, on_mail: Callable[[bytes, bytes], None]) -> None:
+        self._on_mail = on_mail
+        self._recipient = b"?"
+        self._buffer = bytearray()
         self._in_mail = False
         self._transport: asyncio.WriteTransport | None = None
 
@@ -56,40 +56,40 @@ class Sink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer whatever has come in whole."""
-        self._read += data
-        while self._mail() if self._in_mail else self._line():
+        self._buffer += data
+        while self._handle_mail() if self._in_mail else self._handle_command():
             pass
 
-    def _mail(self) -> bool:
-        end = self._read.find(_END)
+    def _handle_mail(self) -> bool:
+        end = self._buffer.find(_END_OF_MAIL)
         if end < 0:
             return False
-        self._took(self._to, bytes(self._read[:end]))
-        del self._read[: end + len(_END)]
+        self._on_mail(self._recipient, bytes(self._buffer[:end]))
+        del self._buffer[: end + len(_END_OF_MAIL)]
         self._in_mail = False
-        self._answer(b"250 taken\r\n")
+        self._reply(b"250 taken\r\n")
         return True
 
-    def _line(self) -> bool:
-        line, ended, _ = self._read.partition(b"\r\n")
+    def _handle_command(self) -> bool:
+        line, ended, _ = self._buffer.partition(b"\r\n")
         if not ended:
             return False
-        del self._read[: len(line) + len(ended)]
-        if to := _TO.match(line):
-            self._to = to[1]
+        del self._buffer[: len(line) + len(ended)]
+        if to := _RCPT_TO.match(line):
+            self._recipient = to[1]
         verb = bytes(line[:4]).upper()
-        self._answer(_ANSWERS.get(verb, b"250 ok\r\n"))
+        self._reply(_REPLIES.get(verb, b"250 ok\r\n"))
         if verb == b"DATA":
             self._in_mail = True
             # A mail without a line would begin with its final dot.
-            self._read[:0] = b"\r\n"
+            self._buffer[:0] = b"\r\n"
         if verb == b"QUIT" and self._transport:
             self._transport.close()
         return True
 
-    def _answer(self, reply: bytes) -> None:
+    def _reply(self, line: bytes) -> None:
         if self._transport:
-            self._transport.write(reply)
+            self._transport.write(line)
 
 
 async def serve(port: int, record: Path) -> None:
@@ -102,14 +102,14 @@ async def serve(port: int, record: Path) -> None:
     with record.open("ab") as file:
 
         def took(to: bytes, mail: bytes) -> None:
-            found = _DELIVERY.search(mail)
+            found = _DELIVERY_ID.search(mail)
             file.write(b"%b %.6f %b\n" % (found[1] if found else b"0", time.monotonic(), to))
 
-        server = await loop.create_server(lambda: Sink(took), LOOPBACK, port, backlog=512)
+        server = await loop.create_server(lambda: SmtpProtocol(took), LOOPBACK, port, backlog=512)
         async with server:
             while not ended.is_set():
                 file.flush()
-                await asyncio.sleep(_FLUSH_EVERY.total_seconds())
+                await asyncio.sleep(_FLUSH_INTERVAL.total_seconds())
 
 
 def main(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dev.servers import private_files
 from dev.servers.binaries import interpreter
-from dev.servers.purchases import Purchases
+from dev.servers.purchases import PurchaseSource
 
-HEALTH = "/health"
+HEALTH_PATH = "/health"
 SEED = "sluice"
 HISTORY = timedelta(days=120)
 
@@ -33,15 +33,15 @@ class Sandbox:
     seed: str
     opened: date
     day: date
-    purchases: Purchases | None = None
+    purchases: PurchaseSource | None = None
 
 
-def founded_on(day: date) -> Sandbox:
+def new_sandbox(day: date) -> Sandbox:
     """Return a bank whose today is `day`; its time stands still until it is advanced."""
     return Sandbox(SEED, opened=day - HISTORY, day=day)
 
 
-def advanced(sandbox: Sandbox, days: int) -> Sandbox:
+def advance(sandbox: Sandbox, days: int) -> Sandbox:
     """Return a bank some days later."""
     return replace(sandbox, day=sandbox.day + timedelta(days=days))
 
@@ -53,12 +53,12 @@ def command(sandbox: Sandbox, *, port: int) -> tuple[str, ...]:
     return (str(interpreter()), "-m", "dev.bank", "--port", str(port), "--seed", sandbox.seed, *days, *purchases)
 
 
-def remember(path: Path, sandbox: Sandbox) -> None:
+def save(path: Path, sandbox: Sandbox) -> None:
     """Write down what a bank was started with."""
     private_files.write(path, json.dumps(asdict(sandbox), default=str) + "\n")
 
 
-def remembered(path: Path) -> Sandbox | None:
+def load(path: Path) -> Sandbox | None:
     """Return what a bank was last started with, None if it never was."""
     text = private_files.read(path)
     if text is None:
@@ -66,5 +66,5 @@ def remembered(path: Path) -> Sandbox | None:
     fields = json.loads(text)
     opened, day = (date.fromisoformat(fields[name]) for name in ("opened", "day"))
     real = fields.get("purchases")
-    purchases = Purchases(Path(real["path"]), real["digest"], real["items"]) if real else None
+    purchases = PurchaseSource(Path(real["path"]), real["digest"], real["items"]) if real else None
     return Sandbox(fields["seed"], opened=opened, day=day, purchases=purchases)

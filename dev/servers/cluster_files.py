@@ -12,7 +12,9 @@ from dev.servers.postgres import ENCODING, SUPERUSER, Cluster
 from dev.servers.privileges import Account
 
 
-def make(cluster: Cluster, *, password: str, settings: Mapping[str, str], say: Callable[[str], None]) -> None:
+def create_data_folder(
+    cluster: Cluster, *, password: str, settings: Mapping[str, str], say: Callable[[str], None]
+) -> None:
     """Make the data folder of a cluster unless it is there.
 
     Parameters
@@ -33,26 +35,26 @@ def make(cluster: Cluster, *, password: str, settings: Mapping[str, str], say: C
     InitFailed
         If `initdb` fails.
     """
-    if cluster.half_made.exists():
-        shutil.rmtree(cluster.half_made)
-        say(f"Removed {cluster.half_made}, which an interrupted start left half-made.")
+    if cluster.partial_data.exists():
+        shutil.rmtree(cluster.partial_data)
+        say(f"Removed {cluster.partial_data}, which an interrupted start left half-made.")
     if cluster.data.exists():
         _check_version(cluster)
         return
     password_file = cluster.data.with_name("password")
     private_files.write(password_file, password)
-    _give(password_file, cluster.owner)
+    _chown(password_file, cluster.owner)
     try:
         _initdb(cluster, password_file, settings)
     finally:
         password_file.unlink()
-    cluster.half_made.rename(cluster.data)
+    cluster.partial_data.rename(cluster.data)
 
 
 def _initdb(cluster: Cluster, password_file: Path, settings: Mapping[str, str]) -> None:
     command = cluster.command(
         "initdb",
-        f"--pgdata={cluster.half_made}",
+        f"--pgdata={cluster.partial_data}",
         f"--username={SUPERUSER}",
         f"--pwfile={password_file}",
         "--auth=scram-sha-256",
@@ -64,13 +66,13 @@ def _initdb(cluster: Cluster, password_file: Path, settings: Mapping[str, str]) 
         "--no-instructions",
         *(("--no-sync",) if settings.get("fsync") == "off" else ()),
     )
-    code, output = _run(command, cluster.owner)
+    code, output = _run_as(command, cluster.owner)
     if code != 0:
-        shutil.rmtree(cluster.half_made, ignore_errors=True)
+        shutil.rmtree(cluster.partial_data, ignore_errors=True)
         raise InitFailed(cluster.data, output)
 
 
-def _run(command: tuple[str, ...], owner: Account | None) -> tuple[int, str]:
+def _run_as(command: tuple[str, ...], owner: Account | None) -> tuple[int, str]:
     try:
         done = subprocess.run(
             command,
@@ -94,9 +96,9 @@ def _check_version(cluster: Cluster) -> None:
     found = (cluster.data / "PG_VERSION").read_text().strip()
     wanted = cluster.installation.name.removeprefix("pginstall")
     if wanted and found != wanted:
-        raise DataFromOtherVersion(cluster.data, found=found, wanted=wanted)
+        raise DataFromOtherVersion(cluster.data, found_version=found, expected_version=wanted)
 
 
-def _give(path: Path, owner: Account | None) -> None:
+def _chown(path: Path, owner: Account | None) -> None:
     if owner is not None:
         os.chown(path, owner.uid, owner.gid)

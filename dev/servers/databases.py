@@ -14,7 +14,7 @@ def connect(url: str) -> psycopg.Connection:
     return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS)
 
 
-def answers(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     """Tell whether a server lets its user in."""
     try:
         with connect(url):
@@ -23,7 +23,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def require(url: str, *, name: str) -> None:
+def require_reachable(url: str, *, name: str) -> None:
     """Check that a server that the caller named lets its user in.
 
     Parameters
@@ -62,7 +62,7 @@ def create_if_absent(url: str, database: str) -> None:
             raise DatabaseRefused(database, address(url), connection.info.user) from None
 
 
-def remark(url: str) -> str | None:
+def read_comment(url: str) -> str | None:
     """Return the comment on the database of `url`."""
     with connect(url) as connection:
         row = connection.execute(
@@ -71,7 +71,7 @@ def remark(url: str) -> str | None:
     return None if row is None else row[0]
 
 
-def set_remark(url: str, text: str) -> None:
+def write_comment(url: str, text: str) -> None:
     """Put a comment on the database of `url`, if its user may."""
     with connect(url) as connection:
         statement = sql.SQL("comment on database {} is {}").format(

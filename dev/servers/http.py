@@ -6,13 +6,13 @@ from typing import Any
 
 from dev.servers.ports import LOOPBACK
 
-_SECONDS = 5
+_TIMEOUT_SECONDS = 5
 _OK = 200
 
 
 def get_json(port: int, path: str) -> Any:  # noqa: ANN401 - it is JSON
     """Return the JSON that a path answers with, None as long as it does not."""
-    connection = HTTPConnection(LOOPBACK, port, timeout=_SECONDS)
+    connection = HTTPConnection(LOOPBACK, port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -23,9 +23,9 @@ def get_json(port: int, path: str) -> Any:  # noqa: ANN401 - it is JSON
         connection.close()
 
 
-def answers(port: int, path: str) -> bool:
+def is_ok(port: int, path: str) -> bool:
     """Tell whether a path answers 200."""
-    connection = HTTPConnection(LOOPBACK, port, timeout=_SECONDS)
+    connection = HTTPConnection(LOOPBACK, port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == _OK

@@ -13,33 +13,42 @@ from dev.servers import private_files
 from dev.servers.binaries import POSTGRES_PACKAGE
 from dev.servers.errors import PrivilegesUnavailable
 from dev.servers.postgres import Cluster
-from dev.servers.privileges import Account, Privileges, choose, has_name, namespace_works, unprivileged_account
+from dev.servers.privileges import (
+    Account,
+    Privileges,
+    choose_privileges,
+    has_name,
+    namespace_works,
+    unprivileged_account,
+)
 
-_COPIED = ("bin", "lib", "share")
+_COPIED_FOLDERS = ("bin", "lib", "share")
 
 
 @dataclass(frozen=True)
-class Places:
+class PostgresPaths:
     """The folders of one home that Postgres may use.
 
     Parameters
     ----------
     folder
         Folder of the home for the data.
-    elsewhere
+    relocation_file
         File that names the folder used instead, if the home's cannot be reached without privileges.
     """
 
     folder: Path
-    elsewhere: Path
+    relocation_file: Path
 
 
-def place(places: Places, installation: Path, *, privileges: Privileges | None, say: Callable[[str], None]) -> Cluster:
+def place_cluster(
+    paths: PostgresPaths, installation: Path, *, privileges: Privileges | None, say: Callable[[str], None]
+) -> Cluster:
     """Return the cluster of a home, made or not; copies the binaries if they must be run by another account.
 
     Parameters
     ----------
-    places
+    paths
         The home's folders.
     installation
         The wheel's Postgres: the folder that holds `bin`.
@@ -57,10 +66,10 @@ def place(places: Places, installation: Path, *, privileges: Privileges | None, 
     AccountUnnamed
         If the caller has no name, and user namespaces are refused.
     """
-    data = places.folder / "data"
-    if (cluster := _placed_elsewhere(places, installation, say=say)) is not None:
+    data = paths.folder / "data"
+    if (cluster := _find_relocated(paths, installation, say=say)) is not None:
         return cluster
-    chosen = privileges or _best(places, installation)
+    chosen = privileges or _best_privileges(paths, installation)
     if chosen is Privileges.DIRECT:
         return Cluster(installation, data, chosen)
     account = unprivileged_account()
@@ -68,45 +77,45 @@ def place(places: Places, installation: Path, *, privileges: Privileges | None, 
         return Cluster(installation, data, chosen, account)
     if data.exists():
         raise PrivilegesUnavailable(data)
-    return _place_elsewhere(places, installation, account, say=say)
+    return _relocate(paths, installation, account, say=say)
 
 
-def data_folders(places: Places) -> list[Path]:
+def data_folders(paths: PostgresPaths) -> list[Path]:
     """Return every folder in which the Postgres of a home may have its data."""
-    text = private_files.read(places.elsewhere)
-    return [places.folder / "data", *([Path(json.loads(text)["folder"]) / "data"] if text else [])]
+    text = private_files.read(paths.relocation_file)
+    return [paths.folder / "data", *([Path(json.loads(text)["folder"]) / "data"] if text else [])]
 
 
-def _best(places: Places, installation: Path) -> Privileges:
+def _best_privileges(paths: PostgresPaths, installation: Path) -> Privileges:
     program = installation / "bin" / "initdb"
-    return choose(
+    return choose_privileges(
         uid=os.geteuid(),
-        named=has_name(os.geteuid()),
-        namespace_works=lambda: namespace_works(unprivileged_account(), program=program, folder=places.folder),
+        is_named=has_name(os.geteuid()),
+        namespace_works=lambda: namespace_works(unprivileged_account(), program=program, folder=paths.folder),
     )
 
 
-def _placed_elsewhere(places: Places, installation: Path, *, say: Callable[[str], None]) -> Cluster | None:
-    text = private_files.read(places.elsewhere)
+def _find_relocated(paths: PostgresPaths, installation: Path, *, say: Callable[[str], None]) -> Cluster | None:
+    text = private_files.read(paths.relocation_file)
     if text is None:
         return None
     folder = Path(json.loads(text)["folder"])
     account = unprivileged_account()
     if _belongs_to(folder, account.uid):
-        return _dropped(folder, installation.name, account)
+        return _relocated_cluster(folder, installation.name, account)
     if _belongs_to(folder, os.geteuid()):
         shutil.rmtree(folder)
     say(f"{folder}, where Postgres had its data, is gone or half-made; beginning with empty databases.")
-    places.elsewhere.unlink()
+    paths.relocation_file.unlink()
     return None
 
 
-def _place_elsewhere(places: Places, installation: Path, account: Account, *, say: Callable[[str], None]) -> Cluster:
+def _relocate(paths: PostgresPaths, installation: Path, account: Account, *, say: Callable[[str], None]) -> Cluster:
     folder = Path(tempfile.mkdtemp(prefix="sluice-postgres-")).resolve()
-    private_files.write(places.elsewhere, json.dumps({"folder": str(folder)}))
+    private_files.write(paths.relocation_file, json.dumps({"folder": str(folder)}))
     # The shared libraries are looked for beside the package, so its shape is kept.
     package = installation.parent
-    for name in _COPIED:
+    for name in _COPIED_FOLDERS:
         shutil.copytree(installation / name, folder / POSTGRES_PACKAGE / installation.name / name, symlinks=True)
     for libraries in (package / ".dylibs", package.with_suffix(".libs")):
         if libraries.is_dir():
@@ -115,10 +124,10 @@ def _place_elsewhere(places: Places, installation: Path, account: Account, *, sa
     for path in (*folder.rglob("*"), folder):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
     say(f"Postgres may not run as root, nor in a user namespace here; it runs as {account.name} from {folder}.")
-    return _dropped(folder, installation.name, account)
+    return _relocated_cluster(folder, installation.name, account)
 
 
-def _dropped(folder: Path, installation: str, account: Account) -> Cluster:
+def _relocated_cluster(folder: Path, installation: str, account: Account) -> Cluster:
     return Cluster(folder / POSTGRES_PACKAGE / installation, folder / "data", Privileges.DROPPED, account)
 
 

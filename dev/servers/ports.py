@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 LOOPBACK = "127.0.0.1"
 # Below the range that Linux and macOS give to outgoing connections: a server that restarts finds its port free.
-_FIRST = 20_000
-_COUNT = 10_000
+_FIRST_PORT = 20_000
+_PORT_COUNT = 10_000
 
 
 def candidates() -> Iterator[int]:
     """Yield every port that may be chosen, from a random one on."""
-    start = secrets.randbelow(_COUNT)
-    return (_FIRST + (start + step) % _COUNT for step in range(_COUNT))
+    start = secrets.randbelow(_PORT_COUNT)
+    return (_FIRST_PORT + (start + step) % _PORT_COUNT for step in range(_PORT_COUNT))
 
 
 def is_free(port: int) -> bool:
@@ -30,32 +30,32 @@ def is_free(port: int) -> bool:
         return caller.connect_ex((LOOPBACK, port)) != 0
 
 
-def choose(
-    wanted: Mapping[str, int | None],
+def assign_ports(
+    preferred: Mapping[str, int | None],
     *,
     is_free: Callable[[int], bool],
-    among: Iterable[int],
+    alternatives: Iterable[int],
 ) -> dict[str, int]:
     """Give every name a port of its own.
 
     Parameters
     ----------
-    wanted
+    preferred
         Name → the port it had before or would like to have, None if it does not care.
     is_free
         Whether a port can be listened on.
-    among
+    alternatives
         Ports to try for names whose wish cannot be met.
 
     Returns
     -------
     dict
-        Name → port, in the order of `wanted`; a wish is met wherever its port is free and not wished for twice.
+        Name → port, in the order of `preferred`; a wish is met wherever its port is free and not wished for twice.
     """
     granted: dict[str, int] = {}
-    for name, port in wanted.items():
+    for name, port in preferred.items():
         if port is not None and port not in granted.values() and is_free(port):
             granted[name] = port
     reserved = set(granted.values())
-    rest = (port for port in among if port not in reserved and is_free(port))
-    return {name: granted[name] if name in granted else next(rest) for name in wanted}
+    rest = (port for port in alternatives if port not in reserved and is_free(port))
+    return {name: granted[name] if name in granted else next(rest) for name in preferred}

@@ -59,7 +59,7 @@ class Cluster:
     account: Account | None = None
 
     @property
-    def half_made(self) -> Path:
+    def partial_data(self) -> Path:
         """Where the data is made before it is moved to its place."""
         return self.data.with_name(f"{self.data.name}.half")
 

@@ -10,10 +10,10 @@ import psutil
 from dev.servers import processes
 
 FAST_SHUTDOWN = signal.SIGINT
-_GRACE = timedelta(seconds=30)
+_STOP_GRACE = timedelta(seconds=30)
 
 
-def clear(data: Path, *, say: Callable[[str], None]) -> bool:
+def release_data_folder(data: Path, *, say: Callable[[str], None]) -> bool:
     """Make a data folder free to be started on.
 
     Whoever works in the folder is Postgres: the postmaster goes there first thing, and its children inherit it.
@@ -33,11 +33,13 @@ def clear(data: Path, *, say: Callable[[str], None]) -> bool:
     """
     pid_file = data / "postmaster.pid"
     pid = read_pid(pid_file)
-    running = [process for process in processes.working_in(data) if processes.is_named(process, "postgres")]
+    running = [process for process in processes.with_working_directory(data) if processes.is_named(process, "postgres")]
     if running:
         postmaster = [process for process in running if process.pid == pid]
-        processes.end(postmaster, by=FAST_SHUTDOWN, grace=_GRACE)
-        processes.end([process for process in running if process.pid != pid], by=signal.SIGTERM, grace=_GRACE)
+        processes.terminate(postmaster, stop_signal=FAST_SHUTDOWN, grace=_STOP_GRACE)
+        processes.terminate(
+            [process for process in running if process.pid != pid], stop_signal=signal.SIGTERM, grace=_STOP_GRACE
+        )
         say(f"Stopped a Postgres that still ran (process {pid}).")
     if pid_file.exists():
         pid_file.unlink()

@@ -57,14 +57,14 @@ def unprivileged_account(name: str = "nobody") -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def choose(*, uid: int, named: bool, namespace_works: Callable[[], bool]) -> Privileges:
+def choose_privileges(*, uid: int, is_named: bool, namespace_works: Callable[[], bool]) -> Privileges:
     """Return the best way to run Postgres; namespaces are tried only if `initdb` would refuse the caller.
 
     Parameters
     ----------
     uid
         The caller.
-    named
+    is_named
         Whether the machine knows a login name for it; containers often run under a number only.
     namespace_works
         Tries a namespace.
@@ -74,7 +74,7 @@ def choose(*, uid: int, named: bool, namespace_works: Callable[[], bool]) -> Pri
     AccountUnnamed
         If the caller is neither root nor has a name, and namespaces are refused.
     """
-    if uid != 0 and named:
+    if uid != 0 and is_named:
         return Privileges.DIRECT
     if namespace_works():
         return Privileges.NAMESPACE

@@ -11,11 +11,11 @@ from dev.bank.purchases.rows import PurchaseUnreadable
 from dev.bank.world.seed import Key
 from dev.servers.errors import PurchasesRefused
 
-_UNREADABLE = (OSError, ValueError, EOFError, csv.Error, zlib.error)
+_READ_ERRORS = (OSError, ValueError, EOFError, csv.Error, zlib.error)
 
 
 @dataclass(frozen=True)
-class Purchases:
+class PurchaseSource:
     """A file that a bank can serve.
 
     Parameters
@@ -33,7 +33,7 @@ class Purchases:
     items: int
 
 
-def examine(path: Path) -> Purchases:
+def inspect_source(path: Path) -> PurchaseSource:
     """Read a file as the bank will, to the end.
 
     Raises
@@ -41,21 +41,21 @@ def examine(path: Path) -> Purchases:
     PurchasesRefused
         If the bank could not serve it.
     """
-    held = digest(path)
+    held = file_digest(path)
     try:
         file = PurchaseFile(Key.of(""), path)
     except PurchaseUnreadable as error:
-        raise PurchasesRefused(path, error.found) from None
-    except _UNREADABLE as error:
+        raise PurchasesRefused(path, error.reason) from None
+    except _READ_ERRORS as error:
         raise PurchasesRefused(path, str(error)) from None
-    items = file.items
+    items = file.item_count
     file.close()
     if not items:
         raise PurchasesRefused(path, "it holds no purchase")
-    return Purchases(path, held, items)
+    return PurchaseSource(path, held, items)
 
 
-def digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal.
 
     Raises

@@ -10,7 +10,7 @@ from dev.servers.ports import LOOPBACK
 _CONNECT_SECONDS = 5
 
 
-def configuration(*, port: int, password: str, folder: Path) -> str:
+def render_configuration(*, port: int, password: str, folder: Path) -> str:
     """Return the configuration file: loopback only, with a password, every write kept in an append-only file.
 
     Parameters
@@ -40,7 +40,7 @@ def configuration(*, port: int, password: str, folder: Path) -> str:
     return "".join(f"{name} {value}\n" for name, value in lines.items())
 
 
-def answers(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     """Tell whether a server lets its user in."""
     try:
         _ping(url)
@@ -49,7 +49,7 @@ def answers(url: str) -> bool:
     return True
 
 
-def require(url: str, *, name: str, address: str) -> None:
+def require_reachable(url: str, *, name: str, address: str) -> None:
     """Check that a server that the caller named lets its user in.
 
     Parameters

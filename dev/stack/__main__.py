@@ -1,4 +1,4 @@
-"""The local stack: `python -m dev.stack up`, `down`, `status` and `logs`."""
+"""The local stack: `python -m dev.stack up`, `down`, `status` and `logs_folder`."""
 
 import os
 import sys
@@ -12,26 +12,26 @@ from dev.stack.down import down as stop
 from dev.stack.home import DEFAULT_HOME
 from dev.stack.home import find as find_home
 from dev.stack.status import status as look
-from dev.stack.up import Extent
+from dev.stack.up import StackScope
 from dev.stack.up import up as start
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 HomeOption = Annotated[Path, typer.Option("--home", readable=False, help="Folder of everything that the stack keeps.")]
-_DOWN = 3
-_LINES = 40
+_EXIT_NOT_RUNNING = 3
+_TAIL_LINES = 40
 
 
 @app.command()
 def up(
     home: HomeOption = DEFAULT_HOME,
     only: Annotated[
-        Extent, typer.Option(help="`servers`: Postgres, Valkey and the sandbox bank, without Airflow.")
-    ] = Extent.ALL,
+        StackScope, typer.Option(help="`servers`: Postgres, Valkey and the sandbox bank, without Airflow.")
+    ] = StackScope.ALL,
 ) -> None:
     """Start whatever does not run yet, and wait until it is of use."""
-    stack = start(home, extent=only, say=_say)
-    _say(f"`. {_short(stack.home / 'env')}` gives any shell this environment.")
+    stack = start(home, scope=only, say=_say)
+    _say(f"`. {_relative_path(stack.home / 'env')}` gives any shell this environment.")
 
 
 @app.command()
@@ -47,7 +47,7 @@ def status(home: HomeOption = DEFAULT_HOME) -> None:
     for line in found.lines:
         _say(line)
     if not found.is_up:
-        raise typer.Exit(_DOWN)
+        raise typer.Exit(_EXIT_NOT_RUNNING)
 
 
 @app.command()
@@ -58,14 +58,14 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
 ) -> None:
     """Show the end of a program's log."""
-    folder = find_home(home).logs
+    folder = find_home(home).logs_folder
     names = {path.stem: path for path in sorted(folder.glob("*.log"))}
     if not names:
         _fail(f"{folder} holds no logs, since nothing was started yet.")
     if program is not None and program not in names:
         _fail(f"{folder} holds no log of {program}, but of {', '.join(names)}.")
     chosen = [names[program]] if program is not None else list(names.values())
-    os.execvp("tail", ["tail", "-n", str(_LINES), *(["-F"] if follow else []), *map(str, chosen)])  # noqa: S606
+    os.execvp("tail", ["tail", "-n", str(_TAIL_LINES), *(["-F"] if follow else []), *map(str, chosen)])  # noqa: S606
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def _fail(sentence: str) -> None:
     sys.exit(1)
 
 
-def _short(path: Path) -> str:
+def _relative_path(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from dev.servers.ports import LOOPBACK
-from dev.stack.chosen_servers import ServersUsed
+from dev.stack.chosen_servers import ChosenServers
 from dev.stack.home import REPOSITORY, Home
 from dev.stack.saved_state import Secrets
 
 ADMIN = "admin"
 
-_CHATTY = ("http.access", "airflow.dag_processing", "airflow.serialization", "airflow.models.dag")
+_NOISY_LOGGERS = ("http.access", "airflow.dag_processing", "airflow.serialization", "airflow.models.dag")
 
 Settings: TypeAlias = Mapping[str, Mapping[str, str]]
 """Section → option → value."""
@@ -61,33 +61,33 @@ SETTINGS: Settings = {
     },
     "logging": {
         # What is said of every file parsed and every request answered would hide the rest.
-        "namespace_levels": " ".join(f"{logger}=WARNING" for logger in _CHATTY),
+        "namespace_levels": " ".join(f"{logger}=WARNING" for logger in _NOISY_LOGGERS),
     },
 }
 """What is the same wherever Sluice runs."""
 
 
-def of_folders(home: Home) -> Settings:
+def folder_settings(home: Home) -> Settings:
     """Return the settings that say where files are."""
     return {
         "core": {
             "dags_folder": str(REPOSITORY / "dags"),
             "plugins_folder": str(REPOSITORY / "plugins"),
             "simple_auth_manager_users": f"{ADMIN}:admin",
-            "simple_auth_manager_passwords_file": str(home.passwords),
+            "simple_auth_manager_passwords_file": str(home.passwords_file),
         },
         "logging": {
-            "base_log_folder": str(home.airflow / "logs"),
-            "dag_processor_child_process_log_directory": str(home.airflow / "logs" / "dag_processor"),
+            "base_log_folder": str(home.airflow_home / "logs"),
+            "dag_processor_child_process_log_directory": str(home.airflow_home / "logs" / "dag_processor"),
             "colored_console_log": "False",
         },
     }
 
 
-def of_servers(ports: Mapping[str, int], servers: ServersUsed) -> Settings:
+def server_settings(ports: Mapping[str, int], servers: ChosenServers) -> Settings:
     """Return the settings that say who answers where."""
     ui = f"http://{LOOPBACK}:{ports['ui']}"
-    metadata = servers.metadata.text(scheme="postgresql+psycopg")
+    metadata = servers.metadata.to_string(scheme="postgresql+psycopg")
     # One log server for both: workers and triggerer write to the same folder.
     logs = str(ports["logs"])
     return {
@@ -98,13 +98,13 @@ def of_servers(ports: Mapping[str, int], servers: ServersUsed) -> Settings:
         },
         # The same driver serves both; the one that Airflow would derive does not know libpq's options.
         "database": {"sql_alchemy_conn": metadata, "sql_alchemy_conn_async": metadata},
-        "celery": {"broker_url": servers.broker.text(), "result_backend": f"db+{metadata}"},
+        "celery": {"broker_url": servers.broker.to_string(), "result_backend": f"db+{metadata}"},
         "api": {"host": LOOPBACK, "port": str(ports["ui"]), "base_url": ui},
         "logging": {"worker_log_server_port": logs, "trigger_log_server_port": logs},
     }
 
 
-def of_secrets(secrets: Secrets) -> Settings:
+def secret_settings(secrets: Secrets) -> Settings:
     """Return the settings that nobody else may know."""
     return {
         "core": {"fernet_key": secrets.fernet_key},
@@ -113,7 +113,7 @@ def of_secrets(secrets: Secrets) -> Settings:
     }
 
 
-def variables(*tables: Settings) -> dict[str, str]:
+def to_environment(*tables: Settings) -> dict[str, str]:
     """Return settings as the environment variables that Airflow reads."""
     return {
         f"AIRFLOW__{section.upper()}__{option.upper()}": value
@@ -123,6 +123,6 @@ def variables(*tables: Settings) -> dict[str, str]:
     }
 
 
-def passwords(secrets: Secrets) -> str:
+def render_password_file(secrets: Secrets) -> str:
     """Return the contents of the password file of Airflow's simple auth manager."""
     return json.dumps({ADMIN: secrets.admin_password}) + "\n"

@@ -10,19 +10,19 @@ from dev.servers.bank import Sandbox
 from dev.servers.errors import BankServesOthers, PurchasesLost, PurchasesRefused
 from dev.servers.ports import LOOPBACK
 from dev.servers.postgres import SUPERUSER
-from dev.servers.purchases import Purchases
-from dev.stack.home import UNWRITABLE, Home
+from dev.servers.purchases import PurchaseSource
+from dev.stack.home import FORBIDDEN_IN_PATHS, Home
 from dev.stack.saved_state import Secrets
-from dev.stack.urls import Kind, Url, parse
+from dev.stack.urls import ServerKind, Url, parse
 
-EMBEDDED = "SLUICE_EMBEDDED"
+EMBEDDED_VARIABLE = "SLUICE_EMBEDDED"
 """Variable of an env file: the addresses in it that are embedded servers, and so no wish of the caller's."""
 
-METADATA = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+METADATA_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 
 @dataclass(frozen=True)
-class ServersUsed:
+class ChosenServers:
     """The servers behind a stack.
 
     Parameters
@@ -35,7 +35,7 @@ class ServersUsed:
         Redis or Valkey database of the workers' queues.
     embedded
         Addresses, `host:port`, of those that the stack starts itself.
-    metadata_named
+    has_named_metadata
         Whether the caller named the database of Airflow, which is then not created.
     """
 
@@ -43,7 +43,7 @@ class ServersUsed:
     metadata: Url
     broker: Url
     embedded: frozenset[str]
-    metadata_named: bool = False
+    has_named_metadata: bool = False
 
     @property
     def warehouse_is_embedded(self) -> bool:
@@ -56,12 +56,14 @@ class ServersUsed:
         return self.broker.address in self.embedded
 
 
-def choose_servers(caller: Mapping[str, str], *, secrets: Secrets, ports: Mapping[str, int]) -> ServersUsed:
+def choose_servers(
+    caller_environment: Mapping[str, str], *, secrets: Secrets, ports: Mapping[str, int]
+) -> ChosenServers:
     """Return the servers to use.
 
     Parameters
     ----------
-    caller
+    caller_environment
         The caller's environment. URLs of embedded servers in it, of this home or another, count as not set:
         they come from an env file that the shell has read.
     secrets
@@ -74,56 +76,68 @@ def choose_servers(caller: Mapping[str, str], *, secrets: Secrets, ports: Mappin
     AddressInvalid
         If a variable cannot be read.
     """
-    warehouse = _named_server(caller, "WAREHOUSE_URL", own=secrets.postgres_password, kind=Kind.POSTGRES)
-    broker = _named_server(caller, "BROKER_URL", own=secrets.valkey_password, kind=Kind.REDIS)
+    warehouse = _external_url(
+        caller_environment, "WAREHOUSE_URL", own_password=secrets.postgres_password, kind=ServerKind.POSTGRES
+    )
+    broker = _external_url(
+        caller_environment, "BROKER_URL", own_password=secrets.valkey_password, kind=ServerKind.REDIS
+    )
     own_postgres = Url(
         "postgresql", LOOPBACK, ports["postgres"], SUPERUSER, secrets.postgres_password, database="sluice"
     )
     own_valkey = Url("redis", LOOPBACK, ports["valkey"], "", secrets.valkey_password, database="0")
     embedded = [own_postgres] * (warehouse is None) + [own_valkey] * (broker is None)
-    metadata = _named_server(caller, METADATA, own=secrets.postgres_password, kind=Kind.POSTGRES) if warehouse else None
-    return ServersUsed(
+    metadata = (
+        _external_url(
+            caller_environment, METADATA_VARIABLE, own_password=secrets.postgres_password, kind=ServerKind.POSTGRES
+        )
+        if warehouse
+        else None
+    )
+    return ChosenServers(
         warehouse=warehouse or own_postgres,
-        metadata=metadata or _metadata(warehouse, own_postgres),
+        metadata=metadata or _default_metadata(warehouse, own_postgres),
         broker=replace(broker, database=broker.database or "0") if broker else own_valkey,
         embedded=frozenset(url.address for url in embedded),
-        metadata_named=metadata is not None,
+        has_named_metadata=metadata is not None,
     )
 
 
-def _metadata(warehouse: Url | None, own: Url) -> Url:
+def _default_metadata(warehouse: Url | None, own: Url) -> Url:
     if warehouse is None:
         return replace(own, database="airflow")
     return replace(warehouse, database=f"{warehouse.database}_airflow")
 
 
-def _named_server(caller: Mapping[str, str], name: str, *, own: str, kind: Kind) -> Url | None:
+def _external_url(
+    caller_environment: Mapping[str, str], name: str, *, own_password: str, kind: ServerKind
+) -> Url | None:
     """Return the server that the caller wants instead of an embedded one, None if it names none."""
-    text = caller.get(name, "").strip()
+    text = caller_environment.get(name, "").strip()
     if not text:
         return None
     url = parse(name, text, kind)
-    if url.password == own or url.address in caller.get(EMBEDDED, "").split():
+    if url.password == own_password or url.address in caller_environment.get(EMBEDDED_VARIABLE, "").split():
         return None
     return url
 
 
-CSV = "SANDBOX_CSV"
+CSV_VARIABLE = "SANDBOX_CSV"
 """Variable of the caller: the file of real purchases that a new bank serves in place of invented ones."""
 
 
-def choose_bank(home: Home, *, caller: Mapping[str, str], today: date, advance: int) -> Sandbox:
+def choose_bank(home: Home, *, caller_environment: Mapping[str, str], today: date, advance_days: int) -> Sandbox:
     """Return the bank of a home; a home never changes from one bank's customers to another's.
 
     Parameters
     ----------
     home
         What it served before is remembered there.
-    caller
+    caller_environment
         The caller's environment.
     today
         The day of a bank that is new.
-    advance
+    advance_days
         Days by which a bank that is not new is advanced.
 
     Raises
@@ -135,38 +149,38 @@ def choose_bank(home: Home, *, caller: Mapping[str, str], today: date, advance: 
     PurchasesLost
         If it serves a file that is no longer what it was.
     """
-    named = _named_file(caller)
-    before = bank.remembered(home.bank)
+    named = _requested_file(caller_environment)
+    before = bank.load(home.bank_file)
     if before is None:
-        return replace(bank.founded_on(today), purchases=purchases.examine(named) if named else None)
-    return bank.advanced(replace(before, purchases=_still(home, before.purchases, named)), advance)
+        return replace(bank.new_sandbox(today), purchases=purchases.inspect_source(named) if named else None)
+    return bank.advance(replace(before, purchases=_current_purchases(home, before.purchases, named)), advance_days)
 
 
-def _named_file(caller: Mapping[str, str]) -> Path | None:
-    text = caller.get(CSV, "").strip()
+def _requested_file(caller_environment: Mapping[str, str]) -> Path | None:
+    text = caller_environment.get(CSV_VARIABLE, "").strip()
     if not text:
         return None
     path = Path(text).expanduser().resolve()
-    if any(part in str(path) for part in UNWRITABLE):
+    if any(part in str(path) for part in FORBIDDEN_IN_PATHS):
         raise PurchasesRefused(path, "its name holds a `%`, a line break, a tab, or a blank before `#` or `;`")
     return path
 
 
-def _still(home: Home, before: Purchases | None, named: Path | None) -> Purchases | None:
+def _current_purchases(home: Home, saved: PurchaseSource | None, requested: Path | None) -> PurchaseSource | None:
     """Return the purchases that a bank served before, wherever the file is now."""
-    digest = purchases.digest(named) if named else None
-    if before is None:
-        if named:
-            raise BankServesOthers(home.folder, "invented customers", asked=named)
+    digest = purchases.file_digest(requested) if requested else None
+    if saved is None:
+        if requested:
+            raise BankServesOthers(home.folder, "invented customers", requested=requested)
         return None
-    if named and digest == before.digest:
-        return replace(before, path=named)
-    if named and named != before.path:
-        raise BankServesOthers(home.folder, f"the purchases of {before.path}", asked=named)
+    if requested and digest == saved.digest:
+        return replace(saved, path=requested)
+    if requested and requested != saved.path:
+        raise BankServesOthers(home.folder, f"the purchases of {saved.path}", requested=requested)
     try:
-        digest = purchases.digest(before.path)
+        digest = purchases.file_digest(saved.path)
     except PurchasesRefused as refused:
-        raise PurchasesLost(home.folder, before.path, refused.found) from None
-    if digest != before.digest:
-        raise PurchasesLost(home.folder, before.path, "it holds others now")
-    return before
+        raise PurchasesLost(home.folder, saved.path, refused.reason) from None
+    if digest != saved.digest:
+        raise PurchasesLost(home.folder, saved.path, "it holds others now")
+    return saved

@@ -13,16 +13,16 @@ from dev.servers import placement, postmaster, processes
 from dev.servers.postmaster import read_pid
 from dev.stack import home as homes
 from dev.stack import saved_state
-from dev.stack.home import DEFAULT_HOME, MARKER, Home
-from dev.stack.lock import locked
+from dev.stack.home import DEFAULT_HOME, HOME_VARIABLE, Home
+from dev.stack.lock import hold_lock
 from dev.stack.programs import Stage, stage_of
-from dev.stack.supervisor import STOPPABLE, STOPPING, Supervisor
+from dev.stack.supervisor import STOPPABLE_STATES, STOPPING, Supervisor
 
-_GRACE = timedelta(seconds=45)
-_EVERY = timedelta(milliseconds=100)
+_STOP_TIMEOUT = timedelta(seconds=45)
+_POLL_INTERVAL = timedelta(milliseconds=100)
 _ORPHAN_GRACE = timedelta(seconds=5)
 _SUPERVISOR_GRACE = timedelta(seconds=30)
-_SUPERVISOR = "supervisor.supervisord"
+_SUPERVISOR_MODULE = "supervisor.supervisord"
 
 
 def down(folder: Path = DEFAULT_HOME, *, say: Callable[[str], None] = print) -> None:
@@ -41,8 +41,8 @@ def down(folder: Path = DEFAULT_HOME, *, say: Callable[[str], None] = print) -> 
         If the home belongs to another user.
     """
     home = homes.find(folder)
-    with locked(home, say=say) if home.folder.exists() else nullcontext():
-        supervisor = control(home)
+    with hold_lock(home, say=say) if home.folder.exists() else nullcontext():
+        supervisor = find_supervisor(home)
         supervised = supervisor is not None and supervisor.states() is not None
         if supervisor is not None and supervised:
             stop_all(home, supervisor)
@@ -50,12 +50,12 @@ def down(folder: Path = DEFAULT_HOME, *, say: Callable[[str], None] = print) -> 
         say(f"Stopped; data stays in {home.folder}." if supervised or left else f"Nothing runs in {home.folder}.")
 
 
-def control(home: Home) -> Supervisor | None:
+def find_supervisor(home: Home) -> Supervisor | None:
     """Return the supervisor of a home, whether or not it runs; None if the home never had one."""
-    port = saved_state.load_ports(home.ports).get("supervisor")
-    if port is None or not home.secrets.exists():
+    port = saved_state.load_ports(home.ports_file).get("supervisor")
+    if port is None or not home.secrets_file.exists():
         return None
-    return Supervisor(port, saved_state.load_secrets(home.secrets).supervisor_password)
+    return Supervisor(port, saved_state.load_secrets(home.secrets_file).supervisor_password)
 
 
 def stop_programs(supervisor: Supervisor, *, stages: Collection[Stage] = tuple(Stage)) -> None:
@@ -63,19 +63,19 @@ def stop_programs(supervisor: Supervisor, *, stages: Collection[Stage] = tuple(S
     for stage in sorted(stages, key=lambda stage: stage.value, reverse=True):
         states = supervisor.states() or {}
         for name, program in states.items():
-            if stage_of(name) is stage and program.state in STOPPABLE:
+            if stage_of(name) is stage and program.state in STOPPABLE_STATES:
                 supervisor.stop(name)
-        deadline = time.monotonic() + _GRACE.total_seconds()
+        deadline = time.monotonic() + _STOP_TIMEOUT.total_seconds()
         while _any_stopping(supervisor) and time.monotonic() < deadline:
-            time.sleep(_EVERY.total_seconds())
+            time.sleep(_POLL_INTERVAL.total_seconds())
 
 
 def stop_all(home: Home, supervisor: Supervisor) -> None:
     """Stop every program and then the supervisor itself; returns when it has ended."""
     stop_programs(supervisor)
-    own = processes.numbered(read_pid(home.supervisor_pid))
+    own = processes.with_pid(read_pid(home.supervisor_pid_file))
     supervisor.shut_down()
-    processes.outlast(own, _GRACE)
+    processes.wait_for_exit(own, _STOP_TIMEOUT)
 
 
 def end_orphans(home: Home, *, say: Callable[[str], None]) -> bool:
@@ -94,14 +94,16 @@ def end_orphans(home: Home, *, say: Callable[[str], None]) -> bool:
         Whether there was any.
     """
     # A supervisor that does not answer any more would start again what is ended under it.
-    supervisors = [process for process in _marked(home) if _is_supervisor(process)]
-    processes.end(supervisors, by=signal.SIGTERM, grace=_SUPERVISOR_GRACE)
-    programs = _marked(home)
-    processes.end(programs, by=signal.SIGTERM, grace=_ORPHAN_GRACE)
+    supervisors = [process for process in _leftover_programs(home) if _is_supervisor(process)]
+    processes.terminate(supervisors, stop_signal=signal.SIGTERM, grace=_SUPERVISOR_GRACE)
+    programs = _leftover_programs(home)
+    processes.terminate(programs, stop_signal=signal.SIGTERM, grace=_ORPHAN_GRACE)
     ended = len(supervisors) + len(programs)
     if ended:
         say(f"Ended {ended} program{'s' if ended > 1 else ''} that still ran.")
-    cleared = [postmaster.clear(folder, say=say) for folder in placement.data_folders(home.postgres)]
+    cleared = [
+        postmaster.release_data_folder(folder, say=say) for folder in placement.data_folders(home.postgres_paths)
+    ]
     return ended > 0 or any(cleared)
 
 
@@ -109,14 +111,14 @@ def _any_stopping(supervisor: Supervisor) -> bool:
     return any(program.state == STOPPING for program in (supervisor.states() or {}).values())
 
 
-def _marked(home: Home) -> list[psutil.Process]:
+def _leftover_programs(home: Home) -> list[psutil.Process]:
     """Return the programs of a home but for Postgres, which does not take orders to end while clients are connected."""
-    found = processes.carrying(MARKER, str(home.folder))
+    found = processes.with_environment(HOME_VARIABLE, str(home.folder))
     return [process for process in found if not processes.is_named(process, "postgres")]
 
 
 def _is_supervisor(process: psutil.Process) -> bool:
     try:
-        return _SUPERVISOR in process.cmdline()
+        return _SUPERVISOR_MODULE in process.cmdline()
     except psutil.Error:
         return False

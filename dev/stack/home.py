@@ -7,14 +7,14 @@ from pathlib import Path
 
 from dev.servers import private_files
 from dev.servers.errors import HomeRefused
-from dev.servers.placement import Places
+from dev.servers.placement import PostgresPaths
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_HOME = REPOSITORY / ".local"
-MARKER = "SLUICE_STACK_HOME"
+HOME_VARIABLE = "SLUICE_STACK_HOME"
 """Environment variable that every process of a stack carries, and no shell: it names the home."""
 
-UNWRITABLE = ("%", " #", " ;", "\n", "\r", "\t")
+FORBIDDEN_IN_PATHS = ("%", " #", " ;", "\n", "\r", "\t")
 """What the supervisor's configuration has no way to write."""
 
 
@@ -31,37 +31,37 @@ class Home:
     folder: Path
 
     @property
-    def lock(self) -> Path:
+    def lock_file(self) -> Path:
         """Held while the stack is being started or stopped."""
         return self.folder / "lock"
 
     @property
-    def secrets(self) -> Path:
+    def secrets_file(self) -> Path:
         """Passwords and keys."""
         return self.folder / "secrets.json"
 
     @property
-    def ports(self) -> Path:
+    def ports_file(self) -> Path:
         """Ports of the last start."""
         return self.folder / "ports.json"
 
     @property
-    def bank(self) -> Path:
+    def bank_file(self) -> Path:
         """What the sandbox bank was last started with."""
         return self.folder / "bank.json"
 
     @property
-    def environment(self) -> Path:
+    def env_file(self) -> Path:
         """Shell file that gives any shell the stack's environment."""
         return self.folder / "env"
 
     @property
-    def supervisor(self) -> Path:
+    def supervisor_configuration(self) -> Path:
         """Configuration of the supervisor."""
         return self.folder / "supervisord.conf"
 
     @property
-    def supervisor_pid(self) -> Path:
+    def supervisor_pid_file(self) -> Path:
         """Process id of the supervisor."""
         return self.folder / "supervisord.pid"
 
@@ -71,37 +71,37 @@ class Home:
         return self.folder / "valkey.conf"
 
     @property
-    def valkey(self) -> Path:
+    def valkey_folder(self) -> Path:
         """What Valkey keeps."""
         return self.folder / "valkey"
 
     @property
-    def raw(self) -> Path:
+    def raw_folder(self) -> Path:
         """Raw store."""
         return self.folder / "raw"
 
     @property
-    def mails(self) -> Path:
+    def mails_folder(self) -> Path:
         """Mails that the stack sent, instead of their recipients."""
         return self.folder / "mails"
 
     @property
-    def airflow(self) -> Path:
+    def airflow_home(self) -> Path:
         """AIRFLOW_HOME."""
         return self.folder / "airflow"
 
     @property
     def airflow_configuration(self) -> Path:
         """Airflow's configuration file; empty, since the environment holds every setting."""
-        return self.airflow / "airflow.cfg"
+        return self.airflow_home / "airflow.cfg"
 
     @property
-    def passwords(self) -> Path:
+    def passwords_file(self) -> Path:
         """Passwords of the web UI."""
-        return self.airflow / "passwords.json"
+        return self.airflow_home / "passwords.json"
 
     @property
-    def logs(self) -> Path:
+    def logs_folder(self) -> Path:
         """Logs of the programs."""
         return self.folder / "logs"
 
@@ -110,14 +110,14 @@ class Home:
         """A short name that no other home has."""
         return hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
 
-    def log(self, program: str) -> Path:
+    def log_file(self, program: str) -> Path:
         """Return the log of a program."""
-        return self.logs / f"{program}.log"
+        return self.logs_folder / f"{program}.log"
 
     @property
-    def postgres(self) -> Places:
+    def postgres_paths(self) -> PostgresPaths:
         """The folders that Postgres may use."""
-        return Places(self.folder / "postgres", self.folder / "postgres.json")
+        return PostgresPaths(self.folder / "postgres", self.folder / "postgres.json")
 
 
 def find(folder: Path) -> Home:
@@ -130,7 +130,7 @@ def find(folder: Path) -> Home:
     """
     home = folder.expanduser().resolve()
     for path in (home, REPOSITORY):
-        if any(text in str(path) for text in UNWRITABLE):
+        if any(text in str(path) for text in FORBIDDEN_IN_PATHS):
             raise HomeRefused(path, "its name holds a `%`, a line break, a tab, or a blank before `#` or `;`")
     try:
         owner = home.stat().st_uid if home.exists() else os.geteuid()
@@ -140,12 +140,12 @@ def find(folder: Path) -> Home:
         raise HomeRefused(home, f"it belongs to user {owner}, and you are user {os.geteuid()}")
     found = Home(home)
     # It is closed to others, which would be a nuisance for, say, /tmp. The lock is the first file in it.
-    if home.exists() and any(home.iterdir()) and not found.lock.exists():
+    if home.exists() and any(home.iterdir()) and not found.lock_file.exists():
         raise HomeRefused(home, "it is no stack's home, and not empty")
     return found
 
 
-def make(home: Home) -> None:
+def create(home: Home) -> None:
     """Make the folders of a home, closed to others.
 
     Raises
@@ -155,8 +155,15 @@ def make(home: Home) -> None:
     """
     try:
         private_files.make_folder(home.folder)
-        home.lock.touch(mode=0o600)
-        for folder in (home.postgres.folder, home.valkey, home.raw, home.mails, home.airflow, home.logs):
+        home.lock_file.touch(mode=0o600)
+        for folder in (
+            home.postgres_paths.folder,
+            home.valkey_folder,
+            home.raw_folder,
+            home.mails_folder,
+            home.airflow_home,
+            home.logs_folder,
+        ):
             private_files.make_folder(folder)
     except OSError as error:
         raise HomeRefused(home.folder, f"it cannot be made: {error.strerror}") from None

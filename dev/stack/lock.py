@@ -9,9 +9,9 @@ from dev.stack.home import Home
 
 
 @contextmanager
-def locked(home: Home, *, say: Callable[[str], None]) -> Iterator[None]:
+def hold_lock(home: Home, *, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of a home; waits, and says so, while another program holds it."""
-    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

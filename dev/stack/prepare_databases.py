@@ -12,10 +12,10 @@ from dev.servers.errors import StepFailed
 from dev.stack.home import REPOSITORY, Home
 from etl.declare.queue import Queue
 
-_SHOWN_LINES = 20
+_OUTPUT_TAIL_LINES = 20
 
 
-def stamp(queues: Sequence[Queue]) -> str:
+def metadata_stamp(queues: Sequence[Queue]) -> str:
     """Return what is remarked on a metadata database that is ready for this Airflow and these pools."""
     pools = hashlib.sha256(repr([queue.pools for queue in queues]).encode())
     return f"Airflow {airflow_version()}, pools {pools.hexdigest()[:12]}"
@@ -34,12 +34,12 @@ def prepare_metadata(url: str, queues: Sequence[Queue], *, environment: Mapping[
     StepFailed
         If the migration fails; it is run again at the next start.
     """
-    wanted = stamp(queues)
-    if databases.remark(url) == wanted:
+    wanted = metadata_stamp(queues)
+    if databases.read_comment(url) == wanted:
         return
     command = (str(interpreter()), "-m", "deploy.metadata")
     _run("the migration of Airflow's database", command, directory=REPOSITORY, environment=environment)
-    databases.set_remark(url, wanted)
+    databases.write_comment(url, wanted)
 
 
 def prepare_warehouse(home: Home, *, environment: Mapping[str, str]) -> None:
@@ -67,4 +67,4 @@ def _run(step: str, command: Sequence[str], *, directory: Path, environment: Map
         check=False,
     )
     if done.returncode != 0:
-        raise StepFailed(step, code=done.returncode, output=done.stdout.splitlines()[-_SHOWN_LINES:])
+        raise StepFailed(step, code=done.returncode, output=done.stdout.splitlines()[-_OUTPUT_TAIL_LINES:])

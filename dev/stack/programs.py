@@ -12,7 +12,7 @@ from dev.servers.bank import Sandbox
 from dev.servers.binaries import interpreter
 from dev.servers.ports import LOOPBACK
 from dev.servers.postgres import Cluster, server_arguments
-from dev.stack.home import MARKER, REPOSITORY, Home
+from dev.stack.home import HOME_VARIABLE, REPOSITORY, Home
 from etl.declare.queue import Queue, WorkerGroup
 
 POSTGRES = "postgres"
@@ -31,7 +31,7 @@ class Stage(Enum):
     AIRFLOW = 3
 
 
-def worker_program(group: WorkerGroup) -> str:
+def worker_program_name(group: WorkerGroup) -> str:
     """Return the name of the program that runs a group's workers."""
     return f"worker-{group.name.replace('_', '-')}"
 
@@ -42,7 +42,7 @@ def worker_name(group: WorkerGroup, *, tag: str) -> str:
 
 
 def worker_arguments(group: WorkerGroup, queues: Sequence[Queue], *, tag: str) -> tuple[str, ...]:
-    """Return the arguments of `airflow` that run a group's workers.
+    """Return the arguments of `airflow_home` that run a group's workers.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def postgres(home: Home, cluster: Cluster, *, port: int, settings: Mapping[str, 
     arguments = server_arguments(cluster.data, port=port, settings=settings)
     return Program(
         POSTGRES,
-        (*_without_secrets(home), *cluster.command("postgres", *arguments)),
+        (*_empty_environment(home), *cluster.command("postgres", *arguments)),
         Path("/"),
         stop_signal="INT",
         stop_grace=timedelta(seconds=30),
@@ -113,8 +113,8 @@ def postgres(home: Home, cluster: Cluster, *, port: int, settings: Mapping[str, 
 
 def valkey(home: Home, server: Path) -> Program:
     """Return the embedded Valkey."""
-    command = (*_without_secrets(home), str(server), str(home.valkey_configuration))
-    return Program(VALKEY, command, home.valkey)
+    command = (*_empty_environment(home), str(server), str(home.valkey_configuration))
+    return Program(VALKEY, command, home.valkey_folder)
 
 
 def sandbox_bank(sandbox: Sandbox, *, port: int) -> Program:
@@ -124,7 +124,7 @@ def sandbox_bank(sandbox: Sandbox, *, port: int) -> Program:
 
 def mail_server(home: Home, *, port: int) -> Program:
     """Return the mail server that keeps every mail."""
-    command = (str(interpreter()), "-m", "dev.mail", "--port", str(port), "--folder", str(home.mails))
+    command = (str(interpreter()), "-m", "dev.mail", "--port", str(port), "--folder", str(home.mails_folder))
     return Program(MAIL, command, REPOSITORY)
 
 
@@ -144,24 +144,24 @@ def airflow(home: Home, groups: Sequence[WorkerGroup], queues: Sequence[Queue], 
         API_SERVER: ("api-server",),
         "scheduler": ("scheduler", "--skip-serve-logs"),
         "dag-processor": ("dag-processor",),
-        **{worker_program(group): worker_arguments(group, queues, tag=home.tag) for group in groups},
+        **{worker_program_name(group): worker_arguments(group, queues, tag=home.tag) for group in groups},
     }
-    triggerer = _python(home, "triggerer", "airflow", "triggerer", "--skip-serve-logs")
+    triggerer = _python_program(home, "triggerer", "airflow", "triggerer", "--skip-serve-logs")
     log_server = ("uvicorn", "--factory", "airflow.utils.serve_logs.log_server:get_app", "--host", LOOPBACK)
     options = ("--port", str(log_port), "--log-level", "warning", "--no-access-log")
     return [
-        *(_python(home, name, "airflow", *arguments) for name, arguments in commands.items()),
+        *(_python_program(home, name, "airflow", *arguments) for name, arguments in commands.items()),
         # It asks its child to end at once, but notices ten seconds later that it has.
         replace(triggerer, stop_grace=timedelta(seconds=3)),
-        _python(home, TASK_LOGS, *log_server, *options),
+        _python_program(home, TASK_LOGS, *log_server, *options),
     ]
 
 
-def _python(home: Home, name: str, module: str, *arguments: str) -> Program:
+def _python_program(home: Home, name: str, module: str, *arguments: str) -> Program:
     # -P: a module must not be found in the working directory.
-    return Program(name, (str(interpreter()), "-P", "-m", module, *arguments), home.airflow)
+    return Program(name, (str(interpreter()), "-P", "-m", module, *arguments), home.airflow_home)
 
 
-def _without_secrets(home: Home) -> tuple[str, ...]:
+def _empty_environment(home: Home) -> tuple[str, ...]:
     """Return what to put before a server that needs nothing from its environment, to be found by its marker alone."""
-    return ("env", "-i", f"{MARKER}={home.folder}", "LC_ALL=C")
+    return ("env", "-i", f"{HOME_VARIABLE}={home.folder}", "LC_ALL=C")

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from dev.servers import private_files
-from dev.servers.ports import candidates, choose, is_free
+from dev.servers.ports import assign_ports, candidates, is_free
 
 _PASSWORD_BYTES = 24
 _SIGNING_BYTES = 64
@@ -60,31 +60,31 @@ def load_secrets(path: Path) -> Secrets:
     """Return the secrets in a file; whatever it lacks is made up and written to it."""
     text = private_files.read(path)
     known: Mapping[str, str] = json.loads(text) if text else {}
-    found = Secrets(**{name: known.get(name) or _MADE[name]() for name in SECRET_NAMES})
+    found = Secrets(**{name: known.get(name) or _GENERATORS[name]() for name in SECRET_NAMES})
     if asdict(found) != dict(known):
         private_files.write(path, json.dumps(asdict(found), indent=2) + "\n")
     return found
 
 
-def _password() -> str:
+def _generate_password() -> str:
     return secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
-def _fernet_key() -> str:
+def _generate_fernet_key() -> str:
     return Fernet.generate_key().decode()
 
 
-_MADE: Mapping[str, Callable[[], str]] = {
-    "postgres_password": _password,
-    "valkey_password": _password,
-    "admin_password": _password,
+_GENERATORS: Mapping[str, Callable[[], str]] = {
+    "postgres_password": _generate_password,
+    "valkey_password": _generate_password,
+    "admin_password": _generate_password,
     "bank_client_id": lambda: secrets.token_hex(12),
-    "bank_secret": _password,
-    "supervisor_password": _password,
-    "fernet_key": _fernet_key,
+    "bank_secret": _generate_password,
+    "supervisor_password": _generate_password,
+    "fernet_key": _generate_fernet_key,
     "jwt_secret": lambda: secrets.token_urlsafe(_SIGNING_BYTES),
     "api_secret_key": lambda: secrets.token_urlsafe(_SIGNING_BYTES),
-    "sluice_keys": _fernet_key,
+    "sluice_keys": _generate_fernet_key,
 }
 
 
@@ -99,7 +99,7 @@ def load_ports(path: Path) -> dict[str, int]:
 
 
 def choose_ports(
-    path: Path, *, ui: int | None, say: Callable[[str], None], free: Callable[[int], bool] = is_free
+    path: Path, *, ui_port: int | None, say: Callable[[str], None], is_port_free: Callable[[int], bool] = is_free
 ) -> dict[str, int]:
     """Choose and write down the ports of this start: those of the last one wherever they are still free.
 
@@ -107,16 +107,16 @@ def choose_ports(
     ----------
     path
         Where the ports are remembered.
-    ui
+    ui_port
         Port that the web UI has at the first start, if it is free; None for any.
     say
         Is told of every port that is not what it was or should be.
-    free
+    is_port_free
         Whether a port can be listened on.
     """
     before = load_ports(path)
-    wanted = {name: before.get(name, ui if name == "ui" else None) for name in PORT_NAMES}
-    ports = choose(wanted, is_free=free, among=candidates())
+    wanted = {name: before.get(name, ui_port if name == "ui" else None) for name in PORT_NAMES}
+    ports = assign_ports(wanted, is_free=is_port_free, alternatives=candidates())
     for name, port in wanted.items():
         if port is not None and ports[name] != port:
             again = "; read the env file again in open shells" if name in before else ""

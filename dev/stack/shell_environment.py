@@ -8,41 +8,47 @@ from pathlib import Path
 from dev.servers.binaries import interpreter
 from dev.servers.ports import LOOPBACK
 from dev.stack import airflow_environment
-from dev.stack.chosen_servers import CSV, EMBEDDED, ServersUsed
-from dev.stack.home import MARKER, REPOSITORY, Home
+from dev.stack.chosen_servers import CSV_VARIABLE, EMBEDDED_VARIABLE, ChosenServers
+from dev.stack.home import HOME_VARIABLE, REPOSITORY, Home
 from dev.stack.saved_state import Secrets
-from dev.stack.urls import limits_connection, mail_connection, postgres_connection, provider_connection
+from dev.stack.urls import mail_connection, postgres_connection, provider_connection, rate_limits_connection
 
-PROGRAMS = interpreter().parent
-INCLUDE = REPOSITORY / "include"
+BIN_FOLDER = interpreter().parent
+INCLUDE_FOLDER = REPOSITORY / "include"
 MAIL_CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
-CALLERS_CHOICE = (MAIL_CONNECTION, UNSUBSCRIBE_URL, "AIRFLOW__LOGGING__NAMESPACE_LEVELS")
+OVERRIDABLE_VARIABLES = (MAIL_CONNECTION, UNSUBSCRIBE_URL, "AIRFLOW__LOGGING__NAMESPACE_LEVELS")
 """Variables of the stack that a caller may set otherwise."""
-_SETTINGS = ("AIRFLOW_", "SLUICE_")
+_SETTING_PREFIXES = ("AIRFLOW_", "SLUICE_")
 
 
-def passed_on(caller: Mapping[str, str]) -> dict[str, str]:
+def inherited_settings(caller_environment: Mapping[str, str]) -> dict[str, str]:
     """Return the settings of the caller's own, such as `AIRFLOW_CONN_SMTP_DEFAULT`, that become the stack's."""
-    return {name: value for name, value in caller.items() if name.startswith(_SETTINGS) and name != MARKER}
+    return {
+        name: value
+        for name, value in caller_environment.items()
+        if name.startswith(_SETTING_PREFIXES) and name != HOME_VARIABLE
+    }
 
 
-def variables(home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers: ServersUsed) -> dict[str, str]:
+def env_file_variables(
+    home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers: ChosenServers
+) -> dict[str, str]:
     """Return what the env file sets, search paths excepted."""
     bank_url = f"http://{LOOPBACK}:{ports['bank']}"
     return {
-        "WAREHOUSE_URL": servers.warehouse.text(),
-        "BROKER_URL": servers.broker.text(),
+        "WAREHOUSE_URL": servers.warehouse.to_string(),
+        "BROKER_URL": servers.broker.to_string(),
         "BANK_URL": bank_url,
         "BANK_CLIENT_ID": secrets.bank_client_id,
         "BANK_SECRET": secrets.bank_secret,
-        "SLUICE_RAW_ROOT": f"file://{home.raw}",
+        "SLUICE_RAW_ROOT": f"file://{home.raw_folder}",
         "SLUICE_KEYS": secrets.sluice_keys,
-        EMBEDDED: " ".join(sorted(servers.embedded)),
+        EMBEDDED_VARIABLE: " ".join(sorted(servers.embedded)),
         "AIRFLOW_CONN_WAREHOUSE": postgres_connection(servers.warehouse),
         # Tasks are not given Airflow's own database; the one that cleans it is.
         "AIRFLOW_CONN_METADATA": postgres_connection(servers.metadata),
-        "AIRFLOW_CONN_LIMITS": limits_connection(servers.broker),
+        "AIRFLOW_CONN_LIMITS": rate_limits_connection(servers.broker),
         "AIRFLOW_CONN_PLAID": provider_connection(
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret
         ),
@@ -53,55 +59,57 @@ def variables(home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers
         # Nobody is there; the mails of the stack reach nobody either.
         UNSUBSCRIBE_URL: "https://bank.example/unsubscribe",
         MAIL_CONNECTION: mail_connection(LOOPBACK, ports["mail"]),
-        "AIRFLOW_HOME": str(home.airflow),
+        "AIRFLOW_HOME": str(home.airflow_home),
         "AIRFLOW_CONFIG": str(home.airflow_configuration),
-        **airflow_environment.variables(
+        **airflow_environment.to_environment(
             airflow_environment.SETTINGS,
-            airflow_environment.of_folders(home),
-            airflow_environment.of_servers(ports, servers),
-            airflow_environment.of_secrets(secrets),
+            airflow_environment.folder_settings(home),
+            airflow_environment.server_settings(ports, servers),
+            airflow_environment.secret_settings(secrets),
         ),
     }
 
 
-def of_shell(variables: Mapping[str, str], caller: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's environment as it is after reading the env file, whose `variables` are given."""
+def for_shell(variables: Mapping[str, str], caller_environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's environment as it is after reading the env file, whose `env_file_variables` are given."""
     return {
-        **caller,
+        **caller_environment,
         **variables,
-        "PATH": f"{PROGRAMS}:{caller.get('PATH', os.defpath)}",
-        "PYTHONPATH": _python_path(caller.get("PYTHONPATH", "")),
+        "PATH": f"{BIN_FOLDER}:{caller_environment.get('PATH', os.defpath)}",
+        "PYTHONPATH": _python_path(caller_environment.get("PYTHONPATH", "")),
     }
 
 
-def of_programs(variables: Mapping[str, str], *, caller: Mapping[str, str], home: Home) -> dict[str, str]:
+def for_programs(variables: Mapping[str, str], *, caller_environment: Mapping[str, str], home: Home) -> dict[str, str]:
     """Return the environment of the stack's own programs; the bank is told by its command what it serves.
 
     Parameters
     ----------
     variables
         What the env file sets.
-    caller
+    caller_environment
         The caller's environment, which shows through.
     home
         The home that the programs belong to.
     """
-    not_by_proxy = ",".join(filter(None, (caller.get("NO_PROXY") or caller.get("no_proxy"), LOOPBACK, "localhost")))
-    shell = of_shell(variables, caller)
-    shell.pop(CSV, None)
+    not_by_proxy = ",".join(
+        filter(None, (caller_environment.get("NO_PROXY") or caller_environment.get("no_proxy"), LOOPBACK, "localhost"))
+    )
+    shell = for_shell(variables, caller_environment)
+    shell.pop(CSV_VARIABLE, None)
     return {
         **shell,
         "NO_PROXY": not_by_proxy,
         "no_proxy": not_by_proxy,
         # Who runs a task is asked by name, and some containers have no name for their user.
-        "USER": caller.get("USER", "sluice"),
-        MARKER: str(home.folder),
+        "USER": caller_environment.get("USER", "sluice"),
+        HOME_VARIABLE: str(home.folder),
         # Titles would overwrite the environment by which a left-over program is recognised.
         "SPT_NOENV": "1",
     }
 
 
-def render(variables: Mapping[str, str], *, psql: Path) -> str:
+def render_env_file(variables: Mapping[str, str], *, psql: Path) -> str:
     """Return the env file, for sh, bash and zsh; reading it again changes nothing.
 
     Parameters
@@ -111,21 +119,21 @@ def render(variables: Mapping[str, str], *, psql: Path) -> str:
     psql
         Folder of the Postgres client programs; looked in last.
     """
-    first, last, include = (shlex.quote(str(path)) for path in (PROGRAMS, psql, INCLUDE))
+    first, last, include = (shlex.quote(str(path)) for path in (BIN_FOLDER, psql, INCLUDE_FOLDER))
     paths = (
         f'case "$PATH" in {first}:*) ;; *) PATH={first}:"$PATH" ;; esac',
         f'case "$PATH" in *:{last}) ;; *) PATH="$PATH":{last} ;; esac',
         f'case "${{PYTHONPATH:-}}:" in {include}:*) ;; *) PYTHONPATH={include}"${{PYTHONPATH:+:$PYTHONPATH}}" ;; esac',
         "export PATH PYTHONPATH",
     )
-    exports = (f"export {name}='{_quoted(value)}'" for name, value in variables.items())
+    exports = (f"export {name}='{_quote(value)}'" for name, value in variables.items())
     return "\n".join(("# Read by `. env`; written by `python -m dev.stack up`.", *paths, *exports, ""))
 
 
-def _python_path(before: str) -> str:
-    parts = [part for part in before.split(":") if part and part != str(INCLUDE)]
-    return ":".join((str(INCLUDE), *parts))
+def _python_path(inherited: str) -> str:
+    parts = [part for part in inherited.split(":") if part and part != str(INCLUDE_FOLDER)]
+    return ":".join((str(INCLUDE_FOLDER), *parts))
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     return value.replace("'", "'\"'\"'")

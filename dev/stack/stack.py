@@ -45,7 +45,7 @@ class Stack:
     environment: Mapping[str, str] = field(repr=False)
 
 
-def of(plan: Plan, *, caller: Mapping[str, str]) -> Stack:
+def from_plan(plan: Plan, *, caller_environment: Mapping[str, str]) -> Stack:
     """Return the stack that a plan describes."""
     return Stack(
         home=plan.home.folder,
@@ -53,8 +53,8 @@ def of(plan: Plan, *, caller: Mapping[str, str]) -> Stack:
         bank_url=f"http://{LOOPBACK}:{plan.ports['bank']}",
         sandbox=plan.sandbox,
         ui_password=plan.secrets.admin_password,
-        warehouse_url=plan.servers.warehouse.text(),
-        metadata_url=plan.servers.metadata.text(),
-        broker_url=plan.servers.broker.text(),
-        environment=shell_environment.of_shell(plan.variables, caller),
+        warehouse_url=plan.servers.warehouse.to_string(),
+        metadata_url=plan.servers.metadata.to_string(),
+        broker_url=plan.servers.broker.to_string(),
+        environment=shell_environment.for_shell(plan.env_file_variables, caller_environment),
     )

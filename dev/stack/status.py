@@ -9,13 +9,13 @@ from typing import Any
 from dev.servers import http, processes
 from dev.stack import home as homes
 from dev.stack import saved_state
-from dev.stack.down import control
-from dev.stack.home import MARKER, Home
-from dev.stack.supervisor import ALIVE, ProgramState
+from dev.stack.down import find_supervisor
+from dev.stack.home import HOME_VARIABLE, Home
+from dev.stack.supervisor import ALIVE_STATES, ProgramState
 
 
 @dataclass(frozen=True)
-class Status:
+class StackStatus:
     """What of a stack runs.
 
     Parameters
@@ -35,7 +35,7 @@ class Status:
     @property
     def is_up(self) -> bool:
         """Whether every program runs."""
-        return bool(self.programs) and all(program.state in ALIVE for program in self.programs)
+        return bool(self.programs) and all(program.state in ALIVE_STATES for program in self.programs)
 
     @property
     def lines(self) -> list[str]:
@@ -48,11 +48,11 @@ class Status:
         if not self.programs:
             return [f"Nothing runs in {self.home.folder}."]
         width = max(len(program.name) for program in self.programs)
-        ports = saved_state.load_ports(self.home.ports)
-        return [*(_line(program, width) for program in self.programs), f"Ports: {_listed(ports)}."]
+        ports = saved_state.load_ports(self.home.ports_file)
+        return [*(_program_line(program, width) for program in self.programs), f"Ports: {_format_ports(ports)}."]
 
 
-def status(folder: Path) -> Status:
+def status(folder: Path) -> StackStatus:
     """Return what of the stack in a home runs.
 
     Raises
@@ -61,27 +61,27 @@ def status(folder: Path) -> Status:
         If the home belongs to another user.
     """
     home = homes.find(folder)
-    supervisor = control(home)
+    supervisor = find_supervisor(home)
     states = (supervisor.states() if supervisor else None) or {}
-    orphans = 0 if states else len(processes.carrying(MARKER, str(home.folder)))
-    return Status(home, tuple(states.values()), orphans)
+    orphans = 0 if states else len(processes.with_environment(HOME_VARIABLE, str(home.folder)))
+    return StackStatus(home, tuple(states.values()), orphans)
 
 
-def _line(program: ProgramState, width: int) -> str:
+def _program_line(program: ProgramState, width: int) -> str:
     since = f"for {timedelta(seconds=program.uptime)}, process {program.pid}" if program.pid else ""
     return f"{program.name:{width}}  {program.state.lower():8}  {since}".rstrip()
 
 
-def _listed(ports: dict[str, int]) -> str:
+def _format_ports(ports: dict[str, int]) -> str:
     return ", ".join(f"{name} {port}" for name, port in ports.items())
 
 
-HEALTH = "/api/v2/monitor/health"
+HEALTH_PATH = "/api/v2/monitor/health"
 COMPONENTS = ("scheduler", "dag_processor", "triggerer")
 _PING_SECONDS = 1.0
 
 
-def components_missing(port: int, *, since: datetime) -> list[str]:
+def fetch_unhealthy_components(port: int, *, since: datetime) -> list[str]:
     """Return which parts of Airflow the API server does not, or not yet, call healthy.
 
     Parameters
@@ -91,15 +91,19 @@ def components_missing(port: int, *, since: datetime) -> list[str]:
     since
         Heartbeats before this instant are of an earlier start.
     """
-    return ["api-server"] if (health := http.get_json(port, HEALTH)) is None else unhealthy(health, since=since)
+    return (
+        ["api-server"]
+        if (health := http.get_json(port, HEALTH_PATH)) is None
+        else unhealthy_components(health, since=since)
+    )
 
 
-def unhealthy(health: Mapping[str, Any], *, since: datetime) -> list[str]:
+def unhealthy_components(health: Mapping[str, Any], *, since: datetime) -> list[str]:
     """Return the components that an answer of the API server does not call healthy since an instant."""
     return [component for component in COMPONENTS if not _is_healthy(health.get(component), component, since)]
 
 
-def workers_missing(broker_url: str, names: Sequence[str], *, tag: str) -> list[str]:
+def unresponsive_workers(broker_url: str, names: Sequence[str], *, tag: str) -> list[str]:
     """Return which workers do not answer on the broker.
 
     Parameters

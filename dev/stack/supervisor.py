@@ -18,14 +18,14 @@ from dev.stack import supervisor
 from dev.stack.home import Home
 from dev.stack.programs import Program
 
-USER = "sluice"
+CONTROL_USER = "sluice"
 _START_SECONDS = 3
 _START_RETRIES = 10
-_LOG_SIZE = "10MB"
-_LOGS_KEPT = 2
+_MAX_LOG_SIZE = "10MB"
+_LOG_BACKUPS = 2
 
 
-def render(home: Home, programs: Sequence[Program], *, port: int, password: str, uid: int) -> str:
+def render_configuration(home: Home, programs: Sequence[Program], *, port: int, password: str, uid: int) -> str:
     """Return the configuration file.
 
     Parameters
@@ -39,14 +39,14 @@ def render(home: Home, programs: Sequence[Program], *, port: int, password: str,
     uid
         Whom the supervisor runs as: the caller.
     """
-    control = {"port": f"{LOOPBACK}:{port}", "username": USER, "password": password}
+    control = {"port": f"{LOOPBACK}:{port}", "username": CONTROL_USER, "password": password}
     sections = {
         "supervisord": {
-            "logfile": _path(home.log("supervisord")),
-            "logfile_maxbytes": _LOG_SIZE,
-            "logfile_backups": str(_LOGS_KEPT),
-            "pidfile": _path(home.supervisor_pid),
-            "childlogdir": _path(home.logs),
+            "logfile": _path(home.log_file("supervisord")),
+            "logfile_maxbytes": _MAX_LOG_SIZE,
+            "logfile_backups": str(_LOG_BACKUPS),
+            "pidfile": _path(home.supervisor_pid_file),
+            "childlogdir": _path(home.logs_folder),
             # Root must say that it is meant.
             **({"user": str(uid)} if uid == 0 else {}),
             "umask": "077",
@@ -57,10 +57,10 @@ def render(home: Home, programs: Sequence[Program], *, port: int, password: str,
         },
         "supervisorctl": {
             "serverurl": f"http://{LOOPBACK}:{port}",
-            "username": USER,
+            "username": CONTROL_USER,
             "password": password,
         },
-        **{f"program:{program.name}": _program(home, program) for program in programs},
+        **{f"program:{program.name}": _program_section(home, program) for program in programs},
     }
     return "\n".join(
         "\n".join((f"[{name}]", *(f"{option}={value}" for option, value in options.items()), ""))
@@ -68,9 +68,9 @@ def render(home: Home, programs: Sequence[Program], *, port: int, password: str,
     )
 
 
-def _program(home: Home, program: Program) -> dict[str, str]:
+def _program_section(home: Home, program: Program) -> dict[str, str]:
     return {
-        "command": _escaped(shlex.join(program.command)),
+        "command": _escape(shlex.join(program.command)),
         "directory": _path(program.directory),
         **({"user": program.user} if program.user else {}),
         "priority": str(program.stage.value),
@@ -82,26 +82,26 @@ def _program(home: Home, program: Program) -> dict[str, str]:
         "stopwaitsecs": f"{program.stop_grace.total_seconds():.0f}",
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": _path(home.log(program.name)),
-        "stdout_logfile_maxbytes": _LOG_SIZE,
-        "stdout_logfile_backups": str(_LOGS_KEPT),
+        "stdout_logfile": _path(home.log_file(program.name)),
+        "stdout_logfile_maxbytes": _MAX_LOG_SIZE,
+        "stdout_logfile_backups": str(_LOG_BACKUPS),
     }
 
 
 def _path(path: object) -> str:
-    return _escaped(str(path))
+    return _escape(str(path))
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
 STOPPING = "STOPPING"
-ALIVE = frozenset({"STARTING", "RUNNING"})
-STOPPABLE = frozenset({"STARTING", "RUNNING", "BACKOFF"})
-DEAD = frozenset({"BACKOFF", "EXITED", "FATAL", "UNKNOWN"})
-_ANSWER_SECONDS = 10
-_WITHOUT_WAITING = False
+ALIVE_STATES = frozenset({"STARTING", "RUNNING"})
+STOPPABLE_STATES = frozenset({"STARTING", "RUNNING", "BACKOFF"})
+DEAD_STATES = frozenset({"BACKOFF", "EXITED", "FATAL", "UNKNOWN"})
+_TIMEOUT_SECONDS = 10
+_NO_WAIT = False
 
 
 @dataclass(frozen=True)
@@ -136,37 +136,37 @@ class Supervisor:
     """
 
     def __init__(self, port: int, password: str) -> None:
-        self._url = f"http://{supervisor.USER}:{password}@{LOOPBACK}:{port}/RPC2"
+        self._url = f"http://{supervisor.CONTROL_USER}:{password}@{LOOPBACK}:{port}/RPC2"
 
     def states(self) -> dict[str, ProgramState] | None:
         """Return every program's state by name, None if no supervisor of this home answers."""
         try:
-            found = cast("list[dict[str, Any]]", self._ask("getAllProcessInfo"))
+            found = cast("list[dict[str, Any]]", self._call("getAllProcessInfo"))
         except (OSError, HTTPException, Error):
             return None
-        return {program["name"]: _state(program) for program in found}
+        return {program["name"]: _parse_state(program) for program in found}
 
     def start(self, name: str) -> None:
         """Start a program, without waiting for it; one that runs already is left alone."""
-        self._change("startProcess", name)
+        self._change_state("startProcess", name)
 
     def stop(self, name: str) -> None:
         """Ask a program to end, without waiting for it; one that does not run is left alone."""
-        self._change("stopProcess", name)
+        self._change_state("stopProcess", name)
 
     def shut_down(self) -> None:
         """Ask the supervisor to stop whatever still runs, and then itself."""
-        self._ask("shutdown")
+        self._call("shutdown")
 
-    def _change(self, method: str, name: str) -> None:
+    def _change_state(self, method: str, name: str) -> None:
         try:
-            self._ask(method, name, _WITHOUT_WAITING)
+            self._call(method, name, _NO_WAIT)
         except Fault as fault:
             if not fault.faultString.startswith(("ALREADY_STARTED", "NOT_RUNNING")):
                 raise
 
-    def _ask(self, method: str, *arguments: object) -> object:
-        with ServerProxy(self._url, transport=_ImpatientTransport()) as proxy:
+    def _call(self, method: str, *arguments: object) -> object:
+        with ServerProxy(self._url, transport=_TimeoutTransport()) as proxy:
             return getattr(proxy.supervisor, method)(*arguments)
 
 
@@ -197,14 +197,14 @@ def launch(configuration: Path, *, environment: Mapping[str, str], output: Path)
         raise StepFailed("supervisord", code=done.returncode, output=private_files.tail(output, 20))
 
 
-class _ImpatientTransport(Transport):
+class _TimeoutTransport(Transport):
     def make_connection(self, host: Any) -> HTTPConnection:  # noqa: ANN401 - as in the standard library
         connection = super().make_connection(host)
-        connection.timeout = _ANSWER_SECONDS
+        connection.timeout = _TIMEOUT_SECONDS
         return connection
 
 
-def _state(program: Mapping[str, Any]) -> ProgramState:
+def _parse_state(program: Mapping[str, Any]) -> ProgramState:
     runs = program["pid"] != 0
     return ProgramState(
         program["name"], program["statename"], program["pid"], program["now"] - program["start"] if runs else 0

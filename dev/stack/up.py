@@ -13,22 +13,22 @@ from dev.servers.ports import LOOPBACK, is_free
 from dev.stack import down, prepare_databases, programs, shell_environment, stack, status, wait
 from dev.stack import home as homes
 from dev.stack import plan as planning
-from dev.stack.down import control
+from dev.stack.down import find_supervisor
 from dev.stack.home import DEFAULT_HOME, Home
-from dev.stack.lock import locked
-from dev.stack.plan import Plan, Wishes
+from dev.stack.lock import hold_lock
+from dev.stack.plan import Plan, StackOptions
 from dev.stack.programs import API_SERVER, BANK, MAIL, POSTGRES, TASK_LOGS, VALKEY, Stage
 from dev.stack.stack import Stack
-from dev.stack.supervisor import ALIVE, Supervisor, launch
+from dev.stack.supervisor import ALIVE_STATES, Supervisor, launch
 from etl.catalog.queues import QUEUES, WORKER_GROUPS
 
-_SERVERS_WITHIN = timedelta(seconds=60)
+_SERVERS_TIMEOUT = timedelta(seconds=60)
 _MAINTENANCE_DATABASE = "postgres"
-_AIRFLOW_WITHIN = timedelta(minutes=4)
-_EVER = datetime.min.replace(tzinfo=UTC)
+_AIRFLOW_TIMEOUT = timedelta(minutes=4)
+_ANY_TIME = datetime.min.replace(tzinfo=UTC)
 
 
-class Extent(Enum):
+class StackScope(Enum):
     """How much of a stack to start."""
 
     SERVERS = "servers"
@@ -41,9 +41,9 @@ class Extent(Enum):
 def up(
     folder: Path = DEFAULT_HOME,
     *,
-    extent: Extent = Extent.ALL,
-    caller: Mapping[str, str] = os.environ,
-    wishes: Wishes | None = None,
+    scope: StackScope = StackScope.ALL,
+    caller_environment: Mapping[str, str] = os.environ,
+    options: StackOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> Stack:
     """Start the stack of a home; whatever runs already is left alone.
@@ -52,12 +52,12 @@ def up(
     ----------
     folder
         The home; it is made if it does not exist.
-    extent
+    scope
         How much to start.
-    caller
+    caller_environment
         The environment that the programs inherit; WAREHOUSE_URL and BROKER_URL in it name servers to use instead
         of embedded ones.
-    wishes
+    options
         What differs from the usual.
     say
         Is told, in sentences, how it goes on.
@@ -68,78 +68,89 @@ def up(
         If something cannot be started; whatever was started for it is stopped again.
     """
     home = homes.find(folder)
-    homes.make(home)
-    with locked(home, say=say):
-        plan = _running(home, caller=caller, wishes=wishes or Wishes(), say=say)
+    homes.create(home)
+    with hold_lock(home, say=say):
+        plan = _resume(home, caller_environment=caller_environment, options=options or StackOptions(), say=say)
         fresh = plan is None
         if plan is None:
-            plan = _begin(home, caller=caller, wishes=wishes or Wishes(), say=say)
-        if extent is Extent.ALL:
-            _start_airflow(plan, caller=caller, say=say, undo=tuple(Stage) if fresh else (Stage.AIRFLOW,))
+            plan = _start_new(home, caller_environment=caller_environment, options=options or StackOptions(), say=say)
+        if scope is StackScope.ALL:
+            _ensure_airflow(
+                plan,
+                caller_environment=caller_environment,
+                say=say,
+                stop_on_failure=tuple(Stage) if fresh else (Stage.AIRFLOW,),
+            )
         elif not fresh:
             say(f"The servers of {home.folder} are up already.")
-        return stack.of(plan, caller=caller)
+        return stack.from_plan(plan, caller_environment=caller_environment)
 
 
-def _running(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan | None:
+def _resume(
+    home: Home, *, caller_environment: Mapping[str, str], options: StackOptions, say: Callable[[str], None]
+) -> Plan | None:
     """Return the plan of a stack whose servers run, None if they do not; one with other settings is stopped."""
-    supervisor = control(home)
+    supervisor = find_supervisor(home)
     if supervisor is None or supervisor.states() is None:
         return None
-    plan = planning.of_running(home, caller=caller, wishes=wishes, say=say)
+    plan = planning.plan_running(home, caller_environment=caller_environment, options=options, say=say)
     if not plan.is_written():
         say("The stack runs with other settings; starting it again.")
         down.stop_all(home, supervisor)
         return None
-    if taken := _taken(plan, supervisor):
+    if taken := _occupied_port(plan, supervisor):
         say(f"Port {taken} is taken by another program by now; starting the stack again, on another.")
         down.stop_all(home, supervisor)
         return None
-    if _missing_servers(plan):
+    if _unready_servers(plan):
         _start_servers(plan, supervisor, say=say)
     return plan
 
 
-def _taken(plan: Plan, supervisor: Supervisor) -> int | None:
+def _occupied_port(plan: Plan, supervisor: Supervisor) -> int | None:
     """Return the port of a part that does not run, if somebody else listens on it."""
     states = supervisor.states() or {}
     for port, program in (("ui", API_SERVER), ("logs", TASK_LOGS), ("bank", BANK), ("mail", MAIL)):
-        if states[program].state not in ALIVE and not is_free(plan.ports[port]):
+        if states[program].state not in ALIVE_STATES and not is_free(plan.ports[port]):
             return plan.ports[port]
     return None
 
 
-def _begin(home: Home, *, caller: Mapping[str, str], wishes: Wishes, say: Callable[[str], None]) -> Plan:
+def _start_new(
+    home: Home, *, caller_environment: Mapping[str, str], options: StackOptions, say: Callable[[str], None]
+) -> Plan:
     """Start the supervisor and the servers."""
     down.end_orphans(home, say=say)
-    plan = planning.of_start(home, caller=caller, wishes=wishes, say=say)
+    plan = planning.plan_start(home, caller_environment=caller_environment, options=options, say=say)
     _prepare_servers(plan, say=say)
     plan.write()
-    programs = shell_environment.of_programs(plan.variables, caller=caller, home=home)
-    launch(home.supervisor, environment=programs, output=home.log("supervisord-start"))
-    supervisor = _supervisor(plan)
-    with _undone_on_failure(home, supervisor, tuple(Stage), say=say):
+    programs = shell_environment.for_programs(plan.env_file_variables, caller_environment=caller_environment, home=home)
+    launch(home.supervisor_configuration, environment=programs, output=home.log_file("supervisord-start"))
+    supervisor = _supervisor_of(plan)
+    with _stop_on_failure(home, supervisor, tuple(Stage), say=say):
         _start_servers(plan, supervisor, say=say)
     return plan
 
 
-def _start_airflow(
-    plan: Plan, *, caller: Mapping[str, str], say: Callable[[str], None], undo: Collection[Stage]
+def _ensure_airflow(
+    plan: Plan, *, caller_environment: Mapping[str, str], say: Callable[[str], None], stop_on_failure: Collection[Stage]
 ) -> None:
     """Start Airflow unless it is up."""
-    supervisor = _supervisor(plan)
+    supervisor = _supervisor_of(plan)
     states = supervisor.states() or {}
     names = [program.name for program in plan.programs if program.stage is Stage.AIRFLOW]
-    if all(states[name].state in ALIVE for name in names) and not _missing_airflow(plan):
+    if all(states[name].state in ALIVE_STATES for name in names) and not _unhealthy_programs(plan):
         say(f"Everything is up already: Airflow on http://{LOOPBACK}:{plan.ports['ui']}.")
         return
-    programs = shell_environment.of_programs(plan.variables, caller=caller, home=plan.home)
-    with _undone_on_failure(plan.home, supervisor, undo, say=say):
-        _launch_airflow(plan, supervisor, environment=programs, say=say)
+    programs = shell_environment.for_programs(
+        plan.env_file_variables, caller_environment=caller_environment, home=plan.home
+    )
+    with _stop_on_failure(plan.home, supervisor, stop_on_failure, say=say):
+        _start_airflow(plan, supervisor, environment=programs, say=say)
 
 
 @contextmanager
-def _undone_on_failure(
+def _stop_on_failure(
     home: Home, supervisor: Supervisor, stages: Collection[Stage], *, say: Callable[[str], None]
 ) -> Iterator[None]:
     try:
@@ -153,7 +164,7 @@ def _undone_on_failure(
         raise
 
 
-def _supervisor(plan: Plan) -> Supervisor:
+def _supervisor_of(plan: Plan) -> Supervisor:
     return Supervisor(plan.ports["supervisor"], plan.secrets.supervisor_password)
 
 
@@ -169,12 +180,12 @@ def _prepare_servers(plan: Plan, *, say: Callable[[str], None]) -> None:
     """
     if plan.cluster is not None:
         password = plan.secrets.postgres_password
-        cluster_files.make(plan.cluster, password=password, settings=plan.settings, say=say)
+        cluster_files.create_data_folder(plan.cluster, password=password, settings=plan.postgres_settings, say=say)
     else:
-        databases.require(plan.servers.warehouse.text(), name="WAREHOUSE_URL")
+        databases.require_reachable(plan.servers.warehouse.to_string(), name="WAREHOUSE_URL")
     if not plan.servers.broker_is_embedded:
         broker = plan.servers.broker
-        valkey.require(broker.text(), name="BROKER_URL", address=broker.address)
+        valkey.require_reachable(broker.to_string(), name="BROKER_URL", address=broker.address)
 
 
 def _start_servers(plan: Plan, supervisor: Supervisor, *, say: Callable[[str], None]) -> None:
@@ -192,22 +203,22 @@ def _start_servers(plan: Plan, supervisor: Supervisor, *, say: Callable[[str], N
     names = [program.name for program in plan.programs if program.stage is not Stage.AIRFLOW]
     for name in names:
         supervisor.start(name)
-    wait.until(
-        lambda: _missing_servers(plan), programs=names, supervisor=supervisor, home=plan.home, within=_SERVERS_WITHIN
+    wait.until_ready(
+        lambda: _unready_servers(plan), programs=names, supervisor=supervisor, home=plan.home, timeout=_SERVERS_TIMEOUT
     )
     _create_databases(plan)
-    for sentence in _sentences(plan):
+    for sentence in _summarize(plan):
         say(sentence)
 
 
-def _missing_servers(plan: Plan) -> list[str]:
+def _unready_servers(plan: Plan) -> list[str]:
     """Return the servers that do not answer yet, embedded or not."""
-    maintenance = plan.servers.warehouse.text(database=_MAINTENANCE_DATABASE if plan.cluster else None)
+    maintenance = plan.servers.warehouse.to_string(database=_MAINTENANCE_DATABASE if plan.cluster else None)
     ready: Mapping[str, Callable[[], bool]] = {
-        POSTGRES: lambda: databases.answers(maintenance),
-        VALKEY: lambda: valkey.answers(plan.servers.broker.text()),
+        POSTGRES: lambda: databases.is_reachable(maintenance),
+        VALKEY: lambda: valkey.is_reachable(plan.servers.broker.to_string()),
         MAIL: lambda: not is_free(plan.ports["mail"]),
-        BANK: lambda: http.answers(plan.ports["bank"], bank.HEALTH),
+        BANK: lambda: http.is_ok(plan.ports["bank"], bank.HEALTH_PATH),
     }
     return [name for name, answers in ready.items() if not answers()]
 
@@ -215,14 +226,14 @@ def _missing_servers(plan: Plan) -> list[str]:
 def _create_databases(plan: Plan) -> None:
     warehouse, metadata = plan.servers.warehouse, plan.servers.metadata
     if plan.cluster is not None:
-        maintenance = warehouse.text(database=_MAINTENANCE_DATABASE)
+        maintenance = warehouse.to_string(database=_MAINTENANCE_DATABASE)
         databases.create_if_absent(maintenance, warehouse.database)
         databases.create_if_absent(maintenance, metadata.database)
-    elif not plan.servers.metadata_named:
-        databases.create_if_absent(warehouse.text(), metadata.database)
+    elif not plan.servers.has_named_metadata:
+        databases.create_if_absent(warehouse.to_string(), metadata.database)
 
 
-def _sentences(plan: Plan) -> list[str]:
+def _summarize(plan: Plan) -> list[str]:
     warehouse, broker, ports = plan.servers.warehouse, plan.servers.broker, plan.ports
     if plan.cluster is not None:
         postgres = f"Postgres {postgres_version(plan.cluster.installation)} on {warehouse.address}."
@@ -235,11 +246,11 @@ def _sentences(plan: Plan) -> list[str]:
         postgres,
         f"Valkey on {broker.address}." if own else f"Broker of BROKER_URL on {broker.address}.",
         f"Sandbox bank on http://127.0.0.1:{ports['bank']}, where it is {plan.sandbox.day}{serving}.",
-        f"Mails are kept in {plan.home.mails}.",
+        f"Mails are kept in {plan.home.mails_folder}.",
     ]
 
 
-def _launch_airflow(
+def _start_airflow(
     plan: Plan, supervisor: Supervisor, *, environment: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
     """Prepare the databases, start Airflow's programs, and wait until they are healthy.
@@ -265,7 +276,7 @@ def _launch_airflow(
         If a program does not answer in time.
     """
     say("Preparing the databases.")
-    metadata = plan.servers.metadata.text()
+    metadata = plan.servers.metadata.to_string()
     prepare_databases.prepare_metadata(metadata, QUEUES, environment=environment)
     prepare_databases.prepare_warehouse(plan.home, environment=environment)
     names = [program.name for program in plan.programs if program.stage is Stage.AIRFLOW]
@@ -274,22 +285,22 @@ def _launch_airflow(
     for name in names:
         if name != TASK_LOGS:
             supervisor.start(name)
-    wait.until(
-        lambda: _missing_airflow(plan, since=started_at),
+    wait.until_ready(
+        lambda: _unhealthy_programs(plan, since=started_at),
         programs=names,
         supervisor=supervisor,
         home=plan.home,
-        within=_AIRFLOW_WITHIN,
+        timeout=_AIRFLOW_TIMEOUT,
     )
     # Nobody reads logs before, and every start costs seconds of two busy processors.
     supervisor.start(TASK_LOGS)
-    say(f"Airflow on http://127.0.0.1:{plan.ports['ui']}: user admin, password in {plan.home.passwords}.")
+    say(f"Airflow on http://127.0.0.1:{plan.ports['ui']}: user admin, password in {plan.home.passwords_file}.")
 
 
-def _missing_airflow(plan: Plan, *, since: datetime = _EVER) -> list[str]:
+def _unhealthy_programs(plan: Plan, *, since: datetime = _ANY_TIME) -> list[str]:
     """Return the programs of Airflow that are not healthy; heartbeats before an instant do not count."""
-    if absent := status.components_missing(plan.ports["ui"], since=since):
+    if absent := status.fetch_unhealthy_components(plan.ports["ui"], since=since):
         return absent
     tag = plan.home.tag
-    names = {programs.worker_name(group, tag=tag): programs.worker_program(group) for group in WORKER_GROUPS}
-    return [names[name] for name in status.workers_missing(plan.servers.broker.text(), list(names), tag=tag)]
+    names = {programs.worker_name(group, tag=tag): programs.worker_program_name(group) for group in WORKER_GROUPS}
+    return [names[name] for name in status.unresponsive_workers(plan.servers.broker.to_string(), list(names), tag=tag)]

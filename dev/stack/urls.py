@@ -8,19 +8,19 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from dev.servers.errors import AddressInvalid
 
-_LIMITS_DATABASE = 1
+_RATE_LIMITS_DATABASE = 1
 
 
-class Kind(Enum):
+class ServerKind(Enum):
     """The servers that a URL may name: schemes, port unless given, and an example."""
 
     POSTGRES = (("postgresql", "postgres"), 5432, "postgresql://user:password@host:5432/database")
     REDIS = (("redis", "rediss"), 6379, "redis://:password@host:6379/0")
 
-    def __init__(self, schemes: tuple[str, ...], port: int, form: str) -> None:
+    def __init__(self, schemes: tuple[str, ...], port: int, example: str) -> None:
         self.schemes = schemes
         self.port = port
-        self.form = form
+        self.example = example
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Url:
         """`host:port`."""
         return f"{self.host}:{self.port}"
 
-    def text(self, *, scheme: str | None = None, database: str | None = None) -> str:
+    def to_string(self, *, scheme: str | None = None, database: str | None = None) -> str:
         """Return the URL, with another scheme or database if given."""
         user = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user or self.password else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -63,7 +63,7 @@ class Url:
         return f"{scheme or self.scheme}://{user}{host}:{self.port}/{name}{query}"
 
 
-def parse(name: str, text: str, kind: Kind) -> Url:
+def parse(name: str, text: str, kind: ServerKind) -> Url:
     """Return the parts of the URL in a variable; a driver in its scheme is left out.
 
     Parameters
@@ -84,10 +84,10 @@ def parse(name: str, text: str, kind: Kind) -> Url:
         parts = urlsplit(text)
         port = parts.port or kind.port
     except ValueError:
-        raise AddressInvalid(name, kind.form) from None
+        raise AddressInvalid(name, kind.example) from None
     scheme = parts.scheme.partition("+")[0]
     if not parts.hostname or scheme not in kind.schemes:
-        raise AddressInvalid(name, kind.form)
+        raise AddressInvalid(name, kind.example)
     return Url(
         scheme=scheme,
         host=unquote(parts.hostname),
@@ -104,10 +104,10 @@ def postgres_connection(url: Url) -> str:
     return _connection("postgres", url, schema=url.database, extra=dict(url.options))
 
 
-def limits_connection(url: Url) -> str:
+def rate_limits_connection(url: Url) -> str:
     """Return the Airflow connection to the rate limits' counters, beside the broker's database, as JSON."""
     secure: Mapping[str, object] = {"ssl": True} if url.scheme == "rediss" else {}
-    return _connection("redis", url, extra={"db": _LIMITS_DATABASE, **secure})
+    return _connection("redis", url, extra={"db": _RATE_LIMITS_DATABASE, **secure})
 
 
 def mail_connection(host: str, port: int) -> str:

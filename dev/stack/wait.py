@@ -7,25 +7,25 @@ from datetime import timedelta
 from dev.servers import private_files
 from dev.servers.errors import NotReady, ProgramDied
 from dev.stack.home import Home
-from dev.stack.supervisor import DEAD, Supervisor
+from dev.stack.supervisor import DEAD_STATES, Supervisor
 
-_SHOWN_LINES = 20
-_EVERY = timedelta(milliseconds=100)
+_LOG_TAIL_LINES = 20
+_READY_POLL_INTERVAL = timedelta(milliseconds=100)
 
 
-def until(
-    missing: Callable[[], Sequence[str]],
+def until_ready(
+    unready: Callable[[], Sequence[str]],
     *,
     programs: Sequence[str],
     supervisor: Supervisor,
     home: Home,
-    within: timedelta,
+    timeout: timedelta,
 ) -> None:
     """Wait until nothing is missing.
 
     Parameters
     ----------
-    missing
+    unready
         Returns what is not ready yet, named as its program if that is one of `programs`.
     programs
         Must not end meanwhile.
@@ -33,7 +33,7 @@ def until(
         Knows whether they do.
     home
         Whose logs are shown.
-    within
+    timeout
         How long to wait.
 
     Raises
@@ -43,18 +43,20 @@ def until(
     NotReady
         If something is still missing when the time is over.
     """
-    deadline = time.monotonic() + within.total_seconds()
+    deadline = time.monotonic() + timeout.total_seconds()
     while True:
-        absent = missing()
+        absent = unready()
         # Even if nothing is missing: another program may answer on the port of one that ended.
         states = supervisor.states() or {}
         for name in programs:
-            if name in states and states[name].state in DEAD:
-                raise ProgramDied(name, log=home.log(name), tail=private_files.tail(home.log(name), _SHOWN_LINES))
+            if name in states and states[name].state in DEAD_STATES:
+                raise ProgramDied(
+                    name, log=home.log_file(name), tail=private_files.tail(home.log_file(name), _LOG_TAIL_LINES)
+                )
         if not absent:
             return
         if time.monotonic() > deadline:
-            log = home.log(absent[0].replace("_", "-"))
+            log = home.log_file(absent[0].replace("_", "-"))
             what = f"{', '.join(absent)} did not answer"
-            raise NotReady(what, waited=within, log=log, tail=private_files.tail(log, _SHOWN_LINES))
-        time.sleep(_EVERY.total_seconds())
+            raise NotReady(what, waited=timeout, log=log, tail=private_files.tail(log, _LOG_TAIL_LINES))
+        time.sleep(_READY_POLL_INTERVAL.total_seconds())

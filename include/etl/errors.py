@@ -26,7 +26,7 @@ class PermanentError(SluiceError):
     """The same call will fail again until a person mends its cause."""
 
 
-class MustWait(TransientError):
+class RetryAfter(TransientError):
     """The same call may succeed after a `wait` that is known, and too long to be spent in a task's slot."""
 
     def __init__(self, message: str, wait: timedelta) -> None:
@@ -41,14 +41,14 @@ class DeclarationError(SluiceError, ValueError):
 class ProviderUnavailable(TransientError):
     """No provider account of a chunk could be reached."""
 
-    def __init__(self, provider: str, chunk_id: int, found: str) -> None:
+    def __init__(self, provider: str, chunk_id: int, detail: str) -> None:
         super().__init__(
-            f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {found}. "
+            f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {detail}. "
             "No cursor moved. If retries do not help, see the provider's status page."
         )
 
 
-class ReplayInterrupted(TransientError):
+class ReplayDeadlocked(TransientError):
     """A load wanted the rows of a replay while that wanted the load's."""
 
     def __init__(self, entity: str) -> None:
@@ -58,15 +58,15 @@ class ReplayInterrupted(TransientError):
 class SettingMissing(PermanentError):
     """An environment variable that Sluice needs is not set."""
 
-    def __init__(self, name: str, meaning: str) -> None:
-        super().__init__(f"{name} is not set; it must hold {meaning}. On a local stack, run `. .local/env` first.")
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(f"{name} is not set; it must hold {expected}. On a local stack, run `. .local/env` first.")
 
 
 class SettingInvalid(SettingMissing):
     """An environment variable is set to something that cannot be used; its value is never shown."""
 
-    def __init__(self, name: str, meaning: str) -> None:
-        PermanentError.__init__(self, f"{name} cannot be read; it must hold {meaning}.")
+    def __init__(self, name: str, expected: str) -> None:
+        PermanentError.__init__(self, f"{name} cannot be read; it must hold {expected}.")
 
 
 class ChunkMissing(PermanentError):
@@ -91,8 +91,8 @@ class LandingMissing(PermanentError):
 class RawMissing(PermanentError):
     """A raw batch is not known, or its object is gone."""
 
-    def __init__(self, raw_id: int, where: str) -> None:
-        super().__init__(f"raw batch {raw_id} is not in {where}; it was purged, or the raw root changed.")
+    def __init__(self, raw_id: int, location: str) -> None:
+        super().__init__(f"raw batch {raw_id} is not in {location}; it was purged, or the raw root changed.")
 
 
 class RawPurged(RawMissing):
@@ -106,7 +106,7 @@ class RawPurged(RawMissing):
         )
 
 
-class RawUnread(PermanentError):
+class SourceNotRead(PermanentError):
     """An entity does not read batches of a source."""
 
     def __init__(self, raw_id: int, source: str, entities: str) -> None:
@@ -126,8 +126,10 @@ class RejectMissing(PermanentError):
 class RawCorrupt(PermanentError):
     """A raw batch does not hold the bytes that were sealed."""
 
-    def __init__(self, where: str, found: str) -> None:
-        super().__init__(f"{where}: {found}; restore the object from a backup, or clear `download` to fetch it again.")
+    def __init__(self, location: str, detail: str) -> None:
+        super().__init__(
+            f"{location}: {detail}; restore the object from a backup, or clear `download` to fetch it again."
+        )
 
 
 class TypedMissing(PermanentError):
@@ -149,12 +151,12 @@ class TokenUnreadable(PermanentError):
         )
 
 
-class AddressInvalid(PermanentError):
+class ProviderUrlInvalid(PermanentError):
     """A provider's connection holds no URL."""
 
-    def __init__(self, connection: str, found: str) -> None:
+    def __init__(self, connection: str, host: str) -> None:
         super().__init__(
-            f"connection {connection!r}: its host is {found!r}; it must be the provider's base URL, "
+            f"connection {connection!r}: its host is {host!r}; it must be the provider's base URL, "
             "such as https://production.plaid.com."
         )
 
@@ -162,12 +164,12 @@ class AddressInvalid(PermanentError):
 class ProviderRefused(PermanentError):
     """A provider answered in a way that no declared rule covers; usually wrong client credentials."""
 
-    def __init__(self, provider: str, found: str) -> None:
+    def __init__(self, provider: str, detail: str) -> None:
         super().__init__(
-            f"{provider} {found}; mend the request or the credentials of the provider's connection, "
+            f"{provider} {detail}; mend the request or the credentials of the provider's connection, "
             "or declare an error rule for it in etl/catalog/providers."
         )
-        self.found = found
+        self.detail = detail
 
 
 class NotBackfillable(PermanentError):
@@ -191,23 +193,23 @@ class TooManyRejects(PermanentError):
         )
 
 
-class MailServerSilent(TransientError):
+class MailServerUnavailable(TransientError):
     """A mail server does not answer, or not now."""
 
-    def __init__(self, server: str, found: str) -> None:
-        super().__init__(f"mail server {server}: {found}; the mail is kept in etl.promises and tried again.")
+    def __init__(self, server: str, detail: str) -> None:
+        super().__init__(f"mail server {server}: {detail}; the mail is kept in etl.promises and tried again.")
 
 
 class MailRefused(PermanentError):
     """A mail server does not take a mail, or its connection is wrong."""
 
-    def __init__(self, server: str, found: str) -> None:
-        super().__init__(f"mail server {server}: {found}; mend the Airflow connection `smtp_default`.")
-        self.found = found
+    def __init__(self, server: str, detail: str) -> None:
+        super().__init__(f"mail server {server}: {detail}; mend the Airflow connection `smtp_default`.")
+        self.detail = detail
 
 
 class ChannelRefused(PermanentError):
     """The server of a channel lets nobody in, or the channel's connection is wrong."""
 
-    def __init__(self, channel: str, host: str, found: str) -> None:
-        super().__init__(f"{channel} through {host or '(none)'}: {found}; mend its Airflow connection.")
+    def __init__(self, channel: str, host: str, detail: str) -> None:
+        super().__init__(f"{channel} through {host or '(none)'}: {detail}; mend its Airflow connection.")

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for JSON that does not fit, bytes that are no UTF-8, and nesting without end."""
 
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
@@ -15,7 +15,7 @@ _ESCAPES = re.compile(
 )
 
 
-def repaired(body: bytes) -> bytes:
+def repair_unicode(body: bytes) -> bytes:
     r"""Return JSON with U+FFFD in place of bytes that are no UTF-8, and of halves of surrogate pairs (`\ud83d`).
 
     Banks cut descriptors to a length without looking, and some send a byte order mark.

@@ -14,10 +14,10 @@ from etl.errors import SettingInvalid, SettingMissing
 LINK_KEYS = "SLUICE_LINK_KEYS"
 _UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
 _UNSUBSCRIBE_MAILTO = "SLUICE_UNSUBSCRIBE_MAILTO"
-_LEAST_SECRET = 32
+_MIN_SECRET_LENGTH = 32
 """Characters."""
-_LONGEST_URL = 500
-_BRACKETS = set('<>"\\ ')
+_MAX_URL_LENGTH = 500
+_FORBIDDEN_CHARACTERS = set('<>"\\ ')
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Settings:
         SettingMissing
             If a variable is not set.
         """
-        keys = _read(environment, "SLUICE_KEYS", "comma-separated Fernet keys, the newest first")
+        keys = _require(environment, "SLUICE_KEYS", "comma-separated Fernet keys, the newest first")
         return cls(
-            raw_root=_read(
+            raw_root=_require(
                 environment,
                 "SLUICE_RAW_ROOT",
                 "the URL of a folder that every worker reaches, such as file:///srv/sluice/raw",
             ),
-            keys=_listed(keys),
+            keys=_split_list(keys),
         )
 
 
@@ -87,9 +87,9 @@ class LinkSettings:
         """
         url = environment.get(_UNSUBSCRIBE_URL, "").strip()
         mailto = environment.get(_UNSUBSCRIBE_MAILTO, "").strip()
-        own, others = (_listed(environment.get(name, "")) for name in (LINK_KEYS, "SLUICE_KEYS"))
-        secrets = f"comma-separated secrets of {_LEAST_SECRET} characters or more, the newest first"
-        if any(len(key) < _LEAST_SECRET for key in own):
+        own, others = (_split_list(environment.get(name, "")) for name in (LINK_KEYS, "SLUICE_KEYS"))
+        secrets = f"comma-separated secrets of {_MIN_SECRET_LENGTH} characters or more, the newest first"
+        if any(len(key) < _MIN_SECRET_LENGTH for key in own):
             raise SettingInvalid(LINK_KEYS, secrets)
         if url and not _is_link(url):
             meaning = "an https URL without login and fragment, such as https://example.com/unsubscribe"
@@ -138,27 +138,27 @@ class Endpoint:
             If it is neither.
         """
         name = f"AIRFLOW_CONN_{connection.upper()}"
-        text = _read(environment, name, f"the Airflow connection {connection!r}, as JSON or as a URI")
+        text = _require(environment, name, f"the Airflow connection {connection!r}, as JSON or as a URI")
         try:
             return _from_json(text) if text.lstrip().startswith("{") else _from_uri(text)
         except (ValueError, TypeError, AttributeError):
             raise SettingInvalid(name, "an Airflow connection, as JSON or as a URI") from None
 
 
-def _read(environment: Mapping[str, str], name: str, meaning: str) -> str:
+def _require(environment: Mapping[str, str], name: str, expected: str) -> str:
     value = environment.get(name, "").strip()
     if not value:
-        raise SettingMissing(name, meaning)
+        raise SettingMissing(name, expected)
     return value
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def _split_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _is_link(url: str) -> bool:
     """Return whether a URL, with a token behind it, can stand in a header and be posted to."""
-    if not (url.isascii() and url.isprintable()) or set(url) & _BRACKETS or len(url) > _LONGEST_URL:
+    if not (url.isascii() and url.isprintable()) or set(url) & _FORBIDDEN_CHARACTERS or len(url) > _MAX_URL_LENGTH:
         return False
     try:
         parts = urlsplit(url)
@@ -169,7 +169,7 @@ def _is_link(url: str) -> bool:
 
 def _is_address(text: str) -> bool:
     name, _, domain = text.partition("@")
-    fits = text.isascii() and text.isprintable() and not set(text) & (_BRACKETS | set(",?&"))
+    fits = text.isascii() and text.isprintable() and not set(text) & (_FORBIDDEN_CHARACTERS | set(",?&"))
     return fits and bool(name) and bool(domain) and "@" not in domain
 
 

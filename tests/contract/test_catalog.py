@@ -10,7 +10,7 @@ from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES
 from etl.db.statements import SQL_ROOT, statements
 from etl.declare.entity import Entity
-from etl.declare.notice import STATEMENTS, Notice
+from etl.declare.notice import REQUIRED_STATEMENTS, Notice
 
 CATALOG = Path(__file__).parents[2] / "include" / "etl" / "catalog"
 DECLARATIVE = (
@@ -50,21 +50,21 @@ def test_the_catalogue_holds_only_imports_literals_and_declarations(path: Path) 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
 def test_every_entity_has_its_statements_each_with_a_comment(entity: Entity) -> None:
     found = statements(f"entities/{entity.name}")
-    assert set(entity.statements) <= found.keys()
+    assert set(entity.required_statements) <= found.keys()
     assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
 
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
 def test_every_notice_has_its_statements_each_with_a_comment(notice: Notice) -> None:
     found = statements(f"notices/{notice.name}")
-    assert set(STATEMENTS) <= found.keys()
+    assert set(REQUIRED_STATEMENTS) <= found.keys()
     assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
 def test_a_merge_looks_rows_up_one_by_one_and_never_reads_the_table(entity: Entity) -> None:
     file = statements(f"entities/{entity.name}")
-    merge = file.get("known_by_key", file["merge"]).as_string(None)
+    merge = file.get("existing_by_key", file["merge"]).as_string(None)
     assert f"from core.{entity.name} as k" in merge
     assert "offset 0" in merge
 
@@ -72,9 +72,9 @@ def test_a_merge_looks_rows_up_one_by_one_and_never_reads_the_table(entity: Enti
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
 def test_a_merge_that_knows_two_ways_to_find_rows_has_a_place_for_them(entity: Entity) -> None:
     file = statements(f"entities/{entity.name}")
-    ways = {"known_by_key", "known_of_accounts"} & file.keys()
-    assert len(ways) == (2 if "{known}" in file["merge"].as_string(None) else 0)
-    assert entity.feed or not ways, "only those of a feed have their accounts in `incoming_cursors`"
+    ways = {"existing_by_key", "existing_of_accounts"} & file.keys()
+    assert len(ways) == (2 if "{existing}" in file["merge"].as_string(None) else 0)
+    assert entity.feed_name or not ways, "only those of a feed have their accounts in `incoming_cursors`"
 
 
 STATEMENT_FILES = [

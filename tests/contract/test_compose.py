@@ -11,7 +11,7 @@ import yaml
 from deploy import healthy, worker, workers
 from dev.stack import airflow_environment
 from dev.stack.airflow_environment import SETTINGS
-from dev.stack.programs import worker_program
+from dev.stack.programs import worker_program_name
 from etl.catalog.queues import QUEUES, WORKER_GROUPS
 from etl.declare.queue import WorkerGroup, queues_served
 
@@ -42,12 +42,12 @@ def ours() -> dict[str, dict[str, Any]]:
 
 
 def test_the_image_holds_every_setting_that_is_the_same_wherever_sluice_runs() -> None:
-    wanted = airflow_environment.variables(SETTINGS)
+    wanted = airflow_environment.to_environment(SETTINGS)
     assert {name: image_environment().get(name) for name in wanted} == wanted
 
 
 def test_no_service_changes_a_setting_that_is_the_same_wherever_sluice_runs() -> None:
-    same = set(airflow_environment.variables(SETTINGS))
+    same = set(airflow_environment.to_environment(SETTINGS))
     assert {name: same & set(service.get("environment", {})) for name, service in ours().items()} == {
         name: set() for name in ours()
     }
@@ -55,13 +55,13 @@ def test_no_service_changes_a_setting_that_is_the_same_wherever_sluice_runs() ->
 
 def test_each_worker_group_has_a_service_of_its_own() -> None:
     assert {name for name in SERVICES if name.startswith("worker-")} == {
-        worker_program(group) for group in WORKER_GROUPS
+        worker_program_name(group) for group in WORKER_GROUPS
     }
 
 
 @GROUPS
 def test_the_service_of_a_group_runs_its_workers(group: WorkerGroup) -> None:
-    command = SERVICES[worker_program(group)]["command"]
+    command = SERVICES[worker_program_name(group)]["command"]
     assert command[:3] == ["python", "-m", "deploy.worker"]
     arguments = worker.command(command[3:])
     assert arguments[arguments.index("--queues") + 1] == ",".join(q.name for q in queues_served(group, QUEUES))
@@ -70,18 +70,18 @@ def test_the_service_of_a_group_runs_its_workers(group: WorkerGroup) -> None:
 
 @GROUPS
 def test_a_worker_may_take_the_memory_that_its_tasks_may_take(group: WorkerGroup) -> None:
-    assert default(SERVICES[worker_program(group)]["mem_limit"]) == f"{workers.memory(group, QUEUES)}m"
+    assert default(SERVICES[worker_program_name(group)]["mem_limit"]) == f"{workers.memory_mib(group, QUEUES)}m"
 
 
 @GROUPS
 def test_a_worker_whose_tasks_all_stand_back_stands_back_itself(group: WorkerGroup) -> None:
-    shares = int(default(SERVICES[worker_program(group)].get("cpu_shares", "1024")))
+    shares = int(default(SERVICES[worker_program_name(group)].get("cpu_shares", "1024")))
     assert (shares < 1024) == all(queue.niceness for queue in QUEUES if queue.group == group)
 
 
 @GROUPS
 def test_the_health_of_a_worker_is_asked_by_its_group(group: WorkerGroup) -> None:
-    assert SERVICES[worker_program(group)]["healthcheck"]["test"][-1] == group.name
+    assert SERVICES[worker_program_name(group)]["healthcheck"]["test"][-1] == group.name
 
 
 @pytest.mark.parametrize("name", ["api-server", *healthy.JOBS])

@@ -88,9 +88,9 @@ def test_a_run_is_looked_at_after_half_three_quarters_nine_tenths_and_all_of_its
     alerts = bag.dags[f"etl_{entity.name}"].deadline
     assert entity.deadline is not None
     assert [alert.interval / entity.deadline for alert in alerts] == [0.5, 0.75, 0.9, 1.0]
-    left = [timedelta(seconds=alert.callback.kwargs["left"]) for alert in alerts]
+    left = [timedelta(seconds=alert.callback.kwargs["seconds_left"]) for alert in alerts]
     assert [alert.interval + rest for alert, rest in zip(alerts, left, strict=True)] == [entity.deadline] * 4
-    assert {alert.callback.path for alert in alerts} == {"sluice_alerts.late"}
+    assert {alert.callback.path for alert in alerts} == {"sluice_alerts.on_deadline"}
 
 
 def test_the_reference_of_the_deadlines_is_one_that_airflow_knows(bag: Any) -> None:
@@ -146,8 +146,8 @@ def test_a_worker_looks_for_no_garbage_in_what_was_loaded_in_advance(bag: Any) -
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
         "import gc, airflow, sluice_celery_config\n"
-        "sluice_celery_config.stop_if_wrong = lambda: None\n"
-        "sluice_celery_config.prepare()\n"
+        "sluice_celery_config.exit_if_misconfigured = lambda: None\n"
+        "sluice_celery_config.prepare_worker()\n"
         "print(gc.get_freeze_count() > 100 * len(gc.get_objects()))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

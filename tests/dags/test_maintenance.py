@@ -30,7 +30,7 @@ def test_every_table_that_airflow_cleans_is_cleaned_and_the_audit_log_later(bag:
 
     import sluice_metadata_cleanup
 
-    assert {*sluice_metadata_cleanup.RECORDS, sluice_metadata_cleanup.AUDIT_LOG} == set(config_dict)
+    assert {*sluice_metadata_cleanup.CLEANED_TABLES, sluice_metadata_cleanup.AUDIT_LOG_TABLE} == set(config_dict)
     assert RETENTION.audit_log > RETENTION.metadata
 
 
@@ -40,7 +40,9 @@ def test_the_arguments_are_those_of_airflow_db_clean(bag: Any) -> None:
     import sluice_metadata_cleanup
 
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    given = get_parser().parse_args(list(sluice_metadata_cleanup.arguments(("dag_run", "xcom"), before, dry_run=True)))
+    given = get_parser().parse_args(
+        list(sluice_metadata_cleanup.db_clean_arguments(("dag_run", "xcom"), before, dry_run=True))
+    )
     assert given.tables == ["dag_run", "xcom"]
     assert given.clean_before_timestamp - before == timedelta()
     assert (given.dry_run, given.yes, given.skip_archive, given.batch_size) == (True, True, True, 10_000)

@@ -18,7 +18,7 @@ from dataclasses import replace
 import airflow, numpy, pyarrow
 
 from etl.catalog.queues import ETL
-from sluice_memory_limit import MIB, CapOutgrown, capped
+from sluice_memory_limit import MIB, MemoryCapExceeded, with_memory_cap
 
 def endlessly(allocate):
     kept = []
@@ -26,8 +26,8 @@ def endlessly(allocate):
         kept.append(allocate())
 
 def follow_another(_):
-    capped(lambda _: None, small)({})
-    return capped(lambda _: "followed", small)({})
+    with_memory_cap(lambda _: None, small)({})
+    return with_memory_cap(lambda _: "followed", small)({})
 
 def meet_in_threads(count):
     meeting = threading.Barrier(count + 1)
@@ -49,8 +49,8 @@ small = replace(ETL, name="small", memory=64)
 for name, execute in TASKS.items():
     if os.fork() == 0:
         try:
-            said = capped(execute, small)({})
-        except CapOutgrown as outgrown:
+            said = with_memory_cap(execute, small)({})
+        except MemoryCapExceeded as outgrown:
             report = bytes(32 * MIB)
             said = str(outgrown)
         print(json.dumps([name, said]), flush=True)

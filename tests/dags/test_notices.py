@@ -11,7 +11,7 @@ import pytest
 from etl.catalog.channels import DESKTOP, PUSH
 from etl.catalog.notices import NOTICES
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.declare.notice import MOST_CHUNKS, After, Notice
+from etl.declare.notice import MAX_CHUNKS, After, Notice
 
 each_notice = pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
 
@@ -45,9 +45,9 @@ def test_a_chunk_that_failed_fails_the_run_and_not_the_report(bag: Any, notice: 
 
 @pytest.mark.parametrize("schedule", [None, After("transactions"), "0 8 1 * *"])
 def test_a_notice_is_sent_when_it_is_declared_to_be(bag: Any, schedule: str | After | None) -> None:
-    from sluice_notice_dags import notice_dag
+    from sluice_notice_dags import build_notice_dag
 
-    timetable: Any = notice_dag(replace(MONTHLY_REPORT, name="another", schedule=schedule)).timetable
+    timetable: Any = build_notice_dag(replace(MONTHLY_REPORT, name="another", schedule=schedule)).timetable
     if isinstance(schedule, After):
         assert [asset.name for asset in timetable.asset_condition.objects] == [schedule.entity]
     else:
@@ -57,7 +57,7 @@ def test_a_notice_is_sent_when_it_is_declared_to_be(bag: Any, schedule: str | Af
 def test_the_ordinals_of_the_most_chunks_fit_into_an_xcom(bag: Any) -> None:
     from sluice_xcom_backend import CappedXCom
 
-    CappedXCom.serialize_value(list(range(MOST_CHUNKS)))
+    CappedXCom.serialize_value(list(range(MAX_CHUNKS)))
 
 
 def test_what_is_announced_waits_for_nothing_and_is_not_sent_too_late(bag: Any) -> None:
@@ -93,16 +93,16 @@ def _nothing_connected(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_missing_connection_is_named_and_not_tried_again(bag: Any, notice: Notice, name: str) -> None:
     from etl.errors import PermanentError
-    from sluice_channels import channels
+    from sluice_channels import build_senders
 
     with pytest.raises(PermanentError, match=name):
-        channels(notice)
+        build_senders(notice)
 
 
 def test_mails_go_through_the_default_server_unless_they_have_one(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sluice_channels import channels
+    from sluice_channels import build_senders
 
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", "smtp://mail.example:25/?from_email=sluice%40bank.example")
-    assert channels(MONTHLY_REPORT)["email"].host == "mail.example:25"  # type: ignore[attr-defined]
+    assert build_senders(MONTHLY_REPORT)["email"].host == "mail.example:25"  # type: ignore[attr-defined]
     monkeypatch.setenv("AIRFLOW_CONN_NOTICES_EMAIL", "smtp://many.example:26/?from_email=sluice%40bank.example")
-    assert channels(MONTHLY_REPORT)["email"].host == "many.example:26"  # type: ignore[attr-defined]
+    assert build_senders(MONTHLY_REPORT)["email"].host == "many.example:26"  # type: ignore[attr-defined]

@@ -34,24 +34,26 @@ class Configured:
 
 
 def faults(**changes: str) -> list[str]:
-    from sluice_config_check import faults
+    from sluice_config_check import config_errors
 
     environment = {**ENVIRONMENT, **changes}
-    return list(faults(Configured(environment), environment))
+    return list(config_errors(Configured(environment), environment))
 
 
 @pytest.mark.parametrize(("attempt", "longest"), [(1, 10), (2, 20), (5, 160), (6, 300), (1_000_000, 300)])
 def test_waits_double_up_to_a_cap_and_half_of_each_is_chance(attempt: int, longest: int) -> None:
     from sluice_retry_policy import backoff
 
-    waits = [backoff(attempt, base=BASE, cap=CAP, chance=chance).total_seconds() for chance in (0, 0.5, 1)]
+    waits = [backoff(attempt, base=BASE, cap=CAP, jitter=chance).total_seconds() for chance in (0, 0.5, 1)]
     assert waits == [longest / 2, longest * 0.75, longest]
 
 
 def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
-    from sluice_retry_policy import Retries
+    from sluice_retry_policy import ErrorTypeRetryPolicy
 
-    waits = {Retries().evaluate(ProviderUnavailable("p", 1, "nothing"), 1, 3).retry_delay for _ in range(20)}
+    waits = {
+        ErrorTypeRetryPolicy().evaluate(ProviderUnavailable("p", 1, "nothing"), 1, 3).retry_delay for _ in range(20)
+    }
     assert len(waits) == 20
 
 
@@ -71,9 +73,9 @@ def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
 def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
     from airflow.sdk import RetryAction
 
-    from sluice_retry_policy import Retries
+    from sluice_retry_policy import ErrorTypeRetryPolicy
 
-    assert Retries().evaluate(error, 1, 3).action is RetryAction.FAIL
+    assert ErrorTypeRetryPolicy().evaluate(error, 1, 3).action is RetryAction.FAIL
 
 
 @pytest.mark.parametrize(
@@ -94,36 +96,36 @@ def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
 def test_an_error_that_may_pass_is_tried_again(error: BaseException) -> None:
     from airflow.sdk import RetryAction
 
-    from sluice_retry_policy import Retries
+    from sluice_retry_policy import ErrorTypeRetryPolicy
 
-    assert Retries().evaluate(error, 1, 3).action is RetryAction.RETRY
+    assert ErrorTypeRetryPolicy().evaluate(error, 1, 3).action is RetryAction.RETRY
 
 
 def test_a_timeout_may_pass_and_a_connection_that_is_missing_may_not() -> None:
     from airflow.sdk import RetryAction
     from airflow.sdk.exceptions import AirflowNotFoundException, AirflowTaskTimeout
 
-    from sluice_retry_policy import Retries
+    from sluice_retry_policy import ErrorTypeRetryPolicy
 
-    assert Retries().evaluate(AirflowTaskTimeout(), 1, 3).action is RetryAction.RETRY
-    assert Retries().evaluate(AirflowNotFoundException(), 1, 3).action is RetryAction.FAIL
+    assert ErrorTypeRetryPolicy().evaluate(AirflowTaskTimeout(), 1, 3).action is RetryAction.RETRY
+    assert ErrorTypeRetryPolicy().evaluate(AirflowNotFoundException(), 1, 3).action is RetryAction.FAIL
 
 
 def test_a_task_that_waits_never_comes_back_early_nor_together_with_its_siblings() -> None:
-    from sluice_reschedule import due
+    from sluice_reschedule import reschedule_at
 
     now = datetime(2026, 11, 20, tzinfo=UTC)
-    waits = [due(timedelta(seconds=100), as_of=now, chance=chance) - now for chance in (0, 0.5, 1)]
+    waits = [reschedule_at(timedelta(seconds=100), as_of=now, jitter=chance) - now for chance in (0, 0.5, 1)]
     assert [wait.total_seconds() for wait in waits] == [100, 105, 110]
 
 
 def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    from sluice_queue_ttl import skip_if_late
+    from sluice_queue_ttl import build_expiry_hook
 
     ran: list[object] = []
-    check = skip_if_late(URGENT_NOTIFICATIONS, then=ran.append)
+    check = build_expiry_hook(URGENT_NOTIFICATIONS, next_hook=ran.append)
 
     def starting(after: timedelta) -> Any:
         return {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - after)}
@@ -136,24 +138,24 @@ def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:
 
 
 def test_a_deferred_task_that_began_in_time_is_not_skipped_when_it_goes_on() -> None:
-    from sluice_queue_ttl import skip_if_late
+    from sluice_queue_ttl import build_expiry_hook
 
     ran: list[object] = []
     deferred = SimpleNamespace(_ti_context_from_server=SimpleNamespace(next_method="execute_complete"))
     late: Any = {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - timedelta(hours=1)), "ti": deferred}
-    skip_if_late(URGENT_NOTIFICATIONS, then=ran.append)(late)
+    build_expiry_hook(URGENT_NOTIFICATIONS, next_hook=ran.append)(late)
     assert ran == [late]
 
 
 def test_only_queues_with_a_time_to_live_expire() -> None:
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    from sluice_queue_ttl import expire_with
+    from sluice_queue_ttl import apply_queue_ttl
 
     task = EmptyOperator(task_id="t")
-    expire_with(task, EMAILS)
+    apply_queue_ttl(task, EMAILS)
     assert task._pre_execute_hook is None
-    expire_with(task, URGENT_NOTIFICATIONS)
+    apply_queue_ttl(task, URGENT_NOTIFICATIONS)
     assert task._pre_execute_hook is not None
 
 
@@ -214,9 +216,9 @@ def test_tasks_of_a_backfill_wait_in_their_own_pool_behind_all_others() -> None:
 )
 def test_tasks_that_can_wait_stand_back_in_their_own_process(queue: str, before: int, after: int) -> None:
     script = (
-        "import os; from types import SimpleNamespace as Some; from sluice_niceness import StandingBack\n"
+        "import os; from types import SimpleNamespace as Some; from sluice_niceness import NicenessListener\n"
         f"os.setpriority(os.PRIO_PROCESS, 0, {before})\n"
-        f"StandingBack().on_task_instance_running(None, Some(task=Some(queue={queue!r})))\n"
+        f"NicenessListener().on_task_instance_running(None, Some(task=Some(queue={queue!r})))\n"
         "print(os.getpriority(os.PRIO_PROCESS, 0))"
     )
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("plugins", "include"))

@@ -17,14 +17,14 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, task
 from airflow.providers.standard.operators.empty import EmptyOperator
-from sluice_retry_policy import Retries
+from sluice_retry_policy import ErrorTypeRetryPolicy
 
 good = {{
     "execution_timeout": timedelta(minutes=5),
     "queue": "etl",
     "pool": "etl",
     "retries": 2,
-    "retry_policy": Retries(),
+    "retry_policy": ErrorTypeRetryPolicy(),
 }}
 with DAG("{name}", schedule=None, start_date=datetime(2026, 1, 1), {dag}):
     EmptyOperator(task_id="sound", **good)

@@ -36,7 +36,7 @@ def test_a_task_that_ends_after_its_last_word_is_not_waited_for_until_the_next_h
     script = """
 import os, time, uuid
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess, WatchedSubprocess
-from sluice_coordinator import attended
+from sluice_coordinator import watch_exit
 
 def fall_silent():
     os.closerange(0, 1024)
@@ -45,7 +45,7 @@ def fall_silent():
 
 task = WatchedSubprocess.start.__func__(ActivitySubprocess, id=uuid.uuid4(), client=None, target=fall_silent)
 task._last_successful_heartbeat = task._last_heartbeat_attempt = time.monotonic()
-with attended(task):
+with watch_exit(task):
     task._monitor_subprocess()
 print(task._exit_code)
 """
@@ -58,8 +58,8 @@ print(task._exit_code)
 
 COORDINATORS = """
 import json
-from sluice_celery_config import prepare
-prepare()
+from sluice_celery_config import prepare_worker
+prepare_worker()
 from airflow.sdk.execution_time.coordinator import get_coordinator_manager
 print(json.dumps({queue: type(get_coordinator_manager().for_queue(queue)).__name__ for queue in QUEUES}))
 """
@@ -73,7 +73,7 @@ def coordinators(*queues: str, **environment: str) -> Any:
 def test_workers_attend_the_tasks_of_all_declared_queues() -> None:
     names = [queue.name for queue in QUEUES]
     assert coordinators(*names, "elsewhere") == {
-        **dict.fromkeys(names, "Attendance"),
+        **dict.fromkeys(names, "PromptExitCoordinator"),
         "elsewhere": "_PythonCoordinator",
     }
 
@@ -92,13 +92,13 @@ def test_a_task_for_which_no_file_is_left_is_supervised_as_airflow_would() -> No
     script = """
 import os
 from types import SimpleNamespace
-from sluice_coordinator import attended
+from sluice_coordinator import watch_exit
 
 def refuse(*_):
     raise OSError("too many open files")
 
 os.pidfd_open = refuse
-with attended(SimpleNamespace(pid=1, selector=None)):
+with watch_exit(SimpleNamespace(pid=1, selector=None)):
     print("runs")
 """
     assert run(script) == "runs"
@@ -122,5 +122,5 @@ def test_a_queue_that_is_configured_otherwise_keeps_its_coordinator() -> None:
     assert coordinators("elsewhere", "etl", "emails", **environment) == {
         "elsewhere": "ExecutableCoordinator",
         "etl": "ExecutableCoordinator",
-        "emails": "Attendance",
+        "emails": "PromptExitCoordinator",
     }

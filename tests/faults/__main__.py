@@ -26,22 +26,21 @@ from dev.demo.airflow_api import AirflowApi
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.home import REPOSITORY
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.db import connection as warehouse
+from etl.db.connection import connect_warehouse
 from etl.errors import TransientError
 from etl.notify.store import chunks, runs
-from etl.settings import Endpoint
 from tests.faults.kill_schedule import Killer, Victim
-from tests.faults.verdict import Reckoning, reckon
+from tests.faults.verdict import RunVerdict, verify_run
 
-PAGE = 100
+PAGE_SIZE = 100
 """Recipients of a page: a second of the drill's pace."""
-CALM, USERS = 1_000, 12_000
+UNDISTURBED_USERS, USERS = 1_000, 12_000
 KILLS = 10
-LONGEST = 700.0
+MAX_SECONDS = 700.0
 """Seconds for all of it."""
 
 _DAG = "notify_monthly_report"
@@ -54,7 +53,7 @@ _BUNDLES = [
     }
 ]
 _VICTIMS = [Victim.WORKER, Victim.VALKEY, Victim.POSTGRES] * 3 + [Victim.VALKEY]
-_AWAY = (httpx.HTTPError, psycopg.OperationalError, TransientError)
+_OUTAGE_ERRORS = (httpx.HTTPError, psycopg.OperationalError, TransientError)
 """What is heard of servers that are being killed."""
 _Answer = TypeVar("_Answer")
 
@@ -73,27 +72,27 @@ class Drill:
 
     def trigger(self, **conf: object) -> str:
         """Start a run of the Dag and return its id."""
-        return self._patiently(lambda: self._airflow(lambda api: api.trigger(_DAG, **conf).run_id))
+        return self._with_retries(lambda: self._airflow(lambda api: api.trigger(_DAG, **conf).run_id))
 
     def state(self, run_id: str) -> str:
         """Return the state of a run of the Dag."""
-        return self._patiently(lambda: self._airflow(lambda api: api.run(_DAG, run_id).state))
+        return self._with_retries(lambda: self._airflow(lambda api: api.get_run(_DAG, run_id).state))
 
-    def planned(self, period: str) -> int:
+    def wait_until_planned(self, period: str) -> int:
         """Return the run in the warehouse, once it is planned."""
-        while (found := self._patiently(lambda: self._of_period(period))) is None:
-            self._still_time()
+        while (found := self._with_retries(lambda: self._of_period(period))) is None:
+            self._check_deadline()
             time.sleep(0.2)
         return found
 
-    def left(self, run_id: int) -> int:
+    def count_unfinished(self, run_id: int) -> int:
         """Return how many chunks of a run are not finished."""
-        return len(self._patiently(lambda: self._left(run_id)))
+        return len(self._with_retries(lambda: self._unfinished(run_id)))
 
     def wait(self, airflow_run: str) -> str:
         """Wait for the end of a run of the Dag, and return its state."""
         while (state := self.state(airflow_run)) not in ("success", "failed"):
-            self._still_time()
+            self._check_deadline()
             time.sleep(0.5)
         return state
 
@@ -103,91 +102,91 @@ class Drill:
         while self.sink.count() <= known:
             if self.state(airflow_run) in ("success", "failed"):
                 return False
-            self._still_time()
+            self._check_deadline()
             time.sleep(0.2)
         return True
 
-    def reckoning(self, run_id: int, *, known: int, killed: bool) -> Reckoning:
+    def verify(self, run_id: int, *, earlier_mails: int, killed: bool) -> RunVerdict:
         """Return how a finished run stands."""
-        with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
-            return reckon(connection, run_id, self.sink.addresses()[known:], page=PAGE, killed=killed)
+        with connect_warehouse(self.stack.environment) as db:
+            return verify_run(db, run_id, self.sink.addresses()[earlier_mails:], page=PAGE_SIZE, killed=killed)
 
-    def grow(self, users: int) -> None:
+    def add_users(self, users: int) -> None:
         """Add users until there are so many."""
-        with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
-            audience.grow(connection, users, category=MONTHLY_REPORT.category.name)
+        with connect_warehouse(self.stack.environment) as db:
+            audience.add_users(db, users, category=MONTHLY_REPORT.category.name)
 
-    def _airflow(self, ask: Callable[[AirflowApi], _Answer]) -> _Answer:
+    def _airflow(self, call: Callable[[AirflowApi], _Answer]) -> _Answer:
         with AirflowApi(self.stack.ui_url, user=ADMIN, password=self.stack.ui_password) as api:
-            return ask(api)
+            return call(api)
 
     def _of_period(self, period: str) -> int | None:
-        with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
-            run = runs.of_period(connection, MONTHLY_REPORT, period)
+        with connect_warehouse(self.stack.environment) as db:
+            run = runs.find_by_period(db, MONTHLY_REPORT, period)
             return None if run is None else run.run_id
 
-    def _left(self, run_id: int) -> list[int]:
-        with warehouse.connect(Endpoint.from_environment("warehouse", self.stack.environment)) as connection:
-            return chunks.unfinished(connection, run_id)
+    def _unfinished(self, run_id: int) -> list[int]:
+        with connect_warehouse(self.stack.environment) as db:
+            return chunks.list_unfinished(db, run_id)
 
-    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+    def _with_retries(self, call: Callable[[], _Answer]) -> _Answer:
         while True:
             try:
-                return ask()
-            except _AWAY:
-                self._still_time()
+                return call()
+            except _OUTAGE_ERRORS:
+                self._check_deadline()
                 time.sleep(0.5)
 
-    def _still_time(self) -> None:
-        if time.monotonic() - self.began > LONGEST:
-            sys.exit(f"error: the drill did not end within {LONGEST:.0f} s")
+    def _check_deadline(self) -> None:
+        if time.monotonic() - self.began > MAX_SECONDS:
+            sys.exit(f"error: the drill did not end within {MAX_SECONDS:.0f} s")
 
 
 def main(seed: Annotated[int, typer.Option(help="Decides what is killed when.")] = 0) -> None:
     """Run the drill; ends with exit code 1 if something is not as it must be."""
     began = time.monotonic()
-    with home.temporary() as folder, mail_sink.exact(folder.parent) as sink:
+    with home.temporary() as folder, mail_sink.recording_sink(folder.parent) as sink:
         bundles = json.dumps(_BUNDLES)
         stack = up(
             folder,
-            caller=home.caller(
+            caller_environment=home.caller_environment(
                 **{CONNECTION: sink.connection, "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": bundles}
             ),
-            wishes=Wishes(Sandbox("faults", opened=_DAY, day=_DAY), ui=None),
+            options=StackOptions(Sandbox("faults", opened=_DAY, day=_DAY), ui_port=None),
         )
         drill = Drill(stack, sink, began)
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
             airflow.wait_for_dag(_DAG)
             airflow.unpause(_DAG)
-        reckonings = [_calm(drill), _kill(drill, Killer(folder), seed)]
-    wrong = [each for reckoning in reckonings for each in reckoning.wrong]
+        reckonings = [_run_undisturbed(drill), _run_with_kills(drill, Killer(folder), seed)]
+    wrong = [each for reckoning in reckonings for each in reckoning.violations]
     for each in wrong:
         typer.echo(f"WRONG: {each}")
     typer.echo(f"{len(wrong)} rules are broken." if wrong else "Every rule holds.")
     sys.exit(1 if wrong else 0)
 
 
-def _calm(drill: Drill) -> Reckoning:
+def _run_undisturbed(drill: Drill) -> RunVerdict:
     """Send a run in which nothing is killed."""
-    drill.grow(CALM)
+    drill.add_users(UNDISTURBED_USERS)
     state = drill.wait(drill.trigger(period=audience.MONTH_BEFORE))
-    found = drill.reckoning(drill.planned(audience.MONTH_BEFORE), known=0, killed=False)
+    found = drill.verify(drill.wait_until_planned(audience.MONTH_BEFORE), earlier_mails=0, killed=False)
     drill.say(f"nothing killed: {state}; {found}")
     return found
 
 
-def _kill(drill: Drill, killer: Killer, seed: int) -> Reckoning:
+def _run_with_kills(drill: Drill, killer: Killer, seed: int) -> RunVerdict:
     """Send a run, kill in the middle of it, and run again what failed."""
     chance = random.Random(seed)
     victims = chance.sample(_VICTIMS, KILLS)
     drill.say(f"seed {seed}: {', '.join(victim.name.lower() for victim in victims)}")
-    drill.grow(USERS)
+    drill.add_users(USERS)
     known = drill.sink.count()
     airflow_run = drill.trigger(period=audience.MONTH)
-    run_id = drill.planned(audience.MONTH)
+    run_id = drill.wait_until_planned(audience.MONTH)
     for number, victim in enumerate(victims, 1):
         while not drill.wait_for_mails(airflow_run):
-            airflow_run = _again(drill, run_id, airflow_run)
+            airflow_run = _rerun_failed(drill, run_id, airflow_run)
         time.sleep(chance.uniform(0.5, 4))
         dead = time.monotonic()
         processes = killer.kill(victim)
@@ -195,18 +194,18 @@ def _kill(drill: Drill, killer: Killer, seed: int) -> Reckoning:
             f"kill {number} of {KILLS}: {victim.name.lower()}, {processes} processes, after "
             f"{drill.sink.count() - known:,} mails"
         )
-        killer.wait_until_back(victim, dead)
-    drill.say(f"the last kill is over, {drill.left(run_id)} chunks are left")
-    while drill.wait(airflow_run) and drill.left(run_id):
-        airflow_run = _again(drill, run_id, airflow_run)
-    found = drill.reckoning(run_id, known=known, killed=True)
+        killer.wait_until_restarted(victim, dead)
+    drill.say(f"the last kill is over, {drill.count_unfinished(run_id)} chunks are left")
+    while drill.wait(airflow_run) and drill.count_unfinished(run_id):
+        airflow_run = _rerun_failed(drill, run_id, airflow_run)
+    found = drill.verify(run_id, earlier_mails=known, killed=True)
     drill.say(f"{KILLS} kills: {drill.state(airflow_run)}; {found}")
     return found
 
 
-def _again(drill: Drill, run_id: int, airflow_run: str) -> str:
+def _rerun_failed(drill: Drill, run_id: int, airflow_run: str) -> str:
     """Run again what failed."""
-    left = drill.left(run_id)
+    left = drill.count_unfinished(run_id)
     if not left:
         sys.exit("error: everything was sent before the last kill; let the drill have more users")
     drill.say(f"the run of the Dag ended as {drill.state(airflow_run)} with {left} chunks left; they are run again")

@@ -11,23 +11,23 @@ from pathlib import Path
 import psutil
 
 from dev.stack import home as homes
-from dev.stack.down import control
-from dev.stack.programs import POSTGRES, VALKEY, worker_program
+from dev.stack.down import find_supervisor
+from dev.stack.programs import POSTGRES, VALKEY, worker_program_name
 from dev.stack.supervisor import Supervisor
 from etl.catalog.queues import LOW_PRIORITY
 
-_BACK = timedelta(seconds=90)
+_RESTART_TIMEOUT = timedelta(seconds=90)
 
 
 class Victim(Enum):
     """What is killed, by the name of its program."""
 
-    WORKER = worker_program(LOW_PRIORITY)
+    WORKER = worker_program_name(LOW_PRIORITY)
     VALKEY = VALKEY
     POSTGRES = POSTGRES
 
 
-class NotBack(Exception):
+class NotRestarted(Exception):
     """What was killed was not started again."""
 
 
@@ -55,7 +55,7 @@ class Killer:
             process.kill()
         return len(doomed)
 
-    def wait_until_back(self, victim: Victim, dead: float) -> None:
+    def wait_until_restarted(self, victim: Victim, killed_at: float) -> None:
         """Wait until a program that was killed at an instant runs again; one that stays down is started by hand.
 
         Raises
@@ -63,20 +63,20 @@ class Killer:
         NotBack
             If it does not come back.
         """
-        while time.monotonic() - dead < _BACK.total_seconds():
+        while time.monotonic() - killed_at < _RESTART_TIMEOUT.total_seconds():
             found = (self._supervisor().states() or {})[victim.value]
             if found.state == "RUNNING":
                 return
             if found.state in ("FATAL", "EXITED"):
                 self._supervisor().start(victim.value)
             time.sleep(0.2)
-        raise NotBack(victim.value)
+        raise NotRestarted(victim.value)
 
     def _pid(self, victim: Victim) -> int:
         return (self._supervisor().states() or {})[victim.value].pid
 
     def _supervisor(self) -> Supervisor:
-        found = control(homes.find(self.home))
+        found = find_supervisor(homes.find(self.home))
         if found is None:
-            raise NotBack("the supervisor")
+            raise NotRestarted("the supervisor")
         return found

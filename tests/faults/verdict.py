@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 
 from psycopg.rows import scalar_row
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.notify.store import runs
 
-FINAL = ("sent", "failed", "suppressed", "expired", "unknown")
+FINAL_STATES = ("sent", "failed", "suppressed", "expired", "unknown")
 _ROWS = """
 select d.user_id, d.state::text as state, c.address
 from notify.deliveries as d
 inner join notify.contacts as c using (user_id, channel)
 where d.run_id = %s
 """
-_INTERRUPTED = "select coalesce(sum(greatest(attempt - 1, 0)), 0)::int from notify.chunks where run_id = %s"
-_LARGEST = """
+_COUNT_INTERRUPTED = "select coalesce(sum(greatest(attempt - 1, 0)), 0)::int from notify.chunks where run_id = %s"
+_MAX_UNKNOWN = """
 select coalesce(max(n), 0)
 from (
     select count(*) as n from notify.deliveries
@@ -30,7 +30,7 @@ from (
 
 
 @dataclass(frozen=True)
-class Reckoning:
+class RunVerdict:
     """How a run stands.
 
     Parameters
@@ -43,9 +43,9 @@ class Reckoning:
         That came for it.
     interrupted
         Tasks that ended before their chunk did.
-    largest
+    max_unknown
         Most deliveries of one attempt that are unknown.
-    wrong
+    violations
         What is not as it must be; empty if all is well.
     """
 
@@ -53,19 +53,19 @@ class Reckoning:
     states: Counter[str]
     mails: int
     interrupted: int
-    largest: int
-    wrong: list[str] = field(default_factory=list)
+    max_unknown: int
+    violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Return it as a line."""
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(self.states.items()))
         return (
             f"{self.totals['recipients']:,} recipients: {states}, {self.totals['unreachable']:,} unreachable; "
-            f"{self.mails:,} mails; {self.interrupted} tasks interrupted, at most {self.largest} unknown of each"
+            f"{self.mails:,} mails; {self.interrupted} tasks interrupted, at most {self.max_unknown} unknown of each"
         )
 
 
-def reckon(warehouse: Warehouse, run_id: int, addresses: Sequence[str], *, page: int, killed: bool) -> Reckoning:
+def verify_run(db: Connection, run_id: int, addresses: Sequence[str], *, page: int, killed: bool) -> RunVerdict:
     """Return how a finished run stands.
 
     Parameters
@@ -77,21 +77,23 @@ def reckon(warehouse: Warehouse, run_id: int, addresses: Sequence[str], *, page:
     killed
         Whether anything was killed; otherwise nothing may be unknown.
     """
-    rows: list[tuple[int, str, str]] = warehouse.execute(_ROWS.encode(), (run_id,)).fetchall()
-    totals = runs.totals(warehouse, run_id)
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    rows: list[tuple[int, str, str]] = db.execute(_ROWS.encode(), (run_id,)).fetchall()
+    totals = runs.read_totals(db, run_id)
+    with db.cursor(row_factory=scalar_row) as cursor:
         interrupted, largest = (
-            int(number) for query in (_INTERRUPTED, _LARGEST) for number in cursor.execute(query.encode(), (run_id,))
+            int(number)
+            for query in (_COUNT_INTERRUPTED, _MAX_UNKNOWN)
+            for number in cursor.execute(query.encode(), (run_id,))
         )
     states = Counter(state for _, state, _ in rows)
-    found = Reckoning(totals, states, len(addresses), interrupted, largest)
+    found = RunVerdict(totals, states, len(addresses), interrupted, largest)
     state_of = {address: state for _, state, address in rows}
     mails = Counter(addresses)
     rules = {
         "a recipient has two rows": len({user_id for user_id, *_ in rows}) == len(rows),
-        "a delivery is in no final state": set(states) <= set(FINAL),
+        "a delivery is in no final state": set(states) <= set(FINAL_STATES),
         "recipients are missing": len(rows) + totals["unreachable"] == totals["recipients"],
-        "the chunks counted otherwise": all(totals[state] == states[state] for state in FINAL),
+        "the chunks counted otherwise": all(totals[state] == states[state] for state in FINAL_STATES),
         "a chunk is not finished": totals["chunks"] == totals["chunks_finished"],
         "somebody got two mails": all(count == 1 for count in mails.values()),
         "somebody got a mail who is not `sent` or `unknown`": all(
@@ -101,5 +103,5 @@ def reckon(warehouse: Warehouse, run_id: int, addresses: Sequence[str], *, page:
         "more than a page is unknown of a killed task": largest <= page and states["unknown"] <= page * interrupted,
         "somebody is unknown though nothing was killed": killed or not states["unknown"],
     }
-    found.wrong.extend(wrong for wrong, holds in rules.items() if not holds)
+    found.violations.extend(wrong for wrong, holds in rules.items() if not holds)
     return found

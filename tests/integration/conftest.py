@@ -23,18 +23,18 @@ from dev.servers.bank import Sandbox
 from dev.servers.postgres import THROWAWAY_SETTINGS
 from dev.stack.down import down
 from dev.stack.home import REPOSITORY
-from dev.stack.plan import Wishes
+from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
-from dev.stack.up import Extent, up
+from dev.stack.up import StackScope, up
 from etl.catalog.entities import ENTITIES
 from etl.clients import rate_limits
 from etl.clients.rate_limits import Limiter
 from etl.db import connection as warehouses
 from etl.db import migrations
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.settings import Endpoint
 from etl.sync.store.token_cipher import TokenCipher
-from tests.integration.notify.notice_harness import Post
+from tests.integration.notify.notice_harness import NoticeHarness
 from tests.integration.sync.pipeline import Pipeline
 
 DAY = date(2026, 11, 20)
@@ -47,15 +47,20 @@ BUNDLES = [
     }
     for name, folder in (("dags-folder", "dags"), ("tests", "tests/integration/airflow/dags"))
 ]
-_SERVERS_OF_A_SHELL = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
+_SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
 _ordinals = count(1)
 
 
-def start(home: Path, extent: Extent) -> Stack:
+def start_stack(home: Path, scope: StackScope) -> Stack:
     """Start a stack of the tests, or what of it does not run yet."""
-    caller = {name: value for name, value in os.environ.items() if name not in _SERVERS_OF_A_SHELL}
+    caller = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
     caller |= {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(BUNDLES)}
-    return up(home, extent=extent, caller=caller, wishes=Wishes(SANDBOX, settings=THROWAWAY_SETTINGS, ui=None))
+    return up(
+        home,
+        scope=scope,
+        caller_environment=caller,
+        options=StackOptions(SANDBOX, postgres_settings=THROWAWAY_SETTINGS, ui_port=None),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +69,7 @@ def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="sluice-tests-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         try:
-            yield start(home, Extent.SERVERS)
+            yield start_stack(home, StackScope.SERVERS)
         finally:
             down(home)
 
@@ -79,10 +84,10 @@ def server(stack: Stack) -> Endpoint:
 def template(server: Endpoint) -> str:
     """Return a database with an empty warehouse, to be copied."""
     name = "template_warehouse"
-    with warehouses.connect(server) as connection:
-        connection.execute(SQL("create database {}").format(Identifier(name)))
-    with warehouses.connect(replace(server, schema=name)) as connection:
-        migrations.migrate(connection, [entity.name for entity in ENTITIES])
+    with warehouses.connect(server) as db:
+        db.execute(SQL("create database {}").format(Identifier(name)))
+    with warehouses.connect(replace(server, schema=name)) as db:
+        migrations.migrate(db, [entity.name for entity in ENTITIES])
     return name
 
 
@@ -90,20 +95,20 @@ def template(server: Endpoint) -> str:
 def database(server: Endpoint, template: str) -> Endpoint:
     """Return the address of an empty warehouse of the test's own; it goes with the server."""
     name = f"warehouse_{next(_ordinals)}"
-    with warehouses.connect(server) as connection:
-        connection.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
+    with warehouses.connect(server) as db:
+        db.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
     return replace(server, schema=name)
 
 
 @pytest.fixture
-def connect(database: Endpoint) -> Iterator[Callable[[], Warehouse]]:
+def connect(database: Endpoint) -> Iterator[Callable[[], Connection]]:
     """Return a function that opens one more connection to the warehouse."""
     with ExitStack() as opened:
         yield lambda: opened.enter_context(warehouses.connect(database))
 
 
 @pytest.fixture
-def warehouse(connect: Callable[[], Warehouse]) -> Warehouse:
+def db(connect: Callable[[], Connection]) -> Connection:
     """Return a connection to the warehouse."""
     return connect()
 
@@ -136,23 +141,23 @@ def limiter(stack: Stack) -> Limiter:
 
 
 @pytest.fixture
-def pipeline(warehouse: Warehouse, root: UPath, cipher: TokenCipher, bank: Endpoint, limiter: Limiter) -> Pipeline:
+def pipeline(db: Connection, root: UPath, cipher: TokenCipher, bank: Endpoint, limiter: Limiter) -> Pipeline:
     """Return the steps of a sync, against the sandbox bank."""
-    return Pipeline(warehouse, root, cipher, bank, limiter)
+    return Pipeline(db, root, cipher, bank, limiter)
 
 
 @pytest.fixture
-def post(warehouse: Warehouse, limiter: Limiter) -> Post:
+def post(db: Connection, limiter: Limiter) -> NoticeHarness:
     """Return the steps of a notice, with a mailbox in memory."""
-    return Post(warehouse, limiter)
+    return NoticeHarness(db, limiter)
 
 
 @pytest.fixture
-def rows(warehouse: Warehouse) -> Callable[..., list[tuple[object, ...]]]:
+def rows(db: Connection) -> Callable[..., list[tuple[object, ...]]]:
     """Return a function that runs a query and returns its rows."""
 
     def query(text: str, *values: object) -> list[tuple[object, ...]]:
-        cursor: psycopg.Cursor[tuple[object, ...]] = warehouse.cursor()
+        cursor: psycopg.Cursor[tuple[object, ...]] = db.cursor()
         return cursor.execute(text.encode(), values or None).fetchall()
 
     return query

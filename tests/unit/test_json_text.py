@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.json_text import repaired
+from etl.json_text import repair_unicode
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()))
 def test_json_in_unicode_stays_as_it_is(value: dict[str, object]) -> None:
     for body in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
-        assert json.loads(repaired(body.encode())) == value
+        assert json.loads(repair_unicode(body.encode())) == value
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_json_in_unicode_stays_as_it_is(value: dict[str, object]) -> None:
     ],
 )
 def test_what_is_no_unicode_becomes_a_replacement_character(sent: bytes, read: str) -> None:
-    assert json.loads(repaired(sent)) == read
+    assert json.loads(repair_unicode(sent)) == read

@@ -28,119 +28,124 @@ from dev.bank.api import (
 )
 from dev.bank.api.auth import Credentials
 from dev.bank.api.endpoints import Endpoint
-from dev.bank.api.errors import InternalServerError, InvalidBody, NotFound, Refusal
-from dev.bank.api.rate_limits import Limits
-from dev.bank.api.requests import DayTurn, FaultsSwitch
+from dev.bank.api.errors import ApiError, InternalServerError, InvalidBody, NotFound
+from dev.bank.api.rate_limits import RateLimits
+from dev.bank.api.requests import DayRequest, FaultsRequest
 from dev.bank.bank import Bank
 from dev.bank.world import ids
 
-LONGEST_BODY = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 """Bytes of a request's body."""
 
 ENDPOINTS = (*endpoints.ENDPOINTS, *transaction_endpoints.ENDPOINTS, *sandbox_endpoints.ENDPOINTS)
 
-Answer = Callable[[Request, bytes], Awaitable[Response]]
+RequestHandler = Callable[[Request, bytes], Awaitable[Response]]
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def create_app(bank: Bank, credentials: Credentials, limits: Limits | None = None) -> Starlette:
+def create_app(bank: Bank, credentials: Credentials, limits: RateLimits | None = None) -> Starlette:
     """Return the server of `bank`, which answers the client that has `credentials`, within the provider's limits.
 
     The bank is `app.state.bank`: each request reads it anew, so that another day is another bank put in its place.
     """
-    metered = limits or Limits()
-    answers = {each.path: _answering(each, credentials, metered) for each in ENDPOINTS}
-    answers |= {levers.DAY: _turning_the_day(credentials), levers.FAULTS: _switching_faults(credentials)}
+    metered = limits or RateLimits()
+    answers = {each.path: _endpoint_handler(each, credentials, metered) for each in ENDPOINTS}
+    answers |= {
+        levers.DAY_PATH: _advance_day_handler(credentials),
+        levers.FAULTS_PATH: _set_faults_handler(credentials),
+    }
     app = Starlette(
         routes=[
             Route("/health", _health, methods=["GET"]),
-            *(Route(path, _route(answer), methods=["POST"]) for path, answer in answers.items()),
+            *(Route(path, _with_error_responses(answer), methods=["POST"]) for path, answer in answers.items()),
         ],
-        exception_handlers={HTTPException: _no_route, Exception: _failed},
+        exception_handlers={HTTPException: _not_found, Exception: _internal_error},
     )
     app.state.bank = bank
     return app
 
 
-def _route(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+def _with_error_responses(handler: RequestHandler) -> Callable[[Request], Awaitable[Response]]:
     async def guarded(request: Request) -> Response:
         body = b""
         try:
-            body = await _body(request)
-            return await answer(request, body)
-        except Refusal as refusal:
-            return _refuse(refusal, _request_id(request, body))
+            body = await _read_body(request)
+            return await handler(request, body)
+        except ApiError as refusal:
+            return _error_response(refusal, _request_id(request, body))
 
     return guarded
 
 
-def _answering(endpoint: Endpoint[Any], credentials: Credentials, limits: Limits) -> Answer:
+def _endpoint_handler(endpoint: Endpoint[Any], credentials: Credentials, limits: RateLimits) -> RequestHandler:
     async def answer(request: Request, body: bytes) -> Response:
         bank: Bank = request.app.state.bank
-        asked = _read(request, body, credentials, endpoint.request)
+        asked = _read_request(request, body, credentials, endpoint.request_type)
         about = b""
-        if not endpoint.lever:
-            item = auth.number(bank, asked)
+        if not endpoint.is_sandbox:
+            item = auth.item_number(bank, asked)
             limits.take(endpoint.path, item, now=time.monotonic())
-            about = bank.faults.request(item, endpoint.path)
-            if about and (instead := await fault_injection.meet(bank, endpoint.path, about)):
+            about = bank.faults.count_request(item, endpoint.path)
+            if about and (instead := await fault_injection.inject_before(bank, endpoint.path, about)):
                 return instead
-        answered = endpoint.answer(bank, asked, _request_id(request, body))
-        response = _json(bad_records.spoil(bank.key, bank.faults, answered))
-        return fault_injection.finish(bank, response, about) if about else response
+        answered = endpoint.handle(bank, asked, _request_id(request, body))
+        response = _json_response(bad_records.corrupt(bank.key, bank.faults, answered))
+        return fault_injection.inject_after(bank, response, about) if about else response
 
     return answer
 
 
-def _turning_the_day(credentials: Credentials) -> Answer:
+def _advance_day_handler(credentials: Credentials) -> RequestHandler:
     async def answer(request: Request, body: bytes) -> Response:
-        bank = levers.turn_day(request.app.state.bank, _read(request, body, credentials, DayTurn))
+        bank = levers.advance_day(request.app.state.bank, _read_request(request, body, credentials, DayRequest))
         request.app.state.bank = bank
-        return _json(schemas.DayTurned(bank.today, _request_id(request, body)))
+        return _json_response(schemas.DayResponse(bank.today, _request_id(request, body)))
 
     return answer
 
 
-def _switching_faults(credentials: Credentials) -> Answer:
+def _set_faults_handler(credentials: Credentials) -> RequestHandler:
     async def answer(request: Request, body: bytes) -> Response:
         bank: Bank = request.app.state.bank
-        levers.switch_faults(bank, _read(request, body, credentials, FaultsSwitch))
-        return _json(schemas.FaultsSwitched(dict(bank.faults.rates), _request_id(request, body)))
+        levers.set_faults(bank, _read_request(request, body, credentials, FaultsRequest))
+        return _json_response(schemas.FaultsResponse(dict(bank.faults.rates), _request_id(request, body)))
 
     return answer
 
 
-def _read(request: Request, body: bytes, credentials: Credentials, shape: type[requests.Body]) -> requests.Body:
+def _read_request(
+    request: Request, body: bytes, credentials: Credentials, request_type: type[requests.RequestT]
+) -> requests.RequestT:
     fields = requests.decode(body)
     credentials.check(request.headers, fields)
-    return requests.convert(fields, shape)
+    return requests.convert(fields, request_type)
 
 
 async def _health(request: Request) -> Response:
-    return _json({"status": "ok", "day": request.app.state.bank.today})
+    return _json_response({"status": "ok", "day": request.app.state.bank.today})
 
 
-async def _no_route(request: Request, exception: Exception) -> Response:
-    response = _refuse(NotFound(), _request_id(request, b""))
+async def _not_found(request: Request, exception: Exception) -> Response:
+    response = _error_response(NotFound(), _request_id(request, b""))
     if isinstance(exception, HTTPException) and exception.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         response.status_code = exception.status_code
         response.headers.update(exception.headers or {})
     return response
 
 
-async def _failed(request: Request, _exception: Exception) -> Response:
-    return _refuse(InternalServerError(), _request_id(request, b""))
+async def _internal_error(request: Request, _exception: Exception) -> Response:
+    return _error_response(InternalServerError(), _request_id(request, b""))
 
 
-async def _body(request: Request) -> bytes:
+async def _read_body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise InvalidBody
     body = bytearray()
     async for part in request.stream():
         body += part
-        if len(body) > LONGEST_BODY:
-            message = f"body is longer than {LONGEST_BODY} bytes; send less"
+        if len(body) > MAX_BODY_BYTES:
+            message = f"body is longer than {MAX_BODY_BYTES} bytes; send less"
             raise InvalidBody(message)
     return bytes(body)
 
@@ -149,11 +154,11 @@ def _request_id(request: Request, body: bytes) -> str:
     return ids.request_id(request.app.state.bank.key, request.url.path, body)
 
 
-def _refuse(refusal: Refusal, request_id: str) -> Response:
-    response = _json(render.error(refusal, request_id), status=refusal.status)
-    response.headers.update(refusal.headers)
+def _error_response(error: ApiError, request_id: str) -> Response:
+    response = _json_response(render.error(error, request_id), status=error.status)
+    response.headers.update(error.headers)
     return response
 
 
-def _json(answer: object, *, status: int = HTTPStatus.OK) -> Response:
-    return Response(_ENCODER.encode(answer), status_code=status, media_type="application/json")
+def _json_response(content: object, *, status: int = HTTPStatus.OK) -> Response:
+    return Response(_ENCODER.encode(content), status_code=status, media_type="application/json")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dev.bank.api.errors import (
+    ApiError,
     InvalidAccessToken,
     InvalidAccountId,
     InvalidApiKeys,
@@ -14,9 +15,8 @@ from dev.bank.api.errors import (
     ItemNotFound,
     MissingFields,
     PermissionRevoked,
-    Refusal,
 )
-from dev.bank.api.requests import ClientRequest, ItemRequest, PublicTokenExchange
+from dev.bank.api.requests import ClientRequest, ItemRequest, PublicTokenExchangeRequest
 from dev.bank.bank import Bank
 from dev.bank.changes import Access
 from dev.bank.faults import Fault
@@ -27,7 +27,7 @@ from dev.bank.world.ledger import Ledger
 from dev.bank.world.tokens import TokenKind, TokenUnknown
 
 
-def number(bank: Bank, request: ClientRequest) -> int:
+def item_number(bank: Bank, request: ClientRequest) -> int:
     """Return the number of the item that a request is about, 0 if it is about none.
 
     Raises
@@ -36,13 +36,13 @@ def number(bank: Bank, request: ClientRequest) -> int:
         If it carries a token that the bank never gave.
     """
     if isinstance(request, ItemRequest):
-        return _read(bank, TokenKind.ACCESS, request.access_token, InvalidAccessToken)
-    if isinstance(request, PublicTokenExchange):
-        return _read(bank, TokenKind.PUBLIC, request.public_token, InvalidPublicToken)
+        return _item_of_token(bank, TokenKind.ACCESS, request.access_token, InvalidAccessToken)
+    if isinstance(request, PublicTokenExchangeRequest):
+        return _item_of_token(bank, TokenKind.PUBLIC, request.public_token, InvalidPublicToken)
     return 0
 
 
-def described(bank: Bank, request: ItemRequest) -> Ledger:
+def find_ledger(bank: Bank, request: ItemRequest) -> Ledger:
     """Return the ledger of an item that is there, whether it may be read or not.
 
     Raises
@@ -50,22 +50,22 @@ def described(bank: Bank, request: ItemRequest) -> Ledger:
     ItemNotFound
         If the item was removed.
     """
-    item = number(bank, request)
+    item = item_number(bank, request)
     if bank.changes.access(item) is Access.REMOVED:
         raise ItemNotFound
     return bank.ledger(item)
 
 
-def obstacle(bank: Bank, item: int) -> Refusal | None:
+def access_error(bank: Bank, item: int) -> ApiError | None:
     """Return what keeps an item that is there from being read."""
-    if bank.faults.locks(bank.key, Fault.REVOKED, item):
+    if bank.faults.strikes_item(bank.key, Fault.REVOKED, item):
         return PermissionRevoked()
-    if bank.changes.access(item) is Access.LOCKED or bank.faults.locks(bank.key, Fault.LOGIN_REQUIRED, item):
+    if bank.changes.access(item) is Access.LOCKED or bank.faults.strikes_item(bank.key, Fault.LOGIN_REQUIRED, item):
         return ItemLoginRequired()
     return None
 
 
-def opened(bank: Bank, request: ItemRequest) -> Ledger:
+def find_readable_ledger(bank: Bank, request: ItemRequest) -> Ledger:
     """Return the ledger of an item that may be read.
 
     Raises
@@ -73,13 +73,13 @@ def opened(bank: Bank, request: ItemRequest) -> Ledger:
     ItemNotFound, ItemLoginRequired, PermissionRevoked
         If it may not.
     """
-    ledger = described(bank, request)
-    if refusal := obstacle(bank, ledger.item.number):
+    ledger = find_ledger(bank, request)
+    if refusal := access_error(bank, ledger.item.number):
         raise refusal
     return ledger
 
 
-def account(item: Item, account_id: str) -> Account:
+def find_account(item: Item, account_id: str) -> Account:
     """Return the item's account that has that id.
 
     Raises
@@ -93,12 +93,12 @@ def account(item: Item, account_id: str) -> Account:
     raise InvalidAccountId
 
 
-def _read(bank: Bank, kind: TokenKind, token: str, refusal: type[Refusal]) -> int:
+def _item_of_token(bank: Bank, kind: TokenKind, token: str, refusal: type[ApiError]) -> int:
     try:
         item = tokens.read(bank.key, kind, token)
     except TokenUnknown:
         raise refusal from None
-    if item >= bank.items:
+    if item >= bank.item_count:
         raise refusal
     return item
 
@@ -131,10 +131,13 @@ class Credentials:
         }
         if missing := [name for name, value in given.items() if not value]:
             raise MissingFields(missing)
-        matches = [_same(given["client_id"], self.client_id), _same(given["secret"], self.secret)]
+        matches = [
+            _equal_in_constant_time(given["client_id"], self.client_id),
+            _equal_in_constant_time(given["secret"], self.secret),
+        ]
         if not all(matches):
             raise InvalidApiKeys
 
 
-def _same(given: object, expected: str) -> bool:
+def _equal_in_constant_time(given: object, expected: str) -> bool:
     return isinstance(given, str) and hmac.compare_digest(given.encode(errors="replace"), expected.encode())

@@ -11,21 +11,21 @@ from dev.bank.world.seed import Key
 
 Record = dict[str, Any]
 
-HUGE = Decimal(10**15)
+HUGE_AMOUNT = Decimal(10**15)
 """Whole units of currency, more than any account has ever held."""
 
-UNKNOWN = "ZZZ"
+UNKNOWN_CURRENCY = "ZZZ"
 """A currency code that ISO 4217 does not have."""
 
-_LISTS = ("added", "modified", "transactions")
+_TRANSACTION_LISTS = ("added", "modified", "transactions")
 
 
 def _unknown_currency(record: Record) -> None:
-    record["iso_currency_code"] = UNKNOWN
+    record["iso_currency_code"] = UNKNOWN_CURRENCY
 
 
 def _huge_amount(record: Record) -> None:
-    record["amount"] = HUGE
+    record["amount"] = HUGE_AMOUNT
 
 
 def _nul_name(record: Record) -> None:
@@ -44,7 +44,7 @@ def _wrong_type(record: Record) -> None:
     record["amount"] = {"value": "twelve"}
 
 
-SPOILERS: dict[Fault, Callable[[Record], None]] = {
+CORRUPTIONS: dict[Fault, Callable[[Record], None]] = {
     Fault.UNKNOWN_CURRENCY: _unknown_currency,
     Fault.HUGE_AMOUNT: _huge_amount,
     Fault.NUL_NAME: _nul_name,
@@ -54,14 +54,14 @@ SPOILERS: dict[Fault, Callable[[Record], None]] = {
 }
 
 
-def spoil(key: Key, faults: Faults, answer: msgspec.Struct) -> object:
+def corrupt(key: Key, faults: Faults, answer: msgspec.Struct) -> object:
     """Return an answer with those of its transactions spoilt that a fault strikes."""
-    if not faults.on(*SPOILERS):
+    if not faults.any_enabled(*CORRUPTIONS):
         return answer
     fields: Record = msgspec.to_builtins(answer, builtin_types=(Decimal,))
-    for record in (record for name in _LISTS for record in fields.get(name, ())):
+    for record in (record for name in _TRANSACTION_LISTS for record in fields.get(name, ())):
         identity = record["transaction_id"].encode()
-        for fault, spoiler in SPOILERS.items():
+        for fault, spoiler in CORRUPTIONS.items():
             if faults.strikes(key, fault, identity):
                 spoiler(record)
     return fields

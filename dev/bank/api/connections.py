@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 else:
     from uvicorn.protocols.http.auto import AutoHTTPProtocol as Protocol
 
-_TRANSPORT = "bank.transport"
-_AT_ONCE = struct.pack("ii", 1, 0)
+_TRANSPORT_KEY = "bank.transport"
+_LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
-class ConnectionUnknown(RuntimeError):
+class ConnectionUnavailable(RuntimeError):
     """The server does not show its connections."""
 
     def __init__(self) -> None:
         super().__init__("this fault needs the connection; serve the bank by `python -m dev.bank`")
 
 
-class ShownConnection(Protocol):
+class ConnectionExposingProtocol(Protocol):
     """Uvicorn's protocol, which tells the application which connection a request came by."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
         super().connection_made(transport)
-        self.app = _showing(transport, cast("ASGIApp", self.app))
+        self.app = _with_transport(transport, cast("ASGIApp", self.app))
 
 
 def reset(scope: Scope) -> None:
@@ -38,7 +38,7 @@ def reset(scope: Scope) -> None:
     transport = _transport(scope)
     connection = transport.get_extra_info("socket")
     if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
     transport.abort()
 
 
@@ -47,15 +47,15 @@ def close(scope: Scope) -> None:
     _transport(scope).close()
 
 
-def _showing(transport: asyncio.Transport, app: ASGIApp) -> ASGIApp:
+def _with_transport(transport: asyncio.Transport, app: ASGIApp) -> ASGIApp:
     async def shown(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, _TRANSPORT: transport}, receive, send)
+        await app({**scope, _TRANSPORT_KEY: transport}, receive, send)
 
     return shown
 
 
 def _transport(scope: Scope) -> asyncio.Transport:
-    transport: asyncio.Transport | None = scope.get(_TRANSPORT)
+    transport: asyncio.Transport | None = scope.get(_TRANSPORT_KEY)
     if transport is None:
-        raise ConnectionUnknown
+        raise ConnectionUnavailable
     return transport

@@ -25,7 +25,7 @@ class ErrorType(Enum):
     API_ERROR = "API_ERROR"
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """An error answer. Its text is Plaid's `error_message`."""
 
     error_type: ClassVar[ErrorType] = ErrorType.INVALID_REQUEST
@@ -42,14 +42,14 @@ class Refusal(Exception):
         return {}
 
 
-class InvalidBody(Refusal):
+class InvalidBody(ApiError):
     """The body is not one JSON object, sent as such."""
 
     error_code = "INVALID_BODY"
     message = "body could not be parsed as JSON"
 
 
-class MissingFields(Refusal):
+class MissingFields(ApiError):
     """Required fields are absent."""
 
     error_code = "MISSING_FIELDS"
@@ -58,13 +58,13 @@ class MissingFields(Refusal):
         super().__init__(f"the following required fields are missing: {', '.join(names)}")
 
 
-class InvalidField(Refusal):
+class InvalidField(ApiError):
     """A field has the wrong type or value."""
 
     error_code = "INVALID_FIELD"
 
 
-class NotFound(Refusal):
+class NotFound(ApiError):
     """There is no such route, or not with that method."""
 
     error_code = "NOT_FOUND"
@@ -72,7 +72,7 @@ class NotFound(Refusal):
     message = "not found"
 
 
-class InvalidApiKeys(Refusal):
+class InvalidApiKeys(ApiError):
     """The client id and secret are not this bank's client's."""
 
     error_type = ErrorType.INVALID_INPUT
@@ -80,7 +80,7 @@ class InvalidApiKeys(Refusal):
     message = "invalid client_id or secret provided"
 
 
-class InvalidPublicToken(Refusal):
+class InvalidPublicToken(ApiError):
     """The public token is not of this bank's making."""
 
     error_type = ErrorType.INVALID_INPUT
@@ -88,7 +88,7 @@ class InvalidPublicToken(Refusal):
     message = "could not find matching public token"
 
 
-class InvalidAccessToken(Refusal):
+class InvalidAccessToken(ApiError):
     """The access token is not of this bank's making."""
 
     error_type = ErrorType.INVALID_INPUT
@@ -96,7 +96,7 @@ class InvalidAccessToken(Refusal):
     message = "could not find matching access token"
 
 
-class InvalidAccountId(Refusal):
+class InvalidAccountId(ApiError):
     """The item has no such account."""
 
     error_type = ErrorType.INVALID_INPUT
@@ -104,7 +104,7 @@ class InvalidAccountId(Refusal):
     message = "failed to find requested account ID for requested item"
 
 
-class InvalidInstitution(Refusal):
+class InvalidInstitution(ApiError):
     """There is no such institution."""
 
     error_type = ErrorType.INVALID_INPUT
@@ -112,7 +112,7 @@ class InvalidInstitution(Refusal):
     message = "invalid institution_id provided"
 
 
-class ItemLoginRequired(Refusal):
+class ItemLoginRequired(ApiError):
     """The owner has to log in again."""
 
     error_type = ErrorType.ITEM_ERROR
@@ -123,7 +123,7 @@ class ItemLoginRequired(Refusal):
     )
 
 
-class ItemNotFound(Refusal):
+class ItemNotFound(ApiError):
     """The item was removed."""
 
     error_type = ErrorType.ITEM_ERROR
@@ -134,7 +134,7 @@ class ItemNotFound(Refusal):
     )
 
 
-class PermissionRevoked(Refusal):
+class PermissionRevoked(ApiError):
     """The owner has taken back their consent."""
 
     error_type = ErrorType.ITEM_ERROR
@@ -142,7 +142,7 @@ class PermissionRevoked(Refusal):
     message = "the holder of this account has revoked their permission for your application to access it"
 
 
-class ProductNotReady(Refusal):
+class ProductNotReady(ApiError):
     """The item's transactions are still being fetched."""
 
     error_type = ErrorType.ITEM_ERROR
@@ -150,7 +150,7 @@ class ProductNotReady(Refusal):
     message = "the requested product is not yet ready. please provide a webhook or try the request again later"
 
 
-class MutationDuringPagination(Refusal):
+class MutationDuringPagination(ApiError):
     """The data changed while a loop was reading it."""
 
     error_type = ErrorType.TRANSACTIONS_ERROR
@@ -160,14 +160,14 @@ class MutationDuringPagination(Refusal):
     )
 
 
-class RateLimitExceeded(Refusal):
+class RateLimitExceeded(ApiError):
     """Too many requests in a minute.
 
     Parameters
     ----------
     error_code
         Of the endpoint.
-    wait
+    retry_after
         Whole seconds after which to try again, if the bank tells.
     """
 
@@ -175,18 +175,18 @@ class RateLimitExceeded(Refusal):
     status = 429
     message = "rate limit exceeded for attempts to access this item. please try again later"
 
-    def __init__(self, error_code: str, *, wait: int | None = None) -> None:
+    def __init__(self, error_code: str, *, retry_after: int | None = None) -> None:
         super().__init__()
         self.error_code = error_code
-        self.wait = wait
+        self.retry_after = retry_after
 
     @property
     def headers(self) -> dict[str, str]:
         """What the answer says in headers."""
-        return {} if self.wait is None else {"Retry-After": str(self.wait)}
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
-class InternalServerError(Refusal):
+class InternalServerError(ApiError):
     """The bank itself failed."""
 
     error_type = ErrorType.API_ERROR

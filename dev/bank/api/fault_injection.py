@@ -12,41 +12,41 @@ from dev.bank.api.errors import InternalServerError, RateLimitExceeded
 from dev.bank.bank import Bank
 from dev.bank.faults import Fault
 
-_PAGE = "<!doctype html><title>{0}</title><h1>{0}</h1>"
+_HTML_PAGE = "<!doctype html><title>{0}</title><h1>{0}</h1>"
 
 
-def nonsense() -> Response:
+def html_page() -> Response:
     """Return a page for people, as a proxy sends it, with the status of success."""
-    return HTMLResponse(_PAGE.format("We will be right back"))
+    return HTMLResponse(_HTML_PAGE.format("We will be right back"))
 
 
 def bad_gateway() -> Response:
     """Return the error page of a proxy."""
-    return HTMLResponse(_PAGE.format("502 Bad Gateway"), status_code=502)
+    return HTMLResponse(_HTML_PAGE.format("502 Bad Gateway"), status_code=502)
 
 
-class Silence(Response):
+class NoResponse(Response):
     """Nothing, for as long as the client waits."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
         """Wait until the client leaves."""
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
 
-class Reset(Response):
+class ResetResponse(Response):
     """Nothing, and the connection is cut."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
         """Cut the connection."""
         connections.reset(scope)
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
 
-class Half(Response):
-    """The first half of what `whole` would have been; then the connection is closed."""
+class TruncatedResponse(Response):
+    """The first half of what `response` would have been; then the connection is closed."""
 
-    def __init__(self, whole: Response) -> None:
-        super().__init__(whole.body, status_code=whole.status_code, media_type="application/json")
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.body, status_code=response.status_code, media_type="application/json")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Announce all, send half."""
@@ -54,21 +54,21 @@ class Half(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
         connections.close(scope)
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-SLOW = timedelta(seconds=2)
+SLOW_DELAY = timedelta(seconds=2)
 """How late a slow answer comes."""
 
-WAIT = timedelta(seconds=1)
+RETRY_AFTER = timedelta(seconds=1)
 """What a rate limit out of the blue asks for, where it asks for anything."""
 
-_OUTRIGHT = (
+_REQUEST_FAULTS = (
     Fault.CONNECTION_RESET,
     Fault.TIMEOUT,
     Fault.SERVER_ERROR,
@@ -77,20 +77,20 @@ _OUTRIGHT = (
     Fault.RATE_LIMIT,
     Fault.RATE_LIMIT_RETRY_AFTER,
 )
-_BREAKDOWNS: dict[Fault, Callable[[], Response]] = {
-    Fault.CONNECTION_RESET: Reset,
-    Fault.TIMEOUT: Silence,
+_BROKEN_RESPONSES: dict[Fault, Callable[[], Response]] = {
+    Fault.CONNECTION_RESET: ResetResponse,
+    Fault.TIMEOUT: NoResponse,
     Fault.BAD_GATEWAY: fault_injection.bad_gateway,
-    Fault.NOT_JSON: fault_injection.nonsense,
+    Fault.NOT_JSON: fault_injection.html_page,
 }
 
 
-async def meet(bank: Bank, path: str, request: bytes) -> Response | None:
+async def inject_before(bank: Bank, path: str, subject: bytes) -> Response | None:
     """Return what answers a request in the endpoint's stead, None if nothing is wrong; perhaps late.
 
     Parameters
     ----------
-    request
+    subject
         What the draws are about.
 
     Raises
@@ -98,17 +98,19 @@ async def meet(bank: Bank, path: str, request: bytes) -> Response | None:
     InternalServerError, RateLimitExceeded
         If that is what is wrong.
     """
-    if bank.faults.strikes(bank.key, Fault.SLOW, request):
-        await asyncio.sleep(SLOW.total_seconds())
-    fault = next((each for each in _OUTRIGHT if bank.faults.strikes(bank.key, each, request)), None)
+    if bank.faults.strikes(bank.key, Fault.SLOW, subject):
+        await asyncio.sleep(SLOW_DELAY.total_seconds())
+    fault = next((each for each in _REQUEST_FAULTS if bank.faults.strikes(bank.key, each, subject)), None)
     if fault is Fault.SERVER_ERROR:
         raise InternalServerError
     if fault in {Fault.RATE_LIMIT, Fault.RATE_LIMIT_RETRY_AFTER}:
-        wait = int(WAIT.total_seconds()) if fault is Fault.RATE_LIMIT_RETRY_AFTER else None
-        raise RateLimitExceeded(rate_limits.PLAID.get(path, rate_limits.OTHER).error_code, wait=wait)
-    return _BREAKDOWNS[fault]() if fault else None
+        wait = int(RETRY_AFTER.total_seconds()) if fault is Fault.RATE_LIMIT_RETRY_AFTER else None
+        raise RateLimitExceeded(
+            rate_limits.PLAID_LIMITS.get(path, rate_limits.DEFAULT_LIMIT).error_code, retry_after=wait
+        )
+    return _BROKEN_RESPONSES[fault]() if fault else None
 
 
-def finish(bank: Bank, response: Response, request: bytes) -> Response:
+def inject_after(bank: Bank, response: Response, subject: bytes) -> Response:
     """Return the answer as it is sent: whole, or cut short."""
-    return Half(response) if bank.faults.strikes(bank.key, Fault.TRUNCATED_BODY, request) else response
+    return TruncatedResponse(response) if bank.faults.strikes(bank.key, Fault.TRUNCATED_BODY, subject) else response

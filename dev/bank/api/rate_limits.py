@@ -10,7 +10,7 @@ from typing import Self
 
 from dev.bank.api.errors import RateLimitExceeded
 
-MINUTE = 60
+WINDOW_SECONDS = 60
 """Seconds."""
 
 
@@ -19,11 +19,11 @@ class Limit:
     """Requests a minute to one endpoint, and the error code of one too many."""
 
     error_code: str
-    of_item: int
-    of_client: int
+    per_item: int
+    per_client: int
 
 
-PLAID = {
+PLAID_LIMITS = {
     "/accounts/get": Limit("ACCOUNTS_LIMIT", 15, 15_000),
     "/accounts/balance/get": Limit("ACCOUNTS_BALANCE_GET_LIMIT", 5, 1_200),
     "/item/get": Limit("ITEM_GET_LIMIT", 15, 5_000),
@@ -33,36 +33,36 @@ PLAID = {
 }
 """Default production limits. Source: Plaid, "Rate limit exceeded errors", as read in September 2026."""
 
-OTHER = Limit("RATE_LIMIT", 100, 1_000)
+DEFAULT_LIMIT = Limit("RATE_LIMIT", 100, 1_000)
 """What an endpoint without a limit of its own answers with when it is told to refuse."""
 
 
-class LimitsUnclear(ValueError):
+class LimitsInvalid(ValueError):
     """Limits that are neither Plaid's, nor off, nor a multiple."""
 
     def __init__(self, text: str) -> None:
         super().__init__(f"limits are {text!r}; say plaid, off, or a factor above 0 such as 0.5")
 
 
-class Limits:
+class RateLimits:
     """Counts requests and refuses those too many.
 
     Parameters
     ----------
     factor
         Multiple of Plaid's limits; None for none.
-    telling
+    sends_retry_after
         Whether a refusal says after how many seconds to try again.
     """
 
-    def __init__(self, factor: float | None = 1.0, *, telling: bool = False) -> None:
+    def __init__(self, factor: float | None = 1.0, *, sends_retry_after: bool = False) -> None:
         self._factor = factor
-        self._telling = telling
+        self._sends_retry_after = sends_retry_after
         self._minute = 0
         self._counts: Counter[tuple[str, int | None]] = Counter()
 
     @classmethod
-    def of(cls, text: str, *, telling: bool = False) -> Self:
+    def parse(cls, text: str, *, sends_retry_after: bool = False) -> Self:
         """Return the limits that `text` names: `plaid`, `off` or a factor.
 
         Raises
@@ -75,10 +75,10 @@ class Limits:
         try:
             factor = 1.0 if text == "plaid" else float(text)
         except ValueError:
-            raise LimitsUnclear(text) from None
+            raise LimitsInvalid(text) from None
         if not 0 < factor < math.inf:
-            raise LimitsUnclear(text)
-        return cls(factor, telling=telling)
+            raise LimitsInvalid(text)
+        return cls(factor, sends_retry_after=sends_retry_after)
 
     def take(self, path: str, item: int, *, now: float) -> None:
         """Count a request of `item` at `now`, in seconds of any clock.
@@ -88,18 +88,20 @@ class Limits:
         RateLimitExceeded
             If it is one too many of the item's or of the client's in this minute.
         """
-        limit = PLAID.get(path)
+        limit = PLAID_LIMITS.get(path)
         if limit is None or self._factor is None:
             return
-        minute, second = divmod(now, MINUTE)
+        minute, second = divmod(now, WINDOW_SECONDS)
         if minute != self._minute:
             self._minute = int(minute)
             self._counts.clear()
-        counted = {(path, item): limit.of_item, (path, None): limit.of_client}
-        if any(self._counts[of] >= self._scaled(most, self._factor) for of, most in counted.items()):
-            raise RateLimitExceeded(limit.error_code, wait=math.ceil(MINUTE - second) if self._telling else None)
+        counted = {(path, item): limit.per_item, (path, None): limit.per_client}
+        if any(self._counts[of] >= self._scale(most, self._factor) for of, most in counted.items()):
+            raise RateLimitExceeded(
+                limit.error_code, retry_after=math.ceil(WINDOW_SECONDS - second) if self._sends_retry_after else None
+            )
         self._counts.update(counted.keys())
 
     @staticmethod
-    def _scaled(requests: int, factor: float) -> int:
+    def _scale(requests: int, factor: float) -> int:
         return max(1, round(requests * factor))

@@ -10,11 +10,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from dev.bank.api.errors import InvalidBody, InvalidField, MissingFields
 
-Count = Annotated[int, Meta(ge=1, le=500)]
-Days = Annotated[int, Meta(ge=1, le=730)]
-Version = Literal["v1", "v2"]
+PageSize = Annotated[int, Meta(ge=1, le=500)]
+HistoryDays = Annotated[int, Meta(ge=1, le=730)]
+CategoryVersion = Literal["v1", "v2"]
 
-_LONGEST_INTEGER = 30
+_MAX_INTEGER_DIGITS = 30
 """Digits of a number written with a point or an exponent that is read as a whole one."""
 
 
@@ -42,14 +42,14 @@ class RemovalReason(Enum):
     OTHER = "OTHER"
 
 
-class ItemRemove(ItemRequest, frozen=True, kw_only=True):
+class ItemRemoveRequest(ItemRequest, frozen=True, kw_only=True):
     """Body of `/item/remove`."""
 
     reason_code: RemovalReason | None = None
     reason_note: Annotated[str, Meta(max_length=512)] | None = None
 
 
-class PublicTokenExchange(ClientRequest, frozen=True, kw_only=True):
+class PublicTokenExchangeRequest(ClientRequest, frozen=True, kw_only=True):
     """Body of `/item/public_token/exchange`."""
 
     public_token: str
@@ -61,7 +61,7 @@ class AccountsOptions(Struct, frozen=True, kw_only=True):
     account_ids: list[str] | UnsetType = UNSET
 
 
-class AccountsGet(ItemRequest, frozen=True, kw_only=True):
+class AccountsGetRequest(ItemRequest, frozen=True, kw_only=True):
     """Body of `/accounts/get`."""
 
     options: AccountsOptions = field(default_factory=AccountsOptions)
@@ -73,46 +73,46 @@ class BalanceOptions(AccountsOptions, frozen=True, kw_only=True):
     min_last_updated_datetime: datetime | UnsetType = UNSET
 
 
-class BalanceGet(ItemRequest, frozen=True, kw_only=True):
+class BalanceGetRequest(ItemRequest, frozen=True, kw_only=True):
     """Body of `/accounts/balance/get`."""
 
     options: BalanceOptions = field(default_factory=BalanceOptions)
 
 
-class ReadingOptions(Struct, frozen=True, kw_only=True):
+class TransactionOptions(Struct, frozen=True, kw_only=True):
     """How transactions are written. Categories are always of taxonomy v1, and histories as long as they are."""
 
     include_original_description: bool | None = False
     include_personal_finance_category: bool = True
     include_logo_and_counterparty_beta: bool = True
-    personal_finance_category_version: Version = "v1"
-    days_requested: Days = 90
+    personal_finance_category_version: CategoryVersion = "v1"
+    days_requested: HistoryDays = 90
 
 
-class SyncOptions(ReadingOptions, frozen=True, kw_only=True):
+class SyncOptions(TransactionOptions, frozen=True, kw_only=True):
     """`account_id` makes a stream of its own, with its own cursors."""
 
     account_id: str = ""
 
 
-class TransactionsSync(ItemRequest, frozen=True, kw_only=True):
+class TransactionsSyncRequest(ItemRequest, frozen=True, kw_only=True):
     """Body of `/transactions/sync`. A null or empty cursor means the beginning, as does none; `now` means the end."""
 
     cursor: str | None = None
-    count: Count = 100
+    count: PageSize = 100
     options: SyncOptions = field(default_factory=SyncOptions)
 
 
-class ListOptions(ReadingOptions, frozen=True, kw_only=True):
+class ListOptions(TransactionOptions, frozen=True, kw_only=True):
     """`account_ids` keeps those accounts only; `offset` skips that many of the newest transactions."""
 
     account_ids: list[str] | UnsetType = UNSET
-    count: Count = 100
+    count: PageSize = 100
     offset: Annotated[int, Meta(ge=0)] = 0
     include_personal_finance_category_beta: bool = True
 
 
-class TransactionsGet(ItemRequest, frozen=True, kw_only=True):
+class TransactionsGetRequest(ItemRequest, frozen=True, kw_only=True):
     """Body of `/transactions/get`. Both days are included."""
 
     start_date: date
@@ -120,7 +120,7 @@ class TransactionsGet(ItemRequest, frozen=True, kw_only=True):
     options: ListOptions = field(default_factory=ListOptions)
 
 
-Body = TypeVar("Body", bound=ClientRequest)
+RequestT = TypeVar("RequestT", bound=ClientRequest)
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -140,30 +140,30 @@ def decode(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def convert(fields: dict[str, Any], shape: type[Body]) -> Body:
-    """Return `fields` as a request of type `shape`.
+def convert(fields: dict[str, Any], request_type: type[RequestT]) -> RequestT:
+    """Return `fields` as a request of type `request_type`.
 
     Raises
     ------
     MissingFields, InvalidField
         If they are not one.
     """
-    known = msgspec.structs.fields(shape)
+    known = msgspec.structs.fields(request_type)
     if missing := [each.name for each in known if each.required and each.name not in fields]:
         raise MissingFields(missing)
     try:
-        return msgspec.convert(fields, shape)
+        return msgspec.convert(fields, request_type)
     except msgspec.ValidationError as error:
         raise InvalidField(str(error)) from None
 
 
-def _number(text: str) -> int | Decimal:
+def _parse_number(text: str) -> int | Decimal:
     number = Decimal(text)
-    whole = abs(number.adjusted()) < _LONGEST_INTEGER and number == number.to_integral_value()
+    whole = abs(number.adjusted()) < _MAX_INTEGER_DIGITS and number == number.to_integral_value()
     return int(number) if whole else number
 
 
-_DECODER = msgspec.json.Decoder(float_hook=_number)
+_DECODER = msgspec.json.Decoder(float_hook=_parse_number)
 
 
 Product = Literal[
@@ -214,7 +214,7 @@ class HistoryOptions(Struct, frozen=True, kw_only=True):
 
     start_date: date | UnsetType = UNSET
     end_date: date | UnsetType = UNSET
-    days_requested: Days = 90
+    days_requested: HistoryDays = 90
 
 
 class StatementsOptions(Struct, frozen=True, kw_only=True):
@@ -248,7 +248,7 @@ class PublicTokenOptions(Struct, frozen=True, kw_only=True):
     income_verification: IncomeOptions | UnsetType = UNSET
 
 
-class PublicTokenCreate(ClientRequest, frozen=True, kw_only=True):
+class PublicTokenCreateRequest(ClientRequest, frozen=True, kw_only=True):
     """Body of `/sandbox/public_token/create`."""
 
     institution_id: str
@@ -268,19 +268,19 @@ class CustomTransaction(Struct, frozen=True, kw_only=True):
     iso_currency_code: str = ""
 
 
-class TransactionsCreate(ItemRequest, frozen=True, kw_only=True):
+class TransactionsCreateRequest(ItemRequest, frozen=True, kw_only=True):
     """Body of `/sandbox/transactions/create`."""
 
     transactions: list[CustomTransaction]
 
 
-class FaultsSwitch(ClientRequest, frozen=True, kw_only=True):
+class FaultsRequest(ClientRequest, frozen=True, kw_only=True):
     """Body of `/sandbox/faults`: the rate of each fault that is to be on; the others go off."""
 
     faults: dict[str, float]
 
 
-class DayTurn(ClientRequest, frozen=True, kw_only=True):
+class DayRequest(ClientRequest, frozen=True, kw_only=True):
     """Body of `/sandbox/day`: so many days on, or to that day."""
 
     advance: Annotated[int, Meta(ge=0, le=36_600)] | None = None

@@ -8,73 +8,77 @@ from typing import Any
 from dev.bank.api import auth, requests, schemas
 from dev.bank.api.endpoints import Endpoint
 from dev.bank.api.errors import InvalidField, InvalidInstitution
-from dev.bank.api.requests import CustomTransaction, DayTurn, FaultsSwitch, ItemRequest
+from dev.bank.api.requests import CustomTransaction, DayRequest, FaultsRequest, ItemRequest
 from dev.bank.bank import Bank
-from dev.bank.changes import Access, AccessChanged, Created, TransactionsCreated
-from dev.bank.faults import FaultUnknown, RateImpossible
+from dev.bank.changes import Access, AccessChanged, CreatedTransaction, TransactionsCreated
+from dev.bank.faults import FaultRateInvalid, FaultUnknown
 from dev.bank.world import tokens
 from dev.bank.world.accounts import Account
 from dev.bank.world.tokens import TokenKind
 
-MOST_CREATED = 10
+MAX_CREATED_TRANSACTIONS = 10
 """Transactions that one request may create."""
 
-LONGEST_AGO = timedelta(days=14)
+MAX_CREATED_AGE = timedelta(days=14)
 """How far back a created transaction may lie."""
 
-LARGEST_AMOUNT = 10**12
+MAX_AMOUNT = 10**12
 """Whole units of currency that a created transaction may move, less one."""
 
 _NUMBERED_USER = re.compile(r"user_(\d+)", re.ASCII)
-_LONGEST_NUMBER = len(str(tokens.ITEMS))
+_MAX_NUMBER_DIGITS = len(str(tokens.MAX_ITEMS))
 
 
-def create_public_token(bank: Bank, request: requests.PublicTokenCreate, request_id: str) -> schemas.PublicTokenCreated:
+def create_public_token(
+    bank: Bank, request: requests.PublicTokenCreateRequest, request_id: str
+) -> schemas.PublicTokenCreateResponse:
     """Take on a customer: the one that the user name numbers, or anyone at the institution asked for."""
     if not bank.has_institution(request.institution_id):
         raise InvalidInstitution
     named = _NUMBERED_USER.fullmatch(request.options.override_username or "")
-    number = _number(bank, named[1]) if named else bank.anyone(request.institution_id)
-    return schemas.PublicTokenCreated(tokens.mint(bank.key, TokenKind.PUBLIC, number), request_id)
+    number = _parse_item_number(bank, named[1]) if named else bank.random_item(request.institution_id)
+    return schemas.PublicTokenCreateResponse(tokens.mint(bank.key, TokenKind.PUBLIC, number), request_id)
 
 
-def reset_login(bank: Bank, request: ItemRequest, request_id: str) -> schemas.LoginReset:
+def reset_login(bank: Bank, request: ItemRequest, request_id: str) -> schemas.ResetLoginResponse:
     """Lock an item until it is linked again."""
-    number = auth.described(bank, request).item.number
+    number = auth.find_ledger(bank, request).item.number
     bank.changes.record(AccessChanged(number, Access.LOCKED))
-    return schemas.LoginReset(reset_login=True, request_id=request_id)
+    return schemas.ResetLoginResponse(reset_login=True, request_id=request_id)
 
 
-def create_transactions(bank: Bank, request: requests.TransactionsCreate, request_id: str) -> schemas.Done:
+def create_transactions(
+    bank: Bank, request: requests.TransactionsCreateRequest, request_id: str
+) -> schemas.RequestIdResponse:
     """Add transactions to an item's first account, today."""
-    item = auth.opened(bank, request).item
-    if len(request.transactions) > MOST_CREATED:
+    item = auth.find_readable_ledger(bank, request).item
+    if len(request.transactions) > MAX_CREATED_TRANSACTIONS:
         message = "The request contains too many transactions."
         raise InvalidField(message)
-    created = [_created(bank, each, item.accounts[0]) for each in request.transactions]
+    created = [_created_transaction(bank, each, item.accounts[0]) for each in request.transactions]
     if created:
         bank.changes.record(TransactionsCreated(item.number, created))
-    return schemas.Done(request_id)
+    return schemas.RequestIdResponse(request_id)
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
-    Endpoint("/sandbox/public_token/create", requests.PublicTokenCreate, create_public_token),
+    Endpoint("/sandbox/public_token/create", requests.PublicTokenCreateRequest, create_public_token),
     Endpoint("/sandbox/item/reset_login", ItemRequest, reset_login),
-    Endpoint("/sandbox/transactions/create", requests.TransactionsCreate, create_transactions),
+    Endpoint("/sandbox/transactions/create", requests.TransactionsCreateRequest, create_transactions),
 )
 
 
-def _number(bank: Bank, digits: str) -> int:
-    number = int(digits) if len(digits) <= _LONGEST_NUMBER else tokens.ITEMS
-    if number >= bank.items:
-        below = "2**64" if bank.items == tokens.ITEMS else bank.items
+def _parse_item_number(bank: Bank, digits: str) -> int:
+    number = int(digits) if len(digits) <= _MAX_NUMBER_DIGITS else tokens.MAX_ITEMS
+    if number >= bank.item_count:
+        below = "2**64" if bank.item_count == tokens.MAX_ITEMS else bank.item_count
         message = f"override_username must number an item below {below}, found {len(digits)} digits; number a lower one"
         raise InvalidField(message)
     return number
 
 
-def _created(bank: Bank, given: CustomTransaction, account: Account) -> Created:
-    if not bank.today - LONGEST_AGO <= given.date_transacted <= given.date_posted <= bank.today:
+def _created_transaction(bank: Bank, given: CustomTransaction, account: Account) -> CreatedTransaction:
+    if not bank.today - MAX_CREATED_AGE <= given.date_transacted <= given.date_posted <= bank.today:
         message = (
             "Transaction and posted dates must be within the last 14 days. "
             "The posted date cannot be before the transaction date."
@@ -84,18 +88,18 @@ def _created(bank: Bank, given: CustomTransaction, account: Account) -> Created:
     if given.iso_currency_code not in {"", currency.code}:
         message = f"iso_currency_code must be its account's, {currency.code}; leave it out or send that one"
         raise InvalidField(message)
-    if abs(given.amount) >= LARGEST_AMOUNT:
-        message = f"amount must be below {LARGEST_AMOUNT}; send less"
+    if abs(given.amount) >= MAX_AMOUNT:
+        message = f"amount must be below {MAX_AMOUNT}; send less"
         raise InvalidField(message)
     minor = round(given.amount.scaleb(currency.exponent))
-    return Created(bank.today, given.date_transacted, given.date_posted, minor, given.description)
+    return CreatedTransaction(bank.today, given.date_transacted, given.date_posted, minor, given.description)
 
 
-DAY = "/sandbox/day"
-FAULTS = "/sandbox/faults"
+DAY_PATH = "/sandbox/day"
+FAULTS_PATH = "/sandbox/faults"
 
 
-def turn_day(bank: Bank, request: DayTurn) -> Bank:
+def advance_day(bank: Bank, request: DayRequest) -> Bank:
     """Return the bank on a later day.
 
     Raises
@@ -106,14 +110,14 @@ def turn_day(bank: Bank, request: DayTurn) -> Bank:
     if (request.advance is None) == (request.day is None):
         message = 'say either {"advance": <days>} or {"day": "YYYY-MM-DD"}'
         raise InvalidField(message)
-    day = request.day or _after(bank.today, request.advance or 0)
+    day = request.day or _days_later(bank.today, request.advance or 0)
     if day < bank.today:
         message = f"day is {day}, before the bank's today, {bank.today}; days never go back"
         raise InvalidField(message)
     return replace(bank, today=day)
 
 
-def switch_faults(bank: Bank, request: FaultsSwitch) -> None:
+def set_faults(bank: Bank, request: FaultsRequest) -> None:
     """Switch on the faults that are named, and off all others.
 
     Raises
@@ -122,12 +126,12 @@ def switch_faults(bank: Bank, request: FaultsSwitch) -> None:
         If there is no such fault or no such rate.
     """
     try:
-        bank.faults.switch(request.faults)
-    except (FaultUnknown, RateImpossible) as error:
+        bank.faults.set_rates(request.faults)
+    except (FaultUnknown, FaultRateInvalid) as error:
         raise InvalidField(str(error)) from None
 
 
-def _after(today: date, days: int) -> date:
+def _days_later(today: date, days: int) -> date:
     try:
         return today + timedelta(days=days)
     except OverflowError:

@@ -9,8 +9,8 @@ from decimal import Decimal
 from msgspec import UNSET, Struct, UnsetType, field
 
 from dev.bank.api import schemas
-from dev.bank.world.categories import Channel, Primary
-from dev.bank.world.transactions import Code
+from dev.bank.world.categories import PaymentChannel, PrimaryCategory
+from dev.bank.world.transactions import TransactionCode
 
 
 class Balances(Struct, frozen=True):
@@ -36,10 +36,10 @@ class Account(Struct, frozen=True):
     holder_category: str = "personal"
 
 
-class Category(Struct, frozen=True):
+class PersonalFinanceCategory(Struct, frozen=True):
     """Plaid's `PersonalFinanceCategory`."""
 
-    primary: Primary
+    primary: PrimaryCategory
     detailed: str
     confidence_level: str
     version: str = "v1"
@@ -104,17 +104,17 @@ class Transaction(Struct, frozen=True, kw_only=True):
     logo_url: str | None
     website: str | None
     payment_meta: PaymentMeta
-    payment_channel: Channel
+    payment_channel: PaymentChannel
     pending: bool = False
     pending_transaction_id: str | None = None
-    personal_finance_category: Category
+    personal_finance_category: PersonalFinanceCategory
     personal_finance_category_icon_url: str
     transaction_id: str
-    transaction_code: Code | None
+    transaction_code: TransactionCode | None
     transaction_type: str
 
 
-class Removed(Struct, frozen=True):
+class RemovedTransaction(Struct, frozen=True):
     """Plaid's `RemovedTransaction`."""
 
     account_id: str
@@ -151,28 +151,28 @@ class Item(Struct, frozen=True, kw_only=True):
     created_at: datetime | UnsetType = UNSET
 
 
-class Updates(Struct, frozen=True):
+class TransactionsStatus(Struct, frozen=True):
     """Plaid's `ItemStatusTransactions`."""
 
     last_successful_update: datetime | None
     last_failed_update: datetime | None = None
 
 
-class Status(Struct, frozen=True):
+class ItemStatus(Struct, frozen=True):
     """Plaid's `ItemStatus`."""
 
-    transactions: Updates
+    transactions: TransactionsStatus
     last_webhook: None = None
 
 
-class PublicTokenCreated(Struct, frozen=True):
+class PublicTokenCreateResponse(Struct, frozen=True):
     """Response of `/sandbox/public_token/create`."""
 
     public_token: str
     request_id: str
 
 
-class PublicTokenExchanged(Struct, frozen=True):
+class PublicTokenExchangeResponse(Struct, frozen=True):
     """Response of `/item/public_token/exchange`."""
 
     access_token: str
@@ -180,28 +180,28 @@ class PublicTokenExchanged(Struct, frozen=True):
     request_id: str
 
 
-class ItemGot(Struct, frozen=True):
+class ItemGetResponse(Struct, frozen=True):
     """Response of `/item/get`."""
 
     item: schemas.Item
-    status: schemas.Status
+    status: schemas.ItemStatus
     request_id: str
 
 
-class Done(Struct, frozen=True):
+class RequestIdResponse(Struct, frozen=True):
     """Response of `/item/remove` and of `/sandbox/transactions/create`."""
 
     request_id: str
 
 
-class LoginReset(Struct, frozen=True):
+class ResetLoginResponse(Struct, frozen=True):
     """Response of `/sandbox/item/reset_login`."""
 
     reset_login: bool
     request_id: str
 
 
-class AccountsGot(Struct, frozen=True):
+class AccountsGetResponse(Struct, frozen=True):
     """Response of `/accounts/get` and of `/accounts/balance/get`."""
 
     accounts: list[schemas.Account]
@@ -209,20 +209,20 @@ class AccountsGot(Struct, frozen=True):
     request_id: str
 
 
-class TransactionsSynced(Struct, frozen=True):
+class TransactionsSyncResponse(Struct, frozen=True):
     """Response of `/transactions/sync`."""
 
     accounts: list[schemas.Account]
     added: list[schemas.Transaction]
     modified: list[schemas.Transaction]
-    removed: list[schemas.Removed]
+    removed: list[schemas.RemovedTransaction]
     next_cursor: str
     has_more: bool
     request_id: str
     transactions_update_status: str
 
 
-class TransactionsGot(Struct, frozen=True):
+class TransactionsGetResponse(Struct, frozen=True):
     """Response of `/transactions/get`."""
 
     accounts: list[schemas.Account]
@@ -232,14 +232,14 @@ class TransactionsGot(Struct, frozen=True):
     request_id: str
 
 
-class FaultsSwitched(Struct, frozen=True):
+class FaultsResponse(Struct, frozen=True):
     """Response of `/sandbox/faults`: the rate of each fault that is on."""
 
     faults: dict[str, float]
     request_id: str
 
 
-class DayTurned(Struct, frozen=True):
+class DayResponse(Struct, frozen=True):
     """Response of `/sandbox/day`: the bank's today."""
 
     day: date

@@ -10,66 +10,70 @@ from dev.bank.api import auth, render, requests, schemas
 from dev.bank.api import schemas as responses
 from dev.bank.api.endpoints import Endpoint
 from dev.bank.api.errors import InvalidField, MutationDuringPagination, ProductNotReady
-from dev.bank.api.requests import ReadingOptions
+from dev.bank.api.requests import TransactionOptions
 from dev.bank.bank import Bank
 from dev.bank.faults import Fault
 from dev.bank.feed import cursors, feed, listing
-from dev.bank.feed.cursors import CursorForeign, Stream
-from dev.bank.feed.feed import Page, Position, Update
+from dev.bank.feed.cursors import CursorInvalid, Stream
+from dev.bank.feed.feed import FeedPage, Position, Update
 from dev.bank.world.accounts import Account
 from dev.bank.world.ledger import Change, Ledger
 
-NOW = "now"
+NOW_CURSOR = "now"
 """The cursor that stands for the end of the feed as it is today."""
 
-_UPDATED = "HISTORICAL_UPDATE_COMPLETE"
+_HISTORY_COMPLETE = "HISTORICAL_UPDATE_COMPLETE"
 _NOT_READY = "NOT_READY"
 
 
-def sync_transactions(bank: Bank, request: requests.TransactionsSync, request_id: str) -> responses.TransactionsSynced:
+def sync_transactions(
+    bank: Bank, request: requests.TransactionsSyncRequest, request_id: str
+) -> responses.TransactionsSyncResponse:
     """Give the next page of an item's feed."""
-    ledger = auth.opened(bank, request)
+    ledger = auth.find_readable_ledger(bank, request)
     item = ledger.item
     asked = request.options.account_id
-    account = auth.account(item, asked) if asked else None
+    account = auth.find_account(item, asked) if asked else None
     stream = Stream(item, account)
     sent = request.cursor or ""
-    page = _page(bank, ledger, stream, request)
+    page = _read_page(bank, ledger, stream, request)
     # Nothing told, nothing moved: the cursor goes back as it came, which is empty before the first event.
-    told = page.updates or sent == NOW
-    after = cursors.seal(bank.key, stream, page.after) if told else sent
-    updates = list(_echoed(bank, page))
-    return responses.TransactionsSynced(
-        accounts=render.accounts(_named(ledger, account, updates), page.moved),
-        added=_written(ledger, updates, Change.ADDED, request.options),
-        modified=_written(ledger, updates, Change.MODIFIED, request.options),
-        removed=[render.removed(each.event) for each in updates if each.change is Change.REMOVED],
+    told = page.updates or sent == NOW_CURSOR
+    after = cursors.seal(bank.key, stream, page.next_position) if told else sent
+    updates = list(_with_duplicates(bank, page))
+    return responses.TransactionsSyncResponse(
+        accounts=render.accounts(_accounts_to_list(ledger, account, updates), page.outflows),
+        added=_render_transactions(ledger, updates, Change.ADDED, request.options),
+        modified=_render_transactions(ledger, updates, Change.MODIFIED, request.options),
+        removed=[render.removed_transaction(each.event) for each in updates if each.change is Change.REMOVED],
         next_cursor=after,
         has_more=page.has_more,
         request_id=request_id,
-        transactions_update_status=_UPDATED if after else _NOT_READY,
+        transactions_update_status=_HISTORY_COMPLETE if after else _NOT_READY,
     )
 
 
-def get_transactions(bank: Bank, request: requests.TransactionsGet, request_id: str) -> responses.TransactionsGot:
+def get_transactions(
+    bank: Bank, request: requests.TransactionsGetRequest, request_id: str
+) -> responses.TransactionsGetResponse:
     """List an item's transactions of some dates, newest first."""
-    ledger, options = auth.opened(bank, request), request.options
+    ledger, options = auth.find_readable_ledger(bank, request), request.options
     if request.start_date > request.end_date:
         message = f"start_date {request.start_date} is after end_date {request.end_date}"
         raise InvalidField(message)
-    if bank.faults.not_ready(bank.key, ledger.item.number):
+    if bank.faults.strikes_not_ready(bank.key, ledger.item.number):
         raise ProductNotReady
     item, wanted = ledger.item, options.account_ids
-    held = item.accounts if wanted is UNSET else [auth.account(item, each) for each in wanted]
+    held = item.accounts if wanted is UNSET else [auth.find_account(item, each) for each in wanted]
     ordinals = {account.ordinal for account in held}
-    events = listing.standing(
+    events = listing.current_events(
         ledger, first=request.start_date, last=request.end_date, today=bank.today, accounts=ordinals
     )
     shown = [Update(Change.ADDED, each) for each in events[options.offset : options.offset + options.count]]
-    moved = feed.end(ledger, feed.beginning(ledger), today=bank.today).moved
-    return responses.TransactionsGot(
+    moved = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
+    return responses.TransactionsGetResponse(
         accounts=render.accounts(held, moved),
-        transactions=_written(ledger, shown, Change.ADDED, options),
+        transactions=_render_transactions(ledger, shown, Change.ADDED, options),
         total_transactions=len(events),
         item=render.item(item),
         request_id=request_id,
@@ -77,46 +81,46 @@ def get_transactions(bank: Bank, request: requests.TransactionsGet, request_id: 
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (
-    Endpoint("/transactions/sync", requests.TransactionsSync, sync_transactions),
-    Endpoint("/transactions/get", requests.TransactionsGet, get_transactions),
+    Endpoint("/transactions/sync", requests.TransactionsSyncRequest, sync_transactions),
+    Endpoint("/transactions/get", requests.TransactionsGetRequest, get_transactions),
 )
 
 
-def _page(bank: Bank, ledger: Ledger, stream: Stream, request: requests.TransactionsSync) -> Page:
+def _read_page(bank: Bank, ledger: Ledger, stream: Stream, request: requests.TransactionsSyncRequest) -> FeedPage:
     sent = request.cursor or ""
-    position = feed.beginning(ledger)
-    if sent == NOW:
-        end = feed.end(ledger, position, today=bank.today)
-        return Page((), end, end.moved)
+    position = feed.start_position(ledger)
+    if sent == NOW_CURSOR:
+        end = feed.end_position(ledger, position, today=bank.today)
+        return FeedPage((), end, end.outflows)
     if sent:
-        position = _position(bank, stream, sent)
-    elif bank.faults.not_ready(bank.key, ledger.item.number):
-        return Page((), position, feed.end(ledger, position, today=bank.today).moved)
-    if position.midway and bank.faults.mutates(bank.key, ledger.item.number, position.since, sent):
+        position = _unseal_position(bank, stream, sent)
+    elif bank.faults.strikes_not_ready(bank.key, ledger.item.number):
+        return FeedPage((), position, feed.end_position(ledger, position, today=bank.today).outflows)
+    if position.is_mid_loop and bank.faults.strikes_mutation(bank.key, ledger.item.number, position.loop_start, sent):
         raise MutationDuringPagination
-    return feed.read(ledger, position, today=bank.today, limit=request.count, account=stream.account)
+    return feed.read_page(ledger, position, today=bank.today, limit=request.count, account=stream.account)
 
 
-def _position(bank: Bank, stream: Stream, cursor: str) -> Position:
+def _unseal_position(bank: Bank, stream: Stream, cursor: str) -> Position:
     try:
         return cursors.unseal(bank.key, stream, cursor)
-    except CursorForeign:
+    except CursorInvalid:
         message = "cursor not associated with access_token"
         raise InvalidField(message) from None
 
 
-def _echoed(bank: Bank, page: Page) -> Iterator[Update]:
+def _with_duplicates(bank: Bank, page: FeedPage) -> Iterator[Update]:
     for update in page.updates:
         yield update
         if bank.faults.strikes(bank.key, Fault.DUPLICATE, update.event.transaction_id.encode()):
             yield update
-    following = page.following
+    following = page.next_update
     if following and bank.faults.strikes(bank.key, Fault.DUPLICATE, following.event.transaction_id.encode()):
         yield following
 
 
-def _written(
-    ledger: Ledger, updates: Iterable[Update], change: Change, options: ReadingOptions
+def _render_transactions(
+    ledger: Ledger, updates: Iterable[Update], change: Change, options: TransactionOptions
 ) -> list[schemas.Transaction]:
     written = [render.transaction(ledger.item, each.event) for each in updates if each.change is change]
     if options.include_original_description:
@@ -124,10 +128,10 @@ def _written(
     return written
 
 
-def _named(ledger: Ledger, account: Account | None, updates: Iterable[Update]) -> Sequence[Account]:
+def _accounts_to_list(ledger: Ledger, account: Account | None, updates: Iterable[Update]) -> Sequence[Account]:
     if account is not None:
         return [account]
-    if ledger.item.balanced:
+    if ledger.item.has_balances:
         return ledger.item.accounts
     # An item of real purchases has hundreds of cards, and nothing to tell of those without a purchase on the page.
     ordinals = {each.event.transaction.account.ordinal for each in updates}

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from datetime import date
 from struct import Struct
 
-from dev.bank.feed.feed import Moved, Place, Position
+from dev.bank.feed.feed import EventOffset, Outflows, Position
 from dev.bank.world.accounts import Account
 from dev.bank.world.items import Item
-from dev.bank.world.seed import Domain, Key, pack
+from dev.bank.world.seed import HashDomain, Key, pack
 
-_TAG = 16
-_PLACE = Struct(">IH")
-_MOVED = Struct(">q")
+_TAG_BYTES = 16
+_OFFSET_FORMAT = Struct(">IH")
+_OUTFLOW_FORMAT = Struct(">q")
 
 
-class CursorForeign(ValueError):
+class CursorInvalid(ValueError):
     """A cursor that this bank did not give for this stream of this item."""
 
 
@@ -27,18 +27,22 @@ class Stream:
     item: Item
     account: Account | None = None
 
-    def name(self) -> bytes:
+    def identity(self) -> bytes:
         """Return bytes that no other stream has."""
         return pack(self.item.number, 0 if self.account is None else self.account.ordinal + 1)
 
 
 def seal(key: Key, stream: Stream, position: Position) -> str:
     """Return the cursor for `position`, at most 256 ASCII characters; always the same one."""
-    places = (position.since, position.place, position.until) if position.midway else (position.place,)
-    moved = (*position.moved.posted, *position.moved.pending)
+    places = (
+        (position.loop_start, position.next_event, position.loop_end)
+        if position.is_mid_loop
+        else (position.next_event,)
+    )
+    moved = (*position.outflows.posted, *position.outflows.pending)
     body = bytes([len(places)])
-    body += b"".join(_PLACE.pack(place.day.toordinal(), place.number) for place in places)
-    body += b"".join(_MOVED.pack(minor) for minor in moved)
+    body += b"".join(_OFFSET_FORMAT.pack(place.day.toordinal(), place.number) for place in places)
+    body += b"".join(_OUTFLOW_FORMAT.pack(minor) for minor in moved)
     return b64encode(_tag(key, stream, body) + body).decode()
 
 
@@ -54,16 +58,16 @@ def unseal(key: Key, stream: Stream, cursor: str) -> Position:
         sealed = b64decode(cursor, validate=True)
     except ValueError:
         sealed = b""
-    tag, body = sealed[:_TAG], sealed[_TAG:]
+    tag, body = sealed[:_TAG_BYTES], sealed[_TAG_BYTES:]
     if not hmac.compare_digest(tag, _tag(key, stream, body)):
         message = "cursor was not given for this item and account; start again without one"
-        raise CursorForeign(message)
-    sums = 1 + body[0] * _PLACE.size
-    places = [Place(date.fromordinal(day), index) for day, index in _PLACE.iter_unpack(body[1:sums])]
-    moved = [minor for (minor,) in _MOVED.iter_unpack(body[sums:])]
+        raise CursorInvalid(message)
+    sums = 1 + body[0] * _OFFSET_FORMAT.size
+    places = [EventOffset(date.fromordinal(day), index) for day, index in _OFFSET_FORMAT.iter_unpack(body[1:sums])]
+    moved = [minor for (minor,) in _OUTFLOW_FORMAT.iter_unpack(body[sums:])]
     half = len(moved) // 2
-    return Position(places[0], places[len(places) // 2], places[-1], Moved(tuple(moved[:half]), tuple(moved[half:])))
+    return Position(places[0], places[len(places) // 2], places[-1], Outflows(tuple(moved[:half]), tuple(moved[half:])))
 
 
 def _tag(key: Key, stream: Stream, body: bytes) -> bytes:
-    return key.mac(Domain.CURSOR, stream.name() + body, size=_TAG)
+    return key.mac(HashDomain.CURSOR, stream.identity() + body, size=_TAG_BYTES)

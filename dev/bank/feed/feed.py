@@ -11,10 +11,10 @@ from datetime import date
 from typing import NamedTuple, Self
 
 from dev.bank.world.accounts import Account
-from dev.bank.world.ledger import Change, Day, Event, Ledger
+from dev.bank.world.ledger import Change, DayEvents, Event, Ledger
 
 
-class Place(NamedTuple):
+class EventOffset(NamedTuple):
     """Before event `number`, 0-based, of `day`."""
 
     day: date
@@ -22,7 +22,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Outflows:
     """Minor units that have left each account, and that are about to; negative if more came in."""
 
     posted: tuple[int, ...]
@@ -35,30 +35,30 @@ class Position:
 
     Parameters
     ----------
-    since
+    loop_start
         Where its loop began: it has all that happened before.
-    place
+    next_event
         Of the next event to look at.
-    until
+    loop_end
         Where its loop ends. Between two loops, all three places are the same.
-    moved
-        What had moved by `until`, so that balances need not be counted from the first day.
+    outflows
+        What had moved by `loop_end`, so that balances need not be counted from the first day.
     """
 
-    since: Place
-    place: Place
-    until: Place
-    moved: Moved
+    loop_start: EventOffset
+    next_event: EventOffset
+    loop_end: EventOffset
+    outflows: Outflows
 
     @classmethod
-    def between_loops(cls, place: Place, moved: Moved) -> Self:
-        """Return the position of a reader that has all that happened before `place`."""
-        return cls(place, place, place, moved)
+    def between_loops(cls, offset: EventOffset, outflows: Outflows) -> Self:
+        """Return the position of a reader that has all that happened before `offset`."""
+        return cls(offset, offset, offset, outflows)
 
     @property
-    def midway(self) -> bool:
+    def is_mid_loop(self) -> bool:
         """Whether a loop has begun and not ended."""
-        return self.since != self.until
+        return self.loop_start != self.loop_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,99 +70,107 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class FeedPage:
     """Some updates in order.
 
     Parameters
     ----------
-    after
+    next_position
         Where the next page starts; where this one did if there is nothing to tell.
-    moved
+    outflows
         By the end of the loop, not only of this page.
-    following
+    next_update
         First update of the next page of the loop.
     has_more
         Whether the next page would hold an update today.
     """
 
     updates: tuple[Update, ...]
-    after: Position
-    moved: Moved
-    following: Update | None = None
+    next_position: Position
+    outflows: Outflows
+    next_update: Update | None = None
     has_more: bool = False
 
 
-def beginning(ledger: Ledger) -> Position:
+def start_position(ledger: Ledger) -> Position:
     """Return the position before the first event."""
-    nothing = (0,) * len(ledger.item.accounts) if ledger.item.balanced else ()
-    return Position.between_loops(Place(ledger.first_day, 0), Moved(nothing, nothing))
+    nothing = (0,) * len(ledger.item.accounts) if ledger.item.has_balances else ()
+    return Position.between_loops(EventOffset(ledger.first_day, 0), Outflows(nothing, nothing))
 
 
-def end(ledger: Ledger, position: Position, *, today: date) -> Position:
+def end_position(ledger: Ledger, position: Position, *, today: date) -> Position:
     """Return the position after the last event of `today`, for a reader between two loops at `position`."""
-    loop, _ = _begin(ledger, position, today)
-    return Position.between_loops(loop.until, loop.moved)
+    loop, _ = _begin_loop(ledger, position, today)
+    return Position.between_loops(loop.loop_end, loop.outflows)
 
 
-def read(ledger: Ledger, position: Position, *, today: date, limit: int, account: Account | None = None) -> Page:
-    """Return the next `limit` updates, at least 1, from `position` on; of one account only, if given."""
-    loop, days = position, ledger.days(position.place.day, position.until.day)
-    if not position.midway:
-        loop, days = _begin(ledger, position, today)
+def read_page(
+    ledger: Ledger, position: Position, *, today: date, limit: int, account: Account | None = None
+) -> FeedPage:
+    """Return the next `credit_limit` updates, at least 1, from `position` on; of one account only, if given."""
+    loop, days = position, ledger.days(position.next_event.day, position.loop_end.day)
+    if not position.is_mid_loop:
+        loop, days = _begin_loop(ledger, position, today)
     updates: list[Update] = []
-    for place, update in _told(days, loop, account):
+    for place, update in _visible_updates(days, loop, account):
         if len(updates) == limit:
-            return Page(tuple(updates), replace(loop, place=place), loop.moved, update, has_more=True)
+            return FeedPage(tuple(updates), replace(loop, next_event=place), loop.outflows, update, has_more=True)
         updates.append(update)
-    ended = Position.between_loops(loop.until, loop.moved)
+    ended = Position.between_loops(loop.loop_end, loop.outflows)
     if not updates:
-        return Page((), ended if position.midway else position, loop.moved)
-    grown = position.midway and bool(read(ledger, ended, today=today, limit=1, account=account).updates)
-    return Page(tuple(updates), ended, loop.moved, has_more=grown)
+        return FeedPage((), ended if position.is_mid_loop else position, loop.outflows)
+    grown = position.is_mid_loop and bool(read_page(ledger, ended, today=today, limit=1, account=account).updates)
+    return FeedPage(tuple(updates), ended, loop.outflows, has_more=grown)
 
 
-def _begin(ledger: Ledger, position: Position, today: date) -> tuple[Position, Iterator[Day]]:
-    start = position.place
-    if not ledger.item.balanced:
-        stop = max(start, _close(ledger.days(today, today), today))
-        return replace(position, until=stop), ledger.days(start.day, today)
+def _begin_loop(ledger: Ledger, position: Position, today: date) -> tuple[Position, Iterator[DayEvents]]:
+    start = position.next_event
+    if not ledger.item.has_balances:
+        stop = max(start, _end_of_day(ledger.days(today, today), today))
+        return replace(position, loop_end=stop), ledger.days(start.day, today)
     days = list(ledger.days(start.day, today))
-    stop = max(start, _close(days[-1:], today))
-    posted, pending = list(position.moved.posted), list(position.moved.pending)
-    for _, event in _walk(days, start, stop):
+    stop = max(start, _end_of_day(days[-1:], today))
+    posted, pending = list(position.outflows.posted), list(position.outflows.pending)
+    for _, event in _events_between(days, start, stop):
         sums = pending if event.transaction.pending else posted
-        sums[event.transaction.account.ordinal] += event.moved
-    return replace(position, until=stop, moved=Moved(tuple(posted), tuple(pending))), iter(days)
+        sums[event.transaction.account.ordinal] += event.outflow
+    return replace(position, loop_end=stop, outflows=Outflows(tuple(posted), tuple(pending))), iter(days)
 
 
-def _close(days: Iterable[Day], today: date) -> Place:
-    return Place(today, next((len(events) for day, events in days if day == today), 0))
+def _end_of_day(days: Iterable[DayEvents], today: date) -> EventOffset:
+    return EventOffset(today, next((len(events) for day, events in days if day == today), 0))
 
 
-def _told(days: Iterable[Day], loop: Position, account: Account | None) -> Iterator[tuple[Place, Update]]:
-    for place, event in _walk(days, loop.place, loop.until):
+def _visible_updates(
+    days: Iterable[DayEvents], loop: Position, account: Account | None
+) -> Iterator[tuple[EventOffset, Update]]:
+    for place, event in _events_between(days, loop.next_event, loop.loop_end):
         if account is not None and event.transaction.account.ordinal != account.ordinal:
             continue
-        change = _told_as(event, loop)
+        change = _change_for_reader(event, loop)
         if change is not None:
             yield place, Update(change, event)
 
 
-def _told_as(event: Event, loop: Position) -> Change | None:
-    if event.until is not None and event.until <= loop.until.day:
+def _change_for_reader(event: Event, loop: Position) -> Change | None:
+    if event.superseded_on is not None and event.superseded_on <= loop.loop_end.day:
         return None
-    known = event.born_on < loop.since.day or (event.born_on == loop.since.day and loop.since.number > 0)
+    known = event.added_on < loop.loop_start.day or (
+        event.added_on == loop.loop_start.day and loop.loop_start.number > 0
+    )
     if known:
         return event.change
     return None if event.change is Change.REMOVED else Change.ADDED
 
 
-def _walk(days: Iterable[Day], start: Place, stop: Place) -> Iterator[tuple[Place, Event]]:
+def _events_between(
+    days: Iterable[DayEvents], start: EventOffset, stop: EventOffset
+) -> Iterator[tuple[EventOffset, Event]]:
     for day, events in days:
         first = start.number if day == start.day else 0
         last = stop.number if day == stop.day else len(events)
         for index in range(first, last):
-            yield Place(day, index), events[index]
+            yield EventOffset(day, index), events[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +181,16 @@ class Balance:
     available: int | None
 
 
-UNKNOWN = Balance(current=None, available=None)
+UNKNOWN_BALANCE = Balance(current=None, available=None)
 
 
-def balance(account: Account, moved: Moved) -> Balance:
+def compute_balance(account: Account, outflows: Outflows) -> Balance:
     """Return what `account` holds; pending transactions lessen what is free, not what is held."""
-    if account.opening is None:
-        return UNKNOWN
-    posted, pending = moved.posted[account.ordinal], moved.pending[account.ordinal]
-    if account.limit is None:
-        held = account.opening - posted
+    if account.opening_balance is None:
+        return UNKNOWN_BALANCE
+    posted, pending = outflows.posted[account.ordinal], outflows.pending[account.ordinal]
+    if account.credit_limit is None:
+        held = account.opening_balance - posted
         return Balance(held, held - pending)
-    owed = account.opening + posted
-    return Balance(owed, account.limit - owed - pending)
+    owed = account.opening_balance + posted
+    return Balance(owed, account.credit_limit - owed - pending)

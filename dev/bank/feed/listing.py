@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import date
 
 from dev.bank.world import ledger as ledgers
-from dev.bank.world.ledger import REACH, Change, Event, Ledger
+from dev.bank.world.ledger import MAX_TRANSACTION_LIFETIME, Change, Event, Ledger
 
 
-def standing(ledger: Ledger, *, first: date, last: date, today: date, accounts: Collection[int]) -> list[Event]:
+def current_events(ledger: Ledger, *, first: date, last: date, today: date, accounts: Collection[int]) -> list[Event]:
     """Return the last event of each transaction dated `first` to `last`, that `today` still knows.
 
     Parameters
@@ -18,10 +18,10 @@ def standing(ledger: Ledger, *, first: date, last: date, today: date, accounts: 
     begin = max(first, ledger.first_day)
     events = [
         event
-        for _, happened in ledger.days(begin, min(today, ledgers.later(last, REACH)))
+        for _, happened in ledger.days(begin, min(today, ledgers.add_clamped(last, MAX_TRANSACTION_LIFETIME)))
         for event in happened
         if event.change is not Change.REMOVED
-        and (event.until is None or event.until > today)
+        and (event.superseded_on is None or event.superseded_on > today)
         and event.transaction.account.ordinal in accounts
         and first <= event.transaction.posted_at.date() <= last
     ]

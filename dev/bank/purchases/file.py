@@ -18,17 +18,17 @@ from dev.bank.purchases.ledger import PurchaseLedger
 from dev.bank.world import ids
 from dev.bank.world.accounts import Account, AccountKind
 from dev.bank.world.currencies import GBP
-from dev.bank.world.institutions import PURCHASE_CARDS
+from dev.bank.world.institutions import PURCHASE_CARD_INSTITUTION
 from dev.bank.world.items import Item
 from dev.bank.world.seed import Key
 
-_NAMELESS = ""
+_TEMPORARY_DATABASE = ""
 """To SQLite, a database in a file without a name, which goes with the process however that ends."""
 
-_MASK = 4
-_NOBODY = "No directorate"
+_MASK_LENGTH = 4
+_NO_DIRECTORATE = "No directorate"
 
-_TABLES = """
+_CREATE_TABLES = """
 pragma journal_mode = off;
 pragma synchronous = off;
 create table read_rows (directorate, name, card, day, minor, currency, merchant, source, row);
@@ -38,9 +38,9 @@ create table purchases (
     primary key (item, day, place)
 ) without rowid;
 """
-_READ = "insert into read_rows values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ROW = "insert into read_rows values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 # Ranked, so that an item, an account and a purchase of a day are numbered from 0 whatever the order of the file.
-_NUMBER = """
+_NUMBER_ROWS = """
 insert into purchases
 select
     dense_rank() over (order by directorate) - 1,
@@ -54,8 +54,8 @@ select
     row
 from read_rows
 """
-_ITEMS = "select directorate, min(name), min(day) from read_rows group by directorate order by directorate"
-_CARDS = "select distinct card from read_rows where directorate = ? order by card"
+_SELECT_ITEMS = "select directorate, min(name), min(day) from read_rows group by directorate order by directorate"
+_SELECT_CARDS = "select distinct card from read_rows where directorate = ? order by card"
 
 
 class PurchaseFile:
@@ -76,34 +76,34 @@ class PurchaseFile:
 
     def __init__(self, key: Key, path: Path) -> None:
         self._key = key
-        self._index = sqlite3.connect(_NAMELESS, check_same_thread=False)
+        self._index = sqlite3.connect(_TEMPORARY_DATABASE, check_same_thread=False)
         try:
-            self._ledgers = tuple(self._indexed(path))
+            self._ledgers = tuple(self._build_index(path))
         except BaseException:
             self.close()
             raise
 
     @property
-    def items(self) -> int:
+    def item_count(self) -> int:
         """How many items the file has."""
         return len(self._ledgers)
 
     def ledger(self, number: int) -> PurchaseLedger:
-        """Return the ledger of item `number`, 0 to `items` - 1."""
+        """Return the ledger of item `number`, 0 to `item_count` - 1."""
         return self._ledgers[number]
 
     def close(self) -> None:
         """Remove the index."""
         self._index.close()
 
-    def _indexed(self, path: Path) -> Iterator[PurchaseLedger]:
-        self._index.executescript(_TABLES)
-        self._index.executemany(_READ, _rows(path))
-        self._index.execute(_NUMBER)
-        found = self._index.execute(_ITEMS).fetchall()
+    def _build_index(self, path: Path) -> Iterator[PurchaseLedger]:
+        self._index.executescript(_CREATE_TABLES)
+        self._index.executemany(_INSERT_ROW, _rows(path))
+        self._index.execute(_NUMBER_ROWS)
+        found = self._index.execute(_SELECT_ITEMS).fetchall()
         for number, (directorate, name, first_day) in enumerate(found):
-            cards = [card for (card,) in self._index.execute(_CARDS, (directorate,))]
-            item = _item(self._key, number, name or _NOBODY, cards)
+            cards = [card for (card,) in self._index.execute(_SELECT_CARDS, (directorate,))]
+            item = _item(self._key, number, name or _NO_DIRECTORATE, cards)
             yield PurchaseLedger(self._key, item, date.fromordinal(first_day), self._index)
         self._index.execute("drop table read_rows")
         self._index.commit()
@@ -115,8 +115,8 @@ def _rows(path: Path) -> Iterator[tuple[str | int, ...]]:
             each.directorate.casefold(),
             each.directorate,
             each.card,
-            each.on.toordinal(),
-            each.minor,
+            each.bought_on.toordinal(),
+            each.amount_minor,
             each.currency,
             each.merchant,
             each.source,
@@ -133,9 +133,9 @@ def _item(key: Key, number: int, name: str, cards: list[str]) -> Item:
             currency=GBP,
             name="Purchase Card",
             official_name=name,
-            mask=card[-_MASK:],
-            opening=None,
+            mask=card[-_MASK_LENGTH:],
+            opening_balance=None,
         )
         for ordinal, card in enumerate(cards)
     )
-    return Item(number, ids.item_id(key, number), PURCHASE_CARDS, accounts)
+    return Item(number, ids.item_id(key, number), PURCHASE_CARD_INSTITUTION, accounts)

@@ -7,24 +7,24 @@ from datetime import UTC, date, datetime
 from itertools import groupby
 from operator import itemgetter
 
-from dev.bank.purchases.rows import PLACES, STERLING
+from dev.bank.purchases.rows import DECIMAL_PLACES, STERLING
 from dev.bank.world import categories, ids
-from dev.bank.world.categories import Channel
+from dev.bank.world.categories import PaymentChannel
 from dev.bank.world.currencies import Currency
 from dev.bank.world.items import Item
-from dev.bank.world.ledger import Change, Day, Event
+from dev.bank.world.ledger import Change, DayEvents, Event
 from dev.bank.world.merchants import Payee
 from dev.bank.world.seed import Key
-from dev.bank.world.transactions import Code, Transaction
+from dev.bank.world.transactions import Transaction, TransactionCode
 
-_DAYS = """
+_SELECT_PURCHASES = """
 select day, account, minor, currency, merchant, source, row
 from purchases
 where item = ? and day between ? and ?
 order by day, place
 """
 
-Row = tuple[int, int, int, str, str, str, int]
+PurchaseRow = tuple[int, int, int, str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +36,27 @@ class PurchaseLedger:
     first_day: date
     index: sqlite3.Connection
 
-    def days(self, first: date, last: date) -> Iterator[Day]:
+    def days(self, first: date, last: date) -> Iterator[DayEvents]:
         """Yield each day from `first` to `last` that has events, with all of them in order."""
-        rows = self.index.execute(_DAYS, (self.item.number, first.toordinal(), last.toordinal()))
+        rows = self.index.execute(_SELECT_PURCHASES, (self.item.number, first.toordinal(), last.toordinal()))
         for ordinal, bought in groupby(rows, key=itemgetter(0)):
             day = date.fromordinal(ordinal)
             midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
             yield day, [self._event(day, midnight, row) for row in bought]
 
-    def _event(self, day: date, midnight: datetime, row: Row) -> Event:
+    def _event(self, day: date, midnight: datetime, row: PurchaseRow) -> Event:
         _, account, minor, currency, merchant, source, source_row = row
         bought = Transaction(
             account=self.item.accounts[account],
             posted_at=midnight,
             authorized_at=midnight,
-            minor=minor,
+            amount_minor=minor,
             name=merchant,
-            category=categories.UNNAMED,
-            channel=Channel.OTHER,
-            code=Code.REFUND if minor < 0 else Code.PURCHASE,
+            category=categories.UNCATEGORISED,
+            channel=PaymentChannel.OTHER,
+            code=TransactionCode.REFUND if minor < 0 else TransactionCode.PURCHASE,
             merchant=self._payee(merchant) if merchant else None,
-            foreign=None if currency == STERLING else Currency(currency, exponent=PLACES),
+            foreign_currency=None if currency == STERLING else Currency(currency, exponent=DECIMAL_PLACES),
         )
         return Event(Change.ADDED, day, bought, ids.purchase_id(self.key, source, source_row), day)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self, TextIO
 
 STERLING = "GBP"
-PLACES = 2
+DECIMAL_PLACES = 2
 """Decimal places of every amount in the file, whatever its currency."""
 
 _COLUMNS = (
@@ -24,15 +24,15 @@ _COLUMNS = (
     "BILLING CUR CODE",
     "MERCHANT NAME",
 )
-_DAY = len("2017-01-03")
+_DATE_LENGTH = len("2017-01-03")
 
 
 class PurchaseUnreadable(ValueError):
     """A row of the file is no purchase."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
-        self.found = f"line {line}: {reason}"
-        super().__init__(f"{path}, {self.found}; mend the file or serve another one")
+        self.reason = f"line {line}: {reason}"
+        super().__init__(f"{path}, {self.reason}; mend the file or serve another one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Purchase:
     ----------
     source, row
         Publication and row of it that the purchase comes from: its identity.
-    minor
+    amount_minor
         Hundredths of the currency; negative where money came back.
     currency
         ISO 4217, as it was when the purchase was made.
@@ -53,13 +53,13 @@ class Purchase:
     row: int
     directorate: str
     card: str
-    on: date
-    minor: int
+    bought_on: date
+    amount_minor: int
     currency: str
     merchant: str
 
     @classmethod
-    def of(cls, fields: Sequence[str]) -> Self:
+    def from_fields(cls, fields: Sequence[str]) -> Self:
         """Return the purchase that is written in these columns.
 
         Raises
@@ -68,11 +68,11 @@ class Purchase:
             If none is.
         """
         source, row, directorate, card, made, amount, original, billing, merchant = fields
-        hundredths = Decimal(amount).scaleb(PLACES)
+        hundredths = Decimal(amount).scaleb(DECIMAL_PLACES)
         if hundredths != int(hundredths):
-            message = f"amount {amount} has more than {PLACES} places"
+            message = f"amount {amount} has more than {DECIMAL_PLACES} places"
             raise ValueError(message)
-        on = datetime.fromisoformat(made[:_DAY]).date()
+        on = datetime.fromisoformat(made[:_DATE_LENGTH]).date()
         currency = original.strip() or billing.strip() or STERLING
         return cls(source, int(row), directorate.strip(), card, on, int(hundredths), currency, merchant.strip())
 
@@ -98,7 +98,7 @@ def read(path: Path) -> Iterator[Purchase]:
             if not any(field.strip() for field in fields[2:]):
                 continue
             try:
-                yield Purchase.of(fields)
+                yield Purchase.from_fields(fields)
             except (ValueError, ArithmeticError) as error:
                 raise PurchaseUnreadable(path, rows.line_num, str(error)) from error
 

@@ -26,9 +26,9 @@ class Account:
     ----------
     ordinal
         Its place within the item, 0-based.
-    opening
+    opening_balance
         Minor units held, or owed on a credit card, before the first transaction; None where nobody knows.
-    limit
+    credit_limit
         Minor units that may be owed; None for accounts without credit.
     """
 
@@ -39,11 +39,11 @@ class Account:
     name: str
     official_name: str
     mask: str
-    opening: int | None
-    limit: int | None = None
+    opening_balance: int | None
+    credit_limit: int | None = None
 
 
-_HOLDINGS = (
+_ACCOUNT_MIXES = (
     (AccountKind.CHECKING,),
     (AccountKind.CHECKING, AccountKind.SAVINGS),
     (AccountKind.CHECKING, AccountKind.CREDIT_CARD),
@@ -54,17 +54,17 @@ _NAMES = {
     AccountKind.SAVINGS: ("Rainy Day Savings", "Saver", "Instant Savings"),
     AccountKind.CREDIT_CARD: ("Cashback Card", "Travel Card", "Classic Card"),
 }
-_OPENING_CENTS = {
+_OPENING_BALANCE_CENTS = {
     AccountKind.CHECKING: (150_000, 900_000),
     AccountKind.SAVINGS: (200_000, 4_000_000),
     AccountKind.CREDIT_CARD: (20_000, 150_000),
 }
-_CARD_LIMITS_CENTS = (300_000, 500_000, 800_000, 1_200_000)
+_CREDIT_LIMITS_CENTS = (300_000, 500_000, 800_000, 1_200_000)
 
 
 def open_accounts(key: Key, item: int, institution: Institution, rng: Random) -> tuple[Account, ...]:
     """Return the item's one to three accounts; the first is its checking account."""
-    kinds = rng.choice(_HOLDINGS)
+    kinds = rng.choice(_ACCOUNT_MIXES)
     return tuple(
         _open(ordinal, kind, institution, account_id=ids.account_id(key, item, ordinal), rng=rng)
         for ordinal, kind in enumerate(kinds)
@@ -75,7 +75,7 @@ def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_
     savings = kind is AccountKind.SAVINGS
     currency = (institution.savings_currency if savings else None) or institution.currency
     name = rng.choice(_NAMES[kind])
-    limit = currency.from_cents(rng.choice(_CARD_LIMITS_CENTS)) if kind is AccountKind.CREDIT_CARD else None
+    limit = currency.from_cents(rng.choice(_CREDIT_LIMITS_CENTS)) if kind is AccountKind.CREDIT_CARD else None
     return Account(
         ordinal=ordinal,
         account_id=account_id,
@@ -84,6 +84,6 @@ def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_
         name=name,
         official_name=f"{institution.name} {name}",
         mask=f"{rng.randrange(10_000):04d}",
-        opening=currency.from_cents(rng.randrange(*_OPENING_CENTS[kind])),
-        limit=limit,
+        opening_balance=currency.from_cents(rng.randrange(*_OPENING_BALANCE_CENTS[kind])),
+        credit_limit=limit,
     )

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Self
 
 
-class Primary(Enum):
+class PrimaryCategory(Enum):
     """Plaid's broad categories, those the bank uses."""
 
     INCOME = "INCOME"
@@ -25,7 +25,7 @@ class Primary(Enum):
     RENT_AND_UTILITIES = "RENT_AND_UTILITIES"
 
 
-class Channel(Enum):
+class PaymentChannel(Enum):
     """How a payment was made; the value is Plaid's payment channel."""
 
     ONLINE = "online"
@@ -37,22 +37,22 @@ class Channel(Enum):
 class Category:
     """Why money moved."""
 
-    primary: Primary
+    primary: PrimaryCategory
     detailed: str
 
     @classmethod
-    def of(cls, primary: Primary, detail: str) -> Self:
+    def of(cls, primary: PrimaryCategory, detail: str) -> Self:
         """Return the category that Plaid writes as, say, `INCOME` and `INCOME_WAGES`, of `INCOME` and `WAGES`."""
         return cls(primary, f"{primary.value}_{detail}")
 
 
-SALARY = Category.of(Primary.INCOME, "WAGES")
-INTEREST = Category.of(Primary.INCOME, "INTEREST_EARNED")
-FROM_ACCOUNT = Category.of(Primary.TRANSFER_IN, "ACCOUNT_TRANSFER")
-TO_ACCOUNT = Category.of(Primary.TRANSFER_OUT, "ACCOUNT_TRANSFER")
-TO_SAVINGS = Category.of(Primary.TRANSFER_OUT, "SAVINGS")
-CASH = Category.of(Primary.TRANSFER_OUT, "WITHDRAWAL")
-CARD_PAYMENT = Category.of(Primary.LOAN_PAYMENTS, "CREDIT_CARD_PAYMENT")
-ACCOUNT_FEE = Category.of(Primary.BANK_FEES, "OTHER_BANK_FEES")
-RENT = Category.of(Primary.RENT_AND_UTILITIES, "RENT")
-UNNAMED = Category.of(Primary.GENERAL_MERCHANDISE, "OTHER_GENERAL_MERCHANDISE")
+SALARY = Category.of(PrimaryCategory.INCOME, "WAGES")
+INTEREST = Category.of(PrimaryCategory.INCOME, "INTEREST_EARNED")
+TRANSFER_IN = Category.of(PrimaryCategory.TRANSFER_IN, "ACCOUNT_TRANSFER")
+TRANSFER_OUT = Category.of(PrimaryCategory.TRANSFER_OUT, "ACCOUNT_TRANSFER")
+SAVINGS_TRANSFER = Category.of(PrimaryCategory.TRANSFER_OUT, "SAVINGS")
+CASH_WITHDRAWAL = Category.of(PrimaryCategory.TRANSFER_OUT, "WITHDRAWAL")
+CARD_PAYMENT = Category.of(PrimaryCategory.LOAN_PAYMENTS, "CREDIT_CARD_PAYMENT")
+ACCOUNT_FEE = Category.of(PrimaryCategory.BANK_FEES, "OTHER_BANK_FEES")
+RENT = Category.of(PrimaryCategory.RENT_AND_UTILITIES, "RENT")
+UNCATEGORISED = Category.of(PrimaryCategory.GENERAL_MERCHANDISE, "OTHER_GENERAL_MERCHANDISE")

@@ -26,7 +26,7 @@ class Currency:
         """Return a price of `cents` US cents, at least 1, in this currency's minor units, at least 1."""
         return max(1, cents * self.per_dollar // 100)
 
-    def decimal(self, minor: int) -> Decimal:
+    def to_decimal(self, minor: int) -> Decimal:
         """Return `minor` units as a decimal with exactly `exponent` places."""
         return Decimal(minor).scaleb(-self.exponent)
 

@@ -8,13 +8,13 @@ from random import Random
 
 from dev.bank.world import ids, irregular, ledger, lifecycle, recurring
 from dev.bank.world.customers import Customer
-from dev.bank.world.ledger import ONE_DAY, REACH, Day, Event
-from dev.bank.world.lifecycle import Birth
+from dev.bank.world.ledger import MAX_TRANSACTION_LIFETIME, ONE_DAY, DayEvents, Event
+from dev.bank.world.lifecycle import NewTransaction
 from dev.bank.world.merchants import Market
-from dev.bank.world.seed import Domain, Key
+from dev.bank.world.seed import HashDomain, Key
 from dev.bank.world.transactions import Transaction
 
-_BATCH_RUN = timedelta(hours=4)
+_BATCH_POSTING_TIME = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,39 +26,39 @@ class CustomerLedger:
     item: Customer
     first_day: date
 
-    def days(self, first: date, last: date) -> Iterator[Day]:
+    def days(self, first: date, last: date) -> Iterator[DayEvents]:
         """Yield each day from `first` to `last` that has events, with all of them in order."""
         coming: dict[date, list[Event]] = defaultdict(list)
-        day = max(self.first_day, ledger.earlier(first, REACH))
+        day = max(self.first_day, ledger.subtract_clamped(first, MAX_TRANSACTION_LIFETIME))
         while day <= last:
-            for event in self._made_on(day):
-                coming[event.on].append(event)
+            for event in self._events_created_on(day):
+                coming[event.happened_on].append(event)
             events = coming.pop(day, [])
             if events and day >= first:
-                yield day, self._in_order(day, events)
+                yield day, self._shuffle(day, events)
             day += ONE_DAY
 
-    def _in_order(self, day: date, events: list[Event]) -> Sequence[Event]:
+    def _shuffle(self, day: date, events: list[Event]) -> Sequence[Event]:
         if len(events) > 1:
             # A removal and what replaces it fall on one day, in either order and with other events in between.
-            self.key.rng(Domain.ORDER, self.item.number, day.toordinal()).shuffle(events)
+            self.key.rng(HashDomain.ORDER, self.item.number, day.toordinal()).shuffle(events)
         return events
 
-    def _made_on(self, day: date) -> Iterator[Event]:
-        rng = self.key.rng(Domain.DAY, self.item.number, day.toordinal())
-        for ordinal, transaction in enumerate(list(self._transactions_of(day, rng))):
-            yield from lifecycle.live(self._birth(transaction, day, ordinal), rng)
+    def _events_created_on(self, day: date) -> Iterator[Event]:
+        rng = self.key.rng(HashDomain.DAY, self.item.number, day.toordinal())
+        for ordinal, transaction in enumerate(list(self._transactions_on(day, rng))):
+            yield from lifecycle.events(self._new_transaction(transaction, day, ordinal), rng)
 
-    def _birth(self, transaction: Transaction, day: date, ordinal: int) -> Birth:
+    def _new_transaction(self, transaction: Transaction, day: date, ordinal: int) -> NewTransaction:
         number = self.item.number
-        return Birth(
+        return NewTransaction(
             transaction,
             day,
             posted_id=ids.transaction_id(self.key, number, day, ordinal),
             pending_id=ids.pending_id(self.key, number, day, ordinal),
         )
 
-    def _transactions_of(self, day: date, rng: Random) -> Iterator[Transaction]:
+    def _transactions_on(self, day: date, rng: Random) -> Iterator[Transaction]:
         midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        yield from recurring.due(self.item.standings, midnight + _BATCH_RUN, rng)
-        yield from irregular.spend(self.item, self.market, midnight, rng)
+        yield from recurring.due_transactions(self.item.recurring_payments, midnight + _BATCH_POSTING_TIME, rng)
+        yield from irregular.generate_transactions(self.item, self.market, midnight, rng)

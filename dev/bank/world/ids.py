@@ -3,10 +3,10 @@
 import string
 from datetime import date
 
-from dev.bank.world.seed import Domain, Key, pack
+from dev.bank.world.seed import HashDomain, Key, pack
 
-LENGTH = 37
-REQUEST_LENGTH = 15
+ID_LENGTH = 37
+REQUEST_ID_LENGTH = 15
 
 _ALPHABET = (string.digits + string.ascii_letters).encode()
 _LETTER_OF_BYTE = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
@@ -14,48 +14,48 @@ _LETTER_OF_BYTE = bytes(_ALPHABET[byte % len(_ALPHABET)] for byte in range(256))
 
 def item_id(key: Key, item: int) -> str:
     """Return the id of item number `item`."""
-    return _spell(key, Domain.ITEM_ID, pack(item))
+    return _encode(key, HashDomain.ITEM_ID, pack(item))
 
 
 def account_id(key: Key, item: int, account: int) -> str:
     """Return the id of the item's account number `account`, 0-based."""
-    return _spell(key, Domain.ACCOUNT_ID, pack(item, account))
+    return _encode(key, HashDomain.ACCOUNT_ID, pack(item, account))
 
 
-def transaction_id(key: Key, item: int, made_on: date, ordinal: int) -> str:
+def transaction_id(key: Key, item: int, created_on: date, ordinal: int) -> str:
     """Return the id of the item's transaction number `ordinal`, 0-based, among those made on one day, as posted."""
-    return _spell(key, Domain.TRANSACTION_ID, pack(item, made_on.toordinal(), ordinal))
+    return _encode(key, HashDomain.TRANSACTION_ID, pack(item, created_on.toordinal(), ordinal))
 
 
-def pending_id(key: Key, item: int, made_on: date, ordinal: int) -> str:
+def pending_id(key: Key, item: int, created_on: date, ordinal: int) -> str:
     """Return the id of that transaction for as long as it is pending."""
-    return _spell(key, Domain.PENDING_ID, pack(item, made_on.toordinal(), ordinal))
+    return _encode(key, HashDomain.PENDING_ID, pack(item, created_on.toordinal(), ordinal))
 
 
 def created_id(key: Key, item: int, ordinal: int) -> str:
     """Return the id of the item's transaction number `ordinal`, 0-based, among those created by request."""
-    return _spell(key, Domain.CREATED_ID, pack(item, ordinal))
+    return _encode(key, HashDomain.CREATED_ID, pack(item, ordinal))
 
 
 def purchase_id(key: Key, source: str, row: int) -> str:
     """Return the id of the purchase in row `row` of the publication `source`."""
-    return _spell(key, Domain.PURCHASE_ID, pack(row) + source.encode())
+    return _encode(key, HashDomain.PURCHASE_ID, pack(row) + source.encode())
 
 
 def entity_id(key: Key, merchant: int) -> str:
     """Return the id of merchant number `merchant`, 0-based."""
-    return _spell(key, Domain.ENTITY_ID, pack(merchant))
+    return _encode(key, HashDomain.ENTITY_ID, pack(merchant))
 
 
 def named_entity_id(key: Key, name: str) -> str:
     """Return the id of the merchant known by nothing but `name`."""
-    return _spell(key, Domain.NAMED_ENTITY_ID, name.encode())
+    return _encode(key, HashDomain.NAMED_ENTITY_ID, name.encode())
 
 
 def request_id(key: Key, path: str, body: bytes) -> str:
     """Return the id of a request. The same request has the same id, so that whole responses repeat."""
-    return _spell(key, Domain.REQUEST_ID, path.encode() + b"\0" + body, length=REQUEST_LENGTH)
+    return _encode(key, HashDomain.REQUEST_ID, path.encode() + b"\0" + body, length=REQUEST_ID_LENGTH)
 
 
-def _spell(key: Key, domain: Domain, message: bytes, *, length: int = LENGTH) -> str:
+def _encode(key: Key, domain: HashDomain, message: bytes, *, length: int = ID_LENGTH) -> str:
     return key.mac(domain, message, size=length).translate(_LETTER_OF_BYTE).decode()

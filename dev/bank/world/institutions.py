@@ -18,7 +18,7 @@ class Institution:
         Its share of all items, relative to the others'.
     savings_currency
         Where its savings accounts are kept in another currency than its other accounts.
-    detailed
+    sends_transaction_codes
         Whether it sends transaction codes and times of day, as European banks do.
     """
 
@@ -29,7 +29,7 @@ class Institution:
     weight: int
     cities: tuple[str, ...]
     savings_currency: Currency | None = None
-    detailed: bool = False
+    sends_transaction_codes: bool = False
 
 
 _US = ("Portland", "Austin", "Columbus", "Denver", "Raleigh", "Tucson", "Omaha", "Madison")
@@ -39,20 +39,34 @@ INSTITUTIONS = (
     Institution("ins_109508", "Finch & Harbour Bank", "US", USD, 5, _US),
     Institution("ins_109509", "Prairie Lantern Credit Union", "US", USD, 3, _US),
     Institution("ins_109510", "Copperline Federal Savings", "US", USD, 2, _US),
-    Institution("ins_900101", "Thistledown Bank", "GB", GBP, 4, _GB, detailed=True),
-    Institution("ins_900102", "Old Quay Building Society", "GB", GBP, 2, _GB, detailed=True),
-    Institution("ins_900103", "Meridian Crossing", "GB", GBP, 1, _GB, savings_currency=EUR, detailed=True),
+    Institution("ins_900101", "Thistledown Bank", "GB", GBP, 4, _GB, sends_transaction_codes=True),
+    Institution("ins_900102", "Old Quay Building Society", "GB", GBP, 2, _GB, sends_transaction_codes=True),
     Institution(
-        "ins_900201", "Caisse des Deux Rives", "FR", EUR, 2, ("Lyon", "Nantes", "Lille", "Dijon"), detailed=True
+        "ins_900103", "Meridian Crossing", "GB", GBP, 1, _GB, savings_currency=EUR, sends_transaction_codes=True
     ),
     Institution(
-        "ins_900202", "Lindenhof Sparbank", "DE", EUR, 2, ("Bremen", "Leipzig", "Ulm", "Kassel"), detailed=True
+        "ins_900201",
+        "Caisse des Deux Rives",
+        "FR",
+        EUR,
+        2,
+        ("Lyon", "Nantes", "Lille", "Dijon"),
+        sends_transaction_codes=True,
+    ),
+    Institution(
+        "ins_900202",
+        "Lindenhof Sparbank",
+        "DE",
+        EUR,
+        2,
+        ("Bremen", "Leipzig", "Ulm", "Kassel"),
+        sends_transaction_codes=True,
     ),
     Institution("ins_900301", "Hinoki Mutual Bank", "JP", JPY, 1, ("Osaka", "Sendai", "Nagoya", "Kobe")),
     Institution("ins_900401", "Dhow Gulf Bank", "KW", KWD, 1, ("Kuwait City", "Hawalli", "Salmiya")),
 )
 
-PURCHASE_CARDS = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP, 0, ("Birmingham",))
+PURCHASE_CARD_INSTITUTION = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP, 0, ("Birmingham",))
 """Where those bank whose real purchases are served."""
 
 _WEIGHTS = tuple(institution.weight for institution in INSTITUTIONS)

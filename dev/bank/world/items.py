@@ -22,6 +22,6 @@ class Item:
     accounts: tuple[Account, ...]
 
     @property
-    def balanced(self) -> bool:
+    def has_balances(self) -> bool:
         """Whether it is known what the accounts hold."""
-        return all(account.opening is not None for account in self.accounts)
+        return all(account.opening_balance is not None for account in self.accounts)

@@ -16,7 +16,7 @@ from dev.bank.world.transactions import Transaction
 
 ONE_DAY = timedelta(days=1)
 
-REACH = timedelta(days=14)
+MAX_TRANSACTION_LIFETIME = timedelta(days=14)
 """Longest time between the first and the last event of one transaction."""
 
 
@@ -37,29 +37,29 @@ class Event(Struct, frozen=True):
         As it is from then on; for a removal, as it was.
     pending_id
         Id of the pending transaction that this one replaces.
-    born_on
+    added_on
         Day on which the transaction was added.
-    until
+    superseded_on
         Day of the next event of the same transaction, None if there is none.
     """
 
     change: Change
-    on: date
+    happened_on: date
     transaction: Transaction
     transaction_id: str
-    born_on: date
-    until: date | None = None
+    added_on: date
+    superseded_on: date | None = None
     pending_id: str | None = None
 
     @property
-    def moved(self) -> int:
+    def outflow(self) -> int:
         """Minor units by which the event raises what has left its account, or what is about to if it is pending."""
         if self.change is Change.MODIFIED:
             return 0
-        return -self.transaction.minor if self.change is Change.REMOVED else self.transaction.minor
+        return -self.transaction.amount_minor if self.change is Change.REMOVED else self.transaction.amount_minor
 
 
-Day = tuple[date, Sequence[Event]]
+DayEvents = tuple[date, Sequence[Event]]
 """A day and its events in order."""
 
 
@@ -76,16 +76,16 @@ class Ledger(Protocol):
         """Day before which nothing happened."""
         ...
 
-    def days(self, first: date, last: date) -> Iterator[Day]:
+    def days(self, first: date, last: date) -> Iterator[DayEvents]:
         """Yield each day from `first` to `last` that has events, with all of them, always the same and in order."""
         ...
 
 
-def earlier(day: date, by: timedelta) -> date:
-    """Return the day that lies `by` before `day`, or the first day there is."""
-    return date.fromordinal(max(1, day.toordinal() - by.days))
+def subtract_clamped(day: date, duration: timedelta) -> date:
+    """Return the day that lies `duration` before `day`, or the first day there is."""
+    return date.fromordinal(max(1, day.toordinal() - duration.days))
 
 
-def later(day: date, by: timedelta) -> date:
-    """Return the day that lies `by` after `day`, or the last day there is."""
-    return date.fromordinal(min(date.max.toordinal(), day.toordinal() + by.days))
+def add_clamped(day: date, duration: timedelta) -> date:
+    """Return the day that lies `duration` after `day`, or the last day there is."""
+    return date.fromordinal(min(date.max.toordinal(), day.toordinal() + duration.days))

@@ -9,8 +9,8 @@ from random import Random
 from typing import Self
 
 from dev.bank.world import ids
-from dev.bank.world.categories import Category, Channel, Primary
-from dev.bank.world.seed import Domain, Key
+from dev.bank.world.categories import Category, PaymentChannel, PrimaryCategory
+from dev.bank.world.seed import HashDomain, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Trade:
     ----------
     suffixes
         Last words of the merchants' names; no two trades share one.
-    low, high
+    min_cents, max_cents
         US cents of the cheapest and the dearest sale.
     weight
         Share of the merchants, and of the purchases, relative to the other trades'.
@@ -29,66 +29,74 @@ class Trade:
 
     category: Category
     suffixes: tuple[str, ...]
-    low: int
-    high: int
+    min_cents: int
+    max_cents: int
     weight: int
-    channel: Channel = Channel.IN_STORE
+    channel: PaymentChannel = PaymentChannel.IN_STORE
 
 
-def _trade(primary: Primary, detail: str, suffixes: str, prices: tuple[int, int], weight: int) -> Trade:
+def _in_store(primary: PrimaryCategory, detail: str, suffixes: str, prices: tuple[int, int], weight: int) -> Trade:
     return Trade(Category.of(primary, detail), tuple(suffixes.split("/")), *prices, weight)
 
 
-def _online(primary: Primary, detail: str, suffixes: str, prices: tuple[int, int], weight: int) -> Trade:
-    return Trade(Category.of(primary, detail), tuple(suffixes.split("/")), *prices, weight, Channel.ONLINE)
+def _online(primary: PrimaryCategory, detail: str, suffixes: str, prices: tuple[int, int], weight: int) -> Trade:
+    return Trade(Category.of(primary, detail), tuple(suffixes.split("/")), *prices, weight, PaymentChannel.ONLINE)
 
 
 SHOPS = (
-    _trade(Primary.FOOD_AND_DRINK, "GROCERIES", "Market/Grocers/Foods/Pantry/Greengrocer", (600, 13_000), 20),
-    _trade(Primary.FOOD_AND_DRINK, "COFFEE", "Coffee/Espresso Bar/Tea Room/Roasters", (250, 950), 11),
-    _trade(Primary.FOOD_AND_DRINK, "RESTAURANT", "Kitchen/Bistro/Trattoria/Grill/Noodle House", (1_200, 9_000), 10),
-    _trade(Primary.FOOD_AND_DRINK, "FAST_FOOD", "Burgers/Chicken/Pizza/Wraps", (500, 2_600), 8),
-    _trade(Primary.FOOD_AND_DRINK, "BEER_WINE_AND_LIQUOR", "Cellars/Brewery/Taproom", (700, 4_500), 4),
-    _trade(Primary.GENERAL_MERCHANDISE, "CONVENIENCE_STORES", "Corner Shop/Express/Mini Mart", (200, 2_200), 6),
-    _trade(Primary.GENERAL_MERCHANDISE, "CLOTHING_AND_ACCESSORIES", "Outfitters/Tailors/Shoes", (1_500, 16_000), 4),
-    _online(Primary.GENERAL_MERCHANDISE, "ONLINE_MARKETPLACES", "Direct/Bazaar/Online", (800, 12_000), 7),
-    _trade(Primary.GENERAL_MERCHANDISE, "ELECTRONICS", "Electronics/Audio/Camera", (1_900, 60_000), 1),
-    _trade(Primary.GENERAL_MERCHANDISE, "BOOKSTORES_AND_NEWSSTANDS", "Books/News", (300, 4_000), 2),
-    _trade(Primary.GENERAL_MERCHANDISE, "PET_SUPPLIES", "Pets/Aquatics", (900, 8_000), 1),
-    _trade(Primary.GENERAL_MERCHANDISE, "GIFTS_AND_NOVELTIES", "Gifts/Flowers/Toys", (800, 7_000), 2),
-    _trade(Primary.HOME_IMPROVEMENT, "HARDWARE", "Hardware/Timber/Tools", (500, 18_000), 2),
-    _trade(Primary.HOME_IMPROVEMENT, "FURNITURE", "Furniture/Interiors", (4_000, 70_000), 1),
-    _trade(Primary.MEDICAL, "PHARMACIES_AND_SUPPLEMENTS", "Pharmacy/Chemist", (400, 6_000), 3),
-    _trade(Primary.MEDICAL, "DENTAL_CARE", "Dental/Orthodontics", (4_000, 30_000), 1),
-    _trade(Primary.PERSONAL_CARE, "HAIR_AND_BEAUTY", "Hair/Barbers/Beauty", (1_500, 11_000), 2),
-    _trade(Primary.ENTERTAINMENT, "TV_AND_MOVIES", "Cinema/Picture House", (900, 4_000), 2),
-    _online(Primary.ENTERTAINMENT, "VIDEO_GAMES", "Games/Arcade", (500, 7_000), 2),
-    _trade(Primary.TRANSPORTATION, "GAS", "Fuel/Service Station", (2_000, 9_500), 5),
-    _trade(Primary.TRANSPORTATION, "PUBLIC_TRANSIT", "Transit/Tramways/Rail", (200, 2_500), 9),
-    _online(Primary.TRANSPORTATION, "TAXIS_AND_RIDE_SHARES", "Cabs/Rides", (700, 4_500), 5),
-    _trade(Primary.TRANSPORTATION, "PARKING", "Parking/Car Park", (200, 2_400), 3),
-    _trade(Primary.GENERAL_SERVICES, "AUTOMOTIVE", "Garage/Tyres", (3_000, 45_000), 1),
-    _online(Primary.TRAVEL, "LODGING", "Hotel/Inn/Hostel", (7_000, 45_000), 1),
-    _online(Primary.TRAVEL, "FLIGHTS", "Airways/Air", (8_000, 60_000), 1),
+    _in_store(
+        PrimaryCategory.FOOD_AND_DRINK, "GROCERIES", "Market/Grocers/Foods/Pantry/Greengrocer", (600, 13_000), 20
+    ),
+    _in_store(PrimaryCategory.FOOD_AND_DRINK, "COFFEE", "Coffee/Espresso Bar/Tea Room/Roasters", (250, 950), 11),
+    _in_store(
+        PrimaryCategory.FOOD_AND_DRINK, "RESTAURANT", "Kitchen/Bistro/Trattoria/Grill/Noodle House", (1_200, 9_000), 10
+    ),
+    _in_store(PrimaryCategory.FOOD_AND_DRINK, "FAST_FOOD", "Burgers/Chicken/Pizza/Wraps", (500, 2_600), 8),
+    _in_store(PrimaryCategory.FOOD_AND_DRINK, "BEER_WINE_AND_LIQUOR", "Cellars/Brewery/Taproom", (700, 4_500), 4),
+    _in_store(
+        PrimaryCategory.GENERAL_MERCHANDISE, "CONVENIENCE_STORES", "Corner Shop/Express/Mini Mart", (200, 2_200), 6
+    ),
+    _in_store(
+        PrimaryCategory.GENERAL_MERCHANDISE, "CLOTHING_AND_ACCESSORIES", "Outfitters/Tailors/Shoes", (1_500, 16_000), 4
+    ),
+    _online(PrimaryCategory.GENERAL_MERCHANDISE, "ONLINE_MARKETPLACES", "Direct/Bazaar/Online", (800, 12_000), 7),
+    _in_store(PrimaryCategory.GENERAL_MERCHANDISE, "ELECTRONICS", "Electronics/Audio/Camera", (1_900, 60_000), 1),
+    _in_store(PrimaryCategory.GENERAL_MERCHANDISE, "BOOKSTORES_AND_NEWSSTANDS", "Books/News", (300, 4_000), 2),
+    _in_store(PrimaryCategory.GENERAL_MERCHANDISE, "PET_SUPPLIES", "Pets/Aquatics", (900, 8_000), 1),
+    _in_store(PrimaryCategory.GENERAL_MERCHANDISE, "GIFTS_AND_NOVELTIES", "Gifts/Flowers/Toys", (800, 7_000), 2),
+    _in_store(PrimaryCategory.HOME_IMPROVEMENT, "HARDWARE", "Hardware/Timber/Tools", (500, 18_000), 2),
+    _in_store(PrimaryCategory.HOME_IMPROVEMENT, "FURNITURE", "Furniture/Interiors", (4_000, 70_000), 1),
+    _in_store(PrimaryCategory.MEDICAL, "PHARMACIES_AND_SUPPLEMENTS", "Pharmacy/Chemist", (400, 6_000), 3),
+    _in_store(PrimaryCategory.MEDICAL, "DENTAL_CARE", "Dental/Orthodontics", (4_000, 30_000), 1),
+    _in_store(PrimaryCategory.PERSONAL_CARE, "HAIR_AND_BEAUTY", "Hair/Barbers/Beauty", (1_500, 11_000), 2),
+    _in_store(PrimaryCategory.ENTERTAINMENT, "TV_AND_MOVIES", "Cinema/Picture House", (900, 4_000), 2),
+    _online(PrimaryCategory.ENTERTAINMENT, "VIDEO_GAMES", "Games/Arcade", (500, 7_000), 2),
+    _in_store(PrimaryCategory.TRANSPORTATION, "GAS", "Fuel/Service Station", (2_000, 9_500), 5),
+    _in_store(PrimaryCategory.TRANSPORTATION, "PUBLIC_TRANSIT", "Transit/Tramways/Rail", (200, 2_500), 9),
+    _online(PrimaryCategory.TRANSPORTATION, "TAXIS_AND_RIDE_SHARES", "Cabs/Rides", (700, 4_500), 5),
+    _in_store(PrimaryCategory.TRANSPORTATION, "PARKING", "Parking/Car Park", (200, 2_400), 3),
+    _in_store(PrimaryCategory.GENERAL_SERVICES, "AUTOMOTIVE", "Garage/Tyres", (3_000, 45_000), 1),
+    _online(PrimaryCategory.TRAVEL, "LODGING", "Hotel/Inn/Hostel", (7_000, 45_000), 1),
+    _online(PrimaryCategory.TRAVEL, "FLIGHTS", "Airways/Air", (8_000, 60_000), 1),
 )
 
 SUBSCRIPTIONS = (
-    _online(Primary.ENTERTAINMENT, "MUSIC_AND_AUDIO", "Radio/Music", (499, 1_599), 3),
-    _online(Primary.ENTERTAINMENT, "OTHER_ENTERTAINMENT", "Stream/Series/Box Office", (699, 2_299), 4),
-    _online(Primary.GENERAL_SERVICES, "OTHER_GENERAL_SERVICES", "Cloud/Storage/Software", (199, 2_499), 3),
-    _online(Primary.PERSONAL_CARE, "GYMS_AND_FITNESS_CENTERS", "Fitness/Gym/Yoga", (1_999, 7_999), 3),
-    _online(Primary.GENERAL_SERVICES, "INSURANCE", "Insurance/Assurance", (2_500, 16_000), 3),
+    _online(PrimaryCategory.ENTERTAINMENT, "MUSIC_AND_AUDIO", "Radio/Music", (499, 1_599), 3),
+    _online(PrimaryCategory.ENTERTAINMENT, "OTHER_ENTERTAINMENT", "Stream/Series/Box Office", (699, 2_299), 4),
+    _online(PrimaryCategory.GENERAL_SERVICES, "OTHER_GENERAL_SERVICES", "Cloud/Storage/Software", (199, 2_499), 3),
+    _online(PrimaryCategory.PERSONAL_CARE, "GYMS_AND_FITNESS_CENTERS", "Fitness/Gym/Yoga", (1_999, 7_999), 3),
+    _online(PrimaryCategory.GENERAL_SERVICES, "INSURANCE", "Insurance/Assurance", (2_500, 16_000), 3),
 )
 
 UTILITIES = (
-    _online(Primary.RENT_AND_UTILITIES, "GAS_AND_ELECTRICITY", "Energy/Power", (4_500, 18_000), 3),
-    _online(Primary.RENT_AND_UTILITIES, "INTERNET_AND_CABLE", "Broadband/Fibre", (2_500, 8_500), 3),
-    _online(Primary.RENT_AND_UTILITIES, "TELEPHONE", "Mobile/Telecom", (1_200, 7_500), 3),
-    _online(Primary.RENT_AND_UTILITIES, "WATER", "Water", (2_000, 6_500), 2),
+    _online(PrimaryCategory.RENT_AND_UTILITIES, "GAS_AND_ELECTRICITY", "Energy/Power", (4_500, 18_000), 3),
+    _online(PrimaryCategory.RENT_AND_UTILITIES, "INTERNET_AND_CABLE", "Broadband/Fibre", (2_500, 8_500), 3),
+    _online(PrimaryCategory.RENT_AND_UTILITIES, "TELEPHONE", "Mobile/Telecom", (1_200, 7_500), 3),
+    _online(PrimaryCategory.RENT_AND_UTILITIES, "WATER", "Water", (2_000, 6_500), 2),
 )
 
 
-POOL = 2_000
+MERCHANT_COUNT = 2_000
 """Merchants a bank has, give or take the rounding of each trade's share."""
 
 _FIRST_HALVES = (
@@ -99,7 +107,7 @@ _SECOND_HALVES = (
     "acre barn bridge brook cliff crest ferry field finch ford forge fox gate hare haven heron hill kite lane lark "
     "leaf mere mill otter port ridge stead vale well wick wren"
 )
-_BRANDS = tuple(first + second for first in _FIRST_HALVES.split() for second in _SECOND_HALVES.split())
+_BRAND_NAMES = tuple(first + second for first in _FIRST_HALVES.split() for second in _SECOND_HALVES.split())
 _DESCRIPTOR_LENGTH = 22
 _CONFIDENCES = ("VERY_HIGH", "VERY_HIGH", "VERY_HIGH", "HIGH")
 
@@ -135,11 +143,11 @@ class Merchant(Payee):
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class MerchantPool:
     """Merchants of several trades, and the running sums by which one is drawn."""
 
     merchants: tuple[Merchant, ...]
-    shares: tuple[float, ...]
+    cumulative_weights: tuple[float, ...]
 
     @classmethod
     def of(cls, merchants: Sequence[Merchant]) -> Self:
@@ -152,48 +160,50 @@ class Pool:
 
     def pick(self, rng: Random) -> Merchant:
         """Return one merchant."""
-        return rng.choices(self.merchants, cum_weights=self.shares)[0]
+        return rng.choices(self.merchants, cum_weights=self.cumulative_weights)[0]
 
     def pick_many(self, rng: Random, number: int) -> tuple[Merchant, ...]:
         """Return `number` merchants, some of them perhaps twice."""
-        return tuple(rng.choices(self.merchants, cum_weights=self.shares, k=number))
+        return tuple(rng.choices(self.merchants, cum_weights=self.cumulative_weights, k=number))
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
     """All merchants, by how they are paid."""
 
-    shops: Pool
-    subscriptions: Pool
-    utilities: Pool
+    shops: MerchantPool
+    subscriptions: MerchantPool
+    utilities: MerchantPool
 
     @classmethod
     def of(cls, key: Key) -> Self:
         """Return the market of the bank that `key` belongs to."""
-        rng = key.rng(Domain.MERCHANTS)
+        rng = key.rng(HashDomain.MERCHANTS)
         ordinals = count()
         heaviness = sum(trade.weight for trade in (*SHOPS, *SUBSCRIPTIONS, *UTILITIES))
 
-        def pool(trades: Sequence[Trade]) -> Pool:
-            return Pool.of(
+        def pool(trades: Sequence[Trade]) -> MerchantPool:
+            return MerchantPool.of(
                 [
                     _merchant(key, next(ordinals), name, trade, rng)
                     for trade in trades
-                    for name in _names(trade, round(POOL * trade.weight / heaviness), rng)
+                    for name in _names(trade, round(MERCHANT_COUNT * trade.weight / heaviness), rng)
                 ]
             )
 
         return cls(shops=pool(SHOPS), subscriptions=pool(SUBSCRIPTIONS), utilities=pool(UTILITIES))
 
 
-def employer(rng: Random) -> str:
+def pick_employer(rng: Random) -> str:
     """Return the name of a company that pays salaries."""
-    return f"{rng.choice(_BRANDS)} {rng.choice(('Logistics', 'Systems', 'Partners', 'Works', 'Textiles', 'Labs'))}"
+    return f"{rng.choice(_BRAND_NAMES)} {rng.choice(('Logistics', 'Systems', 'Partners', 'Works', 'Textiles', 'Labs'))}"
 
 
 def _names(trade: Trade, number: int, rng: Random) -> list[str]:
-    drawn = rng.sample(range(len(_BRANDS) * len(trade.suffixes)), number)
-    return [f"{_BRANDS[each // len(trade.suffixes)]} {trade.suffixes[each % len(trade.suffixes)]}" for each in drawn]
+    drawn = rng.sample(range(len(_BRAND_NAMES) * len(trade.suffixes)), number)
+    return [
+        f"{_BRAND_NAMES[each // len(trade.suffixes)]} {trade.suffixes[each % len(trade.suffixes)]}" for each in drawn
+    ]
 
 
 def _merchant(key: Key, ordinal: int, name: str, trade: Trade, rng: Random) -> Merchant:

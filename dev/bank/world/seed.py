@@ -8,7 +8,7 @@ from random import Random
 from typing import Self
 
 
-class Domain(Enum):
+class HashDomain(Enum):
     """What a hash is for. A hash made for one purpose never passes for another."""
 
     PUBLIC_TOKEN = b"public token"
@@ -41,11 +41,11 @@ class Key:
         """Return the key of the bank named by `seed`, any text."""
         return cls(blake2b(seed.encode()).digest())
 
-    def mac(self, domain: Domain, message: bytes, *, size: int) -> bytes:
+    def mac(self, domain: HashDomain, message: bytes, *, size: int) -> bytes:
         """Return `size` bytes (1 to 64) that only this key makes of `message` in `domain`."""
         return blake2b(message, digest_size=size, key=self.secret, person=domain.value).digest()
 
-    def rng(self, domain: Domain, *numbers: int) -> Random:
+    def rng(self, domain: HashDomain, *numbers: int) -> Random:
         """Return a generator that draws the same sequence each time it is asked for the same `numbers`."""
         return Random(int.from_bytes(self.mac(domain, pack(*numbers), size=8)))  # noqa: S311 - repeatable by design
 

@@ -9,12 +9,12 @@ from enum import Enum
 from msgspec import Struct
 
 from dev.bank.world.accounts import Account
-from dev.bank.world.categories import Category, Channel
+from dev.bank.world.categories import Category, PaymentChannel
 from dev.bank.world.currencies import Currency
 from dev.bank.world.merchants import Payee
 
 
-class Code(Enum):
+class TransactionCode(Enum):
     """How the money moved; the value is Plaid's transaction code."""
 
     ATM = "atm"
@@ -28,7 +28,7 @@ class Code(Enum):
     TRANSFER = "transfer"
 
 
-class Place(Struct, frozen=True):
+class StoreLocation(Struct, frozen=True):
     """Where a card was present. `country` is ISO 3166-1 alpha-2."""
 
     city: str
@@ -41,7 +41,7 @@ class Transaction(Struct, frozen=True):
 
     Parameters
     ----------
-    minor
+    amount_minor
         Minor units of the currency; positive when money leaves the account.
     name
         The line on the bank statement.
@@ -51,25 +51,25 @@ class Transaction(Struct, frozen=True):
         Who paid a salary.
     pending
         Whether the money has been asked for and has not moved yet; `posted_at` is then when it was asked for.
-    foreign
+    foreign_currency
         Currency of the amount where it is not the account's.
     """
 
     account: Account
     posted_at: datetime
     authorized_at: datetime
-    minor: int
+    amount_minor: int
     name: str
     category: Category
-    channel: Channel
-    code: Code
+    channel: PaymentChannel
+    code: TransactionCode
     merchant: Payee | None = None
     payer: str | None = None
-    place: Place | None = None
+    store_location: StoreLocation | None = None
     pending: bool = False
-    foreign: Currency | None = None
+    foreign_currency: Currency | None = None
 
     @property
     def currency(self) -> Currency:
         """Currency of the amount."""
-        return self.foreign or self.account.currency
+        return self.foreign_currency or self.account.currency

@@ -7,8 +7,8 @@ from enum import Enum
 
 from etl.errors import SluiceError
 
-_LINES = 4
-_WIDTH = 300
+_MAX_LINES = 4
+_MAX_WIDTH = 300
 _QUOTED = re.compile(r'"[^"]*"|\'[^\']*\'|\([^()]*\)=\([^()]*\)')
 _ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+")
 _LONG_NUMBER = re.compile(r"\b[A-Z]{0,4}\d(?:[ -]?[0-9A-Z]){8,}\b")
@@ -16,7 +16,7 @@ _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*@")
 
 
 @dataclass(frozen=True)
-class Failure:
+class TaskFailure:
     """The failure of a task.
 
     Parameters
@@ -40,7 +40,7 @@ class Failure:
     message: str
 
 
-def first_lines(message: str, error_type: type[BaseException]) -> str:
+def sanitize_message(message: str, error_type: type[BaseException]) -> str:
     """Return the first lines of what an error says, fit for a mail.
 
     What Sluice raises on purpose names ids and remedies only. Anything else may quote a record, as a database does with
@@ -49,25 +49,25 @@ def first_lines(message: str, error_type: type[BaseException]) -> str:
     """
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     if issubclass(error_type, SluiceError):
-        return "\n".join(_cut(line) for line in lines[:_LINES])
-    return "".join(_cut(_without_values(line)) for line in lines[:1])
+        return "\n".join(_truncate(line) for line in lines[:_MAX_LINES])
+    return "".join(_truncate(_redact_values(line)) for line in lines[:1])
 
 
-def _without_values(line: str) -> str:
+def _redact_values(line: str) -> str:
     for pattern in (_CREDENTIALS, _QUOTED, _ADDRESS, _LONG_NUMBER):
         line = pattern.sub("…", line)
     return line
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
+def _truncate(line: str) -> str:
+    return line if len(line) <= _MAX_WIDTH else f"{line[: _MAX_WIDTH - 1]}…"
 
 
-PROMISING = ("scheduled", "asset_triggered")
+RUN_TYPES_WITH_DEADLINE = ("scheduled", "asset_triggered")
 """Types of runs that promise anything; nobody waits for a backfill or a manual run without looking."""
 
 
-class Kind(Enum):
+class AlertKind(Enum):
     """The mails about a run; each is sent at most once."""
 
     FORECAST = "forecast"
@@ -84,23 +84,23 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Progress:
+class ChunkProgress:
     """How far a run is.
 
     Parameters
     ----------
     chunks
         Chunks that it planned; 0 if it has none, or none yet.
-    loaded
+    chunks_loaded
         Chunks that are loaded.
     """
 
     chunks: int = 0
-    loaded: int = 0
+    chunks_loaded: int = 0
 
 
 @dataclass(frozen=True)
-class Rejected:
+class RejectsByRule:
     """Records that were left out.
 
     Parameters
@@ -116,7 +116,7 @@ class Rejected:
 
 
 @dataclass(frozen=True)
-class News:
+class Alert:
     """The facts of one mail.
 
     Parameters
@@ -129,9 +129,9 @@ class News:
         When the facts were gathered.
     url
         The run in the web UI.
-    promised_by
+    deadline_at
         When it promised to be done; None if that is not known.
-    interval
+    data_interval
         The data interval that it is about; None if it has none.
     started_at
         When it started; None if it has not.
@@ -147,28 +147,28 @@ class News:
         What it waits for, a line each.
     failures
         Why tasks failed; the first few.
-    failed_tasks
+    failed_task_count
         How many failed.
-    rejected
+    rejects
         Records that were left out.
-    is_made_up_for
+    next_run_catches_up
         Whether the next run does what this one left.
     """
 
-    kind: Kind
+    kind: AlertKind
     dag_id: str
     run_id: str
     as_of: datetime
     url: str
-    promised_by: datetime | None = None
-    interval: tuple[datetime, datetime] | None = None
+    deadline_at: datetime | None = None
+    data_interval: tuple[datetime, datetime] | None = None
     started_at: datetime | None = None
     finish_at: datetime | None = None
     basis: str = ""
     reason: str = ""
-    progress: Progress = Progress()
+    progress: ChunkProgress = ChunkProgress()
     blockers: tuple[str, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    failed_tasks: int = 0
-    rejected: tuple[Rejected, ...] = ()
-    is_made_up_for: bool = True
+    failures: tuple[TaskFailure, ...] = ()
+    failed_task_count: int = 0
+    rejects: tuple[RejectsByRule, ...] = ()
+    next_run_catches_up: bool = True

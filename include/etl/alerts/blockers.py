@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
-from etl.alerts.formatting import counted, spoken
+from etl.alerts.formatting import format_duration, pluralize
 
-_MOST = 5
-_RUNNING = ("running", "restarting")
-_RANKS = {"running": 0, "restarting": 0, "queued": 1, "up_for_retry": 2, "up_for_reschedule": 2, "deferred": 3}
-_LAST = 4
-_NEVER = datetime.max.replace(tzinfo=UTC)
+_MAX_LINES = 5
+_RUNNING_STATES = ("running", "restarting")
+_STATE_RANKS = {"running": 0, "restarting": 0, "queued": 1, "up_for_retry": 2, "up_for_reschedule": 2, "deferred": 3}
+_LAST_RANK = 4
+_MAX_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class OpenTask:
         Its place in the map; -1 if it is not mapped.
     state
         Airflow's name for it.
-    attempt, attempts
+    attempt, max_attempts
         The latest attempt, 1-based, and how many it may have.
     pool, queue
         Where it gets its slot and its worker.
-    since
+    state_since
         When it came into its state; None if that is not known.
     """
 
@@ -38,10 +38,10 @@ class OpenTask:
     map_index: int
     state: str
     attempt: int
-    attempts: int
+    max_attempts: int
     pool: str
     queue: str
-    since: datetime | None
+    state_since: datetime | None
 
     @property
     def name(self) -> str:
@@ -50,24 +50,24 @@ class OpenTask:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolUsage:
     """Slots that tasks share.
 
     Parameters
     ----------
     name
         Its name.
-    slots, taken
+    slots, occupied_slots
         How many there are, and how many are in use.
     """
 
     name: str
     slots: int
-    taken: int
+    occupied_slots: int
 
 
-def lines(
-    tasks: Collection[OpenTask], pools: Mapping[str, Pool], chunks: Mapping[int, str], *, as_of: datetime
+def describe(
+    tasks: Collection[OpenTask], pools: Mapping[str, PoolUsage], chunks: Mapping[int, str], *, as_of: datetime
 ) -> tuple[str, ...]:
     """Return what a run waits for, the most telling first, in at most five lines.
 
@@ -82,53 +82,57 @@ def lines(
     as_of
         Now.
     """
-    running = [_running(task, chunks, as_of) for task in _oldest_first(tasks) if task.state in _RUNNING]
+    running = [_describe_running(task, chunks, as_of) for task in _oldest_first(tasks) if task.state in _RUNNING_STATES]
     kinds = sorted(
-        (task for task in tasks if task.state not in (*_RUNNING, "failed")),
-        key=lambda task: (_RANKS.get(task.state, _LAST), task.name, task.pool, task.queue),
+        (task for task in tasks if task.state not in (*_RUNNING_STATES, "failed")),
+        key=lambda task: (_STATE_RANKS.get(task.state, _LAST_RANK), task.name, task.pool, task.queue),
     )
     alike = groupby(kinds, key=lambda task: (task.name, task.state, task.pool, task.queue))
-    waiting = [_waiting(_oldest_first(group), pools, chunks, as_of) for _, group in alike]
-    shown = running[: max(_MOST - len(waiting), _MOST - 2)]
+    waiting = [_describe_waiting(_oldest_first(group), pools, chunks, as_of) for _, group in alike]
+    shown = running[: max(_MAX_LINES - len(waiting), _MAX_LINES - 2)]
     if len(shown) < len(running):
-        waiting.insert(0, f"{counted(len(running) - len(shown), 'more task')} running")
-    return tuple([*shown, *waiting][:_MOST])
+        waiting.insert(0, f"{pluralize(len(running) - len(shown), 'more task')} running")
+    return tuple([*shown, *waiting][:_MAX_LINES])
 
 
 def _oldest_first(tasks: Iterable[OpenTask]) -> list[OpenTask]:
-    return sorted(tasks, key=lambda task: (task.since or _NEVER, task.map_index))
+    return sorted(tasks, key=lambda task: (task.state_since or _MAX_INSTANT, task.map_index))
 
 
-def _running(task: OpenTask, chunks: Mapping[int, str], as_of: datetime) -> str:
-    parts = [_named(task, chunks), f"running{_for(task, as_of)}"]
+def _describe_running(task: OpenTask, chunks: Mapping[int, str], as_of: datetime) -> str:
+    parts = [_task_label(task, chunks), f"running{_for_duration(task, as_of)}"]
     if task.attempt > 1:
-        parts.append(f"attempt {task.attempt} of {task.attempts}")
+        parts.append(f"attempt {task.attempt} of {task.max_attempts}")
     return ", ".join(parts)
 
 
-def _waiting(tasks: list[OpenTask], pools: Mapping[str, Pool], chunks: Mapping[int, str], as_of: datetime) -> str:
+def _describe_waiting(
+    tasks: list[OpenTask], pools: Mapping[str, PoolUsage], chunks: Mapping[int, str], as_of: datetime
+) -> str:
     first = tasks[0]
     if len(tasks) == 1:
-        return f"{_named(first, chunks)}, waiting{_since(first, as_of)} {_for_what(first, pools)}"
-    longest = f", the longest{_for(first, as_of)}" if first.since else ""
-    return f"{first.name}: {counted(len(tasks), 'chunk')} waiting {_for_what(first, pools)}{longest}"
+        return f"{_task_label(first, chunks)}, waiting{_duration(first, as_of)} {_waiting_reason(first, pools)}"
+    longest = f", the longest{_for_duration(first, as_of)}" if first.state_since else ""
+    return f"{first.name}: {pluralize(len(tasks), 'chunk')} waiting {_waiting_reason(first, pools)}{longest}"
 
 
-def _for_what(task: OpenTask, pools: Mapping[str, Pool]) -> str:
+def _waiting_reason(task: OpenTask, pools: Mapping[str, PoolUsage]) -> str:
     match task.state:
         case "queued":
             return f"for a worker of queue {task.queue}"
         case "scheduled":
             pool = pools.get(task.pool)
-            return f"for a slot of pool {task.pool}" + (f" ({pool.taken} of {pool.slots} in use)" if pool else "")
+            return f"for a slot of pool {task.pool}" + (
+                f" ({pool.occupied_slots} of {pool.slots} in use)" if pool else ""
+            )
         case "up_for_retry":
-            return f"to be tried again, after attempt {task.attempt} of {task.attempts}"
+            return f"to be tried again, after attempt {task.attempt} of {task.max_attempts}"
         case "up_for_reschedule":
             return "until it may go on"
     return f"({task.state})"
 
 
-def _named(task: OpenTask, chunks: Mapping[int, str]) -> str:
+def _task_label(task: OpenTask, chunks: Mapping[int, str]) -> str:
     if task.map_index < 0:
         return task.name
     about = chunks.get(task.map_index)
@@ -136,15 +140,15 @@ def _named(task: OpenTask, chunks: Mapping[int, str]) -> str:
     return f"{task.name}, chunk {task.map_index + 1}{of}"
 
 
-def _for(task: OpenTask, as_of: datetime) -> str:
-    return f" for {spoken(as_of - task.since)}" if task.since else ""
+def _for_duration(task: OpenTask, as_of: datetime) -> str:
+    return f" for {format_duration(as_of - task.state_since)}" if task.state_since else ""
 
 
-def _since(task: OpenTask, as_of: datetime) -> str:
-    return f" {spoken(as_of - task.since)}" if task.since else ""
+def _duration(task: OpenTask, as_of: datetime) -> str:
+    return f" {format_duration(as_of - task.state_since)}" if task.state_since else ""
 
 
-def unstarted(queued_at: datetime | None, *, as_of: datetime) -> str:
+def describe_queued_run(queued_at: datetime | None, *, as_of: datetime) -> str:
     """Return what a run waits for that has not started."""
-    since = f", for {spoken(as_of - queued_at)}" if queued_at else ""
+    since = f", for {format_duration(as_of - queued_at)}" if queued_at else ""
     return f"the run itself waits to start, after others of its Dag{since}"

@@ -8,21 +8,28 @@ from datetime import datetime
 from typing import Any
 
 from etl.alerts import eta
-from etl.alerts.alert import Failure, Kind, News, first_lines
-from etl.alerts.context import Run, Seen, look, progress, waits, why_failed
+from etl.alerts.alert import Alert, AlertKind, TaskFailure, sanitize_message
+from etl.alerts.context import (
+    CallbackRun,
+    RunContext,
+    blocking_reasons,
+    chunk_progress,
+    find_failures,
+    gather_run_context,
+)
 from etl.alerts.mail import compose
 from etl.alerts.store import outbox, task_failures
-from etl.alerts.store.outbox import UNKEPT, Letter
-from etl.db.connection import Warehouse
+from etl.alerts.store.outbox import UNSAVED_ID, OutboxMail
+from etl.db.connection import Connection
 
-_MOST_FAILURES = 3
-_BY_ITS_TASKS = "task_failure"
+_MAX_FAILURES = 3
+_TASK_FAILURE_REASON = "task_failure"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Question:
+class AlertCheck:
     """Whether there is news of a kind about a run.
 
     Parameters
@@ -31,124 +38,135 @@ class Question:
         Which run, and what might have become of it.
     as_of
         Now.
-    promised_by
+    deadline_at
         When it promised to be done; None for one that ended, of which that is looked up.
     reason
         Airflow's word for why it failed.
     """
 
-    run: Run
-    kind: Kind
+    run: CallbackRun
+    kind: AlertKind
     as_of: datetime
-    promised_by: datetime | None = None
+    deadline_at: datetime | None = None
     reason: str = ""
 
 
-def tell(asked: Question, *, warehouse: Warehouse, metadata: Warehouse | None) -> Letter | None:
+def enqueue_due_alert(check: AlertCheck, *, db: Connection, metadata_db: Connection | None) -> OutboxMail | None:
     """Return the mail that is to be sent now, None if there is nothing to tell or it was told already.
 
     Parameters
     ----------
-    metadata
+    metadata_db
         Airflow's own database; None if it cannot be read.
     """
-    seen = look(asked.run, warehouse=warehouse, metadata=metadata)
-    if not seen.promises:
+    seen = gather_run_context(check.run, db=db, metadata_db=metadata_db)
+    if not seen.has_deadline:
         return None
-    weigh = {Kind.FORECAST: _late, Kind.MISSED: _late, Kind.RECOVERED: _recovered, Kind.FAILED: _failed}[asked.kind]
-    news = weigh(asked, seen, warehouse)
-    letter = outbox.claim(warehouse, news, compose(news)) if news else None
+    weigh = {
+        AlertKind.FORECAST: _check_late,
+        AlertKind.MISSED: _check_late,
+        AlertKind.RECOVERED: _check_recovered,
+        AlertKind.FAILED: _check_failed,
+    }[check.kind]
+    news = weigh(check, seen, db)
+    letter = outbox.enqueue(db, news, compose(news)) if news else None
     if letter:
         log.info("%s: telling of run %s: %s", letter.dag_id, letter.run_id, letter.subject)
     return letter
 
 
-def tell_unkept(asked: Question, *, metadata: Warehouse | None, found: str) -> Letter | None:
+def compose_unsaved_alert(
+    check: AlertCheck, *, metadata_db: Connection | None, connection_error: str
+) -> OutboxMail | None:
     """Return the mail that goes out while the warehouse does not answer, and cannot say what was told before.
 
     Only a miss and a failure are told then. Airflow asks once for each, so that they are told once all the same.
 
     Parameters
     ----------
-    found
+    connection_error
         What the warehouse said instead of an answer.
     """
-    seen = look(asked.run, warehouse=None, metadata=metadata)
-    if asked.kind not in (Kind.MISSED, Kind.FAILED) or not seen.promises:
+    seen = gather_run_context(check.run, db=None, metadata_db=metadata_db)
+    if check.kind not in (AlertKind.MISSED, AlertKind.FAILED) or not seen.has_deadline:
         return None
-    if asked.kind is Kind.MISSED and seen.has_ended:
+    if check.kind is AlertKind.MISSED and seen.has_ended:
         return None
-    news = _news(
-        asked,
+    news = _build_alert(
+        check,
         seen,
-        promised_by=asked.promised_by or (seen.run.promised_by if seen.run else None),
-        finish_at=asked.as_of if asked.kind is Kind.FAILED else None,
-        blockers=waits(seen, warehouse=None, as_of=asked.as_of),
-        failures=(Failure("warehouse", -1, 1, "WarehouseUnreachable", first_lines(found, OSError)),),
+        deadline_at=check.deadline_at or (seen.dag_run.deadline_at if seen.dag_run else None),
+        finish_at=check.as_of if check.kind is AlertKind.FAILED else None,
+        blockers=blocking_reasons(seen, db=None, as_of=check.as_of),
+        failures=(
+            TaskFailure("warehouse", -1, 1, "WarehouseUnreachable", sanitize_message(connection_error, OSError)),
+        ),
     )
     mail = compose(news)
-    return Letter(UNKEPT, asked.kind.value, asked.run.dag_id, asked.run.run_id, mail.subject, mail.text, mail.html)
+    return OutboxMail(
+        UNSAVED_ID, check.kind.value, check.run.dag_id, check.run.run_id, mail.subject, mail.text, mail.html
+    )
 
 
-def _late(asked: Question, seen: Seen, warehouse: Warehouse) -> News | None:
-    promised_by = asked.promised_by
-    if seen.has_ended or promised_by is None:
+def _check_late(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
+    promised_by = check.deadline_at
+    if context.has_ended or promised_by is None:
         return None
-    so_far = progress(asked.run, warehouse=warehouse)
-    estimate = eta.estimate(so_far, seen.history, started_at=seen.started_at, as_of=asked.as_of)
-    if asked.kind is Kind.FORECAST and (
-        estimate is None or asked.as_of >= promised_by or estimate.finish_at <= promised_by
+    so_far = chunk_progress(check.run, db=db)
+    estimate = eta.estimate_finish(so_far, context.history, started_at=context.started_at, as_of=check.as_of)
+    if check.kind is AlertKind.FORECAST and (
+        estimate is None or check.as_of >= promised_by or estimate.finish_at <= promised_by
     ):
         return None
-    return _news(
-        asked,
-        seen,
-        promised_by=promised_by,
+    return _build_alert(
+        check,
+        context,
+        deadline_at=promised_by,
         finish_at=estimate.finish_at if estimate else None,
         basis=estimate.basis if estimate else "",
         progress=so_far,
-        blockers=waits(seen, warehouse=warehouse, as_of=asked.as_of),
+        blockers=blocking_reasons(context, db=db, as_of=check.as_of),
     )
 
 
-def _recovered(asked: Question, seen: Seen, warehouse: Warehouse) -> News | None:
+def _check_recovered(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
     """Return the news that a run is done after all, if anybody was told that it would not be."""
-    told = outbox.told(warehouse, dag_id=asked.run.dag_id, run_id=asked.run.run_id)
-    warned = [told[kind] for kind in (Kind.MISSED, Kind.FORECAST) if kind in told]
+    told = outbox.alerts_of_run(db, dag_id=check.run.dag_id, run_id=check.run.run_id)
+    warned = [told[kind] for kind in (AlertKind.MISSED, AlertKind.FORECAST) if kind in told]
     # A miss that could not be sent is told now, by the very mail that says how late it became.
-    if not any(item.sent_at or item.kind == Kind.MISSED.value for item in warned):
-        outbox.withdraw(warehouse, dag_id=asked.run.dag_id, run_id=asked.run.run_id)
+    if not any(item.sent_at or item.kind == AlertKind.MISSED.value for item in warned):
+        outbox.discard_unsent(db, dag_id=check.run.dag_id, run_id=check.run.run_id)
         return None
-    return _news(
-        asked,
-        seen,
-        promised_by=warned[0].promised_by,
-        finish_at=seen.ended_at or asked.as_of,
-        progress=progress(asked.run, warehouse=warehouse),
+    return _build_alert(
+        check,
+        context,
+        deadline_at=warned[0].deadline_at,
+        finish_at=context.ended_at or check.as_of,
+        progress=chunk_progress(check.run, db=db),
     )
 
 
-def _failed(asked: Question, seen: Seen, warehouse: Warehouse) -> News:
-    run = asked.run
-    told = outbox.told(warehouse, dag_id=run.dag_id, run_id=run.run_id)
-    promised = [seen.run.promised_by if seen.run else None, *(item.promised_by for item in told.values())]
-    found = why_failed(seen, warehouse=warehouse)
-    return _news(
-        asked,
-        seen,
-        promised_by=next((at for at in promised if at), None),
-        finish_at=seen.ended_at or asked.as_of,
-        reason="" if asked.reason == _BY_ITS_TASKS else asked.reason,
-        progress=progress(run, warehouse=warehouse),
-        failures=found[:_MOST_FAILURES],
-        failed_tasks=len(found),
-        rejected=task_failures.rejects(warehouse, entity=run.entity.name, run_id=run.run_id) if run.entity else (),
+def _check_failed(check: AlertCheck, context: RunContext, db: Connection) -> Alert:
+    run = check.run
+    told = outbox.alerts_of_run(db, dag_id=run.dag_id, run_id=run.run_id)
+    promised = [context.dag_run.deadline_at if context.dag_run else None, *(item.deadline_at for item in told.values())]
+    found = find_failures(context, db=db)
+    return _build_alert(
+        check,
+        context,
+        deadline_at=next((at for at in promised if at), None),
+        finish_at=context.ended_at or check.as_of,
+        reason="" if check.reason == _TASK_FAILURE_REASON else check.reason,
+        progress=chunk_progress(run, db=db),
+        failures=found[:_MAX_FAILURES],
+        failed_task_count=len(found),
+        rejects=task_failures.count_rejects(db, entity=run.entity.name, run_id=run.run_id) if run.entity else (),
     )
 
 
-def _news(asked: Question, seen: Seen, **facts: Any) -> News:  # noqa: ANN401 - the fields of News
-    run = asked.run
-    known = {"interval": seen.interval, "started_at": seen.started_at, **facts}
+def _build_alert(check: AlertCheck, context: RunContext, **fields: Any) -> Alert:  # noqa: ANN401 - the fields of News
+    run = check.run
+    known = {"data_interval": context.data_interval, "started_at": context.started_at, **fields}
     # A run of an entity reads on from the cursors; one of anything else is about its own period.
     made_up = run.entity is not None
-    return News(asked.kind, run.dag_id, run.run_id, asked.as_of, run.url, is_made_up_for=made_up, **known)
+    return Alert(check.kind, run.dag_id, run.run_id, check.as_of, run.url, next_run_catches_up=made_up, **known)

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 
-from etl.alerts.alert import Progress
-from etl.alerts.formatting import counted, spoken
+from etl.alerts.alert import ChunkProgress
+from etl.alerts.formatting import format_duration, pluralize
 
-_WEIGHT_OF_HISTORY = 3
+_HISTORY_WEIGHT = 3
 """How many chunks of the run itself weigh as much as all that is known from earlier runs."""
 
 
 @dataclass(frozen=True)
-class EarlierRun:
+class PastRun:
     """A run that succeeded.
 
     Parameters
@@ -29,7 +29,7 @@ class EarlierRun:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class FinishEstimate:
     """When a run will be done.
 
     Parameters
@@ -44,9 +44,9 @@ class Estimate:
     basis: str
 
 
-def estimate(
-    progress: Progress, history: Sequence[EarlierRun], *, started_at: datetime | None, as_of: datetime
-) -> Estimate | None:
+def estimate_finish(
+    progress: ChunkProgress, history: Sequence[PastRun], *, started_at: datetime | None, as_of: datetime
+) -> FinishEstimate | None:
     """Return when a run will be done, None if nothing is known to judge by.
 
     Parameters
@@ -71,29 +71,31 @@ def estimate(
     usual = _median([run.duration for run in history])
     usual_chunk = _median([run.duration / run.chunks for run in history if run.chunks])
     if progress.chunks:
-        weight = _WEIGHT_OF_HISTORY if usual_chunk else 0
-        if not progress.loaded + weight:
+        weight = _HISTORY_WEIGHT if usual_chunk else 0
+        if not progress.chunks_loaded + weight:
             return None
-        each = (elapsed + (usual_chunk or timedelta()) * weight) / (progress.loaded + weight)
-        remaining = each * (progress.chunks - progress.loaded)
+        each = (elapsed + (usual_chunk or timedelta()) * weight) / (progress.chunks_loaded + weight)
+        remaining = each * (progress.chunks - progress.chunks_loaded)
     elif usual is None:
         return None
     else:
         remaining = abs(usual - elapsed)
-    return Estimate(as_of + remaining, _basis(progress, usual, len(history), elapsed=elapsed if started_at else None))
+    return FinishEstimate(
+        as_of + remaining, _explain_basis(progress, usual, len(history), elapsed=elapsed if started_at else None)
+    )
 
 
 def _median(durations: Sequence[timedelta]) -> timedelta | None:
     return timedelta(seconds=median(item.total_seconds() for item in durations)) if durations else None
 
 
-def _basis(progress: Progress, usual: timedelta | None, runs: int, *, elapsed: timedelta | None) -> str:
+def _explain_basis(progress: ChunkProgress, usual: timedelta | None, runs: int, *, elapsed: timedelta | None) -> str:
     if elapsed is None:
         said = "not started yet"
     elif progress.chunks:
-        said = f"{progress.loaded} of {counted(progress.chunks, 'chunk')} loaded in {spoken(elapsed)}"
+        said = f"{progress.chunks_loaded} of {pluralize(progress.chunks, 'chunk')} loaded in {format_duration(elapsed)}"
     else:
-        said = f"under way for {spoken(elapsed)}"
+        said = f"under way for {format_duration(elapsed)}"
     if usual is None:
         return f"{said}; no earlier run to compare with"
-    return f"{said}; earlier runs took {spoken(usual)} (median of {runs})"
+    return f"{said}; earlier runs took {format_duration(usual)} (median of {runs})"

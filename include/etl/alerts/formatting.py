@@ -7,7 +7,7 @@ _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
 
 
-def spoken(duration: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """Return a duration in two units at most, such as `40 s`, `2 h 5 min` or `3 d 4 h`; its sign is dropped."""
     seconds = round(abs(duration.total_seconds()))
     if seconds < _MINUTE:
@@ -19,13 +19,13 @@ def spoken(duration: timedelta) -> str:
     return f"{whole} {names[0]} {rest} {names[1]}" if rest else f"{whole} {names[0]}"
 
 
-def clock(at: datetime, *, seen_from: datetime) -> str:
-    """Return an instant in UTC, with its day unless that is the day of `seen_from`; seconds only within a minute."""
-    there, here = at.astimezone(UTC), seen_from.astimezone(UTC)
+def format_time(at: datetime, *, relative_to: datetime) -> str:
+    """Return an instant in UTC, with its day unless that is the day of `relative_to`; seconds only within a minute."""
+    there, here = at.astimezone(UTC), relative_to.astimezone(UTC)
     form = "%H:%M:%S UTC" if abs(there - here) < timedelta(minutes=2) else "%H:%M UTC"
     return there.strftime(form if there.date() == here.date() else f"%a %d %b, {form}")
 
 
-def counted(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Return a count with its noun, such as `1 chunk` or `1,200 chunks`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -7,36 +7,46 @@ from pathlib import Path
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from etl.alerts.alert import Failure, Kind, News
-from etl.alerts.formatting import clock, counted, spoken
-from etl.clients.mail import Mail
+from etl.alerts.alert import Alert, AlertKind, TaskFailure
+from etl.alerts.formatting import format_duration, format_time, pluralize
+from etl.clients.mail import MailContent
 
-TEMPLATES = Path(__file__).parent / "templates"
-_COLOURS = {Kind.FORECAST: "#b45309", Kind.MISSED: "#b91c1c", Kind.RECOVERED: "#15803d", Kind.FAILED: "#b91c1c"}
-_LABELS = {Kind.FORECAST: "going to be late", Kind.MISSED: "late", Kind.RECOVERED: "recovered", Kind.FAILED: "failed"}
-_LONGEST_SUBJECT = 150
+TEMPLATE_FOLDER = Path(__file__).parent / "templates"
+_COLOURS = {
+    AlertKind.FORECAST: "#b45309",
+    AlertKind.MISSED: "#b91c1c",
+    AlertKind.RECOVERED: "#15803d",
+    AlertKind.FAILED: "#b91c1c",
+}
+_LABELS = {
+    AlertKind.FORECAST: "going to be late",
+    AlertKind.MISSED: "late",
+    AlertKind.RECOVERED: "recovered",
+    AlertKind.FAILED: "failed",
+}
+_MAX_SUBJECT_LENGTH = 150
 
 
-def compose(news: News) -> Mail:
+def compose(alert: Alert) -> MailContent:
     """Return the mail that tells some news."""
-    headline = " ".join(_headline(news).split())
+    headline = " ".join(_headline(alert).split())
     values = {
-        "news": news,
+        "alert": alert,
         "headline": headline,
-        "label": _LABELS[news.kind],
-        "colour": _COLOURS[news.kind],
-        "facts": _facts(news),
-        "failures": [(_place(failure), failure) for failure in news.failures],
-        "then": _then(news),
+        "label": _LABELS[alert.kind],
+        "colour": _COLOURS[alert.kind],
+        "facts": _facts(alert),
+        "failures": [(_describe_task(failure), failure) for failure in alert.failures],
+        "next_steps": _next_steps(alert),
     }
     text, html = (_templates().get_template(f"alert.{form}.jinja").render(values) for form in ("txt", "html"))
-    return Mail(headline[:_LONGEST_SUBJECT], text, html)
+    return MailContent(headline[:_MAX_SUBJECT_LENGTH], text, html)
 
 
 @cache
 def _templates() -> SandboxedEnvironment:
     return SandboxedEnvironment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(TEMPLATE_FOLDER),
         autoescape=lambda name: name is not None and ".html" in name,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -45,96 +55,112 @@ def _templates() -> SandboxedEnvironment:
     )
 
 
-def _headline(news: News) -> str:
-    late = _late(news)
-    match news.kind:
-        case Kind.FORECAST:
-            by = f" by about {spoken(late)}" if late else ""
-            return f"{news.dag_id} is going to be late{by}"
-        case Kind.MISSED:
-            expected = f", expected at {_at(news.finish_at, news)}" if news.finish_at else ""
-            return f"{news.dag_id} is late{expected}"
-        case Kind.RECOVERED:
+def _headline(alert: Alert) -> str:
+    late = _delay(alert)
+    match alert.kind:
+        case AlertKind.FORECAST:
+            by = f" by about {format_duration(late)}" if late else ""
+            return f"{alert.dag_id} is going to be late{by}"
+        case AlertKind.MISSED:
+            expected = f", expected at {_format_optional_time(alert.finish_at, alert)}" if alert.finish_at else ""
+            return f"{alert.dag_id} is late{expected}"
+        case AlertKind.RECOVERED:
             if late is None:
-                return f"{news.dag_id} is done"
-            return f"{news.dag_id} is done, {_lateness(late)}"
-        case Kind.FAILED:
-            if not news.failures:
-                return f"{news.dag_id} failed" + (f": {news.reason.replace('_', ' ')}" if news.reason else "")
-            first = news.failures[0]
-            return f"{news.dag_id} failed: {first.error_type or 'no word'} from {_task(first)}"
+                return f"{alert.dag_id} is done"
+            return f"{alert.dag_id} is done, {_format_delay(late)}"
+        case AlertKind.FAILED:
+            if not alert.failures:
+                return f"{alert.dag_id} failed" + (f": {alert.reason.replace('_', ' ')}" if alert.reason else "")
+            first = alert.failures[0]
+            return f"{alert.dag_id} failed: {first.error_type or 'no word'} from {_task_name(first)}"
 
 
-def _facts(news: News) -> list[tuple[str, str]]:
+def _facts(alert: Alert) -> list[tuple[str, str]]:
     """Return what a glance should catch, as pairs of name and value; what is not known is left out."""
-    late = _late(news)
-    facts = [("Promised by", _at(news.promised_by, news))]
-    match news.kind:
-        case Kind.FORECAST | Kind.MISSED:
-            facts.append(("Expected at", f"{_at(news.finish_at, news)}, {_lateness(late)}" if late is not None else ""))
-            facts.append(("Because", news.basis))
-        case Kind.RECOVERED:
-            facts.append(("Done at", f"{_at(news.finish_at, news)}, {_lateness(late)}" if late is not None else ""))
-        case Kind.FAILED:
-            facts.append(("Failed at", _at(news.finish_at, news)))
-            facts.append(("Failed tasks", f"{news.failed_tasks}" if news.failed_tasks > len(news.failures) else ""))
-    if news.kind is Kind.RECOVERED and news.started_at and news.finish_at:
-        facts.append(("Took", spoken(news.finish_at - news.started_at)))
-    if news.kind in (Kind.RECOVERED, Kind.FAILED) and news.progress.chunks:
-        facts.append(("Loaded", f"{news.progress.loaded} of {counted(news.progress.chunks, 'chunk')}"))
-    if news.rejected:
-        shown = ", ".join(f"{item.rejects:,} by {item.rule}" for item in news.rejected)
+    late = _delay(alert)
+    facts = [("Promised by", _format_optional_time(alert.deadline_at, alert))]
+    match alert.kind:
+        case AlertKind.FORECAST | AlertKind.MISSED:
+            facts.append(
+                (
+                    "Expected at",
+                    f"{_format_optional_time(alert.finish_at, alert)}, {_format_delay(late)}"
+                    if late is not None
+                    else "",
+                )
+            )
+            facts.append(("Because", alert.basis))
+        case AlertKind.RECOVERED:
+            facts.append(
+                (
+                    "Done at",
+                    f"{_format_optional_time(alert.finish_at, alert)}, {_format_delay(late)}"
+                    if late is not None
+                    else "",
+                )
+            )
+        case AlertKind.FAILED:
+            facts.append(("Failed at", _format_optional_time(alert.finish_at, alert)))
+            facts.append(
+                ("Failed tasks", f"{alert.failed_task_count}" if alert.failed_task_count > len(alert.failures) else "")
+            )
+    if alert.kind is AlertKind.RECOVERED and alert.started_at and alert.finish_at:
+        facts.append(("Took", format_duration(alert.finish_at - alert.started_at)))
+    if alert.kind in (AlertKind.RECOVERED, AlertKind.FAILED) and alert.progress.chunks:
+        facts.append(("Loaded", f"{alert.progress.chunks_loaded} of {pluralize(alert.progress.chunks, 'chunk')}"))
+    if alert.rejects:
+        shown = ", ".join(f"{item.rejects:,} by {item.rule}" for item in alert.rejects)
         facts.append(("Records left out", shown))
-    facts.append(("Started at", _at(news.started_at, news) or "not yet"))
-    if news.interval:
-        first, last = news.interval
+    facts.append(("Started at", _format_optional_time(alert.started_at, alert) or "not yet"))
+    if alert.data_interval:
+        first, last = alert.data_interval
         facts.append(("About", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"))
-    facts.append(("Run", news.run_id))
+    facts.append(("Run", alert.run_id))
     return [(name, value) for name, value in facts if value]
 
 
-def _then(news: News) -> str:
+def _next_steps(alert: Alert) -> str:
     """Return what happens next, so that nobody need wonder."""
-    match news.kind:
-        case Kind.FORECAST:
+    match alert.kind:
+        case AlertKind.FORECAST:
             return "Nothing is lost. One more mail follows if the promise is missed, and one when the run is done."
-        case Kind.MISSED:
+        case AlertKind.MISSED:
             return "The run goes on. One more mail follows when it is done, or if it fails."
-        case Kind.RECOVERED:
+        case AlertKind.RECOVERED:
             return "Nothing is left to do. This was the last mail about this run."
-        case Kind.FAILED if not news.is_made_up_for:
+        case AlertKind.FAILED if not alert.next_run_catches_up:
             return (
                 "What was done stays; nothing of the rest is lost. Mend the cause and clear the failed tasks: they go "
                 "on where they stopped, and no other run does it for them. No mail follows about this run's promise."
             )
-        case Kind.FAILED:
+        case AlertKind.FAILED:
             return (
                 "What was loaded stays; nothing of the rest is lost. Mend the cause and clear the failed tasks, "
                 "or let the next run make up for it. No mail follows about this run's promise."
             )
 
 
-def _late(news: News) -> timedelta | None:
-    if news.finish_at is None or news.promised_by is None:
+def _delay(alert: Alert) -> timedelta | None:
+    if alert.finish_at is None or alert.deadline_at is None:
         return None
-    return news.finish_at - news.promised_by
+    return alert.finish_at - alert.deadline_at
 
 
-def _lateness(late: timedelta | None) -> str:
-    if late is None:
+def _format_delay(delay: timedelta | None) -> str:
+    if delay is None:
         return ""
-    return f"{spoken(late)} late" if late > timedelta() else f"in time by {spoken(late)}"
+    return f"{format_duration(delay)} late" if delay > timedelta() else f"in time by {format_duration(delay)}"
 
 
-def _at(at: datetime | None, news: News) -> str:
-    return clock(at, seen_from=news.as_of) if at else ""
+def _format_optional_time(at: datetime | None, alert: Alert) -> str:
+    return format_time(at, relative_to=alert.as_of) if at else ""
 
 
-def _task(failure: Failure) -> str:
+def _task_name(failure: TaskFailure) -> str:
     return failure.task_id.rpartition(".")[2]
 
 
-def _place(failure: Failure) -> str:
+def _describe_task(failure: TaskFailure) -> str:
     chunk = f", chunk {failure.map_index + 1}" if failure.map_index >= 0 else ""
     tries = f", attempt {failure.attempt}" if failure.attempt > 1 else ""
-    return f"{_task(failure)}{chunk}{tries}"
+    return f"{_task_name(failure)}{chunk}{tries}"

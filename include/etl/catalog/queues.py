@@ -6,7 +6,7 @@ here only.
 
 from datetime import timedelta
 
-from etl.declare.queue import Queue, WorkerGroup, queue_catalogue
+from etl.declare.queue import Queue, WorkerGroup, validate_queues
 
 HIGH_PRIORITY = WorkerGroup("high_priority", processes=2)
 LOW_PRIORITY = WorkerGroup("low_priority", processes=7, helps=("urgent_notifications",))
@@ -50,4 +50,4 @@ MAINTENANCE = Queue(
 )
 
 WORKER_GROUPS = (HIGH_PRIORITY, LOW_PRIORITY)
-QUEUES = queue_catalogue(URGENT_NOTIFICATIONS, EMAILS, ETL, MAINTENANCE)
+QUEUES = validate_queues(URGENT_NOTIFICATIONS, EMAILS, ETL, MAINTENANCE)

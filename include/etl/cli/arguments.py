@@ -11,7 +11,7 @@ import typer
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.declare.entity import Entity
-from etl.declare.notice import ANNOUNCED, Notice
+from etl.declare.notice import ANNOUNCEMENT_PREFIX, Notice
 
 if TYPE_CHECKING:
     from etl.notify.store.runs import NoticeRun
@@ -26,7 +26,7 @@ Parameters = Annotated[
 ]
 
 
-def entity_named(name: str) -> Entity:
+def find_entity(name: str) -> Entity:
     """Return an entity.
 
     Raises
@@ -40,7 +40,7 @@ def entity_named(name: str) -> Entity:
     raise typer.BadParameter(f"{name!r} is no entity; it is one of {ENTITY_NAMES}")
 
 
-def notice_named(name: str) -> Notice:
+def find_notice(name: str) -> Notice:
     """Return a notice.
 
     Raises
@@ -54,7 +54,7 @@ def notice_named(name: str) -> Notice:
     raise typer.BadParameter(f"{name!r} is no notice; it is one of {NOTICE_NAMES}")
 
 
-def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
+def parse_period(notice: Notice, text: str | None, *, as_of: datetime) -> str:
     """Return the period that a person means: the one given, or that of the last whole interval of the schedule.
 
     A notice without a cron expression has no intervals; it is about now. What was announced goes by its key.
@@ -64,17 +64,17 @@ def period_of(notice: Notice, given: str | None, *, as_of: datetime) -> str:
     typer.BadParameter
         If it is not written as the notice has it.
     """
-    if given is None:
-        return notice.period_at(as_of)
-    if not notice.has_period(given) and not given.startswith(ANNOUNCED):
+    if text is None:
+        return notice.default_period(as_of)
+    if not notice.is_valid_period(text) and not text.startswith(ANNOUNCEMENT_PREFIX):
         raise typer.BadParameter(
-            f"{given!r} is no period of {notice.name}; write it as {notice.period!r} has it, such as "
-            f"{notice.period_of(as_of)}"
+            f"{text!r} is no period of {notice.name}; write it as {notice.period!r} has it, such as "
+            f"{notice.period_starting(as_of)}"
         )
-    return given
+    return text
 
 
-def parameters_of(text: str | None) -> dict[str, Any]:
+def parse_parameters(text: str | None) -> dict[str, Any]:
     """Return what was given besides.
 
     Raises
@@ -92,10 +92,10 @@ def parameters_of(text: str | None) -> dict[str, Any]:
     return given
 
 
-def sending(run: NoticeRun) -> str:
+def send_command(run: NoticeRun) -> str:
     """Return the command that sends what is left of a run."""
     from etl.notify import announce
 
     conf = json.dumps({"run_id": run.run_id})
-    dag = announce.DAG if run.announced else f"notify_{run.notice}"
+    dag = announce.DAG_ID if run.is_announced else f"notify_{run.notice}"
     return f"airflow dags trigger {dag} --conf '{conf}'"

@@ -24,18 +24,18 @@ def describe() -> None:
         "worker_groups": WORKER_GROUPS,
         "retention": RETENTION,
     }
-    typer.echo(msgspec.json.format(msgspec.json.encode(_plain(declarations)), indent=2).decode())
+    typer.echo(msgspec.json.format(msgspec.json.encode(_to_jsonable(declarations)), indent=2).decode())
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any declared value
+def _to_jsonable(value: Any) -> Any:  # noqa: ANN401 - any declared value
     """Return a declaration as what JSON knows; durations become seconds, functions their names."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: _to_jsonable(getattr(value, field.name)) for field in dataclasses.fields(value)}
     match value:
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): _to_jsonable(item) for key, item in value.items()}
         case tuple() | list():
-            return [_plain(item) for item in value]
+            return [_to_jsonable(item) for item in value]
         case Enum():
             return value.value
         case timedelta():

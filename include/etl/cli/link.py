@@ -14,16 +14,16 @@ def link(
 ) -> None:
     """Enrol a user's login at a bank; its access token is kept encrypted."""
     from etl.clients import rate_limits
-    from etl.db import connection as warehouse
-    from etl.sync.link import link as enrol
+    from etl.db.connection import connect_warehouse
+    from etl.sync.link import enrol_login as enrol
     from etl.sync.store.token_cipher import TokenCipher
 
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
+    with connect_warehouse() as db:
         provider_account_id = enrol(
             PLAID,
             public_token,
             user=user,
-            warehouse=connection,
+            db=db,
             cipher=TokenCipher(Settings.from_environment().keys),
             endpoint=Endpoint.from_environment(PLAID.connection),
             limiter=rate_limits.connect(Endpoint.from_environment("limits")),

@@ -9,7 +9,7 @@ import typer
 
 from etl.catalog.entities import ENTITIES, FAULTS
 from etl.catalog.retention import RETENTION
-from etl.settings import Endpoint, Settings
+from etl.settings import Settings
 
 
 def purge(
@@ -19,13 +19,11 @@ def purge(
     """Remove what is past its retention, as the Dag `maintenance` does daily; see include/etl/catalog/retention.py."""
     from upath import UPath
 
-    from etl.db import connection as warehouse
+    from etl.db.connection import connect_warehouse
     from etl.maintenance import purge as step
-    from etl.maintenance.removed import sentence
+    from etl.maintenance.removed import summarize
 
     root = UPath(Settings.from_environment().raw_root)
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
-        removed = step.purge(
-            RETENTION, ENTITIES, FAULTS, warehouse=connection, root=root, as_of=datetime.now(UTC), dry_run=dry_run
-        )
-    typer.echo(sentence(removed, dry_run=dry_run))
+    with connect_warehouse() as db:
+        removed = step.purge(RETENTION, ENTITIES, FAULTS, db=db, root=root, as_of=datetime.now(UTC), dry_run=dry_run)
+    typer.echo(summarize(removed, dry_run=dry_run))

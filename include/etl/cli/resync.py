@@ -6,7 +6,6 @@ import typer
 
 from etl.catalog.entities import ENTITIES
 from etl.errors import PermanentError
-from etl.settings import Endpoint
 
 
 class NothingToResync(PermanentError):
@@ -27,12 +26,12 @@ def resync(
     Rows that it does not tell of any more become tombstones. A run does so by itself for an account whose cursor leads
     nowhere.
     """
-    from etl.db import connection as warehouse
+    from etl.db.connection import connect_warehouse
     from etl.sync.store import cursors
 
-    feeds = [entity.feed for entity in ENTITIES if entity.feed]
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
-        marked = set(cursors.reread(connection, accounts, feeds=feeds))
+    feeds = [entity.feed_name for entity in ENTITIES if entity.feed_name]
+    with connect_warehouse() as db:
+        marked = set(cursors.request_full_read(db, accounts, feeds=feeds))
     unknown = [account for account in accounts if account not in marked]
     if marked:
         typer.echo(f"{len(marked):,} accounts are read from the beginning by the next run")

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from etl.catalog.entities import ENTITIES
-from etl.settings import Endpoint
 
 
 def status(
@@ -21,15 +20,13 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    from etl.db import connection as warehouse
+    from etl.db.connection import connect_warehouse
     from etl.sync.store import status as store
 
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
+    with connect_warehouse() as db:
         now = datetime.now(UTC)
-        entities = [
-            store.of_entity(connection, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES
-        ]
-        accounts = store.accounts(connection)
+        entities = [store.of_entity(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES]
+        accounts = store.accounts_by_state(db)
     if as_json:
         shown = {"entities": [asdict(entity) for entity in entities], "provider_accounts": accounts}
         typer.echo(json.dumps(shown, default=datetime.isoformat))

@@ -22,14 +22,14 @@ from etl.errors import TransientError
 class BrokerUnreachable(TransientError):
     """The broker does not answer."""
 
-    def __init__(self, found: str) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__(
-            f"the broker does not answer: {found}; see that it runs, and what AIRFLOW__CELERY__BROKER_URL says."
+            f"the broker does not answer: {reason}; see that it runs, and what AIRFLOW__CELERY__BROKER_URL says."
         )
 
 
 @dataclass(frozen=True)
-class Message:
+class QueuedTask:
     """A task that waits in the broker.
 
     Parameters
@@ -55,23 +55,23 @@ class Broker:
     def __init__(self, connection: Connection) -> None:
         self._channel = connection.default_channel
 
-    def waiting(self, queue: str) -> int:
+    def count_messages(self, queue: str) -> int:
         """Return how many messages wait in a queue that no worker has taken yet."""
         try:
             return int(Queue(queue, channel=self._channel).queue_declare(passive=True).message_count)
         except ChannelError:
             return 0
 
-    def first(self, queue: str, *, limit: int) -> list[Message]:
+    def peek(self, queue: str, *, limit: int) -> list[QueuedTask]:
         """Return the messages that are delivered next, without taking them; only a Redis broker can show them."""
         client = getattr(self._channel, "client", None)
         if client is None or not hasattr(client, "lrange"):
             return []
-        return [_message(body) for body in reversed(client.lrange(queue, -limit, -1))]
+        return [_parse_message(body) for body in reversed(client.lrange(queue, -limit, -1))]
 
     def purge(self, queue: str) -> int:
         """Drop all messages of a queue that no worker has taken yet, and return how many those were."""
-        return int(Queue(queue, channel=self._channel).purge() or 0) if self.waiting(queue) else 0
+        return int(Queue(queue, channel=self._channel).purge() or 0) if self.count_messages(queue) else 0
 
 
 @contextmanager
@@ -91,11 +91,11 @@ def connect(url: str) -> Iterator[Broker]:
         raise BrokerUnreachable(type(error.__cause__ or error).__name__) from None
 
 
-def _message(body: bytes) -> Message:
+def _parse_message(body: bytes) -> QueuedTask:
     try:
         (workload,), _, _ = json.loads(base64.b64decode(json.loads(body)["body"]))
         task: dict[str, Any] = json.loads(workload)["ti"]
-        return Message(
+        return QueuedTask(
             str(task["dag_id"]),
             str(task["run_id"]),
             str(task["task_id"]),
@@ -103,4 +103,4 @@ def _message(body: bytes) -> Message:
             int(task["try_number"]),
         )
     except (ValueError, KeyError, TypeError):
-        return Message()
+        return QueuedTask()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Mail:
+class MailContent:
     """A mail without its addresses.
 
     Parameters

@@ -10,9 +10,9 @@ import redis
 from etl.settings import Endpoint
 
 _MICROSECOND = timedelta(microseconds=1)
-_ENCRYPTION = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
+_TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 
-_TAKE = """
+_TAKE_SCRIPT = """
 -- Generic cell rate algorithm over several keys: take some calls from all of them, or none from any.
 -- KEYS: one per limit. ARGV: for each, microseconds between calls and calls at once; then how many to take. Returns
 -- microseconds to wait.
@@ -65,7 +65,7 @@ class Limiter:
     """
 
     def __init__(self, server: redis.Redis) -> None:
-        self._take = server.register_script(_TAKE)
+        self._take = server.register_script(_TAKE_SCRIPT)
 
     def take(self, buckets: Sequence[Bucket], *, calls: int = 1) -> timedelta:
         """Take calls from every bucket, or from none.
@@ -98,13 +98,13 @@ def connect(endpoint: Endpoint) -> Limiter:
         password=endpoint.password or None,
         db=int(endpoint.schema or 0),
         socket_timeout=10,
-        **_encryption(endpoint),
+        **_tls_options(endpoint),
     )
     return Limiter(server)
 
 
-def _encryption(endpoint: Endpoint) -> dict[str, Any]:
+def _tls_options(endpoint: Endpoint) -> dict[str, Any]:
     """Return whether and how to encrypt, as Airflow's Redis hook reads it."""
     if str(endpoint.extra.get("ssl", "")).lower() not in ("true", "1"):
         return {}
-    return {"ssl": True, **{name: endpoint.extra[name] for name in _ENCRYPTION if name in endpoint.extra}}
+    return {"ssl": True, **{name: endpoint.extra[name] for name in _TLS_OPTIONS if name in endpoint.extra}}

@@ -19,14 +19,14 @@ from typing import Any
 import aiosmtplib
 import stamina
 
-from etl.clients.mail import Mail
-from etl.errors import MailRefused, MailServerSilent
+from etl.clients.mail import MailContent
+from etl.errors import MailRefused, MailServerUnavailable
 
 _TIMEOUT = timedelta(seconds=10)
-_ATTEMPTS = 3
-_LONGEST = timedelta(seconds=30)
-_FIRST_WAIT = timedelta(milliseconds=500)
-_FIRST_PERMANENT = 500
+_MAX_ATTEMPTS = 3
+_MAX_DURATION = timedelta(seconds=30)
+_INITIAL_WAIT = timedelta(milliseconds=500)
+_MIN_PERMANENT_CODE = 500
 """From this code on, an SMTP server means that trying again cannot help (RFC 5321, 4.2.1)."""
 
 log = logging.getLogger(__name__)
@@ -50,28 +50,28 @@ class MailServer:
         Where it listens.
     security
         How the way there is kept private.
-    sender, recipients
+    from_address, recipients
         Addresses.
     login, password
         Credentials; empty if it asks for none.
     timeout
         Longest wait for each of its answers.
-    verified
+    verify_certificate
         Whether its certificate must be one that the system trusts.
     """
 
     host: str
     port: int
     security: Security
-    sender: str
+    from_address: str
     recipients: tuple[str, ...]
     login: str = ""
     password: str = field(default="", repr=False)
     timeout: timedelta = _TIMEOUT
-    verified: bool = True
+    verify_certificate: bool = True
 
     @classmethod
-    def of_connection(
+    def from_connection(
         cls, *, host: str, port: int | None, login: str, password: str, extra: Mapping[str, Any]
     ) -> MailServer:
         """Read an Airflow connection of type `smtp`, as Airflow's own SMTP provider does, and `to` beside it.
@@ -81,13 +81,15 @@ class MailServer:
         MailRefused
             If it names no host, no sender or no recipient.
         """
-        server = cls.of_sender(host=host, port=port, login=login, password=password, extra=extra)
+        server = cls.from_connection_without_recipients(
+            host=host, port=port, login=login, password=password, extra=extra
+        )
         if not server.recipients:
             raise MailRefused(str(server), "its connection lacks `to`")
         return server
 
     @classmethod
-    def of_sender(
+    def from_connection_without_recipients(
         cls, *, host: str, port: int | None, login: str, password: str, extra: Mapping[str, Any]
     ) -> MailServer:
         """Read such a connection for mails whose recipients are known from elsewhere.
@@ -97,22 +99,22 @@ class MailServer:
         MailRefused
             If it names no host or no sender.
         """
-        if not _on(extra.get("disable_ssl")):
+        if not _is_true(extra.get("disable_ssl")):
             security = Security.TLS
         else:
-            security = Security.PLAIN if _on(extra.get("disable_tls")) else Security.STARTTLS
+            security = Security.PLAIN if _is_true(extra.get("disable_tls")) else Security.STARTTLS
         server = cls(
             host=host,
             port=port or security.value,
             security=security,
-            sender=str(extra.get("from_email") or ""),
-            recipients=_addresses(extra.get("to")),
+            from_address=str(extra.get("from_email") or ""),
+            recipients=_parse_addresses(extra.get("to")),
             login=login,
             password=password,
             timeout=min(timedelta(seconds=float(extra.get("timeout") or _TIMEOUT.total_seconds())), _TIMEOUT),
-            verified=extra.get("ssl_context") != "none",
+            verify_certificate=extra.get("ssl_context") != "none",
         )
-        for name, value in (("a host", host), ("`from_email` in its extra", server.sender)):
+        for name, value in (("a host", host), ("`from_email` in its extra", server.from_address)):
             if not value:
                 raise MailRefused(str(server), f"its connection lacks {name}")
         return server
@@ -122,14 +124,14 @@ class MailServer:
         return f"{self.host or '(none)'}:{self.port}"
 
 
-async def send(mail: Mail, server: MailServer, *, message_id: str, thread: str) -> None:
+async def send(mail: MailContent, server: MailServer, *, message_id: str, thread_id: str) -> None:
     """Send a mail; tries again for half a minute at most.
 
     Parameters
     ----------
     message_id
         Names the mail, without a domain; a mail that is sent again has the same, so that mailboxes can tell.
-    thread
+    thread_id
         Names what the mail is about, so that mail programs keep such mails together.
 
     Raises
@@ -140,9 +142,9 @@ async def send(mail: Mail, server: MailServer, *, message_id: str, thread: str) 
         If it does not take the mail, or the connection to it is wrong.
     """
     retrying = stamina.AsyncRetryingCaller(
-        attempts=_ATTEMPTS, timeout=_LONGEST, wait_initial=_FIRST_WAIT, wait_max=timedelta(seconds=5)
+        attempts=_MAX_ATTEMPTS, timeout=_MAX_DURATION, wait_initial=_INITIAL_WAIT, wait_max=timedelta(seconds=5)
     )
-    await retrying(MailServerSilent, _send, _message(mail, server, message_id, thread), server)
+    await retrying(MailServerUnavailable, _send, _build_message(mail, server, message_id, thread_id), server)
 
 
 async def _send(message: EmailMessage, server: MailServer) -> None:
@@ -152,7 +154,7 @@ async def _send(message: EmailMessage, server: MailServer) -> None:
         port=server.port,
         use_tls=server.security is Security.TLS,
         start_tls=server.security is Security.STARTTLS,
-        tls_context=trust(server) if tls else None,
+        tls_context=build_tls_context(server) if tls else None,
         timeout=server.timeout.total_seconds(),
         # Its default asks a name server, and waits for it.
         local_hostname=socket.gethostname(),
@@ -164,7 +166,7 @@ async def _send(message: EmailMessage, server: MailServer) -> None:
         refused, _ = await client.send_message(message)
     except (aiosmtplib.SMTPException, OSError) as error:
         client.close()
-        raise classified(error, server) from None
+        raise classify_error(error, server) from None
     except BaseException:
         client.close()
         raise
@@ -175,40 +177,40 @@ async def _send(message: EmailMessage, server: MailServer) -> None:
         log.warning("mail server %s took the mail, but not for %d of its recipients", server, len(refused))
 
 
-def trust(server: MailServer) -> ssl.SSLContext:
+def build_tls_context(server: MailServer) -> ssl.SSLContext:
     """Return whom to trust at a server."""
     context = ssl.create_default_context()
-    if not server.verified:
+    if not server.verify_certificate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def classified(error: Exception, server: MailServer) -> MailRefused | MailServerSilent:
+def classify_error(error: Exception, server: MailServer) -> MailRefused | MailServerUnavailable:
     """Return the error by what to do about it; what the server says is cut to a line, and never holds credentials."""
     causes = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
     codes = [cause.code for cause in causes if isinstance(cause, aiosmtplib.SMTPResponseException)]
     found = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     certificate = isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError)
-    permanent = bool(codes) and all(code >= _FIRST_PERMANENT for code in codes)
+    permanent = bool(codes) and all(code >= _MIN_PERMANENT_CODE for code in codes)
     # What the server cannot do, such as STARTTLS, is an error without a code and without a class of its own.
     if certificate or permanent or type(error) in (aiosmtplib.SMTPException, aiosmtplib.SMTPNotSupported):
         return MailRefused(str(server), found)
-    return MailServerSilent(str(server), found)
+    return MailServerUnavailable(str(server), found)
 
 
-def _message(mail: Mail, server: MailServer, message_id: str, thread: str) -> EmailMessage:
-    domain = server.sender.rpartition("@")[2].strip("> ") or "localhost"
+def _build_message(mail: MailContent, server: MailServer, message_id: str, thread_id: str) -> EmailMessage:
+    domain = server.from_address.rpartition("@")[2].strip("> ") or "localhost"
     message = EmailMessage(policy=SMTP)
     try:
-        message["From"] = server.sender
+        message["From"] = server.from_address
         message["To"] = ", ".join(server.recipients)
     except (ValueError, IndexError, HeaderParseError):
         raise MailRefused(str(server), "`from_email` or `to` of its connection is no mail address") from None
     message["Subject"] = mail.subject
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = f"<{message_id}@{domain}>"
-    message["References"] = f"<{thread}@{domain}>"
+    message["References"] = f"<{thread_id}@{domain}>"
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     message.set_content(mail.text)
@@ -216,10 +218,10 @@ def _message(mail: Mail, server: MailServer, message_id: str, thread: str) -> Em
     return message
 
 
-def _addresses(value: object) -> tuple[str, ...]:
+def _parse_addresses(value: object) -> tuple[str, ...]:
     listed = value if isinstance(value, list | tuple) else str(value or "").split(",")
     return tuple(address for item in listed if (address := str(item).strip()))
 
 
-def _on(value: object) -> bool:
+def _is_true(value: object) -> bool:
     return str(value).strip().lower() in {"true", "1", "yes", "on", "t", "y"}

@@ -1,7 +1,8 @@
 """Connections to the warehouse, for the command line; tasks get theirs from Airflow's Postgres hook."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -10,21 +11,21 @@ from psycopg.conninfo import make_conninfo
 from etl.errors import PermanentError, TransientError
 from etl.settings import Endpoint
 
-Warehouse = psycopg.Connection[tuple[Any, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
 """An autocommit connection: a transaction lasts exactly as long as its `with warehouse.transaction()` block."""
 
-_RACES = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)
+_RACE_ERRORS = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)
 """Somebody else was first; the next try finds what they wrote."""
-_PERMANENT = (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)
+_PERMANENT_ERRORS = (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)
 """A statement, a schema, a permission or a record is wrong, and stays so."""
 
 
 class WarehouseUnreachable(TransientError):
     """The warehouse does not answer."""
 
-    def __init__(self, endpoint: Endpoint, found: str) -> None:
+    def __init__(self, endpoint: Endpoint, detail: str) -> None:
         super().__init__(
-            f"warehouse at {endpoint.host}:{endpoint.port or 5432}: {found}; "
+            f"warehouse at {endpoint.host}:{endpoint.port or 5432}: {detail}; "
             "see that it runs and that AIRFLOW_CONN_WAREHOUSE names it."
         )
 
@@ -32,26 +33,31 @@ class WarehouseUnreachable(TransientError):
 class WarehouseNotMigrated(PermanentError):
     """The warehouse lacks a table or a column."""
 
-    def __init__(self, endpoint: Endpoint, found: str) -> None:
+    def __init__(self, endpoint: Endpoint, detail: str) -> None:
         super().__init__(
-            f"warehouse {endpoint.schema!r} at {endpoint.host}:{endpoint.port or 5432}: {found}; "
+            f"warehouse {endpoint.schema!r} at {endpoint.host}:{endpoint.port or 5432}: {detail}; "
             "run `python -m etl migrate` first."
         )
 
 
-def is_permanent(error: BaseException) -> bool:
+def is_permanent_error(error: BaseException) -> bool:
     """Tell whether a statement would fail again, as opposed to a lost connection, a deadlock or a full disk."""
-    return isinstance(error, _PERMANENT) and not isinstance(error, _RACES)
+    return isinstance(error, _PERMANENT_ERRORS) and not isinstance(error, _RACE_ERRORS)
 
 
-def _options(endpoint: Endpoint) -> str:
+def _conninfo(endpoint: Endpoint) -> str:
     """Return what the connection says of how to connect, such as `sslmode`, as Airflow's Postgres hook would."""
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     return make_conninfo(**{name: str(value) for name, value in endpoint.extra.items() if name in known})
 
 
+def connect_warehouse(environment: Mapping[str, str] = os.environ) -> AbstractContextManager[Connection]:
+    """Open the warehouse that `AIRFLOW_CONN_WAREHOUSE` names, as `connect` does."""
+    return connect(Endpoint.from_environment("warehouse", environment))
+
+
 @contextmanager
-def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
+def connect(endpoint: Endpoint) -> Iterator[Connection]:
     """Open the warehouse.
 
     Raises
@@ -62,8 +68,8 @@ def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
         If the block finds that a table or a column is missing.
     """
     try:
-        warehouse = psycopg.connect(
-            _options(endpoint),
+        db = psycopg.connect(
+            _conninfo(endpoint),
             host=endpoint.host,
             port=endpoint.port or 5432,
             user=endpoint.login,
@@ -76,7 +82,7 @@ def connect(endpoint: Endpoint) -> Iterator[Warehouse]:
     except psycopg.OperationalError as error:
         raise WarehouseUnreachable(endpoint, str(error).strip().splitlines()[-1]) from None
     try:
-        with warehouse:
-            yield warehouse
+        with db:
+            yield db
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName) as error:
         raise WarehouseNotMigrated(endpoint, str(error).splitlines()[0]) from error

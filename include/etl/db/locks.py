@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from psycopg import OperationalError
 from psycopg.rows import scalar_row
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.errors import PermanentError, TransientError
 
@@ -34,16 +34,16 @@ class LockLost(PermanentError):
         )
 
 
-def until_commit(warehouse: Warehouse, key: str) -> None:
+def acquire_until_commit(db: Connection, key: str) -> None:
     """Wait until nobody else holds the key, and keep others out until the transaction ends.
 
     It holds through a transaction pooler too. The wait has no bound but `lock_timeout`: hold it for moments.
     """
-    warehouse.execute(statement("db/locks", "until_commit"), {"key": key})
+    db.execute(statement("db/locks", "acquire_until_commit"), {"key": key})
 
 
 @contextmanager
-def hold(warehouse: Warehouse, key: str) -> Iterator[None]:
+def hold(db: Connection, key: str) -> Iterator[None]:
     """Keep others out for as long as the block lasts, over any number of transactions.
 
     Never waits. Do the guarded work over the same connection, so that whoever loses the key can do no more of it. The
@@ -60,26 +60,26 @@ def hold(warehouse: Warehouse, key: str) -> Iterator[None]:
     LockLost
         At the end, if the connection no longer has it: others may have worked at the same time.
     """
-    if not _answer(warehouse, "take", key):
+    if not _fetch_bool(db, "try_acquire", key):
         raise LockTaken(key)
     try:
         yield
     except BaseException:
-        _give_back_if_possible(warehouse, key)
+        _release_if_possible(db, key)
         raise
-    if not _answer(warehouse, "give_back", key):
+    if not _fetch_bool(db, "release", key):
         raise LockLost(key)
 
 
-def _give_back_if_possible(warehouse: Warehouse, key: str) -> None:
+def _release_if_possible(db: Connection, key: str) -> None:
     """Let the error of the block be seen, even if it is the connection's."""
     try:
-        _answer(warehouse, "give_back", key)
+        _fetch_bool(db, "release", key)
     except OperationalError:
         return
 
 
-def _answer(warehouse: Warehouse, name: str, key: str) -> bool:
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (answer,) = cursor.execute(statement("db/locks", name), {"key": key}).fetchall()
+def _fetch_bool(db: Connection, statement_name: str, key: str) -> bool:
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (answer,) = cursor.execute(statement("db/locks", statement_name), {"key": key}).fetchall()
     return bool(answer)

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from psycopg.rows import scalar_row
 
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import SQL_ROOT, statement
 
 
-def migrate(warehouse: Warehouse, entities: Iterable[str]) -> list[str]:
+def migrate(db: Connection, entities: Iterable[str]) -> list[str]:
     """Bring the schema up to date, in one transaction.
 
     Only one process migrates at a time; the others wait and then find nothing to do.
@@ -28,9 +28,9 @@ def migrate(warehouse: Warehouse, entities: Iterable[str]) -> list[str]:
     list of str
         Names of the migrations that were applied now.
     """
-    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
-        locks.until_commit(warehouse, "migrations")
-        cursor.execute(statement("db/migrations", "prepare"))
+    with db.transaction(), db.cursor(row_factory=scalar_row) as cursor:
+        locks.acquire_until_commit(db, "migrations")
+        cursor.execute(statement("db/migrations", "create_table"))
         applied = set(cursor.execute(statement("db/migrations", "applied")).fetchall())
         missing = [path for path in sorted((SQL_ROOT / "schema").glob("*.sql")) if path.stem not in applied]
         for path in missing:

@@ -8,10 +8,10 @@ from functools import cache
 
 from psycopg.sql import SQL
 
-from etl.declare.sql_file import SQL_ROOT, blocks
+from etl.declare.sql_file import SQL_ROOT, read_statements
 from etl.errors import DeclarationError
 
-__all__ = ["SQL_ROOT", "spliced", "statement", "statements"]
+__all__ = ["SQL_ROOT", "statement", "statements", "substitute"]
 
 
 @cache
@@ -28,7 +28,7 @@ def statements(file: str) -> dict[str, SQL]:
     DeclarationError
         If the file is missing or names a statement twice.
     """
-    found = blocks(SQL_ROOT / f"{file}.sql")
+    found = read_statements(SQL_ROOT / f"{file}.sql")
     # The text comes from a file of the project and from nowhere else, which is what SQL() asks for.
     return {name: SQL(text) for name, text in found.items()}
 
@@ -47,9 +47,9 @@ def statement(file: str, name: str) -> SQL:
     return found[name]
 
 
-def spliced(outer: SQL, **parts: SQL) -> bytes:
+def substitute(template: SQL, **parts: SQL) -> bytes:
     """Return a statement with others in the place of their `{name}`; all of them come from files of the project."""
-    text = outer.as_string(None)
+    text = template.as_string(None)
     for name, part in parts.items():
         inner = part.as_string(None).strip().removesuffix(";")
         # A line break ends a comment that the last line may hold.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from etl.declare.validation import require_each, require_identifier, require_kind, require_pace
+from etl.declare.validation import require_identifier, require_pace, require_tuple, require_type
 from etl.errors import DeclarationError
 
 
 @dataclass(frozen=True)
-class Medium:
+class Channel:
     """A kind of channel.
 
     Parameters
@@ -36,10 +36,10 @@ class Medium:
     def __post_init__(self) -> None:
         where = f"medium {self.name}"
         require_identifier(where, "name", self.name)
-        require_each(where, "lines", self.lines, str)
-        require_each(where, "texts", self.texts, str)
+        require_tuple(where, "lines", self.lines, str)
+        require_tuple(where, "texts", self.texts, str)
         require_pace(where, "pace", self.pace)
-        require_kind(where, "address", self.address, str)
+        require_type(where, "address", self.address, str)
         try:
             re.compile(self.address)
         except re.error as error:
@@ -50,6 +50,6 @@ class Medium:
         """Names of all parts; each has a template, `<medium>.<part>.jinja`."""
         return (*self.lines, *self.texts)
 
-    def takes(self, address: str) -> bool:
+    def accepts(self, address: str) -> bool:
         """Return whether an address is well-formed."""
         return re.fullmatch(self.address, address) is not None

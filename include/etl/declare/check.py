@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from iso4217 import Currency
 
-from etl.declare.column import Kind
-from etl.declare.validation import require_count, require_each
+from etl.declare.column import ColumnType
+from etl.declare.validation import require_count, require_tuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ class Check(Protocol):
         """Names of the columns that it reads; the first is the one that a reject points at."""
 
     @property
-    def kinds(self) -> tuple[Kind | None, ...]:
+    def column_types(self) -> tuple[ColumnType | None, ...]:
         """The kind that each of these columns must have; None where any will do."""
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
@@ -52,9 +52,9 @@ class Iso4217:
         return (self.column,)
 
     @property
-    def kinds(self) -> tuple[Kind | None, ...]:
+    def column_types(self) -> tuple[ColumnType | None, ...]:
         """Kinds that these must have."""
-        return (Kind.TEXT,)
+        return (ColumnType.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -78,9 +78,9 @@ class MinorUnits:
         return (self.amount, self.currency)
 
     @property
-    def kinds(self) -> tuple[Kind | None, ...]:
+    def column_types(self) -> tuple[ColumnType | None, ...]:
         """Kinds that these must have."""
-        return (Kind.MONEY, Kind.TEXT)
+        return (ColumnType.MONEY, ColumnType.TEXT)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -107,10 +107,10 @@ class ExactlyOne:
     rule: str = "exactly_one"
 
     def __post_init__(self) -> None:
-        require_each(f"check {self.rule}", "columns", self.columns, str, least=2)
+        require_tuple(f"check {self.rule}", "columns", self.columns, str, minimum=2)
 
     @property
-    def kinds(self) -> tuple[Kind | None, ...]:
+    def column_types(self) -> tuple[ColumnType | None, ...]:
         """Any kind will do."""
         return (None,) * len(self.columns)
 
@@ -129,7 +129,7 @@ class MaxLength:
     rule: str = "max_length"
 
     def __post_init__(self) -> None:
-        require_count(f"check {self.rule}", "length", self.length, least=1)
+        require_count(f"check {self.rule}", "length", self.length, minimum=1)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -137,9 +137,9 @@ class MaxLength:
         return (self.column,)
 
     @property
-    def kinds(self) -> tuple[Kind | None, ...]:
+    def column_types(self) -> tuple[ColumnType | None, ...]:
         """Kinds that these must have."""
-        return (Kind.TEXT,)
+        return (ColumnType.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
@@ -159,9 +159,9 @@ class NotEmpty:
         return (self.column,)
 
     @property
-    def kinds(self) -> tuple[Kind | None, ...]:
+    def column_types(self) -> tuple[ColumnType | None, ...]:
         """Kinds that these must have."""
-        return (Kind.TEXT,)
+        return (ColumnType.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""

@@ -4,19 +4,19 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from etl.declare.validation import FIELD, require_identifier, require_kind
+from etl.declare.validation import FIELD_PATTERN, require_identifier, require_type
 from etl.errors import DeclarationError
 
 PROVIDER_ACCOUNT = "provider_account_id"
 """Column that every row has: the surrogate id of the provider account that it came from."""
 
-GIVEN = (PROVIDER_ACCOUNT, "seq", "removed", "observed_at", "raw_id")
+IMPLICIT_COLUMNS = (PROVIDER_ACCOUNT, "seq", "removed", "observed_at", "raw_id")
 """Columns that every row has without their being declared."""
 
-_PATH = re.compile(rf"(\.\./)*{FIELD}(\.{FIELD})*")
+_PATH = re.compile(rf"(\.\./)*{FIELD_PATTERN}(\.{FIELD_PATTERN})*")
 
 
-class Kind(Enum):
+class ColumnType(Enum):
     """Type of a column: in JSON, in Arrow and in Postgres."""
 
     TEXT = "text"
@@ -45,17 +45,17 @@ class Column:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnType
     path: str = ""
     required: bool = True
 
     def __post_init__(self) -> None:
         where = f"column {self.name}"
         require_identifier(where, "name", self.name)
-        require_kind(where, "kind", self.kind, Kind)
-        require_kind(where, "path", self.path, str)
-        require_kind(where, "required", self.required, bool)
-        if self.name in GIVEN:
+        require_type(where, "kind", self.kind, ColumnType)
+        require_type(where, "path", self.path, str)
+        require_type(where, "required", self.required, bool)
+        if self.name in IMPLICIT_COLUMNS:
             raise DeclarationError(f"{where}: every row has this one without its being declared; take it out")
         if self.path and not _PATH.fullmatch(self.path):
             raise DeclarationError(
@@ -64,11 +64,11 @@ class Column:
             )
 
     @property
-    def fields(self) -> tuple[str, ...]:
+    def path_parts(self) -> tuple[str, ...]:
         """The path within its record, split."""
         return tuple((self.path or self.name).replace("../", "").split("."))
 
     @property
-    def level(self) -> int:
+    def levels_up(self) -> int:
         """How many lists up its record is."""
         return self.path.count("../")

@@ -9,26 +9,26 @@ from typing import TypeVar
 
 from etl.declare import consistency, fault
 from etl.declare.entity import Entity
-from etl.declare.fault import INCLUDE, Fault
-from etl.declare.notice import STATEMENTS, Notice
+from etl.declare.fault import INCLUDE_ROOT, DeclarationFault
+from etl.declare.notice import REQUIRED_STATEMENTS, Notice
 from etl.declare.sql_file import SQL_ROOT, require_statements
 from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
 
-CATALOG = INCLUDE / "etl" / "catalog"
+CATALOG = INCLUDE_ROOT / "etl" / "catalog"
 ENTITY_ROOT = CATALOG / "entities"
 """The files of the entities that a notice may follow."""
 
 NOTICE_ROOT = CATALOG / "notices"
 """A folder for each notice: its declaration, `notice.py`, and its templates."""
 
-Declared = TypeVar("Declared", Entity, Notice)
+Declaration = TypeVar("Declaration", Entity, Notice)
 _PLURALS: dict[type, str] = {Entity: "entities", Notice: "notices"}
 
 
 def discover_entities(
     package: str, folders: Iterable[str], *, sql: Path = SQL_ROOT / "entities"
-) -> tuple[tuple[Entity, ...], tuple[Fault, ...]]:
+) -> tuple[tuple[Entity, ...], tuple[DeclarationFault, ...]]:
     """Import the entities of a package.
 
     Parameters
@@ -46,13 +46,13 @@ def discover_entities(
         The entities that can run, each after those that it follows, and what is wrong with the others.
     """
     paths = _entity_files(folders)
-    declared, faults = _read(Entity, package, paths)
-    wrong = consistency.contradictions(declared, names=paths.keys())
-    faults += [Fault(name, fault.shown(paths[name]), reason) for name, reason in wrong.items()]
-    faults += _refused(
-        declared, paths, lambda entity: require_statements(sql / f"{entity.name}.sql", entity.statements)
+    declared, faults = _import_all(Entity, package, paths)
+    wrong = consistency.find_contradictions(declared, names=paths.keys())
+    faults += [DeclarationFault(name, fault.project_path(paths[name]), reason) for name, reason in wrong.items()]
+    faults += _find_faults(
+        declared, paths, lambda entity: require_statements(sql / f"{entity.name}.sql", entity.required_statements)
     )
-    return consistency.in_order(_without(declared, faults)), _in_order(faults)
+    return consistency.sort_by_dependency(_without_faulty(declared, faults)), _sort_by_name(faults)
 
 
 def discover_notices(
@@ -61,7 +61,7 @@ def discover_notices(
     *,
     sql: Path = SQL_ROOT / "notices",
     entities: Path = ENTITY_ROOT,
-) -> tuple[tuple[Notice, ...], tuple[Fault, ...]]:
+) -> tuple[tuple[Notice, ...], tuple[DeclarationFault, ...]]:
     """Import the notices of a package, as `discover_entities` does; `<name>/notice.py` in it declares `<name>`.
 
     Parameters
@@ -76,17 +76,19 @@ def discover_notices(
     """
 
     def require_others(notice: Notice) -> None:
-        consistency.require_followed(notice, _entity_files([str(entities)]).keys())
-        require_statements(sql / f"{notice.name}.sql", STATEMENTS)
-        for name in notice.templates:
+        consistency.require_declared_entity(notice, _entity_files([str(entities)]).keys())
+        require_statements(sql / f"{notice.name}.sql", REQUIRED_STATEMENTS)
+        for name in notice.template_names:
             path = paths[notice.name].with_name(name)
             if not path.is_file():
-                raise DeclarationError(f"{fault.shown(path)} is missing; write what this part of the message says")
+                raise DeclarationError(
+                    f"{fault.project_path(path)} is missing; write what this part of the message says"
+                )
 
     paths = _notice_files(folders)
-    declared, faults = _read(Notice, package, paths)
-    faults += _refused(declared, paths, require_others)
-    return tuple(_without(declared, faults).values()), _in_order(faults)
+    declared, faults = _import_all(Notice, package, paths)
+    faults += _find_faults(declared, paths, require_others)
+    return tuple(_without_faulty(declared, faults).values()), _sort_by_name(faults)
 
 
 def _entity_files(folders: Iterable[str]) -> dict[str, Path]:
@@ -103,57 +105,63 @@ def _notice_files(folders: Iterable[str]) -> dict[str, Path]:
     return files | {path.stem: path for path in entries if path.suffix == ".py" and path.stem not in files}
 
 
-def _read(kind: type[Declared], package: str, paths: Mapping[str, Path]) -> tuple[dict[str, Declared], list[Fault]]:
-    declared: dict[str, Declared] = {}
-    faults: list[Fault] = []
+def _import_all(
+    declaration_type: type[Declaration], package: str, paths: Mapping[str, Path]
+) -> tuple[dict[str, Declaration], list[DeclarationFault]]:
+    declared: dict[str, Declaration] = {}
+    faults: list[DeclarationFault] = []
     for name, path in paths.items():
         try:
-            declared[name] = _declared(kind, package, name, path)
+            declared[name] = _import_declaration(declaration_type, package, name, path)
         except Exception as error:  # noqa: BLE001 - a file may fail in any way, and its siblings go on
-            faults.append(fault.of_error(name, path, error))
+            faults.append(fault.from_error(name, path, error))
     return declared, faults
 
 
-def _declared(kind: type[Declared], package: str, name: str, path: Path) -> Declared:
+def _import_declaration(declaration_type: type[Declaration], package: str, name: str, path: Path) -> Declaration:
     """Return the one entity or notice of a file."""
     require_identifier("this file", "name", name)
-    noun = kind.__name__.lower()
-    if kind is Notice and path.name != "notice.py":
+    noun = declaration_type.__name__.lower()
+    if declaration_type is Notice and path.name != "notice.py":
         raise DeclarationError(f"a notice is a folder with its templates; move this file to {name}/notice.py")
     if not path.is_file():
         raise DeclarationError(f"there is no such file; declare {noun} {name} in it, or remove its folder")
-    module = import_module(f"{package}.{name}.notice" if kind is Notice else f"{package}.{name}")
-    found = {id(value): value for value in vars(module).values() if isinstance(value, kind)}
+    module = import_module(f"{package}.{name}.notice" if declaration_type is Notice else f"{package}.{name}")
+    found = {id(value): value for value in vars(module).values() if isinstance(value, declaration_type)}
     names = [value.name for value in found.values()]
     if not names:
         raise DeclarationError(
-            f"it declares no {noun}; write one whose name is {name!r}: {kind.__name__}(name={name!r}, …)"
+            f"it declares no {noun}; write one whose name is {name!r}: {declaration_type.__name__}(name={name!r}, …)"
         )
     if len(names) > 1:
-        raise DeclarationError(f"it declares the {_PLURALS[kind]} {', '.join(names)}; give each a file of its own name")
+        raise DeclarationError(
+            f"it declares the {_PLURALS[declaration_type]} {', '.join(names)}; give each a file of its own name"
+        )
     if names != [name]:
         raise DeclarationError(f"{noun} {names[0]}: name is not the file's; write name={name!r}, or rename the file")
     return next(iter(found.values()))
 
 
-def _refused(
-    declared: Mapping[str, Declared], paths: Mapping[str, Path], require: Callable[[Declared], None]
-) -> list[Fault]:
+def _find_faults(
+    declarations: Mapping[str, Declaration], paths: Mapping[str, Path], validate: Callable[[Declaration], None]
+) -> list[DeclarationFault]:
     """Return the faults of those whose other files are not as they must be."""
-    faults: list[Fault] = []
-    for name, value in declared.items():
+    faults: list[DeclarationFault] = []
+    for name, value in declarations.items():
         try:
-            require(value)
+            validate(value)
         except DeclarationError as error:
             noun = type(value).__name__.lower()
-            faults.append(Fault(name, fault.shown(paths[name]), f"{noun} {name}: {error}"))
+            faults.append(DeclarationFault(name, fault.project_path(paths[name]), f"{noun} {name}: {error}"))
     return faults
 
 
-def _without(declared: Mapping[str, Declared], faults: Iterable[Fault]) -> dict[str, Declared]:
+def _without_faulty(
+    declarations: Mapping[str, Declaration], faults: Iterable[DeclarationFault]
+) -> dict[str, Declaration]:
     left_out = {found.name for found in faults}
-    return {name: value for name, value in declared.items() if name not in left_out}
+    return {name: value for name, value in declarations.items() if name not in left_out}
 
 
-def _in_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
+def _sort_by_name(faults: Iterable[DeclarationFault]) -> tuple[DeclarationFault, ...]:
     return tuple(sorted(faults, key=lambda found: found.name))

@@ -9,27 +9,27 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from etl.declare.check import Check
-from etl.declare.column import PROVIDER_ACCOUNT, Column, Kind
+from etl.declare.column import PROVIDER_ACCOUNT, Column, ColumnType
 from etl.declare.provider import Provider
 from etl.declare.queue import Queue
 from etl.declare.schedule import After, require_cron
 from etl.declare.source import Feed, RawOf, Snapshot, Window
-from etl.declare.validation import require_count, require_duration, require_each, require_identifier, require_kind
+from etl.declare.validation import require_count, require_duration, require_identifier, require_tuple, require_type
 from etl.errors import DeclarationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PROVIDER_ACCOUNT", "After", "Column", "Entity", "Kind", "RawOf"]
+__all__ = ["PROVIDER_ACCOUNT", "After", "Column", "ColumnType", "Entity", "RawOf"]
 """A declaration finds its words in one place."""
 
 Hook = Callable[["pd.DataFrame"], "pd.DataFrame"]
 """A row-local change of a frame with Arrow dtypes; it keeps the index and the columns."""
 
-MOST_CHUNKS = 64
+MAX_CHUNKS = 64
 """Above this, the scheduler spends seconds on each pass over a run."""
 
-_KINDS: dict[str, tuple[type, ...]] = {
+_FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "summary": (str,),
     "provider": (Provider,),
     "source": (Feed, Snapshot, RawOf),
@@ -38,13 +38,13 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "schedule": (str, After),
     "tolerated_rejects": (int, float),
 }
-_EACH: dict[str, tuple[type, int]] = {
+_TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "key": (str, 1),
     "columns": (Column, 1),
     "currencies": (str, 0),
     "checks": (Check, 0),
 }
-_LEAST = {"chunk_size": 1, "max_chunks": 1, "always_tolerated": 0, "version": 1}
+_MIN_COUNTS = {"chunk_size": 1, "max_chunks": 1, "always_tolerated": 0, "version": 1}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Entity:
     version: int = 1
 
     def __post_init__(self) -> None:
-        _check(self)
+        _validate(self)
 
     @property
     def sources(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -123,17 +123,17 @@ class Entity:
         declared = (self.source, self.window) if self.window else (self.source,)
         return {source.name: (source.upserts, source.removals) for source in declared}
 
-    def origin(self, source: str) -> Feed | Snapshot | Window | RawOf:
+    def find_source(self, source: str) -> Feed | Snapshot | Window | RawOf:
         """Return what declares a source of the raw batches that it reads."""
         return self.window if self.window and self.window.name == source else self.source
 
     @property
-    def feed(self) -> str | None:
+    def feed_name(self) -> str | None:
         """The name under which its accounts have their cursors; None if it is not read from a feed."""
         return self.source.name if isinstance(self.source, Feed) else None
 
     @property
-    def statements(self) -> tuple[str, ...]:
+    def required_statements(self) -> tuple[str, ...]:
         """Names of the statements that its SQL file must have."""
         removes = any(removals for _, removals in self.sources.values())
         return ("table", "merge", "remove") if removes else ("table", "merge")
@@ -144,7 +144,7 @@ class Entity:
         return tuple(column for column in self.columns if column.name in self.key)
 
 
-def _check(entity: Entity) -> None:
+def _validate(entity: Entity) -> None:
     """Refuse an entity that holds wrong values or contradicts itself.
 
     Raises
@@ -157,18 +157,18 @@ def _check(entity: Entity) -> None:
     _check_columns(where, entity)
     _check_currencies(where, entity)
     _check_checks(where, entity)
-    _check_places(where, entity)
+    _check_record_paths(where, entity)
 
 
 def _check_values(where: str, entity: Entity) -> None:
     require_identifier(where, "name", entity.name)
-    for field, kinds in _KINDS.items():
-        require_kind(where, field, getattr(entity, field), *kinds)
-    for field, (kind, least) in _EACH.items():
-        require_each(where, field, getattr(entity, field), kind, least=least)
-    for field, least in _LEAST.items():
-        most = MOST_CHUNKS if field == "max_chunks" else None
-        require_count(where, field, getattr(entity, field), least=least, most=most)
+    for field, kinds in _FIELD_TYPES.items():
+        require_type(where, field, getattr(entity, field), *kinds)
+    for field, (kind, least) in _TUPLE_FIELDS.items():
+        require_tuple(where, field, getattr(entity, field), kind, minimum=least)
+    for field, least in _MIN_COUNTS.items():
+        most = MAX_CHUNKS if field == "max_chunks" else None
+        require_count(where, field, getattr(entity, field), minimum=least, maximum=most)
     require_duration(where, "timeout", entity.timeout)
     if entity.deadline is not None:
         require_duration(where, "deadline", entity.deadline)
@@ -203,58 +203,61 @@ def _check_columns(where: str, entity: Entity) -> None:
         if column.name in entity.key and not column.required:
             raise DeclarationError(f"{where}: key column {column.name} must be required; take required=False out")
     for column, other in combinations(entity.columns, 2):
-        if column.level == other.level and _differ_at_one_field(column, other):
+        if column.levels_up == other.levels_up and _have_conflicting_types(column, other):
             raise DeclarationError(
-                f"{where}: columns {column.name} and {other.name} read {'.'.join(column.fields)!r} and "
-                f"{'.'.join(other.fields)!r} as different types; mend their path or kind"
+                f"{where}: columns {column.name} and {other.name} read {'.'.join(column.path_parts)!r} and "
+                f"{'.'.join(other.path_parts)!r} as different types; mend their path or kind"
             )
 
 
 def _check_currencies(where: str, entity: Entity) -> None:
     kinds = {column.name: column.kind for column in entity.columns}
     for name, kind in kinds.items():
-        if kind is Kind.MONEY and not entity.currencies:
+        if kind is ColumnType.MONEY and not entity.currencies:
             raise DeclarationError(
                 f"{where}: column {name} is money of no currency; let `currencies` name the columns that tell it"
             )
     for name in entity.currencies:
-        if kinds.get(name) is not Kind.TEXT:
-            raise DeclarationError(f"{where}: currencies names no column of Kind.TEXT: {name}; declare it, or mend it")
+        if kinds.get(name) is not ColumnType.TEXT:
+            raise DeclarationError(
+                f"{where}: currencies names no column of ColumnType.TEXT: {name}; declare it, or mend it"
+            )
 
 
-def _differ_at_one_field(column: Column, other: Column) -> bool:
+def _have_conflicting_types(column: Column, other: Column) -> bool:
     """Return whether one field would have to be both a value and an object, or values of two kinds."""
-    shorter, longer = sorted((column.fields, other.fields), key=len)
+    shorter, longer = sorted((column.path_parts, other.path_parts), key=len)
     return longer[: len(shorter)] == shorter and (len(longer) > len(shorter) or column.kind is not other.kind)
 
 
 def _check_checks(where: str, entity: Entity) -> None:
     kinds = {column.name: column.kind for column in entity.columns}
     for rule in entity.checks:
-        for name, kind in zip(rule.columns, rule.kinds, strict=True):
+        for name, kind in zip(rule.columns, rule.column_types, strict=True):
             if name not in kinds:
                 raise DeclarationError(
                     f"{where}: check {rule.rule} names no column: {name}; name one of {', '.join(kinds)}"
                 )
             if kind not in (None, kinds[name]):
                 raise DeclarationError(
-                    f"{where}: check {rule.rule} wants a column of Kind.{kind.name}, and {name} is of "
-                    f"Kind.{kinds[name].name}; take it out, or mend the column's kind"
+                    f"{where}: check {rule.rule} wants a column of ColumnType.{kind.name}, and {name} is of "
+                    f"ColumnType.{kinds[name].name}; take it out, or mend the column's kind"
                 )
 
 
-def _check_places(where: str, entity: Entity) -> None:
+def _check_record_paths(where: str, entity: Entity) -> None:
     for source, (upserts, removals) in entity.sources.items():
         for columns, places in ((entity.columns, upserts), (entity.key_columns, removals)):
             for place, column in ((place, column) for place in places for column in columns):
                 above = place.count("[]") - 1
-                if column.level > above:
+                if column.levels_up > above:
                     raise DeclarationError(
-                        f"{where}: column {column.name} has the path {column.path!r}, {column.level} up, but above the "
+                        f"{where}: column {column.name} has the path {column.path!r}, {column.levels_up} up, but above "
+                        "the "
                         f"records at {place!r} of {source} there are {above}; take '../' out"
                     )
     if isinstance(entity.source, RawOf):
-        fields = {column.fields[0]: None for column in entity.columns if column.level == 0}
+        fields = {column.path_parts[0]: None for column in entity.columns if column.levels_up == 0}
         if entity.source.having not in fields:
             raise DeclarationError(
                 f"{where}: having is {entity.source.having!r}, a field that none of its columns reads; "

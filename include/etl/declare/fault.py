@@ -9,9 +9,9 @@ from pathlib import Path
 
 from etl.errors import DeclarationError
 
-INCLUDE = Path(__file__).parents[2]
-PROJECT = INCLUDE.parent
-_LANGUAGE = Path(__file__).parent
+INCLUDE_ROOT = Path(__file__).parents[2]
+PROJECT_ROOT = INCLUDE_ROOT.parent
+_DECLARE_ROOT = Path(__file__).parent
 
 _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
     (SyntaxError, "write it as Python is written"),
@@ -23,44 +23,44 @@ _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
 
 
 @dataclass(frozen=True)
-class Fault:
+class DeclarationFault:
     """What is wrong with a declaration.
 
     Parameters
     ----------
     name
         Name of the entity or the notice, as its file is called.
-    place
+    location
         The file, from the root of the project, with the line if it is known.
     reason
         The field, what was found there, and what to do.
     """
 
     name: str
-    place: str
+    location: str
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.reason}"
+        return f"{self.location}: {self.reason}"
 
 
-def of_error(name: str, path: Path, error: Exception) -> Fault:
+def from_error(name: str, path: Path, error: Exception) -> DeclarationFault:
     """Return the fault of a declaration whose import failed; what failed may be a file that it imports."""
     reason = str(error)
     if not isinstance(error, DeclarationError):
         remedy = next(remedy for kind, remedy in _REMEDIES if isinstance(error, kind))
         text = error.msg if isinstance(error, SyntaxError) else reason
         reason = f"{type(error).__name__}: {text}; {remedy}"
-    place, deepest = shown(path), ""
-    for file, line in _lines(error):
+    place, deepest = project_path(path), ""
+    for file, line in _traceback_lines(error):
         if file == path.resolve():
-            place, deepest = f"{shown(path)}:{line}", ""
-        elif file.is_relative_to(INCLUDE) and not file.is_relative_to(_LANGUAGE):
-            deepest = f" (raised at {shown(file)}:{line})"
-    return Fault(name, place, reason + deepest)
+            place, deepest = f"{project_path(path)}:{line}", ""
+        elif file.is_relative_to(INCLUDE_ROOT) and not file.is_relative_to(_DECLARE_ROOT):
+            deepest = f" (raised at {project_path(file)}:{line})"
+    return DeclarationFault(name, place, reason + deepest)
 
 
-def _lines(error: Exception) -> Iterator[tuple[Path, int]]:
+def _traceback_lines(error: Exception) -> Iterator[tuple[Path, int]]:
     """Yield the files and lines that led to an error, the outermost first."""
     for frame in traceback.extract_tb(error.__traceback__):
         if not frame.filename.startswith("<"):
@@ -69,7 +69,7 @@ def _lines(error: Exception) -> Iterator[tuple[Path, int]]:
         yield Path(error.filename).resolve(), error.lineno or 0
 
 
-def shown(path: Path) -> str:
+def project_path(path: Path) -> str:
     """Return a path from the root of the project, as people write it."""
     resolved = path.resolve()
-    return str(resolved.relative_to(PROJECT)) if resolved.is_relative_to(PROJECT) else str(resolved)
+    return str(resolved.relative_to(PROJECT_ROOT)) if resolved.is_relative_to(PROJECT_ROOT) else str(resolved)

@@ -9,34 +9,34 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from reprlib import repr as shortened
 
-from etl.declare.channel import Medium
+from etl.declare.channel import Channel
 from etl.declare.queue import Queue
-from etl.declare.schedule import After, last_interval, require_cron
+from etl.declare.schedule import After, last_interval_start, require_cron
 from etl.declare.validation import (
     require_count,
     require_duration,
-    require_each,
     require_identifier,
-    require_kind,
     require_pace,
+    require_tuple,
+    require_type,
 )
 from etl.errors import DeclarationError
 
-__all__ = ["After", "Category", "Consent", "Medium", "Notice", "Unknown"]
+__all__ = ["After", "Category", "Channel", "Consent", "Notice", "UnknownPolicy"]
 """A declaration finds its words in one place."""
 
-STATEMENTS = ("bounds", "recipients")
+REQUIRED_STATEMENTS = ("bounds", "recipients")
 """What the SQL file of a notice must have."""
 
-_SOME_DAY = datetime(2026, 10, 20, tzinfo=UTC)
+_SAMPLE_DAY = datetime(2026, 10, 20, tzinfo=UTC)
 
-MOST_CHUNKS = 256
+MAX_CHUNKS = 256
 """A flat mapped task of so many costs the scheduler little, and no message in the broker names a recipient."""
 
-ANNOUNCED = "key:"
+ANNOUNCEMENT_PREFIX = "key:"
 """How the periods of runs begin that tell one thing to a few users; what follows is its key."""
 
-GIVEN = ("period", "as_of", "after", "stop", "limit", "run_id", "chunk_size", "max_chunks")
+IMPLICIT_PARAMETERS = ("period", "as_of", "after", "stop", "limit", "run_id", "chunk_size", "max_chunks")
 """What statements are given anyway."""
 
 
@@ -51,7 +51,7 @@ class Consent(Enum):
     """Everybody, since it is not theirs to refuse: a security alert."""
 
 
-class Unknown(Enum):
+class UnknownPolicy(Enum):
     """What to do with a message of which nobody can tell whether it arrived."""
 
     RESEND = "resend"
@@ -77,7 +77,7 @@ class Category:
 
     def __post_init__(self) -> None:
         require_identifier(f"category {self.name}", "name", self.name)
-        require_kind(f"category {self.name}", "consent", self.consent, Consent)
+        require_type(f"category {self.name}", "consent", self.consent, Consent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +123,12 @@ class Notice:
 
     name: str
     summary: str
-    channels: tuple[Medium, ...]
+    channels: tuple[Channel, ...]
     category: Category
     queue: Queue
     pace: float
     period: str
-    unknown: Unknown
+    unknown: UnknownPolicy
     parameters: Mapping[str, object] = field(default_factory=dict)
     expiry: timedelta | None = None
     chunk_size: int = 10_000
@@ -138,39 +138,41 @@ class Notice:
     deadline: timedelta | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        _validate(self)
 
-    def period_of(self, beginning: datetime) -> str:
+    def period_starting(self, start: datetime) -> str:
         """Return the name of the period that begins then."""
-        return beginning.strftime(self.period)
+        return start.strftime(self.period)
 
-    def period_at(self, instant: datetime) -> str:
+    def default_period(self, as_of: datetime) -> str:
         """Return the name of the period that is meant at an instant if nobody says which.
 
         That of the last whole interval of the schedule; without a cron expression, that of the instant.
         """
-        return self.period_of(last_interval(self.schedule, instant) if isinstance(self.schedule, str) else instant)
+        return self.period_starting(
+            last_interval_start(self.schedule, as_of) if isinstance(self.schedule, str) else as_of
+        )
 
-    def has_period(self, text: str) -> bool:
+    def is_valid_period(self, text: str) -> bool:
         """Return whether a period is written as this notice has it; `2026-1` would be told again of `2026-01`."""
-        example = self.period_of(_SOME_DAY)
-        if _read(example, self.period) == example:
-            return _read(text, self.period) == text
+        example = self.period_starting(_SAMPLE_DAY)
+        if _normalize_period(example, self.period) == example:
+            return _normalize_period(text, self.period) == text
         # A pattern that cannot be read back, such as a week without its day, is at least compared by its shape.
         return re.sub(r"[0-9]", "0", text) == re.sub(r"[0-9]", "0", example)
 
-    def is_over(self, period: str, instant: datetime) -> bool:
+    def has_period_ended(self, period: str, as_of: datetime) -> bool:
         """Return whether a period is over at an instant; without a cron expression, or a date in its name, each is."""
-        begins, last = (_begin(each, self.period) for each in (period, self.period_at(instant)))
+        begins, last = (_parse_period(each, self.period) for each in (period, self.default_period(as_of)))
         return begins is None or last is None or begins <= last or not isinstance(self.schedule, str)
 
     @property
-    def templates(self) -> tuple[str, ...]:
+    def template_names(self) -> tuple[str, ...]:
         """Names of the templates that its folder must have."""
         return tuple(f"{medium.name}.{part}.jinja" for medium in self.channels for part in medium.parts)
 
 
-def _check(notice: Notice) -> None:
+def _validate(notice: Notice) -> None:
     """Refuse a notice that holds wrong values or contradicts itself.
 
     Raises
@@ -182,20 +184,20 @@ def _check(notice: Notice) -> None:
     require_identifier(where, "name", notice.name)
     if notice.name == "now":
         raise DeclarationError(f"{where}: the Dag notify_now sends what is announced; rename the notice")
-    require_kind(where, "summary", notice.summary, str)
-    require_each(where, "channels", notice.channels, Medium, least=1)
-    require_kind(where, "category", notice.category, Category)
-    require_kind(where, "queue", notice.queue, Queue)
-    require_kind(where, "unknown", notice.unknown, Unknown)
+    require_type(where, "summary", notice.summary, str)
+    require_tuple(where, "channels", notice.channels, Channel, minimum=1)
+    require_type(where, "category", notice.category, Category)
+    require_type(where, "queue", notice.queue, Queue)
+    require_type(where, "unknown", notice.unknown, UnknownPolicy)
     require_pace(where, "pace", notice.pace)
-    require_count(where, "chunk_size", notice.chunk_size, least=1)
-    require_count(where, "max_chunks", notice.max_chunks, least=1, most=MOST_CHUNKS)
+    require_count(where, "chunk_size", notice.chunk_size, minimum=1)
+    require_count(where, "max_chunks", notice.max_chunks, minimum=1, maximum=MAX_CHUNKS)
     require_duration(where, "timeout", notice.timeout)
     for name in ("expiry", "deadline"):
         if getattr(notice, name) is not None:
             require_duration(where, name, getattr(notice, name))
     if notice.schedule is not None and not isinstance(notice.schedule, After):
-        require_kind(where, "schedule", notice.schedule, str, After)
+        require_type(where, "schedule", notice.schedule, str, After)
         require_cron(where, "schedule", notice.schedule)
     _check_period(where, notice)
     _check_parameters(where, notice)
@@ -206,10 +208,12 @@ def _check(notice: Notice) -> None:
 
 
 def _check_period(where: str, notice: Notice) -> None:
-    require_kind(where, "period", notice.period, str)
-    if notice.period.startswith(ANNOUNCED):
-        raise DeclarationError(f"{where}: period begins with {ANNOUNCED!r}, as those of announcements do; change it")
-    if not notice.period or _SOME_DAY.strftime(notice.period) == notice.period:
+    require_type(where, "period", notice.period, str)
+    if notice.period.startswith(ANNOUNCEMENT_PREFIX):
+        raise DeclarationError(
+            f"{where}: period begins with {ANNOUNCEMENT_PREFIX!r}, as those of announcements do; change it"
+        )
+    if not notice.period or _SAMPLE_DAY.strftime(notice.period) == notice.period:
         raise DeclarationError(
             f"{where}: period is {notice.period!r}, which is the same for every run, so that only the first would "
             "send; write it as strftime has it, such as '%Y-%m' for a month"
@@ -217,10 +221,10 @@ def _check_period(where: str, notice: Notice) -> None:
 
 
 def _check_parameters(where: str, notice: Notice) -> None:
-    require_kind(where, "parameters", notice.parameters, dict)
+    require_type(where, "parameters", notice.parameters, dict)
     for name, value in notice.parameters.items():
         require_identifier(where, "the name of a parameter", name)
-        if name in GIVEN:
+        if name in IMPLICIT_PARAMETERS:
             raise DeclarationError(f"{where}: parameter {name} is given to its statements anyway; rename it")
         _check_value(where, name, value)
 
@@ -231,7 +235,7 @@ def _check_value(where: str, name: str, value: object) -> None:
         raise DeclarationError(f"{where}: parameter {name} has {value}, a float; write the text '{value}'")
     if isinstance(value, Mapping):
         for key, held in value.items():
-            require_kind(where, f"a key of parameter {name}", key, str)
+            require_type(where, f"a key of parameter {name}", key, str)
             _check_value(where, name, held)
     elif not isinstance(value, str | int):
         raise DeclarationError(
@@ -240,13 +244,13 @@ def _check_value(where: str, name: str, value: object) -> None:
         )
 
 
-def _read(text: str, pattern: str) -> str | None:
+def _normalize_period(text: str, pattern: str) -> str | None:
     """Return what a period reads as, written anew; None if it cannot be read."""
-    begin = _begin(text, pattern)
+    begin = _parse_period(text, pattern)
     return None if begin is None else begin.strftime(pattern)
 
 
-def _begin(text: str, pattern: str) -> datetime | None:
+def _parse_period(text: str, pattern: str) -> datetime | None:
     """Return when a period begins; None if it cannot be read."""
     try:
         return datetime.strptime(text, pattern).replace(tzinfo=UTC)

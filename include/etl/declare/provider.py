@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
-from etl.declare.validation import require_count, require_duration, require_each, require_identifier, require_kind
+from etl.declare.validation import require_count, require_duration, require_identifier, require_tuple, require_type
 from etl.errors import DeclarationError
 
 
-class Fill(Enum):
+class Placeholder(Enum):
     """A place in a request that is filled for each provider account and page."""
 
     CLIENT_ID = "client id"
@@ -23,7 +23,7 @@ class Fill(Enum):
     PAGE_SIZE = "page size"
 
 
-class Action(Enum):
+class ErrorAction(Enum):
     """What an answer other than success asks for."""
 
     RETRY = "retry"
@@ -36,7 +36,7 @@ class Action(Enum):
     """The provider is still gathering; leave the account out of this run."""
 
 
-class Scope(Enum):
+class LimitScope(Enum):
     """Whose calls a limit counts."""
 
     CLIENT = "client"
@@ -44,7 +44,7 @@ class Scope(Enum):
 
 
 @dataclass(frozen=True)
-class Limit:
+class RateLimit:
     """At most `calls` in any span of `per`, counted over all workers.
 
     Parameters
@@ -59,16 +59,16 @@ class Limit:
         Calls that may be made at once after a pause; the others are spread evenly.
     """
 
-    scope: Scope
+    scope: LimitScope
     calls: int
     per: timedelta
     burst: int
 
     def __post_init__(self) -> None:
-        require_kind("limit", "scope", self.scope, Scope)
-        require_count("limit", "calls", self.calls, least=1)
-        require_count("limit", "burst", self.burst, least=0)
-        require_kind("limit", "per", self.per, timedelta)
+        require_type("limit", "scope", self.scope, LimitScope)
+        require_count("limit", "calls", self.calls, minimum=1)
+        require_count("limit", "burst", self.burst, minimum=0)
+        require_type("limit", "per", self.per, timedelta)
         if not 1 <= self.burst < self.calls or self.per <= timedelta():
             raise DeclarationError(
                 f"limit of {self.calls} calls in {self.per}, {self.burst} at once: "
@@ -76,7 +76,7 @@ class Limit:
             )
 
     @property
-    def interval(self) -> timedelta:
+    def emission_interval(self) -> timedelta:
         """Time between two calls when none is held back for a burst: burst + per / interval = calls."""
         return self.per / (self.calls - self.burst)
 
@@ -95,7 +95,7 @@ class ErrorRule:
         Fields of the provider's error body.
     """
 
-    action: Action
+    action: ErrorAction
     status: int | None = None
     error_type: str | None = None
     error_code: str | None = None
@@ -114,7 +114,7 @@ class Enrolment:
     path
         Path of the endpoint; the request is a JSON POST.
     request
-        Body of the request, with `Fill.PUBLIC_TOKEN`.
+        Body of the request, with `Placeholder.PUBLIC_TOKEN`.
     access_token, item_id
         Fields of the answer.
     """
@@ -150,7 +150,7 @@ class Provider:
 
     name: str
     connection: str
-    headers: Mapping[str, str | Fill]
+    headers: Mapping[str, str | Placeholder]
     enrolment: Enrolment
     errors: tuple[ErrorRule, ...]
     timeout: timedelta = timedelta(seconds=30)
@@ -160,8 +160,8 @@ class Provider:
     def __post_init__(self) -> None:
         where = f"provider {self.name}"
         require_identifier(where, "name", self.name)
-        require_kind(where, "connection", self.connection, str)
-        require_each(where, "errors", self.errors, ErrorRule)
+        require_type(where, "connection", self.connection, str)
+        require_tuple(where, "errors", self.errors, ErrorRule)
         require_duration(where, "timeout", self.timeout)
-        require_count(where, "concurrency", self.concurrency, least=1)
-        require_count(where, "retries", self.retries, least=0)
+        require_count(where, "concurrency", self.concurrency, minimum=1)
+        require_count(where, "retries", self.retries, minimum=0)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from etl.declare.validation import require_count, require_duration, require_identifier, require_kind
+from etl.declare.validation import require_count, require_duration, require_identifier, require_type
 from etl.errors import DeclarationError
 
 
@@ -29,7 +29,7 @@ class WorkerGroup:
     def __post_init__(self) -> None:
         where = f"worker group {self.name}"
         require_identifier(where, "name", self.name)
-        require_count(where, "processes", self.processes, least=1)
+        require_count(where, "processes", self.processes, minimum=1)
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Queue:
     def __post_init__(self) -> None:
         where = f"queue {self.name}"
         require_identifier(where, "name", self.name)
-        require_count(where, "priority", self.priority, least=1, most=9)
-        require_kind(where, "group", self.group, WorkerGroup)
-        require_count(where, "slots", self.slots, least=1)
-        require_count(where, "memory", self.memory, least=1)
-        require_count(where, "niceness", self.niceness, least=0, most=19)
-        require_count(where, "backfill_slots", self.backfill_slots, least=0)
+        require_count(where, "priority", self.priority, minimum=1, maximum=9)
+        require_type(where, "group", self.group, WorkerGroup)
+        require_count(where, "slots", self.slots, minimum=1)
+        require_count(where, "memory", self.memory, minimum=1)
+        require_count(where, "niceness", self.niceness, minimum=0, maximum=19)
+        require_count(where, "backfill_slots", self.backfill_slots, minimum=0)
         if self.time_to_live is not None:
             require_duration(where, "time_to_live", self.time_to_live)
 
@@ -117,7 +117,7 @@ class Queue:
         return (self.pool,) if self.backfill_pool is None else (self.pool, self.backfill_pool)
 
 
-def queue_catalogue(*queues: Queue) -> tuple[Queue, ...]:
+def validate_queues(*queues: Queue) -> tuple[Queue, ...]:
     """Return the queues.
 
     Raises

@@ -6,7 +6,7 @@ from datetime import timedelta
 from etl.declare.validation import require_duration
 from etl.errors import DeclarationError
 
-_SURELY_ENDED = timedelta(days=1)
+_MIN_RETENTION = timedelta(days=1)
 """Longer than any task may run, with its retries."""
 
 
@@ -49,8 +49,8 @@ class Retention:
         for field in fields(self):
             kept = getattr(self, field.name)
             require_duration("retention", field.name, kept)
-            if kept < _SURELY_ENDED:
+            if kept < _MIN_RETENTION:
                 raise DeclarationError(
-                    f"retention: {field.name} is {kept}; it must be at least {_SURELY_ENDED}, "
+                    f"retention: {field.name} is {kept}; it must be at least {_MIN_RETENTION}, "
                     "or what a running task still needs would be removed"
                 )

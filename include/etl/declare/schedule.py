@@ -8,8 +8,8 @@ from croniter import CroniterError, croniter
 from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
 
-_SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
-_FIELDS = 5
+_SAMPLE_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+_FIELD_COUNT = 5
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class After:
 def require_cron(where: str, field: str, expression: str) -> None:
     """Refuse what is no cron expression of five fields, or names a moment that never comes."""
     found = ""
-    if not expression.startswith("@") and len(expression.split()) != _FIELDS:
+    if not expression.startswith("@") and len(expression.split()) != _FIELD_COUNT:
         found = f"it has {len(expression.split())} fields"
     else:
         try:
-            croniter(expression, _SOME_DAY).get_next()
+            croniter(expression, _SAMPLE_DAY).get_next()
         except CroniterError as error:
             found = str(error)
     if found:
@@ -45,9 +45,9 @@ def require_cron(where: str, field: str, expression: str) -> None:
         )
 
 
-def last_interval(expression: str, at: datetime) -> datetime:
+def last_interval_start(expression: str, as_of: datetime) -> datetime:
     """Return the beginning of the last interval of a cron expression that is over at an instant."""
-    moments = croniter(expression, at + timedelta(seconds=1), ret_type=datetime)
+    moments = croniter(expression, as_of + timedelta(seconds=1), ret_type=datetime)
     moments.get_prev()
     beginning: datetime = moments.get_prev()
     return beginning

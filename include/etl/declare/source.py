@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from etl.declare.provider import Fill, Limit
-from etl.declare.validation import require_count, require_each, require_identifier, require_kind, require_lists
+from etl.declare.provider import Placeholder, RateLimit
+from etl.declare.validation import require_count, require_identifier, require_list_paths, require_tuple, require_type
 from etl.errors import DeclarationError
 
 
@@ -21,7 +21,7 @@ class Source:
     path
         Path of the endpoint.
     request
-        Body of the request; a `Fill` stands for what differs between accounts and pages.
+        Body of the request; a `Placeholder` stands for what differs between accounts and pages.
     upserts
         Paths of the records to insert or update, such as `added[]`, in the order in which they apply.
     limits
@@ -34,10 +34,10 @@ class Source:
     path: str
     request: Mapping[str, object]
     upserts: tuple[str, ...]
-    limits: tuple[Limit, ...]
+    limits: tuple[RateLimit, ...]
     page_size: int = 1
 
-    needs: ClassVar[Mapping[Fill, str]] = {}
+    required_placeholders: ClassVar[Mapping[Placeholder, str]] = {}
     """What its request must leave open for each page, and what would happen otherwise."""
 
     @property
@@ -48,22 +48,29 @@ class Source:
     def __post_init__(self) -> None:
         where = f"source {self.name}"
         require_identifier(where, "name", self.name)
-        require_kind(where, "path", self.path, str)
-        require_kind(where, "request", self.request, Mapping)
-        require_each(where, "upserts", self.upserts, str, least=1)
-        require_lists(where, "upserts", self.upserts)
-        require_lists(where, "deletes", self.removals)
-        require_each(where, "limits", self.limits, Limit)
-        require_count(where, "page_size", self.page_size, least=1)
+        require_type(where, "path", self.path, str)
+        require_type(where, "request", self.request, Mapping)
+        require_tuple(where, "upserts", self.upserts, str, minimum=1)
+        require_list_paths(where, "upserts", self.upserts)
+        require_list_paths(where, "deletes", self.removals)
+        require_tuple(where, "limits", self.limits, RateLimit)
+        require_count(where, "page_size", self.page_size, minimum=1)
         if not self.path.startswith("/"):
             raise DeclarationError(f"{where}: path is {self.path!r}; it must begin with '/'")
-        for fill in _fills(self.request) - {Fill.ACCESS_TOKEN, Fill.PAGE_SIZE} - self.needs.keys():
+        for fill in (
+            _find_placeholders(self.request)
+            - {Placeholder.ACCESS_TOKEN, Placeholder.PAGE_SIZE}
+            - self.required_placeholders.keys()
+        ):
             raise DeclarationError(
-                f"{where}: its request has Fill.{fill.name}, which a {type(self).__name__} never fills; take it out"
+                f"{where}: its request has Placeholder.{fill.name}, which a {type(self).__name__} never fills; "
+                "remove it"
             )
-        for fill, otherwise in self.needs.items():
-            if fill not in _fills(self.request):
-                raise DeclarationError(f"{where}: its request has no Fill.{fill.name}, so {otherwise}; put it in")
+        for fill, otherwise in self.required_placeholders.items():
+            if fill not in _find_placeholders(self.request):
+                raise DeclarationError(
+                    f"{where}: its request has no Placeholder.{fill.name}, so {otherwise}; put it in"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +94,7 @@ class Feed(Source):
     more: str
     cursor_life: timedelta | None = None
 
-    needs: ClassVar[Mapping[Fill, str]] = {Fill.CURSOR: "every page would be the first"}
+    required_placeholders: ClassVar[Mapping[Placeholder, str]] = {Placeholder.CURSOR: "every page would be the first"}
 
     @property
     def removals(self) -> tuple[str, ...]:
@@ -101,7 +108,7 @@ class Snapshot(Source):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_outermost(self)
+        _require_top_level(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,22 +123,22 @@ class Window(Source):
 
     total: str
 
-    needs: ClassVar[Mapping[Fill, str]] = {
-        Fill.FIRST_DAY: "every window would be the same",
-        Fill.LAST_DAY: "every window would be the same",
-        Fill.OFFSET: "every page would be the first",
+    required_placeholders: ClassVar[Mapping[Placeholder, str]] = {
+        Placeholder.FIRST_DAY: "every window would be the same",
+        Placeholder.LAST_DAY: "every window would be the same",
+        Placeholder.OFFSET: "every page would be the first",
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_outermost(self)
+        _require_top_level(self)
         if len(self.upserts) > 1:
             raise DeclarationError(
                 f"source {self.name}: upserts has {len(self.upserts)} places, and an offset counts one; leave one"
             )
 
 
-def _require_outermost(source: Source) -> None:
+def _require_top_level(source: Source) -> None:
     """Refuse records within other records: whether a page is whole is judged by its own lists."""
     for place in source.upserts:
         if "." in place:
@@ -141,12 +148,12 @@ def _require_outermost(source: Source) -> None:
             )
 
 
-def _fills(template: Mapping[str, object]) -> set[Fill]:
-    found: set[Fill] = set()
+def _find_placeholders(template: Mapping[str, object]) -> set[Placeholder]:
+    found: set[Placeholder] = set()
     for value in template.values():
         if isinstance(value, Mapping):
-            found |= _fills(value)
-        elif isinstance(value, Fill):
+            found |= _find_placeholders(value)
+        elif isinstance(value, Placeholder):
             found.add(value)
     return found
 
@@ -172,10 +179,10 @@ class RawOf:
     def __post_init__(self) -> None:
         where = f"RawOf({self.entity!r})"
         require_identifier(where, "entity", self.entity)
-        require_kind(where, "places", self.places, Mapping)
-        require_kind(where, "having", self.having, str)
+        require_type(where, "places", self.places, Mapping)
+        require_type(where, "having", self.having, str)
         if not self.places:
             raise DeclarationError(f"{where}: places is empty; write where in the pages of each source the records are")
         for source, places in self.places.items():
-            require_each(where, f"places[{source!r}]", places, str, least=1)
-            require_lists(where, f"places[{source!r}]", places)
+            require_tuple(where, f"places[{source!r}]", places, str, minimum=1)
+            require_list_paths(where, f"places[{source!r}]", places)

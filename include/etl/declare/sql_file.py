@@ -3,14 +3,14 @@
 import re
 from pathlib import Path
 
-from etl.declare.fault import shown
+from etl.declare.fault import project_path
 from etl.errors import DeclarationError
 
 SQL_ROOT = Path(__file__).parents[2] / "sql"
-_NAME = re.compile(r"^-- name: (\w+)[^\S\n]*\n", re.MULTILINE)
+_NAME_LINE = re.compile(r"^-- name: (\w+)[^\S\n]*\n", re.MULTILINE)
 
 
-def blocks(path: Path) -> dict[str, str]:
+def read_statements(path: Path) -> dict[str, str]:
     """Return the statements of a file by name, each with its comment.
 
     Raises
@@ -19,17 +19,17 @@ def blocks(path: Path) -> dict[str, str]:
         If the file is missing, is no UTF-8 or names a statement twice.
     """
     try:
-        found = _NAME.split(path.read_text(encoding="utf-8"))
+        found = _NAME_LINE.split(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DeclarationError(
-            f"{shown(path)} is missing; write it, with a `-- name:` line before each statement"
+            f"{project_path(path)} is missing; write it, with a `-- name:` line before each statement"
         ) from None
     except UnicodeDecodeError as error:
-        raise DeclarationError(f"{shown(path)} is no UTF-8 text: {error}; save it as such") from None
+        raise DeclarationError(f"{project_path(path)} is no UTF-8 text: {error}; save it as such") from None
     names = found[1::2]
     for name in names:
         if names.count(name) > 1:
-            raise DeclarationError(f"{shown(path)}: statement {name} stands there twice; rename one")
+            raise DeclarationError(f"{project_path(path)}: statement {name} stands there twice; rename one")
     return dict(zip(names, found[2::2], strict=True))
 
 
@@ -41,10 +41,10 @@ def require_statements(path: Path, names: tuple[str, ...]) -> None:
     DeclarationError
         With the names of those that it lacks.
     """
-    found = blocks(path)
+    found = read_statements(path)
     if lacking := [name for name in names if _is_empty(found.get(name, ""))]:
         lines = " and ".join(f"`-- name: {name}`" for name in lacking)
-        raise DeclarationError(f"{shown(path)} lacks {', '.join(lacking)}; write the SQL below a line {lines}")
+        raise DeclarationError(f"{project_path(path)} lacks {', '.join(lacking)}; write the SQL below a line {lines}")
 
 
 def _is_empty(text: str) -> bool:

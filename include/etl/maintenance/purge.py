@@ -7,26 +7,26 @@ from datetime import datetime
 
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.declare.fault import Fault
+from etl.declare.fault import DeclarationFault
 from etl.declare.retention import Retention
 from etl.errors import DeclarationError
 from etl.maintenance.purge_storage import purge_orphans, purge_raw, purge_typed, purge_unfinished
 from etl.maintenance.purge_tables import purge_deliveries, purge_rows
-from etl.maintenance.removed import Removed
+from etl.maintenance.removed import PurgeResult
 
 
 def purge(
     retention: Retention,
     entities: Collection[Entity],
-    faults: Collection[Fault],
+    faults: Collection[DeclarationFault],
     *,
-    warehouse: Warehouse,
+    db: Connection,
     root: UPath,
     as_of: datetime,
     dry_run: bool,
-) -> list[Removed]:
+) -> list[PurgeResult]:
     """Remove whatever is past its retention, and return what that was.
 
     Parameters
@@ -47,18 +47,18 @@ def purge(
     LockTaken
         If another process is at maintenance.
     """
-    require_all_readers(faults)
+    require_no_faults(faults)
     return [
-        *purge_raw(retention, entities, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
-        *purge_orphans(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
-        *purge_typed(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
-        *purge_unfinished(retention, warehouse=warehouse, root=root, as_of=as_of, dry_run=dry_run),
-        *purge_rows(retention, warehouse=warehouse, as_of=as_of, dry_run=dry_run),
-        *purge_deliveries(retention, warehouse=warehouse, as_of=as_of, dry_run=dry_run),
+        *purge_raw(retention, entities, db=db, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_orphans(retention, db=db, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_typed(retention, db=db, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_unfinished(retention, db=db, root=root, as_of=as_of, dry_run=dry_run),
+        *purge_rows(retention, db=db, as_of=as_of, dry_run=dry_run),
+        *purge_deliveries(retention, db=db, as_of=as_of, dry_run=dry_run),
     ]
 
 
-def require_all_readers(faults: Collection[Fault]) -> None:
+def require_no_faults(faults: Collection[DeclarationFault]) -> None:
     """Refuse to purge raw batches while it is not known who reads them.
 
     Raises

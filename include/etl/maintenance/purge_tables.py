@@ -6,16 +6,16 @@ import logging
 from datetime import datetime
 
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.retention import Retention
-from etl.maintenance.removed import Removed
+from etl.maintenance.removed import PurgeResult
 from etl.maintenance.store import expired
-from etl.maintenance.store.expired import Aging
+from etl.maintenance.store.expired import ExpiringTable
 
 log = logging.getLogger(__name__)
 
 
-def purge_rows(retention: Retention, *, warehouse: Warehouse, as_of: datetime, dry_run: bool) -> list[Removed]:
+def purge_rows(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
     """Remove rejects of loaded batches, replays, accounts that were left out, and chunks, past their retention.
 
     Each page of rows is a transaction. What loads and replays still need stays, however old it is; `etl.loads` stays
@@ -34,23 +34,23 @@ def purge_rows(retention: Retention, *, warehouse: Warehouse, as_of: datetime, d
         If another process is at maintenance.
     """
     kept = {
-        Aging.REJECTS: ("rejects", retention.rejects),
-        Aging.REPLAYS: ("replays", retention.history),
-        Aging.LEFT_OUT: ("reasons of accounts left out", retention.history),
-        Aging.CHUNKS: ("chunks", retention.history),
+        ExpiringTable.REJECTS: ("rejects", retention.rejects),
+        ExpiringTable.REPLAYS: ("replays", retention.history),
+        ExpiringTable.SKIPPED_ACCOUNTS: ("reasons of accounts left out", retention.history),
+        ExpiringTable.CHUNKS: ("chunks", retention.history),
     }
     removed = []
-    with locks.hold(warehouse, locks.MAINTENANCE):
+    with locks.hold(db, locks.MAINTENANCE):
         for table, (what, age) in kept.items():
             count = 0
-            for keys in expired.aged(warehouse, table, before=as_of - age):
-                count += len(keys) if dry_run else expired.remove(warehouse, table, keys)
-            removed.append(Removed(what, count))
+            for keys in expired.find_expired_keys(db, table, before=as_of - age):
+                count += len(keys) if dry_run else expired.delete_rows(db, table, keys)
+            removed.append(PurgeResult(what, count))
     log.info("%s; dry run: %s", ", ".join(map(str, removed)), dry_run)
     return removed
 
 
-def purge_deliveries(retention: Retention, *, warehouse: Warehouse, as_of: datetime, dry_run: bool) -> list[Removed]:
+def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
     """Remove the chunks and then the deliveries of runs past their retention; the runs, and what users said, stay.
 
     Each page is a transaction. Nobody is told twice by it: without chunks a run sends nothing, and its period is never
@@ -69,10 +69,10 @@ def purge_deliveries(retention: Retention, *, warehouse: Warehouse, as_of: datet
         If another process is at maintenance.
     """
     before = as_of - retention.deliveries
-    with locks.hold(warehouse, locks.MAINTENANCE):
-        chunks = sum(expired.purge_chunks(warehouse, before=before, dry_run=dry_run))
-        deliveries = sum(expired.purge_deliveries(warehouse, before=before, dry_run=dry_run))
-        unended = expired.unended(warehouse, before=before)
+    with locks.hold(db, locks.MAINTENANCE):
+        chunks = sum(expired.purge_chunks(db, before=before, dry_run=dry_run))
+        deliveries = sum(expired.purge_deliveries(db, before=before, dry_run=dry_run))
+        unended = expired.find_unfinished_runs(db, before=before)
     log.info("%d deliveries of runs that ended before %s; dry run: %s", deliveries, before, dry_run)
     if unended:
         log.warning(
@@ -82,4 +82,4 @@ def purge_deliveries(retention: Retention, *, warehouse: Warehouse, as_of: datet
             before,
             unended[0],
         )
-    return [Removed("chunks of notices", chunks), Removed("deliveries", deliveries)]
+    return [PurgeResult("chunks of notices", chunks), PurgeResult("deliveries", deliveries)]

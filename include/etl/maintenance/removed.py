@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_STEP = 1024
+_UNIT_FACTOR = 1024
 
 
 @dataclass(frozen=True)
-class Removed:
+class PurgeResult:
     """Things of one kind that were removed, or would be.
 
     Parameters
     ----------
-    what
+    label
         Their kind, in plural.
     count
         How many.
@@ -23,25 +23,25 @@ class Removed:
         Bytes that they took; 0 if that is not known.
     """
 
-    what: str
+    label: str
     count: int
     size: int = 0
 
     def __str__(self) -> str:
-        return f"{self.count:,} {self.what}" + (f" ({_readable(self.size)})" if self.size else "")
+        return f"{self.count:,} {self.label}" + (f" ({_format_size(self.size)})" if self.size else "")
 
 
-def sentence(removed: Iterable[Removed], *, dry_run: bool) -> str:
+def summarize(results: Iterable[PurgeResult], *, dry_run: bool) -> str:
     """Return what was removed, or what a dry run would have removed, in words."""
-    found = ", ".join(str(each) for each in removed if each.count)
+    found = ", ".join(str(each) for each in results if each.count)
     if dry_run:
         return f"nothing was removed; without dry run it would have been {found or 'nothing'}"
     return f"removed {found or 'nothing'}"
 
 
-def _readable(size: float) -> str:
+def _format_size(size: float) -> str:
     for unit in _UNITS[:-1]:
-        if size < _STEP:
+        if size < _UNIT_FACTOR:
             return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= _STEP
+        size /= _UNIT_FACTOR
     return f"{size:.1f} {_UNITS[-1]}"

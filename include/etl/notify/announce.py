@@ -11,24 +11,24 @@ from typing import Any
 
 from etl.clients import airflow
 from etl.clients.rate_limits import Limiter
-from etl.db.connection import Warehouse
-from etl.declare.notice import ANNOUNCED, Notice
+from etl.db.connection import Connection
+from etl.declare.notice import ANNOUNCEMENT_PREFIX, Notice
 from etl.errors import PermanentError
-from etl.notify.plan import Planned, plan_notice
-from etl.notify.report import report_notice
-from etl.notify.run_request import AskedWrongly
-from etl.notify.send import Channels, send
+from etl.notify.plan import PlannedRun, plan_run
+from etl.notify.report import report_run
+from etl.notify.run_request import ConfInvalid
+from etl.notify.send import Senders, send
 from etl.notify.store import announcements, chunks, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.templates import Templates
 from etl.settings import Endpoint
 
-DAG = "notify_now"
+DAG_ID = "notify_now"
 """Sends what was announced."""
-MOST_USERS = 1_000
-LONGEST_KEY = 200
+MAX_USERS = 1_000
+MAX_KEY_LENGTH = 200
 
-_USERS = range(1, 2**63 - 1)
+_VALID_USER_IDS = range(1, 2**63 - 1)
 """Positions of an audience; one more than each must be a number of the database too."""
 
 log = logging.getLogger(__name__)
@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 class AnnouncementInvalid(PermanentError):
     """What is to be announced cannot be."""
 
-    def __init__(self, notice: Notice, found: str) -> None:
-        super().__init__(f"{notice.name}: {found}; nothing was announced.")
+    def __init__(self, notice: Notice, detail: str) -> None:
+        super().__init__(f"{notice.name}: {detail}; nothing was announced.")
 
 
-def announce(
+def plan_announcement(
     notice: Notice,
     users: Collection[int],
     key: str,
     values: Mapping[str, object] | None = None,
     *,
-    warehouse: Warehouse,
+    db: Connection,
     templates: Templates | None = None,
-) -> Planned:
+) -> PlannedRun:
     """Plan a run of a notice that tells a few users one thing; consent, suppression and expiry count as in any other.
 
     The ids and the values stay in the warehouse.
@@ -72,19 +72,19 @@ def announce(
     TemplateBroken
         If a template names what is not among the values; nothing is planned then.
     """
-    _check(notice, users, key, values or {})
+    _validate(notice, users, key, values or {})
     # What users are told of is the period of its run too: it is found by that, and takes no other period away.
-    period = f"{ANNOUNCED}{key}"
-    planned = plan_notice(
+    period = f"{ANNOUNCEMENT_PREFIX}{key}"
+    planned = plan_run(
         notice,
         period,
         trigger="announced",
         as_of=datetime.now(UTC),
-        warehouse=warehouse,
+        db=db,
         templates=templates,
         announcement=Announcement(period, users, values or {}),
     )
-    if untold := announcements.unnamed(warehouse, planned.run_id, users):
+    if untold := announcements.count_unlisted_users(db, planned.run_id, users):
         log.warning(
             "%s: %d of %d users were not named when %s was announced first, and are not told; give another key",
             notice.name,
@@ -101,9 +101,9 @@ def announce_now(
     key: str,
     values: Mapping[str, object] | None = None,
     *,
-    warehouse: Warehouse,
+    db: Connection,
     server: Endpoint,
-) -> Planned:
+) -> PlannedRun:
     """Announce, and let Airflow send it at once through the most urgent queue.
 
     If Airflow cannot be asked, the same call may be made again: nothing is planned twice, nor told twice.
@@ -120,24 +120,26 @@ def announce_now(
     AirflowRefused
         If it does not let the caller, or has no such Dag.
     """
-    planned = announce(notice, users, key, values, warehouse=warehouse)
+    planned = plan_announcement(notice, users, key, values, db=db)
     if not planned.ordinals:
         log.info("%s: %s was told before, by run %d", notice.name, key, planned.run_id)
         return planned
     # One run of the Dag for each of ours: who asks a second time asks for the same, or for what is left of it.
     name = f"announced_{planned.run_id}"
-    asked_now = airflow.trigger(server, DAG, name, {"run_id": planned.run_id}) or airflow.run_again(server, DAG, name)
+    asked_now = airflow.trigger(server, DAG_ID, name, {"run_id": planned.run_id}) or airflow.clear_run(
+        server, DAG_ID, name
+    )
     log.info("%s: run %d %s", notice.name, planned.run_id, "is on its way" if asked_now else "was on its way already")
     return planned
 
 
-def _check(notice: Notice, users: Collection[int], key: str, values: Mapping[str, object]) -> None:
-    if not 0 < len(users) <= MOST_USERS:
-        raise AnnouncementInvalid(notice, f"it is for {len(users):,} users, and may be for 1 to {MOST_USERS:,}")
-    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise AnnouncementInvalid(notice, f"its key must be printable, and of 1 to {LONGEST_KEY} characters")
+def _validate(notice: Notice, users: Collection[int], key: str, values: Mapping[str, object]) -> None:
+    if not 0 < len(users) <= MAX_USERS:
+        raise AnnouncementInvalid(notice, f"it is for {len(users):,} users, and may be for 1 to {MAX_USERS:,}")
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise AnnouncementInvalid(notice, f"its key must be printable, and of 1 to {MAX_KEY_LENGTH} characters")
     for user in users:
-        if user not in _USERS:
+        if user not in _VALID_USER_IDS:
             raise AnnouncementInvalid(notice, f"{shortened(user)} is the id of no user")
     try:
         written = json.dumps(dict(values), allow_nan=False, ensure_ascii=False)
@@ -147,23 +149,23 @@ def _check(notice: Notice, users: Collection[int], key: str, values: Mapping[str
         raise AnnouncementInvalid(notice, "its values hold characters that cannot be kept: NUL, or half of one")
 
 
-def send_now(
-    asked: Mapping[str, Any],
+def send_announced(
+    conf: Mapping[str, Any],
     *,
     notices: Iterable[Notice],
-    warehouse: Warehouse,
+    db: Connection,
     limiter: Limiter,
-    channels: Callable[[Notice], Channels],
+    build_senders: Callable[[Notice], Senders],
 ) -> dict[str, int]:
     """Send what is left of a run, chunk by chunk, and return what came of it.
 
     Parameters
     ----------
-    asked
+    conf
         The conf of the Dag's run: `{"run_id": 17}`.
     notices
         All that are declared.
-    channels
+    build_senders
         Returns the channels of a notice, closed.
 
     Raises
@@ -171,15 +173,15 @@ def send_now(
     AskedWrongly
         If the conf names no run, one that was not announced, or one of a notice that is not declared.
     """
-    run_id = asked.get("run_id")
+    run_id = conf.get("run_id")
     if type(run_id) is not int:
-        raise AskedWrongly("notify_now", f"run_id in its conf is {run_id!r}")
-    run = runs.find(warehouse, run_id)
+        raise ConfInvalid("notify_now", f"run_id in its conf is {run_id!r}")
+    run = runs.find(db, run_id)
     notice = next((notice for notice in notices if notice.name == run.notice), None)
     if notice is None:
-        raise AskedWrongly("notify_now", f"run {run_id} is one of {run.notice}, which is not declared")
-    if not run.announced:
-        raise AskedWrongly("notify_now", f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
-    for ordinal in chunks.unfinished(warehouse, run_id):
-        send(notice, run_id, ordinal, warehouse=warehouse, limiter=limiter, channels=channels(notice))
-    return report_notice(notice, run_id, warehouse=warehouse)
+        raise ConfInvalid("notify_now", f"run {run_id} is one of {run.notice}, which is not declared")
+    if not run.is_announced:
+        raise ConfInvalid("notify_now", f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
+    for ordinal in chunks.list_unfinished(db, run_id):
+        send(notice, run_id, ordinal, db=db, limiter=limiter, senders=build_senders(notice))
+    return report_run(notice, run_id, db=db)

@@ -7,32 +7,32 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from etl.declare.notice import Medium, Notice, Unknown
-from etl.errors import MustWait
-from etl.notify.channels.channel import Channel, Message, Outcome, Result
-from etl.notify.pacing import LONGEST_WAIT, Turnstile
-from etl.notify.store.deliveries import Claimed, Ending
+from etl.declare.notice import Channel, Notice, UnknownPolicy
+from etl.errors import RetryAfter
+from etl.notify.channels.channel import Message, Sender, SendOutcome, SendResult
+from etl.notify.pacing import MAX_WAIT, Throttle
+from etl.notify.store.deliveries import ClaimedDelivery, DeliveryUpdate
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import TemplateBroken, Templates
-from etl.notify.unsubscribe_links import Links
+from etl.notify.unsubscribe_links import UnsubscribeLinks
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 """How often a message is handed over that is not taken now, or whose connection broke."""
-PAUSE_BETWEEN_TRIES = timedelta(milliseconds=500)
+BACKOFF_STEP = timedelta(milliseconds=500)
 
 
-class ServerTakesNothing(MustWait):
+class ChannelUnavailable(RetryAfter):
     """Of a page of messages a server took none, and refused none for good."""
 
-    def __init__(self, run: NoticeRun, medium: Medium, host: str, found: str) -> None:
+    def __init__(self, run: NoticeRun, channel: Channel, host: str, error_class: str) -> None:
         super().__init__(
-            f"{run.notice} {run.period}: the {medium.name} server {host} takes nothing ({found}); nobody got "
+            f"{run.notice} {run.period}: the {channel.name} server {host} takes nothing ({error_class}); nobody got "
             "anything, and it is tried again.",
-            LONGEST_WAIT,
+            MAX_WAIT,
         )
 
 
-class HandOver:
+class PageDelivery:
     """The messages of one page.
 
     Parameters
@@ -41,18 +41,18 @@ class HandOver:
         What is sent.
     claimed
         Its messages.
-    words
+    templates
         Its templates.
-    steering
+    throttle
         Lets them through.
-    carriers
+    senders
         Name of a medium → its open channel.
     links
         Write how each recipient ends such messages.
 
     Attributes
     ----------
-    endings
+    updates
         What came of those that have ended.
     """
 
@@ -60,31 +60,31 @@ class HandOver:
         self,
         notice: Notice,
         run: NoticeRun,
-        claimed: Sequence[Claimed],
+        claimed: Sequence[ClaimedDelivery],
         *,
-        words: Templates,
-        steering: Turnstile,
-        carriers: Mapping[str, Channel],
-        links: Links,
+        templates: Templates,
+        throttle: Throttle,
+        senders: Mapping[str, Sender],
+        links: UnsubscribeLinks,
     ) -> None:
-        self.endings: list[Ending] = []
+        self.updates: list[DeliveryUpdate] = []
         self._notice = notice
         self._run = run
-        self._words = words
-        self._steering = steering
-        self._carriers = carriers
+        self._templates = templates
+        self._throttle = throttle
+        self._senders = senders
         self._links = links
         self._claimed = {one.delivery_id: one for one in claimed}
         self._in_flight: set[int] = set()
         self._doubts: Counter[int] = Counter()
-        self._refused: dict[int, Result] = {}
+        self._deferrals: dict[int, SendResult] = {}
 
     @property
-    def untouched(self) -> list[int]:
+    def unsent_ids(self) -> list[int]:
         """Deliveries that certainly nobody got, and that have not ended."""
-        return [one for one in self._open() if not self._doubts[one]]
+        return [one for one in self._pending_ids() if not self._doubts[one]]
 
-    async def all(self) -> None:
+    async def send(self) -> None:
         """Hand over every message, and again those that were not taken.
 
         Raises
@@ -101,112 +101,114 @@ class HandOver:
             messages = [
                 message
                 for one in self._claimed.values()
-                if one.channel == medium.name and (message := self._message(medium, one)) is not None
+                if one.channel == medium.name and (message := self._build_message(medium, one)) is not None
             ]
             try:
-                await self._over(medium, messages)
-            except ServerTakesNothing as error:
+                await self._send_with_retries(medium, messages)
+            except ChannelUnavailable as error:
                 silent = error
         if silent:
             raise silent
 
-    def give_up(self) -> None:
+    def fail_deferred(self) -> None:
         """Let those that no server takes fail, for good."""
-        for delivery_id in self._refused.keys() & set(self._open()):
-            self._fail(delivery_id)
+        for delivery_id in self._deferrals.keys() & set(self._pending_ids()):
+            self._record_failure(delivery_id)
 
-    def leave(self) -> None:
+    def mark_in_doubt(self) -> None:
         """Let those of which nobody can tell whether they arrived be unknown, since the page ends early."""
-        for delivery_id in self._open():
+        for delivery_id in self._pending_ids():
             if self._doubts[delivery_id]:
-                self._end(delivery_id, Outcome.UNKNOWN)
+                self._record(delivery_id, SendOutcome.UNKNOWN)
 
-    async def _over(self, medium: Medium, messages: Sequence[Message]) -> None:
+    async def _send_with_retries(self, channel: Channel, messages: Sequence[Message]) -> None:
         left = messages
-        for tried in range(1, TRIES + 1):
-            left = await self._once(medium, left, last=tried == TRIES)
+        for tried in range(1, MAX_ATTEMPTS + 1):
+            left = await self._send_once(channel, left, is_last_attempt=tried == MAX_ATTEMPTS)
             if not left:
                 return
-            if tried < TRIES:
-                await asyncio.sleep(PAUSE_BETWEEN_TRIES.total_seconds() * tried)
+            if tried < MAX_ATTEMPTS:
+                await asyncio.sleep(BACKOFF_STEP.total_seconds() * tried)
         if len(left) == len(messages):
-            found = self._refused[left[0].delivery_id].error_class
-            raise ServerTakesNothing(self._run, medium, self._carriers[medium.name].host, found)
+            found = self._deferrals[left[0].delivery_id].error_class
+            raise ChannelUnavailable(self._run, channel, self._senders[channel.name].host, found)
         for message in left:
-            self._fail(message.delivery_id)
+            self._record_failure(message.delivery_id)
 
-    async def _once(self, medium: Medium, messages: Sequence[Message], *, last: bool) -> list[Message]:
+    async def _send_once(
+        self, channel: Channel, messages: Sequence[Message], *, is_last_attempt: bool
+    ) -> list[Message]:
         """Hand messages over in lots, as the pace allows, and return those that have not ended.
 
         What came of a lot is kept before the next, which may never be sent.
         """
-        carrier = self._carriers[medium.name]
+        carrier = self._senders[channel.name]
         again: list[Message] = []
         done = 0
         while done < len(messages):
-            size = await self._steering.take(medium, carrier.host, len(messages) - done)
-            lot = [message for message in messages[done : done + size] if not self._expired(message)]
+            size = await self._throttle.acquire(channel, carrier.host, len(messages) - done)
+            lot = [message for message in messages[done : done + size] if not self._record_if_expired(message)]
             done += size
             self._in_flight = {message.delivery_id for message in lot}
             results = await carrier.send(lot) if lot else []
             again += [
                 message
                 for result, message in zip(results, lot, strict=True)
-                if not self._ended_by(result, message, last=last)
+                if not self._record_result(result, message, is_last_attempt=is_last_attempt)
             ]
             self._in_flight = set()
         return again
 
-    def _ended_by(self, result: Result, message: Message, *, last: bool) -> bool:
+    def _record_result(self, result: SendResult, message: Message, *, is_last_attempt: bool) -> bool:
         """Return whether this is what came of a message; it is handed over again if not."""
-        if result.outcome is Outcome.DEFERRED:
-            self._refused[result.delivery_id] = result
+        if result.outcome is SendOutcome.DEFERRED:
+            self._deferrals[result.delivery_id] = result
             return False
-        if result.outcome is Outcome.UNKNOWN:
+        if result.outcome is SendOutcome.UNKNOWN:
             self._doubts[result.delivery_id] += 1
-            if self._notice.unknown is Unknown.RESEND and not last:
+            if self._notice.unknown is UnknownPolicy.RESEND and not is_last_attempt:
                 return False
-        ended = message.address if result.address_ended else None
-        self._end(result.delivery_id, result.outcome, result.error_class, result.error, ended)
+        ended = message.address if result.is_address_invalid else None
+        self._record(result.delivery_id, result.outcome, result.error_class, result.error, ended)
         return True
 
-    def _fail(self, delivery_id: int) -> None:
+    def _record_failure(self, delivery_id: int) -> None:
         """End a message that is not taken."""
-        refused = self._refused[delivery_id]
-        self._end(delivery_id, Outcome.FAILED, refused.error_class, refused.error)
+        refused = self._deferrals[delivery_id]
+        self._record(delivery_id, SendOutcome.FAILED, refused.error_class, refused.error)
 
-    def _end(
+    def _record(
         self,
         delivery_id: int,
-        outcome: Outcome,
+        outcome: SendOutcome,
         error_class: str = "",
         error: str = "",
-        ended_address: str | None = None,
+        invalid_address: str | None = None,
     ) -> None:
         doubts = self._doubts[delivery_id]
-        self.endings.append(Ending(delivery_id, outcome.value, doubts, error_class, error, ended_address))
+        self.updates.append(DeliveryUpdate(delivery_id, outcome.value, doubts, error_class, error, invalid_address))
 
-    def _open(self) -> list[int]:
+    def _pending_ids(self) -> list[int]:
         """Return the deliveries that have not ended and are not in flight."""
-        ended = {ending.delivery_id for ending in self.endings}
+        ended = {ending.delivery_id for ending in self.updates}
         return [one for one in self._claimed if one not in ended and one not in self._in_flight]
 
-    def _expired(self, message: Message) -> bool:
+    def _record_if_expired(self, message: Message) -> bool:
         """Return whether a message came to be of no use while it waited."""
         if message.expires_at is None or datetime.now(UTC) < message.expires_at:
             return False
-        self.endings.append(Ending(message.delivery_id, "expired", self._doubts[message.delivery_id]))
+        self.updates.append(DeliveryUpdate(message.delivery_id, "expired", self._doubts[message.delivery_id]))
         return True
 
-    def _message(self, medium: Medium, one: Claimed) -> Message | None:
+    def _build_message(self, channel: Channel, claimed: ClaimedDelivery) -> Message | None:
         """Return what is handed over; None if it cannot be written, or its address not be used."""
-        if not medium.takes(one.address):
-            self._end(one.delivery_id, Outcome.FAILED, "malformed_address", f"no address of {medium.name}")
+        if not channel.accepts(claimed.address):
+            self._record(claimed.delivery_id, SendOutcome.FAILED, "malformed_address", f"no address of {channel.name}")
             return None
-        link = self._links.of(one.recipient.user_id, self._notice.category)
+        link = self._links.build(claimed.recipient.user_id, self._notice.category)
         try:
-            parts = self._words.render(medium, one.recipient.values, unsubscribe_url=link.url)
+            parts = self._templates.render(channel, claimed.recipient.values, unsubscribe_url=link.url)
         except TemplateBroken as broken:
-            self._end(one.delivery_id, Outcome.FAILED, "template_broken", str(broken))
+            self._record(claimed.delivery_id, SendOutcome.FAILED, "template_broken", str(broken))
             return None
-        return Message(one.delivery_id, one.address, parts, self._run.expires_at, link.url, link.mailto)
+        return Message(claimed.delivery_id, claimed.address, parts, self._run.expires_at, link.url, link.mailto)

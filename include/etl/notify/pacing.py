@@ -10,34 +10,36 @@ from math import floor
 from typing import Protocol
 
 from etl.clients.rate_limits import Bucket, Limiter
-from etl.db.connection import Warehouse
-from etl.declare.channel import Medium
-from etl.errors import MustWait
+from etl.db.connection import Connection
+from etl.declare.channel import Channel
+from etl.errors import RetryAfter
 from etl.notify.store import runs
-from etl.notify.store.runs import NoticeRun, State
+from etl.notify.store.runs import NoticeRun, RunState
 
-LOOK_EVERY = timedelta(seconds=1)
+REFRESH_INTERVAL = timedelta(seconds=1)
 """A change takes effect within this, and the time that one lot takes."""
-LONGEST_WAIT = timedelta(minutes=1)
+MAX_WAIT = timedelta(minutes=1)
 """The longest wait that is slept inside a task; for a longer one it gives way."""
-LONGEST_PAUSE = timedelta(minutes=1)
+MAX_PAUSE = timedelta(minutes=1)
 """How long a task of a paused run waits in its slot, so that it goes on at once; then it gives way."""
-PAUSED_WAIT = timedelta(seconds=30)
+PAUSED_RETRY_DELAY = timedelta(seconds=30)
 """How soon a task of a paused run comes back to look."""
-LOT = timedelta(milliseconds=250)
+BATCH_WINDOW = timedelta(milliseconds=250)
 """Messages are let through in lots of so much pace: the most that two lots together can exceed it by."""
-MOST_AT_ONCE = 1_000
+MAX_BATCH_SIZE = 1_000
 
 
-class SendingPaused(MustWait):
+class SendingPaused(RetryAfter):
     """A run sends nothing for now."""
 
     def __init__(self, run: NoticeRun) -> None:
-        found = "paused" if run.state == State.PAUSED.value else "at a pace of 0"
-        super().__init__(f"{run.notice} {run.period}: run {run.run_id} is {found}; nothing is lost.", PAUSED_WAIT)
+        found = "paused" if run.state == RunState.PAUSED.value else "at a pace of 0"
+        super().__init__(
+            f"{run.notice} {run.period}: run {run.run_id} is {found}; nothing is lost.", PAUSED_RETRY_DELAY
+        )
 
 
-class PaceTooSlow(MustWait):
+class PaceTooSlow(RetryAfter):
     """The turn of a chunk comes too late to be waited for in a task's slot."""
 
     def __init__(self, run: NoticeRun, wait: timedelta) -> None:
@@ -50,14 +52,14 @@ class SendingCancelled(Exception):
     """A person ended the run; what is left of it is not sent."""
 
 
-class Turnstile(Protocol):
+class Throttle(Protocol):
     """Lets messages through."""
 
-    async def take(self, medium: Medium, host: str, wanted: int, /) -> int:
+    async def acquire(self, channel: Channel, host: str, requested: int, /) -> int:
         """Wait until messages may be sent, and return how many of those that are wanted."""
 
 
-class Steering:
+class RunControl:
     """A run as it is now, and its share of the global pace.
 
     Parameters
@@ -71,15 +73,15 @@ class Steering:
     """
 
     def __init__(
-        self, warehouse: Warehouse, limiter: Limiter, run_id: int, *, clock: Callable[[], float] = time.monotonic
+        self, db: Connection, limiter: Limiter, run_id: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._warehouse = warehouse
+        self._db = db
         self._limiter = limiter
         self._clock = clock
-        self._run = runs.find(warehouse, run_id)
-        self._looked_at = clock()
+        self._run = runs.find(db, run_id)
+        self._refreshed_at = clock()
 
-    def run(self) -> NoticeRun:
+    def current_run(self) -> NoticeRun:
         """Return the run, if it sends.
 
         Raises
@@ -89,16 +91,16 @@ class Steering:
         SendingCancelled
             If it was cancelled.
         """
-        if self._clock() - self._looked_at >= LOOK_EVERY.total_seconds():
-            self._run = runs.find(self._warehouse, self._run.run_id)
-            self._looked_at = self._clock()
-        if self._run.state == State.CANCELLED.value:
+        if self._clock() - self._refreshed_at >= REFRESH_INTERVAL.total_seconds():
+            self._run = runs.find(self._db, self._run.run_id)
+            self._refreshed_at = self._clock()
+        if self._run.state == RunState.CANCELLED.value:
             raise SendingCancelled
-        if self._run.state == State.PAUSED.value or not self._run.pace:
+        if self._run.state == RunState.PAUSED.value or not self._run.pace:
             raise SendingPaused(self._run)
         return self._run
 
-    async def ready(self) -> NoticeRun:
+    async def wait_until_sending(self) -> NoticeRun:
         """Return the run once it sends; a pause is waited for a minute at most, and with nothing claimed.
 
         Raises
@@ -108,20 +110,20 @@ class Steering:
         SendingCancelled
             If it was cancelled.
         """
-        until = self._clock() + LONGEST_PAUSE.total_seconds()
+        until = self._clock() + MAX_PAUSE.total_seconds()
         while True:
             try:
-                return self.run()
+                return self.current_run()
             except SendingPaused:
                 if self._clock() >= until:
                     raise
-            await asyncio.sleep(LOOK_EVERY.total_seconds())
+            await asyncio.sleep(REFRESH_INTERVAL.total_seconds())
 
-    def page_size(self, channels: int) -> int:
+    def page_size(self, channel_count: int) -> int:
         """Return how many recipients make at most one second of the pace, and at least one."""
-        return max(1, min(MOST_AT_ONCE, floor(self._run.pace / channels)))
+        return max(1, min(MAX_BATCH_SIZE, floor(self._run.pace / channel_count)))
 
-    async def take(self, medium: Medium, host: str, wanted: int) -> int:
+    async def acquire(self, channel: Channel, host: str, requested: int) -> int:
         """Wait until messages may be sent, and return how many of those that are wanted.
 
         Raises
@@ -132,17 +134,17 @@ class Steering:
             If the wait is too long for a task.
         """
         while True:
-            run = self.run()
-            paces = {f"notify:{run.notice}": run.pace, f"notify:{medium.name}:{host}": medium.pace}
-            lot = min(wanted, *(_lot(pace) for pace in paces.values()))
-            buckets = [Bucket(key, timedelta(seconds=1 / pace), _lot(pace)) for key, pace in paces.items()]
+            run = self.current_run()
+            paces = {f"notify:{run.notice}": run.pace, f"notify:{channel.name}:{host}": channel.pace}
+            lot = min(requested, *(_batch_size(pace) for pace in paces.values()))
+            buckets = [Bucket(key, timedelta(seconds=1 / pace), _batch_size(pace)) for key, pace in paces.items()]
             wait = self._limiter.take(buckets, calls=lot)
             if not wait:
                 return lot
-            if wait > LONGEST_WAIT:
+            if wait > MAX_WAIT:
                 raise PaceTooSlow(run, wait)
-            await asyncio.sleep(min(wait, LOOK_EVERY).total_seconds())
+            await asyncio.sleep(min(wait, REFRESH_INTERVAL).total_seconds())
 
 
-def _lot(pace: float) -> int:
-    return max(1, min(MOST_AT_ONCE, floor(pace * LOT.total_seconds())))
+def _batch_size(pace: float) -> int:
+    return max(1, min(MAX_BATCH_SIZE, floor(pace * BATCH_WINDOW.total_seconds())))

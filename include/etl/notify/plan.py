@@ -7,25 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.notice import Consent, Notice
 from etl.notify.store import chunks, runs
 from etl.notify.store import recipients as audience
 from etl.notify.store.announcements import Announcement
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
-from etl.notify.unsubscribe_links import Links
+from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import LinkSettings
 
 log = logging.getLogger(__name__)
 
-_SAMPLED_CHUNKS = 8
-_SAMPLED_RECIPIENTS = 4
+_SAMPLE_CHUNKS = 8
+_SAMPLE_RECIPIENTS_PER_CHUNK = 4
 """In each of these chunks."""
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """What is to be sent.
 
     Parameters
@@ -40,18 +40,18 @@ class Planned:
     ordinals: list[int]
 
 
-def plan_notice(
+def plan_run(
     notice: Notice,
     period: str,
     *,
     trigger: str,
     as_of: datetime,
-    warehouse: Warehouse,
+    db: Connection,
     templates: Templates | None = None,
     parameters: Mapping[str, object] | None = None,
     announcement: Announcement | None = None,
-    links: Links | None = None,
-) -> Planned:
+    links: UnsubscribeLinks | None = None,
+) -> PlannedRun:
     """Add the run of a period, or find it if the same trigger added it before.
 
     The audience never leaves the database. Some recipients of the whole range are rendered first, so that a template
@@ -86,10 +86,10 @@ def plan_notice(
         If the statement that reads recipients lacks a column.
     """
     words = templates or Templates(notice)
-    ways_out = links or Links(LinkSettings.from_environment())
-    with warehouse.transaction():
-        run = runs.add(
-            warehouse,
+    ways_out = links or UnsubscribeLinks(LinkSettings.from_environment())
+    with db.transaction():
+        run = runs.create(
+            db,
             notice,
             period,
             trigger=trigger,
@@ -98,11 +98,11 @@ def plan_notice(
             announcement=announcement,
         )
         if run is not None:
-            recipients = chunks.cut(warehouse, notice, run)
-            _render_sample(notice, run, recipients, warehouse, words=words, links=ways_out)
+            recipients = chunks.plan(db, notice, run)
+            _render_sample(notice, run, recipients, db, templates=words, links=ways_out)
     if run is None:
-        return _found(notice, period, trigger, warehouse)
-    _warn_of_no_way_out(notice, ways_out)
+        return _find_planned(notice, period, trigger, db)
+    _warn_if_no_unsubscribe_link(notice, ways_out)
     if not recipients:
         log.warning("%s %s: nobody is to be told; run %d is done", notice.name, period, run.run_id)
     else:
@@ -114,12 +114,12 @@ def plan_notice(
             sum(recipients.values()),
             len(recipients),
         )
-    return Planned(run.run_id, sorted(recipients))
+    return PlannedRun(run.run_id, sorted(recipients))
 
 
-def _found(notice: Notice, period: str, trigger: str, warehouse: Warehouse) -> Planned:
+def _find_planned(notice: Notice, period: str, trigger: str, db: Connection) -> PlannedRun:
     """Return what is left of a run that was planned before."""
-    run = runs.of_period(warehouse, notice, period)
+    run = runs.find_by_period(db, notice, period)
     if run is None:
         raise RuntimeError(f"{notice.name}: the run of {period} is gone")
     if run.trigger != trigger:
@@ -131,13 +131,13 @@ def _found(notice: Notice, period: str, trigger: str, warehouse: Warehouse) -> P
             run.trigger,
             run.run_id,
         )
-        return Planned(run.run_id, [])
-    return Planned(run.run_id, chunks.unfinished(warehouse, run.run_id))
+        return PlannedRun(run.run_id, [])
+    return PlannedRun(run.run_id, chunks.list_unfinished(db, run.run_id))
 
 
-def _warn_of_no_way_out(notice: Notice, links: Links) -> None:
+def _warn_if_no_unsubscribe_link(notice: Notice, links: UnsubscribeLinks) -> None:
     category = notice.category
-    if category.consent is not Consent.NONE and not links.leads(category):
+    if category.consent is not Consent.NONE and not links.has_link(category):
         log.warning(
             "%s: its recipients may refuse %s, and its messages hold no link by which they do; set "
             "SLUICE_UNSUBSCRIBE_URL to where such links are to lead",
@@ -150,18 +150,18 @@ def _render_sample(
     notice: Notice,
     run: NoticeRun,
     sizes: Mapping[int, int],
-    warehouse: Warehouse,
+    db: Connection,
     *,
-    words: Templates,
-    links: Links,
+    templates: Templates,
+    links: UnsubscribeLinks,
 ) -> None:
-    every = max(1, len(sizes) // _SAMPLED_CHUNKS)
+    every = max(1, len(sizes) // _SAMPLE_CHUNKS)
     for ordinal in sorted(sizes)[::every]:
-        chunk = chunks.find(warehouse, run.run_id, ordinal)
-        recipients = audience.read(
-            warehouse, notice, run, after=chunk.position, stop=chunk.stop, limit=_SAMPLED_RECIPIENTS
+        chunk = chunks.find(db, run.run_id, ordinal)
+        recipients = audience.read_page(
+            db, notice, run, after=chunk.position, stop=chunk.stop, limit=_SAMPLE_RECIPIENTS_PER_CHUNK
         )
         for recipient in recipients:
-            link = links.of(recipient.user_id, notice.category)
+            link = links.build(recipient.user_id, notice.category)
             for medium in notice.channels:
-                words.render(medium, recipient.values, unsubscribe_url=link.url)
+                templates.render(medium, recipient.values, unsubscribe_url=link.url)

@@ -2,20 +2,20 @@
 
 import logging
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.notice import Notice
 from etl.notify.store import runs
 
 log = logging.getLogger(__name__)
 
 
-def report_notice(notice: Notice, run_id: int | None, *, warehouse: Warehouse) -> dict[str, int]:
+def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[str, int]:
     """Log, keep and return what came of a run so far; nothing, if none was planned."""
     if run_id is None:
         log.info("%s: nothing was planned, so there is nothing to report", notice.name)
         return {}
-    counts = runs.totals(warehouse, run_id)
-    runs.keep(warehouse, run_id, counts)
+    counts = runs.read_totals(db, run_id)
+    runs.save_report(db, run_id, counts)
     log.info("%s: run %d: %s", notice.name, run_id, counts)
     if counts["chunks_finished"] < counts["chunks"]:
         log.error(

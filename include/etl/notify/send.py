@@ -9,25 +9,25 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from etl.clients.rate_limits import Limiter
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.notice import Notice
-from etl.notify.channels.channel import Channel
-from etl.notify.delivery import HandOver, ServerTakesNothing
-from etl.notify.pacing import SendingCancelled, SendingPaused, Steering
+from etl.notify.channels.channel import Sender
+from etl.notify.delivery import ChannelUnavailable, PageDelivery
+from etl.notify.pacing import RunControl, SendingCancelled, SendingPaused
 from etl.notify.store import chunks, deliveries
 from etl.notify.store import recipients as audience
 from etl.notify.store.chunks import NoticeChunk
-from etl.notify.store.deliveries import Page
+from etl.notify.store.deliveries import ClaimedPage
 from etl.notify.templates import Templates
-from etl.notify.unsubscribe_links import Links
+from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import LinkSettings
 
 log = logging.getLogger(__name__)
 
-MOST_STALLS = 60
+MAX_STALLS = 60
 """How often in a row the server may take nothing of a page before its messages fail; a task comes back each minute."""
 
-Channels = Mapping[str, AbstractAsyncContextManager[Channel]]
+Senders = Mapping[str, AbstractAsyncContextManager[Sender]]
 """Name of a medium → its channel, closed."""
 
 
@@ -36,11 +36,11 @@ def send(
     run_id: int,
     ordinal: int,
     *,
-    warehouse: Warehouse,
+    db: Connection,
     limiter: Limiter,
-    channels: Channels,
+    senders: Senders,
     templates: Templates | None = None,
-    links: Links | None = None,
+    links: UnsubscribeLinks | None = None,
 ) -> None:
     """Walk a chunk from where an earlier attempt stopped; do nothing if it has been walked.
 
@@ -50,7 +50,7 @@ def send(
         What is sent.
     run_id, ordinal
         Which chunk.
-    channels
+    senders
         What carries it, by the name of the medium.
     templates
         What it says; None for those of its folder.
@@ -65,82 +65,90 @@ def send(
         If the run stays paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
     """
     words = templates or Templates(notice)
-    ways_out = links or Links(LinkSettings.from_environment())
-    with locks.hold(warehouse, f"notify.{run_id}.{ordinal}"):
-        if chunks.find(warehouse, run_id, ordinal).finished_at:
+    ways_out = links or UnsubscribeLinks(LinkSettings.from_environment())
+    with locks.hold(db, f"notify.{run_id}.{ordinal}"):
+        if chunks.find(db, run_id, ordinal).finished_at:
             return
-        deliveries.keep(warehouse)
-        steering = Steering(warehouse, limiter, run_id)
+        deliveries.require_synchronous_commit(db)
+        steering = RunControl(db, limiter, run_id)
         try:
-            asyncio.run(steering.ready())
-            chunk = chunks.open_attempt(warehouse, run_id, ordinal)
-            walk = _walk(notice, chunk, warehouse, steering=steering, channels=channels, words=words, links=ways_out)
+            asyncio.run(steering.wait_until_sending())
+            chunk = chunks.start_attempt(db, run_id, ordinal)
+            walk = _send_pages(notice, chunk, db, control=steering, senders=senders, templates=words, links=ways_out)
             asyncio.run(walk)
         except MemoryError:
-            chunks.halve(warehouse, run_id, ordinal)
+            chunks.halve_page_size(db, run_id, ordinal)
             raise
         except SendingCancelled:
             log.info("%s: run %d was cancelled; chunk %d stops", notice.name, run_id, ordinal)
 
 
-async def _walk(
+async def _send_pages(
     notice: Notice,
     chunk: NoticeChunk,
-    warehouse: Warehouse,
+    db: Connection,
     *,
-    steering: Steering,
-    channels: Channels,
-    words: Templates,
-    links: Links,
+    control: RunControl,
+    senders: Senders,
+    templates: Templates,
+    links: UnsubscribeLinks,
 ) -> None:
     position = chunk.position
     async with AsyncExitStack() as opened:
-        carriers = {medium.name: await opened.enter_async_context(channels[medium.name]) for medium in notice.channels}
+        carriers = {medium.name: await opened.enter_async_context(senders[medium.name]) for medium in notice.channels}
         while True:
-            run = await steering.ready()
-            recipients = audience.read(
-                warehouse,
+            run = await control.wait_until_sending()
+            recipients = audience.read_page(
+                db,
                 notice,
                 run,
                 after=position,
                 stop=chunk.stop,
-                limit=min(steering.page_size(len(notice.channels)), chunk.page_limit),
+                limit=min(control.page_size(len(notice.channels)), chunk.page_limit),
             )
             if not recipients:
                 break
-            page = deliveries.claim(warehouse, notice, run, chunk, recipients)
-            hand_over = HandOver(
-                notice, run, page.claimed, words=words, steering=steering, carriers=carriers, links=links
+            page = deliveries.claim(db, notice, run, chunk, recipients)
+            hand_over = PageDelivery(
+                notice, run, page.claimed, templates=templates, throttle=control, senders=carriers, links=links
             )
             with suppress(SendingPaused):
-                await _send_page(warehouse, chunk, page, hand_over, before=position, after=recipients[-1].position)
+                await _send_page(
+                    db, chunk, page, hand_over, from_position=position, to_position=recipients[-1].position
+                )
                 position = recipients[-1].position
-    chunks.finish(warehouse, chunk)
+    chunks.finish(db, chunk)
     log.info("%s: run %d, chunk %d has been sent, attempt %d", notice.name, chunk.run_id, chunk.ordinal, chunk.attempt)
 
 
 async def _send_page(
-    warehouse: Warehouse, chunk: NoticeChunk, page: Page, hand_over: HandOver, *, before: int, after: int
+    db: Connection,
+    chunk: NoticeChunk,
+    page: ClaimedPage,
+    delivery: PageDelivery,
+    *,
+    from_position: int,
+    to_position: int,
 ) -> None:
     """Send what was claimed, and write what came of it even if it ends early; what nobody got is given up."""
     try:
         try:
-            await hand_over.all()
-        except ServerTakesNothing:
-            if chunks.stall(warehouse, chunk) < MOST_STALLS:
+            await delivery.send()
+        except ChannelUnavailable:
+            if chunks.count_stall(db, chunk) < MAX_STALLS:
                 raise
-            hand_over.give_up()
+            delivery.fail_deferred()
     except BaseException:
-        hand_over.leave()
-        if not warehouse.broken:
-            deliveries.confirm(warehouse, chunk, hand_over.endings, position=before)
-            deliveries.release(warehouse, chunk, hand_over.untouched)
+        delivery.mark_in_doubt()
+        if not db.broken:
+            deliveries.record_updates(db, chunk, delivery.updates, position=from_position)
+            deliveries.release(db, chunk, delivery.unsent_ids)
         raise
-    deliveries.confirm(
-        warehouse,
+    deliveries.record_updates(
+        db,
         chunk,
-        hand_over.endings,
-        position=after,
+        delivery.updates,
+        position=to_position,
         repeated=page.repeated,
         unreachable=page.unreachable,
     )

@@ -14,16 +14,16 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound
 from jinja2.sandbox import SandboxedEnvironment
 
 from etl.declare.discovery import NOTICE_ROOT
-from etl.declare.fault import shown
-from etl.declare.notice import Medium, Notice
+from etl.declare.fault import project_path
+from etl.declare.notice import Channel, Notice
 from etl.errors import PermanentError
 
 _EXPONENTS = {currency.code: currency.exponent for currency in Currency}
-_TWO = 2
+_DEFAULT_EXPONENT = 2
 
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
-_RIGHT_TO_LEFT = {"R", "AL", "AN"}
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn"}
+_RIGHT_TO_LEFT_CLASSES = {"R", "AL", "AN"}
+_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _JOINERS = "\u200c\u200d"
 """Persian and Hindi, and emoji of several characters, are not spelled without these."""
 
@@ -31,11 +31,11 @@ _JOINERS = "\u200c\u200d"
 class TemplateBroken(PermanentError):
     """A template cannot be compiled, or not be rendered for a recipient."""
 
-    def __init__(self, place: str, found: str) -> None:
+    def __init__(self, location: str, detail: str) -> None:
         super().__init__(
-            f"{place}: {found}; mend the template, or let the statement `recipients` return what it names."
+            f"{location}: {detail}; mend the template, or let the statement `recipients` return what it names."
         )
-        self.place = place
+        self.location = location
 
 
 class Templates:
@@ -64,17 +64,17 @@ class Templates:
             keep_trailing_newline=True,
             auto_reload=False,
         )
-        environment.filters |= {"money": money, "isolated": isolated}
+        environment.filters |= {"money": format_money, "sanitize": sanitize_text}
         self._root = root
         self._folder = root / notice.name
-        self._templates = {name: self._compiled(environment, name) for name in notice.templates}
+        self._templates = {name: self._compile(environment, name) for name in notice.template_names}
 
-    def render(self, medium: Medium, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
+    def render(self, channel: Channel, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
         """Return the parts of a message for one recipient.
 
         Parameters
         ----------
-        medium
+        channel
             What carries it.
         values
             What the templates may name.
@@ -87,74 +87,74 @@ class Templates:
             With the file and the line, and never with a value.
         """
         named = {**values, "unsubscribe_url": unsubscribe_url}
-        parts = {part: self._rendered(f"{medium.name}.{part}.jinja", named) for part in medium.parts}
-        return parts | {part: " ".join(parts[part].split()) for part in medium.lines}
+        parts = {part: self._render(f"{channel.name}.{part}.jinja", named) for part in channel.parts}
+        return parts | {part: " ".join(parts[part].split()) for part in channel.lines}
 
-    def _compiled(self, environment: SandboxedEnvironment, name: str) -> Template:
+    def _compile(self, environment: SandboxedEnvironment, name: str) -> Template:
         try:
             return environment.get_template(name)
         except TemplateNotFound:
-            raise TemplateBroken(shown(self._folder / name), "there is no such file") from None
+            raise TemplateBroken(project_path(self._folder / name), "there is no such file") from None
         except TemplateSyntaxError as error:
-            raise TemplateBroken(f"{shown(self._folder / name)}:{error.lineno}", error.message or "") from None
+            raise TemplateBroken(f"{project_path(self._folder / name)}:{error.lineno}", error.message or "") from None
 
-    def _rendered(self, name: str, values: Mapping[str, object]) -> str:
+    def _render(self, name: str, values: Mapping[str, object]) -> str:
         try:
             return self._templates[name].render(values)
         except Exception as error:  # noqa: BLE001 - a template may fail in any way
-            found = _without(values, _first_line(error))
-            raise TemplateBroken(self._place(name, error), f"{type(error).__name__}: {found}") from None
+            found = _redact_values(values, _first_line(error))
+            raise TemplateBroken(self._error_location(name, error), f"{type(error).__name__}: {found}") from None
 
-    def _place(self, name: str, error: Exception) -> str:
+    def _error_location(self, name: str, error: Exception) -> str:
         """Return the innermost line of a template that led to an error."""
         lines = [
-            f"{shown(Path(frame.filename))}:{frame.lineno}"
+            f"{project_path(Path(frame.filename))}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
             if Path(frame.filename).is_relative_to(self._root)
         ]
-        return lines[-1] if lines else shown(self._folder / name)
+        return lines[-1] if lines else project_path(self._folder / name)
 
 
-def money(amount: str | Decimal, currency: str) -> str:
+def format_money(amount: str | Decimal, currency: str) -> str:
     """Return an amount with as many decimals as its currency has, such as `1,234.50 USD`."""
     exponent = _EXPONENTS.get(currency)
-    return f"{Decimal(amount):,.{_TWO if exponent is None else exponent}f} {currency}"
+    return f"{Decimal(amount):,.{_DEFAULT_EXPONENT if exponent is None else exponent}f} {currency}"
 
 
-def isolated(text: str, longest: int = 60) -> str:
+def sanitize_text(text: str, max_length: int = 60) -> str:
     """Return a name from a bank so that it cannot disturb what stands around it.
 
-    It is one line of at most `longest` characters, without marks that are not seen; if it has letters that run from
+    It is one line of at most `max_length` characters, without marks that are not seen; if it has letters that run from
     right to left, or may, the order of what follows is kept from them.
 
     Source: Unicode Standard Annex 9, "Unicode Bidirectional Algorithm", 2.4, "Explicit Directional Isolates".
     """
     visible = "".join(" " if char.isspace() else char for char in text if char.isspace() or _is_visible(char))
     line = " ".join(visible.split())
-    if len(line) > longest:
-        line = line[: longest - 1].rstrip() + "…"
-    runs_back = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in line)
+    if len(line) > max_length:
+        line = line[: max_length - 1].rstrip() + "…"
+    runs_back = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT_CLASSES for char in line)
     return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}" if runs_back else line
 
 
 def _is_visible(char: str) -> bool:
-    return char in _JOINERS or unicodedata.category(char) not in _UNSEEN
+    return char in _JOINERS or unicodedata.category(char) not in _INVISIBLE_CATEGORIES
 
 
-def _without(values: Mapping[str, object], found: str) -> str:
+def _redact_values(values: Mapping[str, object], message: str) -> str:
     """Return what was found without the texts that were given, which Python quotes; their names may stay."""
-    for text in sorted(set(_texts(values)) - set(values), key=len, reverse=True):
-        found = found.replace(repr(text), "'…'")
-    return found
+    for text in sorted(set(_iter_strings(values)) - set(values), key=len, reverse=True):
+        message = message.replace(repr(text), "'…'")
+    return message
 
 
-def _texts(value: object) -> Iterator[str]:
+def _iter_strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        yield from chain.from_iterable(map(_texts, value.values()))
+        yield from chain.from_iterable(map(_iter_strings, value.values()))
     elif isinstance(value, list):
-        yield from chain.from_iterable(map(_texts, value))
+        yield from chain.from_iterable(map(_iter_strings, value))
 
 
 def _first_line(error: Exception) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.notify.store import consents
-from etl.notify.unsubscribe_links import Links
+from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import LinkSettings
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Unsubscribed:
+class UnsubscribeResult:
     """What a link ended.
 
     Parameters
@@ -32,7 +32,7 @@ class Unsubscribed:
     changed: bool
 
 
-def unsubscribe(link: str, *, warehouse: Warehouse, links: Links | None = None) -> Unsubscribed:
+def apply_unsubscribe(link: str, *, db: Connection, links: UnsubscribeLinks | None = None) -> UnsubscribeResult:
     """Keep that a user refuses a category; only the page that is being handed over, of a second at most, still leaves.
 
     It may be called any number of times, also by two at once: what is known stays as it is, and since when. Call it
@@ -50,7 +50,7 @@ def unsubscribe(link: str, *, warehouse: Warehouse, links: Links | None = None) 
     LinkInvalid
         If it was not sent from here, or is not whole.
     """
-    ended = (links or Links(LinkSettings.from_environment())).read(link)
-    changed = consents.refuse(warehouse, ended.user_id, ended.category)
+    ended = (links or UnsubscribeLinks(LinkSettings.from_environment())).decode(link)
+    changed = consents.refuse(db, ended.user_id, ended.category)
     log.info("user %d unsubscribed from %s; was known: %s", ended.user_id, ended.category, not changed)
-    return Unsubscribed(ended.user_id, ended.category, changed)
+    return UnsubscribeResult(ended.user_id, ended.category, changed)

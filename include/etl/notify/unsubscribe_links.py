@@ -18,15 +18,15 @@ from etl.declare.notice import Category, Consent
 from etl.errors import PermanentError, SettingMissing
 from etl.settings import LINK_KEYS, LinkSettings
 
-_PURPOSE = b"sluice: links to unsubscribe, 1"
+_KEY_PURPOSE = b"sluice: links to unsubscribe, 1"
 """A key of another purpose that is derived from the same secret has nothing in common with this one."""
 
-_USER_BYTES = 8
-_TOKEN = re.compile(r"(?:.*(?:[?&]token=|\s))?([0-9a-fA-F]{50,1000})(?:[&#>].*)?")
-_LONGEST = 4_000
+_USER_ID_BYTES = 8
+_TOKEN_PATTERN = re.compile(r"(?:.*(?:[?&]token=|\s))?([0-9a-fA-F]{50,1000})(?:[&#>].*)?")
+_MAX_LENGTH = 4_000
 
 
-class LinkInvalid(PermanentError):
+class UnsubscribeLinkInvalid(PermanentError):
     """A link to unsubscribe was not written here, or is not whole; it is never shown."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class LinkInvalid(PermanentError):
 
 
 @dataclass(frozen=True)
-class Link:
+class UnsubscribeLink:
     """How a recipient ends messages of a category; both are empty if they cannot.
 
     Parameters
@@ -53,7 +53,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Subscription:
+class UnsubscribeTarget:
     """What a link ends.
 
     Parameters
@@ -68,7 +68,7 @@ class Subscription:
     category: str
 
 
-class Links:
+class UnsubscribeLinks:
     """Writes links and reads them.
 
     Sealing is AES-SIV (RFC 5297): it needs no nonce and takes some 2 µs, and one link of a user and category is like
@@ -83,22 +83,22 @@ class Links:
     def __init__(self, settings: LinkSettings) -> None:
         self._url = settings.url
         self._mailto = settings.mailto
-        self._ciphers = [AESSIV(_derived(key)) for key in settings.keys]
+        self._ciphers = [AESSIV(_derive_key(key)) for key in settings.keys]
 
-    def leads(self, category: Category) -> bool:
+    def has_link(self, category: Category) -> bool:
         """Return whether messages of a category get a link."""
         return bool(self._url) and category.consent is not Consent.NONE
 
-    def of(self, user_id: int, category: Category) -> Link:
+    def build(self, user_id: int, category: Category) -> UnsubscribeLink:
         """Return the link of a user's messages of a category; an empty one if they get none."""
-        if not self.leads(category):
-            return Link()
-        sealed = user_id.to_bytes(_USER_BYTES, signed=True) + category.name.encode()
+        if not self.has_link(category):
+            return UnsubscribeLink()
+        sealed = user_id.to_bytes(_USER_ID_BYTES, signed=True) + category.name.encode()
         token = self._ciphers[0].encrypt(sealed, None).hex()
         mailto = f"mailto:{quote(self._mailto, safe='@')}?subject=unsubscribe%20{token}" if self._mailto else ""
-        return Link(f"{self._url}{'&' if '?' in self._url else '?'}token={token}", mailto)
+        return UnsubscribeLink(f"{self._url}{'&' if '?' in self._url else '?'}token={token}", mailto)
 
-    def read(self, text: str) -> Subscription:
+    def decode(self, text: str) -> UnsubscribeTarget:
         """Return what a link ends.
 
         Parameters
@@ -115,18 +115,20 @@ class Links:
         """
         if not self._ciphers:
             raise SettingMissing(LINK_KEYS, "comma-separated secrets, or SLUICE_KEYS the keys that stand in for them")
-        found = _TOKEN.fullmatch(text.strip()) if len(text) <= _LONGEST else None
+        found = _TOKEN_PATTERN.fullmatch(text.strip()) if len(text) <= _MAX_LENGTH else None
         if found is None or len(found[1]) % 2:
-            raise LinkInvalid
+            raise UnsubscribeLinkInvalid
         sealed = bytes.fromhex(found[1])
         for cipher in self._ciphers:
             try:
                 opened = cipher.decrypt(sealed, None)
             except InvalidTag:
                 continue
-            return Subscription(int.from_bytes(opened[:_USER_BYTES], signed=True), opened[_USER_BYTES:].decode())
-        raise LinkInvalid
+            return UnsubscribeTarget(
+                int.from_bytes(opened[:_USER_ID_BYTES], signed=True), opened[_USER_ID_BYTES:].decode()
+            )
+        raise UnsubscribeLinkInvalid
 
 
-def _derived(key: str) -> bytes:
-    return HKDF(algorithm=SHA256(), length=64, salt=None, info=_PURPOSE).derive(key.encode())
+def _derive_key(key: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=64, salt=None, info=_KEY_PURPOSE).derive(key.encode())

@@ -16,12 +16,12 @@ from upath import UPath
 
 from etl.storage import objects
 
-_TIMES = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
+_MODIFIED_AT_KEYS = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
 """What object stores call the moment at which an object was written."""
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredObject:
     """An object.
 
     Parameters
@@ -36,11 +36,11 @@ class Found:
     size: int
 
 
-def older(folder: UPath, than: datetime) -> Iterator[Found]:
+def written_before(folder: UPath, cutoff: datetime) -> Iterator[StoredObject]:
     """Yield the objects below a folder that were last written before an instant, in no order."""
-    for path, changed_at, size in _volume(folder) if objects.is_volume(folder) else _store(folder):
-        if changed_at < than:
-            yield Found(path, size)
+    for path, changed_at, size in _list_volume(folder) if objects.is_volume(folder) else _list_object_store(folder):
+        if changed_at < cutoff:
+            yield StoredObject(path, size)
 
 
 def size(path: UPath) -> int | None:
@@ -54,7 +54,7 @@ def size(path: UPath) -> int | None:
 def remove(path: UPath, *, older_than: datetime | None = None) -> int | None:
     """Remove an object, and return its size in bytes; None if it is not there, or was written again since."""
     found = size(path)
-    if found is None or (older_than and _changed_at(path) >= older_than):
+    if found is None or (older_than and _modified_at(path) >= older_than):
         return None
     path.unlink(missing_ok=True)
     return found
@@ -63,10 +63,10 @@ def remove(path: UPath, *, older_than: datetime | None = None) -> int | None:
 def remove_empty_folders(folder: UPath, *, older_than: datetime) -> None:
     """Remove the folders below another that have been empty for some time; object stores have none."""
     if objects.is_volume(folder) and Path(folder.path).is_dir():
-        _remove_empty(Path(folder.path), older_than.timestamp())
+        _remove_empty_below(Path(folder.path), older_than.timestamp())
 
 
-def _volume(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
+def _list_volume(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
     try:
         entries = os.scandir(folder.path)
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def _volume(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
         for entry in entries:
             path = folder / entry.name
             if entry.is_dir(follow_symlinks=False):
-                yield from _volume(path)
+                yield from _list_volume(path)
             else:
                 try:
                     found = entry.stat(follow_symlinks=False)
@@ -84,7 +84,7 @@ def _volume(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
                 yield path, datetime.fromtimestamp(found.st_mtime, UTC), found.st_size
 
 
-def _store(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
+def _list_object_store(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
     try:
         entries = folder.fs.ls(folder.path, detail=True)
     except FileNotFoundError:
@@ -94,19 +94,19 @@ def _store(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
     for entry in entries:
         path = folder / PurePosixPath(entry["name"].rstrip("/")).name
         if entry["type"] == "directory":
-            yield from _store(path)
+            yield from _list_object_store(path)
         elif path.path != folder.path:
-            yield path, _told(entry) or _changed_at(path), int(entry["size"] or 0)
+            yield path, _listed_modified_at(entry) or _modified_at(path), int(entry["size"] or 0)
 
 
-def _changed_at(path: UPath) -> datetime:
+def _modified_at(path: UPath) -> datetime:
     changed_at: datetime = path.fs.modified(path.path)
     return changed_at if changed_at.tzinfo else changed_at.replace(tzinfo=UTC)
 
 
-def _told(entry: Mapping[str, object]) -> datetime | None:
+def _listed_modified_at(entry: Mapping[str, object]) -> datetime | None:
     """Return when an object was written, if the listing tells."""
-    for name in _TIMES:
+    for name in _MODIFIED_AT_KEYS:
         match entry.get(name):
             case datetime() as instant:
                 return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
@@ -117,12 +117,12 @@ def _told(entry: Mapping[str, object]) -> datetime | None:
     return None
 
 
-def _remove_empty(folder: Path, older_than: float) -> None:
+def _remove_empty_below(folder: Path, older_than: float) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 path = Path(entry.path)
                 changed_at = entry.stat(follow_symlinks=False).st_mtime
-                _remove_empty(path, older_than)
+                _remove_empty_below(path, older_than)
                 if changed_at < older_than and not any(path.iterdir()):
                     path.rmdir()

@@ -4,12 +4,12 @@ import asyncio
 import logging
 
 from etl.clients.rate_limits import Limiter
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.provider import Provider
 from etl.errors import TransientError
 from etl.settings import Endpoint
-from etl.sync.provider.client import Refused, open_client
-from etl.sync.provider.enrolment import Item, exchange
+from etl.sync.provider.client import ProviderCallFailed, open_client
+from etl.sync.provider.enrolment import Item, exchange_public_token
 from etl.sync.store import provider_accounts
 from etl.sync.store.token_cipher import TokenCipher
 
@@ -19,16 +19,16 @@ log = logging.getLogger(__name__)
 class EnrolmentFailed(TransientError):
     """A provider did not give an access token, and may later."""
 
-    def __init__(self, provider: str, found: str) -> None:
-        super().__init__(f"{provider} gave no access token, but {found}; try again while the public token is valid.")
+    def __init__(self, provider: str, detail: str) -> None:
+        super().__init__(f"{provider} gave no access token, but {detail}; try again while the public token is valid.")
 
 
-def link(
+def enrol_login(
     provider: Provider,
     public_token: str,
     *,
     user: str,
-    warehouse: Warehouse,
+    db: Connection,
     cipher: TokenCipher,
     endpoint: Endpoint,
     limiter: Limiter,
@@ -53,13 +53,13 @@ def link(
     async def ask() -> Item:
         async with open_client(provider, endpoint, limiter) as client:
             try:
-                return await exchange(client, public_token)
-            except Refused as refused:
+                return await exchange_public_token(client, public_token)
+            except ProviderCallFailed as refused:
                 raise EnrolmentFailed(provider.name, refused.code) from None
 
     item = asyncio.run(ask())
     provider_account_id = provider_accounts.enrol(
-        warehouse,
+        db,
         cipher,
         provider=provider.name,
         user=user,

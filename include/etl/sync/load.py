@@ -4,18 +4,18 @@ import logging
 
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
 from etl.sync import merge, reprocess
 from etl.sync.store import before_image, chunks, loads, raw_batches, rejects
-from etl.sync.store.loads import Counts
+from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 
 log = logging.getLogger(__name__)
 
 
-def load(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> Counts:
+def load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCounts:
     """Load a typed batch once; loading it again changes nothing and returns the same counts.
 
     An account whose cursor another batch has moved on is left out, and counted as stale; the others go on.
@@ -27,26 +27,26 @@ def load(entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath) -> C
     TypedMissing
         If it was not transformed.
     """
-    batch = raw_batches.find(warehouse, raw_id)
-    with warehouse.transaction():
-        raw_batches.lock(warehouse, raw_id)
-        counts = loads.find(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
+    batch = raw_batches.find(db, raw_id)
+    with db.transaction():
+        raw_batches.lock(db, raw_id)
+        counts = loads.find(db, raw_id=raw_id, entity=entity.name, version=entity.version)
         if counts is None:
-            rejected = rejects.count(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
+            rejected = rejects.count(db, raw_id=raw_id, entity=entity.name, version=entity.version)
             typed = TypedBatch(root, entity, batch)
-            prepared = merge.prepare(entity, typed, warehouse=warehouse)
-            if prepared.again and entity.feed:
+            prepared = merge.stage(entity, typed, db=db)
+            if prepared.was_loaded and entity.feed_name:
                 # Another version loaded it, and feeds have been read on from there.
-                before_image.begin(warehouse, entity)
-                counts = reprocess.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse, root=root)
+                before_image.create(db, entity)
+                counts = reprocess.reprocess(entity, typed, prepared, rejected=rejected, db=db, root=root)
             else:
-                counts = merge.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse).counts
-            loads.record(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
+                counts = merge.merge_staged(entity, typed, prepared, rejected=rejected, db=db).counts
+            loads.record(db, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
     log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
     return counts
 
 
-def load_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> None:
+def load_pending(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root: UPath) -> None:
     """Load the raw batches of a chunk that the entity has not loaded yet.
 
     A batch that cannot be loaded does not stop the others.
@@ -58,13 +58,11 @@ def load_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Wareho
     PermanentError
         That of the first batch that could not be loaded, once the others are.
     """
-    chunk = chunks.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    chunk = chunks.find(db, entity=entity.name, run_id=run_id, ordinal=ordinal)
     failed: PermanentError | None = None
-    for raw_id in chunks.pending_raw(
-        warehouse, chunk, entity=entity.name, sources=entity.sources, version=entity.version
-    ):
+    for raw_id in chunks.pending_batches(db, chunk, entity=entity.name, sources=entity.sources, version=entity.version):
         try:
-            load(entity, raw_id, warehouse=warehouse, root=root)
+            load(entity, raw_id, db=db, root=root)
         except PermanentError as error:
             log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
             failed = failed or error

@@ -3,7 +3,7 @@
 import logging
 
 from etl.chunking import Days
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed, Snapshot, Window
 from etl.errors import NotBackfillable
@@ -12,7 +12,7 @@ from etl.sync.store import chunks
 log = logging.getLogger(__name__)
 
 
-def plan(entity: Entity, run_id: str, *, warehouse: Warehouse, days: Days | None = None) -> list[int]:
+def plan(entity: Entity, run_id: str, *, db: Connection, days: Days | None = None) -> list[int]:
     """Write the chunks of a run and return their ordinals; planning a run again replaces its plan.
 
     Parameters
@@ -35,10 +35,10 @@ def plan(entity: Entity, run_id: str, *, warehouse: Warehouse, days: Days | None
         If the entity has no way to read past days.
     """
     if isinstance(entity.source, RawOf):
-        return _plan_raw(entity, run_id, warehouse=warehouse)
+        return _plan_raw_batches(entity, run_id, db=db)
     source = source_of(entity, days)
-    ordinals = chunks.cut(
-        warehouse,
+    ordinals = chunks.plan_account_chunks(
+        db,
         entity=entity.name,
         run_id=run_id,
         provider=entity.provider.name,
@@ -73,9 +73,9 @@ def source_of(entity: Entity, days: Days | None) -> Feed | Snapshot | Window:
     return source
 
 
-def _plan_raw(entity: Entity, run_id: str, *, warehouse: Warehouse) -> list[int]:
-    ordinals = chunks.cut_raw(
-        warehouse,
+def _plan_raw_batches(entity: Entity, run_id: str, *, db: Connection) -> list[int]:
+    ordinals = chunks.plan_batch_chunks(
+        db,
         entity=entity.name,
         run_id=run_id,
         sources=entity.sources,

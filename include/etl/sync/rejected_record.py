@@ -5,29 +5,29 @@ import re
 import msgspec
 from upath import UPath
 
-from etl.db.connection import Warehouse
-from etl.json_text import UNDECODABLE
+from etl.db.connection import Connection
+from etl.json_text import DECODE_ERRORS
 from etl.sync.store import raw_batches
-from etl.sync.store.rejects import KeptReject
+from etl.sync.store.rejects import StoredReject
 
-_ITEM = re.compile(r"\.?(?P<name>\w+)\[(?P<ordinal>\d+)\]")
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_list = msgspec.json.Decoder(list[msgspec.Raw])
+_LIST_ITEM = re.compile(r"\.?(?P<name>\w+)\[(?P<ordinal>\d+)\]")
+_OBJECT_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def record_at(body: bytes, path: str) -> bytes:
     """Return the innermost record on a path of a page, byte by byte as sent; all of the page if there is none."""
     found, start = body, 0
-    while item := _ITEM.match(path, start):
+    while item := _LIST_ITEM.match(path, start):
         try:
-            found = bytes(_list.decode(_object.decode(found)[item["name"]])[int(item["ordinal"])])
-        except (*UNDECODABLE, LookupError):
+            found = bytes(_LIST_DECODER.decode(_OBJECT_DECODER.decode(found)[item["name"]])[int(item["ordinal"])])
+        except (*DECODE_ERRORS, LookupError):
             return found
         start = item.end()
     return found
 
 
-def recall(reject: KeptReject, *, warehouse: Warehouse, root: UPath) -> bytes:
+def read_rejected_record(reject: StoredReject, *, db: Connection, root: UPath) -> bytes:
     """Return the record that was rejected, byte by byte as sent; all of the page if it could not be taken apart.
 
     Raises
@@ -37,7 +37,7 @@ def recall(reject: KeptReject, *, warehouse: Warehouse, root: UPath) -> bytes:
     RawCorrupt
         If its raw batch does not hold what was sealed.
     """
-    batch = raw_batches.find(warehouse, reject.raw_id)
+    batch = raw_batches.find(db, reject.raw_id)
     found = b""
     for line, (_, body) in enumerate(raw_batches.read(root, batch)):
         if line == reject.line:

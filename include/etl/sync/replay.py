@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 from psycopg.errors import DeadlockDetected
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.errors import ReplayInterrupted
+from etl.errors import ReplayDeadlocked
 from etl.sync import merge, reprocess
 from etl.sync.store import before_image, loads, raw_batches, rejects
-from etl.sync.store.loads import Counts
+from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 from etl.sync.transform import transform
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """A replay that is undone in the end.
 
     Parameters
@@ -41,7 +41,7 @@ class Rehearsal:
 
 
 @contextmanager
-def rehearse(entity: Entity, *, warehouse: Warehouse) -> Iterator[Rehearsal]:
+def start_dry_run(entity: Entity, *, db: Connection) -> Iterator[DryRun]:
     """Undo everything that the block replays; inside it, `etl.sync.store.before_image` tells what it changed.
 
     Loads of the same accounts wait until the block ends.
@@ -53,30 +53,30 @@ def rehearse(entity: Entity, *, warehouse: Warehouse) -> Iterator[Rehearsal]:
     """
     with (
         TemporaryDirectory(prefix="sluice-replay-") as folder,
-        _uninterrupted(entity),
-        warehouse.transaction(force_rollback=True),
+        _translate_deadlock(entity),
+        db.transaction(force_rollback=True),
     ):
-        before_image.begin(warehouse, entity)
-        yield Rehearsal(UPath(folder))
+        before_image.create(db, entity)
+        yield DryRun(UPath(folder))
 
 
 def replay(
     entity: Entity,
     raw_id: int,
     *,
-    warehouse: Warehouse,
+    db: Connection,
     root: UPath,
-    besides: Collection[int] = (),
-    rehearsal: Rehearsal | None = None,
-) -> Counts:
+    except_batches: Collection[int] = (),
+    dry_run: DryRun | None = None,
+) -> LoadCounts:
     """Type a raw batch again and merge what differs, and return what became of its records.
 
     Parameters
     ----------
-    besides
+    except_batches
         Batches that are replayed too. All others that were loaded after it bring the rows that it wrote from what they
         were in this batch to what they are now.
-    rehearsal
+    dry_run
         What undoes it in the end; None to keep it.
 
     Raises
@@ -90,33 +90,33 @@ def replay(
     ReplayInterrupted
         If a load and the replay waited for each other.
     """
-    typed_root = rehearsal.typed_root if rehearsal else root
-    transform(entity, raw_id, warehouse=warehouse, root=root, typed_root=typed_root)
-    typed = TypedBatch(typed_root, entity, raw_batches.find(warehouse, raw_id))
-    with _uninterrupted(entity), warehouse.transaction():
-        raw_batches.lock(warehouse, raw_id)
-        prepared = merge.prepare(entity, typed, warehouse=warehouse)
-        if rehearsal is None:
-            before_image.begin(warehouse, entity)
-        rejected = rejects.count(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version)
-        counts = reprocess.apply(
-            entity, typed, prepared, rejected=rejected, warehouse=warehouse, root=root, besides=besides
+    typed_root = dry_run.typed_root if dry_run else root
+    transform(entity, raw_id, db=db, root=root, typed_root=typed_root)
+    typed = TypedBatch(typed_root, entity, raw_batches.find(db, raw_id))
+    with _translate_deadlock(entity), db.transaction():
+        raw_batches.lock(db, raw_id)
+        prepared = merge.stage(entity, typed, db=db)
+        if dry_run is None:
+            before_image.create(db, entity)
+        rejected = rejects.count(db, raw_id=raw_id, entity=entity.name, version=entity.version)
+        counts = reprocess.reprocess(
+            entity, typed, prepared, rejected=rejected, db=db, root=root, except_batches=except_batches
         )
-        _record(entity, raw_id, counts, repeated=prepared.again, warehouse=warehouse)
+        _record_counts(entity, raw_id, counts, was_loaded=prepared.was_loaded, db=db)
     log.info("%s: raw batch %d, again: %s", entity.name, raw_id, counts)
     return counts
 
 
 @contextmanager
-def _uninterrupted(entity: Entity) -> Iterator[None]:
+def _translate_deadlock(entity: Entity) -> Iterator[None]:
     try:
         yield
     except DeadlockDetected:
-        raise ReplayInterrupted(entity.name) from None
+        raise ReplayDeadlocked(entity.name) from None
 
 
-def _record(entity: Entity, raw_id: int, counts: Counts, *, repeated: bool, warehouse: Warehouse) -> None:
-    if loads.find(warehouse, raw_id=raw_id, entity=entity.name, version=entity.version) is None:
-        loads.record(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
-    if repeated:
-        loads.record_replay(warehouse, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
+def _record_counts(entity: Entity, raw_id: int, counts: LoadCounts, *, was_loaded: bool, db: Connection) -> None:
+    if loads.find(db, raw_id=raw_id, entity=entity.name, version=entity.version) is None:
+        loads.record(db, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
+    if was_loaded:
+        loads.record_replay(db, counts, raw_id=raw_id, entity=entity.name, version=entity.version)

@@ -11,26 +11,26 @@ from collections.abc import Collection
 import pyarrow.compute as pc
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.sync import merge
-from etl.sync.merge import Prepared
+from etl.sync.merge import StagedBatch
 from etl.sync.store import before_image, loads, raw_batches
-from etl.sync.store.loads import Counts
+from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 from etl.sync.transform import transform
 
 
-def apply(
+def reprocess(
     entity: Entity,
-    typed: TypedBatch,
-    prepared: Prepared,
+    typed_batch: TypedBatch,
+    staged_batch: StagedBatch,
     *,
     rejected: int,
-    warehouse: Warehouse,
+    db: Connection,
     root: UPath,
-    besides: Collection[int] = (),
-) -> Counts:
+    except_batches: Collection[int] = (),
+) -> LoadCounts:
     """Merge `incoming`, catch up, and return what became of the batch's own records.
 
     `before.begin` must have been called in this transaction.
@@ -39,42 +39,44 @@ def apply(
     ----------
     root
         The raw root; the typed batch may be elsewhere.
-    besides
+    except_batches
         Later batches that will be merged again anyway.
     """
-    raw_id = typed.batch.raw_id
-    before_image.remember(warehouse, entity)
-    applied = merge.apply(entity, typed, prepared, rejected=rejected, warehouse=warehouse)
-    before_image.remember_ended(warehouse, entity, applied.ended)
-    if before_image.find_rewritten(warehouse, entity, raw_id=raw_id):
-        accounts = before_image.accounts_rewritten(warehouse, entity)
+    raw_id = typed_batch.raw_batch.raw_id
+    before_image.capture(db, entity)
+    applied = merge.merge_staged(entity, typed_batch, staged_batch, rejected=rejected, db=db)
+    before_image.capture_closed(db, entity, applied.closed_keys)
+    if before_image.collect_changed_keys(db, entity, raw_id=raw_id):
+        accounts = before_image.changed_accounts(db, entity)
         # Asked for only now: what is loaded from here on waits for the accounts that this batch has locked.
-        for later in loads.later(warehouse, raw_id=raw_id, entity=entity.name):
-            if later not in besides:
-                _catch_up(entity, later, accounts, warehouse=warehouse, root=root, typed_root=typed.root)
+        for later in loads.find_later(db, raw_id=raw_id, entity=entity.name):
+            if later not in except_batches:
+                _merge_later_batch(entity, later, accounts, db=db, root=root, typed_root=typed_batch.root)
     return applied.counts
 
 
-def _catch_up(
-    entity: Entity, raw_id: int, accounts: set[int] | None, *, warehouse: Warehouse, root: UPath, typed_root: UPath
+def _merge_later_batch(
+    entity: Entity, raw_id: int, account_ids: set[int] | None, *, db: Connection, root: UPath, typed_root: UPath
 ) -> None:
     """Merge what a later batch says of the rows that were written."""
-    batch = raw_batches.find(warehouse, raw_id)
+    batch = raw_batches.find(db, raw_id)
     typed = TypedBatch(root, entity, batch)
     if not typed.exists():
         typed = TypedBatch(typed_root, entity, batch)
-        transform(entity, raw_id, warehouse=warehouse, root=root, typed_root=typed_root)
-    if accounts is not None and accounts.isdisjoint(_accounts(typed)):
+        transform(entity, raw_id, db=db, root=root, typed_root=typed_root)
+    if account_ids is not None and account_ids.isdisjoint(_account_ids(typed)):
         return
-    prepared = merge.prepare(entity, typed, warehouse=warehouse)
-    if entity.feed and typed.rereads():
+    prepared = merge.stage(entity, typed, db=db)
+    if entity.feed_name and typed.has_full_read():
         # What a feed does not tell, when it is read from its beginning, counts as well.
-        before_image.remember(warehouse, entity)
+        before_image.capture(db, entity)
     else:
-        before_image.keep_rewritten(warehouse, entity)
-    applied = merge.apply(entity, typed, prepared, rejected=0, warehouse=warehouse)
-    before_image.remember_ended(warehouse, entity, applied.ended)
+        before_image.keep_changed_keys(db, entity)
+    applied = merge.merge_staged(entity, typed, prepared, rejected=0, db=db)
+    before_image.capture_closed(db, entity, applied.closed_keys)
 
 
-def _accounts(typed: TypedBatch) -> set[int]:
-    return {account for moves in typed.moves() for account in pc.unique(moves[PROVIDER_ACCOUNT]).to_pylist()}
+def _account_ids(typed_batch: TypedBatch) -> set[int]:
+    return {
+        account for moves in typed_batch.cursor_moves() for account in pc.unique(moves[PROVIDER_ACCOUNT]).to_pylist()
+    }

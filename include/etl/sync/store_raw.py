@@ -4,7 +4,7 @@ import logging
 
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import LandingMissing
 from etl.sync.plan import source_of
@@ -14,7 +14,7 @@ from etl.sync.store.landing import Landing
 log = logging.getLogger(__name__)
 
 
-def store_raw(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> int:
+def store_raw(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root: UPath) -> int:
     """Seal the latest attempt of a chunk and return the id of the raw batch; sealing twice gives the same batch.
 
     Raises
@@ -24,13 +24,13 @@ def store_raw(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse
     LandingMissing
         If the attempt has no finished download under this raw root.
     """
-    chunk = chunks.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    chunk = chunks.find(db, entity=entity.name, run_id=run_id, ordinal=ordinal)
     landing = Landing(root, chunk.chunk_id, chunk.attempt)
-    raw_id = raw_batches.sealed(warehouse, chunk.chunk_id, chunk.attempt)
+    raw_id = raw_batches.find_by_attempt(db, chunk.chunk_id, chunk.attempt)
     if raw_id is None:
         try:
             raw_id = raw_batches.seal(
-                warehouse,
+                db,
                 root,
                 landing.read(),
                 source=source_of(entity, chunk.days).name,
@@ -39,7 +39,7 @@ def store_raw(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse
             )
         except LandingMissing:
             # Another run of this step may have sealed it, and tidied up, in the meantime.
-            raw_id = raw_batches.sealed(warehouse, chunk.chunk_id, chunk.attempt)
+            raw_id = raw_batches.find_by_attempt(db, chunk.chunk_id, chunk.attempt)
             if raw_id is None:
                 raise
     landing.remove()

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import PermanentError, TooManyRejects
 from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.frames import Header
-from etl.sync.records.rows import Block, Reject, typed
+from etl.sync.records.rows import Block, Reject, build_table
 from etl.sync.store import chunks, raw_batches, rejects
 from etl.sync.store.typed_batches import CursorMove, TypedBatch, TypedWriter
 
@@ -25,9 +25,7 @@ BLOCK_SIZE = 10_000
 """Records that are typed together; a page more may be in memory."""
 
 
-def transform(
-    entity: Entity, raw_id: int, *, warehouse: Warehouse, root: UPath, typed_root: UPath | None = None
-) -> int:
+def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed_root: UPath | None = None) -> int:
     """Write the typed batch of a raw batch, keep its rejects, and return its id.
 
     Parameters
@@ -46,24 +44,24 @@ def transform(
     TooManyRejects
         If more than the tolerated share of its records was rejected; the rejects are kept all the same.
     """
-    batch = raw_batches.find(warehouse, raw_id)
+    batch = raw_batches.find(db, raw_id)
     with TypedBatch(typed_root or root, entity, batch).write() as writer:
-        typing = _Typing(entity, batch.source, writer)
+        typing = _PageTransformer(entity, batch.source, writer)
         rejected = rejects.replace(
-            warehouse,
+            db,
             typing.run(raw_batches.read(root, batch)),
             raw_id=raw_id,
             entity=entity.name,
             version=entity.version,
         )
-        read = typing.rows + rejected
+        read = typing.rows_written + rejected
         log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
         if rejected > max(entity.always_tolerated, entity.tolerated_rejects * read):
             raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
     return raw_id
 
 
-def transform_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: Warehouse, root: UPath) -> int:
+def transform_pending(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root: UPath) -> int:
     """Transform the raw batches of a chunk that the entity has not loaded yet, and return its ordinal.
 
     A batch that cannot be transformed does not stop the others; `load_pending` fails for it, once they are loaded.
@@ -73,54 +71,52 @@ def transform_pending(entity: Entity, run_id: str, ordinal: int, *, warehouse: W
     ChunkMissing
         If the run has no such chunk.
     """
-    chunk = chunks.find(warehouse, entity=entity.name, run_id=run_id, ordinal=ordinal)
-    for raw_id in chunks.pending_raw(
-        warehouse, chunk, entity=entity.name, sources=entity.sources, version=entity.version
-    ):
+    chunk = chunks.find(db, entity=entity.name, run_id=run_id, ordinal=ordinal)
+    for raw_id in chunks.pending_batches(db, chunk, entity=entity.name, sources=entity.sources, version=entity.version):
         try:
-            transform(entity, raw_id, warehouse=warehouse, root=root)
+            transform(entity, raw_id, db=db, root=root)
         except PermanentError as error:
             log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
     return ordinal
 
 
-class _Typing:
-    """The pages of a batch on their way to its typed rows; `rows` counts those written."""
+class _PageTransformer:
+    """The pages of a batch on their way to its typed rows; `rows_written` counts those written."""
 
     def __init__(self, entity: Entity, source: str, writer: TypedWriter) -> None:
         self._decoder = PageDecoder(entity, source)
         self._entity = entity
         self._writer = writer
         self._block = Block(entity)
-        self._moves: list[CursorMove] = []
-        self.rows = 0
+        self._cursor_moves: list[CursorMove] = []
+        self.rows_written = 0
 
     def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[Reject]:
         """Write the rows of all pages and yield the rejects."""
         for line, (header, body) in enumerate(pages):
             if len(self._block) >= BLOCK_SIZE:
-                yield from self._write(unfinished=header.provider_account_id)
-            self._move(header)
+                yield from self._write_block(unfinished_account=header.provider_account_id)
+            self._track_cursor_move(header)
             account = header.provider_account_id
             page = self._decoder.decode(body)
             yield from (Reject(account, line, fault) for fault in page.faults)
             self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
-        yield from self._write()
+        yield from self._write_block()
 
-    def _move(self, header: Header) -> None:
+    def _track_cursor_move(self, header: Header) -> None:
         """Let the account's move end where its latest page does; an account's pages stand together."""
         cursor_from = header.cursor_from
-        if self._moves and self._moves[-1].provider_account_id == header.provider_account_id:
-            cursor_from = self._moves.pop().cursor_from
-        self._moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole))
+        if self._cursor_moves and self._cursor_moves[-1].provider_account_id == header.provider_account_id:
+            cursor_from = self._cursor_moves.pop().cursor_from
+        self._cursor_moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole))
 
-    def _write(self, unfinished: int | None = None) -> list[Reject]:
+    def _write_block(self, unfinished_account: int | None = None) -> list[Reject]:
         """Write what is gathered; the move of an account with pages to come waits for them."""
-        table, rejected = typed(self._block)
-        waits = self._moves and self._moves[-1].provider_account_id == unfinished
-        waiting = [self._moves.pop()] if waits else []
-        self._writer.write(table, self._moves)
-        self.rows += table.num_rows
-        self._block = Block(self._entity, first=self._block.first + len(self._block))
-        self._moves = waiting
+        table, rejected = build_table(self._block)
+        waits = self._cursor_moves and self._cursor_moves[-1].provider_account_id == unfinished_account
+        waiting = [self._cursor_moves.pop()] if waits else []
+        self._writer.write(table, self._cursor_moves)
+        self.rows_written += table.num_rows
+        self._block = Block(self._entity, first_seq=self._block.first_seq + len(self._block))
+        self._cursor_moves = waiting
         return rejected

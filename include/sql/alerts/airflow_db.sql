@@ -1,4 +1,4 @@
--- name: find
+-- name: find_run
 -- A run, and the last of its deadlines: the promise itself.
 select
     r.run_type,
@@ -8,7 +8,7 @@ select
     r.end_date as ended_at,
     r.data_interval_start as interval_start,
     r.data_interval_end as interval_end,
-    (select max(d.deadline_time) from deadline as d where d.dagrun_id = r.id) as promised_by
+    (select max(d.deadline_time) from deadline as d where d.dagrun_id = r.id) as deadline_at
 from dag_run as r
 where r.dag_id = %(dag_id)s and r.run_id = %(run_id)s;
 
@@ -19,7 +19,7 @@ select
     t.map_index,
     t.state,
     t.try_number as attempt,
-    t.max_tries + 1 as attempts,
+    t.max_tries + 1 as max_attempts,
     t.pool,
     t.queue,
     case t.state
@@ -27,15 +27,15 @@ select
         when 'scheduled' then t.scheduled_dttm
         when 'queued' then t.queued_dttm
         else t.end_date
-    end as since
+    end as state_since
 from task_instance as t
 where
     t.dag_id = %(dag_id)s
     and t.run_id = %(run_id)s
     and t.state in ('running', 'restarting', 'scheduled', 'queued', 'up_for_retry', 'up_for_reschedule', 'deferred', 'failed')
-order by since nulls last, t.task_id, t.map_index;
+order by state_since nulls last, t.task_id, t.map_index;
 
--- name: pools
+-- name: pool_usage
 -- Slots of some pools: how many there are, and how many are taken.
 select
     p.pool as name,
@@ -47,7 +47,7 @@ select
             where t.pool = p.pool and t.state in ('running', 'queued')
         ),
         0
-    )::int as taken
+    )::int as occupied_slots
 from slot_pool as p
 where p.pool = any(%(names)s);
 

@@ -1,4 +1,4 @@
--- name: keep
+-- name: save
 -- The last failure of a task, in place of that of its attempt before.
 insert into etl.failures as kept (dag_id, run_id, task_id, map_index, attempt, error_type, message)
 values (%(dag_id)s, %(run_id)s, %(task_id)s, %(map_index)s, %(attempt)s, %(error_type)s, %(message)s)
@@ -16,7 +16,7 @@ where f.dag_id = %(dag_id)s and f.run_id = %(run_id)s
 order by f.failed_at, f.task_id, f.map_index
 limit %(limit)s;
 
--- name: rejects
+-- name: count_rejects
 -- Records of a run that were left out, by the rule that they broke.
 select r.rule, count(*)::int as rejects
 from etl.rejects as r

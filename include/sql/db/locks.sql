@@ -1,11 +1,11 @@
--- name: until_commit
+-- name: acquire_until_commit
 -- Waits for whoever has it; Postgres gives it back when the transaction ends, however it ends.
 select pg_advisory_xact_lock(hashtextextended('sluice.' || %(key)s, 0));
 
--- name: take
+-- name: try_acquire
 -- Never waits. Postgres gives it back when the connection ends, however it ends.
-select pg_try_advisory_lock(hashtextextended('sluice.' || %(key)s, 0)) as taken;
+select pg_try_advisory_lock(hashtextextended('sluice.' || %(key)s, 0)) as is_acquired;
 
--- name: give_back
+-- name: release
 -- False if this connection did not have it.
-select pg_advisory_unlock(hashtextextended('sluice.' || %(key)s, 0)) as had;
+select pg_advisory_unlock(hashtextextended('sluice.' || %(key)s, 0)) as was_held;

@@ -1,4 +1,4 @@
--- name: prepare
+-- name: create_table
 -- Migrations are recorded where they are applied, in the same transaction.
 create schema if not exists sluice;
 create table if not exists sluice.migrations (

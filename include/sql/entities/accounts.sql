@@ -25,7 +25,7 @@ comment on column core.accounts.raw_id is 'The raw batch that holds the record a
 
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
--- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `known` stays true.
+-- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `row_exists` stays true.
 -- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
 -- from reading all of the table instead.
 with differing as materialized (
@@ -43,7 +43,7 @@ with differing as materialized (
         i.currency,
         i.unofficial_currency,
         i.observed_at,
-        c.observed_at is not null as known,
+        c.observed_at is not null as row_exists,
         coalesce(c.observed_at > i.observed_at, false) as superseded
     from incoming as i
     left join lateral (
@@ -131,7 +131,7 @@ merged as (
     where kept.observed_at <= excluded.observed_at
 )
 select
-    count(*) filter (where not known) as inserted,
-    count(*) filter (where known and not superseded) as updated,
+    count(*) filter (where not row_exists) as inserted,
+    count(*) filter (where row_exists and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;

@@ -90,7 +90,7 @@ begin
 end
 $$;
 
--- name: known_by_key
+-- name: existing_by_key
 -- The row that a record tells of, looked up by its key, so that a batch costs the same however much the table holds:
 -- `offset 0` keeps the planner from reading all of the table instead.
 select k.*
@@ -101,7 +101,7 @@ where
     and k.transaction_id = i.transaction_id
 offset 0;
 
--- name: known_of_accounts
+-- name: existing_of_accounts
 -- All rows of the batch's accounts, where they are about as few as its records: to look each up by its key takes twice as long.
 select k.*
 from core.transactions as k
@@ -110,11 +110,11 @@ offset 0;
 
 -- name: merge
 -- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
--- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `known` stays true.
+-- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `row_exists` stays true.
 -- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
 with differing as materialized (
     select
-        c.observed_at is not null as known,
+        c.observed_at is not null as row_exists,
         coalesce(c.observed_at > i.observed_at, false) as superseded,
         i.provider_account_id,
         i.account_id,
@@ -137,7 +137,7 @@ with differing as materialized (
         i.observed_at
     from incoming as i
     left join lateral (
-        {known}
+        {existing}
     ) as c on
         c.provider_account_id = i.provider_account_id
         and c.account_id = i.account_id
@@ -227,7 +227,7 @@ inserted as (
         d.observed_at,
         %(raw_id)s
     from differing as d
-    where not d.known
+    where not d.row_exists
     order by d.provider_account_id, d.account_id, d.transaction_id
 ),
 updated as (
@@ -275,7 +275,7 @@ updated as (
         d.observed_at,
         %(raw_id)s
     from differing as d
-    where d.known and not d.superseded
+    where d.row_exists and not d.superseded
     order by d.provider_account_id, d.account_id, d.transaction_id
     on conflict (provider_account_id, account_id, transaction_id) do update set
         amount = excluded.amount,
@@ -300,8 +300,8 @@ updated as (
     where kept.observed_at <= excluded.observed_at
 )
 select
-    count(*) filter (where not known) as inserted,
-    count(*) filter (where known and not superseded) as updated,
+    count(*) filter (where not row_exists) as inserted,
+    count(*) filter (where row_exists and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;
 
@@ -345,7 +345,7 @@ select
     count(*) filter (where superseded) as superseded
 from removals;
 
--- name: settle
+-- name: close_pending
 -- End pending rows whose end no record tells. A window may bring one that the feed never told of, since it came and went
 -- between two of its readings: then the feed does not tell its end either. It ends when a posted one names it, and after
 -- two weeks at the latest; no bank keeps a transaction pending for longer.
@@ -395,7 +395,7 @@ where
     and kept.transaction_id = e.transaction_id
 returning kept.provider_account_id, kept.account_id, kept.transaction_id;
 
--- name: reconcile
+-- name: close_absent
 -- Where a feed was read again from its beginning, end the rows that it does not tell any more. It tells of a span of time
 -- only, so what is older than its oldest record stays; so do accounts with a record that was rejected, which might be it.
 with told as (

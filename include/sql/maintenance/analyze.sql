@@ -1,4 +1,4 @@
--- name: outdated
+-- name: stale_tables
 -- Partitioned tables without statistics of the whole, or with some from before autovacuum last found a partition changed.
 -- Autovacuum looks after the partitions, and never after the whole.
 select n.nspname, c.relname

@@ -1,4 +1,4 @@
--- name: raw
+-- name: expired_batches
 -- Batches past their retention. Whoever reads their source has loaded them, in whatever version: a new version types anew
 -- what is kept, and keeps nothing for longer. One that nobody has loaded is never old enough.
 select r.raw_id, r.path
@@ -26,33 +26,33 @@ where
 order by r.raw_id
 limit %(limit)s;
 
--- name: mark
+-- name: mark_purged
 -- The rows first, the objects after: what is interrupted leaves objects without a row, and they are found. A batch that is
 -- being loaded or replayed waits for the next time. Only a replay reads clock corrections, and there is none any more.
-with doomed as (
+with batches as (
     select r.raw_id
     from etl.raw_batches as r
     where r.raw_id = any(%(raw_ids)s) and r.purged_at is null
     order by r.raw_id
     for update skip locked
 ),
-forgotten as (
+deleted_corrections as (
     delete from etl.clock_corrections as c
-    using doomed as d
+    using batches as d
     where c.raw_id = d.raw_id
 )
 update etl.raw_batches as r set purged_at = now()
-from doomed as d
+from batches as d
 where r.raw_id = d.raw_id
 returning r.raw_id, r.path;
 
--- name: kept
+-- name: kept_batches
 -- Batches that are past their retention and kept all the same.
 select count(*)::int as batches
 from etl.raw_batches as r
 where r.purged_at is null and r.sealed_at < %(before)s;
 
--- name: unnamed
+-- name: unreferenced_objects
 -- Objects that no batch names, save those of some batches; several batches may name one.
 select p.path
 from unnest(%(paths)s::text[], %(hashes)s::text[]) as p (path, content_hash)
@@ -64,14 +64,14 @@ where
             r.content_hash = p.content_hash
             and r.path = p.path
             and r.purged_at is null
-            and r.raw_id <> all(%(but_for)s)
+            and r.raw_id <> all(%(except_raw_ids)s)
     );
 
--- name: waiting
+-- name: unloaded_typed_batches
 -- Typed batches that are not loaded yet, by their place in the list.
-select t.place::int
+select t.ordinal::int
 from unnest(%(entities)s::text[], %(versions)s::int[], %(hashes)s::text[]) with ordinality
-    as t (entity, version, content_hash, place)
+    as t (entity, version, content_hash, ordinal)
 where
     exists (
         select 1

@@ -26,7 +26,7 @@ where
 order by u.user_id
 limit %(limit)s;
 
--- name: unnamed
+-- name: count_unlisted_users
 -- How many of some users a run is not for; nothing is known of one whose users were forgotten.
 select count(*) as users
 from notify.announcements as a

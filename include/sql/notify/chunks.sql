@@ -1,4 +1,4 @@
--- name: cut
+-- name: plan
 -- Cuts by the rank of a recipient and not by its id, so that gaps in the ids do not make chunks uneven. No id leaves the database.
 with audience as materialized ({bounds}),
 size as (
@@ -13,7 +13,7 @@ tiles as (
         ntile((select greatest(s.chunks, 1) from size as s)) over (order by a.position) - 1 as ordinal
     from audience as a
 )
-insert into notify.chunks as made (run_id, ordinal, start, stop, recipients, position)
+insert into notify.chunks as inserted (run_id, ordinal, start, stop, recipients, position)
 select
     %(run_id)s,
     t.ordinal,
@@ -24,9 +24,9 @@ select
 from tiles as t
 group by t.ordinal
 order by t.ordinal
-returning made.ordinal, made.recipients;
+returning inserted.ordinal, inserted.recipients;
 
--- name: planned
+-- name: finish_planning
 -- A run of nobody is done at once.
 update notify.runs
 set
@@ -35,7 +35,7 @@ set
     ended_at = case when %(recipients)s = 0 then now() end
 where run_id = %(run_id)s;
 
--- name: unfinished
+-- name: list_unfinished
 -- What is still to be sent of a run.
 select c.ordinal
 from notify.chunks as c
@@ -48,7 +48,7 @@ select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
--- name: open_attempt
+-- name: start_attempt
 -- Only whoever holds the chunk's lock may do this. What an attempt before claimed and never confirmed is in doubt: its worker was killed
 -- between two lines that nobody can tell apart from outside. Such rows lie among those of the page that was claimed last.
 with chunk as (
@@ -56,7 +56,7 @@ with chunk as (
     from notify.chunks as c
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 ),
-doubted as (
+marked_unknown as (
     update notify.deliveries as d
     set
         state = 'unknown',
@@ -74,12 +74,12 @@ doubted as (
 update notify.chunks as c
 set
     attempt = c.attempt + 1,
-    unknown = c.unknown + (select count(*) from doubted),
-    page_limit = case when exists (select 1 from doubted) then greatest(c.page_limit / 2, 1) else c.page_limit end
+    unknown = c.unknown + (select count(*) from marked_unknown),
+    page_limit = case when exists (select 1 from marked_unknown) then greatest(c.page_limit / 2, 1) else c.page_limit end
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at, c.page_limit;
 
--- name: halve
+-- name: halve_page_size
 -- A page of this size does not fit into the memory of a task. Where deliveries stayed claimed, the next attempt says so itself.
 update notify.chunks as c
 set page_limit = greatest(c.page_limit / 2, 1)
@@ -96,7 +96,7 @@ where
             and d.state = 'claimed'
     );
 
--- name: stall
+-- name: count_stall
 -- The server took nothing of a page.
 update notify.chunks as c
 set stalls = c.stalls + 1
@@ -110,7 +110,7 @@ with chunk as (
     from notify.chunks as c
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.reopened > 0
 ),
-gone as (
+missing_recipients as (
     update notify.deliveries as d
     set
         state = 'failed',
@@ -125,28 +125,28 @@ gone as (
         and d.state = 'reopened'
     returning d.delivery_id
 ),
-explained as (
+counted_failures as (
     insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
     select %(run_id)s, %(ordinal)s, 'not_in_audience', count(*)
-    from gone
+    from missing_recipients
     having count(*) > 0
     on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
 )
 update notify.chunks as c
 set
     finished_at = now(),
-    failed = c.failed + (select count(*) from gone),
-    reopened = c.reopened - (select count(*) from gone)
+    failed = c.failed + (select count(*) from missing_recipients),
+    reopened = c.reopened - (select count(*) from missing_recipients)
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
--- name: lock
+-- name: lock_run
 -- Of two that finish the last chunks of a run at the same time, the second must see the first.
 select r.run_id
 from notify.runs as r
 where r.run_id = %(run_id)s
 for update;
 
--- name: end
+-- name: end_run
 -- A run is done when nothing of it is left to be sent.
 update notify.runs as r
 set

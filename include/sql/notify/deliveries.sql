@@ -1,4 +1,4 @@
--- name: keep
+-- name: require_synchronous_commit
 -- For the session. A server that waits for more, such as a standby, goes on doing so.
 select set_config('synchronous_commit', 'on', false)
 where current_setting('synchronous_commit') = 'off';
@@ -13,13 +13,13 @@ with page as (
         unnest(%(lines)s::int[], %(users)s::bigint[], %(keys)s::text[]) as p (line, user_id, dedupe_key),
         unnest(%(channels)s::notify.channel[]) as v (channel)
 ),
-judged as ({judged}),
+eligibility as ({eligibility}),
 reachable as (
     select j.line, j.user_id, j.dedupe_key, j.channel, j.address, j.state, j.error_class
-    from judged as j
+    from eligibility as j
     where j.address is not null or j.error_class = 'user_deleted'
 ),
-elsewhere as (
+existing_elsewhere as (
     select r.line, r.channel
     from reachable as r
     inner join notify.deliveries as d
@@ -31,7 +31,7 @@ elsewhere as (
         (d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s)
         and (%(fresh)s::boolean[])[r.line + 1]
 ),
-taken_again as (
+reclaimed as (
     update notify.deliveries as d
     set
         state = 'claimed',
@@ -69,7 +69,7 @@ reopened as (
             when j.state = 'claimed' then d.error_class
         end,
         error = case when j.state = 'claimed' and j.address is not null then d.error end
-    from judged as j
+    from eligibility as j
     where
         %(reopened_at)s::timestamptz is not null
         and d.notice_id = %(notice_id)s
@@ -89,7 +89,7 @@ without_address as (
     having count(*) > 0
     on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
 ),
-added as (
+inserted as (
     insert into notify.deliveries (
         user_id, run_id, channel, state, notice_id, ordinal, attempt, dedupe_key, ended_at, error_class
     )
@@ -110,18 +110,18 @@ added as (
     on conflict (notice_id, dedupe_key, channel, user_id) do nothing
     returning user_id, dedupe_key, channel, delivery_id, state
 ),
-mine as (
+written as (
     select t.line, t.address, t.delivery_id, t.channel, t.state
-    from taken_again as t
+    from reclaimed as t
     union all
     select o.line, o.address, o.delivery_id, o.channel, o.state
     from reopened as o
     union all
     select r.line, r.address, a.delivery_id, a.channel, a.state
-    from added as a
+    from inserted as a
     inner join reachable as r using (user_id, dedupe_key, channel)
 ),
-counted as (
+updated_chunk as (
     update notify.chunks as c
     set
         claimed_from = n.first_id,
@@ -131,7 +131,7 @@ counted as (
         failed = c.failed + n.failed,
         suppressed = c.suppressed + n.suppressed,
         expired = c.expired + n.expired,
-        unknown = c.unknown - (select count(*) from taken_again),
+        unknown = c.unknown - (select count(*) from reclaimed),
         reopened = c.reopened - (select count(*) from reopened)
     from (
         select
@@ -140,19 +140,19 @@ counted as (
             count(*) filter (where m.state = 'failed') as failed,
             count(*) filter (where m.state = 'suppressed') as suppressed,
             count(*) filter (where m.state = 'expired') as expired
-        from mine as m
+        from written as m
     ) as n
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 )
-select 'claimed' as found, m.line, m.channel::text as channel, m.delivery_id, m.address
-from mine as m
+select 'claimed' as disposition, m.line, m.channel::text as channel, m.delivery_id, m.address
+from written as m
 where m.state = 'claimed'
 union all
 select 'repeated', e.line, e.channel::text, null, null
-from elsewhere as e
+from existing_elsewhere as e
 union all
 select 'unreachable', j.line, j.channel::text, null, null
-from judged as j
+from eligibility as j
 where
     j.address is null
     and j.error_class <> 'user_deleted'
@@ -170,10 +170,10 @@ where
             and d.ordinal = %(ordinal)s
     );
 
--- name: confirm
+-- name: record_updates
 -- What came of the messages of a page, and how far the chunk has come, in one statement: neither is ever known without the other.
 -- A page without a message says nothing about the pace. Of what may have arrived at an earlier try, no later one tells that nobody got it.
-with told as (
+with updates as (
     select t.delivery_id, t.state, t.doubts, t.error_class, t.error, t.ended_address
     from
         unnest(
@@ -196,7 +196,7 @@ ended as (
         ended_at = now(),
         error_class = t.error_class,
         error = t.error
-    from told as t
+    from updates as t
     where d.delivery_id = t.delivery_id and d.state = 'claimed' and d.attempt = %(attempt)s
     returning d.user_id, d.channel, d.state, t.error_class, t.ended_address
 ),
@@ -212,7 +212,7 @@ pruned as (
         and c.channel = e.channel
         and c.address = e.ended_address
 ),
-explained as (
+counted_failures as (
     insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
     select %(run_id)s, %(ordinal)s, coalesce(e.error_class, 'unclassified'), count(*)
     from ended as e
@@ -246,7 +246,7 @@ where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 -- name: release
 -- Messages that were claimed and certainly not handed to anybody, because the run was paused or the server took nothing: as if never claimed.
 -- One that was in doubt before stays so, and one that was reopened stays that.
-with given_up as (
+with restored as (
     update notify.deliveries as d
     set
         state = case when d.error_class is null then 'unknown' else 'reopened' end::notify.state,
@@ -276,11 +276,11 @@ from (
     select
         count(*) filter (where g.state = 'unknown') as unknown,
         count(*) filter (where g.state = 'reopened') as reopened
-    from given_up as g
+    from restored as g
 ) as n
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
--- name: told
+-- name: list_by_user
 -- What a user got. There is no index by user: it would cost the sender a page of log for every few rows, since a run over all users touches all
 -- of it. But every key that was told of is known, and the unique index answers for each: the periods of the runs, and those that are asked for.
 with keys as (

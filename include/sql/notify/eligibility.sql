@@ -1,4 +1,4 @@
--- name: judged
+-- name: eligibility
 -- Whether each of a page may be told over a channel, as everything stands at this moment. It stands in `claim`, and in what only looks:
 -- a preview that judged by other words would lie.
 select
@@ -36,13 +36,13 @@ left join notify.suppressions as s
     on s.channel = p.channel
     and s.address = case when p.channel = 'email' then lower(a.address) else a.address end;
 
--- name: of_user
+-- name: check_recipient
 -- What would come of a message to one user now, and what came of it already.
 with page as (
     select 0 as line, %(user_id)s::bigint as user_id, %(dedupe_key)s::text as dedupe_key, v.channel
     from unnest(%(channels)s::notify.channel[]) as v (channel)
 ),
-judged as ({judged})
+eligibility as ({eligibility})
 select
     j.channel::text as channel,
     j.address,
@@ -50,10 +50,10 @@ select
     case when j.state = 'suppressed' then j.error_class end as error_class,
     d.delivery_id,
     d.run_id,
-    d.state::text as told,
-    d.error_class as told_class,
-    coalesce(d.ended_at, d.claimed_at) as told_at
-from judged as j
+    d.state::text as delivery_state,
+    d.error_class as delivery_error_class,
+    coalesce(d.ended_at, d.claimed_at) as delivery_state_at
+from eligibility as j
 left join notify.notices as n on n.name = %(notice)s
 left join notify.deliveries as d
     on d.notice_id = n.notice_id
@@ -61,7 +61,7 @@ left join notify.deliveries as d
     and d.channel = j.channel
     and d.user_id = j.user_id;
 
--- name: of_audience
+-- name: count_audience
 -- What would come of a run now, by channel. Of the statement that reads recipients nothing is asked but who they are, so that Postgres
 -- need not work out what their messages say.
 with audience as (
@@ -72,8 +72,8 @@ page as (
     select 0 as line, a.user_id, a.dedupe_key, v.channel
     from audience as a, unnest(%(channels)s::notify.channel[]) as v (channel)
 ),
-judged as ({judged}),
-found as (
+eligibility as ({eligibility}),
+dispositions as (
     select
         j.channel,
         case
@@ -92,9 +92,9 @@ found as (
                 then 'repeated'
             when j.state = 'suppressed' then j.error_class
             else 'to_send'
-        end as verdict
-    from judged as j
+        end as disposition
+    from eligibility as j
 )
-select f.channel::text as channel, f.verdict, count(*) as messages
-from found as f
-group by f.channel, f.verdict;
+select f.channel::text as channel, f.disposition, count(*) as messages
+from dispositions as f
+group by f.channel, f.disposition;

@@ -1,4 +1,4 @@
--- name: latest
+-- name: list_statuses
 -- The latest runs, with the sums of their chunks.
 select
     r.run_id,
@@ -27,7 +27,7 @@ where %(run_id)s::int is null or r.run_id = %(run_id)s
 order by r.run_id desc
 limit %(limit)s;
 
--- name: pages
+-- name: recent_sends
 -- Messages of the pages that ended lately, and in how many seconds. A chunk remembers 32 pages: where one that has as many went on faster than
 -- that, the look goes back no further than it remembers.
 with chunks as (

@@ -1,4 +1,4 @@
--- name: positions
+-- name: find_positions
 -- Where a user stands in an audience; several times, if it is not one of users. Only the position is asked of the statement, so that Postgres
 -- need not work out what the messages of all others say.
 select r.position
@@ -6,12 +6,12 @@ from ({recipients}) as r
 where r.user_id = %(user_id)s
 order by r.position desc;
 
--- name: size
+-- name: count
 -- How many recipients a run would have.
 select count(*) as recipients
 from ({bounds}) as b;
 
--- name: user
+-- name: find_user
 -- What is known of a user, whom an audience may lack.
 select
     u.created_at,

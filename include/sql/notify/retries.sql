@@ -1,4 +1,4 @@
--- name: failures
+-- name: count_failures
 -- Why deliveries of a run failed; the ledger itself is not read.
 select f.error_class, sum(f.deliveries)::bigint as deliveries
 from notify.failures as f
@@ -6,7 +6,7 @@ where f.run_id = %(run_id)s and f.deliveries > 0
 group by f.error_class
 order by 2 desc, 1;
 
--- name: doubts
+-- name: count_unknown
 -- What a run left in doubt and nobody has decided, by why. Reads the ledger between the first delivery of each such chunk and its last.
 select coalesce(d.error_class, 'unclassified') as error_class, count(*) as deliveries
 from notify.chunks as c
@@ -22,7 +22,7 @@ where
 group by 1
 order by 2 desc, 1;
 
--- name: failed_chunks
+-- name: list_failed_chunks
 -- Chunks of which deliveries failed, for one of the classes that are asked for.
 select distinct f.ordinal
 from notify.failures as f
@@ -32,7 +32,7 @@ where
     and (%(classes)s::text[] is null or f.error_class = any(%(classes)s))
 order by f.ordinal;
 
--- name: doubtful_chunks
+-- name: list_unknown_chunks
 -- Chunks with something in doubt, or with what a killed attempt left claimed: that is in doubt too, and none has said so yet.
 select c.ordinal
 from notify.chunks as c
@@ -60,7 +60,7 @@ with chunk as (
     from notify.chunks as c
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 ),
-found as (
+changed as (
     update notify.deliveries as d
     set
         state = 'reopened',
@@ -76,22 +76,22 @@ found as (
         and (%(classes)s::text[] is null or coalesce(d.error_class, 'unclassified') = any(%(classes)s))
     returning d.error_class
 ),
-tally as (
+counts as (
     select f.error_class, count(*) as deliveries
-    from found as f
+    from changed as f
     group by f.error_class
 ),
-fewer as (
+reduced_failures as (
     update notify.failures as f
     set deliveries = f.deliveries - t.deliveries
-    from tally as t
+    from counts as t
     where
         %(state)s = 'failed'
         and f.run_id = %(run_id)s
         and f.ordinal = %(ordinal)s
         and f.error_class = t.error_class
 ),
-opened as (
+updated_chunk as (
     update notify.chunks as c
     set
         failed = c.failed - case when %(state)s = 'failed' then n.deliveries else 0 end,
@@ -102,20 +102,20 @@ opened as (
         position = c.start - 1,
         stalls = 0,
         finished_at = null
-    from (select sum(t.deliveries)::bigint as deliveries from tally as t) as n
+    from (select sum(t.deliveries)::bigint as deliveries from counts as t) as n
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and n.deliveries > 0
 )
 select t.error_class, t.deliveries
-from tally as t;
+from counts as t;
 
--- name: drop
+-- name: drop_unknown
 -- Only whoever holds the chunk's lock may do this. Nobody knows whether these arrived, and nobody asks any more.
 with chunk as (
     select c.run_id, c.ordinal, c.first_id, c.last_id
     from notify.chunks as c
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 ),
-found as (
+changed as (
     update notify.deliveries as d
     set error_class = 'dropped'
     from chunk as c
@@ -128,11 +128,11 @@ found as (
     returning d.delivery_id
 )
 update notify.chunks as c
-set dropped = c.dropped + (select count(*) from found)
+set dropped = c.dropped + (select count(*) from changed)
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-returning (select count(*) from found) as deliveries;
+returning (select count(*) from changed) as deliveries;
 
--- name: run_again
+-- name: restart_run
 -- A run that was done goes on; one that is paused stays so, and so does one that was cancelled a moment ago.
 update notify.runs as r
 set

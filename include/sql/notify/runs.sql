@@ -1,11 +1,11 @@
--- name: notice
+-- name: find_or_create_notice
 -- The number of a notice; the first run gives it one. The update is what makes it return an old one.
 insert into notify.notices as kept (name)
 values (%(notice)s)
 on conflict (name) do update set name = excluded.name
 returning kept.notice_id;
 
--- name: add
+-- name: create
 -- One run a period: whoever comes second gets no row, and finds the first.
 insert into notify.runs (notice_id, period, trigger, as_of, expires_at, parameters, pace)
 values (%(notice_id)s, %(period)s, %(trigger)s, %(as_of)s, %(expires_at)s, %(parameters)s, %(pace)s)
@@ -29,19 +29,19 @@ select
         select 1
         from notify.announcements as a
         where a.run_id = r.run_id
-    ) as announced
+    ) as is_announced
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where r.run_id = %(run_id)s;
 
--- name: of_period
+-- name: find_by_period
 -- The run of a period, if it was planned already.
 select r.run_id
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where n.name = %(notice)s and r.period = %(period)s;
 
--- name: steer
+-- name: set_pace_or_state
 -- What a person may change while a run goes on; nothing, once it has ended.
 update notify.runs as r
 set
@@ -51,7 +51,7 @@ set
 where r.run_id = %(run_id)s and r.state in ('running', 'paused')
 returning r.run_id;
 
--- name: totals
+-- name: read_totals
 -- Sums of the chunks; the ledger itself is not read.
 select
     count(*) as chunks,
@@ -69,7 +69,7 @@ select
 from notify.chunks as c
 where c.run_id = %(run_id)s;
 
--- name: keep
+-- name: save_report
 -- A later report of the same run finds more.
 update notify.runs as r
 set totals = %(totals)s

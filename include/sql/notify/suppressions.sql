@@ -29,7 +29,7 @@ where
 order by s.since desc, s.channel, s.address
 limit %(limit)s;
 
--- name: tally
+-- name: count_by_reason
 -- How many of each channel and reason.
 select s.channel::text as channel, s.reason, count(*) as addresses
 from notify.suppressions as s

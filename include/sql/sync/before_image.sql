@@ -1,12 +1,12 @@
--- name: forget
+-- name: drop_tables
 -- A transaction that replays several batches remembers for one after the other.
-drop table if exists pg_temp.before_replay, pg_temp.rewritten;
+drop table if exists pg_temp.before_image, pg_temp.changed_keys;
 
--- name: forget_rewritten
+-- name: clear_changed_keys
 -- Each batch is brought up to date by itself.
-delete from rewritten;
+delete from changed_keys;
 
--- name: accounts_rewritten
+-- name: changed_accounts
 -- Later batches without any of these accounts have nothing to say.
 select distinct b.provider_account_id
-from rewritten as b;
+from changed_keys as b;

@@ -1,10 +1,10 @@
--- name: count
+-- name: count_active_accounts
 -- Provider accounts that a run would sync.
 select count(*) as rows
 from core.provider_accounts as p
 where p.provider = %(provider)s and p.state = 'active';
 
--- name: cut
+-- name: plan_account_chunks
 -- Cut the active provider accounts into chunks of even size, whatever the gaps in their ids; planning a run again re-cuts it in place.
 -- Walks from the first account of each chunk to that of the next; to number all of them, as `ntile` would, keeps them all.
 with recursive firsts as (
@@ -69,7 +69,7 @@ on conflict (entity, run_id, ordinal) do update set
     withdrawn_at = null
 returning kept.ordinal;
 
--- name: count_raw
+-- name: count_pending_batches
 -- Raw batches that an entity has not loaded yet, whoever had them fetched.
 select count(*) as rows
 from etl.raw_batches as r
@@ -82,7 +82,7 @@ where
         where l.raw_id = r.raw_id and l.entity = %(entity)s and l.version = %(version)s
     );
 
--- name: cut_raw
+-- name: plan_batch_chunks
 -- Cut the raw batches that an entity has not loaded yet, so that what an earlier run missed is made up for by the next.
 with tiles as (
     select
@@ -116,7 +116,7 @@ on conflict (entity, run_id, ordinal) do update set
     withdrawn_at = null
 returning kept.ordinal;
 
--- name: pending_raw
+-- name: pending_batches
 -- Raw batches of a chunk that its entity has not loaded yet.
 select r.raw_id
 from etl.raw_batches as r
@@ -132,7 +132,7 @@ where
     )
 order by r.raw_id;
 
--- name: withdraw
+-- name: withdraw_surplus_chunks
 -- Chunks that an earlier plan of the same run had and this one has not.
 update etl.chunks set withdrawn_at = now()
 where entity = %(entity)s and run_id = %(run_id)s and ordinal >= %(chunks)s and withdrawn_at is null;
@@ -152,7 +152,7 @@ returning chunk_id, start, stop, page_size, first_day, last_day, attempts as att
 update etl.chunks set outcome = %(outcome)s
 where chunk_id = %(chunk_id)s and attempts = %(attempt)s;
 
--- name: leave_out
+-- name: record_skipped_account
 -- Why an account is not among those of an attempt.
 insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
 values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s)
@@ -164,7 +164,7 @@ select c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.atte
 from etl.chunks as c
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.withdrawn_at is null;
 
--- name: outcomes
+-- name: outcome_counts
 -- Provider accounts of a run by what came of them.
 select o.key as outcome, sum(o.value::int)::int as accounts
 from etl.chunks as c
@@ -191,7 +191,7 @@ left join etl.raw_batches as r on r.chunk_id = c.chunk_id
 left join etl.loads as l on l.raw_id = r.raw_id and l.entity = c.entity and l.version = %(version)s
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;
 
--- name: totals_raw
+-- name: totals_of_raw_batches
 -- What a run loaded so far of raw batches that others had fetched.
 select
     (
@@ -225,7 +225,7 @@ from etl.chunks as c
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
 order by c.ordinal;
 
--- name: counts
+-- name: count_by_run
 -- How many chunks some runs had.
 select c.run_id, count(*)::int as chunks
 from etl.chunks as c

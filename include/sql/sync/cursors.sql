@@ -1,8 +1,8 @@
--- name: forget
+-- name: drop_table
 -- A transaction that merges several batches has one after the other in hand.
 drop table if exists pg_temp.incoming_cursors;
 
--- name: moves
+-- name: create_table
 -- Where the batch in hand found each cursor, and where it leaves it.
 create temp table incoming_cursors (
     provider_account_id bigint primary key,
@@ -11,11 +11,11 @@ create temp table incoming_cursors (
     whole boolean not null
 ) on commit drop;
 
--- name: copy_moves
+-- name: copy_cursor_moves
 -- Cursors are opaque text of at most 256 characters.
 copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole) from stdin (format binary);
 
--- name: open
+-- name: create_missing
 -- A feed that was never loaded gets its cursor now, so that it can be locked.
 insert into etl.cursors (provider_account_id, feed)
 select m.provider_account_id, %(feed)s
@@ -32,7 +32,7 @@ where c.feed = %(feed)s
 order by c.provider_account_id
 for update of c;
 
--- name: fence
+-- name: drop_stale_accounts
 -- An account that another batch has moved on since this one was downloaded leaves it, with its rows; the others go on.
 -- It is noted, since a replay of this batch must leave it out again: what it holds came with the other one.
 with stale as (
@@ -65,7 +65,7 @@ select
 from left_out as l
 group by l.provider_account_id;
 
--- name: fence_again
+-- name: drop_recorded_stale_accounts
 -- Accounts that were stale when the batch was first loaded are so for ever.
 with left_out as (
     delete from incoming as i
@@ -84,7 +84,7 @@ select
 from left_out as l
 group by l.provider_account_id;
 
--- name: keep_order
+-- name: clamp_timestamps
 -- The cursors say what came after what. Clocks of workers differ: a batch that continues another is never older than it.
 -- As a rule no cursor is later than the batch's first record, and then its rows are not looked at one by one.
 with corrected as (
@@ -106,7 +106,7 @@ select distinct
 from corrected as c
 on conflict do nothing;
 
--- name: keep_order_again
+-- name: reapply_clamped_timestamps
 -- Records count as late as they did when the batch was first loaded.
 update incoming as i set observed_at = k.observed_at
 from etl.clock_corrections as k
@@ -135,7 +135,7 @@ where
     and c.feed = %(feed)s
     and (c.value <> m.cursor_to or (c.reread and m.whole));
 
--- name: observe
+-- name: record_observation
 -- A window changed rows: what the feed brings next is not older than that, though no cursor moves.
 update etl.cursors as c set observed_at = greatest(c.observed_at, latest.observed_at)
 from (
@@ -145,14 +145,14 @@ from (
 ) as latest
 where c.provider_account_id = latest.provider_account_id and c.feed = %(feed)s;
 
--- name: ageing
+-- name: count_expiring
 -- Cursors of quiet accounts, which providers forget after a while.
 select count(*) as cursors
 from etl.cursors as c
 inner join core.provider_accounts as p using (provider_account_id)
 where c.feed = %(feed)s and c.moved_at < now() - %(age)s and p.state = 'active';
 
--- name: reread
+-- name: request_full_read
 -- Let the next download read a feed from its beginning; one that was never loaded will be anyway.
 update etl.cursors set reread = true
 where provider_account_id = any(%(provider_account_ids)s) and feed = any(%(feeds)s)

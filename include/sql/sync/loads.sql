@@ -4,7 +4,7 @@ select l.read, l.inserted, l.updated, l.unchanged, l.removed, l.superseded, l.st
 from etl.loads as l
 where l.raw_id = %(raw_id)s and l.entity = %(entity)s and l.version = %(version)s;
 
--- name: loaded
+-- name: was_loaded
 -- Whether any version has loaded the batch.
 select exists (
     select 1
@@ -12,7 +12,7 @@ select exists (
     where l.raw_id = %(raw_id)s and l.entity = %(entity)s
 );
 
--- name: later
+-- name: find_later
 -- Batches that were loaded, and sealed after another; what that one says may be out of date by them.
 select l.raw_id
 from etl.loads as l

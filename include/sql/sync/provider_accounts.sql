@@ -22,7 +22,7 @@ select
     p.provider_account_id,
     p.access_token,
     coalesce(c.value, '') as cursor,
-    coalesce(c.reread, false) as reread
+    coalesce(c.reread, false) as needs_full_read
 from core.provider_accounts as p
 left join etl.cursors as c on c.provider_account_id = p.provider_account_id and c.feed = %(feed)s
 where

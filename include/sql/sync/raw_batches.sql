@@ -4,7 +4,7 @@ insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, acco
 values (%(source)s, %(chunk_id)s, %(attempt)s, %(content_hash)s, %(path)s, %(accounts)s, %(pages)s, %(bytes)s)
 on conflict (chunk_id, attempt) do nothing;
 
--- name: sealed
+-- name: find_by_attempt
 -- The batch of an attempt, if it was sealed.
 select r.raw_id
 from etl.raw_batches as r
@@ -24,7 +24,7 @@ from etl.raw_batches as r
 where r.raw_id = %(raw_id)s
 for no key update;
 
--- name: between
+-- name: sealed_between
 -- Batches of some sources that are kept, or those that were purged, in the order in which they were sealed.
 select r.raw_id
 from etl.raw_batches as r

@@ -34,7 +34,7 @@ where
 order by r.reject_id desc
 limit %(limit)s;
 
--- name: tally
+-- name: count_by_rule
 -- How many there are, by what is wrong with them.
 select r.entity, r.rule, count(*)::int as rejects
 from etl.rejects as r
@@ -61,7 +61,7 @@ select
 from etl.rejects as r
 where r.reject_id = %(reject_id)s;
 
--- name: batches
+-- name: replayable_batches
 -- Batches whose rejects may fit now: rejected by this version, or by an earlier one whose batch this one has not read.
 select distinct r.raw_id
 from etl.rejects as r

@@ -12,21 +12,21 @@ select
         where r.entity = %(entity)s and r.version = %(version)s
     ) as rejects;
 
--- name: estimate
+-- name: estimate_rows
 -- Rows of a table and its partitions as of their last analyze; counting 1.5 TB would take hours. Less than nothing where a part was never analyzed.
 select coalesce(sum(case when c.reltuples < 0 then -1e15 else c.reltuples end), -1)::bigint as rows
 from pg_partition_tree(%(relation)s::regclass) as t
 inner join pg_class as c on c.oid = t.relid
 where t.isleaf;
 
--- name: accounts
+-- name: accounts_by_state
 -- Provider accounts by state.
 select p.state, count(*) as accounts
 from core.provider_accounts as p
 group by p.state
 order by p.state;
 
--- name: pages
+-- name: pages_per_account
 -- Pages that one account took on average in the latest downloads; null before the first.
 select sum(latest.pages)::float / nullif(sum(latest.accounts), 0) as pages
 from (

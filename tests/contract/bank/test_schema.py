@@ -12,7 +12,7 @@ import schemathesis
 
 from dev.bank.api import app
 from dev.bank.api.auth import Credentials
-from dev.bank.api.rate_limits import Limits
+from dev.bank.api.rate_limits import RateLimits
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
 from dev.bank.faults import Faults
@@ -39,7 +39,7 @@ REFUSING = "negative_data_rejection"
 LENIENT = {"cursor", "reason_code"}
 """Fields that may be null, which the specification leaves open."""
 
-BANK = Bank.found("seed", opened=date(2026, 3, 1), today=date(2026, 6, 29))
+BANK = Bank.from_seed("seed", opened_on=date(2026, 3, 1), today=date(2026, 6, 29))
 
 
 def _schema() -> Any:
@@ -54,7 +54,7 @@ def _schema() -> Any:
     )
     schema = schemathesis.openapi.from_dict(document, config=config)
     own = replace(BANK, changes=Changes(), faults=Faults())
-    schema.app = app.create_app(own, Credentials("client", "secret"), Limits(None))
+    schema.app = app.create_app(own, Credentials("client", "secret"), RateLimits(None))
     return schema
 
 

@@ -3,6 +3,6 @@
 from dataclasses import replace
 
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from sluice_notice_dags import notice_dag
+from sluice_notice_dags import build_notice_dag
 
-notice_dag(replace(MONTHLY_REPORT, pace=100, chunk_size=500, schedule=None, deadline=None))
+build_notice_dag(replace(MONTHLY_REPORT, pace=100, chunk_size=500, schedule=None, deadline=None))

@@ -12,30 +12,28 @@ from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.demo.enrol import enrol
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
-from etl.db import connection as warehouses
-from etl.db.connection import Warehouse
-from etl.settings import Endpoint
-from tests.integration.conftest import start
+from etl.db.connection import Connection, connect_warehouse
+from tests.integration.conftest import start_stack
 
 USERS = 60
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def finished(api: AirflowApi, dag_id: str, run: DagRun, *, seconds: float = 180.0) -> DagRun:
+def wait_for_end(api: AirflowApi, dag_id: str, run: DagRun, *, seconds: float = 180.0) -> DagRun:
     """Return a run as it is when it has ended, or when the time is up."""
     deadline = time.monotonic() + seconds
     while run.state not in ("success", "failed") and time.monotonic() < deadline:
         time.sleep(1)
-        run = api.run(dag_id, run.run_id)
+        run = api.get_run(dag_id, run.run_id)
     return run
 
 
 @pytest.fixture(scope="session")
 def airflow_stack(stack: Stack) -> Stack:
     """Return the stack, with Airflow started and users enrolled."""
-    from dev.stack.up import Extent
+    from dev.stack.up import StackScope
 
-    started = start(stack.home, Extent.ALL)
+    started = start_stack(stack.home, StackScope.ALL)
     enrol(USERS, environment=started.environment)
     return started
 
@@ -48,14 +46,14 @@ def api(airflow_stack: Stack) -> Iterator[AirflowApi]:
 
 
 @pytest.fixture
-def synced(airflow_stack: Stack) -> Iterator[Warehouse]:
+def synced(airflow_stack: Stack) -> Iterator[Connection]:
     """Return the warehouse that the Dags load."""
-    with warehouses.connect(Endpoint.from_environment("warehouse", airflow_stack.environment)) as connection:
-        yield connection
+    with connect_warehouse(airflow_stack.environment) as db:
+        yield db
 
 
 @pytest.fixture
 def metadata(airflow_stack: Stack) -> Iterator[Rows]:
     """Return a function that runs a query on Airflow's own database."""
-    with psycopg.connect(airflow_stack.metadata_url, autocommit=True) as connection:
-        yield lambda text, *values: connection.execute(text.encode(), values or None).fetchall()
+    with psycopg.connect(airflow_stack.metadata_url, autocommit=True) as db:
+        yield lambda text, *values: db.execute(text.encode(), values or None).fetchall()

@@ -14,11 +14,11 @@ from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.clients import airflow
-from etl.clients.airflow import AirflowRefused, AirflowSilent
-from etl.db import connection as warehouses
-from etl.notify.announce import announce, announce_now
+from etl.clients.airflow import AirflowRefused, AirflowUnavailable
+from etl.db.connection import connect
+from etl.notify.announce import announce_now, plan_announcement
 from etl.settings import Endpoint
-from tests.integration.airflow.conftest import finished
+from tests.integration.airflow.conftest import wait_for_end
 from tests.integration.airflow.test_notice_dag import told
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -50,13 +50,13 @@ def announced(airflow_stack: Stack) -> Announced:
     endpoint = Endpoint.from_environment("warehouse", airflow_stack.environment)
     with (
         AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api,
-        warehouses.connect(endpoint) as warehouse,
+        connect(endpoint) as db,
     ):
         api.wait_for_dag(DAG)
-        (user,) = warehouse.execute("select min(user_id) from core.users").fetchone() or ()
+        (user,) = db.execute("select min(user_id) from core.users").fetchone() or ()
         said = [ask(airflow_stack, user)]
-        (run_id,) = warehouse.execute("select run_id from notify.announcements").fetchone() or ()
-        run = finished(api, DAG, api.run(DAG, f"announced_{run_id}"))
+        (run_id,) = db.execute("select run_id from notify.announcements").fetchone() or ()
+        run = wait_for_end(api, DAG, api.get_run(DAG, f"announced_{run_id}"))
         return Announced(run, run_id, [*said, ask(airflow_stack, user)])
 
 
@@ -75,20 +75,20 @@ def test_what_was_announced_and_not_sent_is_sent_when_it_is_announced_again(airf
     endpoint = Endpoint.from_environment("warehouse", airflow_stack.environment)
     with (
         AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api,
-        warehouses.connect(endpoint) as warehouse,
+        connect(endpoint) as db,
     ):
-        (user,) = warehouse.execute("select max(user_id) from core.users").fetchone() or ()
+        (user,) = db.execute("select max(user_id) from core.users").fetchone() or ()
         values = {"month": "Octember 2026", "spending": ""}
-        run_id = announce(MONTHLY_REPORT, [user], "flag-456", values, warehouse=warehouse).run_id
+        run_id = plan_announcement(MONTHLY_REPORT, [user], "flag-456", values, db=db).run_id
         state = "update notify.runs set state = %s where run_id = %s"
-        warehouse.execute(state, ("cancelled", run_id))
+        db.execute(state, ("cancelled", run_id))
         name = f"announced_{run_id}"
         assert airflow.trigger(server, DAG, name, {"run_id": run_id})
-        assert finished(api, DAG, api.run(DAG, name)).state == "success"
+        assert wait_for_end(api, DAG, api.get_run(DAG, name)).state == "success"
         assert not told(airflow_stack, "Octember 2026")
-        warehouse.execute(state, ("running", run_id))
-        announce_now(MONTHLY_REPORT, [user], "flag-456", values, warehouse=warehouse, server=server)
-        assert finished(api, DAG, api.run(DAG, name)).state == "success"
+        db.execute(state, ("running", run_id))
+        announce_now(MONTHLY_REPORT, [user], "flag-456", values, db=db, server=server)
+        assert wait_for_end(api, DAG, api.get_run(DAG, name)).state == "success"
     assert list(told(airflow_stack, "Octember 2026").values()) == [1]
 
 
@@ -112,5 +112,5 @@ def test_a_wrong_login_and_an_unknown_dag_are_refused_for_good_and_silence_is_no
         airflow.trigger(replace(server, password="wrong"), DAG, "r", {})
     with pytest.raises(AirflowRefused, match="a run of unheard_of was answered with 404"):
         airflow.trigger(server, "unheard_of", "r", {})
-    with pytest.raises(AirflowSilent, match=r"http://127\.0\.0\.1:1: ClientConnectorError; ask again"):
+    with pytest.raises(AirflowUnavailable, match=r"http://127\.0\.0\.1:1: ClientConnectorError; ask again"):
         airflow.trigger(Endpoint("127.0.0.1", 1), DAG, "r", {})

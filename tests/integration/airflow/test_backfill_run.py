@@ -12,7 +12,7 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
-from tests.integration.airflow.conftest import finished
+from tests.integration.airflow.conftest import wait_for_end
 from tests.integration.conftest import DAY
 
 DAG = "etl_transactions"
@@ -39,7 +39,7 @@ def scheduled(airflow_stack: Stack) -> DagRun:
     """Return the scheduled run, at its end."""
     with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
         api.wait_for_dag(DAG)
-        return finished(api, DAG, api.start_run(DAG))
+        return wait_for_end(api, DAG, api.start_run(DAG))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def backfilled(airflow_stack: Stack, scheduled: DagRun) -> list[DagRun]:
     with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
         known = api.unpause(DAG)
         backfill(airflow_stack, DAY - timedelta(days=3), DAY - timedelta(days=2), "--max-active-runs", "1")
-        return [finished(api, DAG, run) for run in api.new_runs(DAG, known)]
+        return [wait_for_end(api, DAG, run) for run in api.new_runs(DAG, known)]
 
 
 def test_every_task_of_a_backfill_waits_in_its_pool_behind_all_others(backfilled: list[DagRun], metadata: Rows) -> None:
@@ -75,7 +75,7 @@ def test_a_scheduled_run_that_is_reprocessed_keeps_its_pool(
         time.sleep(1)
     ((day,),) = metadata("select logical_date::date::text from dag_run where run_id = %s", scheduled.run_id)
     backfill(airflow_stack, str(day), str(day), "--reprocess-behavior", "completed", "--max-active-runs", "1")
-    assert finished(api, DAG, api.run(DAG, scheduled.run_id)).state == "success"
+    assert wait_for_end(api, DAG, api.get_run(DAG, scheduled.run_id)).state == "success"
     ((kind,),) = metadata("select run_type from dag_run where run_id = %s", scheduled.run_id)
     assert kind == "backfill"
     assert {pool for _, _, _, pool, _ in metadata(TASKS, scheduled.run_id)} == {"etl"}

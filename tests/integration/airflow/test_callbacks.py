@@ -57,23 +57,23 @@ def test_a_failure_is_told_even_while_the_warehouse_is_gone(
     stack: Stack, environment: dict[str, str], closed: int
 ) -> None:
     gone = {"conn_type": "postgres", "host": LOOPBACK, "port": closed, "login": "me", "password": "hunter2"}
-    call("failed", "blind", {**environment, "AIRFLOW_CONN_WAREHOUSE": json.dumps(gone)})
+    call("on_failure", "blind", {**environment, "AIRFLOW_CONN_WAREHOUSE": json.dumps(gone)})
     assert subjects(stack, "blind") == ["blind failed: WarehouseUnreachable from warehouse"]
 
 
 def test_a_mail_that_nobody_took_shows_why_and_goes_out_with_the_next_alert_of_any_run(
     stack: Stack, environment: dict[str, str], closed: int, rows: Rows
 ) -> None:
-    call("failed", "unheard", {**environment, "AIRFLOW_CONN_SMTP_DEFAULT": mail_connection(LOOPBACK, closed)})
+    call("on_failure", "unheard", {**environment, "AIRFLOW_CONN_SMTP_DEFAULT": mail_connection(LOOPBACK, closed)})
     ((error, sent_at),) = rows("select error, sent_at from etl.promises")
     assert f"mail server {LOOPBACK}:{closed}: " in str(error)
     assert sent_at is None
-    call("failed", "heard", environment)
+    call("on_failure", "heard", environment)
     assert subjects(stack, "heard") == ["heard failed"]
     assert subjects(stack, "unheard") == ["unheard failed"]
     assert rows("select dag_id, attempts, error from etl.promises where sent_at is not null order by 1") == [
         ("heard", 1, None),
         ("unheard", 2, None),
     ]
-    call("succeeded", "heard", environment)
+    call("on_success", "heard", environment)
     assert len(subjects(stack, "heard")) == 1

@@ -11,9 +11,9 @@ import pytest
 
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.stack import Stack
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.settings import Endpoint, Settings
-from tests.integration.airflow.conftest import USERS, finished
+from tests.integration.airflow.conftest import USERS, wait_for_end
 
 DAG = "etl_transactions"
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -21,7 +21,7 @@ Rows = Callable[..., list[tuple[object, ...]]]
 
 def run_to_the_end(api: AirflowApi) -> DagRun:
     api.wait_for_dag(DAG)
-    return finished(api, DAG, api.start_run(DAG))
+    return wait_for_end(api, DAG, api.start_run(DAG))
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,12 @@ def first(airflow_stack: Stack) -> DagRun:
 
 
 def test_merchants_follow_the_transactions_that_name_them(
-    first: DagRun, api: AirflowApi, synced: Warehouse, metadata: Rows
+    first: DagRun, api: AirflowApi, synced: Connection, metadata: Rows
 ) -> None:
     api.wait_for_dag("etl_merchants")
     known = api.unpause("etl_merchants")
     assert run_to_the_end(api).state == "success"
-    assert finished(api, "etl_merchants", api.wait_for_new_run("etl_merchants", known)).state == "success"
+    assert wait_for_end(api, "etl_merchants", api.wait_for_new_run("etl_merchants", known)).state == "success"
     assert synced.execute(
         "select count(*) from core.transactions as t "
         "left join core.merchants as m on m.entity_id = t.merchant_entity_id "
@@ -45,12 +45,12 @@ def test_merchants_follow_the_transactions_that_name_them(
     assert metadata("select distinct run_type from dag_run where dag_id = 'etl_merchants'") == [("asset_triggered",)]
 
 
-def totals(synced: Warehouse) -> tuple[object, ...]:
+def totals(synced: Connection) -> tuple[object, ...]:
     (row,) = synced.execute("select count(*), sum(amount), max(raw_id) from core.transactions").fetchall()
     return row
 
 
-def test_a_run_loads_all_chunks_and_succeeds(first: DagRun, synced: Warehouse, metadata: Rows) -> None:
+def test_a_run_loads_all_chunks_and_succeeds(first: DagRun, synced: Connection, metadata: Rows) -> None:
     assert first.state == "success"
     assert synced.execute("select count(distinct provider_account_id) from core.transactions").fetchone() == (USERS,)
     assert metadata(
@@ -67,7 +67,7 @@ def test_a_run_loads_all_chunks_and_succeeds(first: DagRun, synced: Warehouse, m
     ]
 
 
-def test_who_waits_for_the_asset_is_told_the_counts(first: DagRun, synced: Warehouse, metadata: Rows) -> None:
+def test_who_waits_for_the_asset_is_told_the_counts(first: DagRun, synced: Connection, metadata: Rows) -> None:
     ((extra,),) = metadata(
         "select extra from asset_event where source_run_id = %s and source_task_id = 'report'", first.run_id
     )
@@ -89,7 +89,7 @@ def test_tasks_hand_on_ids_only(first: DagRun, metadata: Rows) -> None:
     assert all(str(value).isdecimal() for _, value in handed_on)
 
 
-def test_a_second_run_changes_nothing(first: DagRun, api: AirflowApi, synced: Warehouse) -> None:
+def test_a_second_run_changes_nothing(first: DagRun, api: AirflowApi, synced: Connection) -> None:
     before = totals(synced)
     assert run_to_the_end(api).state == "success"
     assert totals(synced) == before
@@ -112,7 +112,7 @@ def test_both_worker_groups_are_up_each_on_its_queues(airflow_stack: Stack) -> N
 
 
 def test_a_chunk_that_fails_stops_no_sibling_and_fails_the_run(
-    first: DagRun, api: AirflowApi, synced: Warehouse, metadata: Rows
+    first: DagRun, api: AirflowApi, synced: Connection, metadata: Rows
 ) -> None:
     synced.execute("update etl.cursors set value = ''")
     synced.execute("create table spare as select provider_account_id, access_token from core.provider_accounts")

@@ -14,9 +14,9 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
-from etl.db import connection as warehouses
-from etl.settings import Endpoint, Settings
-from tests.integration.airflow.conftest import finished
+from etl.db.connection import connect_warehouse
+from etl.settings import Settings
+from tests.integration.airflow.conftest import wait_for_end
 
 Rows = Callable[..., list[tuple[object, ...]]]
 STEPS = (
@@ -68,9 +68,9 @@ def runs(airflow_stack: Stack) -> Runs:
     root = Path(Settings.from_environment(airflow_stack.environment).raw_root.removeprefix("file://"))
     with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
         api.wait_for_dag("maintenance")
-        first = finished(api, "maintenance", api.start_run("maintenance"))
-        with warehouses.connect(Endpoint.from_environment("warehouse", airflow_stack.environment)) as warehouse:
-            warehouse.execute(OLD_BATCH, (PATH,))
+        first = wait_for_end(api, "maintenance", api.start_run("maintenance"))
+        with connect_warehouse(airflow_stack.environment) as db:
+            db.execute(OLD_BATCH, (PATH,))
         write(root / PATH, b"x" * 2_048)
         page = write(root / "landing/999/1/1/000000", b"")
         os.utime(page, (time.time() - 3 * 86_400,) * 2)
@@ -78,9 +78,9 @@ def runs(airflow_stack: Stack) -> Runs:
             for run_id, age in (("older", "300 days"), ("latest", "200 days")):
                 for text in COPY.strip().split(";\n"):
                     metadata.execute(text.encode(), {"of": first.run_id, "run_id": run_id, "age": age})
-            dry = finished(api, "maintenance", api.trigger("maintenance", dry_run=True, unheard_of=[1]))
+            dry = wait_for_end(api, "maintenance", api.trigger("maintenance", dry_run=True, unheard_of=[1]))
             left_by_dry = left(metadata, root / PATH, page)
-            wet = finished(api, "maintenance", api.trigger("maintenance"))
+            wet = wait_for_end(api, "maintenance", api.trigger("maintenance"))
             return Runs(dry, left_by_dry, wet, left(metadata, root / PATH, page))
 
 

@@ -29,7 +29,7 @@ def ended(airflow_stack: Stack) -> DagRun:
         deadline = time.monotonic() + 90
         while run.state not in ("success", "failed") and time.monotonic() < deadline:
             time.sleep(1)
-            run = api.run(DAG, run.run_id)
+            run = api.get_run(DAG, run.run_id)
     return run
 
 

@@ -16,10 +16,9 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
-from etl.db import connection as warehouses
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
-from tests.integration.airflow.conftest import USERS, finished
+from tests.integration.airflow.conftest import USERS, wait_for_end
 
 Rows = Callable[..., list[tuple[object, ...]]]
 DAG = "notify_monthly_report"
@@ -60,13 +59,13 @@ def backfill(stack: Stack) -> None:
 
 
 @contextmanager
-def failing(warehouse: Warehouse) -> Iterator[None]:
+def failing(db: Connection) -> Iterator[None]:
     """Let the second half of the users break a chunk, in pages of 20."""
-    warehouse.execute(FAILS)
+    db.execute(FAILS)
     try:
         yield
     finally:
-        warehouse.execute(WORKS)
+        db.execute(WORKS)
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +74,20 @@ def runs(airflow_stack: Stack) -> Runs:
     endpoint = Endpoint.from_environment("warehouse", airflow_stack.environment)
     with (
         AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api,
-        warehouses.connect(endpoint) as warehouse,
+        connect(endpoint) as db,
     ):
         api.wait_for_dag(DAG)
         known = api.unpause(DAG)
-        first = finished(api, DAG, api.trigger(DAG, period="2026-03", of_another_release=1))
-        again = finished(api, DAG, api.trigger(DAG, period="2026-03"))
-        with failing(warehouse):
-            failed = finished(api, DAG, api.trigger(DAG, period="2026-02"))
+        first = wait_for_end(api, DAG, api.trigger(DAG, period="2026-03", of_another_release=1))
+        again = wait_for_end(api, DAG, api.trigger(DAG, period="2026-03"))
+        with failing(db):
+            failed = wait_for_end(api, DAG, api.trigger(DAG, period="2026-02"))
         before = told(airflow_stack, "February 2026")
         api.clear_failed(DAG, failed.run_id)
-        cleared = finished(api, DAG, api.run(DAG, failed.run_id))
+        cleared = wait_for_end(api, DAG, api.get_run(DAG, failed.run_id))
         known |= {run.run_id for run in api.new_runs(DAG, known)}
         backfill(airflow_stack)
-        backfilled = [finished(api, DAG, run) for run in api.new_runs(DAG, known)]
+        backfilled = [wait_for_end(api, DAG, run) for run in api.new_runs(DAG, known)]
         return Runs(first, again, failed, before, cleared, backfilled)
 
 
@@ -99,7 +98,7 @@ def ran(metadata: Rows, run: DagRun) -> dict[tuple[object, object], object]:
 
 
 def test_everybody_with_an_address_gets_one_mail(
-    runs: Runs, airflow_stack: Stack, synced: Warehouse, metadata: Rows
+    runs: Runs, airflow_stack: Stack, synced: Connection, metadata: Rows
 ) -> None:
     assert runs.first.state == "success"
     assert told(airflow_stack, "March 2026") == {f"demo-{number:06d}@example.com": 1 for number in range(USERS)}
@@ -126,7 +125,7 @@ def test_tasks_run_on_the_queue_of_the_notice_and_hand_on_ids(runs: Runs, metada
     assert all(set(str(value)) <= set("0123456789[], ") for (value,) in held)
 
 
-def test_a_period_that_was_sent_is_not_sent_again(runs: Runs, metadata: Rows, synced: Warehouse) -> None:
+def test_a_period_that_was_sent_is_not_sent_again(runs: Runs, metadata: Rows, synced: Connection) -> None:
     assert runs.again.state == "success"
     states = ran(metadata, runs.again)
     assert (states["plan", -1], states["send", -1], states["report", -1]) == ("success", "skipped", "success")
@@ -144,7 +143,7 @@ def test_a_chunk_that_failed_goes_on_where_it_stopped(runs: Runs, airflow_stack:
     assert set(everybody.values()) == {1}
 
 
-def test_a_backfill_sends_nothing_unless_it_is_asked_to(runs: Runs, synced: Warehouse, metadata: Rows) -> None:
+def test_a_backfill_sends_nothing_unless_it_is_asked_to(runs: Runs, synced: Connection, metadata: Rows) -> None:
     assert [run.state for run in runs.backfilled] == ["success", "success"]
     for run in runs.backfilled:
         states = ran(metadata, run)

@@ -18,9 +18,9 @@ import pytest
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
-from etl.alerts.context import Run, look, why_failed
+from etl.alerts.context import CallbackRun, find_failures, gather_run_context
 from etl.catalog.queues import ETL
-from etl.db import connection as warehouses
+from etl.db.connection import connect, connect_warehouse
 from etl.settings import Endpoint
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -99,9 +99,9 @@ def runs(airflow_stack: Stack, box: Mailbox) -> dict[str, DagRun]:
         for dag_id in (LATE, BROKEN, PAST):
             api.wait_for_dag(dag_id)
         started = {dag_id: first_scheduled_run(api, dag_id) for dag_id in (LATE, BROKEN)}
-        with warehouses.connect(Endpoint.from_environment("warehouse", airflow_stack.environment)) as warehouse:
+        with connect_warehouse(airflow_stack.environment) as db:
             for statement in (_PLAN, _LOAD_ONE):
-                warehouse.execute(statement, [started[LATE].run_id])
+                db.execute(statement, [started[LATE].run_id])
         api.unpause(PAST)
         # What follows keeps the machine busy, and would make the run start late.
         box.wait_for(LATE, 1, seconds=60)
@@ -110,13 +110,13 @@ def runs(airflow_stack: Stack, box: Mailbox) -> dict[str, DagRun]:
             backfill(airflow_stack, BROKEN, "2026-10-01", "2026-10-02"),
         ]
         box.wait_for(LATE, 2, seconds=75)
-        with warehouses.connect(Endpoint.from_environment("warehouse", airflow_stack.environment)) as warehouse:
-            warehouse.execute("create table public.gate ()")
+        with connect_warehouse(airflow_stack.environment) as db:
+            db.execute("create table public.gate ()")
         box.wait_for(LATE, 3, seconds=40)
         for created in backfills:
             said, _ = created.communicate(timeout=60)
             assert created.returncode == 0, said
-        return {dag_id: api.run(dag_id, run.run_id) for dag_id, run in started.items()}
+        return {dag_id: api.get_run(dag_id, run.run_id) for dag_id, run in started.items()}
 
 
 def test_a_late_run_is_foretold_then_missed_then_recovered_each_once(
@@ -174,25 +174,25 @@ def test_a_backfill_of_thirty_days_sends_no_mail_and_has_no_deadline(
 
 
 def test_what_was_told_is_remembered_as_sent(runs: dict[str, DagRun], airflow_stack: Stack) -> None:
-    with warehouses.connect(Endpoint.from_environment("warehouse", airflow_stack.environment)) as warehouse:
-        told = warehouse.execute(
+    with connect_warehouse(airflow_stack.environment) as db:
+        told = db.execute(
             "select dag_id, kind from etl.promises where sent_at is not null and dag_id like 'promise%' order by 1, 2"
         ).fetchall()
     assert told == [(BROKEN, "failed"), (LATE, "forecast"), (LATE, "missed"), (LATE, "recovered")]
 
 
 def test_a_task_that_ended_without_a_word_is_told_as_such(runs: dict[str, DagRun], airflow_stack: Stack) -> None:
-    run = Run(BROKEN, runs[BROKEN].run_id, "scheduled", "failed", "")
+    run = CallbackRun(BROKEN, runs[BROKEN].run_id, "scheduled", "failed", "")
     endpoints = [Endpoint.from_environment(name, airflow_stack.environment) for name in ("warehouse", "airflow_db")]
-    with warehouses.connect(endpoints[0]) as warehouse, warehouses.connect(endpoints[1]) as metadata:
-        seen = look(run, warehouse=warehouse, metadata=metadata)
-        (spoke,) = why_failed(seen, warehouse=warehouse)
+    with connect(endpoints[0]) as db, connect(endpoints[1]) as metadata:
+        seen = gather_run_context(run, db=db, metadata_db=metadata)
+        (spoke,) = find_failures(seen, db=db)
         assert spoke.error_type == "InvalidTextRepresentation"
         assert seen.pools["etl"].slots == ETL.slots
         assert seen.has_ended
-        with warehouse.transaction(force_rollback=True):
-            warehouse.execute("update etl.failures set attempt = 0 where dag_id = %s", [BROKEN])
-            (silent,) = why_failed(seen, warehouse=warehouse)
+        with db.transaction(force_rollback=True):
+            db.execute("update etl.failures set attempt = 0 where dag_id = %s", [BROKEN])
+            (silent,) = find_failures(seen, db=db)
         assert (silent.task_id, silent.error_type) == ("read_a_value", "")
 
 

@@ -13,8 +13,8 @@ import pytest
 from dev.demo.airflow_api import AirflowApi
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
-from etl.db import connection as warehouses
-from etl.settings import Endpoint, Settings
+from etl.db.connection import connect_warehouse
+from etl.settings import Settings
 from etl.sync.store import provider_accounts
 from etl.sync.store.token_cipher import TokenCipher
 from tests.integration.sync.scripted_bank import ScriptedBank, refusal
@@ -49,11 +49,9 @@ def bank(airflow_stack: Stack) -> Iterator[ScriptedBank]:
             timeout=60,
         )
         environment = airflow_stack.environment
-        with warehouses.connect(Endpoint.from_environment("warehouse", environment)) as warehouse:
+        with connect_warehouse(environment) as db:
             cipher = TokenCipher(Settings.from_environment(environment).keys)
-            provider_accounts.enrol(
-                warehouse, cipher, provider="scripted", user="waits", item_id="waits", access_token=TOKEN
-            )
+            provider_accounts.enrol(db, cipher, provider="scripted", user="waits", item_id="waits", access_token=TOKEN)
         yield bank
 
 
@@ -77,10 +75,10 @@ def test_a_task_that_must_wait_gives_its_slot_away_and_spends_no_try(
 
         wait_for(lambda: datetime.now(UTC) > began + timedelta(seconds=5))
         assert metadata(AWAY, run.run_id) == away
-        assert len(bank.asked[TOKEN]) == 1
+        assert len(bank.requests[TOKEN]) == 1
 
         metadata(BACK_NOW)
-        wait_for(lambda: api.run(DAG, run.run_id).state in ("success", "failed"))
-        assert api.run(DAG, run.run_id).state == "success"
+        wait_for(lambda: api.get_run(DAG, run.run_id).state in ("success", "failed"))
+        assert api.get_run(DAG, run.run_id).state == "success"
     assert metadata("select distinct try_number from task_instance where run_id = %s", run.run_id) == [(1,)]
-    assert len(bank.asked[TOKEN]) == 2
+    assert len(bank.requests[TOKEN]) == 2

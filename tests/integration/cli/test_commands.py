@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import httpx
 import pytest
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.settings import Endpoint
 from tests.integration.cli.conftest import Command
 
@@ -58,9 +58,9 @@ def test_a_missing_setting_is_a_sentence(etl: Command) -> None:
     assert done.stderr.startswith("error: AIRFLOW_CONN_WAREHOUSE is not set")
 
 
-def test_status_tells_of_every_entity_and_of_the_accounts(etl: Command, warehouse: Warehouse) -> None:
-    warehouse.execute("insert into core.users (reference) values ('ann')")
-    warehouse.execute(
+def test_status_tells_of_every_entity_and_of_the_accounts(etl: Command, db: Connection) -> None:
+    db.execute("insert into core.users (reference) values ('ann')")
+    db.execute(
         "insert into core.provider_accounts (user_id, provider, item_id, access_token) values (1, 'plaid', 'i', '')"
     )
     told = json.loads(etl("status", "--json").stdout)
@@ -71,9 +71,9 @@ def test_status_tells_of_every_entity_and_of_the_accounts(etl: Command, warehous
     assert "1 active" in shown
 
 
-def test_plan_tells_what_a_run_would_do_and_writes_nothing(etl: Command, warehouse: Warehouse, rows: Rows) -> None:
-    warehouse.execute("insert into core.users (reference) values ('ann')")
-    warehouse.execute(
+def test_plan_tells_what_a_run_would_do_and_writes_nothing(etl: Command, db: Connection, rows: Rows) -> None:
+    db.execute("insert into core.users (reference) values ('ann')")
+    db.execute(
         "insert into core.provider_accounts (user_id, provider, item_id, access_token) "
         "select 1, 'plaid', n::text, '' from generate_series(1, 10500) as n"
     )

@@ -11,30 +11,30 @@ from pathlib import Path
 import pytest
 
 from etl.db import locks
-from etl.db.connection import Warehouse
-from etl.notify.channels.channel import Outcome, Result
+from etl.db.connection import Connection
+from etl.notify.channels.channel import SendOutcome, SendResult
 from etl.notify.store import runs
-from etl.notify.store.runs import State
+from etl.notify.store.runs import RunState
 from tests.integration.cli.conftest import Command
-from tests.integration.notify.notice_harness import Post, address
+from tests.integration.notify.notice_harness import NoticeHarness, address
 
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
 @pytest.fixture
-def post(post: Post) -> Post:
+def post(post: NoticeHarness) -> NoticeHarness:
     """Return the steps of a notice, with a mailbox in memory, and twelve users."""
     post.enrol(12)
     return post
 
 
 @pytest.fixture
-def run_id(post: Post) -> int:
+def run_id(post: NoticeHarness) -> int:
     """Return a run of which one chunk of two was sent: of six, two failed, and of one nobody knows."""
     post.mailbox.answers = {
-        address(2): [Result(0, Outcome.FAILED, "421", "later")],
-        address(3): [Result(0, Outcome.FAILED, "550", "never")],
-        address(4): [Outcome.UNKNOWN],
+        address(2): [SendResult(0, SendOutcome.FAILED, "421", "later")],
+        address(3): [SendResult(0, SendOutcome.FAILED, "550", "never")],
+        address(4): [SendOutcome.UNKNOWN],
     }
     planned = post.plan()
     post.send(planned.run_id, [0])
@@ -71,8 +71,8 @@ def test_status_is_json_for_programs(etl: Command, run_id: int) -> None:
     assert told["rate"] == pytest.approx(6 / told["rate_seconds"])
 
 
-def test_status_follows_a_run_until_it_has_ended(etl: Command, post: Post, run_id: int) -> None:
-    runs.steer(post.warehouse, run_id, state=State.CANCELLED)
+def test_status_follows_a_run_until_it_has_ended(etl: Command, post: NoticeHarness, run_id: int) -> None:
+    runs.set_pace_or_state(post.db, run_id, state=RunState.CANCELLED)
     (line,) = etl("notify", "status", str(run_id), "--follow", "--json").stdout.splitlines()
     assert json.loads(line)["state"] == "cancelled"
     assert "--follow needs the run" in in_one_line(etl("notify", "status", "--follow").stderr)
@@ -96,7 +96,7 @@ def test_a_run_that_has_ended_stays_as_it_is(etl: Command, run_id: int) -> None:
 
 
 def test_retry_says_how_many_of_which_class_and_how_to_send_them(
-    etl: Command, post: Post, run_id: int, rows: Rows
+    etl: Command, post: NoticeHarness, run_id: int, rows: Rows
 ) -> None:
     told = etl("notify", "retry", str(run_id), "--dry-run").stdout.splitlines()
     assert told[0] == f"monthly_report 2026-10, run {run_id}: it would be 2 deliveries that failed, to be tried again"
@@ -134,7 +134,7 @@ def test_a_class_of_which_nothing_failed_is_a_sentence_that_names_those_of_which
 
 
 def test_a_retry_where_a_sender_is_at_work_says_so_and_fails(
-    etl: Command, run_id: int, connect: Callable[[], Warehouse]
+    etl: Command, run_id: int, connect: Callable[[], Connection]
 ) -> None:
     with locks.hold(connect(), f"notify.{run_id}.0"):
         refused = etl("notify", "retry", str(run_id))
@@ -159,7 +159,7 @@ def test_what_is_in_doubt_is_dropped_or_sent_again(etl: Command, run_id: int, ro
     assert nothing.stdout == f"run {run_id}: nothing is in doubt that nobody has decided on\n"
 
 
-def test_plan_tells_what_a_run_would_do(etl: Command, post: Post) -> None:
+def test_plan_tells_what_a_run_would_do(etl: Command, post: NoticeHarness) -> None:
     assert etl("notify", "plan", "monthly_report", "--period", "2026-10").stdout.splitlines() == [
         "monthly_report 2026-10: 12 recipients in one chunk",
         "    email: 12 to send",
@@ -170,8 +170,8 @@ def test_plan_tells_what_a_run_would_do(etl: Command, post: Post) -> None:
     assert told.startswith(f"monthly_report 2026-10 was planned already: run {planned.run_id} is running\n")
 
 
-def test_preview_shows_a_message_and_whether_it_would_be_sent(etl: Command, post: Post, rows: Rows) -> None:
-    post.warehouse.execute("insert into notify.consents values (7, 'reports', false)")
+def test_preview_shows_a_message_and_whether_it_would_be_sent(etl: Command, post: NoticeHarness, rows: Rows) -> None:
+    post.db.execute("insert into notify.consents values (7, 'reports', false)")
     shown = etl("notify", "preview", "monthly_report", "--user", "7", "--period", "2026-10").stdout
     assert shown.startswith("monthly_report 2026-10 (not planned yet) to user 7, of 2026-10\n")
     assert f"email: would not be sent to {address(7)}: no consent\n" in shown
@@ -180,7 +180,7 @@ def test_preview_shows_a_message_and_whether_it_would_be_sent(etl: Command, post
     assert rows("select count(*) from notify.deliveries") == [(0,)]
 
 
-def test_preview_writes_what_would_be_handed_over(etl: Command, post: Post, tmp_path: Path) -> None:
+def test_preview_writes_what_would_be_handed_over(etl: Command, post: NoticeHarness, tmp_path: Path) -> None:
     folder = tmp_path / "seen"
     options = ("--user", "7", "--period", "2026-10", "--to", str(folder))
     done = etl("notify", "preview", "monthly_report", *options)
@@ -192,10 +192,10 @@ def test_preview_writes_what_would_be_handed_over(etl: Command, post: Post, tmp_
     assert (folder / "email.html").read_text().startswith("<!doctype html>")
 
 
-def test_what_a_user_got_is_found_by_period_and_by_key(etl: Command, run_id: int, warehouse: Warehouse) -> None:
+def test_what_a_user_got_is_found_by_period_and_by_key(etl: Command, run_id: int, db: Connection) -> None:
     (line,) = etl("notify", "deliveries", "--user", "2").stdout.splitlines()
     assert line.endswith(f" UTC  monthly_report 2026-10  email: failed (421), run {run_id}")
-    warehouse.execute("update notify.deliveries set dedupe_key = 'alert 7' where user_id = 2")
+    db.execute("update notify.deliveries set dedupe_key = 'alert 7' where user_id = 2")
     assert etl("notify", "deliveries", "--user", "2").stdout.startswith("user 2 was told nothing for any period")
     options = ("--user", "2", "--notice", "monthly_report", "--key", "alert 7", "--json")
     (told,) = json.loads(etl("notify", "deliveries", *options).stdout)
@@ -218,7 +218,9 @@ def test_what_a_user_got_is_found_by_period_and_by_key(etl: Command, run_id: int
         (("preview", "monthly_report", "--user", "99"), "user 99 is not in its audience: there is no user of this id"),
     ],
 )
-def test_what_makes_no_sense_is_a_sentence(etl: Command, post: Post, arguments: tuple[str, ...], told: str) -> None:
+def test_what_makes_no_sense_is_a_sentence(
+    etl: Command, post: NoticeHarness, arguments: tuple[str, ...], told: str
+) -> None:
     refused = etl("notify", *arguments)
     assert refused.returncode in (1, 2)
     assert told in in_one_line(refused.stderr)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from etl.notify.announce import announce
-from etl.notify.channels.channel import Outcome, Result
+from etl.notify.announce import plan_announcement
+from etl.notify.channels.channel import SendOutcome, SendResult
 from tests.integration.cli.conftest import Command
-from tests.integration.notify.notice_harness import Post, address
+from tests.integration.notify.notice_harness import NoticeHarness, address
 
 KEY = "[/b] :fire: [red]"
 
 
 @pytest.fixture
-def post(post: Post) -> Post:
+def post(post: NoticeHarness) -> NoticeHarness:
     """Return the steps of a notice, with a mailbox in memory, and three users."""
     post.enrol(3)
     return post
 
 
 @pytest.fixture
-def run_id(post: Post) -> int:
+def run_id(post: NoticeHarness) -> int:
     """Return a run that was announced to users 1 and 2, by a key that looks like markup."""
-    return announce(post.notice, [1, 2], KEY, {"month": ":fire:", "spending": []}, warehouse=post.warehouse).run_id
+    return plan_announcement(post.notice, [1, 2], KEY, {"month": ":fire:", "spending": []}, db=post.db).run_id
 
 
 def in_one_line(text: str) -> str:
@@ -46,8 +46,8 @@ def test_preview_and_plan_show_what_was_announced_and_to_whom(etl: Command, run_
     assert "user 3 is not in its audience" in etl("notify", "preview", *options, "--user", "3").stderr
 
 
-def test_what_failed_of_it_is_sent_by_the_urgent_queue(etl: Command, post: Post, run_id: int) -> None:
-    post.mailbox.answers = {address(1): [Result(0, Outcome.FAILED, "421", "later")]}
+def test_what_failed_of_it_is_sent_by_the_urgent_queue(etl: Command, post: NoticeHarness, run_id: int) -> None:
+    post.mailbox.answers = {address(1): [SendResult(0, SendOutcome.FAILED, "421", "later")]}
     post.send(run_id)
     told = etl("notify", "retry", str(run_id)).stdout
     assert told.splitlines()[-1].strip() == f"airflow dags trigger notify_now --conf '{{\"run_id\": {run_id}}}'"

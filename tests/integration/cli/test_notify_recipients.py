@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.db.connection import Warehouse
-from etl.notify.unsubscribe_links import Links
+from etl.db.connection import Connection
+from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import LinkSettings
 from tests.integration.cli.conftest import Command
 from tests.integration.notify.notice_harness import enrol
@@ -20,13 +20,15 @@ KEY = "k" * 32
 
 
 @pytest.fixture
-def user(warehouse: Warehouse) -> int:
-    (user,) = enrol(warehouse, 1)
+def user(db: Connection) -> int:
+    (user,) = enrol(db, 1)
     return user
 
 
 def test_a_link_ends_what_it_says_with_the_key_of_links_alone(etl: Command, user: int, rows: Rows) -> None:
-    link = Links(LinkSettings("https://bank.example/u", keys=(KEY,))).of(user, MONTHLY_REPORT.category).url
+    link = (
+        UnsubscribeLinks(LinkSettings("https://bank.example/u", keys=(KEY,))).build(user, MONTHLY_REPORT.category).url
+    )
     for told in ("gets nothing more", "is gone, or got nothing before,"):
         done = etl("notify", "unsubscribe", link, SLUICE_LINK_KEYS=KEY, SLUICE_KEYS="")
         assert done.stdout == f"user {user} {told} of the category reports\n", done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from tests.integration.cli.conftest import Command
 from tests.integration.sync.pipeline import LATER, Pipeline
 from tests.unit.sync.samples import page, transaction
@@ -19,14 +19,14 @@ Rows = Callable[..., list[tuple[object, ...]]]
 def batches(pipeline: Pipeline) -> tuple[int, int]:
     """Return two loaded batches; the first was sealed 500 days ago."""
     (account,) = pipeline.enrol("one")
-    first = pipeline.sealed((account, page(added=[transaction()])), moves=">a")
-    second = pipeline.sealed((account, page(modified=[transaction(amount=3)])), moves="a>b", at=LATER)
+    first = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
+    second = pipeline.seal_pages((account, page(modified=[transaction(amount=3)])), moves="a>b", at=LATER)
     for raw_id in (first, second):
         pipeline.load(raw_id)
-    pipeline.warehouse.execute(
+    pipeline.db.execute(
         "insert into etl.loads select raw_id, 'merchants', 1, 0, 0, 0, 0, 0, 0, 0, 0 from etl.raw_batches"
     )
-    pipeline.warehouse.execute(
+    pipeline.db.execute(
         "update etl.raw_batches set sealed_at = now() - '500 days'::interval where raw_id = %s", (first,)
     )
     return first, second
@@ -44,7 +44,7 @@ def test_a_purge_tells_what_it_would_remove_and_then_removes_it(
 
 
 def test_a_second_purge_says_that_one_is_under_way(
-    etl: Command, connect: Callable[[], Warehouse], batches: tuple[int, int]
+    etl: Command, connect: Callable[[], Connection], batches: tuple[int, int]
 ) -> None:
     with locks.hold(connect(), locks.MAINTENANCE):
         done = etl("purge")
@@ -67,10 +67,10 @@ def test_a_replay_passes_over_what_was_purged_and_refuses_it_by_name(
 
 
 def test_what_a_replay_brings_back_is_as_a_purged_later_batch_left_it(
-    etl: Command, rows: Rows, warehouse: Warehouse, batches: tuple[int, int]
+    etl: Command, rows: Rows, db: Connection, batches: tuple[int, int]
 ) -> None:
     _, second = batches
-    warehouse.execute("update etl.raw_batches set purged_at = now() where raw_id = %s", (second,))
-    warehouse.execute("delete from core.transactions")
+    db.execute("update etl.raw_batches set purged_at = now() where raw_id = %s", (second,))
+    db.execute("delete from core.transactions")
     assert etl("replay", "transactions").returncode == 0
     assert rows("select amount::int from core.transactions") == [(3,)]

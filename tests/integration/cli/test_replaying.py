@@ -18,7 +18,7 @@ Rows = Callable[..., list[tuple[object, ...]]]
 
 def batch(pipeline: Pipeline, *records: dict[str, object]) -> int:
     (account,) = pipeline.enrol("one")
-    raw_id = pipeline.sealed((account, page(added=list(records))))
+    raw_id = pipeline.seal_pages((account, page(added=list(records))))
     pipeline.load(raw_id)
     return raw_id
 
@@ -33,8 +33,8 @@ def test_a_diff_shows_rows_and_money_by_currency_and_changes_nothing(
     etl: Command, pipeline: Pipeline, rows: Rows
 ) -> None:
     batch(pipeline, transaction(), transaction(transaction_id="lost", amount=5, iso_currency_code="EUR"))
-    pipeline.warehouse.execute("delete from core.transactions where transaction_id = 'lost'")
-    pipeline.warehouse.execute("update core.transactions set amount = 2")
+    pipeline.db.execute("delete from core.transactions where transaction_id = 'lost'")
+    pipeline.db.execute("update core.transactions set amount = 2")
     done = etl("replay", "transactions", "--diff", COLUMNS="200")
     assert done.returncode == 0, done.stderr
     assert "transactions: 2 rows would change. Nothing was changed." in done.stdout
@@ -49,7 +49,7 @@ def test_a_replay_of_one_batch_makes_its_rows_again_for_every_entity_that_reads_
 ) -> None:
     party = {"entity_id": "m1", "name": "Harbour  Deli", "type": "merchant", "website": None}
     raw_id = batch(pipeline, transaction(counterparties=[party]))
-    pipeline.warehouse.execute("delete from core.transactions")
+    pipeline.db.execute("delete from core.transactions")
     done = etl("replay", "--batch", str(raw_id))
     assert done.returncode == 0, done.stderr
     assert rows("select count(*) from core.transactions") == [(1,)]
@@ -73,7 +73,7 @@ def test_a_batch_that_the_entity_does_not_read_is_refused(etl: Command, pipeline
 
 def test_a_span_of_time_selects_the_batches_sealed_in_it(etl: Command, pipeline: Pipeline, rows: Rows) -> None:
     batch(pipeline, transaction())
-    pipeline.warehouse.execute("update etl.raw_batches set sealed_at = '2026-11-20 08:00 UTC'")
+    pipeline.db.execute("update etl.raw_batches set sealed_at = '2026-11-20 08:00 UTC'")
     assert "no raw batch is meant" in etl("replay", "transactions", "--since", "2026-11-20T08:01").stdout
     assert "no raw batch is meant" in etl("replay", "transactions", "--until", "2026-11-20T08:00").stdout
     assert rows("select count(*) from etl.replays") == [(0,)]
@@ -126,7 +126,7 @@ def test_what_a_provider_sent_cannot_steer_a_terminal(etl: Command, pipeline: Pi
         transaction(transaction_id=evil, **bare),
         transaction(transaction_id="long", name="abc", merchant_name="m" * 100_000),
     )
-    pipeline.warehouse.execute("delete from core.transactions")
+    pipeline.db.execute("delete from core.transactions")
     commands = (("rejects", "list"), ("rejects", "show", "1"), ("replay", "transactions", "--diff"))
     done = [etl(*arguments, COLUMNS="200") for arguments in commands]
     assert [each.returncode for each in done] == [0, 0, 0]

@@ -54,7 +54,7 @@ class Inbox:
 class SmtpServer:
     """A context manager; `inbox` holds what arrived."""
 
-    def __init__(self, security: Security, certificate: Path, *, guarded: bool = False) -> None:
+    def __init__(self, security: Security, certificate: Path, *, requires_login: bool = False) -> None:
         self.inbox = Inbox()
         self.port = next(port for port in candidates() if is_free(port))
         self._security = security
@@ -64,7 +64,7 @@ class SmtpServer:
             context.load_cert_chain(certificate)
         options: dict[str, Any] = {"ssl_context": context} if security is Security.TLS else {"tls_context": context}
         options |= {"require_starttls": security is Security.STARTTLS}
-        if guarded:
+        if requires_login:
             options |= {"authenticator": _authenticate, "auth_required": True}
             # The server counts only STARTTLS as TLS.
             options |= {"auth_require_tls": security is Security.STARTTLS}
@@ -78,14 +78,14 @@ class SmtpServer:
     def __exit__(self, *_: object) -> None:
         self._controller.stop()
 
-    def address(self, **changes: Any) -> MailServer:
+    def mail_server(self, **changes: Any) -> MailServer:
         extra: dict[str, Any] = {
             "from_email": "Sluice <sluice@bank.example>",
             "to": "on-call@bank.example, second@bank.example",
         }
         extra |= {"disable_ssl": self._security is not Security.TLS, "disable_tls": self._security is Security.PLAIN}
         fields: dict[str, Any] = {"host": LOOPBACK, "port": self.port, "login": "", "password": "", "extra": extra}
-        return MailServer.of_connection(**(fields | changes))
+        return MailServer.from_connection(**(fields | changes))
 
 
 def _authenticate(
@@ -95,7 +95,7 @@ def _authenticate(
     return AuthResult(success=known, handled=False)
 
 
-def certificate(path: Path) -> Path:
+def write_certificate(path: Path) -> Path:
     """Write a certificate for the loopback address, and its key, to one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mail server of the tests")])

@@ -14,13 +14,13 @@ import redis
 from dev.stack.stack import Stack
 from etl.clients import rate_limits
 from etl.clients.rate_limits import Bucket, Limiter
-from etl.declare.provider import Limit, Scope
+from etl.declare.provider import LimitScope, RateLimit
 from etl.settings import Endpoint
 
 
 def bucket(*, calls: int, per: timedelta, burst: int) -> Bucket:
-    limit = Limit(Scope.CLIENT, calls=calls, per=per, burst=burst)
-    return Bucket(f"test:{uuid4()}", limit.interval, limit.burst)
+    limit = RateLimit(LimitScope.CLIENT, calls=calls, per=per, burst=burst)
+    return Bucket(f"test:{uuid4()}", limit.emission_interval, limit.burst)
 
 
 def test_a_burst_is_granted_at_once_and_the_next_call_waits(limiter: Limiter) -> None:
@@ -78,8 +78,8 @@ def test_a_bucket_that_is_full_again_is_forgotten(limiter: Limiter, stack: Stack
 
 @pytest.mark.parametrize("burst", [1, 7])
 def test_the_span_of_a_limit_holds_burst_and_steady_calls(burst: int) -> None:
-    limit = Limit(Scope.ACCOUNT, calls=10, per=timedelta(minutes=1), burst=burst)
-    assert burst + limit.per / limit.interval == pytest.approx(10)
+    limit = RateLimit(LimitScope.ACCOUNT, calls=10, per=timedelta(minutes=1), burst=burst)
+    assert burst + limit.per / limit.emission_interval == pytest.approx(10)
 
 
 def test_the_counters_are_reached_over_tls_if_their_connection_says_so() -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from etl.clients import smtp
-from etl.clients.mail import Mail
+from etl.clients.mail import MailContent
 from etl.clients.smtp import MailServer, Security
-from etl.errors import MailRefused, MailServerSilent
-from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer
-from tests.integration.clients.smtp_server import certificate as write_certificate
+from etl.errors import MailRefused, MailServerUnavailable
+from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer, write_certificate
 
-MAIL = Mail("etl_transactions is late", "Late – by 34 min.\n", "<p>Late – by <b>34 min</b>.</p>\n")
+MAIL = MailContent("etl_transactions is late", "Late – by 34 min.\n", "<p>Late – by <b>34 min</b>.</p>\n")
 EVERY = list(Security)
 
 
@@ -32,7 +31,7 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def send(server: MailServer) -> None:
     async def send_and_part() -> None:
         try:
-            await smtp.send(MAIL, server, message_id="missed.run.1", thread="run.1")
+            await smtp.send(MAIL, server, message_id="missed.run.1", thread_id="run.1")
         finally:
             # Both ends of an encrypted connection part in several steps.
             await asyncio.sleep(0.1)
@@ -43,7 +42,7 @@ def send(server: MailServer) -> None:
 @pytest.mark.parametrize("security", EVERY)
 def test_a_mail_arrives_once_as_text_and_html_by_every_way(security: Security, trusted: Path) -> None:
     with SmtpServer(security, trusted) as server:
-        send(server.address())
+        send(server.mail_server())
     (mail,) = server.inbox.mails
     assert server.inbox.encrypted == [security is not Security.PLAIN]
     text, html = (mail.get_body((form,)) for form in ("plain", "html"))
@@ -65,10 +64,10 @@ def test_a_mail_arrives_once_as_text_and_html_by_every_way(security: Security, t
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 @pytest.mark.parametrize("security", EVERY)
 def test_a_server_that_asks_for_a_login_gets_it(security: Security, trusted: Path) -> None:
-    with SmtpServer(security, trusted, guarded=True) as server:
-        send(server.address(login=LOGIN, password=PASSWORD))
+    with SmtpServer(security, trusted, requires_login=True) as server:
+        send(server.mail_server(login=LOGIN, password=PASSWORD))
         with pytest.raises(MailRefused, match="SMTPAuthenticationError") as refused:
-            send(server.address(login=LOGIN, password="hunter2"))
+            send(server.mail_server(login=LOGIN, password="hunter2"))
     assert "hunter2" not in str(refused.value)
     assert len(server.inbox.mails) == 1
 
@@ -77,9 +76,9 @@ def test_a_server_that_asks_for_a_login_gets_it(security: Security, trusted: Pat
 def test_nothing_is_sent_to_a_server_whose_certificate_is_not_trusted(security: Security, certificate: Path) -> None:
     with SmtpServer(security, certificate) as server:
         with pytest.raises(MailRefused, match=r"(?i)certificate"):
-            send(server.address())
+            send(server.mail_server())
         extra = {"disable_ssl": security is Security.STARTTLS, "ssl_context": "none"}
-        send(server.address(extra={"from_email": "a@b.example", "to": "c@d.example", **extra}))
+        send(server.mail_server(extra={"from_email": "a@b.example", "to": "c@d.example", **extra}))
     assert len(server.inbox.mails) == 1
 
 
@@ -87,14 +86,14 @@ def test_nothing_is_sent_in_the_clear_to_a_server_without_starttls(certificate: 
     with SmtpServer(Security.PLAIN, certificate) as server:
         extra = {"from_email": "a@b.example", "to": "c@d.example", "disable_ssl": True}
         with pytest.raises(MailRefused, match="STARTTLS"):
-            send(server.address(extra=extra))
+            send(server.mail_server(extra=extra))
     assert server.inbox.mails == []
 
 
 def test_a_server_that_asks_for_patience_is_asked_again(certificate: Path) -> None:
     with SmtpServer(Security.PLAIN, certificate) as server:
         server.inbox.answers += ["451 greylisted"]
-        send(server.address())
+        send(server.mail_server())
     assert len(server.inbox.mails) == 1
 
 
@@ -102,28 +101,28 @@ def test_a_server_that_refuses_is_not_asked_again(certificate: Path) -> None:
     with SmtpServer(Security.PLAIN, certificate) as server:
         server.inbox.answers += ["554 no"]
         with pytest.raises(MailRefused, match="554"):
-            send(server.address())
+            send(server.mail_server())
     assert server.inbox.mails == []
 
 
 def test_a_server_that_does_not_answer_is_named(certificate: Path) -> None:
     server = SmtpServer(Security.PLAIN, certificate)
-    with pytest.raises(MailServerSilent, match=rf"mail server 127\.0\.0\.1:{server.port}: "):
-        send(server.address())
+    with pytest.raises(MailServerUnavailable, match=rf"mail server 127\.0\.0\.1:{server.port}: "):
+        send(server.mail_server())
 
 
 @pytest.mark.parametrize("lacking", ["host", "from_email", "to"])
 def test_a_connection_that_lacks_something_says_what(lacking: str) -> None:
     extra = {"from_email": "a@b.example", "to": "c@d.example"} | ({lacking: ""} if lacking != "host" else {})
     with pytest.raises(MailRefused, match=rf"lacks .*{lacking}.*smtp_default"):
-        MailServer.of_connection(
+        MailServer.from_connection(
             host="" if lacking == "host" else "mail", port=None, login="", password="", extra=extra
         )
 
 
 def test_a_connection_is_read_as_airflows_own_smtp_provider_reads_it() -> None:
     found = [
-        MailServer.of_connection(
+        MailServer.from_connection(
             host="mail",
             port=None,
             login="",

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.locks import LockLost, LockTaken
 
-Connect = Callable[[], Warehouse]
+Connect = Callable[[], Connection]
 
 
-def terminate(victim: Warehouse, by: Warehouse) -> None:
+def terminate(victim: Connection, by: Connection) -> None:
     by.execute("select pg_terminate_backend(%s, 5000)", (victim.info.backend_pid,))
 
 
@@ -34,7 +34,7 @@ def test_of_many_at_once_one_has_it(connect: Connect) -> None:
     connections = [connect() for _ in range(8)]
     inside: list[int] = []
 
-    def work(connection: Warehouse) -> int:
+    def work(connection: Connection) -> int:
         try:
             with locks.hold(connection, "crowd"):
                 inside.append(1)
@@ -83,13 +83,13 @@ def test_a_connection_that_lost_it_says_so(connect: Connect) -> None:
 def test_until_commit_waits_for_the_other_to_end_or_to_die(connect: Connect) -> None:
     one, other, third = connect(), connect(), connect()
     with other.transaction():
-        locks.until_commit(other, "upkeep")
+        locks.acquire_until_commit(other, "upkeep")
         with pytest.raises(psycopg.errors.LockNotAvailable), one.transaction():
             one.execute("set local lock_timeout = 100")
-            locks.until_commit(one, "upkeep")
+            locks.acquire_until_commit(one, "upkeep")
     with pytest.raises(psycopg.OperationalError), other.transaction():
-        locks.until_commit(other, "upkeep")
+        locks.acquire_until_commit(other, "upkeep")
         terminate(other, by=third)
         with one.transaction():
-            locks.until_commit(one, "upkeep")
+            locks.acquire_until_commit(one, "upkeep")
         other.execute("select 1")

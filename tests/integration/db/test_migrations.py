@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 
 from etl.catalog.entities import ENTITIES
-from etl.db import connection as warehouses
 from etl.db import migrations
-from etl.db.connection import Warehouse, WarehouseUnreachable
+from etl.db.connection import Connection, WarehouseUnreachable, connect
 from etl.db.statements import SQL_ROOT
 from etl.settings import Endpoint
 
@@ -20,44 +19,42 @@ EVERY = sorted(path.stem for path in (SQL_ROOT / "schema").glob("*.sql"))
 
 
 @pytest.fixture
-def empty(server: Endpoint, warehouse: Warehouse) -> Endpoint:
-    warehouse.execute("drop schema core, etl, notify, sluice cascade")
-    return replace(server, schema=warehouse.info.dbname)
+def empty(server: Endpoint, db: Connection) -> Endpoint:
+    db.execute("drop schema core, etl, notify, sluice cascade")
+    return replace(server, schema=db.info.dbname)
 
 
 def test_migrating_twice_applies_everything_once(empty: Endpoint) -> None:
-    with warehouses.connect(empty) as connection:
-        assert migrations.migrate(connection, NAMES) == EVERY
-        assert migrations.migrate(connection, NAMES) == []
+    with connect(empty) as db:
+        assert migrations.migrate(db, NAMES) == EVERY
+        assert migrations.migrate(db, NAMES) == []
 
 
 def test_two_that_migrate_at_once_do_not_collide(empty: Endpoint) -> None:
     def migrate(_: int) -> list[str]:
-        with warehouses.connect(empty) as connection:
-            return migrations.migrate(connection, NAMES)
+        with connect(empty) as db:
+            return migrations.migrate(db, NAMES)
 
     with ThreadPoolExecutor(4) as threads:
         applied = list(threads.map(migrate, range(4)))
     assert sorted(applied) == [[], [], [], EVERY]
 
 
-def test_the_table_refuses_counts_that_do_not_add_up(rows: Callable[..., object], warehouse: Warehouse) -> None:
-    warehouse.execute(
-        "insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)"
-    )
-    warehouse.execute(
+def test_the_table_refuses_counts_that_do_not_add_up(rows: Callable[..., object], db: Connection) -> None:
+    db.execute("insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)")
+    db.execute(
         "insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
         "values ('f', 1, 1, '', '', 0, 0, 0)"
     )
     with pytest.raises(Exception, match="conservation"):
-        warehouse.execute("insert into etl.loads values (1, 'e', 1, 5, 1, 1, 1, 0, 0, 0, 0)")
+        db.execute("insert into etl.loads values (1, 'e', 1, 5, 1, 1, 1, 0, 0, 0, 0)")
 
 
 def test_a_warehouse_that_does_not_answer_is_named_without_its_password() -> None:
     endpoint = Endpoint("127.0.0.1", 1, login="me", password="hunter2", schema="sluice")
     with (
         pytest.raises(WarehouseUnreachable, match=r"warehouse at 127\.0\.0\.1:1:") as raised,
-        warehouses.connect(endpoint),
+        connect(endpoint),
     ):
         pass
     assert "hunter2" not in str(raised.value)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege
 
-from deploy.roles import Database, make
+from deploy.roles import Database, ensure_roles_and_databases
 from dev.stack.stack import Stack
 
 _ordinals = count(1)
@@ -41,7 +41,7 @@ def only(readers: Mapping[str, str]) -> tuple[str, str]:
 def test_an_owner_may_do_everything_in_its_database_and_is_let_into_no_other(
     superuser: str, databases: tuple[Database, Database]
 ) -> None:
-    make(superuser, databases)
+    ensure_roles_and_databases(superuser, databases)
     own, other = databases
     with connect(superuser, own.name, own.owner, own.password) as connection:
         connection.execute("create schema a create table b (c int)")
@@ -52,7 +52,7 @@ def test_an_owner_may_do_everything_in_its_database_and_is_let_into_no_other(
 def test_a_reader_sees_tables_that_are_made_later_and_changes_none(
     superuser: str, databases: tuple[Database, Database]
 ) -> None:
-    make(superuser, databases)
+    ensure_roles_and_databases(superuser, databases)
     _, records = databases
     with connect(superuser, records.name, records.owner, records.password) as connection:
         connection.execute("create table later as select 1 as one")
@@ -67,12 +67,12 @@ def test_a_reader_sees_tables_that_are_made_later_and_changes_none(
 def test_a_changed_password_counts_from_the_next_start_and_data_stays(
     superuser: str, databases: tuple[Database, Database]
 ) -> None:
-    make(superuser, databases)
+    ensure_roles_and_databases(superuser, databases)
     _, records = databases
     with connect(superuser, records.name, records.owner, records.password) as connection:
         connection.execute("create table kept as select 1 as one")
     changed = replace(records, password="another", readers=dict.fromkeys(records.readers, "another"))
-    make(superuser, (changed,))
+    ensure_roles_and_databases(superuser, (changed,))
     with connect(superuser, records.name, *only(changed.readers)) as connection:
         assert connection.execute("select one from kept").fetchall() == [(1,)]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):

@@ -12,29 +12,29 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.retention import RETENTION
 from etl.maintenance.purge_storage import purge_orphans, purge_raw
-from etl.maintenance.removed import Removed
+from etl.maintenance.removed import PurgeResult
 from etl.sync.load import load
 from etl.sync.transform import transform
 from tests.integration.sync.pipeline import Pipeline
 
-NOW = datetime.now(UTC) + timedelta(days=1_000)
+AFTER_RETENTION = datetime.now(UTC) + timedelta(days=1_000)
 """When everything that is made now is past every retention."""
 
 
 @dataclass
-class Upkeep:
+class RawPurge:
     """Purges raw batches as if they were old."""
 
     pipeline: Pipeline
 
     def purge(self, *, dry_run: bool = False) -> tuple[int, int]:
         """Purge, and return how many batches and objects went."""
-        removed = purge_raw(RETENTION, ENTITIES, as_of=NOW, dry_run=dry_run, **self.stores)
+        removed = purge_raw(RETENTION, ENTITIES, as_of=AFTER_RETENTION, dry_run=dry_run, **self.store_arguments)
         return removed[0].count, removed[1].count
 
-    def orphans(self, *, as_of: datetime = NOW, dry_run: bool = False) -> Removed:
+    def purge_orphans(self, *, as_of: datetime = AFTER_RETENTION, dry_run: bool = False) -> PurgeResult:
         """Remove orphaned objects."""
-        (removed,) = purge_orphans(RETENTION, as_of=as_of, dry_run=dry_run, **self.stores)
+        (removed,) = purge_orphans(RETENTION, as_of=as_of, dry_run=dry_run, **self.store_arguments)
         return removed
 
     @property
@@ -43,13 +43,13 @@ class Upkeep:
         return sorted(Path(self.pipeline.root.path).glob("raw/**/*.zst"))
 
     @property
-    def stores(self) -> dict[str, Any]:
+    def store_arguments(self) -> dict[str, Any]:
         """What every step is handed."""
-        return {"warehouse": self.pipeline.warehouse, "root": self.pipeline.root}
+        return {"db": self.pipeline.db, "root": self.pipeline.root}
 
 
 def load_for_all(pipeline: Pipeline, raw_id: int) -> None:
     """Type and load a raw batch for all who read it."""
     for entity in (TRANSACTIONS, MERCHANTS):
-        transform(entity, raw_id, warehouse=pipeline.warehouse, root=pipeline.root)
-        load(entity, raw_id, warehouse=pipeline.warehouse, root=pipeline.root)
+        transform(entity, raw_id, db=pipeline.db, root=pipeline.root)
+        load(entity, raw_id, db=pipeline.db, root=pipeline.root)

@@ -15,7 +15,7 @@ from upath import UPath
 
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.retention import RETENTION
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.errors import LandingMissing
 from etl.maintenance.purge_storage import purge_typed, purge_unfinished
 from etl.storage import listing, objects
@@ -33,31 +33,31 @@ def files(root: UPath, folder: str) -> list[str]:
     return sorted(path.name for path in Path(root.path, folder).rglob("*") if path.is_file())
 
 
-def counted(warehouse: Warehouse, root: UPath, step: Callable[..., Any], **options: Any) -> list[int]:
+def counted(db: Connection, root: UPath, step: Callable[..., Any], **options: Any) -> list[int]:
     """Run a step long after, and return the counts of what it removed."""
     wanted = {"as_of": LONG_AFTER, "dry_run": False, **options}
-    return [removed.count for removed in step(RETENTION, warehouse=warehouse, root=root, **wanted)]
+    return [removed.count for removed in step(RETENTION, db=db, root=root, **wanted)]
 
 
 @pytest.fixture
 def typed_id(pipeline: Pipeline) -> int:
     """Return a raw batch that is typed and not loaded."""
     (account,) = pipeline.enrol("one")
-    return pipeline.sealed((account, page(added=[transaction()])))
+    return pipeline.seal_pages((account, page(added=[transaction()])))
 
 
 def test_a_typed_batch_goes_once_it_is_loaded_and_can_be_made_again(pipeline: Pipeline, typed_id: int) -> None:
     pipeline.load(typed_id)
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed, dry_run=True) == [1]
+    assert counted(pipeline.db, pipeline.root, purge_typed, dry_run=True) == [1]
     assert files(pipeline.root, "typed") == ["cursors.parquet", "rows.parquet"]
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed) == [1]
+    assert counted(pipeline.db, pipeline.root, purge_typed) == [1]
     assert files(pipeline.root, "typed") == []
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed) == [0]
+    assert counted(pipeline.db, pipeline.root, purge_typed) == [0]
     assert pipeline.replay(typed_id).unchanged == 1
 
 
 def test_a_typed_batch_that_is_not_loaded_stays(pipeline: Pipeline, typed_id: int) -> None:
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed) == [0]
+    assert counted(pipeline.db, pipeline.root, purge_typed) == [0]
     assert pipeline.load(typed_id).inserted == 1
 
 
@@ -65,19 +65,19 @@ def test_a_typed_batch_of_a_version_that_is_not_loaded_yet_stays(pipeline: Pipel
     pipeline.load(typed_id)
     pipeline.entity = replace(pipeline.entity, version=2)
     pipeline.transform(typed_id)
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed) == [1]
+    assert counted(pipeline.db, pipeline.root, purge_typed) == [1]
     assert pipeline.load(typed_id).unchanged == 1
 
 
 def test_a_typed_batch_within_its_retention_stays(pipeline: Pipeline, typed_id: int) -> None:
     pipeline.load(typed_id)
     soon = datetime.now(UTC) + RETENTION.typed_batches - timedelta(hours=1)
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed, as_of=soon) == [0]
+    assert counted(pipeline.db, pipeline.root, purge_typed, as_of=soon) == [0]
 
 
 def test_a_typed_batch_of_a_raw_batch_that_is_gone_goes(pipeline: Pipeline, typed_id: int) -> None:
-    pipeline.warehouse.execute("update etl.raw_batches set purged_at = now()")
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed) == [1]
+    pipeline.db.execute("update etl.raw_batches set purged_at = now()")
+    assert counted(pipeline.db, pipeline.root, purge_typed) == [1]
 
 
 def test_folders_that_stay_empty_are_removed_later(pipeline: Pipeline, typed_id: int) -> None:
@@ -87,9 +87,9 @@ def test_folders_that_stay_empty_are_removed_later(pipeline: Pipeline, typed_id:
     as_of = datetime.now(UTC) + timedelta(minutes=1)
     for path in batch.iterdir():
         path.unlink()
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed, as_of=as_of) == [0]
+    assert counted(pipeline.db, pipeline.root, purge_typed, as_of=as_of) == [0]
     assert batch.exists()
-    assert counted(pipeline.warehouse, pipeline.root, purge_typed) == [0]
+    assert counted(pipeline.db, pipeline.root, purge_typed) == [0]
     assert not batch.exists()
 
 
@@ -106,31 +106,31 @@ def header(page_number: int = 0) -> Header:
     )
 
 
-def test_pages_of_an_attempt_that_was_never_sealed_go_and_young_ones_stay(warehouse: Warehouse, root: UPath) -> None:
+def test_pages_of_an_attempt_that_was_never_sealed_go_and_young_ones_stay(db: Connection, root: UPath) -> None:
     landings = [Landing(root, chunk_id, 1) for chunk_id in (1, 2)]
     for landing in landings:
         with landing.manifest() as manifest:
-            arrivals = landing.arrivals(1)
+            arrivals = landing.account_pages(1)
             arrivals.add(header(), b"{}")
-            manifest.add(arrivals.drained())
+            manifest.add(arrivals.finish())
     old = (datetime.now(UTC) - RETENTION.unfinished).timestamp() - 60
     for path in [*Path(landings[0].folder.path).rglob("*")][::-1]:
         os.utime(path, (old, old))
     now = datetime.now(UTC)
-    assert counted(warehouse, root, purge_unfinished, as_of=now, dry_run=True) == [2, 0]
-    assert counted(warehouse, root, purge_unfinished, as_of=now) == [2, 0]
+    assert counted(db, root, purge_unfinished, as_of=now, dry_run=True) == [2, 0]
+    assert counted(db, root, purge_unfinished, as_of=now) == [2, 0]
     with pytest.raises(LandingMissing):
         list(landings[0].read())
     assert [body for _, body in landings[1].read()] == [b"{}"]
-    assert counted(warehouse, root, purge_unfinished, as_of=now) == [0, 0]
+    assert counted(db, root, purge_unfinished, as_of=now) == [0, 0]
 
 
-def test_a_draft_that_a_killed_process_left_goes(warehouse: Warehouse, root: UPath) -> None:
+def test_a_draft_that_a_killed_process_left_goes(db: Connection, root: UPath) -> None:
     with objects.draft(root) as draft:
         draft.stream.write(b"half")
         draft.stream.flush()
-        assert counted(warehouse, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
-        assert counted(warehouse, root, purge_unfinished) == [0, 1]
+        assert counted(db, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
+        assert counted(db, root, purge_unfinished) == [0, 1]
 
 
 def test_what_is_written_again_meanwhile_stays(root: UPath) -> None:
@@ -141,21 +141,21 @@ def test_what_is_written_again_meanwhile_stays(root: UPath) -> None:
     assert path.exists()
 
 
-def test_an_object_store_is_listed_as_a_volume_is(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_an_object_store_is_listed_as_a_volume_is(db: Connection, tmp_path: Path) -> None:
     root = UPath(f"memory://{tmp_path.name}/raw")
     landing = Landing(root, 1, 1)
-    arrivals = landing.arrivals(1)
+    arrivals = landing.account_pages(1)
     arrivals.add(header(), b"{}")
     arrivals.add(header(1), b"{}")
-    assert counted(warehouse, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
-    assert counted(warehouse, root, purge_unfinished) == [2, 0]
-    assert list(listing.older(root, LONG_AFTER)) == []
+    assert counted(db, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
+    assert counted(db, root, purge_unfinished) == [2, 0]
+    assert list(listing.written_before(root, LONG_AFTER)) == []
 
 
-def test_a_root_that_nothing_was_written_to_is_no_error(warehouse: Warehouse, root: UPath, tmp_path: Path) -> None:
+def test_a_root_that_nothing_was_written_to_is_no_error(db: Connection, root: UPath, tmp_path: Path) -> None:
     for empty in (root, UPath(f"memory://{tmp_path.name}/empty")):
-        assert counted(warehouse, empty, purge_unfinished) == [0, 0]
-        assert counted(warehouse, empty, purge_typed) == [0]
+        assert counted(db, empty, purge_unfinished) == [0, 0]
+        assert counted(db, empty, purge_typed) == [0]
 
 
 def test_memory_does_not_grow_with_the_number_of_objects(root: UPath) -> None:
@@ -166,7 +166,7 @@ def test_memory_does_not_grow_with_the_number_of_objects(root: UPath) -> None:
         (folder / str(number)).touch()
     tracemalloc.start()
     try:
-        assert sum(1 for _ in listing.older(root / "landing", LONG_AFTER)) == 10_000
+        assert sum(1 for _ in listing.written_before(root / "landing", LONG_AFTER)) == 10_000
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()

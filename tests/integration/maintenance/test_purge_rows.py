@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from etl.catalog.retention import RETENTION
-from etl.db.connection import Warehouse
-from etl.maintenance.analyze import analyze
+from etl.db.connection import Connection
+from etl.maintenance.analyze import analyze_table
 from etl.maintenance.purge_tables import purge_rows
 from etl.maintenance.store import expired
 from tests.integration.sync.pipeline import LATER, Pipeline
@@ -21,9 +21,9 @@ Rows = Callable[..., list[tuple[object, ...]]]
 LONG_AFTER = datetime.now(UTC) + timedelta(days=1_000)
 
 
-def removed(warehouse: Warehouse, *, as_of: datetime = LONG_AFTER, dry_run: bool = False) -> tuple[int, ...]:
+def removed(db: Connection, *, as_of: datetime = LONG_AFTER, dry_run: bool = False) -> tuple[int, ...]:
     """Purge, and return how many rejects, replays, reasons and chunks went."""
-    return tuple(each.count for each in purge_rows(RETENTION, warehouse=warehouse, as_of=as_of, dry_run=dry_run))
+    return tuple(each.count for each in purge_rows(RETENTION, db=db, as_of=as_of, dry_run=dry_run))
 
 
 @pytest.fixture
@@ -36,83 +36,81 @@ def account(pipeline: Pipeline) -> int:
 def rejected(pipeline: Pipeline, account: int) -> int:
     """Return a typed raw batch with three rejects."""
     bad = [transaction(transaction_id=f"t{number}", amount="much") for number in range(3)]
-    return pipeline.sealed((account, page(added=[transaction(), *bad])))
+    return pipeline.seal_pages((account, page(added=[transaction(), *bad])))
 
 
 def test_rejects_of_a_batch_that_is_not_loaded_stay_and_count_when_it_is(pipeline: Pipeline, rejected: int) -> None:
-    assert removed(pipeline.warehouse)[0] == 0
+    assert removed(pipeline.db)[0] == 0
     assert pipeline.load(rejected) == counted(inserted=1, rejected=3)
-    assert removed(pipeline.warehouse, dry_run=True)[0] == 3
-    assert removed(pipeline.warehouse)[0] == 3
-    assert removed(pipeline.warehouse)[0] == 0
+    assert removed(pipeline.db, dry_run=True)[0] == 3
+    assert removed(pipeline.db)[0] == 3
+    assert removed(pipeline.db)[0] == 0
 
 
 def test_rejects_of_a_version_that_is_not_loaded_yet_stay(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
     pipeline.load(rejected)
     pipeline.entity = replace(pipeline.entity, version=2)
     pipeline.transform(rejected)
-    assert removed(pipeline.warehouse)[0] == 3
+    assert removed(pipeline.db)[0] == 3
     assert rows("select distinct version from etl.rejects") == [(2,)]
 
 
 def test_rows_go_a_page_at_a_time_and_not_before_their_time(
     pipeline: Pipeline, rejected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(expired, "ROWS", 2)
+    monkeypatch.setattr(expired, "MAX_ROWS", 2)
     pipeline.load(rejected)
-    assert removed(pipeline.warehouse, as_of=datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1))[0] == 0
-    assert removed(pipeline.warehouse, dry_run=True)[0] == 3
-    assert removed(pipeline.warehouse)[0] == 3
+    assert removed(pipeline.db, as_of=datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1))[0] == 0
+    assert removed(pipeline.db, dry_run=True)[0] == 3
+    assert removed(pipeline.db)[0] == 3
 
 
 def test_replays_are_forgotten_and_loads_never(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
     pipeline.load(rejected)
     pipeline.replay(rejected)
-    assert removed(pipeline.warehouse, dry_run=True)[1] == 1
-    assert removed(pipeline.warehouse)[1] == 1
+    assert removed(pipeline.db, dry_run=True)[1] == 1
+    assert removed(pipeline.db)[1] == 1
     assert rows("select count(*) from etl.loads") == [(1,)]
 
 
 def test_what_was_stale_stays_stale_for_as_long_as_it_can_be_replayed(pipeline: Pipeline, account: int) -> None:
-    winner = pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a")
-    loser = pipeline.sealed((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
+    winner = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
+    loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
     pipeline.load(winner)
     assert pipeline.load(loser) == counted(stale=1)
-    assert removed(pipeline.warehouse)[2] == 0
+    assert removed(pipeline.db)[2] == 0
     assert pipeline.replay(loser) == counted(stale=1)
-    pipeline.warehouse.execute("update etl.raw_batches set purged_at = now()")
-    assert removed(pipeline.warehouse)[2] == 1
+    pipeline.db.execute("update etl.raw_batches set purged_at = now()")
+    assert removed(pipeline.db)[2] == 1
 
 
 def test_who_is_not_in_a_batch_is_known_for_as_long_as_it_can_be_replayed(pipeline: Pipeline, account: int) -> None:
-    pipeline.sealed()
-    pipeline.warehouse.execute(
-        "insert into etl.left_out select chunk_id, 1, %s, 'refused', 'x' from etl.chunks", (account,)
-    )
-    assert removed(pipeline.warehouse)[2] == 0
-    pipeline.warehouse.execute("update etl.raw_batches set purged_at = now()")
-    assert removed(pipeline.warehouse)[2] == 1
+    pipeline.seal_pages()
+    pipeline.db.execute("insert into etl.left_out select chunk_id, 1, %s, 'refused', 'x' from etl.chunks", (account,))
+    assert removed(pipeline.db)[2] == 0
+    pipeline.db.execute("update etl.raw_batches set purged_at = now()")
+    assert removed(pipeline.db)[2] == 1
 
 
 def test_a_chunk_stays_with_the_batch_that_came_from_it(pipeline: Pipeline, account: int, rows: Rows) -> None:
-    pipeline.sealed((account, page(added=[transaction()])), run_id="sealed")
+    pipeline.seal_pages((account, page(added=[transaction()])), run_id="sealed")
     pipeline.plan("never downloaded")
-    pipeline.warehouse.execute(
+    pipeline.db.execute(
         "insert into etl.left_out select chunk_id, 1, %s, 'unreachable', 'x' from etl.chunks where run_id <> 'sealed'",
         (account,),
     )
-    assert removed(pipeline.warehouse) == (0, 0, 1, 1)
+    assert removed(pipeline.db) == (0, 0, 1, 1)
     assert rows("select run_id from etl.chunks") == [("sealed",)]
-    assert removed(pipeline.warehouse) == (0, 0, 0, 0)
+    assert removed(pipeline.db) == (0, 0, 0, 0)
 
 
 def test_a_partitioned_table_is_analyzed_as_a_whole_and_once(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
-    warehouse = pipeline.warehouse
-    assert analyze(warehouse=warehouse, dry_run=True) == []
+    db = pipeline.db
+    assert analyze_table(db=db, dry_run=True) == []
     pipeline.load(rejected)
     rows("select pg_stat_force_next_flush()")
-    assert analyze(warehouse=warehouse, dry_run=True) == ["core.transactions"]
-    assert analyze(warehouse=warehouse, dry_run=False) == ["core.transactions"]
+    assert analyze_table(db=db, dry_run=True) == ["core.transactions"]
+    assert analyze_table(db=db, dry_run=False) == ["core.transactions"]
     assert rows("select reltuples::int from pg_class where oid = 'core.transactions'::regclass") == [(1,)]
     rows("select pg_stat_force_next_flush()")
-    assert analyze(warehouse=warehouse, dry_run=False) == []
+    assert analyze_table(db=db, dry_run=False) == []

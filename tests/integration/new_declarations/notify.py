@@ -5,16 +5,16 @@ import sys
 
 from etl.catalog.notices import NOTICES
 from etl.clients import rate_limits
-from etl.db import connection as warehouses
+from etl.db.connection import connect_warehouse
 from etl.settings import Endpoint
-from tests.integration.notify.notice_harness import Post
+from tests.integration.notify.notice_harness import NoticeHarness
 
 
 def main(name: str, period: str) -> None:
     """Print what arrived, by address."""
     (notice,) = (notice for notice in NOTICES if notice.name == name)
-    with warehouses.connect(Endpoint.from_environment("warehouse")) as warehouse:
-        post = Post(warehouse, rate_limits.connect(Endpoint.from_environment("limits")), notice=notice)
+    with connect_warehouse() as db:
+        post = NoticeHarness(db, rate_limits.connect(Endpoint.from_environment("limits")), notice=notice)
         post.send_all(period=period)
     sys.stdout.write(json.dumps({message.address: dict(message.parts) for message in post.mailbox.arrived}) + "\n")
 

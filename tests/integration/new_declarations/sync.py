@@ -8,7 +8,7 @@ from upath import UPath
 
 from etl.catalog.entities import ENTITIES
 from etl.clients import rate_limits
-from etl.db import connection as warehouses
+from etl.db.connection import connect_warehouse
 from etl.settings import Endpoint, Settings
 from etl.sync.store.token_cipher import TokenCipher
 from tests.integration.sync.pipeline import Pipeline
@@ -20,9 +20,9 @@ def main(name: str) -> None:
     """Enrol users and run plan, download, store_raw, transform and load."""
     (entity,) = (entity for entity in ENTITIES if entity.name == name)
     settings = Settings.from_environment()
-    with warehouses.connect(Endpoint.from_environment("warehouse")) as warehouse:
+    with connect_warehouse() as db:
         pipeline = Pipeline(
-            warehouse,
+            db,
             UPath(settings.raw_root),
             TokenCipher(settings.keys),
             Endpoint.from_environment("plaid"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dev.stack.stack import Stack
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.settings import Endpoint
 from tests.integration.new_declarations.examples import examples
 from tests.integration.notify.notice_harness import address, enrol
@@ -52,11 +52,11 @@ def send(project: ProjectCopy, environment: dict[str, str]) -> Send:
     return sent
 
 
-def test_a_declaration_its_sql_and_its_templates_make_a_notice_that_is_sent(send: Send, warehouse: Warehouse) -> None:
-    stopped, _, long_ago = enrol(warehouse, 3)
+def test_a_declaration_its_sql_and_its_templates_make_a_notice_that_is_sent(send: Send, db: Connection) -> None:
+    stopped, _, long_ago = enrol(db, 3)
     stop = "update core.provider_accounts set state = 'stopped', stopped_at = now() - %s * interval '1 day'"
     for user, days in ((stopped, 1), (long_ago, 30)):
-        warehouse.execute(f"{stop} where user_id = %s".encode(), (days, user))
+        db.execute(f"{stop} where user_id = %s".encode(), (days, user))
     arrived = send("first")
     assert arrived.keys() == {address(stopped)}
     parts = arrived[address(stopped)]
@@ -64,7 +64,7 @@ def test_a_declaration_its_sql_and_its_templates_make_a_notice_that_is_sent(send
     assert parts["text"].startswith("Since ")
     assert "<h1" in parts["html"]
     assert send("second") == {}
-    warehouse.execute(f"{stop} where user_id = %s".encode(), (0, stopped))
+    db.execute(f"{stop} where user_id = %s".encode(), (0, stopped))
     assert send("third").keys() == {address(stopped)}
 
 

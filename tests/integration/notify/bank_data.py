@@ -7,7 +7,7 @@ from itertools import count
 
 from psycopg.rows import scalar_row
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 
 _ordinals = count(1)
 DESKTOP_ADDRESS = '{"endpoint": "https://push.example/1"}'
@@ -21,23 +21,21 @@ def days_ago(days: int) -> date:
     return today() - timedelta(days=days)
 
 
-def login_of(warehouse: Warehouse, user: int) -> int:
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+def login_of(db: Connection, user: int) -> int:
+    with db.cursor(row_factory=scalar_row) as cursor:
         (login,) = cursor.execute(
             "select provider_account_id from core.provider_accounts where user_id = %s", (user,)
         ).fetchall()
     return int(login)
 
 
-def reach(warehouse: Warehouse, user: int, channel: str, address: str) -> None:
+def add_contact(db: Connection, user: int, channel: str, address: str) -> None:
     """Add an address of a user."""
-    warehouse.execute(
-        "insert into notify.contacts (user_id, channel, address) values (%s, %s, %s)", (user, channel, address)
-    )
+    db.execute("insert into notify.contacts (user_id, channel, address) values (%s, %s, %s)", (user, channel, address))
 
 
-def pay(
-    warehouse: Warehouse,
+def add_payment(
+    db: Connection,
     login: int,
     amount: str,
     *,
@@ -50,7 +48,7 @@ def pay(
 ) -> str:
     """Add a payment, and return its id."""
     transaction = f"payment {next(_ordinals)}"
-    warehouse.execute(
+    db.execute(
         "insert into core.transactions (provider_account_id, account_id, transaction_id, amount, currency, "
         "unofficial_currency, dated_on, pending, pending_transaction_id, description, payment_channel, removed_at, "
         "observed_at, raw_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'Shop', 'online', %s, now(), %s)",
@@ -65,22 +63,22 @@ def pay(
             pending,
             was_pending,
             datetime.now(UTC) if removed else None,
-            _batch(warehouse),
+            _raw_batch(db),
         ),
     )
     return transaction
 
 
-def pay_as_usual(
-    warehouse: Warehouse, login: int, *, payments: int = 12, amount: str = "40", currency: str = "USD"
+def add_usual_payments(
+    db: Connection, login: int, *, payments: int = 12, amount: str = "40", currency: str = "USD"
 ) -> None:
     """Add the payments of the weeks before, none as large as `amount` but the first."""
     for number in range(payments):
-        pay(warehouse, login, amount if number == 0 else "7.5", on=days_ago(5 + 3 * number), currency=currency)
+        add_payment(db, login, amount if number == 0 else "7.5", on=days_ago(5 + 3 * number), currency=currency)
 
 
-def hold(
-    warehouse: Warehouse,
+def set_balance(
+    db: Connection,
     login: int,
     available: str | None,
     *,
@@ -91,7 +89,7 @@ def hold(
     observed_at: datetime | None = None,
 ) -> None:
     """Let an account hold that much."""
-    warehouse.execute(
+    db.execute(
         "insert into core.accounts (provider_account_id, account_id, name, mask, type, balance_current, "
         "balance_available, currency, observed_at, raw_id) values (%s, %s, 'Everyday', '4821', %s, %s, %s, %s, %s, %s) "
         "on conflict (provider_account_id, account_id) do update "
@@ -104,14 +102,14 @@ def hold(
             available,
             currency,
             observed_at or datetime.now(UTC) - timedelta(hours=1),
-            _batch(warehouse),
+            _raw_batch(db),
         ),
     )
 
 
-def _batch(warehouse: Warehouse) -> int:
+def _raw_batch(db: Connection) -> int:
     """Return the raw batch that everything is from."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         found = cursor.execute("select max(raw_id) from etl.raw_batches").fetchone()
         if found is None:
             (chunk,) = cursor.execute(

@@ -16,27 +16,27 @@ from typing import Any
 from unittest import mock
 
 from etl.clients import rate_limits
-from etl.db import connection as warehouses
-from etl.declare.notice import Unknown
+from etl.db.connection import connect_warehouse
+from etl.declare.notice import UnknownPolicy
 from etl.notify.channels.channel import Message
 from etl.notify.store import deliveries
-from etl.notify.store.deliveries import Page
+from etl.notify.store.deliveries import ClaimedPage
 from etl.settings import Endpoint
-from tests.integration.notify.notice_harness import FAST, Mailbox, Post
+from tests.integration.notify.notice_harness import FAST, Mailbox, NoticeHarness
 
-POINTS = ("claimed", "half_sent", "sent", "confirmed")
+KILL_POINTS = ("claimed", "half_sent", "sent", "confirmed")
 
 
-def main(point: str, run_id: int, arrived: Path, *, page: int, unknown: Unknown) -> None:
+def main(point: str, run_id: int, arrived: Path, *, page: int, unknown: UnknownPolicy) -> None:
     mailbox = Mailbox()
     claims = lots = 0
-    claim, confirm = deliveries.claim, deliveries.confirm
+    claim, confirm = deliveries.claim, deliveries.record_updates
 
     def die_at(here: str) -> None:
         if claims == page and point == here:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def claimed(*values: Any) -> Page:
+    def claimed(*values: Any) -> ClaimedPage:
         nonlocal claims, lots
         claims, lots = claims + 1, 0
         found = claim(*values)
@@ -58,13 +58,19 @@ def main(point: str, run_id: int, arrived: Path, *, page: int, unknown: Unknown)
 
     mailbox.after = arrive
     mock.patch.object(deliveries, "claim", claimed).start()
-    mock.patch.object(deliveries, "confirm", confirmed).start()
+    mock.patch.object(deliveries, "record_updates", confirmed).start()
     notice = replace(FAST, unknown=unknown, pace=5, chunk_size=100)
-    with warehouses.connect(Endpoint.from_environment("warehouse")) as warehouse:
-        post = Post(warehouse, rate_limits.connect(Endpoint.from_environment("limits")), mailbox, notice)
+    with connect_warehouse() as db:
+        post = NoticeHarness(db, rate_limits.connect(Endpoint.from_environment("limits")), mailbox, notice)
         post.send(run_id)
 
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    main(given["point"], given["run_id"], Path(given["arrived"]), page=given["page"], unknown=Unknown(given["unknown"]))
+    main(
+        given["point"],
+        given["run_id"],
+        Path(given["arrived"]),
+        page=given["page"],
+        unknown=UnknownPolicy(given["unknown"]),
+    )

@@ -12,16 +12,16 @@ from psycopg.rows import scalar_row
 
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.clients.rate_limits import Limiter
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.notice import Notice
-from etl.notify.channels.channel import Message, Outcome, Result
-from etl.notify.plan import Planned, plan_notice
+from etl.notify.channels.channel import Message, SendOutcome, SendResult
+from etl.notify.plan import PlannedRun, plan_run
 from etl.notify.send import send
 from etl.notify.store import chunks, recipients, runs
 from etl.notify.store.recipients import Recipient
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
-from etl.notify.unsubscribe_links import Links
+from etl.notify.unsubscribe_links import UnsubscribeLinks
 
 NOW = datetime(2026, 11, 1, 8, tzinfo=UTC)
 FAST = replace(MONTHLY_REPORT, pace=1_000, chunk_size=10, expiry=None)
@@ -42,8 +42,8 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.arrived: list[Message] = []
-        self.lots: list[int] = []
-        self.answers: dict[str, list[Result | Outcome]] = {}
+        self.batch_sizes: list[int] = []
+        self.answers: dict[str, list[SendResult | SendOutcome]] = {}
         self.before: Callable[[Sequence[Message]], None] = lambda _: None
         self.after: Callable[[Sequence[Message]], None] = lambda _: None
 
@@ -53,22 +53,22 @@ class Mailbox:
     async def __aexit__(self, *_: object) -> None:
         return None
 
-    async def send(self, messages: Sequence[Message]) -> list[Result]:
-        self.lots.append(len(messages))
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
+        self.batch_sizes.append(len(messages))
         self.before(messages)
         results = [self._take(message) for message in messages]
         self.after(messages)
         return results
 
-    def _take(self, message: Message) -> Result:
+    def _take(self, message: Message) -> SendResult:
         answers = self.answers.get(message.address)
-        answer = answers.pop(0) if answers else Outcome.SENT
-        result = replace(answer, delivery_id=message.delivery_id) if isinstance(answer, Result) else None
+        answer = answers.pop(0) if answers else SendOutcome.SENT
+        result = replace(answer, delivery_id=message.delivery_id) if isinstance(answer, SendResult) else None
         outcome = result.outcome if result else answer
-        assert isinstance(outcome, Outcome)
-        if outcome is Outcome.SENT:
+        assert isinstance(outcome, SendOutcome)
+        if outcome is SendOutcome.SENT:
             self.arrived.append(message)
-        return result or Result(message.delivery_id, outcome, "" if outcome is Outcome.SENT else "451", "no")
+        return result or SendResult(message.delivery_id, outcome, "" if outcome is SendOutcome.SENT else "451", "no")
 
     @property
     def addresses(self) -> Counter[str]:
@@ -76,35 +76,35 @@ class Mailbox:
 
 
 @dataclass
-class Post:
+class NoticeHarness:
     """The steps, over one connection."""
 
-    warehouse: Warehouse
+    db: Connection
     limiter: Limiter
     mailbox: Mailbox = field(default_factory=Mailbox)
     notice: Notice = FAST
-    links: Links | None = None
+    links: UnsubscribeLinks | None = None
 
     def enrol(self, users: int, *, gap: int = 1) -> list[int]:
         """Add users with a bank login and an e-mail address, and return their ids."""
-        return enrol(self.warehouse, users, gap=gap)
+        return enrol(self.db, users, gap=gap)
 
     def plan(
         self,
         period: str = "2026-10",
         *,
         trigger: str = "scheduled",
-        words: Templates | None = None,
+        templates: Templates | None = None,
         as_of: datetime | None = None,
         parameters: Mapping[str, object] | None = None,
-    ) -> Planned:
-        return plan_notice(
+    ) -> PlannedRun:
+        return plan_run(
             self.notice,
             period,
             trigger=trigger,
             as_of=as_of or datetime.now(UTC),
-            warehouse=self.warehouse,
-            templates=words,
+            db=self.db,
+            templates=templates,
             parameters=parameters,
             links=self.links,
         )
@@ -115,43 +115,43 @@ class Post:
                 self.notice,
                 run_id,
                 ordinal,
-                warehouse=self.warehouse,
+                db=self.db,
                 limiter=self.limiter,
-                channels={medium.name: self.mailbox for medium in self.notice.channels},
+                senders={medium.name: self.mailbox for medium in self.notice.channels},
                 links=self.links,
             )
 
-    def send_all(self, **options: Any) -> Planned:
+    def send_all(self, **options: Any) -> PlannedRun:
         planned = self.plan(**options)
         self.send(planned.run_id, planned.ordinals)
         return planned
 
-    def read_singly(self, planned: Planned) -> list[Recipient]:
+    def read_one_by_one(self, planned: PlannedRun) -> list[Recipient]:
         """Return the recipients of a run, each read as a page of its own."""
         run = self.run(planned.run_id)
         found: list[Recipient] = []
         for ordinal in planned.ordinals:
-            chunk = chunks.find(self.warehouse, run.run_id, ordinal)
+            chunk = chunks.find(self.db, run.run_id, ordinal)
             after = chunk.position
-            while page := recipients.read(self.warehouse, self.notice, run, after=after, stop=chunk.stop, limit=1):
+            while page := recipients.read_page(self.db, self.notice, run, after=after, stop=chunk.stop, limit=1):
                 found += page
                 after = page[-1].position
         return found
 
     def states(self) -> Counter[str]:
-        with self.warehouse.cursor(row_factory=scalar_row) as cursor:
+        with self.db.cursor(row_factory=scalar_row) as cursor:
             return Counter(cursor.execute("select state::text from notify.deliveries").fetchall())
 
     def totals(self, run_id: int) -> dict[str, int]:
         """Return what the chunks counted, without what is zero."""
-        return {name: count for name, count in runs.totals(self.warehouse, run_id).items() if count}
+        return {name: count for name, count in runs.read_totals(self.db, run_id).items() if count}
 
     def run(self, run_id: int) -> NoticeRun:
-        return runs.find(self.warehouse, run_id)
+        return runs.find(self.db, run_id)
 
 
-def enrol(warehouse: Warehouse, users: int, *, gap: int = 1) -> list[int]:
-    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
+def enrol(db: Connection, users: int, *, gap: int = 1) -> list[int]:
+    with db.transaction(), db.cursor(row_factory=scalar_row) as cursor:
         ids = cursor.execute(
             "insert into core.users (user_id, reference, created_at) overriding system value "
             "select m.most + i * %(gap)s, 'user ' || (m.most + i * %(gap)s), '2026-01-01' "
@@ -177,8 +177,6 @@ def address(user_id: int) -> str:
     return f"user{user_id}@bank.example"
 
 
-def stop(warehouse: Warehouse, user_id: int) -> None:
+def stop_logins(db: Connection, user_id: int) -> None:
     """Let a user leave the audience."""
-    warehouse.execute(
-        "update core.provider_accounts set state = 'stopped', stopped_at = now() where user_id = %s", (user_id,)
-    )
+    db.execute("update core.provider_accounts set state = 'stopped', stopped_at = now() where user_id = %s", (user_id,))

@@ -7,31 +7,31 @@ from typing import Any
 import pytest
 
 from etl.errors import ChunkMissing
-from etl.notify.announce import AnnouncementInvalid, announce, send_now
-from etl.notify.plan import Planned
-from etl.notify.run_request import AskedWrongly
+from etl.notify.announce import AnnouncementInvalid, plan_announcement, send_announced
+from etl.notify.plan import PlannedRun
+from etl.notify.run_request import ConfInvalid
 from etl.notify.store import deliveries, runs
 from etl.notify.templates import TemplateBroken
-from tests.integration.notify.notice_harness import Post, address
+from tests.integration.notify.notice_harness import NoticeHarness, address
 
 SPENT = {"month": "a month of its own", "spending": [{"currency": "USD", "amount": "9.50", "payments": 1}]}
 
 
-def tell(post: Post, users: list[int], key: str = "flag-1", values: dict[str, Any] = SPENT) -> Planned:
-    return announce(post.notice, users, key, values, warehouse=post.warehouse)
+def tell(post: NoticeHarness, users: list[int], key: str = "flag-1", values: dict[str, Any] = SPENT) -> PlannedRun:
+    return plan_announcement(post.notice, users, key, values, db=post.db)
 
 
-def sent(post: Post, run_id: int) -> dict[str, int]:
-    return send_now(
+def sent(post: NoticeHarness, run_id: int) -> dict[str, int]:
+    return send_announced(
         {"run_id": run_id},
         notices=[post.notice],
-        warehouse=post.warehouse,
+        db=post.db,
         limiter=post.limiter,
-        channels=lambda _: {"email": post.mailbox},
+        build_senders=lambda _: {"email": post.mailbox},
     )
 
 
-def test_only_those_who_are_named_are_told_what_is_said(post: Post) -> None:
+def test_only_those_who_are_named_are_told_what_is_said(post: NoticeHarness) -> None:
     ids = post.enrol(5)
     planned = tell(post, [ids[3], ids[1], ids[3]])
     assert sent(post, planned.run_id)["sent"] == 2
@@ -41,19 +41,19 @@ def test_only_those_who_are_named_are_told_what_is_said(post: Post) -> None:
     assert post.run(planned.run_id).state == "done"
 
 
-def test_the_same_key_is_one_message(post: Post) -> None:
+def test_the_same_key_is_one_message(post: NoticeHarness) -> None:
     ids = post.enrol(2)
     first = tell(post, ids[:1])
     assert tell(post, ids, values=SPENT | {"month": "another"}) == first
     sent(post, first.run_id)
     again = tell(post, ids[:1])
-    assert again == Planned(first.run_id, [])
+    assert again == PlannedRun(first.run_id, [])
     assert sent(post, again.run_id)["sent"] == 1
     assert post.mailbox.addresses == {address(ids[0]): 1}
 
 
 def test_whoever_is_named_only_later_under_a_key_is_not_told_and_the_log_says_so(
-    post: Post, caplog: pytest.LogCaptureFixture
+    post: NoticeHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids = post.enrol(3)
     tell(post, ids[:1])
@@ -63,38 +63,38 @@ def test_whoever_is_named_only_later_under_a_key_is_not_told_and_the_log_says_so
     assert "2 of 3 users were not named when flag-1 was announced first, and are not told" in caplog.text
 
 
-def test_another_key_is_another_message_and_a_key_takes_no_period_away(post: Post) -> None:
+def test_another_key_is_another_message_and_a_key_takes_no_period_away(post: NoticeHarness) -> None:
     (user,) = post.enrol(1)
     for key in ("2026-10", "other"):
         sent(post, tell(post, [user], key).run_id)
-    assert runs.of_period(post.warehouse, post.notice, "2026-10") is None
+    assert runs.find_by_period(post.db, post.notice, "2026-10") is None
     assert post.mailbox.addresses == {address(user): 2}
     post.send_all(period="2026-10")
     assert post.mailbox.addresses == {address(user): 3}
 
 
-def test_what_was_announced_is_listed_among_what_a_user_got(post: Post) -> None:
+def test_what_was_announced_is_listed_among_what_a_user_got(post: NoticeHarness) -> None:
     (user,) = post.enrol(1)
     sent(post, tell(post, [user], "flag-7").run_id)
-    (found,) = deliveries.to_user(post.warehouse, user, notice=None, keys=[], limit=10)
+    (found,) = deliveries.list_by_user(post.db, user, notice=None, extra_keys=[], limit=10)
     assert (found.key, found.state) == ("key:flag-7", "sent")
 
 
-def test_consent_counts_as_in_every_run(post: Post) -> None:
+def test_consent_counts_as_in_every_run(post: NoticeHarness) -> None:
     refused, gone = post.enrol(2)
-    post.warehouse.execute("insert into notify.consents values (%s, 'reports', false)", [refused])
-    post.warehouse.execute("delete from core.provider_accounts where user_id = %s", [gone])
-    post.warehouse.execute("delete from core.users where user_id = %s", [gone])
+    post.db.execute("insert into notify.consents values (%s, 'reports', false)", [refused])
+    post.db.execute("delete from core.provider_accounts where user_id = %s", [gone])
+    post.db.execute("delete from core.users where user_id = %s", [gone])
     totals = sent(post, tell(post, [refused, gone]).run_id)
     assert (totals["sent"], totals["suppressed"]) == (0, 2)
 
 
-def test_a_template_that_names_what_is_not_said_stops_before_anything_is_kept(post: Post) -> None:
+def test_a_template_that_names_what_is_not_said_stops_before_anything_is_kept(post: NoticeHarness) -> None:
     ids = post.enrol(1)
     with pytest.raises(TemplateBroken, match="'month' is undefined"):
         tell(post, ids, values={})
     for table in ("runs", "announcements", "chunks", "deliveries"):
-        assert post.warehouse.execute(f"select count(*) from notify.{table}".encode()).fetchone() == (0,)
+        assert post.db.execute(f"select count(*) from notify.{table}".encode()).fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_a_template_that_names_what_is_not_said_stops_before_anything_is_kept(po
     ],
 )
 def test_what_cannot_be_announced_is_refused(
-    post: Post, users: list[int], key: str, values: dict[str, Any], message: str
+    post: NoticeHarness, users: list[int], key: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(AnnouncementInvalid, match=message):
         tell(post, users, key, values)
 
 
-def test_a_run_goes_on_where_it_stopped(post: Post) -> None:
+def test_a_run_goes_on_where_it_stopped(post: NoticeHarness) -> None:
     ids = post.enrol(25)
     planned = tell(post, ids)
     assert planned.ordinals == [0, 1, 2]
@@ -131,23 +131,23 @@ def test_a_run_goes_on_where_it_stopped(post: Post) -> None:
 
 
 @pytest.mark.parametrize("asked", [{}, {"run_id": "1"}, {"run_id": None}])
-def test_a_run_of_the_dag_must_name_one_of_ours(post: Post, asked: dict[str, Any]) -> None:
-    with pytest.raises(AskedWrongly, match="notify_now: run_id in its conf is"):
-        send_now(asked, notices=[], warehouse=post.warehouse, limiter=post.limiter, channels=lambda _: {})
+def test_a_run_of_the_dag_must_name_one_of_ours(post: NoticeHarness, asked: dict[str, Any]) -> None:
+    with pytest.raises(ConfInvalid, match="notify_now: run_id in its conf is"):
+        send_announced(asked, notices=[], db=post.db, limiter=post.limiter, build_senders=lambda _: {})
 
 
-def test_a_run_for_everybody_does_not_go_through_the_urgent_queue(post: Post) -> None:
+def test_a_run_for_everybody_does_not_go_through_the_urgent_queue(post: NoticeHarness) -> None:
     post.enrol(3)
     planned = post.plan()
-    with pytest.raises(AskedWrongly, match="was not announced; the Dag notify_monthly_report sends it"):
+    with pytest.raises(ConfInvalid, match="was not announced; the Dag notify_monthly_report sends it"):
         sent(post, planned.run_id)
     assert post.states() == {}
 
 
-def test_a_run_of_a_notice_that_is_gone_is_refused(post: Post) -> None:
+def test_a_run_of_a_notice_that_is_gone_is_refused(post: NoticeHarness) -> None:
     planned = tell(post, post.enrol(1))
-    with pytest.raises(AskedWrongly, match="is one of monthly_report, which is not declared"):
+    with pytest.raises(ConfInvalid, match="is one of monthly_report, which is not declared"):
         asked = {"run_id": planned.run_id}
-        send_now(asked, notices=[], warehouse=post.warehouse, limiter=post.limiter, channels=lambda _: {})
+        send_announced(asked, notices=[], db=post.db, limiter=post.limiter, build_senders=lambda _: {})
     with pytest.raises(ChunkMissing):
         post.send(planned.run_id, [9])

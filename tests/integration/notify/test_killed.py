@@ -18,10 +18,10 @@ import pytest
 from dev.stack.home import REPOSITORY
 from dev.stack.stack import Stack
 from etl.db.locks import LockTaken
-from etl.declare.notice import Unknown
+from etl.declare.notice import UnknownPolicy
 from etl.settings import Endpoint
-from tests.integration.notify.killed_sender import POINTS
-from tests.integration.notify.notice_harness import FAST, Post, address
+from tests.integration.notify.killed_sender import KILL_POINTS
+from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 
 Kill = Callable[..., Counter[str]]
 PAGE = 5
@@ -29,15 +29,15 @@ USERS = 12
 
 
 @pytest.fixture
-def post(post: Post) -> Post:
+def post(post: NoticeHarness) -> NoticeHarness:
     """Return the steps at a pace of which a second is a page."""
     return replace(post, notice=replace(FAST, pace=PAGE, chunk_size=100))
 
 
 @pytest.fixture
-def kill(post: Post, stack: Stack, database: Endpoint, tmp_path: Path) -> Kill:
+def kill(post: NoticeHarness, stack: Stack, database: Endpoint, tmp_path: Path) -> Kill:
     """Return a function that sends chunk 0 in a process that is killed, and returns what arrived."""
-    warehouse = {
+    db = {
         "host": database.host,
         "port": database.port,
         "login": database.login,
@@ -47,11 +47,11 @@ def kill(post: Post, stack: Stack, database: Endpoint, tmp_path: Path) -> Kill:
     environment = {
         **os.environ,
         "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'include'}",
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps(db),
         "AIRFLOW_CONN_LIMITS": stack.environment["AIRFLOW_CONN_LIMITS"],
     }
 
-    def run(point: str, run_id: int, *, page: int, unknown: Unknown) -> Counter[str]:
+    def run(point: str, run_id: int, *, page: int, unknown: UnknownPolicy) -> Counter[str]:
         arrived = tmp_path / f"arrived-{time.monotonic_ns()}"
         arrived.touch()
         given = {"point": point, "run_id": run_id, "arrived": str(arrived), "page": page, "unknown": unknown.value}
@@ -68,7 +68,7 @@ def kill(post: Post, stack: Stack, database: Endpoint, tmp_path: Path) -> Kill:
     return run
 
 
-def send(post: Post, run_id: int) -> None:
+def send(post: NoticeHarness, run_id: int) -> None:
     """Send as soon as Postgres has noticed that the killed process is gone."""
     for _ in range(100):
         try:
@@ -79,14 +79,14 @@ def send(post: Post, run_id: int) -> None:
 
 
 @pytest.mark.parametrize("page", [1, 2])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", KILL_POINTS)
 def test_held_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
-    post: Post, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str, page: int
+    post: NoticeHarness, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str, page: int
 ) -> None:
     users = post.enrol(USERS)
-    post.notice = replace(post.notice, unknown=Unknown.HOLD)
+    post.notice = replace(post.notice, unknown=UnknownPolicy.HOLD)
     planned = post.plan()
-    arrived = kill(point, planned.run_id, page=page, unknown=Unknown.HOLD)
+    arrived = kill(point, planned.run_id, page=page, unknown=UnknownPolicy.HOLD)
     send(post, planned.run_id)
     states = post.states()
     assert states["sent"] + states["unknown"] == USERS
@@ -100,14 +100,14 @@ def test_held_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
     assert rows("select page_limit from notify.chunks") == [(500 if in_the_middle else 1_000,)], "pages are halved"
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", KILL_POINTS)
 def test_resent_everybody_gets_a_message_and_only_those_that_were_in_doubt_may_get_two(
-    post: Post, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str
+    post: NoticeHarness, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str
 ) -> None:
     users = post.enrol(USERS)
-    post.notice = replace(post.notice, unknown=Unknown.RESEND)
+    post.notice = replace(post.notice, unknown=UnknownPolicy.RESEND)
     planned = post.plan()
-    arrived = kill(point, planned.run_id, page=2, unknown=Unknown.RESEND)
+    arrived = kill(point, planned.run_id, page=2, unknown=UnknownPolicy.RESEND)
     send(post, planned.run_id)
     doubted = {address(user) for (user,) in rows("select user_id from notify.deliveries where doubts > 0")}
     received = arrived + post.mailbox.addresses

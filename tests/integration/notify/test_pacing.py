@@ -14,28 +14,28 @@ import pytest
 
 from dev.stack.stack import Stack
 from etl.clients import rate_limits
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.notify import pacing
 from etl.notify.pacing import PaceTooSlow, SendingPaused
 from etl.notify.store import runs
-from etl.notify.store.runs import State
+from etl.notify.store.runs import RunState
 from etl.settings import Endpoint
-from tests.integration.notify.notice_harness import FAST, Post
+from tests.integration.notify.notice_harness import FAST, NoticeHarness
 
 
 @pytest.fixture
-def operator(connect: Callable[[], Warehouse]) -> Warehouse:
+def operator(connect: Callable[[], Connection]) -> Connection:
     """Return the connection of whoever steers."""
     return connect()
 
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "LONGEST_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr(pacing, "MAX_PAUSE", timedelta(seconds=1))
 
 
 def test_a_run_that_is_resumed_goes_on_in_its_slot_with_nothing_claimed_meanwhile(
-    post: Post, operator: Warehouse
+    post: NoticeHarness, operator: Connection
 ) -> None:
     post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
@@ -44,13 +44,13 @@ def test_a_run_that_is_resumed_goes_on_in_its_slot_with_nothing_claimed_meanwhil
     meanwhile: list[Counter[str]] = []
 
     def resume() -> None:
-        meanwhile.append(replace(post, warehouse=operator).states())
-        runs.steer(operator, planned.run_id, state=State.RUNNING, pace=1_000)
+        meanwhile.append(replace(post, db=operator).states())
+        runs.set_pace_or_state(operator, planned.run_id, state=RunState.RUNNING, pace=1_000)
         resumed_at.append(time.monotonic())
 
     def pause(_: object) -> None:
-        if not resumed_at and len(post.mailbox.lots) == 2:
-            runs.steer(operator, planned.run_id, state=State.PAUSED)
+        if not resumed_at and len(post.mailbox.batch_sizes) == 2:
+            runs.set_pace_or_state(operator, planned.run_id, state=RunState.PAUSED)
             threading.Timer(2.5, resume).start()
 
     post.mailbox.after = pause
@@ -64,13 +64,13 @@ def test_a_run_that_is_resumed_goes_on_in_its_slot_with_nothing_claimed_meanwhil
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_long_pause_gives_way_and_loses_nothing(post: Post, operator: Warehouse) -> None:
+def test_a_long_pause_gives_way_and_loses_nothing(post: NoticeHarness, operator: Connection) -> None:
     post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
     planned = post.plan()
 
     def pause(_: object) -> None:
-        runs.steer(operator, planned.run_id, state=State.PAUSED)
+        runs.set_pace_or_state(operator, planned.run_id, state=RunState.PAUSED)
 
     post.mailbox.after = pause
     with pytest.raises(SendingPaused) as raised:
@@ -82,20 +82,20 @@ def test_a_long_pause_gives_way_and_loses_nothing(post: Post, operator: Warehous
     with pytest.raises(SendingPaused):
         post.send(planned.run_id)
     post.mailbox.after = lambda _: None
-    runs.steer(operator, planned.run_id, state=State.RUNNING, pace=1_000)
+    runs.set_pace_or_state(operator, planned.run_id, state=RunState.RUNNING, pace=1_000)
     post.send(planned.run_id)
     assert post.states() == {"sent": 30}
     assert max(post.mailbox.addresses.values()) == 1
     assert post.totals(planned.run_id)["sent"] == 30
 
 
-def test_a_run_that_is_cancelled_sends_nothing_more(post: Post, operator: Warehouse) -> None:
+def test_a_run_that_is_cancelled_sends_nothing_more(post: NoticeHarness, operator: Connection) -> None:
     post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
     planned = post.plan()
 
     def cancel(_: object) -> None:
-        runs.steer(operator, planned.run_id, state=State.CANCELLED)
+        runs.set_pace_or_state(operator, planned.run_id, state=RunState.CANCELLED)
 
     post.mailbox.after = cancel
     post.send(planned.run_id)
@@ -103,21 +103,21 @@ def test_a_run_that_is_cancelled_sends_nothing_more(post: Post, operator: Wareho
     assert 0 < told < 30
     post.send(planned.run_id)
     assert post.states() == {"sent": told}
-    assert not runs.steer(operator, planned.run_id, state=State.RUNNING)
+    assert not runs.set_pace_or_state(operator, planned.run_id, state=RunState.RUNNING)
     assert post.run(planned.run_id).state == "cancelled"
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_pace_of_zero_sends_nothing_and_gives_way(post: Post, operator: Warehouse) -> None:
+def test_a_pace_of_zero_sends_nothing_and_gives_way(post: NoticeHarness, operator: Connection) -> None:
     post.enrol(3)
     planned = post.plan()
-    runs.steer(operator, planned.run_id, pace=0)
+    runs.set_pace_or_state(operator, planned.run_id, pace=0)
     with pytest.raises(SendingPaused, match="at a pace of 0; nothing is lost"):
         post.send(planned.run_id)
     assert post.states() == {}
 
 
-def test_a_turn_that_comes_too_late_gives_way_and_claims_nothing_for_good(post: Post) -> None:
+def test_a_turn_that_comes_too_late_gives_way_and_claims_nothing_for_good(post: NoticeHarness) -> None:
     post.enrol(3)
     post.notice = replace(FAST, pace=1 / 100)
     planned = post.plan()
@@ -127,7 +127,7 @@ def test_a_turn_that_comes_too_late_gives_way_and_claims_nothing_for_good(post: 
     assert post.states() == {"sent": 1}
 
 
-def test_a_new_pace_takes_effect_within_two_seconds(post: Post, operator: Warehouse) -> None:
+def test_a_new_pace_takes_effect_within_two_seconds(post: NoticeHarness, operator: Connection) -> None:
     post.enrol(60)
     post.notice = replace(FAST, pace=4, chunk_size=100)
     planned = post.plan()
@@ -135,7 +135,7 @@ def test_a_new_pace_takes_effect_within_two_seconds(post: Post, operator: Wareho
 
     def faster(_: object) -> None:
         if not changed_at:
-            runs.steer(operator, planned.run_id, pace=500)
+            runs.set_pace_or_state(operator, planned.run_id, pace=500)
             changed_at.append(time.monotonic())
 
     post.mailbox.after = faster
@@ -144,7 +144,9 @@ def test_a_new_pace_takes_effect_within_two_seconds(post: Post, operator: Wareho
     assert time.monotonic() - changed_at[0] < 3
 
 
-def test_all_senders_together_keep_the_pace(post: Post, connect: Callable[[], Warehouse], stack: Stack) -> None:
+def test_all_senders_together_keep_the_pace(
+    post: NoticeHarness, connect: Callable[[], Connection], stack: Stack
+) -> None:
     pace = 100
     post.enrol(400)
     post.notice = replace(FAST, pace=pace, chunk_size=100)
@@ -161,7 +163,7 @@ def test_all_senders_together_keep_the_pace(post: Post, connect: Callable[[], Wa
 
     def work(ordinal: int) -> None:
         own = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
-        replace(post, warehouse=connections[ordinal], limiter=own).send(planned.run_id, [ordinal])
+        replace(post, db=connections[ordinal], limiter=own).send(planned.run_id, [ordinal])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, planned.ordinals))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.discovery import NOTICE_ROOT
 from etl.notify.templates import TemplateBroken, Templates
-from tests.integration.notify.notice_harness import FAST, Post, enrol
+from tests.integration.notify.notice_harness import FAST, NoticeHarness, enrol
 
 Rows = Callable[..., list[tuple[object, ...]]]
 
@@ -20,15 +20,15 @@ Rows = Callable[..., list[tuple[object, ...]]]
 def words(tmp_path: Path, **parts: str) -> Templates:
     folder = tmp_path / FAST.name
     folder.mkdir()
-    for name in FAST.templates:
+    for name in FAST.template_names:
         part = name.split(".")[1]
         (folder / name).write_text(parts.get(part, (NOTICE_ROOT / FAST.name / name).read_text()))
     return Templates(FAST, tmp_path)
 
 
-def test_gaps_in_the_ids_do_not_make_chunks_uneven(post: Post, warehouse: Warehouse, rows: Rows) -> None:
-    enrol(warehouse, 50)
-    enrol(warehouse, 50, gap=1_000_000)
+def test_gaps_in_the_ids_do_not_make_chunks_uneven(post: NoticeHarness, db: Connection, rows: Rows) -> None:
+    enrol(db, 50)
+    enrol(db, 50, gap=1_000_000)
     post.notice = replace(FAST, chunk_size=10)
     planned = post.plan()
     assert planned.ordinals == list(range(10))
@@ -40,20 +40,20 @@ def test_gaps_in_the_ids_do_not_make_chunks_uneven(post: Post, warehouse: Wareho
     assert overlaps == (0,)
 
 
-def test_there_are_never_more_chunks_than_declared(post: Post, rows: Rows) -> None:
+def test_there_are_never_more_chunks_than_declared(post: NoticeHarness, rows: Rows) -> None:
     post.enrol(103)
     post.notice = replace(FAST, chunk_size=1, max_chunks=20)
     assert len(post.plan().ordinals) == 20
     assert rows("select min(recipients), max(recipients), sum(recipients) from notify.chunks") == [(5, 6, 103)]
 
 
-def test_a_run_of_nobody_is_done_at_once(post: Post) -> None:
+def test_a_run_of_nobody_is_done_at_once(post: NoticeHarness) -> None:
     planned = post.plan()
     assert planned.ordinals == []
     assert post.run(planned.run_id).state == "done"
 
 
-def test_a_run_that_was_planned_before_goes_on_with_what_is_left(post: Post) -> None:
+def test_a_run_that_was_planned_before_goes_on_with_what_is_left(post: NoticeHarness) -> None:
     post.enrol(25)
     planned = post.plan()
     post.send(planned.run_id, [1])
@@ -70,27 +70,27 @@ def test_a_run_that_was_planned_before_goes_on_with_what_is_left(post: Post) -> 
     ],
 )
 def test_a_template_that_cannot_work_stops_the_run_with_its_line(
-    post: Post, rows: Rows, tmp_path: Path, *, part: str, text: str, found: str
+    post: NoticeHarness, rows: Rows, tmp_path: Path, *, part: str, text: str, found: str
 ) -> None:
     post.enrol(3)
     with pytest.raises(TemplateBroken, match=found):
-        post.plan(words=words(tmp_path, **{part: text}))
+        post.plan(templates=words(tmp_path, **{part: text}))
     assert rows("select count(*) from notify.runs") == [(0,)]
 
 
 def test_a_template_is_rendered_for_recipients_of_the_whole_range(
-    post: Post, warehouse: Warehouse, tmp_path: Path
+    post: NoticeHarness, db: Connection, tmp_path: Path
 ) -> None:
     users = post.enrol(40)
     post.notice = replace(FAST, chunk_size=4)
     with pytest.raises(TemplateBroken):
-        post.plan(words=words(tmp_path, text=f"{{% if user_id > {users[-5]} %}}{{{{ salary }}}}{{% endif %}}"))
+        post.plan(templates=words(tmp_path, text=f"{{% if user_id > {users[-5]} %}}{{{{ salary }}}}{{% endif %}}"))
 
 
-def test_the_planner_needs_no_more_memory_for_more_recipients(post: Post, warehouse: Warehouse) -> None:
+def test_the_planner_needs_no_more_memory_for_more_recipients(post: NoticeHarness, db: Connection) -> None:
     peaks = []
     for number, users in enumerate((1_000, 100_000)):
-        enrol(warehouse, users)
+        enrol(db, users)
         tracemalloc.start()
         post.plan(f"2026-0{number + 1}")
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -8,100 +8,100 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl.db.connection import Warehouse
-from etl.notify.progress import Progress, progress
+from etl.db.connection import Connection
+from etl.notify.progress import RunProgress, read_progress
 from etl.notify.store import runs
-from etl.notify.store.runs import State
-from tests.integration.notify.notice_harness import FAST, Post
-from tests.integration.notify.retried_runs import fail_some, retry, send_left
+from etl.notify.store.runs import RunState
+from tests.integration.notify.notice_harness import FAST, NoticeHarness
+from tests.integration.notify.retried_runs import fail_some, retry, send_unfinished
 
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def look(post: Post, run_id: int) -> Progress:
-    return progress(run_id, channels=len(post.notice.channels), as_of=datetime.now(UTC), warehouse=post.warehouse)
+def look(post: NoticeHarness, run_id: int) -> RunProgress:
+    return read_progress(run_id, channel_count=len(post.notice.channels), as_of=datetime.now(UTC), db=post.db)
 
 
-def test_the_rate_is_that_of_the_last_minute_and_older_pages_do_not_count(post: Post, warehouse: Warehouse) -> None:
+def test_the_rate_is_that_of_the_last_minute_and_older_pages_do_not_count(post: NoticeHarness, db: Connection) -> None:
     post.enrol(40)
     planned = post.plan()
     post.send(planned.run_id, [0])
-    warehouse.execute("update notify.runs set planned_at = now() - interval '1 hour'")
-    warehouse.execute(
+    db.execute("update notify.runs set planned_at = now() - interval '1 hour'")
+    db.execute(
         "update notify.chunks set page_ends = array[now() - interval '70 s', now() - interval '20 s', now()], "
         "page_sizes = '{500, 120, 60}' where ordinal = 0"
     )
     found = look(post, planned.run_id)
     assert found.rate == pytest.approx(180 / 60, rel=0.02)
-    assert found.left == pytest.approx(timedelta(seconds=30 / (180 / 60)), rel=0.02)
+    assert found.time_left == pytest.approx(timedelta(seconds=30 / (180 / 60)), rel=0.02)
 
 
-def test_a_chunk_that_forgot_its_older_pages_shortens_the_look(post: Post, warehouse: Warehouse) -> None:
+def test_a_chunk_that_forgot_its_older_pages_shortens_the_look(post: NoticeHarness, db: Connection) -> None:
     post.enrol(40)
     planned = post.plan()
-    warehouse.execute("update notify.runs set planned_at = now() - interval '1 hour'")
-    warehouse.execute(
+    db.execute("update notify.runs set planned_at = now() - interval '1 hour'")
+    db.execute(
         "update notify.chunks set page_sizes = array_fill(100, array[32]), page_ends = array("
         "select now() - interval '1 s' * i from generate_series(31, 0, -1) as i) where ordinal = 0"
     )
     found = look(post, planned.run_id)
-    assert found.pages.seconds == pytest.approx(31, abs=1)
+    assert found.recent.seconds == pytest.approx(31, abs=1)
     assert found.rate == pytest.approx(100, rel=0.03)
 
 
-def test_each_page_that_had_messages_is_remembered_and_no_more_than_32(post: Post, rows: Rows) -> None:
+def test_each_page_that_had_messages_is_remembered_and_no_more_than_32(post: NoticeHarness, rows: Rows) -> None:
     post.enrol(40)
     post.notice = replace(FAST, pace=1_000, chunk_size=100)
     planned = post.plan()
     post.send(planned.run_id)
     assert rows("select page_sizes, cardinality(page_ends) from notify.chunks") == [([40], 1)]
-    post.warehouse.execute(
+    post.db.execute(
         "update notify.chunks set position = start - 1, finished_at = null, "
         "page_sizes = array_fill(7, array[32]), page_ends = array_fill(now(), array[32])"
     )
-    post.warehouse.execute("delete from notify.deliveries where delivery_id <= 5")
+    post.db.execute("delete from notify.deliveries where delivery_id <= 5")
     post.send(planned.run_id)
     assert rows("select page_sizes[31:], cardinality(page_sizes), cardinality(page_ends) from notify.chunks") == [
         ([7, 5], 32, 32)
     ]
 
 
-def test_before_there_is_a_rate_the_pace_tells_how_long_it_takes(post: Post) -> None:
+def test_before_there_is_a_rate_the_pace_tells_how_long_it_takes(post: NoticeHarness) -> None:
     post.enrol(40)
     post.notice = replace(FAST, pace=4)
     found = look(post, post.plan().run_id)
-    assert (found.rate, found.average, found.left) == (None, None, timedelta(seconds=10))
+    assert (found.rate, found.average_rate, found.time_left) == (None, None, timedelta(seconds=10))
 
 
-def test_a_run_that_does_not_send_has_no_end_in_sight(post: Post) -> None:
+def test_a_run_that_does_not_send_has_no_end_in_sight(post: NoticeHarness) -> None:
     post.enrol(40)
     planned = post.plan()
-    for change in ({"pace": 0.0}, {"pace": 5.0, "state": State.PAUSED}, {"state": State.CANCELLED}):
-        runs.steer(post.warehouse, planned.run_id, **change)
-        assert look(post, planned.run_id).left is None
+    for change in ({"pace": 0.0}, {"pace": 5.0, "state": RunState.PAUSED}, {"state": RunState.CANCELLED}):
+        runs.set_pace_or_state(post.db, planned.run_id, **change)
+        assert look(post, planned.run_id).time_left is None
 
 
-def test_who_is_held_back_or_has_no_address_takes_no_time(post: Post, warehouse: Warehouse) -> None:
+def test_who_is_held_back_or_has_no_address_takes_no_time(post: NoticeHarness, db: Connection) -> None:
     post.enrol(40)
-    warehouse.execute("delete from notify.contacts where user_id % 2 = 0")
+    db.execute("delete from notify.contacts where user_id % 2 = 0")
     planned = post.plan()
     post.send(planned.run_id, [0, 1])
-    runs.steer(post.warehouse, planned.run_id, pace=1)
-    warehouse.execute("update notify.chunks set page_ends = '{}', page_sizes = '{}'")
+    runs.set_pace_or_state(post.db, planned.run_id, pace=1)
+    db.execute("update notify.chunks set page_ends = '{}', page_sizes = '{}'")
     found = look(post, planned.run_id)
-    assert (found.ended, found.deliveries, found.left) == (20, 40, timedelta(seconds=10))
+    assert (found.ended_deliveries, found.expected_deliveries, found.time_left) == (20, 40, timedelta(seconds=10))
 
 
-def test_a_retry_is_followed_from_its_beginning(post: Post, warehouse: Warehouse) -> None:
+def test_a_retry_is_followed_from_its_beginning(post: NoticeHarness, db: Connection) -> None:
     run_id, _ = fail_some(post)
     assert look(post, run_id).failures == {"421": 2, "550": 1}
     retry(post, run_id)
     found = look(post, run_id)
-    assert (found.ended, found.deliveries, found.over) == (22, 25, False)
-    warehouse.execute("update notify.runs set pace = 3")
-    warehouse.execute("update notify.chunks set page_ends = '{}', page_sizes = '{}'")
-    assert look(post, run_id).left == timedelta(seconds=1)
-    warehouse.execute("update notify.runs set pace = 1000")
-    send_left(post, run_id)
+    assert (found.ended_deliveries, found.expected_deliveries, found.is_over) == (22, 25, False)
+    db.execute("update notify.runs set pace = 3")
+    db.execute("update notify.chunks set page_ends = '{}', page_sizes = '{}'")
+    assert look(post, run_id).time_left == timedelta(seconds=1)
+    db.execute("update notify.runs set pace = 1000")
+    send_unfinished(post, run_id)
     found = look(post, run_id)
-    assert (found.ended, found.deliveries, found.over, found.failures) == (25, 25, True, {})
+    assert (found.ended_deliveries, found.expected_deliveries, found.is_over, found.failures) == (25, 25, True, {})

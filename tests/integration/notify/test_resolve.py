@@ -5,56 +5,58 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from etl.db.connection import Warehouse
-from etl.declare.notice import Unknown
+from etl.db.connection import Connection
+from etl.declare.notice import UnknownPolicy
 from etl.notify import retry
-from etl.notify.channels.channel import Outcome
-from tests.integration.notify.ledger_invariants import balance
-from tests.integration.notify.notice_harness import FAST, Post, address
-from tests.integration.notify.retried_runs import resend, send_left
+from etl.notify.channels.channel import SendOutcome
+from tests.integration.notify.ledger_invariants import check_counters
+from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
+from tests.integration.notify.retried_runs import resend, send_unfinished
 
 
-def doubt_some(post: Post) -> tuple[int, list[int]]:
+def doubt_some(post: NoticeHarness) -> tuple[int, list[int]]:
     """Send to users of whom two may have got their message, and return the run and them."""
-    post.notice = replace(FAST, unknown=Unknown.HOLD)
+    post.notice = replace(FAST, unknown=UnknownPolicy.HOLD)
     users = post.enrol(25)
     doubted = [users[4], users[21]]
-    post.mailbox.answers = {address(user): [Outcome.UNKNOWN] for user in doubted}
+    post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN] for user in doubted}
     return post.send_all().run_id, doubted
 
 
-def test_what_is_in_doubt_is_sent_again_if_a_person_says_so(post: Post) -> None:
+def test_what_is_in_doubt_is_sent_again_if_a_person_says_so(post: NoticeHarness) -> None:
     run_id, doubted = doubt_some(post)
     post.mailbox.arrived.clear()
     assert resend(post, run_id).deliveries == {"451": 2}
-    send_left(post, run_id)
+    send_unfinished(post, run_id)
     assert post.mailbox.addresses == dict.fromkeys(map(address, doubted), 1)
-    assert balance(post, run_id) == {"sent": 25}
+    assert check_counters(post, run_id) == {"sent": 25}
 
 
-def test_what_is_dropped_stays_unknown_for_good(post: Post) -> None:
+def test_what_is_dropped_stays_unknown_for_good(post: NoticeHarness) -> None:
     run_id, _ = doubt_some(post)
-    assert retry.drop(run_id, warehouse=post.warehouse).total == 2
-    assert retry.drop(run_id, warehouse=post.warehouse).total == 0
+    assert retry.drop_unknown(run_id, db=post.db).total == 2
+    assert retry.drop_unknown(run_id, db=post.db).total == 0
     assert resend(post, run_id).total == 0
-    assert balance(post, run_id) == {"sent": 23, "unknown": 2, "dropped": 2}
+    assert check_counters(post, run_id) == {"sent": 23, "unknown": 2, "dropped": 2}
     assert post.run(run_id).state == "done"
 
 
-def test_what_is_dropped_is_not_sent_again_even_by_a_notice_that_resends(post: Post, warehouse: Warehouse) -> None:
+def test_what_is_dropped_is_not_sent_again_even_by_a_notice_that_resends(post: NoticeHarness, db: Connection) -> None:
     run_id, _ = doubt_some(post)
-    retry.drop(run_id, warehouse=post.warehouse)
-    warehouse.execute("update notify.chunks set position = start - 1, finished_at = null")
-    post.notice = replace(FAST, unknown=Unknown.RESEND)
-    send_left(post, run_id)
-    assert balance(post, run_id) == {"sent": 23, "unknown": 2, "dropped": 2}
+    retry.drop_unknown(run_id, db=post.db)
+    db.execute("update notify.chunks set position = start - 1, finished_at = null")
+    post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
+    send_unfinished(post, run_id)
+    assert check_counters(post, run_id) == {"sent": 23, "unknown": 2, "dropped": 2}
 
 
-def test_what_a_killed_sender_of_a_cancelled_run_left_claimed_can_be_dropped(post: Post, warehouse: Warehouse) -> None:
+def test_what_a_killed_sender_of_a_cancelled_run_left_claimed_can_be_dropped(
+    post: NoticeHarness, db: Connection
+) -> None:
     post.enrol(5)
     run_id = post.send_all().run_id
-    warehouse.execute("update notify.deliveries set state = 'claimed', ended_at = null where delivery_id in (2, 3)")
-    warehouse.execute("update notify.chunks set sent = 3, finished_at = null")
-    warehouse.execute("update notify.runs set state = 'cancelled', ended_at = now() - %s", (timedelta(hours=1),))
-    assert retry.drop(run_id, warehouse=warehouse).total == 2
-    assert balance(post, run_id) == {"sent": 3, "unknown": 2, "dropped": 2}
+    db.execute("update notify.deliveries set state = 'claimed', ended_at = null where delivery_id in (2, 3)")
+    db.execute("update notify.chunks set sent = 3, finished_at = null")
+    db.execute("update notify.runs set state = 'cancelled', ended_at = now() - %s", (timedelta(hours=1),))
+    assert retry.drop_unknown(run_id, db=db).total == 2
+    assert check_counters(post, run_id) == {"sent": 3, "unknown": 2, "dropped": 2}

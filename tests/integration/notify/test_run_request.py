@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from etl.declare.notice import After
-from etl.notify.plan import Planned
-from etl.notify.report import report_notice
-from etl.notify.run_request import AskedWrongly, Occasion, period, plan_occasion
+from etl.notify.plan import PlannedRun
+from etl.notify.report import report_run
+from etl.notify.run_request import ConfInvalid, RunRequest, plan_requested_run, requested_period
 from etl.notify.store import runs
 from etl.notify.store.runs import NoticeRunMissing
-from tests.integration.notify.notice_harness import FAST, Post
+from tests.integration.notify.notice_harness import FAST, NoticeHarness
 
 BEGIN, END = datetime(2026, 10, 1, 8, tzinfo=UTC), datetime(2026, 11, 1, 8, tzinfo=UTC)
-SCHEDULED = Occasion("scheduled__1", "scheduled", END, (BEGIN, END))
-MANUAL = Occasion("manual__1", "manual", datetime(2026, 11, 23, tzinfo=UTC))
+SCHEDULED = RunRequest("scheduled__1", "scheduled", END, (BEGIN, END))
+MANUAL = RunRequest("manual__1", "manual", datetime(2026, 11, 23, tzinfo=UTC))
 
 
-def plan(post: Post, occasion: Occasion, **asked: Any) -> Planned | None:
-    return plan_occasion(post.notice, replace(occasion, asked=asked), warehouse=post.warehouse)
+def plan(post: NoticeHarness, occasion: RunRequest, **asked: Any) -> PlannedRun | None:
+    return plan_requested_run(post.notice, replace(occasion, conf=asked), db=post.db)
 
 
 @pytest.mark.parametrize(
@@ -30,20 +30,20 @@ def plan(post: Post, occasion: Occasion, **asked: Any) -> Planned | None:
     [
         ("0 8 1 * *", SCHEDULED, "2026-10"),
         ("0 8 1 * *", MANUAL, "2026-10"),
-        ("0 8 1 * *", replace(MANUAL, at=END), "2026-10"),
-        ("0 8 1 * *", replace(MANUAL, at=END - timedelta(seconds=1)), "2026-09"),
-        ("0 8 1 * *", replace(MANUAL, asked={"period": "2025-12"}), "2025-12"),
-        (After("transactions"), replace(MANUAL, kind="asset_triggered"), "2026-11"),
+        ("0 8 1 * *", replace(MANUAL, logical_date=END), "2026-10"),
+        ("0 8 1 * *", replace(MANUAL, logical_date=END - timedelta(seconds=1)), "2026-09"),
+        ("0 8 1 * *", replace(MANUAL, conf={"period": "2025-12"}), "2025-12"),
+        (After("transactions"), replace(MANUAL, run_type="asset_triggered"), "2026-11"),
         (None, MANUAL, "2026-11"),
     ],
 )
 def test_a_run_is_about_its_interval_or_the_last_one_that_is_over(
-    schedule: str | After | None, occasion: Occasion, expected: str
+    schedule: str | After | None, occasion: RunRequest, expected: str
 ) -> None:
-    assert period(replace(FAST, schedule=schedule), occasion) == expected
+    assert requested_period(replace(FAST, schedule=schedule), occasion) == expected
 
 
-def test_the_audience_of_a_scheduled_run_is_who_was_there_when_it_was_due(post: Post) -> None:
+def test_the_audience_of_a_scheduled_run_is_who_was_there_when_it_was_due(post: NoticeHarness) -> None:
     post.enrol(3)
     planned = plan(post, SCHEDULED)
     assert planned is not None
@@ -53,32 +53,32 @@ def test_the_audience_of_a_scheduled_run_is_who_was_there_when_it_was_due(post: 
     assert datetime.now(UTC) - post.run(by_hand.run_id).as_of < timedelta(minutes=1)
 
 
-def test_a_backfill_sends_nothing_unless_it_names_the_notice(post: Post) -> None:
+def test_a_backfill_sends_nothing_unless_it_names_the_notice(post: NoticeHarness) -> None:
     post.enrol(3)
-    backfill = replace(SCHEDULED, kind="backfill")
+    backfill = replace(SCHEDULED, run_type="backfill")
     assert plan(post, backfill) is None
     assert plan(post, backfill, send="another") is None
-    assert runs.of_period(post.warehouse, post.notice, "2026-10") is None
+    assert runs.find_by_period(post.db, post.notice, "2026-10") is None
     planned = plan(post, backfill, send="monthly_report")
     assert planned is not None
     assert planned.ordinals == [0]
 
 
-def test_a_run_that_is_made_too_late_to_be_of_use_sends_nothing_and_leaves_the_period(post: Post) -> None:
+def test_a_run_that_is_made_too_late_to_be_of_use_sends_nothing_and_leaves_the_period(post: NoticeHarness) -> None:
     post.enrol(3)
     post.notice = replace(FAST, expiry=timedelta(days=7))
-    long_ago = replace(SCHEDULED, interval=(BEGIN - timedelta(days=365), END - timedelta(days=365)))
+    long_ago = replace(SCHEDULED, data_interval=(BEGIN - timedelta(days=365), END - timedelta(days=365)))
     assert plan(post, long_ago) is None
     by_hand = plan(post, MANUAL, period="2025-10")
     assert by_hand is not None
     assert by_hand.ordinals == [0]
 
 
-def test_a_run_that_was_reopened_is_gone_on_with(post: Post) -> None:
+def test_a_run_that_was_reopened_is_gone_on_with(post: NoticeHarness) -> None:
     post.enrol(25)
     planned = post.plan()
     post.send(planned.run_id, [0, 2])
-    assert plan(post, MANUAL, run_id=planned.run_id) == Planned(planned.run_id, [1])
+    assert plan(post, MANUAL, run_id=planned.run_id) == PlannedRun(planned.run_id, [1])
 
 
 @pytest.mark.parametrize(
@@ -98,28 +98,30 @@ def test_a_run_that_was_reopened_is_gone_on_with(post: Post) -> None:
         ({"period": "x" * 10_000}, "'xxxxxxxxxxxx...xxxxxxxxxxxxx' is no period"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_an_example(post: Post, asked: dict[str, Any], message: str) -> None:
-    with pytest.raises(AskedWrongly, match=message):
+def test_what_makes_no_sense_is_refused_with_an_example(
+    post: NoticeHarness, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfInvalid, match=message):
         plan(post, MANUAL, **asked)
 
 
-def test_a_run_of_another_notice_or_of_none_is_not_gone_on_with(post: Post) -> None:
+def test_a_run_of_another_notice_or_of_none_is_not_gone_on_with(post: NoticeHarness) -> None:
     planned = post.plan()
     post.notice = replace(FAST, name="another")
-    with pytest.raises(AskedWrongly, match="is one of monthly_report"):
+    with pytest.raises(ConfInvalid, match="is one of monthly_report"):
         plan(post, MANUAL, run_id=planned.run_id)
     with pytest.raises(NoticeRunMissing):
         plan(post, MANUAL, run_id=99)
 
 
-def test_what_came_of_a_run_is_kept_with_it(post: Post) -> None:
+def test_what_came_of_a_run_is_kept_with_it(post: NoticeHarness) -> None:
     post.enrol(12)
     planned = post.plan()
     post.send(planned.run_id, [0])
     kept = "select totals from notify.runs"
-    assert report_notice(post.notice, planned.run_id, warehouse=post.warehouse)["sent"] == 6
+    assert report_run(post.notice, planned.run_id, db=post.db)["sent"] == 6
     post.send(planned.run_id, [1])
-    counts = report_notice(post.notice, planned.run_id, warehouse=post.warehouse)
+    counts = report_run(post.notice, planned.run_id, db=post.db)
     assert (counts["sent"], counts["chunks_finished"]) == (12, 2)
-    assert post.warehouse.execute(kept).fetchone() == (counts,)
-    assert report_notice(post.notice, None, warehouse=post.warehouse) == {}
+    assert post.db.execute(kept).fetchone() == (counts,)
+    assert report_run(post.notice, None, db=post.db) == {}

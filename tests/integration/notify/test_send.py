@@ -11,18 +11,18 @@ import pytest
 import redis
 
 from etl.catalog.channels import EMAIL
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.locks import LockTaken
-from etl.declare.notice import Unknown
-from etl.notify.channels.channel import Outcome
-from etl.notify.delivery import ServerTakesNothing
+from etl.declare.notice import UnknownPolicy
+from etl.notify.channels.channel import SendOutcome
+from etl.notify.delivery import ChannelUnavailable
 from etl.notify.templates import Templates
-from tests.integration.notify.notice_harness import FAST, Post, address
+from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def test_everybody_is_told_once_and_the_run_is_done(post: Post) -> None:
+def test_everybody_is_told_once_and_the_run_is_done(post: NoticeHarness) -> None:
     users = post.enrol(25)
     planned = post.send_all()
     assert post.mailbox.addresses == dict.fromkeys(map(address, users), 1)
@@ -31,7 +31,7 @@ def test_everybody_is_told_once_and_the_run_is_done(post: Post) -> None:
     assert post.run(planned.run_id).state == "done"
 
 
-def test_a_message_says_what_its_templates_say(post: Post) -> None:
+def test_a_message_says_what_its_templates_say(post: NoticeHarness) -> None:
     post.enrol(1)
     post.send_all()
     (message,) = post.mailbox.arrived
@@ -40,24 +40,24 @@ def test_a_message_says_what_its_templates_say(post: Post) -> None:
     assert "<title>Your spending in October 2026</title>" in message.parts["html"]
 
 
-def test_a_chunk_that_has_been_walked_is_not_walked_again(post: Post) -> None:
+def test_a_chunk_that_has_been_walked_is_not_walked_again(post: NoticeHarness) -> None:
     post.enrol(5)
     planned = post.send_all()
     post.send(planned.run_id)
     assert len(post.mailbox.arrived) == 5
 
 
-def test_a_second_trigger_of_a_period_finds_nothing_to_do(post: Post) -> None:
+def test_a_second_trigger_of_a_period_finds_nothing_to_do(post: NoticeHarness) -> None:
     post.enrol(5)
     first = post.plan(trigger="first")
     assert post.plan(trigger="second").ordinals == []
     assert post.plan(trigger="first") == first
 
 
-def test_another_run_of_the_same_period_tells_nobody_twice(post: Post, warehouse: Warehouse) -> None:
+def test_another_run_of_the_same_period_tells_nobody_twice(post: NoticeHarness, db: Connection) -> None:
     post.enrol(5)
     post.send_all()
-    warehouse.execute("update notify.runs set period = 'forgotten'")
+    db.execute("update notify.runs set period = 'forgotten'")
     newcomers = post.enrol(2)
     planned = post.send_all()
     assert max(post.mailbox.addresses.values()) == 1
@@ -65,7 +65,7 @@ def test_another_run_of_the_same_period_tells_nobody_twice(post: Post, warehouse
     assert {"sent": 2, "repeated": 5}.items() <= post.totals(planned.run_id).items()
 
 
-def test_a_claim_is_on_disk_before_its_message_leaves(post: Post, rows: Rows) -> None:
+def test_a_claim_is_on_disk_before_its_message_leaves(post: NoticeHarness, rows: Rows) -> None:
     post.enrol(1)
     assert rows("show synchronous_commit") == [("off",)]
     settings: list[object] = []
@@ -76,12 +76,12 @@ def test_a_claim_is_on_disk_before_its_message_leaves(post: Post, rows: Rows) ->
 
 @pytest.mark.parametrize("where", ["on the way", "before"])
 def test_a_sender_that_runs_out_of_memory_comes_back_with_half_the_page(
-    post: Post, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, where: str
+    post: NoticeHarness, db: Connection, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     post.enrol(20)
     post.notice = replace(FAST, pace=1_000, chunk_size=100)
     planned = post.plan()
-    warehouse.execute("update notify.chunks set page_limit = 8")
+    db.execute("update notify.chunks set page_limit = 8")
 
     def run_out(*_: object, **__: object) -> None:
         raise MemoryError
@@ -90,16 +90,18 @@ def test_a_sender_that_runs_out_of_memory_comes_back_with_half_the_page(
         target, name = (post.mailbox, "before") if where == "on the way" else (Templates, "render")
         little.setattr(target, name, run_out)
         post.send(planned.run_id)
-    post.mailbox.lots.clear()
+    post.mailbox.batch_sizes.clear()
     post.send(planned.run_id)
-    assert post.mailbox.lots == [4] * (3 if where == "on the way" else 5)
+    assert post.mailbox.batch_sizes == [4] * (3 if where == "on the way" else 5)
     assert post.totals(planned.run_id)["chunks_finished"] == 1
 
 
-def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(post: Post, connect: Callable[[], Warehouse]) -> None:
+def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(
+    post: NoticeHarness, connect: Callable[[], Connection]
+) -> None:
     post.enrol(5)
     planned = post.plan()
-    other = replace(post, warehouse=connect())
+    other = replace(post, db=connect())
     refused = []
 
     def meanwhile(_: object) -> None:
@@ -115,71 +117,72 @@ def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(post: Post, connect: 
 
 
 def test_one_that_is_not_taken_now_is_tried_again_and_fails_at_last_while_the_rest_go_on(
-    post: Post, rows: Rows
+    post: NoticeHarness, rows: Rows
 ) -> None:
     later, never, _ = post.enrol(3)
-    post.mailbox.answers = {address(later): [Outcome.DEFERRED], address(never): [Outcome.DEFERRED] * 3}
+    post.mailbox.answers = {address(later): [SendOutcome.DEFERRED], address(never): [SendOutcome.DEFERRED] * 3}
     post.send_all()
     assert post.states() == {"sent": 2, "failed": 1}
     assert rows("select user_id, error_class from notify.deliveries where state = 'failed'") == [(never, "451")]
 
 
-def test_a_server_that_takes_nothing_is_waited_for_and_nothing_is_lost(post: Post) -> None:
+def test_a_server_that_takes_nothing_is_waited_for_and_nothing_is_lost(post: NoticeHarness) -> None:
     users = post.enrol(3)
-    post.mailbox.answers = {address(user): [Outcome.DEFERRED] * 3 for user in users}
+    post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in users}
     planned = post.plan()
-    with pytest.raises(ServerTakesNothing, match=r"the email server mail\.example takes nothing \(451\)"):
+    with pytest.raises(ChannelUnavailable, match=r"the email server mail\.example takes nothing \(451\)"):
         post.send(planned.run_id)
     assert post.states() == {}
     post.send(planned.run_id)
     assert post.states() == {"sent": 3}
 
 
-def test_a_server_that_never_takes_anything_fails_in_the_end(post: Post, warehouse: Warehouse) -> None:
+def test_a_server_that_never_takes_anything_fails_in_the_end(post: NoticeHarness, db: Connection) -> None:
     users = post.enrol(2)
-    post.mailbox.answers = {address(user): [Outcome.DEFERRED] * 3 for user in users}
+    post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in users}
     planned = post.plan()
-    warehouse.execute("update notify.chunks set stalls = 59")
+    db.execute("update notify.chunks set stalls = 59")
     post.send(planned.run_id)
     assert post.states() == {"failed": 2}
 
 
 @pytest.mark.parametrize(
-    ("policy", "states", "doubts"), [(Unknown.RESEND, {"sent": 2}, 1), (Unknown.HOLD, {"sent": 1, "unknown": 1}, 1)]
+    ("policy", "states", "doubts"),
+    [(UnknownPolicy.RESEND, {"sent": 2}, 1), (UnknownPolicy.HOLD, {"sent": 1, "unknown": 1}, 1)],
 )
 def test_the_notice_says_whether_a_message_that_may_have_arrived_is_sent_again(
-    post: Post, rows: Rows, policy: Unknown, states: dict[str, int], doubts: int
+    post: NoticeHarness, rows: Rows, policy: UnknownPolicy, states: dict[str, int], doubts: int
 ) -> None:
     user, _ = post.enrol(2)
     post.notice = replace(FAST, unknown=policy)
-    post.mailbox.answers = {address(user): [Outcome.UNKNOWN]}
+    post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN]}
     planned = post.send_all()
     assert post.states() == states
     assert rows("select doubts from notify.deliveries where user_id = %s", user) == [(doubts,)]
     assert states.items() <= post.totals(planned.run_id).items()
 
 
-def test_one_that_may_have_arrived_never_counts_as_failed(post: Post) -> None:
+def test_one_that_may_have_arrived_never_counts_as_failed(post: NoticeHarness) -> None:
     user, _ = post.enrol(2)
-    post.notice = replace(FAST, unknown=Unknown.RESEND)
-    post.mailbox.answers = {address(user): [Outcome.UNKNOWN, Outcome.DEFERRED, Outcome.DEFERRED]}
+    post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
+    post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN, SendOutcome.DEFERRED, SendOutcome.DEFERRED]}
     post.send_all()
     assert post.states() == {"sent": 1, "unknown": 1}
 
 
-def test_a_channel_that_breaks_leaves_only_what_it_held_in_doubt(post: Post) -> None:
+def test_a_channel_that_breaks_leaves_only_what_it_held_in_doubt(post: NoticeHarness) -> None:
     post.enrol(12)
-    post.notice = replace(FAST, pace=12, chunk_size=100, unknown=Unknown.HOLD)
+    post.notice = replace(FAST, pace=12, chunk_size=100, unknown=UnknownPolicy.HOLD)
     planned = post.plan()
 
     def break_off(_: object) -> None:
-        if len(post.mailbox.lots) == 2:
+        if len(post.mailbox.batch_sizes) == 2:
             raise ConnectionResetError
 
     post.mailbox.before = break_off
     with pytest.raises(ConnectionResetError):
         post.send(planned.run_id)
-    assert post.mailbox.lots == [3, 3]
+    assert post.mailbox.batch_sizes == [3, 3]
     assert post.states() == {"sent": 3, "claimed": 3}
     post.send(planned.run_id)
     assert post.states() == {"sent": 9, "unknown": 3}
@@ -187,14 +190,14 @@ def test_a_channel_that_breaks_leaves_only_what_it_held_in_doubt(post: Post) -> 
     assert {"sent": 9, "unknown": 3}.items() <= post.totals(planned.run_id).items()
 
 
-def test_an_error_between_lots_leaves_nothing_in_doubt(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_between_lots_leaves_nothing_in_doubt(post: NoticeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     post.enrol(12)
     post.notice = replace(FAST, pace=12, chunk_size=100)
     planned = post.plan()
     take = post.limiter.take
 
     def lose_the_limiter(*values: Any, **options: Any) -> timedelta:
-        if post.mailbox.lots:
+        if post.mailbox.batch_sizes:
             raise redis.ConnectionError
         return take(*values, **options)
 
@@ -208,11 +211,11 @@ def test_an_error_between_lots_leaves_nothing_in_doubt(post: Post, monkeypatch: 
     assert max(post.mailbox.addresses.values()) == 1
 
 
-def test_of_messages_that_expire_while_they_wait_none_is_sent(post: Post, warehouse: Warehouse) -> None:
+def test_of_messages_that_expire_while_they_wait_none_is_sent(post: NoticeHarness, db: Connection) -> None:
     post.enrol(20)
     post.notice = replace(FAST, pace=10, chunk_size=100, expiry=timedelta(days=1))
     planned = post.plan()
-    warehouse.execute("update notify.runs set expires_at = clock_timestamp() + interval '0.5 seconds'")
+    db.execute("update notify.runs set expires_at = clock_timestamp() + interval '0.5 seconds'")
     post.send(planned.run_id)
     states = post.states()
     assert states["sent"] + states["expired"] == 20
@@ -220,11 +223,13 @@ def test_of_messages_that_expire_while_they_wait_none_is_sent(post: Post, wareho
     assert post.totals(planned.run_id)["expired"] == states["expired"]
 
 
-def test_the_ledger_writes_the_end_of_a_message_beside_its_claim(post: Post, rows: Rows, warehouse: Warehouse) -> None:
+def test_the_ledger_writes_the_end_of_a_message_beside_its_claim(
+    post: NoticeHarness, rows: Rows, db: Connection
+) -> None:
     post.enrol(2_000)
     post.notice = replace(FAST, pace=100_000, chunk_size=2_000, channels=(replace(EMAIL, pace=100_000),))
     post.send_all()
-    warehouse.execute("select pg_stat_force_next_flush()")
+    db.execute("select pg_stat_force_next_flush()")
     ((updates, beside),) = rows(
         "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'notify.deliveries'::regclass"
     )

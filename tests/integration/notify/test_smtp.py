@@ -12,10 +12,10 @@ import pytest
 
 from dev.servers.ports import LOOPBACK
 from etl.clients.smtp import Security
-from etl.notify.channels.channel import Message, Outcome, Result
+from etl.notify.channels.channel import Message, SendOutcome, SendResult
 from etl.notify.send import send
 from tests.integration.clients.smtp_server import SmtpServer
-from tests.integration.notify.notice_harness import Post, address
+from tests.integration.notify.notice_harness import NoticeHarness, address
 
 _PERMANENT = 500
 
@@ -35,10 +35,10 @@ class OneConnection:
     async def __aexit__(self, *_: object) -> None:
         await self._client.quit()
 
-    async def send(self, messages: Sequence[Message]) -> list[Result]:
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         return [await self._send(message) for message in messages]
 
-    async def _send(self, message: Message) -> Result:
+    async def _send(self, message: Message) -> SendResult:
         mail = EmailMessage()
         mail["From"], mail["To"], mail["Subject"] = "a@bank.example", message.address, message.parts["subject"]
         mail.set_content(message.parts["text"])
@@ -46,9 +46,9 @@ class OneConnection:
         try:
             await self._client.send_message(mail)
         except aiosmtplib.SMTPResponseException as refused:
-            outcome = Outcome.FAILED if refused.code >= _PERMANENT else Outcome.DEFERRED
-            return Result(message.delivery_id, outcome, str(refused.code), refused.message)
-        return Result(message.delivery_id, Outcome.SENT)
+            outcome = SendOutcome.FAILED if refused.code >= _PERMANENT else SendOutcome.DEFERRED
+            return SendResult(message.delivery_id, outcome, str(refused.code), refused.message)
+        return SendResult(message.delivery_id, SendOutcome.SENT)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def mail_server(tmp_path: Path) -> Iterator[SmtpServer]:
 
 
 def test_a_mail_server_gets_one_mail_for_each_recipient_and_its_answers_are_kept(
-    post: Post, mail_server: SmtpServer
+    post: NoticeHarness, mail_server: SmtpServer
 ) -> None:
     users = post.enrol(6)
     mail_server.inbox.answers = ["550 no such mailbox", "451 later"]
@@ -68,9 +68,9 @@ def test_a_mail_server_gets_one_mail_for_each_recipient_and_its_answers_are_kept
         post.notice,
         planned.run_id,
         0,
-        warehouse=post.warehouse,
+        db=post.db,
         limiter=post.limiter,
-        channels={"email": OneConnection(mail_server.port)},
+        senders={"email": OneConnection(mail_server.port)},
     )
     received = [str(mail["To"]) for mail in mail_server.inbox.mails]
     assert post.states() == {"sent": 5, "failed": 1}

@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 
 from etl.clients.smtp import Security
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.notice import Category, Consent
 from etl.notify.channels.channel import Message
-from etl.notify.channels.email import EmailChannel, Mailing
+from etl.notify.channels.email import EmailConfig, EmailSender
 from etl.notify.send import send
-from etl.notify.unsubscribe import Unsubscribed, unsubscribe
-from etl.notify.unsubscribe_links import LinkInvalid, Links
+from etl.notify.unsubscribe import UnsubscribeResult, apply_unsubscribe
+from etl.notify.unsubscribe_links import UnsubscribeLinkInvalid, UnsubscribeLinks
 from etl.settings import LinkSettings
 from tests.integration.clients.smtp_server import SmtpServer
-from tests.integration.notify.notice_harness import FAST, Post, address
+from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 
 Rows = Callable[..., list[tuple[object, ...]]]
 URL = "https://bank.example/unsubscribe"
-LINKS = Links(LinkSettings(URL, "stop@bank.example", ("k" * 32,)))
+LINKS = UnsubscribeLinks(LinkSettings(URL, "stop@bank.example", ("k" * 32,)))
 SAID = "select user_id, category, granted from notify.consents"
 
 
@@ -37,30 +37,30 @@ def mail_server(tmp_path: Path) -> Iterator[SmtpServer]:
 
 
 @pytest.fixture
-def user(post: Post) -> int:
+def user(post: NoticeHarness) -> int:
     """Return the only user, who is sent links."""
     post.links = LINKS
     (user,) = post.enrol(1)
     return user
 
 
-def sent_by_mail(post: Post, mail_server: SmtpServer) -> None:
+def sent_by_mail(post: NoticeHarness, mail_server: SmtpServer) -> None:
     """Plan and send over the channel of every day."""
     extra = {"from_email": "Bank <news@bank.example>", "disable_ssl": True, "disable_tls": True}
-    mailing = Mailing.of_connection(
-        host=mail_server.address().host, port=mail_server.port, login="", password="", extra=extra
+    mailing = EmailConfig.from_connection(
+        host=mail_server.mail_server().host, port=mail_server.port, login="", password="", extra=extra
     )
-    channels = {"email": EmailChannel(mailing)}
+    channels = {"email": EmailSender(mailing)}
     run_id = post.plan().run_id
-    send(post.notice, run_id, 0, warehouse=post.warehouse, limiter=post.limiter, channels=channels, links=post.links)
+    send(post.notice, run_id, 0, db=post.db, limiter=post.limiter, senders=channels, links=post.links)
 
 
 def test_a_received_mail_holds_the_link_in_headers_and_bodies_and_it_ends_what_it_says(
-    post: Post, mail_server: SmtpServer, user: int, rows: Rows
+    post: NoticeHarness, mail_server: SmtpServer, user: int, rows: Rows
 ) -> None:
     sent_by_mail(post, mail_server)
     (mail,) = mail_server.inbox.mails
-    url = LINKS.of(user, FAST.category).url
+    url = LINKS.build(user, FAST.category).url
     html, text = mail.get_body(("html",)), mail.get_body(("plain",))
     assert html is not None
     assert text is not None
@@ -70,13 +70,15 @@ def test_a_received_mail_holds_the_link_in_headers_and_bodies_and_it_ends_what_i
     assert links[1].startswith("<mailto:stop@bank.example?subject=unsubscribe%20")
     assert f'href="{url}"' in html.get_content()
     assert f"To get no more such reports: {url}" in text.get_content().splitlines()
-    assert unsubscribe(links[0].strip("<>"), warehouse=post.warehouse, links=LINKS) == Unsubscribed(
+    assert apply_unsubscribe(links[0].strip("<>"), db=post.db, links=LINKS) == UnsubscribeResult(
         user, "reports", changed=True
     )
     assert rows(SAID) == [(user, "reports", False)]
 
 
-def test_a_mailbox_that_is_not_there_is_not_written_to_again(post: Post, mail_server: SmtpServer, rows: Rows) -> None:
+def test_a_mailbox_that_is_not_there_is_not_written_to_again(
+    post: NoticeHarness, mail_server: SmtpServer, rows: Rows
+) -> None:
     (user,) = post.enrol(1)
     mail_server.inbox.unknown = {address(user)}
     sent_by_mail(post, mail_server)
@@ -87,7 +89,7 @@ def test_a_mailbox_that_is_not_there_is_not_written_to_again(post: Post, mail_se
     assert post.totals(planned.run_id)["unreachable"] == 1
 
 
-def test_a_message_that_may_not_be_refused_has_no_link(post: Post, mail_server: SmtpServer, user: int) -> None:
+def test_a_message_that_may_not_be_refused_has_no_link(post: NoticeHarness, mail_server: SmtpServer, user: int) -> None:
     post.notice = replace(FAST, category=Category("security", Consent.NONE))
     sent_by_mail(post, mail_server)
     (mail,) = mail_server.inbox.mails
@@ -96,7 +98,7 @@ def test_a_message_that_may_not_be_refused_has_no_link(post: Post, mail_server: 
 
 
 def test_messages_that_can_be_refused_and_have_no_link_are_warned_of_once(
-    post: Post, caplog: pytest.LogCaptureFixture
+    post: NoticeHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     post.enrol(30)
     with caplog.at_level(logging.WARNING):
@@ -111,7 +113,7 @@ def test_messages_that_can_be_refused_and_have_no_link_are_warned_of_once(
     )
 
 
-def test_the_sample_of_a_plan_holds_the_links_that_will_be_sent(post: Post, user: int) -> None:
+def test_the_sample_of_a_plan_holds_the_links_that_will_be_sent(post: NoticeHarness, user: int) -> None:
     post.links = LINKS
     seen: list[str] = []
 
@@ -120,52 +122,56 @@ def test_the_sample_of_a_plan_holds_the_links_that_will_be_sent(post: Post, user
             seen.append(unsubscribe_url)
             return {}
 
-    post.plan(words=Words())  # type: ignore[arg-type]
-    assert seen == [LINKS.of(user, FAST.category).url]
+    post.plan(templates=Words())  # type: ignore[arg-type]
+    assert seen == [LINKS.build(user, FAST.category).url]
 
 
-def test_a_link_that_is_used_again_keeps_since_when(post: Post, user: int, rows: Rows) -> None:
-    link = LINKS.of(user, FAST.category).url
-    assert unsubscribe(link, warehouse=post.warehouse, links=LINKS).changed
+def test_a_link_that_is_used_again_keeps_since_when(post: NoticeHarness, user: int, rows: Rows) -> None:
+    link = LINKS.build(user, FAST.category).url
+    assert apply_unsubscribe(link, db=post.db, links=LINKS).changed
     since = rows("select changed_at from notify.consents")
-    assert not unsubscribe(link, warehouse=post.warehouse, links=LINKS).changed
+    assert not apply_unsubscribe(link, db=post.db, links=LINKS).changed
     assert rows("select changed_at from notify.consents") == since
-    post.warehouse.execute("update notify.consents set granted = true")
-    assert unsubscribe(link, warehouse=post.warehouse, links=LINKS).changed
+    post.db.execute("update notify.consents set granted = true")
+    assert apply_unsubscribe(link, db=post.db, links=LINKS).changed
     assert rows("select changed_at from notify.consents") > since
     assert rows(SAID) == [(user, "reports", False)]
 
 
-def test_of_two_clicks_at_once_one_ends_it(post: Post, user: int, connect: Callable[[], Warehouse], rows: Rows) -> None:
-    link = LINKS.of(user, FAST.category).url
+def test_of_two_clicks_at_once_one_ends_it(
+    post: NoticeHarness, user: int, connect: Callable[[], Connection], rows: Rows
+) -> None:
+    link = LINKS.build(user, FAST.category).url
     both = threading.Barrier(2)
 
-    def click(warehouse: Warehouse) -> bool:
+    def click(db: Connection) -> bool:
         both.wait()
-        return unsubscribe(link, warehouse=warehouse, links=LINKS).changed
+        return apply_unsubscribe(link, db=db, links=LINKS).changed
 
     with ThreadPoolExecutor(2) as clicks:
         assert sorted(clicks.map(click, [connect(), connect()])) == [False, True]
     assert rows(SAID) == [(user, "reports", False)]
 
 
-def test_the_link_of_a_user_who_is_gone_ends_nothing_and_is_no_error(post: Post, user: int, rows: Rows) -> None:
-    post.warehouse.execute("delete from core.provider_accounts")
-    post.warehouse.execute("delete from core.users")
-    link = LINKS.of(user, FAST.category).url
-    assert unsubscribe(link, warehouse=post.warehouse, links=LINKS) == Unsubscribed(user, "reports", changed=False)
+def test_the_link_of_a_user_who_is_gone_ends_nothing_and_is_no_error(
+    post: NoticeHarness, user: int, rows: Rows
+) -> None:
+    post.db.execute("delete from core.provider_accounts")
+    post.db.execute("delete from core.users")
+    link = LINKS.build(user, FAST.category).url
+    assert apply_unsubscribe(link, db=post.db, links=LINKS) == UnsubscribeResult(user, "reports", changed=False)
     assert rows(SAID) == []
 
 
-def test_a_forged_link_ends_nothing(post: Post, user: int, rows: Rows) -> None:
-    forged = Links(LinkSettings(URL, keys=("f" * 32,))).of(user, FAST.category).url
-    with pytest.raises(LinkInvalid):
-        unsubscribe(forged, warehouse=post.warehouse, links=LINKS)
+def test_a_forged_link_ends_nothing(post: NoticeHarness, user: int, rows: Rows) -> None:
+    forged = UnsubscribeLinks(LinkSettings(URL, keys=("f" * 32,))).build(user, FAST.category).url
+    with pytest.raises(UnsubscribeLinkInvalid):
+        apply_unsubscribe(forged, db=post.db, links=LINKS)
     assert rows(SAID) == []
 
 
 def test_whoever_unsubscribes_or_is_suppressed_while_a_run_goes_on_gets_nothing_more_of_it(
-    post: Post, rows: Rows
+    post: NoticeHarness, rows: Rows
 ) -> None:
     post.links = LINKS
     post.notice = replace(FAST, pace=4, chunk_size=100)
@@ -173,11 +179,9 @@ def test_whoever_unsubscribes_or_is_suppressed_while_a_run_goes_on_gets_nothing_
     planned = post.plan()
 
     def meanwhile(_: Sequence[Message]) -> None:
-        if len(post.mailbox.lots) == 1:
-            unsubscribe(LINKS.of(users[-1], FAST.category).url, warehouse=post.warehouse, links=LINKS)
-            post.warehouse.execute(
-                "insert into notify.suppressions values (%s, 'email', 'complained')", (address(users[-2]),)
-            )
+        if len(post.mailbox.batch_sizes) == 1:
+            apply_unsubscribe(LINKS.build(users[-1], FAST.category).url, db=post.db, links=LINKS)
+            post.db.execute("insert into notify.suppressions values (%s, 'email', 'complained')", (address(users[-2]),))
 
     post.mailbox.after = meanwhile
     post.send(planned.run_id)

@@ -14,16 +14,16 @@ from upath import UPath
 
 from etl.chunking import Chunk
 from etl.clients.rate_limits import Limiter
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.settings import Endpoint
-from etl.sync.link import link
+from etl.sync.link import enrol_login
 from etl.sync.store import provider_accounts
 from etl.sync.store.token_cipher import TokenCipher
 from tests.integration.sync.pipeline import Pipeline
 
 SANDBOX = "https://sandbox.plaid.com"
-LONGEST_GATHERING = timedelta(minutes=3)
-PAUSE = timedelta(seconds=5)
+MAX_HISTORY_WAIT = timedelta(minutes=3)
+POLL_INTERVAL = timedelta(seconds=5)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,17 +44,17 @@ def provider(request: pytest.FixtureRequest) -> Endpoint:
 
 
 @pytest.fixture
-def linked(warehouse: Warehouse, root: UPath, cipher: TokenCipher, provider: Endpoint, limiter: Limiter) -> Pipeline:
+def linked(db: Connection, root: UPath, cipher: TokenCipher, provider: Endpoint, limiter: Limiter) -> Pipeline:
     """Return the steps, with one item linked at the provider, whose whole history is there."""
-    pipeline = Pipeline(warehouse, root, cipher, provider, limiter)
+    pipeline = Pipeline(db, root, cipher, provider, limiter)
     with _client(provider) as client:
         request = {"institution_id": "ins_109508", "initial_products": ["transactions"]}
         public_token = _answer(client, "/sandbox/public_token/create", request)["public_token"]
-        link(
+        enrol_login(
             pipeline.entity.provider,
             public_token,
             user="one",
-            warehouse=warehouse,
+            db=db,
             cipher=cipher,
             endpoint=provider,
             limiter=limiter,
@@ -64,16 +64,16 @@ def linked(warehouse: Warehouse, root: UPath, cipher: TokenCipher, provider: End
 
 
 def _wait_for_history(client: httpx.Client, pipeline: Pipeline) -> None:
-    ((account,),) = provider_accounts.pages(pipeline.warehouse, Chunk(0, 2**62), provider="plaid", feed="none")
+    ((account,),) = provider_accounts.read_pages(pipeline.db, Chunk(0, 2**62), provider="plaid", feed="none")
     token = pipeline.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id)
-    deadline = time.monotonic() + LONGEST_GATHERING.total_seconds()
+    deadline = time.monotonic() + MAX_HISTORY_WAIT.total_seconds()
     status = ""
     while status != "HISTORICAL_UPDATE_COMPLETE":
         assert time.monotonic() < deadline, f"the item's history is not there yet: {status}"
         status = _answer(client, "/transactions/sync", {"access_token": token, "count": 1})[
             "transactions_update_status"
         ]
-        time.sleep(0 if status == "HISTORICAL_UPDATE_COMPLETE" else PAUSE.total_seconds())
+        time.sleep(0 if status == "HISTORICAL_UPDATE_COMPLETE" else POLL_INTERVAL.total_seconds())
 
 
 def _client(provider: Endpoint) -> httpx.Client:

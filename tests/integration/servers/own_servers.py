@@ -11,12 +11,12 @@ from dev.servers import processes
 from dev.servers.postgres import THROWAWAY_SETTINGS
 from dev.servers.privileges import Privileges
 from dev.stack.down import down
-from dev.stack.home import MARKER
-from dev.stack.plan import Wishes
+from dev.stack.home import HOME_VARIABLE
+from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
-from dev.stack.up import Extent, up
+from dev.stack.up import StackScope, up
 
-CALLER: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+CALLER_ENVIRONMENT: Mapping[str, str] = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
 
 
 @dataclass
@@ -24,27 +24,35 @@ class Servers:
     """Starts and stops the servers of one home, and keeps what was said."""
 
     home: Path
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
-    def start(self, caller: Mapping[str, str] = CALLER, privileges: Privileges | None = None) -> Stack:
-        self.said.clear()
-        wishes = Wishes(settings=THROWAWAY_SETTINGS, privileges=privileges, ui=None)
-        return up(self.home, extent=Extent.SERVERS, caller=caller, wishes=wishes, say=self.said.append)
+    def start(
+        self, caller_environment: Mapping[str, str] = CALLER_ENVIRONMENT, privileges: Privileges | None = None
+    ) -> Stack:
+        self.messages.clear()
+        wishes = StackOptions(postgres_settings=THROWAWAY_SETTINGS, privileges=privileges, ui_port=None)
+        return up(
+            self.home,
+            scope=StackScope.SERVERS,
+            caller_environment=caller_environment,
+            options=wishes,
+            say=self.messages.append,
+        )
 
     def stop(self) -> None:
-        self.said.clear()
-        down(self.home, say=self.said.append)
+        self.messages.clear()
+        down(self.home, say=self.messages.append)
 
-    def leave(self, folder: str) -> Path:
+    def create_leftover(self, folder: str) -> Path:
         """Make a folder as an earlier start of the home would have left it."""
         (self.home / folder).mkdir(parents=True)
         (self.home / "lock").touch()
         return self.home / folder
 
-    def heard(self, words: str) -> bool:
-        return any(words in sentence for sentence in self.said)
+    def has_message(self, words: str) -> bool:
+        return any(words in sentence for sentence in self.messages)
 
     def processes(self) -> list[psutil.Process]:
         """Return whatever of the home runs, Postgres's children included."""
-        marked = processes.carrying(MARKER, str(self.home))
-        return list({*marked, *processes.working_in(self.home / "postgres" / "data")})
+        marked = processes.with_environment(HOME_VARIABLE, str(self.home))
+        return list({*marked, *processes.with_working_directory(self.home / "postgres" / "data")})

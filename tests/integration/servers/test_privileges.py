@@ -12,14 +12,16 @@ from dev.servers import processes
 from dev.servers.errors import PrivilegesUnavailable
 from dev.servers.postgres import SUPERUSER
 from dev.servers.privileges import Privileges, unprivileged_account
-from dev.stack.home import MARKER
+from dev.stack.home import HOME_VARIABLE
 from tests.integration.servers.own_servers import Servers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="Postgres runs as the caller unless that is root")
 
 
 def postgres_of(home: Path) -> psutil.Process:
-    found = [process for process in processes.carrying(MARKER, str(home)) if process.name() == "postgres"]
+    found = [
+        process for process in processes.with_environment(HOME_VARIABLE, str(home)) if process.name() == "postgres"
+    ]
     return found[0]
 
 
@@ -42,10 +44,10 @@ def test_root_runs_postgres_in_a_user_namespace_if_it_may(servers: Servers) -> N
 
 def test_root_runs_postgres_as_nobody_from_copies_if_it_must(dropped: Servers) -> None:
     stack = dropped.start(privileges=Privileges.DROPPED)
-    assert dropped.heard("it runs as nobody from")
+    assert dropped.has_message("it runs as nobody from")
     postgres = postgres_of(dropped.home)
     assert postgres.uids().real == pwd.getpwnam("nobody").pw_uid
-    assert set(postgres.environ()) == {MARKER, "LC_ALL"}
+    assert set(postgres.environ()) == {HOME_VARIABLE, "LC_ALL"}
     with psycopg.connect(stack.warehouse_url) as connection:
         assert connection.info.user == SUPERUSER
 
@@ -56,7 +58,7 @@ def test_root_runs_postgres_as_nobody_from_copies_if_it_must(dropped: Servers) -
 
 
 def test_data_of_a_namespace_is_not_left_behind_for_a_copy(servers: Servers) -> None:
-    servers.leave("postgres/data")
+    servers.create_leftover("postgres/data")
     (servers.home / "secrets.json").write_text("{}")
     with pytest.raises(PrivilegesUnavailable, match="--home"):
         servers.start(privileges=Privileges.DROPPED)

@@ -33,7 +33,7 @@ def read_row(stack: Stack) -> tuple[int] | None:
 def kill_supervisor(home: Path) -> None:
     supervisor = psutil.Process(int((home / "supervisord.pid").read_text()))
     supervisor.send_signal(signal.SIGKILL)
-    processes.outlast([supervisor], timedelta(seconds=5))
+    processes.wait_for_exit([supervisor], timedelta(seconds=5))
 
 
 @pytest.fixture
@@ -44,16 +44,16 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystander: subprocess.Popen[bytes]) -> None:
-    half_made = servers.leave("postgres/data.half")
+    half_made = servers.create_leftover("postgres/data.half")
     (half_made / "PG_VERSION").write_text("18\n")
     first = servers.start()
-    assert servers.heard("half-made")
+    assert servers.has_message("half-made")
     assert not half_made.exists()
     write_row(first)
 
     kill_supervisor(servers.home)
     second = servers.start()
-    assert servers.heard("Stopped a Postgres that still ran")
+    assert servers.has_message("Stopped a Postgres that still ran")
     assert (second.warehouse_url, read_row(second)) == (first.warehouse_url, (42,))
 
     servers.stop()
@@ -62,8 +62,8 @@ def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystand
     pid_file.write_text(f"{bystander.pid}\n{pid_file.parent}\n0\n1\n\n127.0.0.1\n")
     with socket.create_server(("127.0.0.1", urlsplit(first.warehouse_url).port or 0)):
         third = servers.start()
-    assert servers.heard("stale")
-    assert servers.heard("is taken by another program: postgres moves to")
+    assert servers.has_message("stale")
+    assert servers.has_message("is taken by another program: postgres moves to")
     assert (third.warehouse_url != first.warehouse_url, read_row(third)) == (True, (42,))
     assert bystander.poll() is None
 
@@ -72,11 +72,11 @@ def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystand
     servers.stop()
     assert not servers.processes()
     servers.stop()
-    assert servers.heard("Nothing runs")
+    assert servers.has_message("Nothing runs")
 
 
 def test_data_without_its_passwords_is_named(servers: Servers) -> None:
-    servers.leave("postgres/data")
+    servers.create_leftover("postgres/data")
     with pytest.raises(SecretsLost, match=r"secrets\.json is gone"):
         servers.start()
 
@@ -90,7 +90,7 @@ def test_two_starts_at_once_make_one_stack(servers: Servers) -> None:
     for thread in threads:
         thread.join()
     assert started[0] == started[1]
-    assert sorted(one.heard("waiting for it") for one in (servers, other)) == [False, True]
+    assert sorted(one.has_message("waiting for it") for one in (servers, other)) == [False, True]
     assert len([p for p in servers.processes() if "supervisor.supervisord" in p.cmdline()]) == 1
 
 
@@ -98,7 +98,7 @@ def test_stack_whose_home_was_removed_is_stopped_all_the_same(servers: Servers) 
     servers.start()
     shutil.rmtree(servers.home)
     servers.stop()
-    assert servers.heard("Stopped")
+    assert servers.has_message("Stopped")
     assert not servers.processes()
 
 
@@ -107,6 +107,6 @@ def test_port_that_was_taken_before_its_program_started_is_given_up(servers: Ser
     host, port = urlsplit(before.ui_url).hostname, urlsplit(before.ui_url).port
     with socket.create_server((host, port)):
         after = servers.start()
-    assert servers.heard(f"Port {port} is taken by another program by now")
+    assert servers.has_message(f"Port {port} is taken by another program by now")
     assert after.ui_url != before.ui_url
     assert after.warehouse_url == before.warehouse_url

@@ -11,7 +11,7 @@ from dev.servers.errors import BankServesOthers, ServerUnreachable
 from dev.stack import saved_state
 from dev.stack.stack import Stack
 from dev.stack.status import status
-from tests.integration.servers.own_servers import CALLER, Servers
+from tests.integration.servers.own_servers import CALLER_ENVIRONMENT, Servers
 from tests.unit.bank import purchases
 
 
@@ -41,24 +41,29 @@ def test_broker_keeps_every_write(stack: Stack) -> None:
 def test_second_start_changes_nothing_and_says_so(stack: Stack, shared: Servers) -> None:
     before = {process.pid for process in shared.processes()}
     assert shared.start() == stack
-    assert shared.heard("up already")
+    assert shared.has_message("up already")
     assert {process.pid for process in shared.processes()} == before
 
 
 def test_shell_that_read_the_env_file_means_the_embedded_servers(stack: Stack, shared: Servers) -> None:
-    shared.start(caller=stack.environment)
-    assert shared.heard("up already")
+    shared.start(caller_environment=stack.environment)
+    assert shared.has_message("up already")
 
 
 def test_env_file_works_in_any_shell_from_anywhere_and_twice(stack: Stack) -> None:
     ask = '. "$0"; . "$0"; echo "$PATH"; psql "$WAREHOUSE_URL" -Atc "select 42"; python -c "import etl"'
     done = subprocess.run(
-        ["sh", "-euc", ask, stack.home / "env"], cwd="/", env=CALLER, capture_output=True, text=True, check=True
+        ["sh", "-euc", ask, stack.home / "env"],
+        cwd="/",
+        env=CALLER_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     path, answer = done.stdout.splitlines()
     folders = path.split(":")
     assert answer == "42"
-    assert len(folders) == len(CALLER["PATH"].split(":")) + 2
+    assert len(folders) == len(CALLER_ENVIRONMENT["PATH"].split(":")) + 2
     assert folders[0].endswith("/bin")
 
 
@@ -97,34 +102,34 @@ def test_named_servers_are_used_instead_of_embedded_ones(
     stack: Stack, make_servers: Callable[[Path], Servers], tmp_path: Path
 ) -> None:
     servers = make_servers(tmp_path / "home")
-    other = servers.start({**CALLER, "WAREHOUSE_URL": stack.warehouse_url, "BROKER_URL": stack.broker_url})
+    other = servers.start({**CALLER_ENVIRONMENT, "WAREHOUSE_URL": stack.warehouse_url, "BROKER_URL": stack.broker_url})
     assert other.warehouse_url == stack.warehouse_url
     assert other.metadata_url == stack.warehouse_url + "_airflow"
     with psycopg.connect(other.metadata_url) as connection:
         assert connection.info.dbname == "sluice_airflow"
     assert {program.name for program in status(other.home).programs if program.pid} == {"bank", "mail"}
     servers.start(other.environment)
-    assert servers.heard("up already")
+    assert servers.has_message("up already")
 
 
 def test_bank_of_a_file_serves_it_at_every_start_and_runs_on_when_another_is_named(
     stack: Stack, make_servers: Callable[[Path], Servers], tmp_path: Path
 ) -> None:
-    caller = {**CALLER, "WAREHOUSE_URL": stack.warehouse_url, "BROKER_URL": stack.broker_url}
+    caller = {**CALLER_ENVIRONMENT, "WAREHOUSE_URL": stack.warehouse_url, "BROKER_URL": stack.broker_url}
     file = purchases.write(tmp_path / "file's $name.csv")
     servers = make_servers(tmp_path / "home")
     servers.start({**caller, "SANDBOX_CSV": str(file)})
-    assert servers.heard(f"it serves the 3 items of {file}")
+    assert servers.has_message(f"it serves the 3 items of {file}")
     before = {process.pid for process in servers.processes()}
     with pytest.raises(BankServesOthers):
         servers.start({**caller, "SANDBOX_CSV": str(purchases.write(tmp_path / "other.csv", purchases.ROWS[:3]))})
     servers.start(caller)
-    assert servers.heard("up already")
+    assert servers.has_message("up already")
     assert {process.pid for process in servers.processes()} == before
 
 
 def test_named_server_that_does_not_answer_is_named_without_its_password(servers: Servers) -> None:
-    caller = {**CALLER, "WAREHOUSE_URL": "postgresql://someone:hunter2@127.0.0.1:9/books"}
+    caller = {**CALLER_ENVIRONMENT, "WAREHOUSE_URL": "postgresql://someone:hunter2@127.0.0.1:9/books"}
     with pytest.raises(ServerUnreachable, match=r"WAREHOUSE_URL names 127\.0\.0\.1:9, but .*unset") as caught:
         servers.start(caller)
     assert "hunter2" not in str(caught.value)

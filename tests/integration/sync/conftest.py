@@ -8,8 +8,7 @@ from psycopg.sql import SQL, Identifier
 from upath import UPath
 
 from etl.clients.rate_limits import Limiter
-from etl.db import connection as warehouses
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
 from etl.sync.store.token_cipher import TokenCipher
 from tests.integration.sync.own_bank import OwnBank
@@ -25,9 +24,9 @@ def scripted() -> Iterator[ScriptedBank]:
 
 
 @pytest.fixture
-def moody(warehouse: Warehouse, root: UPath, cipher: TokenCipher, scripted: ScriptedBank, limiter: Limiter) -> Pipeline:
+def moody(db: Connection, root: UPath, cipher: TokenCipher, scripted: ScriptedBank, limiter: Limiter) -> Pipeline:
     """Return the steps, against the scripted bank."""
-    return Pipeline(warehouse, root, cipher, Endpoint(scripted.url, login="id", password="secret"), limiter)
+    return Pipeline(db, root, cipher, Endpoint(scripted.url, login="id", password="secret"), limiter)
 
 
 @pytest.fixture
@@ -38,15 +37,15 @@ def own_bank() -> Iterator[OwnBank]:
 
 
 @pytest.fixture
-def disturbed(warehouse: Warehouse, root: UPath, cipher: TokenCipher, own_bank: OwnBank, limiter: Limiter) -> Pipeline:
+def disturbed(db: Connection, root: UPath, cipher: TokenCipher, own_bank: OwnBank, limiter: Limiter) -> Pipeline:
     """Return the steps, against the test's own bank."""
-    return Pipeline(warehouse, root, cipher, own_bank.endpoint, limiter)
+    return Pipeline(db, root, cipher, own_bank.endpoint, limiter)
 
 
 @pytest.fixture
 def undisturbed(disturbed: Pipeline, database: Endpoint, template: str) -> Iterator[Pipeline]:
     """Return the steps, against the same bank and into another warehouse."""
     other = f"{database.schema}_undisturbed"
-    disturbed.warehouse.execute(SQL("create database {} template {}").format(Identifier(other), Identifier(template)))
-    with warehouses.connect(replace(database, schema=other)) as connection:
-        yield replace(disturbed, warehouse=connection, root=disturbed.root / "undisturbed")
+    disturbed.db.execute(SQL("create database {} template {}").format(Identifier(other), Identifier(template)))
+    with connect(replace(database, schema=other)) as db:
+        yield replace(disturbed, db=db, root=disturbed.root / "undisturbed")

@@ -14,8 +14,8 @@ import uvicorn
 
 from dev.bank.api.app import create_app
 from dev.bank.api.auth import Credentials
-from dev.bank.api.connections import ShownConnection
-from dev.bank.api.rate_limits import Limits
+from dev.bank.api.connections import ConnectionExposingProtocol
+from dev.bank.api.rate_limits import RateLimits
 from dev.bank.bank import Bank
 from etl.settings import Endpoint
 
@@ -28,25 +28,27 @@ class OwnBank:
 
     endpoint: Endpoint = field(init=False)
 
-    def turn_day(self, days: int) -> None:
+    def advance_day(self, days: int) -> None:
         """Let days pass."""
-        self._pull("/sandbox/day", {"advance": days})
+        self._post("/sandbox/day", {"advance": days})
 
-    def switch_faults(self, rates: Mapping[str, float]) -> None:
+    def set_faults(self, rates: Mapping[str, float]) -> None:
         """Switch these faults on, and all others off."""
-        self._pull("/sandbox/faults", {"faults": dict(rates)})
+        self._post("/sandbox/faults", {"faults": dict(rates)})
 
-    def _pull(self, path: str, fields: Mapping[str, Any]) -> None:
+    def _post(self, path: str, fields: Mapping[str, Any]) -> None:
         headers = {"PLAID-CLIENT-ID": self.endpoint.login, "PLAID-SECRET": self.endpoint.password}
         with httpx.Client(base_url=self.endpoint.host, headers=headers, trust_env=False) as client:
             client.post(path, json=fields).raise_for_status()
 
     def __enter__(self) -> Self:
         """Start."""
-        bank = Bank.found("moods", opened=DAY - timedelta(days=30), today=DAY)
-        app = create_app(bank, Credentials("client", "secret"), Limits(None))
+        bank = Bank.from_seed("moods", opened_on=DAY - timedelta(days=30), today=DAY)
+        app = create_app(bank, Credentials("client", "secret"), RateLimits(None))
         self._listening = socket.create_server(("127.0.0.1", 0))
-        self._server = uvicorn.Server(uvicorn.Config(app, http=ShownConnection, lifespan="off", log_level="critical"))
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, http=ConnectionExposingProtocol, lifespan="off", log_level="critical")
+        )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]})
         self._thread.start()
         url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"

@@ -12,22 +12,22 @@ from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import PLAID
 from etl.chunking import Days
 from etl.clients.rate_limits import Limiter
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
 from etl.sync.download import download
-from etl.sync.link import link
+from etl.sync.link import enrol_login
 from etl.sync.load import load
 from etl.sync.plan import plan
 from etl.sync.records import frames
-from etl.sync.replay import Rehearsal, replay
+from etl.sync.replay import DryRun, replay
 from etl.sync.store import chunks, provider_accounts, raw_batches
-from etl.sync.store.loads import Counts
+from etl.sync.store.loads import LoadCounts
 from etl.sync.store.token_cipher import TokenCipher
 from etl.sync.store_raw import store_raw
 from etl.sync.transform import transform
 
-IMPATIENT = replace(PLAID, retries=1)
+PLAID_ONE_RETRY = replace(PLAID, retries=1)
 """Plaid, given up on sooner."""
 FIRST = datetime(2026, 11, 20, 8, tzinfo=UTC)
 LATER = FIRST + timedelta(hours=1)
@@ -37,19 +37,19 @@ LATER = FIRST + timedelta(hours=1)
 class Pipeline:
     """Runs the steps of an entity against a provider."""
 
-    warehouse: Warehouse
+    db: Connection
     root: UPath
     cipher: TokenCipher
     endpoint: Endpoint
     limiter: Limiter
-    entity: Entity = field(default_factory=lambda: replace(TRANSACTIONS, provider=IMPATIENT))
+    entity: Entity = field(default_factory=lambda: replace(TRANSACTIONS, provider=PLAID_ONE_RETRY))
     source: str = "transactions_sync"
 
     def enrol(self, *tokens: str) -> list[int]:
         """Enrol an account for each access token, without asking the provider."""
         return [
             provider_accounts.enrol(
-                self.warehouse, self.cipher, provider="plaid", user=token, item_id=f"item-{token}", access_token=token
+                self.db, self.cipher, provider="plaid", user=token, item_id=f"item-{token}", access_token=token
             )
             for token in tokens
         ]
@@ -67,11 +67,11 @@ class Pipeline:
                 }
                 answer = client.post("/sandbox/public_token/create", json=request).raise_for_status().json()
                 linked.append(
-                    link(
+                    enrol_login(
                         PLAID,
                         answer["public_token"],
                         user=str(number),
-                        warehouse=self.warehouse,
+                        db=self.db,
                         cipher=self.cipher,
                         endpoint=self.endpoint,
                         limiter=self.limiter,
@@ -81,7 +81,7 @@ class Pipeline:
 
     def plan(self, run_id: str, days: Days | None = None) -> list[int]:
         """Plan a run."""
-        return plan(self.entity, run_id, warehouse=self.warehouse, days=days)
+        return plan(self.entity, run_id, db=self.db, days=days)
 
     def download(self, run_id: str, ordinal: int = 0) -> int:
         """Download a chunk."""
@@ -89,7 +89,7 @@ class Pipeline:
             self.entity,
             run_id,
             ordinal,
-            warehouse=self.warehouse,
+            db=self.db,
             root=self.root,
             cipher=self.cipher,
             endpoint=self.endpoint,
@@ -98,29 +98,29 @@ class Pipeline:
 
     def store_raw(self, run_id: str, ordinal: int = 0) -> int:
         """Seal a chunk."""
-        return store_raw(self.entity, run_id, ordinal, warehouse=self.warehouse, root=self.root)
+        return store_raw(self.entity, run_id, ordinal, db=self.db, root=self.root)
 
     def transform(self, raw_id: int) -> int:
         """Type a raw batch."""
-        return transform(self.entity, raw_id, warehouse=self.warehouse, root=self.root)
+        return transform(self.entity, raw_id, db=self.db, root=self.root)
 
-    def load(self, raw_id: int, *, warehouse: Warehouse | None = None) -> Counts:
+    def load(self, raw_id: int, *, db: Connection | None = None) -> LoadCounts:
         """Load a typed batch."""
-        return load(self.entity, raw_id, warehouse=warehouse or self.warehouse, root=self.root)
+        return load(self.entity, raw_id, db=db or self.db, root=self.root)
 
-    def replay(self, raw_id: int, *, rehearsal: Rehearsal | None = None) -> Counts:
+    def replay(self, raw_id: int, *, rehearsal: DryRun | None = None) -> LoadCounts:
         """Replay a raw batch by itself; what it brings back is brought up to date."""
-        return replay(self.entity, raw_id, warehouse=self.warehouse, root=self.root, rehearsal=rehearsal)
+        return replay(self.entity, raw_id, db=self.db, root=self.root, dry_run=rehearsal)
 
     def fetch(self, run_id: str, ordinal: int = 0) -> int:
         """Download, seal and type a chunk of a planned run; return its raw batch."""
         return self.transform(self.store_raw(run_id, self.download(run_id, ordinal)))
 
-    def run(self, run_id: str, days: Days | None = None) -> list[Counts]:
+    def run(self, run_id: str, days: Days | None = None) -> list[LoadCounts]:
         """Run all steps for all chunks."""
         return [self.load(self.fetch(run_id, ordinal)) for ordinal in self.plan(run_id, days)]
 
-    def sealed(
+    def seal_pages(
         self,
         *pages: tuple[int, bytes],
         run_id: str = "by hand",
@@ -129,8 +129,8 @@ class Pipeline:
         whole: bool = False,
     ) -> int:
         """Seal and type pages made by hand; `moves` is the cursor move of each account, such as `a>b`."""
-        if not chunks.cut(
-            self.warehouse,
+        if not chunks.plan_account_chunks(
+            self.db,
             entity=self.entity.name,
             run_id=run_id,
             provider="plaid",
@@ -140,7 +140,7 @@ class Pipeline:
             maximum=1,
         ):
             raise LookupError("enrol an account first")
-        chunk = chunks.open_attempt(self.warehouse, entity=self.entity.name, run_id=run_id, ordinal=0)
+        chunk = chunks.open_attempt(self.db, entity=self.entity.name, run_id=run_id, ordinal=0)
         cursor_from, cursor_to = moves.split(">")
         framed = [
             (
@@ -160,7 +160,7 @@ class Pipeline:
             for account, body in pages
         ]
         raw_id = raw_batches.seal(
-            self.warehouse,
+            self.db,
             self.root,
             framed,
             source=self.source,

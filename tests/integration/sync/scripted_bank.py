@@ -39,7 +39,7 @@ class ScriptedBank:
     """A server on a loopback port; the last answer of a script is repeated for ever."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, list[dict[str, object]]] = defaultdict(list)
+        self.requests: dict[str, list[dict[str, object]]] = defaultdict(list)
         self.cookies: list[str] = []
         self._scripts: dict[str, list[Answer]] = {}
         bank = self
@@ -76,7 +76,7 @@ class ScriptedBank:
     def answer(self, request: dict[str, object]) -> Answer:
         """Return the next answer of a token's script, and remember what was asked."""
         token = str(request.pop("access_token", None) or request.pop("public_token"))
-        self.asked[token].append(request)
+        self.requests[token].append(request)
         script = self._scripts[token]
         return script.pop(0) if len(script) > 1 else script[0]
 

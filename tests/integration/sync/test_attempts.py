@@ -11,12 +11,12 @@ from types import FrameType
 
 import pytest
 
-from etl.declare.provider import Limit, Scope
+from etl.declare.provider import LimitScope, RateLimit
 from etl.declare.source import Feed
 from etl.errors import ProviderUnavailable
 from etl.sync import download
-from etl.sync.download import ProviderAsksToWait
-from etl.sync.store.landing import Arrivals
+from etl.sync.download import ProviderRetryAfter
+from etl.sync.store.landing import AccountPages
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction
@@ -42,7 +42,7 @@ def fail(error: BaseException) -> Callable[..., None]:
 
 
 def counts_asked(scripted: ScriptedBank) -> list[object]:
-    return [request["count"] for request in scripted.asked["one"]]
+    return [request["count"] for request in scripted.requests["one"]]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_an_attempt_that_ran_out_of_memory_is_followed_by_pages_of_half_the_size
     planned: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Arrivals, "add", fail(MemoryError()))
+        patch.setattr(AccountPages, "add", fail(MemoryError()))
         for _ in range(2):
             with pytest.raises(MemoryError):
                 planned.download("run")
@@ -79,7 +79,7 @@ def test_an_attempt_that_failed_otherwise_is_followed_by_pages_of_the_same_size(
     planned: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Arrivals, "add", fail(error))
+        patch.setattr(AccountPages, "add", fail(error))
         with pytest.raises(type(error)):
             planned.download("run")
     assert rows(CHUNK) == [(1, 500, {})]
@@ -105,7 +105,7 @@ def test_a_bank_that_asks_for_a_long_wait_is_left_alone_and_asked_again_from_the
     planned: Pipeline, scripted: ScriptedBank, rows: Rows
 ) -> None:
     scripted.script("one", busy(75), DONE)
-    with pytest.raises(ProviderAsksToWait, match=r"plaid answers TRANSACTIONS_LIMIT, .* after 0:01:15;") as told:
+    with pytest.raises(ProviderRetryAfter, match=r"plaid answers TRANSACTIONS_LIMIT, .* after 0:01:15;") as told:
         planned.download("run")
     assert told.value.wait == timedelta(seconds=75)
     assert rows(CHUNK) == [(1, 500, {})]
@@ -120,22 +120,22 @@ def test_a_bank_that_always_asks_for_a_long_wait_has_its_account_left_out_in_the
     scripted.script("slow", busy(75))
     scripted.script("quick", DONE)
     moody.plan("run")
-    for _ in range(download.ATTEMPTS_THAT_WAIT):
-        with pytest.raises(ProviderAsksToWait):
+    for _ in range(download.MAX_RESCHEDULED_ATTEMPTS):
+        with pytest.raises(ProviderRetryAfter):
             moody.download("run")
     assert moody.load(moody.fetch("run")).inserted == 1
     assert rows("select provider_account_id, reason from etl.left_out") == [(account, "TRANSACTIONS_LIMIT")]
 
 
 def test_a_declared_limit_with_a_long_wait_gives_way_too(moody: Pipeline, scripted: ScriptedBank) -> None:
-    rarely = Limit(Scope.CLIENT, calls=2, per=timedelta(minutes=2), burst=1)
+    rarely = RateLimit(LimitScope.CLIENT, calls=2, per=timedelta(minutes=2), burst=1)
     assert isinstance(moody.entity.source, Feed)
     moody.entity = replace(moody.entity, source=replace(moody.entity.source, limits=(rarely,)))
     moody.enrol("one", "two")
     scripted.script("one", DONE)
     scripted.script("two", DONE)
     moody.plan("run")
-    with pytest.raises(ProviderAsksToWait, match="a declared limit that is used up") as told:
+    with pytest.raises(ProviderRetryAfter, match="a declared limit that is used up") as told:
         moody.download("run")
     assert timedelta(minutes=1) < told.value.wait <= timedelta(minutes=2)
 

@@ -35,7 +35,7 @@ def test_a_window_brings_deleted_rows_back_and_moves_no_cursor(
     cursors = rows("select value, raw_id, moved_at from etl.cursors")
     kept = "select transaction_id, amount, dated_on, removed_at from core.transactions order by 1"
     before = rows(kept)
-    moody.warehouse.execute("delete from core.transactions")
+    moody.db.execute("delete from core.transactions")
     (counts,) = moody.run("backfill", DAY)
     assert (counts.read, counts.inserted) == (2, 2)
     assert rows(kept) == before
@@ -48,7 +48,7 @@ def test_a_window_asks_for_its_days_page_by_page(moody: Pipeline, scripted: Scri
     scripted.script("one", window("t1", "t2", total=3), window("t3", total=3))
     (counts,) = moody.run("backfill", DAY)
     assert counts.inserted == 3
-    assert scripted.asked["one"] == [
+    assert scripted.requests["one"] == [
         {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2}},
         {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2, "offset": 2}},
     ]
@@ -165,13 +165,15 @@ def test_a_pending_transaction_that_was_posted_is_buried_as_such(
 ) -> None:
     (account,) = pipeline.enrol("one")
     pending = transaction(transaction_id="p", pending=True)
-    pipeline.load(pipeline.sealed((account, page(added=[pending, transaction(transaction_id="gone", pending=True)]))))
+    pipeline.load(
+        pipeline.seal_pages((account, page(added=[pending, transaction(transaction_id="gone", pending=True)])))
+    )
     key = {"account_id": pending["account_id"], "transaction_id": "p"}
     withdrawn = {**key, "transaction_id": "gone"}
     posted = page(added=[transaction(transaction_id="q", pending_transaction_id="p")])
     removed = page(removed=[key, withdrawn])
     pages = [(account, posted), (account, removed)]
-    pipeline.load(pipeline.sealed(*(pages[place] for place in order), moves="a>b"))
+    pipeline.load(pipeline.seal_pages(*(pages[place] for place in order), moves="a>b"))
     assert rows("select transaction_id, removed_for from core.transactions order by 1") == [
         ("gone", "withdrawn"),
         ("p", "posted"),

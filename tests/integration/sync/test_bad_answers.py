@@ -101,7 +101,7 @@ def test_an_account_that_is_answered_badly_stays_as_it_was_until_a_good_run(
     accounts = dict(zip([*BAD, "calm"], moody.enrol(*BAD, "calm"), strict=True))
     calm = accounts["calm"]
     for name, (bad, _) in BAD.items():
-        scripted.script(name, FIRST, *[MIDDLE, bad] * (1 + download.MOST_RESTARTS))
+        scripted.script(name, FIRST, *[MIDDLE, bad] * (1 + download.MAX_RESTARTS))
     scripted.script("calm", FIRST, MIDDLE, LAST, QUIET)
     moody.run("first")
     before = {name: rows(TABLE, accounts[name]) for name in BAD}
@@ -123,7 +123,7 @@ def test_an_account_that_is_answered_badly_stays_as_it_was_until_a_good_run(
 def test_a_body_without_end_is_not_read_to_it(
     moody: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "LARGEST_BODY", 100_000)
+    monkeypatch.setattr(http, "MAX_BODY_SIZE", 100_000)
     flood, _ = moody.enrol("flood", "calm")
     scripted.script("flood", FIRST + b" " * 100_000)
     scripted.script("calm", FIRST)

@@ -52,7 +52,7 @@ HOSTILE: list[object] = [
 def test_a_record_with_any_value_in_any_field_loads_or_is_rejected_and_its_siblings_load(
     pipeline: Pipeline, rows: Rows
 ) -> None:
-    fields = dict.fromkeys(column.fields[0] for column in TRANSACTIONS.columns)
+    fields = dict.fromkeys(column.path_parts[0] for column in TRANSACTIONS.columns)
     bad = [
         transaction(**{"transaction_id": f"b{number}", field: value})
         for number, (field, value) in enumerate(product([*fields, "counterparties"], HOSTILE))
@@ -63,7 +63,7 @@ def test_a_record_with_any_value_in_any_field_loads_or_is_rejected_and_its_sibli
     records = [record for pair in zip(good, bad, strict=False) for record in pair] + bad[len(good) :]
     pipeline.entity = replace(TRANSACTIONS, tolerated_rejects=1.0)
     (account,) = pipeline.enrol("one")
-    counts = pipeline.load(pipeline.sealed((account, page(added=records))))
+    counts = pipeline.load(pipeline.seal_pages((account, page(added=records))))
     assert counts.read == len(records)
     assert counts.rejected > len(bad) / 2
     assert rows("select count(*) from core.transactions where left(transaction_id, 5) = 'good '") == [(100,)]
@@ -78,12 +78,12 @@ def test_counterparties_of_any_shape_load_or_are_rejected_and_their_siblings_loa
     bad += [[{"entity_id": f"m{number}", "name": "N", field: value}] for number, (field, value) in fields]
     good = [{"entity_id": "good", "name": "Good"}]
     (account,) = pipeline.enrol("one")
-    raw_id = pipeline.sealed(
+    raw_id = pipeline.seal_pages(
         (account, page(added=[transaction(counterparties=each) for each in (good, *bad, good)])),
     )
     wide = replace(MERCHANTS, tolerated_rejects=1.0)
-    transform(wide, raw_id, warehouse=pipeline.warehouse, root=pipeline.root)
-    counts = load(wide, raw_id, warehouse=pipeline.warehouse, root=pipeline.root)
+    transform(wide, raw_id, db=pipeline.db, root=pipeline.root)
+    counts = load(wide, raw_id, db=pipeline.db, root=pipeline.root)
     assert rows("select name from core.merchants where entity_id = 'good'") == [("Good",)]
     assert counts.rejected > len(HOSTILE)
 
@@ -95,7 +95,7 @@ def test_every_record_of_the_bank_is_loaded_as_sent_or_kept_as_a_reject(
     disturbed.link(8)
     expected = as_the_bank_has_it(disturbed)
     spoilt = ("unknown_currency", "huge_amount", "nul_name", "emoji_name", "missing_field", "wrong_type")
-    own_bank.switch_faults(dict.fromkeys(spoilt, 0.03))
+    own_bank.set_faults(dict.fromkeys(spoilt, 0.03))
     (counts,) = disturbed.run("run")
     loaded = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
     assert counts.read == len(loaded) + counts.rejected == len(expected)
@@ -123,7 +123,7 @@ def test_of_the_records_of_one_key_the_last_one_counts_on_whichever_page_it_is(
     pipeline: Pipeline, rows: Rows, pages: list[bytes], left: list[int]
 ) -> None:
     (account,) = pipeline.enrol("one")
-    pipeline.load(pipeline.sealed((account, page(added=[transaction(amount=0)]))))
-    counts = pipeline.load(pipeline.sealed(*((account, body) for body in pages), moves="a>b", at=LATER))
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction(amount=0)]))))
+    counts = pipeline.load(pipeline.seal_pages(*((account, body) for body in pages), moves="a>b", at=LATER))
     assert (counts.updated, counts.removed) == (len(left), 1 - len(left))
     assert rows("select amount::int from core.transactions where removed_at is null") == [(each,) for each in left]

@@ -13,11 +13,11 @@ import zstandard
 from cryptography.fernet import Fernet
 
 from etl.errors import (
-    AddressInvalid,
     ChunkMissing,
     LandingMissing,
     ProviderRefused,
     ProviderUnavailable,
+    ProviderUrlInvalid,
     TokenUnreadable,
 )
 from etl.sync.store.landing import Landing
@@ -46,7 +46,7 @@ def test_a_mutation_during_pagination_restarts_from_the_first_cursor_and_throws_
         page(added=[transaction(transaction_id="kept")], next_cursor="z"),
     )
     moody.run("run")
-    assert [request.get("cursor") for request in scripted.asked["one"]] == [None, "x", "y", None]
+    assert [request.get("cursor") for request in scripted.requests["one"]] == [None, "x", "y", None]
     assert rows("select transaction_id from core.transactions") == [("kept",)]
     assert rows("select value from etl.cursors") == [("z",)]
 
@@ -67,7 +67,7 @@ def test_what_may_pass_is_asked_again(moody: Pipeline, scripted: ScriptedBank, b
     scripted.script("one", bad, one(1))
     (counts,) = moody.run("run")
     assert counts.inserted == 1
-    assert len(scripted.asked["one"]) == 2
+    assert len(scripted.requests["one"]) == 2
 
 
 def test_the_wait_that_a_bank_asks_for_is_kept(moody: Pipeline, scripted: ScriptedBank) -> None:
@@ -130,7 +130,7 @@ def test_no_secret_follows_a_redirect(moody: Pipeline, scripted: ScriptedBank, s
         moody.plan("run")
         with pytest.raises(ProviderRefused, match=f"answered HTTP {status}"):
             moody.download("run")
-        assert not stranger.asked
+        assert not stranger.requests
 
 
 def test_what_a_bank_wants_remembered_of_one_account_is_not_told_about_the_next(
@@ -172,7 +172,7 @@ def test_a_host_that_is_no_url_is_named_with_the_remedy(moody: Pipeline) -> None
     moody.enrol("one")
     moody.endpoint = replace(moody.endpoint, host="sandbox.plaid.com")
     moody.plan("run")
-    with pytest.raises(AddressInvalid, match=r"connection 'plaid': its host is 'sandbox\.plaid\.com'; it must be"):
+    with pytest.raises(ProviderUrlInvalid, match=r"connection 'plaid': its host is 'sandbox\.plaid\.com'; it must be"):
         moody.download("run")
 
 
@@ -201,7 +201,7 @@ def test_a_bank_that_asks_for_too_long_a_wait_is_left_alone(moody: Pipeline, scr
     moody.plan("run")
     with pytest.raises(ProviderUnavailable, match="TRANSACTIONS_LIMIT"):
         moody.download("run")
-    assert len(scripted.asked["one"]) == 1
+    assert len(scripted.requests["one"]) == 1
 
 
 def test_a_chunk_that_was_not_planned_is_refused_by_name(moody: Pipeline) -> None:

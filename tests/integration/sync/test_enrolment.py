@@ -8,10 +8,10 @@ import pytest
 
 from etl.catalog.providers.plaid import PLAID
 from etl.clients.rate_limits import Limiter
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.errors import ProviderRefused
 from etl.settings import Endpoint
-from etl.sync.link import link
+from etl.sync.link import enrol_login
 from etl.sync.store.token_cipher import TokenCipher
 from tests.integration.sync.scripted_bank import ScriptedBank
 
@@ -32,11 +32,11 @@ from tests.integration.sync.scripted_bank import ScriptedBank
     ids=["nothing", "list", "absent", "null", "empty", "nul", "number", "no text", "nesting"],
 )
 def test_a_login_is_enrolled_under_the_names_that_the_bank_gave_or_not_at_all(
-    warehouse: Warehouse, cipher: TokenCipher, limiter: Limiter, rows: Callable[..., object], body: bytes
+    db: Connection, cipher: TokenCipher, limiter: Limiter, rows: Callable[..., object], body: bytes
 ) -> None:
     with ScriptedBank() as bank:
         bank.script("public", body)
         endpoint = Endpoint(bank.url, login="id", password="secret")
         with pytest.raises(ProviderRefused, match="answered without item_id and access_token"):
-            link(PLAID, "public", user="u", warehouse=warehouse, cipher=cipher, endpoint=endpoint, limiter=limiter)
+            enrol_login(PLAID, "public", user="u", db=db, cipher=cipher, endpoint=endpoint, limiter=limiter)
     assert rows("select count(*) from core.provider_accounts") == [(0,)]

@@ -17,7 +17,7 @@ from etl.sync.load import load_pending
 from etl.sync.plan import plan
 from etl.sync.report import report
 from etl.sync.transform import transform_pending
-from tests.integration.sync.pipeline import IMPATIENT, LATER, Pipeline
+from tests.integration.sync.pipeline import LATER, PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
 from tests.unit.sync.samples import page, transaction
 
@@ -42,15 +42,15 @@ def snapshot(*accounts: dict[str, object]) -> bytes:
 
 @pytest.fixture
 def accounts(moody: Pipeline) -> Pipeline:
-    moody.entity = replace(ACCOUNTS, provider=IMPATIENT)
+    moody.entity = replace(ACCOUNTS, provider=PLAID_ONE_RETRY)
     return moody
 
 
 def run_merchants(pipeline: Pipeline, run_id: str, entity: Entity = MERCHANTS) -> dict[str, int]:
-    for ordinal in plan(entity, run_id, warehouse=pipeline.warehouse):
-        transform_pending(entity, run_id, ordinal, warehouse=pipeline.warehouse, root=pipeline.root)
-        load_pending(entity, run_id, ordinal, warehouse=pipeline.warehouse, root=pipeline.root)
-    return report(entity, run_id, warehouse=pipeline.warehouse)
+    for ordinal in plan(entity, run_id, db=pipeline.db):
+        transform_pending(entity, run_id, ordinal, db=pipeline.db, root=pipeline.root)
+        load_pending(entity, run_id, ordinal, db=pipeline.db, root=pipeline.root)
+    return report(entity, run_id, db=pipeline.db)
 
 
 def shop(entity_id: str | None, name: str = "Deli") -> dict[str, object]:
@@ -131,7 +131,7 @@ def test_merchants_come_from_what_was_downloaded_for_transactions(pipeline: Pipe
         ],
         modified=[transaction(counterparties=[shop("m1", "Deli Two")])],
     )
-    pipeline.sealed((account, body))
+    pipeline.seal_pages((account, body))
     totals = run_merchants(pipeline, "run")
     assert (totals["chunks"], totals["chunks_loaded"], totals["inserted"], totals["superseded"]) == (1, 1, 2, 1)
     assert rows("select entity_id, name, category from core.merchants order by 1") == [
@@ -144,7 +144,7 @@ def test_merchants_are_planned_over_raw_batches_without_a_load_so_that_missed_on
     (account,) = pipeline.enrol("one")
     for number in range(3):
         body = page(added=[transaction(counterparties=[shop(f"m{number}")])])
-        pipeline.sealed((account, body), run_id=f"run {number}")
+        pipeline.seal_pages((account, body), run_id=f"run {number}")
     assert run_merchants(pipeline, "first")["inserted"] == 3
     assert run_merchants(pipeline, "second")["chunks"] == 0
     assert run_merchants(pipeline, "new version", replace(MERCHANTS, version=2))["unchanged"] == 3
@@ -154,9 +154,9 @@ def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline
     (account,) = pipeline.enrol("one")
     newer = page(added=[transaction(counterparties=[shop("m", "New")])])
     older = page(added=[transaction(counterparties=[shop("m", "Old")])])
-    pipeline.sealed((account, newer), run_id="one", at=LATER)
+    pipeline.seal_pages((account, newer), run_id="one", at=LATER)
     run_merchants(pipeline, "first")
-    pipeline.sealed((account, older), run_id="two")
+    pipeline.seal_pages((account, older), run_id="two")
     assert run_merchants(pipeline, "second")["superseded"] == 1
     assert rows("select name from core.merchants") == [("New",)]
 
@@ -164,8 +164,10 @@ def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline
 def test_a_raw_batch_that_cannot_be_loaded_stops_no_other(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     wide = replace(MERCHANTS, chunk_size=10, always_tolerated=0)
-    pipeline.sealed((account, page(added=[transaction(counterparties=[{"entity_id": "m", "name": 7}])])), run_id="one")
-    pipeline.sealed((account, page(added=[transaction(counterparties=[shop("good")])])), run_id="two")
+    pipeline.seal_pages(
+        (account, page(added=[transaction(counterparties=[{"entity_id": "m", "name": 7}])])), run_id="one"
+    )
+    pipeline.seal_pages((account, page(added=[transaction(counterparties=[shop("good")])])), run_id="two")
     with pytest.raises(Exception, match="no typed batch"):
         run_merchants(pipeline, "run", wide)
     assert rows("select entity_id from core.merchants") == [("good",)]

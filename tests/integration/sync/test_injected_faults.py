@@ -63,7 +63,7 @@ UNFINISHED = (
     "and r.source = 'transactions_get' and t.pending and t.removed_at is null and not exists "
     "(select 1 from core.transactions as p where p.pending_transaction_id = t.transaction_id and p.removed_at is null)"
 )
-"""Ends what only a window ever saw, and what was withdrawn since without a word; `settle` does so after two weeks."""
+"""Ends what only a window ever saw, and what was withdrawn since without a word, as `close_pending` does later."""
 
 
 @pytest.mark.parametrize("fault", REASONS, ids=lambda fault: fault.value)
@@ -77,7 +77,7 @@ def test_what_a_fault_leaves_out_has_its_reason_and_comes_whole_with_the_next_go
         source=replace(TRANSACTIONS_SYNC, page_size=25, limits=()),
     )
     disturbed.link(USERS)
-    own_bank.switch_faults({fault.value: 0.15})
+    own_bank.set_faults({fault.value: 0.15})
     disturbed.run("disturbed")
     left_out = {account for (account,) in rows("select provider_account_id from etl.left_out")}
     drained = {account for (account,) in rows("select provider_account_id from etl.cursors where value <> ''")}
@@ -85,7 +85,7 @@ def test_what_a_fault_leaves_out_has_its_reason_and_comes_whole_with_the_next_go
     assert rows("select distinct reason from etl.left_out") == [(REASONS[fault],)]
     assert len(left_out) + len(drained) == USERS
     assert drained == loaded
-    own_bank.switch_faults({})
+    own_bank.set_faults({})
     disturbed.link(USERS)
     disturbed.run("good")
     kept = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
@@ -111,7 +111,7 @@ def sync(pipeline: Pipeline, run_id: str, *, days: Days | None = None) -> None:
 
 
 def table_of(pipeline: Pipeline, table: str) -> set[str]:
-    with pipeline.warehouse.cursor(row_factory=dict_row) as cursor:
+    with pipeline.db.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(TABLES[table].encode()).fetchall()
     return {str({name: row[name] for name in row if name not in OF_THE_HISTORY}) for row in found}
 
@@ -121,22 +121,22 @@ def test_a_sync_through_every_mood_ends_in_the_tables_of_one_that_met_none(
 ) -> None:
     today = DAY
     for number, days in enumerate((1, 3, 2, 5)):
-        own_bank.turn_day(days)
+        own_bank.advance_day(days)
         today += timedelta(days=days)
-        own_bank.switch_faults(OF_RECORDS)
+        own_bank.set_faults(OF_RECORDS)
         disturbed.link(USERS)
         undisturbed.link(USERS)
         sync(undisturbed, f"run {number}")
-        own_bank.switch_faults({**OF_RECORDS, **OF_REQUESTS, **OF_ITEMS})
+        own_bank.set_faults({**OF_RECORDS, **OF_REQUESTS, **OF_ITEMS})
         sync(disturbed, f"run {number}")
         sync(disturbed, f"backfill {number}", days=Days(today - timedelta(days=4), today))
-    own_bank.turn_day(1)
-    own_bank.switch_faults(OF_RECORDS)
+    own_bank.advance_day(1)
+    own_bank.set_faults(OF_RECORDS)
     disturbed.link(USERS)
     for pipeline in (disturbed, undisturbed):
         sync(pipeline, "good")
-    unfinished = disturbed.warehouse.execute(f"{UNFINISHED} returning t.transaction_id").fetchall()
-    still_told = undisturbed.warehouse.execute(
+    unfinished = disturbed.db.execute(f"{UNFINISHED} returning t.transaction_id").fetchall()
+    still_told = undisturbed.db.execute(
         "update core.transactions set removed_at = now() where transaction_id = any(%s) and removed_at is null",
         [[identifier for (identifier,) in unfinished]],
     ).rowcount

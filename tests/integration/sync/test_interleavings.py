@@ -108,7 +108,7 @@ class Reader:
         self.read_cursor()
 
     def lose(self, identifier: str) -> None:
-        self.pipeline.warehouse.execute(
+        self.pipeline.db.execute(
             "delete from core.transactions where provider_account_id = %s and transaction_id = %s",
             [self.account, identifier],
         )
@@ -117,14 +117,14 @@ class Reader:
 
     def read_cursor(self) -> None:
         query = "select value from etl.cursors where provider_account_id = %s"
-        ((self.cursor,),) = self.pipeline.warehouse.execute(query, [self.account]).fetchall()
+        ((self.cursor,),) = self.pipeline.db.execute(query, [self.account]).fetchall()
 
     def _seal(self, bodies: list[bytes], source: str, moves: str, *, whole: bool = False) -> int:
         self.minutes += 1
         self.pipeline.source = source
         at = FIRST + timedelta(minutes=self.minutes)
         pages = [(self.account, body) for body in bodies]
-        return self.pipeline.sealed(*pages, run_id=f"run {next(RUNS)}", at=at, moves=moves, whole=whole)
+        return self.pipeline.seal_pages(*pages, run_id=f"run {next(RUNS)}", at=at, moves=moves, whole=whole)
 
 
 def act(reader: Reader, action: str, identifier: str, number: int) -> None:
@@ -156,7 +156,7 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
 @pytest.fixture(params=[False, True], ids=["rows looked up by key", "rows read at once"])
 def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Find the rows that are there in either way."""
-    monkeypatch.setattr(staging, "few_held", lambda *_, **__: request.param)
+    monkeypatch.setattr(staging, "has_few_existing_rows", lambda *_, **__: request.param)
 
 
 @pytest.mark.usefixtures("_ways")
@@ -172,13 +172,13 @@ def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
     pipeline: Pipeline, history: list[tuple[str, str, int]]
 ) -> None:
-    pipeline.warehouse.execute("update core.provider_accounts set state = 'stopped', stopped_at = now()")
+    pipeline.db.execute("update core.provider_accounts set state = 'stopped', stopped_at = now()")
     (account,) = pipeline.enrol(f"account {next(RUNS)}")
     reader = Reader(pipeline, account)
     for action, identifier, number in history:
         act(reader, action, identifier, number)
     reader.load(reader.fetch(2))
-    kept = pipeline.warehouse.execute(
+    kept = pipeline.db.execute(
         "select transaction_id, amount::int, pending_transaction_id from core.transactions "
         "where provider_account_id = %s and removed_at is null",
         [account],

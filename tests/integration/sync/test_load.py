@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.errors import TooManyRejects, TypedMissing
 from etl.sync.store import cursors, staging
-from etl.sync.store.loads import Counts
+from etl.sync.store.loads import LoadCounts
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -21,14 +21,14 @@ Rows = Callable[..., list[tuple[object, ...]]]
 KEY = {name: transaction()[name] for name in ("account_id", "transaction_id")}
 
 
-def counted(**counts: int) -> Counts:
+def counted(**counts: int) -> LoadCounts:
     names = ("inserted", "updated", "unchanged", "removed", "superseded", "stale", "rejected")
-    return Counts(read=sum(counts.values()), **{name: counts.get(name, 0) for name in names})
+    return LoadCounts(read=sum(counts.values()), **{name: counts.get(name, 0) for name in names})
 
 
 def test_rows_and_cursor_are_committed_together(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    assert pipeline.load(pipeline.sealed((account, page(added=[transaction()])), moves=">a")) == counted(inserted=1)
+    assert pipeline.load(pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")) == counted(inserted=1)
     assert rows("select provider_account_id, value from etl.cursors") == [(account, "a")]
     assert rows("select count(*) from core.transactions") == [(1,)]
 
@@ -36,18 +36,18 @@ def test_rows_and_cursor_are_committed_together(pipeline: Pipeline, rows: Rows) 
 def test_more_keys_than_fit_in_memory_are_not_compared_each_with_each(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill = staging.fill
+    fill = staging.fill_rows
 
-    def short_of_memory(warehouse: Warehouse, *given: Any) -> int:
-        count = fill(warehouse, *given)
-        warehouse.execute("set local work_mem = '64kB'")
+    def short_of_memory(db: Connection, *given: Any) -> int:
+        count = fill(db, *given)
+        db.execute("set local work_mem = '64kB'")
         return count
 
-    monkeypatch.setattr(staging, "fill", short_of_memory)
+    monkeypatch.setattr(staging, "fill_rows", short_of_memory)
     (account,) = pipeline.enrol("one")
     records = [transaction(transaction_id=f"t{number}") for number in range(30_000)]
-    raw_id = pipeline.sealed((account, page(added=[*records, records[0]])))
-    pipeline.warehouse.execute("set statement_timeout = '10s'")
+    raw_id = pipeline.seal_pages((account, page(added=[*records, records[0]])))
+    pipeline.db.execute("set statement_timeout = '10s'")
     assert pipeline.load(raw_id) == counted(inserted=30_000, superseded=1)
 
 
@@ -55,7 +55,7 @@ def test_a_load_that_dies_before_its_cursor_moved_leaves_no_row(
     pipeline: Pipeline, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (account,) = pipeline.enrol("one")
-    raw_id = pipeline.sealed((account, page(added=[transaction()])))
+    raw_id = pipeline.seal_pages((account, page(added=[transaction()])))
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -70,13 +70,13 @@ def test_a_load_that_dies_before_its_cursor_moved_leaves_no_row(
 
 
 def test_two_loads_of_one_batch_at_once_load_it_once(
-    pipeline: Pipeline, rows: Rows, connect: Callable[[], Warehouse]
+    pipeline: Pipeline, rows: Rows, connect: Callable[[], Connection]
 ) -> None:
     (account,) = pipeline.enrol("one")
     records = [transaction(transaction_id=f"t{number}") for number in range(2_000)]
-    raw_id = pipeline.sealed((account, page(added=records)))
+    raw_id = pipeline.seal_pages((account, page(added=records)))
     with ThreadPoolExecutor(2) as threads:
-        loads = [threads.submit(pipeline.load, raw_id, warehouse=connect()) for _ in range(2)]
+        loads = [threads.submit(pipeline.load, raw_id, db=connect()) for _ in range(2)]
     assert [load.result() for load in loads] == [counted(inserted=2_000)] * 2
     assert rows("select count(*) from core.transactions") == [(2_000,)]
 
@@ -84,8 +84,8 @@ def test_two_loads_of_one_batch_at_once_load_it_once(
 def test_an_account_that_moved_on_leaves_the_batch_and_the_others_load(pipeline: Pipeline, rows: Rows) -> None:
     one, two, three = pipeline.enrol("one", "two", "three")
     pages = [(account, page(added=[transaction(transaction_id=f"t{account}")])) for account in (one, two, three)]
-    batch = pipeline.sealed(*pages, moves=">a")
-    ahead = pipeline.sealed((two, page(added=[transaction(transaction_id="ahead")])), moves=">b", run_id="other")
+    batch = pipeline.seal_pages(*pages, moves=">a")
+    ahead = pipeline.seal_pages((two, page(added=[transaction(transaction_id="ahead")])), moves=">b", run_id="other")
     assert pipeline.load(ahead) == counted(inserted=1)
     assert pipeline.load(batch) == counted(inserted=2, stale=1)
     assert rows("select provider_account_id, value from etl.cursors order by 1") == [
@@ -99,17 +99,17 @@ def test_an_account_that_moved_on_leaves_the_batch_and_the_others_load(pipeline:
 def test_all_records_of_an_account_that_moved_on_are_stale_those_of_one_key_too(pipeline: Pipeline) -> None:
     one, two = pipeline.enrol("one", "two")
     twice = page(added=[transaction(), transaction(amount=2), transaction(transaction_id="other")])
-    batch = pipeline.sealed((one, twice), (two, twice), moves=">a")
-    pipeline.load(pipeline.sealed((two, page(added=[])), moves=">b", run_id="other"))
+    batch = pipeline.seal_pages((one, twice), (two, twice), moves=">a")
+    pipeline.load(pipeline.seal_pages((two, page(added=[])), moves=">b", run_id="other"))
     assert pipeline.load(batch) == counted(inserted=2, superseded=1, stale=3)
 
 
 def test_an_older_record_never_replaces_a_newer_one(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    newer = pipeline.sealed((account, page(added=[transaction(amount=2)])), moves=">a", at=LATER)
+    newer = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">a", at=LATER)
     pipeline.source = "transactions_get"
     window = msgspec.json.encode({"transactions": [transaction(amount=1)], "total_transactions": 1})
-    older = pipeline.sealed((account, window), at=FIRST, run_id="backfill")
+    older = pipeline.seal_pages((account, window), at=FIRST, run_id="backfill")
     assert pipeline.load(newer) == counted(inserted=1)
     assert pipeline.load(older) == counted(superseded=1)
     assert rows("select amount::int from core.transactions") == [(2,)]
@@ -120,17 +120,17 @@ def test_a_batch_that_continues_another_is_never_older_whatever_the_clock_of_its
 ) -> None:
     (account,) = pipeline.enrol("one")
     other = transaction(transaction_id="other")
-    pipeline.load(pipeline.sealed((account, page(added=[transaction(amount=1), other])), moves=">a", at=LATER))
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction(amount=1), other])), moves=">a", at=LATER))
     late = page(modified=[transaction(amount=2)], removed=[{**KEY, "transaction_id": "other"}])
-    assert pipeline.load(pipeline.sealed((account, late), moves="a>b", at=FIRST)) == counted(updated=1, removed=1)
+    assert pipeline.load(pipeline.seal_pages((account, late), moves="a>b", at=FIRST)) == counted(updated=1, removed=1)
     assert rows("select amount::int, observed_at from core.transactions where removed_at is null") == [(2, LATER)]
 
 
 def test_a_changed_record_updates_its_row(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     other = transaction(transaction_id="other")
-    pipeline.load(pipeline.sealed((account, page(added=[transaction(amount=1, pending=True), other])), moves=">a"))
-    batch = pipeline.sealed((account, page(modified=[transaction(amount=2), other])), moves="a>b", at=LATER)
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction(amount=1, pending=True), other])), moves=">a"))
+    batch = pipeline.seal_pages((account, page(modified=[transaction(amount=2), other])), moves="a>b", at=LATER)
     assert pipeline.load(batch) == counted(updated=1, unchanged=1)
     assert rows("select amount::int, pending, raw_id, observed_at from core.transactions where amount = 2") == [
         (2, False, batch, LATER)
@@ -140,23 +140,23 @@ def test_a_changed_record_updates_its_row(pipeline: Pipeline, rows: Rows) -> Non
 def test_of_records_with_one_key_in_a_batch_the_last_one_counts(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     body = page(added=[transaction(amount=1), transaction(amount=2)], modified=[transaction(amount=3)])
-    assert pipeline.load(pipeline.sealed((account, body))) == counted(inserted=1, superseded=2)
+    assert pipeline.load(pipeline.seal_pages((account, body))) == counted(inserted=1, superseded=2)
     assert rows("select amount::int from core.transactions") == [(3,)]
 
 
 def test_one_key_in_two_provider_accounts_is_two_rows(pipeline: Pipeline) -> None:
     one, two = pipeline.enrol("one", "two")
     pages = [(account, page(added=[transaction()])) for account in (one, two)]
-    assert pipeline.load(pipeline.sealed(*pages)) == counted(inserted=2)
+    assert pipeline.load(pipeline.seal_pages(*pages)) == counted(inserted=2)
 
 
 def test_a_removed_row_stays_as_a_tombstone_and_can_come_back(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    pipeline.load(pipeline.sealed((account, page(added=[transaction()])), moves=">a"))
-    removal = pipeline.sealed((account, page(removed=[KEY])), moves="a>b", at=LATER)
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction()])), moves=">a"))
+    removal = pipeline.seal_pages((account, page(removed=[KEY])), moves="a>b", at=LATER)
     assert pipeline.load(removal) == counted(removed=1)
     assert rows("select removed_at, amount is not null from core.transactions") == [(LATER, True)]
-    back = pipeline.sealed((account, page(added=[transaction()])), moves="b>c", at=LATER + timedelta(hours=1))
+    back = pipeline.seal_pages((account, page(added=[transaction()])), moves="b>c", at=LATER + timedelta(hours=1))
     assert pipeline.load(back) == counted(updated=1)
     assert rows("select removed_at from core.transactions") == [(None,)]
 
@@ -164,14 +164,14 @@ def test_a_removed_row_stays_as_a_tombstone_and_can_come_back(pipeline: Pipeline
 def test_removing_what_was_never_seen_changes_nothing(pipeline: Pipeline) -> None:
     (account,) = pipeline.enrol("one")
     body = page(removed=[{"account_id": "a", "transaction_id": "never seen"}])
-    assert pipeline.load(pipeline.sealed((account, body))) == counted(unchanged=1)
+    assert pipeline.load(pipeline.seal_pages((account, body))) == counted(unchanged=1)
 
 
 def test_a_bad_record_is_kept_as_a_reject_and_its_siblings_load(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     good = [transaction(transaction_id=f"t{number}") for number in range(40)]
     bad = transaction(transaction_id="bad", amount="a lot")
-    raw_id = pipeline.sealed((account, page(added=[*good, bad])))
+    raw_id = pipeline.seal_pages((account, page(added=[*good, bad])))
     assert pipeline.load(raw_id) == counted(inserted=40, rejected=1)
     assert rows("select raw_id, provider_account_id, line, path, rule from etl.rejects") == [
         (raw_id, account, 0, "added[40].amount", "type")
@@ -183,7 +183,7 @@ def test_too_many_rejects_stop_the_batch_before_it_loads_and_are_kept(pipeline: 
     currencies = ["???"] * 30 + ["USD"] * 30
     records = [transaction(transaction_id=f"t{n}", iso_currency_code=code) for n, code in enumerate(currencies)]
     with pytest.raises(TooManyRejects, match="30 of 60 records of raw batch 1 were rejected") as raised:
-        pipeline.sealed((account, page(added=records)))
+        pipeline.seal_pages((account, page(added=records)))
     assert "5.0%" in str(raised.value)
     assert rows("select path, rule, reason from etl.rejects order by reject_id limit 1") == [
         ("added[0].iso_currency_code", "iso4217", "found currency '???'")
@@ -196,20 +196,20 @@ def test_too_many_rejects_stop_the_batch_before_it_loads_and_are_kept(pipeline: 
 def test_a_few_rejects_never_stop_a_quiet_day(pipeline: Pipeline) -> None:
     (account,) = pipeline.enrol("one")
     body = page(added=[transaction(), transaction(transaction_id="bad", iso_currency_code="???")])
-    assert pipeline.load(pipeline.sealed((account, body))) == counted(inserted=1, rejected=1)
+    assert pipeline.load(pipeline.seal_pages((account, body))) == counted(inserted=1, rejected=1)
 
 
 def test_many_records_of_one_key_take_no_longer_than_others(pipeline: Pipeline) -> None:
     (account,) = pipeline.enrol("one")
-    raw_id = pipeline.sealed((account, page(added=[transaction()] * 50_000)))
-    pipeline.warehouse.execute("set statement_timeout = '20s'")
+    raw_id = pipeline.seal_pages((account, page(added=[transaction()] * 50_000)))
+    pipeline.db.execute("set statement_timeout = '20s'")
     assert pipeline.load(raw_id) == counted(inserted=1, superseded=49_999)
 
 
 @pytest.mark.parametrize("name", ["", "\\N", "a,b", 'say "hi"', "line\r\nbreak", "\\.", "émoji 🥐", "tab\there"])
 def test_text_reaches_the_table_character_by_character(pipeline: Pipeline, rows: Rows, name: str) -> None:
     (account,) = pipeline.enrol("one")
-    pipeline.load(pipeline.sealed((account, page(added=[transaction(name=name, merchant_name=None)]))))
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction(name=name, merchant_name=None)]))))
     assert rows("select description, merchant_name from core.transactions") == [(name, None)]
 
 
@@ -217,7 +217,7 @@ def test_money_reaches_the_table_digit_by_digit(pipeline: Pipeline, rows: Rows) 
     (account,) = pipeline.enrol("one")
     amount = "-999999999999999999.9999999999"
     pipeline.load(
-        pipeline.sealed(
+        pipeline.seal_pages(
             (
                 account,
                 page(

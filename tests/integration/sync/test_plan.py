@@ -25,9 +25,7 @@ def tokens(count: int) -> list[str]:
 
 def test_chunks_are_even_whatever_the_gaps_in_the_ids(pipeline: Pipeline, rows: Rows) -> None:
     accounts = pipeline.enrol(*tokens(40))
-    pipeline.warehouse.execute(
-        "delete from core.provider_accounts where provider_account_id = any(%s)", [accounts[3:23]]
-    )
+    pipeline.db.execute("delete from core.provider_accounts where provider_account_id = any(%s)", [accounts[3:23]])
     pipeline.entity = replace(pipeline.entity, chunk_size=5)
     assert pipeline.plan("run") == [0, 1, 2, 3]
     assert rows(SIZES) == [(5,), (5,), (5,), (5,)]
@@ -46,7 +44,7 @@ def test_nobody_enrolled_gives_no_chunk(pipeline: Pipeline) -> None:
 
 def test_a_stopped_account_is_not_planned(pipeline: Pipeline, rows: Rows) -> None:
     pipeline.enrol(*tokens(3))
-    pipeline.warehouse.execute(
+    pipeline.db.execute(
         "update core.provider_accounts set state = 'stopped', stopped_at = now() where item_id = 'item-token-2'"
     )
     pipeline.plan("run")
@@ -57,7 +55,7 @@ def test_planning_a_run_again_replaces_its_plan(pipeline: Pipeline, rows: Rows) 
     pipeline.enrol(*tokens(6))
     pipeline.entity = replace(pipeline.entity, chunk_size=2)
     assert pipeline.plan("run") == [0, 1, 2]
-    pipeline.warehouse.execute(
+    pipeline.db.execute(
         "update core.provider_accounts set state = 'stopped', stopped_at = now() where provider_account_id > 3"
     )
     assert pipeline.plan("run") == [0, 1]

@@ -19,30 +19,30 @@ import pytest
 from dev.servers import bank as banks
 from dev.servers import http
 from dev.servers.ports import candidates, is_free
-from dev.servers.purchases import Purchases
+from dev.servers.purchases import PurchaseSource
 from dev.stack.home import REPOSITORY
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.check import MaxLength
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
 from tests.integration.conftest import SANDBOX
-from tests.integration.sync.pipeline import IMPATIENT, Pipeline
+from tests.integration.sync.pipeline import PLAID_ONE_RETRY, Pipeline
 from tests.unit.bank import purchases as few
 
 FOLDER = REPOSITORY / os.environ.get("SLUICE_TEST_DATA", "../shared/data")
 FILE = FOLDER / "birmingham" / "transactions.csv.gz"
-UNLIMITED = replace(TRANSACTIONS, provider=IMPATIENT, source=replace(TRANSACTIONS_SYNC, limits=()))
+UNLIMITED = replace(TRANSACTIONS, provider=PLAID_ONE_RETRY, source=replace(TRANSACTIONS_SYNC, limits=()))
 LONGEST_START = timedelta(seconds=60)
 
 Audit = Callable[[Path], "subprocess.CompletedProcess[str]"]
-Sync = Callable[..., Warehouse]
+Sync = Callable[..., Connection]
 Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 @contextmanager
-def serving(purchases: Purchases) -> Iterator[Endpoint]:
+def serving(purchases: PurchaseSource) -> Iterator[Endpoint]:
     """Yield the address of a bank without limits that serves a file."""
     port = next(port for port in candidates() if is_free(port))
     command = (*banks.command(replace(SANDBOX, purchases=purchases), port=port), "--limits", "off")
@@ -50,7 +50,7 @@ def serving(purchases: Purchases) -> Iterator[Endpoint]:
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment) as process:
         try:
             deadline = time.monotonic() + LONGEST_START.total_seconds()
-            while not http.answers(port, banks.HEALTH) and time.monotonic() < deadline:
+            while not http.is_ok(port, banks.HEALTH_PATH) and time.monotonic() < deadline:
                 time.sleep(0.1)
             yield Endpoint(f"http://127.0.0.1:{port}", login="client", password="secret")
         finally:
@@ -59,19 +59,19 @@ def serving(purchases: Purchases) -> Iterator[Endpoint]:
 
 @pytest.fixture
 def sync(pipeline: Pipeline) -> Sync:
-    def run(file: Path, entity: Entity, items: int = 3) -> Warehouse:
+    def run(file: Path, entity: Entity, items: int = 3) -> Connection:
         pipeline.entity = entity
-        with serving(Purchases(file, digest="", items=items)) as pipeline.endpoint:
+        with serving(PurchaseSource(file, digest="", items=items)) as pipeline.endpoint:
             pipeline.link(items)
             pipeline.run("first")
-        return pipeline.warehouse
+        return pipeline.db
 
     return run
 
 
 @pytest.fixture
 def audit(pipeline: Pipeline) -> Audit:
-    at = pipeline.warehouse.info
+    at = pipeline.db.info
     url = f"postgresql://{at.user}:{at.password}@{at.host}:{at.port}/{at.dbname}"
     environment = {**os.environ, "WAREHOUSE_URL": url, "SLUICE_RAW_ROOT": str(pipeline.root)}
 
@@ -129,8 +129,8 @@ def test_a_row_too_few_too_many_or_other_than_in_the_file_is_told(
 
 
 def test_reject_whose_raw_batch_was_changed_is_not_believed(sync: Sync, audit: Audit, file: Path) -> None:
-    warehouse = sync(file, replace(UNLIMITED, checks=(MaxLength("description", 5),), always_tolerated=10))
-    warehouse.execute("update etl.raw_batches set content_hash = 'other'")
+    db = sync(file, replace(UNLIMITED, checks=(MaxLength("description", 5),), always_tolerated=10))
+    db.execute("update etl.raw_batches set content_hash = 'other'")
     found = audit(file)
     assert "does not hold what was sealed under its name" in found.stderr
     assert found.returncode == 1

@@ -8,12 +8,12 @@ import pytest
 from msgspec.structs import replace
 from upath import UPath
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.errors import LandingMissing, RawCorrupt, RawMissing
 from etl.storage import objects
 from etl.sync.records import frames
 from etl.sync.store import raw_batches
-from etl.sync.store.landing import Drained, Landing
+from etl.sync.store.landing import DrainedAccount, Landing
 from tests.unit.sync.test_frames import header
 
 BODIES = [b'{"added": []}', b"anything at all \x00\xff", b""]
@@ -25,31 +25,29 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> UPath:
 
 
 @pytest.fixture
-def raw_id(warehouse: Warehouse, root: UPath) -> int:
-    warehouse.execute(
-        "insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)"
-    )
-    return seal(warehouse, root)
+def raw_id(db: Connection, root: UPath) -> int:
+    db.execute("insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)")
+    return seal(db, root)
 
 
-def seal(warehouse: Warehouse, root: UPath) -> int:
+def seal(db: Connection, root: UPath) -> int:
     pages = [(header(body), body) for body in BODIES]
-    return raw_batches.seal(warehouse, root, pages, source="f", chunk_id=1, attempt=1)
+    return raw_batches.seal(db, root, pages, source="f", chunk_id=1, attempt=1)
 
 
-def test_pages_come_back_byte_by_byte(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
-    batch = raw_batches.find(warehouse, raw_id)
+def test_pages_come_back_byte_by_byte(db: Connection, root: UPath, raw_id: int) -> None:
+    batch = raw_batches.find(db, raw_id)
     assert [body for _, body in raw_batches.read(root, batch)] == BODIES
     assert (batch.pages, batch.accounts) == (3, 1)
 
 
-def test_sealing_again_gives_the_same_batch_and_one_object(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
-    assert seal(warehouse, root) == raw_id
+def test_sealing_again_gives_the_same_batch_and_one_object(db: Connection, root: UPath, raw_id: int) -> None:
+    assert seal(db, root) == raw_id
     assert len(list((root / "raw").rglob("*.zst"))) == 1
 
 
-def test_an_object_that_changed_is_noticed(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
-    batch = raw_batches.find(warehouse, raw_id)
+def test_an_object_that_changed_is_noticed(db: Connection, root: UPath, raw_id: int) -> None:
+    batch = raw_batches.find(db, raw_id)
     with objects.draft(root) as draft:
         import zstandard
 
@@ -60,18 +58,18 @@ def test_an_object_that_changed_is_noticed(warehouse: Warehouse, root: UPath, ra
         list(raw_batches.read(root, batch))
 
 
-def test_an_object_that_is_cut_short_is_noticed(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
-    batch = raw_batches.find(warehouse, raw_id)
+def test_an_object_that_is_cut_short_is_noticed(db: Connection, root: UPath, raw_id: int) -> None:
+    batch = raw_batches.find(db, raw_id)
     path = root / batch.path
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(RawCorrupt):
         list(raw_batches.read(root, batch))
 
 
-def test_a_batch_or_object_that_is_gone_is_named(warehouse: Warehouse, root: UPath, raw_id: int) -> None:
+def test_a_batch_or_object_that_is_gone_is_named(db: Connection, root: UPath, raw_id: int) -> None:
     with pytest.raises(RawMissing, match=r"raw batch 99 is not in etl\.raw_batches"):
-        raw_batches.find(warehouse, 99)
-    batch = raw_batches.find(warehouse, raw_id)
+        raw_batches.find(db, 99)
+    batch = raw_batches.find(db, raw_id)
     (root / batch.path).unlink()
     with pytest.raises(RawMissing, match=f"raw batch {raw_id} is not in"):
         list(raw_batches.read(root, batch))
@@ -84,19 +82,19 @@ def test_a_draft_that_is_not_published_leaves_nothing(root: UPath) -> None:
     assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
-def landed(landing: Landing, *bodies: bytes) -> Drained:
+def landed(landing: Landing, *bodies: bytes) -> DrainedAccount:
     """Let an account's pages land."""
-    arrivals = landing.arrivals(7)
+    arrivals = landing.account_pages(7)
     for page, body in enumerate(bodies):
         arrivals.add(replace(header(body), page=page), body)
-    return arrivals.drained()
+    return arrivals.finish()
 
 
 def test_only_drained_accounts_are_read_back_and_restarted_pages_are_not(root: UPath) -> None:
     landing = Landing(root, chunk_id=1, attempt=2)
     with landing.manifest() as manifest:
         landed(landing, b"of", b"a loop", b"that was restarted")
-        landing.arrivals(8).add(replace(header(b"half"), provider_account_id=8), b"half")
+        landing.account_pages(8).add(replace(header(b"half"), provider_account_id=8), b"half")
         manifest.add(landed(landing, b"first", b"second"))
     assert [body for _, body in landing.read()] == [b"first", b"second"]
     landing.remove()
@@ -111,7 +109,7 @@ def test_pages_that_a_crash_of_the_machine_cut_short_are_not_sealed(root: UPath,
     landing = Landing(root, chunk_id=1, attempt=1)
     with landing.manifest() as manifest:
         manifest.add(landed(landing, b"first", b"second"))
-    page = landing.page(7, 1)
+    page = landing.page_path(7, 1)
     whole = page.read_bytes()
     match kept:
         case bytes():

@@ -9,7 +9,7 @@ from psycopg import errors
 
 from etl.catalog.entities import ENTITIES
 from etl.db import migrations
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from tests.integration.sync.pipeline import Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -33,18 +33,18 @@ where t.relid = 'core.provider_accounts'::regclass
 def loaded(pipeline: Pipeline) -> Pipeline:
     """Return a pipeline that has loaded one transaction: of login 1, from raw batch 1."""
     (account,) = pipeline.enrol("one")
-    pipeline.load(pipeline.sealed((account, page(added=[transaction()]))))
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction()]))))
     return pipeline
 
 
 def refused(loaded: Pipeline, statement: str) -> str:
     with pytest.raises(errors.ForeignKeyViolation) as raised:
-        loaded.warehouse.execute(statement.encode())
+        loaded.db.execute(statement.encode())
     return str(raised.value)
 
 
 def test_a_row_of_a_known_login_and_batch_is_taken(loaded: Pipeline) -> None:
-    loaded.warehouse.execute(COPY.format(login=1, batch=1).encode())
+    loaded.db.execute(COPY.format(login=1, batch=1).encode())
 
 
 @pytest.mark.parametrize(
@@ -80,38 +80,38 @@ def test_a_row_that_is_changed_to_name_nothing_that_exists_is_refused(loaded: Pi
     ],
 )
 def test_what_a_transaction_names_stays(loaded: Pipeline, statement: str) -> None:
-    loaded.warehouse.execute("delete from etl.cursors")
-    loaded.warehouse.execute("delete from etl.loads")
+    loaded.db.execute("delete from etl.cursors")
+    loaded.db.execute("delete from etl.loads")
     assert "still has rows that core.transactions names" in refused(loaded, statement)
 
 
 def test_what_no_transaction_names_any_more_may_go(loaded: Pipeline) -> None:
     for statement in ("delete from etl.cursors", "delete from core.transactions", "delete from core.provider_accounts"):
-        loaded.warehouse.execute(statement.encode())
+        loaded.db.execute(statement.encode())
 
 
 def test_a_login_cannot_go_while_its_transactions_are_being_written(
-    loaded: Pipeline, connect: Callable[[], Warehouse]
+    loaded: Pipeline, connect: Callable[[], Connection]
 ) -> None:
     other = connect()
     other.execute("set lock_timeout = '200ms'")
-    loaded.warehouse.execute("delete from etl.cursors")
-    with loaded.warehouse.transaction():
-        loaded.warehouse.execute(COPY.format(login=1, batch=1).encode())
+    loaded.db.execute("delete from etl.cursors")
+    with loaded.db.transaction():
+        loaded.db.execute(COPY.format(login=1, batch=1).encode())
         with pytest.raises(errors.LockNotAvailable):
             other.execute("delete from core.provider_accounts")
 
 
 def test_a_row_waits_for_the_end_of_whoever_removes_its_login(
-    loaded: Pipeline, connect: Callable[[], Warehouse]
+    loaded: Pipeline, connect: Callable[[], Connection]
 ) -> None:
     (account,) = loaded.enrol("two")
     other = connect()
-    loaded.warehouse.execute("set lock_timeout = '200ms'")
+    loaded.db.execute("set lock_timeout = '200ms'")
     with other.transaction():
         other.execute("delete from core.provider_accounts where provider_account_id = %s", (account,))
         with pytest.raises(errors.LockNotAvailable):
-            loaded.warehouse.execute(COPY.format(login=account, batch=1).encode())
+            loaded.db.execute(COPY.format(login=account, batch=1).encode())
     assert f"provider_account_id {account}" in refused(loaded, COPY.format(login=account, batch=1))
 
 
@@ -119,16 +119,16 @@ def test_only_what_new_rows_name_is_read_to_check_them_whatever_the_statement_al
     pipeline: Pipeline, rows: Rows
 ) -> None:
     accounts = pipeline.enrol(*(f"login {number}" for number in range(500)))
-    raw_id = pipeline.sealed((accounts[-1], page(added=[transaction(), transaction(transaction_id="other")])))
-    pipeline.warehouse.execute("analyze core.provider_accounts")
-    with pipeline.warehouse.transaction():
+    raw_id = pipeline.seal_pages((accounts[-1], page(added=[transaction(), transaction(transaction_id="other")])))
+    pipeline.db.execute("analyze core.provider_accounts")
+    with pipeline.db.transaction():
         before = rows(READ)
         assert pipeline.load(raw_id).inserted == 2
         assert [(read + 3,) for (read,) in before] == rows(READ), "once by the check, and twice for the cursor"
 
 
 def test_a_warehouse_of_before_checks_by_statement_from_now_on(loaded: Pipeline) -> None:
-    warehouse = loaded.warehouse
+    db = loaded.db
     for statement in (
         "drop function core.refer cascade",
         "drop function core.keep_referred cascade",
@@ -136,8 +136,8 @@ def test_a_warehouse_of_before_checks_by_statement_from_now_on(loaded: Pipeline)
         "alter table core.transactions add foreign key (provider_account_id) references core.provider_accounts",
         "alter table core.transactions add foreign key (raw_id) references etl.raw_batches",
     ):
-        warehouse.execute(statement.encode())
-    assert migrations.migrate(warehouse, [entity.name for entity in ENTITIES]) == ["0012_references"]
+        db.execute(statement.encode())
+    assert migrations.migrate(db, [entity.name for entity in ENTITIES]) == ["0012_references"]
     kinds = "select contype::text from pg_constraint where conrelid = 'core.transactions'::regclass and contype = 'f'"
-    assert warehouse.execute(kinds).fetchall() == []
+    assert db.execute(kinds).fetchall() == []
     assert "raw_id 99" in refused(loaded, "update core.transactions set raw_id = 99")

@@ -12,9 +12,9 @@ import pytest
 
 from etl.declare.entity import Entity
 from etl.errors import TooManyRejects
-from etl.sync.replay import rehearse
+from etl.sync.replay import start_dry_run
 from etl.sync.store import before_image
-from etl.sync.store.before_image import REMOVED, Total
+from etl.sync.store.before_image import TOMBSTONE_COLUMN, MoneyTotal
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.integration.sync.test_load import KEY, counted
 from tests.unit.sync.samples import page, transaction
@@ -38,7 +38,7 @@ def account(pipeline: Pipeline) -> int:
 
 
 def test_replaying_a_batch_changes_no_row_and_no_cursor(pipeline: Pipeline, rows: Rows, account: int) -> None:
-    raw_id = pipeline.sealed((account, page(added=[transaction(), transaction(transaction_id="other")])))
+    raw_id = pipeline.seal_pages((account, page(added=[transaction(), transaction(transaction_id="other")])))
     pipeline.load(raw_id)
     before = rows(ROWS), rows(CURSORS)
     assert pipeline.replay(raw_id) == counted(unchanged=2)
@@ -48,21 +48,21 @@ def test_replaying_a_batch_changes_no_row_and_no_cursor(pipeline: Pipeline, rows
 
 def test_a_replay_never_undoes_what_came_after_the_batch(pipeline: Pipeline, rows: Rows, account: int) -> None:
     gone = transaction(transaction_id="gone")
-    first = pipeline.sealed((account, page(added=[transaction(amount=1), gone])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction(amount=1), gone])), moves=">a")
     pipeline.load(first)
-    pipeline.load(pipeline.sealed((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER))
+    pipeline.load(pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER))
     removal = page(removed=[{**KEY, "transaction_id": "gone"}])
-    pipeline.load(pipeline.sealed((account, removal), moves="b>c", at=LAST))
+    pipeline.load(pipeline.seal_pages((account, removal), moves="b>c", at=LAST))
     before = rows(ROWS)
     assert pipeline.replay(first) == counted(superseded=2)
     assert rows(ROWS) == before
 
 
 def test_a_mended_declaration_reaches_the_rows_by_a_replay(pipeline: Pipeline, rows: Rows, account: int) -> None:
-    first = pipeline.sealed((account, page(added=[transaction(name="n1", merchant_name="m1")])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction(name="n1", merchant_name="m1")])), moves=">a")
     pipeline.load(first)
     same = transaction(name="n1", merchant_name="m2")
-    second = pipeline.sealed((account, page(modified=[same])), moves="a>b", at=LATER)
+    second = pipeline.seal_pages((account, page(modified=[same])), moves="a>b", at=LATER)
     pipeline.load(second)
     pipeline.entity = versioned(pipeline.entity, description="merchant_name")
     assert pipeline.replay(first) == counted(superseded=1)
@@ -73,15 +73,15 @@ def test_a_mended_declaration_reaches_the_rows_by_a_replay(pipeline: Pipeline, r
 
 def test_a_row_that_was_lost_comes_back_as_it_is_by_now(pipeline: Pipeline, rows: Rows, account: int) -> None:
     gone = transaction(transaction_id="gone")
-    first = pipeline.sealed((account, page(added=[transaction(amount=1), gone])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction(amount=1), gone])), moves=">a")
     pipeline.load(first)
     body = page(modified=[transaction(amount=2)], added=[transaction(transaction_id="other")])
-    pipeline.load(pipeline.sealed((account, body), moves="a>b", at=LATER))
+    pipeline.load(pipeline.seal_pages((account, body), moves="a>b", at=LATER))
     removal = page(removed=[{**KEY, "transaction_id": "gone"}])
-    pipeline.load(pipeline.sealed((account, removal), moves="b>c", at=LAST))
-    pipeline.warehouse.execute("update core.transactions set amount = 99 where transaction_id = 'other'")
+    pipeline.load(pipeline.seal_pages((account, removal), moves="b>c", at=LAST))
+    pipeline.db.execute("update core.transactions set amount = 99 where transaction_id = 'other'")
     before = rows(ROWS), rows(CURSORS)
-    pipeline.warehouse.execute("delete from core.transactions where transaction_id <> 'other'")
+    pipeline.db.execute("delete from core.transactions where transaction_id <> 'other'")
     assert pipeline.replay(first) == counted(inserted=2)
     assert (rows(ROWS), rows(CURSORS)) == before
 
@@ -89,18 +89,18 @@ def test_a_row_that_was_lost_comes_back_as_it_is_by_now(pipeline: Pipeline, rows
 def test_a_reject_that_fits_now_does_not_outlive_its_removal(pipeline: Pipeline, rows: Rows, account: int) -> None:
     declared = pipeline.entity
     pipeline.entity = versioned(declared, description="no_such_field")
-    first = pipeline.sealed((account, page(added=[transaction()])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
     assert pipeline.load(first) == counted(rejected=1)
-    removal = pipeline.sealed((account, page(removed=[KEY])), moves="a>b", at=LATER)
+    removal = pipeline.seal_pages((account, page(removed=[KEY])), moves="a>b", at=LATER)
     assert pipeline.load(removal) == counted(unchanged=1)
     pipeline.entity = replace(declared, version=3)
     assert pipeline.replay(first) == counted(inserted=1)
-    assert rows(f"select {REMOVED} from core.transactions") == [(LATER,)]
+    assert rows(f"select {TOMBSTONE_COLUMN} from core.transactions") == [(LATER,)]
 
 
 def test_what_was_stale_stays_stale(pipeline: Pipeline, rows: Rows, account: int) -> None:
-    winner = pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a")
-    loser = pipeline.sealed((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
+    winner = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
+    loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
     pipeline.load(winner)
     assert pipeline.load(loser) == counted(stale=1)
     assert pipeline.replay(loser) == counted(stale=1)
@@ -110,13 +110,13 @@ def test_what_was_stale_stays_stale(pipeline: Pipeline, rows: Rows, account: int
 def test_records_count_as_late_as_they_did_whatever_the_clocks_said(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    first = pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a", at=LATER)
-    second = pipeline.sealed((account, page(modified=[transaction(amount=2)])), moves="a>b", at=FIRST)
+    first = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a", at=LATER)
+    second = pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=FIRST)
     for raw_id in (first, second):
         pipeline.load(raw_id)
     assert [pipeline.replay(raw_id) for raw_id in (first, second)] == [counted(superseded=1), counted(unchanged=1)]
     assert rows("select amount::int from core.transactions") == [(2,)]
-    pipeline.warehouse.execute("delete from core.transactions")
+    pipeline.db.execute("delete from core.transactions")
     pipeline.replay(first)
     assert rows("select amount::int from core.transactions") == [(2,)]
 
@@ -124,19 +124,19 @@ def test_records_count_as_late_as_they_did_whatever_the_clocks_said(
 def test_a_feeds_batch_that_was_never_loaded_is_loaded_with_its_cursor(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    raw_id = pipeline.sealed((account, page(added=[transaction()])), moves=">a")
+    raw_id = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
     assert pipeline.replay(raw_id) == counted(inserted=1)
     assert rows("select value from etl.cursors") == [("a",)]
     assert pipeline.load(raw_id) == counted(inserted=1)
 
 
 def test_a_late_window_does_not_undo_what_the_feed_told_since(pipeline: Pipeline, rows: Rows, account: int) -> None:
-    pipeline.load(pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a"))
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a"))
     pipeline.source = "transactions_get"
     body = msgspec.json.encode({"transactions": [transaction(amount=2)], "total_transactions": 1})
-    window = pipeline.sealed((account, body), moves=">", at=LATER)
+    window = pipeline.seal_pages((account, body), moves=">", at=LATER)
     pipeline.source = "transactions_sync"
-    back = pipeline.sealed((account, page(modified=[transaction(amount=1)])), moves="a>b", at=LAST)
+    back = pipeline.seal_pages((account, page(modified=[transaction(amount=1)])), moves="a>b", at=LAST)
     assert pipeline.load(back) == counted(unchanged=1)
     assert pipeline.load(window) == counted(superseded=1)
     assert rows("select amount::int from core.transactions") == [(1,)]
@@ -146,7 +146,7 @@ def test_a_replay_that_rejects_too_much_leaves_the_rows_as_they_are(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
     records = [transaction(transaction_id=f"t{number}") for number in range(60)]
-    raw_id = pipeline.sealed((account, page(added=records)))
+    raw_id = pipeline.seal_pages((account, page(added=records)))
     pipeline.load(raw_id)
     before = rows(ROWS)
     pipeline.entity = versioned(pipeline.entity, description="no_such_field")
@@ -157,23 +157,23 @@ def test_a_replay_that_rejects_too_much_leaves_the_rows_as_they_are(
 
 def test_a_rehearsal_tells_rows_and_money_and_leaves_no_trace(pipeline: Pipeline, rows: Rows, account: int) -> None:
     lost = transaction(transaction_id="lost", amount=5, iso_currency_code="EUR")
-    raw_id = pipeline.sealed((account, page(added=[transaction(amount=Decimal("1.25")), lost])))
+    raw_id = pipeline.seal_pages((account, page(added=[transaction(amount=Decimal("1.25")), lost])))
     pipeline.load(raw_id)
-    pipeline.warehouse.execute("delete from core.transactions where transaction_id = 'lost'")
-    pipeline.warehouse.execute("update core.transactions set amount = 0.25")
+    pipeline.db.execute("delete from core.transactions where transaction_id = 'lost'")
+    pipeline.db.execute("update core.transactions set amount = 0.25")
     tables = ("core.transactions", "etl.loads", "etl.replays", "etl.rejects", "etl.cursors")
     before = [rows(f"select * from {table}") for table in tables]
-    with rehearse(pipeline.entity, warehouse=pipeline.warehouse) as rehearsal:
+    with start_dry_run(pipeline.entity, db=pipeline.db) as rehearsal:
         assert pipeline.replay(raw_id, rehearsal=rehearsal) == counted(inserted=1, updated=1)
-        changed, count = before_image.rows(pipeline.warehouse, pipeline.entity, limit=1)
-        totals = before_image.totals(pipeline.warehouse, pipeline.entity)
+        changed, count = before_image.changed_rows(pipeline.db, pipeline.entity, limit=1)
+        totals = before_image.money_totals(pipeline.db, pipeline.entity)
     assert count == 2
     (shown,) = changed
     assert shown.key == {"provider_account_id": account, **KEY}
     assert shown.before is not None
     assert (shown.before["amount"], shown.after["amount"]) == (Decimal("0.25"), Decimal("1.25"))
     assert totals == [
-        Total("amount", "EUR", Decimal(0), Decimal(5)),
-        Total("amount", "USD", Decimal("0.25"), Decimal("1.25")),
+        MoneyTotal("amount", "EUR", Decimal(0), Decimal(5)),
+        MoneyTotal("amount", "USD", Decimal("0.25"), Decimal("1.25")),
     ]
     assert [rows(f"select * from {table}") for table in tables] == before

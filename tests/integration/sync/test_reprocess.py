@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.declare.check import MaxLength
 from etl.declare.entity import Entity
-from etl.sync.replay import rehearse, replay
+from etl.sync.replay import replay, start_dry_run
 from etl.sync.store import before_image, raw_batches
 from etl.sync.transform import transform
 from tests.integration.sync.pipeline import LATER, Pipeline
@@ -19,7 +19,7 @@ from tests.integration.sync.test_load import KEY
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
-Connect = Callable[[], Warehouse]
+Connect = Callable[[], Connection]
 ENDED = "select transaction_id, removed_for from core.transactions order by 1"
 
 
@@ -41,16 +41,16 @@ def dated(identifier: str, date: str, **fields: object) -> dict[str, object]:
 def reread_with_a_reject(pipeline: Pipeline, account: int) -> int:
     """Load an account, and all of it again without one row and with a record that is rejected; return that batch."""
     both = [dated("gone", "2026-11-02"), dated("kept", "2026-11-01", name="abc")]
-    pipeline.load(pipeline.sealed((account, page(added=both)), moves=">a"))
+    pipeline.load(pipeline.seal_pages((account, page(added=both)), moves=">a"))
     declared, pipeline.entity = pipeline.entity, strict(pipeline.entity)
     body = page(added=[dated("kept", "2026-11-01", name="abc"), dated("new", "2026-11-20")])
-    whole = pipeline.sealed((account, body), moves="a>b", at=LATER, whole=True)
+    whole = pipeline.seal_pages((account, body), moves="a>b", at=LATER, whole=True)
     pipeline.load(whole)
     pipeline.entity = declared
     return whole
 
 
-def keys(changed: Collection[before_image.Change]) -> list[object]:
+def keys(changed: Collection[before_image.RowChange]) -> list[object]:
     return [change.key["transaction_id"] for change in changed]
 
 
@@ -59,9 +59,9 @@ def test_a_record_that_fits_a_new_version_does_not_outlive_its_removal_when_task
 ) -> None:
     declared = pipeline.entity
     pipeline.entity = strict(declared)
-    first = pipeline.sealed((account, page(added=[transaction()])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
     pipeline.load(first)
-    pipeline.load(pipeline.sealed((account, page(removed=[KEY])), moves="a>b", at=LATER))
+    pipeline.load(pipeline.seal_pages((account, page(removed=[KEY])), moves="a>b", at=LATER))
     pipeline.entity = replace(declared, version=declared.version + 1)
     pipeline.load(pipeline.transform(first))
     assert rows("select removed_at from core.transactions") == [(LATER,)]
@@ -70,10 +70,10 @@ def test_a_record_that_fits_a_new_version_does_not_outlive_its_removal_when_task
 def test_a_column_that_an_old_batch_brings_is_as_the_latest_batch_has_it(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    first = pipeline.sealed((account, page(added=[transaction(check_number="1")])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction(check_number="1")])), moves=">a")
     pipeline.load(first)
     body = page(modified=[transaction(check_number="2")])
-    pipeline.load(pipeline.sealed((account, body), moves="a>b", at=LATER))
+    pipeline.load(pipeline.seal_pages((account, body), moves="a>b", at=LATER))
     columns = tuple(
         replace(column, path="check_number") if column.name == "description" else column
         for column in pipeline.entity.columns
@@ -84,12 +84,12 @@ def test_a_column_that_an_old_batch_brings_is_as_the_latest_batch_has_it(
 
 
 def test_what_is_replayed_too_is_not_merged_twice(pipeline: Pipeline, rows: Rows, account: int) -> None:
-    first = pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     pipeline.load(first)
-    second = pipeline.sealed((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER)
+    second = pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER)
     pipeline.load(second)
-    pipeline.warehouse.execute("delete from core.transactions")
-    replay(pipeline.entity, first, warehouse=pipeline.warehouse, root=pipeline.root, besides={second})
+    pipeline.db.execute("delete from core.transactions")
+    replay(pipeline.entity, first, db=pipeline.db, root=pipeline.root, except_batches={second})
     assert rows("select amount::int from core.transactions") == [(1,)]
     pipeline.replay(second)
     assert rows("select amount::int from core.transactions") == [(2,)]
@@ -100,10 +100,10 @@ def test_a_batch_that_is_typed_twice_at_once_has_its_rejects_once(
 ) -> None:
     pipeline.entity = strict(pipeline.entity)
     records = [transaction(transaction_id=f"t{number}") for number in range(5)]
-    raw_id = pipeline.sealed((account, page(added=records)))
-    with ThreadPoolExecutor() as pool, pipeline.warehouse.transaction():
+    raw_id = pipeline.seal_pages((account, page(added=records)))
+    with ThreadPoolExecutor() as pool, pipeline.db.transaction():
         pipeline.transform(raw_id)
-        other = pool.submit(transform, pipeline.entity, raw_id, warehouse=connect(), root=pipeline.root)
+        other = pool.submit(transform, pipeline.entity, raw_id, db=connect(), root=pipeline.root)
         wait_until_somebody_waits(connect())
     other.result()
     assert rows("select count(*) from etl.rejects") == [(5,)]
@@ -112,25 +112,25 @@ def test_a_batch_that_is_typed_twice_at_once_has_its_rejects_once(
 def test_a_replay_that_catches_up_with_a_batch_does_not_wait_for_its_loads(
     pipeline: Pipeline, rows: Rows, account: int, connect: Connect
 ) -> None:
-    first = pipeline.sealed((account, page(added=[transaction(amount=1)])), moves=">a")
+    first = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     pipeline.load(first)
-    second = pipeline.sealed((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER)
+    second = pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER)
     pipeline.load(second)
-    pipeline.warehouse.execute("delete from core.transactions")
+    pipeline.db.execute("delete from core.transactions")
     other = connect()
     other.execute("set lock_timeout = '10s'")
-    with pipeline.warehouse.transaction():
-        raw_batches.lock(pipeline.warehouse, second)
-        replay(pipeline.entity, first, warehouse=other, root=pipeline.root)
+    with pipeline.db.transaction():
+        raw_batches.lock(pipeline.db, second)
+        replay(pipeline.entity, first, db=other, root=pipeline.root)
         assert rows("select amount::int from core.transactions") == [(2,)]
 
 
 def test_rows_that_end_with_a_replay_are_told_by_its_rehearsal(pipeline: Pipeline, rows: Rows, account: int) -> None:
     whole = reread_with_a_reject(pipeline, account)
-    with rehearse(pipeline.entity, warehouse=pipeline.warehouse) as rehearsal:
+    with start_dry_run(pipeline.entity, db=pipeline.db) as rehearsal:
         pipeline.replay(whole, rehearsal=rehearsal)
-        changed, count = before_image.rows(pipeline.warehouse, pipeline.entity, limit=10)
-        ((total),) = before_image.totals(pipeline.warehouse, pipeline.entity)
+        changed, count = before_image.changed_rows(pipeline.db, pipeline.entity, limit=10)
+        ((total),) = before_image.money_totals(pipeline.db, pipeline.entity)
     assert (keys(changed), count) == (["gone", "new"], 2)
     assert total.after == total.before
     assert rows(ENDED) == [("gone", None), ("kept", None)]
@@ -145,11 +145,11 @@ def test_rejects_of_an_earlier_version_keep_nothing_alive(pipeline: Pipeline, ro
     assert rows(ENDED) == [("gone", "absent"), ("kept", None), ("new", None)]
 
 
-def wait_until_somebody_waits(warehouse: Warehouse) -> None:
+def wait_until_somebody_waits(db: Connection) -> None:
     """Return once a lock is waited for."""
     query = (
         "select count(*) from pg_locks where not granted "
         "and database = (select oid from pg_database where datname = current_database())"
     )
-    while warehouse.execute(query).fetchone() == (0,):
-        warehouse.execute("select pg_sleep(0.02)")
+    while db.execute(query).fetchone() == (0,):
+        db.execute("select pg_sleep(0.02)")

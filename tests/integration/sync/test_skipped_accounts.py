@@ -9,7 +9,7 @@ import pytest
 from etl.chunking import Chunk
 from etl.sync.provider import pages
 from etl.sync.store import provider_accounts
-from etl.sync.store.provider_accounts import ItemTaken
+from etl.sync.store.provider_accounts import ItemOfOtherUser
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction
@@ -36,7 +36,7 @@ def test_a_login_that_is_required_stops_its_account_and_no_other(
     ]
     assert rows(OUTCOME) == [({"stopped": 1, "drained": 1},)]
     moody.run("next")
-    assert len(scripted.asked["stopped"]) == 1
+    assert len(scripted.requests["stopped"]) == 1
 
 
 def test_enrolling_again_lets_a_stopped_account_go_on(moody: Pipeline, scripted: ScriptedBank) -> None:
@@ -55,7 +55,7 @@ def test_a_feed_that_mutates_for_ever_is_left_out_of_the_run(
     scripted.script("mutating", refusal("TRANSACTIONS_ERROR", "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"))
     scripted.script("calm", one(1))
     moody.run("run")
-    assert len(scripted.asked["mutating"]) == 6
+    assert len(scripted.requests["mutating"]) == 6
     assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
 
 
@@ -83,17 +83,17 @@ def test_a_login_that_was_renewed_meanwhile_is_not_stopped_for_its_old_token(
     moody: Pipeline, scripted: ScriptedBank, rows: Rows
 ) -> None:
     moody.enrol("one")
-    ((stale,),) = provider_accounts.pages(moody.warehouse, Chunk(0, 9), provider="plaid", feed="f")
+    ((stale,),) = provider_accounts.read_pages(moody.db, Chunk(0, 9), provider="plaid", feed="f")
     moody.enrol("one")
-    provider_accounts.stop(moody.warehouse, stale, reason="ITEM_LOGIN_REQUIRED")
+    provider_accounts.stop(moody.db, stale, reason="ITEM_LOGIN_REQUIRED")
     assert rows("select state from core.provider_accounts") == [("active",)]
 
 
 def test_a_login_of_another_user_is_not_taken_over(moody: Pipeline) -> None:
     moody.enrol("one")
-    with pytest.raises(ItemTaken, match="item item-one is enrolled for another user than 'mallory'"):
+    with pytest.raises(ItemOfOtherUser, match="item item-one is enrolled for another user than 'mallory'"):
         provider_accounts.enrol(
-            moody.warehouse, moody.cipher, provider="plaid", user="mallory", item_id="item-one", access_token="x"
+            moody.db, moody.cipher, provider="plaid", user="mallory", item_id="item-one", access_token="x"
         )
 
 
@@ -102,9 +102,7 @@ def test_a_token_that_no_key_decrypts_leaves_its_account_out_and_no_other(
 ) -> None:
     locked, _ = moody.enrol("locked", "open")
     scripted.script("open", one(1))
-    moody.warehouse.execute(
-        "update core.provider_accounts set access_token = 'x' where provider_account_id = %s", [locked]
-    )
+    moody.db.execute("update core.provider_accounts set access_token = 'x' where provider_account_id = %s", [locked])
     (counts,) = moody.run("run")
     assert counts.inserted == 1
     assert rows(OUTCOME) == [({"unreadable": 1, "drained": 1},)]
@@ -114,7 +112,7 @@ def test_a_token_that_no_key_decrypts_leaves_its_account_out_and_no_other(
 def test_a_feed_that_does_not_end_is_left_out(
     moody: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, cursors: list[str]
 ) -> None:
-    monkeypatch.setattr(pages, "MOST_PAGES", 5)
+    monkeypatch.setattr(pages, "MAX_PAGES", 5)
     moody.enrol("endless", "calm")
     scripted.script("endless", *(page(next_cursor=cursor, has_more=True) for cursor in cursors * 10))
     scripted.script("calm", one(1))

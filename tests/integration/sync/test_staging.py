@@ -11,11 +11,11 @@ import pytest
 from psycopg.sql import SQL
 
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.db.connection import Warehouse
-from etl.db.statements import spliced, statements
+from etl.db.connection import Connection
+from etl.db.statements import statements, substitute
 from etl.sync.records.rows import schema
 from etl.sync.store import staging
-from etl.sync.store.typed_batches import MOVES
+from etl.sync.store.typed_batches import CURSOR_MOVE_SCHEMA
 
 RECORDS = 5_000
 TEN_ROWS = """
@@ -43,35 +43,35 @@ def batch(*, keys: int) -> pa.RecordBatch:
     )
 
 
-def test_the_last_record_of_each_key_is_kept(warehouse: Warehouse) -> None:
-    with warehouse.transaction():
-        staging.fill(warehouse, TRANSACTIONS, [batch(keys=10)])
-        assert staging.drop_superseded(warehouse, TRANSACTIONS) == RECORDS - 10
-        kept = warehouse.execute("select i.seq from incoming as i order by i.seq").fetchall()
+def test_the_last_record_of_each_key_is_kept(db: Connection) -> None:
+    with db.transaction():
+        staging.fill_rows(db, TRANSACTIONS, [batch(keys=10)])
+        assert staging.drop_superseded(db, TRANSACTIONS) == RECORDS - 10
+        kept = db.execute("select i.seq from incoming as i order by i.seq").fetchall()
     assert kept == [(seq,) for seq in range(RECORDS - 10, RECORDS)]
 
 
-def test_no_record_is_compared_with_every_other_once_memory_runs_short(warehouse: Warehouse) -> None:
-    with warehouse.transaction():
-        staging.fill(warehouse, TRANSACTIONS, [batch(keys=RECORDS)])
-        warehouse.execute("set local work_mem = '64kB'")
-        explained = SQL("explain {}").format(staging._drop_superseded(TRANSACTIONS))
-        plan = "\n".join(line for (line,) in warehouse.execute(explained).fetchall())
+def test_no_record_is_compared_with_every_other_once_memory_runs_short(db: Connection) -> None:
+    with db.transaction():
+        staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
+        db.execute("set local work_mem = '64kB'")
+        explained = SQL("explain {}").format(staging._drop_superseded_query(TRANSACTIONS))
+        plan = "\n".join(line for (line,) in db.execute(explained).fetchall())
     assert "SubPlan" not in plan
     assert "Nested Loop" not in plan
 
 
 @pytest.mark.parametrize(("given", "merge"), [("4MB", "64MB"), ("128MB", "128MB")])
-def test_a_merge_has_memory_and_never_less_than_the_server_gives(warehouse: Warehouse, given: str, merge: str) -> None:
-    with warehouse.transaction():
-        warehouse.execute(SQL("set local work_mem = {}").format(given))
-        staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
-        assert warehouse.execute("show work_mem").fetchall() == [(merge,)]
-        with staging.read_at_once(warehouse):
-            assert warehouse.execute("show hash_mem_multiplier").fetchall() == [("1",)]
+def test_a_merge_has_memory_and_never_less_than_the_server_gives(db: Connection, given: str, merge: str) -> None:
+    with db.transaction():
+        db.execute(SQL("set local work_mem = {}").format(given))
+        staging.fill_rows(db, TRANSACTIONS, [batch(keys=1)])
+        assert db.execute("show work_mem").fetchall() == [(merge,)]
+        with staging.prefer_hash_join(db):
+            assert db.execute("show hash_mem_multiplier").fetchall() == [("1",)]
 
 
-def test_values_arrive_exactly_as_they_are(warehouse: Warehouse) -> None:
+def test_values_arrive_exactly_as_they_are(db: Connection) -> None:
     told: dict[str, list[object]] = {
         "seq": [-(2**63), 0, 1, 2, 3, 2**63 - 1],
         "amount": [
@@ -98,66 +98,68 @@ def test_values_arrive_exactly_as_they_are(warehouse: Warehouse) -> None:
     rows = pa.RecordBatch.from_arrays(
         [pa.array(told.get(each.name, [None] * 6), each.type) for each in columns], schema=columns
     )
-    with warehouse.transaction():
-        staging.fill(warehouse, TRANSACTIONS, [rows.slice(0, 2), rows.slice(2)])
-        arrived = warehouse.execute(
+    with db.transaction():
+        staging.fill_rows(db, TRANSACTIONS, [rows.slice(0, 2), rows.slice(2)])
+        arrived = db.execute(
             "select i.seq, i.amount, i.dated_on, i.dated_at, i.description, i.pending from incoming as i order by i.seq"
         ).fetchall()
     assert arrived == list(zip(*told.values(), strict=True))
 
 
-def test_batches_are_buffered_in_memory(warehouse: Warehouse) -> None:
-    with warehouse.transaction():
-        staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)])
-        assert warehouse.execute("show temp_buffers").fetchall() == [("64MB",)]
-    with warehouse.transaction():
-        assert staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)]) == RECORDS
+def test_batches_are_buffered_in_memory(db: Connection) -> None:
+    with db.transaction():
+        staging.fill_rows(db, TRANSACTIONS, [batch(keys=1)])
+        assert db.execute("show temp_buffers").fetchall() == [("64MB",)]
+    with db.transaction():
+        assert staging.fill_rows(db, TRANSACTIONS, [batch(keys=1)]) == RECORDS
 
 
-def test_a_session_with_temporary_tables_of_its_own_takes_a_batch_too(warehouse: Warehouse) -> None:
-    warehouse.execute("create temp table another as select 1 as one")
-    with warehouse.transaction():
-        assert staging.fill(warehouse, TRANSACTIONS, [batch(keys=1)]) == RECORDS
+def test_a_session_with_temporary_tables_of_its_own_takes_a_batch_too(db: Connection) -> None:
+    db.execute("create temp table another as select 1 as one")
+    with db.transaction():
+        assert staging.fill_rows(db, TRANSACTIONS, [batch(keys=1)]) == RECORDS
 
 
 def test_what_a_merge_looks_up_is_neither_scanned_for_nor_compiled_and_only_in_its_transaction(
-    warehouse: Warehouse,
+    db: Connection,
 ) -> None:
     def settings() -> list[tuple[str, ...]]:
         names = ["enable_seqscan", "jit", "enable_nestloop"]
-        return warehouse.execute("select current_setting(name) from unnest(%s::text[]) as name", [names]).fetchall()
+        return db.execute("select current_setting(name) from unnest(%s::text[]) as name", [names]).fetchall()
 
-    warehouse.execute("set jit = on")
-    with warehouse.transaction(), staging.looked_up(warehouse):
+    db.execute("set jit = on")
+    with db.transaction(), staging.prefer_index_lookup(db):
         assert settings() == [("off",), ("off",), ("on",)]
-        with staging.read_at_once(warehouse):
+        with staging.prefer_hash_join(db):
             assert settings() == [("off",), ("off",), ("off",)]
         assert settings() == [("off",), ("off",), ("on",)]
     assert settings() == [("on",), ("on",), ("on",)]
 
 
-def test_rows_are_few_up_to_a_number_and_those_of_other_accounts_do_not_count(warehouse: Warehouse) -> None:
-    warehouse.execute("alter table core.transactions disable trigger user")
-    warehouse.execute(TEN_ROWS, [[1, 2, 3]])
+def test_rows_are_few_up_to_a_number_and_those_of_other_accounts_do_not_count(db: Connection) -> None:
+    db.execute("alter table core.transactions disable trigger user")
+    db.execute(TEN_ROWS, [[1, 2, 3]])
     columns = [[1, 2, 4], ["", "", ""], ["a", "a", "a"], [False, False, False]]
-    with warehouse.transaction():
-        staging.fill_moves(warehouse, [pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=MOVES)])
-        assert staging.few_held(warehouse, TRANSACTIONS, most=20)
-        assert not staging.few_held(warehouse, TRANSACTIONS, most=19)
+    with db.transaction():
+        staging.fill_cursor_moves(
+            db, [pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=CURSOR_MOVE_SCHEMA)]
+        )
+        assert staging.has_few_existing_rows(db, TRANSACTIONS, limit=20)
+        assert not staging.has_few_existing_rows(db, TRANSACTIONS, limit=19)
 
 
-@pytest.mark.parametrize("known", ["known_by_key", "known_of_accounts"])
-def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(warehouse: Warehouse, known: str) -> None:
+@pytest.mark.parametrize("known", ["existing_by_key", "existing_of_accounts"])
+def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(db: Connection, known: str) -> None:
     file = statements("entities/transactions")
-    merge = spliced(file["merge"], known=file[known])
-    with warehouse.transaction():
-        staging.fill(warehouse, TRANSACTIONS, [batch(keys=RECORDS)])
-        staging.fill_moves(warehouse, [])
-        with staging.looked_up(warehouse), ExitStack() as stack:
-            if known == "known_of_accounts":
-                stack.enter_context(staging.read_at_once(warehouse))
-            lines = warehouse.execute(b"explain " + merge, {"raw_id": 1}).fetchall()
+    merge = substitute(file["merge"], existing=file[known])
+    with db.transaction():
+        staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
+        staging.fill_cursor_moves(db, [])
+        with staging.prefer_index_lookup(db), ExitStack() as stack:
+            if known == "existing_of_accounts":
+                stack.enter_context(staging.prefer_hash_join(db))
+            lines = db.execute(b"explain " + merge, {"raw_id": 1}).fetchall()
     plan = "\n".join(line for (line,) in lines)
     assert "Seq Scan on transactions_" not in plan
     assert plan.count("provider_account_id = ") >= 16
-    assert ("Nested Loop" in plan) == (known == "known_by_key")
+    assert ("Nested Loop" in plan) == (known == "existing_by_key")

@@ -25,7 +25,7 @@ Rows = Callable[..., list[tuple[object, ...]]]
 def as_the_bank_has_it(pipeline: Pipeline) -> dict[str, Decimal]:
     """Return transaction id → amount, read from the bank in pages of another size, by another client."""
     found: dict[str, Decimal] = {}
-    accounts = provider_accounts.pages(pipeline.warehouse, Chunk(0, 2**62), provider="plaid", feed="none")
+    accounts = provider_accounts.read_pages(pipeline.db, Chunk(0, 2**62), provider="plaid", feed="none")
     headers = {"PLAID-CLIENT-ID": pipeline.endpoint.login, "PLAID-SECRET": pipeline.endpoint.password}
     with httpx.Client(base_url=pipeline.endpoint.host, headers=headers, trust_env=False) as client:
         for account in (account for page in accounts for account in page):
@@ -68,7 +68,7 @@ def test_reading_everything_again_changes_nothing(pipeline: Pipeline, rows: Rows
     (first,) = pipeline.run("first")
     state = "select xmin::text, ctid::text from core.transactions"
     before = Counter(rows(state))
-    pipeline.warehouse.execute("update etl.cursors set value = ''")
+    pipeline.db.execute("update etl.cursors set value = ''")
     (again,) = pipeline.run("second")
     assert (again.inserted, again.updated, again.unchanged) == (0, 0, first.inserted)
     assert Counter(rows(state)) == before
@@ -120,10 +120,10 @@ def test_a_report_warns_of_cursors_that_the_provider_may_soon_forget(
 ) -> None:
     old, *_ = pipeline.link(2)
     pipeline.run("run")
-    report(pipeline.entity, "run", warehouse=pipeline.warehouse)
+    report(pipeline.entity, "run", db=pipeline.db)
     assert caplog.text == ""
-    pipeline.warehouse.execute(
+    pipeline.db.execute(
         "update etl.cursors set moved_at = now() - interval '340 days' where provider_account_id = %s", [old]
     )
-    report(pipeline.entity, "run", warehouse=pipeline.warehouse)
+    report(pipeline.entity, "run", db=pipeline.db)
     assert "1 cursors of transactions_sync have not moved for 334 days, and are good for 365" in caplog.text

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from etl.alerts.alert import Kind, News
+from etl.alerts.alert import Alert, AlertKind
 
-PROMISED_BY = datetime(2026, 11, 24, 2, tzinfo=UTC)
+DUE_AT = datetime(2026, 11, 24, 2, tzinfo=UTC)
 RUN_ID = "scheduled__2026-11-24T00:00:00+00:00"
 URL = "http://airflow.example/dags/etl_transactions/runs/scheduled__2026-11-24T00%3A00%3A00%2B00%3A00"
 
@@ -16,11 +16,11 @@ def minutes(count: float) -> timedelta:
     return timedelta(minutes=count)
 
 
-def news(kind: Kind, **changes: Any) -> News:
+def make_alert(kind: AlertKind, **changes: Any) -> Alert:
     facts: dict[str, Any] = {
-        "as_of": PROMISED_BY - minutes(30),
+        "as_of": DUE_AT - minutes(30),
         "url": URL,
-        "promised_by": PROMISED_BY,
-        "finish_at": PROMISED_BY + minutes(34),
+        "deadline_at": DUE_AT,
+        "finish_at": DUE_AT + minutes(34),
     }
-    return News(kind, "etl_transactions", RUN_ID, **(facts | changes))
+    return Alert(kind, "etl_transactions", RUN_ID, **(facts | changes))

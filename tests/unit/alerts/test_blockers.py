@@ -2,11 +2,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from etl.alerts import blockers
-from etl.alerts.blockers import OpenTask, Pool
+from etl.alerts.blockers import OpenTask, PoolUsage
 from tests.unit.alerts.samples import minutes
 
 NOW = datetime(2026, 11, 24, 2, tzinfo=UTC)
-POOLS = {"etl": Pool("etl", slots=2, taken=2)}
+POOLS = {"etl": PoolUsage("etl", slots=2, occupied_slots=2)}
 CHUNKS = {ordinal: f"accounts {1 + 50 * ordinal}–{50 + 50 * ordinal}" for ordinal in range(5)}
 
 
@@ -15,15 +15,15 @@ def task(state: str, *, since: timedelta | None = timedelta(), **changes: Any) -
         "task_id": "chunk.download",
         "map_index": 2,
         "attempt": 1,
-        "attempts": 4,
+        "max_attempts": 4,
         "pool": "etl",
         "queue": "etl",
     }
-    return OpenTask(state=state, since=None if since is None else NOW - since, **(fields | changes))
+    return OpenTask(state=state, state_since=None if since is None else NOW - since, **(fields | changes))
 
 
 def lines(*tasks: OpenTask) -> tuple[str, ...]:
-    return blockers.lines(tasks, POOLS, CHUNKS, as_of=NOW)
+    return blockers.describe(tasks, POOLS, CHUNKS, as_of=NOW)
 
 
 def test_a_running_task_is_told_with_its_chunk_its_time_and_its_attempt() -> None:

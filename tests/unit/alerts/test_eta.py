@@ -2,66 +2,66 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl.alerts.alert import Progress
-from etl.alerts.eta import EarlierRun, estimate
+from etl.alerts.alert import ChunkProgress
+from etl.alerts.eta import PastRun, estimate_finish
 from tests.unit.alerts.samples import minutes
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
-EARLIER = [EarlierRun(minutes(10), 5)] * 3
+EARLIER = [PastRun(minutes(10), 5)] * 3
 
 
-def remaining(progress: Progress, history: list[EarlierRun], *, after: timedelta | None) -> timedelta | None:
+def remaining(progress: ChunkProgress, history: list[PastRun], *, after: timedelta | None) -> timedelta | None:
     now = START + (after or timedelta())
-    found = estimate(progress, history, started_at=None if after is None else START, as_of=now)
+    found = estimate_finish(progress, history, started_at=None if after is None else START, as_of=now)
     return found.finish_at - now if found else None
 
 
 def test_without_history_each_missing_chunk_takes_as_long_as_those_before() -> None:
-    assert remaining(Progress(4, 1), [], after=minutes(10)) == minutes(30)
+    assert remaining(ChunkProgress(4, 1), [], after=minutes(10)) == minutes(30)
 
 
 def test_nothing_is_foretold_of_a_first_run_that_has_loaded_nothing() -> None:
-    assert remaining(Progress(4, 0), [], after=minutes(10)) is None
-    assert remaining(Progress(), [], after=minutes(10)) is None
+    assert remaining(ChunkProgress(4, 0), [], after=minutes(10)) is None
+    assert remaining(ChunkProgress(), [], after=minutes(10)) is None
 
 
 def test_a_run_at_its_usual_pace_ends_at_its_usual_time() -> None:
-    assert remaining(Progress(5, 2), EARLIER, after=minutes(4)) == minutes(6)
+    assert remaining(ChunkProgress(5, 2), EARLIER, after=minutes(4)) == minutes(6)
 
 
 def test_earlier_runs_soften_one_slow_chunk_but_never_outweigh_many() -> None:
-    one = remaining(Progress(5, 1), EARLIER, after=minutes(10))
+    one = remaining(ChunkProgress(5, 1), EARLIER, after=minutes(10))
     assert one is not None
     assert minutes(4 * 2) < one < minutes(4 * 10)
-    many = remaining(Progress(100, 50), EARLIER, after=minutes(500))
+    many = remaining(ChunkProgress(100, 50), EARLIER, after=minutes(500))
     assert many is not None
     assert many > minutes(450)
 
 
 def test_a_run_that_does_not_move_is_foretold_later_and_later() -> None:
-    found = [remaining(Progress(5, 0), EARLIER, after=minutes(after)) for after in (0, 30, 60)]
+    found = [remaining(ChunkProgress(5, 0), EARLIER, after=minutes(after)) for after in (0, 30, 60)]
     assert all(item is not None for item in found)
     assert found == sorted(found, key=lambda item: item or timedelta())
     assert found[0] == minutes(10)
 
 
 def test_a_run_whose_chunks_are_all_loaded_is_done() -> None:
-    assert remaining(Progress(5, 5), EARLIER, after=minutes(90)) == timedelta()
+    assert remaining(ChunkProgress(5, 5), EARLIER, after=minutes(90)) == timedelta()
 
 
 @pytest.mark.parametrize(("after", "left"), [(None, 10), (4, 6), (10, 0), (14, 4)])
 def test_without_chunks_a_run_takes_its_usual_time_and_then_as_much_again_as_it_is_over(
     after: float | None, left: float
 ) -> None:
-    assert remaining(Progress(), EARLIER, after=None if after is None else minutes(after)) == minutes(left)
+    assert remaining(ChunkProgress(), EARLIER, after=None if after is None else minutes(after)) == minutes(left)
 
 
 def test_one_odd_run_does_not_spoil_the_history() -> None:
-    odd = [*EARLIER, EarlierRun(minutes(600), 5)]
-    assert remaining(Progress(5, 0), odd, after=timedelta()) == minutes(10)
+    odd = [*EARLIER, PastRun(minutes(600), 5)]
+    assert remaining(ChunkProgress(5, 0), odd, after=timedelta()) == minutes(10)
 
 
 def test_the_estimate_says_what_it_rests_on() -> None:
-    found = estimate(Progress(5, 3), EARLIER, started_at=START, as_of=START + minutes(31))
+    found = estimate_finish(ChunkProgress(5, 3), EARLIER, started_at=START, as_of=START + minutes(31))
     assert found is not None
     assert found.basis == "3 of 5 chunks loaded in 31 min; earlier runs took 10 min (median of 3)"

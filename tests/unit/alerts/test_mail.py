@@ -2,34 +2,34 @@ from datetime import timedelta
 
 import pytest
 
-from etl.alerts.alert import Failure, Kind, Progress, Rejected, first_lines
-from etl.alerts.formatting import clock, spoken
+from etl.alerts.alert import AlertKind, ChunkProgress, RejectsByRule, TaskFailure, sanitize_message
+from etl.alerts.formatting import format_duration, format_time
 from etl.alerts.mail import compose
 from etl.errors import ProviderRefused
-from tests.unit.alerts.samples import PROMISED_BY, RUN_ID, URL, minutes, news
+from tests.unit.alerts.samples import DUE_AT, RUN_ID, URL, make_alert, minutes
 
 
 @pytest.mark.parametrize(
     ("kind", "subject"),
     [
-        (Kind.FORECAST, "etl_transactions is going to be late by about 34 min"),
-        (Kind.MISSED, "etl_transactions is late, expected at 02:34 UTC"),
-        (Kind.RECOVERED, "etl_transactions is done, 34 min late"),
-        (Kind.FAILED, "etl_transactions failed"),
+        (AlertKind.FORECAST, "etl_transactions is going to be late by about 34 min"),
+        (AlertKind.MISSED, "etl_transactions is late, expected at 02:34 UTC"),
+        (AlertKind.RECOVERED, "etl_transactions is done, 34 min late"),
+        (AlertKind.FAILED, "etl_transactions failed"),
     ],
 )
-def test_the_subject_says_it_all(kind: Kind, subject: str) -> None:
-    assert compose(news(kind)).subject == subject
+def test_the_subject_says_it_all(kind: AlertKind, subject: str) -> None:
+    assert compose(make_alert(kind)).subject == subject
 
 
 def test_a_recovery_in_time_says_so() -> None:
-    mail = compose(news(Kind.RECOVERED, finish_at=PROMISED_BY - minutes(12)))
+    mail = compose(make_alert(AlertKind.RECOVERED, finish_at=DUE_AT - minutes(12)))
     assert mail.subject == "etl_transactions is done, in time by 12 min"
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_text_and_html_hold_run_promise_and_link(kind: Kind) -> None:
-    mail = compose(news(kind))
+@pytest.mark.parametrize("kind", list(AlertKind))
+def test_text_and_html_hold_run_promise_and_link(kind: AlertKind) -> None:
+    mail = compose(make_alert(kind))
     for form in (mail.text, mail.html):
         assert RUN_ID in form.replace("&#43;", "+")
         assert "02:00 UTC" in form
@@ -37,21 +37,21 @@ def test_text_and_html_hold_run_promise_and_link(kind: Kind) -> None:
 
 
 def test_no_run_is_promised_that_would_do_what_was_left() -> None:
-    assert "let the next run make up for it" in compose(news(Kind.FAILED)).text
-    mail = compose(news(Kind.FAILED, is_made_up_for=False))
+    assert "let the next run make up for it" in compose(make_alert(AlertKind.FAILED)).text
+    mail = compose(make_alert(AlertKind.FAILED, next_run_catches_up=False))
     assert "next run" not in mail.text
     assert "no other run does it for them" in mail.text
 
 
 def test_what_failed_stands_in_subject_and_body_with_rejects() -> None:
-    failure = Failure("chunk.download", 2, 3, "ProviderRefused", "plaid refused;\nmend the credentials")
+    failure = TaskFailure("chunk.download", 2, 3, "ProviderRefused", "plaid refused;\nmend the credentials")
     mail = compose(
-        news(
-            Kind.FAILED,
+        make_alert(
+            AlertKind.FAILED,
             failures=(failure,),
-            failed_tasks=4,
-            rejected=(Rejected("iso4217", 1200),),
-            progress=Progress(5, 3),
+            failed_task_count=4,
+            rejects=(RejectsByRule("iso4217", 1200),),
+            progress=ChunkProgress(5, 3),
         )
     )
     assert mail.subject == "etl_transactions failed: ProviderRefused from download"
@@ -65,21 +65,24 @@ def test_what_failed_stands_in_subject_and_body_with_rejects() -> None:
 
 
 def test_what_is_told_cannot_become_markup_or_a_header() -> None:
-    failure = Failure("<b>", -1, 1, "<script>alert(1)</script>", "</div><img src=x>")
-    mail = compose(news(Kind.FAILED, failures=(failure,)))
+    failure = TaskFailure("<b>", -1, 1, "<script>alert(1)</script>", "</div><img src=x>")
+    mail = compose(make_alert(AlertKind.FAILED, failures=(failure,)))
     assert "<script>" not in mail.html
     assert "<img" not in mail.html
-    assert "\n" not in compose(news(Kind.FAILED, failures=(Failure("a\nBcc: x@y", -1, 1, "E", ""),))).subject
+    assert (
+        "\n"
+        not in compose(make_alert(AlertKind.FAILED, failures=(TaskFailure("a\nBcc: x@y", -1, 1, "E", ""),))).subject
+    )
 
 
 def test_what_sluice_raises_is_told_in_full_and_anything_else_without_values() -> None:
     ours = ProviderRefused("plaid", "answered 'INVALID_API_KEYS'")
-    assert first_lines(str(ours), type(ours)) == str(ours)
+    assert sanitize_message(str(ours), type(ours)) == str(ours)
     foreign = (
         'invalid input syntax for type numeric: "Jane Doe", jane@example.com, GB29 NWBK 6016 1331 9268 19, '
         "postgresql://me:hunter2@host/db\nCONTEXT:  COPY incoming, line 3, column amount"
     )
-    told = first_lines(foreign, ValueError)
+    told = sanitize_message(foreign, ValueError)
     assert told.startswith("invalid input syntax for type numeric: …")
     for secret in ("Jane", "jane@", "6016", "hunter2", "CONTEXT"):
         assert secret not in told
@@ -96,9 +99,9 @@ def test_what_sluice_raises_is_told_in_full_and_anything_else_without_values() -
     ],
 )
 def test_durations_are_told_in_two_units_at_most(duration: timedelta, words: str) -> None:
-    assert spoken(duration) == words
+    assert format_duration(duration) == words
 
 
 def test_an_instant_has_its_day_unless_it_is_today() -> None:
-    assert clock(PROMISED_BY, seen_from=PROMISED_BY - minutes(60)) == "02:00 UTC"
-    assert clock(PROMISED_BY, seen_from=PROMISED_BY - timedelta(days=1)) == "Tue 24 Nov, 02:00 UTC"
+    assert format_time(DUE_AT, relative_to=DUE_AT - minutes(60)) == "02:00 UTC"
+    assert format_time(DUE_AT, relative_to=DUE_AT - timedelta(days=1)) == "Tue 24 Nov, 02:00 UTC"

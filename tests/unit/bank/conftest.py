@@ -20,7 +20,7 @@ Send = Callable[..., httpx.Response]
 
 @pytest.fixture(scope="session")
 def bank() -> Bank:
-    return Bank.found("seed", opened=date(2026, 3, 1), today=date(2026, 6, 29))
+    return Bank.from_seed("seed", opened_on=date(2026, 3, 1), today=date(2026, 6, 29))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from dev.bank.api.app import create_app
 from dev.bank.api.auth import Credentials
-from dev.bank.api.rate_limits import Limits
+from dev.bank.api.rate_limits import RateLimits
 from dev.bank.bank import Bank
 from dev.bank.purchases.file import PurchaseFile
 
@@ -63,7 +63,7 @@ async def drained(client: httpx.AsyncClient, item: int) -> AsyncIterator[Record]
 
 
 async def read(bank: Bank, items: int) -> tuple[list[str], Counter[str], dict[str, Decimal], set[str], set[str]]:
-    app = create_app(bank, Credentials("client", "secret"), Limits(None))
+    app = create_app(bank, Credentials("client", "secret"), RateLimits(None))
     ids: list[str] = []
     rows = Counter[str]()
     sums: dict[str, Decimal] = {}
@@ -83,7 +83,7 @@ async def read(bank: Bank, items: int) -> tuple[list[str], Counter[str], dict[st
 
 def test_every_purchase_is_served_once_and_to_the_penny(bank: Bank) -> None:
     file = PurchaseFile(bank.key, FILE)
-    ids, rows, sums, merchants, names = asyncio.run(read(replace(bank, purchases=file), file.items))
+    ids, rows, sums, merchants, names = asyncio.run(read(replace(bank, purchases=file), file.item_count))
     file.close()
     assert len(ids) == len(set(ids)) == rows.total() == 185_908
     assert len(rows) == 19

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from dev.bank import journal
-from dev.bank.changes import Access, AccessChanged, Changes, Created, Entry, TransactionsCreated
+from dev.bank.changes import Access, AccessChanged, Changes, CreatedTransaction, JournalEntry, TransactionsCreated
 from dev.bank.journal import JournalUnreadable
 
 DAY = date(2026, 6, 29)
-COFFEE = Created(DAY, DAY, DAY, 305, "COFFEE")
-ENTRIES: list[Entry] = [
+COFFEE = CreatedTransaction(DAY, DAY, DAY, 305, "COFFEE")
+ENTRIES: list[JournalEntry] = [
     AccessChanged(7, Access.LOCKED),
     TransactionsCreated(2**64 - 1, [COFFEE, COFFEE]),
     AccessChanged(8, Access.REMOVED),
@@ -31,7 +31,7 @@ def test_what_was_created_adds_up() -> None:
 
 
 def test_a_change_that_cannot_be_written_does_not_count() -> None:
-    def full(entry: Entry) -> None:
+    def full(entry: JournalEntry) -> None:
         raise OSError
 
     changes = Changes(write=full)

@@ -12,7 +12,7 @@ import uvicorn
 
 from dev.bank.api.app import create_app
 from dev.bank.api.auth import Credentials
-from dev.bank.api.connections import ShownConnection
+from dev.bank.api.connections import ConnectionExposingProtocol
 from dev.bank.bank import Bank
 from dev.bank.faults import Faults
 
@@ -24,7 +24,7 @@ BODY = {"institution_id": "ins_109508", "initial_products": ["auth"], "options":
 def url(bank: Bank) -> Iterator[str]:
     app = create_app(replace(bank, faults=Faults()), Credentials("client", "secret"))
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, http=ShownConnection, lifespan="off", log_level="error"))
+        server = uvicorn.Server(uvicorn.Config(app, http=ConnectionExposingProtocol, lifespan="off", log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"

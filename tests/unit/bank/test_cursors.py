@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 
 from dev.bank.bank import Bank
 from dev.bank.feed import cursors
-from dev.bank.feed.cursors import CursorForeign, Stream
-from dev.bank.feed.feed import Moved, Place, Position
+from dev.bank.feed.cursors import CursorInvalid, Stream
+from dev.bank.feed.feed import EventOffset, Outflows, Position
 
-places = st.builds(Place, st.dates(), st.integers(0, 2**16 - 1))
+places = st.builds(EventOffset, st.dates(), st.integers(0, 2**16 - 1))
 sums = st.integers(-(2**63), 2**63 - 1)
-moved = st.integers(0, 3).flatmap(lambda size: st.builds(Moved, *(st.tuples(*[sums] * size) for _ in range(2))))
+moved = st.integers(0, 3).flatmap(lambda size: st.builds(Outflows, *(st.tuples(*[sums] * size) for _ in range(2))))
 positions = st.one_of(
     st.builds(Position.between_loops, places, moved),
-    st.builds(Position, places, places, places, moved).filter(lambda position: position.midway),
+    st.builds(Position, places, places, places, moved).filter(lambda position: position.is_mid_loop),
 )
-POSITION = Position.between_loops(Place(date(2026, 6, 29), 3), Moved((12_05, -7), (0, 3)))
+POSITION = Position.between_loops(EventOffset(date(2026, 6, 29), 3), Outflows((12_05, -7), (0, 3)))
 
 
 def stream_of(bank: Bank, item: int) -> Stream:
@@ -37,7 +37,7 @@ def test_a_cursor_fits_in_256_characters(bank: Bank, position: Position) -> None
 
 
 def test_a_cursor_of_another_item_is_refused(bank: Bank) -> None:
-    with pytest.raises(CursorForeign, match="not given for this item"):
+    with pytest.raises(CursorInvalid, match="not given for this item"):
         cursors.unseal(
             bank.key, Stream(bank.ledger(2).item), cursors.seal(bank.key, Stream(bank.ledger(1).item), POSITION)
         )
@@ -45,13 +45,13 @@ def test_a_cursor_of_another_item_is_refused(bank: Bank) -> None:
 
 def test_a_cursor_of_one_account_is_refused_for_all(bank: Bank) -> None:
     item = bank.ledger(1).item
-    with pytest.raises(CursorForeign):
+    with pytest.raises(CursorInvalid):
         cursors.unseal(bank.key, Stream(item), cursors.seal(bank.key, Stream(item, item.accounts[0]), POSITION))
 
 
 def test_a_cursor_of_another_seed_is_refused(bank: Bank) -> None:
-    other = Bank.found("other", opened=bank.opened, today=bank.today)
-    with pytest.raises(CursorForeign):
+    other = Bank.from_seed("other", opened_on=bank.opened_on, today=bank.today)
+    with pytest.raises(CursorInvalid):
         cursors.unseal(
             bank.key, Stream(bank.ledger(1).item), cursors.seal(other.key, Stream(bank.ledger(1).item), POSITION)
         )
@@ -60,7 +60,7 @@ def test_a_cursor_of_another_seed_is_refused(bank: Bank) -> None:
 @settings(max_examples=50, deadline=None)
 @given(text=st.text())
 def test_a_made_up_cursor_is_refused(bank: Bank, text: str) -> None:
-    with pytest.raises(CursorForeign):
+    with pytest.raises(CursorInvalid):
         cursors.unseal(bank.key, Stream(bank.ledger(1).item), text)
 
 
@@ -71,5 +71,5 @@ def test_a_changed_cursor_is_refused(bank: Bank, at: int, letter: str) -> None:
     cursor = cursors.seal(bank.key, stream, POSITION)
     changed = f"{cursor[:at]}{letter}{cursor[at + 1 :]}"
     if changed != cursor:
-        with pytest.raises(CursorForeign):
+        with pytest.raises(CursorInvalid):
             cursors.unseal(bank.key, stream, changed)

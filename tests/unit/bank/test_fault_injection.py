@@ -83,7 +83,7 @@ def test_a_slow_answer_is_a_right_one(send: Send, sync: Sync, monkeypatch: pytes
     monkeypatch.setattr(asyncio, "sleep", sleep)
     switch(send, slow=1)
     assert sync().content == expected
-    assert waited == [fault_injection.SLOW.total_seconds()]
+    assert waited == [fault_injection.SLOW_DELAY.total_seconds()]
 
 
 @pytest.mark.parametrize("path", ["/sandbox/public_token/create", "/sandbox/item/reset_login"])

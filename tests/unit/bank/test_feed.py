@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev.bank.bank import Bank
-from dev.bank.changes import Changes, Created, TransactionsCreated
+from dev.bank.changes import Changes, CreatedTransaction, TransactionsCreated
 from dev.bank.feed import feed
-from dev.bank.feed.feed import Page, Position, Update
+from dev.bank.feed.feed import FeedPage, Position, Update
 from dev.bank.world.accounts import Account, AccountKind
 from dev.bank.world.ledger import Change
 from dev.bank.world.transactions import Transaction
@@ -25,7 +25,7 @@ counts = st.lists(st.integers(1, 60), min_size=1, max_size=4)
 
 @pytest.fixture(scope="module")
 def young(bank: Bank) -> Bank:
-    return replace(bank, opened=bank.today - timedelta(days=20))
+    return replace(bank, opened_on=bank.today - timedelta(days=20))
 
 
 def replayed(bank: Bank, item: int, *, account: Account | None = None) -> State:
@@ -44,21 +44,23 @@ def replayed(bank: Bank, item: int, *, account: Account | None = None) -> State:
 
 def pages(
     bank: Bank, item: int, position: Position | None = None, *, sizes: Iterator[int], account: Account | None = None
-) -> list[Page]:
+) -> list[FeedPage]:
     ledger = bank.ledger(item)
-    position = position or feed.beginning(ledger)
-    found = [feed.read(ledger, position, today=bank.today, limit=next(sizes), account=account)]
+    position = position or feed.start_position(ledger)
+    found = [feed.read_page(ledger, position, today=bank.today, limit=next(sizes), account=account)]
     while found[-1].has_more:
         assert len(found) < 2_000, "the feed does not end"
-        found.append(feed.read(ledger, found[-1].after, today=bank.today, limit=next(sizes), account=account))
+        found.append(
+            feed.read_page(ledger, found[-1].next_position, today=bank.today, limit=next(sizes), account=account)
+        )
     return found
 
 
-def updates(found: list[Page]) -> list[Update]:
+def updates(found: list[FeedPage]) -> list[Update]:
     return [update for page in found for update in page.updates]
 
 
-def apply(state: State, found: list[Page]) -> None:
+def apply(state: State, found: list[FeedPage]) -> None:
     """Apply a loop's updates as a client must: upserts in order, removals of what it never had left alone."""
     for page in found:
         for update in page.updates:
@@ -95,7 +97,7 @@ def test_draining_day_by_day_gives_what_a_replay_gives(
         bank = on(bank, step)
         found = pages(bank, item, position, sizes=cycle(sizes))
         apply(state, found)
-        position = found[-1].after
+        position = found[-1].next_position
         assert state == replayed(bank, item)
 
 
@@ -105,11 +107,11 @@ def test_days_that_turn_in_the_middle_of_a_loop_spoil_nothing(
     young: Bank, item: int, size: int, turns: list[int]
 ) -> None:
     state: State = {}
-    bank, position = young, feed.beginning(young.ledger(item))
+    bank, position = young, feed.start_position(young.ledger(item))
     for turn in cycle(turns):
-        page = feed.read(bank.ledger(item), position, today=bank.today, limit=size)
+        page = feed.read_page(bank.ledger(item), position, today=bank.today, limit=size)
         apply(state, [page])
-        position = page.after
+        position = page.next_position
         if not page.has_more:
             break
         if bank.today < young.today + timedelta(days=30):
@@ -125,7 +127,7 @@ def test_the_accounts_of_an_item_stream_apart(young: Bank, item: int, sizes: lis
         state: State = {}
         first = pages(young, item, sizes=cycle(sizes), account=account)
         apply(state, first)
-        apply(state, pages(later, item, first[-1].after, sizes=cycle(sizes), account=account))
+        apply(state, pages(later, item, first[-1].next_position, sizes=cycle(sizes), account=account))
         assert state == replayed(later, item, account=account)
 
 
@@ -140,7 +142,7 @@ def test_later_drains_tell_of_every_change(bank: Bank) -> None:
     told = set()
     for item in range(20):
         first = pages(bank, item, sizes=cycle([500]))
-        then = pages(on(bank, 7), item, first[-1].after, sizes=cycle([500]))
+        then = pages(on(bank, 7), item, first[-1].next_position, sizes=cycle([500]))
         told |= {update.change for update in updates(then)}
     assert told == set(Change)
 
@@ -151,7 +153,7 @@ def test_what_came_and_went_in_between_is_not_told(bank: Bank) -> None:
         first = pages(bank, item, sizes=cycle([500]))
         told = {
             each.event.transaction_id
-            for page in pages(then, item, first[-1].after, sizes=cycle([9]))
+            for page in pages(then, item, first[-1].next_position, sizes=cycle([9]))
             for each in page.updates
         }
         known = replayed(bank, item).keys() | replayed(then, item).keys()
@@ -162,7 +164,7 @@ def test_a_removal_and_what_replaces_it_are_sometimes_on_different_pages_of_one_
     orders = Counter[str]()
     for item in range(40):
         first = pages(bank, item, sizes=cycle([500]))
-        then = pages(on(bank, 3), item, first[-1].after, sizes=cycle([2]))
+        then = pages(on(bank, 3), item, first[-1].next_position, sizes=cycle([2]))
         page_of = {each.event.transaction_id: number for number, page in enumerate(then) for each in page.updates}
         for event in (each.event for each in updates(then)):
             if event.pending_id in page_of:
@@ -174,27 +176,27 @@ def test_a_removal_and_what_replaces_it_are_sometimes_on_different_pages_of_one_
 @settings(max_examples=20, deadline=None)
 @given(item=items, limit=st.integers(1, 500))
 def test_nothing_new_moves_no_position(bank: Bank, item: int, limit: int) -> None:
-    position = pages(bank, item, sizes=cycle([500]))[-1].after
-    page = feed.read(bank.ledger(item), position, today=bank.today, limit=limit)
-    assert (page.updates, page.after, page.has_more) == ((), position, False)
+    position = pages(bank, item, sizes=cycle([500]))[-1].next_position
+    page = feed.read_page(bank.ledger(item), position, today=bank.today, limit=limit)
+    assert (page.updates, page.next_position, page.has_more) == ((), position, False)
 
 
 def test_nothing_to_tell_moves_no_position_though_days_pass(bank: Bank) -> None:
     held = (account for item in range(50) for account in bank.ledger(item).item.accounts[1:2])
     account = next(each for each in held if each.kind is AccountKind.SAVINGS)
     item = next(item for item in range(50) if account in bank.ledger(item).item.accounts)
-    position = pages(bank, item, sizes=cycle([500]), account=account)[-1].after
+    position = pages(bank, item, sizes=cycle([500]), account=account)[-1].next_position
     days = [on(bank, days).today for days in range(27)]
-    found = [feed.read(bank.ledger(item), position, today=day, limit=9, account=account) for day in days]
-    quiet = [page.after for page in found if not page.updates]
+    found = [feed.read_page(bank.ledger(item), position, today=day, limit=9, account=account) for day in days]
+    quiet = [page.next_position for page in found if not page.updates]
     assert len(quiet) > 1
     assert set(quiet) == {position}
 
 
 def test_a_position_of_a_later_day_reads_nothing(bank: Bank) -> None:
-    position = pages(on(bank, 5), 3, sizes=cycle([500]))[-1].after
-    page = feed.read(bank.ledger(3), position, today=bank.today, limit=10)
-    assert (page.updates, page.after) == ((), position)
+    position = pages(on(bank, 5), 3, sizes=cycle([500]))[-1].next_position
+    page = feed.read_page(bank.ledger(3), position, today=bank.today, limit=10)
+    assert (page.updates, page.next_position) == ((), position)
 
 
 @pytest.mark.parametrize("item", range(5))
@@ -203,14 +205,16 @@ def test_what_has_moved_is_the_sum_of_what_stands(bank: Bank, item: int) -> None
     for page in pages(bank, item, sizes=cycle([37])):
         for account in bank.ledger(item).item.accounts:
             own = [each for each in state.values() if each.account == account]
-            posted, pending = (sum(each.minor for each in own if each.pending is wanted) for wanted in (False, True))
-            assert (page.moved.posted[account.ordinal], page.moved.pending[account.ordinal]) == (posted, pending)
+            posted, pending = (
+                sum(each.amount_minor for each in own if each.pending is wanted) for wanted in (False, True)
+            )
+            assert (page.outflows.posted[account.ordinal], page.outflows.pending[account.ordinal]) == (posted, pending)
 
 
 def test_the_first_update_of_the_next_page_is_known(bank: Bank) -> None:
     found = pages(bank, 2, sizes=cycle([30]))
-    assert [page.following for page in found[:-1]] == [page.updates[0] for page in found[1:]]
-    assert found[-1].following is None
+    assert [page.next_update for page in found[:-1]] == [page.updates[0] for page in found[1:]]
+    assert found[-1].next_update is None
 
 
 @settings(max_examples=25, deadline=None)
@@ -220,15 +224,17 @@ def test_transactions_created_in_the_middle_of_a_loop_come_after_it(
 ) -> None:
     bank = replace(young, changes=Changes())
     state: State = {}
-    first = feed.read(bank.ledger(item), feed.beginning(bank.ledger(item)), today=bank.today, limit=cut)
+    first = feed.read_page(bank.ledger(item), feed.start_position(bank.ledger(item)), today=bank.today, limit=cut)
     apply(state, [first])
-    position = first.after
+    position = first.next_position
     for number in made:
-        created = Created(bank.today, bank.today - timedelta(days=number), bank.today, 100 + number, f"made {number}")
+        created = CreatedTransaction(
+            bank.today, bank.today - timedelta(days=number), bank.today, 100 + number, f"made {number}"
+        )
         bank.changes.record(TransactionsCreated(item, [created]))
         found = pages(bank, item, position, sizes=cycle([cut]))
         apply(state, found)
-        position = found[-1].after
+        position = found[-1].next_position
         bank = on(bank, number)
     apply(state, pages(bank, item, position, sizes=cycle([cut])))
     assert state == replayed(bank, item)

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dev.bank.bank import Bank
-from dev.bank.world.categories import FROM_ACCOUNT, SALARY, TO_SAVINGS
+from dev.bank.world.categories import SALARY, SAVINGS_TRANSFER, TRANSFER_IN
 from dev.bank.world.currencies import CURRENCIES
-from dev.bank.world.ledger import REACH, Change, Event
-from dev.bank.world.transactions import Code, Transaction
+from dev.bank.world.ledger import MAX_TRANSACTION_LIFETIME, Change, Event
+from dev.bank.world.transactions import Transaction, TransactionCode
 
 
 def events(bank: Bank, item: int) -> list[Event]:
@@ -30,12 +30,12 @@ def posted(bank: Bank, item: int) -> list[Transaction]:
 
 @pytest.mark.parametrize("item", range(5))
 def test_the_same_seed_gives_the_same_ledger(bank: Bank, item: int) -> None:
-    again = Bank.found("seed", opened=bank.opened, today=bank.today)
+    again = Bank.from_seed("seed", opened_on=bank.opened_on, today=bank.today)
     assert events(again, item) == events(bank, item)
 
 
 def test_another_seed_gives_another_ledger(bank: Bank) -> None:
-    other = Bank.found("other", opened=bank.opened, today=bank.today)
+    other = Bank.from_seed("other", opened_on=bank.opened_on, today=bank.today)
     assert events(other, 1) != events(bank, 1)
 
 
@@ -45,7 +45,7 @@ def test_a_later_day_only_appends(bank: Bank, item: int, days: int) -> None:
     later = replace(bank, today=bank.today + timedelta(days=days))
     now, then = events(bank, item), events(later, item)
     assert then[: len(now)] == now
-    assert all(each.on > bank.today for each in then[len(now) :])
+    assert all(each.happened_on > bank.today for each in then[len(now) :])
 
 
 @settings(max_examples=20, deadline=None)
@@ -64,8 +64,8 @@ def test_ledgers_do_grow(bank: Bank) -> None:
 
 
 def test_opening_earlier_changes_nothing_that_is_made_later(bank: Bank) -> None:
-    earlier = replace(bank, opened=bank.opened - timedelta(days=50))
-    settled = bank.opened + REACH
+    earlier = replace(bank, opened_on=bank.opened_on - timedelta(days=50))
+    settled = bank.opened_on + MAX_TRANSACTION_LIFETIME
     now, then = ([each for each in posted(which, 3) if each.posted_at.date() > settled] for which in (bank, earlier))
     assert then == now
 
@@ -75,45 +75,48 @@ def test_a_first_full_sync_brings_250_to_300_transactions_on_average(bank: Bank)
 
 
 def test_days_never_go_back(bank: Bank) -> None:
-    assert all(before.on <= after.on for before, after in pairwise(events(bank, 4)))
+    assert all(before.happened_on <= after.happened_on for before, after in pairwise(events(bank, 4)))
 
 
 def test_an_addition_is_dated_the_day_it_happens(bank: Bank) -> None:
     added = [each for each in events(bank, 4) if each.change is Change.ADDED]
-    assert all(each.on == each.born_on == each.transaction.posted_at.date() for each in added)
+    assert all(each.happened_on == each.added_on == each.transaction.posted_at.date() for each in added)
 
 
 def test_a_transaction_has_at_most_one_event_a_day_and_they_are_linked(bank: Bank) -> None:
     lives: dict[str, list[Event]] = defaultdict(list)
     for item in range(20):
-        for event in events(replace(bank, today=bank.today + REACH), item):
+        for event in events(replace(bank, today=bank.today + MAX_TRANSACTION_LIFETIME), item):
             lives[event.transaction_id].append(event)
     for life in lives.values():
         assert life[0].change is Change.ADDED
-        assert all(each.born_on == life[0].on for each in life)
-        assert all(before.until == after.on and before.on < after.on for before, after in pairwise(life))
-        assert life[-1].until is None or life[-1].until > bank.today
-        assert life[-1].on - life[0].on <= REACH
+        assert all(each.added_on == life[0].happened_on for each in life)
+        assert all(
+            before.superseded_on == after.happened_on and before.happened_on < after.happened_on
+            for before, after in pairwise(life)
+        )
+        assert life[-1].superseded_on is None or life[-1].superseded_on > bank.today
+        assert life[-1].happened_on - life[0].happened_on <= MAX_TRANSACTION_LIFETIME
 
 
 def test_no_two_days_are_alike(bank: Bank) -> None:
-    names = [each.name for each in posted(bank, 4) if each.code is Code.PURCHASE]
+    names = [each.name for each in posted(bank, 4) if each.code is TransactionCode.PURCHASE]
     assert len(set(names)) > 0.9 * len(names)
 
 
 def test_the_salary_comes_in_once_a_month(bank: Bank) -> None:
     paid = [each for each in posted(bank, 5) if each.category == SALARY]
     assert {each.posted_at.month for each in paid} >= {3, 4, 5}
-    assert len({(each.posted_at.month, each.minor) for each in paid}) == len(paid)
-    assert all(each.minor < 0 and each.payer for each in paid)
+    assert len({(each.posted_at.month, each.amount_minor) for each in paid}) == len(paid)
+    assert all(each.amount_minor < 0 and each.payer for each in paid)
 
 
 def test_money_that_leaves_for_savings_arrives_there_the_same_day(bank: Bank) -> None:
     sums: dict[tuple[int, date], int] = defaultdict(int)
     for item in range(30):
         for each in posted(bank, item):
-            if each.category == TO_SAVINGS or (each.category == FROM_ACCOUNT and each.account.ordinal):
-                sums[item, each.posted_at.date()] += each.minor
+            if each.category == SAVINGS_TRANSFER or (each.category == TRANSFER_IN and each.account.ordinal):
+                sums[item, each.posted_at.date()] += each.amount_minor
     assert sums
     assert not any(sums.values())
 
@@ -139,4 +142,4 @@ def test_items_have_one_to_three_accounts(bank: Bank) -> None:
 
 def test_a_bank_cannot_open_after_today() -> None:
     with pytest.raises(ValueError, match="opens on 2026-06-30, after its today, 2026-06-29"):
-        Bank.found("seed", opened=date(2026, 6, 30), today=date(2026, 6, 29))
+        Bank.from_seed("seed", opened_on=date(2026, 6, 30), today=date(2026, 6, 29))

@@ -4,9 +4,9 @@ from datetime import timedelta
 import pytest
 
 from dev.bank.bank import Bank
-from dev.bank.world.ledger import REACH, Change, Event
-from dev.bank.world.lifecycle import TIPPED
-from dev.bank.world.transactions import Code
+from dev.bank.world.ledger import MAX_TRANSACTION_LIFETIME, Change, Event
+from dev.bank.world.lifecycle import TIPPED_CATEGORIES
+from dev.bank.world.transactions import TransactionCode
 
 Lives = dict[str, list[Event]]
 
@@ -31,26 +31,26 @@ def successors(lives: Lives) -> dict[str, Event]:
 
 
 def test_most_card_purchases_are_pending_first_and_nothing_else_is(lives: Lives) -> None:
-    bought = [life[0].transaction for life in lives.values() if life[0].transaction.code is Code.PURCHASE]
+    bought = [life[0].transaction for life in lives.values() if life[0].transaction.code is TransactionCode.PURCHASE]
     born = [life[0] for life in lives.values() if not life[0].pending_id]
-    purchases = [each for each in born if each.transaction.code is Code.PURCHASE]
+    purchases = [each for each in born if each.transaction.code is TransactionCode.PURCHASE]
     assert 0.8 < sum(each.transaction.pending for each in purchases) / len(purchases) < 0.9
-    assert not any(each.transaction.pending for each in born if each.transaction.code is not Code.PURCHASE)
+    assert not any(each.transaction.pending for each in born if each.transaction.code is not TransactionCode.PURCHASE)
     assert len(bought) > 5_000
 
 
 def test_a_pending_transaction_is_removed_after_one_to_three_days(lives: Lives, bank: Bank) -> None:
     ended = [life for life in pendings(lives).values() if len(life) > 1]
     assert {life[1].change for life in ended} == {Change.REMOVED}
-    assert {life[1].on - life[0].on for life in ended} == {timedelta(days=each) for each in (1, 2, 3)}
+    assert {life[1].happened_on - life[0].happened_on for life in ended} == {timedelta(days=each) for each in (1, 2, 3)}
     alive = [life[0] for life in pendings(lives).values() if len(life) == 1]
-    assert all(each.on > bank.today - timedelta(days=3) for each in alive)
+    assert all(each.happened_on > bank.today - timedelta(days=3) for each in alive)
 
 
 def test_what_posts_names_the_pending_transaction_that_went_the_same_day(lives: Lives) -> None:
     pending = pendings(lives)
     for identity, posted in successors(lives).items():
-        assert pending[identity][1].on == posted.on
+        assert pending[identity][1].happened_on == posted.happened_on
         assert posted.transaction_id != identity
         assert not posted.transaction.pending
         assert posted.transaction.account == pending[identity][0].transaction.account
@@ -68,9 +68,9 @@ def test_tips_raise_some_amounts_and_no_others_change(lives: Lives) -> None:
     raised = 0
     for identity, posted in successors(lives).items():
         asked = pending[identity][0].transaction
-        if asked.minor != posted.transaction.minor:
-            assert asked.category.detailed in TIPPED
-            assert asked.minor < posted.transaction.minor
+        if asked.amount_minor != posted.transaction.amount_minor:
+            assert asked.category.detailed in TIPPED_CATEGORIES
+            assert asked.amount_minor < posted.transaction.amount_minor
             raised += 1
     assert raised > 100
 
@@ -83,7 +83,10 @@ def test_some_posted_transactions_are_enriched_later(lives: Lives) -> None:
         assert second.transaction.merchant is not None
         assert first.transaction.name != second.transaction.name
         assert first.transaction.category != second.transaction.category
-        assert (first.transaction.minor, first.pending_id) == (second.transaction.minor, second.pending_id)
+        assert (first.transaction.amount_minor, first.pending_id) == (
+            second.transaction.amount_minor,
+            second.pending_id,
+        )
 
 
 def test_a_few_posted_transactions_are_withdrawn(lives: Lives) -> None:
@@ -95,10 +98,11 @@ def test_a_few_posted_transactions_are_withdrawn(lives: Lives) -> None:
 def test_a_purchase_is_settled_within_the_reach_of_a_ledger(lives: Lives) -> None:
     pending = pendings(lives)
     ages = [
-        life[-1].on - (pending[life[0].pending_id][0].on if life[0].pending_id else life[0].on)
+        life[-1].happened_on
+        - (pending[life[0].pending_id][0].happened_on if life[0].pending_id else life[0].happened_on)
         for life in lives.values()
     ]
-    assert timedelta(days=8) < max(ages) <= REACH
+    assert timedelta(days=8) < max(ages) <= MAX_TRANSACTION_LIFETIME
 
 
 def test_a_removal_and_what_replaces_it_come_in_either_order(bank: Bank) -> None:

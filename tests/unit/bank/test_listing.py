@@ -9,8 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from dev.bank.api import transaction_endpoints
 from dev.bank.api.errors import InvalidAccountId, InvalidField
-from dev.bank.api.requests import ListOptions, TransactionsGet
-from dev.bank.api.schemas import TransactionsGot
+from dev.bank.api.requests import ListOptions, TransactionsGetRequest
+from dev.bank.api.schemas import TransactionsGetResponse
 from dev.bank.bank import Bank
 from dev.bank.world import tokens
 from dev.bank.world.ledger import Change
@@ -29,8 +29,8 @@ def got(
     count: int = 500,
     offset: int = 0,
     account_ids: list[str] | UnsetType = UNSET,
-) -> TransactionsGot:
-    request = TransactionsGet(
+) -> TransactionsGetResponse:
+    request = TransactionsGetRequest(
         access_token=tokens.mint(bank.key, TokenKind.ACCESS, item),
         start_date=first,
         end_date=last,

@@ -8,7 +8,7 @@ import uvicorn
 from dev.bank import journal
 from dev.bank.__main__ import main
 from dev.bank.bank import Bank
-from dev.bank.changes import Access, AccessChanged, Created, TransactionsCreated
+from dev.bank.changes import Access, AccessChanged, CreatedTransaction, TransactionsCreated
 from tests.unit.bank import purchases
 
 ENVIRONMENT = {"BANK_CLIENT_ID": "client", "BANK_SECRET": "hush"}
@@ -44,7 +44,7 @@ def test_nothing_that_is_sent_is_logged(served: dict[str, Any]) -> None:
 def test_ledgers_begin_120_days_before_the_day_unless_said(served: dict[str, Any]) -> None:
     main(["--port", "8700", "--day", "2026-06-29", "--seed", "seed"], ENVIRONMENT)
     bank: Bank = served["bank"]
-    assert (bank.opened.isoformat(), bank.today.isoformat()) == ("2026-03-01", "2026-06-29")
+    assert (bank.opened_on.isoformat(), bank.today.isoformat()) == ("2026-03-01", "2026-06-29")
 
 
 def test_faults_are_switched_on_by_name_and_rate(served: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ def test_what_requests_changed_outlives_a_restart(served: dict[str, Any], tmp_pa
     arguments = ["--port", "8700", "--journal", str(tmp_path / "journal.jsonl")]
     main(arguments, ENVIRONMENT)
     bank: Bank = served["bank"]
-    coffee = Created(date(2026, 6, 29), date(2026, 6, 29), date(2026, 6, 29), 305, "COFFEE")
+    coffee = CreatedTransaction(date(2026, 6, 29), date(2026, 6, 29), date(2026, 6, 29), 305, "COFFEE")
     bank.changes.record(AccessChanged(7, Access.LOCKED))
     bank.changes.record(TransactionsCreated(8, [coffee]))
     main(arguments, ENVIRONMENT)
@@ -88,4 +88,4 @@ def test_real_purchases_are_served_when_a_file_is_named(served: dict[str, Any], 
     options = ["--csv", file] if named == "option" else []
     variables = {"SANDBOX_CSV": file} if named == "variable" else {}
     main(["--port", "8700", *options], {**ENVIRONMENT, **variables})
-    assert served["bank"].purchases.items == 3
+    assert served["bank"].purchases.item_count == 3

@@ -3,7 +3,7 @@ from random import Random
 
 import pytest
 
-from dev.bank.world.merchants import POOL, SHOPS, SUBSCRIPTIONS, UTILITIES, Market, Merchant
+from dev.bank.world.merchants import MERCHANT_COUNT, SHOPS, SUBSCRIPTIONS, UTILITIES, Market, Merchant
 from dev.bank.world.seed import Key
 
 
@@ -14,7 +14,7 @@ def merchants() -> list[Merchant]:
 
 
 def test_the_pool_is_about_as_large_as_it_says(merchants: list[Merchant]) -> None:
-    assert len(merchants) == pytest.approx(POOL, rel=0.02)
+    assert len(merchants) == pytest.approx(MERCHANT_COUNT, rel=0.02)
 
 
 def test_no_two_merchants_share_a_name_or_an_id(merchants: list[Merchant]) -> None:

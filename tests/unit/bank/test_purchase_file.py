@@ -11,13 +11,13 @@ from dev.bank.api import sandbox_endpoints, transaction_endpoints
 from dev.bank.api.errors import InvalidAccessToken, InvalidField, InvalidInstitution
 from dev.bank.api.requests import (
     CustomTransaction,
-    PublicTokenCreate,
+    PublicTokenCreateRequest,
     PublicTokenOptions,
-    TransactionsCreate,
-    TransactionsGet,
-    TransactionsSync,
+    TransactionsCreateRequest,
+    TransactionsGetRequest,
+    TransactionsSyncRequest,
 )
-from dev.bank.api.schemas import Transaction, TransactionsSynced
+from dev.bank.api.schemas import Transaction, TransactionsSyncResponse
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
 from dev.bank.purchases.file import PurchaseFile
@@ -38,8 +38,8 @@ def token(bank: Bank, item: int) -> str:
     return tokens.mint(bank.key, TokenKind.ACCESS, item)
 
 
-def sync(bank: Bank, item: int, *, cursor: str = "", count: int = 500) -> TransactionsSynced:
-    request = TransactionsSync(access_token=token(bank, item), cursor=cursor, count=count)
+def sync(bank: Bank, item: int, *, cursor: str = "", count: int = 500) -> TransactionsSyncResponse:
+    request = TransactionsSyncRequest(access_token=token(bank, item), cursor=cursor, count=count)
     return transaction_endpoints.sync_transactions(bank, request, "request")
 
 
@@ -48,7 +48,7 @@ def seen(transaction: Transaction) -> tuple[Any, ...]:
 
 
 def test_items_are_directorates_by_name_and_no_directorate_is_one(town: Bank) -> None:
-    names = [town.ledger(item).item.accounts[0].official_name for item in range(town.items)]
+    names = [town.ledger(item).item.accounts[0].official_name for item in range(town.item_count)]
     assert names == ["No directorate", "Adults", "LOCAL SERVICES"]
 
 
@@ -111,7 +111,9 @@ def test_purchases_come_on_their_own_days(town: Bank) -> None:
 
 
 def test_the_list_and_the_feed_agree(town: Bank) -> None:
-    request = TransactionsGet(access_token=token(town, 2), start_date=date(2014, 4, 2), end_date=date(2014, 4, 2))
+    request = TransactionsGetRequest(
+        access_token=token(town, 2), start_date=date(2014, 4, 2), end_date=date(2014, 4, 2)
+    )
     listed = transaction_endpoints.get_transactions(town, request, "request")
     assert listed.total_transactions == 3
     fed = sync(town, 2).added[1:]
@@ -121,7 +123,7 @@ def test_the_list_and_the_feed_agree(town: Bank) -> None:
 def test_transactions_may_be_created_beside_real_ones(town: Bank) -> None:
     cursor = sync(town, 1).next_cursor
     made = CustomTransaction(date_transacted=town.today, date_posted=town.today, amount=Decimal(3), description="NEW")
-    request = TransactionsCreate(access_token=token(town, 1), transactions=[made])
+    request = TransactionsCreateRequest(access_token=token(town, 1), transactions=[made])
     sandbox_endpoints.create_transactions(town, request, "request")
     assert [each.name for each in sync(town, 1, cursor=cursor).added] == ["NEW"]
     assert [each.name for each in sync(town, 1).added] == ["amazon uk", "NEW"]
@@ -129,7 +131,9 @@ def test_transactions_may_be_created_beside_real_ones(town: Bank) -> None:
 
 def create(bank: Bank, user: str, *, institution_id: str = "ins_109508") -> str:
     options = PublicTokenOptions(override_username=user)
-    request = PublicTokenCreate(institution_id=institution_id, initial_products=["transactions"], options=options)
+    request = PublicTokenCreateRequest(
+        institution_id=institution_id, initial_products=["transactions"], options=options
+    )
     return sandbox_endpoints.create_public_token(bank, request, "request").public_token
 
 

@@ -11,8 +11,8 @@ from msgspec import UNSET
 
 from dev.bank.api import schemas, transaction_endpoints
 from dev.bank.api.errors import InvalidAccountId, InvalidField
-from dev.bank.api.requests import SyncOptions, TransactionsSync
-from dev.bank.api.schemas import TransactionsSynced
+from dev.bank.api.requests import SyncOptions, TransactionsSyncRequest
+from dev.bank.api.schemas import TransactionsSyncResponse
 from dev.bank.bank import Bank
 from dev.bank.world import tokens
 from dev.bank.world.tokens import TokenKind
@@ -22,15 +22,15 @@ ALL = SyncOptions()
 
 def sync(
     bank: Bank, item: int, *, cursor: str | None = None, count: int = 500, options: SyncOptions = ALL
-) -> TransactionsSynced:
+) -> TransactionsSyncResponse:
     token = tokens.mint(bank.key, TokenKind.ACCESS, item)
-    request = TransactionsSync(access_token=token, cursor=cursor, count=count, options=options)
+    request = TransactionsSyncRequest(access_token=token, cursor=cursor, count=count, options=options)
     return transaction_endpoints.sync_transactions(bank, request, "request")
 
 
 def drain(
     bank: Bank, item: int, *, counts: Iterator[int], cursor: str | None = None, options: SyncOptions = ALL
-) -> list[TransactionsSynced]:
+) -> list[TransactionsSyncResponse]:
     pages = [sync(bank, item, cursor=cursor, count=next(counts), options=options)]
     while pages[-1].has_more:
         assert len(pages) < 300, "the feed does not end"
@@ -43,7 +43,7 @@ def known(amount: Decimal | None) -> Decimal:
     return amount
 
 
-def added(pages: list[TransactionsSynced]) -> list[schemas.Transaction]:
+def added(pages: list[TransactionsSyncResponse]) -> list[schemas.Transaction]:
     return list(chain.from_iterable(page.added for page in pages))
 
 
@@ -57,7 +57,7 @@ def test_any_counts_drain_the_same_transactions(bank: Bank, item: int, counts: l
 
 
 def test_pages_of_one_drain_the_same_transactions(bank: Bank) -> None:
-    young = replace(bank, opened=bank.today)
+    young = replace(bank, opened_on=bank.today)
     assert added(drain(young, 1, counts=cycle([1]))) == sync(young, 1).added
 
 
@@ -148,7 +148,7 @@ def test_null_and_empty_cursors_mean_the_beginning(bank: Bank, start: str | None
 
 
 def test_a_ledger_without_events_yet_has_no_cursor(bank: Bank) -> None:
-    unborn = replace(bank, today=bank.opened - timedelta(days=60))
+    unborn = replace(bank, today=bank.opened_on - timedelta(days=60))
     page = sync(unborn, 1)
     assert (page.next_cursor, page.transactions_update_status) == ("", "NOT_READY")
     assert sync(bank, 1).transactions_update_status == "HISTORICAL_UPDATE_COMPLETE"

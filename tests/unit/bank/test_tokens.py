@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from dev.bank.world import tokens
 from dev.bank.world.seed import Key
-from dev.bank.world.tokens import ITEMS, TokenKind, TokenUnknown
+from dev.bank.world.tokens import MAX_ITEMS, TokenKind, TokenUnknown
 
 KEY = Key.of("seed")
-items = st.integers(0, ITEMS - 1)
+items = st.integers(0, MAX_ITEMS - 1)
 kinds = st.sampled_from(TokenKind)
 
 

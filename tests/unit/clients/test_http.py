@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
     ],
 )
 def test_a_provider_is_left_alone_for_the_seconds_or_until_the_date_that_it_says(header: str, wait: timedelta) -> None:
-    assert http.wait(header, now=NOW) == wait
+    assert http.parse_retry_after(header, now=NOW) == wait
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_provider_is_left_alone_for_the_seconds_or_until_the_date_that_it_says
     [None, "", "soon", "-1", "1.5", "٥", "9" * 10, "Fri, 99 Nov 2026 08:00:30 GMT", "1 Jan 1 0:0:0 +" + "9" * 30],
 )
 def test_a_wait_that_cannot_be_read_is_none(header: str | None) -> None:
-    assert http.wait(header, now=NOW) is None
+    assert http.parse_retry_after(header, now=NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,9 @@ def test_a_wait_that_cannot_be_read_is_none(header: str | None) -> None:
     ],
 )
 def test_an_error_code_that_is_not_legible_is_none(content: bytes) -> None:
-    assert http.error(content).error_code is None
+    assert http.parse_error(content).error_code is None
 
 
 def test_a_legible_error_code_is_kept_as_it_is() -> None:
-    found = http.error(b'{"error_type": "ITEM_ERROR", "error_code": "ITEM_LOGIN_REQUIRED", "status": 400}')
+    found = http.parse_error(b'{"error_type": "ITEM_ERROR", "error_code": "ITEM_LOGIN_REQUIRED", "status": 400}')
     assert (found.error_type, found.error_code) == ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED")

@@ -12,14 +12,14 @@ import pytest
 from etl.catalog import entities
 from etl.declare.discovery import discover_entities
 from etl.declare.entity import Entity
-from etl.declare.fault import Fault
+from etl.declare.fault import DeclarationFault
 
 _ordinals = count(1)
 
 SNAPSHOT = """
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL
-from etl.declare.entity import After, Column, Entity, Kind, RawOf
+from etl.declare.entity import After, Column, ColumnType, Entity, RawOf
 
 DECLARED = Entity(
     name={name!r},
@@ -27,7 +27,7 @@ DECLARED = Entity(
     provider=PLAID,
     source={source},
     key=("account_id",),
-    columns=(Column("account_id", Kind.TEXT),),
+    columns=(Column("account_id", ColumnType.TEXT),),
     queue=ETL,
     schedule={schedule},
 )
@@ -65,7 +65,7 @@ class Package:
     ) -> Path:
         return self.write(name, SNAPSHOT.format(name=name, source=source, schedule=schedule), sql=sql)
 
-    def discover(self) -> tuple[tuple[Entity, ...], tuple[Fault, ...]]:
+    def discover(self) -> tuple[tuple[Entity, ...], tuple[DeclarationFault, ...]]:
         return discover_entities(self.name, [str(self.folder)], sql=self.sql)
 
     def outcome(self) -> tuple[list[str], list[str]]:
@@ -124,8 +124,8 @@ def test_a_wrong_value_is_a_fault_with_its_line_the_field_and_the_remedy(package
 def test_an_import_that_fails_is_a_fault_of_those_that_import_it_and_names_both_lines(
     package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("etl.declare.fault.PROJECT", tmp_path)
-    monkeypatch.setattr("etl.declare.fault.INCLUDE", tmp_path)
+    monkeypatch.setattr("etl.declare.fault.PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr("etl.declare.fault.INCLUDE_ROOT", tmp_path)
     (tmp_path / f"{package.name}_bank.py").write_text("\n\nraise ValueError('no such bank')\n")
     package.write("odd", f"import {package.name}_bank\n")
     assert package.fault() == (

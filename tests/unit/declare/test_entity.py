@@ -9,8 +9,8 @@ from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL, HIGH_PRIORITY, LOW_PRIORITY, QUEUES, WORKER_GROUPS
 from etl.declare.check import MaxLength, MinorUnits, NotEmpty
-from etl.declare.entity import Column, Kind, RawOf
-from etl.declare.provider import Action, ErrorRule, Fill, Limit, Scope
+from etl.declare.entity import Column, ColumnType, RawOf
+from etl.declare.provider import ErrorAction, ErrorRule, LimitScope, Placeholder, RateLimit
 from etl.declare.queue import queues_served
 from etl.declare.source import Source
 from etl.errors import DeclarationError
@@ -38,18 +38,18 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
     [
         ({"name": "Transactions"}, "name is 'Transactions'; write lower-case letters"),
         ({"columns": ()}, "columns is empty; write at least 1 Column"),
-        ({"columns": (*TRANSACTIONS.columns, Column("amount", Kind.MONEY))}, "column amount is declared twice"),
-        ({"columns": Column("amount", Kind.MONEY)}, r"columns is .* \(Column\); write a tuple, with a comma"),
+        ({"columns": (*TRANSACTIONS.columns, Column("amount", ColumnType.MONEY))}, "column amount is declared twice"),
+        ({"columns": Column("amount", ColumnType.MONEY)}, r"columns is .* \(Column\); write a tuple, with a comma"),
         (
-            {"columns": (*TRANSACTIONS.columns, Column("city", Kind.TEXT, path="../city"))},
+            {"columns": (*TRANSACTIONS.columns, Column("city", ColumnType.TEXT, path="../city"))},
             "city has the path '../city'",
         ),
         (
-            {"columns": (*TRANSACTIONS.columns, Column("day", Kind.TEXT, path="date"))},
+            {"columns": (*TRANSACTIONS.columns, Column("day", ColumnType.TEXT, path="date"))},
             "columns dated_on and day read 'date' and 'date' as different types",
         ),
         (
-            {"columns": (*TRANSACTIONS.columns, Column("low", Kind.MONEY, path="amount.low"))},
+            {"columns": (*TRANSACTIONS.columns, Column("low", ColumnType.MONEY, path="amount.low"))},
             "columns amount and low read 'amount' and 'amount.low' as different types",
         ),
         ({"key": ()}, "key is empty; write at least 1 str"),
@@ -60,9 +60,12 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"checks": (NotEmpty("nowhere"),)}, "check not_empty names no column: nowhere"),
         (
             {"checks": (MaxLength("amount", 9),)},
-            "check max_length wants a column of Kind.TEXT, and amount is of Kind.M",
+            "check max_length wants a column of ColumnType.TEXT, and amount is of ColumnType.M",
         ),
-        ({"checks": (MinorUnits("currency", "amount"),)}, "check minor_units wants a column of Kind.MONEY, and curr"),
+        (
+            {"checks": (MinorUnits("currency", "amount"),)},
+            "check minor_units wants a column of ColumnType.MONEY, and curr",
+        ),
         ({"tolerated_rejects": 5}, "tolerated_rejects is 5; it must be a share between 0 and 1"),
         ({"tolerated_rejects": float("nan")}, "tolerated_rejects is nan"),
         ({"chunk_size": 0}, "chunk_size is 0; it must be at least 1"),
@@ -117,23 +120,23 @@ def test_records_that_are_in_no_list_are_refused_with_the_spelling(places: tuple
 @pytest.mark.parametrize("path", ["a..b", "a.", ".a", "a[]", "/a", "a.../b", "../", "a b", "a/../b"])
 def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
     with pytest.raises(DeclarationError, match=r"column x: path is .*; write the names on the way to the field"):
-        Column("x", Kind.TEXT, path=path)
+        Column("x", ColumnType.TEXT, path=path)
 
 
 @pytest.mark.parametrize("name", ["Amount", "2nd", "a-b", "", "a" * 64])
 def test_a_column_is_named_as_postgres_takes_it_without_quotes(name: str) -> None:
     with pytest.raises(DeclarationError, match="write lower-case letters, digits and _"):
-        Column(name, Kind.TEXT)
+        Column(name, ColumnType.TEXT)
 
 
 @pytest.mark.parametrize("name", ["removed", "observed_at", "provider_account_id", "seq", "raw_id"])
 def test_a_column_that_every_row_has_anyway_is_refused(name: str) -> None:
     with pytest.raises(DeclarationError, match=f"column {name}: every row has this one .*; take it out"):
-        Column(name, Kind.TEXT)
+        Column(name, ColumnType.TEXT)
 
 
 def test_a_kind_that_is_only_named_is_refused() -> None:
-    with pytest.raises(DeclarationError, match=r"column x: kind is 'text' \(str\); write a Kind"):
+    with pytest.raises(DeclarationError, match=r"column x: kind is 'text' \(str\); write a ColumnType"):
         Column("x", "text")  # type: ignore[arg-type]
 
 
@@ -151,7 +154,11 @@ def test_a_feed_without_a_cursor_in_its_request_is_refused() -> None:
         (TRANSACTIONS_SYNC, {"path": "transactions"}, "path is 'transactions'; it must begin with '/'"),
         (TRANSACTIONS_SYNC, {"page_size": 0}, "page_size is 0; it must be at least 1"),
         (ACCOUNTS_GET, {"upserts": ("items[].accounts[]",)}, r"a list within others; write 'items\[\]'"),
-        (ACCOUNTS_GET, {"request": {"c": Fill.CURSOR}}, "has Fill.CURSOR, which a Snapshot never fills; take it out"),
+        (
+            ACCOUNTS_GET,
+            {"request": {"c": Placeholder.CURSOR}},
+            "has Placeholder.CURSOR, which a Snapshot never fills; take it out",
+        ),
         (TRANSACTIONS_GET, {"upserts": ("a[]", "b[]")}, "upserts has 2 places, and an offset counts one; leave one"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -163,13 +170,13 @@ def test_a_source_that_cannot_be_read_is_refused(source: Source, change: dict[st
 
 def test_an_error_rule_that_matches_everything_is_refused() -> None:
     with pytest.raises(DeclarationError, match="it would match every error"):
-        ErrorRule(Action.RETRY)
+        ErrorRule(ErrorAction.RETRY)
 
 
 @pytest.mark.parametrize("burst", [0, 10, 11])
 def test_a_burst_leaves_room_for_steady_calls(burst: int) -> None:
     with pytest.raises(DeclarationError, match="the burst at least 1 and below the calls"):
-        Limit(Scope.CLIENT, calls=10, per=timedelta(minutes=1), burst=burst)
+        RateLimit(LimitScope.CLIENT, calls=10, per=timedelta(minutes=1), burst=burst)
 
 
 @pytest.mark.parametrize("priority", [0, 10])
@@ -180,6 +187,6 @@ def test_a_queue_priority_out_of_range_is_refused(priority: int) -> None:
 
 def test_a_limit_or_a_provider_with_a_number_for_a_time_is_refused() -> None:
     with pytest.raises(DeclarationError, match=r"limit: per is 60 \(int\); write a timedelta"):
-        Limit(Scope.CLIENT, calls=10, per=60, burst=1)  # type: ignore[arg-type]
+        RateLimit(LimitScope.CLIENT, calls=10, per=60, burst=1)  # type: ignore[arg-type]
     with pytest.raises(DeclarationError, match="provider plaid: timeout is 0:00:00; it must be longer than nothing"):
         replace(PLAID, timeout=timedelta())

@@ -16,7 +16,7 @@ from etl.catalog import notices
 from etl.catalog.channels import DESKTOP, EMAIL, PUSH
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.declare.discovery import discover_notices
-from etl.declare.fault import Fault
+from etl.declare.fault import DeclarationFault
 from etl.errors import DeclarationError
 
 _ordinals = count(1)
@@ -43,7 +43,7 @@ def test_no_notice_of_the_catalogue_is_wrong() -> None:
         ("pace", True, "pace is True (bool); write an int or float"),
         ("max_chunks", 257, "max_chunks is 257; it must be between 1 and 256"),
         ("chunk_size", 0, "chunk_size is 0; it must be at least 1"),
-        ("channels", (), "channels is empty; write at least 1 Medium"),
+        ("channels", (), "channels is empty; write at least 1 Channel"),
         ("channels", (EMAIL, EMAIL), "channel email is named twice; remove one"),
         ("category", "reports", "category is 'reports' (str); write a Category"),
         ("unknown", "hold", "unknown is 'hold' (str); write an Unknown"),
@@ -67,12 +67,12 @@ def test_a_wrong_field_is_named_with_what_to_write(field: str, value: Any, messa
 
 
 def test_a_period_is_named_after_its_beginning() -> None:
-    assert MONTHLY_REPORT.period_of(datetime(2026, 10, 1, tzinfo=UTC)) == "2026-10"
+    assert MONTHLY_REPORT.period_starting(datetime(2026, 10, 1, tzinfo=UTC)) == "2026-10"
 
 
 @pytest.mark.parametrize("address", ["a@bank.example", "first.last+tag@mail.bank.example", "ü@bücher.example"])
 def test_a_well_formed_address_is_taken(address: str) -> None:
-    assert EMAIL.takes(address)
+    assert EMAIL.accepts(address)
 
 
 @pytest.mark.parametrize(
@@ -80,13 +80,13 @@ def test_a_well_formed_address_is_taken(address: str) -> None:
     ["", "nobody", "a@bank", "a@@bank.example", "a@b.example\nBcc: c@d.example", "a b@c.example", f"{'a' * 65}@b.cc"],
 )
 def test_a_malformed_address_is_not(address: str) -> None:
-    assert not EMAIL.takes(address)
+    assert not EMAIL.accepts(address)
 
 
 def test_each_channel_has_its_own_form_of_address() -> None:
-    assert PUSH.takes("token:APA91b")
-    assert DESKTOP.takes('{"endpoint": "https://push.example"}')
-    assert not DESKTOP.takes("https://push.example")
+    assert PUSH.accepts("token:APA91b")
+    assert DESKTOP.accepts('{"endpoint": "https://push.example"}')
+    assert not DESKTOP.accepts("https://push.example")
 
 
 class Package:
@@ -104,11 +104,11 @@ class Package:
         (self.folder / name).mkdir()
         (self.folder / name / "notice.py").write_text(DECLARED.format(name=name, schedule=schedule))
         (self.sql / f"{name}.sql").write_text(statements)
-        for template in MONTHLY_REPORT.templates:
+        for template in MONTHLY_REPORT.template_names:
             if template != besides:
                 (self.folder / name / template).touch()
 
-    def discover(self) -> tuple[list[str], tuple[Fault, ...]]:
+    def discover(self) -> tuple[list[str], tuple[DeclarationFault, ...]]:
         found, faults = discover_notices(self.name, [str(self.folder)], sql=self.sql)
         return [notice.name for notice in found], faults
 

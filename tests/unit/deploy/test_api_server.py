@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from deploy.api_server import AUTH_MANAGER, is_simple, write_passwords
+from deploy.api_server import AUTH_MANAGER_VARIABLE, uses_simple_auth, write_passwords
 
 
 def test_the_password_file_is_for_its_owner_alone_and_made_anew_at_each_start(tmp_path: Path) -> None:
@@ -13,5 +13,7 @@ def test_the_password_file_is_for_its_owner_alone_and_made_anew_at_each_start(tm
 
 
 def test_another_auth_manager_has_users_of_its_own() -> None:
-    assert is_simple({})
-    assert not is_simple({AUTH_MANAGER: "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"})
+    assert uses_simple_auth({})
+    assert not uses_simple_auth(
+        {AUTH_MANAGER_VARIABLE: "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"}
+    )

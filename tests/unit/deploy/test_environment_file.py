@@ -3,21 +3,24 @@ from pathlib import Path
 import pytest
 
 from deploy import environment_file, secret_rules
-from deploy.environment_file import EXAMPLE, filled, write
+from deploy.environment_file import EXAMPLE, fill_secrets, write
 
 
 def settings() -> dict[str, str]:
-    lines = filled(EXAMPLE.read_text(encoding="utf-8")).splitlines()
+    lines = fill_secrets(EXAMPLE.read_text(encoding="utf-8")).splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def as_the_container_has_them(made: dict[str, str]) -> dict[str, str]:
-    names = {name.rpartition("__")[2]: name for name in (*secret_rules.SIGNING, *secret_rules.KEYS)}
+    names = {
+        name.rpartition("__")[2]: name
+        for name in (*secret_rules.SIGNING_KEY_VARIABLES, *secret_rules.FERNET_KEY_VARIABLES)
+    }
     return {names.get(name, name): value for name, value in made.items()}
 
 
 def test_secrets_that_are_made_up_are_good() -> None:
-    assert list(secret_rules.faults(as_the_container_has_them(settings()))) == []
+    assert list(secret_rules.problems(as_the_container_has_them(settings()))) == []
 
 
 def test_no_two_files_have_the_same_secrets() -> None:

@@ -2,43 +2,43 @@ import pytest
 from cryptography.fernet import Fernet
 
 from deploy import prepare
-from deploy.secret_rules import KEYS, PASSWORDS, SIGNING, faults
+from deploy.secret_rules import FERNET_KEY_VARIABLES, PASSWORD_VARIABLES, SIGNING_KEY_VARIABLES, problems
 
 GOOD = {
-    **{name: f"{position}-of-the-tests-abcdef" for position, name in enumerate(PASSWORDS)},
-    **{name: f"{name}-of-the-tests-{'xyz' * 20}" for name in SIGNING},
-    **{name: Fernet.generate_key().decode() for name in KEYS},
+    **{name: f"{position}-of-the-tests-abcdef" for position, name in enumerate(PASSWORD_VARIABLES)},
+    **{name: f"{name}-of-the-tests-{'xyz' * 20}" for name in SIGNING_KEY_VARIABLES},
+    **{name: Fernet.generate_key().decode() for name in FERNET_KEY_VARIABLES},
 }
 
 
 def test_good_secrets_are_accepted() -> None:
-    assert list(faults(GOOD)) == []
+    assert list(problems(GOOD)) == []
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_missing_secret_is_a_fault_of_its_own(name: str) -> None:
-    (fault,) = faults({**GOOD, name: ""})
+    (fault,) = problems({**GOOD, name: ""})
     assert name.rpartition("__")[2] in fault
 
 
 @pytest.mark.parametrize("password", ["short", "a" * 40, "quite-long-but@its:for/urls"])
 def test_a_weak_password_is_refused_and_not_shown(password: str) -> None:
-    found = list(faults({**GOOD, "REDIS_PASSWORD": password}))
+    found = list(problems({**GOOD, "REDIS_PASSWORD": password}))
     assert len(found) == 1
     assert "REDIS_PASSWORD" in found[0]
     assert password not in found[0]
 
 
 def test_one_bad_key_of_several_is_found() -> None:
-    assert list(faults({**GOOD, "SLUICE_KEYS": f"{GOOD['SLUICE_KEYS']},password"}))
-    assert not list(faults({**GOOD, "SLUICE_KEYS": f"{GOOD['SLUICE_KEYS']},{Fernet.generate_key().decode()}"}))
+    assert list(problems({**GOOD, "SLUICE_KEYS": f"{GOOD['SLUICE_KEYS']},password"}))
+    assert not list(problems({**GOOD, "SLUICE_KEYS": f"{GOOD['SLUICE_KEYS']},{Fernet.generate_key().decode()}"}))
 
 
 def test_a_secret_that_serves_twice_is_refused() -> None:
-    (fault,) = faults({**GOOD, "ADMIN_PASSWORD": GOOD["REDIS_PASSWORD"]})
+    (fault,) = problems({**GOOD, "ADMIN_PASSWORD": GOOD["REDIS_PASSWORD"]})
     assert fault.startswith("ADMIN_PASSWORD is the same as REDIS_PASSWORD")
 
 
 def test_the_start_ends_with_all_faults_and_the_remedy() -> None:
     with pytest.raises(SystemExit, match=r"(?s)JWT_SECRET.*FERNET_KEY.*make env"):
-        prepare.stop_if_weak({**GOOD, SIGNING[0]: "", KEYS[0]: ""})
+        prepare.require_strong_secrets({**GOOD, SIGNING_KEY_VARIABLES[0]: "", FERNET_KEY_VARIABLES[0]: ""})

@@ -12,11 +12,11 @@ QUEUES = (
 
 
 def test_memory_is_for_the_greediest_tasks_that_the_processes_can_meet() -> None:
-    assert workers.memory(SLOW, QUEUES) - workers.memory(WorkerGroup("idle", processes=3), QUEUES) == 3 * 500
+    assert workers.memory_mib(SLOW, QUEUES) - workers.memory_mib(WorkerGroup("idle", processes=3), QUEUES) == 3 * 500
 
 
 def test_memory_counts_no_more_tasks_than_there_are_slots() -> None:
-    assert workers.memory(FAST, QUEUES) - workers.memory(WorkerGroup("idle", processes=2), QUEUES) == 2 * 100
+    assert workers.memory_mib(FAST, QUEUES) - workers.memory_mib(WorkerGroup("idle", processes=2), QUEUES) == 2 * 100
 
 
 @pytest.mark.parametrize("names", [(), ("nobody",), ("high_priority", "low_priority")])

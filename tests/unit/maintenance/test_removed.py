@@ -7,16 +7,16 @@ import pytest
 
 from etl.catalog.retention import RETENTION
 from etl.errors import DeclarationError
-from etl.maintenance.removed import Removed, sentence
+from etl.maintenance.removed import PurgeResult, summarize
 
 
 def test_what_was_removed_is_told_with_its_size_and_nothing_is_told_of_nothing() -> None:
-    removed = [Removed("raw objects", 1_200, 3_650_722_202), Removed("drafts", 0), Removed("chunks", 40)]
-    assert sentence(removed, dry_run=False) == "removed 1,200 raw objects (3.4 GiB), 40 chunks"
-    assert sentence(removed, dry_run=True).startswith(
+    removed = [PurgeResult("raw objects", 1_200, 3_650_722_202), PurgeResult("drafts", 0), PurgeResult("chunks", 40)]
+    assert summarize(removed, dry_run=False) == "removed 1,200 raw objects (3.4 GiB), 40 chunks"
+    assert summarize(removed, dry_run=True).startswith(
         "nothing was removed; without dry run it would have been 1,200 raw"
     )
-    assert sentence([], dry_run=False) == "removed nothing"
+    assert summarize([], dry_run=False) == "removed nothing"
 
 
 @pytest.mark.parametrize(

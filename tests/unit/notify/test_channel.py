@@ -6,44 +6,44 @@ import asyncio
 
 import pytest
 
-from etl.notify.channels.channel import Message, Outcome, Result, side_by_side
+from etl.notify.channels.channel import Message, SendOutcome, SendResult, send_concurrently
 
 MESSAGES = [Message(place, "joe@home.example", {}) for place in range(20)]
 
 
 def test_an_error_of_ours_leaves_its_message_unknown_and_sinks_no_others(caplog: pytest.LogCaptureFixture) -> None:
-    async def send(message: Message) -> Result:
+    async def send(message: Message) -> SendResult:
         await asyncio.sleep(0)
         if message.delivery_id == 7:
             raise LookupError(message.address)
-        return Result(message.delivery_id, Outcome.SENT)
+        return SendResult(message.delivery_id, SendOutcome.SENT)
 
-    results = asyncio.run(side_by_side(MESSAGES, send, lanes=3))
+    results = asyncio.run(send_concurrently(MESSAGES, send, concurrency=3))
     assert [result.delivery_id for result in results] == list(range(20))
-    assert [result for result in results if result.outcome is not Outcome.SENT] == [
-        Result(7, Outcome.UNKNOWN, "LookupError", "an error in its channel")
+    assert [result for result in results if result.outcome is not SendOutcome.SENT] == [
+        SendResult(7, SendOutcome.UNKNOWN, "LookupError", "an error in its channel")
     ]
     assert "joe" not in caplog.text
 
 
 def test_nothing_to_send_is_no_error() -> None:
-    async def send(message: Message) -> Result:
+    async def send(message: Message) -> SendResult:
         raise AssertionError(message.delivery_id)
 
-    assert asyncio.run(side_by_side([], send, lanes=3)) == []
+    assert asyncio.run(send_concurrently([], send, concurrency=3)) == []
 
 
 def test_a_slow_message_holds_up_its_own_lane_only() -> None:
     others = asyncio.Event()
     done: list[int] = []
 
-    async def send(message: Message) -> Result:
+    async def send(message: Message) -> SendResult:
         if message.delivery_id == 0:
             await others.wait()
         done.append(message.delivery_id)
         if len(done) == len(MESSAGES) - 1:
             others.set()
-        return Result(message.delivery_id, Outcome.SENT)
+        return SendResult(message.delivery_id, SendOutcome.SENT)
 
-    asyncio.run(side_by_side(MESSAGES, send, lanes=2))
+    asyncio.run(send_concurrently(MESSAGES, send, concurrency=2))
     assert done[-1] == 0

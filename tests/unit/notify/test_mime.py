@@ -14,12 +14,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from etl.notify.channels.address import AddressMalformed, Mailbox, parse
-from etl.notify.channels.channel import Message, Unsendable
-from etl.notify.channels.mime import Skeleton
+from etl.notify.channels.address import AddressMalformed, MailAddress, parse_address
+from etl.notify.channels.channel import Message, MessageUnsendable
+from etl.notify.channels.mime import MimeBuilder
 
 AT = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
-SKELETON = Skeleton(Mailbox("sluice@bank.example", "Slüice, “the” bank"))
+SKELETON = MimeBuilder(MailAddress("sluice@bank.example", "Slüice, “the” bank"))
 PARTS = {"subject": "Your report", "text": "Hello\n", "html": "<p>Hello</p>\n"}
 LINK = "https://bank.example/unsubscribe?token=abc"
 
@@ -32,7 +32,7 @@ NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs
 
 def written(**changes: object) -> bytes:
     fields = {"delivery_id": 7, "address": "joe@home.example", "parts": PARTS} | changes
-    return SKELETON.fill(Message(**fields), at=AT).content  # type: ignore[arg-type]
+    return SKELETON.build(Message(**fields), sent_at=AT).content  # type: ignore[arg-type]
 
 
 def read(content: bytes) -> EmailMessage:
@@ -80,17 +80,17 @@ def test_a_subject_arrives_as_it_was_rendered(subject: str) -> None:
 
 @given(name=NAMES)
 def test_a_name_arrives_beside_its_address(name: str) -> None:
-    skeleton = Skeleton(Mailbox("a@b.example", name))
-    content = skeleton.fill(Message(1, "joe@home.example", PARTS), at=AT).content
+    skeleton = MimeBuilder(MailAddress("a@b.example", name))
+    content = skeleton.build(Message(1, "joe@home.example", PARTS), sent_at=AT).content
     found, address = parseaddr(message_from_bytes(content, policy=compat32)["From"])
     assert (str(make_header(decode_header(found))), address) == (name, "a@b.example")
 
 
 @given(text=BODIES, subject=SUBJECTS, name=NAMES)
 def test_every_line_is_short_ascii_and_ended_by_crlf(text: str, subject: str, name: str) -> None:
-    skeleton = Skeleton(Mailbox("a@b.example", name))
+    skeleton = MimeBuilder(MailAddress("a@b.example", name))
     parts = {"subject": subject, "text": text, "html": text}
-    content = skeleton.fill(Message(1, "joe@home.example", parts), at=AT).content
+    content = skeleton.build(Message(1, "joe@home.example", parts), sent_at=AT).content
     assert content.isascii()
     assert content.endswith(b"\r\n")
     lines = content.split(b"\r\n")
@@ -135,13 +135,13 @@ def test_a_mail_that_asks_for_it_stands_beside_the_link_and_after_it() -> None:
     ],
 )
 def test_one_click_is_promised_only_for_a_link_by_https(changes: dict[str, str]) -> None:
-    with pytest.raises(Unsendable) as refused:
+    with pytest.raises(MessageUnsendable) as refused:
         written(**changes)
     assert refused.value.verdict.error_class == "LinkMalformed"
 
 
 def test_a_mail_that_is_sent_again_keeps_its_id() -> None:
-    later = SKELETON.fill(Message(7, "joe@home.example", PARTS), at=datetime(2026, 12, 1, tzinfo=UTC))
+    later = SKELETON.build(Message(7, "joe@home.example", PARTS), sent_at=datetime(2026, 12, 1, tzinfo=UTC))
     assert read(later.content)["Message-ID"] == read(written())["Message-ID"]
 
 
@@ -153,19 +153,19 @@ def test_a_header_cannot_be_injected(ending: str) -> None:
         ({"address": f"Joe{ending} <joe@home.example>"}, "AddressMalformed"),
         ({"unsubscribe_url": LINK + ending}, "LinkMalformed"),
     ):
-        with pytest.raises(Unsendable) as refused:
+        with pytest.raises(MessageUnsendable) as refused:
             written(**changes)
         assert refused.value.verdict.error_class == error_class
 
 
 def test_a_message_lacking_a_part_is_refused() -> None:
-    with pytest.raises(Unsendable, match="subject") as refused:
+    with pytest.raises(MessageUnsendable, match="subject") as refused:
         written(parts={"text": "Hello"})
     assert refused.value.verdict.error_class == "PartMissing"
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    with pytest.raises(Unsendable, match="surrogate"):
+    with pytest.raises(MessageUnsendable, match="surrogate"):
         written(parts=PARTS | {"text": "\ud800"})
 
 
@@ -181,7 +181,7 @@ def test_half_a_surrogate_pair_is_refused() -> None:
     ],
 )
 def test_an_address_is_read_with_its_name_and_its_domain_in_ascii(text: str, address: str, name: str) -> None:
-    assert parse(text) == Mailbox(address, name)
+    assert parse_address(text) == MailAddress(address, name)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_address_is_read_with_its_name_and_its_domain_in_ascii(text: str, add
 )
 def test_what_is_no_address_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(AddressMalformed) as refused:
-        parse(text)
+        parse_address(text)
     assert "joe" not in str(refused.value)
 
 
@@ -208,14 +208,14 @@ def test_what_is_no_address_is_refused_without_showing_it(text: str) -> None:
 @example(local="joe\ud800", domain="home.example")
 def test_whatever_stands_there_no_address_breaks_out_of_a_command(local: str, domain: str) -> None:
     try:
-        found = parse(f"{local}@{domain}")
+        found = parse_address(f"{local}@{domain}")
     except AddressMalformed:
         return
     assert found.address.count("@") == 1
     assert found.domain.isascii()
-    assert not set(found.address + found.name) & set('<>\r\n\0"')
+    assert not set(found.address + found.display_name) & set('<>\r\n\0"')
     assert " " not in found.address
 
 
 def test_only_an_address_that_is_not_ascii_before_its_at_needs_smtputf8() -> None:
-    assert [parse(text).international for text in ("joe@straße.example", "jöe@home.example")] == [False, True]
+    assert [parse_address(text).needs_smtputf8 for text in ("joe@straße.example", "jöe@home.example")] == [False, True]

@@ -12,7 +12,7 @@ from etl.catalog.channels import EMAIL
 from etl.catalog.notices import NOTICES
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.declare.notice import Consent, Notice
-from etl.notify.templates import TemplateBroken, Templates, isolated, money
+from etl.notify.templates import TemplateBroken, Templates, format_money, sanitize_text
 
 HOSTILE = "<script>alert(1)</script>\n\u202egnp.\u200b شركة"
 VALUES: dict[str, dict[str, object]] = {
@@ -81,7 +81,7 @@ def says(tmp_path: Path, **parts: str) -> dict[str, str]:
     """Return the parts of a message whose templates say this."""
     notice: Notice = replace(MONTHLY_REPORT, name="said")
     (tmp_path / "said").mkdir()
-    for name in notice.templates:
+    for name in notice.template_names:
         (tmp_path / "said" / name).write_text(parts.get(name.split(".")[1], ""))
     return Templates(notice, tmp_path).render(EMAIL, {"name": "Tom & Jerry\nBcc: x@y.example"})
 
@@ -107,7 +107,7 @@ def test_an_error_names_file_and_line_and_no_value(tmp_path: Path) -> None:
     [("1234.5000000000", "USD", "1,234.50 USD"), ("1200", "JPY", "1,200 JPY"), ("1.2345", "KWD", "1.234 KWD")],
 )
 def test_money_has_the_decimals_of_its_currency(amount: str, currency: str, shown: str) -> None:
-    assert money(amount, currency) == shown
+    assert format_money(amount, currency) == shown
 
 
 def test_a_fault_in_what_mails_share_names_its_file_and_line(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_fault_in_what_mails_share_names_its_file_and_line(tmp_path: Path) -> 
     ],
 )
 def test_a_name_is_one_line_without_unseen_marks_and_keeps_its_direction_to_itself(name: str, shown: str) -> None:
-    assert isolated(name) == shown
+    assert sanitize_text(name) == shown
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from etl.declare.notice import Category, Consent
 from etl.errors import SettingInvalid, SettingMissing
-from etl.notify.unsubscribe_links import Link, LinkInvalid, Links, Subscription
+from etl.notify.unsubscribe_links import UnsubscribeLink, UnsubscribeLinkInvalid, UnsubscribeLinks, UnsubscribeTarget
 from etl.settings import LinkSettings
 
 OLD, NEW = "o" * 32, "n" * 32
 URL = "https://bank.example/unsubscribe"
 REPORTS = Category("reports", Consent.OPT_OUT)
-LINKS = Links(LinkSettings(URL, keys=(NEW,)))
-TOKEN = LINKS.of(4711, REPORTS).url.rpartition("=")[2]
+LINKS = UnsubscribeLinks(LinkSettings(URL, keys=(NEW,)))
+TOKEN = LINKS.build(4711, REPORTS).url.rpartition("=")[2]
 
 
 @given(user_id=st.integers(-(2**63), 2**63 - 1), name=st.from_regex(r"[a-z][a-z0-9_]{0,62}", fullmatch=True))
 def test_a_link_ends_what_it_was_written_for(user_id: int, name: str) -> None:
     category = Category(name, Consent.OPT_IN)
-    assert LINKS.read(LINKS.of(user_id, category).url) == Subscription(user_id, name)
+    assert LINKS.decode(LINKS.build(user_id, category).url) == UnsubscribeTarget(user_id, name)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_link_ends_what_it_was_written_for(user_id: int, name: str) -> None:
 )
 def test_a_link_is_read_as_people_copy_it(write: str) -> None:
     for token in (TOKEN, TOKEN.upper()):
-        assert LINKS.read(write.format(token)) == Subscription(4711, "reports")
+        assert LINKS.decode(write.format(token)) == UnsubscribeTarget(4711, "reports")
 
 
 @given(place=st.integers(0, len(TOKEN) - 1), digit=st.sampled_from("0123456789abcdef"))
@@ -40,8 +40,8 @@ def test_a_link_that_was_changed_is_refused(place: int, digit: str) -> None:
     changed = TOKEN[:place] + digit + TOKEN[place + 1 :]
     if changed == TOKEN:
         return
-    with pytest.raises(LinkInvalid):
-        LINKS.read(changed)
+    with pytest.raises(UnsubscribeLinkInvalid):
+        LINKS.decode(changed)
 
 
 @given(text=st.text(max_size=200) | st.text("0123456789abcdef", max_size=200))
@@ -51,50 +51,50 @@ def test_a_link_that_was_changed_is_refused(place: int, digit: str) -> None:
 @example("0" * 5_000)
 @example(f"?token={TOKEN}&" * 20_000 + "\n\n.")
 def test_what_is_no_link_is_refused_without_showing_it(text: str) -> None:
-    with pytest.raises(LinkInvalid) as refused:
-        LINKS.read(text)
-    assert str(refused.value) == str(LinkInvalid())
+    with pytest.raises(UnsubscribeLinkInvalid) as refused:
+        LINKS.decode(text)
+    assert str(refused.value) == str(UnsubscribeLinkInvalid())
 
 
 def test_a_link_hides_whose_it_is_and_is_the_same_in_every_mail() -> None:
-    others = [Links(LinkSettings(URL, keys=(NEW,))).of(4711, REPORTS).url for _ in range(2)]
-    assert {LINKS.of(4711, REPORTS).url, *others} == {f"{URL}?token={TOKEN}"}
+    others = [UnsubscribeLinks(LinkSettings(URL, keys=(NEW,))).build(4711, REPORTS).url for _ in range(2)]
+    assert {LINKS.build(4711, REPORTS).url, *others} == {f"{URL}?token={TOKEN}"}
     sealed = bytes.fromhex(TOKEN)
     assert b"reports" not in sealed
     assert (4711).to_bytes(2) not in sealed
 
 
 def test_the_first_key_seals_and_all_open() -> None:
-    old, rotated = (Links(LinkSettings(URL, keys=keys)) for keys in ((OLD,), (NEW, OLD)))
-    assert rotated.read(old.of(1, REPORTS).url) == Subscription(1, "reports")
-    with pytest.raises(LinkInvalid):
-        old.read(rotated.of(1, REPORTS).url)
+    old, rotated = (UnsubscribeLinks(LinkSettings(URL, keys=keys)) for keys in ((OLD,), (NEW, OLD)))
+    assert rotated.decode(old.build(1, REPORTS).url) == UnsubscribeTarget(1, "reports")
+    with pytest.raises(UnsubscribeLinkInvalid):
+        old.decode(rotated.build(1, REPORTS).url)
 
 
 def test_a_key_of_access_tokens_seals_no_link_as_it_is() -> None:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
     key = "A" * 43 + "="
-    token = Links(LinkSettings(URL, keys=(key,))).of(1, REPORTS).url.rpartition("=")[2]
+    token = UnsubscribeLinks(LinkSettings(URL, keys=(key,))).build(1, REPORTS).url.rpartition("=")[2]
     for secret in (urlsafe_b64decode(key), urlsafe_b64decode(key) * 2):
         with pytest.raises(Exception, match=r"^$"):
             AESSIV(secret).decrypt(bytes.fromhex(token), None)
 
 
 def test_no_link_is_written_for_what_may_not_be_refused_or_without_an_address_to_lead_to() -> None:
-    assert LINKS.of(1, Category("security", Consent.NONE)) == Link()
-    assert Links(LinkSettings(keys=(NEW,))).of(1, REPORTS) == Link()
+    assert LINKS.build(1, Category("security", Consent.NONE)) == UnsubscribeLink()
+    assert UnsubscribeLinks(LinkSettings(keys=(NEW,))).build(1, REPORTS) == UnsubscribeLink()
 
 
 def test_a_link_keeps_the_query_of_its_address_and_has_a_mail_beside_it() -> None:
-    link = Links(LinkSettings(URL + "?lang=en", "stop+all@bank.example", (NEW,))).of(4711, REPORTS)
+    link = UnsubscribeLinks(LinkSettings(URL + "?lang=en", "stop+all@bank.example", (NEW,))).build(4711, REPORTS)
     assert link.url == f"{URL}?lang=en&token={TOKEN}"
     assert link.mailto == f"mailto:stop%2Ball@bank.example?subject=unsubscribe%20{TOKEN}"
 
 
 def test_links_are_not_read_without_a_key() -> None:
     with pytest.raises(SettingMissing, match="SLUICE_LINK_KEYS is not set"):
-        Links(LinkSettings()).read(TOKEN)
+        UnsubscribeLinks(LinkSettings()).decode(TOKEN)
 
 
 def test_own_keys_come_before_those_that_stand_in_for_them() -> None:
@@ -131,5 +131,5 @@ def test_links_need_a_key_that_is_long_and_it_is_never_shown() -> None:
 
 
 def test_writing_a_link_costs_less_than_twenty_microseconds() -> None:
-    seconds = min(timeit.repeat(lambda: LINKS.of(4711, REPORTS), number=1_000, repeat=5)) / 1_000
+    seconds = min(timeit.repeat(lambda: LINKS.build(4711, REPORTS), number=1_000, repeat=5)) / 1_000
     assert seconds < 20e-6

@@ -24,7 +24,7 @@ SECRETS = Secrets(**{name: f"{name} of the test" for name in saved_state.SECRET_
 SANDBOX = Sandbox("sluice", opened=date(2026, 1, 1), day=date(2026, 5, 1))
 
 
-def plan(folder: Path, **caller: str) -> Plan:
+def make_plan(folder: Path, **caller: str) -> Plan:
     home = Home(folder)
     cluster = Cluster(Path("/opt/pginstall18"), folder / "postgres" / "data", Privileges.DIRECT)
     servers = chosen_servers.choose_servers(caller, secrets=SECRETS, ports=PORTS)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dev.stack.airflow_environment import SETTINGS, of_folders, of_secrets, of_servers, variables
+from dev.stack.airflow_environment import SETTINGS, folder_settings, secret_settings, server_settings, to_environment
 from dev.stack.home import Home
-from tests.unit.stack.samples import PORTS, SECRETS, plan
+from tests.unit.stack.samples import PORTS, SECRETS, make_plan
 
 UNDOCUMENTED = {("scheduler", "num_stuck_in_queued_retries")}
 
@@ -29,7 +29,12 @@ def documented() -> set[tuple[str, str]]:
 def test_every_setting_is_one_that_the_installed_airflow_knows(
     tmp_path: Path, documented: set[tuple[str, str]]
 ) -> None:
-    tables = (SETTINGS, of_folders(Home(tmp_path)), of_servers(PORTS, plan(tmp_path).servers), of_secrets(SECRETS))
+    tables = (
+        SETTINGS,
+        folder_settings(Home(tmp_path)),
+        server_settings(PORTS, make_plan(tmp_path).servers),
+        secret_settings(SECRETS),
+    )
     set_here = {(section, option) for table in tables for section in table for option in table[section]}
     # Read by the Redis transport, which Airflow passes every option of this section on to.
     set_here.discard(("celery_broker_transport_options", "queue_order_strategy"))
@@ -37,14 +42,14 @@ def test_every_setting_is_one_that_the_installed_airflow_knows(
 
 
 def test_settings_become_airflows_variables() -> None:
-    assert variables({"core": {"executor": "a"}}, {"core": {"fernet_key": "b"}}) == {
+    assert to_environment({"core": {"executor": "a"}}, {"core": {"fernet_key": "b"}}) == {
         "AIRFLOW__CORE__EXECUTOR": "a",
         "AIRFLOW__CORE__FERNET_KEY": "b",
     }
 
 
 def test_both_engines_of_airflow_use_one_driver(tmp_path: Path) -> None:
-    found = plan(tmp_path).variables
+    found = make_plan(tmp_path).env_file_variables
     assert found["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].startswith("postgresql+psycopg://")
     assert found["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"] == found["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
     assert found["AIRFLOW__CELERY__RESULT_BACKEND"] == f"db+{found['AIRFLOW__DATABASE__SQL_ALCHEMY_CONN']}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.demo.enrol import USERS, how_many
+from dev.demo.enrol import DEFAULT_USERS, user_count
 from dev.servers import bank
 from dev.servers.bank import Sandbox
 from dev.servers.errors import BankServesOthers, PurchasesLost, PurchasesRefused
@@ -18,12 +18,12 @@ TODAY = date(2026, 5, 1)
 
 def decide(home: Path, named: Path | None = None, *, advance: int = 0) -> Sandbox:
     caller = {"SANDBOX_CSV": str(named)} if named else {}
-    return chosen_servers.choose_bank(Home(home), caller=caller, today=TODAY, advance=advance)
+    return chosen_servers.choose_bank(Home(home), caller_environment=caller, today=TODAY, advance_days=advance)
 
 
 def start(home: Path, named: Path | None = None) -> Sandbox:
     sandbox = decide(home, named)
-    bank.remember(Home(home).bank, sandbox)
+    bank.save(Home(home).bank_file, sandbox)
     return sandbox
 
 
@@ -39,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_new_bank_makes_up_its_customers_unless_a_file_is_named(home: Path, file: Path) -> None:
-    assert decide(home) == bank.founded_on(TODAY)
+    assert decide(home) == bank.new_sandbox(TODAY)
     found = decide(home, file).purchases
     assert found is not None
     assert (found.path, found.items) == (file, 3)
@@ -50,7 +50,7 @@ def test_bank_is_told_which_file_to_serve_and_no_program_sees_the_callers_wish(h
     assert command[command.index("--csv") + 1] == str(file)
     assert "--csv" not in bank.command(decide(home), port=1)
     caller = {"SANDBOX_CSV": str(file)}
-    assert not {"SANDBOX_CSV"} & set(shell_environment.of_programs({}, caller=caller, home=Home(home)))
+    assert not {"SANDBOX_CSV"} & set(shell_environment.for_programs({}, caller_environment=caller, home=Home(home)))
 
 
 def test_file_is_named_from_where_the_caller_is(home: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_home_of_invented_customers_refuses_a_file(home: Path, file: Path) -> No
 
 
 def test_home_whose_bank_was_remembered_before_there_were_files_refuses_one(home: Path, file: Path) -> None:
-    Home(home).bank.write_text(json.dumps({"seed": "acme", "opened": "2026-01-01", "day": "2026-05-01"}))
+    Home(home).bank_file.write_text(json.dumps({"seed": "acme", "opened": "2026-01-01", "day": "2026-05-01"}))
     assert decide(home) == Sandbox("acme", opened=date(2026, 1, 1), day=TODAY)
     with pytest.raises(BankServesOthers, match="invented"):
         decide(home, file)
@@ -157,5 +157,5 @@ def test_folder_and_a_name_that_cannot_be_configured_are_refused(home: Path, tmp
 
 def test_everyone_in_the_file_is_enrolled_and_nobody_else(home: Path, file: Path) -> None:
     real = decide(home, file)
-    assert [how_many(asked, real) for asked in (None, 2, 240)] == [3, 2, 3]
-    assert [how_many(asked, SANDBOX) for asked in (None, 2, 500)] == [USERS, 2, 500]
+    assert [user_count(asked, real) for asked in (None, 2, 240)] == [3, 2, 3]
+    assert [user_count(asked, SANDBOX) for asked in (None, 2, 500)] == [DEFAULT_USERS, 2, 500]

@@ -1,13 +1,13 @@
 import pytest
 
 from dev.servers.errors import AddressInvalid
-from dev.stack.chosen_servers import EMBEDDED, METADATA, ServersUsed, choose_servers
+from dev.stack.chosen_servers import EMBEDDED_VARIABLE, METADATA_VARIABLE, ChosenServers, choose_servers
 from tests.unit.stack.samples import PORTS, SECRETS
 
 EXTERNAL = "postgresql://me:p%40ss@db.example:6543/bank?sslmode=require"
 
 
-def used(**caller: str) -> ServersUsed:
+def used(**caller: str) -> ChosenServers:
     return choose_servers(caller, secrets=SECRETS, ports=PORTS)
 
 
@@ -15,35 +15,38 @@ def test_servers_are_embedded_unless_named() -> None:
     servers = used()
     assert servers.warehouse_is_embedded
     assert servers.broker_is_embedded
-    assert servers.warehouse.text() == "postgresql://sluice:postgres_password%20of%20the%20test@127.0.0.1:20001/sluice"
+    assert (
+        servers.warehouse.to_string()
+        == "postgresql://sluice:postgres_password%20of%20the%20test@127.0.0.1:20001/sluice"
+    )
     assert servers.metadata.database == "airflow"
-    assert servers.broker.text() == "redis://:valkey_password%20of%20the%20test@127.0.0.1:20002/0"
+    assert servers.broker.to_string() == "redis://:valkey_password%20of%20the%20test@127.0.0.1:20002/0"
 
 
 def test_named_warehouse_has_airflows_database_beside_it() -> None:
     servers = used(WAREHOUSE_URL=EXTERNAL)
     assert not servers.warehouse_is_embedded
-    assert servers.warehouse.text() == EXTERNAL
-    assert servers.metadata.text() == EXTERNAL.replace("/bank?", "/bank_airflow?")
+    assert servers.warehouse.to_string() == EXTERNAL
+    assert servers.metadata.to_string() == EXTERNAL.replace("/bank?", "/bank_airflow?")
     assert servers.broker_is_embedded
 
 
 def test_database_of_airflow_may_be_named_too() -> None:
-    servers = used(WAREHOUSE_URL=EXTERNAL, **{METADATA: "postgresql+psycopg2://a:b@meta/airflow"})
-    assert servers.metadata.text() == "postgresql://a:b@meta:5432/airflow"
-    assert servers.metadata_named
+    servers = used(WAREHOUSE_URL=EXTERNAL, **{METADATA_VARIABLE: "postgresql+psycopg2://a:b@meta/airflow"})
+    assert servers.metadata.to_string() == "postgresql://a:b@meta:5432/airflow"
+    assert servers.has_named_metadata
 
 
 def test_database_of_airflow_is_our_own_without_a_named_warehouse() -> None:
-    servers = used(**{METADATA: "postgresql://a:b@meta/airflow"})
+    servers = used(**{METADATA_VARIABLE: "postgresql://a:b@meta/airflow"})
     assert servers.metadata.address == "127.0.0.1:20001"
-    assert not servers.metadata_named
+    assert not servers.has_named_metadata
 
 
 def test_url_with_our_password_means_the_embedded_server_whatever_its_port_was() -> None:
     before = used()
     moved = choose_servers(
-        {"WAREHOUSE_URL": before.warehouse.text(), "BROKER_URL": before.broker.text()},
+        {"WAREHOUSE_URL": before.warehouse.to_string(), "BROKER_URL": before.broker.to_string()},
         secrets=SECRETS,
         ports={**PORTS, "postgres": 20_101, "valkey": 20_102},
     )
@@ -52,12 +55,12 @@ def test_url_with_our_password_means_the_embedded_server_whatever_its_port_was()
 
 def test_embedded_server_of_another_home_counts_as_not_named() -> None:
     other = "postgresql://sluice:theirs@127.0.0.1:29000/sluice"
-    assert used(WAREHOUSE_URL=other, **{EMBEDDED: "127.0.0.1:29000 127.0.0.1:29001"}).warehouse_is_embedded
+    assert used(WAREHOUSE_URL=other, **{EMBEDDED_VARIABLE: "127.0.0.1:29000 127.0.0.1:29001"}).warehouse_is_embedded
     assert not used(WAREHOUSE_URL=other).warehouse_is_embedded
 
 
 def test_broker_without_a_database_uses_the_first() -> None:
-    assert used(BROKER_URL="redis://cache").broker.text() == "redis://cache:6379/0"
+    assert used(BROKER_URL="redis://cache").broker.to_string() == "redis://cache:6379/0"
 
 
 @pytest.mark.parametrize("text", ["mysql://u:secret@h/d", "postgresql:///d", "postgresql://u:secret@h:port/d", "h"])

@@ -3,8 +3,8 @@ import subprocess
 from pathlib import Path
 
 from dev.stack import shell_environment
-from dev.stack.home import MARKER, REPOSITORY, Home
-from tests.unit.stack.samples import PORTS, SECRETS, plan
+from dev.stack.home import HOME_VARIABLE, REPOSITORY, Home
+from tests.unit.stack.samples import PORTS, SECRETS, make_plan
 
 
 def read_by_sh(env_file: Path, expression: str, before: str = "") -> str:
@@ -21,37 +21,37 @@ def read_by_sh(env_file: Path, expression: str, before: str = "") -> str:
 def test_env_file_says_what_it_holds_to_any_shell(tmp_path: Path) -> None:
     variables = {"PLAIN": "a", "HARD": 'it\'s "$HOME" `x` \\ \n é', "EMPTY": ""}
     env_file = tmp_path / "env"
-    env_file.write_text(shell_environment.render(variables, psql=Path("/opt/pg/bin")))
+    env_file.write_text(shell_environment.render_env_file(variables, psql=Path("/opt/pg/bin")))
     assert {name: read_by_sh(env_file, f"${name}") for name in variables} == variables
 
 
 def test_reading_the_env_file_again_changes_no_search_path(tmp_path: Path) -> None:
     env_file = tmp_path / "env"
-    env_file.write_text(shell_environment.render({}, psql=Path("/opt/pg/bin")))
+    env_file.write_text(shell_environment.render_env_file({}, psql=Path("/opt/pg/bin")))
     once = read_by_sh(env_file, "$PATH|$PYTHONPATH")
-    assert once == f"{shell_environment.PROGRAMS}:/usr/bin:/bin:/opt/pg/bin|{REPOSITORY}/include"
+    assert once == f"{shell_environment.BIN_FOLDER}:/usr/bin:/bin:/opt/pg/bin|{REPOSITORY}/include"
     assert read_by_sh(env_file, "$PATH|$PYTHONPATH", before=f". {env_file};") == once
 
 
 def test_python_path_of_the_caller_is_kept() -> None:
-    shell = shell_environment.of_shell({}, {"PYTHONPATH": f"/mine:{shell_environment.INCLUDE}"})
-    assert shell["PYTHONPATH"] == f"{shell_environment.INCLUDE}:/mine"
+    shell = shell_environment.for_shell({}, {"PYTHONPATH": f"/mine:{shell_environment.INCLUDE_FOLDER}"})
+    assert shell["PYTHONPATH"] == f"{shell_environment.INCLUDE_FOLDER}:/mine"
 
 
 def test_programs_carry_the_marker_and_shells_do_not(tmp_path: Path) -> None:
-    programs = shell_environment.of_programs({}, caller={}, home=Home(tmp_path))
-    assert programs[MARKER] == str(tmp_path)
-    assert MARKER not in shell_environment.of_shell({}, {})
-    assert MARKER not in plan(tmp_path).variables
+    programs = shell_environment.for_programs({}, caller_environment={}, home=Home(tmp_path))
+    assert programs[HOME_VARIABLE] == str(tmp_path)
+    assert HOME_VARIABLE not in shell_environment.for_shell({}, {})
+    assert HOME_VARIABLE not in make_plan(tmp_path).env_file_variables
 
 
 def test_programs_reach_loopback_past_a_proxy(tmp_path: Path) -> None:
-    programs = shell_environment.of_programs({}, caller={"NO_PROXY": "intranet"}, home=Home(tmp_path))
+    programs = shell_environment.for_programs({}, caller_environment={"NO_PROXY": "intranet"}, home=Home(tmp_path))
     assert programs["NO_PROXY"] == programs["no_proxy"] == "intranet,127.0.0.1,localhost"
 
 
 def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
-    variables = plan(tmp_path).variables
+    variables = make_plan(tmp_path).env_file_variables
     assert json.loads(variables["AIRFLOW_CONN_WAREHOUSE"]) == {
         "conn_type": "postgres",
         "host": "127.0.0.1",
@@ -73,12 +73,12 @@ def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
 
 
 def test_options_of_a_named_warehouse_reach_its_connection(tmp_path: Path) -> None:
-    variables = plan(tmp_path, WAREHOUSE_URL="postgresql://u:p@h/d?sslmode=require").variables
+    variables = make_plan(tmp_path, WAREHOUSE_URL="postgresql://u:p@h/d?sslmode=require").env_file_variables
     assert json.loads(variables["AIRFLOW_CONN_WAREHOUSE"])["extra"] == {"sslmode": "require"}
 
 
 def test_limits_of_an_encrypted_broker_are_encrypted(tmp_path: Path) -> None:
-    variables = plan(tmp_path, BROKER_URL="rediss://:p@h:6380/0").variables
+    variables = make_plan(tmp_path, BROKER_URL="rediss://:p@h:6380/0").env_file_variables
     assert json.loads(variables["AIRFLOW_CONN_LIMITS"])["extra"] == {"db": 1, "ssl": True}
 
 
@@ -87,12 +87,12 @@ def test_settings_of_the_callers_own_become_the_stacks_and_never_replace_them(tm
         "AIRFLOW_CONN_SMTP_DEFAULT": "{}",
         "SLUICE_UNSUBSCRIBE_URL": "https://a.example/u",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        MARKER: "x",
+        HOME_VARIABLE: "x",
         "EDITOR": "vi",
     }
-    assert json.loads(plan(tmp_path).variables["AIRFLOW_CONN_SMTP_DEFAULT"])["port"] == PORTS["mail"]
-    variables = plan(tmp_path, **shell_environment.passed_on(caller)).variables
+    assert json.loads(make_plan(tmp_path).env_file_variables["AIRFLOW_CONN_SMTP_DEFAULT"])["port"] == PORTS["mail"]
+    variables = make_plan(tmp_path, **shell_environment.inherited_settings(caller)).env_file_variables
     assert variables["AIRFLOW_CONN_SMTP_DEFAULT"] == "{}"
     assert variables["SLUICE_UNSUBSCRIBE_URL"] == "https://a.example/u"
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
-    assert not {MARKER, "EDITOR"} & set(variables)
+    assert not {HOME_VARIABLE, "EDITOR"} & set(variables)

@@ -26,10 +26,10 @@ def test_folder_that_is_empty_or_missing_becomes_a_home(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HomeRefused, match="cannot be made"):
-        home.make(home.Home(tmp_path / "file"))
+        home.create(home.Home(tmp_path / "file"))
 
 
 def test_home_is_closed_to_others(tmp_path: Path) -> None:
-    home.make(home.Home(tmp_path / "home"))
+    home.create(home.Home(tmp_path / "home"))
     found = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "home").iterdir()}
     assert found == dict.fromkeys(("airflow", "logs", "mails", "postgres", "raw", "valkey"), 0o700) | {"lock": 0o600}

@@ -7,7 +7,7 @@ from cryptography.fernet import Fernet
 from dev.servers import bank, private_files, valkey
 from dev.servers.bank import Sandbox
 from dev.stack import saved_state, stack
-from tests.unit.stack.samples import SECRETS, plan
+from tests.unit.stack.samples import SECRETS, make_plan
 
 
 def test_secrets_are_made_once_and_kept_to_their_owner(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_secret_that_a_file_lacks_is_added_to_it(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_shown_with_the_stack(tmp_path: Path) -> None:
-    shown = repr(plan(tmp_path)) + repr(stack.of(plan(tmp_path), caller={}))
+    shown = repr(make_plan(tmp_path)) + repr(stack.from_plan(make_plan(tmp_path), caller_environment={}))
     assert not [secret for secret in vars(SECRETS).values() if secret in shown]
 
 
@@ -54,20 +54,20 @@ def test_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
 
 def test_bank_is_the_same_at_its_next_start(tmp_path: Path) -> None:
     before = Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 1))
-    bank.remember(tmp_path / "bank.json", before)
-    assert bank.remembered(tmp_path / "bank.json") == before
+    bank.save(tmp_path / "bank.json", before)
+    assert bank.load(tmp_path / "bank.json") == before
 
 
 def test_bank_that_is_advanced_keeps_its_customers_and_their_history() -> None:
     before = Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 1))
-    assert bank.advanced(before, 2) == Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 3))
+    assert bank.advance(before, 2) == Sandbox("acme", opened=date(2026, 1, 1), day=date(2026, 3, 3))
 
 
 def test_new_bank_has_a_history() -> None:
-    made = bank.founded_on(date(2026, 5, 1))
+    made = bank.new_sandbox(date(2026, 5, 1))
     assert (made.opened, made.day) == (date(2026, 5, 1) - bank.HISTORY, date(2026, 5, 1))
 
 
 def test_valkey_is_configured_in_a_folder_of_any_name() -> None:
-    text = valkey.configuration(port=1, password="p", folder=Path('/a "b"\\c'))
+    text = valkey.render_configuration(port=1, password="p", folder=Path('/a "b"\\c'))
     assert 'dir "/a \\"b\\"\\\\c"' in text.splitlines()

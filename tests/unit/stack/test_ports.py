@@ -2,20 +2,27 @@ import json
 import socket
 from pathlib import Path
 
-from dev.servers.ports import LOOPBACK, candidates, choose, is_free
+from dev.servers.ports import LOOPBACK, assign_ports, candidates, is_free
 from dev.stack import saved_state
 
 
 def test_wish_is_met_if_its_port_is_free() -> None:
-    assert choose({"ui": 8080, "bank": None}, is_free=lambda _: True, among=[1, 2]) == {"ui": 8080, "bank": 1}
+    assert assign_ports({"ui": 8080, "bank": None}, is_free=lambda _: True, alternatives=[1, 2]) == {
+        "ui": 8080,
+        "bank": 1,
+    }
 
 
 def test_port_that_is_taken_is_replaced_by_the_first_free_one() -> None:
-    assert choose({"ui": 8080}, is_free=lambda port: port == 3, among=[1, 2, 3]) == {"ui": 3}
+    assert assign_ports({"ui": 8080}, is_free=lambda port: port == 3, alternatives=[1, 2, 3]) == {"ui": 3}
 
 
 def test_no_two_names_share_a_port() -> None:
-    assert choose({"a": 5, "b": 5, "c": None}, is_free=lambda _: True, among=[5, 6, 7]) == {"a": 5, "b": 6, "c": 7}
+    assert assign_ports({"a": 5, "b": 5, "c": None}, is_free=lambda _: True, alternatives=[5, 6, 7]) == {
+        "a": 5,
+        "b": 6,
+        "c": 7,
+    }
 
 
 def test_candidates_lie_below_the_range_of_outgoing_connections() -> None:
@@ -35,8 +42,12 @@ def test_port_that_somebody_listens_on_for_every_interface_is_not_free() -> None
 
 def test_ports_are_remembered(tmp_path: Path) -> None:
     said: list[str] = []
-    first = saved_state.choose_ports(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
-    second = saved_state.choose_ports(tmp_path / "ports.json", ui=8080, say=said.append, free=lambda _: True)
+    first = saved_state.choose_ports(
+        tmp_path / "ports.json", ui_port=8080, say=said.append, is_port_free=lambda _: True
+    )
+    second = saved_state.choose_ports(
+        tmp_path / "ports.json", ui_port=8080, say=said.append, is_port_free=lambda _: True
+    )
     assert first == second == saved_state.load_ports(tmp_path / "ports.json")
     assert first["ui"] == 8080
     assert not said
@@ -47,7 +58,7 @@ def test_remembered_port_that_is_taken_is_replaced_and_said(tmp_path: Path) -> N
     before = dict.fromkeys(saved_state.PORT_NAMES, 0) | {"ui": 8080, "postgres": 20_001}
     (tmp_path / "ports.json").write_text(json.dumps(before))
     after = saved_state.choose_ports(
-        tmp_path / "ports.json", ui=8080, say=said.append, free=lambda port: port not in (8080, 20_001)
+        tmp_path / "ports.json", ui_port=8080, say=said.append, is_port_free=lambda port: port not in (8080, 20_001)
     )
     assert after["postgres"] not in (0, 20_001)
     assert any(

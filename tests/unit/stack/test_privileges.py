@@ -4,24 +4,24 @@ import pytest
 
 from dev.servers.errors import AccountMissing, AccountUnnamed
 from dev.servers.postgres import Cluster
-from dev.servers.privileges import Account, Privileges, choose, namespace_works, unprivileged_account
+from dev.servers.privileges import Account, Privileges, choose_privileges, namespace_works, unprivileged_account
 
 NOBODY = Account("nobody", 65534, 65534)
 
 
 def test_ordinary_user_runs_postgres_directly() -> None:
-    assert choose(uid=1000, named=True, namespace_works=lambda: True) is Privileges.DIRECT
+    assert choose_privileges(uid=1000, is_named=True, namespace_works=lambda: True) is Privileges.DIRECT
 
 
 def test_root_prefers_a_namespace_to_copies() -> None:
-    assert choose(uid=0, named=True, namespace_works=lambda: True) is Privileges.NAMESPACE
-    assert choose(uid=0, named=True, namespace_works=lambda: False) is Privileges.DROPPED
+    assert choose_privileges(uid=0, is_named=True, namespace_works=lambda: True) is Privileges.NAMESPACE
+    assert choose_privileges(uid=0, is_named=True, namespace_works=lambda: False) is Privileges.DROPPED
 
 
 def test_user_without_a_name_borrows_one_in_a_namespace_or_is_told_so() -> None:
-    assert choose(uid=4321, named=False, namespace_works=lambda: True) is Privileges.NAMESPACE
+    assert choose_privileges(uid=4321, is_named=False, namespace_works=lambda: True) is Privileges.NAMESPACE
     with pytest.raises(AccountUnnamed, match="user 4321 has no name"):
-        choose(uid=4321, named=False, namespace_works=lambda: False)
+        choose_privileges(uid=4321, is_named=False, namespace_works=lambda: False)
 
 
 def test_namespace_that_cannot_run_the_program_does_not_work(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dev.stack import programs, supervisor
 from dev.stack.home import Home
 from dev.stack.programs import Program, Stage
 from etl.declare.queue import Queue, WorkerGroup
-from tests.unit.stack.samples import PORTS, SECRETS, plan
+from tests.unit.stack.samples import PORTS, SECRETS, make_plan
 
 FAST = WorkerGroup("fast_lane", processes=2)
 SLOW = WorkerGroup("slow_lane", processes=6, helps=("urgent",))
@@ -17,7 +17,9 @@ QUEUES = (
 
 
 def rendered(programs: list[Program], folder: Path) -> ConfigParser:
-    text = supervisor.render(Home(folder), programs, port=1, password=SECRETS.supervisor_password, uid=1000)
+    text = supervisor.render_configuration(
+        Home(folder), programs, port=1, password=SECRETS.supervisor_password, uid=1000
+    )
     parser = ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"))
     parser.read_string(text)
     return parser
@@ -39,14 +41,14 @@ def test_workers_of_two_homes_have_different_names() -> None:
 
 
 def test_database_starts_first_and_airflow_last(tmp_path: Path) -> None:
-    stages = [program.stage for program in plan(tmp_path).programs]
+    stages = [program.stage for program in make_plan(tmp_path).programs]
     assert stages == sorted(stages, key=lambda stage: stage.value)
     assert stages[0] is Stage.DATABASE
     assert stages[-1] is Stage.AIRFLOW
 
 
 def test_named_servers_are_not_started(tmp_path: Path) -> None:
-    names = {program.name for program in plan(tmp_path, BROKER_URL="redis://cache/0").programs}
+    names = {program.name for program in make_plan(tmp_path, BROKER_URL="redis://cache/0").programs}
     assert "valkey" not in names
 
 
@@ -57,18 +59,18 @@ def test_supervisor_runs_the_very_command(tmp_path: Path) -> None:
 
 
 def test_programs_start_on_request_and_are_kept_alive(tmp_path: Path) -> None:
-    parser = rendered(plan(tmp_path).programs, tmp_path)
+    parser = rendered(make_plan(tmp_path).programs, tmp_path)
     for name in (section for section in parser.sections() if section.startswith("program:")):
         assert (parser[name]["autostart"], parser[name]["autorestart"]) == ("false", "true")
 
 
 def test_no_command_line_holds_a_secret(tmp_path: Path) -> None:
-    commands = " ".join(part for program in plan(tmp_path).programs for part in program.command)
+    commands = " ".join(part for program in make_plan(tmp_path).programs for part in program.command)
     assert not [secret for secret in vars(SECRETS).values() if secret in commands]
 
 
 def test_servers_listen_on_loopback_without_unix_sockets(tmp_path: Path) -> None:
-    postgres = next(program for program in plan(tmp_path).programs if program.name == "postgres")
+    postgres = next(program for program in make_plan(tmp_path).programs if program.name == "postgres")
     assert {"listen_addresses=127.0.0.1", "unix_socket_directories=", f"port={PORTS['postgres']}"} <= set(
         postgres.command
     )

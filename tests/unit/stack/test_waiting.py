@@ -7,9 +7,9 @@ import pytest
 
 from dev.servers.errors import NotReady, ProgramDied
 from dev.stack.home import Home
-from dev.stack.status import COMPONENTS, Status, unhealthy
+from dev.stack.status import COMPONENTS, StackStatus, unhealthy_components
 from dev.stack.supervisor import ProgramState, Supervisor
-from dev.stack.wait import until
+from dev.stack.wait import until_ready
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -23,12 +23,12 @@ class ScriptedSupervisor:
 
 
 def wait(home: Path, state: str, missing: Sequence[str]) -> None:
-    until(
+    until_ready(
         lambda: missing,
         programs=["scheduler"],
         supervisor=cast("Supervisor", ScriptedSupervisor(state)),
         home=Home(home),
-        within=timedelta(0),
+        timeout=timedelta(0),
     )
 
 
@@ -60,26 +60,26 @@ def test_waiting_ends(home: Path) -> None:
 
 
 def test_airflow_is_healthy_once_every_component_has_beaten() -> None:
-    assert unhealthy(beat(NOW), since=NOW) == []
+    assert unhealthy_components(beat(NOW), since=NOW) == []
 
 
 def test_heartbeat_of_an_earlier_start_does_not_count() -> None:
-    assert unhealthy(beat(NOW - timedelta(seconds=1)), since=NOW) == list(COMPONENTS)
+    assert unhealthy_components(beat(NOW - timedelta(seconds=1)), since=NOW) == list(COMPONENTS)
 
 
 def test_component_without_a_heartbeat_is_not_healthy() -> None:
-    assert unhealthy({"scheduler": {"status": None}}, since=NOW) == list(COMPONENTS)
-    assert unhealthy(beat(NOW, status="unhealthy"), since=NOW) == list(COMPONENTS)
+    assert unhealthy_components({"scheduler": {"status": None}}, since=NOW) == list(COMPONENTS)
+    assert unhealthy_components(beat(NOW, status="unhealthy"), since=NOW) == list(COMPONENTS)
 
 
 def test_stack_is_up_when_all_of_it_is(tmp_path: Path) -> None:
     states = [ProgramState("valkey", "RUNNING", 7, 60), ProgramState("scheduler", "STARTING", 8, 1)]
-    assert Status(Home(tmp_path), tuple(states)).is_up
-    assert not Status(Home(tmp_path), (*states, ProgramState("bank", "STOPPED", 0, 0))).is_up
-    assert not Status(Home(tmp_path), ()).is_up
+    assert StackStatus(Home(tmp_path), tuple(states)).is_up
+    assert not StackStatus(Home(tmp_path), (*states, ProgramState("bank", "STOPPED", 0, 0))).is_up
+    assert not StackStatus(Home(tmp_path), ()).is_up
 
 
 def test_status_is_one_line_a_program(tmp_path: Path) -> None:
-    lines = Status(Home(tmp_path), (ProgramState("valkey", "RUNNING", 7, 61),)).lines
+    lines = StackStatus(Home(tmp_path), (ProgramState("valkey", "RUNNING", 7, 61),)).lines
     assert lines[0] == "valkey  running   for 0:01:01, process 7"
-    assert Status(Home(tmp_path), ()).lines == [f"Nothing runs in {tmp_path}."]
+    assert StackStatus(Home(tmp_path), ()).lines == [f"Nothing runs in {tmp_path}."]

@@ -6,18 +6,20 @@ import pytest
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
-from etl.sync.records.decoder import Found, Located, Page, PageDecoder, by_field, values
+from etl.sync.records.decoder import DecodedPage, LocatedRecord, PageDecoder, Records, column_values, values_by_field
 from tests.unit.sync.samples import page, transaction
 
 
-def value_of(name: str, located: Located, entity: Entity = TRANSACTIONS) -> object:
+def value_of(name: str, located: LocatedRecord, entity: Entity = TRANSACTIONS) -> object:
     (column,) = (column for column in entity.columns if column.name == name)
-    (value,) = values(column, by_field([located.records[column.level]]))
+    (value,) = column_values(column, values_by_field([located.records[column.levels_up]]))
     return value
 
 
-def each(found: Found) -> list[Located]:
-    return [Located(path, records) for path, records in zip(found.paths, zip(*found.levels, strict=True), strict=True)]
+def each(found: Records) -> list[LocatedRecord]:
+    return [
+        LocatedRecord(path, records) for path, records in zip(found.paths, zip(*found.levels, strict=True), strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_a_page_that_is_none_is_a_fault_and_no_crash(body: bytes) -> None:
     assert not decoded.upserts
 
 
-def merchants_of(body: bytes) -> Page:
+def merchants_of(body: bytes) -> DecodedPage:
     return PageDecoder(MERCHANTS, "transactions_sync").decode(body)
 
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from etl.sync.provider.pages import ahead
+from etl.sync.provider.pages import prefetch
 
 
 class Pages:
@@ -27,7 +27,7 @@ class Pages:
 
 def test_pages_keep_their_order_and_none_is_lost() -> None:
     async def run() -> list[int]:
-        return [page async for page in ahead(Pages(1, 2, 3).read())]
+        return [page async for page in prefetch(Pages(1, 2, 3).read())]
 
     assert asyncio.run(run()) == [1, 2, 3]
 
@@ -36,7 +36,7 @@ def test_the_next_page_is_on_its_way_while_one_is_kept_and_no_more_than_one() ->
     pages = Pages(1, 2, 3, 4)
 
     async def run() -> list[int | Exception]:
-        async with aclosing(ahead(pages.read())) as found:
+        async with aclosing(prefetch(pages.read())) as found:
             await anext(found)
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -47,7 +47,7 @@ def test_the_next_page_is_on_its_way_while_one_is_kept_and_no_more_than_one() ->
 
 def test_an_error_comes_after_the_pages_before_it() -> None:
     async def run() -> list[int]:
-        pages = ahead(Pages(1, 2, ValueError("broken")).read())
+        pages = prefetch(Pages(1, 2, ValueError("broken")).read())
         found = [await anext(pages), await anext(pages)]
         with pytest.raises(ValueError, match="broken"):
             await anext(pages)
@@ -59,7 +59,7 @@ def test_an_error_comes_after_the_pages_before_it() -> None:
 def test_whoever_stops_early_leaves_nothing_under_way() -> None:
     async def run() -> int:
         with pytest.raises(OSError, match="disk full"):
-            async with aclosing(ahead(Pages(1, ValueError("unseen")).read())) as found:
+            async with aclosing(prefetch(Pages(1, ValueError("unseen")).read())) as found:
                 async for _ in found:
                     await asyncio.sleep(0.01)
                     raise OSError("disk full")

@@ -11,7 +11,7 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
 from etl.sync.records.decoder import PageDecoder
-from etl.sync.records.rows import Block, HookMovesRows, Reject, typed
+from etl.sync.records.rows import Block, HookMovesRows, Reject, build_table
 from tests.unit.sync.samples import page, transaction
 
 BITCOIN = {"iso_currency_code": None, "unofficial_currency_code": "BTC"}
@@ -23,7 +23,7 @@ def typed_page(body: bytes, entity: Entity = TRANSACTIONS) -> tuple[pa.Table, li
     block.add(
         PageDecoder(entity, "transactions_sync").decode(body), provider_account_id=7, line=3, received_at=RECEIVED
     )
-    return typed(block)
+    return build_table(block)
 
 
 def test_values_keep_their_exact_types() -> None:
@@ -139,5 +139,5 @@ def test_merchants_are_named_with_single_blanks() -> None:
     block.add(
         PageDecoder(MERCHANTS, "transactions_sync").decode(body), provider_account_id=1, line=0, received_at=RECEIVED
     )
-    table, _ = typed(block)
+    table, _ = build_table(block)
     assert table["name"].to_pylist() == ["The Deli"]

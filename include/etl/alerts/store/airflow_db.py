@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from psycopg.rows import class_row
 
-from etl.alerts.blockers import OpenTask, Pool
-from etl.db.connection import Warehouse
+from etl.alerts.blockers import OpenTask, PoolUsage
+from etl.db.connection import Connection
 from etl.db.statements import statement
 
-_HISTORY = 10
+_MAX_HISTORY = 10
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class DagRun:
         When; None if not yet.
     interval_start, interval_end
         The data interval that it is about; None if it has none.
-    promised_by
+    deadline_at
         The last of its deadlines; None if it has none, or has kept it.
     """
 
@@ -38,32 +38,34 @@ class DagRun:
     ended_at: datetime | None
     interval_start: datetime | None
     interval_end: datetime | None
-    promised_by: datetime | None
+    deadline_at: datetime | None
 
 
-def find(metadata: Warehouse, *, dag_id: str, run_id: str) -> DagRun | None:
+def find_run(metadata_db: Connection, *, dag_id: str, run_id: str) -> DagRun | None:
     """Return a run, None if there is none."""
-    with metadata.cursor(row_factory=class_row(DagRun)) as cursor:
-        return cursor.execute(statement("alerts/airflow_db", "find"), {"dag_id": dag_id, "run_id": run_id}).fetchone()
+    with metadata_db.cursor(row_factory=class_row(DagRun)) as cursor:
+        return cursor.execute(
+            statement("alerts/airflow_db", "find_run"), {"dag_id": dag_id, "run_id": run_id}
+        ).fetchone()
 
 
-def open_tasks(metadata: Warehouse, *, dag_id: str, run_id: str) -> list[OpenTask]:
+def open_tasks(metadata_db: Connection, *, dag_id: str, run_id: str) -> list[OpenTask]:
     """Return the tasks of a run that are under way, wait for something, or failed."""
-    with metadata.cursor(row_factory=class_row(OpenTask)) as cursor:
+    with metadata_db.cursor(row_factory=class_row(OpenTask)) as cursor:
         return cursor.execute(
             statement("alerts/airflow_db", "open_tasks"), {"dag_id": dag_id, "run_id": run_id}
         ).fetchall()
 
 
-def pools(metadata: Warehouse, *, names: Collection[str]) -> dict[str, Pool]:
+def pool_usage(metadata_db: Connection, *, names: Collection[str]) -> dict[str, PoolUsage]:
     """Return pools by name."""
-    with metadata.cursor(row_factory=class_row(Pool)) as cursor:
-        found = cursor.execute(statement("alerts/airflow_db", "pools"), {"names": list(names)}).fetchall()
+    with metadata_db.cursor(row_factory=class_row(PoolUsage)) as cursor:
+        found = cursor.execute(statement("alerts/airflow_db", "pool_usage"), {"names": list(names)}).fetchall()
     return {pool.name: pool for pool in found}
 
 
-def durations(metadata: Warehouse, *, dag_id: str) -> dict[str, timedelta]:
+def durations(metadata_db: Connection, *, dag_id: str) -> dict[str, timedelta]:
     """Return how long the last ten runs took that kept the schedule and succeeded, by run id."""
-    with metadata.cursor() as cursor:
-        values = {"dag_id": dag_id, "limit": _HISTORY}
+    with metadata_db.cursor() as cursor:
+        values = {"dag_id": dag_id, "limit": _MAX_HISTORY}
         return dict(cursor.execute(statement("alerts/airflow_db", "durations"), values).fetchall())

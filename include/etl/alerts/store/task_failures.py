@@ -4,29 +4,27 @@ from dataclasses import asdict
 
 from psycopg.rows import class_row
 
-from etl.alerts.alert import Failure, Rejected
-from etl.db.connection import Warehouse
+from etl.alerts.alert import RejectsByRule, TaskFailure
+from etl.db.connection import Connection
 from etl.db.statements import statement
 
-_MOST = 3
+_MAX_RULES = 3
 
 
-def keep(warehouse: Warehouse, failure: Failure, *, dag_id: str, run_id: str) -> None:
+def save(db: Connection, failure: TaskFailure, *, dag_id: str, run_id: str) -> None:
     """Keep the last failure of a task."""
-    warehouse.execute(
-        statement("alerts/task_failures", "keep"), {**asdict(failure), "dag_id": dag_id, "run_id": run_id}
-    )
+    db.execute(statement("alerts/task_failures", "save"), {**asdict(failure), "dag_id": dag_id, "run_id": run_id})
 
 
-def of_run(warehouse: Warehouse, *, dag_id: str, run_id: str) -> list[Failure]:
+def of_run(db: Connection, *, dag_id: str, run_id: str) -> list[TaskFailure]:
     """Return the failures of a run, the first ones first, retried ones among them."""
     run = {"dag_id": dag_id, "run_id": run_id, "limit": 100}
-    with warehouse.cursor(row_factory=class_row(Failure)) as cursor:
+    with db.cursor(row_factory=class_row(TaskFailure)) as cursor:
         return cursor.execute(statement("alerts/task_failures", "of_run"), run).fetchall()
 
 
-def rejects(warehouse: Warehouse, *, entity: str, run_id: str) -> tuple[Rejected, ...]:
+def count_rejects(db: Connection, *, entity: str, run_id: str) -> tuple[RejectsByRule, ...]:
     """Return how many records of a run broke which rule, the most frequent first, at most three."""
-    run = {"entity": entity, "run_id": run_id, "limit": _MOST}
-    with warehouse.cursor(row_factory=class_row(Rejected)) as cursor:
-        return tuple(cursor.execute(statement("alerts/task_failures", "rejects"), run).fetchall())
+    run = {"entity": entity, "run_id": run_id, "limit": _MAX_RULES}
+    with db.cursor(row_factory=class_row(RejectsByRule)) as cursor:
+        return tuple(cursor.execute(statement("alerts/task_failures", "count_rejects"), run).fetchall())

@@ -5,7 +5,7 @@ from datetime import timedelta
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID
 from etl.catalog.queues import ETL
 from etl.declare.check import Iso4217, MaxLength, NotEmpty
-from etl.declare.entity import Column, Entity, Kind
+from etl.declare.entity import Column, ColumnType, Entity
 
 ACCOUNTS = Entity(
     name="accounts",
@@ -14,17 +14,17 @@ ACCOUNTS = Entity(
     source=ACCOUNTS_GET,
     key=("provider_account_id", "account_id"),
     columns=(
-        Column("account_id", Kind.TEXT),
-        Column("name", Kind.TEXT),
-        Column("official_name", Kind.TEXT, required=False),
-        Column("mask", Kind.TEXT, required=False),
-        Column("type", Kind.TEXT),
-        Column("subtype", Kind.TEXT, required=False),
-        Column("balance_current", Kind.MONEY, path="balances.current", required=False),
-        Column("balance_available", Kind.MONEY, path="balances.available", required=False),
-        Column("balance_limit", Kind.MONEY, path="balances.limit", required=False),
-        Column("currency", Kind.TEXT, path="balances.iso_currency_code", required=False),
-        Column("unofficial_currency", Kind.TEXT, path="balances.unofficial_currency_code", required=False),
+        Column("account_id", ColumnType.TEXT),
+        Column("name", ColumnType.TEXT),
+        Column("official_name", ColumnType.TEXT, required=False),
+        Column("mask", ColumnType.TEXT, required=False),
+        Column("type", ColumnType.TEXT),
+        Column("subtype", ColumnType.TEXT, required=False),
+        Column("balance_current", ColumnType.MONEY, path="balances.current", required=False),
+        Column("balance_available", ColumnType.MONEY, path="balances.available", required=False),
+        Column("balance_limit", ColumnType.MONEY, path="balances.limit", required=False),
+        Column("currency", ColumnType.TEXT, path="balances.iso_currency_code", required=False),
+        Column("unofficial_currency", ColumnType.TEXT, path="balances.unofficial_currency_code", required=False),
     ),
     currencies=("currency", "unofficial_currency"),
     checks=(

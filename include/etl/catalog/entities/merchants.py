@@ -6,7 +6,7 @@ from etl.catalog.hooks.merchants import normalise_names
 from etl.catalog.providers.plaid import PLAID
 from etl.catalog.queues import ETL
 from etl.declare.check import MaxLength, NotEmpty
-from etl.declare.entity import After, Column, Entity, Kind, RawOf
+from etl.declare.entity import After, Column, ColumnType, Entity, RawOf
 
 MERCHANTS = Entity(
     name="merchants",
@@ -22,11 +22,11 @@ MERCHANTS = Entity(
     ),
     key=("entity_id",),
     columns=(
-        Column("entity_id", Kind.TEXT),
-        Column("name", Kind.TEXT),
-        Column("type", Kind.TEXT, required=False),
-        Column("website", Kind.TEXT, required=False),
-        Column("category", Kind.TEXT, path="../personal_finance_category.primary", required=False),
+        Column("entity_id", ColumnType.TEXT),
+        Column("name", ColumnType.TEXT),
+        Column("type", ColumnType.TEXT, required=False),
+        Column("website", ColumnType.TEXT, required=False),
+        Column("category", ColumnType.TEXT, path="../personal_finance_category.primary", required=False),
     ),
     checks=(
         NotEmpty("entity_id"),

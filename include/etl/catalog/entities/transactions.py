@@ -5,7 +5,7 @@ from datetime import timedelta
 from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL
 from etl.declare.check import ExactlyOne, Iso4217, MaxLength, MinorUnits, NotEmpty
-from etl.declare.entity import Column, Entity, Kind
+from etl.declare.entity import Column, ColumnType, Entity
 
 TRANSACTIONS = Entity(
     name="transactions",
@@ -15,23 +15,23 @@ TRANSACTIONS = Entity(
     window=TRANSACTIONS_GET,
     key=("provider_account_id", "account_id", "transaction_id"),
     columns=(
-        Column("account_id", Kind.TEXT),
-        Column("transaction_id", Kind.TEXT),
-        Column("amount", Kind.MONEY),
-        Column("currency", Kind.TEXT, path="iso_currency_code", required=False),
-        Column("unofficial_currency", Kind.TEXT, path="unofficial_currency_code", required=False),
-        Column("dated_on", Kind.DATE, path="date"),
-        Column("dated_at", Kind.INSTANT, path="datetime", required=False),
-        Column("authorized_on", Kind.DATE, path="authorized_date", required=False),
-        Column("authorized_at", Kind.INSTANT, path="authorized_datetime", required=False),
-        Column("pending", Kind.BOOLEAN),
-        Column("pending_transaction_id", Kind.TEXT, required=False),
-        Column("description", Kind.TEXT, path="name"),
-        Column("merchant_name", Kind.TEXT, required=False),
-        Column("merchant_entity_id", Kind.TEXT, required=False),
-        Column("payment_channel", Kind.TEXT),
-        Column("category", Kind.TEXT, path="personal_finance_category.primary", required=False),
-        Column("category_detail", Kind.TEXT, path="personal_finance_category.detailed", required=False),
+        Column("account_id", ColumnType.TEXT),
+        Column("transaction_id", ColumnType.TEXT),
+        Column("amount", ColumnType.MONEY),
+        Column("currency", ColumnType.TEXT, path="iso_currency_code", required=False),
+        Column("unofficial_currency", ColumnType.TEXT, path="unofficial_currency_code", required=False),
+        Column("dated_on", ColumnType.DATE, path="date"),
+        Column("dated_at", ColumnType.INSTANT, path="datetime", required=False),
+        Column("authorized_on", ColumnType.DATE, path="authorized_date", required=False),
+        Column("authorized_at", ColumnType.INSTANT, path="authorized_datetime", required=False),
+        Column("pending", ColumnType.BOOLEAN),
+        Column("pending_transaction_id", ColumnType.TEXT, required=False),
+        Column("description", ColumnType.TEXT, path="name"),
+        Column("merchant_name", ColumnType.TEXT, required=False),
+        Column("merchant_entity_id", ColumnType.TEXT, required=False),
+        Column("payment_channel", ColumnType.TEXT),
+        Column("category", ColumnType.TEXT, path="personal_finance_category.primary", required=False),
+        Column("category_detail", ColumnType.TEXT, path="personal_finance_category.detailed", required=False),
     ),
     currencies=("currency", "unofficial_currency"),
     checks=(

@@ -6,49 +6,49 @@ pace, so that of the busiest limit is a quarter of a second's worth: enough for 
 
 from datetime import timedelta
 
-from etl.declare.provider import Action, Enrolment, ErrorRule, Fill, Limit, Provider, Scope
+from etl.declare.provider import Enrolment, ErrorAction, ErrorRule, LimitScope, Placeholder, Provider, RateLimit
 from etl.declare.source import Feed, Snapshot, Window
 
 PLAID = Provider(
     name="plaid",
     connection="plaid",
     headers={
-        "PLAID-CLIENT-ID": Fill.CLIENT_ID,
-        "PLAID-SECRET": Fill.CLIENT_SECRET,
+        "PLAID-CLIENT-ID": Placeholder.CLIENT_ID,
+        "PLAID-SECRET": Placeholder.CLIENT_SECRET,
         "Plaid-Version": "2020-09-14",
     },
     enrolment=Enrolment(
         path="/item/public_token/exchange",
-        request={"public_token": Fill.PUBLIC_TOKEN},
+        request={"public_token": Placeholder.PUBLIC_TOKEN},
         access_token="access_token",
         item_id="item_id",
     ),
     errors=(
-        ErrorRule(Action.RETRY, error_type="RATE_LIMIT_EXCEEDED"),
-        ErrorRule(Action.RETRY, error_type="API_ERROR"),
-        ErrorRule(Action.RETRY, error_type="INSTITUTION_ERROR"),
-        ErrorRule(Action.RESTART_FEED, error_code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
-        ErrorRule(Action.NOT_READY, error_code="PRODUCT_NOT_READY"),
-        ErrorRule(Action.STOP_ACCOUNT, error_code="INVALID_ACCESS_TOKEN"),
-        ErrorRule(Action.STOP_ACCOUNT, error_type="ITEM_ERROR"),
+        ErrorRule(ErrorAction.RETRY, error_type="RATE_LIMIT_EXCEEDED"),
+        ErrorRule(ErrorAction.RETRY, error_type="API_ERROR"),
+        ErrorRule(ErrorAction.RETRY, error_type="INSTITUTION_ERROR"),
+        ErrorRule(ErrorAction.RESTART_FEED, error_code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
+        ErrorRule(ErrorAction.NOT_READY, error_code="PRODUCT_NOT_READY"),
+        ErrorRule(ErrorAction.STOP_ACCOUNT, error_code="INVALID_ACCESS_TOKEN"),
+        ErrorRule(ErrorAction.STOP_ACCOUNT, error_type="ITEM_ERROR"),
     ),
 )
 
 ACCOUNTS_GET = Snapshot(
     name="accounts_get",
     path="/accounts/get",
-    request={"access_token": Fill.ACCESS_TOKEN},
+    request={"access_token": Placeholder.ACCESS_TOKEN},
     upserts=("accounts[]",),
     limits=(
-        Limit(Scope.CLIENT, calls=15_000, per=timedelta(minutes=1), burst=3_000),
-        Limit(Scope.ACCOUNT, calls=15, per=timedelta(minutes=1), burst=5),
+        RateLimit(LimitScope.CLIENT, calls=15_000, per=timedelta(minutes=1), burst=3_000),
+        RateLimit(LimitScope.ACCOUNT, calls=15, per=timedelta(minutes=1), burst=5),
     ),
 )
 
 TRANSACTIONS_SYNC = Feed(
     name="transactions_sync",
     path="/transactions/sync",
-    request={"access_token": Fill.ACCESS_TOKEN, "cursor": Fill.CURSOR, "count": Fill.PAGE_SIZE},
+    request={"access_token": Placeholder.ACCESS_TOKEN, "cursor": Placeholder.CURSOR, "count": Placeholder.PAGE_SIZE},
     upserts=("added[]", "modified[]"),
     deletes=("removed[]",),
     cursor="next_cursor",
@@ -56,8 +56,8 @@ TRANSACTIONS_SYNC = Feed(
     cursor_life=timedelta(days=365),
     page_size=500,
     limits=(
-        Limit(Scope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=10),
-        Limit(Scope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=10),
+        RateLimit(LimitScope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=10),
+        RateLimit(LimitScope.ACCOUNT, calls=50, per=timedelta(minutes=1), burst=10),
     ),
 )
 
@@ -65,16 +65,16 @@ TRANSACTIONS_GET = Window(
     name="transactions_get",
     path="/transactions/get",
     request={
-        "access_token": Fill.ACCESS_TOKEN,
-        "start_date": Fill.FIRST_DAY,
-        "end_date": Fill.LAST_DAY,
-        "options": {"count": Fill.PAGE_SIZE, "offset": Fill.OFFSET},
+        "access_token": Placeholder.ACCESS_TOKEN,
+        "start_date": Placeholder.FIRST_DAY,
+        "end_date": Placeholder.LAST_DAY,
+        "options": {"count": Placeholder.PAGE_SIZE, "offset": Placeholder.OFFSET},
     },
     upserts=("transactions[]",),
     total="total_transactions",
     page_size=500,
     limits=(
-        Limit(Scope.CLIENT, calls=20_000, per=timedelta(minutes=1), burst=4_000),
-        Limit(Scope.ACCOUNT, calls=30, per=timedelta(minutes=1), burst=10),
+        RateLimit(LimitScope.CLIENT, calls=20_000, per=timedelta(minutes=1), burst=4_000),
+        RateLimit(LimitScope.ACCOUNT, calls=30, per=timedelta(minutes=1), burst=10),
     ),
 )

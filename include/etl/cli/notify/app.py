@@ -13,7 +13,7 @@ from etl.cli.notify.status import status
 from etl.cli.notify.suppressions import suppress, suppressed, unsuppress
 
 app = typer.Typer(help="Notices: preview, plan, and steer their runs.", no_args_is_help=True)
-of_runs = (preview, plan, send, status, pace, pause, resume, cancel, retry, resolve)
-of_recipients = (deliveries, consents, unsubscribe, suppress, suppressed, unsuppress)
-for command in (*of_runs, *of_recipients):
+run_commands = (preview, plan, send, status, pace, pause, resume, cancel, retry, resolve)
+recipient_commands = (deliveries, consents, unsubscribe, suppress, suppressed, unsuppress)
+for command in (*run_commands, *recipient_commands):
     app.command()(command)

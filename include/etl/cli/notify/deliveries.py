@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from etl.cli.arguments import NOTICE_NAMES, notice_named
-from etl.settings import Endpoint
+from etl.cli.arguments import NOTICE_NAMES, find_notice
 
 
 def deliveries(
@@ -25,13 +24,13 @@ def deliveries(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List what a user got: when, over which channel, and what came of it."""
-    from etl.db import connection as warehouse
+    from etl.db.connection import connect_warehouse
     from etl.notify.store import deliveries, recipients
 
-    name = notice_named(notice).name if notice else None
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
-        found = deliveries.to_user(connection, user, notice=name, keys=key or [], limit=limit)
-        known = found or recipients.user(connection, user)
+    name = find_notice(notice).name if notice else None
+    with connect_warehouse() as db:
+        found = deliveries.list_by_user(db, user, notice=name, extra_keys=key or [], limit=limit)
+        known = found or recipients.find_user(db, user)
     if not known:
         raise typer.BadParameter(f"there is no user {user} in core.users, and no delivery to one")
     if as_json:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from etl.cli.arguments import NoticeName, Parameters, Period, notice_named, parameters_of, period_of
-from etl.settings import Endpoint
+from etl.cli.arguments import NoticeName, Parameters, Period, find_notice, parse_parameters, parse_period
 
 if TYPE_CHECKING:
-    from etl.notify.estimate import NoticeForecast
+    from etl.notify.estimate import RunEstimate
 
-_WORDS = {
+_DISPOSITION_LABELS = {
     "to_send": "to send",
     "unreachable": "without an address",
     "no_consent": "held back: no consent",
@@ -25,37 +24,35 @@ _WORDS = {
 
 def plan(notice: NoticeName, period: Period = None, parameters: Parameters = None) -> None:
     """Show what a run would do now: recipients, chunks, messages, and the time that its pace takes; write nothing."""
-    from etl.db import connection as warehouse
-    from etl.notify.estimate import forecast_notice
+    from etl.db.connection import connect_warehouse
+    from etl.notify.estimate import estimate_run
 
-    declared, now = notice_named(notice), datetime.now(UTC)
-    wanted = period_of(declared, period, as_of=now)
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
-        connection.read_only = True
-        with connection.transaction():
-            expected = forecast_notice(
-                declared, wanted, as_of=now, warehouse=connection, parameters=parameters_of(parameters)
-            )
-    _show(expected)
+    declared, now = find_notice(notice), datetime.now(UTC)
+    wanted = parse_period(declared, period, as_of=now)
+    with connect_warehouse() as db:
+        db.read_only = True
+        with db.transaction():
+            expected = estimate_run(declared, wanted, as_of=now, db=db, parameters=parse_parameters(parameters))
+    _print_estimate(expected)
 
 
-def _show(expected: NoticeForecast) -> None:
-    run = expected.run
+def _print_estimate(estimate: RunEstimate) -> None:
+    run = estimate.run
     if run.run_id:
         typer.echo(f"{run.notice} {run.period} was planned already: run {run.run_id} is {run.state}")
-    typer.echo(f"{run.notice} {run.period}: {_recipients(expected)}")
-    for channel, verdicts in expected.verdicts.items():
-        found = [f"{verdicts[name]:,} {words}" for name, words in _WORDS.items() if verdicts.get(name)]
+    typer.echo(f"{run.notice} {run.period}: {_describe_recipients(estimate)}")
+    for channel, verdicts in estimate.dispositions.items():
+        found = [f"{verdicts[name]:,} {words}" for name, words in _DISPOSITION_LABELS.items() if verdicts.get(name)]
         typer.echo(f"    {channel}: {', '.join(found) or 'nothing'}")
-    least = timedelta(seconds=round(expected.least_time.total_seconds()))
-    typer.echo(f"{expected.messages:,} messages; at {run.pace:g} a second they take at least {least}")
+    least = timedelta(seconds=round(estimate.min_duration.total_seconds()))
+    typer.echo(f"{estimate.messages:,} messages; at {run.pace:g} a second they take at least {least}")
 
 
-def _recipients(expected: NoticeForecast) -> str:
-    if not expected.recipients:
+def _describe_recipients(estimate: RunEstimate) -> str:
+    if not estimate.recipients:
         return "nobody is to be told"
-    sizes = f"{expected.largest:,}"
-    if expected.smallest != expected.largest:
-        sizes = f"{expected.smallest:,} or {sizes}"
-    chunks = "one chunk" if expected.chunks == 1 else f"{expected.chunks} chunks of {sizes}"
-    return f"{expected.recipients:,} recipients in {chunks}"
+    sizes = f"{estimate.largest_chunk:,}"
+    if estimate.smallest_chunk != estimate.largest_chunk:
+        sizes = f"{estimate.smallest_chunk:,} or {sizes}"
+    chunks = "one chunk" if estimate.chunks == 1 else f"{estimate.chunks} chunks of {sizes}"
+    return f"{estimate.recipients:,} recipients in {chunks}"

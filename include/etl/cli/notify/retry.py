@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.arguments import RunId, sending
-from etl.settings import Endpoint
+from etl.cli.arguments import RunId, send_command
 
 if TYPE_CHECKING:
-    from etl.notify.retry import Reopened
+    from etl.notify.retry import DeliveryChanges
 
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and do nothing.")]
-_REFUSED = {
+_NOT_RETRYABLE = {
     "expired": "their time was over when their turn came, and a message that is of no use is not sent later",
     "suppressed": "they are held back by what their recipients said, or since their address bounced; no retry may "
     "pass over that",
@@ -24,7 +23,7 @@ _REFUSED = {
     "claimed": "they are being sent, or their sender was killed; the next attempt of their chunk tells which",
     "reopened": "they are tried again already",
 }
-_STATES = "only what is `failed` can be retried"
+_ONLY_FAILED = "only what is `failed` can be retried"
 
 
 class Decision(Enum):
@@ -44,23 +43,23 @@ def retry(
     dry_run: _DryRun = False,
 ) -> None:
     """Let what failed of a run be tried again, and nothing else; then print the command that sends it."""
-    from etl.db import connection as warehouse
+    from etl.db.connection import connect_warehouse
     from etl.notify import retry
     from etl.notify.store import retries
 
     if state != "failed":
-        raise typer.BadParameter(f"{_STATES}: {_REFUSED.get(state, f'{state!r} is no state of a delivery')}")
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
-        found = retry.retry(
-            run_id, classes=error_class or None, as_of=datetime.now(UTC), warehouse=connection, dry_run=dry_run
+        raise typer.BadParameter(f"{_ONLY_FAILED}: {_NOT_RETRYABLE.get(state, f'{state!r} is no state of a delivery')}")
+    with connect_warehouse() as db:
+        found = retry.retry_failed(
+            run_id, error_classes=error_class or None, as_of=datetime.now(UTC), db=db, dry_run=dry_run
         )
-        failures = retries.failures(connection, run_id)
-    if not found.total and not found.busy:
+        failures = retries.count_failures(db, run_id)
+    if not found.total and not found.busy_chunks:
         others = ", ".join(f"{name} ({count:,})" for name, count in failures.items())
         what = f"for {', '.join(error_class)}" if error_class else "of it"
         rest = f"; what failed: {others}" if others else ""
         raise typer.BadParameter(f"run {run_id}: nothing {what} has failed, so nothing was changed{rest}")
-    _show(found, "that failed, to be tried again", dry_run=dry_run, then=sending(found.run))
+    _print_result(found, "that failed, to be tried again", dry_run=dry_run, next_command=send_command(found.run))
 
 
 def resolve(
@@ -70,35 +69,35 @@ def resolve(
     dry_run: _DryRun = False,
 ) -> None:
     """Decide on messages of which nobody knows whether they arrived: send them again, or give them up."""
-    from etl.db import connection as warehouse
+    from etl.db.connection import connect_warehouse
     from etl.notify import retry
 
-    with warehouse.connect(Endpoint.from_environment("warehouse")) as connection:
+    with connect_warehouse() as db:
         if unknown is Decision.RESEND:
-            found = retry.resend(run_id, as_of=datetime.now(UTC), warehouse=connection, dry_run=dry_run)
+            found = retry.resend_unknown(run_id, as_of=datetime.now(UTC), db=db, dry_run=dry_run)
         else:
-            found = retry.drop(run_id, warehouse=connection, dry_run=dry_run)
-    if not found.total and not found.busy:
+            found = retry.drop_unknown(run_id, db=db, dry_run=dry_run)
+    if not found.total and not found.busy_chunks:
         typer.echo(f"run {run_id}: nothing is in doubt that nobody has decided on")
     elif unknown is Decision.RESEND:
-        _show(found, "in doubt, to be sent again", dry_run=dry_run, then=sending(found.run))
+        _print_result(found, "in doubt, to be sent again", dry_run=dry_run, next_command=send_command(found.run))
     else:
-        _show(found, "in doubt, given up: unknown for good", dry_run=dry_run, then="")
+        _print_result(found, "in doubt, given up: unknown for good", dry_run=dry_run, next_command="")
 
 
-def _show(found: Reopened, what: str, *, dry_run: bool, then: str) -> None:
-    run = found.run
-    counted = "1 delivery" if found.total == 1 else f"{found.total:,} deliveries"
+def _print_result(result: DeliveryChanges, description: str, *, dry_run: bool, next_command: str) -> None:
+    run = result.run
+    counted = "1 delivery" if result.total == 1 else f"{result.total:,} deliveries"
     heading = f"{run.notice} {run.period}, run {run.run_id}"
-    typer.echo(f"{heading}: {'it would be ' if dry_run else ''}{counted} {what}")
-    for name, count in found.deliveries.items():
+    typer.echo(f"{heading}: {'it would be ' if dry_run else ''}{counted} {description}")
+    for name, count in result.deliveries.items():
         typer.echo(f"    {name}: {count:,}")
-    if not dry_run and then and found.total:
+    if not dry_run and next_command and result.total:
         if run.state == "paused":
             typer.echo(f"The run is paused; `python -m etl notify resume {run.run_id}` lets it go on.")
-        typer.echo(f"Send them with\n    {then}")
-    if found.busy:
-        chunks = ", ".join(map(str, found.busy))
+        typer.echo(f"Send them with\n    {next_command}")
+    if result.busy_chunks:
+        chunks = ", ".join(map(str, result.busy_chunks))
         typer.echo(
             f"chunks that are being sent were left as they are: {chunks}; try again when they have ended", err=True
         )

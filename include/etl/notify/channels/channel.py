@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 
-class Outcome(Enum):
+class SendOutcome(Enum):
     """What came of a message."""
 
     SENT = "sent"
@@ -54,7 +54,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Result:
+class SendResult:
     """What came of one message.
 
     Parameters
@@ -67,25 +67,25 @@ class Result:
         Short and countable, such as `550`, `UNREGISTERED` or `ConnectionLost`; empty if it was sent.
     error
         What the server said, in one line, without the address.
-    address_ended
+    is_address_invalid
         Whether the address will never take a message again and must be pruned.
     """
 
     delivery_id: int
-    outcome: Outcome
+    outcome: SendOutcome
     error_class: str = ""
     error: str = ""
-    address_ended: bool = False
+    is_address_invalid: bool = False
 
 
-class Channel(Protocol):
+class Sender(Protocol):
     """Hands messages to a server; an async context manager around its connections."""
 
     @property
     def host(self) -> str:
         """Which server it is, for the pace that all senders to it share."""
 
-    async def send(self, messages: Sequence[Message]) -> list[Result]:
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Hand messages over, some at the same time, and return what came of each, in their order.
 
         It never raises for one message; a message of which nothing is known is `UNKNOWN`.
@@ -95,70 +95,70 @@ class Channel(Protocol):
 log = logging.getLogger(__name__)
 
 
-async def side_by_side(
-    messages: Sequence[Message], send: Callable[[Message], Awaitable[Result]], *, lanes: int
-) -> list[Result]:
-    """Send messages, at most `lanes` at a time; one that ends in an error of ours sinks none of the others."""
-    results: list[Result | None] = [None] * len(messages)
+async def send_concurrently(
+    messages: Sequence[Message], send: Callable[[Message], Awaitable[SendResult]], *, concurrency: int
+) -> list[SendResult]:
+    """Send messages, at most `concurrency` at a time; one that ends in an error of ours sinks none of the others."""
+    results: list[SendResult | None] = [None] * len(messages)
     waiting = iter(enumerate(messages))
 
     async def lane() -> None:
         for place, message in waiting:
-            results[place] = await _surely(send, message)
+            results[place] = await _send_safely(send, message)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(lanes, len(messages))):
+        for _ in range(min(concurrency, len(messages))):
             group.create_task(lane())
     return [result for result in results if result is not None]
 
 
-async def _surely(send: Callable[[Message], Awaitable[Result]], message: Message) -> Result:
+async def _send_safely(send: Callable[[Message], Awaitable[SendResult]], message: Message) -> SendResult:
     try:
         return await send(message)
     except Exception as error:  # noqa: BLE001 - the edge that the protocol promises
         # Nobody knows how far it came. The error may quote an address: only its class is told.
         log.error("delivery %d: %s in its channel", message.delivery_id, type(error).__name__)  # noqa: TRY400
-        return Result(message.delivery_id, Outcome.UNKNOWN, type(error).__name__, "an error in its channel")
+        return SendResult(message.delivery_id, SendOutcome.UNKNOWN, type(error).__name__, "an error in its channel")
 
 
-_ADDRESS = re.compile(r"<?[^\s<>]+@[^\s<>]+>?")
-_LONGEST = 200
+_MAIL_ADDRESS = re.compile(r"<?[^\s<>]+@[^\s<>]+>?")
+_MAX_ERROR_LENGTH = 200
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What came of a message; the fields are those of a `Result`."""
+class SendVerdict:
+    """What came of a message; the fields are those of a `SendResult`."""
 
-    outcome: Outcome
+    outcome: SendOutcome
     error_class: str = ""
     error: str = ""
-    address_ended: bool = False
+    is_address_invalid: bool = False
 
-    def of(self, message: Message) -> Result:
+    def to_result(self, message: Message) -> SendResult:
         """Return it as that of a message."""
-        return Result(message.delivery_id, self.outcome, self.error_class, self.error, self.address_ended)
+        return SendResult(message.delivery_id, self.outcome, self.error_class, self.error, self.is_address_invalid)
 
 
-class Unsendable(Exception):
+class MessageUnsendable(Exception):
     """A message cannot become what its channel carries; no server saw it.
 
     Parameters
     ----------
     error_class
         What is wrong, countable.
-    found
+    error
         What was found, without the address.
-    address_ended
+    is_address_invalid
         Whether the address is to blame, for good.
     """
 
-    def __init__(self, error_class: str, found: str, *, address_ended: bool = False) -> None:
-        super().__init__(found)
-        self.verdict = Verdict(Outcome.FAILED, error_class, found, address_ended)
+    def __init__(self, error_class: str, error: str, *, is_address_invalid: bool = False) -> None:
+        super().__init__(error)
+        self.verdict = SendVerdict(SendOutcome.FAILED, error_class, error, is_address_invalid)
 
 
-def legible(text: str, *, without: str = "") -> str:
+def redact_error(text: str, *, address: str = "") -> str:
     """Return what a server said in one line, without mail addresses, and without another address if it quotes that."""
-    hidden = text.replace(without, "…") if without else text
+    hidden = text.replace(address, "…") if address else text
     line = " ".join(hidden.encode(errors="replace").decode().split())
-    return _ADDRESS.sub("…", line.replace("\0", ""))[:_LONGEST]
+    return _MAIL_ADDRESS.sub("…", line.replace("\0", ""))[:_MAX_ERROR_LENGTH]

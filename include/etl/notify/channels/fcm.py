@@ -14,47 +14,55 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from yarl import URL
 
 from etl.errors import ChannelRefused
-from etl.json_text import UNDECODABLE
-from etl.notify.channels.channel import Message, Outcome, Result, Unsendable, Verdict, legible, side_by_side
-from etl.notify.channels.http import LANES, TIMEOUT, Answer, Poster, open_session
-from etl.notify.channels.oauth import AccessTokens, ServiceAccount, TokenRefused, TokenUnavailable
+from etl.json_text import DECODE_ERRORS
+from etl.notify.channels.channel import (
+    Message,
+    MessageUnsendable,
+    SendOutcome,
+    SendResult,
+    SendVerdict,
+    redact_error,
+    send_concurrently,
+)
+from etl.notify.channels.http import DEFAULT_CONCURRENCY, TIMEOUT, HttpPoster, HttpResponse, open_session
+from etl.notify.channels.oauth import AccessTokenCache, ServiceAccount, TokenRefused, TokenUnavailable
 
 BASE_URL = "https://fcm.googleapis.com"
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
-LONGEST_TTL = timedelta(weeks=4)
+MAX_TTL = timedelta(weeks=4)
 
 _OK = 200
 _UNAUTHORISED = 401
 
 
 @dataclass(frozen=True)
-class PushProject:
+class FcmConfig:
     """A Firebase project, and who may send for it.
 
     Parameters
     ----------
-    project
+    project_id
         Its id.
     account
         Service account that may send.
     base_url
         Where the API is.
-    lanes
+    concurrency
         Requests at the same time.
     timeout
         Longest wait for an answer; after it, nobody knows whether a message was taken.
     """
 
-    project: str
+    project_id: str
     account: ServiceAccount
     base_url: str = BASE_URL
-    lanes: int = LANES
+    concurrency: int = DEFAULT_CONCURRENCY
     timeout: timedelta = TIMEOUT
 
     @classmethod
-    def of_connection(
+    def from_connection(
         cls, *, host: str, port: int | None, login: str, password: str, extra: Mapping[str, Any]
-    ) -> PushProject:
+    ) -> FcmConfig:
         """Read an Airflow connection of type `google_cloud_platform`: its `keyfile_dict`, `project` and host, if any.
 
         Raises
@@ -70,53 +78,53 @@ class PushProject:
             key = load_pem_private_key(keyfile["private_key"].encode(), None)
             email, token_url = str(keyfile["client_email"]), str(keyfile.get("token_uri") or TOKEN_URL)
             project = str(extra.get("project") or keyfile["project_id"])
-        except (*UNDECODABLE, AttributeError, KeyError, TypeError, ValueError):
+        except (*DECODE_ERRORS, AttributeError, KeyError, TypeError, ValueError):
             raise ChannelRefused("push", host or BASE_URL, "`keyfile_dict` is no service account's key") from None
         if not isinstance(key, RSAPrivateKey):
             raise ChannelRefused("push", host or BASE_URL, "the key in `keyfile_dict` is no RSA key")
         return cls(project, ServiceAccount(email, key, token_url), (host or BASE_URL).rstrip("/"))
 
 
-class _Detail(msgspec.Struct, rename="camel"):
+class _ErrorDetail(msgspec.Struct, rename="camel"):
     error_code: str = ""
     field_violations: list[dict[str, Any]] = []
 
 
-class _Error(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     status: str = ""
     message: str = ""
-    details: list[_Detail] = []
+    details: list[_ErrorDetail] = []
 
 
-class _Refusal(msgspec.Struct):
-    error: _Error = msgspec.field(default_factory=_Error)
+class _ErrorResponse(msgspec.Struct):
+    error: _ErrorBody = msgspec.field(default_factory=_ErrorBody)
 
 
 @dataclass
-class _Open:
-    poster: Poster
-    tokens: AccessTokens
-    closing: AsyncExitStack = field(repr=False)
+class _OpenClient:
+    poster: HttpPoster
+    tokens: AccessTokenCache
+    exit_stack: AsyncExitStack = field(repr=False)
 
 
-class PushChannel:
+class FcmSender:
     """Hands messages to one Firebase project; see `Channel`. An address is a registration token.
 
     Parameters
     ----------
-    project
+    config
         Which.
     """
 
-    def __init__(self, project: PushProject) -> None:
-        self._project = project
-        self._url = URL(f"{project.base_url}/v1/projects/{project.project}/messages:send")
-        self._open: _Open | None = None
+    def __init__(self, config: FcmConfig) -> None:
+        self._config = config
+        self._url = URL(f"{config.base_url}/v1/projects/{config.project_id}/messages:send")
+        self._opened: _OpenClient | None = None
 
     @property
     def host(self) -> str:
         """Its server and project: quotas are by project."""
-        return f"{self._url.host}/{self._project.project}"
+        return f"{self._url.host}/{self._config.project_id}"
 
     async def __aenter__(self) -> Self:
         """Ask for an access token, so that a wrong account stops the start.
@@ -128,55 +136,55 @@ class PushChannel:
         """
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(
-                open_session(lanes=self._project.lanes, timeout=self._project.timeout)
+                open_session(concurrency=self._config.concurrency, timeout=self._config.timeout)
             )
-            tokens = AccessTokens(self._project.account, session)
+            tokens = AccessTokenCache(self._config.account, session)
             try:
                 await tokens.get()
             except TokenRefused as error:
                 raise ChannelRefused("push", self.host, str(error)) from None
             except TokenUnavailable:
                 pass
-            self._open = _Open(Poster(session), tokens, stack.pop_all())
+            self._opened = _OpenClient(HttpPoster(session), tokens, stack.pop_all())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
-        opened, self._open = self._open, None
+        opened, self._opened = self._opened, None
         if opened:
-            await opened.closing.aclose()
+            await opened.exit_stack.aclose()
 
-    async def send(self, messages: Sequence[Message]) -> list[Result]:
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Hand messages over, and return what came of each, in their order."""
-        return await side_by_side(messages, self._send, lanes=self._project.lanes)
+        return await send_concurrently(messages, self._send, concurrency=self._config.concurrency)
 
-    async def _send(self, message: Message) -> Result:
-        if self._open is None:
+    async def _send(self, message: Message) -> SendResult:
+        if self._opened is None:
             raise RuntimeError("the channel is not open; use it in `async with`")
         try:
-            body = msgspec.json.encode({"message": content(message, now=datetime.now(UTC))})
-        except Unsendable as error:
-            return error.verdict.of(message)
+            body = msgspec.json.encode({"message": build_message(message, now=datetime.now(UTC))})
+        except MessageUnsendable as error:
+            return error.verdict.to_result(message)
         try:
-            answer = await self._post(self._open, body)
+            answer = await self._post(self._opened, body)
         except TokenUnavailable as error:
-            return Verdict(Outcome.DEFERRED, type(error).__name__, str(error)).of(message)
-        return (answer if isinstance(answer, Verdict) else _verdict(answer, message.address)).of(message)
+            return SendVerdict(SendOutcome.DEFERRED, type(error).__name__, str(error)).to_result(message)
+        return (answer if isinstance(answer, SendVerdict) else _to_verdict(answer, message.address)).to_result(message)
 
-    async def _post(self, opened: _Open, body: bytes) -> Answer | Verdict:
+    async def _post(self, opened: _OpenClient, body: bytes) -> HttpResponse | SendVerdict:
         token = await opened.tokens.get()
-        answer = await opened.poster.post(self._url, body=body, headers=_headers(token))
-        if isinstance(answer, Answer) and answer.status == _UNAUTHORISED:
-            opened.tokens.forget(token)
-            answer = await opened.poster.post(self._url, body=body, headers=_headers(await opened.tokens.get()))
+        answer = await opened.poster.post(self._url, body=body, headers=_build_headers(token))
+        if isinstance(answer, HttpResponse) and answer.status == _UNAUTHORISED:
+            opened.tokens.invalidate(token)
+            answer = await opened.poster.post(self._url, body=body, headers=_build_headers(await opened.tokens.get()))
         return answer
 
 
-def _headers(token: str) -> dict[str, str]:
+def _build_headers(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
 
 
-def content(message: Message, *, now: datetime) -> dict[str, Any]:
+def build_message(message: Message, *, now: datetime) -> dict[str, Any]:
     """Return a message as the API wants it; sent twice, it replaces itself on the phone by its tag.
 
     Raises
@@ -189,14 +197,14 @@ def content(message: Message, *, now: datetime) -> dict[str, Any]:
     try:
         shown = {"title": parts["title"], "body": parts["body"]}
     except KeyError as error:
-        raise Unsendable("PartMissing", f"its template renders no {error}") from None
+        raise MessageUnsendable("PartMissing", f"its template renders no {error}") from None
     android: dict[str, Any] = {"notification": {"tag": tag}}
     apple = {"apns-collapse-id": tag}
     browser: dict[str, Any] = {"notification": {"tag": tag}}
     if parts.get("url", "").startswith("https://"):
         browser["fcm_options"] = {"link": parts["url"]}
     if message.expires_at is not None:
-        left = min(max(message.expires_at - now, timedelta()), LONGEST_TTL)
+        left = min(max(message.expires_at - now, timedelta()), MAX_TTL)
         seconds = int(left.total_seconds())
         # What is of use for a while only must wake the phone.
         android |= {"ttl": f"{seconds}s", "priority": "HIGH"}
@@ -212,25 +220,25 @@ def content(message: Message, *, now: datetime) -> dict[str, Any]:
     }
 
 
-def _verdict(answer: Answer, token: str) -> Verdict:
-    if answer.status == _OK:
-        return Verdict(Outcome.SENT)
+def _to_verdict(response: HttpResponse, token: str) -> SendVerdict:
+    if response.status == _OK:
+        return SendVerdict(SendOutcome.SENT)
     try:
-        error = msgspec.json.decode(answer.content, type=_Refusal).error
-    except UNDECODABLE:
-        error = _Error()
+        error = msgspec.json.decode(response.content, type=_ErrorResponse).error
+    except DECODE_ERRORS:
+        error = _ErrorBody()
     code = next((detail.error_code for detail in error.details if detail.error_code), "") or error.status
     # A token that is revoked is renewed once; one that still is not taken may be later, but not what Apple refuses.
-    later = answer.status == _UNAUTHORISED and code != "THIRD_PARTY_AUTH_ERROR"
-    return Verdict(
-        Outcome.DEFERRED if later else Outcome.FAILED,
-        code[:100] or f"HTTP {answer.status}",
-        legible(error.message, without=token),
-        code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _of_token(error)),
+    later = response.status == _UNAUTHORISED and code != "THIRD_PARTY_AUTH_ERROR"
+    return SendVerdict(
+        SendOutcome.DEFERRED if later else SendOutcome.FAILED,
+        code[:100] or f"HTTP {response.status}",
+        redact_error(error.message, address=token),
+        code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_token_error(error)),
     )
 
 
-def _of_token(error: _Error) -> bool:
+def _is_token_error(error: _ErrorBody) -> bool:
     """Return whether an argument that is wrong is the registration token; often, only the message says so."""
     named = {violation.get("field") for detail in error.details for violation in detail.field_violations}
     return "message.token" in named or "registration token" in error.message

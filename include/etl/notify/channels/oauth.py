@@ -16,19 +16,19 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from etl.clients import http
 from etl.clients.http import BodyTooLarge
-from etl.json_text import UNDECODABLE
+from etl.json_text import DECODE_ERRORS
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
-LIFETIME = timedelta(hours=1)
-MARGIN = timedelta(minutes=5)
+ASSERTION_LIFETIME = timedelta(hours=1)
+RENEWAL_MARGIN = timedelta(minutes=5)
 """How long before its end a token is renewed."""
 
-_RESPITE = timedelta(seconds=5)
+_FAILURE_COOLDOWN = timedelta(seconds=5)
 """How long a server that gave no token is left alone."""
 
-_GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _CLIENT_ERRORS = range(400, 500)
-_ASK_LATER = {408, 429}
+_RETRYABLE_STATUSES = {408, 429}
 _OK = 200
 
 
@@ -59,12 +59,12 @@ class ServiceAccount:
     token_url: str
 
 
-class _Granted(msgspec.Struct):
+class _TokenResponse(msgspec.Struct):
     access_token: str
     expires_in: int
 
 
-class AccessTokens:
+class AccessTokenCache:
     """The access token of a service account.
 
     Parameters
@@ -78,9 +78,9 @@ class AccessTokens:
     def __init__(self, account: ServiceAccount, session: aiohttp.ClientSession) -> None:
         self._account = account
         self._session = session
-        self._renewing = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._token = ""
-        self._ends = 0.0
+        self._expires_at = 0.0
         self._failure: tuple[float, TokenUnavailable] | None = None
 
     async def get(self) -> str:
@@ -91,59 +91,59 @@ class AccessTokens:
         TokenUnavailable
             If there is none.
         """
-        async with self._renewing:
+        async with self._lock:
             now = asyncio.get_running_loop().time()
-            if self._token and now < self._ends - MARGIN.total_seconds():
+            if self._token and now < self._expires_at - RENEWAL_MARGIN.total_seconds():
                 return self._token
             try:
                 if self._failure and now < self._failure[0]:
                     raise self._failure[1]
-                granted = await self._ask()
+                granted = await self._request_token()
             except TokenUnavailable as error:
                 if self._failure is None or now >= self._failure[0]:
-                    self._failure = now + _RESPITE.total_seconds(), error
-                if self._token and now < self._ends:
+                    self._failure = now + _FAILURE_COOLDOWN.total_seconds(), error
+                if self._token and now < self._expires_at:
                     return self._token
                 raise
-            self._token, self._ends = granted.access_token, now + granted.expires_in
+            self._token, self._expires_at = granted.access_token, now + granted.expires_in
             return self._token
 
-    def forget(self, token: str) -> None:
+    def invalidate(self, token: str) -> None:
         """Renew a token that a server no longer takes; a newer one is kept."""
         if token == self._token:
             self._token = ""
 
-    async def _ask(self) -> _Granted:
+    async def _request_token(self) -> _TokenResponse:
         try:
             async with self._session.post(
                 self._account.token_url,
-                data={"grant_type": _GRANT, "assertion": self._assertion(int(time.time()))},
+                data={"grant_type": _GRANT_TYPE, "assertion": self._build_assertion(int(time.time()))},
                 allow_redirects=False,
             ) as answer:
-                status, content = answer.status, await http.body(answer)
+                status, content = answer.status, await http.read_body(answer)
         except (aiohttp.ClientError, OSError, BodyTooLarge) as error:
             raise TokenUnavailable(f"the token server: {type(error).__name__}") from None
-        if status in _CLIENT_ERRORS and status not in _ASK_LATER:
+        if status in _CLIENT_ERRORS and status not in _RETRYABLE_STATUSES:
             raise TokenRefused(f"the token server answered {status}")
         if status != _OK:
             raise TokenUnavailable(f"the token server answered {status}")
         try:
-            return msgspec.json.decode(content, type=_Granted)
-        except UNDECODABLE:
+            return msgspec.json.decode(content, type=_TokenResponse)
+        except DECODE_ERRORS:
             raise TokenUnavailable("the token server answered without a token") from None
 
-    def _assertion(self, now: int) -> str:
+    def _build_assertion(self, now: int) -> str:
         claims = {
             "iss": self._account.email,
             "scope": SCOPE,
             "aud": self._account.token_url,
             "iat": now,
-            "exp": now + int(LIFETIME.total_seconds()),
+            "exp": now + int(ASSERTION_LIFETIME.total_seconds()),
         }
-        signed = b".".join(_part(msgspec.json.encode(part)) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
+        signed = b".".join(_base64url(msgspec.json.encode(part)) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
         signature = self._account.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-        return b".".join((signed, _part(signature))).decode()
+        return b".".join((signed, _base64url(signature))).decode()
 
 
-def _part(content: bytes) -> bytes:
+def _base64url(content: bytes) -> bytes:
     return urlsafe_b64encode(content).rstrip(b"=")

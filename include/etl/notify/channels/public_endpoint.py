@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-_LONGEST = 2048
+_MAX_URL_LENGTH = 2048
 
 
 class EndpointForbidden(Exception):
@@ -25,7 +25,7 @@ def parse(text: str) -> URL:
         If it is no https URL, holds credentials, or names an address that is not public.
     """
     try:
-        url = URL(text) if len(text) <= _LONGEST else URL()
+        url = URL(text) if len(text) <= _MAX_URL_LENGTH else URL()
     except ValueError:
         url = URL()
     if url.scheme != "https" or not url.host or url.user is not None or url.password is not None:

@@ -15,56 +15,62 @@ from aiosmtplib import SMTPException, SMTPResponse
 from aiosmtplib.protocol import SMTPProtocol
 
 from etl.clients.smtp import MailServer, Security
-from etl.notify.channels.address import Mailbox
-from etl.notify.channels.channel import Outcome, Verdict, legible
-from etl.notify.channels.mime import Letter
+from etl.notify.channels.address import MailAddress
+from etl.notify.channels.channel import SendOutcome, SendVerdict, redact_error
+from etl.notify.channels.mime import MimeMessage
 
 _POSITIVE, _TRANSIENT, _PERMANENT = 2, 4, 5
 """First digits of replies (RFC 5321, 4.2.1)."""
 
-_GO_ON = 354
+_START_MAIL_INPUT = 354
 _NO_SUCH_MAILBOX = re.compile(r"5\.1\.(?:1|6|10)\b")
 """There is none, it moved, or its domain takes no mail (RFC 3463, 3.2, and RFC 7505)."""
 
-_END = b".\r\n"
-_AT_ONCE = 1 << 16
+_END_OF_MAIL = b".\r\n"
+_MAX_SINGLE_WRITE = 1 << 16
 """Bytes of a mail that is written with its final dot; of a larger one, the dot waits until the rest has left."""
 
-_GLANCE = timedelta(milliseconds=5)
-_RESPITE = timedelta(seconds=5)
+_POLL_INTERVAL = timedelta(milliseconds=5)
+_FAILURE_COOLDOWN = timedelta(seconds=5)
 """How long a server that could not be reached is left alone; the mails of that time are deferred at once."""
 
 
-class Line:
+class SmtpConnection:
     """One connection, for one mail at a time.
 
     Parameters
     ----------
-    server, trust
+    server, tls_context
         Where to, and whom to trust there.
-    sender
+    envelope_from
         Who gets what bounces.
-    most
+    max_mails
         Mails before it is opened anew; servers hang up on those who never do.
-    patience
+    reply_timeout
         Longest wait for the last answer, in which servers look for spam.
     """
 
     def __init__(
-        self, server: MailServer, trust: ssl.SSLContext | None, *, sender: Mailbox, most: int, patience: timedelta
+        self,
+        server: MailServer,
+        tls_context: ssl.SSLContext | None,
+        *,
+        envelope_from: MailAddress,
+        max_mails: int,
+        reply_timeout: timedelta,
     ) -> None:
-        self._sender = sender
-        self._most = most
-        self._patience = patience.total_seconds()
+        self._envelope_from = envelope_from
+        self._max_mails = max_mails
+        self._reply_timeout = reply_timeout.total_seconds()
         self._login = (server.login, server.password) if server.login and server.password else None
-        self._mails = 0
-        self._shut: tuple[float, Verdict] | None = None
+        self._mail_count = 0
+        self._outage: tuple[float, SendVerdict] | None = None
         self._client = aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,
             use_tls=server.security is Security.TLS,
             start_tls=server.security is Security.STARTTLS,
-            tls_context=trust,
+            tls_context=tls_context,
             timeout=server.timeout.total_seconds(),
             # Its default asks a name server, and waits for it.
             local_hostname=socket.gethostname(),
@@ -78,10 +84,10 @@ class Line:
         aiosmtplib.SMTPException, OSError
             If the server does not let it.
         """
-        if self._client.is_connected and self._mails < self._most:
+        if self._client.is_connected and self._mail_count < self._max_mails:
             return
         await self.close()
-        self._mails = 0
+        self._mail_count = 0
         try:
             await self._client.connect()
             await self._client.ehlo()
@@ -98,75 +104,75 @@ class Line:
                 await self._client.quit()
         self._client.close()
 
-    async def deliver(self, letter: Letter) -> Verdict:
+    async def send(self, mail: MimeMessage) -> SendVerdict:
         """Hand a mail over.
 
         A server may hang up on an open line at any time, and says so only to the next mail, which is not to suffer:
         as long as it has surely not been taken, it goes over a new one.
         """
         used = self._client.is_connected
-        verdict = await self._try(letter)
-        if used and verdict.outcome is Outcome.DEFERRED and not self._client.is_connected:
-            verdict = await self._try(letter)
+        verdict = await self._send_once(mail)
+        if used and verdict.outcome is SendOutcome.DEFERRED and not self._client.is_connected:
+            verdict = await self._send_once(mail)
         return verdict
 
-    async def _try(self, letter: Letter) -> Verdict:
+    async def _send_once(self, mail: MimeMessage) -> SendVerdict:
         now = asyncio.get_running_loop().time()
-        if self._shut and now < self._shut[0]:
-            return self._shut[1]
-        self._shut = None
+        if self._outage and now < self._outage[0]:
+            return self._outage[1]
+        self._outage = None
         opened = False
         try:
             await self.open()
             opened = True
-            refusal = await self._announce(letter)
+            refusal = await self._send_envelope(mail)
         except (SMTPException, OSError) as error:
-            self._drop()
-            verdict = Verdict(Outcome.DEFERRED, _class(error), legible(str(error)))
+            self._abort()
+            verdict = SendVerdict(SendOutcome.DEFERRED, _error_class(error), redact_error(str(error)))
             if not opened:
-                self._shut = now + _RESPITE.total_seconds(), verdict
+                self._outage = now + _FAILURE_COOLDOWN.total_seconds(), verdict
             return verdict
         except BaseException:
-            self._drop()
+            self._abort()
             raise
-        return refusal or await self._hand_over(letter.content)
+        return refusal or await self._send_content(mail.content)
 
-    def _drop(self) -> None:
+    def _abort(self) -> None:
         """Hang up; what has not left does not leave any more."""
         transport = self._client.transport
         self._client.close()
         if isinstance(transport, WriteTransport):
             transport.abort()
 
-    async def _announce(self, letter: Letter) -> Verdict | None:
+    async def _send_envelope(self, mail: MimeMessage) -> SendVerdict | None:
         """Say who gets a mail, until the server waits for it; return why it does not."""
-        self._mails += 1
+        self._mail_count += 1
         options: tuple[bytes, ...] = ()
-        if self._sender.international or letter.to.international:
+        if self._envelope_from.needs_smtputf8 or mail.to.needs_smtputf8:
             if not self._client.supports_extension("smtputf8"):
-                return Verdict(Outcome.FAILED, "SMTPUTF8", "the server takes no addresses that are not ASCII")
+                return SendVerdict(SendOutcome.FAILED, "SMTPUTF8", "the server takes no addresses that are not ASCII")
             options = (b"SMTPUTF8",)
-        reply = await self._command(b"MAIL", b"FROM:<%b>" % self._sender.address.encode(), *options)
+        reply = await self._command(b"MAIL", b"FROM:<%b>" % self._envelope_from.address.encode(), *options)
         if reply.code // 100 != _POSITIVE:
-            return await self._refusal(reply)
-        reply = await self._command(b"RCPT", b"TO:<%b>" % letter.to.address.encode())
+            return await self._handle_refusal(reply)
+        reply = await self._command(b"RCPT", b"TO:<%b>" % mail.to.address.encode())
         if reply.code // 100 != _POSITIVE:
-            return await self._refusal(reply, of_mailbox=True)
+            return await self._handle_refusal(reply, is_rcpt_reply=True)
         reply = await self._command(b"DATA")
-        return None if reply.code == _GO_ON else await self._refusal(reply)
+        return None if reply.code == _START_MAIL_INPUT else await self._handle_refusal(reply)
 
-    async def _command(self, *words: bytes) -> SMTPResponse:
-        return await self._client.execute_command(*words)
+    async def _command(self, *parts: bytes) -> SMTPResponse:
+        return await self._client.execute_command(*parts)
 
-    async def _refusal(self, reply: SMTPResponse, *, of_mailbox: bool = False) -> Verdict:
+    async def _handle_refusal(self, reply: SMTPResponse, *, is_rcpt_reply: bool = False) -> SendVerdict:
         with suppress(SMTPException, OSError):
             reset = await self._command(b"RSET")
             if reset.code // 100 == _POSITIVE:
-                return _verdict(reply, otherwise=Outcome.DEFERRED, of_mailbox=of_mailbox)
-        self._drop()
-        return _verdict(reply, otherwise=Outcome.DEFERRED, of_mailbox=of_mailbox)
+                return _to_verdict(reply, default=SendOutcome.DEFERRED, is_rcpt_reply=is_rcpt_reply)
+        self._abort()
+        return _to_verdict(reply, default=SendOutcome.DEFERRED, is_rcpt_reply=is_rcpt_reply)
 
-    async def _hand_over(self, content: bytes) -> Verdict:
+    async def _send_content(self, content: bytes) -> SendVerdict:
         """Send a mail that the server waits for.
 
         From the moment that its final dot is with the kernel, only an answer tells whether the server has it.
@@ -175,44 +181,46 @@ class Line:
         sent = False
         try:
             if protocol is None:
-                return Verdict(Outcome.DEFERRED, "ConnectionLost", "the server hung up before the mail")
+                return SendVerdict(SendOutcome.DEFERRED, "ConnectionLost", "the server hung up before the mail")
             stuffed = content.replace(b"\r\n.", b"\r\n..")
-            if len(stuffed) > _AT_ONCE:
+            if len(stuffed) > _MAX_SINGLE_WRITE:
                 protocol.write(stuffed)
-                async with asyncio.timeout(self._patience):
-                    await _flushed(protocol)
+                async with asyncio.timeout(self._reply_timeout):
+                    await _wait_until_flushed(protocol)
                 stuffed = b""
-            protocol.write(stuffed + _END)
+            protocol.write(stuffed + _END_OF_MAIL)
             sent = True
-            reply = await protocol.read_response(timeout=self._patience)
+            reply = await protocol.read_response(timeout=self._reply_timeout)
         except (SMTPException, OSError) as error:
-            self._drop()
-            return Verdict(Outcome.UNKNOWN if sent else Outcome.DEFERRED, _class(error), legible(str(error)))
+            self._abort()
+            return SendVerdict(
+                SendOutcome.UNKNOWN if sent else SendOutcome.DEFERRED, _error_class(error), redact_error(str(error))
+            )
         except BaseException:
-            self._drop()
+            self._abort()
             raise
-        verdict = _verdict(reply, otherwise=Outcome.UNKNOWN)
-        if verdict.outcome is Outcome.UNKNOWN or reply.code == aiosmtplib.SMTPStatus.domain_unavailable:
-            self._drop()
+        verdict = _to_verdict(reply, default=SendOutcome.UNKNOWN)
+        if verdict.outcome is SendOutcome.UNKNOWN or reply.code == aiosmtplib.SMTPStatus.domain_unavailable:
+            self._abort()
         return verdict
 
 
-async def _flushed(protocol: SMTPProtocol) -> None:
+async def _wait_until_flushed(protocol: SMTPProtocol) -> None:
     """Wait until all that was written has left, or the connection is lost, of which the next writing tells."""
     while isinstance(protocol.transport, WriteTransport) and protocol.transport.get_write_buffer_size():  # noqa: ASYNC110 - tells by no event
-        await asyncio.sleep(_GLANCE.total_seconds())
+        await asyncio.sleep(_POLL_INTERVAL.total_seconds())
 
 
-def _verdict(reply: SMTPResponse, *, otherwise: Outcome, of_mailbox: bool = False) -> Verdict:
+def _to_verdict(reply: SMTPResponse, *, default: SendOutcome, is_rcpt_reply: bool = False) -> SendVerdict:
     kind = reply.code // 100
-    if kind == _POSITIVE and otherwise is Outcome.UNKNOWN:
-        return Verdict(Outcome.SENT)
-    outcome = {_TRANSIENT: Outcome.DEFERRED, _PERMANENT: Outcome.FAILED}.get(kind, otherwise)
-    ended = of_mailbox and kind == _PERMANENT and bool(_NO_SUCH_MAILBOX.match(reply.message))
-    return Verdict(outcome, str(reply.code), legible(reply.message), ended)
+    if kind == _POSITIVE and default is SendOutcome.UNKNOWN:
+        return SendVerdict(SendOutcome.SENT)
+    outcome = {_TRANSIENT: SendOutcome.DEFERRED, _PERMANENT: SendOutcome.FAILED}.get(kind, default)
+    ended = is_rcpt_reply and kind == _PERMANENT and bool(_NO_SUCH_MAILBOX.match(reply.message))
+    return SendVerdict(outcome, str(reply.code), redact_error(reply.message), ended)
 
 
-def _class(error: Exception) -> str:
+def _error_class(error: Exception) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
         return str(error.code)
     if isinstance(error, TimeoutError):

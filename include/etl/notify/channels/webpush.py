@@ -17,20 +17,28 @@ from pywebpush import WebPusher, WebPushException
 from yarl import URL
 
 from etl.errors import ChannelRefused
-from etl.json_text import UNDECODABLE
+from etl.json_text import DECODE_ERRORS
 from etl.notify.channels import public_endpoint
-from etl.notify.channels.channel import Message, Outcome, Result, Unsendable, Verdict, legible, side_by_side
-from etl.notify.channels.http import LANES, TIMEOUT, Answer, Poster, open_session
+from etl.notify.channels.channel import (
+    Message,
+    MessageUnsendable,
+    SendOutcome,
+    SendResult,
+    SendVerdict,
+    redact_error,
+    send_concurrently,
+)
+from etl.notify.channels.http import DEFAULT_CONCURRENCY, TIMEOUT, HttpPoster, HttpResponse, open_session
 from etl.notify.channels.public_endpoint import EndpointForbidden, PublicResolver
 
-LIFETIME = timedelta(hours=12)
+SIGNATURE_LIFETIME = timedelta(hours=12)
 """How long a signature is good for; services take a day at most."""
 
-_RENEWED = timedelta(hours=1)
-_MOST_ORIGINS = 1000
+_RENEWAL_INTERVAL = timedelta(hours=1)
+_MAX_ORIGINS = 1000
 
 
-def read_key(text: str) -> EllipticCurvePrivateKey:
+def parse_private_key(text: str) -> EllipticCurvePrivateKey:
     """Read a private key: PEM, or the 32 bytes in base 64 that tools for Web Push print.
 
     Raises
@@ -45,7 +53,7 @@ def read_key(text: str) -> EllipticCurvePrivateKey:
 
 
 @dataclass
-class Vapid:
+class VapidSigner:
     """Signs once for each push service and hour, not for each message.
 
     Parameters
@@ -58,33 +66,33 @@ class Vapid:
 
     key: EllipticCurvePrivateKey = field(repr=False)
     subject: str
-    _signed: dict[URL, tuple[float, str]] = field(default_factory=dict, repr=False)
+    _headers_by_origin: dict[URL, tuple[float, str]] = field(default_factory=dict, repr=False)
 
-    def authorization(self, endpoint: URL) -> str:
+    def authorization_header(self, endpoint: URL) -> str:
         """Return the header `Authorization` for an endpoint."""
         origin, now = endpoint.origin(), time.time()
-        signed_at, header = self._signed.get(origin, (0.0, ""))
-        if now - signed_at >= _RENEWED.total_seconds():
+        signed_at, header = self._headers_by_origin.get(origin, (0.0, ""))
+        if now - signed_at >= _RENEWAL_INTERVAL.total_seconds():
             # Endpoints come from strangers, who may name as many services as they like.
-            if len(self._signed) >= _MOST_ORIGINS:
-                self._signed.clear()
-            claims = {"aud": str(origin), "sub": self.subject, "exp": int(now + LIFETIME.total_seconds())}
+            if len(self._headers_by_origin) >= _MAX_ORIGINS:
+                self._headers_by_origin.clear()
+            claims = {"aud": str(origin), "sub": self.subject, "exp": int(now + SIGNATURE_LIFETIME.total_seconds())}
             header = str(Vapid02(self.key).sign(claims)["Authorization"])
-            self._signed[origin] = now, header
+            self._headers_by_origin[origin] = now, header
         return header
 
 
-LONGEST_TTL = timedelta(weeks=4)
-LARGEST_TEXT = 3993
+MAX_TTL = timedelta(weeks=4)
+MAX_PAYLOAD_BYTES = 3993
 """Bytes of a message that fit, encrypted, into the 4,096 that a push service must take (RFC 8291, 4)."""
 
-_TAKEN = range(200, 300)
+_ACCEPTED = range(200, 300)
 _GONE = {404, 410}
-_CLASSES = {413: "PayloadTooLarge"}
+_ERROR_CLASSES = {413: "PayloadTooLarge"}
 
 
 @dataclass(frozen=True)
-class WebPushSender:
+class WebPushConfig:
     """Who sends to browsers.
 
     Parameters
@@ -93,24 +101,24 @@ class WebPushSender:
         VAPID key; its public half is what browsers subscribed with.
     subject
         Whom a push service writes to when something is wrong: a `mailto:` or https URL.
-    lanes
+    concurrency
         Requests at the same time.
     timeout
         Longest wait for an answer; after it, nobody knows whether a message was taken.
-    anywhere
+    allow_any_endpoint
         Whether endpoints may be anywhere, without TLS too; for tests alone.
     """
 
     key: EllipticCurvePrivateKey = field(repr=False)
     subject: str
-    lanes: int = LANES
+    concurrency: int = DEFAULT_CONCURRENCY
     timeout: timedelta = TIMEOUT
-    anywhere: bool = False
+    allow_any_endpoint: bool = False
 
     @classmethod
-    def of_connection(
+    def from_connection(
         cls, *, host: str, port: int | None, login: str, password: str, extra: Mapping[str, Any]
-    ) -> WebPushSender:
+    ) -> WebPushConfig:
         """Read an Airflow connection: its login is the subject, its password the private key.
 
         Raises
@@ -122,7 +130,7 @@ class WebPushSender:
         if not login.startswith(("mailto:", "https://")):
             raise ChannelRefused("desktop", "Web Push", "its login is no `mailto:` or https URL")
         try:
-            return cls(read_key(password), login)
+            return cls(parse_private_key(password), login)
         except (ValueError, TypeError):
             raise ChannelRefused("desktop", "Web Push", "its password is no private key on the curve P-256") from None
 
@@ -132,19 +140,19 @@ class _Subscription(msgspec.Struct):
     keys: dict[str, str]
 
 
-class DesktopChannel:
+class WebPushSender:
     """Hands messages to the push services of browsers; see `Channel`. An address is a subscription as JSON.
 
     Parameters
     ----------
-    sender
+    config
         Who sends.
     """
 
-    def __init__(self, sender: WebPushSender) -> None:
-        self._sender = sender
-        self._vapid = Vapid(sender.key, sender.subject)
-        self._open: tuple[Poster, AsyncExitStack] | None = None
+    def __init__(self, config: WebPushConfig) -> None:
+        self._config = config
+        self._vapid = VapidSigner(config.key, config.subject)
+        self._opened: tuple[HttpPoster, AsyncExitStack] | None = None
 
     @property
     def host(self) -> str:
@@ -154,57 +162,61 @@ class DesktopChannel:
     async def __aenter__(self) -> Self:
         """Open a pool of connections."""
         async with AsyncExitStack() as stack:
-            resolver = None if self._sender.anywhere else PublicResolver()
+            resolver = None if self._config.allow_any_endpoint else PublicResolver()
             session = await stack.enter_async_context(
-                open_session(lanes=self._sender.lanes, timeout=self._sender.timeout, resolver=resolver)
+                open_session(concurrency=self._config.concurrency, timeout=self._config.timeout, resolver=resolver)
             )
-            self._open = Poster(session), stack.pop_all()
+            self._opened = HttpPoster(session), stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
-        opened, self._open = self._open, None
+        opened, self._opened = self._opened, None
         if opened:
             await opened[1].aclose()
 
-    async def send(self, messages: Sequence[Message]) -> list[Result]:
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Hand messages over, and return what came of each, in their order."""
-        return await side_by_side(messages, self._send, lanes=self._sender.lanes)
+        return await send_concurrently(messages, self._send, concurrency=self._config.concurrency)
 
-    async def _send(self, message: Message) -> Result:
-        if self._open is None:
+    async def _send(self, message: Message) -> SendResult:
+        if self._opened is None:
             raise RuntimeError("the channel is not open; use it in `async with`")
         try:
-            url, body = self._sealed(message)
-            answer = await self._open[0].post(url, body=body, headers=self._headers(message, url))
-        except Unsendable as error:
-            return error.verdict.of(message)
+            url, body = self._encrypt(message)
+            answer = await self._opened[0].post(url, body=body, headers=self._build_headers(message, url))
+        except MessageUnsendable as error:
+            return error.verdict.to_result(message)
         except EndpointForbidden as error:
             # A name may mean another address tomorrow: it is refused, but not forgotten.
-            return Verdict(Outcome.FAILED, "EndpointForbidden", str(error)).of(message)
-        return (answer if isinstance(answer, Verdict) else _verdict(answer, url)).of(message)
+            return SendVerdict(SendOutcome.FAILED, "EndpointForbidden", str(error)).to_result(message)
+        return (answer if isinstance(answer, SendVerdict) else _to_verdict(answer, url)).to_result(message)
 
-    def _sealed(self, message: Message) -> tuple[URL, bytes]:
-        text = payload(message)
+    def _encrypt(self, message: Message) -> tuple[URL, bytes]:
+        text = build_payload(message)
         try:
             subscription = msgspec.json.decode(message.address, type=_Subscription)
-            url = URL(subscription.endpoint) if self._sender.anywhere else public_endpoint.parse(subscription.endpoint)
+            url = (
+                URL(subscription.endpoint)
+                if self._config.allow_any_endpoint
+                else public_endpoint.parse(subscription.endpoint)
+            )
         except EndpointForbidden as error:
-            raise Unsendable("EndpointForbidden", str(error), address_ended=True) from None
-        except (*UNDECODABLE, ValueError):
-            raise Unsendable("SubscriptionMalformed", "it is no subscription", address_ended=True) from None
+            raise MessageUnsendable("EndpointForbidden", str(error), is_address_invalid=True) from None
+        except (*DECODE_ERRORS, ValueError):
+            raise MessageUnsendable("SubscriptionMalformed", "it is no subscription", is_address_invalid=True) from None
         try:
             sealed = WebPusher(msgspec.to_builtins(subscription)).encode(text)
         except (WebPushException, ValueError, IndexError, TypeError):
-            raise Unsendable("SubscriptionMalformed", "its keys are none", address_ended=True) from None
+            raise MessageUnsendable("SubscriptionMalformed", "its keys are none", is_address_invalid=True) from None
         return url, bytes(sealed["body"])
 
-    def _headers(self, message: Message, url: URL) -> dict[str, str]:
+    def _build_headers(self, message: Message, url: URL) -> dict[str, str]:
         expires_at = message.expires_at
-        left = LONGEST_TTL if expires_at is None else expires_at - datetime.now(UTC)
-        seconds = int(min(max(left, timedelta()), LONGEST_TTL).total_seconds())
+        left = MAX_TTL if expires_at is None else expires_at - datetime.now(UTC)
+        seconds = int(min(max(left, timedelta()), MAX_TTL).total_seconds())
         return {
-            "Authorization": self._vapid.authorization(url),
+            "Authorization": self._vapid.authorization_header(url),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "TTL": str(seconds),
@@ -214,7 +226,7 @@ class DesktopChannel:
         }
 
 
-def payload(message: Message) -> bytes:
+def build_payload(message: Message) -> bytes:
     """Return what a browser's service worker is given, before it is encrypted for its subscription.
 
     Raises
@@ -233,14 +245,16 @@ def payload(message: Message) -> bytes:
             }
         )
     except KeyError as error:
-        raise Unsendable("PartMissing", f"its template renders no {error}") from None
-    if len(text) > LARGEST_TEXT:
-        raise Unsendable("PayloadTooLarge", f"it has {len(text)} bytes; {LARGEST_TEXT} fit")
+        raise MessageUnsendable("PartMissing", f"its template renders no {error}") from None
+    if len(text) > MAX_PAYLOAD_BYTES:
+        raise MessageUnsendable("PayloadTooLarge", f"it has {len(text)} bytes; {MAX_PAYLOAD_BYTES} fit")
     return text
 
 
-def _verdict(answer: Answer, url: URL) -> Verdict:
-    if answer.status in _TAKEN:
-        return Verdict(Outcome.SENT)
-    found = legible(answer.content.decode(errors="replace"), without=url.path)
-    return Verdict(Outcome.FAILED, _CLASSES.get(answer.status, str(answer.status)), found, answer.status in _GONE)
+def _to_verdict(response: HttpResponse, url: URL) -> SendVerdict:
+    if response.status in _ACCEPTED:
+        return SendVerdict(SendOutcome.SENT)
+    found = redact_error(response.content.decode(errors="replace"), address=url.path)
+    return SendVerdict(
+        SendOutcome.FAILED, _ERROR_CLASSES.get(response.status, str(response.status)), found, response.status in _GONE
+    )

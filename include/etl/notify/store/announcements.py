@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 
 
@@ -31,9 +31,9 @@ class Announcement:
     values: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 
-def add(warehouse: Warehouse, run_id: int, announcement: Announcement) -> None:
+def add(db: Connection, run_id: int, announcement: Announcement) -> None:
     """Add what a run announces, and to whom."""
-    warehouse.execute(
+    db.execute(
         statement("notify/announcements", "add"),
         {
             "run_id": run_id,
@@ -44,9 +44,9 @@ def add(warehouse: Warehouse, run_id: int, announcement: Announcement) -> None:
     )
 
 
-def unnamed(warehouse: Warehouse, run_id: int, users: Collection[int]) -> int:
+def count_unlisted_users(db: Connection, run_id: int, users: Collection[int]) -> int:
     """Return how many of some users a run that was announced is not for."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         values = {"run_id": run_id, "users": list(users)}
-        (count,) = cursor.execute(statement("notify/announcements", "unnamed"), values).fetchall()
+        (count,) = cursor.execute(statement("notify/announcements", "count_unlisted_users"), values).fetchall()
     return int(count)

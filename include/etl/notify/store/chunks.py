@@ -8,8 +8,8 @@ from datetime import datetime
 from psycopg.rows import class_row, scalar_row
 from psycopg.sql import SQL
 
-from etl.db.connection import Warehouse
-from etl.db.statements import spliced, statement
+from etl.db.connection import Connection
+from etl.db.statements import statement, substitute
 from etl.declare.notice import Notice
 from etl.errors import ChunkMissing
 from etl.notify.store.runs import NoticeRun
@@ -56,7 +56,7 @@ class NoticeChunk:
         return f"chunk {self.ordinal}: {self.recipients:,} recipient{'' if self.recipients == 1 else 's'}"
 
 
-def cut(warehouse: Warehouse, notice: Notice, run: NoticeRun) -> dict[int, int]:
+def plan(db: Connection, notice: Notice, run: NoticeRun) -> dict[int, int]:
     """Cut the audience of a run into chunks.
 
     Returns
@@ -64,21 +64,21 @@ def cut(warehouse: Warehouse, notice: Notice, run: NoticeRun) -> dict[int, int]:
     dict
         Ordinal → recipients; empty if there is nobody.
     """
-    text = spliced(_named("cut"), bounds=statement(run.audience, "bounds"))
+    text = substitute(_sql("plan"), bounds=statement(run.statement_file, "bounds"))
     sizes = {"chunk_size": notice.chunk_size, "max_chunks": notice.max_chunks}
-    with warehouse.cursor() as cursor:
-        chunks: dict[int, int] = dict(cursor.execute(text, {**run.values, **sizes}).fetchall())
-        cursor.execute(_named("planned"), {"run_id": run.run_id, "recipients": sum(chunks.values())})
+    with db.cursor() as cursor:
+        chunks: dict[int, int] = dict(cursor.execute(text, {**run.sql_parameters, **sizes}).fetchall())
+        cursor.execute(_sql("finish_planning"), {"run_id": run.run_id, "recipients": sum(chunks.values())})
     return chunks
 
 
-def unfinished(warehouse: Warehouse, run_id: int) -> list[int]:
+def list_unfinished(db: Connection, run_id: int) -> list[int]:
     """Return the ordinals of the chunks that are still to be sent."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(_named("unfinished"), {"run_id": run_id}).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(_sql("list_unfinished"), {"run_id": run_id}).fetchall()
 
 
-def find(warehouse: Warehouse, run_id: int, ordinal: int) -> NoticeChunk:
+def find(db: Connection, run_id: int, ordinal: int) -> NoticeChunk:
     """Return a chunk as it stands.
 
     Raises
@@ -86,10 +86,10 @@ def find(warehouse: Warehouse, run_id: int, ordinal: int) -> NoticeChunk:
     ChunkMissing
         If the run has no such chunk.
     """
-    return _chunk(warehouse, "find", run_id, ordinal)
+    return _fetch_chunk(db, "find", run_id, ordinal)
 
 
-def open_attempt(warehouse: Warehouse, run_id: int, ordinal: int) -> NoticeChunk:
+def start_attempt(db: Connection, run_id: int, ordinal: int) -> NoticeChunk:
     """Start the next attempt of a chunk, whose lock the caller holds; what an older one left claimed becomes unknown.
 
     Raises
@@ -97,37 +97,37 @@ def open_attempt(warehouse: Warehouse, run_id: int, ordinal: int) -> NoticeChunk
     ChunkMissing
         If the run has no such chunk.
     """
-    return _chunk(warehouse, "open_attempt", run_id, ordinal)
+    return _fetch_chunk(db, "start_attempt", run_id, ordinal)
 
 
-def halve(warehouse: Warehouse, run_id: int, ordinal: int) -> None:
+def halve_page_size(db: Connection, run_id: int, ordinal: int) -> None:
     """Let the pages of a chunk be half as large from its next attempt on."""
-    warehouse.execute(_named("halve"), {"run_id": run_id, "ordinal": ordinal})
+    db.execute(_sql("halve_page_size"), {"run_id": run_id, "ordinal": ordinal})
 
 
-def stall(warehouse: Warehouse, chunk: NoticeChunk) -> int:
+def count_stall(db: Connection, chunk: NoticeChunk) -> int:
     """Remember that the server took nothing of a page; return how often in a row that was."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         values = {"run_id": chunk.run_id, "ordinal": chunk.ordinal}
-        (stalls,) = cursor.execute(_named("stall"), values).fetchall()
+        (stalls,) = cursor.execute(_sql("count_stall"), values).fetchall()
     return int(stalls)
 
 
-def finish(warehouse: Warehouse, chunk: NoticeChunk) -> None:
+def finish(db: Connection, chunk: NoticeChunk) -> None:
     """Remember that a chunk has been walked to its end; with the last one its run is done."""
     values = {"run_id": chunk.run_id, "ordinal": chunk.ordinal}
-    with warehouse.transaction():
-        for name in ("finish", "lock", "end"):
-            warehouse.execute(_named(name), values)
+    with db.transaction():
+        for name in ("finish", "lock_run", "end_run"):
+            db.execute(_sql(name), values)
 
 
-def _named(name: str) -> SQL:
+def _sql(name: str) -> SQL:
     return statement("notify/chunks", name)
 
 
-def _chunk(warehouse: Warehouse, name: str, run_id: int, ordinal: int) -> NoticeChunk:
-    with warehouse.cursor(row_factory=class_row(NoticeChunk)) as cursor:
-        found = cursor.execute(_named(name), {"run_id": run_id, "ordinal": ordinal}).fetchone()
+def _fetch_chunk(db: Connection, statement_name: str, run_id: int, ordinal: int) -> NoticeChunk:
+    with db.cursor(row_factory=class_row(NoticeChunk)) as cursor:
+        found = cursor.execute(_sql(statement_name), {"run_id": run_id, "ordinal": ordinal}).fetchone()
     if found is None:
         raise ChunkMissing("notice", str(run_id), ordinal)
     return found

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row, scalar_row
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.errors import PermanentError
 
@@ -22,7 +22,7 @@ class UserMissing(PermanentError):
 
 
 @dataclass(frozen=True)
-class Said:
+class ConsentRecord:
     """What a user said about a category.
 
     Parameters
@@ -40,17 +40,17 @@ class Said:
     changed_at: datetime
 
 
-def refuse(warehouse: Warehouse, user_id: int, category: str) -> bool:
+def refuse(db: Connection, user_id: int, category: str) -> bool:
     """Keep that a user wants no notices of a category; False if that was known, or the user is gone."""
-    return _say(warehouse, user_id, category, granted=False)
+    return _save(db, user_id, category, granted=False)
 
 
-def grant(warehouse: Warehouse, user_id: int, category: str) -> bool:
+def grant(db: Connection, user_id: int, category: str) -> bool:
     """Keep that a user wants notices of a category; False if that was known, or the user is gone."""
-    return _say(warehouse, user_id, category, granted=True)
+    return _save(db, user_id, category, granted=True)
 
 
-def user(warehouse: Warehouse, reference: str) -> int:
+def find_user_id(db: Connection, reference: str) -> int:
     """Return the number of a user.
 
     Parameters
@@ -63,20 +63,20 @@ def user(warehouse: Warehouse, reference: str) -> int:
     UserMissing
         If there is none.
     """
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        user_id = cursor.execute(statement("notify/consents", "user"), {"reference": reference}).fetchone()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        user_id = cursor.execute(statement("notify/consents", "find_user_id"), {"reference": reference}).fetchone()
     if user_id is None:
         raise UserMissing(reference)
     return int(user_id)
 
 
-def of_user(warehouse: Warehouse, user_id: int) -> list[Said]:
+def list_by_user(db: Connection, user_id: int) -> list[ConsentRecord]:
     """Return all that a user said, by category."""
-    with warehouse.cursor(row_factory=class_row(Said)) as cursor:
-        return cursor.execute(statement("notify/consents", "of_user"), {"user_id": user_id}).fetchall()
+    with db.cursor(row_factory=class_row(ConsentRecord)) as cursor:
+        return cursor.execute(statement("notify/consents", "list_by_user"), {"user_id": user_id}).fetchall()
 
 
-def _say(warehouse: Warehouse, user_id: int, category: str, *, granted: bool) -> bool:
+def _save(db: Connection, user_id: int, category: str, *, granted: bool) -> bool:
     values = {"user_id": user_id, "category": category, "granted": granted}
-    with warehouse.cursor() as cursor:
-        return cursor.execute(statement("notify/consents", "say"), values).fetchone() is not None
+    with db.cursor() as cursor:
+        return cursor.execute(statement("notify/consents", "save"), values).fetchone() is not None

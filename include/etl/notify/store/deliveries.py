@@ -13,8 +13,8 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from etl.db.connection import Warehouse
-from etl.db.statements import spliced, statement
+from etl.db.connection import Connection
+from etl.db.statements import statement, substitute
 from etl.declare.notice import Notice
 from etl.notify.store import eligibility
 from etl.notify.store.chunks import NoticeChunk
@@ -23,7 +23,7 @@ from etl.notify.store.runs import NoticeRun
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimedDelivery:
     """A message that the caller must send now, or give up.
 
     Parameters
@@ -45,7 +45,7 @@ class Claimed:
 
 
 @dataclass(frozen=True)
-class Page:
+class ClaimedPage:
     """What was claimed of a page of recipients.
 
     Parameters
@@ -58,13 +58,13 @@ class Page:
         How many have no address.
     """
 
-    claimed: list[Claimed]
+    claimed: list[ClaimedDelivery]
     repeated: int
     unreachable: int
 
 
 @dataclass(frozen=True)
-class Ending:
+class DeliveryUpdate:
     """What came of a message.
 
     Parameters
@@ -77,7 +77,7 @@ class Ending:
         How often nobody could tell whether it had arrived.
     error_class, error
         Why it did not; empty if it did.
-    ended_address
+    invalid_address
         Its address, if that will never take a message again.
     """
 
@@ -86,29 +86,29 @@ class Ending:
     doubts: int = 0
     error_class: str = ""
     error: str = ""
-    ended_address: str | None = field(default=None, repr=False)
+    invalid_address: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
-class _Found:
-    found: str
+class _ClaimRow:
+    disposition: str
     line: int
     channel: str
     delivery_id: int | None
     address: str | None
 
 
-def keep(warehouse: Warehouse) -> None:
+def require_synchronous_commit(db: Connection) -> None:
     """Let no commit of this connection return before it is on disk, even on a server that is told not to wait.
 
     Mails cannot be taken back: what a crash of Postgres makes the ledger forget would be sent again.
     """
-    warehouse.execute(statement("notify/deliveries", "keep"))
+    db.execute(statement("notify/deliveries", "require_synchronous_commit"))
 
 
 def claim(
-    warehouse: Warehouse, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
-) -> Page:
+    db: Connection, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
+) -> ClaimedPage:
     """Claim the messages of a page; consent, suppression, expiry and deleted users are read at this moment."""
     fresh = [chunk.walked_to is None or recipient.position > chunk.walked_to for recipient in recipients]
     # A statement may find a user twice for one thing, such as a payment that is pending and posted at once.
@@ -123,29 +123,31 @@ def claim(
         "users": [recipients[line].user_id for line in firsts],
         "keys": [recipients[line].dedupe_key for line in firsts],
         "channels": [medium.name for medium in notice.channels],
-        **eligibility.of_category(notice.category),
+        **eligibility.category_parameters(notice.category),
         "unknown": notice.unknown.value,
         "notice_id": run.notice_id,
         "expires_at": run.expires_at,
-        **_key(chunk),
+        **_chunk_parameters(chunk),
     }
-    with warehouse.cursor(row_factory=class_row(_Found)) as cursor:
-        text = spliced(statement("notify/deliveries", "claim"), judged=statement("notify/eligibility", "judged"))
+    with db.cursor(row_factory=class_row(_ClaimRow)) as cursor:
+        text = substitute(
+            statement("notify/deliveries", "claim"), eligibility=statement("notify/eligibility", "eligibility")
+        )
         rows = cursor.execute(text, values).fetchall()
     claimed = [
-        Claimed(row.delivery_id, recipients[row.line], row.channel, row.address)
+        ClaimedDelivery(row.delivery_id, recipients[row.line], row.channel, row.address)
         for row in rows
         if row.delivery_id is not None and row.address is not None
     ]
-    found = [row.found for row in rows]
+    found = [row.disposition for row in rows]
     again = (sum(fresh) - sum(fresh[line] for line in firsts)) * len(notice.channels)
-    return Page(claimed, found.count("repeated") + again, found.count("unreachable"))
+    return ClaimedPage(claimed, found.count("repeated") + again, found.count("unreachable"))
 
 
-def confirm(
-    warehouse: Warehouse,
+def record_updates(
+    db: Connection,
     chunk: NoticeChunk,
-    endings: Sequence[Ending],
+    updates: Sequence[DeliveryUpdate],
     *,
     position: int,
     repeated: int = 0,
@@ -161,31 +163,31 @@ def confirm(
         What was found of the page, if it has ended.
     """
     values = {
-        "ids": [ending.delivery_id for ending in endings],
-        "states": [ending.state for ending in endings],
-        "doubts": [ending.doubts for ending in endings],
-        "classes": [ending.error_class or None for ending in endings],
-        "errors": [ending.error or None for ending in endings],
-        "ended": [ending.ended_address for ending in endings],
+        "ids": [ending.delivery_id for ending in updates],
+        "states": [ending.state for ending in updates],
+        "doubts": [ending.doubts for ending in updates],
+        "classes": [ending.error_class or None for ending in updates],
+        "errors": [ending.error or None for ending in updates],
+        "ended": [ending.invalid_address for ending in updates],
         "position": position,
         "repeated": repeated,
         "unreachable": unreachable,
-        **_key(chunk),
+        **_chunk_parameters(chunk),
     }
-    warehouse.execute(statement("notify/deliveries", "confirm"), values)
+    db.execute(statement("notify/deliveries", "record_updates"), values)
 
 
-def release(warehouse: Warehouse, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
+def release(db: Connection, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
     """Give up messages that were claimed and certainly not handed to anybody."""
-    warehouse.execute(statement("notify/deliveries", "release"), {"ids": list(delivery_ids), **_key(chunk)})
+    db.execute(statement("notify/deliveries", "release"), {"ids": list(delivery_ids), **_chunk_parameters(chunk)})
 
 
-def _key(chunk: NoticeChunk) -> dict[str, int]:
+def _chunk_parameters(chunk: NoticeChunk) -> dict[str, int]:
     return {"run_id": chunk.run_id, "ordinal": chunk.ordinal, "attempt": chunk.attempt}
 
 
 @dataclass(frozen=True)
-class Told:
+class UserDelivery:
     """A delivery to a user.
 
     Parameters
@@ -210,16 +212,18 @@ class Told:
     ended_at: datetime | None
 
 
-def to_user(warehouse: Warehouse, user_id: int, *, notice: str | None, keys: Collection[str], limit: int) -> list[Told]:
+def list_by_user(
+    db: Connection, user_id: int, *, notice: str | None, extra_keys: Collection[str], limit: int
+) -> list[UserDelivery]:
     """Return what a user was told for the periods of all runs, and of what else is asked for; the newest first.
 
     Parameters
     ----------
     notice
         Only of this one; None for all.
-    keys
+    extra_keys
         More that a notice may have told of, if not of its periods.
     """
-    values = {"user_id": user_id, "notice": notice, "keys": list(keys), "limit": limit}
-    with warehouse.cursor(row_factory=class_row(Told)) as cursor:
-        return cursor.execute(statement("notify/deliveries", "told"), values).fetchall()
+    values = {"user_id": user_id, "notice": notice, "keys": list(extra_keys), "limit": limit}
+    with db.cursor(row_factory=class_row(UserDelivery)) as cursor:
+        return cursor.execute(statement("notify/deliveries", "list_by_user"), values).fetchall()

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from psycopg.rows import class_row, tuple_row
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.notify.store.runs import NoticeRunMissing
 
-WINDOW = timedelta(minutes=1)
+RATE_WINDOW = timedelta(minutes=1)
 """The rate now is that of so long a time, or of as much of it as is remembered."""
 
 
@@ -50,7 +50,7 @@ class RunStatus:
 
 
 @dataclass(frozen=True)
-class Pages:
+class RecentSends:
     """Pages that ended lately.
 
     Parameters
@@ -65,12 +65,12 @@ class Pages:
     seconds: float
 
 
-def latest(warehouse: Warehouse, *, limit: int) -> list[RunStatus]:
+def list_latest(db: Connection, *, limit: int) -> list[RunStatus]:
     """Return the latest runs, the newest first."""
-    return _runs(warehouse, run_id=None, limit=limit)
+    return _sql(db, run_id=None, limit=limit)
 
 
-def of_run(warehouse: Warehouse, run_id: int) -> RunStatus:
+def find_status(db: Connection, run_id: int) -> RunStatus:
     """Return how a run stands.
 
     Raises
@@ -78,21 +78,21 @@ def of_run(warehouse: Warehouse, run_id: int) -> RunStatus:
     NoticeRunMissing
         If there is none of this id.
     """
-    found = _runs(warehouse, run_id=run_id, limit=1)
+    found = _sql(db, run_id=run_id, limit=1)
     if not found:
         raise NoticeRunMissing(run_id)
     return found[0]
 
 
-def pages(warehouse: Warehouse, run_id: int) -> Pages:
+def read_recent_sends(db: Connection, run_id: int) -> RecentSends:
     """Return how much was sent lately, from the ends of pages that the chunks of a run remember."""
-    with warehouse.cursor(row_factory=tuple_row) as cursor:
-        values = {"run_id": run_id, "window": WINDOW}
-        found = cursor.execute(statement("notify/progress", "pages"), values).fetchone()
-    return Pages(0, 0.0) if found is None else Pages(*found)
+    with db.cursor(row_factory=tuple_row) as cursor:
+        values = {"run_id": run_id, "window": RATE_WINDOW}
+        found = cursor.execute(statement("notify/progress", "recent_sends"), values).fetchone()
+    return RecentSends(0, 0.0) if found is None else RecentSends(*found)
 
 
-def _runs(warehouse: Warehouse, *, run_id: int | None, limit: int) -> list[RunStatus]:
-    with warehouse.cursor(row_factory=class_row(RunStatus)) as cursor:
+def _sql(db: Connection, *, run_id: int | None, limit: int) -> list[RunStatus]:
+    with db.cursor(row_factory=class_row(RunStatus)) as cursor:
         values = {"run_id": run_id, "limit": limit}
-        return cursor.execute(statement("notify/progress", "latest"), values).fetchall()
+        return cursor.execute(statement("notify/progress", "list_statuses"), values).fetchall()

@@ -9,14 +9,14 @@ from typing import Any
 
 from psycopg.rows import class_row, dict_row, scalar_row
 
-from etl.db.connection import Warehouse
-from etl.db.statements import spliced, statement
+from etl.db.connection import Connection
+from etl.db.statements import statement, substitute
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.store.runs import NoticeRun
 
-_NEEDED = ("position", "user_id", "dedupe_key")
-_FIRST, _LAST = -(2**63), 2**63 - 1
+_REQUIRED_COLUMNS = ("position", "user_id", "dedupe_key")
+_MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
 
 
 class RecipientsIncomplete(PermanentError):
@@ -25,7 +25,7 @@ class RecipientsIncomplete(PermanentError):
     def __init__(self, notice: str, missing: str) -> None:
         super().__init__(
             f"include/sql/notices/{notice}.sql: `recipients` returns no column {missing}; let it return "
-            f"{', '.join(_NEEDED)}, ordered by position, and what the templates name."
+            f"{', '.join(_REQUIRED_COLUMNS)}, ordered by position, and what the templates name."
         )
 
 
@@ -67,7 +67,7 @@ class User:
     provider_accounts: Mapping[str, int]
 
 
-def read(warehouse: Warehouse, notice: Notice, run: NoticeRun, *, after: int, stop: int, limit: int) -> list[Recipient]:
+def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, stop: int, limit: int) -> list[Recipient]:
     """Return the next recipients of a run, in order.
 
     Parameters
@@ -82,20 +82,20 @@ def read(warehouse: Warehouse, notice: Notice, run: NoticeRun, *, after: int, st
     RecipientsIncomplete
         If the notice's statement lacks a column.
     """
-    values = {**run.values, "after": after, "stop": stop, "limit": limit}
-    with warehouse.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(statement(run.audience, "recipients"), values)
+    values = {**run.sql_parameters, "after": after, "stop": stop, "limit": limit}
+    with db.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(statement(run.statement_file, "recipients"), values)
         columns = {column.name for column in cursor.description or ()}
-        if missing := next((name for name in _NEEDED if name not in columns), None):
+        if missing := next((name for name in _REQUIRED_COLUMNS if name not in columns), None):
             raise RecipientsIncomplete(notice.name, missing)
         rows = cursor.fetchall()
-    if run.announced:
+    if run.is_announced:
         rows = [{**row["said"], **row} for row in rows]
     shared = {**run.parameters, "period": run.period, "as_of": run.as_of}
     return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared, **row}) for row in rows]
 
 
-def positions(warehouse: Warehouse, notice: Notice, run: NoticeRun, user_id: int) -> list[int]:
+def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int) -> list[int]:
     """Return where a user stands in an audience, the last position first; it takes half a second for a million users.
 
     Raises
@@ -103,27 +103,29 @@ def positions(warehouse: Warehouse, notice: Notice, run: NoticeRun, user_id: int
     RecipientsIncomplete
         If the notice's statement lacks a column.
     """
-    recipients = statement(run.audience, "recipients")
-    read(warehouse, notice, run, after=_LAST - 1, stop=_LAST, limit=1)
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        text = spliced(statement("notify/recipients", "positions"), recipients=recipients)
-        return cursor.execute(text, {**unbounded(run), "user_id": user_id}).fetchall()
+    recipients = statement(run.statement_file, "recipients")
+    read_page(db, notice, run, after=_MAX_POSITION - 1, stop=_MAX_POSITION, limit=1)
+    with db.cursor(row_factory=scalar_row) as cursor:
+        text = substitute(statement("notify/recipients", "find_positions"), recipients=recipients)
+        return cursor.execute(text, {**unbounded_parameters(run), "user_id": user_id}).fetchall()
 
 
-def size(warehouse: Warehouse, run: NoticeRun) -> int:
+def count(db: Connection, run: NoticeRun) -> int:
     """Return how many recipients a run would have."""
-    bounds = statement(run.audience, "bounds")
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (recipients,) = cursor.execute(spliced(statement("notify/recipients", "size"), bounds=bounds), run.values)
+    bounds = statement(run.statement_file, "bounds")
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (recipients,) = cursor.execute(
+            substitute(statement("notify/recipients", "count"), bounds=bounds), run.sql_parameters
+        )
     return int(recipients)
 
 
-def user(warehouse: Warehouse, user_id: int) -> User | None:
+def find_user(db: Connection, user_id: int) -> User | None:
     """Return a user, if there is one of this id."""
-    with warehouse.cursor(row_factory=class_row(User)) as cursor:
-        return cursor.execute(statement("notify/recipients", "user"), {"user_id": user_id}).fetchone()
+    with db.cursor(row_factory=class_row(User)) as cursor:
+        return cursor.execute(statement("notify/recipients", "find_user"), {"user_id": user_id}).fetchone()
 
 
-def unbounded(run: NoticeRun) -> dict[str, Any]:
+def unbounded_parameters(run: NoticeRun) -> dict[str, Any]:
     """Return what `recipients` is given to read a whole audience at once, within the database."""
-    return {**run.values, "after": _FIRST, "stop": _LAST, "limit": None}
+    return {**run.sql_parameters, "after": _MIN_POSITION, "stop": _MAX_POSITION, "limit": None}

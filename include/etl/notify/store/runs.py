@@ -12,7 +12,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
@@ -27,7 +27,7 @@ class NoticeRunMissing(PermanentError):
         super().__init__(f"there is no run {run_id} in notify.runs; `python -m etl notify status` lists them.")
 
 
-class State(Enum):
+class RunState(Enum):
     """Whether a run sends."""
 
     RUNNING = "running"
@@ -60,7 +60,7 @@ class NoticeRun:
         Messages a second over all workers, now.
     state
         Whether it sends, now.
-    announced
+    is_announced
         Whether it is for users who were named, and not for those whom the statements of its notice find.
     """
 
@@ -74,21 +74,21 @@ class NoticeRun:
     parameters: Mapping[str, Any]
     pace: float
     state: str
-    announced: bool = False
+    is_announced: bool = False
 
     @property
-    def audience(self) -> str:
+    def statement_file(self) -> str:
         """Which file of statements knows whom it is for."""
-        return "notify/announcements" if self.announced else f"notices/{self.notice}"
+        return "notify/announcements" if self.is_announced else f"notices/{self.notice}"
 
     @property
-    def values(self) -> dict[str, Any]:
+    def sql_parameters(self) -> dict[str, Any]:
         """What the statements of its audience may name."""
         given = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in self.parameters.items()}
         return {**given, "run_id": self.run_id, "period": self.period, "as_of": self.as_of}
 
 
-def find(warehouse: Warehouse, run_id: int) -> NoticeRun:
+def find(db: Connection, run_id: int) -> NoticeRun:
     """Return a run.
 
     Raises
@@ -96,21 +96,21 @@ def find(warehouse: Warehouse, run_id: int) -> NoticeRun:
     NoticeRunMissing
         If there is none of this id.
     """
-    with warehouse.cursor(row_factory=class_row(NoticeRun)) as cursor:
-        run = cursor.execute(_named("find"), {"run_id": run_id}).fetchone()
+    with db.cursor(row_factory=class_row(NoticeRun)) as cursor:
+        run = cursor.execute(_sql("find"), {"run_id": run_id}).fetchone()
     if run is None:
         raise NoticeRunMissing(run_id)
     return run
 
 
-def of_period(warehouse: Warehouse, notice: Notice, period: str) -> NoticeRun | None:
+def find_by_period(db: Connection, notice: Notice, period: str) -> NoticeRun | None:
     """Return the run of a period, if it was planned."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        run_id = cursor.execute(_named("of_period"), {"notice": notice.name, "period": period}).fetchone()
-    return None if run_id is None else find(warehouse, run_id)
+    with db.cursor(row_factory=scalar_row) as cursor:
+        run_id = cursor.execute(_sql("find_by_period"), {"notice": notice.name, "period": period}).fetchone()
+    return None if run_id is None else find(db, run_id)
 
 
-def steer(warehouse: Warehouse, run_id: int, *, pace: float | None = None, state: State | None = None) -> bool:
+def set_pace_or_state(db: Connection, run_id: int, *, pace: float | None = None, state: RunState | None = None) -> bool:
     """Change the pace or the state of a run; False if it has ended, or there is none.
 
     Parameters
@@ -121,19 +121,19 @@ def steer(warehouse: Warehouse, run_id: int, *, pace: float | None = None, state
         `RUNNING` to resume; None to leave it.
     """
     values = {"run_id": run_id, "pace": pace, "state": state.value if state else None}
-    with warehouse.cursor() as cursor:
-        return cursor.execute(_named("steer"), values).fetchone() is not None
+    with db.cursor() as cursor:
+        return cursor.execute(_sql("set_pace_or_state"), values).fetchone() is not None
 
 
-def totals(warehouse: Warehouse, run_id: int) -> dict[str, int]:
+def read_totals(db: Connection, run_id: int) -> dict[str, int]:
     """Return what came of a run so far: its chunks, and deliveries by what became of them."""
-    with warehouse.cursor(row_factory=dict_row) as cursor:
-        (sums,) = cursor.execute(_named("totals"), {"run_id": run_id}).fetchall()
+    with db.cursor(row_factory=dict_row) as cursor:
+        (sums,) = cursor.execute(_sql("read_totals"), {"run_id": run_id}).fetchall()
     return sums
 
 
-def add(
-    warehouse: Warehouse,
+def create(
+    db: Connection,
     notice: Notice,
     period: str,
     *,
@@ -149,8 +149,8 @@ def add(
     announcement
         Whom it is for; None for those whom the statements of its notice find.
     """
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (notice_id,) = cursor.execute(_named("notice"), {"notice": notice.name}).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (notice_id,) = cursor.execute(_sql("find_or_create_notice"), {"notice": notice.name}).fetchall()
         values = {
             "notice_id": notice_id,
             "period": period,
@@ -160,18 +160,18 @@ def add(
             "parameters": Jsonb(dict(parameters)),
             "pace": notice.pace,
         }
-        run_id = cursor.execute(_named("add"), values).fetchone()
+        run_id = cursor.execute(_sql("create"), values).fetchone()
     if run_id is None:
         return None
     if announcement is not None:
-        announcements.add(warehouse, run_id, announcement)
-    return find(warehouse, run_id)
+        announcements.add(db, run_id, announcement)
+    return find(db, run_id)
 
 
-def keep(warehouse: Warehouse, run_id: int, totals: Mapping[str, int]) -> None:
+def save_report(db: Connection, run_id: int, totals: Mapping[str, int]) -> None:
     """Remember what came of a run, in place of what an earlier report found."""
-    warehouse.execute(statement("notify/runs", "keep"), {"run_id": run_id, "totals": Jsonb(dict(totals))})
+    db.execute(statement("notify/runs", "save_report"), {"run_id": run_id, "totals": Jsonb(dict(totals))})
 
 
-def _named(name: str) -> SQL:
+def _sql(name: str) -> SQL:
     return statement("notify/runs", name)

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
-from etl.declare.channel import Medium
+from etl.declare.channel import Channel
 
 
 @dataclass(frozen=True)
-class Suppressed:
+class Suppression:
     """An address that gets nothing.
 
     Parameters
@@ -36,7 +36,7 @@ class Suppressed:
 
 
 @dataclass(frozen=True)
-class Tally:
+class SuppressionCount:
     """How many addresses of a channel get nothing for one reason."""
 
     channel: str
@@ -45,7 +45,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Narrowed:
+class SuppressionFilter:
     """Which suppressions are meant; None narrows nothing.
 
     Parameters
@@ -63,40 +63,42 @@ class Narrowed:
     address: str | None = field(default=None, repr=False)
 
 
-def add(warehouse: Warehouse, medium: Medium, suppressed: Sequence[tuple[str, str]]) -> int:
+def add(db: Connection, channel: Channel, entries: Sequence[tuple[str, str]]) -> int:
     """Suppress addresses, and return how many were not suppressed before; those keep their reason.
 
     Parameters
     ----------
-    suppressed
+    entries
         Addresses, and why.
     """
     values = {
-        "channel": medium.name,
-        "addresses": [address for address, _ in suppressed],
-        "reasons": [reason for _, reason in suppressed],
+        "channel": channel.name,
+        "addresses": [address for address, _ in entries],
+        "reasons": [reason for _, reason in entries],
     }
-    return warehouse.execute(statement("notify/suppressions", "add"), values).rowcount
+    return db.execute(statement("notify/suppressions", "add"), values).rowcount
 
 
-def remove(warehouse: Warehouse, medium: Medium, address: str) -> bool:
+def remove(db: Connection, channel: Channel, address: str) -> bool:
     """Let an address get messages again; False if it did."""
-    values = {"channel": medium.name, "address": address}
-    return bool(warehouse.execute(statement("notify/suppressions", "remove"), values).rowcount)
+    values = {"channel": channel.name, "address": address}
+    return bool(db.execute(statement("notify/suppressions", "remove"), values).rowcount)
 
 
-def find(warehouse: Warehouse, narrowed: Narrowed, *, limit: int) -> list[Suppressed]:
+def find(db: Connection, criteria: SuppressionFilter, *, limit: int) -> list[Suppression]:
     """Return suppressed addresses, the latest first."""
-    with warehouse.cursor(row_factory=class_row(Suppressed)) as cursor:
-        values = {**_named(narrowed), "limit": limit}
+    with db.cursor(row_factory=class_row(Suppression)) as cursor:
+        values = {**_filter_parameters(criteria), "limit": limit}
         return cursor.execute(statement("notify/suppressions", "find"), values).fetchall()
 
 
-def tally(warehouse: Warehouse, narrowed: Narrowed) -> list[Tally]:
+def count_by_reason(db: Connection, criteria: SuppressionFilter) -> list[SuppressionCount]:
     """Return how many addresses are suppressed, by channel and reason."""
-    with warehouse.cursor(row_factory=class_row(Tally)) as cursor:
-        return cursor.execute(statement("notify/suppressions", "tally"), _named(narrowed)).fetchall()
+    with db.cursor(row_factory=class_row(SuppressionCount)) as cursor:
+        return cursor.execute(
+            statement("notify/suppressions", "count_by_reason"), _filter_parameters(criteria)
+        ).fetchall()
 
 
-def _named(narrowed: Narrowed) -> dict[str, str | None]:
-    return {"channel": narrowed.channel, "reason": narrowed.reason, "address": narrowed.address}
+def _filter_parameters(criteria: SuppressionFilter) -> dict[str, str | None]:
+    return {"channel": criteria.channel, "reason": criteria.reason, "address": criteria.address}

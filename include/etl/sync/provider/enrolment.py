@@ -5,12 +5,12 @@ from typing import Annotated
 
 import msgspec
 
-from etl.declare.provider import Fill
+from etl.declare.provider import Placeholder
 from etl.errors import ProviderRefused
-from etl.json_text import UNDECODABLE
-from etl.sync.provider.client import ProviderClient, fill
+from etl.json_text import DECODE_ERRORS
+from etl.sync.provider.client import ProviderClient, fill_template
 
-_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
+_TextWithoutNul = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Item:
     access_token: str = field(repr=False)
 
 
-async def exchange(client: ProviderClient, public_token: str) -> Item:
+async def exchange_public_token(client: ProviderClient, public_token: str) -> Item:
     """Exchange a public token.
 
     Raises
@@ -40,13 +40,17 @@ async def exchange(client: ProviderClient, public_token: str) -> Item:
         If it does not take the token, or its answer lacks a field.
     """
     enrolment = client.provider.enrolment
-    granted = msgspec.defstruct("Granted", [(enrolment.item_id, _Text), (enrolment.access_token, _Text)])
+    granted = msgspec.defstruct(
+        "Granted", [(enrolment.item_id, _TextWithoutNul), (enrolment.access_token, _TextWithoutNul)]
+    )
 
     def read(body: bytes) -> Item:
         try:
             return Item(*msgspec.structs.astuple(msgspec.json.decode(body, type=granted)))
-        except UNDECODABLE:
+        except DECODE_ERRORS:
             found = f"{enrolment.path} answered without {enrolment.item_id} and {enrolment.access_token}"
             raise ProviderRefused(client.provider.name, found) from None
 
-    return await client.post(enrolment.path, fill(enrolment.request, {Fill.PUBLIC_TOKEN: public_token}), read=read)
+    return await client.post(
+        enrolment.path, fill_template(enrolment.request, {Placeholder.PUBLIC_TOKEN: public_token}), parse=read
+    )

@@ -12,24 +12,24 @@ from typing import Any, TypeVar
 import msgspec
 
 from etl.chunking import Days
-from etl.declare.provider import Action, Fill
+from etl.declare.provider import ErrorAction, Placeholder
 from etl.declare.source import Feed, Source, Window
-from etl.json_text import UNDECODABLE, repaired
-from etl.sync.provider.client import ProviderClient, Refused, fill
+from etl.json_text import DECODE_ERRORS, repair_unicode
+from etl.sync.provider.client import ProviderCallFailed, ProviderClient, fill_template
 from etl.sync.records.frames import Header
 
-LONGEST_CURSOR = 256
+MAX_CURSOR_LENGTH = 256
 """Characters of a cursor, as Plaid documents it."""
 
-_UNFIT = frozenset("\0\N{REPLACEMENT CHARACTER}")
+_FORBIDDEN_CHARACTERS = frozenset("\0\N{REPLACEMENT CHARACTER}")
 """Characters that no cursor has: one that Postgres cannot store, and what stands for bytes that are no text."""
 
-MOST_PAGES = 20_000
+MAX_PAGES = 20_000
 """Pages of one account that are read in one go; no bank has as many transactions."""
 
 
 @dataclass(frozen=True)
-class Reader:
+class AccountReader:
     """Reads one provider account.
 
     Parameters
@@ -47,7 +47,7 @@ class Reader:
     access_token: str = field(repr=False)
     page_size: int
 
-    def feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
+    def read_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the changes since a cursor, until there are no more.
 
         Raises
@@ -57,58 +57,66 @@ class Reader:
         ProviderRefused
             If no rule covers an answer.
         """
-        return self._feed(feed, cursor)
+        return self._feed_pages(feed, cursor)
 
-    async def whole_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield all that a feed has, in place of the changes since a cursor; it raises as `feed` does."""
-        async for header, body in self._feed(feed, ""):
+    async def read_full_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield all that a feed has, in place of the changes since a cursor; it raises as `read_feed` does."""
+        async for header, body in self._feed_pages(feed, ""):
             stored = header.cursor_from if header.page else cursor
             yield msgspec.structs.replace(header, cursor_from=stored, whole=True), body
 
-    async def _feed(self, feed: Feed, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
+    async def _feed_pages(self, feed: Feed, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
         more, ordinal, seen = True, 0, {cursor}
         while more:
-            known: dict[Fill, object] = {Fill.CURSOR: cursor}
-            body, (reached, more, *_) = await self._ask(feed, known, (feed.cursor, str), (feed.more, bool))
+            known: dict[Placeholder, object] = {Placeholder.CURSOR: cursor}
+            body, (reached, more, *_) = await self._request_page(feed, known, (feed.cursor, str), (feed.more, bool))
             if not reached:
-                raise Refused(Action.NOT_READY, "an empty cursor")
-            if len(reached) > LONGEST_CURSOR or not _UNFIT.isdisjoint(reached):
-                raise Refused(Action.RETRY, f"a cursor of {len(reached)} characters, or with one that cannot be kept")
+                raise ProviderCallFailed(ErrorAction.NOT_READY, "an empty cursor")
+            if len(reached) > MAX_CURSOR_LENGTH or not _FORBIDDEN_CHARACTERS.isdisjoint(reached):
+                raise ProviderCallFailed(
+                    ErrorAction.RETRY, f"a cursor of {len(reached)} characters, or with one that cannot be kept"
+                )
             yield self._header(feed, known, body, page=ordinal, cursor_from=cursor, cursor_to=reached), body
             ordinal += 1
-            if more and (reached in seen or ordinal == MOST_PAGES):
-                raise Refused(Action.RETRY, f"a feed that does not end, after {ordinal} pages")
+            if more and (reached in seen or ordinal == MAX_PAGES):
+                raise ProviderCallFailed(ErrorAction.RETRY, f"a feed that does not end, after {ordinal} pages")
             seen.add(reached)
             cursor = reached
 
-    async def snapshot(self, snapshot: Source) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield the one page of a snapshot; it raises as `feed` does."""
-        body, _ = await self._ask(snapshot, {})
+    async def read_snapshot(self, snapshot: Source) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield the one page of a snapshot; it raises as `read_feed` does."""
+        body, _ = await self._request_page(snapshot, {})
         yield self._header(snapshot, {}, body, page=0), body
 
-    async def window(self, window: Window, *, days: Days) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield the pages of some days; it raises as `feed` does, and to restart if the window changes meanwhile."""
+    async def read_window(self, window: Window, *, days: Days) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield the pages of some days; raises like `read_feed`, and asks for a restart if the window changes."""
         offset, ordinal = 0, 0
         expected: int | None = None
         while expected is None or offset < expected:
-            known = {Fill.FIRST_DAY: days.first.isoformat(), Fill.LAST_DAY: days.last.isoformat(), Fill.OFFSET: offset}
-            body, (total, records) = await self._ask(window, known, (window.total, int))
+            known = {
+                Placeholder.FIRST_DAY: days.first.isoformat(),
+                Placeholder.LAST_DAY: days.last.isoformat(),
+                Placeholder.OFFSET: offset,
+            }
+            body, (total, records) = await self._request_page(window, known, (window.total, int))
             if expected not in (None, total) or (not records and offset < total):
-                raise Refused(Action.RESTART_FEED, "a window that changed while it was read")
+                raise ProviderCallFailed(ErrorAction.RESTART_FEED, "a window that changed while it was read")
             yield self._header(window, known, body, page=ordinal), body
             offset, expected, ordinal = offset + len(records), total, ordinal + 1
-            if ordinal == MOST_PAGES:
-                raise Refused(Action.RETRY, f"a window that does not end, after {ordinal} pages")
+            if ordinal == MAX_PAGES:
+                raise ProviderCallFailed(ErrorAction.RETRY, f"a window that does not end, after {ordinal} pages")
 
-    async def _ask(
-        self, source: Source, known: Mapping[Fill, object], *fields: tuple[str, type]
+    async def _request_page(
+        self, source: Source, values: Mapping[Placeholder, object], *fields: tuple[str, type]
     ) -> tuple[bytes, tuple[Any, ...]]:
         """Return a page and what its envelope holds: the fields, and then the records of each list, undecoded."""
-        secrets = {Fill.ACCESS_TOKEN: self.access_token, Fill.PAGE_SIZE: self.page_size}
+        secrets = {Placeholder.ACCESS_TOKEN: self.access_token, Placeholder.PAGE_SIZE: self.page_size}
         return await self.client.post(
             source.path,
-            fill(source.request, {**known, **secrets}),
-            read=partial(_opened, _envelope(fields, tuple(map(_list_of, (*source.upserts, *source.removals))))),
+            fill_template(source.request, {**values, **secrets}),
+            parse=partial(
+                _parse_page, _envelope_decoder(fields, tuple(map(_list_name, (*source.upserts, *source.removals))))
+            ),
             limits=source.limits,
             feed=source.name,
             provider_account_id=self.provider_account_id,
@@ -117,7 +125,7 @@ class Reader:
     def _header(
         self,
         source: Source,
-        known: Mapping[Fill, object],
+        values: Mapping[Placeholder, object],
         body: bytes,
         *,
         page: int,
@@ -128,7 +136,7 @@ class Reader:
             provider_account_id=self.provider_account_id,
             page=page,
             path=source.path,
-            request=fill(source.request, {**known, Fill.PAGE_SIZE: self.page_size}),
+            request=fill_template(source.request, {**values, Placeholder.PAGE_SIZE: self.page_size}),
             cursor_from=cursor_from,
             cursor_to=cursor_to,
             received_at=datetime.now(UTC),
@@ -136,37 +144,39 @@ class Reader:
         )
 
 
-def _opened(envelope: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> tuple[bytes, tuple[Any, ...]]:
+def _parse_page(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> tuple[bytes, tuple[Any, ...]]:
     try:
-        return body, msgspec.structs.astuple(_decoded(envelope, body))
-    except UNDECODABLE:
-        raise Refused(Action.RETRY, "a page that is not the source's JSON") from None
+        return body, msgspec.structs.astuple(_decode_envelope(decoder, body))
+    except DECODE_ERRORS:
+        raise ProviderCallFailed(ErrorAction.RETRY, "a page that is not the source's JSON") from None
 
 
-def _decoded(envelope: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgspec.Struct:
+def _decode_envelope(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgspec.Struct:
     try:
-        return envelope.decode(body)
-    except UNDECODABLE:
-        return envelope.decode(repaired(body))
+        return decoder.decode(body)
+    except DECODE_ERRORS:
+        return decoder.decode(repair_unicode(body))
 
 
-def _list_of(place: str) -> str:
+def _list_name(path: str) -> str:
     """Return the list of a page in which the records of a place are."""
-    return place.partition("[]")[0]
+    return path.partition("[]")[0]
 
 
 @cache
-def _envelope(fields: tuple[tuple[str, type], ...], lists: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+def _envelope_decoder(
+    fields: tuple[tuple[str, type], ...], lists: tuple[str, ...]
+) -> msgspec.json.Decoder[msgspec.Struct]:
     """Return a decoder of what every page must have: a list that is absent is not an empty one."""
     return msgspec.json.Decoder(
         msgspec.defstruct("Envelope", [*fields, *((name, list[msgspec.Raw]) for name in lists)])
     )
 
 
-Page = TypeVar("Page")
+T = TypeVar("T")
 
 
-async def ahead(pages: AsyncIterator[Page]) -> AsyncGenerator[Page, None]:
+async def prefetch(pages: AsyncIterator[T]) -> AsyncGenerator[T, None]:
     """Yield pages in their order, one of them always on its way; it raises what `pages` does."""
     following = asyncio.ensure_future(anext(pages, None))
     try:

@@ -9,7 +9,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from etl.chunking import Chunk, Days, count_chunks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.errors import ChunkMissing
 
@@ -56,8 +56,8 @@ class PlannedChunk:
         return None if self.first_day is None or self.last_day is None else Days(self.first_day, self.last_day)
 
 
-def cut(
-    warehouse: Warehouse,
+def plan_account_chunks(
+    db: Connection,
     *,
     entity: str,
     run_id: str,
@@ -87,11 +87,17 @@ def cut(
     """
     first, last = (days.first, days.last) if days else (None, None)
     run = {"entity": entity, "run_id": run_id, "provider": provider, "page_size": page_size}
-    return _cut(warehouse, {**run, "first_day": first, "last_day": last}, ("count", "cut"), size=size, maximum=maximum)
+    return _replace_plan(
+        db,
+        {**run, "first_day": first, "last_day": last},
+        ("count_active_accounts", "plan_account_chunks"),
+        size=size,
+        maximum=maximum,
+    )
 
 
-def cut_raw(
-    warehouse: Warehouse, *, entity: str, run_id: str, sources: Collection[str], version: int, size: int, maximum: int
+def plan_batch_chunks(
+    db: Connection, *, entity: str, run_id: str, sources: Collection[str], version: int, size: int, maximum: int
 ) -> list[int]:
     """Cut the raw batches that an entity has not loaded yet into the chunks of a run.
 
@@ -112,28 +118,28 @@ def cut_raw(
         The ordinals of the chunks, from 0.
     """
     run = {"entity": entity, "run_id": run_id, "sources": list(sources), "version": version}
-    return _cut(warehouse, run, ("count_raw", "cut_raw"), size=size, maximum=maximum)
+    return _replace_plan(db, run, ("count_pending_batches", "plan_batch_chunks"), size=size, maximum=maximum)
 
 
-def count_raw(warehouse: Warehouse, *, entity: str, sources: Collection[str], version: int) -> int:
+def count_pending_batches(db: Connection, *, entity: str, sources: Collection[str], version: int) -> int:
     """Return how many raw batches an entity has not loaded yet."""
     values = {"entity": entity, "sources": list(sources), "version": version}
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (rows,) = cursor.execute(statement("sync/chunks", "count_raw"), values).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (rows,) = cursor.execute(statement("sync/chunks", "count_pending_batches"), values).fetchall()
     return int(rows)
 
 
-def pending_raw(
-    warehouse: Warehouse, chunk: PlannedChunk, *, entity: str, sources: Collection[str], version: int
+def pending_batches(
+    db: Connection, chunk: PlannedChunk, *, entity: str, sources: Collection[str], version: int
 ) -> list[int]:
     """Return the raw batches of a chunk that its entity has not loaded yet, in the order in which they were sealed."""
     values = {"entity": entity, "sources": list(sources), "version": version}
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         bounds = {**values, "start": chunk.start, "stop": chunk.stop}
-        return cursor.execute(statement("sync/chunks", "pending_raw"), bounds).fetchall()
+        return cursor.execute(statement("sync/chunks", "pending_batches"), bounds).fetchall()
 
 
-def open_attempt(warehouse: Warehouse, *, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
+def open_attempt(db: Connection, *, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
     """Start the next download attempt of a chunk, with pages of half the size if the one before was never closed.
 
     Raises
@@ -141,10 +147,10 @@ def open_attempt(warehouse: Warehouse, *, entity: str, run_id: str, ordinal: int
     ChunkMissing
         If the run has no such chunk.
     """
-    return _chunk(warehouse, "open_attempt", entity, run_id, ordinal)
+    return _fetch_chunk(db, "open_attempt", entity, run_id, ordinal)
 
 
-def find(warehouse: Warehouse, *, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
+def find(db: Connection, *, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
     """Return a chunk with its latest attempt.
 
     Raises
@@ -152,16 +158,16 @@ def find(warehouse: Warehouse, *, entity: str, run_id: str, ordinal: int) -> Pla
     ChunkMissing
         If the run has no such chunk.
     """
-    return _chunk(warehouse, "find", entity, run_id, ordinal)
+    return _fetch_chunk(db, "find", entity, run_id, ordinal)
 
 
 @contextmanager
-def closing_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: Mapping[str, int]) -> Iterator[None]:
+def closing_attempt(db: Connection, chunk: PlannedChunk, outcome_counts: Mapping[str, int]) -> Iterator[None]:
     """Close an attempt when the block ends, well or badly; one that runs out of memory stays open, as if killed.
 
     Parameters
     ----------
-    outcome
+    outcome_counts
         Accounts for each outcome, as the block leaves it.
     """
     try:
@@ -169,22 +175,23 @@ def closing_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: Mapping[
     except MemoryError:
         raise
     except BaseException:
-        _close_attempt(warehouse, chunk, outcome)
+        _close_attempt(db, chunk, outcome_counts)
         raise
-    _close_attempt(warehouse, chunk, outcome)
+    _close_attempt(db, chunk, outcome_counts)
 
 
-def leave_out(
-    warehouse: Warehouse, chunk: PlannedChunk, provider_account_id: int, *, outcome: str, reason: str
+def record_skipped_account(
+    db: Connection, chunk: PlannedChunk, provider_account_id: int, *, outcome: str, reason: str
 ) -> None:
     """Keep the reason why an account is not among those of the chunk's attempt."""
     values = {"provider_account_id": provider_account_id, "outcome": outcome, "reason": reason}
-    warehouse.execute(
-        statement("sync/chunks", "leave_out"), {**values, "chunk_id": chunk.chunk_id, "attempt": chunk.attempt}
+    db.execute(
+        statement("sync/chunks", "record_skipped_account"),
+        {**values, "chunk_id": chunk.chunk_id, "attempt": chunk.attempt},
     )
 
 
-def totals(warehouse: Warehouse, *, entity: str, run_id: str, version: int) -> dict[str, int]:
+def totals(db: Connection, *, entity: str, run_id: str, version: int) -> dict[str, int]:
     """Return what a run of its own downloads loaded so far.
 
     Returns
@@ -193,57 +200,59 @@ def totals(warehouse: Warehouse, *, entity: str, run_id: str, version: int) -> d
         `chunks`, `chunks_loaded`, the counts of `loads.Counts`, and provider accounts as `accounts_<outcome>`.
     """
     run = {"entity": entity, "run_id": run_id, "version": version}
-    with warehouse.cursor(row_factory=dict_row) as cursor:
+    with db.cursor(row_factory=dict_row) as cursor:
         (sums,) = cursor.execute(statement("sync/chunks", "totals"), run).fetchall()
-        outcomes = cursor.execute(statement("sync/chunks", "outcomes"), run).fetchall()
+        outcomes = cursor.execute(statement("sync/chunks", "outcome_counts"), run).fetchall()
     return {**sums, **{f"accounts_{row['outcome']}": row["accounts"] for row in outcomes}}
 
 
-def totals_raw(warehouse: Warehouse, *, entity: str, run_id: str, version: int) -> dict[str, int]:
+def totals_of_raw_batches(db: Connection, *, entity: str, run_id: str, version: int) -> dict[str, int]:
     """Return what a run over the raw batches of another entity loaded so far, as `totals` does."""
     run = {"entity": entity, "run_id": run_id, "version": version}
-    with warehouse.cursor(row_factory=dict_row) as cursor:
-        (sums,) = cursor.execute(statement("sync/chunks", "totals_raw"), run).fetchall()
+    with db.cursor(row_factory=dict_row) as cursor:
+        (sums,) = cursor.execute(statement("sync/chunks", "totals_of_raw_batches"), run).fetchall()
     return sums
 
 
-def chunks_of_run(warehouse: Warehouse, *, entity: str, run_id: str) -> dict[int, str]:
+def labels_of_run(db: Connection, *, entity: str, run_id: str) -> dict[int, str]:
     """Return what the chunks of a run are about, by ordinal."""
-    with warehouse.cursor(row_factory=dict_row) as cursor:
+    with db.cursor(row_factory=dict_row) as cursor:
         run = {"entity": entity, "run_id": run_id}
         rows = cursor.execute(statement("sync/chunks", "chunks_of_run"), run).fetchall()
     return {row.pop("ordinal"): str(PlannedChunk(**row)) for row in rows}
 
 
-def counts(warehouse: Warehouse, *, entity: str, run_ids: Collection[str]) -> dict[str, int]:
+def count_by_run(db: Connection, *, entity: str, run_ids: Collection[str]) -> dict[str, int]:
     """Return how many chunks each of some runs had; those that had none are left out."""
-    with warehouse.cursor() as cursor:
+    with db.cursor() as cursor:
         runs = {"entity": entity, "run_ids": list(run_ids)}
-        return dict(cursor.execute(statement("sync/chunks", "counts"), runs).fetchall())
+        return dict(cursor.execute(statement("sync/chunks", "count_by_run"), runs).fetchall())
 
 
-def _cut(warehouse: Warehouse, run: dict[str, object], names: tuple[str, str], *, size: int, maximum: int) -> list[int]:
-    count, cut = names
-    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
+def _replace_plan(
+    db: Connection, run: dict[str, object], statement_names: tuple[str, str], *, size: int, maximum: int
+) -> list[int]:
+    count, cut = statement_names
+    with db.transaction(), db.cursor(row_factory=scalar_row) as cursor:
         (rows,) = cursor.execute(statement("sync/chunks", count), run).fetchall()
         chunks = count_chunks(rows, size=size, maximum=maximum)
         values = {**run, "rows": rows, "chunks": chunks}
         ordinals = cursor.execute(statement("sync/chunks", cut), values).fetchall() if chunks else []
-        cursor.execute(statement("sync/chunks", "withdraw"), {**run, "chunks": len(ordinals)})
+        cursor.execute(statement("sync/chunks", "withdraw_surplus_chunks"), {**run, "chunks": len(ordinals)})
     return sorted(ordinals)
 
 
-def _close_attempt(warehouse: Warehouse, chunk: PlannedChunk, outcome: Mapping[str, int]) -> None:
-    warehouse.execute(
+def _close_attempt(db: Connection, chunk: PlannedChunk, outcome_counts: Mapping[str, int]) -> None:
+    db.execute(
         statement("sync/chunks", "close_attempt"),
-        {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "outcome": Jsonb(dict(outcome))},
+        {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "outcome": Jsonb(dict(outcome_counts))},
     )
 
 
-def _chunk(warehouse: Warehouse, name: str, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
+def _fetch_chunk(db: Connection, statement_name: str, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
     values = {"entity": entity, "run_id": run_id, "ordinal": ordinal}
-    with warehouse.cursor(row_factory=class_row(PlannedChunk)) as cursor:
-        chunk = cursor.execute(statement("sync/chunks", name), values).fetchone()
+    with db.cursor(row_factory=class_row(PlannedChunk)) as cursor:
+        chunk = cursor.execute(statement("sync/chunks", statement_name), values).fetchone()
     if chunk is None:
         raise ChunkMissing(entity, run_id, ordinal)
     return chunk

@@ -27,7 +27,7 @@ FOLDER = "landing"
 """Folder below the raw root."""
 
 
-class Drained(msgspec.Struct, frozen=True):
+class DrainedAccount(msgspec.Struct, frozen=True):
     """A provider account whose feed was read to its end.
 
     Parameters
@@ -51,13 +51,13 @@ class Manifest:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
-    def add(self, drained: Drained) -> None:
+    def add(self, account: DrainedAccount) -> None:
         """List one more account."""
-        self._stream.write(msgspec.json.encode(drained) + b"\n")
+        self._stream.write(msgspec.json.encode(account) + b"\n")
 
 
 @dataclass
-class Arrivals:
+class AccountPages:
     """The pages of one account while they arrive, from the first of its loop.
 
     Parameters
@@ -78,12 +78,12 @@ class Arrivals:
         frame = BytesIO()
         frames.write(frame, header, body)
         self._digest.update(frame.getbuffer())
-        objects.put(self.landing.page(self.provider_account_id, self.pages), frame.getvalue())
+        objects.put(self.landing.page_path(self.provider_account_id, self.pages), frame.getvalue())
         self.pages += 1
 
-    def drained(self) -> Drained:
+    def finish(self) -> DrainedAccount:
         """Return what the manifest lists of the account, now that all its pages are there."""
-        return Drained(self.provider_account_id, self.pages, self._digest.hexdigest())
+        return DrainedAccount(self.provider_account_id, self.pages, self._digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ class Landing:
         """Where the pages are."""
         return self.root / FOLDER / str(self.chunk_id) / str(self.attempt)
 
-    def arrivals(self, provider_account_id: int) -> Arrivals:
+    def account_pages(self, provider_account_id: int) -> AccountPages:
         """Begin the pages of an account."""
-        return Arrivals(self, provider_account_id)
+        return AccountPages(self, provider_account_id)
 
     @contextmanager
     def manifest(self) -> Iterator[Manifest]:
@@ -129,21 +129,21 @@ class Landing:
         try:
             with (self.folder / "manifest.jsonl").open("rb") as manifest:
                 for line in manifest:
-                    yield from self._read(msgspec.json.decode(line, type=Drained))
+                    yield from self._read_account(msgspec.json.decode(line, type=DrainedAccount))
         except (FileNotFoundError, ValueError):
             # Frames, JSON and Unicode that are none of it are all ValueErrors.
-            raise self._missing() from None
+            raise self._missing_error() from None
 
-    def _read(self, drained: Drained) -> Iterator[tuple[frames.Header, bytes]]:
+    def _read_account(self, account: DrainedAccount) -> Iterator[tuple[frames.Header, bytes]]:
         digest = hashlib.sha256()
-        for page in range(drained.pages):
-            frame = self.page(drained.provider_account_id, page).read_bytes()
+        for page in range(account.pages):
+            frame = self.page_path(account.provider_account_id, page).read_bytes()
             digest.update(frame)
             yield from frames.read(BytesIO(frame))
-        if digest.hexdigest() != drained.digest:
-            raise self._missing()
+        if digest.hexdigest() != account.digest:
+            raise self._missing_error()
 
-    def _missing(self) -> LandingMissing:
+    def _missing_error(self) -> LandingMissing:
         return LandingMissing(self.chunk_id, self.attempt, str(self.root))
 
     def remove(self) -> None:
@@ -151,6 +151,6 @@ class Landing:
         for attempt in range(1, self.attempt + 1):
             objects.remove_tree(self.folder.parent / str(attempt))
 
-    def page(self, provider_account_id: int, page: int) -> UPath:
+    def page_path(self, provider_account_id: int, page: int) -> UPath:
         """Return where a page is."""
         return self.folder / str(provider_account_id) / f"{page:06d}"

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from psycopg.rows import class_row, scalar_row
 
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 
 
 @dataclass(frozen=True)
-class Counts:
+class LoadCounts:
     """Records of a batch, by what became of them.
 
     Parameters
@@ -39,38 +39,40 @@ class Counts:
     rejected: int
 
 
-def lock_entity(warehouse: Warehouse, *, entity: str) -> None:
+def lock_entity(db: Connection, *, entity: str) -> None:
     """Keep every other load of an entity out until the transaction ends, if it has no cursors to lock."""
-    locks.until_commit(warehouse, f"load.{entity}")
+    locks.acquire_until_commit(db, f"load.{entity}")
 
 
-def find(warehouse: Warehouse, *, raw_id: int, entity: str, version: int) -> Counts | None:
+def find(db: Connection, *, raw_id: int, entity: str, version: int) -> LoadCounts | None:
     """Return the counts of a batch that was loaded already."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    with warehouse.cursor(row_factory=class_row(Counts)) as cursor:
+    with db.cursor(row_factory=class_row(LoadCounts)) as cursor:
         return cursor.execute(statement("sync/loads", "find"), batch).fetchone()
 
 
-def loaded(warehouse: Warehouse, *, raw_id: int, entity: str) -> bool:
+def was_loaded(db: Connection, *, raw_id: int, entity: str) -> bool:
     """Return whether any version of an entity has loaded a batch."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (found,) = cursor.execute(statement("sync/loads", "loaded"), {"raw_id": raw_id, "entity": entity}).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (found,) = cursor.execute(
+            statement("sync/loads", "was_loaded"), {"raw_id": raw_id, "entity": entity}
+        ).fetchall()
     return bool(found)
 
 
-def later(warehouse: Warehouse, *, raw_id: int, entity: str) -> list[int]:
+def find_later(db: Connection, *, raw_id: int, entity: str) -> list[int]:
     """Return the batches that were loaded and are later than another, in the order in which they were sealed."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(statement("sync/loads", "later"), {"raw_id": raw_id, "entity": entity}).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement("sync/loads", "find_later"), {"raw_id": raw_id, "entity": entity}).fetchall()
 
 
-def record(warehouse: Warehouse, counts: Counts, *, raw_id: int, entity: str, version: int) -> None:
+def record(db: Connection, counts: LoadCounts, *, raw_id: int, entity: str, version: int) -> None:
     """Keep the counts; the table refuses counts that do not add up."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    warehouse.execute(statement("sync/loads", "record"), {**batch, **asdict(counts)})
+    db.execute(statement("sync/loads", "record"), {**batch, **asdict(counts)})
 
 
-def record_replay(warehouse: Warehouse, counts: Counts, *, raw_id: int, entity: str, version: int) -> None:
+def record_replay(db: Connection, counts: LoadCounts, *, raw_id: int, entity: str, version: int) -> None:
     """Keep what became of the records of a batch that was replayed."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    warehouse.execute(statement("sync/loads", "record_replay"), {**batch, **asdict(counts)})
+    db.execute(statement("sync/loads", "record_replay"), {**batch, **asdict(counts)})

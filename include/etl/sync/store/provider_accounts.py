@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from psycopg.rows import class_row, scalar_row
 
 from etl.chunking import Chunk
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.errors import PermanentError
 from etl.sync.store.token_cipher import TokenCipher
@@ -15,7 +15,7 @@ PAGE_SIZE = 200
 """Accounts that are held in memory at a time."""
 
 
-class ItemTaken(PermanentError):
+class ItemOfOtherUser(PermanentError):
     """A login is somebody else's already."""
 
     def __init__(self, provider: str, item_id: str, user: str) -> None:
@@ -36,19 +36,17 @@ class ProviderAccount:
         Its access token, encrypted; see `TokenCipher`.
     cursor
         How far the feed was loaded; empty if never.
-    reread
+    needs_full_read
         Whether the feed is to be read from its beginning all the same.
     """
 
     provider_account_id: int
     access_token: bytes = field(repr=False)
     cursor: str
-    reread: bool
+    needs_full_read: bool
 
 
-def enrol(
-    warehouse: Warehouse, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str
-) -> int:
+def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str) -> int:
     """Add a login, or renew the token of a known one, and return its provider account id.
 
     Raises
@@ -62,19 +60,19 @@ def enrol(
         "item_id": item_id,
         "access_token": cipher.encrypt(access_token),
     }
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         provider_account_id = cursor.execute(statement("sync/provider_accounts", "enrol"), values).fetchone()
     if provider_account_id is None:
-        raise ItemTaken(provider, item_id, user)
+        raise ItemOfOtherUser(provider, item_id, user)
     return int(provider_account_id)
 
 
-def pages(warehouse: Warehouse, chunk: Chunk, *, provider: str, feed: str) -> Iterator[list[ProviderAccount]]:
+def read_pages(db: Connection, chunk: Chunk, *, provider: str, feed: str) -> Iterator[list[ProviderAccount]]:
     """Yield the active accounts of a chunk in id order, at most `PAGE_SIZE` at a time, however wide the chunk is."""
     start = chunk.start
     while True:
         bounds = {"provider": provider, "feed": feed, "start": start, "stop": chunk.stop, "limit": PAGE_SIZE}
-        with warehouse.cursor(row_factory=class_row(ProviderAccount)) as cursor:
+        with db.cursor(row_factory=class_row(ProviderAccount)) as cursor:
             accounts = cursor.execute(statement("sync/provider_accounts", "page"), bounds).fetchall()
         if not accounts:
             return
@@ -82,7 +80,7 @@ def pages(warehouse: Warehouse, chunk: Chunk, *, provider: str, feed: str) -> It
         start = accounts[-1].provider_account_id + 1
 
 
-def stop(warehouse: Warehouse, account: ProviderAccount, *, reason: str) -> None:
+def stop(db: Connection, account: ProviderAccount, *, reason: str) -> None:
     """Leave an account alone until it is enrolled again, unless it was since its token was read.
 
     Parameters
@@ -95,4 +93,4 @@ def stop(warehouse: Warehouse, account: ProviderAccount, *, reason: str) -> None
         "access_token": account.access_token,
         "reason": reason,
     }
-    warehouse.execute(statement("sync/provider_accounts", "stop"), values)
+    db.execute(statement("sync/provider_accounts", "stop"), values)

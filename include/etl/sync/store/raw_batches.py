@@ -16,7 +16,7 @@ from psycopg.rows import class_row, scalar_row
 from upath import UPath
 
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.errors import RawCorrupt, RawMissing, RawPurged
 from etl.storage import objects
@@ -58,7 +58,7 @@ class RawBatch:
     purged_at: datetime | None = None
 
 
-class _Hashed:
+class _HashingStream:
     """A binary stream that remembers the digest and the size of what passes through it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -84,16 +84,16 @@ class _Hashed:
         return line
 
 
-def sealed(warehouse: Warehouse, chunk_id: int, attempt: int) -> int | None:
+def find_by_attempt(db: Connection, chunk_id: int, attempt: int) -> int | None:
     """Return the id of the batch of an attempt, if it was sealed."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         return cursor.execute(
-            statement("sync/raw_batches", "sealed"), {"chunk_id": chunk_id, "attempt": attempt}
+            statement("sync/raw_batches", "find_by_attempt"), {"chunk_id": chunk_id, "attempt": attempt}
         ).fetchone()
 
 
 def seal(
-    warehouse: Warehouse,
+    db: Connection,
     root: UPath,
     pages: Iterable[tuple[frames.Header, bytes]],
     *,
@@ -106,7 +106,7 @@ def seal(
     with objects.draft(root) as draft:
         # In a thread of its own, beside reading and hashing.
         with zstandard.ZstdCompressor(level=3, threads=1).stream_writer(draft.stream, closefd=False) as compressor:
-            content = _Hashed(cast(IO[bytes], compressor))
+            content = _HashingStream(cast(IO[bytes], compressor))
             for header, body in pages:
                 frames.write(cast(IO[bytes], content), header, body)
                 accounts += header.provider_account_id != last
@@ -123,21 +123,21 @@ def seal(
             "pages": count,
             "bytes": content.size,
         }
-        return _record(warehouse, root, draft, row)
+        return _publish(db, root, draft, row)
 
 
-def _record(warehouse: Warehouse, root: UPath, draft: Draft, row: dict[str, object]) -> int:
+def _publish(db: Connection, root: UPath, draft: Draft, row: dict[str, object]) -> int:
     """Publish the object and then its row; whoever would purge the object waits until it has both."""
     path = str(row["path"])
-    with warehouse.transaction(), warehouse.cursor(row_factory=scalar_row) as cursor:
-        lock_object(warehouse, path)
+    with db.transaction(), db.cursor(row_factory=scalar_row) as cursor:
+        lock_object(db, path)
         draft.publish(root / path)
         cursor.execute(statement("sync/raw_batches", "record"), row)
-        (raw_id,) = cursor.execute(statement("sync/raw_batches", "sealed"), row).fetchall()
+        (raw_id,) = cursor.execute(statement("sync/raw_batches", "find_by_attempt"), row).fetchall()
     return int(raw_id)
 
 
-def lock_object(warehouse: Warehouse, path: str) -> None:
+def lock_object(db: Connection, path: str) -> None:
     """Let nobody else publish or purge an object until the transaction ends.
 
     Parameters
@@ -145,7 +145,7 @@ def lock_object(warehouse: Warehouse, path: str) -> None:
     path
         Below the raw root.
     """
-    locks.until_commit(warehouse, f"object.{path}")
+    locks.acquire_until_commit(db, f"object.{path}")
 
 
 def content_hash_of(path: str) -> str:
@@ -154,7 +154,7 @@ def content_hash_of(path: str) -> str:
     return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else ""
 
 
-def find(warehouse: Warehouse, raw_id: int) -> RawBatch:
+def find(db: Connection, raw_id: int) -> RawBatch:
     """Return a batch.
 
     Raises
@@ -162,20 +162,20 @@ def find(warehouse: Warehouse, raw_id: int) -> RawBatch:
     RawMissing
         If there is none of this id.
     """
-    with warehouse.cursor(row_factory=class_row(RawBatch)) as cursor:
+    with db.cursor(row_factory=class_row(RawBatch)) as cursor:
         batch = cursor.execute(statement("sync/raw_batches", "find"), {"raw_id": raw_id}).fetchone()
     if batch is None:
         raise RawMissing(raw_id, "etl.raw_batches")
     return batch
 
 
-def between(
-    warehouse: Warehouse,
+def sealed_between(
+    db: Connection,
     *,
     sources: Collection[str],
     since: datetime | None,
     until: datetime | None,
-    purged: bool = False,
+    only_purged: bool = False,
 ) -> list[int]:
     """Return the batches of some sources that were sealed in a half-open span of time, in the order in which they were.
 
@@ -183,17 +183,17 @@ def between(
     ----------
     since, until
         None leaves the span open.
-    purged
+    only_purged
         Whether those are meant that were purged, and not those that are kept.
     """
-    span = {"sources": list(sources), "since": since, "until": until, "purged": purged}
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(statement("sync/raw_batches", "between"), span).fetchall()
+    span = {"sources": list(sources), "since": since, "until": until, "purged": only_purged}
+    with db.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement("sync/raw_batches", "sealed_between"), span).fetchall()
 
 
-def lock(warehouse: Warehouse, raw_id: int) -> None:
+def lock(db: Connection, raw_id: int) -> None:
     """Wait until no other transaction loads the batch, and keep others out until this one ends."""
-    warehouse.execute(statement("sync/raw_batches", "lock"), {"raw_id": raw_id})
+    db.execute(statement("sync/raw_batches", "lock"), {"raw_id": raw_id})
 
 
 def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
@@ -214,7 +214,7 @@ def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
     try:
         with path.open("rb") as stream:
             decompressor = zstandard.ZstdDecompressor().stream_reader(stream)
-            content = _Hashed(cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, decompressor), 1 << 20)))
+            content = _HashingStream(cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, decompressor), 1 << 20)))
             yield from frames.read(cast(IO[bytes], content))
     except FileNotFoundError:
         raise RawMissing(batch.raw_id, str(root)) from None

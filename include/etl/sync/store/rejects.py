@@ -7,14 +7,14 @@ from datetime import datetime
 from psycopg.rows import class_row, scalar_row
 
 from etl.db import locks
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.errors import RejectMissing
 from etl.sync.records.rows import Reject
 
 
 @dataclass(frozen=True)
-class KeptReject:
+class StoredReject:
     """A record that was left out.
 
     Parameters
@@ -50,7 +50,7 @@ class KeptReject:
 
 
 @dataclass(frozen=True)
-class Tally:
+class RejectCount:
     """How many rejects of an entity broke a rule.
 
     Parameters
@@ -67,7 +67,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Narrowed:
+class RejectFilter:
     """Which rejects are meant: those of an entity, a rule or a raw batch; None stands for any.
 
     Parameters
@@ -81,7 +81,7 @@ class Narrowed:
     raw_id: int | None = None
 
     @property
-    def values(self) -> dict[str, object]:
+    def parameters(self) -> dict[str, object]:
         """What the statements bind."""
         return {
             "entities": list(self.versions),
@@ -91,13 +91,13 @@ class Narrowed:
         }
 
 
-def replace(warehouse: Warehouse, rejects: Iterable[Reject], *, raw_id: int, entity: str, version: int) -> int:
+def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: str, version: int) -> int:
     """Keep the rejects of a batch, in place of those that the same version gave before, and return how many."""
     count = 0
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    with warehouse.transaction(), warehouse.cursor() as cursor:
+    with db.transaction(), db.cursor() as cursor:
         # Whoever types the same batch meanwhile would not see these, and its own would come on top of them.
-        locks.until_commit(warehouse, f"rejects.{entity}.{version}.{raw_id}")
+        locks.acquire_until_commit(db, f"rejects.{entity}.{version}.{raw_id}")
         cursor.execute(statement("sync/rejects", "clear"), batch)
         with cursor.copy(statement("sync/rejects", "copy")) as copy:
             for reject in rejects:
@@ -108,15 +108,15 @@ def replace(warehouse: Warehouse, rejects: Iterable[Reject], *, raw_id: int, ent
     return count
 
 
-def count(warehouse: Warehouse, *, raw_id: int, entity: str, version: int) -> int:
+def count(db: Connection, *, raw_id: int, entity: str, version: int) -> int:
     """Return how many records of a batch were rejected."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
+    with db.cursor(row_factory=scalar_row) as cursor:
         batch = {"raw_id": raw_id, "entity": entity, "version": version}
         (rejected,) = cursor.execute(statement("sync/rejects", "count"), batch).fetchall()
     return int(rejected)
 
 
-def latest(warehouse: Warehouse, narrowed: Narrowed, *, limit: int) -> list[KeptReject]:
+def latest(db: Connection, reject_filter: RejectFilter, *, limit: int) -> list[StoredReject]:
     """Return the latest rejects, the newest first.
 
     Parameters
@@ -124,11 +124,13 @@ def latest(warehouse: Warehouse, narrowed: Narrowed, *, limit: int) -> list[Kept
     limit
         Most rejects to return.
     """
-    with warehouse.cursor(row_factory=class_row(KeptReject)) as cursor:
-        return cursor.execute(statement("sync/rejects", "latest"), {**narrowed.values, "limit": limit}).fetchall()
+    with db.cursor(row_factory=class_row(StoredReject)) as cursor:
+        return cursor.execute(
+            statement("sync/rejects", "latest"), {**reject_filter.parameters, "limit": limit}
+        ).fetchall()
 
 
-def find(warehouse: Warehouse, reject_id: int) -> KeptReject:
+def find(db: Connection, reject_id: int) -> StoredReject:
     """Return a reject.
 
     Raises
@@ -136,24 +138,24 @@ def find(warehouse: Warehouse, reject_id: int) -> KeptReject:
     RejectMissing
         If there is none of this id.
     """
-    with warehouse.cursor(row_factory=class_row(KeptReject)) as cursor:
+    with db.cursor(row_factory=class_row(StoredReject)) as cursor:
         reject = cursor.execute(statement("sync/rejects", "find"), {"reject_id": reject_id}).fetchone()
     if reject is None:
         raise RejectMissing(reject_id)
     return reject
 
 
-def tally(warehouse: Warehouse, narrowed: Narrowed) -> list[Tally]:
+def count_by_rule(db: Connection, reject_filter: RejectFilter) -> list[RejectCount]:
     """Return how many rejects there are of each entity and rule, the most frequent first."""
-    with warehouse.cursor(row_factory=class_row(Tally)) as cursor:
-        return cursor.execute(statement("sync/rejects", "tally"), narrowed.values).fetchall()
+    with db.cursor(row_factory=class_row(RejectCount)) as cursor:
+        return cursor.execute(statement("sync/rejects", "count_by_rule"), reject_filter.parameters).fetchall()
 
 
-def batches(warehouse: Warehouse, *, entity: str, version: int, raw_id: int | None) -> list[int]:
+def replayable_batches(db: Connection, *, entity: str, version: int, raw_id: int | None) -> list[int]:
     """Return the raw batches with rejects that an entity may load now, in the order in which they were sealed.
 
     These are those of its version, and those of earlier ones that this one has not read.
     """
     values = {"entity": entity, "version": version, "raw_id": raw_id}
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(statement("sync/rejects", "batches"), values).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        return cursor.execute(statement("sync/rejects", "replayable_batches"), values).fetchall()

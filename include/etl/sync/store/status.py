@@ -8,10 +8,10 @@ from datetime import datetime
 from psycopg.rows import scalar_row, tuple_row
 from psycopg.sql import SQL, Identifier
 
-from etl.db.connection import Warehouse
+from etl.db.connection import Connection
 from etl.db.statements import statement
 
-COUNTED = 1_000_000
+MAX_COUNTED_ROWS = 1_000_000
 """Rows up to which a table is counted; above, its statistics are told instead."""
 
 
@@ -40,39 +40,41 @@ class EntityStatus:
     rejects: int
 
 
-def of_entity(warehouse: Warehouse, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
+def of_entity(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
     """Return the state of an entity."""
-    with warehouse.cursor(row_factory=tuple_row) as cursor:
+    with db.cursor(row_factory=tuple_row) as cursor:
         query = statement("sync/status", "of_entity")
         ((loaded_at, rejects),) = cursor.execute(query, {"entity": entity, "version": version}).fetchall()
     lag = None if loaded_at is None else (as_of - loaded_at).total_seconds()
-    return EntityStatus(entity, _rows(warehouse, entity), loaded_at, lag, rejects)
+    return EntityStatus(entity, _count_rows(db, entity), loaded_at, lag, rejects)
 
 
-def accounts(warehouse: Warehouse) -> dict[str, int]:
+def accounts_by_state(db: Connection) -> dict[str, int]:
     """Return how many provider accounts are in each state."""
-    with warehouse.cursor(row_factory=tuple_row) as cursor:
-        return dict(cursor.execute(statement("sync/status", "accounts")).fetchall())
+    with db.cursor(row_factory=tuple_row) as cursor:
+        return dict(cursor.execute(statement("sync/status", "accounts_by_state")).fetchall())
 
 
-def active_accounts(warehouse: Warehouse, *, provider: str) -> int:
+def count_active_accounts(db: Connection, *, provider: str) -> int:
     """Return how many provider accounts a run would ask about."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (count,) = cursor.execute(statement("sync/chunks", "count"), {"provider": provider}).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (count,) = cursor.execute(statement("sync/chunks", "count_active_accounts"), {"provider": provider}).fetchall()
     return int(count)
 
 
-def pages_per_account(warehouse: Warehouse, *, source: str) -> float | None:
+def pages_per_account(db: Connection, *, source: str) -> float | None:
     """Return how many pages one account took on average in the latest downloads; None before the first."""
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (pages,) = cursor.execute(statement("sync/status", "pages"), {"source": source}).fetchall()
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (pages,) = cursor.execute(statement("sync/status", "pages_per_account"), {"source": source}).fetchall()
     return None if pages is None else float(pages)
 
 
-def _rows(warehouse: Warehouse, entity: str) -> int:
-    with warehouse.cursor(row_factory=scalar_row) as cursor:
-        (estimate,) = cursor.execute(statement("sync/status", "estimate"), {"relation": f"core.{entity}"}).fetchall()
-        if estimate > COUNTED:
+def _count_rows(db: Connection, entity: str) -> int:
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (estimate,) = cursor.execute(
+            statement("sync/status", "estimate_rows"), {"relation": f"core.{entity}"}
+        ).fetchall()
+        if estimate > MAX_COUNTED_ROWS:
             return int(estimate)
         (rows,) = cursor.execute(SQL("select count(*) from core.{}").format(Identifier(entity))).fetchall()
     return int(rows)

@@ -31,7 +31,7 @@ class TokenCipher:
         """Return the token as it is stored."""
         return self._fernet.encrypt(token.encode())
 
-    def decrypt(self, stored: bytes, *, provider_account_id: int) -> str:
+    def decrypt(self, ciphertext: bytes, *, provider_account_id: int) -> str:
         """Return the token.
 
         Raises
@@ -40,6 +40,6 @@ class TokenCipher:
             If none of the keys decrypts it.
         """
         try:
-            return self._fernet.decrypt(stored).decode()
+            return self._fernet.decrypt(ciphertext).decode()
         except InvalidToken:
             raise TokenUnreadable(provider_account_id) from None

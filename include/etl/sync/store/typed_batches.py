@@ -26,9 +26,9 @@ from etl.sync.store.raw_batches import RawBatch
 
 FOLDER = "typed"
 """Folder below the raw root."""
-_AS_PARQUET = {"compression": "zstd", "use_dictionary": False}
+_PARQUET_OPTIONS = {"compression": "zstd", "use_dictionary": False}
 """Most columns are as good as unique, and what is not is made small by the compression."""
-MOVES = pa.schema(
+CURSOR_MOVE_SCHEMA = pa.schema(
     [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
 )
 
@@ -56,29 +56,29 @@ class CursorMove:
 class TypedWriter:
     """Writes a typed batch, some rows at a time: those before, while the next are being typed."""
 
-    def __init__(self, rows: pq.ParquetWriter, moves: pq.ParquetWriter, thread: Executor) -> None:
+    def __init__(self, rows: pq.ParquetWriter, cursor_moves: pq.ParquetWriter, executor: Executor) -> None:
         self._rows = rows
-        self._moves = moves
-        self._thread = thread
-        self._under_way: Future[None] | None = None
+        self._cursor_moves = cursor_moves
+        self._executor = executor
+        self._pending_write: Future[None] | None = None
 
-    def write(self, rows: pa.Table, moves: list[CursorMove]) -> None:
+    def write(self, rows: pa.Table, cursor_moves: list[CursorMove]) -> None:
         """Append rows, and the moves of the accounts that end with them."""
         self.finish()
-        self._under_way = self._thread.submit(self._rows.write_table, rows)
-        if moves:
+        self._pending_write = self._executor.submit(self._rows.write_table, rows)
+        if cursor_moves:
             columns = [
-                [move.provider_account_id for move in moves],
-                [move.cursor_from for move in moves],
-                [move.cursor_to for move in moves],
-                [move.whole for move in moves],
+                [move.provider_account_id for move in cursor_moves],
+                [move.cursor_from for move in cursor_moves],
+                [move.cursor_to for move in cursor_moves],
+                [move.whole for move in cursor_moves],
             ]
-            self._moves.write_table(pa.table(columns, schema=MOVES))
+            self._cursor_moves.write_table(pa.table(columns, schema=CURSOR_MOVE_SCHEMA))
 
     def finish(self) -> None:
         """Wait until all rows are written."""
-        if self._under_way is not None:
-            self._under_way.result()
+        if self._pending_write is not None:
+            self._pending_write.result()
 
 
 @dataclass(frozen=True)
@@ -91,21 +91,21 @@ class TypedBatch:
         The raw root.
     entity
         Whose columns it has.
-    batch
+    raw_batch
         The raw batch that it was made from.
     """
 
     root: UPath
     entity: Entity
-    batch: RawBatch
+    raw_batch: RawBatch
 
     @contextmanager
     def write(self) -> Iterator[TypedWriter]:
         """Write the batch; it appears when the block ends without an error."""
         with objects.draft(self.root) as rows, objects.draft(self.root) as moves:
             with (
-                pq.ParquetWriter(rows.stream, schema(self.entity), **_AS_PARQUET) as rows_writer,
-                pq.ParquetWriter(moves.stream, MOVES, **_AS_PARQUET) as moves_writer,
+                pq.ParquetWriter(rows.stream, schema(self.entity), **_PARQUET_OPTIONS) as rows_writer,
+                pq.ParquetWriter(moves.stream, CURSOR_MOVE_SCHEMA, **_PARQUET_OPTIONS) as moves_writer,
                 ThreadPoolExecutor(1) as thread,
             ):
                 writer = TypedWriter(rows_writer, moves_writer, thread)
@@ -128,7 +128,7 @@ class TypedBatch:
         """
         return self._read("rows.parquet")
 
-    def moves(self) -> Iterator[pa.RecordBatch]:
+    def cursor_moves(self) -> Iterator[pa.RecordBatch]:
         """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`, `whole`.
 
         Raises
@@ -138,13 +138,13 @@ class TypedBatch:
         """
         return self._read("cursors.parquet")
 
-    def rereads(self) -> bool:
+    def has_full_read(self) -> bool:
         """Return whether any account's feed was read from its beginning."""
-        return any(pc.any(moves["whole"]).as_py() for moves in self.moves())
+        return any(pc.any(moves["whole"]).as_py() for moves in self.cursor_moves())
 
     @property
     def _folder(self) -> UPath:
-        return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.batch.content_hash
+        return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.raw_batch.content_hash
 
     def _read(self, name: str) -> Iterator[pa.RecordBatch]:
         with self._open(name) as file:
@@ -158,4 +158,4 @@ class TypedBatch:
             with (self._folder / name).open("rb") as stream:
                 yield pq.ParquetFile(stream)
         except FileNotFoundError:
-            raise TypedMissing(self.batch.raw_id, self.entity.name, self.entity.version) from None
+            raise TypedMissing(self.raw_batch.raw_id, self.entity.name, self.entity.version) from None

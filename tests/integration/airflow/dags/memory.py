@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG, TriggerRule, task
 
-from sluice_retry_policy import Retries
+from sluice_retry_policy import ErrorTypeRetryPolicy
 
 MIB = 1 << 20
 TASKS = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5)}
@@ -30,7 +30,7 @@ with DAG(
     def before() -> list[int]:
         return worker()
 
-    @task(retries=1, retry_policy=Retries(base=timedelta(seconds=2)))
+    @task(retries=1, retry_policy=ErrorTypeRetryPolicy(base=timedelta(seconds=2)))
     def outgrow() -> None:
         kept: list[bytes] = []
         while len(kept) < 2_000:

@@ -8,36 +8,36 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, task
 
-from sluice_deadlines import promise
+from sluice_deadlines import deadline_arguments
 
 DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
 COMMON: dict[str, Any] = {"schedule": DAILY, "start_date": datetime(2010, 1, 1, tzinfo=UTC), "catchup": False}
 TASKS: dict[str, Any] = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5)}
 
-with DAG("promise_late", **COMMON, **promise(timedelta(seconds=30), entity="accounts")):
+with DAG("promise_late", **COMMON, **deadline_arguments(timedelta(seconds=30), entity="accounts")):
 
     @task(**TASKS, retries=0)
     def wait_for_the_gate() -> None:
         import sluice_connections as connections
 
-        with connections.warehouse() as warehouse:
-            while warehouse.execute("select to_regclass('public.gate')").fetchone() == (None,):
+        with connections.warehouse() as db:
+            while db.execute("select to_regclass('public.gate')").fetchone() == (None,):
                 time.sleep(0.5)
 
     wait_for_the_gate()
 
-with DAG("promise_broken", **COMMON, **promise(timedelta(seconds=45))):
+with DAG("promise_broken", **COMMON, **deadline_arguments(timedelta(seconds=45))):
 
     @task(**TASKS, retries=0)
     def read_a_value() -> None:
         import sluice_connections as connections
 
-        with connections.warehouse() as warehouse:
-            warehouse.execute("select 'Jane Doe'::numeric")
+        with connections.warehouse() as db:
+            db.execute("select 'Jane Doe'::numeric")
 
     read_a_value()
 
-with DAG("promise_of_the_past", **COMMON, **promise(timedelta(seconds=1))):
+with DAG("promise_of_the_past", **COMMON, **deadline_arguments(timedelta(seconds=1))):
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     EmptyOperator(task_id="nothing", **TASKS)

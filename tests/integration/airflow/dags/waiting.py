@@ -9,7 +9,7 @@ from airflow.sdk import DAG, get_current_context, task
 
 import sluice_entity_tasks as tasks
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.errors import MustWait
+from etl.errors import RetryAfter
 
 ELSEWHERE = replace(TRANSACTIONS, provider=replace(TRANSACTIONS.provider, name="scripted", connection="scripted"))
 TASKS = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5), "weight_rule": "absolute"}
@@ -22,6 +22,6 @@ with DAG(
     @task
     def not_mapped() -> None:
         if not get_current_context()["task_reschedule_count"]:
-            raise MustWait("the test says so", timedelta(seconds=75))
+            raise RetryAfter("the test says so", timedelta(seconds=75))
 
     not_mapped()

@@ -42,8 +42,8 @@ class Firebase:
     granted: list[str] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
     attempts: int = 0
-    under_way: int = 0
-    most_under_way: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
 
     async def __aenter__(self) -> Self:
         application = web.Application()
@@ -78,13 +78,13 @@ class Firebase:
 
     async def _send(self, request: web.Request) -> web.Response:
         self.attempts += 1
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             message = (await request.json())["message"]
             await asyncio.sleep(60 if self.silent else 0.01)
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
         token = request.headers["Authorization"].removeprefix("Bearer ")
         if token not in self.granted or token in self.revoked:
             return refusal(401, "UNAUTHENTICATED", "")

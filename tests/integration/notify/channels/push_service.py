@@ -21,7 +21,7 @@ VAPID_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
 @dataclass(frozen=True)
-class Arrived:
+class ReceivedPush:
     """A message, decrypted, and the headers that it came with."""
 
     text: dict[str, str]
@@ -39,10 +39,10 @@ class PushService:
     """
 
     replies: list[web.Response | None] = field(default_factory=list)
-    arrived: list[Arrived] = field(default_factory=list)
+    received: list[ReceivedPush] = field(default_factory=list)
     attempts: int = 0
-    under_way: int = 0
-    most_under_way: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
 
     async def __aenter__(self) -> Self:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -60,17 +60,17 @@ class PushService:
 
     def subscription(self, browser: str = "b1") -> str:
         point = self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        keys = {"p256dh": encoded(point), "auth": encoded(self._secret)}
+        keys = {"p256dh": to_base64url(point), "auth": to_base64url(self._secret)}
         # Browsers add `expirationTime`.
         return json.dumps({"endpoint": f"{self.url}/push/{browser}", "expirationTime": None, "keys": keys})
 
     async def _take(self, request: web.Request) -> web.Response:
         self.attempts += 1
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         body = await request.read()
         await asyncio.sleep(0.01)
-        self.under_way -= 1
+        self.in_flight -= 1
         if not self._is_signed(request.headers["Authorization"]):
             return web.Response(status=403, text="who are you?")
         if self.replies:
@@ -79,14 +79,14 @@ class PushService:
                 request.transport.abort()
             return reply or web.Response()
         plain = http_ece.decrypt(body, private_key=self._key, auth_secret=self._secret, version="aes128gcm")
-        self.arrived.append(Arrived(json.loads(plain), dict(request.headers)))
+        self.received.append(ReceivedPush(json.loads(plain), dict(request.headers)))
         return web.Response(status=201)
 
     def _is_signed(self, authorization: str) -> bool:
         parts: dict[str, Any] = dict(part.split("=", 1) for part in authorization.removeprefix("vapid ").split(","))
         point = VAPID_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        return parts["k"] == encoded(point) and bool(Vapid02.verify(authorization))
+        return parts["k"] == to_base64url(point) and bool(Vapid02.verify(authorization))
 
 
-def encoded(content: bytes) -> str:
+def to_base64url(content: bytes) -> str:
     return urlsafe_b64encode(content).rstrip(b"=").decode()

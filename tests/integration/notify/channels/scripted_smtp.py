@@ -9,7 +9,7 @@ from typing import Self
 
 from dev.servers.ports import LOOPBACK
 
-POLITE = {
+DEFAULT_REPLIES = {
     "greeting": "220 here",
     "EHLO": "250-here\r\n250 SMTPUTF8",
     "MAIL": "250 ok",
@@ -42,7 +42,7 @@ class ScriptedSmtp:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._converse, LOOPBACK, 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._serve_connection, LOOPBACK, 0, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -51,12 +51,12 @@ class ScriptedSmtp:
         await self._server.wait_closed()
 
     def _answer(self, command: str) -> str:
-        found = self.script.get(command, POLITE.get(command, "500 what?"))
+        found = self.script.get(command, DEFAULT_REPLIES.get(command, "500 what?"))
         if isinstance(found, list):
-            return found.pop(0) if found else POLITE[command]
+            return found.pop(0) if found else DEFAULT_REPLIES[command]
         return found
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         command = "greeting"
         try:
@@ -65,13 +65,13 @@ class ScriptedSmtp:
                     writer.write(f"{answer}\r\n".encode())
                 if answer.startswith(("221", "421")):
                     break
-                command = await self._next(reader, within_mail=command == "DATA" and answer.startswith("354"))
+                command = await self._read_command(reader, within_mail=command == "DATA" and answer.startswith("354"))
         except ConnectionError:
             pass
         finally:
             writer.close()
 
-    async def _next(self, reader: asyncio.StreamReader, *, within_mail: bool) -> str:
+    async def _read_command(self, reader: asyncio.StreamReader, *, within_mail: bool) -> str:
         if within_mail:
             if (answer := self.script.get("body")) is not None:
                 await reader.readline()

@@ -12,11 +12,10 @@ import pytest
 
 from etl.clients.smtp import MailServer, Security
 from etl.errors import ChannelRefused
-from etl.notify.channels.address import Mailbox
-from etl.notify.channels.channel import Message, Outcome, Result
-from etl.notify.channels.email import EmailChannel, Mailing
-from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer
-from tests.integration.clients.smtp_server import certificate as write_certificate
+from etl.notify.channels.address import MailAddress
+from etl.notify.channels.channel import Message, SendOutcome, SendResult
+from etl.notify.channels.email import EmailConfig, EmailSender
+from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer, write_certificate
 
 PARTS = {"subject": "Grüße", "text": "Hällo\n", "html": "<p>Hällo</p>\n"}
 LINK = "https://bank.example/unsubscribe?token=abc"
@@ -34,13 +33,13 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return certificate
 
 
-def send(server: MailServer, count: int) -> list[Result]:
-    mailing = Mailing(server, Mailbox("sluice@bank.example", "Sluice"), connections=3)
+def send(server: MailServer, count: int) -> list[SendResult]:
+    mailing = EmailConfig(server, MailAddress("sluice@bank.example", "Sluice"), connections=3)
     messages = [Message(place, f"u{place}@home.example", PARTS, unsubscribe_url=LINK) for place in range(count)]
 
-    async def send_and_part() -> list[Result]:
+    async def send_and_part() -> list[SendResult]:
         try:
-            async with EmailChannel(mailing) as channel:
+            async with EmailSender(mailing) as channel:
                 return await channel.send(messages)
         finally:
             # Both ends of an encrypted connection part in several steps.
@@ -52,8 +51,8 @@ def send(server: MailServer, count: int) -> list[Result]:
 @pytest.mark.parametrize("security", EVERY)
 def test_each_mail_arrives_once_by_every_way(security: Security, trusted: Path) -> None:
     with SmtpServer(security, trusted) as server:
-        results = send(server.address(), 20)
-    assert {result.outcome for result in results} == {Outcome.SENT}
+        results = send(server.mail_server(), 20)
+    assert {result.outcome for result in results} == {SendOutcome.SENT}
     assert set(server.inbox.encrypted) == {security is not Security.PLAIN}
     assert sorted(str(mail["To"]) for mail in server.inbox.mails) == sorted(
         f"u{place}@home.example" for place in range(20)
@@ -72,10 +71,12 @@ def test_each_mail_arrives_once_by_every_way(security: Security, trusted: Path) 
 def test_a_server_that_asks_for_a_login_gets_it_and_a_wrong_one_stops_the_start(
     security: Security, trusted: Path
 ) -> None:
-    with SmtpServer(security, trusted, guarded=True) as server:
-        assert {result.outcome for result in send(server.address(login=LOGIN, password=PASSWORD), 5)} == {Outcome.SENT}
+    with SmtpServer(security, trusted, requires_login=True) as server:
+        assert {result.outcome for result in send(server.mail_server(login=LOGIN, password=PASSWORD), 5)} == {
+            SendOutcome.SENT
+        }
         with pytest.raises(ChannelRefused, match="SMTPAuthenticationError") as refused:
-            send(server.address(login=LOGIN, password="hunter2"), 5)
+            send(server.mail_server(login=LOGIN, password="hunter2"), 5)
     assert "hunter2" not in str(refused.value)
     assert len(server.inbox.mails) == 5
 
@@ -84,32 +85,34 @@ def test_a_server_that_asks_for_a_login_gets_it_and_a_wrong_one_stops_the_start(
 def test_nothing_is_sent_to_a_server_whose_certificate_is_not_trusted(security: Security, certificate: Path) -> None:
     with SmtpServer(security, certificate) as server:
         with pytest.raises(ChannelRefused, match=r"(?i)certificate"):
-            send(server.address(), 5)
-        assert {result.outcome for result in send(replace(server.address(), verified=False), 5)} == {Outcome.SENT}
+            send(server.mail_server(), 5)
+        assert {result.outcome for result in send(replace(server.mail_server(), verify_certificate=False), 5)} == {
+            SendOutcome.SENT
+        }
 
 
 def test_nothing_is_sent_in_the_clear_to_a_server_without_starttls(certificate: Path) -> None:
     with SmtpServer(Security.PLAIN, certificate) as server, pytest.raises(ChannelRefused, match="STARTTLS"):
-        send(replace(server.address(), security=Security.STARTTLS), 5)
+        send(replace(server.mail_server(), security=Security.STARTTLS), 5)
     assert server.inbox.mails == []
 
 
 def test_a_server_that_is_not_there_defers_all(certificate: Path) -> None:
     server = SmtpServer(Security.PLAIN, certificate)
-    assert {result.outcome for result in send(server.address(), 5)} == {Outcome.DEFERRED}
+    assert {result.outcome for result in send(server.mail_server(), 5)} == {SendOutcome.DEFERRED}
 
 
-def of_connection(**extra: Any) -> Mailing:
+def of_connection(**extra: Any) -> EmailConfig:
     fields: dict[str, Any] = {"from_email": "Sluice <a@b.example>", "disable_ssl": True, "disable_tls": True} | extra
-    return Mailing.of_connection(host="mail", port=None, login="me", password="hunter2", extra=fields)
+    return EmailConfig.from_connection(host="mail", port=None, login="me", password="hunter2", extra=fields)
 
 
 def test_a_connection_is_read_as_for_single_mails_but_names_no_recipients() -> None:
     mailing = of_connection(connections=3, mails_per_connection="50")
     assert (str(mailing.server), mailing.server.security) == ("mail:25", Security.PLAIN)
-    assert mailing.sender == Mailbox("a@b.example", "Sluice")
+    assert mailing.from_address == MailAddress("a@b.example", "Sluice")
     assert (mailing.connections, mailing.mails_per_connection) == (3, 50)
-    assert mailing.patience > timedelta(0)
+    assert mailing.reply_timeout > timedelta(0)
     assert "hunter2" not in repr(mailing)
 
 

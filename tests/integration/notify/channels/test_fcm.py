@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dev.servers.ports import candidates, is_free
 from etl.errors import ChannelRefused
-from etl.notify.channels.channel import Message, Outcome, Result
-from etl.notify.channels.fcm import PushChannel, PushProject
+from etl.notify.channels.channel import Message, SendOutcome, SendResult
+from etl.notify.channels.fcm import FcmConfig, FcmSender
 from tests.integration.notify.channels.firebase import EMAIL, PROJECT, Firebase, refusal
 
 PARTS = {"title": "Is this you?", "body": "A payment of 500 €", "url": "https://bank.example/alerts/1"}
@@ -27,25 +27,25 @@ def message(delivery_id: int = 1, **changes: Any) -> Message:
     return Message(delivery_id, **{"address": f"phone-{delivery_id}", "parts": PARTS} | changes)
 
 
-def project(firebase: Firebase, **changes: Any) -> PushProject:
+def project(firebase: Firebase, **changes: Any) -> FcmConfig:
     extra = {"keyfile_dict": firebase.keyfile()}
-    found = PushProject.of_connection(host=firebase.url, port=None, login="", password="", extra=extra)
+    found = FcmConfig.from_connection(host=firebase.url, port=None, login="", password="", extra=extra)
     return replace(found, **{"timeout": timedelta(seconds=5)} | changes)
 
 
-def sent(firebase: Firebase, *pages: Sequence[Message], **changes: Any) -> list[Result]:
-    async def send() -> list[Result]:
-        async with firebase, PushChannel(project(firebase, **changes)) as channel:
+def sent(firebase: Firebase, *pages: Sequence[Message], **changes: Any) -> list[SendResult]:
+    async def send() -> list[SendResult]:
+        async with firebase, FcmSender(project(firebase, **changes)) as channel:
             return [result for page in pages for result in await channel.send(page)]
 
     return asyncio.run(send())
 
 
-def outcomes(results: Sequence[Result]) -> list[tuple[Outcome, str, bool]]:
-    return [(result.outcome, result.error_class, result.address_ended) for result in results]
+def outcomes(results: Sequence[SendResult]) -> list[tuple[SendOutcome, str, bool]]:
+    return [(result.outcome, result.error_class, result.is_address_invalid) for result in results]
 
 
-SENT = (Outcome.SENT, "", False)
+SENT = (SendOutcome.SENT, "", False)
 
 
 def test_a_message_arrives_with_what_it_says_and_a_tag_that_replaces_it() -> None:
@@ -86,7 +86,7 @@ def test_a_message_lives_until_it_expires_and_wakes_the_phone(left: int, shortes
 )
 def test_a_token_that_ended_is_pruned(reply: web.Response) -> None:
     (result,) = sent(Firebase([reply]), [message()])
-    assert (result.outcome, result.address_ended) == (Outcome.FAILED, True)
+    assert (result.outcome, result.is_address_invalid) == (SendOutcome.FAILED, True)
     assert result.error_class in ("UNREGISTERED", "INVALID_ARGUMENT")
 
 
@@ -103,43 +103,43 @@ def test_a_token_that_ended_is_pruned(reply: web.Response) -> None:
 )
 def test_a_refusal_that_is_not_of_the_token_prunes_nothing(reply: web.Response, error_class: str) -> None:
     results = sent(Firebase([reply]), [message(1)], [message(2)])
-    assert outcomes(results) == [(Outcome.FAILED, error_class, False), SENT]
+    assert outcomes(results) == [(SendOutcome.FAILED, error_class, False), SENT]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_a_server_that_is_busy_defers(status: int) -> None:
     results = sent(Firebase([refusal(status, "UNAVAILABLE", "UNAVAILABLE")]), [message(1)], [message(2)])
-    assert outcomes(results) == [(Outcome.DEFERRED, str(status), False), SENT]
+    assert outcomes(results) == [(SendOutcome.DEFERRED, str(status), False), SENT]
 
 
 def test_a_server_that_asks_for_a_long_wait_is_left_alone() -> None:
     firebase = Firebase([refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", retry_after="60")])
     results = sent(firebase, [message(1)], [message(2), message(3)])
-    later = (Outcome.DEFERRED, "RetryAfter", False)
-    assert outcomes(results) == [(Outcome.DEFERRED, "429", False), later, later]
+    later = (SendOutcome.DEFERRED, "RetryAfter", False)
+    assert outcomes(results) == [(SendOutcome.DEFERRED, "429", False), later, later]
     assert firebase.attempts == 1
 
 
 def test_a_server_that_asks_for_a_short_wait_gets_it() -> None:
     firebase = Firebase([refusal(503, "UNAVAILABLE", "UNAVAILABLE", retry_after="1")])
-    assert outcomes(sent(firebase, [message(1)], [message(2)])) == [(Outcome.DEFERRED, "503", False), SENT]
+    assert outcomes(sent(firebase, [message(1)], [message(2)])) == [(SendOutcome.DEFERRED, "503", False), SENT]
 
 
 def test_nobody_knows_about_a_message_that_was_sent_and_not_answered() -> None:
-    assert outcomes(sent(Firebase([None]), [message()])) == [(Outcome.UNKNOWN, "ServerDisconnectedError", False)]
+    assert outcomes(sent(Firebase([None]), [message()])) == [(SendOutcome.UNKNOWN, "ServerDisconnectedError", False)]
     silent = sent(Firebase(silent=True), [message()], timeout=timedelta(seconds=1))
-    assert outcomes(silent) == [(Outcome.UNKNOWN, "Timeout", False)]
+    assert outcomes(silent) == [(SendOutcome.UNKNOWN, "Timeout", False)]
 
 
 def test_a_message_is_deferred_if_no_connection_comes_about() -> None:
     nowhere = f"http://127.0.0.1:{next(port for port in candidates() if is_free(port))}"
 
-    async def send() -> list[Result]:
-        async with Firebase() as firebase, PushChannel(project(firebase, base_url=nowhere)) as channel:
+    async def send() -> list[SendResult]:
+        async with Firebase() as firebase, FcmSender(project(firebase, base_url=nowhere)) as channel:
             return await channel.send([message()])
 
     (result,) = asyncio.run(send())
-    assert result.outcome is Outcome.DEFERRED
+    assert result.outcome is SendOutcome.DEFERRED
 
 
 def test_a_token_is_asked_for_once_and_renewed_before_it_ends() -> None:
@@ -156,13 +156,13 @@ def test_a_token_that_is_revoked_is_renewed_once() -> None:
     assert outcomes(sent(firebase, [message(place) for place in range(10)])) == [SENT] * 10
     assert len(firebase.granted) == 2
     firebase = Firebase(revoked={f"token-{place}" for place in range(10)})
-    assert outcomes(sent(firebase, [message()])) == [(Outcome.DEFERRED, "UNAUTHENTICATED", False)]
+    assert outcomes(sent(firebase, [message()])) == [(SendOutcome.DEFERRED, "UNAUTHENTICATED", False)]
 
 
 def test_a_token_server_that_is_away_defers_all_and_is_not_asked_for_each() -> None:
     firebase = Firebase(token_replies=[web.Response(status=503) for _ in range(2)])
     results = sent(firebase, [message(place) for place in range(20)])
-    assert set(outcomes(results)) == {(Outcome.DEFERRED, "TokenUnavailable", False)}
+    assert set(outcomes(results)) == {(SendOutcome.DEFERRED, "TokenUnavailable", False)}
     assert firebase.attempts == 0
     assert len(firebase.token_replies) == 1
 
@@ -175,14 +175,14 @@ def test_an_account_without_rights_stops_the_start() -> None:
 
 def test_requests_under_way_are_bounded_and_results_keep_their_order() -> None:
     firebase = Firebase()
-    results = sent(firebase, [message(place) for place in range(40)], lanes=4)
+    results = sent(firebase, [message(place) for place in range(40)], concurrency=4)
     assert [result.delivery_id for result in results] == list(range(40))
-    assert firebase.most_under_way <= 4
+    assert firebase.max_in_flight <= 4
 
 
 def test_one_message_sinks_no_others() -> None:
     results = sent(Firebase(), [message(1, parts={"title": "no body"}), message(2)])
-    assert outcomes(results) == [(Outcome.FAILED, "PartMissing", False), SENT]
+    assert outcomes(results) == [(SendOutcome.FAILED, "PartMissing", False), SENT]
 
 
 def test_what_a_server_says_is_kept_without_the_token() -> None:
@@ -192,15 +192,15 @@ def test_what_a_server_says_is_kept_without_the_token() -> None:
 
 @pytest.mark.parametrize("form", [json.dumps, dict])
 def test_a_connection_holds_a_service_accounts_key(form: Any) -> None:
-    async def read() -> PushProject:
+    async def read() -> FcmConfig:
         async with Firebase() as firebase:
             keyfile = form(json.loads(firebase.keyfile()))
-            return PushProject.of_connection(host="", port=None, login="", password="", extra={"keyfile_dict": keyfile})
+            return FcmConfig.from_connection(host="", port=None, login="", password="", extra={"keyfile_dict": keyfile})
 
     found = asyncio.run(read())
-    assert (found.project, found.account.email, found.base_url) == (PROJECT, EMAIL, "https://fcm.googleapis.com")
+    assert (found.project_id, found.account.email, found.base_url) == (PROJECT, EMAIL, "https://fcm.googleapis.com")
     assert "key=" not in repr(found)
-    assert PushChannel(found).host == f"fcm.googleapis.com/{PROJECT}"
+    assert FcmSender(found).host == f"fcm.googleapis.com/{PROJECT}"
 
 
 def test_a_connection_without_such_a_key_says_so() -> None:
@@ -212,4 +212,4 @@ def test_a_connection_without_such_a_key_says_so() -> None:
     no_rsa = {"private_key": pem, "client_email": "a", "project_id": "b"}
     for keyfile in (None, "{", "[]", {"private_key": "x"}, {"private_key": 1}, no_rsa):
         with pytest.raises(ChannelRefused, match="keyfile_dict"):
-            PushProject.of_connection(host="", port=None, login="", password="", extra={"keyfile_dict": keyfile})
+            FcmConfig.from_connection(host="", port=None, login="", password="", extra={"keyfile_dict": keyfile})

@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from etl.errors import ChannelRefused
-from etl.notify.channels.channel import Message, Outcome, Result
-from etl.notify.channels.webpush import LARGEST_TEXT, DesktopChannel, WebPushSender
-from tests.integration.notify.channels.push_service import VAPID_KEY, PushService, encoded
+from etl.notify.channels.channel import Message, SendOutcome, SendResult
+from etl.notify.channels.webpush import MAX_PAYLOAD_BYTES, WebPushConfig, WebPushSender
+from tests.integration.notify.channels.push_service import VAPID_KEY, PushService, to_base64url
 
 PARTS = {"title": "Low balance", "body": "12 € left", "url": "https://bank.example/accounts/1"}
 SUBJECT = "mailto:push@bank.example"
-SENT = (Outcome.SENT, "", False)
+SENT = (SendOutcome.SENT, "", False)
 
 
 def sent(
@@ -33,10 +33,10 @@ def sent(
     timeout: timedelta = timedelta(seconds=5),
     lanes: int = 8,
     **changes: Any,
-) -> list[Result]:
-    async def send() -> list[Result]:
-        sender = WebPushSender(VAPID_KEY, SUBJECT, lanes=lanes, timeout=timeout, anywhere=True)
-        async with service, DesktopChannel(sender) as channel:
+) -> list[SendResult]:
+    async def send() -> list[SendResult]:
+        sender = WebPushConfig(VAPID_KEY, SUBJECT, concurrency=lanes, timeout=timeout, allow_any_endpoint=True)
+        async with service, WebPushSender(sender) as channel:
             subscription = json.loads(service.subscription())
             change(subscription)
             fields = {"address": json.dumps(subscription), "parts": PARTS} | changes
@@ -49,14 +49,14 @@ def sent(
     return asyncio.run(send())
 
 
-def outcomes(results: Sequence[Result]) -> list[tuple[Outcome, str, bool]]:
-    return [(result.outcome, result.error_class, result.address_ended) for result in results]
+def outcomes(results: Sequence[SendResult]) -> list[tuple[SendOutcome, str, bool]]:
+    return [(result.outcome, result.error_class, result.is_address_invalid) for result in results]
 
 
 def test_a_browser_decrypts_what_was_sent() -> None:
     service = PushService()
     assert outcomes(sent(service)) == [SENT]
-    (found,) = service.arrived
+    (found,) = service.received
     assert found.text == PARTS | {"tag": "delivery-0"}
     assert {name: found.headers[name] for name in ("Content-Encoding", "TTL", "Urgency", "Topic")} == {
         "Content-Encoding": "aes128gcm",
@@ -70,7 +70,7 @@ def test_a_browser_decrypts_what_was_sent() -> None:
 def test_a_message_lives_until_it_expires(left: int, shortest: int, longest: int) -> None:
     service = PushService()
     sent(service, expires_at=datetime.now(UTC) + timedelta(seconds=left))
-    (found,) = service.arrived
+    (found,) = service.received
     assert shortest <= int(found.headers["TTL"]) <= longest
     assert found.headers["Urgency"] == "high"
 
@@ -78,7 +78,7 @@ def test_a_message_lives_until_it_expires(left: int, shortest: int, longest: int
 def test_a_signature_names_the_service_and_the_sender_and_is_made_once() -> None:
     service = PushService()
     sent(service, 5)
-    (authorization,) = {found.headers["Authorization"] for found in service.arrived}
+    (authorization,) = {found.headers["Authorization"] for found in service.received}
     token = authorization.removeprefix("vapid t=").partition(",")[0]
     claims = jwt.decode(token, VAPID_KEY.public_key(), ["ES256"], audience=service.url)
     assert claims["sub"] == SUBJECT
@@ -87,7 +87,7 @@ def test_a_signature_names_the_service_and_the_sender_and_is_made_once() -> None
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_subscription_that_ended_is_pruned(status: int) -> None:
-    assert outcomes(sent(PushService([web.Response(status=status)]))) == [(Outcome.FAILED, str(status), True)]
+    assert outcomes(sent(PushService([web.Response(status=status)]))) == [(SendOutcome.FAILED, str(status), True)]
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_a_subscription_that_ended_is_pruned(status: int) -> None:
 )
 def test_a_refusal_that_is_not_of_the_subscription_prunes_nothing(status: int, error_class: str) -> None:
     results = sent(PushService([web.Response(status=status, headers={"Location": "/push/b2"})]), pages=2)
-    assert outcomes(results) == [(Outcome.FAILED, error_class, False), SENT]
+    assert outcomes(results) == [(SendOutcome.FAILED, error_class, False), SENT]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_service_that_is_busy_defers_and_is_left_alone_if_it_says_so(status: int) -> None:
     assert outcomes(sent(PushService([web.Response(status=status)]), pages=2)) == [
-        (Outcome.DEFERRED, str(status), False),
+        (SendOutcome.DEFERRED, str(status), False),
         SENT,
     ]
     service = PushService([web.Response(status=status, headers={"Retry-After": "60"})])
@@ -111,27 +111,29 @@ def test_a_service_that_is_busy_defers_and_is_left_alone_if_it_says_so(status: i
 
 
 def test_nobody_knows_about_a_message_that_was_sent_and_not_answered() -> None:
-    assert outcomes(sent(PushService([None]))) == [(Outcome.UNKNOWN, "ServerDisconnectedError", False)]
+    assert outcomes(sent(PushService([None]))) == [(SendOutcome.UNKNOWN, "ServerDisconnectedError", False)]
 
 
 def test_requests_under_way_are_bounded_and_results_keep_their_order() -> None:
     service = PushService()
-    results = sent(service, 40, lanes=4)
+    results = sent(service, 40, concurrency=4)
     assert [result.delivery_id for result in results] == list(range(40))
-    assert service.most_under_way <= 4
+    assert service.max_in_flight <= 4
 
 
 def test_a_message_that_is_too_large_is_not_sent() -> None:
     service = PushService()
-    assert outcomes(sent(service, parts=PARTS | {"body": "x" * 4000})) == [(Outcome.FAILED, "PayloadTooLarge", False)]
+    assert outcomes(sent(service, parts=PARTS | {"body": "x" * 4000})) == [
+        (SendOutcome.FAILED, "PayloadTooLarge", False)
+    ]
     assert service.attempts == 0
     empty = len(json.dumps(PARTS | {"body": "", "tag": "delivery-0"}, separators=(",", ":")))
-    assert outcomes(sent(PushService(), parts=PARTS | {"body": "x" * (LARGEST_TEXT - empty)})) == [SENT]
+    assert outcomes(sent(PushService(), parts=PARTS | {"body": "x" * (MAX_PAYLOAD_BYTES - empty)})) == [SENT]
 
 
 @pytest.mark.parametrize("address", ["", "{", "[]", '{"endpoint": 1}', '{"endpoint": "https://a.example"}'])
 def test_what_is_no_subscription_is_pruned(address: str) -> None:
-    assert outcomes(sent(PushService(), address=address)) == [(Outcome.FAILED, "SubscriptionMalformed", True)]
+    assert outcomes(sent(PushService(), address=address)) == [(SendOutcome.FAILED, "SubscriptionMalformed", True)]
 
 
 @pytest.mark.parametrize(
@@ -139,23 +141,23 @@ def test_what_is_no_subscription_is_pruned(address: str) -> None:
     [
         {},
         {"p256dh": "AAAA", "auth": "AAAA"},
-        {"p256dh": encoded(b"\x04" + b"\x01" * 64), "auth": encoded(b"x" * 16)},
+        {"p256dh": to_base64url(b"\x04" + b"\x01" * 64), "auth": to_base64url(b"x" * 16)},
         {"p256dh": "é", "auth": "é"},
         {"p256dh": "", "auth": ""},
     ],
 )
 def test_a_subscription_whose_keys_are_none_is_pruned(keys: dict[str, str]) -> None:
     results = sent(PushService(), change=lambda subscription: subscription.update(keys=keys))
-    assert outcomes(results) == [(Outcome.FAILED, "SubscriptionMalformed", True)]
+    assert outcomes(results) == [(SendOutcome.FAILED, "SubscriptionMalformed", True)]
 
 
 def test_one_message_sinks_no_others() -> None:
-    assert outcomes(sent(PushService(), parts={"title": "no body"})) == [(Outcome.FAILED, "PartMissing", False)]
+    assert outcomes(sent(PushService(), parts={"title": "no body"})) == [(SendOutcome.FAILED, "PartMissing", False)]
 
 
-def guarded(endpoint: str) -> Result:
-    async def send() -> Result:
-        async with PushService() as service, DesktopChannel(WebPushSender(VAPID_KEY, SUBJECT)) as channel:
+def guarded(endpoint: str) -> SendResult:
+    async def send() -> SendResult:
+        async with PushService() as service, WebPushSender(WebPushConfig(VAPID_KEY, SUBJECT)) as channel:
             subscription = json.loads(service.subscription()) | {"endpoint": endpoint}
             subscription["endpoint"] = endpoint.replace("{own}", service.url)
             (result,) = await channel.send([Message(1, json.dumps(subscription), PARTS)])
@@ -183,17 +185,17 @@ def guarded(endpoint: str) -> Result:
     ],
 )
 def test_an_endpoint_that_is_not_public_is_not_asked_and_pruned(endpoint: str) -> None:
-    assert outcomes([guarded(endpoint)]) == [(Outcome.FAILED, "EndpointForbidden", True)]
+    assert outcomes([guarded(endpoint)]) == [(SendOutcome.FAILED, "EndpointForbidden", True)]
 
 
 @pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f000001", "0x7f.1", "127.1", "127.1."])
 def test_a_name_that_leads_inside_is_not_followed(host: str) -> None:
     result = guarded(f"https://{host}/b1")
-    assert (result.outcome, result.error_class) == (Outcome.FAILED, "EndpointForbidden")
+    assert (result.outcome, result.error_class) == (SendOutcome.FAILED, "EndpointForbidden")
 
 
-def of_connection(login: str, password: str) -> WebPushSender:
-    return WebPushSender.of_connection(host="", port=None, login=login, password=password, extra={})
+def of_connection(login: str, password: str) -> WebPushConfig:
+    return WebPushConfig.from_connection(host="", port=None, login=login, password=password, extra={})
 
 
 def pem(key: Any) -> str:
@@ -201,7 +203,7 @@ def pem(key: Any) -> str:
 
 
 def test_a_connection_holds_the_key_as_tools_print_it() -> None:
-    raw = encoded(VAPID_KEY.private_numbers().private_value.to_bytes(32, "big"))
+    raw = to_base64url(VAPID_KEY.private_numbers().private_value.to_bytes(32, "big"))
     for password in (raw, pem(VAPID_KEY)):
         sender = of_connection(SUBJECT, password)
         assert sender.key.private_numbers() == VAPID_KEY.private_numbers()

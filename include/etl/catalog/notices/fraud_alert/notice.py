@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from etl.catalog.channels import EMAIL, PUSH
 from etl.catalog.queues import URGENT_NOTIFICATIONS
-from etl.declare.notice import After, Category, Consent, Notice, Unknown
+from etl.declare.notice import After, Category, Consent, Notice, UnknownPolicy
 
 FRAUD_ALERT = Notice(
     name="fraud_alert",
@@ -25,7 +25,7 @@ FRAUD_ALERT = Notice(
         "link": "",
     },
     expiry=timedelta(minutes=15),
-    unknown=Unknown.RESEND,
+    unknown=UnknownPolicy.RESEND,
     chunk_size=1_000,
     max_chunks=32,
     schedule=After("transactions"),

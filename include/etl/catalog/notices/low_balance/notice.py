@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from etl.catalog.channels import DESKTOP, EMAIL
 from etl.catalog.queues import EMAILS
-from etl.declare.notice import Category, Consent, Notice, Unknown
+from etl.declare.notice import Category, Consent, Notice, UnknownPolicy
 
 LOW_BALANCE = Notice(
     name="low_balance",
@@ -22,7 +22,7 @@ LOW_BALANCE = Notice(
         "link": "",
     },
     expiry=timedelta(hours=12),
-    unknown=Unknown.HOLD,
+    unknown=UnknownPolicy.HOLD,
     schedule="0 9 * * *",
     deadline=timedelta(hours=4),
 )

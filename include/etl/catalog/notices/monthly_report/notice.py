@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from etl.catalog.channels import EMAIL
 from etl.catalog.queues import EMAILS
-from etl.declare.notice import Category, Consent, Notice, Unknown
+from etl.declare.notice import Category, Consent, Notice, UnknownPolicy
 
 MONTHLY_REPORT = Notice(
     name="monthly_report",
@@ -15,7 +15,7 @@ MONTHLY_REPORT = Notice(
     pace=500,
     period="%Y-%m",
     expiry=timedelta(days=7),
-    unknown=Unknown.HOLD,
+    unknown=UnknownPolicy.HOLD,
     chunk_size=10_000,
     max_chunks=256,
     schedule="0 8 1 * *",
