@@ -1,21 +1,98 @@
 """Named SQL statements, read from `include/sql/`.
 
-Each file holds blocks that begin with `-- name: <name>`; the comment lines below say why, and values are bound as
-`%(name)s`. Nothing is ever spliced into them but another statement of the project, at a `{name}`.
+Each file holds blocks that begin with `-- name: <name>`; the comment lines below the name say why, and values are bound
+as `%(name)s`. The only text ever substituted into a statement, at `{name}`, is another statement of the project.
 """
 
-from functools import cache
+from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+from psycopg.rows import RowFactory, class_row, dict_row, scalar_row, tuple_row
 from psycopg.sql import SQL
 
+from etl.db.connection import Connection
 from etl.declare.sql_file import SQL_ROOT, read_statements
 from etl.errors import DeclarationError
 
-__all__ = ["SQL_ROOT", "statement", "statements", "substitute"]
+__all__ = ["SQL_ROOT", "Statement", "StatementFile", "statement", "statements"]
+
+Row = TypeVar("Row")
+Values = Mapping[str, Any]
+
+
+class Statement(SQL):
+    """One statement, run in the shape in which its rows are needed.
+
+    It is also a psycopg query, for what these methods do not cover, such as `copy`.
+    """
+
+    def run(self, db: Connection, values: Values | None = None) -> int:
+        """Return how many rows were affected."""
+        return db.execute(self, values).rowcount
+
+    def scalar(self, db: Connection, values: Values | None = None) -> Any:  # noqa: ANN401 - the statement knows
+        """Return the only column of the only row."""
+        (value,) = self.scalars(db, values)
+        return value
+
+    def scalars(self, db: Connection, values: Values | None = None) -> list[Any]:
+        """Return the only column of each row."""
+        return self._fetch(db, values, scalar_row)
+
+    def rows(self, db: Connection, values: Values | None = None) -> list[tuple[Any, ...]]:
+        """Return each row as a tuple."""
+        return self._fetch(db, values, tuple_row)
+
+    def dicts(self, db: Connection, values: Values | None = None) -> list[dict[str, Any]]:
+        """Return each row as a dict of its columns."""
+        return self._fetch(db, values, dict_row)
+
+    def objects(self, db: Connection, row_type: type[Row], values: Values | None = None) -> list[Row]:
+        """Return each row as an instance of a class whose parameters are named like the columns."""
+        return self._fetch(db, values, class_row(row_type))
+
+    def first(self, db: Connection, row_type: type[Row], values: Values | None = None) -> Row | None:
+        """Return the only row as an instance of a class, None if there is none."""
+        return next(iter(self.objects(db, row_type, values)), None)
+
+    def substitute(self, **parts: Statement) -> Statement:
+        """Return this statement with others in the place of their `{name}`."""
+        text = self.as_string(None)
+        for name, part in parts.items():
+            inner = part.as_string(None).strip().removesuffix(";")
+            # A line break ends a comment that the last line may hold.
+            text = text.replace(f"{{{name}}}", f"{inner}\n")
+        return Statement(text)
+
+    def _fetch(self, db: Connection, values: Values | None, row_factory: RowFactory[Row]) -> list[Row]:
+        with db.cursor(row_factory=row_factory) as cursor:
+            return cursor.execute(self, values).fetchall()
+
+
+class StatementFile:
+    """The statements of a file; it is read when the first of them is needed.
+
+    Parameters
+    ----------
+    file
+        Path below `include/sql/`, without the suffix, such as `entities/transactions`.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+
+    def __getitem__(self, name: str) -> Statement:
+        return statement(self._file, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in statements(self._file)
 
 
 @cache
-def statements(file: str) -> dict[str, SQL]:
+def statements(file: str) -> dict[str, Statement]:
     """Return the statements of a file by name.
 
     Parameters
@@ -28,12 +105,11 @@ def statements(file: str) -> dict[str, SQL]:
     DeclarationError
         If the file is missing or names a statement twice.
     """
-    found = read_statements(SQL_ROOT / f"{file}.sql")
     # The text comes from a file of the project and from nowhere else, which is what SQL() asks for.
-    return {name: SQL(text) for name, text in found.items()}
+    return {name: Statement(text) for name, text in read_statements(SQL_ROOT / f"{file}.sql").items()}
 
 
-def statement(file: str, name: str) -> SQL:
+def statement(file: str, name: str) -> Statement:
     """Return one statement of a file.
 
     Raises
@@ -45,13 +121,3 @@ def statement(file: str, name: str) -> SQL:
     if name not in found:
         raise DeclarationError(f"{SQL_ROOT / file}.sql has no statement {name!r}; add a block `-- name: {name}`")
     return found[name]
-
-
-def substitute(template: SQL, **parts: SQL) -> bytes:
-    """Return a statement with others in the place of their `{name}`; all of them come from files of the project."""
-    text = template.as_string(None)
-    for name, part in parts.items():
-        inner = part.as_string(None).strip().removesuffix(";")
-        # A line break ends a comment that the last line may hold.
-        text = text.replace(f"{{{name}}}", f"{inner}\n")
-    return text.encode()

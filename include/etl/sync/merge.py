@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL
 
 from etl.db.connection import Connection
-from etl.db.statements import statement, statements, substitute
+from etl.db.statements import statement, statements
 from etl.declare.entity import Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
 from etl.sync.records.duplicates import DuplicateFilter
@@ -178,9 +178,9 @@ def _merge_rows(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> di
         if "existing_of_accounts" not in file:
             return _execute_and_count(db, file["merge"], raw_id)
         if not staging.has_few_existing_rows(db, entity, limit=MAX_SCANNED_ROWS_PER_RECORD * rows):
-            return _execute_and_count(db, substitute(file["merge"], existing=file["existing_by_key"]), raw_id)
+            return _execute_and_count(db, file["merge"].substitute(existing=file["existing_by_key"]), raw_id)
         with staging.prefer_hash_join(db):
-            return _execute_and_count(db, substitute(file["merge"], existing=file["existing_of_accounts"]), raw_id)
+            return _execute_and_count(db, file["merge"].substitute(existing=file["existing_of_accounts"]), raw_id)
 
 
 def _execute_and_count(db: Connection, query: SQL | bytes, raw_id: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ from psycopg.sql import SQL
 
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.db.connection import Connection
-from etl.db.statements import statements, substitute
+from etl.db.statements import statements
 from etl.sync.records.rows import schema
 from etl.sync.store import staging
 from etl.sync.store.typed_batches import CURSOR_MOVE_SCHEMA
@@ -151,14 +151,14 @@ def test_rows_are_few_up_to_a_number_and_those_of_other_accounts_do_not_count(db
 @pytest.mark.parametrize("known", ["existing_by_key", "existing_of_accounts"])
 def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(db: Connection, known: str) -> None:
     file = statements("entities/transactions")
-    merge = substitute(file["merge"], existing=file[known])
+    merge = file["merge"].substitute(existing=file[known])
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
         staging.fill_cursor_moves(db, [])
         with staging.prefer_index_lookup(db), ExitStack() as stack:
             if known == "existing_of_accounts":
                 stack.enter_context(staging.prefer_hash_join(db))
-            lines = db.execute(b"explain " + merge, {"raw_id": 1}).fetchall()
+            lines = db.execute(SQL("explain ") + merge, {"raw_id": 1}).fetchall()
     plan = "\n".join(line for (line,) in lines)
     assert "Seq Scan on transactions_" not in plan
     assert plan.count("provider_account_id = ") >= 16

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import class_row, scalar_row
-from psycopg.sql import SQL
 
 from etl.db.connection import Connection
-from etl.db.statements import statement, substitute
+from etl.db.statements import Statement, statement
 from etl.declare.notice import Notice
 from etl.errors import ChunkMissing
 from etl.notify.store.runs import NoticeRun
@@ -64,7 +63,7 @@ def plan(db: Connection, notice: Notice, run: NoticeRun) -> dict[int, int]:
     dict
         Ordinal → recipients; empty if there is nobody.
     """
-    text = substitute(_sql("plan"), bounds=statement(run.statement_file, "bounds"))
+    text = _sql("plan").substitute(bounds=statement(run.statement_file, "bounds"))
     sizes = {"chunk_size": notice.chunk_size, "max_chunks": notice.max_chunks}
     with db.cursor() as cursor:
         chunks: dict[int, int] = dict(cursor.execute(text, {**run.sql_parameters, **sizes}).fetchall())
@@ -121,7 +120,7 @@ def finish(db: Connection, chunk: NoticeChunk) -> None:
             db.execute(_sql(name), values)
 
 
-def _sql(name: str) -> SQL:
+def _sql(name: str) -> Statement:
     return statement("notify/chunks", name)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from etl.db.connection import Connection
-from etl.db.statements import statement, substitute
+from etl.db.statements import statement
 from etl.declare.notice import Notice
 from etl.notify.store import eligibility
 from etl.notify.store.chunks import NoticeChunk
@@ -130,8 +130,8 @@ def claim(
         **_chunk_parameters(chunk),
     }
     with db.cursor(row_factory=class_row(_ClaimRow)) as cursor:
-        text = substitute(
-            statement("notify/deliveries", "claim"), eligibility=statement("notify/eligibility", "eligibility")
+        text = statement("notify/deliveries", "claim").substitute(
+            eligibility=statement("notify/eligibility", "eligibility")
         )
         rows = cursor.execute(text, values).fetchall()
     claimed = [

@@ -1,30 +1,32 @@
-"""Who may be told over which channel, as everything stands now; a claim judges by the same words."""
+"""Decides who may be sent a message over which channel now.
+
+`deliveries.claim` uses the same SQL, so that previews and sends agree.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg.rows import class_row, tuple_row
-from psycopg.sql import SQL
-
 from etl.db.connection import Connection
-from etl.db.statements import statement, substitute
+from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Category, Notice
 from etl.notify.store.recipients import Recipient, unbounded_parameters
 from etl.notify.store.runs import NoticeRun
 
+_SQL = StatementFile("notify/eligibility")
+
 
 @dataclass(frozen=True)
 class Eligibility:
-    """What would come of a message to a user now, and what came of it already.
+    """Whether a message to a user would be sent now, and what became of it before.
 
     Parameters
     ----------
     channel
-        Name of the medium.
+        Name of the channel.
     address
-        Where it would go; None if the user has none.
+        Where the message would go; None if the user has no address there.
     state
         `claimed` if it may be sent; or `suppressed` or `expired`.
     error_class
@@ -45,48 +47,39 @@ class Eligibility:
 
 
 def category_parameters(category: Category) -> dict[str, str]:
-    """Return what the statement `eligibility` asks of a category."""
+    """Return the parameters of the statement `eligibility` for a category."""
     return {"category": category.name, "consent": category.consent.value}
 
 
 def check_recipient(db: Connection, notice: Notice, run: NoticeRun, recipient: Recipient) -> list[Eligibility]:
-    """Return what would come of a message to one recipient over each channel, in the order of their declaration."""
+    """Return one recipient's eligibility for each channel of the notice, in declared order."""
     values = {**_parameters(notice, run), "user_id": recipient.user_id, "dedupe_key": recipient.dedupe_key}
-    text = substitute(statement("notify/eligibility", "check_recipient"), eligibility=_eligibility_sql())
-    with db.cursor(row_factory=class_row(Eligibility)) as cursor:
-        found = {judgement.channel: judgement for judgement in cursor.execute(text, values).fetchall()}
-    return [found[medium.name] for medium in notice.channels]
+    query = _SQL["check_recipient"].substitute(eligibility=_SQL["eligibility"])
+    by_channel = {eligibility.channel: eligibility for eligibility in query.objects(db, Eligibility, values)}
+    return [by_channel[channel.name] for channel in notice.channels]
 
 
 def count_audience(db: Connection, notice: Notice, run: NoticeRun) -> dict[str, dict[str, int]]:
-    """Return how many messages a run would send now and hold back; a million recipients take some seconds.
+    """Return how many messages a run would send now and hold back; this takes seconds for a million recipients.
 
     Returns
     -------
     dict
-        Channel → verdict → messages. A verdict is `to_send`, `unreachable`, `repeated`, or why it is held back.
+        Channel → disposition → messages. A disposition is `to_send`, `unreachable`, `repeated`, or the reason for which it is held back.
     """
-    recipients = statement(run.statement_file, "recipients")
-    text = substitute(
-        statement("notify/eligibility", "count_audience"), recipients=recipients, eligibility=_eligibility_sql()
+    query = _SQL["count_audience"].substitute(
+        recipients=statement(run.statement_file, "recipients"), eligibility=_SQL["eligibility"]
     )
-    found: dict[str, dict[str, int]] = {medium.name: {} for medium in notice.channels}
-    with db.cursor(row_factory=tuple_row) as cursor:
-        for channel, verdict, messages in cursor.execute(
-            text, {**unbounded_parameters(run), **_parameters(notice, run)}
-        ):
-            found[channel][verdict] = messages
-    return found
-
-
-def _eligibility_sql() -> SQL:
-    return statement("notify/eligibility", "eligibility")
+    counts: dict[str, dict[str, int]] = {channel.name: {} for channel in notice.channels}
+    for channel, disposition, messages in query.rows(db, {**unbounded_parameters(run), **_parameters(notice, run)}):
+        counts[channel][disposition] = messages
+    return counts
 
 
 def _parameters(notice: Notice, run: NoticeRun) -> dict[str, object]:
     return {
         "notice": notice.name,
-        "channels": [medium.name for medium in notice.channels],
+        "channels": [channel.name for channel in notice.channels],
         "expires_at": run.expires_at,
         **category_parameters(notice.category),
     }

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.rows import class_row, dict_row, scalar_row
 
 from etl.db.connection import Connection
-from etl.db.statements import statement, substitute
+from etl.db.statements import statement
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.store.runs import NoticeRun
@@ -106,7 +106,7 @@ def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int)
     recipients = statement(run.statement_file, "recipients")
     read_page(db, notice, run, after=_MAX_POSITION - 1, stop=_MAX_POSITION, limit=1)
     with db.cursor(row_factory=scalar_row) as cursor:
-        text = substitute(statement("notify/recipients", "find_positions"), recipients=recipients)
+        text = statement("notify/recipients", "find_positions").substitute(recipients=recipients)
         return cursor.execute(text, {**unbounded_parameters(run), "user_id": user_id}).fetchall()
 
 
@@ -115,7 +115,7 @@ def count(db: Connection, run: NoticeRun) -> int:
     bounds = statement(run.statement_file, "bounds")
     with db.cursor(row_factory=scalar_row) as cursor:
         (recipients,) = cursor.execute(
-            substitute(statement("notify/recipients", "count"), bounds=bounds), run.sql_parameters
+            statement("notify/recipients", "count").substitute(bounds=bounds), run.sql_parameters
         )
     return int(recipients)
 
