@@ -65,7 +65,8 @@ def count_audience(db: Connection, notice: Notice, run: NoticeRun) -> dict[str, 
     Returns
     -------
     dict
-        Channel → disposition → messages. A disposition is `to_send`, `unreachable`, `repeated`, or the reason for which it is held back.
+        Channel → disposition → messages. A disposition is `to_send`, `unreachable`, `repeated`, or the reason why it is
+        held back.
     """
     query = _SQL["count_audience"].substitute(
         recipients=statement(run.statement_file, "recipients"), eligibility=_SQL["eligibility"]
