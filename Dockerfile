@@ -1,11 +1,11 @@
-# One image for every part of Sluice: which part a container is, its command says. Target `demo` adds the sandbox bank.
+# One image for every part of Sluice; the command of a container selects its part. Target `demo` adds the sandbox bank.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
 FROM ${BASE_IMAGE} AS requirements
 ARG REQUIREMENTS=requirements.lock
 WORKDIR /build
 COPY ${REQUIREMENTS} requirements.lock
-# A pip.conf, such as one that names a private index, is used if the builder hands it over; no layer keeps it.
+# An optional pip.conf, for example with a private index, comes as a build secret; it is not stored in any layer.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     python -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes \
@@ -16,7 +16,7 @@ FROM ${BASE_IMAGE} AS sluice
 LABEL org.opencontainers.image.title="Sluice" \
     org.opencontainers.image.description="Bank accounts, transactions and merchants into Postgres, and notifications to millions, on Apache Airflow and Celery"
 
-# tini hands a signal to the worker alone, which lets its tasks finish. Debian keeps its version, so none is named.
+# tini sends signals to the worker only, which lets its tasks finish. No version is pinned, since Debian's release fixes it.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends tini \
@@ -27,14 +27,18 @@ RUN apt-get update \
 
 COPY --from=requirements /opt/venv /opt/venv
 WORKDIR /opt/sluice
+COPY pyproject.toml README.md ./
 COPY include include
 COPY plugins plugins
 COPY dags dags
 COPY deploy deploy
-# Empty: every setting is in the environment, and Airflow would fill it.
-RUN touch airflow.cfg && /opt/venv/bin/python -m compileall -q include plugins dags deploy
+# airflow.cfg is empty: every setting is in the environment, and Airflow would otherwise generate a full file.
+RUN /opt/venv/bin/python -m pip install --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation \
+        --no-index --editable . \
+    && touch airflow.cfg \
+    && /opt/venv/bin/python -m compileall -q include plugins dags deploy
 
-# Nothing is written but to /tmp and /srv/sluice: the root file system may be read-only.
+# Only /tmp and /srv/sluice are written to, so the root file system may be read-only.
 ENV PATH=/opt/venv/bin:$PATH \
     LANG=C.UTF-8 \
     PYTHONPATH=/opt/sluice/include \
@@ -49,7 +53,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY=/srv/sluice/logs/dag_processor \
     AIRFLOW__LOGGING__COLORED_CONSOLE_LOG=False
 
-# As in dev/stack/airflow_environment.py, which says why; a test compares the two.
+# The same as in dev/stack/airflow_environment.py, which gives the reasons; a test compares the two.
 ENV AIRFLOW__CORE__EXECUTOR=CeleryExecutor \
     AIRFLOW__CORE__DEFAULT_TIMEZONE=utc \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
@@ -58,7 +62,6 @@ ENV AIRFLOW__CORE__EXECUTOR=CeleryExecutor \
     AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS=sluice_celery_config.CELERY_CONFIG \
     AIRFLOW__CELERY__OPERATION_TIMEOUT=10 \
     AIRFLOW__CELERY__TASK_ACKS_LATE=True \
-    AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER=1 \
     AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__QUEUE_ORDER_STRATEGY=priority \
     AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT=86400 \
     AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME=0.5 \
@@ -72,14 +75,14 @@ ENV AIRFLOW__CORE__EXECUTOR=CeleryExecutor \
     AIRFLOW__LOGGING__NAMESPACE_LEVELS="http.access=WARNING airflow.dag_processing=WARNING airflow.serialization=WARNING airflow.models.dag=WARNING"
 
 USER 10001
-# A check of its health belongs to each service: the parts are healthy in different ways (deploy/healthy.py).
+# No health check here: each part needs its own (deploy/healthy.py), so the services of the Compose file have them.
 ENTRYPOINT ["tini", "--"]
 CMD ["airflow", "version"]
 
 
 FROM requirements AS demo-requirements
 COPY requirements-dev.lock .
-# The mail server's two packages, out of all that development needs.
+# Only the mail server's two packages of the development requirements.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=cache,target=/root/.cache/pip \
     sed -nE '/^(aiosmtpd|atpublic)==/,/[^\\]$/p' requirements-dev.lock >requirements.lock \
     && /opt/venv/bin/python -m pip install --disable-pip-version-check --no-deps --require-hashes \
@@ -96,5 +99,5 @@ RUN install --directory --owner=sluice --group=sluice --mode=0700 /srv/sluice/ba
 USER 10001
 
 
-# The last stage is what is built unless a target is named.
+# The last stage is built if no target is given.
 FROM sluice

@@ -1,4 +1,4 @@
-# Everything a newcomer types. Each target installs what it needs, from the lock files, into .venv.
+# The commands of the project. Each target installs what it needs, from the lock files, into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,16 +15,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: $(INSTALLED) ## Start everything, sync the sandbox bank into Postgres, and leave it running (DAY=+1: a day later)
+demo: $(INSTALLED) ## Start everything, sync the sandbox bank into Postgres, keep it running (DAY=+1: one day later)
 	@$(BIN)/python -m dev.demo $(if $(DAY),--advance $(DAY))
 
-down: $(INSTALLED) ## Stop everything that `make demo` started; the data stays
+down: $(INSTALLED) ## Stop everything that `make demo` started; keep the data
 	@$(BIN)/python -m dev.stack down
 
 test: $(INSTALLED) ## Run all tests, on servers of their own
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line --keep-going test-airflow test-sync test-rest
 
-# Side by side: those that run Airflow mostly wait for it, and the others fill that time.
+# In parallel: the tests that run Airflow mostly wait for it, and the others use that time.
 SYNC := $(addprefix tests/integration/,alerts cli db maintenance new_declarations servers sync)
 
 test-airflow: $(INSTALLED)
@@ -36,7 +36,7 @@ test-sync: $(INSTALLED)
 test-rest: $(INSTALLED)
 	@$(BIN)/python -m pytest $(addprefix --ignore=,tests/integration/airflow $(SYNC))
 
-faults: $(INSTALLED) ## Kill workers, Valkey and Postgres in the middle of a notice (SEED=7: at other moments)
+faults: $(INSTALLED) ## Kill workers, Valkey and Postgres while a notice is sent (SEED=7: at other moments)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
 
 check: $(INSTALLED) ## Check style and types, Dockerfile and Compose file
@@ -49,13 +49,13 @@ check: $(INSTALLED) ## Check style and types, Dockerfile and Compose file
 		file=$$(mktemp -u) && $(BIN)/python -m deploy.environment_file "$$file" >/dev/null \
 		&& docker compose --env-file "$$file" --profile '*' config --quiet; code=$$?; rm -f "$$file"; exit $$code; fi
 
-bench: $(INSTALLED) $(PEERS) ## Measure everything in benchmarks/, one after the other (QUICK=1: smaller)
+bench: $(INSTALLED) $(PEERS) ## Run all benchmarks in sequence (QUICK=1: smaller sizes; ONLY="…": some)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
-env: ## Write .env for `docker compose`, with secrets of its own; one that is there stays
+env: ## Write .env for `docker compose`, with new secrets; an existing file is kept
 	@$(PYTHON) -m deploy.environment_file
 
-compose-test: $(INSTALLED) ## Build the image, start the whole stack in containers, break and restore it, remove it
+compose-test: $(INSTALLED) ## Build the image, start the whole stack in containers, break it, restore it, remove it
 	@$(BIN)/python -m dev.compose
 
 psql: $(INSTALLED) ## Open the warehouse
@@ -64,7 +64,7 @@ psql: $(INSTALLED) ## Open the warehouse
 logs: $(INSTALLED) ## Follow the logs of the running stack
 	@$(BIN)/python -m dev.stack logs --follow
 
-lock: $(INSTALLED) ## Choose the newest versions that pyproject.toml allows
+lock: $(INSTALLED) ## Select the newest versions that pyproject.toml allows
 	@$(BIN)/python -m dev.lock
 
 install: $(INSTALLED)
@@ -75,10 +75,11 @@ $(INSTALLED): requirements-dev.lock
 	@echo "Installing the locked requirements into .venv; this takes about a minute."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $(INSTALLED)
 
 $(PEERS): benchmarks/requirements.lock
-	@echo "Installing what benchmarks compare with into .venv-bench."
+	@echo "Installing the software that benchmarks compare with into .venv-bench."
 	@$(PYTHON) -m venv --clear .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --no-deps --require-hashes --requirement benchmarks/requirements.lock
 	@touch $(PEERS)

@@ -1,7 +1,7 @@
-"""`python -m benchmarks [NAME…]`: all benchmarks, one after the other, and one table of what they found.
+"""`python -m benchmarks [NAME…]`: run all benchmarks in sequence and print one table of their results.
 
-With QUICK=1 all are small, nothing is kept, and a goal that is missed says little; else it gives exit code 1. One that
-ends without a result does so in either case.
+The exit code is 1 if a goal is missed or a benchmark ends without a result. With QUICK=1 the sizes are small, nothing
+is saved, and a missed goal does not change the exit code, since it says little.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.support.result import Result
 ALL = (
     "planning",
     "loading",
-    "beside_dlt",
+    "vs_dlt",
     "growth",
     "resync",
     "download",
@@ -32,47 +32,47 @@ ALL = (
     "pace",
     "notices",
 )
-"""Files of this folder, those that are soonest done first; `memory` and `backfill` can be asked for by their names."""
-QUICK = ("planning", "loading", "beside_dlt", "growth", "resync", "download", "memory", "urgent")
-"""Those that are done within eight minutes, even small."""
+"""Files of this folder, the quickest first; `memory` and `backfill` run only if they are named."""
+QUICK = ("planning", "loading", "vs_dlt", "growth", "resync", "download", "memory", "urgent")
+"""Benchmarks of a quick run, which takes at most eight minutes."""
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help="Some of them; all if not given.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks to run; all if not given.")] = None,
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Smaller; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use small sizes; save nothing.")] = False,
 ) -> None:
-    """Run benchmarks, each a process of its own, and show all results at the end."""
+    """Run each benchmark in its own process, and print all results at the end."""
     console = Console(soft_wrap=True)
     results: list[Result] = []
-    silent: list[str] = []
+    without_result: list[str] = []
     began = time.monotonic()
     for name in names or (QUICK if quick else ALL):
         console.rule(name)
-        found = _found(name, quick=quick, console=console)
-        results += found
-        silent += [] if found else [name]
-    console.rule(f"all of it, in {(time.monotonic() - began) / 60:.0f} min")
+        benchmark_results = _run_benchmark(name, quick=quick, console=console)
+        results += benchmark_results
+        without_result += [] if benchmark_results else [name]
+    console.rule(f"all benchmarks, in {(time.monotonic() - began) / 60:.0f} min")
     result.show(results, console)
-    if silent:
-        console.print(f"No result: {', '.join(silent)}")
+    if without_result:
+        console.print(f"No result: {', '.join(without_result)}")
     missed = [each for each in results if not each.reached]
-    sys.exit(1 if silent or (missed and not quick) else 0)
+    sys.exit(1 if without_result or (missed and not quick) else 0)
 
 
-def _found(name: str, *, quick: bool, console: Console) -> list[Result]:
+def _run_benchmark(name: str, *, quick: bool, console: Console) -> list[Result]:
     """Run one benchmark and return its results."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "shown"
-        told.touch()
+        results_file = Path(folder) / "results"
+        results_file.touch()
         run(
             [sys.executable, "-m", f"benchmarks.{name}"],
-            env={**os.environ, "QUICK": "1" if quick else "0", result.RESULTS_FILE_VARIABLE: str(told)},
+            env={**os.environ, "QUICK": "1" if quick else "0", result.RESULTS_FILE_VARIABLE: str(results_file)},
             check=False,
         )
         console.print(f"{name} took {time.monotonic() - began:.0f} s.")
-        return result.read_shown(told)
+        return result.read_shown(results_file)
 
 
 if __name__ == "__main__":

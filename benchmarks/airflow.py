@@ -1,14 +1,14 @@
-"""`python -m benchmarks.airflow`: what Airflow takes, beside bare Dags, beside no Airflow, and beside the bank's limit.
+"""`python -m benchmarks.airflow`: the overhead of Airflow, against bare Dags, no Airflow, and the bank's rate limit.
 
-One stack for all, as in production, and a bank that has its answers ready. Sides are measured in turns:
+All measurements use one stack, as in production, and a bank with prepared answers. Compared sides alternate:
 
-- start: from the request to run a task until its first line, in a file that builds every entity's Dag and after the
-  imports of all steps, beside a bare file of one Dag;
-- orchestration: CPU-seconds of Airflow's programs for each task of a run of eight chunks with little in them, without
-  those of the steps themselves, beside no-op tasks of which there are as many;
-- a whole run of 1,000,000 transactions in eight chunks, beside the same steps in a pool of two processes, and, with so
-  many requests that the bank's limit decides, beside the time that the limit gives them;
-- passes of the scheduler while the largest run that is allowed is under way.
+- start: the time from Airflow's start of a task to the first line of its code, with a Dag file that builds the Dags of
+  all entities and with the imports of all steps, against a bare file of one Dag;
+- orchestration: CPU-seconds of Airflow's programs per task, in a run of eight nearly empty chunks, without those of the
+  steps themselves, against as many no-op tasks;
+- a whole run of 1,000,000 transactions in eight chunks, against the same steps in a pool of two processes; and a run
+  whose many requests reach the bank's rate limit, against the time that this limit prescribes for them;
+- the duration of the scheduler's loop during the largest allowed run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks.support import canned_bank, canned_logins, result, stack_at_work, tried, without_airflow
+from benchmarks.support import baseline_no_airflow, canned_bank, canned_logins, known_limits, result, stack_at_work
 from benchmarks.support.canned_bank import Shape
 from benchmarks.support.result import Result, Spread
 from benchmarks.support.stack_at_work import StackAtWork
@@ -38,21 +38,21 @@ from etl.sync.store.token_cipher import TokenCipher
 CHUNKS = 8
 LOGINS = CHUNKS * TRANSACTIONS.chunk_size
 UNLIMITED_RUN = Shape(LOGINS, pages=1, records=2_500)
-"""Few enough requests that the limit does not decide."""
+"""Its requests are too few to reach the rate limit."""
 LIMITED_RUN = Shape(2 * LOGINS, pages=10, records=125)
-"""A login has as many pages as its own limit lets it read at once."""
+"""A login has as many pages as the limit per login lets it read in one burst."""
 SMALLEST_RUN = Shape(LOGINS, pages=1, records=1)
 WIDEST_RUN = Shape(TRANSACTIONS.max_chunks * TRANSACTIONS.chunk_size, pages=1, records=1)
 REPETITIONS = 2
 
 MAX_START_RATIO, MAX_CPU_RATIO, MAX_RUN_RATIO, MAX_PACE_RATIO = 1.15, 1.2, 1.7, 1.05
-"""Most, as a multiple of the other side."""
+"""Upper bounds, as a multiple of the baseline."""
 MAX_LOOP_SECONDS = 1.5
-"""Most seconds of a pass of the scheduler's loop."""
+"""Upper bound of the duration of the scheduler's loop, in seconds."""
 
 _DAG = dag_id_of(TRANSACTIONS)
 BARE_START, BARE_RUN, SLUICE_START = "bare_start", "bare_run", "sluice_start"
-"""Dags of this folder's `dags`."""
+"""Dags in the folder `dags` beside this file."""
 _IDLE_SECONDS, _BUSY_SECONDS = 10.0, 30.0
 _START_SECONDS = (
     "select x.value::text::float - extract(epoch from t.start_date)::float from xcom as x "
@@ -65,9 +65,9 @@ _UNDER_WAY = "select count(*) from task_instance where state in ('queued', 'runn
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Small and once; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use small sizes, once; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     repetitions = 1 if quick else REPETITIONS
     with stack_at_work.running(console=console) as work:
@@ -76,12 +76,8 @@ def main(
         _warm_up(work)
         results = [_compare_starts(work, 2 * repetitions), _compare_orchestration(work, repetitions, console=console)]
         for shape in (UNLIMITED_RUN, LIMITED_RUN):
-            of_shape = _smaller(shape) if quick else shape
-            results.append(
-                (_compare_run if shape is UNLIMITED_RUN else _compare_limited_run)(
-                    work, of_shape, repetitions, console=console
-                )
-            )
+            compare = _compare_run if shape is UNLIMITED_RUN else _compare_limited_run
+            results.append(compare(work, _smaller(shape) if quick else shape, repetitions, console=console))
         results += _compare_loops(work, replace(WIDEST_RUN, logins=1_000) if quick else WIDEST_RUN)
     result.show(results, console)
     if not quick:
@@ -94,7 +90,7 @@ def _smaller(shape: Shape) -> Shape:
 
 
 def _warm_up(work: StackAtWork) -> None:
-    """Let everything run once: the first tasks of new workers are slower."""
+    """Run everything once, since the first tasks of new workers are slower."""
     for dag_id in (BARE_START, BARE_RUN, SLUICE_START):
         work.airflow.unpause(dag_id)
         work.wait_for_success(dag_id, work.airflow.trigger(dag_id))
@@ -104,14 +100,14 @@ def _warm_up(work: StackAtWork) -> None:
 
 
 def _compare_starts(work: StackAtWork, repetitions: int) -> Result:
-    """Compare how long tasks take to get to their first line."""
-    found: dict[str, list[float]] = {BARE_START: [], SLUICE_START: []}
+    """Compare how long tasks take to reach the first line of their code."""
+    seconds_by_dag: dict[str, list[float]] = {BARE_START: [], SLUICE_START: []}
     for _ in range(repetitions):
-        for dag_id, seconds in found.items():
+        for dag_id, seconds in seconds_by_dag.items():
             run = work.airflow.trigger(dag_id)
             work.wait_for_success(dag_id, run)
             seconds += [float(each) for (each,) in work.query_metadata(_START_SECONDS, dag_id, run.run_id)]
-    bare, ours = (Spread.of(seconds) for seconds in found.values())
+    bare, ours = (Spread.of(seconds) for seconds in seconds_by_dag.values())
     ratio = ours.median / bare.median
     return Result(
         "start of a task: Dag file and imports of its step",
@@ -123,19 +119,19 @@ def _compare_starts(work: StackAtWork, repetitions: int) -> Result:
 
 
 def _compare_orchestration(work: StackAtWork, repetitions: int, *, console: Console) -> Result:
-    """Compare what Airflow's programs spend on a task."""
+    """Compare the CPU time that Airflow's programs spend per task."""
     bare, ours = [], []
     before = work.cpu_seconds()
     list(work.loop_seconds(_IDLE_SECONDS))
     idle = (work.cpu_seconds() - before) / _IDLE_SECONDS
     _enrol(work, SMALLEST_RUN.logins)
     with canned_bank.running(SMALLEST_RUN, port=work.bank_port):
-        steps = without_airflow.run("steps alone", work.stack.environment).cpu
+        steps = baseline_no_airflow.run("steps alone", work.stack.environment).cpu
         for _ in range(repetitions):
             bare.append(_cpu_seconds_per_task(work, BARE_RUN, idle))
             _reset_cursors(work)
             ours.append(_cpu_seconds_per_task(work, _DAG, idle, without=steps))
-            console.print(f"CPU-seconds of a task: bare {bare[-1]:.2f}, ours {ours[-1]:.2f}")
+            console.print(f"CPU-seconds per task: bare {bare[-1]:.2f}, ours {ours[-1]:.2f}")
     ratio = Spread.of([one / other for one, other in zip(ours, bare, strict=True)])
     return Result(
         f"orchestration of a run of {CHUNKS} chunks: CPU-seconds of a task, without its step",
@@ -143,12 +139,12 @@ def _compare_orchestration(work: StackAtWork, repetitions: int, *, console: Cons
         f"{ratio} x",
         ratio.median <= MAX_CPU_RATIO,
         {"cpu_seconds_bare": str(Spread.of(bare)), "cpu_seconds": str(Spread.of(ours)), "cpu_seconds_idle": idle},
-        tried.ORCHESTRATION,
+        known_limits.ORCHESTRATION,
     )
 
 
 def _cpu_seconds_per_task(work: StackAtWork, dag_id: str, idle: float, *, without: float = 0.0) -> float:
-    """Return the CPU-seconds that one task of a run costs, beyond what an idle stack spends."""
+    """Return the CPU-seconds per task of a run, minus those of the idle stack and minus `without`."""
     before = work.cpu_seconds()
     run = work.airflow.trigger(dag_id)
     seconds = work.run_seconds(dag_id, run)
@@ -158,12 +154,12 @@ def _cpu_seconds_per_task(work: StackAtWork, dag_id: str, idle: float, *, withou
 
 
 def _compare_run(work: StackAtWork, shape: Shape, repetitions: int, *, console: Console) -> Result:
-    """Compare a run with the same steps in a pool of processes."""
+    """Compare a run through Airflow with the same steps in a pool of processes."""
     pairs = []
     with canned_bank.running(shape, port=work.bank_port):
         for repetition in range(repetitions):
             _enrol(work, shape.logins)
-            alone = without_airflow.run(f"alone {repetition}", work.stack.environment).seconds
+            alone = baseline_no_airflow.run(f"alone {repetition}", work.stack.environment).seconds
             _enrol(work, shape.logins)
             run = _run_seconds(work, shape)
             pairs.append((alone, run))
@@ -171,35 +167,35 @@ def _compare_run(work: StackAtWork, shape: Shape, repetitions: int, *, console: 
     ratio = Spread.of([run / alone for alone, run in pairs])
     return Result(
         f"a run of {shape.transactions:,} transactions in {CHUNKS} chunks",
-        f"<= {MAX_RUN_RATIO} x the same steps in a pool of {without_airflow.PROCESSES} processes",
+        f"<= {MAX_RUN_RATIO} x the same steps in a pool of {baseline_no_airflow.PROCESSES} processes",
         f"{ratio} x",
         ratio.median <= MAX_RUN_RATIO,
         {"seconds_in_a_pool_and_through_airflow": [[round(each, 1) for each in pair] for pair in pairs]},
-        tried.WHOLE_RUN,
+        known_limits.WHOLE_RUN,
     )
 
 
 def _compare_limited_run(work: StackAtWork, shape: Shape, _: int, *, console: Console) -> Result:
-    """Compare a run with the time that the bank's limit gives its requests; once, since nothing else decides."""
+    """Compare a run with the shortest time that the bank's rate limit allows; once, since nothing else affects it."""
     (limit,) = (each for each in TRANSACTIONS_SYNC.limits if each.scope is LimitScope.CLIENT)
     requests = shape.logins * shape.pages
-    least = requests * limit.per.total_seconds() / limit.calls
+    minimum = requests * limit.per.total_seconds() / limit.calls
     _enrol(work, shape.logins)
     with canned_bank.running(shape, port=work.bank_port):
         seconds = _run_seconds(work, shape)
-    console.print(f"{requests:,} requests: {least:.1f} s by the limit, {seconds:.1f} s through Airflow")
+    console.print(f"{requests:,} requests: {minimum:.1f} s by the limit, {seconds:.1f} s through Airflow")
     return Result(
         f"a run of {shape.transactions:,} transactions in {requests:,} requests, {limit.calls:,} a minute",
         f"<= {MAX_PACE_RATIO} x requests / limit",
-        f"{seconds / least:.3g} x",
-        seconds / least <= MAX_PACE_RATIO,
-        {"seconds": round(seconds, 1), "seconds_by_the_limit": round(least, 1), "burst": limit.burst},
-        tried.LIMITED_RUN,
+        f"{seconds / minimum:.3g} x",
+        seconds / minimum <= MAX_PACE_RATIO,
+        {"seconds": round(seconds, 1), "seconds_by_the_limit": round(minimum, 1), "burst": limit.burst},
+        known_limits.LIMITED_RUN,
     )
 
 
 def _compare_loops(work: StackAtWork, shape: Shape) -> Iterator[Result]:
-    """Compare passes of the scheduler's loop while it has much to look at with those while it has nothing."""
+    """Measure the scheduler's loop during a large run, and while the scheduler is idle."""
     idle = work.loop_seconds(_IDLE_SECONDS)
     _enrol(work, shape.logins)
     with canned_bank.running(shape, port=work.bank_port):
@@ -220,18 +216,18 @@ def _compare_loops(work: StackAtWork, shape: Shape) -> Iterator[Result]:
         f"{slowest:.2f} s",
         slowest <= MAX_LOOP_SECONDS,
         {"seconds": str(Spread.of(busy)), "seconds_idle": str(Spread.of(idle)), "passes": len(busy)},
-        tried.SCHEDULER_LOOP,
+        known_limits.SCHEDULER_LOOP,
     )
 
 
 def _run_seconds(work: StackAtWork, shape: Shape) -> float:
-    """Return the seconds of a run that reads all that the bank has."""
+    """Return the seconds of a run that reads everything the bank serves."""
     run = work.airflow.trigger(_DAG)
     seconds = work.run_seconds(_DAG, run)
     with connect_warehouse(work.stack.environment) as db:
         counts = totals(TRANSACTIONS, run.run_id, db=db)
     if counts["inserted"] != shape.transactions:
-        sys.exit(f"error: {counts}, and not {shape.transactions:,} transactions")
+        sys.exit(f"error: the run counted {counts}, not {shape.transactions:,} inserted transactions")
     return seconds
 
 
@@ -242,7 +238,7 @@ def _enrol(work: StackAtWork, logins: int) -> None:
 
 
 def _reset_cursors(work: StackAtWork) -> None:
-    """Let the next run read all feeds from their beginning."""
+    """Reset all cursors, so that the next run reads all feeds from their beginning."""
     with connect_warehouse(work.stack.environment) as db:
         db.execute("update etl.cursors set value = ''")
 

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.download`: how fast pages arrive and are sealed, beside a loop that throws them away.
+"""`python -m benchmarks.download`: how fast pages are downloaded and sealed, against a loop that discards them.
 
-The steps download and store_raw of one chunk, in one process, with the declared limits taken but out of reach; beside
-it a bare aiohttp loop with as many requests under way, which makes the same requests and neither parses nor keeps what
-it receives. They ask the sandbox bank, which makes its pages as it is asked, with its limits off; and a bank that has
-its answers ready (`canned_bank`), where each answer is on its way for a while, as from a provider, and where it answers
+Runs the steps download and store_raw of one chunk in one process; the declared rate limits are checked, but set out of
+reach. The baseline is a bare aiohttp loop that makes the same requests, with the same concurrency, and neither parses
+nor stores the responses. Both sides use the sandbox bank, which generates each page on request, with its limits off;
+and a bank with prepared answers (`canned_bank`), which either delays each answer, like a distant provider, or answers
 at once, so that nothing but work is measured.
 """
 
@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks.support import bare_loop, canned_bank, canned_logins, home, result, tried, unlimited_bank
+from benchmarks.support import baseline_aiohttp, canned_bank, canned_logins, home, known_limits, result, unlimited_bank
 from benchmarks.support.canned_bank import Shape
 from benchmarks.support.result import Result, Spread
 from dev.demo.enrol import enrol
@@ -46,7 +46,7 @@ LOGINS = 50
 SHAPES = tuple(Shape(LOGINS, pages=8, records=500, latency=latency) for latency in (0.0, 0.1))
 REPETITIONS = 3
 MIN_SHARE = 0.8
-"""Least pages per second, as a share of the bare loop's."""
+"""Lower bound of pages per second, as a share of the bare loop's."""
 
 _CALLS = 600_000_000
 _ENTITY = replace(
@@ -66,32 +66,34 @@ Pairs: TypeAlias = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class _Steps:
-    """What the steps are handed."""
+class _StepRunner:
+    """The connections and keys that the steps need."""
 
     db: Connection
     root: UPath
     cipher: TokenCipher
     limiter: Limiter
 
-    def pairs(self, bank: Endpoint, logins: int, repetitions: int, *, of: str, console: Console) -> tuple[int, Pairs]:
-        """Return how many pages all logins have, and what it took to read them, by each side first in turns."""
+    def pairs(
+        self, bank: Endpoint, logins: int, repetitions: int, *, label: str, console: Console
+    ) -> tuple[int, Pairs]:
+        """Return the number of pages of all logins, and the seconds of both sides, which take turns in going first."""
         self._seconds(bank, "recorded")
-        requests = bare_loop.recorded_requests(self.db, root=self.root, cipher=self.cipher)
+        requests = baseline_aiohttp.recorded_requests(self.db, root=self.root, cipher=self.cipher)
         if len(requests) != logins:
             sys.exit(f"error: pages of {len(requests)} logins were sealed, not of {logins}")
         pairs = []
         for repetition in range(repetitions):
-            bare_first = bare_loop.measure_requests(requests, bank=bank) if repetition % 2 else None
+            bare_first = baseline_aiohttp.measure_requests(requests, bank=bank) if repetition % 2 else None
             ours = self._seconds(bank, f"benchmark {repetition}")
-            bare = bare_first or bare_loop.measure_requests(requests, bank=bank)
+            bare = bare_first or baseline_aiohttp.measure_requests(requests, bank=bank)
             pairs.append((bare, ours))
-            console.print(f"{of}: {repetition + 1} of {repetitions}: bare {bare:.2f} s, steps {ours:.2f} s")
+            console.print(f"{label}: {repetition + 1} of {repetitions}: bare {bare:.2f} s, steps {ours:.2f} s")
         shutil.rmtree(self.root.path)
         return sum(map(len, requests)), pairs
 
     def _seconds(self, bank: Endpoint, run_id: str) -> float:
-        """Return how long it takes to download and seal all pages."""
+        """Return the seconds that it takes to download and seal all pages."""
         self.db.execute(_DELETE_CHUNKS)
         began = time.perf_counter()
         for ordinal in plan(_ENTITY, run_id, db=self.db):
@@ -111,9 +113,9 @@ class _Steps:
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Fewer pages, once; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Download fewer pages, once; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     repetitions = 1 if quick else REPETITIONS
     with home.temporary() as folder:
@@ -126,13 +128,13 @@ def main(
         )
         with connect_warehouse(stack.environment) as db:
             migrations.migrate(db, [entity.name for entity in ENTITIES])
-            steps = _steps(db, folder.parent, stack.environment)
+            runner = _step_runner(db, folder.parent, stack.environment)
             results = [
                 *(
-                    _measure_canned_bank(steps, replace(shape, pages=2) if quick else shape, repetitions, console)
+                    _measure_canned_bank(runner, replace(shape, pages=2) if quick else shape, repetitions, console)
                     for shape in SHAPES
                 ),
-                _measure_sandbox_bank(steps, stack.environment, 5 if quick else LOGINS, repetitions, console),
+                _measure_sandbox_bank(runner, stack.environment, 5 if quick else LOGINS, repetitions, console),
             ]
     result.show(results, console)
     if not quick:
@@ -140,8 +142,8 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _steps(db: Connection, folder: Path, environment: Mapping[str, str]) -> _Steps:
-    return _Steps(
+def _step_runner(db: Connection, folder: Path, environment: Mapping[str, str]) -> _StepRunner:
+    return _StepRunner(
         db,
         UPath((folder / "raw").as_uri()),
         TokenCipher(Settings.from_environment(environment).keys),
@@ -149,30 +151,30 @@ def _steps(db: Connection, folder: Path, environment: Mapping[str, str]) -> _Ste
     )
 
 
-def _measure_canned_bank(steps: _Steps, shape: Shape, repetitions: int, console: Console) -> Result:
-    """Compare where answers are ready."""
-    canned_logins.enrol(steps.db, steps.cipher, shape.logins)
-    how = f"each {shape.latency * 1000:.0f} ms on its way" if shape.latency else "answered at once"
+def _measure_canned_bank(runner: _StepRunner, shape: Shape, repetitions: int, console: Console) -> Result:
+    """Compare both sides on a bank with prepared answers."""
+    canned_logins.enrol(runner.db, runner.cipher, shape.logins)
+    label = f"each {shape.latency * 1000:.0f} ms on its way" if shape.latency else "answered at once"
     with canned_bank.running(shape) as url:
-        pages, pairs = steps.pairs(Endpoint(url), shape.logins, repetitions, of=how, console=console)
+        pages, pairs = runner.pairs(Endpoint(url), shape.logins, repetitions, label=label, console=console)
     if pages != shape.logins * shape.pages:
         sys.exit(f"error: {pages} pages were sealed, not {shape.logins * shape.pages}")
-    return _result(pages, pairs, how, tried.NO_LATENCY)
+    return _result(pages, pairs, label, known_limits.NO_LATENCY)
 
 
 def _measure_sandbox_bank(
-    steps: _Steps, environment: Mapping[str, str], logins: int, repetitions: int, console: Console
+    runner: _StepRunner, environment: Mapping[str, str], logins: int, repetitions: int, console: Console
 ) -> Result:
-    """Compare where each answer is made when it is asked for."""
-    canned_logins.delete_all(steps.db)
+    """Compare both sides on a bank that generates each answer on request."""
+    canned_logins.delete_all(runner.db)
     with unlimited_bank.running(environment) as with_bank:
         enrol(logins, environment=with_bank)
         bank = Endpoint.from_environment(PLAID.connection, with_bank)
-        pages, pairs = steps.pairs(bank, logins, repetitions, of="by the sandbox bank", console=console)
+        pages, pairs = runner.pairs(bank, logins, repetitions, label="by the sandbox bank", console=console)
     return _result(pages, pairs, "made by the sandbox bank when it is asked")
 
 
-def _result(pages: int, pairs: Pairs, how: str, what_was_tried: str = "") -> Result:
+def _result(pages: int, pairs: Pairs, label: str, known_limit: str = "") -> Result:
     share = Spread.of([bare / ours for bare, ours in pairs])
     detail = {
         "pages": pages,
@@ -181,12 +183,12 @@ def _result(pages: int, pairs: Pairs, how: str, what_was_tried: str = "") -> Res
         "pages_per_second_steps": round(pages / Spread.of([ours for _, ours in pairs]).median),
     }
     return Result(
-        f"download and store_raw of {pages} pages, {how}",
+        f"download and store_raw of {pages} pages, {label}",
         f">= {MIN_SHARE} x the pages/s of a bare loop",
         f"{share} x",
         share.median >= MIN_SHARE,
         detail,
-        what_was_tried,
+        known_limit,
     )
 
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.growth`: how cost grows with the rows of a chunk, and with the chunks of a run.
+"""`python -m benchmarks.growth`: how cost grows with the rows of a chunk, and with the number of chunks.
 
-Transform and load by one process, a new one for each measurement. First one chunk of more and more transactions, and
-then as many transactions in more and more chunks.
+One process, a new one for each measurement, transforms and loads: first a single chunk of more and more transactions,
+then a fixed number of transactions in more and more chunks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks.support import chunks, home, loaders, result, tried
+from benchmarks.support import chunks, home, known_limits, loaders, result
 from benchmarks.support.chunks import TRANSACTIONS_OF_A_LOGIN
 from benchmarks.support.result import Result
 from benchmarks.support.task_memory import MIB
@@ -27,23 +27,22 @@ from etl.settings import Endpoint
 SIZES, QUICK_SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000), (10_000, 50_000)
 CHUNK_COUNTS, QUICK_CHUNK_COUNTS = (1, 4, 16, 64, 256), (1, 4)
 CHUNKED_SIZE, QUICK_CHUNKED_SIZE = 256_000, 16_000
-"""Transactions that are cut into chunks."""
+"""Transactions that are divided into chunks."""
 MAX_GROWTH_PERCENT = 10.0
-"""Most per cent of memory, from 100,000 transactions, where a chunk fills all buffers, to the largest chunk."""
-
+"""Upper bound of memory growth in per cent, from 100,000 transactions, which fill all buffers, to the largest chunk."""
 MAX_SLOWDOWN = 2.0
-"""Most that rows take longer in the most chunks than in one."""
+"""Upper bound of the time for the most chunks, as a multiple of the time for one."""
 
 _BASELINE_SIZE = 100_000
 
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Small; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use small sizes; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
-    sizes, cut, of_cut = (
+    sizes, chunk_counts, chunked_size = (
         (QUICK_SIZES, QUICK_CHUNK_COUNTS, QUICK_CHUNKED_SIZE) if quick else (SIZES, CHUNK_COUNTS, CHUNKED_SIZE)
     )
     with home.temporary() as folder:
@@ -57,8 +56,10 @@ def main(
         server = Endpoint.from_environment("warehouse", stack.environment)
         root = folder.parent / "raw"
         by_rows = {size: _measure(size, 1, server=server, root=root, console=console) for size in sizes}
-        by_chunks = {count: _measure(of_cut, count, server=server, root=root, console=console) for count in cut}
-    results = [_memory_result(by_rows), _speed_result(by_chunks, of_cut)]
+        by_chunks = {
+            count: _measure(chunked_size, count, server=server, root=root, console=console) for count in chunk_counts
+        }
+    results = [_memory_result(by_rows), _speed_result(by_chunks, chunked_size)]
     result.show(results, console)
     if not quick:
         result.append(results, command="python -m benchmarks.growth")
@@ -66,46 +67,48 @@ def main(
 
 
 def _measure(size: int, count: int, *, server: Endpoint, root: Path, console: Console) -> tuple[float, int]:
-    """Return rows per second, and the most memory of the process, in bytes."""
-    place = UPath(root.as_uri())
+    """Return rows per second, and the peak memory of the process in bytes."""
+    raw_root = UPath(root.as_uri())
     logins = size // TRANSACTIONS_OF_A_LOGIN // count
     with (
         loaders.running(1) as loader,
-        chunks.template_database(server, place, size, logins_of_a_chunk=logins) as raw_ids,
+        chunks.template_database(server, raw_root, size, logins_of_a_chunk=logins) as raw_ids,
         chunks.fresh_database(server) as database,
     ):
-        speed = size / loader.measure(raw_ids, database=database, root=place)
+        speed = size / loader.measure(raw_ids, database=database, root=raw_root)
         peak = loader.peak_memory()
     shutil.rmtree(root)
     console.print(f"{size:,} transactions in {len(raw_ids)} chunks: {speed:,.0f} rows/s, {peak / MIB:.0f} MiB")
     return speed, peak
 
 
-def _detail(found: Mapping[int, tuple[float, int]]) -> dict[str, object]:
+def _detail(measurements: Mapping[int, tuple[float, int]]) -> dict[str, object]:
     return {
-        "rows_per_second": {str(size): round(speed) for size, (speed, _) in found.items()},
-        "vmhwm_mib": {str(size): round(peak / MIB, 1) for size, (_, peak) in found.items()},
+        "rows_per_second": {str(size): round(speed) for size, (speed, _) in measurements.items()},
+        "vmhwm_mib": {str(size): round(peak / MIB, 1) for size, (_, peak) in measurements.items()},
     }
 
 
-def _memory_result(found: Mapping[int, tuple[float, int]]) -> Result:
-    largest = max(found)
-    before = found.get(_BASELINE_SIZE, found[min(found)])[1]
-    growth = 100 * (found[largest][1] - before) / before
+def _memory_result(measurements: Mapping[int, tuple[float, int]]) -> Result:
+    largest = max(measurements)
+    baseline = measurements.get(_BASELINE_SIZE, measurements[min(measurements)])[1]
+    growth = 100 * (measurements[largest][1] - baseline) / baseline
     name = f"one chunk of up to {largest:,} transactions: memory of transform and load, growth from {_BASELINE_SIZE:,}"
-    return Result(name, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, _detail(found))
+    return Result(
+        name, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, _detail(measurements)
+    )
 
 
-def _speed_result(found: Mapping[int, tuple[float, int]], size: int) -> Result:
-    slower = found[min(found)][0] / found[max(found)][0]
-    name = f"{size:,} transactions in {max(found)} chunks: transform and load, beside one chunk"
+def _speed_result(measurements: Mapping[int, tuple[float, int]], size: int) -> Result:
+    slowdown = measurements[min(measurements)][0] / measurements[max(measurements)][0]
+    name = f"{size:,} transactions in {max(measurements)} chunks: transform and load, beside one chunk"
     return Result(
         name,
         f"<= {MAX_SLOWDOWN:g} x as long",
-        f"{slower:.2f} x",
-        slower <= MAX_SLOWDOWN,
-        _detail(found),
-        tried.MANY_CHUNKS,
+        f"{slowdown:.2f} x",
+        slowdown <= MAX_SLOWDOWN,
+        _detail(measurements),
+        known_limits.MANY_CHUNKS,
     )
 
 

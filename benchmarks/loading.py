@@ -1,8 +1,9 @@
 """`python -m benchmarks.loading`: how fast raw batches become rows of the core table.
 
-The limit is what Postgres itself takes for the same rows: `COPY` of ready, typed CSV into the same table, with its
-partitions, indexes and references. By the steps alone, on a Postgres of its own with the settings of a stack that keeps
-its data. Each repetition measures all sides, in turns, each in a new database that holds the sealed raw batches.
+The upper bound is Postgres itself with the same rows: `COPY` of prepared, typed CSV into the same table, with its
+partitions, indexes and references. Only the steps run, without Airflow, on a separate Postgres with the settings of a
+stack that keeps its data. Each repetition measures all sides in turn, each in a new database that holds the sealed raw
+batches.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks.support import chunks, home, loaders, result, tried
+from benchmarks.support import chunks, home, known_limits, loaders, result
 from benchmarks.support.loaders import Loaders
 from benchmarks.support.result import Result, Spread
 from dev.stack.plan import StackOptions
@@ -30,9 +31,9 @@ from etl.settings import Endpoint
 SIZES, QUICK_SIZES = (200_000, 1_000_000), (100_000,)
 REPETITIONS = {200_000: 5, 1_000_000: 1}
 MIN_SHARE_OF_COPY = 0.45
-"""Least rows per second, as a share of the limit's."""
+"""Lower bound of rows per second, as a share of `COPY`'s."""
 MIN_SPEEDUP = 1.6
-"""Least that two loaders are faster than one."""
+"""Lower bound of the speed of two loaders, as a multiple of the speed of one."""
 
 _COPY, _ONE, _TWO = "limit", "one_loader", "two_loaders"
 _COPY_OUT = (
@@ -47,9 +48,9 @@ Seconds = Mapping[str, Sequence[float]]
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Small and once; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use a small size, once; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     results: list[Result] = []
     with home.temporary() as folder, loaders.running(1) as one, loaders.running(2) as two:
@@ -85,23 +86,23 @@ def _measure_size(
     console: Console,
 ) -> Seconds:
     root = UPath((files / "raw").as_uri())
-    ready = files / "ready.csv"
+    csv_path = files / "ready.csv"
     seconds: dict[str, list[float]] = defaultdict(list)
     with chunks.template_database(server, root, size) as raw_ids:
-        _write_csv(ready, raw_ids, sides[1], server=server, root=root)
+        _write_csv(csv_path, raw_ids, sides[1], server=server, root=root)
         for repetition in range(repetitions):
             with chunks.fresh_database(server) as database:
-                seconds[_COPY].append(_copy_in(ready, database))
+                seconds[_COPY].append(_copy_in(csv_path, database))
             for name, side in zip((_ONE, _TWO), sides, strict=True):
                 with chunks.fresh_database(server) as database:
                     seconds[name].append(side.measure(raw_ids, database=database, root=root))
-            shown = ", ".join(f"{name} {each[-1]:.1f} s" for name, each in seconds.items())
-            console.print(f"{size:,} records: {repetition + 1} of {repetitions}: {shown}")
+            summary = ", ".join(f"{name} {times[-1]:.1f} s" for name, times in seconds.items())
+            console.print(f"{size:,} records: {repetition + 1} of {repetitions}: {summary}")
     return seconds
 
 
 def _write_csv(path: Path, raw_ids: Sequence[int], side: Loaders, *, server: Endpoint, root: UPath) -> None:
-    """Write the rows as they are once loaded, in an order as random within each login as the one they come in."""
+    """Write the loaded rows as CSV, in random order within each login, as pages have them."""
     with chunks.fresh_database(server) as database:
         side.measure(raw_ids, database=database, root=root)
         with (
@@ -113,22 +114,22 @@ def _write_csv(path: Path, raw_ids: Sequence[int], side: Loaders, *, server: End
             file.writelines(copy)
 
 
-def _copy_in(ready: Path, database: Endpoint) -> float:
-    """Return how long Postgres takes for ready rows."""
-    with connect(database) as db, db.cursor() as cursor, ready.open("rb") as file:
+def _copy_in(csv_path: Path, database: Endpoint) -> float:
+    """Return the seconds that Postgres takes to copy prepared rows."""
+    with connect(database) as db, db.cursor() as cursor, csv_path.open("rb") as file:
         began = time.perf_counter()
         with cursor.copy("copy core.transactions from stdin (format csv)") as copy:
-            while piece := file.read(_COPY_BLOCK_BYTES):
-                copy.write(piece)
+            while block := file.read(_COPY_BLOCK_BYTES):
+                copy.write(block)
         return time.perf_counter() - began
 
 
 def _results(size: int, seconds: Seconds) -> Iterator[Result]:
-    share = Spread.of([limit / one for limit, one in zip(seconds[_COPY], seconds[_ONE], strict=True)])
-    faster = Spread.of([one / two for one, two in zip(seconds[_ONE], seconds[_TWO], strict=True)])
+    share = Spread.of([copy / one for copy, one in zip(seconds[_COPY], seconds[_ONE], strict=True)])
+    speedup = Spread.of([one / two for one, two in zip(seconds[_ONE], seconds[_TWO], strict=True)])
     detail = {
-        **{f"seconds_{side}": [round(each, 2) for each in found] for side, found in seconds.items()},
-        **{f"rows_per_second_{side}": round(size / Spread.of(found).median) for side, found in seconds.items()},
+        **{f"seconds_{side}": [round(each, 2) for each in times] for side, times in seconds.items()},
+        **{f"rows_per_second_{side}": round(size / Spread.of(times).median) for side, times in seconds.items()},
     }
     name = f"transform and load of {size:,} transactions"
     yield Result(
@@ -137,15 +138,15 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
         f"{share} x",
         share.median >= MIN_SHARE_OF_COPY,
         detail,
-        tried.SHARE_OF_COPY,
+        known_limits.SHARE_OF_COPY,
     )
     yield Result(
         f"{name}, two loaders side by side",
         f">= {MIN_SPEEDUP} x as fast as one",
-        f"{faster} x",
-        faster.median >= MIN_SPEEDUP,
+        f"{speedup} x",
+        speedup.median >= MIN_SPEEDUP,
         detail,
-        tried.SECOND_LOADER,
+        known_limits.SECOND_LOADER,
     )
 
 

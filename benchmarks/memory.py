@@ -1,8 +1,8 @@
-"""`python -m benchmarks.memory`: the most memory of each step, however many transactions one chunk carries.
+"""`python -m benchmarks.memory`: the peak memory of each step, and whether it depends on the size of the chunk.
 
-Through Airflow and its Celery workers, as in production: a sandbox bank serves made-up purchases, all of which are one
-chunk of transactions, and merchants are read from its raw batch. Everything is started afresh for each size. A task
-process that has done nothing yet, with pandas and pyarrow loaded, has some 200 MiB.
+Runs through Airflow and its Celery workers, as in production: a sandbox bank serves generated purchases, all of which
+form one chunk of transactions, and merchants are read from its raw batch. Everything is started anew for each size. An
+idle task process, with pandas and pyarrow loaded, uses about 200 MiB.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ from etl.sync.report import totals
 SIZES = (100_000, 1_000_000)
 QUICK_SIZES = (10_000, 50_000)
 MAX_MIB = 450
-"""MiB of one task process."""
+"""Upper bound of the memory of one task process, in MiB."""
 MAX_GROWTH_PERCENT = 10
-"""Most per cent that a step may grow from the small chunk to the large one."""
+"""Upper bound of the growth of a step from the small chunk to the large one, in per cent."""
 
 _DAY = date(2026, 1, 1)
 _MAX_RUN_TIME = timedelta(minutes=30)
 _POLL = timedelta(seconds=1)
 
 Peaks = Mapping[str, int]
-"""Step, `dag.task` → bytes."""
+"""Step, as `dag.task` → peak memory in bytes."""
 
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Smaller; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use small sizes; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     sizes = QUICK_SIZES if quick else SIZES
     small, large = (_measure_peaks(size, console=console) for size in sizes)
@@ -65,7 +65,7 @@ def main(
 
 
 def _measure_peaks(size: int, *, console: Console) -> Peaks:
-    """Let so many purchases arrive as one chunk, and return the peak of each step."""
+    """Sync `size` purchases as one chunk, and return the peak memory of each step."""
     with home.temporary() as folder:
         file = folder.parent / "purchases.csv"
         purchases.write(file, size, until=_DAY)
@@ -80,24 +80,26 @@ def _measure_peaks(size: int, *, console: Console) -> Peaks:
         )
         enrol(purchases.DIRECTORATES, environment=stack.environment)
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow, TaskMemory() as memory:
-            read = _sync_dags(airflow, stack, console=console)
-        if read != size:
-            sys.exit(f"error: the chunk carried {read:,} transactions, not {size:,}")
+            records_read = _sync_dags(airflow, stack, console=console)
+        if records_read != size:
+            sys.exit(f"error: the chunk held {records_read:,} transactions, not {size:,}")
         return memory.peaks(stack.metadata_url)
 
 
 def _sync_dags(airflow: AirflowApi, stack: Stack, *, console: Console) -> int:
-    """Run transactions, then merchants, which follow them, and return how many transactions were read."""
+    """Sync transactions, then merchants, whose run follows, and return how many transactions were read."""
     for entity in (TRANSACTIONS, MERCHANTS):
         airflow.wait_for_dag(dag_id_of(entity))
-    known = airflow.unpause(dag_id_of(MERCHANTS))
-    read = _wait_for_run(TRANSACTIONS, airflow.start_run(dag_id_of(TRANSACTIONS)), airflow, stack, console=console)
-    _wait_for_run(MERCHANTS, airflow.wait_for_new_run(dag_id_of(MERCHANTS), known), airflow, stack, console=console)
-    return read
+    earlier_run_ids = airflow.unpause(dag_id_of(MERCHANTS))
+    run = airflow.start_run(dag_id_of(TRANSACTIONS))
+    records_read = _wait_for_run(TRANSACTIONS, run, airflow, stack, console=console)
+    following_run = airflow.wait_for_new_run(dag_id_of(MERCHANTS), earlier_run_ids)
+    _wait_for_run(MERCHANTS, following_run, airflow, stack, console=console)
+    return records_read
 
 
 def _wait_for_run(entity: Entity, run: DagRun, airflow: AirflowApi, stack: Stack, *, console: Console) -> int:
-    """Wait until a run has succeeded, as one chunk, and return how many records it read."""
+    """Wait until a run has succeeded with one chunk, and return how many records it read."""
     began = time.monotonic()
     while (state := airflow.get_run(dag_id_of(entity), run.run_id).state) not in ("success", "failed"):
         if time.monotonic() - began > _MAX_RUN_TIME.total_seconds():
@@ -114,10 +116,11 @@ def _wait_for_run(entity: Entity, run: DagRun, airflow: AirflowApi, stack: Stack
 def _results(small: Peaks, large: Peaks, sizes: tuple[int, int]) -> list[Result]:
     results = []
     for step, peak in large.items():
-        before = small[step]
-        growth = 100 * (peak - before) / before
+        small_peak = small[step]
+        growth = 100 * (peak - small_peak) / small_peak
         detail = {
-            f"vmhwm_mib_{size}": round(of_size / MIB, 1) for size, of_size in zip(sizes, (before, peak), strict=True)
+            f"vmhwm_mib_{size}": round(size_peak / MIB, 1)
+            for size, size_peak in zip(sizes, (small_peak, peak), strict=True)
         }
         name = f"{step}, one chunk of {sizes[1]:,} transactions"
         results += [

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.notices [--users 1000000]`: the monthly report to many users, and plain Celery beside it.
+"""`python -m benchmarks.notices [--users 1000000]`: the monthly report to many users, compared with plain Celery.
 
-Through Airflow and its Celery workers, as in production, to a mail server that takes everything. What must be true of
-every run is checked: each recipient is in exactly one final state, and as many mails came as the ledger calls sent.
+Runs through Airflow and its Celery workers, as in production, with a mail server that accepts everything. Each run is
+verified: every recipient is in exactly one final state, and as many mails arrived as the ledger has in the state sent.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import psycopg
 import typer
 from rich.console import Console
 
-from benchmarks.support import audience, celery_workers, home, mail_sink, memory_grown, result, without_sluice
+from benchmarks.support import audience, baseline_plain_celery, celery_workers, home, mail_sink, result, service_memory
+from benchmarks.support.baseline_plain_celery import Pattern
 from benchmarks.support.mail_sink import CONNECTION, MailSink
-from benchmarks.support.memory_grown import BrokerMemory
 from benchmarks.support.result import Result
+from benchmarks.support.service_memory import BrokerMemory
 from benchmarks.support.task_memory import MIB, TaskMemory
-from benchmarks.support.without_sluice import Pattern
 from dev.demo.airflow_api import AirflowApi, AirflowTimeout
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
@@ -36,7 +36,7 @@ from etl.notify.store import runs
 SMALL, LARGE, QUICK_SIZES = 10_000, 200_000, (2_000, 20_000)
 """Recipients of the small run and of the large one."""
 CELERY_USERS, QUICK_CELERY_USERS = 10_000, 1_000
-"""Users that plain Celery tells, in each pattern."""
+"""Users to whom plain Celery sends, in each pattern."""
 MIN_MAILS_A_SECOND, MAX_PLAN_SECONDS, MAX_PLAN_GROWTH_MIB, MAX_BROKER_GROWTH_MIB, MAX_BROKER_SHARE, MIN_SPEEDUP = (
     2_000,
     5,
@@ -45,7 +45,7 @@ MIN_MAILS_A_SECOND, MAX_PLAN_SECONDS, MAX_PLAN_GROWTH_MIB, MAX_BROKER_GROWTH_MIB
     0.01,
     5,
 )
-"""Goals: mails a second, seconds, MiB, MiB, and how many times as little broker and as fast as plain Celery."""
+"""Goals: mails per second, seconds, MiB, MiB, and broker memory per user and speed, as multiples of plain Celery's."""
 
 _DAG = f"notify_{MONTHLY_REPORT.name}"
 _PACE = 100_000.0
@@ -66,20 +66,20 @@ select extract(epoch from max(ended_at) - min(claimed_at))::float from notify.de
 
 @dataclass(frozen=True)
 class RunMeasurement:
-    """One run of the Dag.
+    """Measurements of one run of the Dag.
 
     Parameters
     ----------
     users
-        Its recipients.
+        Number of recipients.
     plan_seconds, send_seconds, run_seconds
-        Seconds of the task that planned, from the first claim to the last confirmation, and of the run.
-    peaks
-        Step → bytes of VmHWM.
+        Seconds of the task `plan`, from the first claim to the last confirmation, and of the whole run.
     page_seconds
         Seconds that it takes to read a page of a thousand recipients.
+    peaks
+        Step → peak memory (VmHWM) in bytes.
     broker_growth, scheduler_peak
-        Bytes by which the broker grew, and the most that the scheduler ever had.
+        Growth of the broker's memory, and peak memory of the scheduler, in bytes.
     """
 
     users: int
@@ -92,18 +92,18 @@ class RunMeasurement:
     scheduler_peak: int
 
     def peak(self, step: str) -> float:
-        """Return the peak of a step in MiB."""
+        """Return the peak memory of a step in MiB."""
         return self.peaks[f"{_DAG}.{step}"] / MIB
 
 
 def main(
     *,
     users: Annotated[int, typer.Option(help="Recipients of the large run.")] = LARGE,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Smaller; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use small sizes; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
-    sizes, beside = (QUICK_SIZES, QUICK_CELERY_USERS) if quick else ((SMALL, users), CELERY_USERS)
+    sizes, celery_users = (QUICK_SIZES, QUICK_CELERY_USERS) if quick else ((SMALL, users), CELERY_USERS)
     with home.temporary() as folder, mail_sink.fastest_sink(folder.parent) as sink:
         stack = up(
             folder,
@@ -113,7 +113,7 @@ def main(
         )
         with connect_warehouse(stack.environment) as db:
             small, large = _measure_runs(stack, db, sink, sizes, console=console)
-            patterns = _measure_celery(stack, db, sink, folder.parent, users=beside, console=console)
+            patterns = _measure_celery(stack, db, sink, folder.parent, users=celery_users, console=console)
     results = _results(small, large, patterns, sink)
     result.show(results, console)
     if not quick:
@@ -122,45 +122,58 @@ def main(
 
 
 def _measure_runs(
-    stack: Stack, connection: Connection, sink: MailSink, sizes: tuple[int, int], *, console: Console
+    stack: Stack, db: Connection, sink: MailSink, sizes: tuple[int, int], *, console: Console
 ) -> list[RunMeasurement]:
-    found = []
+    measurements = []
     with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
         airflow.wait_for_dag(_DAG)
-        # What the calendar asks for is over before anybody is there to be told.
+        # The scheduled run ends before there are any users, so that it sends nothing.
         _wait_for_run(airflow, airflow.start_run(_DAG).run_id)
         for users, period in zip(sizes, (audience.MONTH_BEFORE, audience.MONTH), strict=True):
-            audience.add_users(connection, users, category=MONTHLY_REPORT.category.name)
-            console.print(f"{users:,} users are there.")
-            sending = _measure_run(airflow, stack, connection, sink, users=users, period=period)
-            console.print(f"{users:,} in {sending.send_seconds:.1f} s, planned in {sending.plan_seconds:.1f} s.")
-            found.append(sending)
-    return found
+            audience.add_users(db, users, category=MONTHLY_REPORT.category.name)
+            console.print(f"{users:,} users exist.")
+            measurement = _measure_run(airflow, stack, db, sink, users=users, period=period)
+            console.print(
+                f"{users:,}: planned in {measurement.plan_seconds:.1f} s, sent in {measurement.send_seconds:.1f} s"
+            )
+            measurements.append(measurement)
+    return measurements
 
 
 def _measure_run(
-    airflow: AirflowApi, stack: Stack, connection: Connection, sink: MailSink, *, users: int, period: str
+    airflow: AirflowApi, stack: Stack, db: Connection, sink: MailSink, *, users: int, period: str
 ) -> RunMeasurement:
-    """Let Airflow send to all users there are, as fast as it goes, and check what came of it."""
-    mails = sink.count()
+    """Send to all existing users through Airflow, as fast as possible, and verify the run."""
+    earlier_mails = sink.count()
     with TaskMemory() as memory, BrokerMemory(stack.broker_url) as broker:
         run = airflow.trigger(_DAG, period=period)
-        run_id = _wait_until_planned(connection, period)
-        runs.set_pace_or_state(connection, run_id, pace=_PACE)
+        run_id = _wait_until_planned(db, period)
+        runs.set_pace_or_state(db, run_id, pace=_PACE)
         _wait_for_run(airflow, run.run_id)
-    _check_states(connection, run_id, users, mails=sink.count() - mails)
+    _check_states(db, run_id, users, mails=sink.count() - earlier_mails)
     with psycopg.connect(stack.metadata_url) as metadata:
-        plan, whole = (_query_number(metadata, query, _DAG, run.run_id) for query in (_PLAN_SECONDS, _RUN_SECONDS))
-    send = _query_number(connection, _SEND_SECONDS, run_id)
-    page = audience.page_cost(connection, MONTHLY_REPORT, run_id, users)
+        plan_seconds, run_seconds = (
+            _query_number(metadata, query, _DAG, run.run_id) for query in (_PLAN_SECONDS, _RUN_SECONDS)
+        )
+    send_seconds = _query_number(db, _SEND_SECONDS, run_id)
+    page_seconds = audience.page_cost(db, MONTHLY_REPORT, run_id, users)
     peaks = memory.peaks(stack.metadata_url)
-    return RunMeasurement(users, plan, send, whole, page, peaks, broker.growth, memory_grown.scheduler_peak(stack))
+    return RunMeasurement(
+        users,
+        plan_seconds,
+        send_seconds,
+        run_seconds,
+        page_seconds,
+        peaks,
+        broker.growth,
+        service_memory.scheduler_peak(stack),
+    )
 
 
-def _wait_until_planned(connection: Connection, period: str) -> int:
-    """Return the run of a period as soon as there is one."""
+def _wait_until_planned(db: Connection, period: str) -> int:
+    """Wait until a run of the period is planned, and return its id."""
     deadline = time.monotonic() + _MAX_WAIT.total_seconds()
-    while (run := runs.find_by_period(connection, MONTHLY_REPORT, period)) is None:
+    while (run := runs.find_by_period(db, MONTHLY_REPORT, period)) is None:
         if time.monotonic() > deadline:
             raise AirflowTimeout(f"the plan of {period}", _MAX_WAIT.total_seconds())
         time.sleep(_POLL.total_seconds())
@@ -177,43 +190,43 @@ def _wait_for_run(airflow: AirflowApi, run_id: str) -> None:
         sys.exit(f"error: {_DAG}, run {run_id}: {state}")
 
 
-def _check_states(connection: Connection, run_id: int, users: int, *, mails: int) -> None:
-    """Stop unless every recipient is in one final state, the same by every way to count, and the mails are as many."""
-    wanted = audience.expected(users)
-    states: dict[str, int] = dict(connection.execute(_STATES, (run_id,)).fetchall())
-    totals = runs.read_totals(connection, run_id)
-    found = {
-        "what came of the users": (wanted, {**states, "unreachable": totals["unreachable"]}),
-        "what the chunks counted": (wanted, {state: totals[state] for state in wanted}),
+def _check_states(db: Connection, run_id: int, users: int, *, mails: int) -> None:
+    """Exit with an error unless all recipients are in the expected states, all counts agree, and all mails arrived."""
+    expected = audience.expected(users)
+    states: dict[str, int] = dict(db.execute(_STATES, (run_id,)).fetchall())
+    totals = runs.read_totals(db, run_id)
+    checks = {
+        "states in the ledger": (expected, {**states, "unreachable": totals["unreachable"]}),
+        "totals of the chunks": (expected, {state: totals[state] for state in expected}),
         "recipients": (users, totals["recipients"]),
-        "users told twice": (0, _query_number(connection, _COUNT_REPEATED, run_id)),
-        "mails": (wanted["sent"], mails),
+        "users with two deliveries": (0, _query_number(db, _COUNT_REPEATED, run_id)),
+        "mails": (expected["sent"], mails),
     }
-    if wrong := {what: pair for what, pair in found.items() if pair[0] != pair[1]}:
-        sys.exit(f"error: run {run_id}: expected and found differ: {wrong}")
+    if differences := {name: pair for name, pair in checks.items() if pair[0] != pair[1]}:
+        sys.exit(f"error: run {run_id}: expected and actual values differ: {differences}")
 
 
-def _query_number(connection: psycopg.Connection[Any], query: str, *values: object) -> float:
-    ((number,),) = connection.execute(query.encode(), values).fetchall()
+def _query_number(db: psycopg.Connection[Any], query: str, *values: object) -> float:
+    ((number,),) = db.execute(query.encode(), values).fetchall()
     return float(number)
 
 
 def _measure_celery(
-    stack: Stack, connection: Connection, sink: MailSink, folder: Path, *, users: int, console: Console
+    stack: Stack, db: Connection, sink: MailSink, folder: Path, *, users: int, console: Console
 ) -> list[Pattern]:
     environment = celery_workers.environment(stack, sink)
     processes = MONTHLY_REPORT.queue.pool.slots
-    patterns = without_sluice.measure(connection, environment, sink, folder, users=users, processes=processes)
+    patterns = baseline_plain_celery.measure(db, environment, sink, folder, users=users, processes=processes)
     for pattern in patterns:
         console.print(str(pattern))
     return patterns
 
 
 def _results(small: RunMeasurement, large: RunMeasurement, patterns: list[Pattern], sink: MailSink) -> list[Result]:
-    each, *_ = patterns
+    per_user, *_ = patterns
     pace, growth = large.users / large.send_seconds, large.peak("plan") - small.peak("plan")
     broker = large.broker_growth / MIB
-    share = large.broker_growth / large.users / (max(each.broker_growth, 1) / each.users)
+    share = large.broker_growth / large.users / (max(per_user.broker_growth, 1) / per_user.users)
     detail = {
         "mail_server": sink.program,
         "seconds_sending": round(large.send_seconds, 1),
@@ -222,7 +235,7 @@ def _results(small: RunMeasurement, large: RunMeasurement, patterns: list[Patter
         "milliseconds_to_read_a_page_of_1000": round(1000 * large.page_seconds, 1),
         "vmhwm_mib_send": round(large.peak("send")),
         "vmhwm_mib_scheduler": round(large.scheduler_peak / MIB),
-        "vmhwm_mib_plan": [round(of.peak("plan"), 1) for of in (small, large)],
+        "vmhwm_mib_plan": [round(measurement.peak("plan"), 1) for measurement in (small, large)],
         "without_sluice": [str(pattern) for pattern in patterns],
     }
     name = f"monthly report to {large.users:,}"
@@ -247,7 +260,7 @@ def _results(small: RunMeasurement, large: RunMeasurement, patterns: list[Patter
             broker <= MAX_BROKER_GROWTH_MIB,
         ),
         Result(
-            f"{name}: broker a user, over {each.name}",
+            f"{name}: broker a user, over {per_user.name}",
             f"<= {MAX_BROKER_SHARE}",
             f"{share:.2g}",
             share <= MAX_BROKER_SHARE,

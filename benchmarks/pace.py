@@ -1,7 +1,7 @@
-"""`python -m benchmarks.pace`: two hundred mails a second, however many processes send them.
+"""`python -m benchmarks.pace`: two hundred mails per second, however many processes send them.
 
-Bare processes send chunks of one run; beside them, plain Celery is asked for the same by its `rate_limit`, with as many
-workers. What counts is when the mails arrive.
+Bare processes send chunks of one run. For comparison, as many plain Celery workers send with a `rate_limit` of the same
+pace. The rate is that at which mails arrive.
 """
 
 from __future__ import annotations
@@ -31,38 +31,42 @@ from etl.db.connection import Connection, connect_warehouse
 from etl.notify.store import runs
 
 MAILS_A_SECOND, CHANGED_MAILS_A_SECOND = 200, 400
-"""Mails a second that are asked for, first and after the change."""
+"""Mails per second that are requested, at first and after the change."""
 SENDERS = (1, 2, 4, 8)
 WINDOW, QUICK_WINDOW = timedelta(seconds=16), timedelta(seconds=8)
-"""How long is measured."""
+"""Length of a measurement."""
 MAX_DEVIATION_PERCENT = 3
-"""Most per cent that the pace may differ."""
+"""Upper bound of the deviation from the requested pace, in per cent."""
 MAX_EFFECT_SECONDS = 2
-"""Most seconds until a change takes effect."""
+"""Upper bound of the time until a change takes effect, in seconds."""
 
 _USERS = 16_000
 _DAY = date(2026, 1, 1)
 _WARM_UP_SECONDS = 3.0
-"""Seconds from the first mail until the window begins."""
+"""Seconds from the first mail to the start of the window."""
 _RESTART_SECONDS = 3.0
-"""Seconds until a killed sender comes back."""
+"""Seconds until a killed sender is started again."""
 _MAX_SILENCE_SECONDS = 60.0
 _MAX_CELERY_WINDOW = 8.0
-"""Most seconds of what is only there to be compared with."""
+"""Upper bound of the window for plain Celery, which is only a comparison, in seconds."""
 _REACHED_SHARE = 0.95
-"""Share of the new pace at which it counts as reached."""
+"""Share of the new pace from which it counts as reached."""
 
 
 @dataclass
 class PaceSetup:
-    """Where it is measured.
+    """What a measurement needs.
 
     Parameters
     ----------
-    warehouse, sink, environment, folder
-        The servers, the environment of senders, and the folder of logs.
+    db, sink
+        The warehouse and the mail server.
+    environment
+        Environment of the senders.
+    folder
+        Folder of their logs.
     window_seconds
-        Seconds.
+        Length of the window in which mails are counted.
     """
 
     db: Connection
@@ -72,69 +76,67 @@ class PaceSetup:
     window_seconds: float
 
     def measure_pace(self, *, during: Callable[[], None] = lambda: None) -> float:
-        """Wait for mails, and return how many a second arrived in a window that begins soon after the first."""
-        begins = self.wait_for_first(len(self.sink.instants())) + _WARM_UP_SECONDS
-        _sleep_until(begins)
+        """Wait for mails, and return how many per second arrived in a window that begins soon after the first."""
+        start = self.wait_for_first(len(self.sink.instants())) + _WARM_UP_SECONDS
+        _sleep_until(start)
         during()
-        _sleep_until(begins + self.window_seconds + 0.2)
-        return self.pace_between(begins, begins + self.window_seconds)
+        _sleep_until(start + self.window_seconds + 0.2)
+        return self.pace_between(start, start + self.window_seconds)
 
     def wait_for_first(self, earlier_mails: int) -> float:
-        """Return when the first mail came beside those that are known."""
+        """Wait for the first mail after `earlier_mails` ones, and return when it arrived."""
         deadline = time.monotonic() + _MAX_SILENCE_SECONDS
         while len(instants := self.sink.instants()) <= earlier_mails:
             if time.monotonic() > deadline:
-                sys.exit("error: nothing is sent")
+                sys.exit("error: no mail arrives")
             time.sleep(0.05)
         return instants[earlier_mails]
 
     def pace_between(self, start: float, stop: float) -> float:
-        """Return how many mails a second arrived between two instants."""
+        """Return how many mails per second arrived between two instants."""
         return sum(start <= instant < stop for instant in self.sink.instants()) / (stop - start)
 
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Shorter; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Measure for a shorter time; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     window = QUICK_WINDOW if quick else WINDOW
     with home.temporary() as folder, mail_sink.recording_sink(folder.parent) as sink:
-        wishes = StackOptions(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui_port=None)
         stack = up(
             folder,
             scope=StackScope.SERVERS,
             caller_environment=home.caller_environment(),
-            options=wishes,
+            options=StackOptions(Sandbox("benchmarks", opened=_DAY, day=_DAY), ui_port=None),
             say=console.print,
         )
         with connect_warehouse(stack.environment) as db:
             migrations.migrate(db, [entity.name for entity in ENTITIES])
             audience.add_users(db, _USERS, category=MONTHLY_REPORT.category.name)
             environment = celery_workers.environment(stack, sink)
-            scene = PaceSetup(db, sink, environment, folder.parent, window.total_seconds())
-            results = [*_measure_steady(scene), _measure_kill(scene), *_measure_change(scene)]
+            setup = PaceSetup(db, sink, environment, folder.parent, window.total_seconds())
+            results = [*_measure_steady(setup), _measure_kill(setup), *_measure_change(setup)]
             result.show(results, console)
-            beside = _measure_celery(scene)
-    result.show(beside, console)
+            celery_results = _measure_celery(setup)
+    result.show(celery_results, console)
     if not quick:
-        result.append([*results, *beside], command="python -m benchmarks.pace")
+        result.append([*results, *celery_results], command="python -m benchmarks.pace")
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
 def _measure_steady(setup: PaceSetup) -> list[Result]:
-    found = []
+    results = []
     for count in SENDERS:
         with sending(setup.db, setup.environment, f"2024-0{count}", pace=MAILS_A_SECOND, count=count):
-            found.append(
-                _pace_result(f"asked {MAILS_A_SECOND}/s, {count} senders", setup.measure_pace(), MAILS_A_SECOND)
-            )
-    return found
+            pace = setup.measure_pace()
+        results.append(_pace_result(f"asked {MAILS_A_SECOND}/s, {count} senders", pace, MAILS_A_SECOND))
+    return results
 
 
 def _measure_kill(setup: PaceSetup) -> Result:
-    """Kill one of two senders, and let it come back."""
+    """Kill one of two senders during the measurement, and start it again."""
     with sending(setup.db, setup.environment, "2024-06", pace=MAILS_A_SECOND, count=2) as senders:
 
         def kill() -> None:
@@ -150,21 +152,22 @@ def _measure_kill(setup: PaceSetup) -> Result:
 
 
 def _measure_change(setup: PaceSetup) -> list[Result]:
-    """Ask two senders for twice the pace."""
+    """Double the pace of two senders."""
     with sending(setup.db, setup.environment, "2024-07", pace=MAILS_A_SECOND, count=2) as senders:
         before = setup.measure_pace()
-        asked = _change_pace(setup, senders)
-        _sleep_until(asked + MAX_EFFECT_SECONDS + setup.window_seconds + 0.2)
-        after = setup.pace_between(asked + MAX_EFFECT_SECONDS, asked + MAX_EFFECT_SECONDS + setup.window_seconds)
-        took = _seconds_until_effect(setup, asked)
+        changed_at = _change_pace(setup, senders)
+        start = changed_at + MAX_EFFECT_SECONDS
+        _sleep_until(start + setup.window_seconds + 0.2)
+        after = setup.pace_between(start, start + setup.window_seconds)
+        effect_seconds = _seconds_until_effect(setup, changed_at)
     name = f"change from {MAILS_A_SECOND}/s to {CHANGED_MAILS_A_SECOND}/s"
     detail = {"mails_a_second_before": round(before, 1)}
     return [
         Result(
             f"{name}: until it takes effect",
             f"<= {MAX_EFFECT_SECONDS} s",
-            f"{took:.2f} s",
-            took <= MAX_EFFECT_SECONDS,
+            f"{effect_seconds:.2f} s",
+            effect_seconds <= MAX_EFFECT_SECONDS,
             detail,
         ),
         _pace_result(f"{name}: afterwards", after, CHANGED_MAILS_A_SECOND),
@@ -172,12 +175,13 @@ def _measure_change(setup: PaceSetup) -> list[Result]:
 
 
 def _change_pace(setup: PaceSetup, senders: Senders) -> float:
+    """Change the pace of the run, and return when."""
     runs.set_pace_or_state(setup.db, senders.run_id, pace=CHANGED_MAILS_A_SECOND)
     return time.monotonic()
 
 
 def _seconds_until_effect(setup: PaceSetup, changed_at: float) -> float:
-    """Return the seconds until the first second in which mails arrive at the new pace."""
+    """Return the seconds from the change to the beginning of the first second with mails at the new pace."""
     tenths = int(setup.window_seconds * 10)
     reached = (
         tenth / 10
@@ -189,11 +193,11 @@ def _seconds_until_effect(setup: PaceSetup, changed_at: float) -> float:
 
 
 def _measure_celery(setup: PaceSetup) -> list[Result]:
-    """Ask plain Celery for the same pace.
+    """Measure the pace of plain Celery.
 
-    With more messages taken in advance, such as by default, its worker soon sends but one or two a second.
+    Its workers prefetch one message: with more, such as the default, a worker soon sends only one or two per second.
     """
-    found = []
+    results = []
     plain_celery.app.conf.broker_url = setup.environment[plain_celery.BROKER_VARIABLE]
     window = min(setup.window_seconds, _MAX_CELERY_WINDOW)
     for workers in SENDERS:
@@ -201,20 +205,24 @@ def _measure_celery(setup: PaceSetup) -> list[Result]:
         with plain_celery.app.producer_pool.acquire(block=True) as producer:
             for number in range(int(MAILS_A_SECOND * workers * (window + 2 * _WARM_UP_SECONDS))):
                 plain_celery.send_paced.apply_async((number + 1,), producer=producer)
-        known = len(setup.sink.instants())
+        earlier_mails = len(setup.sink.instants())
         with celery_workers.running(setup.environment, setup.folder, workers=workers, processes=1, prefetch=1):
-            begins = setup.wait_for_first(known) + _WARM_UP_SECONDS
-            _sleep_until(begins + window + 0.2)
-            pace = setup.pace_between(begins, begins + window)
+            start = setup.wait_for_first(earlier_mails) + _WARM_UP_SECONDS
+            _sleep_until(start + window + 0.2)
+            pace = setup.pace_between(start, start + window)
         name = f"plain Celery, rate_limit='{plain_celery.RATE_LIMIT}', {workers} workers"
-        found.append(Result(name, "none", f"{pace:.1f}/s", reached=True))
-    return found
+        results.append(Result(name, "none", f"{pace:.1f}/s", reached=True))
+    return results
 
 
 def _pace_result(name: str, pace: float, goal: float, **detail: object) -> Result:
-    off = 100 * (pace - goal) / goal
+    deviation = 100 * (pace - goal) / goal
     return Result(
-        name, f"± {MAX_DEVIATION_PERCENT} %", f"{pace:.1f}/s ({off:+.1f} %)", abs(off) <= MAX_DEVIATION_PERCENT, detail
+        name,
+        f"± {MAX_DEVIATION_PERCENT} %",
+        f"{pace:.1f}/s ({deviation:+.1f} %)",
+        abs(deviation) <= MAX_DEVIATION_PERCENT,
+        detail,
     )
 
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.planning`: how long it takes to cut provider accounts into chunks, however many there are.
+"""`python -m benchmarks.planning`: how long it takes to divide provider accounts into chunks, by their number.
 
-The step `plan` alone, on a Postgres of its own. The accounts are one user's, since the plan does not look at users, and
-each number of them is vacuumed and analyzed before, as autovacuum would have it.
+Only the step `plan` runs, on a separate Postgres. All accounts belong to one user, since the plan does not depend on
+users. Before each measurement the table is vacuumed and analyzed, as autovacuum would do.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from etl.sync.plan import plan
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000, 10_000_000), (10_000, 100_000)
 REPETITIONS = 3
 MAX_SECONDS = 5.0
-"""Most at the largest size."""
+"""Upper bound of the seconds for the largest number of accounts."""
 MAX_GROWTH_PERCENT = 10.0
-"""Most per cent that the memory of the planning process grows from the smallest size to the largest."""
+"""Upper bound of the growth of the planning process's memory from the smallest size to the largest, in per cent."""
 
-_INSERT_OWNER = "insert into core.users (reference) values ('benchmark') returning user_id"
+_INSERT_USER = "insert into core.users (reference) values ('benchmark') returning user_id"
 _INSERT_ACCOUNTS = """
 insert into core.provider_accounts (user_id, provider, item_id, access_token)
 select %(user_id)s, 'plaid', 'item-' || n, ''
@@ -45,9 +45,9 @@ _SELF = Path("/proc/self")
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Fewer accounts; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use small sizes; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     with home.temporary() as folder:
         stack = up(
@@ -71,16 +71,16 @@ def main(
 def _measure(
     sizes: Sequence[int], db: Connection, *, console: Console
 ) -> tuple[dict[int, list[float]], dict[int, int]]:
-    """Return for each size the seconds of each plan, and the most memory that this process then had."""
+    """Return the seconds of each plan, and the peak memory of this process in bytes, both by size."""
     seconds: dict[int, list[float]] = {}
     peaks: dict[int, int] = {}
-    ((user_id,),) = db.execute(_INSERT_OWNER).fetchall()
-    before = 0
-    plan(TRANSACTIONS, "first", db=db)  # whatever Python keeps for ever is there by now
+    ((user_id,),) = db.execute(_INSERT_USER).fetchall()
+    existing = 0
+    plan(TRANSACTIONS, "first", db=db)  # fills Python's caches, so that they do not count as growth
     for size in sizes:
-        db.execute(_INSERT_ACCOUNTS, {"user_id": user_id, "first": before + 1, "last": size})
+        db.execute(_INSERT_ACCOUNTS, {"user_id": user_id, "first": existing + 1, "last": size})
         db.execute("vacuum analyze core.provider_accounts")
-        before = size
+        existing = size
         _reset_peak()
         seconds[size] = [_measure_plan(f"{size}-{ordinal}", db) for ordinal in range(REPETITIONS)]
         peaks[size] = _peak()
@@ -91,19 +91,19 @@ def _measure(
 def _measure_plan(run_id: str, db: Connection) -> float:
     began = time.perf_counter()
     ordinals = plan(TRANSACTIONS, run_id, db=db)
-    taken = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     if not ordinals:
         sys.exit("error: the plan has no chunks")
-    return taken
+    return seconds
 
 
 def _reset_peak() -> None:
-    """Let the high-water mark of this process begin at what it has now."""
+    """Reset the peak memory of this process to its current memory (see proc(5), `clear_refs`)."""
     (_SELF / "clear_refs").write_text("5")
 
 
 def _peak() -> int:
-    """Return the high-water mark of this process, in bytes."""
+    """Return the peak memory of this process (VmHWM) in bytes."""
     lines = dict(line.split(":", 1) for line in (_SELF / "status").read_text().splitlines())
     return int(lines["VmHWM"].split()[0]) * 1024
 
@@ -111,15 +111,15 @@ def _peak() -> int:
 def _results(seconds: Mapping[int, Sequence[float]], peaks: Mapping[int, int]) -> Iterator[Result]:
     smallest, largest = min(seconds), max(seconds)
     detail = {
-        "seconds": {str(size): round(Spread.of(found).median, 4) for size, found in seconds.items()},
+        "seconds": {str(size): round(Spread.of(times).median, 4) for size, times in seconds.items()},
         "vmhwm_mib": {str(size): round(peak / MIB, 2) for size, peak in peaks.items()},
     }
-    slowest = Spread.of(seconds[largest])
+    largest_seconds = Spread.of(seconds[largest])
     growth = 100 * (peaks[largest] - peaks[smallest]) / peaks[smallest]
     name = f"plan of chunks over {largest:,} provider accounts"
-    yield Result(name, f"<= {MAX_SECONDS:g} s", f"{slowest} s", slowest.median <= MAX_SECONDS, detail)
-    grown = f"{name}: memory of Python, growth from {smallest:,}"
-    yield Result(grown, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, detail)
+    yield Result(name, f"<= {MAX_SECONDS:g} s", f"{largest_seconds} s", largest_seconds.median <= MAX_SECONDS, detail)
+    memory_name = f"{name}: memory of Python, growth from {smallest:,}"
+    yield Result(memory_name, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, detail)
 
 
 if __name__ == "__main__":

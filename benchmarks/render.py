@@ -1,6 +1,6 @@
 """`python -m benchmarks.render`: write the tables and charts of this folder's README from `results.json`.
 
-A table stands between `<!-- results of NAME -->` and `<!-- end -->`, where NAME is the benchmark that measured it.
+The table of the benchmark NAME stands between `<!-- results of NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from benchmarks.peers.interpreter import interpreter
 from benchmarks.support.result import RESULTS
 
 README = Path(__file__).with_name("README.md")
-_DRAWS = Path(__file__).parent / "peers" / "draw.py"
-_PLACE = re.compile(r"(<!-- results of (?P<name>\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
-_NOTHING = "\nNot measured yet.\n\n"
+_DRAW_PROGRAM = Path(__file__).parent / "peers" / "draw.py"
+_TABLE_BLOCK = re.compile(r"(<!-- results of (?P<name>\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+_NOT_MEASURED = "\nNot measured yet.\n\n"
 
 Row = Mapping[str, Any]
 
 
 def main() -> None:
-    """Write the tables, and draw the charts."""
+    """Write the tables and draw the charts."""
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))
     text = README.read_text(encoding="utf-8")
     README.write_text(fill_tables(text, rows), encoding="utf-8")
-    run([interpreter(), _DRAWS, RESULTS, README.with_name("charts")], check=True)
+    run([interpreter(), _DRAW_PROGRAM, RESULTS, README.with_name("charts")], check=True)
 
 
 def fill_tables(text: str, rows: Sequence[Row]) -> str:
-    """Return a text with its tables as the rows have it."""
+    """Return the text with the body of each table rendered from the rows."""
 
-    def filled(place: re.Match[str]) -> str:
-        found = [row for row in rows if row["command"] == f"python -m benchmarks.{place['name']}"]
-        return place[1] + (_table(found) if found else _NOTHING)
+    def fill(block: re.Match[str]) -> str:
+        benchmark_rows = [row for row in rows if row["command"] == f"python -m benchmarks.{block['name']}"]
+        return block[1] + (_table(benchmark_rows) if benchmark_rows else _NOT_MEASURED)
 
-    return _PLACE.sub(filled, text)
+    return _TABLE_BLOCK.sub(fill, text)
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -47,8 +47,8 @@ def _table(rows: Sequence[Row]) -> str:
         f"| {row['name']} | {row['goal']} | {row['measured']} | {'yes' if row['reached'] else '**no**'} |"
         for row in rows
     ]
-    tried = dict.fromkeys(row["tried"] for row in rows if row.get("tried") and not row["reached"])
-    lines += ["", *(f"Missed: {each}" for each in tried)] if tried else []
+    reasons = dict.fromkeys(row["tried"] for row in rows if row.get("tried") and not row["reached"])
+    lines += ["", *(f"Missed: {reason}" for reason in reasons)] if reasons else []
     days = " and ".join(sorted({str(row["measured_on"]) for row in rows}))
     lines += ["", f"{days}, {rows[-1]['machine']}, `{rows[-1]['command']}`.", "", ""]
     return "\n".join(lines)

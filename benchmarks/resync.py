@@ -1,9 +1,9 @@
-"""`python -m benchmarks.resync`: what loading known records once more costs, beside their first load.
+"""`python -m benchmarks.resync`: the cost of loading the same records again, against their first load.
 
-By the steps alone, on a Postgres of its own with the settings of a stack that keeps its data, so that nobody else
-writes to its log. Each repetition loads into a new database, everything first and then again: the sides alternate.
-Before each load the database is analyzed and vacuumed, as it is by the next day's run, since whoever is the first to
-read a row pays for its hint bits; and each load begins right after a checkpoint, when it costs most to log.
+Only the steps run, on a separate Postgres with the settings of a stack that keeps its data, so that nothing else writes
+to its log. Each repetition uses a new database, in which first loads and repeated loads alternate. Before each load the
+database is analyzed and vacuumed, as it is before the next day's run, since the first reader of a row has to set its
+hint bits. Each load begins right after a checkpoint, when it writes most to the log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from upath import UPath
 
-from benchmarks.support import databases, home, load_cost, repeated_batches, result, tried
+from benchmarks.support import databases, home, known_limits, load_cost, repeated_batches, result
 from benchmarks.support.load_cost import LoadCost
 from benchmarks.support.repeated_batches import RepeatedBatches
 from benchmarks.support.result import Result, Spread
@@ -34,33 +34,32 @@ from etl.settings import Endpoint
 SIZES = (200_000, 1_000_000)
 REPETITIONS = {200_000: 2, 1_000_000: 1}
 MAX_ACCOUNTS = 200_000
-"""They are half a million logins otherwise, and as long in the making as in all that is measured."""
+"""Upper bound for accounts: a million would need half a million logins, whose setup takes as long as all else here."""
 MAX_WAL_PERCENT = 0.5
-"""Most per cent of the first load's log."""
+"""Upper bound of the write-ahead log, in per cent of the first load's."""
 MAX_TIME_PERCENT = 50.0
-"""Most per cent of the first load's time."""
+"""Upper bound of the time, in per cent of the first load's."""
 
-# Tables are vacuumed before each measurement, so that it does not happen during one.
+# Tables are vacuumed before each measurement, and must not be during one.
 _SETTINGS = {**SETTINGS, "autovacuum": "off"}
 
 _Costs = dict[str, list[tuple[LoadCost, LoadCost, int]]]
-"""How records come again → for each repetition the first load, the next one, and rows that this touched."""
+"""Kind of repeated batch → per repetition the first load, the repeated load, and the rows that the latter touched."""
 
 
 def main(
     *,
-    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Small and once; nothing is kept.")] = False,
+    quick: Annotated[bool, typer.Option(envvar="QUICK", help="Use a small size, once; save nothing.")] = False,
 ) -> None:
-    """Measure, show and keep the results; ends with exit code 1 if a goal is missed."""
+    """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
     results: list[Result] = []
     with home.temporary() as folder:
-        wishes = StackOptions(postgres_settings=_SETTINGS, ui_port=None)
         stack = up(
             folder,
             scope=StackScope.SERVERS,
             caller_environment=home.caller_environment(),
-            options=wishes,
+            options=StackOptions(postgres_settings=_SETTINGS, ui_port=None),
             say=console.print,
         )
         server = Endpoint.from_environment("warehouse", stack.environment)
@@ -90,32 +89,32 @@ def _measure_size(size: int, repetitions: int, *, server: Endpoint, root: UPath,
                 for repeated in batches:
                     _measure(repeated, costs[repeated.entity.name], db=db, root=root)
             console.print(f"{size:,} records: {repetition + 1} of {repetitions} repetitions")
-    return [each for name, found in costs.items() for each in _results(name, size, found)]
+    return [each for name, entity_costs in costs.items() for each in _results(name, size, entity_costs)]
 
 
 def _measure(repeated: RepeatedBatches, costs: _Costs, *, db: Connection, root: UPath) -> None:
     entity = repeated.entity
     first = load_cost.measure_load(entity, repeated.first_raw_id, db=db, root=root)
-    for how, raw_id in repeated.repeated_raw_ids.items():
+    for kind, raw_id in repeated.repeated_raw_ids.items():
         db.execute("update etl.cursors set value = ''")
-        again = load_cost.measure_load(entity, raw_id, db=db, root=root)
+        repeat = load_cost.measure_load(entity, raw_id, db=db, root=root)
         touched = load_cost.count_touched_rows(entity, repeated.first_raw_id, db=db)
-        costs[how].append((first, again, touched))
+        costs[kind].append((first, repeat, touched))
 
 
 def _results(entity: str, size: int, costs: Mapping[str, Sequence[tuple[LoadCost, LoadCost, int]]]) -> Iterator[Result]:
-    reason = tried.MERCHANTS_RESYNC if entity == MERCHANTS.name else tried.RESYNC
-    for how, loads in costs.items():
-        name = f"{entity} {how}, {size:,} records"
+    reason = known_limits.MERCHANTS_RESYNC if entity == MERCHANTS.name else known_limits.RESYNC
+    for kind, loads in costs.items():
+        name = f"{entity} {kind}, {size:,} records"
         detail = {
-            "seconds": [[round(first.seconds, 3), round(again.seconds, 3)] for first, again, _ in loads],
-            "logged_bytes": [[first.wal_bytes, again.wal_bytes] for first, again, _ in loads],
+            "seconds": [[round(first.seconds, 3), round(repeat.seconds, 3)] for first, repeat, _ in loads],
+            "logged_bytes": [[first.wal_bytes, repeat.wal_bytes] for first, repeat, _ in loads],
         }
-        logged = Spread.of([100 * again.wal_bytes / first.wal_bytes for first, again, _ in loads])
-        seconds = Spread.of([100 * again.seconds / first.seconds for first, again, _ in loads])
+        wal = Spread.of([100 * repeat.wal_bytes / first.wal_bytes for first, repeat, _ in loads])
+        seconds = Spread.of([100 * repeat.seconds / first.seconds for first, repeat, _ in loads])
         rows = max(touched for _, _, touched in loads)
         yield Result(
-            f"{name}: log", f"<= {MAX_WAL_PERCENT} %", f"{logged} %", logged.median <= MAX_WAL_PERCENT, detail, reason
+            f"{name}: log", f"<= {MAX_WAL_PERCENT} %", f"{wal} %", wal.median <= MAX_WAL_PERCENT, detail, reason
         )
         yield Result(
             f"{name}: time",

@@ -1,7 +1,7 @@
-"""Tells of the declarations that are wrong, by an import error.
+"""Reports wrong declarations as an import error of this file.
 
-To Airflow an import error belongs to a file, and none of its Dags is scheduled. So this file has no Dags: those of what
-is declared well go on.
+Airflow schedules no Dag of a file that has an import error. This file has no Dags, so those of all correct declarations
+keep running.
 """
 
 from etl.catalog import entities, notices
@@ -10,4 +10,4 @@ from etl.errors import DeclarationError
 FAULTS = (*entities.FAULTS, *notices.FAULTS)
 
 if FAULTS:
-    raise DeclarationError("\n- ".join(("each of these has no Dag until it is mended:", *map(str, FAULTS))))
+    raise DeclarationError("\n- ".join(("these have no Dag until they are fixed:", *map(str, FAULTS))))

@@ -1,4 +1,4 @@
-"""The Airflow Dag that removes what is past its retention."""
+"""The Airflow Dag that removes data past its retention."""
 
 from sluice_maintenance_dag import build_maintenance_dag
 

@@ -1,4 +1,4 @@
-"""One Airflow Dag per declared notice, and the one that sends what is announced."""
+"""One Airflow Dag per declared notice, and the one that sends announcements."""
 
 from etl.catalog.notices import NOTICES
 from sluice_announce_dag import build_announce_dag
@@ -9,5 +9,5 @@ for notice in NOTICES:
     if should_build(notice_dag_id(notice)):
         build_notice_dag(notice)
 
-# One more, whichever is wanted: it takes less than to ask.
+# Always built: cheaper than to check whether it is needed.
 build_announce_dag()

@@ -1,1 +1,1 @@
-"""How Sluice runs from its image: what prepares the databases, starts a part, and tells whether it is well."""
+"""Entry points of the image: prepare the databases, start a component, check its health."""

@@ -1,6 +1,6 @@
-"""`python -m deploy.environment_file`: write `.env` from `.env.example`, with secrets made up for this stack alone.
+"""`python -m deploy.environment_file`: write `.env` from `.env.example`, with newly generated secrets.
 
-It needs nothing but Python, so that the stack can be started on a host that has only an engine besides.
+It needs only Python's standard library, so that it runs on a host that has just Python and a container engine.
 """
 
 import base64
@@ -21,18 +21,18 @@ _SIGNING_BYTES = 64
 
 
 def fill_secrets(example: str) -> str:
-    """Return the example with a secret for every setting that it leaves empty."""
+    """Return the example, with a generated secret for every setting that it leaves empty."""
     lines = (f"{line}{_generate_secret(line[:-1])}" if _is_empty(line) else line for line in example.splitlines())
     return "\n".join((*lines, ""))
 
 
 def write(target: Path, text: str) -> None:
-    """Write a file that its owner alone may read.
+    """Write a file that only its owner may read.
 
     Raises
     ------
     FileExistsError
-        If it is there: without the secrets in it, databases and tokens could not be opened any more.
+        If the file exists: without the secrets in it, databases and tokens could no longer be read.
     """
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -50,13 +50,13 @@ def _generate_secret(name: str) -> str:
 
 
 def main() -> None:
-    """Write `.env`, or the file that is named; one that is there stays as it is."""
+    """Write `.env`, or the file named by the first argument; an existing file is not changed."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
     try:
         write(target, fill_secrets(EXAMPLE.read_text(encoding="utf-8")))
     except FileExistsError:
-        sys.exit(f"{target} is there already, and stays as it is; its secrets open the databases.")
-    sys.stdout.write(f"{target} is written, with new secrets, for you alone to read. Keep a copy where backups are.\n")
+        sys.exit(f"{target} exists already, and stays as it is: its secrets are needed to read the databases.")
+    sys.stdout.write(f"Wrote {target} with new secrets; only you can read it. Keep a copy where your backups are.\n")
 
 
 if __name__ == "__main__":

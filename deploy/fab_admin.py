@@ -1,15 +1,15 @@
-"""The first user of Airflow's FAB auth manager, which keeps users and their roles in Airflow's database."""
+"""The first user of Airflow's FAB auth manager, which stores users and their roles in Airflow's database."""
 
 from deploy.api_server import ADMIN
 
 
 def create_admin(password: str) -> bool:
-    """Make the user `admin` unless it is there, and tell whether it was made; its password may have been changed since.
+    """Create the user `admin` and return True, or return False if it exists; its password is then left as it is.
 
     Parameters
     ----------
     password
-        Of the new user.
+        Password of the new user.
     """
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 

@@ -1,6 +1,6 @@
-"""`python -m deploy.healthy PART`: end with exit code 0 if the part of Airflow in this container is well.
+"""`python -m deploy.healthy COMPONENT`: exit with code 0 if the Airflow component of this container is healthy.
 
-Airflow's own commands answer the same questions, but each of them costs seconds of a processor, at every check.
+Airflow's own commands check the same, but each of them costs seconds of CPU time at every check.
 """
 
 import os
@@ -14,7 +14,7 @@ from http import HTTPStatus
 HEALTH_URL = "http://127.0.0.1:8080/api/v2/monitor/health"
 JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 MAX_HEARTBEAT_AGE = timedelta(seconds=45)
-"""How old a heartbeat may be."""
+"""Age above which a heartbeat counts as missed."""
 
 _TIMEOUT_SECONDS = 5
 _HEARTBEAT_IS_FRESH = """
@@ -25,24 +25,24 @@ where job_type = %(job)s and state = 'running' and hostname = %(host)s
 
 
 def api_server_responds(_: Mapping[str, str]) -> bool:
-    """Tell whether the API server answers."""
-    with urllib.request.urlopen(HEALTH_URL, timeout=_TIMEOUT_SECONDS) as answer:
-        return bool(answer.status == HTTPStatus.OK)
+    """Return whether the API server answers its health endpoint."""
+    with urllib.request.urlopen(HEALTH_URL, timeout=_TIMEOUT_SECONDS) as response:
+        return bool(response.status == HTTPStatus.OK)
 
 
-def has_fresh_heartbeat(part: str, environment: Mapping[str, str]) -> bool:
-    """Tell whether the part of this host has lately told Airflow's database that it lives."""
+def has_fresh_heartbeat(component: str, environment: Mapping[str, str]) -> bool:
+    """Return whether the component on this host has recently written a heartbeat to Airflow's database."""
     import psycopg
 
     url = environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg", "", 1)
     with psycopg.connect(url, connect_timeout=_TIMEOUT_SECONDS) as connection:
-        asked = {"fresh": MAX_HEARTBEAT_AGE, "job": JOBS[part], "host": socket.gethostname()}
-        row = connection.execute(_HEARTBEAT_IS_FRESH, asked).fetchone()
+        values = {"fresh": MAX_HEARTBEAT_AGE, "job": JOBS[component], "host": socket.gethostname()}
+        row = connection.execute(_HEARTBEAT_IS_FRESH, values).fetchone()
     return row is not None and bool(row[0])
 
 
 def worker_responds(group: str, environment: Mapping[str, str]) -> bool:
-    """Tell whether the worker of this host answers on the broker."""
+    """Return whether the worker on this host answers a ping through the broker."""
     from celery import Celery
 
     name = f"{group}@{socket.gethostname()}"
@@ -50,23 +50,23 @@ def worker_responds(group: str, environment: Mapping[str, str]) -> bool:
         return name in (app.control.inspect([name], timeout=_TIMEOUT_SECONDS).ping() or {})
 
 
-def check_for(part: str) -> Callable[[Mapping[str, str]], bool]:
-    """Return the check of a part: `api-server`, one of `JOBS`, or else the name of a worker group."""
-    if part == "api-server":
+def check_for(component: str) -> Callable[[Mapping[str, str]], bool]:
+    """Return the check of a component: `api-server`, one of `JOBS`, or else the name of a worker group."""
+    if component == "api-server":
         return api_server_responds
-    if part in JOBS:
-        return lambda environment: has_fresh_heartbeat(part, environment)
-    return lambda environment: worker_responds(part, environment)
+    if component in JOBS:
+        return lambda environment: has_fresh_heartbeat(component, environment)
+    return lambda environment: worker_responds(component, environment)
 
 
 def main() -> None:
-    """Check; whatever goes wrong is told in a line, which `docker inspect` shows."""
-    (part,) = sys.argv[1:]
+    """Run the check; on failure exit with a one-line reason, which `docker inspect` shows."""
+    (component,) = sys.argv[1:]
     try:
-        healthy = check_for(part)(os.environ)
+        healthy = check_for(component)(os.environ)
     except Exception as error:  # noqa: BLE001 - the edge of the process
-        sys.exit(f"{part}: {type(error).__name__}: {error}")
-    sys.exit(None if healthy else f"{part} does not answer, or its heartbeat is old.")
+        sys.exit(f"{component}: {type(error).__name__}: {error}")
+    sys.exit(None if healthy else f"{component} does not answer, or its heartbeat is too old.")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""Prepares Airflow's metadata database: `python -m deploy.metadata`, with Airflow's settings in the environment.
+"""`python -m deploy.metadata`: prepare Airflow's metadata database; Airflow's settings come from the environment.
 
-One program for what would be half a dozen calls of `airflow`, each of which costs seconds of imports.
+One process replaces half a dozen calls of `airflow`, each of which would spend seconds on imports.
 """
 
 from airflow.models.pool import Pool
 from airflow.utils import db
 
 from etl.catalog.queues import QUEUES
+from etl.declare.queue import TEST_POOL
 
 
 def main() -> None:
-    """Create or migrate the tables, and make every declared queue's pool what it is declared to be."""
+    """Create or migrate the tables, and create or update the pools of every declared queue."""
     db.upgradedb()
-    for pool in (pool for queue in QUEUES for pool in queue.pools):
+    for pool in (*(pool for queue in QUEUES for pool in queue.pools), TEST_POOL):
         Pool.create_or_update_pool(pool.name, pool.slots, pool.summary, include_deferred=False)
 
 

@@ -1,8 +1,8 @@
-"""`python -m deploy.prepare`: everything that must be done before a part of the stack may start.
+"""`python -m deploy.prepare`: prepare the stack before its other services start.
 
-It runs at every start, and changes nothing that is as it should be: secrets are checked, roles and databases made,
-Airflow's database and the warehouse migrated, pools set to what the queues declare. With `databases` as its argument it
-leaves the databases empty, for a backup to be restored into.
+It runs at every start, and is idempotent: it checks secrets, creates roles and databases, migrates Airflow's database
+and the warehouse, and sets pools to the slots that the queues declare. With the argument `databases` it stops after
+creating empty databases, into which a backup can be restored.
 """
 
 import os
@@ -13,7 +13,7 @@ from deploy import api_server, secret_rules
 
 
 def main() -> None:
-    """Prepare the stack; a secret that is no good ends it with a sentence, before anything is changed."""
+    """Prepare the stack; exit with a message if a secret is invalid, before anything is changed."""
     require_strong_secrets(os.environ)
     _ensure_databases(os.environ)
     if sys.argv[1:] != ["databases"]:
@@ -22,22 +22,23 @@ def main() -> None:
 
 
 def require_strong_secrets(environment: Mapping[str, str]) -> None:
-    """End the process with a sentence for each secret that is no good.
+    """Exit with a message for each invalid secret.
 
     Raises
     ------
     SystemExit
-        If there is any.
+        If a secret is invalid.
     """
-    if found := list(secret_rules.problems(environment)):
-        remedy = "Mend them in .env; `make env` writes a file in which all are good, if there is none."
-        sys.exit("\n".join(("Sluice does not start with these secrets:", *(f"- {fault}" for fault in found), remedy)))
+    if problems := list(secret_rules.problems(environment)):
+        remedy = "Fix them in .env; if you have no .env yet, `make env` writes one with valid secrets."
+        lines = ("Sluice does not start with these secrets:", *(f"- {problem}" for problem in problems), remedy)
+        sys.exit("\n".join(lines))
 
 
 def _ensure_databases(environment: Mapping[str, str]) -> None:
     from deploy import roles
 
-    _say("Making roles and databases.")
+    _print("Creating roles and databases.")
     server = f"postgresql://postgres:{environment['POSTGRES_PASSWORD']}@{environment['POSTGRES_ADDRESS']}"
     readers = {"airflow_reader": environment["AIRFLOW_READER_PASSWORD"]}
     warehouse = roles.Database("sluice", "sluice", environment["WAREHOUSE_PASSWORD"])
@@ -49,9 +50,9 @@ def _migrate() -> None:
     from deploy import metadata
     from etl.cli.migrate import migrate
 
-    _say("Migrating Airflow's database.")
+    _print("Migrating Airflow's database.")
     metadata.main()
-    _say("Migrating the warehouse.")
+    _print("Migrating the warehouse.")
     migrate()
 
 
@@ -60,11 +61,11 @@ def _ensure_admin(environment: Mapping[str, str]) -> None:
         from deploy import fab_admin
 
         if fab_admin.create_admin(environment["ADMIN_PASSWORD"]):
-            _say("The user `admin` is made, with ADMIN_PASSWORD; change the password in the web UI.")
+            _print("Created the user `admin` with ADMIN_PASSWORD; change the password in the web UI.")
 
 
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)
+def _print(message: str) -> None:
+    print(message, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The roles and databases of the stack's Postgres: who may do what, made so at every start.
+"""Roles and databases of the stack's Postgres, created or updated at every start.
 
-Each database belongs to a role of its own, and nobody else may connect to it but those that only read it. A password
-that was changed in `.env` counts from the next start on.
+Each database is owned by a role of its own; besides the owner, only its readers may connect to it. A password that is
+changed in `.env` takes effect at the next start.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,13 +26,13 @@ class Database:
     Parameters
     ----------
     name
-        Its name.
+        Name of the database.
     owner
-        The role that may do everything in it.
+        Role that owns the database.
     password
-        Of the owner.
+        Password of the owner.
     readers
-        Role that may read every table, of now and of later → its password.
+        Role that may read every existing and future table → its password.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Database:
 
 
 def ensure_roles_and_databases(server: str, databases: Sequence[Database]) -> None:
-    """Make roles and databases what they should be.
+    """Create missing roles and databases, and update passwords and grants.
 
     Parameters
     ----------
     server
-        URL of the server and its superuser, without a database.
+        URL of the server, with the credentials of a superuser and without a database.
     databases
-        As they should be.
+        Every database that should exist, with its roles.
     """
     with psycopg.connect(f"{server}/{_MAINTENANCE_DATABASE}", autocommit=True) as connection:
         for database in databases:
@@ -62,9 +62,9 @@ def ensure_roles_and_databases(server: str, databases: Sequence[Database]) -> No
 
 
 def _ensure_role(connection: psycopg.Connection, role: str, password: str) -> None:
-    found = connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
-    statement = "alter role {} login password {}" if found else "create role {} login password {}"
-    # Its hash, so that a log of statements does not show the password.
+    exists = connection.execute("select 1 from pg_roles where rolname = %s", (role,)).fetchone()
+    statement = "alter role {} login password {}" if exists else "create role {} login password {}"
+    # Send the password's hash, so that a log of statements does not show the password.
     hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     connection.execute(sql.SQL(statement).format(sql.Identifier(role), sql.Literal(hashed)))
 

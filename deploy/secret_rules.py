@@ -1,4 +1,4 @@
-"""What a secret must be; a stack whose secrets are missing, weak or shared does not start."""
+"""Rules for secrets: a stack does not start if one of its secrets is missing, weak or used twice."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -23,14 +23,14 @@ _URL_SAFE = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 def problems(environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each secret that is no good; no value is shown."""
+    """Yield a message for each rule that a secret breaks; no message holds the value of a secret."""
     for name in PASSWORD_VARIABLES:
         yield from _weaknesses(name, environment.get(name, ""), min_length=_MIN_PASSWORD_LENGTH)
     for name in SIGNING_KEY_VARIABLES:
         yield from _weaknesses(_env_file_name(name), environment.get(name, ""), min_length=_MIN_SIGNING_LENGTH)
     for name in FERNET_KEY_VARIABLES:
         if not _are_fernet_keys(environment.get(name, "")):
-            yield f"{_env_file_name(name)} holds no Fernet key, which is 32 random bytes in URL-safe base64."
+            yield f"{_env_file_name(name)} must hold Fernet keys: 32 random bytes each, in URL-safe base64."
     yield from _duplicates(environment)
 
 
@@ -42,7 +42,7 @@ def _weaknesses(name: str, value: str, *, min_length: int) -> Iterator[str]:
             f"{name} has only {len(set(value))} different characters; it must have at least {_MIN_DISTINCT_CHARACTERS}."
         )
     if not _URL_SAFE.fullmatch(value):
-        yield f"{name} becomes part of URLs; it may hold letters, digits and `-_.~` only."
+        yield f"{name} is used in URLs; it may hold only letters, digits and `-_.~`."
 
 
 def _are_fernet_keys(value: str) -> bool:
@@ -53,14 +53,15 @@ def _are_fernet_keys(value: str) -> bool:
 
 
 def _duplicates(environment: Mapping[str, str]) -> Iterator[str]:
-    """Two secrets that are the same protect no better than the one that leaks first."""
-    first: dict[str, str] = {}
+    """Yield a message for each secret that equals an earlier one: if either leaks, both are exposed."""
+    first_names: dict[str, str] = {}
     for name in (*PASSWORD_VARIABLES, *SIGNING_KEY_VARIABLES, *FERNET_KEY_VARIABLES):
         value = environment.get(name, "")
-        if value and first.setdefault(value, name) != name:
-            yield f"{_env_file_name(name)} is the same as {_env_file_name(first[value])}; give each a value of its own."
+        if value and first_names.setdefault(value, name) != name:
+            first = _env_file_name(first_names[value])
+            yield f"{_env_file_name(name)} is the same as {first}; give each its own value."
 
 
 def _env_file_name(name: str) -> str:
-    """Return what a variable of Airflow's is called in `.env`."""
+    """Return the name in `.env` of the setting behind an environment variable of Airflow."""
     return name.rpartition("__")[2]

@@ -1,4 +1,4 @@
-"""`python -m deploy.worker GROUP`: become a worker of a declared group; ends when Celery's own ends."""
+"""`python -m deploy.worker GROUP`: replace this process by a Celery worker of a declared group."""
 
 import os
 import sys
@@ -9,24 +9,24 @@ from etl.catalog.queues import QUEUES, WORKER_GROUPS
 
 
 def command(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the command that runs the workers of the group that is named.
+    """Return the command that starts a worker of the named group.
 
     Raises
     ------
     SystemExit
-        If no group is named, or one that is not declared.
+        If `names` is not exactly one declared group.
     """
     groups = {group.name: group for group in WORKER_GROUPS}
     if len(names) != 1 or names[0] not in groups:
-        sys.exit(f"Which worker group? {' '.join(names) or 'None'} was named; name one of {', '.join(groups)}.")
+        sys.exit(f"the worker group is {' '.join(names) or 'missing'}; it must be one of {', '.join(groups)}.")
     (name,) = names
     return ("airflow", *workers.arguments(groups[name], QUEUES, name=name))
 
 
 def main() -> None:
-    """Start the worker in place of this process, so that it hears the container's signals."""
-    chosen = command(sys.argv[1:])
-    os.execvp(chosen[0], chosen)  # noqa: S606 - no shell is wanted
+    """Replace this process by the worker, so that the worker receives the container's signals."""
+    worker = command(sys.argv[1:])
+    os.execvp(worker[0], worker)  # noqa: S606 - needs no shell
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
-"""The workers of a group: their command line and their memory, derived from the declared queues."""
+"""Command line and memory of the workers of a group, derived from the declared queues."""
 
 from collections.abc import Sequence
 
 from etl.declare.queue import Queue, WorkerGroup, queues_served
 
 _WORKER_MIB = 400
-"""MiB of a worker without tasks: its parent process, and the server of its logs."""
+"""MiB of an idle worker: its parent process and its log server."""
 _PROCESS_MIB = 200
-"""MiB of a process of the pool and of the task that it runs, before the task asks for more."""
+"""MiB of a pool process and of the task that it runs, before the task allocates memory of its own."""
 
 
 def arguments(group: WorkerGroup, queues: Sequence[Queue], *, name: str) -> tuple[str, ...]:
-    """Return the arguments of `airflow` that run a group's workers.
+    """Return the arguments of `airflow` that start a worker of a group.
 
     Parameters
     ----------
     group
-        Whose workers.
+        The worker's group.
     queues
         Every declared queue.
     name
-        What stands before `@` in the names of these workers; the host's name follows.
+        Part of the worker's Celery name before `@`; the host's name follows.
     """
     served = ",".join(queue.name for queue in queues_served(group, tuple(queues)))
     return (
@@ -29,24 +29,24 @@ def arguments(group: WorkerGroup, queues: Sequence[Queue], *, name: str) -> tupl
         *("--queues", served),
         *("--concurrency", str(group.processes)),
         *("--celery-hostname", f"{name}@%h"),
-        # Workers that start together need not wait to hear of one another.
+        # Workers need not know each other, so those that start together need not wait for each other's replies.
         "--without-mingle",
         "--without-gossip",
     )
 
 
 def memory_mib(group: WorkerGroup, queues: Sequence[Queue]) -> int:
-    """Return the MiB that one worker of a group needs if every process runs the greediest task that it can meet.
+    """Return the MiB that one worker of a group needs if its processes run the tasks with the highest memory caps.
 
     Parameters
     ----------
     group
-        Whose worker.
+        The worker's group.
     queues
         Every declared queue.
     """
     caps = [
         queue.memory for queue in queues_served(group, tuple(queues)) for pool in queue.pools for _ in range(pool.slots)
     ]
-    greediest = sorted(caps, reverse=True)[: group.processes]
-    return _WORKER_MIB + _PROCESS_MIB * group.processes + sum(greediest)
+    highest = sorted(caps, reverse=True)[: group.processes]
+    return _WORKER_MIB + _PROCESS_MIB * group.processes + sum(highest)

@@ -1,6 +1,6 @@
 """`python -m dev.lock`: compile `pyproject.toml` into the lock files, for every Python that the project supports.
 
-They hold versions and hashes, and neither the address of an index nor a path of this machine.
+The lock files hold versions and hashes, but no address of a package index and no path of this machine.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ _HEADER = "# Made by `make lock` from pyproject.toml. Install with: pip install 
 
 
 def lock(name: str, *arguments: str) -> None:
-    """Write one lock file."""
+    """Write the lock file `name`, compiled by uv with these further arguments."""
     uv = Path(sys.executable).parent / "uv"
     command = (str(uv), "pip", "compile", *_COMPILE_OPTIONS, *arguments)
     compiled = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
@@ -34,5 +34,5 @@ if __name__ == "__main__":
     lock("requirements.lock", "pyproject.toml")
     lock("requirements-dev.lock", "pyproject.toml", "--group=dev", "--constraints=requirements.lock")
     lock("benchmarks/requirements.lock", "--group=bench")
-    # Not within the first lock: what FAB needs keeps others at older versions.
+    # Not part of the first lock: the requirements of FAB hold other packages at older versions.
     lock("requirements-fab.lock", "pyproject.toml", "--extra=fab")

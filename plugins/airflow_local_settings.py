@@ -1,4 +1,4 @@
-"""What Airflow asks of a cluster: its policies. Airflow finds this file by its name; in a plugin they are ignored."""
+"""Airflow's cluster policies. Airflow imports this file by its name, and ignores policies that a plugin defines."""
 
 from sluice_cluster_policy import dag_policy, task_instance_mutation_hook, task_policy
 

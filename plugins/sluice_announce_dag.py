@@ -1,4 +1,4 @@
-"""The Dag that sends one thing to a few users at once, and the call by which tasks of other Dags let it."""
+"""The Dag that sends announcements to a few users at once, and the function by which tasks of other Dags trigger it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,33 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from airflow.sdk import DAG, get_current_context, task
+from airflow.sdk import DAG, get_current_context
 
 import sluice_connections as connections
 from etl.catalog.notices import NOTICES
 from etl.catalog.queues import URGENT_NOTIFICATIONS
 from sluice_channels import build_senders
 from sluice_cluster_policy import NO_DEADLINE_TAG
+from sluice_dag import SluiceDag
 from sluice_entity_dags import START_DATE, build_default_args
+from sluice_reschedule import task
 
 if TYPE_CHECKING:
     from etl.declare.notice import Notice
     from etl.notify.plan import PlannedRun
 
-_DOC = """Sends one announced run of a notice at once: its conf is `{"run_id": 17}`, and whom it tells what stays in the
+_DOC = """Sends one announced run of a notice at once. Its conf is `{"run_id": 17}`; recipients and values stay in the
 warehouse. `python -m etl notify send` and `announce_now` (`include/etl/notify/announce.py`) plan such a run and trigger
-this Dag. Told twice, nobody gets it twice.
+this Dag. If it is triggered twice, nobody gets the notice twice.
 """
 
 
 def build_announce_dag() -> DAG:
-    """Return the Dag. It does nothing by itself, so that it need not be paused when it is new."""
+    """Return the Dag. It has no schedule, so it is created unpaused."""
     settings = build_default_args(URGENT_NOTIFICATIONS, timedelta(minutes=10))
-    with DAG(
+    with SluiceDag(
         dag_id="notify_now",
-        description="Tells one thing to a few users at once.",
+        description="Sends one announcement to a few users at once.",
         schedule=None,
         start_date=START_DATE,
         catchup=False,
@@ -61,7 +63,7 @@ def _send(**_params: object) -> dict[str, int]:
 def announce_now(
     notice: Notice, users: Collection[int], key: str, values: Mapping[str, object] | None = None
 ) -> PlannedRun:
-    """Tell users one thing at once, from a task of another Dag, by the Airflow connection `airflow_api`."""
+    """Send one notice to users at once, from a task of another Dag; uses the Airflow connection `airflow_api`."""
     from etl.notify import announce as step
 
     with connections.warehouse() as db:

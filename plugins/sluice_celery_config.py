@@ -1,7 +1,7 @@
-"""Celery's configuration: Airflow's own, and what every worker does before its first task.
+"""Celery's configuration: Airflow's defaults, limits for pool processes, and the preparation of every worker.
 
-Named by `[celery] celery_config_options`. A task is a fork of its worker, so what the worker has imported costs the
-tasks nothing; pandas and pyarrow alone take more than a second.
+`[celery] celery_config_options` names it. A task is a fork of its worker, so modules that the worker has imported cost
+the task nothing; importing pandas and pyarrow alone takes more than a second.
 """
 
 import gc
@@ -43,18 +43,20 @@ PRELOADED = (
     "upath",
     "zstandard",
 )
-"""What tasks import, but for what is declared: a task sees declarations, hooks and SQL as they are when it starts."""
+"""Modules that tasks import, except declarations, hooks and SQL: a task reads those as they are when it starts."""
 
 CELERY_CONFIG: dict[str, Any] = {
     **DEFAULT_CELERY_CONFIG,
-    # A process that has leaked for long is replaced between two tasks. The tasks themselves are its forks, and capped.
+    # A worker reserves no task that its siblings could start now.
+    "worker_prefetch_multiplier": 1,
+    # Pool processes are replaced, between two tasks, before leaks add up. Tasks are their forks, and have memory caps.
     "worker_max_tasks_per_child": 500,
     "worker_max_memory_per_child": 600_000,  # KiB
 }
 
 
 def prepare_worker(**_: object) -> None:
-    """Stop on a wrong configuration; then attend tasks, and import what they need, in the parent of all processes."""
+    """Exit on a wrong configuration; register the coordinator and import `PRELOADED` before the pool is forked."""
     exit_if_misconfigured()
     try:
         from sluice_coordinator import register_coordinator
@@ -63,9 +65,9 @@ def prepare_worker(**_: object) -> None:
         for module in PRELOADED:
             import_module(module)
     except (ImportError, AirflowConfigException) as error:
-        # Raised, it would be written down by Celery, and the worker would start without.
+        # Celery would only log an exception, and start the worker unprepared.
         sys.exit(f"error: this worker cannot prepare for its tasks: {type(error).__name__}: {error}")
-    # What was imported stays: no process needs to look for garbage in it, nor copy the pages where it lies for that.
+    # Exclude preloaded modules from garbage collection, so that forked tasks do not copy their memory pages.
     gc.freeze()
 
 

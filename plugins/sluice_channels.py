@@ -1,9 +1,9 @@
-"""Channels from Airflow connections, one for each medium.
+"""Senders of notices, built from one Airflow connection for each channel.
 
-* `notices_email`, of type SMTP: host, port, login, password; in its extra `from_email`, how to encrypt, `connections`
-  and `mails_per_connection`. Without it, `smtp_default` is used.
+* `notices_email`, of type SMTP: host, port, login, password; its extra holds `from_email`, the encryption,
+  `connections` and `mails_per_connection`. Without it, `smtp_default` is used.
 * `notices_push`, of type Google Cloud: `keyfile_dict`, the key of a service account of the Firebase project.
-* `notices_desktop`, of type HTTP: its login is the subject (a `mailto:` or https URL), its password the VAPID key.
+* `notices_desktop`, of type HTTP: the login is the VAPID subject (a `mailto:` or https URL), the password its key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class ChannelMissing(PermanentError):
-    """There is no connection to the server of a channel."""
+    """There is no Airflow connection for a channel."""
 
     def __init__(self, channel: str, connection: str, connection_type: str) -> None:
         super().__init__(
@@ -43,36 +43,36 @@ class _SenderFactory(NamedTuple):
 
 
 def build_senders(notice: Notice) -> Senders:
-    """Return the channels of a notice, closed, by the names of its media.
+    """Return the senders of a notice, not yet connected, by the names of its channels.
 
     Raises
     ------
     ChannelMissing
-        If there is no Airflow connection for one of them.
+        If there is no Airflow connection for one of the channels.
     ChannelRefused
-        If a connection says something that cannot be used.
+        If a connection is invalid.
     """
-    return {medium.name: _build_sender(medium) for medium in notice.channels}
+    return {channel.name: _build_sender(channel) for channel in notice.channels}
 
 
-def _build_sender(channel: Channel) -> Any:  # noqa: ANN401 - a channel of any kind
-    way = _sender_factories()[channel.name]
-    held = _find_connection(channel, way)
-    return way.build(
-        host=held.host or "",
-        port=held.port,
-        login=held.login or "",
-        password=held.password or "",
-        extra=held.extra_dejson,
+def _build_sender(channel: Channel) -> Any:  # noqa: ANN401 - the sender of any channel
+    factory = _sender_factories()[channel.name]
+    connection = _find_connection(channel, factory)
+    return factory.build(
+        host=connection.host or "",
+        port=connection.port,
+        login=connection.login or "",
+        password=connection.password or "",
+        extra=connection.extra_dejson,
     )
 
 
 def _find_connection(channel: Channel, factory: _SenderFactory) -> Connection:
-    for connection in factory.connection_ids:
+    for connection_id in factory.connection_ids:
         try:
-            return BaseHook.get_connection(connection)
+            return BaseHook.get_connection(connection_id)
         except AirflowNotFoundException:
-            log.debug("there is no connection %r", connection)
+            log.debug("there is no connection %r", connection_id)
     raise ChannelMissing(channel.name, factory.connection_ids[0], factory.connection_type) from None
 
 
@@ -84,7 +84,7 @@ def _sender_factories() -> dict[str, _SenderFactory]:
     }
 
 
-def _build_email_sender(**connection: Any) -> Any:  # noqa: ANN401 - of a connection
+def _build_email_sender(**connection: Any) -> Any:  # noqa: ANN401 - fields of a connection
     from etl.notify.channels.email import EmailConfig, EmailSender
 
     return EmailSender(EmailConfig.from_connection(**connection))

@@ -1,4 +1,4 @@
-"""What must be configured so that no work is lost; a component of Airflow that finds it otherwise does not start."""
+"""Settings without which work would be lost; a component of Airflow does not start if one of them is wrong."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ _LIMITS = (
     ("scheduler", "task_queued_timeout_check_interval", 1, 60, _STUCK_TASK),
     ("scheduler", "task_instance_heartbeat_timeout", 30, 300, _DEAD_WORKER),
     ("scheduler", "num_stuck_in_queued_retries", 5, None, "a broker that is down for minutes would fail tasks"),
-    ("celery", "worker_prefetch_multiplier", 1, 1, "a worker would hold back tasks that others could run"),
 )
-"""Section, option, least and greatest value, and what happens otherwise."""
+"""Section, option, smallest and largest value, and the consequence of any other."""
 _REQUIRED_VALUES = (
     ("core", "executor", "CeleryExecutor", "no task would reach the workers"),
-    ("core", "xcom_backend", "sluice_xcom_backend.CappedXCom", "tasks could hand on what should be stored"),
+    ("core", "xcom_backend", "sluice_xcom_backend.CappedXCom", "tasks could return values of any size"),
+    ("celery", "celery_config_options", "sluice_celery_config.CELERY_CONFIG", "a worker would reserve tasks of others"),
     ("celery", "task_acks_late", "True", "tasks of a worker that dies would be lost"),
 )
-"""Section, option, what its value must contain, and what happens otherwise."""
+"""Section, option, text that its value must contain, and the consequence if it does not."""
 _SECRETS = (("core", "fernet_key", 44), ("api_auth", "jwt_secret", 32))
-"""Section, option and least length."""
+"""Section, option and minimum length."""
 _REQUIRED_SETTINGS = ("SLUICE_KEYS", "SLUICE_RAW_ROOT")
 
 
 class Configuration(Protocol):
     """Airflow's configuration."""
 
-    def get(self, section: str, key: str, **_: Any) -> str | None:  # noqa: ANN401 - as Airflow has it
+    def get(self, section: str, key: str, **_: Any) -> str | None:  # noqa: ANN401 - as Airflow declares it
         """Return the value of an option."""
 
 
 def config_errors(configuration: Configuration, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each setting that would lose work; no value of a secret is shown."""
-    for section, option, least, greatest, otherwise in _LIMITS:
+    """Yield a message for each setting that would lose work; no message holds the value of a secret."""
+    for section, option, minimum, maximum, consequence in _LIMITS:
         value = configuration.get(section, option, fallback=None)
-        if not _is_within(value, least, greatest):
-            bounds = f"at least {least:g}" if greatest is None else f"from {least:g} to {greatest:g}"
-            yield f"[{section}] {option} is {value!r}; set it to {bounds}, or {otherwise}."
-    for section, option, wanted, otherwise in _REQUIRED_VALUES:
+        if not _is_within(value, minimum, maximum):
+            bounds = f"at least {minimum:g}" if maximum is None else f"from {minimum:g} to {maximum:g}"
+            yield f"[{section}] {option} is {value!r}; set it to {bounds}, or {consequence}."
+    for section, option, required, consequence in _REQUIRED_VALUES:
         value = configuration.get(section, option, fallback=None)
-        if wanted.lower() not in (value or "").lower():
-            yield f"[{section}] {option} is {value!r}; set it to {wanted}, or {otherwise}."
+        if required.lower() not in (value or "").lower():
+            yield f"[{section}] {option} is {value!r}; set it to {required}, or {consequence}."
     for section, option, length in _SECRETS:
         if len(configuration.get(section, option, fallback=None) or "") < length:
-            yield f"[{section}] {option} is missing or shorter than {length} characters; set one secret for all parts."
+            yield f"[{section}] {option} is missing or shorter than {length} characters; set one for all components."
     for name in _REQUIRED_SETTINGS:
         if not environment.get(name, "").strip():
             yield f"{name} is not set."
@@ -68,11 +68,11 @@ def config_errors(configuration: Configuration, environment: Mapping[str, str]) 
 
 
 def exit_if_misconfigured() -> None:
-    """End the process with a sentence for each fault, if there are any."""
+    """Exit with a message for each wrong setting, if there are any."""
     from airflow.configuration import conf
 
-    if found := list(config_errors(conf, os.environ)):
-        sys.exit("\n".join(("Sluice does not start with this configuration:", *(f"- {fault}" for fault in found))))
+    if errors := list(config_errors(conf, os.environ)):
+        sys.exit("\n".join(("Sluice does not start with this configuration:", *(f"- {error}" for error in errors))))
 
 
 def _is_within(value: str | None, minimum: float, maximum: float | None) -> bool:
@@ -84,17 +84,17 @@ def _is_within(value: str | None, minimum: float, maximum: float | None) -> bool
 
 
 class StartupListener:
-    """Hears of every component of Airflow that starts."""
+    """Listener that Airflow calls when one of its components starts."""
 
     @hookimpl
     def on_starting(self, component: object) -> None:
-        """Check the configuration, unless a task starts: its worker has done so."""
+        """Check the configuration, except in the process of a task, whose worker has checked it."""
         if hasattr(component, "job_type"):
             exit_if_misconfigured()
 
 
-class SluiceConfiguration(AirflowPlugin):
-    """Checks the configuration at the start of each component."""
+class ConfigCheckPlugin(AirflowPlugin):
+    """Registers the listener."""
 
     name = "sluice_config_check"
-    listeners = [StartupListener()]  # noqa: RUF012 - as Airflow asks for them
+    listeners = [StartupListener()]  # noqa: RUF012 - as Airflow declares them

@@ -1,6 +1,6 @@
-"""What steps are handed by tasks: connections that Airflow holds, and settings from the environment.
+"""Connections, clients and settings that tasks pass to steps, from Airflow connections and the environment.
 
-A connection lasts as long as its `with` block.
+A database connection is closed at the end of its `with` block.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def warehouse() -> Iterator[Connection]:
 
 @contextmanager
 def metadata_db() -> Iterator[Connection | None]:
-    """Open the Airflow connection `airflow_db` to Airflow's own database, to read; None if there is none."""
+    """Open Airflow's own database, read-only, by the connection `airflow_db`; yield None if it cannot be opened."""
     import psycopg
     from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        opened = PostgresHook("airflow_db").get_conn()
+        db = PostgresHook("airflow_db").get_conn()
     except (AirflowNotFoundException, psycopg.OperationalError) as error:
-        log.warning("Airflow's own database cannot be read, so mails will not say what blocks a run: %s", error)
+        log.warning("cannot connect to Airflow's own database, so alerts will not say what blocks a run: %s", error)
         yield None
         return
-    with opened as connection:
+    with db as connection:
         connection.autocommit = True
         connection.execute("set default_transaction_read_only = on")
         connection.execute("set statement_timeout = '10s'")
@@ -55,7 +55,7 @@ def metadata_db() -> Iterator[Connection | None]:
 
 
 def limiter() -> Limiter:
-    """Return the rate limiter on the Airflow connection `limits`."""
+    """Return the rate limiter, which uses the Redis of the Airflow connection `limits`."""
     from airflow.providers.redis.hooks.redis import RedisHook
 
     from etl.clients.rate_limits import Limiter
@@ -64,26 +64,26 @@ def limiter() -> Limiter:
 
 
 def endpoint(connection: str) -> Endpoint:
-    """Return a base URL (the connection's host, such as a provider's) and credentials (its login and password)."""
-    held = BaseHook.get_connection(connection)
+    """Return the base URL (its host) and the credentials (login and password) of an Airflow connection."""
+    fields = BaseHook.get_connection(connection)
     return Endpoint(
-        host=held.host or "",
-        port=held.port or 0,
-        login=held.login or "",
-        password=held.password or "",
-        schema=held.schema or "",
+        host=fields.host or "",
+        port=fields.port or 0,
+        login=fields.login or "",
+        password=fields.password or "",
+        schema=fields.schema or "",
     )
 
 
 def raw_root() -> UPath:
-    """Return the root of landing pages, raw and typed batches."""
+    """Return the root folder of landing pages, raw and typed batches."""
     from upath import UPath
 
     return UPath(Settings.from_environment().raw_root)
 
 
 def cipher() -> TokenCipher:
-    """Return what decrypts access tokens."""
+    """Return the cipher of access tokens."""
     from etl.sync.store.token_cipher import TokenCipher
 
     return TokenCipher(Settings.from_environment().keys)

@@ -1,8 +1,8 @@
-"""Workers notice at once that a task has ended, so that its process is free when the next task is sent.
+"""A coordinator that detects the exit of a task at once, so that the worker process is free for the next task.
 
-Airflow's supervisor listens to its task over sockets. They close a moment before the task's process has ended, and a
-supervisor that looks in between sleeps until its next heartbeat, up to 5 s, though the task's slot of the pool is free
-and the next task waits in the broker. Tasks that stand back (`sluice_niceness`) nearly always end like that.
+Airflow's supervisor watches the sockets of its task. They close a moment before the task's process exits. A supervisor
+that checks in between sleeps until its next heartbeat, up to 5 s, although the task's pool slot is free and the next
+task waits in the broker. Tasks with a raised niceness (`sluice_niceness`) nearly always end like that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from etl.catalog.queues import QUEUES
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.supervisor import WatchedSubprocess
 
-_COORDINATOR_NAME = "sluice-attendance"
+_COORDINATOR_NAME = "sluice-prompt-exit"
 _FORWARDED_ARGUMENTS = (
     "what",
     "dag_rel_path",
@@ -32,14 +32,14 @@ _FORWARDED_ARGUMENTS = (
     "sentry_integration",
     "subprocess_logs_to_stdout",
 )
-"""What Airflow's own coordinator takes of what it is given."""
+"""Arguments that Airflow's own coordinator passes on to the supervisor."""
 
 
 class PromptExitCoordinator(BaseCoordinator):
-    """Runs tasks as Airflow's coordinator of Python does, but attended."""
+    """Runs tasks like Airflow's Python coordinator, but detects their exit at once."""
 
-    def execute_task(self, **task: Any) -> BaseCoordinator.ExecutionResult:  # noqa: ANN401 - as Airflow hands it over
-        """Run one task to its end."""
+    def execute_task(self, **task: Any) -> BaseCoordinator.ExecutionResult:  # noqa: ANN401 - as Airflow passes it
+        """Run one task, and return its result when its process has exited."""
         from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
         process = ActivitySubprocess.start(**{name: task[name] for name in _FORWARDED_ARGUMENTS})
@@ -49,20 +49,20 @@ class PromptExitCoordinator(BaseCoordinator):
 
 @contextmanager
 def watch_exit(process: WatchedSubprocess) -> Iterator[None]:
-    """Let a supervisor's loop go round as soon as its process has ended, which the kernel tells."""
-    with ExitStack() as open_files:
-        # The task runs already: without a file for it, it is supervised as Airflow would.
+    """Wake the loop of a supervisor when its process exits, by a `pidfd` that the kernel then makes readable."""
+    with ExitStack() as stack:
+        # The task is running already: if no `pidfd` can be opened, supervise it as Airflow does.
         with suppress(OSError):
-            end = open_files.enter_context(os.fdopen(os.pidfd_open(process.pid), "rb", buffering=0))
-            process.selector.register(end, EVENT_READ, (_on_process_exit, process.selector.unregister))
+            pidfd = stack.enter_context(os.fdopen(os.pidfd_open(process.pid), "rb", buffering=0))
+            process.selector.register(pidfd, EVENT_READ, (_on_process_exit, process.selector.unregister))
         yield
 
 
 def register_coordinator() -> None:
-    """Let this worker attend the tasks of all declared queues, but for those with a coordinator of their own.
+    """Register the coordinator for all declared queues, except those that have another one configured.
 
-    The processes of its pool are forks of it, which read this when they begin their first task. It cannot stand in a
-    file of settings, since the names of the queues are declared elsewhere.
+    It is registered by environment variables, which the worker's forked pool processes read at their first task. A
+    settings file cannot hold them, since queue names are declared in the catalogue.
     """
     if not _has_pidfd():
         return
@@ -70,13 +70,13 @@ def register_coordinator() -> None:
         _COORDINATOR_NAME: {"classpath": f"{PromptExitCoordinator.__module__}.{PromptExitCoordinator.__qualname__}"}
     }
     queues = dict.fromkeys((queue.name for queue in QUEUES), _COORDINATOR_NAME)
-    for option, ours in (("coordinators", coordinators), ("queue_to_coordinator", queues)):
+    for option, defaults in (("coordinators", coordinators), ("queue_to_coordinator", queues)):
         configured = conf.getjson("sdk", option, fallback={})
-        os.environ[f"AIRFLOW__SDK__{option.upper()}"] = json.dumps({**ours, **configured})
+        os.environ[f"AIRFLOW__SDK__{option.upper()}"] = json.dumps({**defaults, **configured})
 
 
 def _has_pidfd() -> bool:
-    """Return whether the end of a process can be waited for; some kernels and sandboxes know no `pidfd_open`."""
+    """Return whether `pidfd_open` works; some kernels and sandboxes lack it."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):

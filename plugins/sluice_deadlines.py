@@ -1,4 +1,4 @@
-"""How a Dag declares when its scheduled runs promise to be done, and what happens on the way there."""
+"""Deadlines of Dags: the time from which they count, the checks before they pass, and the callbacks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 CHECK_SHARES = (0.5, 0.75, 0.9, 1.0)
-"""Shares of the promised time after which a run is looked at; the last one is the promise."""
+"""Shares of the time until the deadline at which a run is checked; the last check is at the deadline."""
 
 
 class RunDue(BaseDeadlineReference):
-    """When a run became due: at the end of its data interval, or when it was triggered; never for other runs.
+    """Time from which a run's deadline counts: the end of its data interval, or the time when an asset triggered it.
 
-    Backfills and manual runs promise nothing. A run that is made after a gap, because its Dag was paused or is new, was
-    not due before it was made.
+    Backfills and manual runs have no deadline. For the first scheduled run of a new Dag, or after a pause, it counts
+    from the run's creation, if that is later than the end of its data interval.
     """
 
     required_kwargs: ClassVar[set[str]] = {"dag_id", "run_id"}
@@ -37,29 +37,29 @@ class RunDue(BaseDeadlineReference):
         run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
         if run is None or run.run_type not in RUN_TYPES_WITH_DEADLINE:
             return None
-        made_at: datetime = run.queued_at or run.run_after
+        created_at: datetime = run.queued_at or run.run_after
         if run.data_interval_end is None or run.run_type != "scheduled":
-            return made_at
-        before = select(DagRun.id).where(
+            return created_at
+        previous_run = select(DagRun.id).where(
             DagRun.dag_id == dag_id,
             DagRun.run_type == "scheduled",
             DagRun.data_interval_end == run.data_interval_start,
             DagRun.id != run.id,
         )
-        follows = session.scalar(before.limit(1)) is not None
-        due: datetime = run.data_interval_end
-        return due if follows else max(due, made_at)
+        has_previous_run = session.scalar(previous_run.limit(1)) is not None
+        interval_end: datetime = run.data_interval_end
+        return interval_end if has_previous_run else max(interval_end, created_at)
 
 
 def deadline_arguments(within: timedelta | None, *, entity: str = "") -> dict[str, Any]:
-    """Return the arguments by which a Dag declares its promise.
+    """Return the arguments of `DAG` that declare its deadline.
 
     Parameters
     ----------
     within
-        The time from when a run is due until it promises to be done; None if it promises nothing.
+        Time from when a run is due (see `RunDue`) until its deadline; None if the Dag has no deadline.
     entity
-        The entity that its chunks load; empty if it has none.
+        Entity that the run's chunks load; empty if it has none.
     """
     if within is None:
         return {"tags": [NO_DEADLINE_TAG]}
@@ -71,9 +71,9 @@ def deadline_arguments(within: timedelta | None, *, entity: str = "") -> dict[st
 
 
 def _deadline_alert(within: timedelta, share: float, entity: str) -> DeadlineAlert:
-    told = {"entity": entity, "seconds_left": (1 - share) * within.total_seconds()}
-    callback = AsyncCallback(sluice_alerts.on_deadline, kwargs=told)
-    return DeadlineAlert(RunDue(), within * share, callback, name=f"{share:.0%} of the promise")
+    arguments = {"entity": entity, "seconds_left": (1 - share) * within.total_seconds()}
+    callback = AsyncCallback(sluice_alerts.on_deadline, kwargs=arguments)
+    return DeadlineAlert(RunDue(), within * share, callback, name=f"{share:.0%} of the time until the deadline")
 
 
 def _run_callback(function: Callable[..., None], entity: str) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""From a declaration to a Dag."""
+"""Builds the Dag of a declared entity, and what it shares with the Dags of notices."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, get_parsing_conte
 import sluice_entity_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.queue import Queue
+from sluice_dag import SluiceDag
 from sluice_deadlines import deadline_arguments
 from sluice_retry_policy import ErrorTypeRetryPolicy
 
 START_DATE = datetime(2010, 1, 1, tzinfo=UTC)
-"""Earliest data interval that a backfill may ask for."""
+"""Start of the earliest data interval that a backfill may cover."""
 
 _DOC = """{summary}
 
-`plan` cuts the run into chunks. Each chunk is downloaded and sealed as sent, unless it is read from what another entity
-downloaded; then it is typed, and merged by `{sql}`, in one transaction with its cursors. `report` sums up what was
-loaded, whatever became of the chunks; `all_loaded` fails the run if one of them failed. The next run reads on from the
-cursors: nothing is lost, and to clear a failed task is safe at any time.
+`plan` divides the run into chunks. Each chunk is downloaded and sealed as received, or read from raw batches that
+another entity downloaded; then it is typed, and merged by `{sql}` in one transaction with its cursors. `report` sums up
+what was loaded, also if chunks failed; `all_loaded` fails the run if a chunk failed. The next run continues from the
+cursors, so nothing is lost, and a failed task can be cleared safely at any time.
 """
 
 
 def should_build(dag_id: str) -> bool:
-    """Tell whether a Dag is to be built: a task parses its file for its own Dag only."""
+    """Return whether to build a Dag: the process of a task needs only its own Dag."""
     return get_parsing_context().dag_id in (None, dag_id)
 
 
@@ -39,23 +40,22 @@ def build_entity_dag(entity: Entity) -> DAG:
     """Return the Dag that syncs an entity.
 
     It plans the run's chunks, takes each through its steps, and then reports. A chunk that fails does not stop its
-    siblings: `report` counts what was loaded and tells those that wait for it. `all_loaded` makes the run fail if any
-    chunk did.
+    siblings: `report` counts what was loaded and triggers dependent Dags. `all_loaded` fails the run if a chunk failed.
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    promised = deadline_arguments(entity.deadline, entity=entity.name)
-    with DAG(
+    deadline = deadline_arguments(entity.deadline, entity=entity.name)
+    with SluiceDag(
         dag_id=entity_dag_id(entity),
         description=entity.summary,
         schedule=airflow_schedule(entity.schedule),
         start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
-        tags=["etl", entity.provider.name, *promised.pop("tags", ())],
+        tags=["etl", entity.provider.name, *deadline.pop("tags", ())],
         doc_md=_DOC.format(summary=entity.summary, sql=f"include/sql/entities/{entity.name}.sql"),
         default_args=build_default_args(entity.queue, entity.timeout),
-        **promised,
+        **deadline,
     ) as dag:
         chunk = tasks.raw_chunk(entity) if isinstance(entity.source, RawOf) else tasks.provider_chunk(entity)
         chunk.expand(ordinal=tasks.plan(entity)) >> [
@@ -66,19 +66,19 @@ def build_entity_dag(entity: Entity) -> DAG:
 
 
 def airflow_schedule(schedule: str | After) -> CronDataIntervalTimetable | list[Asset]:
-    """Return what Airflow calls a schedule."""
+    """Return a declared schedule as a timetable or a list of assets."""
     if isinstance(schedule, After):
         return [asset(schedule.entity)]
     return CronDataIntervalTimetable(schedule, timezone="UTC")
 
 
 def asset(entity: str) -> Asset:
-    """Return the asset that is updated whenever an entity was loaded."""
+    """Return the asset that is updated at the end of each run that loads an entity."""
     return Asset(name=entity, uri=f"sluice://core/{entity}")
 
 
 def build_default_args(queue: Queue, timeout: timedelta) -> dict[str, Any]:
-    """Return what all tasks share."""
+    """Return the default arguments of the tasks of a Dag."""
     return {
         "owner": "sluice",
         "queue": queue.name,
@@ -87,6 +87,6 @@ def build_default_args(queue: Queue, timeout: timedelta) -> dict[str, Any]:
         "execution_timeout": timeout,
         "retries": 3,
         "retry_policy": ErrorTypeRetryPolicy(),
-        # Of a task that was killed: there is no error for the policy to judge.
+        # Used after a task was killed, when the policy gets no exception to judge.
         "retry_delay": timedelta(seconds=30),
     }

@@ -1,7 +1,7 @@
-"""The tasks of an entity's Dag: each an import and a call.
+"""Tasks of an entity's Dag; the body of each is an import and a call.
 
-Tasks exchange ids only: ordinals of chunks and ids of raw batches. Step modules are imported inside the tasks, since a
-Dag file is parsed again for every task.
+Tasks exchange ids only: ordinals of chunks and ids of raw batches. Step modules are imported inside the tasks, since
+Airflow parses the Dag file again for every task.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, TriggerRule, get_current_context, task, task_group
+from airflow.sdk import Asset, TriggerRule, get_current_context, task_group
 
 import sluice_connections as connections
 from etl.chunking import Days
 from etl.declare.entity import Entity
+from sluice_reschedule import task
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
@@ -22,7 +23,7 @@ _LABEL_TEMPLATE = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
 
 
 def plan(entity: Entity) -> Any:  # noqa: ANN401 - Airflow does not say what a task call returns
-    """Return the task that plans a run, whatever else its configuration holds."""
+    """Return the task that plans a run; keys of the run's conf are ignored."""
 
     @task(task_id="plan", priority_weight=_priority_weight(entity, step=0))
     def plan_run(**_params: object) -> list[int]:
@@ -37,8 +38,8 @@ def plan(entity: Entity) -> Any:  # noqa: ANN401 - Airflow does not say what a t
 def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
     """Return the task group that takes a chunk of provider accounts from download to load.
 
-    No later step takes all slots by itself, so that the provider is asked for other chunks while some are loaded. A
-    slot may stay empty at the end of a run, when all its chunks are at one step.
+    No step after the download may use all slots of the queue, so that some chunks are downloaded while others are
+    loaded. The price is an unused slot at the end of a run, when all its remaining chunks are at the same step.
     """
 
     @task(priority_weight=_priority_weight(entity, step=1), map_index_template=_LABEL_TEMPLATE)
@@ -96,13 +97,13 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
 
     @task_group
     def chunk(ordinal: int) -> None:
-        load(transform(store_raw(download(ordinal))))  # type: ignore[arg-type] # an id to be
+        load(transform(store_raw(download(ordinal))))  # type: ignore[arg-type] # an XCom that will hold an id
 
     return chunk
 
 
 def raw_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
-    """Return the task group that takes a chunk of raw batches, fetched for another entity, to load."""
+    """Return the task group that types and loads a chunk of raw batches, downloaded for another entity."""
 
     @task(priority_weight=_priority_weight(entity, step=3), map_index_template=_LABEL_TEMPLATE)
     def transform(ordinal: int) -> int:
@@ -122,13 +123,13 @@ def raw_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
 
     @task_group
     def chunk(ordinal: int) -> None:
-        load(transform(ordinal))  # type: ignore[arg-type] # an ordinal to be
+        load(transform(ordinal))  # type: ignore[arg-type] # an XCom that will hold an ordinal
 
     return chunk
 
 
 def report(entity: Entity, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
-    """Return the task that sums a run up and tells those who wait for the entity what was loaded."""
+    """Return the task that sums up a run, and publishes the counts in the asset event of its entity."""
 
     @task(
         task_id="report",
@@ -148,12 +149,12 @@ def report(entity: Entity, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
 
 
 def _priority_weight(entity: Entity, *, step: int) -> int:
-    """Return the weight of a step: a later one weighs more, so that a chunk goes through depth first."""
+    """Return the weight of a step: later steps weigh more, so that chunks are processed depth first."""
     return 100 * entity.queue.priority + step
 
 
 def _max_parallel_tasks(entity: Entity) -> int:
-    """Return how many tasks of a step a run may have at once: all slots of its queue but one, if it has two."""
+    """Return how many tasks of a step a run may run at once: one less than its queue has slots, at least one."""
     return max(entity.queue.slots - 1, 1)
 
 
@@ -162,7 +163,7 @@ def _run_id() -> str:
 
 
 def _backfill_days() -> Days | None:
-    """Return the days that a backfill run is about; None for every other run, which reads on from the cursors."""
+    """Return the days that a backfill run covers; None for any other run, which continues from the cursors."""
     context = get_current_context()
     if context["dag_run"].run_type != "backfill":
         return None
@@ -173,7 +174,7 @@ def _backfill_days() -> Days | None:
 
 
 def _set_label(entity: Entity, ordinal: int, db: Connection) -> None:
-    """Show in the grid what the chunk is about."""
+    """Set the chunk's label in Airflow's grid to what it covers."""
     from etl.sync.store import chunks
 
     chunk = chunks.find(db, entity=entity.name, run_id=_run_id(), ordinal=ordinal)

@@ -1,4 +1,4 @@
-"""Keeps why a task failed, for the mail about its run: in the task's own process, which alone knows."""
+"""Listener that records why a task failed, for the alert about its run; only the task's own process has the error."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = logging.getLogger(__name__)
 
 @hookimpl
 def on_task_instance_failed(
-    previous_state: TaskInstanceState | None,  # noqa: ARG001 - Airflow goes by the names
+    previous_state: TaskInstanceState | None,  # noqa: ARG001 - Airflow passes arguments by name
     task_instance: Any,  # noqa: ANN401 - a different class in each of Airflow's components
     error: BaseException | str | None,
 ) -> None:
-    """Keep the error of an attempt, without secrets and without values of records."""
+    """Record the error of an attempt, without secrets and without values of records."""
     if not isinstance(error, BaseException):
         return
-    from airflow.sdk.log import redact  # type: ignore[attr-defined] # it is what masks the logs
+    from airflow.sdk.log import redact  # type: ignore[attr-defined] # masks secrets as in the logs
 
     import sluice_connections as connections
     from etl.alerts.alert import TaskFailure, sanitize_message
@@ -38,5 +38,5 @@ def on_task_instance_failed(
     try:
         with connections.warehouse() as db:
             task_failures.save(db, failure, dag_id=task_instance.dag_id, run_id=task_instance.run_id)
-    except Exception as unkept:  # noqa: BLE001 - Airflow would put its traceback below the one that matters
-        log.warning("the mail about the run will not say why this task failed: %s", unkept)
+    except Exception as save_error:  # noqa: BLE001 - Airflow would log a second traceback below the task's own
+        log.warning("the alert about the run will not say why this task failed: %s", save_error)

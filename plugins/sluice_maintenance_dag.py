@@ -1,4 +1,4 @@
-"""The Dag that removes what is past its retention; its tasks are each an import and a call."""
+"""The Dag that removes data past its retention; the body of each task is an import and a call."""
 
 from __future__ import annotations
 
@@ -6,51 +6,57 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, get_current_context, task
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, get_current_context
 
 import sluice_connections as connections
 from etl.catalog.entities import ENTITIES, FAULTS
 from etl.catalog.queues import MAINTENANCE
 from etl.catalog.retention import RETENTION
+from sluice_dag import SluiceDag
 from sluice_entity_dags import START_DATE
+from sluice_reschedule import task
 from sluice_retry_policy import ErrorTypeRetryPolicy
+
+if TYPE_CHECKING:
+    from etl.maintenance.removed import PurgeResult
 
 log = logging.getLogger(__name__)
 
 SCHEDULE = "30 3 * * *"
-"""At night, in UTC, after the daily runs."""
+"""Every night in UTC, after the daily runs."""
 
-_DOC = """Removes what is past its retention, as `include/etl/catalog/retention.py` declares it, and tells what it was.
+_DOC = """Removes data past its retention, as `include/etl/catalog/retention.py` declares, and reports what it removed.
 
-* `purge_raw`: raw batches that all who read them have loaded, never another. Their rows stay, since rows of the core
-  tables name them, and say when they were purged; `purge_orphans`: objects that no row names.
+* `purge_raw`: raw batches that every entity which reads them has loaded. Their rows in `etl.raw_batches` stay, since
+  rows of the core tables refer to them, and record when the batch was purged.
+* `purge_orphans`: objects to which no row refers.
 * `purge_typed`: typed batches that are loaded. `purge_unfinished`: landing pages that were never sealed, and drafts.
-* `purge_rows`: rejects of loaded batches, replays, accounts left out, chunks.
-* `purge_deliveries`: whom runs of notices told what, and their chunks; the runs stay, and no period is sent twice.
-* `clean_metadata`: Airflow's own records, by `airflow db clean`; needs the Airflow connection `metadata`.
-* `analyze_table`: statistics of partitioned tables as a whole, where they changed; autovacuum does the rest.
+* `purge_rows`: rejects of loaded batches, replays, skipped accounts, chunks.
+* `purge_deliveries`: deliveries and chunks of notice runs; the runs stay, so that no period is sent twice.
+* `clean_metadata`: rows of Airflow's metadata, by `airflow db clean`; needs the Airflow connection `metadata`.
+* `analyze`: statistics of whole partitioned tables that have changed; autovacuum does the rest.
 
-No table is partitioned by time, so that there are no partitions to be made in advance.
+No table is partitioned by time, so no partitions need to be created in advance.
 
-With the param `dry_run` it only tells what it would remove. Every task may run twice, and goes on where it was
-interrupted; one at a time is at work, also of those that `python -m etl purge` started.
+With the param `dry_run` it only reports what it would remove. Every task can be run again, and continues where it was
+interrupted. Only one runs at a time, including those that `python -m etl purge` starts.
 """
 
 
 def build_maintenance_dag() -> DAG:
-    """Return the Dag. Its steps need not wait for each other: their pool has one slot, and weights say who is next."""
+    """Return the Dag. Its steps need no dependencies: their pool has one slot, and their weights give the order."""
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    with DAG(
+    with SluiceDag(
         dag_id="maintenance",
-        description="Removes what is past its retention.",
+        description="Removes data past its retention.",
         schedule=CronDataIntervalTimetable(SCHEDULE, timezone="UTC"),
         start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
-        params={"dry_run": Param(False, type="boolean", description="Tell what would be removed, and remove nothing.")},  # noqa: FBT003 - a value
+        params={"dry_run": Param(False, type="boolean", description="Report what would be removed; remove nothing.")},  # noqa: FBT003 - a value
         tags=["maintenance", "no-deadline"],
         doc_md=_DOC,
         default_args=_default_args(),
@@ -143,12 +149,12 @@ def _analyze(**_params: object) -> list[str]:
 def _report(steps: list[Any], **_params: object) -> str:
     from etl.maintenance.removed import PurgeResult, summarize
 
-    told = summarize((PurgeResult(**each) for step in steps for each in step or ()), dry_run=_dry_run())
-    missing = sum(step is None for step in steps)
-    if missing:
-        log.error("%d steps did not end well; what they left is removed the next time", missing)
-    log.info(told)
-    return told
+    summary = summarize((PurgeResult(**result) for step in steps for result in step or ()), dry_run=_dry_run())
+    failed = sum(step is None for step in steps)
+    if failed:
+        log.error("%d steps failed; the next run removes what they did not", failed)
+    log.info(summary)
+    return summary
 
 
 def _run_arguments() -> dict[str, Any]:
@@ -159,8 +165,8 @@ def _dry_run() -> bool:
     return bool(get_current_context()["params"].get("dry_run"))
 
 
-def _to_dicts(removed: Iterable[Any]) -> list[dict[str, Any]]:
-    return [asdict(each) for each in removed]
+def _to_dicts(results: Iterable[PurgeResult]) -> list[dict[str, Any]]:
+    return [asdict(result) for result in results]
 
 
 def _default_args() -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Each task has a cap on its memory; one that outgrows it fails by itself, and says so.
+"""Caps the memory of each task; a task that exceeds its cap fails with an error that says so.
 
-Celery's limits hold for its own processes, and a task is a fork of one of them. The kernel's limit on data makes
-Python, NumPy and Arrow raise `MemoryError` in the task alone; its worker and its siblings do not notice.
+Celery's limits apply to its own processes, and a task is a fork of one of them. The kernel's limit on data makes
+Python, NumPy and Arrow raise `MemoryError` in the task alone; its worker and its siblings are not affected.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 
 _REPORT_HEADROOM = 64 * MIB
-"""What a task that outgrew its cap is given to tell of it."""
+"""Additional memory with which a task that exceeded its cap can report the error."""
 _STACK_SIZE = MIB
-"""Of each thread. It counts whole, and the usual 8 MiB of some 30 threads would be half of a cap."""
+"""Stack of each thread. It counts in full, and the usual 8 MiB of some 30 threads would use up half of a cap."""
 _VM_DATA_LINE = re.compile(r"^VmData:\s+(\d+) kB$", re.MULTILINE)
 _QUEUES_BY_NAME = {queue.name: queue for queue in QUEUES}
 
 
 class MemoryCapExceeded(MemoryError):
-    """A task took more memory than its queue allows."""
+    """A task needed more memory than its queue allows."""
 
     def __init__(self, queue: Queue, reason: str) -> None:
         super().__init__(
-            f"the task outgrew its cap of {queue.memory} MiB (queue {queue.name}): {reason}; "
-            "cut chunk_size, or raise `memory` of the queue in include/etl/catalog/queues.py"
+            f"the task exceeded its memory cap of {queue.memory} MiB (queue {queue.name}): {reason}; "
+            "reduce chunk_size, or raise `memory` of the queue in include/etl/catalog/queues.py"
         )
 
 
 class MemoryCapListener:
-    """Hears of every task that starts, in the task's own process."""
+    """Listener that Airflow calls when a task starts, in the task's own process."""
 
     @hookimpl
-    def on_task_instance_running(self, task_instance: Any) -> None:  # noqa: ANN401 - Airflow's own differ
-        """Cap the task."""
+    def on_task_instance_running(self, task_instance: Any) -> None:  # noqa: ANN401 - has no common type
+        """Cap the memory of the task."""
         task = task_instance.task
         queue = _QUEUES_BY_NAME.get(task.queue)
         if queue is not None:
@@ -57,19 +57,19 @@ class MemoryCapListener:
 
 
 def with_memory_cap(execute: Callable[[Context], object], queue: Queue) -> Callable[[Context], object]:
-    """Return a task's `execute`, within the cap of its queue."""
+    """Return a function that runs a task's `execute` within the memory cap of its queue."""
 
     @wraps(execute)
     def run(context: Context) -> object:
-        cap, lifted = _compute_limits(queue)
+        task_limit, report_limit = _compute_limits(queue)
         threading.stack_size(_STACK_SIZE)
-        resource.setrlimit(resource.RLIMIT_DATA, cap)
+        resource.setrlimit(resource.RLIMIT_DATA, task_limit)
         try:
             try:
                 return execute(context)
             finally:
-                # Before all else: to tell of an error, or to hand on a result, takes memory too.
-                resource.setrlimit(resource.RLIMIT_DATA, lifted)
+                # Raise the limit first: reporting an error or returning a result needs memory too.
+                resource.setrlimit(resource.RLIMIT_DATA, report_limit)
         except MemoryError as error:
             raise MemoryCapExceeded(queue, str(error) or "no more could be allocated") from error
 
@@ -77,21 +77,21 @@ def with_memory_cap(execute: Callable[[Context], object], queue: Queue) -> Calla
 
 
 def _compute_limits(queue: Queue) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the soft and the hard limit in bytes, in force and for the report, counted from what is in use now.
+    """Return the soft and hard limit in bytes of the task, and of its report; memory that is in use now is included.
 
-    No limit is above the one that the process has: its container's, or in `airflow dags test` that of the task before.
+    No limit exceeds the hard limit of the process: its container's, or in `airflow dags test` the previous task's.
     """
     status = Path("/proc/self/status").read_text(encoding="ascii")
     in_use = sum(int(kibibytes) * 1024 for kibibytes in _VM_DATA_LINE.findall(status))
-    _, highest = resource.getrlimit(resource.RLIMIT_DATA)
-    highest = sys.maxsize if highest == resource.RLIM_INFINITY else highest
-    soft = min(in_use + queue.memory * MIB, highest)
-    hard = min(soft + _REPORT_HEADROOM, highest)
+    _, maximum = resource.getrlimit(resource.RLIMIT_DATA)
+    maximum = sys.maxsize if maximum == resource.RLIM_INFINITY else maximum
+    soft = min(in_use + queue.memory * MIB, maximum)
+    hard = min(soft + _REPORT_HEADROOM, maximum)
     return (soft, hard), (hard, hard)
 
 
-class SluiceMemory(AirflowPlugin):
-    """Caps the memory of tasks."""
+class MemoryLimitPlugin(AirflowPlugin):
+    """Registers the listener."""
 
     name = "sluice_memory_limit"
-    listeners = [MemoryCapListener()]  # noqa: RUF012 - as Airflow asks for them
+    listeners = [MemoryCapListener()]  # noqa: RUF012 - as Airflow declares them

@@ -1,8 +1,8 @@
-"""Airflow's own records, cleaned by its own command.
+"""Cleans Airflow's metadata database by `airflow db clean`.
 
-A task of Airflow has no access to the metadata database: its process is given none, and the variable that names the
-database is overwritten. So the command is a process of its own, and the Airflow connection `metadata` says which
-database it cleans; that a task may do so is for the operator to grant.
+A task has no access to the metadata database: Airflow overwrites the variable that names it in the task's process. So
+the command runs in a process of its own, on the database that the Airflow connection `metadata` names. By adding that
+connection, the operator grants the task this access.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ CLEANED_TABLES = (
     "trigger",
     "xcom",
 )
-"""All tables that `airflow db clean` knows, but for the audit log. The last scheduled run of each Dag stays."""
+"""All tables that `airflow db clean` can clean, except the audit log. It keeps the last scheduled run of each Dag."""
 BATCH_SIZE = 10_000
-"""Rows that are removed in one transaction; killed in it, the command leaves a table `_airflow_deleted__…` of them."""
+"""Rows removed per transaction; a killed command may leave a table `_airflow_deleted__…` with so many rows."""
 
 _FOUND_ROWS = re.compile(r"^Found (\d+) rows meeting deletion criteria", re.MULTILINE)
 _OVERWRITTEN_VARIABLE = "AIRFLOW__CORE__SQL_ALCHEMY_CONN"
@@ -60,33 +60,33 @@ _MAX_OUTPUT_SHOWN = 2_000
 
 
 class MetadataCleanupFailed(TransientError):
-    """`airflow db clean` did not clean everything."""
+    """`airflow db clean` failed."""
 
     def __init__(self, code: int, output: str) -> None:
-        super().__init__(f"airflow db clean ended with {code}; what is left is cleaned the next time: …{output}")
+        super().__init__(f"airflow db clean exited with {code}; the next run cleans what is left: …{output}")
 
 
 def clean_metadata(retention: Retention, *, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
-    """Remove Airflow's records that are past their retention.
+    """Remove rows of Airflow's metadata that are past their retention.
 
     Raises
     ------
     SettingMissing
-        If no connection names the metadata database.
-    CleaningFailed
+        If there is no Airflow connection to the metadata database.
+    MetadataCleanupFailed
         If a table could not be cleaned.
     """
     environment = {
         name: value for name, value in os.environ.items() if name not in (_OVERWRITTEN_VARIABLE, _CONTEXT_VARIABLE)
     }
     environment |= dict.fromkeys(_DATABASE_VARIABLES, _database_url())
-    records = _run_db_clean(CLEANED_TABLES, as_of - retention.metadata, environment=environment, dry_run=dry_run)
-    audit_log = _run_db_clean((AUDIT_LOG_TABLE,), as_of - retention.audit_log, environment=environment, dry_run=dry_run)
-    return [PurgeResult("of Airflow's records", records), PurgeResult("entries of its audit log", audit_log)]
+    rows = _run_db_clean(CLEANED_TABLES, as_of - retention.metadata, environment=environment, dry_run=dry_run)
+    entries = _run_db_clean((AUDIT_LOG_TABLE,), as_of - retention.audit_log, environment=environment, dry_run=dry_run)
+    return [PurgeResult("rows of Airflow's metadata", rows), PurgeResult("entries of Airflow's audit log", entries)]
 
 
 def db_clean_arguments(tables: Sequence[str], before: datetime, *, dry_run: bool) -> Iterator[str]:
-    """Yield the arguments of `airflow` that clean some tables."""
+    """Yield the arguments with which `airflow` cleans the tables."""
     yield from ("db", "clean", "--tables", ",".join(tables), "--clean-before-timestamp", before.isoformat())
     yield from ("--batch-size", str(BATCH_SIZE), "--skip-archive", "--error-on-cleanup-failure", "--yes")
     if dry_run:
@@ -104,9 +104,9 @@ def _run_db_clean(tables: Sequence[str], before: datetime, *, environment: Mappi
     )
     if done.returncode:
         raise MetadataCleanupFailed(done.returncode, done.stdout[-_MAX_OUTPUT_SHOWN:])
-    found = sum(map(int, _FOUND_ROWS.findall(done.stdout)))
-    log.info("%d rows of %s from before %s; dry run: %s", found, ", ".join(tables), before, dry_run)
-    return found
+    rows = sum(map(int, _FOUND_ROWS.findall(done.stdout)))
+    log.info("%d rows of %s from before %s; dry run: %s", rows, ", ".join(tables), before, dry_run)
+    return rows
 
 
 def _database_url() -> str:
@@ -116,6 +116,6 @@ def _database_url() -> str:
     except (AirflowNotFoundException, AirflowRuntimeError):
         raise SettingMissing(
             f"AIRFLOW_CONN_{CONNECTION_ID.upper()}",
-            "Airflow's own database, as the Airflow connection by which to clean it",
+            "Airflow's own database, as an Airflow connection that may clean it",
         ) from None
     return f"postgresql+psycopg{uri[uri.index('://') :]}"

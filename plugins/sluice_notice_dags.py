@@ -1,4 +1,4 @@
-"""From the declaration of a notice to its Dag."""
+"""Builds the Dag of a declared notice."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from airflow.sdk import DAG, Asset
 
 import sluice_notice_tasks as tasks
 from etl.declare.notice import Notice
+from sluice_dag import SluiceDag
 from sluice_deadlines import deadline_arguments
 from sluice_entity_dags import START_DATE, airflow_schedule, build_default_args
 
 _DOC = """{summary}
 
-`plan` freezes the run of a period and cuts its audience into chunks; nobody gets the notice twice for one period.
-`send` walks a chunk, and writes each message into `notify.deliveries` before it is handed over: to clear a failed task
-is safe at any time, and it goes on where it stopped. `report` sums up what was sent, whatever became of the chunks;
-`all_sent` fails the run if one of them failed.
+`plan` fixes the run of a period and divides its audience into chunks; nobody gets the notice twice for one period.
+`send` sends the messages of a chunk, and records each in `notify.deliveries` before it is sent. A failed task can be
+cleared safely at any time, and continues where it stopped. `report` sums up what was sent, also if chunks failed;
+`all_sent` fails the run if a chunk failed.
 
-The conf of a run may hold `{{"period": "2026-10"}}`, or `{{"run_id": 17}}` to go on with what is left of a run, or
+The conf of a run may hold `{{"period": "2026-10"}}`, `{{"run_id": 17}}` to continue an unfinished run, or
 `{{"parameters": {{…}}}}` for `{sql}`. A backfill sends nothing, unless its conf holds `{{"send": "{name}"}}`.
 """
 
@@ -30,23 +31,23 @@ def build_notice_dag(notice: Notice) -> DAG:
     """Return the Dag that sends a notice.
 
     It plans the run's chunks and sends each. A chunk that fails does not stop its siblings: `report` counts what was
-    sent; `all_sent` makes the run fail if any chunk did.
+    sent; `all_sent` fails the run if a chunk failed.
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
-    promised = deadline_arguments(notice.deadline)
+    deadline = deadline_arguments(notice.deadline)
     sql = f"include/sql/notices/{notice.name}.sql"
-    with DAG(
+    with SluiceDag(
         dag_id=notice_dag_id(notice),
         description=notice.summary,
         schedule=airflow_schedule(notice.schedule) if notice.schedule else None,
         start_date=START_DATE,
         catchup=False,
         max_active_runs=1,
-        tags=["notify", *(medium.name for medium in notice.channels), *promised.pop("tags", ())],
+        tags=["notify", *(channel.name for channel in notice.channels), *deadline.pop("tags", ())],
         doc_md=_DOC.format(summary=notice.summary, name=notice.name, sql=sql),
         default_args=build_default_args(notice.queue, notice.timeout),
-        **promised,
+        **deadline,
     ) as dag:
         planned = tasks.plan(notice)
         tasks.send(notice, planned) >> [
@@ -57,5 +58,5 @@ def build_notice_dag(notice: Notice) -> DAG:
 
 
 def asset(notice: str) -> Asset:
-    """Return the asset that is updated whenever a run of a notice was summed up; no entity has its name."""
+    """Return the asset that is updated at the end of each run of a notice; its prefix keeps it apart from entities."""
     return Asset(name=f"notify_{notice}", uri=f"sluice://notify/{notice}")

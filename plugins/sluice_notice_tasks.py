@@ -1,37 +1,38 @@
-"""The tasks of a notice's Dag: each an import and a call.
+"""Tasks of a notice's Dag; the body of each is an import and a call.
 
-Tasks exchange ids only: the ordinals of chunks and the id of their run in `notify.runs`. Whom a chunk is for never
-leaves the database.
+Tasks exchange ids only: the ordinals of chunks and the id of their run in `notify.runs`. Recipients never leave the
+database.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, TriggerRule, get_current_context, task
+from airflow.sdk import Asset, TriggerRule, get_current_context
 
 import sluice_connections as connections
 from etl.declare.notice import Notice
 from sluice_channels import build_senders
+from sluice_reschedule import task
 
 if TYPE_CHECKING:
     from etl.notify.run_request import RunRequest
 
 RUN_ID_KEY = "notice_run"
-"""The XCom of `plan` that names the run; what it returns are ordinals, since tasks are mapped over that."""
+"""Key of the XCom with the run's id; the return value of `plan` holds the ordinals, over which `send` is mapped."""
 
 _LABEL_TEMPLATE = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
 
 
 def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a task call returns
-    """Return the task that plans a run, whatever else its conf holds."""
+    """Return the task that plans a run; unknown keys of the run's conf are ignored."""
 
     @task(task_id="plan", priority_weight=_priority_weight(notice, step=0))
     def plan_run(**_params: object) -> list[int]:
         from etl.notify import run_request as step
 
         with connections.warehouse() as db:
-            # A connection that is missing is told of here, where nobody has got anything.
+            # Fail on a missing connection now, before anything is sent.
             build_senders(notice)
             planned = step.plan_requested_run(notice, _run_request(), db=db)
         if planned is None:
@@ -43,7 +44,7 @@ def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a t
 
 
 def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
-    """Return the task that sends a chunk, mapped over what was planned."""
+    """Return the task that sends a chunk, mapped over the planned ordinals."""
 
     @task(task_id="send", priority_weight=_priority_weight(notice, step=1), map_index_template=_LABEL_TEMPLATE)
     def send_chunk(notice_run: int, ordinal: int) -> None:
@@ -65,7 +66,7 @@ def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
 
 
 def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
-    """Return the task that sums a run up and tells those who wait for the notice what was sent."""
+    """Return the task that sums up a run, and publishes the counts in the asset event of its notice."""
 
     @task(
         task_id="report",
@@ -76,7 +77,7 @@ def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
     def report_run() -> dict[str, int]:
         from etl.notify import report as step
 
-        # It runs whatever became of `plan`, and so cannot be handed what that may not have left.
+        # Pulled instead of passed as an argument, since this task also runs if `plan` failed and pushed nothing.
         run_id = get_current_context()["ti"].xcom_pull(task_ids="plan", key=RUN_ID_KEY)
         with connections.warehouse() as db:
             totals = step.report_run(notice, run_id, db=db)
@@ -87,7 +88,7 @@ def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
 
 
 def _priority_weight(notice: Notice, *, step: int) -> int:
-    """Return the weight of a step, within those of its queue."""
+    """Return the weight of a step, within the range of its queue."""
     return 100 * notice.queue.priority + step
 
 

@@ -1,4 +1,4 @@
-"""What Airflow is told of at its start: the deadlines' reference, and who listens to failures."""
+"""Registers the reference of deadlines and the listener to task failures with Airflow."""
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -7,7 +7,7 @@ from sluice_deadlines import RunDue
 
 
 class SluicePlugin(AirflowPlugin):
-    """Sluice, as Airflow sees it."""
+    """Registers both."""
 
     name = "sluice"
     deadline_references = [RunDue]  # noqa: RUF012 - as Airflow declares them

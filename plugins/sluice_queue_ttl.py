@@ -1,4 +1,4 @@
-"""Tasks of expiring queues skip themselves when it is too late for them to be of use."""
+"""Skips tasks that start later than the time to live of their queue allows."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 def apply_queue_ttl(task: Any, queue: Queue) -> None:  # noqa: ANN401 - an operator of any kind, mapped or not
-    """Let a task skip itself, before it does anything, if it starts later than its queue allows."""
+    """Make a task skip itself, before it does anything, if it starts later than its queue allows."""
     if queue.time_to_live is None:
         return
     if isinstance(task, MappedOperator):
         task.partial_kwargs["pre_execute"] = build_expiry_hook(queue, next_hook=task.partial_kwargs.get("pre_execute"))
     else:
-        task._pre_execute_hook = build_expiry_hook(queue, next_hook=task._pre_execute_hook)  # noqa: SLF001 - where Airflow has it
+        task._pre_execute_hook = build_expiry_hook(queue, next_hook=task._pre_execute_hook)  # noqa: SLF001 - Airflow has no public way to add a hook
 
 
 def build_expiry_hook(queue: Queue, *, next_hook: Callable[[Context], None] | None) -> Callable[[Context], None]:
-    """Return what runs before a task: it skips the task if it is late, and else goes on to `next_hook`."""
+    """Return a pre-execute hook that skips a late task, and otherwise calls `next_hook`."""
 
     def check(context: Context) -> None:
-        late = lateness(context["dag_run"].run_after, queue, as_of=datetime.now(UTC))
-        if late > timedelta() and not _is_resumed(context):
+        overdue = lateness(context["dag_run"].run_after, queue, as_of=datetime.now(UTC))
+        if overdue > timedelta() and not _is_resumed(context):
             raise AirflowSkipException(
                 f"skipped: on the queue {queue.name} a task must start within {queue.time_to_live} "
-                f"of its run, and this one starts {timedelta(seconds=round(late.total_seconds()))} later"
+                f"of its run, and this one starts {timedelta(seconds=round(overdue.total_seconds()))} too late"
             )
         if next_hook is not None:
             next_hook(context)
@@ -42,11 +42,11 @@ def build_expiry_hook(queue: Queue, *, next_hook: Callable[[Context], None] | No
 
 
 def _is_resumed(context: Context) -> bool:
-    """Return whether the task began in time, and was deferred since: what it waited for would be lost."""
+    """Return whether the task resumes after a deferral: it started in time, and a skip would waste its wait."""
     from_server = getattr(context.get("ti"), "_ti_context_from_server", None)
     return getattr(from_server, "next_method", None) is not None
 
 
 def lateness(due_at: datetime, queue: Queue, *, as_of: datetime) -> timedelta:
-    """Return how much too late a task would start; negative if it is not."""
+    """Return by how much a task would start too late; negative if it is in time."""
     return timedelta.min if queue.time_to_live is None else as_of - due_at - queue.time_to_live

@@ -1,4 +1,7 @@
-"""A task that must wait for long gives its slot to others, and comes back. That spends no retry."""
+"""The `task` decorator of Sluice's Dags: it reschedules a task that raises `RetryAfter`.
+
+A rescheduled task gives up its slot until the wait is over, and spends no retry.
+"""
 
 from __future__ import annotations
 
@@ -7,49 +10,52 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from airflow.listeners import hookimpl
-from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk import task as airflow_task
 from airflow.sdk.exceptions import AirflowRescheduleException
 
 from etl.errors import RetryAfter
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk.bases.decorator import Task, TaskDecorator
 
 log = logging.getLogger(__name__)
 
 JITTER_SHARE = 0.1
-"""Share of a wait that is added at most, so that siblings that were told the same do not come back together."""
+"""Share of a wait that is added at most, so that sibling tasks with the same wait do not all resume at once."""
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
-class RescheduleListener:
-    """Hears of every task that starts, in the task's own process."""
+def task(**arguments: Any) -> Callable[[Callable[_Parameters, _Result]], Task[_Parameters, _Result]]:  # noqa: ANN401 - as Airflow has them
+    """Return a decorator that turns a function into a task, as `airflow.sdk.task` does with the same arguments."""
 
-    @hookimpl
-    def on_task_instance_running(self, task_instance: Any) -> None:  # noqa: ANN401 - Airflow's own differ
-        """Let the task give way."""
-        task_instance.task.execute = with_reschedule(task_instance.task.execute)
+    def decorate(function: Callable[_Parameters, _Result]) -> Task[_Parameters, _Result]:
+        decorator: TaskDecorator = airflow_task(**arguments)
+        return decorator(reschedule_on_retry_after(function))
+
+    return decorate
 
 
-def with_reschedule(execute: Callable[[Context], object]) -> Callable[[Context], object]:
-    """Return a task's `execute`, which ends early when it must wait and is run again afterwards."""
+def reschedule_on_retry_after(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Return a function that asks Airflow to reschedule its task where `function` raises `RetryAfter`."""
 
-    @wraps(execute)
-    def run(context: Context) -> object:
+    @wraps(function)
+    def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         try:
-            return execute(context)
-        except RetryAfter as must:
-            back_at = reschedule_at(must.wait, as_of=datetime.now(UTC), jitter=random.random())  # noqa: S311 - no secret
-            log.info("gives way until %s: %s", back_at.isoformat(timespec="seconds"), must)
-            raise AirflowRescheduleException(back_at) from must  # type: ignore[no-untyped-call]
+            return function(*args, **kwargs)
+        except RetryAfter as error:
+            resume_at = reschedule_at(error.wait, as_of=datetime.now(UTC), jitter=random.random())  # noqa: S311 - no secret
+            log.info("rescheduled to %s: %s", resume_at.isoformat(timespec="seconds"), error)
+            raise AirflowRescheduleException(resume_at) from error  # type: ignore[no-untyped-call]
 
     return run
 
 
 def reschedule_at(wait: timedelta, *, as_of: datetime, jitter: float) -> datetime:
-    """Return when a task comes back: never before the wait is over.
+    """Return when a task runs again: never before its wait is over.
 
     Parameters
     ----------
@@ -57,10 +63,3 @@ def reschedule_at(wait: timedelta, *, as_of: datetime, jitter: float) -> datetim
         A random number from 0 to 1.
     """
     return as_of + wait * (1 + JITTER_SHARE * jitter)
-
-
-class SluiceWaiting(AirflowPlugin):
-    """Lets tasks give way."""
-
-    name = "sluice_reschedule"
-    listeners = [RescheduleListener()]  # noqa: RUF012 - as Airflow asks for them

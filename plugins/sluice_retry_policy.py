@@ -1,4 +1,4 @@
-"""When a failed task is tried again: decided by the type of its error."""
+"""Retry policy that decides by the type of the error whether, and after which wait, a task is retried."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 class ErrorTypeRetryPolicy(ExceptionRetryPolicy):
-    """Permanent errors fail at once; all others wait, twice as long each time, half of it by chance.
+    """Fail at once on a permanent error; retry after any other, with exponential backoff and jitter.
 
-    Airflow counts the tries, and asks no policy about a task that was killed or whose worker was lost: those wait for
-    the task's `retry_delay`.
+    Airflow counts the attempts, and does not call a policy if a task was killed or its worker was lost: such a task is
+    retried after its `retry_delay`.
 
-    Airflow's own jitter leaves the map index out, so that the chunks of a run, which tend to fail together, would all
-    be tried again together.
+    Airflow's own jitter ignores the map index, so the chunks of a run, which tend to fail together, would all be
+    retried together.
 
     Parameters
     ----------
     base
-        The longest wait before the first retry.
+        Longest wait before the first retry.
     cap
-        The longest wait of all.
+        Longest wait before any retry.
     """
 
     has_jitter = True
-    """What the cluster policy asks of a retry policy, whoever wrote it."""
+    """The cluster policy requires this attribute of every retry policy, also of those that are not ours."""
 
     def __init__(self, *, base: timedelta = timedelta(seconds=20), cap: timedelta = timedelta(minutes=5)) -> None:
         super().__init__(rules=[])
@@ -44,16 +44,16 @@ class ErrorTypeRetryPolicy(ExceptionRetryPolicy):
         self,
         exception: BaseException,
         try_number: int,
-        max_tries: int,  # noqa: ARG002 - Airflow counts the tries
+        max_tries: int,  # noqa: ARG002 - Airflow counts the attempts
         context: Context | None = None,  # noqa: ARG002 - the error decides
     ) -> RetryDecision:
-        """Return what to do about an error."""
+        """Return whether to retry after an error, and when."""
         if _is_permanent(exception):
-            return RetryDecision.fail(f"{type(exception).__name__} is permanent: a person must act.")
+            return RetryDecision.fail(f"{type(exception).__name__} is a permanent error and needs a person to act.")
         wait = backoff(try_number, base=self.base, cap=self.cap, jitter=random.random())  # noqa: S311 - no secret
-        told = str(exception) if isinstance(exception, MemoryError) else ""
-        reason = told or f"{type(exception).__name__} may pass"
-        return RetryDecision.retry(wait, f"{reason}; next try in {wait.total_seconds():.0f} s.")
+        message = str(exception) if isinstance(exception, MemoryError) else ""
+        reason = message or f"{type(exception).__name__} may be transient"
+        return RetryDecision.retry(wait, f"{reason}; next attempt in {wait.total_seconds():.0f} s.")
 
 
 def _is_permanent(error: BaseException) -> bool:
@@ -65,14 +65,14 @@ def _is_permanent(error: BaseException) -> bool:
 
 
 def backoff(attempt: int, *, base: timedelta, cap: timedelta, jitter: float) -> timedelta:
-    """Return the wait before the next try.
+    """Return the wait before the next attempt.
 
     Parameters
     ----------
     attempt
-        The attempt that failed, 1-based.
+        Number of the attempt that failed, 1-based.
     base, cap
-        The longest wait after the first attempt, and after any.
+        Longest wait after the first attempt, and after any attempt.
     jitter
         A random number from 0 to 1.
 

@@ -1,4 +1,4 @@
-"""Airflow's settings for tests that start parts of it: those of the local stack, with secrets that guard nothing."""
+"""Airflow settings for tests that start parts of Airflow: those of the local stack, with throwaway secrets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy of what a deployment holds, for a test that adds to it."""
+"""A copy of the deployed folders, for tests that add files to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLDERS = ("dags", "plugins", "include")
 
 @dataclass(frozen=True)
 class ProjectCopy:
-    """The copy in a folder."""
+    """A copy of the project in a folder."""
 
     folder: Path
 
@@ -29,8 +29,8 @@ class ProjectCopy:
 
     def declaration(self, name: str, *, of: str = "entities") -> Path:
         """Return the path of the declaration of an entity, or a notice."""
-        place = Path(name, "notice.py") if of == "notices" else Path(f"{name}.py")
-        return self.folder / "include" / "etl" / "catalog" / of / place
+        relative_path = Path(name, "notice.py") if of == "notices" else Path(f"{name}.py")
+        return self.folder / "include" / "etl" / "catalog" / of / relative_path
 
     def sql(self, name: str, *, of: str = "entities") -> Path:
         """Return the path of its statements."""

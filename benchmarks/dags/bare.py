@@ -1,4 +1,4 @@
-"""Bare no-op Dags: what Airflow itself takes."""
+"""Bare no-op Dags, as a baseline of Airflow's own cost."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ COMMON: dict[str, Any] = {
 }
 STARTS = 10
 INSTANCES = 34
-"""As many as a run of eight chunks has behind its plan."""
+"""As many as a run of eight chunks has after its plan."""
 
 
 @task
 def first_line(_ordinal: int) -> float:
-    """Return when the task's own code begins."""
+    """Return the time at the first line of the task's code."""
     import time
 
     return time.time()
@@ -30,7 +30,7 @@ def first_line(_ordinal: int) -> float:
 
 @task
 def ordinals() -> list[int]:
-    """Return how often `nothing` is done."""
+    """Return a number for each instance of `nothing`."""
     return list(range(INSTANCES))
 
 

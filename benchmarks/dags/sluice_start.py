@@ -1,4 +1,4 @@
-"""The start of a task in a file that builds every entity's Dag, and the imports of every step."""
+"""A Dag whose tasks measure their start, with the Dags of all entities in its file and the imports of all steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with DAG(
 
     @task
     def first_line(_ordinal: int) -> float:
-        """Return when the task's own code has what it needs."""
+        """Return the time after the imports of all steps."""
         import time
 
         from etl.sync import download, load, store_raw, transform  # noqa: F401

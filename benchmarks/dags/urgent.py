@@ -1,4 +1,4 @@
-"""Dags of `python -m benchmarks.urgent`: one person who waits, and three hundred transforms that do not mind."""
+"""Dags of `python -m benchmarks.urgent`: an urgent task, and the backlog of low-priority transforms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from etl.catalog.queues import EMAILS, ETL, MAINTENANCE, QUEUES, URGENT_NOTIFICA
 from etl.declare.queue import Queue
 
 BACKLOG = {ETL: 230, EMAILS: 115, MAINTENANCE: 85}
-"""Queue → transforms that wait on it."""
+"""Queue → number of transforms on it."""
 COMMON: dict[str, Any] = {
     "start_date": datetime(2010, 1, 1, tzinfo=UTC),
     "catchup": False,
@@ -32,7 +32,7 @@ def on(queue: Queue) -> dict[str, Any]:
 
 
 def transform(number: int) -> None:
-    """Type the raw batch that the run names, as the transform of a chunk does; its rows go to a folder of its own."""
+    """Transform the raw batch of the run's conf, as a chunk's task does, with a temporary folder for typed rows."""
     from tempfile import TemporaryDirectory
 
     from upath import UPath
@@ -54,9 +54,9 @@ def transform(number: int) -> None:
 
 with DAG("urgent", schedule=None, max_active_runs=100, **COMMON):
 
-    @task(**on(URGENT_NOTIFICATIONS))  # type: ignore[untyped-decorator] # its settings are any
+    @task(**on(URGENT_NOTIFICATIONS))  # type: ignore[untyped-decorator] # `on` returns values of type Any
     def start() -> None:
-        """Do nothing: the start is what counts."""
+        """Do nothing; only the start is measured."""
 
     start()
 
@@ -69,4 +69,4 @@ with DAG("backlog_of_the_past", schedule=CronDataIntervalTimetable("0 0 * * *", 
     task(task_id="transform", **on(ETL))(transform)(0)
 
 PROCESSES = {pool.name: pool.slots for queue in QUEUES if queue is not URGENT_NOTIFICATIONS for pool in queue.pools}
-"""Pool → tasks of the backlog that run in it at once; together they keep every low-priority process busy."""
+"""Pool → tasks of the backlog that run in it concurrently; together they keep every low-priority process busy."""

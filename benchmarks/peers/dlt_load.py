@@ -1,12 +1,13 @@
-"""The same transactions into Postgres by dlt, in its own environment.
+"""Loads the transactions of a file into Postgres with dlt, in an environment of its own.
 
-    python dlt_load.py PAGES HOW TABLE URL REFERENCES
+    python dlt_load.py PAGES VARIANT TABLE URL REFERENCES…
 
-Prints the seconds of a pipeline run, as JSON. Nothing of Sluice is imported. A page is decoded by orjson, and of each
-record the columns of the core table are handed on, with their types declared: dlt is spared what nobody would keep.
-`merge` with the strategy `upsert` and a primary key is how its documentation brings changed records up to date. That
-makes no key in the database; where TABLE is `keyed`, the table is given what Sluice's has, before the clock starts.
-REFERENCES is the file of statements with the triggers by which Sluice's table refers to others.
+Prints the seconds of a pipeline run and the number of rows, as JSON. Nothing of Sluice is imported. orjson decodes each
+page, and dlt receives only the columns of the core table, with declared types, so that it does not process values that
+are not stored. dlt's documentation recommends `merge` with the strategy `upsert` and a primary key to update changed
+records. That creates no key in the database; if TABLE is `keyed`, the table gets the key, indexes and references of
+Sluice's table before the measurement starts. REFERENCES are the migrations that create the functions of the triggers by
+which Sluice checks references.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -51,13 +52,13 @@ _TYPES: dict[str, tuple[str, pa.DataType]] = {
 }
 _KEY = ("provider_account_id", "account_id", "transaction_id")
 _OBSERVED_AT = datetime(2026, 11, 20, tzinfo=UTC)
-_AT_A_TIME = 50_000
-"""Records of a file."""
+_FILE_RECORDS = 50_000
+"""Records per file of dlt, and per Arrow table."""
 _SETTINGS = {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "ERROR"}
-# As its page on performance advises for two cores: files small enough to be worked on side by side.
-_TUNED = {"NORMALIZE__WORKERS": "2", "DATA_WRITER__FILE_MAX_ITEMS": str(_AT_A_TIME)}
+# As dlt's page on performance advises for two cores: files small enough to be processed in parallel.
+_TUNED = {"NORMALIZE__WORKERS": "2", "DATA_WRITER__FILE_MAX_ITEMS": str(_FILE_RECORDS)}
 _FORMATS = {"insert_values": None, "csv": "csv", "arrow": "csv"}
-"""How the records are handed on → format of dlt's files; None for its default."""
+"""Variant → format of dlt's files; None is its default. `arrow` passes Arrow tables to dlt, the others dicts."""
 
 
 _KEYED = """
@@ -72,34 +73,35 @@ create index on transactions (provider_account_id, pending_transaction_id) where
 create index on transactions (provider_account_id, dated_on);
 create index on transactions (provider_account_id) where pending;
 create trigger refers_when_inserted after insert on transactions referencing new table as added
-for each statement execute function core.refer(
+for each statement execute function core.check_references(
     'provider_account_id', 'benchmark_dataset.provider_accounts', 'raw_id', 'benchmark_dataset.raw_batches'
 );
 create trigger refers_when_updated after update on transactions referencing new table as added
-for each statement execute function core.refer(
+for each statement execute function core.check_references(
     'provider_account_id', 'benchmark_dataset.provider_accounts', 'raw_id', 'benchmark_dataset.raw_batches'
 );
 analyze provider_accounts, raw_batches
 """
 
 
-def main(pages: Path, how: str, table: str, url: str, references: Path) -> None:
-    """Load the pages of a file, one a line behind its provider account, and print what it took."""
+def main(pages: Path, variant: str, table: str, url: str, references: Sequence[Path]) -> None:
+    """Load the pages of a file, one per line after its provider account and a tab, and print the measurement."""
     with tempfile.TemporaryDirectory(prefix="dlt-") as folder:
-        os.environ.update(_SETTINGS if how == "insert_values" else {**_SETTINGS, **_TUNED})
+        os.environ.update(_SETTINGS if variant == "insert_values" else {**_SETTINGS, **_TUNED})
         pipeline = dlt.pipeline("benchmark", pipelines_dir=folder, destination=dlt.destinations.postgres(url))
         if table == "keyed":
-            first = next(_tables(pages)).slice(0, 1) if how == "arrow" else next(_records(pages))[:1]
+            first = next(_tables(pages)).slice(0, 1) if variant == "arrow" else next(_records(pages))[:1]
             pipeline.run(_resource(first))
             with pipeline.sql_client() as client:
                 client.execute_sql("create schema core")
-                client.execute_sql(references.read_text())
+                for migration in references:
+                    client.execute_sql(migration.read_text())
                 client.execute_sql(_KEYED)
-        records = _resource(_tables(pages) if how == "arrow" else _records(pages))
+        records = _resource(_tables(pages) if variant == "arrow" else _records(pages))
         began = time.perf_counter()
-        done = pipeline.run(records, loader_file_format=_FORMATS[how])
+        load_info = pipeline.run(records, loader_file_format=_FORMATS[variant])
         seconds = time.perf_counter() - began
-        done.raise_on_failed_jobs()
+        load_info.raise_on_failed_jobs()
         with pipeline.sql_client() as client:
             ((rows,),) = client.execute_sql("select count(*) from transactions")
     print(json.dumps({"seconds": seconds, "rows": rows, "dlt": dlt.__version__}))
@@ -123,16 +125,16 @@ def _records(pages: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def _tables(pages: Path) -> Iterator[pa.Table]:
-    """Yield the records of a hundred pages at a time as an Arrow table."""
+    """Yield the records as Arrow tables of at least `_FILE_RECORDS`; the last may have fewer."""
     schema = pa.schema([(name, kind) for name, (_, kind) in _TYPES.items()])
-    gathered: list[dict[str, Any]] = []
-    for some in _records(pages):
-        gathered += [_typed(record) for record in some]
-        if len(gathered) >= _AT_A_TIME:
-            yield pa.Table.from_pylist(gathered, schema=schema)
-            gathered = []
-    if gathered:
-        yield pa.Table.from_pylist(gathered, schema=schema)
+    buffer: list[dict[str, Any]] = []
+    for records in _records(pages):
+        buffer += [_typed(record) for record in records]
+        if len(buffer) >= _FILE_RECORDS:
+            yield pa.Table.from_pylist(buffer, schema=schema)
+            buffer = []
+    if buffer:
+        yield pa.Table.from_pylist(buffer, schema=schema)
 
 
 def _columns(account: int, record: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +164,7 @@ def _columns(account: int, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with the values that Arrow needs; made-up transactions have dates, and no instants."""
+    """Return a record with the values that Arrow needs; generated transactions have dates, but no instants."""
     return {
         **record,
         "amount": Decimal(str(record["amount"])),
@@ -172,4 +174,4 @@ def _typed(record: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], Path(sys.argv[5]))
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], [Path(argument) for argument in sys.argv[5:]])

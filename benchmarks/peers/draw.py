@@ -1,4 +1,7 @@
-"""Charts of `results.json`, light and dark, in the environment of the peers: `python draw.py RESULTS FOLDER`."""
+"""`python draw.py RESULTS FOLDER`: draw the charts of `results.json`, light and dark.
+
+Runs in the environment of the peers, which has matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,33 @@ _THEMES = {
     "light": {"text.color": "#1f2328", "axes.edgecolor": "#8c959f", "grid.color": "#d0d7de"},
     "dark": {"text.color": "#e6edf3", "axes.edgecolor": "#7d8590", "grid.color": "#30363d"},
 }
+_STYLE = {
+    "axes.grid": True,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "svg.fonttype": "none",  # text stays text, which the browser draws and a person can read in a diff
+    "svg.hashsalt": "sluice",
+}
 _COLORS = ("#2f81f7", "#d29922")
 _SIZE = (6.4, 3.2)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """One curve.
+    """A chart of one curve.
 
     Parameters
     ----------
     file
-        Name without the look and the suffix.
+        Name of the image, without the theme and the suffix.
     detail_of
-        What the name of its result contains.
+        Part of the name of the result that it shows.
     figures
         Key in the result's detail: size → figure.
     x_label, y_label
-        What the axes show.
+        Labels of the axes.
     logarithmic
-        Whether figures are shown by their magnitude, as sizes are.
+        Whether the axis of the figures is logarithmic too, as that of the sizes always is.
     """
 
     file: str
@@ -55,23 +65,23 @@ _CHARTS = (
     Chart("chunks", "transactions in 256 chunks", "rows_per_second", "chunks of 256,000 transactions", "rows/s"),
     Chart("planning", "plan of chunks over", "seconds", "provider accounts", "seconds", logarithmic=True),
 )
-_PEERS = "beside dlt at its best"
+_PEERS = "dlt at its best"
 _SIDE_PREFIX = "rows_per_second_"
 _SLUICE_SIDE = "sluice"
 
 
 def main(results: Path, folder: Path) -> None:
-    """Draw what has been measured."""
+    """Draw the charts whose results exist."""
     rows = json.loads(results.read_text(encoding="utf-8"))
     folder.mkdir(exist_ok=True)
-    for look, colors in _THEMES.items():
+    for theme, colors in _THEMES.items():
         labels = dict.fromkeys(("axes.labelcolor", "xtick.color", "ytick.color"), colors["text.color"])
-        with mpl.rc_context({**colors, **labels, "font.size": 10, "svg.hashsalt": "sluice", "axes.grid": True}):
+        with mpl.rc_context({**_STYLE, **colors, **labels}):
             for chart in _CHARTS:
                 for row in [row for row in rows if chart.detail_of in row["name"]][:1]:
-                    _curve(chart, row["detail"][chart.figures], folder / f"{chart.file}.{look}.svg")
+                    _curve(chart, row["detail"][chart.figures], folder / f"{chart.file}.{theme}.svg")
             for row in [row for row in rows if _PEERS in row["name"]][:1]:
-                _bars(row["detail"], folder / f"peers.{look}.svg")
+                _bars(row["detail"], folder / f"peers.{theme}.svg")
 
 
 def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
@@ -88,23 +98,23 @@ def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
 
 
 def _bars(detail: Mapping[str, Any], path: Path) -> None:
-    found = {key.removeprefix(_SIDE_PREFIX): value for key, value in detail.items() if key.startswith(_SIDE_PREFIX)}
+    rates = {key.removeprefix(_SIDE_PREFIX): value for key, value in detail.items() if key.startswith(_SIDE_PREFIX)}
     names = [
         f"Sluice,{name.removeprefix(_SLUICE_SIDE).replace('_', ' ')}"
         if name.startswith(_SLUICE_SIDE)
         else f"dlt, {_label(name)}"
-        for name in found
+        for name in rates
     ]
     figure, axes = plt.subplots(figsize=_SIZE)
-    axes.barh(names, list(found.values()), color=[_COLORS[not name.startswith(_SLUICE_SIDE)] for name in found])
+    axes.barh(names, list(rates.values()), color=[_COLORS[not name.startswith(_SLUICE_SIDE)] for name in rates])
     axes.invert_yaxis()
     axes.set_xlabel("rows/s")
     _save(figure, path)
 
 
 def _label(name: str) -> str:
-    how, _, table = name.rpartition("_")
-    return f"{how}, keyed table" if table == "keyed" else how
+    variant, _, table = name.rpartition("_")
+    return f"{variant}, keyed table" if table == "keyed" else variant
 
 
 def _save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's figure

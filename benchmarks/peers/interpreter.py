@@ -1,4 +1,4 @@
-"""The interpreter of the peers, who have an environment of their own, so that they pin what they like."""
+"""Finds the Python interpreter of the peers, the compared software, which has an environment and pins of its own."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ _DEFAULT_INTERPRETER = REPOSITORY / ".venv-bench" / "bin" / "python"
 
 
 class PeersMissing(Exception):
-    """There is no environment with the peers."""
+    """The environment of the peers is missing."""
 
     def __init__(self, expected_path: Path) -> None:
-        super().__init__(f"{expected_path} is missing; `make bench` makes it, or let PEERS_PYTHON name another.")
+        super().__init__(
+            f"{expected_path} is missing; run `make bench`, which creates it, or set PEERS_PYTHON to another."
+        )
 
 
 def interpreter() -> Path:
-    """Return the interpreter that `make bench` has installed, or the one that PEERS_PYTHON names.
+    """Return the interpreter that PEERS_PYTHON names, or else the one that `make bench` installed.
 
     Raises
     ------
     PeersMissing
-        If there is none.
+        If it does not exist.
     """
     path = Path(os.environ.get("PEERS_PYTHON", _DEFAULT_INTERPRETER))
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Raw batches made up by a benchmark, sealed and typed by the project's own steps."""
+"""Raw batches of generated pages, sealed by the project's own code."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 from msgspec import structs
-from psycopg.rows import scalar_row
 from upath import UPath
 
 from etl.db.connection import Connection
+from etl.db.statements import Statement
 from etl.declare.entity import Entity
 from etl.sync.records import frames
 from etl.sync.store import chunks, raw_batches
 
 Pages = Callable[[int], Iterable[bytes]]
-"""A login's number, from 0 → its pages."""
+"""Number of a login, from 0 → its pages."""
 
-_ENROL = """
+_ENROL = Statement("""
 with owners as (
     insert into core.users (reference)
-    select 'benchmark-' || u.known + n
-    from (select count(*) as known from core.users) as u, generate_series(1, %(logins)s) as n
+    select 'benchmark-' || u.existing + n
+    from (select count(*) as existing from core.users) as u, generate_series(1, %(logins)s) as n
     returning user_id, reference
 )
 insert into core.provider_accounts (user_id, provider, item_id, access_token)
@@ -29,13 +29,12 @@ select o.user_id, 'plaid', o.reference, ''
 from owners as o
 order by o.user_id
 returning provider_account_id
-"""
+""")
 
 
 def enrol(db: Connection, logins: int) -> list[int]:
-    """Add logins whose tokens nobody will ever need, and return their provider account ids."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return sorted(cursor.execute(_ENROL, {"logins": logins}).fetchall())
+    """Add logins without a valid token, and return their provider account ids in ascending order."""
+    return sorted(_ENROL.scalars(db, {"logins": logins}))
 
 
 def seal(
@@ -49,14 +48,14 @@ def seal(
     at: datetime,
     cursors: tuple[str, str] = ("", ""),
 ) -> int:
-    """Seal the pages of all accounts as one batch, received at one instant, and return its id.
+    """Seal the pages of all accounts as one raw batch, received at one instant, and return its id.
 
     Parameters
     ----------
     source
-        Name of the feed, snapshot or window that the pages are of.
+        Name of the feed, snapshot or window that the pages come from.
     cursors
-        Where each account's feed stood before and after.
+        Cursor of each account's feed before and after.
     """
     run = f"{entity.name} of {source} {at.isoformat()}"
     provider = entity.provider.name
@@ -71,8 +70,8 @@ def seal(
         maximum=1,
     )
     chunk = chunks.open_attempt(db, entity=entity.name, run_id=run, ordinal=0)
-    framed = _frame_pages(accounts, pages, at=at, cursors=cursors)
-    return raw_batches.seal(db, root, framed, source=source, chunk_id=chunk.chunk_id, attempt=chunk.attempt)
+    page_frames = _frame_pages(accounts, pages, at=at, cursors=cursors)
+    return raw_batches.seal(db, root, page_frames, source=source, chunk_id=chunk.chunk_id, attempt=chunk.attempt)
 
 
 def _frame_pages(

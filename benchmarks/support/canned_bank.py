@@ -1,9 +1,9 @@
 """`python -m benchmarks.support.canned_bank PORT LOGINS PAGES RECORDS LATENCY`: a bank of prepared answers.
 
-It costs next to nothing, so that what asks it is measured, and not the bank: an answer is one copy of a ready page, in
-which the login's number takes the place of a mark. All logins have the same number of pages and of records on a page,
-and transactions of their own. It knows `/transactions/sync`, any token that is a login's number in six digits, and no
-limits.
+It uses almost no processor time, so that its client is measured and not the bank: an answer is a copy of a prepared
+page in which a placeholder is replaced by the login's number. All logins have the same number of pages and of records
+per page, and transactions of their own. The bank serves only `/transactions/sync`, accepts as a token any login's
+number in six digits, and has no rate limits.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from benchmarks.support import plaid_pages
 from dev.servers import http, ports
 from dev.servers.ports import LOOPBACK
 
-_LOGIN_MARK = b"@LOGIN"
+_LOGIN_PLACEHOLDER = b"@LOGIN"
 _POLL = 0.1
 _END = b"\r\n\r\n"
 _HEALTH_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class BankDied(Exception):
-    """A bank ended before it opened."""
+    """A bank ended before it listened."""
 
     def __init__(self, port: int) -> None:
-        super().__init__(f"the bank on port {port} ended; see what it says above.")
+        super().__init__(f"the bank on port {port} ended; see its output above.")
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Shape:
     Parameters
     ----------
     logins
-        How many, from 0.
+        Number of logins; they are numbered from 0.
     pages
-        Of each login.
+        Pages per login.
     records
-        On each page.
+        Records per page.
     latency
-        Seconds that an answer is kept back, as the way to a provider would.
+        Seconds by which an answer is delayed, as by the network to a provider.
     """
 
     logins: int
@@ -59,7 +59,7 @@ class Shape:
 
     @property
     def transactions(self) -> int:
-        """Of all logins."""
+        """Transactions of all logins."""
         return self.logins * self.pages * self.records
 
 
@@ -69,7 +69,7 @@ class _SyncRequest(msgspec.Struct):
 
 
 class _BankProtocol(asyncio.Protocol):
-    """One connection, on which requests come one after the other."""
+    """One connection, on which requests arrive one after the other."""
 
     def __init__(self, pages: list[bytes], latency: float) -> None:
         self._pages = pages
@@ -95,20 +95,20 @@ class _BankProtocol(asyncio.Protocol):
                 self._transport.write(answer)
 
     def _answer(self, body: bytes) -> bytes:
-        asked = self._decoder.decode(body)
-        page = self._pages[int(asked.cursor or 0)].replace(_LOGIN_MARK, asked.access_token.encode())
+        request = self._decoder.decode(body)
+        page = self._pages[int(request.cursor or 0)].replace(_LOGIN_PLACEHOLDER, request.access_token.encode())
         return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page)
 
 
 @contextmanager
 def running(shape: Shape, *, port: int | None = None) -> Iterator[str]:
-    """Run a canned bank in a process of its own, and yield its address."""
+    """Run a canned bank in a separate process, and yield its URL."""
     port = port or next(each for each in ports.candidates() if ports.is_free(each))
     url = f"http://{LOOPBACK}:{port}"
     while not ports.is_free(port):
         time.sleep(_POLL)
-    numbers = (port, shape.logins, shape.pages, shape.records, shape.latency)
-    with Popen([sys.executable, "-m", "benchmarks.support.canned_bank", *map(str, numbers)]) as bank:
+    arguments = (port, shape.logins, shape.pages, shape.records, shape.latency)
+    with Popen([sys.executable, "-m", "benchmarks.support.canned_bank", *map(str, arguments)]) as bank:
         try:
             while not http.is_ok(port, "/health"):
                 time.sleep(_POLL)
@@ -120,15 +120,15 @@ def running(shape: Shape, *, port: int | None = None) -> Iterator[str]:
 
 
 def render(shape: Shape) -> list[bytes]:
-    """Return the pages of a login, with a mark wherever its number belongs."""
+    """Return the pages of a login, with a placeholder for its number."""
     pages = []
     for ordinal in range(shape.pages):
         records = plaid_pages.transactions(ordinal, records=shape.records, merchants=shape.records)
         for record in records:
             for name in ("transaction_id", "account_id"):
-                record[name] = _LOGIN_MARK.decode() + str(record[name])[len(_LOGIN_MARK) :]
-        more = ordinal + 1 < shape.pages
-        page = {"added": records, "modified": [], "removed": [], "next_cursor": str(ordinal + 1), "has_more": more}
+                record[name] = _LOGIN_PLACEHOLDER.decode() + str(record[name])[len(_LOGIN_PLACEHOLDER) :]
+        has_more = ordinal + 1 < shape.pages
+        page = {"added": records, "modified": [], "removed": [], "next_cursor": str(ordinal + 1), "has_more": has_more}
         pages.append(msgspec.json.encode(page))
     return pages
 

@@ -1,4 +1,4 @@
-"""The logins of a canned bank, enrolled in a warehouse that has nothing else."""
+"""Enrols the logins of a canned bank in a warehouse that holds nothing else."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from etl.db.connection import Connection
 from etl.sync.store import provider_accounts
 from etl.sync.store.token_cipher import TokenCipher
 
-_EMPTY = "truncate core.users, core.transactions, etl.chunks cascade"
+_TRUNCATE = "truncate core.users, core.transactions, etl.chunks cascade"
 
 
 def delete_all(db: Connection) -> None:
-    """Forget all logins, and whatever was planned for them."""
-    db.execute(_EMPTY)
+    """Delete all logins, their transactions and their chunks."""
+    db.execute(_TRUNCATE)
 
 
 def enrol(db: Connection, cipher: TokenCipher, logins: int) -> None:
-    """Forget everything, and enrol so many logins."""
+    """Delete everything, and enrol `logins` logins."""
     with db.transaction():
         delete_all(db)
         for number in range(logins):

@@ -1,4 +1,4 @@
-"""Celery workers of a benchmark's own, without Airflow, on a database of the stack's broker that nobody else uses."""
+"""Celery workers without Airflow, on a database of the stack's broker that nothing else uses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _POLL = timedelta(milliseconds=100)
 
 
 def environment(stack: Stack, sink: MailSink) -> dict[str, str]:
-    """Return the environment of a process that sends by itself, in bare processes or in plain Celery."""
+    """Return the environment of a process that sends without Airflow: a bare process, or a worker of plain Celery."""
     paths = (str(REPOSITORY), str(REPOSITORY / "include"))
     broker = urlsplit(stack.broker_url)._replace(path=f"/{_DATABASE}").geturl()
     return {
@@ -40,33 +40,33 @@ def environment(stack: Stack, sink: MailSink) -> dict[str, str]:
 def running(
     environment: Mapping[str, str], folder: Path, *, workers: int = 1, processes: int, prefetch: int = 4
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run workers until the block ends; they are ready when it begins.
+    """Run workers during the block; they are ready when it begins.
 
     Parameters
     ----------
     environment
-        Theirs.
+        Environment of the workers.
     folder
-        For their logs.
+        Folder for their logs.
     workers
-        Instances, as on machines of their own.
+        Number of workers, each as if on a machine of its own.
     processes
-        Of each.
+        Processes per worker.
     prefetch
-        Messages that a worker takes in advance for each of its processes; 4 is Celery's default.
+        Messages that a worker prefetches for each of its processes; 4 is Celery's default.
     """
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         logs = [folder / f"celery-{time.monotonic_ns()}-{number}.log" for number in range(workers)]
-        started = [
-            opened.enter_context(_worker(environment, log, number=number, processes=processes, prefetch=prefetch))
+        running_workers = [
+            stack.enter_context(_worker(environment, log, number=number, processes=processes, prefetch=prefetch))
             for number, log in enumerate(logs)
         ]
         _wait_until_ready(logs)
-        yield started
+        yield running_workers
 
 
 def empty_broker(environment: Mapping[str, str]) -> redis.Redis:
-    """Return a connection to the broker's database, which is empty by now."""
+    """Empty the broker's database, and return a connection to it."""
     server = redis.Redis.from_url(environment[plain_celery.BROKER_VARIABLE])
     server.flushdb()
     return server

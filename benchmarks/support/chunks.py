@@ -1,4 +1,4 @@
-"""Raw batches of chunks as they come: fifty logins each, a thousand made-up transactions a login."""
+"""Raw batches of typical chunks: fifty logins each, with a thousand generated transactions per login."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RECEIVED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def pages(size: int) -> batches.Pages:
-    """Return what gives each login's pages, of `size` transactions in all."""
+    """Return a function from a login's number to its pages; all logins together have `size` transactions."""
     merchants = max(size // TRANSACTIONS_OF_A_MERCHANT, 1)
     return partial(plaid_pages.feed, records=TRANSACTIONS_OF_A_LOGIN, merchants=merchants)
 
@@ -34,7 +34,7 @@ def pages(size: int) -> batches.Pages:
 def template_database(
     server: Endpoint, root: UPath, size: int, *, logins_of_a_chunk: int = LOGINS_OF_A_CHUNK
 ) -> Iterator[Sequence[int]]:
-    """Make the template of databases that hold `size` transactions in sealed raw batches, and no rows."""
+    """Create a template database with `size` transactions in sealed raw batches, none loaded; yield the batch ids."""
     with databases.temporary(server, databases.TEMPLATE) as template:
         with connect(template) as db:
             migrations.migrate(db, [entity.name for entity in ENTITIES])
@@ -46,22 +46,22 @@ def template_database(
 
 @contextmanager
 def fresh_database(server: Endpoint) -> Iterator[Endpoint]:
-    """Create a database from the template."""
+    """Create a database from the template, for the duration of the block."""
     with databases.temporary(server, "benchmark", template=databases.TEMPLATE) as database:
         yield database
 
 
 def seal(db: Connection, root: UPath, size: int, logins_of_a_chunk: int) -> Sequence[int]:
-    """Seal `size` transactions, whole logins, and return the ids of their raw batches."""
+    """Seal `size` transactions of complete logins, and return the ids of their raw batches."""
     logins = batches.enrol(db, size // TRANSACTIONS_OF_A_LOGIN)
-    told = pages(size)
+    login_pages = pages(size)
     return [
         batches.seal(
             db,
             root,
             TRANSACTIONS,
             logins[first : first + logins_of_a_chunk],
-            partial(_pages_of_login, told, first),
+            partial(_pages_of_login, login_pages, first),
             source=TRANSACTIONS_SYNC.name,
             at=_RECEIVED_AT + timedelta(microseconds=first),
             cursors=("", "a"),

@@ -1,4 +1,4 @@
-"""Databases of a benchmark's own on a running server."""
+"""Temporary databases on a running Postgres."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from etl.db.connection import connect
 from etl.settings import Endpoint
 
 TEMPLATE = "benchmark_template"
-"""What all repetitions begin with."""
+"""Name of the database that each repetition copies."""
 
 
 @contextmanager
 def temporary(server: Endpoint, name: str, *, template: str = "template1") -> Iterator[Endpoint]:
-    """Create a database, and drop it at the end."""
+    """Create a database, and drop it when the block ends."""
     with connect(server) as db:
         create = SQL("create database {} template {}").format(Identifier(name), Identifier(template))
         db.execute(create)

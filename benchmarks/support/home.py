@@ -1,4 +1,4 @@
-"""A stack of a benchmark's own, in a temporary folder; what the caller's shell names is left alone."""
+"""A stack in a temporary folder, which does not use the servers named by the caller's environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCH
 
 @contextmanager
 def temporary() -> Iterator[Path]:
-    """Return a home for a stack; whatever runs in it at the end is stopped, and what it kept is removed."""
+    """Yield a home for a stack; when the block ends, the stack is stopped and its files are removed."""
     with tempfile.TemporaryDirectory(prefix="sluice-benchmark-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         try:
@@ -24,7 +24,7 @@ def temporary() -> Iterator[Path]:
             down(home)
 
 
-def caller_environment(**more: str) -> dict[str, str]:
-    """Return this environment without the servers that it names, and with some variables more."""
-    kept = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
-    return {**kept, **more}
+def caller_environment(**additional: str) -> dict[str, str]:
+    """Return this process's environment without the variables that name servers, and with additional ones."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
+    return {**inherited, **additional}

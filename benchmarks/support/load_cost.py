@@ -1,33 +1,35 @@
-"""What a load costs Postgres."""
+"""Measures a load: its time, its write-ahead log, and the rows that it touches."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from psycopg.rows import scalar_row
 from psycopg.sql import SQL, Identifier
 from upath import UPath
 
 from etl.db.connection import Connection
+from etl.db.statements import Statement
 from etl.declare.entity import Entity
 from etl.sync.load import load
 
-# Statistics first, so that the vacuum finds their rows too; and nothing has a hint bit before its commit is on disk.
+# Statistics first, so that the vacuum also covers their rows; and a checkpoint before it, since no row gets a hint bit
+# before its commit is on disk.
 _SETTLE_STATEMENTS = ("analyze", "checkpoint", "vacuum", "checkpoint")
+_WAL_POSITION = Statement("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
 _COUNT_TOUCHED = "select count(*) from {} where raw_id <> %s or xmax::text <> '0'"
 
 
 @dataclass(frozen=True)
 class LoadCost:
-    """What one load took.
+    """The cost of one load.
 
     Parameters
     ----------
     seconds
         Wall time of the step.
     wal_bytes
-        Bytes of write-ahead log.
+        Bytes that it added to the write-ahead log.
     """
 
     seconds: float
@@ -35,7 +37,7 @@ class LoadCost:
 
 
 def measure_load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCost:
-    """Load a batch right after a checkpoint, into tables as the next day's run would find them."""
+    """Measure the load of a batch right after a checkpoint, with tables as the next day's run would find them."""
     for statement in _SETTLE_STATEMENTS:
         db.execute(statement)
     before = _wal_position(db)
@@ -46,13 +48,12 @@ def measure_load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) ->
 
 
 def count_touched_rows(entity: Entity, first: int, *, db: Connection) -> int:
-    """Return how many rows any batch but the first has written or locked."""
+    """Return how many rows were written or locked by any batch but the first."""
     query = SQL(_COUNT_TOUCHED).format(Identifier("core", entity.name))
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return int(cursor.execute(query, (first,)).fetchall()[0])
+    ((count,),) = db.execute(query, (first,)).fetchall()
+    return int(count)
 
 
 def _wal_position(db: Connection) -> int:
-    """Return how many bytes of log there are, written or not."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return int(cursor.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchall()[0])
+    """Return the size of the write-ahead log so far in bytes, flushed or not."""
+    return int(_WAL_POSITION.scalar(db))

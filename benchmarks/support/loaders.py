@@ -1,4 +1,4 @@
-"""Loaders that run beside one another, each a process of its own as each task is."""
+"""Loaders that run in parallel, each in a process of its own, as tasks do."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from etl.sync.transform import transform
 
 @dataclass(frozen=True)
 class Loaders:
-    """Processes that have imported all that they need.
+    """Processes that have imported everything they need.
 
     Parameters
     ----------
     pool
         The processes.
     count
-        How many.
+        Number of processes.
     """
 
     pool: ProcessPoolExecutor
     count: int
 
     def measure(self, raw_ids: Sequence[int], *, database: Endpoint, root: UPath) -> float:
-        """Return how long it takes to transform and load some raw batches, dealt out evenly."""
-        hands = [list(raw_ids[first :: self.count]) for first in range(self.count)]
+        """Return the seconds to transform and load raw batches, distributed evenly over the processes."""
+        shares = [list(raw_ids[first :: self.count]) for first in range(self.count)]
         began = time.perf_counter()
-        done = [self.pool.submit(_transform_and_load, hand, database, str(root)) for hand in hands]
-        for each in done:
-            each.result()
+        futures = [self.pool.submit(_transform_and_load, share, database, str(root)) for share in shares]
+        for future in futures:
+            future.result()
         return time.perf_counter() - began
 
     def peak_memory(self) -> int:
-        """Return the most memory that the first of them has had, in bytes of VmHWM."""
+        """Return the peak memory (VmHWM) of a process in bytes; meant for a single loader."""
         return self.pool.submit(_peak_memory).result()
 
 
 @contextmanager
 def running(count: int) -> Iterator[Loaders]:
-    """Start so many loaders, and end them at the end."""
+    """Start `count` loaders, and stop them when the block ends."""
     with ProcessPoolExecutor(count, mp_context=get_context("forkserver")) as pool:
-        for each in [pool.submit(_import_and_wait) for _ in range(count)]:
-            each.result()
+        for future in [pool.submit(_import_and_wait) for _ in range(count)]:
+            future.result()
         yield Loaders(pool, count)
 
 
@@ -70,6 +70,6 @@ def _peak_memory() -> int:
 
 
 def _import_and_wait() -> None:
-    """Let a process import this file, as a worker would, and do nothing for so long that the others begin as well."""
+    """Make a process import this module, as a worker would, and wait long enough for the others to start too."""
     gc.freeze()
     time.sleep(0.5)

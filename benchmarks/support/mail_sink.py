@@ -1,4 +1,4 @@
-"""A mail server for volume: Postfix's `smtp-sink` where it is installed, else the project's own, which is slower."""
+"""A fast mail server that accepts and discards: Postfix's `smtp-sink` if installed, or else `dev.mail.sink`."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _MESSAGE_COUNT = re.compile(rb"mesg=(\d+)")
 
 @dataclass(frozen=True)
 class MailSink:
-    """A mail server that keeps nothing.
+    """A mail server that discards every mail.
 
     Parameters
     ----------
     program
-        `smtp-sink` or `dev.mail.sink`.
+        `smtp-sink`, or `dev.mail.sink`, which is slower.
     port
-        Of the loopback interface.
+        Its port on the loopback interface.
     record
-        What it writes: its running count, or a line for each mail.
+        File that it writes: a running count (`smtp-sink`), or a line for each mail (`dev.mail.sink`).
     """
 
     program: str
@@ -44,25 +44,25 @@ class MailSink:
 
     @property
     def connection(self) -> str:
-        """The Airflow connection to it, as JSON."""
+        """The Airflow connection to the server, as JSON."""
         extra = {"disable_ssl": True, "disable_tls": True, "from_email": "Sluice <reports@bank.example>"}
         return json.dumps({"conn_type": "smtp", "host": LOOPBACK, "port": self.port, "extra": extra})
 
     def count(self) -> int:
-        """Return how many mails came."""
+        """Return how many mails have arrived."""
         if self.program != "smtp-sink":
             return len(self.instants())
         with self.record.open("rb") as file:
             file.seek(max(0, self.record.stat().st_size - _TAIL_BYTES))
-            said = _MESSAGE_COUNT.findall(file.read())
-        return int(said[-1]) if said else 0
+            counts = _MESSAGE_COUNT.findall(file.read())
+        return int(counts[-1]) if counts else 0
 
     def instants(self) -> list[float]:
-        """Return when each mail came, in seconds of the monotonic clock; only `dev.mail.sink` knows."""
+        """Return when each mail arrived, in seconds of the monotonic clock; only `dev.mail.sink` records this."""
         return [float(instant) for _, instant, _ in self._lines()]
 
     def addresses(self) -> list[str]:
-        """Return where each mail went; only `dev.mail.sink` knows."""
+        """Return the address of each mail; only `dev.mail.sink` records this."""
         return [address.decode() for *_, address in self._lines()]
 
     def _lines(self) -> Iterator[list[bytes]]:
@@ -71,23 +71,24 @@ class MailSink:
 
 @contextmanager
 def fastest_sink(folder: Path) -> Iterator[MailSink]:
-    """Run the fastest that there is."""
-    found = shutil.which("smtp-sink", path=_SEARCH_PATH)
-    if not found:
+    """Run the fastest mail server that is installed."""
+    smtp_sink = shutil.which("smtp-sink", path=_SEARCH_PATH)
+    if not smtp_sink:
         with recording_sink(folder) as sink:
             yield sink
         return
     sink = MailSink("smtp-sink", _free_port(), folder / "smtp-sink.txt")
-    # It must not stay root.
+    # smtp-sink refuses to run as root.
     account = ("-u", "nobody") if os.geteuid() == 0 else ()
-    with sink.record.open("wb") as output, _running((found, *account, "-c", f"{LOOPBACK}:{sink.port}", "512"), output):
+    command = (smtp_sink, *account, "-c", f"{LOOPBACK}:{sink.port}", "512")
+    with sink.record.open("wb") as output, _running(command, output):
         _wait_until_listening(sink)
         yield sink
 
 
 @contextmanager
 def recording_sink(folder: Path) -> Iterator[MailSink]:
-    """Run the one that writes down which mail came when."""
+    """Run the mail server that records the arrival and the address of each mail."""
     sink = MailSink("dev.mail.sink", _free_port(), folder / "mails.txt")
     arguments = ("--port", str(sink.port), "--record", str(sink.record))
     with _running((sys.executable, "-m", "dev.mail.sink", *arguments), None):

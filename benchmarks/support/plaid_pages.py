@@ -1,4 +1,4 @@
-"""Pages in Plaid's shape, made up: the same arguments give the same records, with ids as random as real ones."""
+"""Generated pages in Plaid's format: the same arguments give the same records, with ids as random as real ones."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ _CATEGORIES = (
 
 
 def feed(login: int, *, records: int, merchants: int) -> Iterator[bytes]:
-    """Yield the pages of `/transactions/sync` that tell a login's transactions, all of them added."""
-    for page, some in _paged(login, records, merchants):
-        last = (page + 1) * PAGE_SIZE >= records
+    """Yield the pages of `/transactions/sync` with a login's transactions, all of them added."""
+    for page, added in _paged(login, records, merchants):
+        has_more = (page + 1) * PAGE_SIZE < records
         yield msgspec.json.encode(
-            {"added": some, "modified": [], "removed": [], "next_cursor": _id("cursor", page), "has_more": not last}
+            {"added": added, "modified": [], "removed": [], "next_cursor": _id("cursor", page), "has_more": has_more}
         )
 
 
 def window(login: int, *, records: int, merchants: int) -> Iterator[bytes]:
-    """Yield the pages of `/transactions/get` that hold the same transactions."""
-    for _, some in _paged(login, records, merchants):
-        yield msgspec.json.encode({"accounts": [], "transactions": some, "total_transactions": records})
+    """Yield the pages of `/transactions/get` with the same transactions."""
+    for _, page_transactions in _paged(login, records, merchants):
+        yield msgspec.json.encode({"accounts": [], "transactions": page_transactions, "total_transactions": records})
 
 
 def snapshot(login: int, *, records: int) -> Iterator[bytes]:
-    """Yield the page of `/accounts/get` of a login that holds `records` accounts."""
+    """Yield the page of `/accounts/get` for a login with `records` accounts."""
     yield msgspec.json.encode({"accounts": [_account(login, ordinal) for ordinal in range(records)]})
 
 
@@ -49,6 +49,7 @@ def transactions(login: int, *, records: int, merchants: int) -> list[dict[str, 
 
 
 def _paged(login: int, records: int, merchants: int) -> Iterator[tuple[int, list[dict[str, object]]]]:
+    """Yield each page's number, from 0, and its transactions."""
     for page, first in enumerate(range(0, records, PAGE_SIZE)):
         ordinals = range(first, min(first + PAGE_SIZE, records))
         yield page, [_transaction(login, ordinal, merchants) for ordinal in ordinals]
@@ -56,15 +57,15 @@ def _paged(login: int, records: int, merchants: int) -> Iterator[tuple[int, list
 
 def _transaction(login: int, ordinal: int, merchants: int) -> dict[str, object]:
     token = _id("transaction", login, ordinal)
-    drawn = int.from_bytes(token.encode()[:6])
-    primary, detailed = _CATEGORIES[drawn % len(_CATEGORIES)]
-    merchant = drawn % merchants
-    posted = _FIRST_DAY + timedelta(days=drawn % _DAYS)
+    random_number = int.from_bytes(token.encode()[:6])
+    primary, detailed = _CATEGORIES[random_number % len(_CATEGORIES)]
+    merchant = random_number % merchants
+    posted = _FIRST_DAY + timedelta(days=random_number % _DAYS)
     name, entity = f"Merchant {merchant} Trading", _id("merchant", merchant)
     return {
         "account_id": _id("account", login, ordinal % _ACCOUNTS),
         "transaction_id": token,
-        "amount": drawn % 20_000 / _CENTS,
+        "amount": random_number % 20_000 / _CENTS,
         "iso_currency_code": "USD",
         "unofficial_currency_code": None,
         "date": posted.isoformat(),
@@ -73,11 +74,11 @@ def _transaction(login: int, ordinal: int, merchants: int) -> dict[str, object]:
         "authorized_datetime": None,
         "pending": False,
         "pending_transaction_id": None,
-        "name": f"PURCHASE {name.upper()} {drawn % 9_999:04}",
+        "name": f"PURCHASE {name.upper()} {random_number % 9_999:04}",
         "merchant_name": name,
         "merchant_entity_id": entity,
         "payment_channel": "in store",
-        # The category that a merchant shows is its last transaction's.
+        # A merchant gets the category of its last transaction.
         "personal_finance_category": {"primary": primary, "detailed": detailed, "confidence_level": "HIGH"},
         "counterparties": [
             {"name": name, "type": "merchant", "website": f"merchant-{merchant}.example", "entity_id": entity}
@@ -88,17 +89,17 @@ def _transaction(login: int, ordinal: int, merchants: int) -> dict[str, object]:
 
 def _account(login: int, ordinal: int) -> dict[str, object]:
     token = _id("account", login, ordinal)
-    drawn = int.from_bytes(token.encode()[:4])
+    random_number = int.from_bytes(token.encode()[:4])
     return {
         "account_id": token,
         "name": "Checking",
-        "official_name": f"Everyday checking account {drawn % 9_999:04}",
-        "mask": f"{drawn % 9_999:04}",
+        "official_name": f"Everyday checking account {random_number % 9_999:04}",
+        "mask": f"{random_number % 9_999:04}",
         "type": "depository",
         "subtype": "checking",
         "balances": {
-            "current": drawn % 1_000_000 / _CENTS,
-            "available": drawn % 900_000 / _CENTS,
+            "current": random_number % 1_000_000 / _CENTS,
+            "available": random_number % 900_000 / _CENTS,
             "limit": None,
             "iso_currency_code": "USD",
             "unofficial_currency_code": None,
@@ -106,7 +107,7 @@ def _account(login: int, ordinal: int) -> dict[str, object]:
     }
 
 
-def _id(*of: object) -> str:
-    """Return 36 characters that look drawn by chance."""
-    digest = hashlib.blake2b(repr(of).encode(), digest_size=27).digest()
+def _id(*values: object) -> str:
+    """Return 36 characters that look random, from a hash of the values."""
+    digest = hashlib.blake2b(repr(values).encode(), digest_size=27).digest()
     return base64.urlsafe_b64encode(digest).decode()

@@ -1,8 +1,8 @@
-"""What is sent without Sluice: a plain Celery task for each user, and chunks of ids that put the next chunk in.
+"""The Celery app of the comparison: one task per user, and tasks of a thousand ids that publish the next one.
 
-Written as one would by hand, and so that nothing is slow on purpose: one connection of each process to Postgres and to
-the mail server, templates compiled once, and mails made as Sluice makes them. Nobody's message can be lost or come
-twice unseen here either: a row goes into the same ledger before each mail.
+It is written as by hand, and without needless cost: each process has one connection to Postgres and one to the mail
+server, compiles the templates once, and builds mails as Sluice does. As with Sluice, no message is lost or repeated
+unnoticed, since a row is inserted into the same ledger before each mail.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from functools import cache
 import psycopg
 from celery import Celery
 from celery.signals import worker_ready
-from psycopg.rows import dict_row
 
 from benchmarks.support.audience import MONTH
 from etl.catalog.channels import EMAIL
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.db.statements import statement
-from etl.notify.channels.address import parse_address
+from etl.clients.mime import MimeBuilder
+from etl.db.statements import StatementFile
+from etl.mail_address import parse_address
 from etl.notify.channels.channel import Message
-from etl.notify.channels.mime import MimeBuilder
+from etl.notify.channels.email import build_mail
 from etl.notify.templates import Templates
 from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import Endpoint, LinkSettings
 
 BROKER_VARIABLE = "BROKER_URL"
-"""Celery's own commands read this variable too, and it goes before what an app says."""
+"""Celery's own commands read this variable too, and prefer it to the app's setting."""
 NOTICE_NAME = "plain_celery"
-"""As the ledger knows it: what Sluice sent is another notice, so that they do not get into each other's way."""
+"""Name of the notice in the ledger. Sluice sends another one, so that neither finds the other's deliveries."""
 CHUNK_SIZE = 1_000
 RATE_LIMIT = "200/s"
-READY_LINE = "The worker takes tasks."
+READY_LINE = "The worker is ready."
 
 _NOTICE = """
-insert into notify.notices as kept (name) values (%s) on conflict (name) do update set name = excluded.name
-returning kept.notice_id
+insert into notify.notices as target (name) values (%s) on conflict (name) do update set name = excluded.name
+returning target.notice_id
 """
 _CLAIM = """
 insert into notify.deliveries (user_id, run_id, channel, state, notice_id, ordinal, attempt, dedupe_key, ended_at)
@@ -70,16 +70,16 @@ app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True
 
 
 class WorkerResources:
-    """What each process keeps open."""
+    """The connections and compiled templates of a worker process."""
 
     def __init__(self) -> None:
-        held = Endpoint.from_environment("warehouse")
+        warehouse = Endpoint.from_environment("warehouse")
         self._db = psycopg.connect(
-            host=held.host,
-            port=held.port,
-            user=held.login,
-            password=held.password,
-            dbname=held.schema,
+            host=warehouse.host,
+            port=warehouse.port,
+            user=warehouse.login,
+            password=warehouse.password,
+            dbname=warehouse.schema,
             autocommit=True,
         )
         ((self._notice_id,),) = self._db.execute(_NOTICE, (NOTICE_NAME,)).fetchall()
@@ -89,28 +89,27 @@ class WorkerResources:
         sender = parse_address(str(Endpoint.from_environment("notices_email").extra["from_email"]))
         self._sender = sender.address
         self._mime_builder = MimeBuilder(sender)
-        self._select_recipient = statement(f"notices/{MONTHLY_REPORT.name}", "recipients")
+        self._select_recipient = StatementFile(f"notices/{MONTHLY_REPORT.name}")["recipients"]
 
     def send(self, user_id: int) -> None:
-        """Claim, render, send and confirm."""
-        claimed = self._db.execute(_CLAIM, self._values(user_id)).fetchone()
-        if claimed is None or claimed[1] != "claimed":
+        """Claim the delivery to a user, render its mail, send it, and record it as sent."""
+        delivery = self._db.execute(_CLAIM, self._values(user_id)).fetchone()
+        if delivery is None or delivery[1] != "claimed":
             return
-        delivery_id, _, address = claimed
+        delivery_id, _, address = delivery
         if not EMAIL.accepts(address):
             self._db.execute(_SET_STATE, ("failed", delivery_id))
             return
-        with self._db.cursor(row_factory=dict_row) as cursor:
-            (recipient,) = cursor.execute(self._select_recipient, self._values(user_id)).fetchall()
+        (recipient,) = self._select_recipient.dicts(self._db, self._values(user_id))
         link = self._links.build(user_id, MONTHLY_REPORT.category)
         parts = self._templates.render(EMAIL, recipient, unsubscribe_url=link.url)
         message = Message(delivery_id, address, parts, unsubscribe_url=link.url)
-        letter = self._mime_builder.build(message, sent_at=datetime.now(UTC))
-        self._smtp.sendmail(self._sender, [letter.to.address], letter.content)
+        mail = build_mail(message, self._mime_builder, sent_at=datetime.now(UTC))
+        self._smtp.sendmail(self._sender, [mail.recipients[0].address], mail.content)
         self._db.execute(_SET_STATE, ("sent", delivery_id))
 
     def next_user_ids(self, after: int, last: int) -> list[int]:
-        """Return the users of the next chunk."""
+        """Return the ids of the next chunk: the first users after `after`, up to `last`."""
         return [user_id for (user_id,) in self._db.execute(_NEXT_USERS, (after, last, CHUNK_SIZE))]
 
     def _values(self, user_id: int) -> dict[str, object]:
@@ -121,23 +120,23 @@ class WorkerResources:
 
 @cache
 def worker_resources() -> WorkerResources:
-    """Return what this process keeps open; a process opens its own."""
+    """Return the resources of this process, which are opened on first use."""
     return WorkerResources()
 
 
 @app.task  # type: ignore[untyped-decorator]
 def send_to_user(user_id: int) -> None:
-    """Tell one user: a task for each."""
+    """Send to one user; the pattern of one task per user."""
     worker_resources().send(user_id)
 
 
 @app.task  # type: ignore[untyped-decorator]
 def send_chunk(user_ids: list[int], last: int) -> None:
-    """Tell the users of a chunk, and put in the next one, as the pattern of a task that walks a table goes."""
+    """Send to the users of a chunk, and publish the next chunk; the pattern of a task that walks a table."""
     for user_id in user_ids:
         worker_resources().send(user_id)
-    if following := worker_resources().next_user_ids(user_ids[-1], last):
-        send_chunk.delay(following, last)
+    if next_user_ids := worker_resources().next_user_ids(user_ids[-1], last):
+        send_chunk.delay(next_user_ids, last)
 
 
 @cache
@@ -148,17 +147,17 @@ def mail_server() -> smtplib.SMTP:
 
 @app.task(rate_limit=RATE_LIMIT)  # type: ignore[untyped-decorator]
 def send_paced(delivery_id: int) -> None:
-    """Send a mail that is ready, at Celery's own pace."""
+    """Send a constant mail, at the pace of Celery's `rate_limit`."""
     mail = b"Subject: paced\r\nMessage-ID: <delivery.%d@bank.example>\r\n\r\nhello\r\n" % delivery_id
     mail_server().sendmail("reports@bank.example", ["user@bank.example"], mail)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def print_ready(**_: object) -> None:
-    """Say that tasks are taken; Celery says so only if it is to log every task."""
+    """Print that the worker is ready; Celery itself prints it only at a log level that logs every task."""
     print(READY_LINE, flush=True)
 
 
 def _connect_mail_server() -> smtplib.SMTP:
-    held = Endpoint.from_environment("notices_email")
-    return smtplib.SMTP(held.host, held.port, local_hostname="localhost", timeout=30)
+    server = Endpoint.from_environment("notices_email")
+    return smtplib.SMTP(server.host, server.port, local_hostname="localhost", timeout=30)

@@ -1,4 +1,4 @@
-"""A file of made-up purchases, as the sandbox bank serves them."""
+"""Writes a file of generated purchases, in the format that the sandbox bank reads."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 DIRECTORATES = 50
-"""Each is an item of the bank, and all of them together are one chunk of transactions."""
+"""Each is an item of the bank; all of them form one chunk of transactions."""
 SPAN = timedelta(days=365)
-"""Time over which the purchases are spread."""
+"""Period over which the purchases are spread."""
 
 _CARDS = 20
 _MERCHANTS = 50_000
 _STRIDE = 7_919
-"""Coprime to all the numbers by which purchases are dealt out."""
+"""Coprime to all numbers by which purchases are distributed."""
 _PENCE = 100
 _HEADER = (
     "source_file",
@@ -31,7 +31,7 @@ _HEADER = (
 
 
 def write(path: Path, count: int, *, until: date) -> None:
-    """Write a file of so many purchases, spread evenly over the directorates and the year that ends with a day."""
+    """Write `count` purchases, spread evenly over the directorates and over the year that ends with the day `until`."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(_HEADER)
@@ -40,15 +40,15 @@ def write(path: Path, count: int, *, until: date) -> None:
 
 def _purchases(count: int, until: date) -> Iterator[tuple[object, ...]]:
     for row in range(count):
-        drawn = row * _STRIDE
+        number = row * _STRIDE
         yield (
             "made-up.csv",
             row,
             f"Directorate {row % DIRECTORATES:02}",
-            f"************{drawn % _CARDS:04}",
-            f"{until - timedelta(days=drawn // DIRECTORATES % SPAN.days)} 00:00:00",
-            f"{drawn % 50_000 / _PENCE:.2f}",
+            f"************{number % _CARDS:04}",
+            f"{until - timedelta(days=number // DIRECTORATES % SPAN.days)} 00:00:00",
+            f"{number % 50_000 / _PENCE:.2f}",
             "GBP",
             "GBP",
-            f"merchant {drawn % _MERCHANTS} of some town",
+            f"merchant {number % _MERCHANTS} of some town",
         )

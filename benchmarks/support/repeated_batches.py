@@ -1,4 +1,4 @@
-"""Batches of the same records, once for each way in which a sync meets what it knows already."""
+"""Batches of the same records, one for each way in which a sync receives known records again."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class RepeatedBatches:
     Parameters
     ----------
     entity
-        Whose they are.
+        The entity.
     first_raw_id
         Raw batch that is loaded first.
     repeated_raw_ids
-        How the same records come again → their raw batch.
+        Way in which the same records are received again → their raw batch.
     """
 
     entity: Entity
@@ -45,24 +45,24 @@ class RepeatedBatches:
 
 
 def seal_feeds(db: Connection, root: UPath, size: int) -> Sequence[RepeatedBatches]:
-    """Seal and type batches of `size` transactions, 20,000 at least, each a day later than the one before."""
-    made_up = {"records": _TRANSACTIONS_OF_A_LOGIN, "merchants": size // _TRANSACTIONS_OF_A_MERCHANT}
-    feed, window = partial(plaid_pages.feed, **made_up), partial(plaid_pages.window, **made_up)
+    """Seal and transform batches of `size` transactions, at least 20,000, each a day later than the one before."""
+    arguments = {"records": _TRANSACTIONS_OF_A_LOGIN, "merchants": size // _TRANSACTIONS_OF_A_MERCHANT}
+    feed, window = partial(plaid_pages.feed, **arguments), partial(plaid_pages.window, **arguments)
     logins = batches.enrol(db, size // _TRANSACTIONS_OF_A_LOGIN)
     seal = partial(batches.seal, db, root, TRANSACTIONS, logins)
 
     first = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT, cursors=("", "a"))
     reset = seal(feed, source=TRANSACTIONS_SYNC.name, at=_RECEIVED_AT + _DAY, cursors=("", "b"))
-    days = seal(window, source=TRANSACTIONS_GET.name, at=_RECEIVED_AT + 2 * _DAY)
+    backfill = seal(window, source=TRANSACTIONS_GET.name, at=_RECEIVED_AT + 2 * _DAY)
     repeated = (
-        RepeatedBatches(TRANSACTIONS, first, {"after a reset cursor": reset, "as a backfill's window": days}),
+        RepeatedBatches(TRANSACTIONS, first, {"after a reset cursor": reset, "as a backfill's window": backfill}),
         RepeatedBatches(MERCHANTS, first, {"from a raw batch that names the same": reset}),
     )
     return _transform_all(repeated, db=db, root=root)
 
 
 def seal_snapshots(db: Connection, root: UPath, size: int) -> Sequence[RepeatedBatches]:
-    """Seal and type batches of `size` accounts, one a day later than the other."""
+    """Seal and transform two batches of `size` accounts, the second a day later."""
     snapshot = partial(plaid_pages.snapshot, records=_ACCOUNTS_OF_A_LOGIN)
     logins = batches.enrol(db, size // _ACCOUNTS_OF_A_LOGIN)
     seal = partial(batches.seal, db, root, ACCOUNTS, logins, snapshot, source=ACCOUNTS_GET.name)

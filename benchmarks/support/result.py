@@ -1,4 +1,4 @@
-"""What a benchmark found: a goal, what was measured, and whether that reaches it."""
+"""Results of benchmarks: printed as a table, and saved in `results.json`."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-RESULTS = Path(__file__).with_name("results.json")
+RESULTS = Path(__file__).parents[1] / "results.json"
 RESULTS_FILE_VARIABLE = "BENCHMARKS_SHOWN"
-"""Variable that names a file to which results are added as they are shown, a line of JSON each."""
+"""Environment variable with the path of a file to which `show` appends each result as a line of JSON."""
 _GIB = 1 << 30
 
 
 @dataclass(frozen=True)
 class Result:
-    """One row of the kind name, goal, measured, reached.
+    """A measured value and its goal.
 
     Parameters
     ----------
     name
         What was measured, with its size.
     goal
-        Such as `<= 0.5 %`.
+        The goal as text, such as `<= 0.5 %`.
     measured
-        In the goal's unit, with its spread where it was measured more than once.
+        The measured value, in the goal's unit, with its spread if it was measured more than once.
     reached
-        Whether the goal is.
+        Whether the goal is reached.
     detail
-        The figures behind it; units are in their names.
+        The underlying figures; their names contain the units.
     tried
-        What was done to reach the goal and what stands in the way; told where it is missed.
+        What was done to reach the goal, and what limits it; printed if the goal is missed.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Spread:
-    """Several measurements of one thing.
+    """The spread of repeated measurements.
 
     Parameters
     ----------
@@ -67,35 +67,35 @@ class Spread:
         return cls(statistics.median(measurements), min(measurements), max(measurements))
 
     def __str__(self) -> str:
-        """Return the median, and the least and the most in brackets."""
+        """Return the median, with minimum and maximum in brackets."""
         return f"{self.median:.4g} ({self.minimum:.4g}–{self.maximum:.4g})"
 
 
 def show(results: Sequence[Result], console: Console) -> None:
-    """Print results as a table; while several benchmarks run, whoever runs them is told, too."""
+    """Print results as a table, and append them to the file that RESULTS_FILE_VARIABLE names, if it is set."""
     table = Table("benchmark", "goal", "measured", "reached")
     for result in results:
         table.add_row(result.name, result.goal, result.measured, "yes" if result.reached else "NO")
     console.print(table)
     for missed in [result for result in results if result.tried and not result.reached]:
         console.print(f"{missed.name}: {missed.tried}", markup=False)
-    if told := os.environ.get(RESULTS_FILE_VARIABLE):
-        with Path(told).open("a", encoding="utf-8") as file:
+    if results_file := os.environ.get(RESULTS_FILE_VARIABLE):
+        with Path(results_file).open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(result)) + "\n" for result in results)
 
 
 def read_shown(path: Path) -> list[Result]:
-    """Return the results that were shown while SHOWN named a file."""
+    """Return the results that `show` appended to a file."""
     return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def append(results: Sequence[Result], *, command: str, path: Path = RESULTS) -> None:
-    """Add results, with the day, the machine and the command, in place of earlier ones of the same names."""
+    """Save results with the day, the machine and the command; they replace earlier results of the same names."""
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    circumstances = {"measured_on": datetime.now(UTC).date().isoformat(), "machine": _machine(), "command": command}
-    kept = {row["name"]: row for row in earlier}
-    kept |= {result.name: {**asdict(result), **circumstances} for result in results}
-    text = json.dumps(list(kept.values()), indent=2, ensure_ascii=False)
+    provenance = {"measured_on": datetime.now(UTC).date().isoformat(), "machine": _machine(), "command": command}
+    by_name = {row["name"]: row for row in earlier}
+    by_name |= {result.name: {**asdict(result), **provenance} for result in results}
+    text = json.dumps(list(by_name.values()), indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.support.sender RUN ORDINAL…`: send chunks as a task does, in a bare process."""
+"""`python -m benchmarks.support.sender RUN ORDINAL…`: send chunks of a run as a task does, without Airflow."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from etl.settings import Endpoint
 
 
 def main(run_id: int, ordinals: list[int]) -> None:
-    """Send each chunk to its end."""
-    held = Endpoint.from_environment("notices_email")
-    mailing = EmailConfig.from_connection(host=held.host, port=held.port, login="", password="", extra=held.extra)
+    """Send each chunk until it is finished."""
+    server = Endpoint.from_environment("notices_email")
+    config = EmailConfig.from_connection(host=server.host, port=server.port, login="", password="", extra=server.extra)
     limiter = rate_limits.connect(Endpoint.from_environment("limits"))
     with connect_warehouse() as db:
         for ordinal in ordinals:
@@ -30,7 +30,7 @@ def main(run_id: int, ordinals: list[int]) -> None:
                         ordinal,
                         db=db,
                         limiter=limiter,
-                        senders={"email": EmailSender(mailing)},
+                        senders={"email": EmailSender(config)},
                     )
                 except (LockTaken, RetryAfter):
                     time.sleep(0.1)
@@ -39,4 +39,4 @@ def main(run_id: int, ordinals: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(each) for each in sys.argv[2:]])
+    main(int(sys.argv[1]), [int(ordinal) for ordinal in sys.argv[2:]])

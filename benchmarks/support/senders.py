@@ -1,4 +1,4 @@
-"""Bare processes that send chunks of one run, as many as are asked for."""
+"""Bare processes, without Airflow, that send the chunks of one run."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Senders:
     Parameters
     ----------
     run_id
-        Which.
+        The run.
     environment
-        Of the processes.
+        Environment of the processes.
     processes
-        One for each chunk, in their order.
+        One per chunk, by ordinal.
     """
 
     run_id: int
@@ -39,14 +39,14 @@ class Senders:
     processes: list[subprocess.Popen[bytes]]
 
     def start(self, ordinal: int) -> None:
-        """Start the process of a chunk, again if there was one."""
+        """Start, or restart, the process of a chunk."""
         command = (sys.executable, "-m", "benchmarks.support.sender", str(self.run_id), str(ordinal))
         self.processes[ordinal : ordinal + 1] = [
-            subprocess.Popen(command, cwd=REPOSITORY, env=dict(self.environment))  # its block waits for it
+            subprocess.Popen(command, cwd=REPOSITORY, env=dict(self.environment))  # `sending` waits for it
         ]
 
     def kill(self, ordinal: int) -> None:
-        """Kill the process of a chunk, and let Postgres notice."""
+        """Kill the process of a chunk, and wait until it has ended."""
         self.processes[ordinal].kill()
         self.processes[ordinal].wait()
 
@@ -55,7 +55,7 @@ class Senders:
 def sending(
     db: Connection, environment: Mapping[str, str], period: str, *, pace: float, count: int
 ) -> Iterator[Senders]:
-    """Plan a period as so many chunks, and send them until the block ends; the run is cancelled then."""
+    """Plan a period as `count` chunks, and send them until the block ends, which cancels the run."""
     planned = plan_run(
         replace(MONTHLY_REPORT, pace=pace, chunk_size=1, max_chunks=count),
         period,

@@ -1,4 +1,4 @@
-"""A running stack as benchmarks see it: runs, what they took, and what its programs spend on them."""
+"""A running stack with measurements: duration of runs, CPU time of its programs, and the scheduler's loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BUNDLES = [
 _SCHEDULER_LOGGER = "airflow.jobs.scheduler_job_runner.SchedulerJobRunner"
 _LOOP_TIME = re.compile(rb"Ran scheduling loop in ([0-9.]+) ms")
 _SERVERS = ("bin/postgres", "valkey-server", "dev.bank", "dev.mail")
-"""What is in the command lines of programs that are not Airflow's."""
+"""Parts of the command lines of programs that are not Airflow's."""
 _MAX_WAIT = timedelta(minutes=20)
 _POLL = 0.25
 _DURATION = "select extract(epoch from end_date - queued_at)::float from dag_run where dag_id = %s and run_id = %s"
@@ -44,7 +44,7 @@ _DURATION = "select extract(epoch from end_date - queued_at)::float from dag_run
 
 @dataclass(frozen=True)
 class StackAtWork:
-    """A stack with Airflow, and a session with it.
+    """A running stack, and a session with its Airflow.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class StackAtWork:
     airflow
         The session.
     bank_port
-        Port on which tasks expect the bank.
+        Port at which tasks expect the bank.
     """
 
     stack: Stack
@@ -61,7 +61,7 @@ class StackAtWork:
     bank_port: int
 
     def run_seconds(self, dag_id: str, run: DagRun) -> float:
-        """Wait for a run, and return how long it took, from when it was queued to its end."""
+        """Wait for a run, and return the seconds from its queueing to its end."""
         self.wait_for_success(dag_id, run)
         ((seconds,),) = self.query_metadata(_DURATION, dag_id, run.run_id)
         return float(seconds)
@@ -77,28 +77,28 @@ class StackAtWork:
             sys.exit(f"error: {dag_id}, run {run.run_id}: {self.airflow.failed_tasks(dag_id, run.run_id)}")
 
     def query_metadata(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask Airflow's own database."""
+        """Run a query on Airflow's own database, and return its rows."""
         with psycopg.connect(self.stack.metadata_url) as connection:
             return connection.execute(query.encode(), values).fetchall()
 
     def cpu_seconds(self) -> float:
         """Return the CPU-seconds that Airflow's programs and their tasks have spent so far."""
         supervisor = psutil.Process(int((self.stack.home / "supervisord.pid").read_text()))
-        programs = [each for each in supervisor.children() if not any(word in _command_line(each) for word in _SERVERS)]
+        programs = [each for each in supervisor.children() if not any(part in _command_line(each) for part in _SERVERS)]
         return sum(_cpu_seconds(each) for program in programs for each in (program, *program.children(recursive=True)))
 
     def loop_seconds(self, seconds: float) -> list[float]:
-        """Return the seconds of each pass of the scheduler's loop, during some seconds from now."""
+        """Observe the scheduler for `seconds`, and return the duration of each of its loops in seconds."""
         log: Path = self.stack.home / "logs" / "scheduler.log"
         with log.open("rb") as file:
             file.seek(0, 2)
             time.sleep(seconds)
-            return [float(found[1]) / 1000 for found in _LOOP_TIME.finditer(file.read())]
+            return [float(match[1]) / 1000 for match in _LOOP_TIME.finditer(file.read())]
 
 
 @contextmanager
 def running(*, console: Console) -> Iterator[StackAtWork]:
-    """Start a stack whose tasks ask a bank that is not there yet, and whose scheduler tells of each pass."""
+    """Run a stack whose bank is stopped, so that another can take its port, and whose scheduler logs each loop."""
     with home.temporary() as folder:
         stack = up(
             folder,
@@ -115,7 +115,7 @@ def running(*, console: Console) -> Iterator[StackAtWork]:
 
 
 def _stop_sandbox_bank(stack: Stack) -> None:
-    """Stop the sandbox bank, so that another can open in its place."""
+    """Stop the sandbox bank, so that another can listen on its port."""
     supervisor = find_supervisor(find(stack.home))
     if supervisor is None:
         sys.exit(f"error: nothing runs in {stack.home}")

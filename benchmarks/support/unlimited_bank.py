@@ -1,4 +1,4 @@
-"""The sandbox bank with its limits off: it makes each page when it is asked for it."""
+"""The sandbox bank with its rate limits off; it generates each page on request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POLL = 0.1
 
 @contextmanager
 def running(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Run the bank in a process of its own, and yield the environment of a stack with it as the provider."""
+    """Run the bank in a separate process, and yield the environment of a stack that uses it as the provider."""
     port = next(each for each in ports.candidates() if ports.is_free(each))
     connection = provider_connection(
         f"http://{LOOPBACK}:{port}", client_id=environment["BANK_CLIENT_ID"], secret=environment["BANK_SECRET"]

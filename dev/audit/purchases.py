@@ -1,7 +1,8 @@
 """Account for every row of a file of purchases: `. .local/env && python -m dev.audit.purchases FILE`.
 
-Each row must stand in `core.transactions` or among the rejects, and nothing else may. It shares no code with what it
-checks: the file, the tables and the sealed raw batches are read here anew. Ends with exit code 1 if anything differs.
+Each row must be in `core.transactions` or among the rejects, and nothing else may be there. The audit shares no code
+with what it checks: it has its own readers of the file, the tables and the sealed raw batches. It ends with exit code 1
+if anything differs.
 """
 
 import csv
@@ -45,7 +46,7 @@ _MAX_SHOWN = 10
 
 
 class Purchase(NamedTuple):
-    """What a row of the file says that a transaction says again."""
+    """The values of a row of the file that its transaction must repeat."""
 
     currency: str
     dated_on: str
@@ -54,20 +55,20 @@ class Purchase(NamedTuple):
 
 
 PurchaseCounts: TypeAlias = "Counter[Purchase]"
-"""Each with how often it was made: equal rows are different purchases."""
+"""Purchase → number of its rows; equal rows are different purchases."""
 
 TransactionKey: TypeAlias = tuple[int, str, str]
-"""Provider account, account and transaction."""
+"""Ids of provider account, account and transaction."""
 
 
 class AuditError(Exception):
-    """Something that the audit reads is not as it must be."""
+    """A setting or an input of the audit is missing or invalid."""
 
 
 def read_file(path: Path) -> PurchaseCounts:
-    """Return what a published file holds; a row with neither a day nor an amount is no purchase."""
-    read = gzip.open if path.suffix == ".gz" else open
-    with read(path, "rt", encoding="utf-8", newline="") as file:
+    """Return the purchases in a published file; rows with neither a day nor an amount are skipped."""
+    open_file = gzip.open if path.suffix == ".gz" else open
+    with open_file(path, "rt", encoding="utf-8", newline="") as file:
         return Counter(
             Purchase(
                 row["ORIGINAL CUR"].strip() or row["BILLING CUR CODE"].strip() or "GBP",
@@ -86,23 +87,23 @@ def read_loaded(db: psycopg.Connection[Any]) -> dict[TransactionKey, Purchase]:
 
 
 def read_rejected(db: psycopg.Connection[Any], root: Path) -> dict[TransactionKey, Purchase]:
-    """Return every record that a reject points at, as it was sealed; one that was rejected twice counts once."""
-    places: dict[tuple[str, str], dict[int, list[tuple[int, str]]]] = {}
+    """Return every rejected record as it is in its raw batch; a record that was rejected twice occurs once."""
+    rejects: dict[tuple[str, str], dict[int, list[tuple[int, str]]]] = {}
     for account, batch, digest, line, path in db.execute(_SELECT_REJECTS):
-        places.setdefault((batch, digest), {}).setdefault(line, []).append((account, path))
-    found: dict[TransactionKey, Purchase] = {}
-    for (batch, digest), lines in places.items():
+        rejects.setdefault((batch, digest), {}).setdefault(line, []).append((account, path))
+    purchases: dict[TransactionKey, Purchase] = {}
+    for (batch, digest), lines in rejects.items():
         for line, body in enumerate(_read_pages(root / batch, digest)):
             page = json.loads(body, parse_float=Decimal) if line in lines else {}
             for account, path in lines.get(line, ()):
                 record = _extract_record(page, path)
-                found[account, record["account_id"], record["transaction_id"]] = Purchase(
+                purchases[account, record["account_id"], record["transaction_id"]] = Purchase(
                     record["iso_currency_code"] or record["unofficial_currency_code"],
                     record["date"],
                     Decimal(record["amount"]),
                     record["name"],
                 )
-    return found
+    return purchases
 
 
 def _read_pages(path: Path, digest: str) -> Iterator[bytes]:
@@ -115,24 +116,26 @@ def _read_pages(path: Path, digest: str) -> Iterator[bytes]:
             content.update(header + body)
             yield body[:-1]
     if content.hexdigest() != digest:
-        raise AuditError(f"{path} does not hold what was sealed under its name.")
+        raise AuditError(f"{path} does not match the hash with which it was sealed.")
 
 
 def _extract_record(page: Mapping[str, Any], path: str) -> dict[str, Any]:
-    place = _RECORD_PATH.match(path)
-    if place is None:
-        raise AuditError(f"a reject points at {path!r}, which is no record; look into etl.rejects.")
-    record: dict[str, Any] = page[place[1]][int(place[2])]
+    match = _RECORD_PATH.match(path)
+    if match is None:
+        raise AuditError(f"a reject has the path {path!r}, which is not that of a record; inspect etl.rejects.")
+    record: dict[str, Any] = page[match[1]][int(match[2])]
     return record
 
 
 def summary_lines(file: PurchaseCounts, loaded: PurchaseCounts, rejected: PurchaseCounts) -> Iterator[str]:
-    """Yield a line for each currency: rows and sum of each; sums never cross currencies."""
+    """Yield a heading and a line for each currency: rows and sum of each heading; currencies are never added up."""
     yield " ".join(("currency", *(f"{heading:>24}" for heading in _HEADINGS)))
     for currency in sorted({each.currency for each in (*file, *loaded, *rejected)}):
-        found = [_count_and_sum(purchases, currency) for purchases in (file, loaded, rejected)]
-        difference = tuple(of_file - of_kept - of_refused for of_file, of_kept, of_refused in zip(*found, strict=True))
-        cells = (f"{rows:>8,} {amount:>15,.2f}" for rows, amount in (*found, difference))
+        totals = [_count_and_sum(purchases, currency) for purchases in (file, loaded, rejected)]
+        difference = tuple(
+            in_file - in_loaded - in_rejected for in_file, in_loaded, in_rejected in zip(*totals, strict=True)
+        )
+        cells = (f"{rows:>8,} {amount:>15,.2f}" for rows, amount in (*totals, difference))
         yield " ".join((f"{currency:8}", *cells))
 
 
@@ -142,22 +145,22 @@ def _count_and_sum(purchases: PurchaseCounts, currency: str) -> tuple[int, Decim
 
 
 def audit(file: PurchaseCounts, db: psycopg.Connection[Any], root: Path) -> bool:
-    """Print what became of the rows of a file, and return whether each is accounted for, and nothing else there."""
-    in_tables = read_loaded(db)
-    left_out = {key: each for key, each in read_rejected(db, root).items() if key not in in_tables}
-    kept, refused = Counter(in_tables.values()), Counter(left_out.values())
-    print("\n".join(summary_lines(file, kept, refused)))
-    missing, added = file - (kept + refused), (kept + refused) - file
-    for what, purchases in (("missing", missing), ("not in the file", added)):
+    """Compare a file with the tables, print the result, and return whether they agree."""
+    loaded_by_key = read_loaded(db)
+    rejected_by_key = {key: each for key, each in read_rejected(db, root).items() if key not in loaded_by_key}
+    loaded, rejected = Counter(loaded_by_key.values()), Counter(rejected_by_key.values())
+    print("\n".join(summary_lines(file, loaded, rejected)))
+    missing, unexpected = file - (loaded + rejected), (loaded + rejected) - file
+    for label, purchases in (("missing", missing), ("not in the file", unexpected)):
         for each in sorted(purchases)[:_MAX_SHOWN]:
-            print(f"{what}: {purchases[each]} of {each.dated_on} {each.amount} {each.currency} {each.merchant!r}")
-    counts = {"rows": file.total(), "loaded": kept.total(), "rejected": refused.total()}
-    print(f"audit: {json.dumps({**counts, 'missing': missing.total(), 'not_in_file': added.total()})}")
-    return not missing and not added
+            print(f"{label}: {purchases[each]} of {each.dated_on} {each.amount} {each.currency} {each.merchant!r}")
+    counts = {"rows": file.total(), "loaded": loaded.total(), "rejected": rejected.total()}
+    print(f"audit: {json.dumps({**counts, 'missing': missing.total(), 'not_in_file': unexpected.total()})}")
+    return not missing and not unexpected
 
 
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Audit, and end with exit code 1 if anything differs or cannot be read."""
+    """Run the audit, and end with exit code 1 if anything differs or cannot be read."""
     if len(arguments) != 1:
         sys.exit("Usage: python -m dev.audit.purchases FILE")
     try:
@@ -166,10 +169,10 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
             _local_folder(_require_variable(environment, "SLUICE_RAW_ROOT")),
         )
         with psycopg.connect(url) as db:
-            balanced = audit(read_file(Path(arguments[0])), db, root)
+            is_equal = audit(read_file(Path(arguments[0])), db, root)
     except (AuditError, OSError) as error:
         sys.exit(f"error: {error}")
-    sys.exit(0 if balanced else 1)
+    sys.exit(0 if is_equal else 1)
 
 
 def _require_variable(environment: Mapping[str, str], name: str) -> str:

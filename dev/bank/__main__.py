@@ -1,7 +1,6 @@
 """Start the sandbox bank: `python -m dev.bank --port 8700`.
 
-The client's credentials are read from `BANK_CLIENT_ID` and `BANK_SECRET`; `SANDBOX_CSV` is what `--csv` is when it is
-not said.
+The client's credentials are read from `BANK_CLIENT_ID` and `BANK_SECRET`; `SANDBOX_CSV` is the default of `--csv`.
 """
 
 import argparse
@@ -80,18 +79,19 @@ def _create_parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="TCP port to listen on")
     parser.add_argument(
-        "--seed", default="sluice", help="any text; the same seed is the same bank (default: %(default)s)"
+        "--seed", default="sluice", help="any text; equal seeds make equal banks (default: %(default)s)"
     )
     parser.add_argument(
         "--day",
         type=date.fromisoformat,
         default=datetime.now(UTC).date(),
-        help="the bank's today (default: today, UTC)",
+        help="the bank's current day (default: today, UTC)",
     )
     parser.add_argument(
         "--opened",
         type=date.fromisoformat,
-        help=f"day by which ledgers have begun ({DEFAULT_HISTORY.days} days before --day); keep it as --day advances",
+        help=f"day by which every ledger has begun (default: {DEFAULT_HISTORY.days} days before --day); "
+        "keep it when --day advances",
     )
     parser.add_argument(
         "--fault",
@@ -99,14 +99,14 @@ def _create_parser() -> argparse.ArgumentParser:
         default=[],
         type=_parse_fault_rate,
         metavar="NAME=RATE",
-        help=f"something to go wrong, at a rate of 0 to 1; say it once for each of {', '.join(f.value for f in Fault)}",
+        help=f"fault to inject, with a rate of 0 to 1; may be repeated; one of {', '.join(f.value for f in Fault)}",
     )
     parser.add_argument(
         "--limits", default="plaid", help="rate limits: plaid, off, or a factor of Plaid's (default: %(default)s)"
     )
-    parser.add_argument("--retry-after", action="store_true", help="say when to try again after a rate limit")
-    parser.add_argument("--journal", type=Path, help="file in which what requests change outlives a restart")
-    parser.add_argument("--csv", type=Path, help="file of real purchases to serve in place of invented ones")
+    parser.add_argument("--retry-after", action="store_true", help="send Retry-After with a rate limit error")
+    parser.add_argument("--journal", type=Path, help="file that keeps changes made by requests across restarts")
+    parser.add_argument("--csv", type=Path, help="file of real purchases to serve instead of generated ones")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The bank itself: a seed, a day on which it opened, a day that is today, and what was changed by request."""
+"""The bank: a seed, the day on which it opened, its current day, and the changes made by requests."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -19,20 +19,20 @@ from dev.bank.world.seed import Key
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """All that a request is answered from.
+    """The state from which every request is answered.
 
     Parameters
     ----------
     opened_on
-        Day on which, or up to a month before which, each invented ledger begins.
+        Each generated ledger begins on this day or up to a month before it.
     today
-        Last day of every ledger.
+        The bank's current day: the last day of every ledger.
     changes
-        What requests have changed; everything else follows from the seed.
+        Changes made by requests; everything else follows from the seed.
     faults
-        What goes wrong on purpose.
+        Faults to inject.
     purchases
-        Real purchases to serve in place of invented ones.
+        Real purchases to serve instead of generated ones.
     """
 
     key: Key
@@ -45,7 +45,7 @@ class Bank:
 
     @classmethod
     def from_seed(cls, seed: str, *, opened_on: date, today: date) -> Self:
-        """Return the bank that `seed` names.
+        """Return the bank of a seed.
 
         Raises
         ------
@@ -53,29 +53,29 @@ class Bank:
             If the bank would open after today.
         """
         if opened_on > today:
-            message = f"the bank opens on {opened_on}, after its today, {today}; open it on that day or before"
+            message = f"the bank opens on {opened_on}, after its current day, {today}; open it on that day or before"
             raise ValueError(message)
         key = Key.of(seed)
         return cls(key, Market.of(key), opened_on, today)
 
     @property
     def item_count(self) -> int:
-        """How many items there are; they are numbered from 0."""
+        """Number of items; they are numbered from 0."""
         return tokens.MAX_ITEMS if self.purchases is None else self.purchases.item_count
 
     def ledger(self, number: int) -> Ledger:
         """Return the ledger of item `number`, 0 to `item_count` - 1."""
-        written = self._base_ledger(number)
+        base = self._base_ledger(number)
         created = self.changes.created(number)
-        return AmendedLedger(self.key, written, created) if created else written
+        return AmendedLedger(self.key, base, created) if created else base
 
     def has_institution(self, institution_id: str) -> bool:
-        """Return whether items may be linked there; with purchases, wherever else they may be too."""
-        real = self.purchases is not None and institution_id == PURCHASE_CARD_INSTITUTION.institution_id
-        return real or institutions.exists(institution_id)
+        """Return whether items may be linked at an institution; that of real purchases needs them to be served."""
+        is_card_institution = self.purchases is not None and institution_id == PURCHASE_CARD_INSTITUTION.institution_id
+        return is_card_institution or institutions.exists(institution_id)
 
     def random_item(self, institution_id: str) -> int:
-        """Return the number of some item; of one at that institution, unless purchases are served."""
+        """Return the number of a random item: at that institution, or any if real purchases are served."""
         while True:
             number = secrets.randbelow(self.item_count)
             if self.purchases or customers.institution_of(self.key, number).institution_id == institution_id:

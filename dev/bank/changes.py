@@ -1,4 +1,4 @@
-"""What requests have changed: the only thing that the bank remembers."""
+"""Changes made by requests: the only state that the bank stores."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ class CreatedTransaction(Struct, frozen=True):
     Parameters
     ----------
     on
-        The bank's day when it was.
+        The bank's day when it was created.
     minor
         Minor units of the first account's currency; positive when money leaves the account.
     """
@@ -57,9 +57,9 @@ class Changes:
     Parameters
     ----------
     entries
-        What was changed before, oldest first.
+        Earlier changes, oldest first.
     write
-        Called with each further entry before it counts.
+        Called with each new entry before it takes effect.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Changes:
         return self._created.get(item, ())
 
     def record(self, entry: JournalEntry) -> None:
-        """Remember one more change."""
+        """Write and apply a change."""
         if self._write is not None:
             self._write(entry)
         self._apply(entry)

@@ -1,7 +1,7 @@
-"""What goes wrong on purpose: faults by name, each at a rate.
+"""Faults that the bank injects, each at a rate.
 
-Whether a fault strikes is drawn from the seed and from what it would strike, so that the same requests in the same
-order meet the same faults. A rate below 1 lets a retry succeed; a rate of 1 strikes always.
+Whether a fault strikes a request, an item or a record is derived from the seed and from its identity, so that the same
+requests in the same order meet the same faults. A rate below 1 lets a retry succeed; a rate of 1 always strikes.
 """
 
 from collections import Counter
@@ -13,11 +13,11 @@ from dev.bank.world.seed import HashDomain, Key, pack
 
 
 class Fault(Enum):
-    """What may go wrong.
+    """A fault that the bank can inject.
 
-    `login_required` and `revoked` strike items, at the rate, until they are linked again. `mutation` strikes the later
-    pages of a loop, and the same loop only once. Those from `duplicate` on strike single records, always the same ones.
-    All others strike requests: an item's first, second and so on to an endpoint are drawn one by one.
+    `login_required` and `revoked` strike an item until it is linked again. `mutation` strikes pages after the first of
+    a loop, at most once per loop. Those from `duplicate` on strike single records, always the same ones. All others
+    strike requests: each request of an item to an endpoint is drawn separately.
     """
 
     SERVER_ERROR = "server_error"
@@ -43,21 +43,21 @@ class Fault(Enum):
 
 
 class FaultUnknown(ValueError):
-    """A fault that the bank cannot have."""
+    """There is no fault of this name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no fault {name!r}; choose from {', '.join(each.value for each in Fault)}")
 
 
 class FaultRateInvalid(ValueError):
-    """A rate that is no share."""
+    """A rate is not between 0 and 1."""
 
     def __init__(self, name: str, rate: float) -> None:
         super().__init__(f"rate of {name} is {rate}; it must be 0 to 1")
 
 
 class Faults:
-    """The faults that are switched on, and what of the past decides the next draw."""
+    """The enabled faults, and the history on which further draws depend."""
 
     def __init__(self, rates: Mapping[str, float] | None = None) -> None:
         self._rates: dict[Fault, float] = {}
@@ -69,33 +69,33 @@ class Faults:
 
     @property
     def rates(self) -> Mapping[str, float]:
-        """Rate of each fault that is on, by name."""
+        """Rate of each enabled fault, by name."""
         return {fault.value: rate for fault, rate in self._rates.items()}
 
     def set_rates(self, rates: Mapping[str, float]) -> None:
-        """Switch on these faults at these rates, all others off, and count requests from the first again.
+        """Enable these faults at these rates, disable all others, and count requests from 1 again.
 
         Raises
         ------
-        FaultUnknown, RateImpossible
-            If one of them cannot be; nothing changes then.
+        FaultUnknown, FaultRateInvalid
+            If a name or a rate is invalid; nothing changes then.
         """
-        known = {fault.value: fault for fault in Fault}
+        faults_by_name = {fault.value: fault for fault in Fault}
         for name, rate in rates.items():
-            if name not in known:
+            if name not in faults_by_name:
                 raise FaultUnknown(name)
             if not 0 <= rate <= 1:
                 raise FaultRateInvalid(name, rate)
-        self._rates = {known[name]: rate for name, rate in rates.items() if rate > 0}
-        for memory in (self._request_counts, self._mutated_loops, self._struck_items, self._restored_items):
-            memory.clear()
+        self._rates = {faults_by_name[name]: rate for name, rate in rates.items() if rate > 0}
+        for history in (self._request_counts, self._mutated_loops, self._struck_items, self._restored_items):
+            history.clear()
 
     def any_enabled(self, *faults: Fault) -> bool:
-        """Return whether any of these is switched on."""
+        """Return whether any of these faults is enabled."""
         return any(fault in self._rates for fault in faults)
 
     def strikes(self, key: Key, fault: Fault, subject: bytes) -> bool:
-        """Return whether `fault` strikes the thing that `subject` names; always the same."""
+        """Return whether `fault` strikes what `subject` identifies: a request, item or record. Repeatable."""
         rate = self._rates.get(fault)
         if rate is None:
             return False
@@ -104,18 +104,18 @@ class Faults:
         )
 
     def count_request(self, item: int, path: str) -> bytes:
-        """Count a request to an endpoint and return what its draws are about."""
+        """Count a request and return the bytes from which its faults are drawn; empty if no fault is enabled."""
         if not self._rates:
             return b""
         self._request_counts[item, path] += 1
         return pack(item, self._request_counts[item, path]) + path.encode()
 
     def strikes_not_ready(self, key: Key, item: int) -> bool:
-        """Return whether the item's transactions are still being fetched, this time."""
+        """Count a request and return whether it finds the item's transactions not ready."""
         return self.strikes(key, Fault.NOT_READY, self.count_request(item, Fault.NOT_READY.value))
 
     def strikes_mutation(self, key: Key, item: int, loop_start: EventOffset, cursor: str) -> bool:
-        """Return whether the data changes under a loop that began at `loop_start`, before its page at `cursor`."""
+        """Return whether the data changes before the page at `cursor`, in the loop that began at `loop_start`."""
         if self._mutated_loops.get(item) == loop_start or not self.strikes(
             key, Fault.MUTATION, pack(item) + cursor.encode()
         ):
@@ -124,12 +124,14 @@ class Faults:
         return True
 
     def strikes_item(self, key: Key, fault: Fault, item: int) -> bool:
-        """Return whether `fault` keeps the item from being read."""
-        struck = (fault, item) not in self._restored_items and self.strikes(key, fault, pack(item))
-        if struck:
+        """Return whether `fault` makes the item unreadable."""
+        is_struck = (fault, item) not in self._restored_items and self.strikes(key, fault, pack(item))
+        if is_struck:
             self._struck_items.add((fault, item))
-        return struck
+        return is_struck
 
     def restore_item(self, item: int) -> None:
-        """Let an item that was refused be read from now on."""
-        self._restored_items |= {(fault, struck) for fault, struck in self._struck_items if struck == item}
+        """End the faults that have made an item unreadable."""
+        self._restored_items |= {
+            (fault, struck_item) for fault, struck_item in self._struck_items if struck_item == item
+        }

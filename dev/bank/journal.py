@@ -1,4 +1,4 @@
-"""A file of JSON lines in which changes outlive the bank's process."""
+"""A file of JSON lines that keeps changes across restarts of the bank."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,30 +15,31 @@ class JournalUnreadable(ValueError):
     """A line of the journal is not an entry."""
 
     def __init__(self, path: Path, line: int) -> None:
-        super().__init__(f"{path}, line {line} is not an entry of the bank's journal; mend it or move the file away")
+        super().__init__(f"{path}, line {line} is not an entry of the bank's journal; fix it or move the file away")
 
 
 def read(path: Path) -> list[JournalEntry]:
     """Return the entries in `path`, oldest first; none if there is no such file.
 
-    A last line without its end was cut short by a kill: it never counted, and is cut off.
+    A last line without a line break was interrupted while it was written, so that its change never took effect; it
+    is removed from the file.
 
     Raises
     ------
     JournalUnreadable
-        If a whole line is not an entry.
+        If a complete line is not an entry.
     """
     if not path.exists():
         return []
     content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        path.write_bytes(whole)
-    return list(_decode_lines(path, whole))
+    complete_lines = content[: content.rfind(b"\n") + 1]
+    if len(complete_lines) < len(content):
+        path.write_bytes(complete_lines)
+    return list(_decode_lines(path, complete_lines))
 
 
 def append(path: Path, entry: JournalEntry) -> None:
-    """Write one more entry at the end of `path`."""
+    """Append an entry to `path`."""
     with path.open("ab") as file:
         file.write(_ENCODER.encode(entry) + b"\n")
 

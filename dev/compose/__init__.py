@@ -1,1 +1,1 @@
-"""The whole stack of `docker-compose.yaml`, started, used, broken, backed up and restored: `make compose-test`."""
+"""Test of the whole stack of `docker-compose.yaml`: start, use, break, back up and restore it: `make compose-test`."""

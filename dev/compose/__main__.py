@@ -1,6 +1,6 @@
-"""`python -m dev.compose`: build the image, start the stack, use it, break it, restore it; leave nothing behind.
+"""`python -m dev.compose`: test the Compose stack: build the images, run, break, back up, restore and remove it.
 
-It needs a Docker engine with Compose, and fails as soon as anything is not as it should be.
+It needs a Docker engine with Compose, and stops at the first failure.
 """
 
 import json
@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from deploy import environment_file
 from dev.compose import breaking, expected, logins, memory, refusals
 from dev.compose.expectation import ExpectationFailed, expect
@@ -25,6 +23,7 @@ from dev.compose.project import CommandFailed, Project
 from dev.demo.airflow_api import AirflowApi, AirflowTimeout
 from dev.demo.enrol import DEFAULT_USERS
 from dev.servers.ports import LOOPBACK, candidates, is_free
+from etl.errors import SluiceError
 
 WORKER = "worker-low-priority"
 IMAGES = {"SLUICE_IMAGE": "sluice-test:latest", "SLUICE_DEMO_IMAGE": "sluice-demo-test:latest"}
@@ -32,13 +31,13 @@ POSTGRES_IMAGES = ("postgres:17", "postgres:18", "postgres:16", "postgres:15")
 _MIB = 1 << 20
 _MAX_REMOVALS = 3
 _FIRST_NEW_CHUNK = 5
-"""Of the ten of the second run; the first five are of users that the first run has read."""
-_KNOWN_ERRORS = (CommandFailed, ExpectationFailed, AirflowTimeout, httpx.HTTPError, TimeoutError)
+"""Of the ten chunks of the second run; the first five hold users whose transactions the first run read."""
+_KNOWN_ERRORS = (CommandFailed, ExpectationFailed, AirflowTimeout, SluiceError, TimeoutError)
 
 
 def main() -> None:
-    """Run the test; its last line says how long it took."""
-    began = time.monotonic()
+    """Run the test; the last line of the output is its duration."""
+    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sluice-compose-") as folder:
         project = _create_project(Path(folder))
         try:
@@ -49,7 +48,7 @@ def main() -> None:
             sys.exit(1)
         finally:
             _remove(project)
-    _say(f"compose-test: passed in {time.monotonic() - began:.0f} s")
+    _say(f"compose-test: passed in {time.monotonic() - started:.0f} s")
 
 
 def _run_test(project: Project, folder: Path) -> None:
@@ -67,64 +66,63 @@ def _run_test(project: Project, folder: Path) -> None:
         refusals.check_weak_secret(project)
     with _step("the stack is healthy"):
         project.compose("up", "--detach", "--wait")
-    with _step("a part that does not beat is told from one that does"):
-        for part in ("triggerer", "low_priority"):
+    with _step("a component without a heartbeat is not healthy"):
+        for component in ("triggerer", "low_priority"):
             done = project.run_unchecked(
-                (*project.compose_command, "exec", "-T", "scheduler", "python", "-m", "deploy.healthy", part)
+                (*project.compose_command, "exec", "-T", "scheduler", "python", "-m", "deploy.healthy", component)
             )
-            expect(done.returncode == 1, f"the scheduler's container is said to be a healthy {part}")
-    with _step("the demo brings what the bank holds"):
+            expect(done.returncode == 1, f"deploy.healthy calls the scheduler's container a healthy {component}")
+    with _step("the demo loads all that the bank holds"):
         idle = memory.current_usage(project)
-        with memory.track_peak(project) as most:
-            _expect_arrived(_run_demo(project, DEFAULT_USERS), expected.size(DEFAULT_USERS, day=day), inserted=True)
-        _show_memory(idle, most)
-    with _step("a killed worker takes no chunk with it"):
-        brought = _run_demo_with_kill(project, 2 * DEFAULT_USERS, folder)
-        _expect_arrived(brought, expected.size(2 * DEFAULT_USERS, day=day), inserted=True)
+        with memory.track_peak(project) as peak:
+            _expect_loaded(_run_demo(project, DEFAULT_USERS), expected.size(DEFAULT_USERS, day=day), inserted=True)
+        _show_memory(idle, peak)
+    with _step("no chunk is lost when a worker is killed"):
+        summary = _run_demo_with_kill(project, 2 * DEFAULT_USERS, folder)
+        _expect_loaded(summary, expected.size(2 * DEFAULT_USERS, day=day), inserted=True)
     backup = folder / "backup"
     with _step("databases and raw store are backed up"):
         _say(project.run(("deploy/backup", str(backup))))
     with _step("everything is removed, and restored"):
         project.compose("down", "--volumes", "--remove-orphans")
-        expect(not project.leftovers(), f"`down --volumes` leaves {project.leftovers()}")
+        expect(not project.leftovers(), f"`down --volumes` did not remove {project.leftovers()}")
         project.run(("deploy/restore", str(backup)))
         project.compose("up", "--detach", "--wait")
-    with _step("after it, nothing is missing, and nothing is brought twice"):
+    with _step("after the restore, nothing is missing, and nothing is loaded twice"):
         replay = ("python", "-m", "etl", "replay", "transactions", "--diff", "--rows=0")
-        said = project.compose("exec", "-T", WORKER, *replay)
-        expect("transactions: 0 rows would change" in said, f"the restored batches make other rows:\n{said}")
-        _expect_arrived(
-            _run_demo(project, 2 * DEFAULT_USERS), expected.size(2 * DEFAULT_USERS, day=day), inserted=False
-        )
-    with _step("FAB lets its first user in"):
+        output = project.compose("exec", "-T", WORKER, *replay)
+        expect("transactions: 0 rows would change" in output, f"replaying the restored batches changes rows:\n{output}")
+        _expect_loaded(_run_demo(project, 2 * DEFAULT_USERS), expected.size(2 * DEFAULT_USERS, day=day), inserted=False)
+    with _step("FAB accepts the login of its first user"):
         logins.check_fab_login(project)
 
 
 def _run_demo(project: Project, users: int) -> dict[str, Any]:
-    out = project.compose("run", "--rm", "-T", "demo", "python", "-m", "dev.demo.inside", "--users", str(users))
-    return _parse_summary(out)
+    return _parse_summary(
+        project.compose("run", "--rm", "-T", "demo", "python", "-m", "dev.demo.in_container", "--users", str(users))
+    )
 
 
 def _run_demo_with_kill(project: Project, users: int, folder: Path) -> dict[str, Any]:
     project.compose("up", "--detach", "--wait", "--no-recreate", "--scale", f"{WORKER}=2")
     expect(len(project.containers(WORKER)) == 2, "there is no second worker")  # noqa: PLR2004
     output = folder / "demo.log"
-    # With what it depends on, `run` would take the second worker away.
-    command = ("run", "--rm", "--no-deps", "-T", "demo", "python", "-m", "dev.demo.inside", "--users", str(users))
+    # Without `--no-deps`, `run` would scale the workers back to one.
+    command = ("run", "--rm", "--no-deps", "-T", "demo", "python", "-m", "dev.demo.in_container", "--users", str(users))
     with project.start(*command, output=output) as demo:
         attempt = breaking.wait_for_download(project, first=_FIRST_NEW_CHUNK)
-        expect(f"http://{attempt.hostname}" in _task_log(project, attempt), "the web UI has no log of a worker at work")
+        expect(f"http://{attempt.hostname}" in _task_log(project, attempt), "the web UI has no log of a running task")
         attempt = breaking.wait_for_download(project, first=_FIRST_NEW_CHUNK)
         breaking.kill(project, attempt)
         _say(f"  killed {attempt.hostname} in {attempt.task_id}[{attempt.map_index}]")
         code = demo.wait()
-    out = output.read_text(encoding="utf-8", errors="replace")
-    expect(code == 0, f"the run did not end complete:\n{out}")
-    again = breaking.count_retried(project, attempt.run_id)
-    expect(again > 0, "nothing was tried again: the worker was not killed in the middle of one")
+    text = output.read_text(encoding="utf-8", errors="replace")
+    expect(code == 0, f"the demo failed:\n{text}")
+    retried = breaking.count_retried(project, attempt.run_id)
+    expect(retried > 0, "no task was retried: the worker was not killed during a task")
     expect("/srv/sluice/logs/" in _task_log(project, attempt), "the log of the killed worker is lost")
-    _say(f"  {again} tasks of chunks were begun once more")
-    return _parse_summary(out)
+    _say(f"  {retried} tasks of chunks were retried")
+    return _parse_summary(text)
 
 
 def _task_log(project: Project, attempt: breaking.TaskAttempt) -> str:
@@ -140,32 +138,32 @@ def _task_log(project: Project, attempt: breaking.TaskAttempt) -> str:
 
 
 def _parse_summary(output: str) -> dict[str, Any]:
-    found = re.search(r"^demo: (\{.*\})$", output, re.MULTILINE)
-    if found is None:
+    match = re.search(r"^demo: (\{.*\})$", output, re.MULTILINE)
+    if match is None:
         raise ExpectationFailed(f"the demo ended without a summary:\n{output}")
-    _say(f"  {found[0]}")
-    summary: dict[str, Any] = json.loads(found[1])
+    _say(f"  {match[0]}")
+    summary: dict[str, Any] = json.loads(match[1])
     return summary
 
 
-def _expect_arrived(summary: dict[str, Any], expected_counts: dict[str, int], *, inserted: bool) -> None:
-    got = {name: summary[name] for name in expected_counts}
-    expect(got == expected_counts, f"the bank holds {expected_counts}, and the warehouse {got}")
+def _expect_loaded(summary: dict[str, Any], expected_counts: dict[str, int], *, inserted: bool) -> None:
+    counts = {name: summary[name] for name in expected_counts}
+    expect(counts == expected_counts, f"the bank holds {expected_counts}, and the warehouse {counts}")
     expect(summary["rejected"] == 0, f"{summary['rejected']} records were rejected")
     expect((summary["inserted"] > 0) is inserted, f"{summary['inserted']} rows were inserted")
 
 
 def _show_memory(idle: dict[str, float], peak: dict[str, float]) -> None:
     for name in sorted(idle):
-        _say(f"  {name:<26} {idle[name]:>7.0f} MiB idle {peak.get(name, 0.0):>7.0f} MiB at most")
+        _say(f"  {name:<26} {idle[name]:>7.0f} MiB idle {peak.get(name, 0.0):>7.0f} MiB peak")
 
 
 @contextmanager
 def _step(name: str) -> Iterator[None]:
     _say(f"{name} …")
-    began = time.monotonic()
+    started = time.monotonic()
     yield
-    _say(f"  done in {time.monotonic() - began:.0f} s")
+    _say(f"  done in {time.monotonic() - started:.0f} s")
 
 
 def _create_project(folder: Path) -> Project:
@@ -179,7 +177,7 @@ def _create_project(folder: Path) -> Project:
 
 
 def _postgres_image() -> str:
-    """Return the image of Postgres that the engine has, or else the one that it can fetch."""
+    """Return the first of `POSTGRES_IMAGES` that the engine has; otherwise the first, which it can fetch."""
     for image in POSTGRES_IMAGES:
         if not subprocess.run(("docker", "image", "inspect", image), capture_output=True, check=False).returncode:
             return image
@@ -188,14 +186,14 @@ def _postgres_image() -> str:
 
 def _remove(project: Project) -> None:
     images = (*IMAGES.values(), logins.FAB_SETTINGS["SLUICE_IMAGE"])
-    # More than once: a container of `run --rm` that removes itself meanwhile makes `down` stop half-way.
+    # Repeated: `down` stops half-way if a container of `run --rm` removes itself meanwhile.
     for _ in range(_MAX_REMOVALS):
         down = project.run_unchecked((*project.compose_command, "--profile", "*", "down", "--volumes", "--timeout=20"))
-        if not (left := project.leftovers()):
+        if not (leftovers := project.leftovers()):
             break
     project.run_unchecked(("docker", "image", "rm", "--force", *images))
-    if left:
-        _say(f"error: left behind: {', '.join(left)}; {down.stderr}")
+    if leftovers:
+        _say(f"error: not removed: {', '.join(leftovers)}; {down.stderr}")
         sys.exit(1)
 
 

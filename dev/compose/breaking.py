@@ -1,4 +1,4 @@
-"""Kills the container of a worker while it downloads a chunk."""
+"""Killing the container of a worker while it downloads a chunk."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _POLL_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class TaskAttempt:
-    """A download that is under way.
+    """An attempt of a download task.
 
     Parameters
     ----------
     hostname
-        Of the container, whose id begins with it.
+        Host name of the worker's container; a prefix of the container's id.
     """
 
     run_id: str
@@ -41,36 +41,36 @@ class TaskAttempt:
 
 
 def wait_for_download(project: Project, *, first: int) -> TaskAttempt:
-    """Return a download of a chunk that is under way.
+    """Wait for a running download of a chunk, and return it.
 
     Parameters
     ----------
     project
-        Where.
+        The project whose Airflow runs it.
     first
-        The first chunk that counts: those before have so little to read that they would be over at once.
+        First chunk that counts; earlier chunks have so little to read that they would finish too soon.
 
     Raises
     ------
     TimeoutError
-        If there is none in time.
+        If no download runs in time.
     """
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        if found := project.query("airflow", _SELECT_RUNNING.format(first=first)):
-            run_id, task_id, map_index, try_number, hostname = found[0]
+        if rows := project.query("airflow", _SELECT_RUNNING.format(first=first)):
+            run_id, task_id, map_index, try_number, hostname = rows[0]
             return TaskAttempt(run_id, task_id, int(map_index), int(try_number), hostname)
         time.sleep(_POLL_SECONDS)
-    message = f"no chunk was being downloaded within {_TIMEOUT_SECONDS:.0f} s"
+    message = f"no download of a chunk was running within {_TIMEOUT_SECONDS:.0f} s"
     raise TimeoutError(message)
 
 
 def kill(project: Project, attempt: TaskAttempt) -> None:
-    """Kill the container in which an attempt is under way, as a lack of memory or of power would."""
+    """Kill the container in which an attempt runs, as the kernel does when memory runs out."""
     project.run(("docker", "kill", "--signal=KILL", attempt.hostname))
 
 
 def count_retried(project: Project, run_id: str) -> int:
-    """Return how many tasks of a run's chunks were begun more than once."""
+    """Return how many tasks of a run's chunks were started more than once."""
     ((count,),) = project.query("airflow", _COUNT_RETRIED.format(run_id=run_id))
     return int(count)

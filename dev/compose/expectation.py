@@ -1,17 +1,17 @@
-"""What a test of the whole stack expects."""
+"""Expectations of the test of the whole stack, and their error."""
 
 
 class ExpectationFailed(Exception):
-    """The stack did something else than it should."""
+    """The stack does not behave as it should."""
 
 
 def expect(condition: bool, message: str) -> None:  # noqa: FBT001 - as in `assert`
-    """Go on if an expectation is met.
+    """Raise unless a condition holds.
 
     Raises
     ------
-    Unexpected
-        If it is not.
+    ExpectationFailed
+        If the condition is false.
     """
     if not condition:
         raise ExpectationFailed(message)

@@ -1,4 +1,4 @@
-"""What the sandbox bank of a container holds, counted from the bank itself and not from what was synced."""
+"""Number of accounts and transactions of a container's sandbox bank, counted without a sync."""
 
 from datetime import date
 
@@ -8,21 +8,21 @@ from dev.servers.bank import new_sandbox
 
 
 def size(users: int, *, day: date) -> dict[str, int]:
-    """Return how many accounts and transactions the first customers of a bank have, a day after another.
+    """Return how many accounts and transactions the first customers of a new bank have.
 
     Parameters
     ----------
     users
-        How many customers, from the first on.
+        Number of customers, from the first on.
     day
-        On which the bank was founded, which is its today.
+        Day on which the bank was created, which is also its current day.
     """
     sandbox = new_sandbox(day)
     bank = Bank.from_seed(sandbox.seed, opened_on=sandbox.opened, today=sandbox.day)
     ledgers = [bank.ledger(number) for number in range(users)]
     accounts = [{account.ordinal for account in ledger.item.accounts} for ledger in ledgers]
-    standing = (
-        listing.current_events(ledger, first=date.min, last=date.max, today=day, accounts=held)
-        for ledger, held in zip(ledgers, accounts, strict=True)
+    events = (
+        listing.current_events(ledger, first=date.min, last=date.max, today=day, accounts=ordinals)
+        for ledger, ordinals in zip(ledgers, accounts, strict=True)
     )
-    return {"accounts": sum(map(len, accounts)), "transactions": sum(map(len, standing))}
+    return {"accounts": sum(map(len, accounts)), "transactions": sum(map(len, events))}

@@ -1,4 +1,4 @@
-"""What the services of a project take: read from the engine while something else goes on."""
+"""Memory usage of a project's services, read from the Docker engine while they run."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ _UNITS = {"B": 1.0 / (1 << 20), "KiB": 1.0 / 1024, "MiB": 1.0, "GiB": 1024.0}
 
 
 def current_usage(project: Project) -> dict[str, float]:
-    """Return the MiB that each container of a project takes, by its name."""
+    """Return the memory usage of each running container of a project: name → MiB."""
     ids = project.compose("ps", "--quiet", "--status=running").split()
-    shown = project.run(("docker", "stats", "--no-stream", "--format", "{{json .}}", *ids))
-    rows = (json.loads(line) for line in shown.splitlines())
+    stats = project.run(("docker", "stats", "--no-stream", "--format", "{{json .}}", *ids))
+    rows = (json.loads(line) for line in stats.splitlines())
     return {_service(row["Name"], project): _mebibytes(row["MemUsage"].partition("/")[0].strip()) for row in rows}
 
 
 @contextmanager
 def track_peak(project: Project) -> Iterator[dict[str, float]]:
-    """Fill a mapping with the most that each container was seen to take, until the block ends."""
-    most: dict[str, float] = defaultdict(float)
-    ended = threading.Event()
+    """Yield a mapping of container to peak memory usage in MiB, which is updated until the block ends."""
+    peak: dict[str, float] = defaultdict(float)
+    stop = threading.Event()
 
-    def look() -> None:
-        while not ended.wait(_INTERVAL_SECONDS):
+    def sample() -> None:
+        while not stop.wait(_INTERVAL_SECONDS):
             try:
                 for name, mebibytes in current_usage(project).items():
-                    most[name] = max(most[name], mebibytes)
-            except CommandFailed:  # a container that ended between two questions
+                    peak[name] = max(peak[name], mebibytes)
+            except CommandFailed:  # a container ended between `ps` and `stats`
                 continue
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
-        yield most
+        yield peak
     finally:
-        ended.set()
+        stop.set()
         thread.join()
 
 

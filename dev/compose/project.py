@@ -1,4 +1,4 @@
-"""A Compose project of its own: other names, another port and other secrets than any stack on this host."""
+"""A Compose project with its own names, port and secrets, separate from any other stack on this host."""
 
 import json
 import os
@@ -15,11 +15,11 @@ _TAIL_LINES = 40
 
 
 class CommandFailed(Exception):
-    """A command of the engine ended otherwise than it should."""
+    """A command failed."""
 
     def __init__(self, command: Sequence[str], code: int, output: str) -> None:
         end = "\n".join(output.splitlines()[-_TAIL_LINES:])
-        super().__init__(f"`{' '.join(command)}` ended with exit code {code}; it said:\n{end}")
+        super().__init__(f"`{' '.join(command)}` ended with exit code {code}; the end of its output:\n{end}")
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Project:
     Parameters
     ----------
     name
-        Of the project.
+        Name of the project.
     env_file
-        Its settings and secrets.
+        File of its settings and secrets.
     environment
-        Of the commands; what it sets goes before the file.
+        Environment of the commands; it takes precedence over the file.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Project:
 
     @property
     def compose_command(self) -> tuple[str, ...]:
-        """What every command begins with."""
+        """The beginning of every command."""
         return ("docker", "compose", "--project-name", self.name, "--env-file", str(self.env_file))
 
     @property
     def settings(self) -> dict[str, str]:
-        """What its file sets; a later line goes before an earlier one."""
+        """The settings in its file; a later line overrides an earlier one."""
         lines = self.env_file.read_text(encoding="utf-8").splitlines()
         pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
         return {name: value for name, _, value in pairs}
 
     def compose(self, *arguments: str, profile: str = "demo") -> str:
-        """Run a command of `docker compose`, and return what it wrote to its standard output.
+        """Run a command of `docker compose`, and return its standard output.
 
         Raises
         ------
@@ -63,20 +63,20 @@ class Project:
         return self.run((*self.compose_command, "--profile", profile, *arguments))
 
     def run(self, command: Sequence[str]) -> str:
-        """Run any command in the root of the repository, and return what it wrote to its standard output.
+        """Run any command in the root of the repository, and return its standard output.
 
         Raises
         ------
         CommandFailed
             If it fails.
         """
-        done = self.run_unchecked(command)
-        if done.returncode:
-            raise CommandFailed(command, done.returncode, done.stdout + done.stderr)
-        return done.stdout
+        result = self.run_unchecked(command)
+        if result.returncode:
+            raise CommandFailed(command, result.returncode, result.stdout + result.stderr)
+        return result.stdout
 
     def run_unchecked(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-        """Run any command in the root of the repository, and return how it ended."""
+        """Run any command in the root of the repository, and return its result, also if it fails."""
         return subprocess.run(
             command,
             cwd=REPOSITORY,
@@ -88,7 +88,7 @@ class Project:
         )
 
     def start(self, *arguments: str, output: Path) -> "subprocess.Popen[bytes]":
-        """Start a command of `docker compose`, which writes to a file, and return it."""
+        """Start a command of `docker compose` with its output in a file, and return its process."""
         with output.open("wb") as file:
             return subprocess.Popen(
                 (*self.compose_command, "--profile", "demo", *arguments),
@@ -100,25 +100,25 @@ class Project:
             )
 
     def query(self, database: str, statement: str) -> list[list[str]]:
-        """Return the rows of a statement, as texts."""
+        """Run a statement with psql, and return its rows as text."""
         psql = ("psql", "--username=postgres", "--no-align", "--tuples-only", "--field-separator=\t", "--quiet")
-        out = self.compose("exec", "-T", "postgres", *psql, "--dbname", database, "--command", statement)
-        return [line.split("\t") for line in out.splitlines() if line]
+        output = self.compose("exec", "-T", "postgres", *psql, "--dbname", database, "--command", statement)
+        return [line.split("\t") for line in output.splitlines() if line]
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's running containers."""
         return self.compose("ps", "--quiet", "--status=running", service).split()
 
     def inspect(self, kind: str, name: str) -> Any:  # noqa: ANN401 - JSON
-        """Return what the engine knows of a container or an image."""
+        """Return the engine's description of a container or an image."""
         return json.loads(self.run(("docker", kind, "inspect", name)))[0]
 
     def leftovers(self) -> list[str]:
-        """Return what is there of the project: containers, volumes and networks."""
-        of_project = ("--quiet", "--filter", f"label={_LABEL}={self.name}")
-        listed = {"container": ("ls", "--all"), "volume": ("ls",), "network": ("ls",)}
+        """Return the containers, volumes and networks of the project, such as `volume NAME`."""
+        options = ("--quiet", "--filter", f"label={_LABEL}={self.name}")
+        commands = {"container": ("ls", "--all"), "volume": ("ls",), "network": ("ls",)}
         return [
             f"{kind} {name}"
-            for kind, arguments in listed.items()
-            for name in self.run(("docker", kind, *arguments, *of_project)).split()
+            for kind, arguments in commands.items()
+            for name in self.run(("docker", kind, *arguments, *options)).split()
         ]

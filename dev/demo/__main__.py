@@ -1,4 +1,4 @@
-"""`python -m dev.demo`: from nothing to transactions in Postgres, through Airflow and its Celery workers."""
+"""`python -m dev.demo`: start a stack, and sync the sandbox bank into Postgres through Airflow and Celery workers."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dev.demo.airflow_api import AirflowTimeout
 from dev.demo.enrol import user_count
-from dev.demo.story import DemoTarget, run_demo
+from dev.demo.scenario import DemoTarget, run_demo
 from dev.servers.errors import StackError
 from dev.stack.home import DEFAULT_HOME
 from dev.stack.plan import StackOptions
@@ -23,23 +23,24 @@ _NEXT_STEPS = "Warehouse   `make psql`; any shell: `. .local/env`.   Stop everyt
 
 
 def demo(
-    home: Annotated[Path, typer.Option(help="Folder of everything that the stack keeps.")] = DEFAULT_HOME,
+    home: Annotated[Path, typer.Option(help="Folder of all files of the stack.")] = DEFAULT_HOME,
     users: Annotated[
-        int | None, typer.Option(help="Users of the sandbox bank to enrol: 240, or all of SANDBOX_CSV.", min=1)
+        int | None,
+        typer.Option(help="Users of the sandbox bank to enrol; by default 240, or all of SANDBOX_CSV.", min=1),
     ] = None,
-    advance: Annotated[int, typer.Option(help="Days by which to advance the sandbox bank first.", min=0)] = 0,
+    advance: Annotated[int, typer.Option(help="Days by which to advance the sandbox bank before the sync.", min=0)] = 0,
 ) -> None:
     """Start everything, sync the sandbox bank into Postgres, and leave it running."""
-    began = time.monotonic()
+    started = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
     stack = up(home, caller_environment=os.environ, options=StackOptions(advance_days=advance), say=console.print)
-    scene = DemoTarget(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _NEXT_STEPS)
-    if not run_demo(scene, users=user_count(users, stack.sandbox), started=began, console=console):
+    target = DemoTarget(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _NEXT_STEPS)
+    if not run_demo(target, users=user_count(users, stack.sandbox), started=started, console=console):
         sys.exit(1)
 
 
 def main() -> None:
-    """Run the demo; what is expected to go wrong ends in a sentence and exit code 1."""
+    """Run the demo; an expected error is printed as one sentence, with exit code 1."""
     try:
         typer.run(demo)
     except (StackError, SluiceError, AirflowTimeout, httpx.HTTPError) as error:

@@ -1,6 +1,6 @@
-"""`python -m dev.demo.bank`: the sandbox bank of a container, which is the same bank after each start.
+"""`python -m dev.demo.bank`: run the sandbox bank in a container; after each restart it is the same bank.
 
-Its days are those on which it was founded; the credentials of its client are in `BANK_CLIENT_ID` and `BANK_SECRET`.
+Its date stays the date of its first start. `BANK_CLIENT_ID` and `BANK_SECRET` hold the credentials of its client.
 """
 
 import os
@@ -15,12 +15,12 @@ from dev.servers.bank import Sandbox
 
 
 def command(sandbox: Sandbox, *, port: int, folder: Path) -> tuple[str, ...]:
-    """Return the command that runs the bank for other containers, with what requests changed before."""
+    """Return the command that runs the bank for other containers; a journal keeps changes made by requests."""
     return (*bank.command(sandbox, port=port), "--host", "0.0.0.0", "--journal", str(folder / "journal"))  # noqa: S104
 
 
 def load_or_create(folder: Path) -> Sandbox:
-    """Return the bank of a folder; founded today, if there is none."""
+    """Return the bank saved in a folder; create it with today's date if there is none."""
     path = folder / "bank.json"
     sandbox = bank.load(path)
     if sandbox is None:
@@ -30,12 +30,12 @@ def load_or_create(folder: Path) -> Sandbox:
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Where to remember the bank.")],
+    folder: Annotated[Path, typer.Option(help="Folder in which the bank is saved.")],
     port: Annotated[int, typer.Option(help="Port to listen on.")],
 ) -> None:
-    """Run the bank in place of this process."""
+    """Replace this process by the bank."""
     arguments = command(load_or_create(folder), port=port, folder=folder)
-    os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted
+    os.execv(arguments[0], arguments)  # noqa: S606 - without a shell
 
 
 if __name__ == "__main__":

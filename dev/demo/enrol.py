@@ -1,4 +1,4 @@
-"""Enrols users of the sandbox bank, as an application would through Plaid Link."""
+"""Enrolment of the sandbox bank's users, as an application would enrol them through Plaid Link."""
 
 from __future__ import annotations
 
@@ -6,55 +6,56 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from psycopg.rows import scalar_row
 
 from dev.servers.bank import Sandbox
 from etl.catalog.providers.plaid import PLAID
 from etl.clients import rate_limits
-from etl.db.connection import Connection, connect, connect_warehouse
+from etl.db.connection import connect, connect_warehouse
+from etl.db.statements import Statement
 from etl.settings import Endpoint, Settings
 from etl.sync.link import enrol_login
 from etl.sync.store.token_cipher import TokenCipher
 
 DEFAULT_USERS = 240
-"""Users of a bank that makes up as many as are asked for."""
+"""Users to enrol at a bank with invented customers, which are unlimited."""
 
 _THREADS = 8
-_INSERT_ADDRESSES = """
+_SELECT_REFERENCES = Statement("select u.reference from core.users as u")
+_INSERT_ADDRESSES = Statement("""
 insert into notify.contacts (user_id, channel, address)
 select u.user_id, 'email', u.reference || '@example.com'
 from core.users as u
 where u.reference like 'demo-%'
 on conflict do nothing
-"""
-"""Of a domain that is nobody's (RFC 2606)."""
+""")
+"""The domain is reserved for examples (RFC 2606)."""
 
 
 def user_count(requested: int | None, sandbox: Sandbox) -> int:
-    """Return how many users to enrol: those asked for, but never more than the bank has."""
+    """Return how many users to enrol: the requested number, but at most as many as the bank has."""
     if sandbox.purchases is None:
         return requested or DEFAULT_USERS
     return min(requested or sandbox.purchases.items, sandbox.purchases.items)
 
 
 def enrol(users: int, *, environment: Mapping[str, str]) -> int:
-    """Enrol the users that are not enrolled yet, each with a mail address, and return how many those were.
+    """Enrol the first `users` users of the bank, each with a mail address, and return how many were not enrolled yet.
 
     Parameters
     ----------
     users
-        How many there should be; each has one login.
+        Total number of users; each has one login.
     environment
-        Of the stack.
+        Environment of the stack.
     """
     endpoint = Endpoint.from_environment("warehouse", environment)
     with connect(endpoint) as db:
-        enrolled = _enrolled_references(db)
+        enrolled = set(_SELECT_REFERENCES.scalars(db))
     missing = [number for number in range(users) if _reference(number) not in enrolled]
     with ThreadPoolExecutor(_THREADS) as threads:
-        list(threads.map(lambda numbers: _enrol_batch(numbers, environment), _deal(missing, _THREADS)))
+        list(threads.map(lambda numbers: _enrol_batch(numbers, environment), _split(missing, _THREADS)))
     with connect(endpoint) as db:
-        db.execute(_INSERT_ADDRESSES)
+        _INSERT_ADDRESSES.run(db)
     return len(missing)
 
 
@@ -79,7 +80,7 @@ def _enrol_batch(numbers: Iterable[int], environment: Mapping[str, str]) -> None
 
 
 def _public_token(client: httpx.Client, number: int) -> str:
-    # The user's number names one of the bank's customers, wherever that one banks.
+    # The user's number selects the customer of the sandbox, at any institution.
     request = {
         "institution_id": "ins_109508",
         "initial_products": ["transactions"],
@@ -96,10 +97,5 @@ def _reference(number: int) -> str:
     return f"demo-{number:06d}"
 
 
-def _enrolled_references(connection: Connection) -> set[str]:
-    with connection.cursor(row_factory=scalar_row) as cursor:
-        return set(cursor.execute("select u.reference from core.users as u").fetchall())
-
-
-def _deal(numbers: list[int], shares: int) -> list[list[int]]:
-    return [numbers[hand::shares] for hand in range(shares)]
+def _split(numbers: list[int], parts: int) -> list[list[int]]:
+    return [numbers[part::parts] for part in range(parts)]

@@ -1,4 +1,4 @@
-"""Shows runs while they are under way."""
+"""Progress of Dag runs on the console."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from etl.settings import Endpoint
 from etl.sync.report import totals
 
 MAX_RUN_SECONDS = 600.0
-"""Seconds after which runs are no longer watched."""
+"""Limit of the wait for the end of runs."""
 _POLL_SECONDS = 1.0
 _FINAL_STATES = ("success", "failed")
 
 
 class ProgressDisplay:
-    """Shows how many chunks of each entity's run are loaded: bars on a terminal, elsewhere a line for each change.
+    """Shows how many chunks of each run are loaded: as bars on a terminal, otherwise as a line for each change.
 
     Parameters
     ----------
     airflow
-        Knows the runs.
+        Session from which the states of runs are read.
     environment
-        Of the stack.
+        Environment of the stack.
     console
-        Where to show it.
+        Console to print on.
     """
 
     def __init__(self, airflow: AirflowApi, *, environment: Mapping[str, str], console: Console) -> None:
         self._airflow = airflow
-        self._warehouse = Endpoint.from_environment("warehouse", environment)
+        self._endpoint = Endpoint.from_environment("warehouse", environment)
         self._console = console
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -50,16 +50,22 @@ class ProgressDisplay:
         self._printed: dict[str, int] = {}
 
     def wait_until_ended(self, runs: Mapping[str, tuple[Entity, DagRun]]) -> dict[str, DagRun]:
-        """Show runs by Dag until all have ended, and return them as they are then."""
+        """Show the progress of runs until all have ended, and return their last states by Dag.
+
+        Parameters
+        ----------
+        runs
+            Dag → its entity and its run.
+        """
         deadline = time.monotonic() + MAX_RUN_SECONDS
-        now = {dag_id: run for dag_id, (_, run) in runs.items()}
-        with connect(self._warehouse) as db, self._bars:
-            while any(run.state not in _FINAL_STATES for run in now.values()) and time.monotonic() < deadline:
+        current = {dag_id: run for dag_id, (_, run) in runs.items()}
+        with connect(self._endpoint) as db, self._bars:
+            while any(run.state not in _FINAL_STATES for run in current.values()) and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
                 for dag_id, (entity, run) in runs.items():
-                    now[dag_id] = self._airflow.get_run(dag_id, run.run_id)
+                    current[dag_id] = self._airflow.get_run(dag_id, run.run_id)
                     self._show(dag_id, totals(entity, run.run_id, db=db))
-        return now
+        return current
 
     def _show(self, dag_id: str, counts: Mapping[str, int]) -> None:
         chunks, loaded, rows = counts["chunks"], counts["chunks_loaded"], counts["read"] - counts["rejected"]

@@ -1,1 +1,1 @@
-"""A mail server that delivers nothing: it keeps every mail as a file."""
+"""Mail servers for development, which deliver nothing: one saves each mail as a file, one only records arrivals."""

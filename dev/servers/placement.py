@@ -1,4 +1,4 @@
-"""Where the embedded Postgres and its data live, and how it is run: decided once for each home."""
+"""Decides once for each home where the embedded Postgres and its data are, and how it is run."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class PostgresPaths:
     folder
         Folder of the home for the data.
     relocation_file
-        File that names the folder used instead, if the home's cannot be reached without privileges.
+        File with the path of the folder used instead, if an unprivileged account cannot reach the home's.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ class PostgresPaths:
 def place_cluster(
     paths: PostgresPaths, installation: Path, *, privileges: Privileges | None, say: Callable[[str], None]
 ) -> Cluster:
-    """Return the cluster of a home, made or not; copies the binaries if they must be run by another account.
+    """Return the cluster of a home, which may not exist yet; copy the binaries if another account must run them.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ def place_cluster(
     installation
         The wheel's Postgres: the folder that holds `bin`.
     privileges
-        The way to run it; None chooses the best that works here.
+        How to run it; None chooses the best way that works here.
     say
-        Is told, in a sentence, what differs from the last start.
+        Called with a sentence about each difference from the last start.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _find_relocated(paths: PostgresPaths, installation: Path, *, say: Callable[[
         return _relocated_cluster(folder, installation.name, account)
     if _belongs_to(folder, os.geteuid()):
         shutil.rmtree(folder)
-    say(f"{folder}, where Postgres had its data, is gone or half-made; beginning with empty databases.")
+    say(f"{folder}, where Postgres had its data, is missing or incomplete; starting with empty databases.")
     paths.relocation_file.unlink()
     return None
 
@@ -113,14 +113,14 @@ def _find_relocated(paths: PostgresPaths, installation: Path, *, say: Callable[[
 def _relocate(paths: PostgresPaths, installation: Path, account: Account, *, say: Callable[[str], None]) -> Cluster:
     folder = Path(tempfile.mkdtemp(prefix="sluice-postgres-")).resolve()
     private_files.write(paths.relocation_file, json.dumps({"folder": str(folder)}))
-    # The shared libraries are looked for beside the package, so its shape is kept.
+    # Binaries search for shared libraries beside the package, so its layout is kept.
     package = installation.parent
     for name in _COPIED_FOLDERS:
         shutil.copytree(installation / name, folder / POSTGRES_PACKAGE / installation.name / name, symlinks=True)
     for libraries in (package / ".dylibs", package.with_suffix(".libs")):
         if libraries.is_dir():
             shutil.copytree(libraries, folder / libraries.relative_to(package.parent), symlinks=True)
-    # The folder itself last: whose it is tells whether the copy is complete.
+    # The folder itself comes last: its owner shows whether the copy is complete.
     for path in (*folder.rglob("*"), folder):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
     say(f"Postgres may not run as root, nor in a user namespace here; it runs as {account.name} from {folder}.")
@@ -132,9 +132,9 @@ def _relocated_cluster(folder: Path, installation: str, account: Account) -> Clu
 
 
 def _belongs_to(folder: Path, uid: int) -> bool:
-    """Tell whether a folder is the one that was made: others may write to the temporary directory too."""
+    """Return whether a folder is the one created here: others may write to the temporary directory too."""
     try:
-        found = folder.lstat()
+        status = folder.lstat()
     except FileNotFoundError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == uid and stat.S_IMODE(status.st_mode) == stat.S_IRWXU

@@ -1,4 +1,4 @@
-"""The embedded Postgres: what is where, and the command that runs it."""
+"""The embedded Postgres: its settings, its folders and its commands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ ENCODING = "UTF8"
 SETTINGS: Mapping[str, str] = {
     "max_connections": "300",
     "shared_buffers": "256MB",
-    # Shared memory in files, since containers often have next to no /dev/shm.
+    # Shared memory in files, since containers often have hardly any /dev/shm.
     "dynamic_shared_memory_type": "mmap",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
-    # A crash of the machine may lose the last instants, never consistency.
+    # A crash of the machine may lose the last transactions, but not consistency.
     "synchronous_commit": "off",
     "random_page_cost": "1.1",
     "jit": "off",
@@ -34,12 +34,12 @@ THROWAWAY_SETTINGS: Mapping[str, str] = {
     "fsync": "off",
     "full_page_writes": "off",
 }
-"""Server settings of a stack whose data may be lost with the machine: tests."""
+"""Server settings of a stack whose data may be lost if the machine crashes, as in tests."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A Postgres installation, its data, and the way both are run.
+    """A Postgres installation, its data, and how it is run.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Cluster:
     privileges
         How the programs are run.
     account
-        The account used by any way but `DIRECT`.
+        The account for every way but `DIRECT`.
     """
 
     installation: Path
@@ -60,18 +60,18 @@ class Cluster:
 
     @property
     def partial_data(self) -> Path:
-        """Where the data is made before it is moved to its place."""
+        """Folder in which the data is created before it is moved to `data`."""
         return self.data.with_name(f"{self.data.name}.half")
 
     @property
     def owner(self) -> Account | None:
-        """Who must own the data, None if it is the caller."""
+        """Account that must own the data; None for the caller."""
         return self.account if self.privileges is Privileges.DROPPED else None
 
     def command(self, program: str, *arguments: str) -> tuple[str, ...]:
-        """Return the command that runs one of the installation's programs; it keeps its process id."""
-        before = namespace_command(self.account) if self._in_namespace and self.account else ()
-        return (*before, str(self.installation / "bin" / program), *arguments)
+        """Return the command that runs one of the installation's programs, under the process id of the command."""
+        prefix = namespace_command(self.account) if self._in_namespace and self.account else ()
+        return (*prefix, str(self.installation / "bin" / program), *arguments)
 
     @property
     def _in_namespace(self) -> bool:
@@ -79,7 +79,7 @@ class Cluster:
 
 
 def server_arguments(data: Path, *, port: int, settings: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the arguments of `postgres`: loopback only, and no unix socket, whose path would have to be short."""
+    """Return the arguments of `postgres`: loopback only, and no Unix socket, since its path must be short."""
     fixed = {"listen_addresses": LOOPBACK, "port": str(port), "unix_socket_directories": ""}
     flags = (part for name, value in {**settings, **fixed}.items() for part in ("-c", f"{name}={value}"))
     return ("-D", str(data), *flags)

@@ -1,4 +1,4 @@
-"""Ends a Postgres that an earlier start left running, and removes the pid file that a dead one left."""
+"""Stops a Postgres that an earlier start left running, and removes a stale pid file."""
 
 import signal
 from collections.abc import Callable
@@ -14,17 +14,17 @@ _STOP_GRACE = timedelta(seconds=30)
 
 
 def release_data_folder(data: Path, *, say: Callable[[str], None]) -> bool:
-    """Make a data folder free to be started on.
+    """Stop any Postgres of a data folder, so that a new one can be started.
 
-    Whoever works in the folder is Postgres: the postmaster goes there first thing, and its children inherit it.
-    A pid file alone says little, since its process may be long dead and its number somebody else's.
+    Its processes are found by their working directory: the postmaster changes to the data folder first, and its
+    children inherit that. A pid file alone is not reliable, since its process may be dead and the id reused.
 
     Parameters
     ----------
     data
         The data folder; it may not exist.
     say
-        Is told, in a sentence, what was ended or removed.
+        Called with a sentence about what was stopped or removed.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def release_data_folder(data: Path, *, say: Callable[[str], None]) -> bool:
 
 
 def read_pid(pid_file: Path) -> int | None:
-    """Return the process id in a pid file, None if there is none or it cannot be read."""
+    """Return the process id in a pid file; None if the file does not exist or cannot be read."""
     try:
         return int(pid_file.read_text().splitlines()[0])
     except (FileNotFoundError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""Files that only their owner may read, replaced at once or not at all."""
+"""Files that only their owner may read, and that are replaced atomically."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 
 def write(path: Path, text: str) -> None:
     """Replace a file by `text`, readable by its owner only; a reader sees the old text or the new."""
-    half = path.with_name(f"{path.name}.half")
-    half.unlink(missing_ok=True)
-    descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    partial = path.with_name(f"{path.name}.half")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    half.replace(path)
+    partial.replace(path)
 
 
 def read(path: Path) -> str | None:
@@ -23,7 +23,7 @@ def read(path: Path) -> str | None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder that only its owner may enter; one that is there already is closed to others."""
+    """Create a folder that only its owner may enter; an existing one is closed to others."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
 

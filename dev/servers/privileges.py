@@ -1,4 +1,4 @@
-"""How Postgres, which refuses to run as root, is run all the same."""
+"""Ways to run Postgres, which refuses to run as root."""
 
 import os
 import pwd
@@ -19,7 +19,7 @@ class Privileges(Enum):
     """As the caller, who is not root and has a name."""
 
     NAMESPACE = "namespace"
-    """As the caller seen from outside and as an ordinary account from inside, in a user namespace."""
+    """In a user namespace: as the caller seen from outside, as an ordinary account from inside."""
 
     DROPPED = "dropped"
     """As an unprivileged account, from copies in a folder that this account can reach."""
@@ -34,7 +34,7 @@ class Account:
     name
         Login name.
     uid, gid
-        User and group id; `initdb` wants them to have a name.
+        User and group id; `initdb` requires them to have a name.
     """
 
     name: str
@@ -63,16 +63,16 @@ def choose_privileges(*, uid: int, is_named: bool, namespace_works: Callable[[],
     Parameters
     ----------
     uid
-        The caller.
+        User id of the caller.
     is_named
-        Whether the machine knows a login name for it; containers often run under a number only.
+        Whether that id has a login name; in containers it often has none.
     namespace_works
-        Tries a namespace.
+        Tests whether a user namespace works.
 
     Raises
     ------
     AccountUnnamed
-        If the caller is neither root nor has a name, and namespaces are refused.
+        If the caller is not root, has no name, and namespaces are refused.
     """
     if uid != 0 and is_named:
         return Privileges.DIRECT
@@ -84,7 +84,7 @@ def choose_privileges(*, uid: int, is_named: bool, namespace_works: Callable[[],
 
 
 def has_name(uid: int) -> bool:
-    """Tell whether the machine knows a login name for a user."""
+    """Return whether a user id has a login name."""
     try:
         pwd.getpwuid(uid)
     except KeyError:
@@ -93,16 +93,16 @@ def has_name(uid: int) -> bool:
 
 
 def namespace_command(account: Account) -> tuple[str, ...]:
-    """Return what to put before a command to run it as `account` in a user namespace, under the same process id."""
+    """Return the prefix that makes a command run as `account` in a user namespace, under the same process id."""
     unshare = shutil.which("unshare", path=f"{os.environ.get('PATH', os.defpath)}:/usr/bin:/bin") or "unshare"
     return (unshare, "--user", f"--map-user={account.uid}", f"--map-group={account.gid}", "--")
 
 
 def namespace_works(account: Account, *, program: Path, folder: Path) -> bool:
-    """Tell, by doing it, whether a program can be run in a user namespace that can write to a folder."""
+    """Test whether a program can be run in a user namespace and can write to a folder there."""
     trial = ("sh", "-c", '"$0" --version >/dev/null && test -w "$1"', str(program), str(folder))
     try:
-        done = subprocess.run([*namespace_command(account), *trial], capture_output=True, timeout=30, check=False)
+        result = subprocess.run([*namespace_command(account), *trial], capture_output=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return result.returncode == 0

@@ -1,4 +1,4 @@
-"""Finds processes by what they carry, and ends them."""
+"""Finds processes by environment, working directory or id, and ends them."""
 
 import signal
 import time
@@ -12,18 +12,18 @@ _POLL_SECONDS = 0.05
 
 
 def with_environment(variable: str, value: str) -> list[psutil.Process]:
-    """Return the processes, this one excepted, that were started with a variable in their environment."""
+    """Return the processes, except this one, that were started with this value of an environment variable."""
     return [process for process in _other_processes() if _environment(process).get(variable) == value]
 
 
 def with_working_directory(folder: Path) -> list[psutil.Process]:
-    """Return the processes, this one excepted, whose working directory is a folder, or was until it was removed."""
+    """Return the processes, except this one, whose working directory is `folder`, which may be removed by now."""
     names = {str(folder), f"{folder} (deleted)"}
     return [process for process in _other_processes() if _working_directory(process) in names]
 
 
 def with_pid(pid: int | None) -> list[psutil.Process]:
-    """Return the process of that id, or none."""
+    """Return the process with this id, or an empty list."""
     try:
         return [] if pid is None else [psutil.Process(pid)]
     except psutil.NoSuchProcess:
@@ -31,7 +31,7 @@ def with_pid(pid: int | None) -> list[psutil.Process]:
 
 
 def is_named(process: psutil.Process, name: str) -> bool:
-    """Tell whether a process runs the program of that name."""
+    """Return whether a process runs the program of this name."""
     try:
         return process.name() == name
     except psutil.Error:
@@ -41,37 +41,37 @@ def is_named(process: psutil.Process, name: str) -> bool:
 def terminate(
     processes: Iterable[psutil.Process], *, stop_signal: signal.Signals, grace: timedelta
 ) -> Sequence[psutil.Process]:
-    """Ask processes to end, and kill those that have not after a while.
+    """Ask processes to end, and kill those that still run after `grace`.
 
     Parameters
     ----------
     processes
-        Whom to end.
+        The processes to end.
     stop_signal
-        The signal that asks.
+        The signal that asks them to end.
     grace
-        How long they may take.
+        How long to wait for them.
 
     Returns
     -------
     Sequence[psutil.Process]
-        Those that had to be killed.
+        Those that were killed.
     """
-    asked = list(processes)
-    for process in asked:
+    targets = list(processes)
+    for process in targets:
         _send_signal(process, stop_signal)
-    stubborn = wait_for_exit(asked, grace)
-    for process in stubborn:
+    survivors = wait_for_exit(targets, grace)
+    for process in survivors:
         _send_signal(process, signal.SIGKILL)
-    wait_for_exit(stubborn, grace)
-    return stubborn
+    wait_for_exit(survivors, grace)
+    return survivors
 
 
 def wait_for_exit(processes: Iterable[psutil.Process], grace: timedelta) -> list[psutil.Process]:
-    """Wait for processes to end, and return those that still run after a while.
+    """Wait for processes to end, and return those that still run after `grace`.
 
-    A process that has ended counts as such even if its parent never asks for its exit code,
-    as happens where the first process of a container is no init.
+    A zombie counts as ended: its parent may never collect its exit code, as in a container whose first process is no
+    init.
     """
     deadline = time.monotonic() + grace.total_seconds()
     alive = [process for process in processes if _is_running(process)]

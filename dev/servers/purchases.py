@@ -1,4 +1,4 @@
-"""The file of real purchases that a sandbox bank serves in place of invented ones."""
+"""The file of real purchases that a sandbox bank serves instead of generated ones."""
 
 import csv
 import hashlib
@@ -21,11 +21,11 @@ class PurchaseSource:
     Parameters
     ----------
     path
-        Where it is; absolute.
+        Absolute path.
     digest
-        SHA-256 of what it holds, in hexadecimal.
+        SHA-256 of its content, in hexadecimal.
     items
-        How many items the bank makes of it.
+        Number of items that the bank makes of it.
     """
 
     path: Path
@@ -34,14 +34,14 @@ class PurchaseSource:
 
 
 def inspect_source(path: Path) -> PurchaseSource:
-    """Read a file as the bank will, to the end.
+    """Read a file to its end, as the bank will, and return what it holds.
 
     Raises
     ------
     PurchasesRefused
-        If the bank could not serve it.
+        If the bank cannot serve it.
     """
-    held = file_digest(path)
+    digest = file_digest(path)
     try:
         file = PurchaseFile(Key.of(""), path)
     except PurchaseUnreadable as error:
@@ -52,7 +52,7 @@ def inspect_source(path: Path) -> PurchaseSource:
     file.close()
     if not items:
         raise PurchasesRefused(path, "it holds no purchase")
-    return PurchaseSource(path, held, items)
+    return PurchaseSource(path, digest, items)
 
 
 def file_digest(path: Path) -> str:
@@ -61,7 +61,7 @@ def file_digest(path: Path) -> str:
     Raises
     ------
     PurchasesRefused
-        If there is no such file, or it may not be read.
+        If the file does not exist or may not be read.
     """
     try:
         with path.open("rb") as file:

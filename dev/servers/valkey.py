@@ -1,4 +1,4 @@
-"""The embedded Valkey: broker of the workers, and the counters of the rate limits."""
+"""The embedded Valkey: broker of the workers, and store of the counters of rate limits."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def render_configuration(*, port: int, password: str, folder: Path) -> str:
     port
         Port on the loopback interface.
     password
-        Of the default user; it stands in this file and on no command line.
+        Of the default user; it is in this file, never on a command line.
     folder
         Where the append-only files go.
     """
@@ -29,7 +29,7 @@ def render_configuration(*, port: int, password: str, folder: Path) -> str:
         "requirepass": password,
         "dir": f'"{quoted}"',
         "daemonize": "no",
-        # The title would overwrite the environment by which a left-over server is recognised.
+        # A process title would overwrite the environment, by which a leftover server is found.
         "set-proc-title": "no",
         "appendonly": "yes",
         "appendfsync": "everysec",
@@ -41,7 +41,7 @@ def render_configuration(*, port: int, password: str, folder: Path) -> str:
 
 
 def is_reachable(url: str) -> bool:
-    """Tell whether a server lets its user in."""
+    """Return whether a server accepts its user."""
     try:
         _ping(url)
     except redis.RedisError:
@@ -50,14 +50,14 @@ def is_reachable(url: str) -> bool:
 
 
 def require_reachable(url: str, *, name: str, address: str) -> None:
-    """Check that a server that the caller named lets its user in.
+    """Raise unless a server that the caller named accepts its user.
 
     Parameters
     ----------
     url
         Its URL.
     name
-        The variable that it came from.
+        The variable that holds the URL.
     address
         Its host and port, for the message.
 

@@ -1,4 +1,4 @@
-"""The local stack: `python -m dev.stack up`, `down`, `status` and `logs_folder`."""
+"""The local stack: `python -m dev.stack up`, `down`, `status` and `logs`."""
 
 import os
 import sys
@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 from dev.servers.errors import StackError
-from dev.stack.down import down as stop
+from dev.stack.down import down as stop_stack
 from dev.stack.home import DEFAULT_HOME
 from dev.stack.home import find as find_home
-from dev.stack.status import status as look
+from dev.stack.status import status as read_status
 from dev.stack.up import StackScope
-from dev.stack.up import up as start
+from dev.stack.up import up as start_stack
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-HomeOption = Annotated[Path, typer.Option("--home", readable=False, help="Folder of everything that the stack keeps.")]
+HomeOption = Annotated[Path, typer.Option("--home", readable=False, help="Folder of all files of the stack.")]
 _EXIT_NOT_RUNNING = 3
 _TAIL_LINES = 40
 
@@ -29,47 +29,47 @@ def up(
         StackScope, typer.Option(help="`servers`: Postgres, Valkey and the sandbox bank, without Airflow.")
     ] = StackScope.ALL,
 ) -> None:
-    """Start whatever does not run yet, and wait until it is of use."""
-    stack = start(home, scope=only, say=_say)
-    _say(f"`. {_relative_path(stack.home / 'env')}` gives any shell this environment.")
+    """Start all that does not run yet, and wait until it is ready."""
+    stack = start_stack(home, scope=only, say=_say)
+    _say(f"`. {_relative_path(stack.home / 'env')}` sets this environment in any shell.")
 
 
 @app.command()
 def down(home: HomeOption = DEFAULT_HOME) -> None:
-    """Stop everything; the data stays."""
-    stop(home, say=_say)
+    """Stop everything, and keep the data."""
+    stop_stack(home, say=_say)
 
 
 @app.command()
 def status(home: HomeOption = DEFAULT_HOME) -> None:
-    """Show what runs; ends with exit code 3 unless everything does."""
-    found = look(home)
-    for line in found.lines:
+    """Show the state of each program; the exit code is 3 unless all are up."""
+    stack_status = read_status(home)
+    for line in stack_status.lines:
         _say(line)
-    if not found.is_up:
+    if not stack_status.is_up:
         raise typer.Exit(_EXIT_NOT_RUNNING)
 
 
 @app.command()
 def logs(
-    program: Annotated[str | None, typer.Argument(help="Such as `scheduler`; every program if not given.")] = None,
+    program: Annotated[str | None, typer.Argument(help="Such as `scheduler`; by default, every program.")] = None,
     home: HomeOption = DEFAULT_HOME,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until interrupted.")] = False,
 ) -> None:
     """Show the end of a program's log."""
     folder = find_home(home).logs_folder
-    names = {path.stem: path for path in sorted(folder.glob("*.log"))}
-    if not names:
-        _fail(f"{folder} holds no logs, since nothing was started yet.")
-    if program is not None and program not in names:
-        _fail(f"{folder} holds no log of {program}, but of {', '.join(names)}.")
-    chosen = [names[program]] if program is not None else list(names.values())
+    paths = {path.stem: path for path in sorted(folder.glob("*.log"))}
+    if not paths:
+        _fail(f"{folder} holds no logs: nothing was started yet.")
+    if program is not None and program not in paths:
+        _fail(f"{folder} holds no log of {program}; it holds those of {', '.join(paths)}.")
+    chosen = [paths[program]] if program is not None else list(paths.values())
     os.execvp("tail", ["tail", "-n", str(_TAIL_LINES), *(["-F"] if follow else []), *map(str, chosen)])  # noqa: S606
 
 
 def main() -> None:
-    """Run a command; what is expected to go wrong ends in a sentence and exit code 1."""
+    """Run a command; an expected error is printed as one sentence, with exit code 1."""
     try:
         app()
     except StackError as error:

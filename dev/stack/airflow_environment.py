@@ -1,6 +1,7 @@
-"""Every Airflow setting of the local stack, as a table.
+"""All Airflow settings of the local stack.
 
-`SETTINGS` holds what is the same wherever Sluice runs; the functions add what folders, servers and secrets decide.
+`SETTINGS` holds those that are the same wherever Sluice runs; functions return those that depend on folders, servers
+and secrets.
 """
 
 import json
@@ -25,27 +26,26 @@ SETTINGS: Settings = {
         "default_timezone": "utc",
         "load_examples": "False",
         "parallelism": "32",
-        # Tasks hand on ids; what they stand for is stored.
+        # Tasks pass on ids only; the backend rejects larger values.
         "xcom_backend": "sluice_xcom_backend.CappedXCom",
     },
     "celery": {
-        # Airflow's own, and what the workers load before their first task.
+        # Airflow's own configuration, and the modules that workers import before their first task.
         "celery_config_options": "sluice_celery_config.CELERY_CONFIG",
         "operation_timeout": "10",
         "task_acks_late": "True",
-        "worker_prefetch_multiplier": "1",
     },
     "celery_broker_transport_options": {
-        # A worker polls its queues in the order of its command line: the most urgent first.
+        # A worker polls its queues in the order of its command line, which lists the most urgent queue first.
         "queue_order_strategy": "priority",
-        # Above the longest task: a message not acknowledged by then is delivered once more.
+        # Longer than any task: a message that is not acknowledged within this time is delivered again.
         "visibility_timeout": "86400",
     },
     "scheduler": {
-        # What a task that has ended lets run waits for the next pass. A pass that finds nothing takes some 30 ms of the
-        # processor, which more of them would take from the tasks.
+        # Downstream tasks start at the next scheduler loop. An idle loop costs about 30 ms of CPU, so shorter sleeps
+        # would slow the tasks.
         "scheduler_idle_sleep_time": "0.5",
-        # Backlogs wait in the metadata database, so a message that waits long is lost rather than late.
+        # A backlog waits in the metadata database, so a message that stays long in a queue is lost, not late.
         "task_queued_timeout": "90",
         "task_queued_timeout_check_interval": "15",
         "num_stuck_in_queued_retries": "10",
@@ -53,22 +53,22 @@ SETTINGS: Settings = {
     },
     "dag_processor": {
         "refresh_interval": "10",
-        # The Dags folder is one local bundle without versions: nothing is ever stale.
+        # The Dags folder is one local bundle without versions, so it has no stale versions.
         "stale_bundle_cleanup_interval": "0",
     },
     "api": {
         "workers": "1",
     },
     "logging": {
-        # What is said of every file parsed and every request answered would hide the rest.
+        # Lines for every parsed file and every request would hide the others.
         "namespace_levels": " ".join(f"{logger}=WARNING" for logger in _NOISY_LOGGERS),
     },
 }
-"""What is the same wherever Sluice runs."""
+"""Settings that are the same wherever Sluice runs."""
 
 
 def folder_settings(home: Home) -> Settings:
-    """Return the settings that say where files are."""
+    """Return the settings that hold paths of files and folders."""
     return {
         "core": {
             "dags_folder": str(REPOSITORY / "dags"),
@@ -85,18 +85,18 @@ def folder_settings(home: Home) -> Settings:
 
 
 def server_settings(ports: Mapping[str, int], servers: ChosenServers) -> Settings:
-    """Return the settings that say who answers where."""
+    """Return the settings that hold addresses of servers."""
     ui = f"http://{LOOPBACK}:{ports['ui']}"
     metadata = servers.metadata.to_string(scheme="postgresql+psycopg")
-    # One log server for both: workers and triggerer write to the same folder.
+    # Workers and triggerer share one log server, since they write to the same folder.
     logs = str(ports["logs"])
     return {
         "core": {
             "execution_api_server_url": f"{ui}/execution/",
-            # Where logs are served: the standard library's name for 127.0.0.1, found without asking a name server.
+            # Host name in the URLs of task logs; this function returns 127.0.0.1 without asking a name server.
             "hostname_callable": "urllib.request.localhost",
         },
-        # The same driver serves both; the one that Airflow would derive does not know libpq's options.
+        # psycopg for both engines: the async driver that Airflow would choose does not know libpq's options.
         "database": {"sql_alchemy_conn": metadata, "sql_alchemy_conn_async": metadata},
         "celery": {"broker_url": servers.broker.to_string(), "result_backend": f"db+{metadata}"},
         "api": {"host": LOOPBACK, "port": str(ports["ui"]), "base_url": ui},
@@ -105,7 +105,7 @@ def server_settings(ports: Mapping[str, int], servers: ChosenServers) -> Setting
 
 
 def secret_settings(secrets: Secrets) -> Settings:
-    """Return the settings that nobody else may know."""
+    """Return the secret settings."""
     return {
         "core": {"fernet_key": secrets.fernet_key},
         "api": {"secret_key": secrets.api_secret_key},
@@ -114,7 +114,7 @@ def secret_settings(secrets: Secrets) -> Settings:
 
 
 def to_environment(*tables: Settings) -> dict[str, str]:
-    """Return settings as the environment variables that Airflow reads."""
+    """Return settings as environment variables, in the form that Airflow reads."""
     return {
         f"AIRFLOW__{section.upper()}__{option.upper()}": value
         for table in tables

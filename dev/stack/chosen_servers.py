@@ -1,4 +1,4 @@
-"""Which servers a stack uses: its own, or those that the caller's environment names."""
+"""Choice of the servers and the sandbox bank of a stack, from the caller's environment and the last start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,14 +16,17 @@ from dev.stack.saved_state import Secrets
 from dev.stack.urls import ServerKind, Url, parse
 
 EMBEDDED_VARIABLE = "SLUICE_EMBEDDED"
-"""Variable of an env file: the addresses in it that are embedded servers, and so no wish of the caller's."""
+"""Variable of an env file: addresses of the embedded servers in it, which the caller has therefore not chosen."""
 
 METADATA_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+
+CSV_VARIABLE = "SANDBOX_CSV"
+"""Variable of the caller: file of real purchases that a new bank serves instead of invented ones."""
 
 
 @dataclass(frozen=True)
 class ChosenServers:
-    """The servers behind a stack.
+    """The servers that a stack uses.
 
     Parameters
     ----------
@@ -34,9 +37,9 @@ class ChosenServers:
     broker
         Redis or Valkey database of the workers' queues.
     embedded
-        Addresses, `host:port`, of those that the stack starts itself.
+        Addresses (`host:port`) of the servers that the stack starts itself.
     has_named_metadata
-        Whether the caller named the database of Airflow, which is then not created.
+        Whether the caller named Airflow's database, which is then not created.
     """
 
     warehouse: Url
@@ -64,17 +67,17 @@ def choose_servers(
     Parameters
     ----------
     caller_environment
-        The caller's environment. URLs of embedded servers in it, of this home or another, count as not set:
-        they come from an env file that the shell has read.
+        The caller's environment. URLs of embedded servers in it, of this home or another, are ignored, since they
+        come from an env file that the shell has read.
     secrets
-        Of this home.
+        Secrets of this home.
     ports
-        Of this home.
+        Ports of this home.
 
     Raises
     ------
     AddressInvalid
-        If a variable cannot be read.
+        If the value of a variable is not a URL of such a server.
     """
     warehouse = _external_url(
         caller_environment, "WAREHOUSE_URL", own_password=secrets.postgres_password, kind=ServerKind.POSTGRES
@@ -103,6 +106,36 @@ def choose_servers(
     )
 
 
+def choose_bank(home: Home, *, caller_environment: Mapping[str, str], today: date, advance_days: int) -> Sandbox:
+    """Return the sandbox bank of a home; its customers never change.
+
+    Parameters
+    ----------
+    home
+        Home with the saved bank, if there is one.
+    caller_environment
+        The caller's environment.
+    today
+        Current day of a new bank.
+    advance_days
+        Days by which a saved bank is advanced.
+
+    Raises
+    ------
+    PurchasesRefused
+        If the bank cannot serve the file that the caller names.
+    BankServesOthers
+        If the saved bank serves other customers than the caller requests.
+    PurchasesLost
+        If the saved bank serves a file that is missing or has changed.
+    """
+    requested = _requested_file(caller_environment)
+    saved = bank.load(home.bank_file)
+    if saved is None:
+        return replace(bank.new_sandbox(today), purchases=purchases.inspect_source(requested) if requested else None)
+    return bank.advance(replace(saved, purchases=_current_purchases(home, saved.purchases, requested)), advance_days)
+
+
 def _default_metadata(warehouse: Url | None, own: Url) -> Url:
     if warehouse is None:
         return replace(own, database="airflow")
@@ -112,7 +145,7 @@ def _default_metadata(warehouse: Url | None, own: Url) -> Url:
 def _external_url(
     caller_environment: Mapping[str, str], name: str, *, own_password: str, kind: ServerKind
 ) -> Url | None:
-    """Return the server that the caller wants instead of an embedded one, None if it names none."""
+    """Return the server that the caller names instead of an embedded one; None if it names none."""
     text = caller_environment.get(name, "").strip()
     if not text:
         return None
@@ -120,40 +153,6 @@ def _external_url(
     if url.password == own_password or url.address in caller_environment.get(EMBEDDED_VARIABLE, "").split():
         return None
     return url
-
-
-CSV_VARIABLE = "SANDBOX_CSV"
-"""Variable of the caller: the file of real purchases that a new bank serves in place of invented ones."""
-
-
-def choose_bank(home: Home, *, caller_environment: Mapping[str, str], today: date, advance_days: int) -> Sandbox:
-    """Return the bank of a home; a home never changes from one bank's customers to another's.
-
-    Parameters
-    ----------
-    home
-        What it served before is remembered there.
-    caller_environment
-        The caller's environment.
-    today
-        The day of a bank that is new.
-    advance_days
-        Days by which a bank that is not new is advanced.
-
-    Raises
-    ------
-    PurchasesRefused
-        If the file that the caller names cannot be served.
-    BankServesOthers
-        If the home's bank serves other customers than the caller asks for.
-    PurchasesLost
-        If it serves a file that is no longer what it was.
-    """
-    named = _requested_file(caller_environment)
-    before = bank.load(home.bank_file)
-    if before is None:
-        return replace(bank.new_sandbox(today), purchases=purchases.inspect_source(named) if named else None)
-    return bank.advance(replace(before, purchases=_current_purchases(home, before.purchases, named)), advance_days)
 
 
 def _requested_file(caller_environment: Mapping[str, str]) -> Path | None:
@@ -167,7 +166,7 @@ def _requested_file(caller_environment: Mapping[str, str]) -> Path | None:
 
 
 def _current_purchases(home: Home, saved: PurchaseSource | None, requested: Path | None) -> PurchaseSource | None:
-    """Return the purchases that a bank served before, wherever the file is now."""
+    """Return the purchases of a saved bank, at the current path of their file."""
     digest = purchases.file_digest(requested) if requested else None
     if saved is None:
         if requested:
@@ -182,5 +181,5 @@ def _current_purchases(home: Home, saved: PurchaseSource | None, requested: Path
     except PurchasesRefused as refused:
         raise PurchasesLost(home.folder, saved.path, refused.reason) from None
     if digest != saved.digest:
-        raise PurchasesLost(home.folder, saved.path, "it holds others now")
+        raise PurchasesLost(home.folder, saved.path, "the file has changed")
     return saved

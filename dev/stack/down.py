@@ -1,4 +1,4 @@
-"""Stops a stack; what it keeps stays."""
+"""Stopping a stack; its data stays."""
 
 import signal
 import time
@@ -31,9 +31,9 @@ def down(folder: Path = DEFAULT_HOME, *, say: Callable[[str], None] = print) -> 
     Parameters
     ----------
     folder
-        The home; it may not exist any more.
+        Home of the stack; it may have been removed.
     say
-        Is told, in sentences, what is done.
+        Called with each message for the user.
 
     Raises
     ------
@@ -46,8 +46,8 @@ def down(folder: Path = DEFAULT_HOME, *, say: Callable[[str], None] = print) -> 
         supervised = supervisor is not None and supervisor.states() is not None
         if supervisor is not None and supervised:
             stop_all(home, supervisor)
-        left = end_orphans(home, say=say)
-        say(f"Stopped; data stays in {home.folder}." if supervised or left else f"Nothing runs in {home.folder}.")
+        ended = end_orphans(home, say=say)
+        say(f"Stopped; data stays in {home.folder}." if supervised or ended else f"Nothing runs in {home.folder}.")
 
 
 def find_supervisor(home: Home) -> Supervisor | None:
@@ -59,7 +59,7 @@ def find_supervisor(home: Home) -> Supervisor | None:
 
 
 def stop_programs(supervisor: Supervisor, *, stages: Collection[Stage] = tuple(Stage)) -> None:
-    """Stop the programs of some stages, the last stage first; returns when they have ended."""
+    """Stop the programs of some stages, the last stage first, and wait for their end, at most 45 seconds a stage."""
     for stage in sorted(stages, key=lambda stage: stage.value, reverse=True):
         states = supervisor.states() or {}
         for name, program in states.items():
@@ -71,11 +71,11 @@ def stop_programs(supervisor: Supervisor, *, stages: Collection[Stage] = tuple(S
 
 
 def stop_all(home: Home, supervisor: Supervisor) -> None:
-    """Stop every program and then the supervisor itself; returns when it has ended."""
+    """Stop every program and then the supervisor, and wait for its end."""
     stop_programs(supervisor)
-    own = processes.with_pid(read_pid(home.supervisor_pid_file))
+    process = processes.with_pid(read_pid(home.supervisor_pid_file))
     supervisor.shut_down()
-    processes.wait_for_exit(own, _STOP_TIMEOUT)
+    processes.wait_for_exit(process, _STOP_TIMEOUT)
 
 
 def end_orphans(home: Home, *, say: Callable[[str], None]) -> bool:
@@ -84,16 +84,16 @@ def end_orphans(home: Home, *, say: Callable[[str], None]) -> bool:
     Parameters
     ----------
     home
-        Whose programs; each carries its marker.
+        Home of the programs, each of which has its path in the environment.
     say
-        Is told, in a sentence, what was ended.
+        Called with each message for the user.
 
     Returns
     -------
     bool
-        Whether there was any.
+        Whether any program was ended.
     """
-    # A supervisor that does not answer any more would start again what is ended under it.
+    # First the supervisor, even if it does not respond any more: it would restart programs that end.
     supervisors = [process for process in _leftover_programs(home) if _is_supervisor(process)]
     processes.terminate(supervisors, stop_signal=signal.SIGTERM, grace=_SUPERVISOR_GRACE)
     programs = _leftover_programs(home)
@@ -101,10 +101,10 @@ def end_orphans(home: Home, *, say: Callable[[str], None]) -> bool:
     ended = len(supervisors) + len(programs)
     if ended:
         say(f"Ended {ended} program{'s' if ended > 1 else ''} that still ran.")
-    cleared = [
+    released = [
         postmaster.release_data_folder(folder, say=say) for folder in placement.data_folders(home.postgres_paths)
     ]
-    return ended > 0 or any(cleared)
+    return ended > 0 or any(released)
 
 
 def _any_stopping(supervisor: Supervisor) -> bool:
@@ -112,9 +112,9 @@ def _any_stopping(supervisor: Supervisor) -> bool:
 
 
 def _leftover_programs(home: Home) -> list[psutil.Process]:
-    """Return the programs of a home but for Postgres, which does not take orders to end while clients are connected."""
-    found = processes.with_environment(HOME_VARIABLE, str(home.folder))
-    return [process for process in found if not processes.is_named(process, "postgres")]
+    """Return the programs of a home except Postgres, which does not stop on SIGTERM while clients are connected."""
+    leftovers = processes.with_environment(HOME_VARIABLE, str(home.folder))
+    return [process for process in leftovers if not processes.is_named(process, "postgres")]
 
 
 def _is_supervisor(process: psutil.Process) -> bool:

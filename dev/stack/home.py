@@ -1,4 +1,4 @@
-"""Everything that a stack keeps, under one folder."""
+"""The home of a stack: one folder that holds all its files."""
 
 import hashlib
 import os
@@ -12,10 +12,10 @@ from dev.servers.placement import PostgresPaths
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_HOME = REPOSITORY / ".local"
 HOME_VARIABLE = "SLUICE_STACK_HOME"
-"""Environment variable that every process of a stack carries, and no shell: it names the home."""
+"""Environment variable with the path of the home; set for every process of a stack, and in no shell."""
 
 FORBIDDEN_IN_PATHS = ("%", " #", " ;", "\n", "\r", "\t")
-"""What the supervisor's configuration has no way to write."""
+"""Texts that the supervisor's configuration file cannot hold."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Home:
     Parameters
     ----------
     folder
-        Absolute, without symbolic links.
+        Absolute path without symbolic links.
     """
 
     folder: Path
 
     @property
     def lock_file(self) -> Path:
-        """Held while the stack is being started or stopped."""
+        """Lock that is held while the stack is started or stopped."""
         return self.folder / "lock"
 
     @property
@@ -47,12 +47,12 @@ class Home:
 
     @property
     def bank_file(self) -> Path:
-        """What the sandbox bank was last started with."""
+        """State with which the sandbox bank was last started."""
         return self.folder / "bank.json"
 
     @property
     def env_file(self) -> Path:
-        """Shell file that gives any shell the stack's environment."""
+        """Shell file that sets the stack's environment in any shell."""
         return self.folder / "env"
 
     @property
@@ -72,27 +72,27 @@ class Home:
 
     @property
     def valkey_folder(self) -> Path:
-        """What Valkey keeps."""
+        """Data of Valkey."""
         return self.folder / "valkey"
 
     @property
     def raw_folder(self) -> Path:
-        """Raw store."""
+        """The raw store."""
         return self.folder / "raw"
 
     @property
     def mails_folder(self) -> Path:
-        """Mails that the stack sent, instead of their recipients."""
+        """Mails that the stack sent; its mail server stores them instead of delivering them."""
         return self.folder / "mails"
 
     @property
     def airflow_home(self) -> Path:
-        """AIRFLOW_HOME."""
+        """The folder `AIRFLOW_HOME`."""
         return self.folder / "airflow"
 
     @property
     def airflow_configuration(self) -> Path:
-        """Airflow's configuration file; empty, since the environment holds every setting."""
+        """Airflow's configuration file; it has no settings, since all are in the environment."""
         return self.airflow_home / "airflow.cfg"
 
     @property
@@ -107,7 +107,7 @@ class Home:
 
     @property
     def tag(self) -> str:
-        """A short name that no other home has."""
+        """A short name that is unique to this home."""
         return hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
 
     def log_file(self, program: str) -> Path:
@@ -126,32 +126,32 @@ def find(folder: Path) -> Home:
     Raises
     ------
     HomeRefused
-        If it belongs to another user or to another purpose, or has a name that configuration files cannot hold.
+        If it belongs to another user, holds other files, or has a name that configuration files cannot hold.
     """
-    home = folder.expanduser().resolve()
-    for path in (home, REPOSITORY):
-        if any(text in str(path) for text in FORBIDDEN_IN_PATHS):
-            raise HomeRefused(path, "its name holds a `%`, a line break, a tab, or a blank before `#` or `;`")
+    path = folder.expanduser().resolve()
+    for configured in (path, REPOSITORY):
+        if any(text in str(configured) for text in FORBIDDEN_IN_PATHS):
+            raise HomeRefused(configured, "its name holds a `%`, a line break, a tab, or a blank before `#` or `;`")
     try:
-        owner = home.stat().st_uid if home.exists() else os.geteuid()
+        owner = path.stat().st_uid if path.exists() else os.geteuid()
     except PermissionError:
-        raise HomeRefused(home, "you may not look into it") from None
+        raise HomeRefused(path, "you may not read it") from None
     if owner != os.geteuid():
-        raise HomeRefused(home, f"it belongs to user {owner}, and you are user {os.geteuid()}")
-    found = Home(home)
-    # It is closed to others, which would be a nuisance for, say, /tmp. The lock is the first file in it.
-    if home.exists() and any(home.iterdir()) and not found.lock_file.exists():
-        raise HomeRefused(home, "it is no stack's home, and not empty")
-    return found
+        raise HomeRefused(path, f"it belongs to user {owner}, and you are user {os.geteuid()}")
+    home = Home(path)
+    # A home is closed to other users, which would harm a folder such as /tmp. The lock is the first file of every home.
+    if path.exists() and any(path.iterdir()) and not home.lock_file.exists():
+        raise HomeRefused(path, "it is not the home of a stack, and not empty")
+    return home
 
 
 def create(home: Home) -> None:
-    """Make the folders of a home, closed to others.
+    """Create the folders of a home, accessible to their owner only.
 
     Raises
     ------
     HomeRefused
-        If that is not possible there.
+        If a folder cannot be created.
     """
     try:
         private_files.make_folder(home.folder)
@@ -166,4 +166,4 @@ def create(home: Home) -> None:
         ):
             private_files.make_folder(folder)
     except OSError as error:
-        raise HomeRefused(home.folder, f"it cannot be made: {error.strerror}") from None
+        raise HomeRefused(home.folder, f"it cannot be created: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""What a stack is to be: everything that its files and programs follow from."""
+"""The plan of a stack: secrets, ports, servers and settings, from which its files and programs are derived."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -10,6 +10,7 @@ from dev.servers import bank, placement, private_files, valkey
 from dev.servers.bank import Sandbox
 from dev.servers.binaries import postgres_folder, valkey_server
 from dev.servers.errors import SecretsLost
+from dev.servers.ports import UI_PORT
 from dev.servers.postgres import SETTINGS, Cluster
 from dev.servers.privileges import Privileges
 from dev.stack import (
@@ -30,26 +31,26 @@ from etl.catalog.queues import QUEUES, WORKER_GROUPS
 
 @dataclass(frozen=True)
 class Plan:
-    """A stack to be.
+    """The plan of a stack.
 
     Parameters
     ----------
     home
-        Where it keeps its files.
+        Home of the stack.
     secrets
         Passwords and keys.
     ports
         Name → loopback port.
     servers
-        Its own servers, or those that the caller named.
+        Embedded servers, or those that the caller named.
     cluster
-        The embedded Postgres, None if the caller named another.
+        The embedded Postgres; None if the caller named another.
     postgres_settings
-        Of the embedded Postgres.
+        Settings of the embedded Postgres.
     sandbox
-        What the bank serves.
+        State of the sandbox bank.
     inherited_settings
-        Settings of the caller's own; the stack's go before them.
+        Settings from the caller's environment; those of the stack override them.
     """
 
     home: Home
@@ -63,11 +64,11 @@ class Plan:
 
     @property
     def env_file_variables(self) -> dict[str, str]:
-        """What the env file sets."""
+        """Variables of the env file."""
         own = shell_environment.env_file_variables(
             self.home, secrets=self.secrets, ports=self.ports, servers=self.servers
         )
-        # A mail server that the caller names is meant, and so is where links lead.
+        # The caller may choose another mail server, and another address of unsubscribe links.
         own |= {
             name: self.inherited_settings[name] for name in OVERRIDABLE_VARIABLES if name in self.inherited_settings
         }
@@ -75,7 +76,7 @@ class Plan:
 
     @property
     def programs(self) -> list[Program]:
-        """What is supervised, in the order in which it starts."""
+        """Programs of the supervisor, in the order of their start."""
         ports = self.ports
         planned = [
             programs.sandbox_bank(self.sandbox, port=ports["bank"]),
@@ -92,7 +93,7 @@ class Plan:
 
     @property
     def files(self) -> dict[Path, str]:
-        """The files that follow from it, and what they hold."""
+        """The files to write: path → contents."""
         home, ports, secrets = self.home, self.ports, self.secrets
         return {
             home.env_file: shell_environment.render_env_file(self.env_file_variables, psql=postgres_folder() / "bin"),
@@ -107,7 +108,7 @@ class Plan:
         }
 
     def is_written(self) -> bool:
-        """Tell whether the files say so already."""
+        """Return whether all `files` are written already."""
         return all(private_files.read(path) == text for path, text in self.files.items())
 
     def write(self) -> None:
@@ -118,33 +119,33 @@ class Plan:
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What the caller of a start may choose.
+    """Options of a start.
 
     Parameters
     ----------
     sandbox
-        What the bank serves; None for what it served at the last start, or what the caller's environment names.
+        State of the sandbox bank; None for that of the last start, or what the caller's environment names.
     advance_days
-        Days that pass at a bank of an earlier start.
+        Days by which the bank of an earlier start is advanced.
     postgres_settings
-        Of the embedded Postgres.
+        Settings of the embedded Postgres.
     privileges
-        How the embedded Postgres is run; None for the best way that works here.
+        Privileges with which the embedded Postgres runs; None for the best that work on this machine.
     ui_port
-        Port that the web UI has at the first start, if it is free; None for any.
+        Port of the web UI at the first start, if it is free; None for any.
     """
 
     sandbox: Sandbox | None = None
     advance_days: int = 0
     postgres_settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
     privileges: Privileges | None = None
-    ui_port: int | None = 8080
+    ui_port: int | None = UI_PORT
 
 
 def plan_running(
     home: Home, *, caller_environment: Mapping[str, str], options: StackOptions, say: Callable[[str], None]
 ) -> Plan:
-    """Return the plan that a running stack should have been started with; its ports stay."""
+    """Return the plan of a running stack for these options, with the ports that it uses."""
     sandbox = _choose_sandbox(home, caller_environment=caller_environment, options=options)
     return _build_plan(
         home,
@@ -159,7 +160,7 @@ def plan_running(
 def plan_start(
     home: Home, *, caller_environment: Mapping[str, str], options: StackOptions, say: Callable[[str], None]
 ) -> Plan:
-    """Return the plan of a stack that is to be started; settles ports and the bank."""
+    """Return the plan of a new start; choose and save its ports and its bank."""
     sandbox = _choose_sandbox(home, caller_environment=caller_environment, options=options)
     bank.save(home.bank_file, sandbox)
     return _build_plan(

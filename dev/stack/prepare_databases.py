@@ -1,4 +1,4 @@
-"""Prepares the databases before Airflow starts: its own, and the warehouse."""
+"""Preparation of Airflow's database and the warehouse, before Airflow starts."""
 
 import hashlib
 import subprocess
@@ -16,7 +16,7 @@ _OUTPUT_TAIL_LINES = 20
 
 
 def metadata_stamp(queues: Sequence[Queue]) -> str:
-    """Return what is remarked on a metadata database that is ready for this Airflow and these pools."""
+    """Return the comment that marks a metadata database as ready for this version of Airflow and these pools."""
     pools = hashlib.sha256(repr([queue.pools for queue in queues]).encode())
     return f"Airflow {airflow_version()}, pools {pools.hexdigest()[:12]}"
 
@@ -27,19 +27,19 @@ def airflow_version() -> str:
 
 
 def prepare_metadata(url: str, queues: Sequence[Queue], *, environment: Mapping[str, str]) -> None:
-    """Migrate Airflow's database and create its pools, unless a remark on the database says that it is done.
+    """Migrate Airflow's database and create its pools, unless the comment on the database marks it as ready.
 
     Raises
     ------
     StepFailed
-        If the migration fails; it is run again at the next start.
+        If the migration fails; the next start runs it again.
     """
-    wanted = metadata_stamp(queues)
-    if databases.read_comment(url) == wanted:
+    stamp = metadata_stamp(queues)
+    if databases.read_comment(url) == stamp:
         return
     command = (str(interpreter()), "-m", "deploy.metadata")
     _run("the migration of Airflow's database", command, directory=REPOSITORY, environment=environment)
-    databases.write_comment(url, wanted)
+    databases.write_comment(url, stamp)
 
 
 def prepare_warehouse(home: Home, *, environment: Mapping[str, str]) -> None:
@@ -48,14 +48,14 @@ def prepare_warehouse(home: Home, *, environment: Mapping[str, str]) -> None:
     Raises
     ------
     StepFailed
-        If the migration fails; the message holds its last lines.
+        If the migration fails; the message holds the end of its output.
     """
     command = (str(interpreter()), "-P", "-m", "etl", "migrate")
     _run("`python -m etl migrate`", command, directory=home.folder, environment=environment)
 
 
 def _run(step: str, command: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=directory,
         env=dict(environment),
@@ -66,5 +66,5 @@ def _run(step: str, command: Sequence[str], *, directory: Path, environment: Map
         errors="replace",
         check=False,
     )
-    if done.returncode != 0:
-        raise StepFailed(step, code=done.returncode, output=done.stdout.splitlines()[-_OUTPUT_TAIL_LINES:])
+    if result.returncode != 0:
+        raise StepFailed(step, code=result.returncode, output=result.stdout.splitlines()[-_OUTPUT_TAIL_LINES:])

@@ -1,4 +1,4 @@
-"""The programs of a stack: what is supervised, in the order in which it starts."""
+"""The programs of a stack, which its supervisor runs: servers, and Airflow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ TASK_LOGS = "task-logs"
 
 
 class Stage(Enum):
-    """Programs start stage by stage, and stop in the opposite order."""
+    """Stage of a start: programs start stage by stage, and stop in the reverse order."""
 
     DATABASE = 1
     SERVERS = 2
@@ -37,29 +37,29 @@ def worker_program_name(group: WorkerGroup) -> str:
 
 
 def worker_name(group: WorkerGroup, *, tag: str) -> str:
-    """Return the part of a worker's name before `@`; `tag` keeps the workers of two stacks apart on one broker."""
+    """Return the part of a worker's name before `@`; the `tag` distinguishes the workers of stacks on one broker."""
     return f"{group.name}-{tag}"
 
 
 def worker_arguments(group: WorkerGroup, queues: Sequence[Queue], *, tag: str) -> tuple[str, ...]:
-    """Return the arguments of `airflow_home` that run a group's workers.
+    """Return the arguments of `airflow` that run a group's workers.
 
     Parameters
     ----------
     group
-        Whose workers.
+        Group of the workers.
     queues
-        Every declared queue.
+        All declared queues.
     tag
-        Of the home.
+        Tag of the home.
     """
     name = worker_name(group, tag=tag)
-    # Airflow would serve logs on every interface of the machine; the stack has a server of its own.
+    # Airflow would serve logs on every interface of the machine; the stack has its own log server.
     return (*workers.arguments(group, queues, name=name), "--skip-serve-logs")
 
 
 def stage_of(name: str) -> Stage:
-    """Return the stage of a program of that name."""
+    """Return the stage of the program of this name."""
     return {POSTGRES: Stage.DATABASE, VALKEY: Stage.SERVERS, BANK: Stage.SERVERS, MAIL: Stage.SERVERS}.get(
         name, Stage.AIRFLOW
     )
@@ -72,17 +72,17 @@ class Program:
     Parameters
     ----------
     name
-        Also the name of its log.
+        Name of the program and of its log.
     command
-        Run without a shell.
+        Command, run without a shell.
     directory
-        Where it runs.
+        Working directory.
     stop_signal
-        Asks it to end.
+        Signal that asks it to stop.
     stop_grace
-        How long it may take; then it is killed, with all its children.
+        Time that it has to stop; then it is killed, with all its children.
     user
-        The account to run it under; None for the caller's.
+        Account that it runs under; None for the caller's.
     """
 
     name: str
@@ -94,12 +94,12 @@ class Program:
 
     @property
     def stage(self) -> Stage:
-        """When it starts."""
+        """The stage in which it starts."""
         return stage_of(self.name)
 
 
 def postgres(home: Home, cluster: Cluster, *, port: int, settings: Mapping[str, str]) -> Program:
-    """Return the embedded Postgres; it is stopped at once, rolling back what runs, and not killed easily."""
+    """Return the embedded Postgres; INT is its fast shutdown, which rolls back open transactions."""
     arguments = server_arguments(cluster.data, port=port, settings=settings)
     return Program(
         POSTGRES,
@@ -123,7 +123,7 @@ def sandbox_bank(sandbox: Sandbox, *, port: int) -> Program:
 
 
 def mail_server(home: Home, *, port: int) -> Program:
-    """Return the mail server that keeps every mail."""
+    """Return the mail server that stores every mail instead of delivering it."""
     command = (str(interpreter()), "-m", "dev.mail", "--port", str(port), "--folder", str(home.mails_folder))
     return Program(MAIL, command, REPOSITORY)
 
@@ -134,9 +134,9 @@ def airflow(home: Home, groups: Sequence[WorkerGroup], queues: Sequence[Queue], 
     Parameters
     ----------
     home
-        Where Airflow keeps its files.
+        Home of the stack.
     groups, queues
-        As declared.
+        All declared worker groups and queues.
     log_port
         Port of the server of task logs.
     """
@@ -151,17 +151,17 @@ def airflow(home: Home, groups: Sequence[WorkerGroup], queues: Sequence[Queue], 
     options = ("--port", str(log_port), "--log-level", "warning", "--no-access-log")
     return [
         *(_python_program(home, name, "airflow", *arguments) for name, arguments in commands.items()),
-        # It asks its child to end at once, but notices ten seconds later that it has.
+        # It stops its child at once, but detects the end of the child only ten seconds later.
         replace(triggerer, stop_grace=timedelta(seconds=3)),
         _python_program(home, TASK_LOGS, *log_server, *options),
     ]
 
 
 def _python_program(home: Home, name: str, module: str, *arguments: str) -> Program:
-    # -P: a module must not be found in the working directory.
+    # -P: do not import modules from the working directory.
     return Program(name, (str(interpreter()), "-P", "-m", module, *arguments), home.airflow_home)
 
 
 def _empty_environment(home: Home) -> tuple[str, ...]:
-    """Return what to put before a server that needs nothing from its environment, to be found by its marker alone."""
+    """Return the start of a command that clears the environment, except for the marker of the home."""
     return ("env", "-i", f"{HOME_VARIABLE}={home.folder}", "LC_ALL=C")

@@ -1,4 +1,4 @@
-"""Passwords and keys of a stack: made up at its first start, kept in one private file."""
+"""Secrets and ports of a stack, which are chosen at its first start and saved in its home."""
 
 import json
 import secrets
@@ -11,26 +11,28 @@ from cryptography.fernet import Fernet
 from dev.servers import private_files
 from dev.servers.ports import assign_ports, candidates, is_free
 
+PORT_NAMES = ("ui", "postgres", "valkey", "bank", "mail", "logs", "supervisor")
+
 _PASSWORD_BYTES = 24
 _SIGNING_BYTES = 64
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What must not be guessed.
+    """Passwords and keys of a stack.
 
     Parameters
     ----------
     postgres_password
-        Of the superuser of the embedded Postgres.
+        Password of the superuser of the embedded Postgres.
     valkey_password
-        Of the embedded Valkey.
+        Password of the embedded Valkey.
     admin_password
-        Of the user `admin` of the web UI.
+        Password of the user `admin` of the web UI.
     bank_client_id, bank_secret
-        What the sandbox bank knows its client by.
+        Credentials of the client of the sandbox bank.
     supervisor_password
-        Of the supervisor's control port.
+        Password of the supervisor's control port.
     fernet_key
         Encrypts connections and variables in Airflow's database.
     jwt_secret
@@ -38,7 +40,7 @@ class Secrets:
     api_secret_key
         Signs requests for logs; at least 64 bytes.
     sluice_keys
-        Fernet keys, comma-separated; the first encrypts access tokens, all decrypt them.
+        Fernet keys, comma-separated; access tokens are encrypted with the first, and decrypted with any.
     """
 
     postgres_password: str
@@ -57,13 +59,47 @@ SECRET_NAMES = tuple(field.name for field in fields(Secrets))
 
 
 def load_secrets(path: Path) -> Secrets:
-    """Return the secrets in a file; whatever it lacks is made up and written to it."""
+    """Return the secrets in a file; missing ones are generated and written to it."""
     text = private_files.read(path)
-    known: Mapping[str, str] = json.loads(text) if text else {}
-    found = Secrets(**{name: known.get(name) or _GENERATORS[name]() for name in SECRET_NAMES})
-    if asdict(found) != dict(known):
-        private_files.write(path, json.dumps(asdict(found), indent=2) + "\n")
-    return found
+    saved: Mapping[str, str] = json.loads(text) if text else {}
+    complete = Secrets(**{name: saved.get(name) or _GENERATORS[name]() for name in SECRET_NAMES})
+    if asdict(complete) != dict(saved):
+        private_files.write(path, json.dumps(asdict(complete), indent=2) + "\n")
+    return complete
+
+
+def load_ports(path: Path) -> dict[str, int]:
+    """Return the ports of the last start; empty if there was none."""
+    text = private_files.read(path)
+    saved = json.loads(text) if text else {}
+    return {name: port for name, port in saved.items() if name in PORT_NAMES}
+
+
+def choose_ports(
+    path: Path, *, ui_port: int | None, say: Callable[[str], None], is_port_free: Callable[[int], bool] = is_free
+) -> dict[str, int]:
+    """Choose and save the ports of this start: those of the last start, as far as they are free.
+
+    Parameters
+    ----------
+    path
+        File of the ports.
+    ui_port
+        Port of the web UI at the first start, if it is free; None for any.
+    say
+        Called with a message for each port that is taken and therefore replaced.
+    is_port_free
+        Returns whether a program can listen on a port.
+    """
+    saved = load_ports(path)
+    preferred = {name: saved.get(name, ui_port if name == "ui" else None) for name in PORT_NAMES}
+    ports = assign_ports(preferred, is_free=is_port_free, alternatives=candidates())
+    for name, port in preferred.items():
+        if port is not None and ports[name] != port:
+            hint = "; read the env file again in open shells" if name in saved else ""
+            say(f"Port {port} is taken by another program: {name} moves to {ports[name]}{hint}.")
+    private_files.write(path, json.dumps(ports, indent=2) + "\n")
+    return ports
 
 
 def _generate_password() -> str:
@@ -86,40 +122,3 @@ _GENERATORS: Mapping[str, Callable[[], str]] = {
     "api_secret_key": lambda: secrets.token_urlsafe(_SIGNING_BYTES),
     "sluice_keys": _generate_fernet_key,
 }
-
-
-PORT_NAMES = ("ui", "postgres", "valkey", "bank", "mail", "logs", "supervisor")
-
-
-def load_ports(path: Path) -> dict[str, int]:
-    """Return the ports of the last start, none if there was none."""
-    text = private_files.read(path)
-    known = json.loads(text) if text else {}
-    return {name: port for name, port in known.items() if name in PORT_NAMES}
-
-
-def choose_ports(
-    path: Path, *, ui_port: int | None, say: Callable[[str], None], is_port_free: Callable[[int], bool] = is_free
-) -> dict[str, int]:
-    """Choose and write down the ports of this start: those of the last one wherever they are still free.
-
-    Parameters
-    ----------
-    path
-        Where the ports are remembered.
-    ui_port
-        Port that the web UI has at the first start, if it is free; None for any.
-    say
-        Is told of every port that is not what it was or should be.
-    is_port_free
-        Whether a port can be listened on.
-    """
-    before = load_ports(path)
-    wanted = {name: before.get(name, ui_port if name == "ui" else None) for name in PORT_NAMES}
-    ports = assign_ports(wanted, is_free=is_port_free, alternatives=candidates())
-    for name, port in wanted.items():
-        if port is not None and ports[name] != port:
-            again = "; read the env file again in open shells" if name in before else ""
-            say(f"Port {port} is taken by another program: {name} moves to {ports[name]}{again}.")
-    private_files.write(path, json.dumps(ports, indent=2) + "\n")
-    return ports

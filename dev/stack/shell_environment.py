@@ -1,4 +1,4 @@
-"""The environment of a stack: for its own programs, and for any shell that reads its env file."""
+"""Environment variables of a stack: of its own programs, and of shells that read its env file."""
 
 import os
 import shlex
@@ -18,12 +18,12 @@ INCLUDE_FOLDER = REPOSITORY / "include"
 MAIL_CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
 OVERRIDABLE_VARIABLES = (MAIL_CONNECTION, UNSUBSCRIBE_URL, "AIRFLOW__LOGGING__NAMESPACE_LEVELS")
-"""Variables of the stack that a caller may set otherwise."""
+"""Variables of the stack that the caller's environment may override."""
 _SETTING_PREFIXES = ("AIRFLOW_", "SLUICE_")
 
 
 def inherited_settings(caller_environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings of the caller's own, such as `AIRFLOW_CONN_SMTP_DEFAULT`, that become the stack's."""
+    """Return the settings, such as `AIRFLOW_CONN_SMTP_DEFAULT`, that the stack takes from the caller's environment."""
     return {
         name: value
         for name, value in caller_environment.items()
@@ -34,7 +34,7 @@ def inherited_settings(caller_environment: Mapping[str, str]) -> dict[str, str]:
 def env_file_variables(
     home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers: ChosenServers
 ) -> dict[str, str]:
-    """Return what the env file sets, search paths excepted."""
+    """Return the variables of the env file, except for search paths."""
     bank_url = f"http://{LOOPBACK}:{ports['bank']}"
     return {
         "WAREHOUSE_URL": servers.warehouse.to_string(),
@@ -46,7 +46,7 @@ def env_file_variables(
         "SLUICE_KEYS": secrets.sluice_keys,
         EMBEDDED_VARIABLE: " ".join(sorted(servers.embedded)),
         "AIRFLOW_CONN_WAREHOUSE": postgres_connection(servers.warehouse),
-        # Tasks are not given Airflow's own database; the one that cleans it is.
+        # Tasks have no access to Airflow's database, except for the task that cleans it.
         "AIRFLOW_CONN_METADATA": postgres_connection(servers.metadata),
         "AIRFLOW_CONN_LIMITS": rate_limits_connection(servers.broker),
         "AIRFLOW_CONN_PLAID": provider_connection(
@@ -56,7 +56,7 @@ def env_file_variables(
         "AIRFLOW_CONN_AIRFLOW_API": provider_connection(
             f"http://{LOOPBACK}:{ports['ui']}", client_id=airflow_environment.ADMIN, secret=secrets.admin_password
         ),
-        # Nobody is there; the mails of the stack reach nobody either.
+        # No server has this name (RFC 2606), but no mail of the stack is delivered either.
         UNSUBSCRIBE_URL: "https://bank.example/unsubscribe",
         MAIL_CONNECTION: mail_connection(LOOPBACK, ports["mail"]),
         "AIRFLOW_HOME": str(home.airflow_home),
@@ -71,7 +71,7 @@ def env_file_variables(
 
 
 def for_shell(variables: Mapping[str, str], caller_environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's environment as it is after reading the env file, whose `env_file_variables` are given."""
+    """Return the caller's environment after reading an env file with these variables."""
     return {
         **caller_environment,
         **variables,
@@ -81,30 +81,30 @@ def for_shell(variables: Mapping[str, str], caller_environment: Mapping[str, str
 
 
 def for_programs(variables: Mapping[str, str], *, caller_environment: Mapping[str, str], home: Home) -> dict[str, str]:
-    """Return the environment of the stack's own programs; the bank is told by its command what it serves.
+    """Return the environment of the stack's own programs, without `CSV_VARIABLE`: the bank gets its file as an option.
 
     Parameters
     ----------
     variables
-        What the env file sets.
+        Variables of the env file; they override the caller's.
     caller_environment
-        The caller's environment, which shows through.
+        The caller's environment.
     home
-        The home that the programs belong to.
+        Home of the programs.
     """
-    not_by_proxy = ",".join(
+    no_proxy = ",".join(
         filter(None, (caller_environment.get("NO_PROXY") or caller_environment.get("no_proxy"), LOOPBACK, "localhost"))
     )
     shell = for_shell(variables, caller_environment)
     shell.pop(CSV_VARIABLE, None)
     return {
         **shell,
-        "NO_PROXY": not_by_proxy,
-        "no_proxy": not_by_proxy,
-        # Who runs a task is asked by name, and some containers have no name for their user.
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+        # Airflow records the name of the user who runs a task, and in some containers that user has none.
         "USER": caller_environment.get("USER", "sluice"),
         HOME_VARIABLE: str(home.folder),
-        # Titles would overwrite the environment by which a left-over program is recognised.
+        # A process title would overwrite the environment, by which orphaned programs are recognised.
         "SPT_NOENV": "1",
     }
 
@@ -115,9 +115,9 @@ def render_env_file(variables: Mapping[str, str], *, psql: Path) -> str:
     Parameters
     ----------
     variables
-        What it sets.
+        Variables that it sets.
     psql
-        Folder of the Postgres client programs; looked in last.
+        Folder of the Postgres client programs, appended to the search path.
     """
     first, last, include = (shlex.quote(str(path)) for path in (BIN_FOLDER, psql, INCLUDE_FOLDER))
     paths = (

@@ -1,4 +1,4 @@
-"""A running stack, as others see it."""
+"""Addresses and credentials of a running stack, for its users."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,26 +12,26 @@ from dev.stack.plan import Plan
 
 @dataclass(frozen=True)
 class Stack:
-    """Where the parts of a running stack are.
+    """A running stack.
 
     Parameters
     ----------
     home
         Folder of its files.
     ui_url
-        The web UI; answers only if Airflow was started.
+        URL of the web UI; it responds only if Airflow was started.
     ui_password
-        Of the user `admin`.
+        Password of the user `admin`.
     bank_url
-        The sandbox bank.
+        URL of the sandbox bank.
     warehouse_url, metadata_url
-        Postgres databases of the pipeline and of Airflow.
+        URLs of the Postgres databases of the pipeline and of Airflow.
     broker_url
-        Queues of the workers.
+        URL of the workers' queues.
     sandbox
-        What the bank serves.
+        State of the sandbox bank.
     environment
-        The caller's environment as it is after reading the env file: for programs that use the stack.
+        The caller's environment after reading the env file, for programs that use the stack.
     """
 
     home: Path

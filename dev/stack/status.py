@@ -1,4 +1,4 @@
-"""What of a stack runs."""
+"""State of a stack: its programs, the components of Airflow and the workers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,23 @@ from dev.stack.down import find_supervisor
 from dev.stack.home import HOME_VARIABLE, Home
 from dev.stack.supervisor import ALIVE_STATES, ProgramState
 
+HEALTH_PATH = "/api/v2/monitor/health"
+COMPONENTS = ("scheduler", "dag_processor", "triggerer")
+_PING_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class StackStatus:
-    """What of a stack runs.
+    """State of a stack.
 
     Parameters
     ----------
     home
-        Whose stack.
+        Home of the stack.
     programs
-        What its supervisor knows; empty if none runs.
+        States of all programs; empty if no supervisor runs.
     orphans
-        Programs that run without it.
+        Number of programs that run without a supervisor.
     """
 
     home: Home
@@ -34,17 +38,15 @@ class StackStatus:
 
     @property
     def is_up(self) -> bool:
-        """Whether every program runs."""
+        """Whether all programs run or start."""
         return bool(self.programs) and all(program.state in ALIVE_STATES for program in self.programs)
 
     @property
     def lines(self) -> list[str]:
-        """For people: one line a program."""
+        """Text for people, one line for each program."""
         if self.orphans:
-            mend = "start the stack again, or stop it, to end them"
-            return [
-                f"The supervisor of {self.home.folder} is gone, and {self.orphans} of its programs still run: {mend}."
-            ]
+            running = f"The supervisor of {self.home.folder} does not run, but {self.orphans} of its programs still run"
+            return [f"{running}: start or stop the stack to end them."]
         if not self.programs:
             return [f"Nothing runs in {self.home.folder}."]
         width = max(len(program.name) for program in self.programs)
@@ -53,7 +55,7 @@ class StackStatus:
 
 
 def status(folder: Path) -> StackStatus:
-    """Return what of the stack in a home runs.
+    """Return the state of the stack in a home.
 
     Raises
     ------
@@ -67,6 +69,45 @@ def status(folder: Path) -> StackStatus:
     return StackStatus(home, tuple(states.values()), orphans)
 
 
+def fetch_unhealthy_components(port: int, *, since: datetime) -> list[str]:
+    """Return the components of Airflow that are not healthy by the API server, or `api-server` if it does not respond.
+
+    Parameters
+    ----------
+    port
+        Port of the API server.
+    since
+        Start of the stack; earlier heartbeats do not count.
+    """
+    health = http.get_json(port, HEALTH_PATH)
+    return ["api-server"] if health is None else unhealthy_components(health, since=since)
+
+
+def unhealthy_components(health: Mapping[str, Any], *, since: datetime) -> list[str]:
+    """Return the components that are not healthy in a response of the API server; see `fetch_unhealthy_components`."""
+    return [component for component in COMPONENTS if not _is_healthy(health.get(component), component, since)]
+
+
+def unresponsive_workers(broker_url: str, names: Sequence[str], *, tag: str) -> list[str]:
+    """Return the names of workers that do not respond to a ping.
+
+    Parameters
+    ----------
+    broker_url
+        URL of their broker.
+    names
+        Names of the workers, up to the `@`.
+    tag
+        End of these names, by which they differ from those of other stacks.
+    """
+    from celery import Celery
+
+    with Celery(broker=broker_url, set_as_current=False) as app:
+        inspect = app.control.inspect(pattern=f"*-{tag}@*", matcher="glob", limit=len(names), timeout=_PING_SECONDS)
+        responsive = {worker.partition("@")[0] for worker in (inspect.ping() or {})}
+    return [name for name in names if name not in responsive]
+
+
 def _program_line(program: ProgramState, width: int) -> str:
     since = f"for {timedelta(seconds=program.uptime)}, process {program.pid}" if program.pid else ""
     return f"{program.name:{width}}  {program.state.lower():8}  {since}".rstrip()
@@ -76,55 +117,8 @@ def _format_ports(ports: dict[str, int]) -> str:
     return ", ".join(f"{name} {port}" for name, port in ports.items())
 
 
-HEALTH_PATH = "/api/v2/monitor/health"
-COMPONENTS = ("scheduler", "dag_processor", "triggerer")
-_PING_SECONDS = 1.0
-
-
-def fetch_unhealthy_components(port: int, *, since: datetime) -> list[str]:
-    """Return which parts of Airflow the API server does not, or not yet, call healthy.
-
-    Parameters
-    ----------
-    port
-        Of the API server.
-    since
-        Heartbeats before this instant are of an earlier start.
-    """
-    return (
-        ["api-server"]
-        if (health := http.get_json(port, HEALTH_PATH)) is None
-        else unhealthy_components(health, since=since)
-    )
-
-
-def unhealthy_components(health: Mapping[str, Any], *, since: datetime) -> list[str]:
-    """Return the components that an answer of the API server does not call healthy since an instant."""
-    return [component for component in COMPONENTS if not _is_healthy(health.get(component), component, since)]
-
-
-def unresponsive_workers(broker_url: str, names: Sequence[str], *, tag: str) -> list[str]:
-    """Return which workers do not answer on the broker.
-
-    Parameters
-    ----------
-    broker_url
-        Where they listen.
-    names
-        What stands before `@` in their names.
-    tag
-        What these names end with, and those of other stacks do not.
-    """
-    from celery import Celery
-
-    with Celery(broker=broker_url, set_as_current=False) as app:
-        inspect = app.control.inspect(pattern=f"*-{tag}@*", matcher="glob", limit=len(names), timeout=_PING_SECONDS)
-        answered = {worker.partition("@")[0] for worker in (inspect.ping() or {})}
-    return [name for name in names if name not in answered]
-
-
 def _is_healthy(component: Mapping[str, Any] | None, name: str, since: datetime) -> bool:
     if component is None or component.get("status") != "healthy":
         return False
-    beat = component.get(f"latest_{name}_heartbeat")
-    return beat is not None and datetime.fromisoformat(beat) >= since
+    heartbeat = component.get(f"latest_{name}_heartbeat")
+    return heartbeat is not None and datetime.fromisoformat(heartbeat) >= since

@@ -1,4 +1,4 @@
-"""The supervisor: how it is started, and what it is asked over its control port."""
+"""The supervisor of a stack's programs: its configuration, its start, and requests to its control port."""
 
 import os
 import shlex
@@ -14,15 +14,87 @@ from dev.servers import private_files
 from dev.servers.binaries import interpreter
 from dev.servers.errors import StepFailed
 from dev.servers.ports import LOOPBACK
-from dev.stack import supervisor
 from dev.stack.home import Home
 from dev.stack.programs import Program
 
 CONTROL_USER = "sluice"
+STOPPING = "STOPPING"
+ALIVE_STATES = frozenset({"STARTING", "RUNNING"})
+STOPPABLE_STATES = frozenset({"STARTING", "RUNNING", "BACKOFF"})
+DEAD_STATES = frozenset({"BACKOFF", "EXITED", "FATAL", "UNKNOWN"})
+
 _START_SECONDS = 3
 _START_RETRIES = 10
 _MAX_LOG_SIZE = "10MB"
 _LOG_BACKUPS = 2
+_TIMEOUT_SECONDS = 10
+_NO_WAIT = False
+
+
+@dataclass(frozen=True)
+class ProgramState:
+    """State of a program, as the supervisor reports it.
+
+    Parameters
+    ----------
+    name
+        Name of the program.
+    state
+        Such as `RUNNING` or `BACKOFF`.
+    pid
+        Its process id; 0 if it does not run.
+    uptime
+        Seconds since its start; 0 if it does not run.
+    """
+
+    name: str
+    state: str
+    pid: int
+    uptime: int
+
+
+class Supervisor:
+    """The supervisor of one home.
+
+    Parameters
+    ----------
+    port, password
+        The control port, and its password.
+    """
+
+    def __init__(self, port: int, password: str) -> None:
+        self._url = f"http://{CONTROL_USER}:{password}@{LOOPBACK}:{port}/RPC2"
+
+    def states(self) -> dict[str, ProgramState] | None:
+        """Return the state of every program by name; None if no supervisor of this home responds."""
+        try:
+            programs = cast("list[dict[str, Any]]", self._call("getAllProcessInfo"))
+        except (OSError, HTTPException, Error):
+            return None
+        return {program["name"]: _parse_state(program) for program in programs}
+
+    def start(self, name: str) -> None:
+        """Start a program unless it runs, without waiting for it."""
+        self._change_state("startProcess", name)
+
+    def stop(self, name: str) -> None:
+        """Stop a program if it runs, without waiting for its end."""
+        self._change_state("stopProcess", name)
+
+    def shut_down(self) -> None:
+        """Request the supervisor to stop all programs, and then itself."""
+        self._call("shutdown")
+
+    def _change_state(self, method: str, name: str) -> None:
+        try:
+            self._call(method, name, _NO_WAIT)
+        except Fault as fault:
+            if not fault.faultString.startswith(("ALREADY_STARTED", "NOT_RUNNING")):
+                raise
+
+    def _call(self, method: str, *arguments: object) -> object:
+        with ServerProxy(self._url, transport=_TimeoutTransport()) as proxy:
+            return getattr(proxy.supervisor, method)(*arguments)
 
 
 def render_configuration(home: Home, programs: Sequence[Program], *, port: int, password: str, uid: int) -> str:
@@ -31,13 +103,13 @@ def render_configuration(home: Home, programs: Sequence[Program], *, port: int, 
     Parameters
     ----------
     home
-        Where logs and the pid file go.
+        Home of the logs and the pid file.
     programs
-        What is supervised; each is started by request only, and from then on kept alive.
+        Programs to supervise; each is started on request only, and restarted if it ends.
     port, password
-        Of the control port.
+        The control port, and its password.
     uid
-        Whom the supervisor runs as: the caller.
+        User id of the supervisor: the caller's.
     """
     control = {"port": f"{LOOPBACK}:{port}", "username": CONTROL_USER, "password": password}
     sections = {
@@ -47,7 +119,7 @@ def render_configuration(home: Home, programs: Sequence[Program], *, port: int, 
             "logfile_backups": str(_LOG_BACKUPS),
             "pidfile": _path(home.supervisor_pid_file),
             "childlogdir": _path(home.logs_folder),
-            # Root must say that it is meant.
+            # As root, supervisord logs a critical error unless the user is set explicitly.
             **({"user": str(uid)} if uid == 0 else {}),
             "umask": "077",
         },
@@ -66,6 +138,33 @@ def render_configuration(home: Home, programs: Sequence[Program], *, port: int, 
         "\n".join((f"[{name}]", *(f"{option}={value}" for option, value in options.items()), ""))
         for name, options in sections.items()
     )
+
+
+def launch(configuration: Path, *, environment: Mapping[str, str], output: Path) -> None:
+    """Start the supervisor in the background, in a session of its own.
+
+    Parameters
+    ----------
+    configuration
+        Configuration file.
+    environment
+        Environment of the supervisor and of every program.
+    output
+        File for the output before it runs in the background.
+
+    Raises
+    ------
+    StepFailed
+        If the configuration is invalid, or the control port is taken.
+    """
+    command = (str(interpreter()), "-P", "-m", "supervisor.supervisord", "--configuration", str(configuration))
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        result = subprocess.run(
+            command, env=dict(environment), cwd="/", stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False
+        )
+    if result.returncode != 0:
+        raise StepFailed("supervisord", code=result.returncode, output=private_files.tail(output, 20))
 
 
 def _program_section(home: Home, program: Program) -> dict[str, str]:
@@ -96,107 +195,6 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-STOPPING = "STOPPING"
-ALIVE_STATES = frozenset({"STARTING", "RUNNING"})
-STOPPABLE_STATES = frozenset({"STARTING", "RUNNING", "BACKOFF"})
-DEAD_STATES = frozenset({"BACKOFF", "EXITED", "FATAL", "UNKNOWN"})
-_TIMEOUT_SECONDS = 10
-_NO_WAIT = False
-
-
-@dataclass(frozen=True)
-class ProgramState:
-    """What the supervisor knows of a program.
-
-    Parameters
-    ----------
-    name
-        Of the program.
-    state
-        Such as `RUNNING` or `BACKOFF`.
-    pid
-        Its process id, 0 if it does not run.
-    uptime
-        Seconds since it started, 0 if it does not run.
-    """
-
-    name: str
-    state: str
-    pid: int
-    uptime: int
-
-
-class Supervisor:
-    """The supervisor of one home.
-
-    Parameters
-    ----------
-    port, password
-        Of its control port.
-    """
-
-    def __init__(self, port: int, password: str) -> None:
-        self._url = f"http://{supervisor.CONTROL_USER}:{password}@{LOOPBACK}:{port}/RPC2"
-
-    def states(self) -> dict[str, ProgramState] | None:
-        """Return every program's state by name, None if no supervisor of this home answers."""
-        try:
-            found = cast("list[dict[str, Any]]", self._call("getAllProcessInfo"))
-        except (OSError, HTTPException, Error):
-            return None
-        return {program["name"]: _parse_state(program) for program in found}
-
-    def start(self, name: str) -> None:
-        """Start a program, without waiting for it; one that runs already is left alone."""
-        self._change_state("startProcess", name)
-
-    def stop(self, name: str) -> None:
-        """Ask a program to end, without waiting for it; one that does not run is left alone."""
-        self._change_state("stopProcess", name)
-
-    def shut_down(self) -> None:
-        """Ask the supervisor to stop whatever still runs, and then itself."""
-        self._call("shutdown")
-
-    def _change_state(self, method: str, name: str) -> None:
-        try:
-            self._call(method, name, _NO_WAIT)
-        except Fault as fault:
-            if not fault.faultString.startswith(("ALREADY_STARTED", "NOT_RUNNING")):
-                raise
-
-    def _call(self, method: str, *arguments: object) -> object:
-        with ServerProxy(self._url, transport=_TimeoutTransport()) as proxy:
-            return getattr(proxy.supervisor, method)(*arguments)
-
-
-def launch(configuration: Path, *, environment: Mapping[str, str], output: Path) -> None:
-    """Start the supervisor in the background, in a session of its own.
-
-    Parameters
-    ----------
-    configuration
-        Its configuration file.
-    environment
-        Passed on to every program.
-    output
-        File for what it says before it is in the background.
-
-    Raises
-    ------
-    StepFailed
-        If it refuses its configuration or its port.
-    """
-    command = (str(interpreter()), "-P", "-m", "supervisor.supervisord", "--configuration", str(configuration))
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        done = subprocess.run(
-            command, env=dict(environment), cwd="/", stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False
-        )
-    if done.returncode != 0:
-        raise StepFailed("supervisord", code=done.returncode, output=private_files.tail(output, 20))
-
-
 class _TimeoutTransport(Transport):
     def make_connection(self, host: Any) -> HTTPConnection:  # noqa: ANN401 - as in the standard library
         connection = super().make_connection(host)
@@ -205,7 +203,5 @@ class _TimeoutTransport(Transport):
 
 
 def _parse_state(program: Mapping[str, Any]) -> ProgramState:
-    runs = program["pid"] != 0
-    return ProgramState(
-        program["name"], program["statename"], program["pid"], program["now"] - program["start"] if runs else 0
-    )
+    uptime = program["now"] - program["start"] if program["pid"] else 0
+    return ProgramState(program["name"], program["statename"], program["pid"], uptime)

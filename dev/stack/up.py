@@ -1,4 +1,4 @@
-"""Starts a stack, or as much of it as does not run yet."""
+"""Starting a stack, or the parts of it that do not run yet."""
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,11 +12,10 @@ from dev.servers.binaries import postgres_version
 from dev.servers.ports import LOOPBACK, is_free
 from dev.stack import down, prepare_databases, programs, shell_environment, stack, status, wait
 from dev.stack import home as homes
-from dev.stack import plan as planning
 from dev.stack.down import find_supervisor
 from dev.stack.home import DEFAULT_HOME, Home
 from dev.stack.lock import hold_lock
-from dev.stack.plan import Plan, StackOptions
+from dev.stack.plan import Plan, StackOptions, plan_running, plan_start
 from dev.stack.programs import API_SERVER, BANK, MAIL, POSTGRES, TASK_LOGS, VALKEY, Stage
 from dev.stack.stack import Stack
 from dev.stack.supervisor import ALIVE_STATES, Supervisor, launch
@@ -29,13 +28,13 @@ _ANY_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 class StackScope(Enum):
-    """How much of a stack to start."""
+    """The part of a stack to start."""
 
     SERVERS = "servers"
     """Postgres, Valkey and the sandbox bank."""
 
     ALL = "all"
-    """These, and Airflow."""
+    """The servers and Airflow."""
 
 
 def up(
@@ -46,32 +45,32 @@ def up(
     options: StackOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> Stack:
-    """Start the stack of a home; whatever runs already is left alone.
+    """Start the stack of a home; programs that run already keep running.
 
     Parameters
     ----------
     folder
-        The home; it is made if it does not exist.
+        Home of the stack; created if it does not exist.
     scope
-        How much to start.
+        Part to start.
     caller_environment
-        The environment that the programs inherit; WAREHOUSE_URL and BROKER_URL in it name servers to use instead
-        of embedded ones.
+        Environment that the programs inherit; WAREHOUSE_URL and BROKER_URL in it name servers to use instead of
+        embedded ones.
     options
-        What differs from the usual.
+        Options; None for the defaults.
     say
-        Is told, in sentences, how it goes on.
+        Called with each message for the user.
 
     Raises
     ------
     StackError
-        If something cannot be started; whatever was started for it is stopped again.
+        If something cannot be started; all that this call started is stopped again.
     """
     home = homes.find(folder)
     homes.create(home)
     with hold_lock(home, say=say):
         plan = _resume(home, caller_environment=caller_environment, options=options or StackOptions(), say=say)
-        fresh = plan is None
+        is_new = plan is None
         if plan is None:
             plan = _start_new(home, caller_environment=caller_environment, options=options or StackOptions(), say=say)
         if scope is StackScope.ALL:
@@ -79,9 +78,9 @@ def up(
                 plan,
                 caller_environment=caller_environment,
                 say=say,
-                stop_on_failure=tuple(Stage) if fresh else (Stage.AIRFLOW,),
+                stop_on_failure=tuple(Stage) if is_new else (Stage.AIRFLOW,),
             )
-        elif not fresh:
+        elif not is_new:
             say(f"The servers of {home.folder} are up already.")
         return stack.from_plan(plan, caller_environment=caller_environment)
 
@@ -89,17 +88,20 @@ def up(
 def _resume(
     home: Home, *, caller_environment: Mapping[str, str], options: StackOptions, say: Callable[[str], None]
 ) -> Plan | None:
-    """Return the plan of a stack whose servers run, None if they do not; one with other settings is stopped."""
+    """Return the plan of a running stack, after starting its missing servers; None if it does not run.
+
+    A stack with other settings, or one of whose ports is taken, is stopped.
+    """
     supervisor = find_supervisor(home)
     if supervisor is None or supervisor.states() is None:
         return None
-    plan = planning.plan_running(home, caller_environment=caller_environment, options=options, say=say)
+    plan = plan_running(home, caller_environment=caller_environment, options=options, say=say)
     if not plan.is_written():
-        say("The stack runs with other settings; starting it again.")
+        say("The stack runs with other settings; restarting it.")
         down.stop_all(home, supervisor)
         return None
     if taken := _occupied_port(plan, supervisor):
-        say(f"Port {taken} is taken by another program by now; starting the stack again, on another.")
+        say(f"Port {taken} is taken by another program by now; restarting the stack on another port.")
         down.stop_all(home, supervisor)
         return None
     if _unready_servers(plan):
@@ -108,7 +110,7 @@ def _resume(
 
 
 def _occupied_port(plan: Plan, supervisor: Supervisor) -> int | None:
-    """Return the port of a part that does not run, if somebody else listens on it."""
+    """Return the port of a program that does not run, if another program listens on it."""
     states = supervisor.states() or {}
     for port, program in (("ui", API_SERVER), ("logs", TASK_LOGS), ("bank", BANK), ("mail", MAIL)):
         if states[program].state not in ALIVE_STATES and not is_free(plan.ports[port]):
@@ -121,11 +123,13 @@ def _start_new(
 ) -> Plan:
     """Start the supervisor and the servers."""
     down.end_orphans(home, say=say)
-    plan = planning.plan_start(home, caller_environment=caller_environment, options=options, say=say)
+    plan = plan_start(home, caller_environment=caller_environment, options=options, say=say)
     _prepare_servers(plan, say=say)
     plan.write()
-    programs = shell_environment.for_programs(plan.env_file_variables, caller_environment=caller_environment, home=home)
-    launch(home.supervisor_configuration, environment=programs, output=home.log_file("supervisord-start"))
+    environment = shell_environment.for_programs(
+        plan.env_file_variables, caller_environment=caller_environment, home=home
+    )
+    launch(home.supervisor_configuration, environment=environment, output=home.log_file("supervisord-start"))
     supervisor = _supervisor_of(plan)
     with _stop_on_failure(home, supervisor, tuple(Stage), say=say):
         _start_servers(plan, supervisor, say=say)
@@ -135,28 +139,29 @@ def _start_new(
 def _ensure_airflow(
     plan: Plan, *, caller_environment: Mapping[str, str], say: Callable[[str], None], stop_on_failure: Collection[Stage]
 ) -> None:
-    """Start Airflow unless it is up."""
+    """Start Airflow unless it runs and is healthy."""
     supervisor = _supervisor_of(plan)
     states = supervisor.states() or {}
     names = [program.name for program in plan.programs if program.stage is Stage.AIRFLOW]
     if all(states[name].state in ALIVE_STATES for name in names) and not _unhealthy_programs(plan):
         say(f"Everything is up already: Airflow on http://{LOOPBACK}:{plan.ports['ui']}.")
         return
-    programs = shell_environment.for_programs(
+    environment = shell_environment.for_programs(
         plan.env_file_variables, caller_environment=caller_environment, home=plan.home
     )
     with _stop_on_failure(plan.home, supervisor, stop_on_failure, say=say):
-        _start_airflow(plan, supervisor, environment=programs, say=say)
+        _start_airflow(plan, supervisor, environment=environment, say=say)
 
 
 @contextmanager
 def _stop_on_failure(
     home: Home, supervisor: Supervisor, stages: Collection[Stage], *, say: Callable[[str], None]
 ) -> Iterator[None]:
+    """Stop the programs of some stages if the block fails."""
     try:
         yield
     except BaseException:
-        say("Stopping what was started.")
+        say("The start failed; stopping what was started.")
         if set(stages) == set(Stage):
             down.stop_all(home, supervisor)
         else:
@@ -169,14 +174,14 @@ def _supervisor_of(plan: Plan) -> Supervisor:
 
 
 def _prepare_servers(plan: Plan, *, say: Callable[[str], None]) -> None:
-    """Check the servers that the caller named, and make what the embedded ones need before they can start.
+    """Check the servers that the caller named, and create the data folder of the embedded Postgres.
 
     Raises
     ------
     ServerUnreachable
-        If a server that the caller named does not answer.
+        If a server that the caller named does not respond.
     InitFailed
-        If the embedded Postgres cannot be made.
+        If the data folder cannot be created.
     """
     if plan.cluster is not None:
         password = plan.secrets.postgres_password
@@ -189,16 +194,16 @@ def _prepare_servers(plan: Plan, *, say: Callable[[str], None]) -> None:
 
 
 def _start_servers(plan: Plan, supervisor: Supervisor, *, say: Callable[[str], None]) -> None:
-    """Start the servers, wait until they answer, and create the databases.
+    """Start the servers, wait until they respond, and create the databases.
 
     Raises
     ------
     ProgramDied
-        If one of them ends.
+        If a server ends.
     NotReady
-        If one of them does not answer in time.
+        If a server does not respond in time.
     DatabaseRefused
-        If a database is missing on a server that the caller named, and may not be created.
+        If a database is missing on a server that the caller named, and its user may not create it.
     """
     names = [program.name for program in plan.programs if program.stage is not Stage.AIRFLOW]
     for name in names:
@@ -207,20 +212,20 @@ def _start_servers(plan: Plan, supervisor: Supervisor, *, say: Callable[[str], N
         lambda: _unready_servers(plan), programs=names, supervisor=supervisor, home=plan.home, timeout=_SERVERS_TIMEOUT
     )
     _create_databases(plan)
-    for sentence in _summarize(plan):
-        say(sentence)
+    for line in _summarize(plan):
+        say(line)
 
 
 def _unready_servers(plan: Plan) -> list[str]:
-    """Return the servers that do not answer yet, embedded or not."""
+    """Return the servers, embedded or not, that do not respond yet."""
     maintenance = plan.servers.warehouse.to_string(database=_MAINTENANCE_DATABASE if plan.cluster else None)
-    ready: Mapping[str, Callable[[], bool]] = {
+    checks: Mapping[str, Callable[[], bool]] = {
         POSTGRES: lambda: databases.is_reachable(maintenance),
         VALKEY: lambda: valkey.is_reachable(plan.servers.broker.to_string()),
         MAIL: lambda: not is_free(plan.ports["mail"]),
         BANK: lambda: http.is_ok(plan.ports["bank"], bank.HEALTH_PATH),
     }
-    return [name for name, answers in ready.items() if not answers()]
+    return [name for name, is_ready in checks.items() if not is_ready()]
 
 
 def _create_databases(plan: Plan) -> None:
@@ -239,14 +244,14 @@ def _summarize(plan: Plan) -> list[str]:
         postgres = f"Postgres {postgres_version(plan.cluster.installation)} on {warehouse.address}."
     else:
         postgres = f"Postgres of WAREHOUSE_URL on {warehouse.address}."
-    own = plan.servers.broker_is_embedded
-    real = plan.sandbox.purchases
-    serving = f"; it serves the {real.items} items of {real.path}" if real else ""
+    is_embedded = plan.servers.broker_is_embedded
+    purchases = plan.sandbox.purchases
+    serving = f"; it serves the {purchases.items} items of {purchases.path}" if purchases else ""
     return [
         postgres,
-        f"Valkey on {broker.address}." if own else f"Broker of BROKER_URL on {broker.address}.",
-        f"Sandbox bank on http://127.0.0.1:{ports['bank']}, where it is {plan.sandbox.day}{serving}.",
-        f"Mails are kept in {plan.home.mails_folder}.",
+        f"Valkey on {broker.address}." if is_embedded else f"Broker of BROKER_URL on {broker.address}.",
+        f"Sandbox bank on http://127.0.0.1:{ports['bank']}; its date is {plan.sandbox.day}{serving}.",
+        f"Mails are stored in {plan.home.mails_folder}.",
     ]
 
 
@@ -258,13 +263,13 @@ def _start_airflow(
     Parameters
     ----------
     plan
-        What to start; its servers answer.
+        Plan of the stack, whose servers respond.
     supervisor
-        Starts the programs.
+        Supervisor of the programs.
     environment
-        Of the commands that prepare the databases.
+        Environment of the commands that prepare the databases.
     say
-        Is told how it goes on.
+        Called with each message for the user.
 
     Raises
     ------
@@ -273,7 +278,7 @@ def _start_airflow(
     ProgramDied
         If a program ends.
     NotReady
-        If a program does not answer in time.
+        If a program is not healthy in time.
     """
     say("Preparing the databases.")
     metadata = plan.servers.metadata.to_string()
@@ -292,15 +297,15 @@ def _start_airflow(
         home=plan.home,
         timeout=_AIRFLOW_TIMEOUT,
     )
-    # Nobody reads logs before, and every start costs seconds of two busy processors.
+    # Started last: nobody reads logs before, and its start would take seconds of CPU from the other programs.
     supervisor.start(TASK_LOGS)
     say(f"Airflow on http://127.0.0.1:{plan.ports['ui']}: user admin, password in {plan.home.passwords_file}.")
 
 
 def _unhealthy_programs(plan: Plan, *, since: datetime = _ANY_TIME) -> list[str]:
-    """Return the programs of Airflow that are not healthy; heartbeats before an instant do not count."""
-    if absent := status.fetch_unhealthy_components(plan.ports["ui"], since=since):
-        return absent
+    """Return the programs of Airflow that are not healthy; heartbeats before `since` do not count."""
+    if unhealthy := status.fetch_unhealthy_components(plan.ports["ui"], since=since):
+        return unhealthy
     tag = plan.home.tag
     names = {programs.worker_name(group, tag=tag): programs.worker_program_name(group) for group in WORKER_GROUPS}
     return [names[name] for name in status.unresponsive_workers(plan.servers.broker.to_string(), list(names), tag=tag)]

@@ -1,4 +1,4 @@
-"""Server URLs: what they say, and the Airflow connections made from them."""
+"""Parsing of server URLs, and the Airflow connections made from them."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _RATE_LIMITS_DATABASE = 1
 
 
 class ServerKind(Enum):
-    """The servers that a URL may name: schemes, port unless given, and an example."""
+    """Kind of server that a URL names, with its schemes, its default port and an example."""
 
     POSTGRES = (("postgresql", "postgres"), 5432, "postgresql://user:password@host:5432/database")
     REDIS = (("redis", "rediss"), 6379, "redis://:password@host:6379/0")
@@ -32,13 +32,13 @@ class Url:
     scheme
         Such as `postgresql` or `redis`.
     user, password
-        Empty if none.
+        Credentials; empty if none.
     host, port
-        Where it listens.
+        Address of the server.
     database
-        Name or number; empty if none.
+        Name or number of the database; empty if none.
     options
-        The query.
+        Parameters of the query.
     """
 
     scheme: str
@@ -55,7 +55,7 @@ class Url:
         return f"{self.host}:{self.port}"
 
     def to_string(self, *, scheme: str | None = None, database: str | None = None) -> str:
-        """Return the URL, with another scheme or database if given."""
+        """Return the URL as text, with another scheme or database if given."""
         user = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user or self.password else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         name = quote(self.database if database is None else database, safe="")
@@ -64,21 +64,21 @@ class Url:
 
 
 def parse(name: str, text: str, kind: ServerKind) -> Url:
-    """Return the parts of the URL in a variable; a driver in its scheme is left out.
+    """Return the parts of the URL in a variable, without the driver in its scheme (`postgresql+psycopg`).
 
     Parameters
     ----------
     name
-        The variable, for the message.
+        Name of the variable, for the error message.
     text
-        What it holds.
+        Value of the variable.
     kind
-        What it must name.
+        Kind of server that it must name.
 
     Raises
     ------
     AddressInvalid
-        If it does not.
+        If the value is not a URL of such a server.
     """
     try:
         parts = urlsplit(text)
@@ -105,7 +105,7 @@ def postgres_connection(url: Url) -> str:
 
 
 def rate_limits_connection(url: Url) -> str:
-    """Return the Airflow connection to the rate limits' counters, beside the broker's database, as JSON."""
+    """Return the Airflow connection to the counters of the rate limits, on the broker's server, as JSON."""
     secure: Mapping[str, object] = {"ssl": True} if url.scheme == "rediss" else {}
     return _connection("redis", url, extra={"db": _RATE_LIMITS_DATABASE, **secure})
 

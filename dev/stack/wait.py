@@ -1,4 +1,4 @@
-"""Waits for programs to be ready, and gives up at once when one of them ends."""
+"""Waiting until programs are ready, which fails at once if one of them ends."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -21,42 +21,42 @@ def until_ready(
     home: Home,
     timeout: timedelta,
 ) -> None:
-    """Wait until nothing is missing.
+    """Wait until everything is ready.
 
     Parameters
     ----------
     unready
-        Returns what is not ready yet, named as its program if that is one of `programs`.
+        Returns what is not ready yet: names of `programs`, or of components of Airflow.
     programs
-        Must not end meanwhile.
+        Programs that must keep running.
     supervisor
-        Knows whether they do.
+        Supervisor of the programs.
     home
-        Whose logs are shown.
+        Home with the logs that error messages quote.
     timeout
-        How long to wait.
+        Limit of the wait.
 
     Raises
     ------
     ProgramDied
         If a program ends.
     NotReady
-        If something is still missing when the time is over.
+        If something is still not ready after `timeout`.
     """
     deadline = time.monotonic() + timeout.total_seconds()
     while True:
-        absent = unready()
-        # Even if nothing is missing: another program may answer on the port of one that ended.
+        waiting_for = unready()
+        # Checked even if everything is ready: another server may respond on the port of a program that ended.
         states = supervisor.states() or {}
         for name in programs:
             if name in states and states[name].state in DEAD_STATES:
                 raise ProgramDied(
                     name, log=home.log_file(name), tail=private_files.tail(home.log_file(name), _LOG_TAIL_LINES)
                 )
-        if not absent:
+        if not waiting_for:
             return
         if time.monotonic() > deadline:
-            log = home.log_file(absent[0].replace("_", "-"))
-            what = f"{', '.join(absent)} did not answer"
+            log = home.log_file(waiting_for[0].replace("_", "-"))
+            what = f"{', '.join(waiting_for)} did not answer"
             raise NotReady(what, waited=timeout, log=log, tail=private_files.tail(log, _LOG_TAIL_LINES))
         time.sleep(_READY_POLL_INTERVAL.total_seconds())

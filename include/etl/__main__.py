@@ -1,41 +1,40 @@
-"""The command line: `python -m etl …`."""
+"""Runs the command line: `sluice`, or `python -m etl` where Sluice is not installed."""
 
+import os
 import sys
 
-import typer
+_COMPLETION_VARIABLE = "_SLUICE_COMPLETE"
+"""Set by the completion script of a shell, which would print warnings into the line that is being typed."""
 
-from etl.catalog import entities, notices
-from etl.cli.describe import describe
-from etl.cli.link import link
-from etl.cli.migrate import migrate
-from etl.cli.notify.app import app as notify
-from etl.cli.plan import plan
-from etl.cli.purge import purge
-from etl.cli.queues import app as queues
-from etl.cli.rejects import app as rejects
-from etl.cli.replay import replay
-from etl.cli.resync import resync
-from etl.cli.status import status
-from etl.errors import SluiceError
+_INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells report it."""
 
-app = typer.Typer(
-    name="python -m etl", help="Sluice, from the command line.", no_args_is_help=True, add_completion=False
-)
-for command in (describe, link, migrate, plan, purge, replay, resync, status):
-    app.command()(command)
-app.add_typer(notify, name="notify")
-app.add_typer(queues, name="queues")
-app.add_typer(rejects, name="rejects")
+_STDOUT = 1
+"""Its file descriptor."""
 
 
 def main() -> None:
-    """Run a command for what is declared well; an expected error is one sentence and exit code 1."""
-    for fault in (*entities.FAULTS, *notices.FAULTS):
-        typer.echo(f"warning: {fault}", err=True)
-    if any("\ud800" <= letter <= "\udfff" for argument in sys.argv for letter in argument):
+    """Run a command; an expected error is one sentence and exit code 1."""
+    if any("\ud800" <= character <= "\udfff" for argument in sys.argv for character in argument):
         sys.exit("error: an argument is not UTF-8; nothing was done.")
     try:
-        app()
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(1)
+
+
+def _run() -> None:
+    # Imported here, so that Ctrl-C ends the program without a traceback even while its modules are loading.
+    from etl.cli.app import app, warn_of_faults
+    from etl.errors import SluiceError
+
+    if _COMPLETION_VARIABLE not in os.environ:
+        warn_of_faults()
+    try:
+        app(prog_name="sluice")
     except SluiceError as error:
         sys.exit(f"error: {error}")
     except Exception as error:
@@ -43,8 +42,13 @@ def main() -> None:
 
         if not isinstance(error, DataError):
             raise
-        found = error.diag.message_primary or error
-        sys.exit(f"error: the warehouse cannot use a value that was given: {found}; nothing was done.")
+        detail = error.diag.message_primary or error
+        sys.exit(f"error: the warehouse does not accept a value that was given: {detail}; nothing was done.")
+
+
+def _discard_output() -> None:
+    """Let the final flush of the interpreter write to nowhere: whoever read the output has closed it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Chunks: bounded, half-open ranges of surrogate ids, and how many of them a run gets."""
+"""Chunks (half-open ranges of surrogate ids), their number in a run, and the days of a backfill window."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,22 +7,22 @@ from etl.errors import SluiceError
 
 
 class EmptyChunk(SluiceError, ValueError):
-    """A chunk holds nothing."""
+    """A chunk contains no ids."""
 
     def __init__(self, start: int, stop: int) -> None:
         super().__init__(f"chunk {start}–{stop} is empty; stop must exceed start")
 
 
 class EmptyWindow(SluiceError, ValueError):
-    """A window of days holds none."""
+    """A window contains no days."""
 
     def __init__(self, first: date, last: date) -> None:
-        super().__init__(f"window {first} to {last} is empty; its last day must not lie before its first")
+        super().__init__(f"window {first} to {last} is empty; its last day must not be before its first")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The ids from `start` up to, not including, `stop`."""
+    """The ids from `start` (inclusive) to `stop` (exclusive)."""
 
     start: int
     stop: int
@@ -32,17 +32,17 @@ class Chunk:
             raise EmptyChunk(self.start, self.stop)
 
     def __contains__(self, identifier: int) -> bool:
-        """Tell whether an id lies in the chunk."""
+        """Return whether an id is in the chunk."""
         return self.start <= identifier < self.stop
 
     def __str__(self) -> str:
-        """Return the first and the last id, as shown in the grid."""
+        """Return the first and the last id, as shown in Airflow's grid."""
         return f"{self.start}–{self.stop - 1}"
 
 
 @dataclass(frozen=True)
 class Days:
-    """The days from `first` to `last`, both included, as providers and their users count them."""
+    """The days from `first` to `last`, both inclusive, as providers and their users count them."""
 
     first: date
     last: date
@@ -52,21 +52,21 @@ class Days:
             raise EmptyWindow(self.first, self.last)
 
     def __str__(self) -> str:
-        """Return the days, as shown in the grid."""
+        """Return the days, as shown in Airflow's grid."""
         return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
 
 
 def count_chunks(rows: int, *, size: int, maximum: int) -> int:
-    """Return how many chunks `rows` ids are cut into: enough that none exceeds `size`, but at most `maximum`.
+    """Return how many chunks `rows` ids are divided into: enough that none exceeds `size`, but at most `maximum`.
 
     Parameters
     ----------
     rows
-        Ids to cut; none gives no chunk.
+        Ids to divide; 0 gives 0 chunks.
     size
-        Ids that a chunk should hold at most.
+        Maximum ids in a chunk.
     maximum
-        Most chunks; above `size * maximum` ids, chunks grow wider instead.
+        Maximum chunks; above `size * maximum` ids, chunks exceed `size` instead.
 
     Raises
     ------
@@ -74,5 +74,7 @@ def count_chunks(rows: int, *, size: int, maximum: int) -> int:
         If rows is negative, or size or maximum is below 1.
     """
     if rows < 0 or size < 1 or maximum < 1:
-        raise ValueError(f"{rows} rows in at most {maximum} chunks of {size}: sizes start at 1, rows at 0")
+        raise ValueError(
+            f"{rows} rows in at most {maximum} chunks of {size}: size and maximum must be at least 1, rows at least 0"
+        )
     return min(-(-rows // size), maximum)

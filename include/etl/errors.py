@@ -1,33 +1,33 @@
-"""Every error that Sluice raises, sorted by what to do about it.
+"""Errors of Sluice, sorted by how to handle them.
 
     SluiceError
-    ├── TransientError            try again later
-    │   └── MustWait              … after a wait that is known
-    ├── PermanentError            trying again cannot help; a person must act
-    ├── DeclarationError          a declaration is wrong; what it declares is left out
-    └── EmptyChunk, EmptyWindow   (chunks.py) a caller's mistake
+    ├── TransientError            a retry may succeed
+    │   └── RetryAfter            … after a known wait
+    ├── PermanentError            a retry fails again until a person fixes the cause
+    ├── DeclarationError          a declaration is invalid and is skipped
+    └── EmptyChunk, EmptyWindow   (chunking.py) a caller's mistake
 
-An error that one module raises is defined there; the others are here. A record that cannot be typed is no error but
-data: it is kept as a reject, and its siblings go on.
+An error that only one module raises is defined in that module. A record that cannot be typed is not an error but data:
+it is stored as a reject, and the other records of its page are kept.
 """
 
 from datetime import UTC, datetime, timedelta
 
 
 class SluiceError(Exception):
-    """Anything that Sluice raises on purpose."""
+    """Base class of all errors that Sluice raises on purpose."""
 
 
 class TransientError(SluiceError):
-    """The same call may succeed later."""
+    """The same call may succeed on a retry."""
 
 
 class PermanentError(SluiceError):
-    """The same call will fail again until a person mends its cause."""
+    """The same call will fail again until a person fixes its cause."""
 
 
 class RetryAfter(TransientError):
-    """The same call may succeed after a `wait` that is known, and too long to be spent in a task's slot."""
+    """The same call may succeed after a known `wait`, which is too long to occupy a task's slot meanwhile."""
 
     def __init__(self, message: str, wait: timedelta) -> None:
         super().__init__(message)
@@ -35,24 +35,26 @@ class RetryAfter(TransientError):
 
 
 class DeclarationError(SluiceError, ValueError):
-    """A declaration contradicts itself; the message names it, the field and the remedy."""
+    """A declaration contradicts itself; the message names the declaration, the field and the fix."""
 
 
 class ProviderUnavailable(TransientError):
-    """No provider account of a chunk could be reached."""
+    """No provider account of a chunk could be drained, and a retry may succeed."""
 
     def __init__(self, provider: str, chunk_id: int, detail: str) -> None:
         super().__init__(
-            f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last answer was {detail}. "
+            f"{provider}: none of the accounts of chunk {chunk_id} could be drained; the last error was: {detail}. "
             "No cursor moved. If retries do not help, see the provider's status page."
         )
 
 
 class ReplayDeadlocked(TransientError):
-    """A load wanted the rows of a replay while that wanted the load's."""
+    """A load and a replay deadlocked."""
 
     def __init__(self, entity: str) -> None:
-        super().__init__(f"{entity}: a load of the same accounts was under way; nothing was changed, try again.")
+        super().__init__(
+            f"{entity}: the replay deadlocked with a load of the same accounts; nothing was changed, try again."
+        )
 
 
 class SettingMissing(PermanentError):
@@ -63,7 +65,7 @@ class SettingMissing(PermanentError):
 
 
 class SettingInvalid(SettingMissing):
-    """An environment variable is set to something that cannot be used; its value is never shown."""
+    """An environment variable has an invalid value; the value is never shown."""
 
     def __init__(self, name: str, expected: str) -> None:
         PermanentError.__init__(self, f"{name} cannot be read; it must hold {expected}.")
@@ -77,54 +79,56 @@ class ChunkMissing(PermanentError):
 
 
 class LandingMissing(PermanentError):
-    """The pages of a download attempt are not, or not completely, under the raw root."""
+    """The pages of a download attempt are missing, incomplete or damaged under the raw root."""
 
     def __init__(self, chunk_id: int, attempt: int, root: str) -> None:
         super().__init__(
-            f"chunk {chunk_id}, attempt {attempt}: no finished download under {root}, or not what was received; "
+            f"chunk {chunk_id}, attempt {attempt}: no complete download under {root}, or its files are damaged; "
             "clear the task `download`. "
-            "If it was just done, the workers do not share one raw root: "
-            "let SLUICE_RAW_ROOT name a volume or an object store that all of them reach."
+            "If it has just succeeded, the workers do not share one raw root: "
+            "set SLUICE_RAW_ROOT to a volume or an object store that all of them can access."
         )
 
 
 class RawMissing(PermanentError):
-    """A raw batch is not known, or its object is gone."""
+    """A raw batch is not recorded, or its object is missing."""
 
     def __init__(self, raw_id: int, location: str) -> None:
         super().__init__(f"raw batch {raw_id} is not in {location}; it was purged, or the raw root changed.")
 
 
 class RawPurged(RawMissing):
-    """A raw batch was kept for as long as was declared, and then removed."""
+    """A raw batch was removed at the end of its declared retention."""
 
     def __init__(self, raw_id: int, purged_at: datetime) -> None:
         PermanentError.__init__(
             self,
             f"raw batch {raw_id} was purged at {purged_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, as "
-            "include/etl/catalog/retention.py has it; the rows that it brought stay, and cannot be made again.",
+            "include/etl/catalog/retention.py declares; its loaded rows stay, but it cannot be replayed.",
         )
 
 
 class SourceNotRead(PermanentError):
-    """An entity does not read batches of a source."""
+    """An entity does not use raw batches of this source."""
 
     def __init__(self, raw_id: int, source: str, entities: str) -> None:
-        super().__init__(f"raw batch {raw_id} was read from {source}, which {entities} does not read; leave one out.")
+        super().__init__(
+            f"raw batch {raw_id} was read from {source}, which {entities} does not read; omit the batch or the entity."
+        )
 
 
 class RejectMissing(PermanentError):
-    """A reject is not known."""
+    """A reject is not recorded."""
 
     def __init__(self, reject_id: int) -> None:
         super().__init__(
-            f"reject {reject_id} is not in etl.rejects; its batch was typed again since. "
+            f"reject {reject_id} is not in etl.rejects; its raw batch was transformed again since. "
             "See `python -m etl rejects list`."
         )
 
 
 class RawCorrupt(PermanentError):
-    """A raw batch does not hold the bytes that were sealed."""
+    """The object of a raw batch does not hold the bytes that were sealed."""
 
     def __init__(self, location: str, detail: str) -> None:
         super().__init__(
@@ -137,22 +141,22 @@ class TypedMissing(PermanentError):
 
     def __init__(self, raw_id: int, entity: str, version: int) -> None:
         super().__init__(
-            f"{entity} v{version}: raw batch {raw_id} has no typed batch; clear the task `transform` to make it again."
+            f"{entity} v{version}: raw batch {raw_id} has no typed batch; clear the task `transform` to write it again."
         )
 
 
 class TokenUnreadable(PermanentError):
-    """An access token was encrypted under a key that is no longer listed."""
+    """An access token was encrypted with a key that is not in SLUICE_KEYS any more."""
 
     def __init__(self, provider_account_id: int) -> None:
         super().__init__(
             f"provider account {provider_account_id}: none of the SLUICE_KEYS decrypts its access token; "
-            "put the key it was encrypted under back at the end of the list."
+            "add the key that encrypted it to the end of the list again."
         )
 
 
 class ProviderUrlInvalid(PermanentError):
-    """A provider's connection holds no URL."""
+    """The host of a provider's connection is not a URL."""
 
     def __init__(self, connection: str, host: str) -> None:
         super().__init__(
@@ -162,54 +166,54 @@ class ProviderUrlInvalid(PermanentError):
 
 
 class ProviderRefused(PermanentError):
-    """A provider answered in a way that no declared rule covers; usually wrong client credentials."""
+    """A provider's response is not covered by any declared rule; usually the client credentials are wrong."""
 
     def __init__(self, provider: str, detail: str) -> None:
         super().__init__(
-            f"{provider} {detail}; mend the request or the credentials of the provider's connection, "
-            "or declare an error rule for it in etl/catalog/providers."
+            f"{provider} {detail}; fix the request or the credentials of the provider's connection, "
+            "or declare an error rule for it in include/etl/catalog/providers."
         )
         self.detail = detail
 
 
 class NotBackfillable(PermanentError):
-    """A backfill of an entity that knows no past days."""
+    """An entity without a window cannot be backfilled."""
 
     def __init__(self, entity: str) -> None:
         super().__init__(
-            f"{entity}: it is read as it is now, and has no window of past days; cancel the backfill, "
-            "or declare the entity's window."
+            f"{entity}: only its current state can be read, as it has no window of past days; cancel the backfill, "
+            "or declare a window for the entity."
         )
 
 
 class TooManyRejects(PermanentError):
-    """The share of rejected records in a batch is above what its entity tolerates."""
+    """The share of rejected records in a batch exceeds what its entity tolerates."""
 
     def __init__(self, entity: str, raw_id: int, *, rejected: int, read: int, tolerated: float) -> None:
         super().__init__(
             f"{entity}: {rejected} of {read} records of raw batch {raw_id} were rejected, "
             f"more than the declared share of {tolerated:.1%}; nothing was loaded. "
-            f"See etl.rejects where raw_id = {raw_id}, mend the declaration and clear `transform`."
+            f"See etl.rejects where raw_id = {raw_id}, fix the declaration and clear the task `transform`."
         )
 
 
 class MailServerUnavailable(TransientError):
-    """A mail server does not answer, or not now."""
+    """A mail server does not respond, or asks to retry later."""
 
     def __init__(self, server: str, detail: str) -> None:
-        super().__init__(f"mail server {server}: {detail}; the mail is kept in etl.promises and tried again.")
+        super().__init__(f"mail server {server}: {detail}; the mail stays in etl.promises and is retried.")
 
 
 class MailRefused(PermanentError):
-    """A mail server does not take a mail, or its connection is wrong."""
+    """A mail server rejected a mail, or its Airflow connection is wrong."""
 
     def __init__(self, server: str, detail: str) -> None:
-        super().__init__(f"mail server {server}: {detail}; mend the Airflow connection `smtp_default`.")
+        super().__init__(f"mail server {server}: {detail}; fix the Airflow connection `smtp_default`.")
         self.detail = detail
 
 
 class ChannelRefused(PermanentError):
-    """The server of a channel lets nobody in, or the channel's connection is wrong."""
+    """The server of a channel rejects the credentials, or the channel's Airflow connection is wrong."""
 
     def __init__(self, channel: str, host: str, detail: str) -> None:
-        super().__init__(f"{channel} through {host or '(none)'}: {detail}; mend its Airflow connection.")
+        super().__init__(f"{channel} through {host or '(none)'}: {detail}; fix its Airflow connection.")

@@ -1,11 +1,11 @@
-"""JSON text from outside: what decoding it raises, and the repair of text that is not valid Unicode."""
+"""JSON text from outside: the errors of decoding it, and the repair of text that is not valid Unicode."""
 
 import re
 
 import msgspec
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for JSON that does not fit, bytes that are no UTF-8, and nesting without end."""
+"""Errors of decoding: JSON that is invalid or of another type, bytes that are not UTF-8, nesting that is too deep."""
 
 _BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 _ESCAPES = re.compile(
@@ -16,9 +16,9 @@ _ESCAPES = re.compile(
 
 
 def repair_unicode(body: bytes) -> bytes:
-    r"""Return JSON with U+FFFD in place of bytes that are no UTF-8, and of halves of surrogate pairs (`\ud83d`).
+    r"""Return JSON with U+FFFD in place of bytes that are not UTF-8 and of unpaired surrogates (`\ud83d`).
 
-    Banks cut descriptors to a length without looking, and some send a byte order mark.
+    Banks truncate descriptors without regard to character boundaries, and some send a byte order mark.
     """
     text = body.decode("utf-8", errors="replace").removeprefix(_BYTE_ORDER_MARK)
-    return _ESCAPES.sub(lambda found: r"\ufffd" if found["lone"] else found[0], text).encode()
+    return _ESCAPES.sub(lambda match: r"\ufffd" if match["lone"] else match[0], text).encode()

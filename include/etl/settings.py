@@ -1,4 +1,4 @@
-"""What Sluice reads from its environment; secrets are never shown in a representation."""
+"""Settings and connections that Sluice reads from its environment; secrets are never shown in a representation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Settings:
     Parameters
     ----------
     raw_root
-        URL below which landing pages, raw and typed batches live (`SLUICE_RAW_ROOT`).
+        URL of the folder of landing pages, raw batches and typed batches (`SLUICE_RAW_ROOT`).
     keys
         Fernet keys of access tokens (`SLUICE_KEYS`, comma-separated): the first encrypts, all decrypt.
     """
@@ -37,7 +37,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read the settings.
+        """Return the settings from environment variables.
 
         Raises
         ------
@@ -57,17 +57,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class LinkSettings:
-    """What links to unsubscribe are written and read with; they are no settings of every worker.
+    """Settings for creating and opening unsubscribe links; only workers that do so need them.
 
     Parameters
     ----------
     url
-        Where links lead (`SLUICE_UNSUBSCRIBE_URL`), by https; empty if none are to be written.
+        https URL of the links (`SLUICE_UNSUBSCRIBE_URL`); empty if messages get no links.
     mailto
-        Who reads mails that ask for it too (`SLUICE_UNSUBSCRIBE_MAILTO`); empty if nobody does.
+        Mail address that also accepts unsubscribe requests (`SLUICE_UNSUBSCRIBE_MAILTO`); empty if there is none.
     keys
-        Secrets of links (`SLUICE_LINK_KEYS`, comma-separated), and after them `SLUICE_KEYS`: the first seals, all
-        open. Whoever only reads links needs only the former, and can then decrypt no access token.
+        Secrets of links (`SLUICE_LINK_KEYS`, comma-separated), followed by `SLUICE_KEYS`: the first seals new links,
+        all open existing ones. A service that only opens links needs only the former, so it cannot decrypt access
+        tokens.
     """
 
     url: str = ""
@@ -76,29 +77,29 @@ class LinkSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> LinkSettings:
-        """Read the settings.
+        """Return the settings from environment variables.
 
         Raises
         ------
         SettingMissing
-            If links are to be written, and there is no key.
+            If a URL is set, but no key.
         SettingInvalid
-            If a key is short, or a link could not be written.
+            If a key is too short, or the URL or the mail address cannot be used in a link.
         """
         url = environment.get(_UNSUBSCRIBE_URL, "").strip()
         mailto = environment.get(_UNSUBSCRIBE_MAILTO, "").strip()
-        own, others = (_split_list(environment.get(name, "")) for name in (LINK_KEYS, "SLUICE_KEYS"))
-        secrets = f"comma-separated secrets of {_MIN_SECRET_LENGTH} characters or more, the newest first"
-        if any(len(key) < _MIN_SECRET_LENGTH for key in own):
-            raise SettingInvalid(LINK_KEYS, secrets)
+        link_keys, token_keys = (_split_list(environment.get(name, "")) for name in (LINK_KEYS, "SLUICE_KEYS"))
+        expected_keys = f"comma-separated secrets of {_MIN_SECRET_LENGTH} characters or more, the newest first"
+        if any(len(key) < _MIN_SECRET_LENGTH for key in link_keys):
+            raise SettingInvalid(LINK_KEYS, expected_keys)
         if url and not _is_link(url):
-            meaning = "an https URL without login and fragment, such as https://example.com/unsubscribe"
-            raise SettingInvalid(_UNSUBSCRIBE_URL, meaning)
+            expected_url = "an https URL without login and fragment, such as https://example.com/unsubscribe"
+            raise SettingInvalid(_UNSUBSCRIBE_URL, expected_url)
         if mailto and not _is_address(mailto):
             raise SettingInvalid(_UNSUBSCRIBE_MAILTO, "a mail address in ASCII, such as unsubscribe@example.com")
-        if url and not own and not others:
-            raise SettingMissing(LINK_KEYS, secrets)
-        return cls(url, mailto, (*own, *others))
+        if url and not link_keys and not token_keys:
+            raise SettingMissing(LINK_KEYS, expected_keys)
+        return cls(url, mailto, (*link_keys, *token_keys))
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Endpoint:
     schema
         Database name or number; empty if not given.
     extra
-        What else the connection says, such as `sslmode` or `ssl`.
+        Further options of the connection, such as `sslmode` or `ssl`.
     """
 
     host: str
@@ -128,14 +129,14 @@ class Endpoint:
 
     @classmethod
     def from_environment(cls, connection: str, environment: Mapping[str, str] = os.environ) -> Endpoint:
-        """Read an Airflow connection from `AIRFLOW_CONN_<NAME>`, as JSON or as a URI.
+        """Return the endpoint of an Airflow connection, read from `AIRFLOW_CONN_<NAME>` as JSON or as a URI.
 
         Raises
         ------
         SettingMissing
             If the variable is not set.
         SettingInvalid
-            If it is neither.
+            If its value is neither JSON nor a URI of a connection.
         """
         name = f"AIRFLOW_CONN_{connection.upper()}"
         text = _require(environment, name, f"the Airflow connection {connection!r}, as JSON or as a URI")
@@ -157,7 +158,7 @@ def _split_list(text: str) -> tuple[str, ...]:
 
 
 def _is_link(url: str) -> bool:
-    """Return whether a URL, with a token behind it, can stand in a header and be posted to."""
+    """Return whether a URL, followed by a token, can be written in a mail header and accept a POST."""
     if not (url.isascii() and url.isprintable()) or set(url) & _FORBIDDEN_CHARACTERS or len(url) > _MAX_URL_LENGTH:
         return False
     try:
@@ -169,8 +170,8 @@ def _is_link(url: str) -> bool:
 
 def _is_address(text: str) -> bool:
     name, _, domain = text.partition("@")
-    fits = text.isascii() and text.isprintable() and not set(text) & (_FORBIDDEN_CHARACTERS | set(",?&"))
-    return fits and bool(name) and bool(domain) and "@" not in domain
+    is_plain = text.isascii() and text.isprintable() and not set(text) & (_FORBIDDEN_CHARACTERS | set(",?&"))
+    return is_plain and bool(name) and bool(domain) and "@" not in domain
 
 
 def _from_json(text: str) -> Endpoint:

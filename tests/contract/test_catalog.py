@@ -1,4 +1,4 @@
-"""The catalogue declares; it does not compute."""
+"""Rules for the declarations of the catalogue and for the SQL files of the project."""
 
 import ast
 from pathlib import Path
@@ -39,30 +39,30 @@ FILES = sorted(path for path in CATALOG.rglob("*.py") if not path.is_relative_to
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CATALOG)))
 def test_the_catalogue_holds_only_imports_literals_and_declarations(path: Path) -> None:
-    found = [
+    forbidden_nodes = [
         f"line {getattr(node, 'lineno', '?')}: {type(node).__name__}"
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if not isinstance(node, DECLARATIVE)
     ]
-    assert found == []
+    assert forbidden_nodes == []
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
 def test_every_entity_has_its_statements_each_with_a_comment(entity: Entity) -> None:
-    found = statements(f"entities/{entity.name}")
-    assert set(entity.required_statements) <= found.keys()
-    assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
+    file = statements(f"entities/{entity.name}")
+    assert set(entity.required_statements) <= file.keys()
+    assert all(sql.as_string(None).lstrip().startswith("--") for sql in file.values())
 
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
 def test_every_notice_has_its_statements_each_with_a_comment(notice: Notice) -> None:
-    found = statements(f"notices/{notice.name}")
-    assert set(REQUIRED_STATEMENTS) <= found.keys()
-    assert all(sql.as_string(None).lstrip().startswith("--") for sql in found.values())
+    file = statements(f"notices/{notice.name}")
+    assert set(REQUIRED_STATEMENTS) <= file.keys()
+    assert all(sql.as_string(None).lstrip().startswith("--") for sql in file.values())
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
-def test_a_merge_looks_rows_up_one_by_one_and_never_reads_the_table(entity: Entity) -> None:
+def test_a_merge_looks_up_rows_by_key_and_never_reads_the_whole_table(entity: Entity) -> None:
     file = statements(f"entities/{entity.name}")
     merge = file.get("existing_by_key", file["merge"]).as_string(None)
     assert f"from core.{entity.name} as k" in merge
@@ -70,11 +70,11 @@ def test_a_merge_looks_rows_up_one_by_one_and_never_reads_the_table(entity: Enti
 
 
 @pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
-def test_a_merge_that_knows_two_ways_to_find_rows_has_a_place_for_them(entity: Entity) -> None:
+def test_a_merge_with_a_placeholder_for_existing_rows_has_both_lookups_and_any_other_none(entity: Entity) -> None:
     file = statements(f"entities/{entity.name}")
-    ways = {"existing_by_key", "existing_of_accounts"} & file.keys()
-    assert len(ways) == (2 if "{existing}" in file["merge"].as_string(None) else 0)
-    assert entity.feed_name or not ways, "only those of a feed have their accounts in `incoming_cursors`"
+    lookups = {"existing_by_key", "existing_of_accounts"} & file.keys()
+    assert len(lookups) == (2 if "{existing}" in file["merge"].as_string(None) else 0)
+    assert entity.feed_name or not lookups, "only entities of a feed have their accounts in `incoming_cursors`"
 
 
 STATEMENT_FILES = [
@@ -85,19 +85,19 @@ STATEMENT_FILES = [
 
 
 @pytest.mark.parametrize("file", STATEMENT_FILES)
-def test_every_statement_says_why(file: str) -> None:
+def test_every_statement_begins_with_a_comment(file: str) -> None:
     for name, sql in statements(file).items():
         assert sql.as_string(None).lstrip().startswith("--"), name
 
 
 @pytest.mark.parametrize("file", [file for file in STATEMENT_FILES if not file.startswith(("entities/", "notices/"))])
 def test_a_statement_file_has_the_path_of_the_store_that_runs_it(file: str) -> None:
-    room, name = file.split("/")
+    package, name = file.split("/")
     etl = SQL_ROOT.parent / "etl"
-    assert any((etl / place / f"{name}.py").is_file() for place in (f"{room}/store", room))
+    assert any((etl / folder / f"{name}.py").is_file() for folder in (f"{package}/store", package))
 
 
 def test_names_are_unique() -> None:
-    for declared in (ENTITIES, NOTICES, QUEUES):
-        names = [item.name for item in declared]
+    for declarations in (ENTITIES, NOTICES, QUEUES):
+        names = [declaration.name for declaration in declarations]
         assert len(set(names)) == len(names)

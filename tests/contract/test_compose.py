@@ -1,4 +1,4 @@
-"""The image and the Compose file say what the declarations and the local stack say."""
+"""The image and the Compose file agree with the declarations and the local stack."""
 
 import re
 import shlex
@@ -33,27 +33,27 @@ def image_environment() -> dict[str, str]:
 
 
 def default(text: str) -> str:
-    found = VARIABLE.fullmatch(text)
-    return found[3] if found else text
+    match = VARIABLE.fullmatch(text)
+    return match[3] if match else text
 
 
-def ours() -> dict[str, dict[str, Any]]:
+def sluice_services() -> dict[str, dict[str, Any]]:
     return {name: service for name, service in SERVICES.items() if "SLUICE_IMAGE" in service["image"]}
 
 
-def test_the_image_holds_every_setting_that_is_the_same_wherever_sluice_runs() -> None:
-    wanted = airflow_environment.to_environment(SETTINGS)
-    assert {name: image_environment().get(name) for name in wanted} == wanted
+def test_the_image_sets_every_airflow_setting_that_is_shared_with_the_local_stack() -> None:
+    shared_settings = airflow_environment.to_environment(SETTINGS)
+    assert {name: image_environment().get(name) for name in shared_settings} == shared_settings
 
 
-def test_no_service_changes_a_setting_that_is_the_same_wherever_sluice_runs() -> None:
-    same = set(airflow_environment.to_environment(SETTINGS))
-    assert {name: same & set(service.get("environment", {})) for name, service in ours().items()} == {
-        name: set() for name in ours()
-    }
+def test_no_service_overrides_an_airflow_setting_that_is_shared_with_the_local_stack() -> None:
+    shared_settings = set(airflow_environment.to_environment(SETTINGS))
+    assert {
+        name: shared_settings & set(service.get("environment", {})) for name, service in sluice_services().items()
+    } == {name: set() for name in sluice_services()}
 
 
-def test_each_worker_group_has_a_service_of_its_own() -> None:
+def test_each_worker_group_has_its_own_service() -> None:
     assert {name for name in SERVICES if name.startswith("worker-")} == {
         worker_program_name(group) for group in WORKER_GROUPS
     }
@@ -69,28 +69,28 @@ def test_the_service_of_a_group_runs_its_workers(group: WorkerGroup) -> None:
 
 
 @GROUPS
-def test_a_worker_may_take_the_memory_that_its_tasks_may_take(group: WorkerGroup) -> None:
+def test_the_memory_limit_of_a_worker_is_what_its_tasks_may_need(group: WorkerGroup) -> None:
     assert default(SERVICES[worker_program_name(group)]["mem_limit"]) == f"{workers.memory_mib(group, QUEUES)}m"
 
 
 @GROUPS
-def test_a_worker_whose_tasks_all_stand_back_stands_back_itself(group: WorkerGroup) -> None:
+def test_a_worker_has_fewer_cpu_shares_exactly_if_all_its_queues_have_a_niceness(group: WorkerGroup) -> None:
     shares = int(default(SERVICES[worker_program_name(group)].get("cpu_shares", "1024")))
     assert (shares < 1024) == all(queue.niceness for queue in QUEUES if queue.group == group)
 
 
 @GROUPS
-def test_the_health_of_a_worker_is_asked_by_its_group(group: WorkerGroup) -> None:
+def test_the_health_check_of_a_worker_names_its_group(group: WorkerGroup) -> None:
     assert SERVICES[worker_program_name(group)]["healthcheck"]["test"][-1] == group.name
 
 
 @pytest.mark.parametrize("name", ["api-server", *healthy.JOBS])
-def test_the_health_of_a_part_is_asked_by_its_name(name: str) -> None:
+def test_the_health_check_of_a_component_names_it(name: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"][-2:] == ["deploy.healthy", name]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_every_service_is_bounded_and_closed(name: str) -> None:
+def test_every_service_has_a_memory_limit_a_health_check_and_minimal_privileges(name: str) -> None:
     service = SERVICES[name]
     assert "mem_limit" in service
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -99,17 +99,17 @@ def test_every_service_is_bounded_and_closed(name: str) -> None:
     assert name == "postgres" or (service["read_only"] and service["cap_drop"] == ["ALL"])
 
 
-def test_nothing_but_the_web_ui_is_published_and_that_on_this_host_alone() -> None:
+def test_only_the_web_ui_is_published_and_only_on_this_host() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"api-server": ["${UI_HOST:-127.0.0.1}:${UI_PORT:-8080}:8080"]}
 
 
 def test_no_secret_has_a_default() -> None:
-    found = [match[0] for match in VARIABLE.finditer(COMPOSE) if SECRET.search(match[1]) and match[2] == "-"]
-    assert found == []
+    with_default = [match[0] for match in VARIABLE.finditer(COMPOSE) if SECRET.search(match[1]) and match[2] == "-"]
+    assert with_default == []
 
 
-def test_no_secret_stands_in_image_or_compose_file() -> None:
+def test_no_secret_is_written_in_the_image_or_the_compose_file() -> None:
     assert [name for name in image_environment() if SECRET.search(name)] == []
     plain = {
         (name, variable)
@@ -120,14 +120,14 @@ def test_no_secret_stands_in_image_or_compose_file() -> None:
     assert plain == set()
 
 
-def test_a_secret_that_is_missing_is_refused_with_a_sentence() -> None:
+def test_a_missing_secret_is_refused_with_a_message() -> None:
     secrets = {line[:-1] for line in EXAMPLE.splitlines() if line.endswith("=") and not line.startswith("#")}
-    asked = {match[1] for match in VARIABLE.finditer(COMPOSE) if match[2] == "?"}
-    assert secrets - asked == set()
+    required = {match[1] for match in VARIABLE.finditer(COMPOSE) if match[2] == "?"}
+    assert secrets - required == set()
 
 
 def test_the_example_documents_every_setting_with_its_default() -> None:
-    described = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
-    assert {match[1] for match in VARIABLE.finditer(COMPOSE)} == set(described)
+    documented = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    assert {match[1] for match in VARIABLE.finditer(COMPOSE)} == set(documented)
     defaults = {match[1]: match[3] for match in VARIABLE.finditer(COMPOSE) if match[2] == "-"}
-    assert {name: described[name] for name in defaults} == defaults
+    assert {name: documented[name] for name in defaults} == defaults

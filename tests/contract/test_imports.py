@@ -1,4 +1,4 @@
-"""The arrows between the rooms of the project, drawn from its code."""
+"""Which component of the project may import which, checked against the code."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-GROUND = {"db", "storage", "clients", "declare", "settings", "json_text", "chunking"}
-"""What both wings, `sync` and `notify`, stand on."""
+SHARED = {"db", "storage", "clients", "declare", "settings", "json_text", "mail_address", "chunking"}
+"""Components that both `sync` and `notify` use."""
 
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
-    *("chunking", "clients.mail", "declare", "json_text", "notify.templates", "notify.unsubscribe_links"),
-    "sync.records",
+    *("chunking", "clients.mail", "clients.mime", "declare", "json_text", "mail_address"),
+    *("notify.templates", "notify.unsubscribe_links", "sync.records"),
 }
-"""No clock, network or database."""
+"""Components without access to a clock, the network or a database."""
 
 ALLOWED = {
     "dags": {"plugins", "catalog"},
-    "plugins": {"plugins", "alerts", "maintenance", "sync", "notify", "catalog", *GROUND},
-    "cli": {"cli", "maintenance", "sync", "notify", "catalog", *GROUND},
-    "alerts": {"alerts", "sync", "notify", *GROUND},
+    "plugins": {"plugins", "alerts", "maintenance", "sync", "notify", "catalog", *SHARED},
+    "cli": {"cli", "maintenance", "sync", "notify", "catalog", *SHARED},
+    "alerts": {"alerts", "sync", "notify", *SHARED},
     "alerts.store": {"alerts.store", "alerts.alert", "alerts.blockers", "clients.mail", "db", "declare"},
-    "maintenance": {"maintenance", "sync", "notify", *GROUND},
+    "maintenance": {"maintenance", "sync", "notify", *SHARED},
     "maintenance.store": {"maintenance.store", "sync.store", "notify.store", "db", "declare"},
-    "sync": {"sync", *GROUND},
+    "sync": {"sync", *SHARED},
     "sync.provider": {"sync.provider", "sync.records", "clients", "declare", "settings", "json_text", "chunking"},
     "sync.records": {"sync.records", "declare", "json_text"},
     "sync.store": {"sync.store", "sync.records", "db", "storage", "declare", "json_text", "chunking"},
-    "notify": {"notify", *GROUND},
-    "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text"},
+    "notify": {"notify", *SHARED},
+    "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text", "mail_address"},
     "notify.store": {"notify.store", "db", "declare"},
     "catalog": {"catalog", "declare"},
     "catalog.hooks": set(),
     "db": {"db", "declare.sql_file", "settings"},
     "storage": {"storage"},
-    "clients": {"clients", "settings", "json_text"},
-    "declare": {"declare"},
+    "clients": {"clients", "settings", "json_text", "mail_address"},
+    "declare": {"declare", "mail_address"},
     "settings": set(),
     "chunking": set(),
     "json_text": set(),
+    "mail_address": set(),
     "errors": set(),
     "alerts.alert": {"alerts.formatting"},
     "alerts.blockers": {"alerts.formatting"},
@@ -53,33 +54,34 @@ ALLOWED = {
     "alerts.formatting": set(),
     "alerts.mail": {"alerts.alert", "alerts.formatting", "clients.mail"},
     "clients.mail": set(),
+    "clients.mime": {"clients.mail", "mail_address"},
     "notify.templates": {"declare"},
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "declare"},
-    "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *GROUND},
+    "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},
     "dev.audit": set(),
-    "benchmarks": {"benchmarks", "plugins", "dev", "sync", "notify", "catalog", *GROUND},
+    "benchmarks": {"benchmarks", "plugins", "dev", "sync", "notify", "catalog", *SHARED},
     "tests": {
         *("tests", "benchmarks", "deploy", "dev", "dags", "plugins"),
-        *("cli", "alerts", "maintenance", "sync", "notify", "catalog", *GROUND),
+        *("cli", "alerts", "maintenance", "sync", "notify", "catalog", *SHARED),
     },
 }
-"""Room → rooms that it may import, with what lies in them; every room may import `errors`.
+"""Component, which is a package or module → components that it may import; every component may import `errors`.
 
-Rooms of `include/etl` are written without `etl.`. A file belongs to the innermost room that names it.
+Names in `include/etl` are written without `etl.`. A file belongs to the innermost component that contains it.
 """
 
 MAX_FILES = 15
-"""In a folder of `include/`; beyond it, names are looked for rather than seen."""
+"""Files in a folder of `include/`; more cannot be taken in at a glance."""
 
 MAX_LINES = 400
-"""Of a file; beyond it, there are two concepts in one file."""
+"""Lines of a file; a longer one holds more than one concept."""
 
 IMPURE = {
     *("aiohttp", "aiosmtplib", "asyncio", "http", "os", "psycopg", "redis", "requests", "socket", "sqlalchemy"),
     *("ssl", "subprocess", "time", "upath", "urllib.request"),
 }
-"""Modules by which a clock, the network or a database is reached."""
+"""Modules that give access to a clock, the network or a database."""
 
 PLUGINS = {path.stem for path in (ROOT / "plugins").glob("*.py")}
 
@@ -99,8 +101,8 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in sources()}
 
 
-def place_of(module: str) -> str | None:
-    """Return a module's place in the house, None if it is somebody else's; `etl.sync.plan` is at `sync.plan`."""
+def short_name(module: str) -> str | None:
+    """Return a module's name without `etl.`, None if it is not of this project; `etl.sync.plan` is `sync.plan`."""
     top, _, below = module.partition(".")
     if top == "etl":
         return below if below not in ("", "__main__") else "cli"
@@ -109,16 +111,16 @@ def place_of(module: str) -> str | None:
     return module if top in ALLOWED else None
 
 
-def is_in(place: str, room: str) -> bool:
-    return place == room or place.startswith(f"{room}.")
+def is_in(name: str, component: str) -> bool:
+    return name == component or name.startswith(f"{component}.")
 
 
-def room_of(place: str) -> str:
-    return max((room for room in ALLOWED if is_in(place, room)), key=len)
+def component_of(name: str) -> str:
+    return max((component for component in ALLOWED if is_in(name, component)), key=len)
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the line and the module of each import, wherever in the file it stands."""
+    """Yield the line and the module of each import, at any level of the file."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -127,34 +129,34 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, name if name in MODULES else node.module or "") for name in names)
 
 
-def test_every_room_exists() -> None:
-    places = {place for module in MODULES if (place := place_of(module))}
-    assert [room for room in ALLOWED if not any(is_in(place, room) for place in places)] == []
+def test_every_component_exists() -> None:
+    names = {name for module in MODULES if (name := short_name(module))}
+    assert [component for component in ALLOWED if not any(is_in(name, component) for name in names)] == []
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_run_one_way(path: Path) -> None:
-    place = place_of(module_of(path))
-    assert place is not None, "a file is in one of the rooms"
-    allowed = ALLOWED[room_of(place)] | {"errors"}
+def test_a_file_imports_only_what_its_component_may_import(path: Path) -> None:
+    name = short_name(module_of(path))
+    assert name is not None, "every file belongs to a component"
+    allowed = ALLOWED[component_of(name)] | {"errors"}
     wrong = [
         f"line {line}: {module}"
         for line, module in imports(path)
-        if (imported := place_of(module)) is not None and not any(is_in(imported, room) for room in allowed)
+        if (imported := short_name(module)) is not None and not any(is_in(imported, component) for component in allowed)
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize(("wing", "other"), [("sync", "notify"), ("notify", "sync")])
-def test_neither_wing_reaches_the_other_by_any_path(wing: str, other: str) -> None:
-    reached = [module for module in MODULES if module.startswith(f"etl.{wing}.")]
+@pytest.mark.parametrize(("package", "other"), [("sync", "notify"), ("notify", "sync")])
+def test_sync_and_notify_do_not_import_each_other_even_indirectly(package: str, other: str) -> None:
+    reached = [module for module in MODULES if module.startswith(f"etl.{package}.")]
     for module in reached:
-        further = {imported for _, imported in imports(MODULES[module]) if imported in MODULES} - set(reached)
-        reached += sorted(further)
+        imported_modules = {imported for _, imported in imports(MODULES[module]) if imported in MODULES} - set(reached)
+        reached += sorted(imported_modules)
     assert [module for module in reached if module.startswith(f"etl.{other}.")] == []
 
 
-def test_no_imports_run_in_a_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     graph = {
         module: {imported for _, imported in imports(path) if imported in MODULES and imported != module}
         for module, path in MODULES.items()
@@ -174,16 +176,18 @@ def test_etl_never_imports_airflow_and_nothing_imports_dev(path: Path) -> None:
         assert "dev" not in tops
 
 
-@pytest.mark.parametrize("room", sorted(PURE))
-def test_a_pure_module_reaches_no_clock_network_or_database(room: str) -> None:
+@pytest.mark.parametrize("component", sorted(PURE))
+def test_a_pure_module_uses_no_clock_network_or_database(component: str) -> None:
     for module, path in MODULES.items():
-        if is_in(place_of(module) or "", room):
-            found = {imported for _, imported in imports(path) if any(is_in(imported, impure) for impure in IMPURE)}
-            assert found == set(), module
+        if is_in(short_name(module) or "", component):
+            impure_imports = {
+                imported for _, imported in imports(path) if any(is_in(imported, impure) for impure in IMPURE)
+            }
+            assert impure_imports == set(), module
             assert ".now(" not in path.read_text(encoding="utf-8"), module
 
 
-def test_a_folder_is_seen_at_a_glance() -> None:
+def test_no_folder_has_too_many_files() -> None:
     files = (path for path in sources() if path.is_relative_to(ROOT / "include") and path.name != "__init__.py")
     crowded = {
         str(folder.relative_to(ROOT)): count
@@ -193,7 +197,7 @@ def test_a_folder_is_seen_at_a_glance() -> None:
     assert crowded == {}
 
 
-def test_a_file_is_one_concept() -> None:
+def test_no_file_has_too_many_lines() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for path in sources()

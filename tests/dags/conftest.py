@@ -1,4 +1,4 @@
-"""The Dags, as Airflow's parser sees them; no database, no scheduler."""
+"""Fixtures: the Dags as Airflow's parser reads them, without a database and a scheduler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.airflow_environment import ENVIRONMENT
 
 ROOT = Path(__file__).parents[2]
 
-# Airflow reads its settings when it is imported, and writes to its home.
+# Set before Airflow is imported: it reads its settings then, and writes to its home.
 os.environ.update(
     {
         **ENVIRONMENT,
@@ -25,7 +25,7 @@ os.environ.update(
 
 @pytest.fixture(scope="session", autouse=True)
 def initialised() -> None:
-    """Import Airflow before any plugin: it imports its policies, and those import other plugins."""
+    """Import Airflow before any plugin: it imports the cluster policies, which import other plugins."""
     import airflow  # noqa: F401
 
 

@@ -25,15 +25,24 @@ def test_every_entity_is_a_dag_and_none_fails_to_import(bag: Any) -> None:
     assert {f"etl_{entity.name}" for entity in ENTITIES} <= bag.dags.keys()
 
 
-def test_every_task_has_an_end_a_declared_queue_and_its_pool(bag: Any) -> None:
+def test_every_task_has_a_timeout_a_declared_queue_and_its_pool(bag: Any) -> None:
     for task in tasks(bag):
         assert timedelta() < task.execution_timeout <= timedelta(hours=6), task
         assert task.pool == BY_NAME[task.queue].pool.name, task
 
 
-def test_every_task_is_tried_again_a_few_times(bag: Any) -> None:
+def test_every_task_has_a_few_retries(bag: Any) -> None:
     for task in tasks(bag):
         assert 0 < task.retries <= 5, task
+
+
+def test_every_python_task_can_be_rescheduled(bag: Any) -> None:
+    from sluice_reschedule import reschedule_on_retry_after
+
+    python_tasks = [task for task in tasks(bag) if hasattr(task, "python_callable")]
+    assert len(python_tasks) > len(bag.dags)
+    code = reschedule_on_retry_after(lambda: None).__code__
+    assert [task for task in python_tasks if task.python_callable.__code__ is not code] == []
 
 
 def test_a_permanent_error_is_not_retried_and_a_transient_one_is(bag: Any) -> None:
@@ -48,7 +57,7 @@ def test_a_permanent_error_is_not_retried_and_a_transient_one_is(bag: Any) -> No
         assert transient.action is not RetryAction.FAIL
 
 
-def test_a_chunk_goes_through_depth_first_and_below_more_urgent_queues(bag: Any) -> None:
+def test_chunks_are_processed_depth_first_and_weigh_less_than_more_urgent_queues(bag: Any) -> None:
     dag = bag.dags["etl_transactions"]
     chain = ("plan", "chunk.download", "chunk.store_raw", "chunk.transform", "chunk.load", "report")
     weights = [dag.get_task(name).priority_weight for name in chain]
@@ -59,7 +68,7 @@ def test_a_chunk_goes_through_depth_first_and_below_more_urgent_queues(bag: Any)
     assert max(weights) < min(more_urgent)
 
 
-def test_of_what_is_downloaded_no_later_step_takes_all_slots_by_itself(bag: Any) -> None:
+def test_no_step_after_the_download_uses_all_slots(bag: Any) -> None:
     dag = bag.dags["etl_transactions"]
     slots = BY_NAME["etl"].pool.slots
     assert slots > 1
@@ -75,7 +84,7 @@ def test_a_failed_chunk_fails_the_run_and_not_the_report(bag: Any) -> None:
     assert dag.get_task("all_loaded").upstream_task_ids == {"chunk.load"}
 
 
-def test_every_dag_promises_something_or_says_that_it_does_not(bag: Any) -> None:
+def test_every_dag_has_a_deadline_or_the_tag_that_waives_it(bag: Any) -> None:
     for dag in bag.dags.values():
         assert bool(dag.deadline) != ("no-deadline" in dag.tags), dag
         if dag.deadline:
@@ -84,28 +93,28 @@ def test_every_dag_promises_something_or_says_that_it_does_not(bag: Any) -> None
 
 
 @pytest.mark.parametrize("entity", [entity for entity in ENTITIES if entity.deadline], ids=lambda entity: entity.name)
-def test_a_run_is_looked_at_after_half_three_quarters_nine_tenths_and_all_of_its_time(bag: Any, entity: Entity) -> None:
+def test_a_run_is_checked_after_half_three_quarters_nine_tenths_and_all_of_its_time(bag: Any, entity: Entity) -> None:
     alerts = bag.dags[f"etl_{entity.name}"].deadline
     assert entity.deadline is not None
     assert [alert.interval / entity.deadline for alert in alerts] == [0.5, 0.75, 0.9, 1.0]
-    left = [timedelta(seconds=alert.callback.kwargs["seconds_left"]) for alert in alerts]
-    assert [alert.interval + rest for alert, rest in zip(alerts, left, strict=True)] == [entity.deadline] * 4
+    times_left = [timedelta(seconds=alert.callback.kwargs["seconds_left"]) for alert in alerts]
+    assert [alert.interval + left for alert, left in zip(alerts, times_left, strict=True)] == [entity.deadline] * 4
     assert {alert.callback.path for alert in alerts} == {"sluice_alerts.on_deadline"}
 
 
-def test_the_reference_of_the_deadlines_is_one_that_airflow_knows(bag: Any) -> None:
+def test_the_reference_of_the_deadlines_is_registered_with_airflow(bag: Any) -> None:
     from airflow.plugins_manager import get_deadline_references_plugins
 
     assert "sluice_deadlines.RunDue" in get_deadline_references_plugins()
 
 
-def test_merchants_are_read_from_what_transactions_downloaded(bag: Any) -> None:
+def test_merchants_are_read_from_raw_batches_of_transactions(bag: Any) -> None:
     dag = bag.dags["etl_merchants"]
     assert {task.task_id for task in dag.tasks} == {"plan", "chunk.transform", "chunk.load", "report", "all_loaded"}
     assert [asset.name for asset in dag.timetable.asset_condition.objects] == ["transactions"]
 
 
-def test_runs_of_a_dag_do_not_overlap_and_missed_ones_are_not_made_up(bag: Any) -> None:
+def test_runs_of_a_dag_do_not_overlap_and_missed_runs_are_not_caught_up(bag: Any) -> None:
     for dag in bag.dags.values():
         assert dag.max_active_runs == 1 or dag.dag_id == "notify_now"
         assert dag.catchup is False
@@ -115,7 +124,7 @@ def test_runs_of_a_dag_do_not_overlap_and_missed_ones_are_not_made_up(bag: Any) 
     ("file", "dag_id", "others"),
     [("entities", "etl_accounts", set()), ("notices", "notify_low_balance", {"notify_now"})],
 )
-def test_a_task_builds_its_own_dag_and_hardly_another(
+def test_the_process_of_a_task_builds_few_dags_besides_its_own(
     monkeypatch: pytest.MonkeyPatch, file: str, dag_id: str, others: set[str]
 ) -> None:
     from airflow.dag_processing.dagbag import DagBag
@@ -125,7 +134,7 @@ def test_a_task_builds_its_own_dag_and_hardly_another(
     assert DagBag(str(ROOT / "dags" / f"{file}.py")).dags.keys() == {dag_id, *others}
 
 
-def test_a_worker_loads_steps_in_advance_but_nothing_that_is_declared(bag: Any) -> None:
+def test_a_worker_preloads_steps_but_no_declarations(bag: Any) -> None:
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
         "from importlib import import_module\n"
@@ -137,12 +146,12 @@ def test_a_worker_loads_steps_in_advance_but_nothing_that_is_declared(bag: Any) 
         "print(statements.cache_info().currsize)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    declared, read = done.stdout.splitlines()[-2:]
-    assert declared == "etl.catalog.queues"
-    assert read == "0"
+    declarations, statement_files_read = done.stdout.splitlines()[-2:]
+    assert declarations == "etl.catalog.queues"
+    assert statement_files_read == "0"
 
 
-def test_a_worker_looks_for_no_garbage_in_what_was_loaded_in_advance(bag: Any) -> None:
+def test_preloaded_modules_are_excluded_from_garbage_collection(bag: Any) -> None:
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
         "import gc, airflow, sluice_celery_config\n"
@@ -155,7 +164,7 @@ def test_a_worker_looks_for_no_garbage_in_what_was_loaded_in_advance(bag: Any) -
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "dags").glob("*.py")), ids=lambda path: path.stem)
-def test_parsing_a_dag_file_loads_nothing_heavy(path: Any, bag: Any) -> None:
+def test_parsing_a_dag_file_imports_nothing_heavy(path: Any, bag: Any) -> None:
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
         "import airflow, airflow.sdk\n"

@@ -1,4 +1,4 @@
-"""A wrong declaration, as Airflow's Dag processor, its database and its scheduler's query see it."""
+"""Effects of a wrong declaration on Airflow's Dag processor, its database and its scheduler's query."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ ALL = sorted(["etl_accounts", "etl_merchants", "etl_transactions", "maintenance"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What Airflow knows once all Dag files were read.
+class Snapshot:
+    """State of Airflow's database after all Dag files were parsed.
 
     Parameters
     ----------
     due
-        Dags that the scheduler would start a run of.
+        Dags of which the scheduler would start a run.
     current
-        Dags that are there and have no import error.
+        Dags that are not stale and have no import error.
     errors
         Dag file → import error.
     """
@@ -51,7 +51,7 @@ class Seen:
 
 
 class Airflow:
-    """A metadata database of its own, filled by the Dag processor from a copy of the project."""
+    """Airflow with its own metadata database, filled by the Dag processor from a copy of the project."""
 
     def __init__(self, copy: ProjectCopy) -> None:
         self.copy = copy
@@ -69,40 +69,42 @@ class Airflow:
     def run(self, *arguments: str, check: bool = True) -> str:
         return self.copy.python("-m", "airflow", *arguments, environment=self.environment, check=check).stdout
 
-    def read(self) -> Seen:
+    def read(self) -> Snapshot:
         self.run("dag-processor", "--num-runs", "1")
-        printed = self.copy.python("-c", _SNAPSHOT, environment=self.environment).stdout
-        return Seen(**json.loads(printed.splitlines()[-1]))
+        output = self.copy.python("-c", _SNAPSHOT, environment=self.environment).stdout
+        return Snapshot(**json.loads(output.splitlines()[-1]))
 
 
 @dataclass(frozen=True)
 class Stages:
-    good: Seen
-    wrong: Seen
-    mended: Seen
-    listed: list[dict[str, Any]]
+    good: Snapshot
+    wrong: Snapshot
+    fixed: Snapshot
+    import_errors: list[dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    """Return what Airflow knows before, while and after two declarations are wrong."""
+    """Return the state of Airflow before, while and after two declarations are wrong."""
     copy = ProjectCopy.make(tmp_path_factory.mktemp("project") / "copy")
     airflow = Airflow(copy)
     good = airflow.read()
     transactions = copy.declaration("transactions")
-    before = transactions.read_text()
-    transactions.write_text(before.replace("chunk_size=50", "chunk_size=0"))
+    original = transactions.read_text()
+    transactions.write_text(original.replace("chunk_size=50", "chunk_size=0"))
     copy.declaration("balances").write_text("from etl.declare.entity import Entty\n")
     wrong = airflow.read()
-    listed = json.loads(airflow.run("dags", "list-import-errors", "--output", "json", check=False).splitlines()[-1])
-    transactions.write_text(before)
+    import_errors = json.loads(
+        airflow.run("dags", "list-import-errors", "--output", "json", check=False).splitlines()[-1]
+    )
+    transactions.write_text(original)
     copy.declaration("balances").unlink()
-    return Stages(good, wrong, airflow.read(), listed)
+    return Stages(good, wrong, airflow.read(), import_errors)
 
 
-def test_declarations_without_faults_are_no_import_error(stages: Stages) -> None:
+def test_correct_declarations_cause_no_import_error(stages: Stages) -> None:
     due = sorted(["etl_accounts", "etl_transactions", "maintenance", *TIMED])
-    assert stages.good == Seen(due=due, current=ALL, errors={})
+    assert stages.good == Snapshot(due=due, current=ALL, errors={})
 
 
 def test_a_wrong_declaration_stops_its_own_dag_and_no_other(stages: Stages) -> None:
@@ -110,18 +112,18 @@ def test_a_wrong_declaration_stops_its_own_dag_and_no_other(stages: Stages) -> N
     assert stages.wrong.due == sorted(["etl_accounts", "maintenance", *TIMED])
 
 
-def test_each_fault_is_listed_with_its_file_and_line_the_field_and_the_remedy(stages: Stages) -> None:
-    (listed,) = stages.listed
-    assert listed["filepath"] == "declarations.py"
+def test_each_fault_is_listed_with_its_file_line_field_and_fix(stages: Stages) -> None:
+    (import_error,) = stages.import_errors
+    assert import_error["filepath"] == "declarations.py"
     entities = "include/etl/catalog/entities"
-    *_, first, second, end = listed["error"].split("\n")
+    *_, first, second, end = import_error["error"].split("\n")
     assert first.startswith(f"- {entities}/balances.py:1: ImportError: cannot import name 'Entty' from")
-    assert first.endswith("; mend the import")
+    assert first.endswith("; fix the import")
     assert second.startswith(f"- {entities}/transactions.py:")
     assert second.endswith(": entity transactions: chunk_size is 0; it must be at least 1")
     assert end == ""
-    assert stages.wrong.errors == {"declarations.py": listed["error"]}
+    assert stages.wrong.errors == {"declarations.py": import_error["error"]}
 
 
-def test_a_mended_declaration_has_its_dag_again(stages: Stages) -> None:
-    assert stages.mended == stages.good
+def test_a_fixed_declaration_has_its_dag_again(stages: Stages) -> None:
+    assert stages.fixed == stages.good

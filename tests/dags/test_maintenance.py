@@ -9,7 +9,7 @@ from etl.catalog.retention import RETENTION
 from etl.errors import SettingMissing
 
 
-def test_steps_report_at_last_and_a_failed_one_fails_the_run(bag: Any) -> None:
+def test_the_report_follows_all_steps_and_a_failed_step_fails_the_run(bag: Any) -> None:
     dag = bag.dags["maintenance"]
     steps = {task.task_id for task in dag.tasks} - {"report", "all_done"}
     assert dag.get_task("report").trigger_rule == "all_done"
@@ -18,14 +18,14 @@ def test_steps_report_at_last_and_a_failed_one_fails_the_run(bag: Any) -> None:
     assert dag.get_task("all_done").upstream_task_ids == steps
 
 
-def test_a_dry_run_is_asked_for_and_whatever_else_is_asked_is_ignored(bag: Any) -> None:
+def test_a_dry_run_is_a_param_and_unknown_params_are_ignored(bag: Any) -> None:
     params = bag.dags["maintenance"].params
     assert params["dry_run"] is False
     params.update({"dry_run": True, "of_an_older_release": [1]})
     assert params.validate()["dry_run"] is True
 
 
-def test_every_table_that_airflow_cleans_is_cleaned_and_the_audit_log_later(bag: Any) -> None:
+def test_every_table_that_airflow_can_clean_is_cleaned_and_the_audit_log_is_kept_longer(bag: Any) -> None:
     from airflow.utils.db_cleanup import config_dict
 
     import sluice_metadata_cleanup
@@ -40,13 +40,18 @@ def test_the_arguments_are_those_of_airflow_db_clean(bag: Any) -> None:
     import sluice_metadata_cleanup
 
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    given = get_parser().parse_args(
+    parsed = get_parser().parse_args(
         list(sluice_metadata_cleanup.db_clean_arguments(("dag_run", "xcom"), before, dry_run=True))
     )
-    assert given.tables == ["dag_run", "xcom"]
-    assert given.clean_before_timestamp - before == timedelta()
-    assert (given.dry_run, given.yes, given.skip_archive, given.batch_size) == (True, True, True, 10_000)
-    assert given.error_on_cleanup_failure
+    assert parsed.tables == ["dag_run", "xcom"]
+    assert parsed.clean_before_timestamp - before == timedelta()
+    assert (parsed.dry_run, parsed.yes, parsed.skip_archive, parsed.batch_size) == (
+        True,
+        True,
+        True,
+        10_000,
+    )
+    assert parsed.error_on_cleanup_failure
 
 
 def test_a_missing_connection_to_airflows_database_is_named(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:

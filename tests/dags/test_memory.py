@@ -1,4 +1,4 @@
-"""What a task meets that outgrows its cap, whoever allocates for it."""
+"""Tasks that exceed their memory cap, whichever library allocates the memory."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ import airflow, numpy, pyarrow
 from etl.catalog.queues import ETL
 from sluice_memory_limit import MIB, MemoryCapExceeded, with_memory_cap
 
-def endlessly(allocate):
-    kept = []
-    while len(kept) < 200:
-        kept.append(allocate())
+def allocate_repeatedly(allocate):
+    blocks = []
+    while len(blocks) < 200:
+        blocks.append(allocate())
 
-def follow_another(_):
+def run_a_second_task(_):
     with_memory_cap(lambda _: None, small)({})
-    return with_memory_cap(lambda _: "followed", small)({})
+    return with_memory_cap(lambda _: "second", small)({})
 
-def meet_in_threads(count):
-    meeting = threading.Barrier(count + 1)
+def start_threads(count):
+    barrier = threading.Barrier(count + 1)
     for _ in range(count):
-        threading.Thread(target=meeting.wait, daemon=True).start()
-    meeting.wait(10)
-    return "met"
+        threading.Thread(target=barrier.wait, daemon=True).start()
+    barrier.wait(10)
+    return "started"
 
 TASKS = {
-    "bytes": lambda _: endlessly(lambda: bytes(MIB)),
-    "small objects": lambda _: endlessly(lambda: [str(number) for number in range(10_000)]),
-    "numpy": lambda _: endlessly(lambda: numpy.ones(MIB // 8)),
-    "arrow": lambda _: endlessly(lambda: pyarrow.nulls(MIB // 8, pyarrow.int64())),
+    "bytes": lambda _: allocate_repeatedly(lambda: bytes(MIB)),
+    "small objects": lambda _: allocate_repeatedly(lambda: [str(number) for number in range(10_000)]),
+    "numpy": lambda _: allocate_repeatedly(lambda: numpy.ones(MIB // 8)),
+    "arrow": lambda _: allocate_repeatedly(lambda: pyarrow.nulls(MIB // 8, pyarrow.int64())),
     "thrifty": lambda _: f"{len(bytes(40 * MIB)) // MIB} MiB",
-    "threads": lambda _: meet_in_threads(32),
-    "second": follow_another,
+    "threads": lambda _: start_threads(32),
+    "second": run_a_second_task,
 }
 small = replace(ETL, name="small", memory=64)
 for name, execute in TASKS.items():
     if os.fork() == 0:
         try:
-            said = with_memory_cap(execute, small)({})
-        except MemoryCapExceeded as outgrown:
+            result = with_memory_cap(execute, small)({})
+        except MemoryCapExceeded as error:
             report = bytes(32 * MIB)
-            said = str(outgrown)
-        print(json.dumps([name, said]), flush=True)
+            result = str(error)
+        print(json.dumps([name, result]), flush=True)
         os._exit(0)
     os.wait()
 """
-OUTGROWN = (
-    "the task outgrew its cap of 64 MiB (queue small): {}; "
-    "cut chunk_size, or raise `memory` of the queue in include/etl/catalog/queues.py"
+MESSAGE = (
+    "the task exceeded its memory cap of 64 MiB (queue small): {}; "
+    "reduce chunk_size, or raise `memory` of the queue in include/etl/catalog/queues.py"
 )
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return what tasks say, each in a process of its own with a cap of 64 MiB."""
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the result or error message of each task, run in its own process with a cap of 64 MiB."""
     path = ":".join(str(ROOT / folder) for folder in ("include", "plugins"))
     environment = {**ENVIRONMENT, "PYTHONPATH": path, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow"))}
     command = [sys.executable, "-c", _IN_FORKS]
@@ -75,7 +75,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("task", "found"),
+    ("task", "reason"),
     [
         ("bytes", "no more could be allocated"),
         ("small objects", "no more could be allocated"),
@@ -83,19 +83,19 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         ("arrow", "malloc of size 1048576 failed"),
     ],
 )
-def test_a_task_that_outgrows_its_cap_fails_with_the_cap_and_can_still_report(
-    said: dict[str, str], task: str, found: str
+def test_a_task_that_exceeds_its_cap_fails_with_the_cap_and_can_still_report(
+    results: dict[str, str], task: str, reason: str
 ) -> None:
-    assert said[task] == OUTGROWN.format(found)
+    assert results[task] == MESSAGE.format(reason)
 
 
-def test_a_task_below_its_cap_is_not_affected(said: dict[str, str]) -> None:
-    assert said["thrifty"] == "40 MiB"
+def test_a_task_below_its_cap_is_not_affected(results: dict[str, str]) -> None:
+    assert results["thrifty"] == "40 MiB"
 
 
-def test_a_task_in_the_process_of_another_keeps_the_lower_limit(said: dict[str, str]) -> None:
-    assert said["second"] == "followed"
+def test_a_second_task_in_the_same_process_keeps_the_lower_limit(results: dict[str, str]) -> None:
+    assert results["second"] == "second"
 
 
-def test_the_stacks_of_threads_do_not_use_the_cap_up(said: dict[str, str]) -> None:
-    assert said["threads"] == "met"
+def test_the_stacks_of_threads_do_not_use_up_the_cap(results: dict[str, str]) -> None:
+    assert results["threads"] == "started"

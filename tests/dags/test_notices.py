@@ -1,4 +1,4 @@
-"""The Dags of notices, as Airflow's parser sees them."""
+"""The Dags of notices, as Airflow's parser reads them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_chunk_that_failed_fails_the_run_and_not_the_report(bag: Any, notice: 
 
 
 @pytest.mark.parametrize("schedule", [None, After("transactions"), "0 8 1 * *"])
-def test_a_notice_is_sent_when_it_is_declared_to_be(bag: Any, schedule: str | After | None) -> None:
+def test_the_dag_of_a_notice_has_the_declared_schedule(bag: Any, schedule: str | After | None) -> None:
     from sluice_notice_dags import build_notice_dag
 
     timetable: Any = build_notice_dag(replace(MONTHLY_REPORT, name="another", schedule=schedule)).timetable
@@ -54,13 +54,13 @@ def test_a_notice_is_sent_when_it_is_declared_to_be(bag: Any, schedule: str | Af
         assert getattr(timetable, "expression", None) == schedule
 
 
-def test_the_ordinals_of_the_most_chunks_fit_into_an_xcom(bag: Any) -> None:
+def test_the_ordinals_of_the_largest_plan_fit_into_an_xcom(bag: Any) -> None:
     from sluice_xcom_backend import CappedXCom
 
     CappedXCom.serialize_value(list(range(MAX_CHUNKS)))
 
 
-def test_what_is_announced_waits_for_nothing_and_is_not_sent_too_late(bag: Any) -> None:
+def test_an_announcement_is_sent_at_once_or_not_at_all(bag: Any) -> None:
     dag = bag.dags["notify_now"]
     (send,) = dag.tasks
     assert (send.queue, send.pool) == ("urgent_notifications", "urgent_notifications")
@@ -71,7 +71,7 @@ def test_what_is_announced_waits_for_nothing_and_is_not_sent_too_late(bag: Any) 
 
 
 @pytest.fixture
-def _nothing_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -81,7 +81,7 @@ def _nothing_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BaseHook, "get_connection", missing)
 
 
-@pytest.mark.usefixtures("_nothing_connected")
+@pytest.mark.usefixtures("_no_connections")
 @pytest.mark.parametrize(
     ("notice", "name"),
     [
@@ -91,7 +91,7 @@ def _nothing_connected(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda value: "" if isinstance(value, str) else value.channels[0].name,
 )
-def test_a_missing_connection_is_named_and_not_tried_again(bag: Any, notice: Notice, name: str) -> None:
+def test_a_missing_connection_is_named_and_not_retried(bag: Any, notice: Notice, name: str) -> None:
     from etl.errors import PermanentError
     from sluice_channels import build_senders
 
@@ -99,7 +99,9 @@ def test_a_missing_connection_is_named_and_not_tried_again(bag: Any, notice: Not
         build_senders(notice)
 
 
-def test_mails_go_through_the_default_server_unless_they_have_one(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mails_are_sent_through_the_default_server_unless_notices_have_their_own(
+    bag: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sluice_channels import build_senders
 
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", "smtp://mail.example:25/?from_email=sluice%40bank.example")

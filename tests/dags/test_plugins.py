@@ -1,4 +1,4 @@
-"""What binds the steps to Airflow: retries, expiry, XComs, and the check at the start."""
+"""Plugins: retries, reschedules, queue time to live, XComs, and the configuration check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from psycopg import errors
 
 from etl.catalog.queues import EMAILS, ETL, URGENT_NOTIFICATIONS
-from etl.errors import ChunkMissing, DeclarationError, ProviderUnavailable
+from etl.errors import ChunkMissing, DeclarationError, ProviderUnavailable, RetryAfter
 from tests.airflow_environment import ENVIRONMENT
 from tests.dags.conftest import ROOT
 
@@ -24,7 +24,7 @@ BASE, CAP = timedelta(seconds=10), timedelta(minutes=5)
 
 
 class Configured:
-    """Airflow's configuration, out of environment variables."""
+    """Airflow's configuration, read from environment variables."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -33,7 +33,7 @@ class Configured:
         return self._environment.get(f"AIRFLOW__{section.upper()}__{key.upper()}")
 
 
-def faults(**changes: str) -> list[str]:
+def errors_with(**changes: str) -> list[str]:
     from sluice_config_check import config_errors
 
     environment = {**ENVIRONMENT, **changes}
@@ -41,14 +41,14 @@ def faults(**changes: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("attempt", "longest"), [(1, 10), (2, 20), (5, 160), (6, 300), (1_000_000, 300)])
-def test_waits_double_up_to_a_cap_and_half_of_each_is_chance(attempt: int, longest: int) -> None:
+def test_waits_double_up_to_a_cap_and_half_of_each_is_random(attempt: int, longest: int) -> None:
     from sluice_retry_policy import backoff
 
-    waits = [backoff(attempt, base=BASE, cap=CAP, jitter=chance).total_seconds() for chance in (0, 0.5, 1)]
+    waits = [backoff(attempt, base=BASE, cap=CAP, jitter=jitter).total_seconds() for jitter in (0, 0.5, 1)]
     assert waits == [longest / 2, longest * 0.75, longest]
 
 
-def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
+def test_siblings_that_fail_together_are_not_retried_together() -> None:
     from sluice_retry_policy import ErrorTypeRetryPolicy
 
     waits = {
@@ -70,7 +70,7 @@ def test_siblings_that_fail_together_are_not_tried_again_together() -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
+def test_a_permanent_error_fails_at_once(error: Exception) -> None:
     from airflow.sdk import RetryAction
 
     from sluice_retry_policy import ErrorTypeRetryPolicy
@@ -93,7 +93,7 @@ def test_an_error_that_cannot_pass_fails_at_once(error: Exception) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_error_that_may_pass_is_tried_again(error: BaseException) -> None:
+def test_a_transient_error_is_retried(error: BaseException) -> None:
     from airflow.sdk import RetryAction
 
     from sluice_retry_policy import ErrorTypeRetryPolicy
@@ -101,7 +101,7 @@ def test_an_error_that_may_pass_is_tried_again(error: BaseException) -> None:
     assert ErrorTypeRetryPolicy().evaluate(error, 1, 3).action is RetryAction.RETRY
 
 
-def test_a_timeout_may_pass_and_a_connection_that_is_missing_may_not() -> None:
+def test_a_timeout_is_transient_and_a_missing_connection_is_permanent() -> None:
     from airflow.sdk import RetryAction
     from airflow.sdk.exceptions import AirflowNotFoundException, AirflowTaskTimeout
 
@@ -111,40 +111,63 @@ def test_a_timeout_may_pass_and_a_connection_that_is_missing_may_not() -> None:
     assert ErrorTypeRetryPolicy().evaluate(AirflowNotFoundException(), 1, 3).action is RetryAction.FAIL
 
 
-def test_a_task_that_waits_never_comes_back_early_nor_together_with_its_siblings() -> None:
+def test_a_rescheduled_task_never_resumes_early_nor_together_with_its_siblings() -> None:
     from sluice_reschedule import reschedule_at
 
     now = datetime(2026, 11, 20, tzinfo=UTC)
-    waits = [reschedule_at(timedelta(seconds=100), as_of=now, jitter=chance) - now for chance in (0, 0.5, 1)]
+    waits = [reschedule_at(timedelta(seconds=100), as_of=now, jitter=jitter) - now for jitter in (0, 0.5, 1)]
     assert [wait.total_seconds() for wait in waits] == [100, 105, 110]
 
 
-def test_a_task_that_starts_too_late_is_skipped_with_its_lateness() -> None:
+def test_a_task_that_must_wait_is_rescheduled_and_any_other_error_is_raised() -> None:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
+    from sluice_reschedule import task
+
+    @task(task_id="t")
+    def busy(error: Exception | None = None) -> str:
+        if error:
+            raise error
+        return "done"
+
+    assert busy.function() == "done"
+    request = RetryAfter("the bank is busy", timedelta(seconds=100))
+    with pytest.raises(AirflowRescheduleException) as raised:
+        busy.function(request)
+    assert raised.value.__cause__ is request
+    assert timedelta(seconds=99) < raised.value.reschedule_date - datetime.now(UTC) <= timedelta(seconds=110)
+    with pytest.raises(KeyError):
+        busy.function(KeyError())
+
+
+def test_a_task_that_starts_too_late_is_skipped_and_says_by_how_much() -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
     from sluice_queue_ttl import build_expiry_hook
 
-    ran: list[object] = []
-    check = build_expiry_hook(URGENT_NOTIFICATIONS, next_hook=ran.append)
+    started: list[object] = []
+    check = build_expiry_hook(URGENT_NOTIFICATIONS, next_hook=started.append)
 
-    def starting(after: timedelta) -> Any:
-        return {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - after)}
+    def started_after(delay: timedelta) -> Any:
+        return {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - delay)}
 
-    check(starting(timedelta(minutes=14)))
-    assert len(ran) == 1
-    with pytest.raises(AirflowSkipException, match=r"must start within 0:15:00 of its run, and this one .* 0:05:00 l"):
-        check(starting(timedelta(minutes=20)))
-    assert len(ran) == 1
+    check(started_after(timedelta(minutes=14)))
+    assert len(started) == 1
+    with pytest.raises(
+        AirflowSkipException, match=r"must start within 0:15:00 of its run, and this one .* 0:05:00 too late"
+    ):
+        check(started_after(timedelta(minutes=20)))
+    assert len(started) == 1
 
 
-def test_a_deferred_task_that_began_in_time_is_not_skipped_when_it_goes_on() -> None:
+def test_a_deferred_task_that_started_in_time_is_not_skipped_when_it_resumes() -> None:
     from sluice_queue_ttl import build_expiry_hook
 
-    ran: list[object] = []
+    started: list[object] = []
     deferred = SimpleNamespace(_ti_context_from_server=SimpleNamespace(next_method="execute_complete"))
     late: Any = {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - timedelta(hours=1)), "ti": deferred}
-    build_expiry_hook(URGENT_NOTIFICATIONS, next_hook=ran.append)(late)
-    assert ran == [late]
+    build_expiry_hook(URGENT_NOTIFICATIONS, next_hook=started.append)(late)
+    assert started == [late]
 
 
 def test_only_queues_with_a_time_to_live_expire() -> None:
@@ -162,18 +185,18 @@ def test_only_queues_with_a_time_to_live_expire() -> None:
 def test_an_xcom_holds_at_most_four_kibibytes() -> None:
     from sluice_xcom_backend import CappedXCom, XComTooLarge
 
-    kept = CappedXCom.serialize_value(list(range(256)), key="return_value", task_id="plan", dag_id="d")
-    assert json.loads(json.dumps(kept)) == list(range(256))
-    with pytest.raises(XComTooLarge, match=r"task d\.plan hands on .* bytes as XCom 'return_value', .* return its id"):
+    value = CappedXCom.serialize_value(list(range(256)), key="return_value", task_id="plan", dag_id="d")
+    assert json.loads(json.dumps(value)) == list(range(256))
+    with pytest.raises(XComTooLarge, match=r"task d\.plan pushes .* bytes as XCom 'return_value'; .* return its id"):
         CappedXCom.serialize_value(["x" * 100] * 50, key="return_value", task_id="plan", dag_id="d")
 
 
-def test_the_configuration_of_the_stack_has_no_fault() -> None:
-    assert faults() == []
+def test_the_configuration_of_the_local_stack_has_no_errors() -> None:
+    assert errors_with() == []
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT", "3600", "set it to at least 43201, or a mess"),
         ("AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT", "600", "[scheduler] task_queued_timeout is '600'; set it to from"),
@@ -183,6 +206,7 @@ def test_the_configuration_of_the_stack_has_no_fault() -> None:
             "airflow.sdk.execution_time.xcom.BaseXCom",
             "set it to sluice_xcom_backend.CappedXC",
         ),
+        ("AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS", "", "set it to sluice_celery_config.CELERY_CONFIG"),
         ("AIRFLOW__CORE__FERNET_KEY", "", "[core] fernet_key is missing or shorter than 44 characters"),
         ("SLUICE_KEYS", " ", "SLUICE_KEYS is not set"),
         (
@@ -193,32 +217,50 @@ def test_the_configuration_of_the_stack_has_no_fault() -> None:
         ("SLUICE_LINK_KEYS", "short", "SLUICE_LINK_KEYS cannot be read"),
     ],
 )
-def test_a_configuration_that_would_lose_work_is_a_sentence(name: str, value: str, said: str) -> None:
-    (fault,) = faults(**{name: value})
-    assert said in fault
+def test_a_setting_that_would_lose_work_is_reported_with_the_fix(name: str, value: str, expected: str) -> None:
+    (error,) = errors_with(**{name: value})
+    assert expected in error
 
 
-def test_tasks_of_a_backfill_wait_in_their_own_pool_behind_all_others() -> None:
+def test_tasks_of_a_backfill_have_their_own_pool_and_weigh_less_than_all_others() -> None:
     from sluice_cluster_policy import task_instance_mutation_hook
 
-    def placed(run_type: str | None) -> tuple[str, int]:
+    def pool_and_weight(run_type: str | None) -> tuple[str, int]:
         task: Any = SimpleNamespace(queue=ETL.name, pool=ETL.pool.name, priority_weight=100 * ETL.priority + 4)
-        run: Any = None if run_type is None else SimpleNamespace(run_type=run_type)
-        task_instance_mutation_hook(task, run)
+        run: Any = SimpleNamespace(run_type=run_type, triggered_by=None, run_id=f"{run_type}__2026-11-20")
+        task_instance_mutation_hook(task, None if run_type is None else run)
         return task.pool, task.priority_weight
 
-    assert placed("scheduled") == placed("manual") == placed(None) == ("etl", 204)
-    assert placed("backfill") == ("etl_backfill", 4)
+    assert pool_and_weight("scheduled") == pool_and_weight("manual") == pool_and_weight(None) == ("etl", 204)
+    assert pool_and_weight("backfill") == ("etl_backfill", 4)
+
+
+@pytest.mark.parametrize("run_id", ["manual__2026-11-20", "__airflow_temporary_run_2026-11-20__"])
+def test_a_running_scheduler_ignores_test_runs_and_their_tasks(run_id: str) -> None:
+    from airflow.utils.types import DagRunTriggeredByType
+
+    from sluice_cluster_policy import task_instance_mutation_hook
+
+    trigger = DagRunTriggeredByType.TEST if run_id.startswith("manual") else DagRunTriggeredByType.CLI
+    now = datetime.now(UTC)
+    run: Any = SimpleNamespace(run_type="manual", triggered_by=trigger, run_id=run_id, run_after=now)
+    for _ in range(2):
+        task: Any = SimpleNamespace(queue=ETL.name, pool=ETL.pool.name, priority_weight=204)
+        task_instance_mutation_hook(task, run)
+        assert (task.pool, task.priority_weight) == ("dag_test", 204)
+    assert timedelta(hours=23) < run.run_after - now < timedelta(hours=25)
 
 
 @pytest.mark.parametrize(
     ("queue", "before", "after"), [("etl", 0, 15), ("urgent_notifications", 0, 0), ("etl", 17, 17)]
 )
-def test_tasks_that_can_wait_stand_back_in_their_own_process(queue: str, before: int, after: int) -> None:
+def test_the_niceness_of_a_queue_is_set_in_the_process_of_its_task_and_never_lowered(
+    queue: str, before: int, after: int
+) -> None:
     script = (
-        "import os; from types import SimpleNamespace as Some; from sluice_niceness import NicenessListener\n"
+        "import os; from types import SimpleNamespace; from sluice_niceness import NicenessListener\n"
         f"os.setpriority(os.PRIO_PROCESS, 0, {before})\n"
-        f"NicenessListener().on_task_instance_running(None, Some(task=Some(queue={queue!r})))\n"
+        f"NicenessListener().on_task_instance_running(None, SimpleNamespace(task=SimpleNamespace(queue={queue!r})))\n"
         "print(os.getpriority(os.PRIO_PROCESS, 0))"
     )
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("plugins", "include"))

@@ -1,8 +1,8 @@
-"""`python -m tests.faults`: ten kills in the middle of a notice, and nobody gets a mail twice.
+"""`python -m tests.faults`: kill programs ten times while a notice is sent, and verify that no user gets a mail twice.
 
-Through Airflow, Celery, Postgres, Valkey and a mail server that writes down every mail. First a run in which nothing is
-killed; then one in which a worker, Valkey and Postgres are killed, in an order and at moments that `--seed` decides,
-each while mails are arriving. Tasks that failed for good are run again. It takes some ten minutes.
+Runs through Airflow, Celery, Postgres, Valkey and a mail server that records every mail. The first run has no kills. In
+the second, a worker, Valkey and Postgres are killed while mails arrive, in an order and at moments that `--seed`
+decides. Tasks that failed permanently are run again. It takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from tests.faults.kill_schedule import Killer, Victim
 from tests.faults.verdict import RunVerdict, verify_run
 
 PAGE_SIZE = 100
-"""Recipients of a page: a second of the drill's pace."""
+"""Recipients per page, for one second at the pace of the drill's Dag."""
 UNDISTURBED_USERS, USERS = 1_000, 12_000
 KILLS = 10
 MAX_SECONDS = 700.0
-"""Seconds for all of it."""
+"""Upper bound of the duration of the drill."""
 
 _DAG = "notify_monthly_report"
 _DAY = date(2026, 1, 1)
@@ -54,24 +54,32 @@ _BUNDLES = [
 ]
 _VICTIMS = [Victim.WORKER, Victim.VALKEY, Victim.POSTGRES] * 3 + [Victim.VALKEY]
 _OUTAGE_ERRORS = (httpx.HTTPError, psycopg.OperationalError, TransientError)
-"""What is heard of servers that are being killed."""
-_Answer = TypeVar("_Answer")
+"""Errors of clients whose server was killed."""
+_Response = TypeVar("_Response")
 
 
 @dataclass
 class Drill:
-    """One stack, on which runs are sent and programs killed."""
+    """A stack on which runs are sent and programs are killed.
+
+    Parameters
+    ----------
+    stack, sink
+        The stack, and its mail server.
+    began
+        Start of the drill, in seconds of the monotonic clock.
+    """
 
     stack: Stack
     sink: MailSink
     began: float
 
     def say(self, text: str) -> None:
-        """Print what happens, and when."""
+        """Print a message with the seconds since the start."""
         typer.echo(f"{time.monotonic() - self.began:6.1f} s  {text}")
 
     def trigger(self, **conf: object) -> str:
-        """Start a run of the Dag and return its id."""
+        """Start a run of the Dag, and return its id in Airflow."""
         return self._with_retries(lambda: self._airflow(lambda api: api.trigger(_DAG, **conf).run_id))
 
     def state(self, run_id: str) -> str:
@@ -79,27 +87,27 @@ class Drill:
         return self._with_retries(lambda: self._airflow(lambda api: api.get_run(_DAG, run_id).state))
 
     def wait_until_planned(self, period: str) -> int:
-        """Return the run in the warehouse, once it is planned."""
-        while (found := self._with_retries(lambda: self._of_period(period))) is None:
+        """Wait until the run of a period is planned, and return its id in the warehouse."""
+        while (run_id := self._with_retries(lambda: self._find_run(period))) is None:
             self._check_deadline()
             time.sleep(0.2)
-        return found
+        return run_id
 
     def count_unfinished(self, run_id: int) -> int:
         """Return how many chunks of a run are not finished."""
         return len(self._with_retries(lambda: self._unfinished(run_id)))
 
     def wait(self, airflow_run: str) -> str:
-        """Wait for the end of a run of the Dag, and return its state."""
+        """Wait until a run of the Dag has ended, and return its state."""
         while (state := self.state(airflow_run)) not in ("success", "failed"):
             self._check_deadline()
             time.sleep(0.5)
         return state
 
     def wait_for_mails(self, airflow_run: str) -> bool:
-        """Wait until mails arrive; False if the run ends before."""
-        known = self.sink.count()
-        while self.sink.count() <= known:
+        """Wait for another mail, and return whether it arrived before the run ended."""
+        earlier_mails = self.sink.count()
+        while self.sink.count() <= earlier_mails:
             if self.state(airflow_run) in ("success", "failed"):
                 return False
             self._check_deadline()
@@ -107,20 +115,20 @@ class Drill:
         return True
 
     def verify(self, run_id: int, *, earlier_mails: int, killed: bool) -> RunVerdict:
-        """Return how a finished run stands."""
+        """Check a finished run; its mails are those after the first `earlier_mails`."""
         with connect_warehouse(self.stack.environment) as db:
             return verify_run(db, run_id, self.sink.addresses()[earlier_mails:], page=PAGE_SIZE, killed=killed)
 
     def add_users(self, users: int) -> None:
-        """Add users until there are so many."""
+        """Add users until `users` exist."""
         with connect_warehouse(self.stack.environment) as db:
             audience.add_users(db, users, category=MONTHLY_REPORT.category.name)
 
-    def _airflow(self, call: Callable[[AirflowApi], _Answer]) -> _Answer:
+    def _airflow(self, call: Callable[[AirflowApi], _Response]) -> _Response:
         with AirflowApi(self.stack.ui_url, user=ADMIN, password=self.stack.ui_password) as api:
             return call(api)
 
-    def _of_period(self, period: str) -> int | None:
+    def _find_run(self, period: str) -> int | None:
         with connect_warehouse(self.stack.environment) as db:
             run = runs.find_by_period(db, MONTHLY_REPORT, period)
             return None if run is None else run.run_id
@@ -129,7 +137,7 @@ class Drill:
         with connect_warehouse(self.stack.environment) as db:
             return chunks.list_unfinished(db, run_id)
 
-    def _with_retries(self, call: Callable[[], _Answer]) -> _Answer:
+    def _with_retries(self, call: Callable[[], _Response]) -> _Response:
         while True:
             try:
                 return call()
@@ -142,8 +150,8 @@ class Drill:
             sys.exit(f"error: the drill did not end within {MAX_SECONDS:.0f} s")
 
 
-def main(seed: Annotated[int, typer.Option(help="Decides what is killed when.")] = 0) -> None:
-    """Run the drill; ends with exit code 1 if something is not as it must be."""
+def main(seed: Annotated[int, typer.Option(help="Seed of the order and the moments of the kills.")] = 0) -> None:
+    """Run the drill; end with exit code 1 if a rule is violated."""
     began = time.monotonic()
     with home.temporary() as folder, mail_sink.recording_sink(folder.parent) as sink:
         bundles = json.dumps(_BUNDLES)
@@ -158,57 +166,59 @@ def main(seed: Annotated[int, typer.Option(help="Decides what is killed when.")]
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
             airflow.wait_for_dag(_DAG)
             airflow.unpause(_DAG)
-        reckonings = [_run_undisturbed(drill), _run_with_kills(drill, Killer(folder), seed)]
-    wrong = [each for reckoning in reckonings for each in reckoning.violations]
-    for each in wrong:
-        typer.echo(f"WRONG: {each}")
-    typer.echo(f"{len(wrong)} rules are broken." if wrong else "Every rule holds.")
-    sys.exit(1 if wrong else 0)
+        verdicts = [_run_undisturbed(drill), _run_with_kills(drill, Killer(folder), seed)]
+    violations = [violation for verdict in verdicts for violation in verdict.violations]
+    for violation in violations:
+        typer.echo(f"VIOLATED: {violation}")
+    typer.echo(f"{len(violations)} rules are violated." if violations else "Every rule holds.")
+    sys.exit(1 if violations else 0)
 
 
 def _run_undisturbed(drill: Drill) -> RunVerdict:
-    """Send a run in which nothing is killed."""
+    """Send a run without kills."""
     drill.add_users(UNDISTURBED_USERS)
     state = drill.wait(drill.trigger(period=audience.MONTH_BEFORE))
-    found = drill.verify(drill.wait_until_planned(audience.MONTH_BEFORE), earlier_mails=0, killed=False)
-    drill.say(f"nothing killed: {state}; {found}")
-    return found
+    verdict = drill.verify(drill.wait_until_planned(audience.MONTH_BEFORE), earlier_mails=0, killed=False)
+    drill.say(f"no kills: {state}; {verdict}")
+    return verdict
 
 
 def _run_with_kills(drill: Drill, killer: Killer, seed: int) -> RunVerdict:
-    """Send a run, kill in the middle of it, and run again what failed."""
-    chance = random.Random(seed)
-    victims = chance.sample(_VICTIMS, KILLS)
+    """Send a run, kill programs while it sends, and run failed tasks again."""
+    rng = random.Random(seed)
+    victims = rng.sample(_VICTIMS, KILLS)
     drill.say(f"seed {seed}: {', '.join(victim.name.lower() for victim in victims)}")
     drill.add_users(USERS)
-    known = drill.sink.count()
+    earlier_mails = drill.sink.count()
     airflow_run = drill.trigger(period=audience.MONTH)
     run_id = drill.wait_until_planned(audience.MONTH)
     for number, victim in enumerate(victims, 1):
         while not drill.wait_for_mails(airflow_run):
             airflow_run = _rerun_failed(drill, run_id, airflow_run)
-        time.sleep(chance.uniform(0.5, 4))
-        dead = time.monotonic()
+        time.sleep(rng.uniform(0.5, 4))
+        killed_at = time.monotonic()
         processes = killer.kill(victim)
         drill.say(
             f"kill {number} of {KILLS}: {victim.name.lower()}, {processes} processes, after "
-            f"{drill.sink.count() - known:,} mails"
+            f"{drill.sink.count() - earlier_mails:,} mails"
         )
-        killer.wait_until_restarted(victim, dead)
-    drill.say(f"the last kill is over, {drill.count_unfinished(run_id)} chunks are left")
+        killer.wait_until_restarted(victim, killed_at)
+    drill.say(f"after the last kill, {drill.count_unfinished(run_id)} chunks are unfinished")
     while drill.wait(airflow_run) and drill.count_unfinished(run_id):
         airflow_run = _rerun_failed(drill, run_id, airflow_run)
-    found = drill.verify(run_id, earlier_mails=known, killed=True)
-    drill.say(f"{KILLS} kills: {drill.state(airflow_run)}; {found}")
-    return found
+    verdict = drill.verify(run_id, earlier_mails=earlier_mails, killed=True)
+    drill.say(f"{KILLS} kills: {drill.state(airflow_run)}; {verdict}")
+    return verdict
 
 
 def _rerun_failed(drill: Drill, run_id: int, airflow_run: str) -> str:
-    """Run again what failed."""
-    left = drill.count_unfinished(run_id)
-    if not left:
-        sys.exit("error: everything was sent before the last kill; let the drill have more users")
-    drill.say(f"the run of the Dag ended as {drill.state(airflow_run)} with {left} chunks left; they are run again")
+    """Trigger the unfinished chunks of a run again, and return the id of the new run of the Dag."""
+    unfinished = drill.count_unfinished(run_id)
+    if not unfinished:
+        sys.exit("error: everything was sent before the last kill; increase USERS")
+    drill.say(
+        f"the run of the Dag: {drill.state(airflow_run)}, with {unfinished} unfinished chunks; they are run again"
+    )
     return drill.trigger(run_id=run_id)
 
 

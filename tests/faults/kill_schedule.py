@@ -1,4 +1,4 @@
-"""Kills of what a run needs, as the kernel kills: without asking. The supervisor starts it again."""
+"""Kills programs that a run needs, by SIGKILL, as the kernel does if memory runs out; the supervisor restarts them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESTART_TIMEOUT = timedelta(seconds=90)
 
 
 class Victim(Enum):
-    """What is killed, by the name of its program."""
+    """Programs that are killed; the value is the program's name in the supervisor."""
 
     WORKER = worker_program_name(LOW_PRIORITY)
     VALKEY = VALKEY
@@ -28,46 +28,46 @@ class Victim(Enum):
 
 
 class NotRestarted(Exception):
-    """What was killed was not started again."""
+    """A killed program did not run again in time."""
 
 
 @dataclass(frozen=True)
 class Killer:
-    """Kills programs of one stack.
+    """Kills programs of a stack.
 
     Parameters
     ----------
     home
-        Its folder.
+        Folder of the stack.
     """
 
     home: Path
 
     def kill(self, victim: Victim) -> int:
-        """Kill a program and all that it started, and return how many processes that were.
+        """Kill a program and, for a worker, all its child processes; return the number of killed processes.
 
-        Postgres's own children end by themselves when their postmaster is gone, as after any such death.
+        Postgres's child processes end by themselves when their postmaster is gone, as after any kill.
         """
         parent = psutil.Process(self._pid(victim))
         children = parent.children(recursive=True) if victim is Victim.WORKER else []
-        doomed = [parent, *children]
-        for process in doomed:
+        processes = [parent, *children]
+        for process in processes:
             process.kill()
-        return len(doomed)
+        return len(processes)
 
     def wait_until_restarted(self, victim: Victim, killed_at: float) -> None:
-        """Wait until a program that was killed at an instant runs again; one that stays down is started by hand.
+        """Wait until a killed program runs again; start it if the supervisor has given up.
 
         Raises
         ------
-        NotBack
-            If it does not come back.
+        NotRestarted
+            If it does not run again in time.
         """
         while time.monotonic() - killed_at < _RESTART_TIMEOUT.total_seconds():
-            found = (self._supervisor().states() or {})[victim.value]
-            if found.state == "RUNNING":
+            program = (self._supervisor().states() or {})[victim.value]
+            if program.state == "RUNNING":
                 return
-            if found.state in ("FATAL", "EXITED"):
+            if program.state in ("FATAL", "EXITED"):
                 self._supervisor().start(victim.value)
             time.sleep(0.2)
         raise NotRestarted(victim.value)
@@ -76,7 +76,7 @@ class Killer:
         return (self._supervisor().states() or {})[victim.value].pid
 
     def _supervisor(self) -> Supervisor:
-        found = find_supervisor(homes.find(self.home))
-        if found is None:
+        supervisor = find_supervisor(homes.find(self.home))
+        if supervisor is None:
             raise NotRestarted("the supervisor")
-        return found
+        return supervisor

@@ -1,4 +1,4 @@
-"""What must be true after a run, whatever was killed meanwhile: from the ledger, and from what the mail server got."""
+"""Rules that hold after any run, whatever was killed, checked on the ledger and on the mail server's record."""
 
 from __future__ import annotations
 
@@ -6,47 +6,48 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from psycopg.rows import scalar_row
-
 from etl.db.connection import Connection
+from etl.db.statements import Statement
 from etl.notify.store import runs
 
 FINAL_STATES = ("sent", "failed", "suppressed", "expired", "unknown")
-_ROWS = """
+_DELIVERIES = Statement("""
 select d.user_id, d.state::text as state, c.address
 from notify.deliveries as d
 inner join notify.contacts as c using (user_id, channel)
-where d.run_id = %s
-"""
-_COUNT_INTERRUPTED = "select coalesce(sum(greatest(attempt - 1, 0)), 0)::int from notify.chunks where run_id = %s"
-_MAX_UNKNOWN = """
+where d.run_id = %(run_id)s
+""")
+_COUNT_INTERRUPTED = Statement(
+    "select coalesce(sum(greatest(attempt - 1, 0)), 0)::int from notify.chunks where run_id = %(run_id)s"
+)
+_MAX_UNKNOWN = Statement("""
 select coalesce(max(n), 0)
 from (
     select count(*) as n from notify.deliveries
-    where run_id = %s and state = 'unknown'
+    where run_id = %(run_id)s and state = 'unknown'
     group by ordinal, attempt
 ) as pages
-"""
+""")
 
 
 @dataclass(frozen=True)
 class RunVerdict:
-    """How a run stands.
+    """Counts of a finished run, and the rules that it violates.
 
     Parameters
     ----------
     totals
-        What its chunks counted.
+        Totals of its chunks' counts.
     states
-        What its ledger holds.
+        State → deliveries in the ledger.
     mails
-        That came for it.
+        Number of mails that arrived.
     interrupted
-        Tasks that ended before their chunk did.
+        Number of attempts that ended before their chunk was finished.
     max_unknown
-        Most deliveries of one attempt that are unknown.
+        Largest number of `unknown` deliveries of one attempt.
     violations
-        What is not as it must be; empty if all is well.
+        Violated rules; empty if every rule holds.
     """
 
     totals: dict[str, int]
@@ -57,7 +58,7 @@ class RunVerdict:
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Return it as a line."""
+        """Return the counts as a line of text."""
         states = ", ".join(f"{count:,} {state}" for state, count in sorted(self.states.items()))
         return (
             f"{self.totals['recipients']:,} recipients: {states}, {self.totals['unreachable']:,} unreachable; "
@@ -66,42 +67,39 @@ class RunVerdict:
 
 
 def verify_run(db: Connection, run_id: int, addresses: Sequence[str], *, page: int, killed: bool) -> RunVerdict:
-    """Return how a finished run stands.
+    """Check the rules on a finished run.
 
     Parameters
     ----------
     addresses
-        Where each mail of the run went.
+        Address of each mail of the run.
     page
-        Most recipients of a page.
+        Recipients per page.
     killed
-        Whether anything was killed; otherwise nothing may be unknown.
+        Whether programs were killed; without kills no delivery may be `unknown`.
     """
-    rows: list[tuple[int, str, str]] = db.execute(_ROWS.encode(), (run_id,)).fetchall()
+    values = {"run_id": run_id}
+    rows: list[tuple[int, str, str]] = _DELIVERIES.rows(db, values)
     totals = runs.read_totals(db, run_id)
-    with db.cursor(row_factory=scalar_row) as cursor:
-        interrupted, largest = (
-            int(number)
-            for query in (_COUNT_INTERRUPTED, _MAX_UNKNOWN)
-            for number in cursor.execute(query.encode(), (run_id,))
-        )
+    interrupted, max_unknown = _COUNT_INTERRUPTED.scalar(db, values), _MAX_UNKNOWN.scalar(db, values)
     states = Counter(state for _, state, _ in rows)
-    found = RunVerdict(totals, states, len(addresses), interrupted, largest)
+    verdict = RunVerdict(totals, states, len(addresses), interrupted, max_unknown)
     state_of = {address: state for _, state, address in rows}
     mails = Counter(addresses)
     rules = {
-        "a recipient has two rows": len({user_id for user_id, *_ in rows}) == len(rows),
+        "a recipient has two deliveries": len({user_id for user_id, *_ in rows}) == len(rows),
         "a delivery is in no final state": set(states) <= set(FINAL_STATES),
         "recipients are missing": len(rows) + totals["unreachable"] == totals["recipients"],
-        "the chunks counted otherwise": all(totals[state] == states[state] for state in FINAL_STATES),
+        "the totals of chunks differ from the ledger": all(totals[state] == states[state] for state in FINAL_STATES),
         "a chunk is not finished": totals["chunks"] == totals["chunks_finished"],
-        "somebody got two mails": all(count == 1 for count in mails.values()),
-        "somebody got a mail who is not `sent` or `unknown`": all(
+        "a recipient got two mails": all(count == 1 for count in mails.values()),
+        "a recipient got a mail, but is neither `sent` nor `unknown`": all(
             state_of.get(address) in ("sent", "unknown") for address in mails
         ),
-        "somebody is `sent` who got no mail": all(mails[to] for to, state in state_of.items() if state == "sent"),
-        "more than a page is unknown of a killed task": largest <= page and states["unknown"] <= page * interrupted,
-        "somebody is unknown though nothing was killed": killed or not states["unknown"],
+        "a recipient is `sent`, but got no mail": all(mails[to] for to, state in state_of.items() if state == "sent"),
+        "more than a page of an interrupted task is `unknown`": max_unknown <= page
+        and states["unknown"] <= page * interrupted,
+        "a recipient is `unknown` without kills": killed or not states["unknown"],
     }
-    found.violations.extend(wrong for wrong, holds in rules.items() if not holds)
-    return found
+    verdict.violations.extend(violation for violation, holds in rules.items() if not holds)
+    return verdict

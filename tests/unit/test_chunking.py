@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from etl.chunking import Chunk, EmptyChunk, count_chunks
 
 
-def test_chunk_holds_its_start_and_not_its_stop() -> None:
+def test_a_chunk_contains_its_start_and_not_its_stop() -> None:
     chunk = Chunk(4, 9)
     assert 4 in chunk
     assert 8 in chunk
@@ -13,7 +13,7 @@ def test_chunk_holds_its_start_and_not_its_stop() -> None:
     assert str(chunk) == "4–8"
 
 
-def test_empty_chunk_is_refused_with_its_bounds_and_the_remedy() -> None:
+def test_an_empty_chunk_is_refused_with_its_bounds_and_the_fix() -> None:
     with pytest.raises(EmptyChunk, match="chunk 9–4 is empty; stop must exceed start"):
         Chunk(9, 4)
 
@@ -28,11 +28,11 @@ def test_chunks_are_as_few_as_their_size_allows_and_never_more_than_the_maximum(
     assert chunks == 0 or (chunks - 1) * size < rows
 
 
-def test_nothing_to_cut_gives_no_chunk() -> None:
+def test_zero_rows_give_no_chunk() -> None:
     assert count_chunks(0, size=10, maximum=64) == 0
 
 
 @pytest.mark.parametrize(("rows", "size", "maximum"), [(-1, 1, 1), (1, 0, 1), (1, 1, 0)])
 def test_impossible_sizes_are_refused(rows: int, size: int, maximum: int) -> None:
-    with pytest.raises(ValueError, match="sizes start at 1"):
+    with pytest.raises(ValueError, match="size and maximum must be at least 1, rows at least 0"):
         count_chunks(rows, size=size, maximum=maximum)

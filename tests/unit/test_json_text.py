@@ -8,13 +8,13 @@ from etl.json_text import repair_unicode
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()))
-def test_json_in_unicode_stays_as_it_is(value: dict[str, object]) -> None:
+def test_json_in_valid_unicode_is_unchanged(value: dict[str, object]) -> None:
     for body in (json.dumps(value), json.dumps(value, ensure_ascii=False)):
         assert json.loads(repair_unicode(body.encode())) == value
 
 
 @pytest.mark.parametrize(
-    ("sent", "read"),
+    ("sent", "repaired"),
     [
         (rb'"caf\ud83d"', "caf\ufffd"),
         (rb'"\ude00 caf"', "\ufffd caf"),
@@ -25,5 +25,5 @@ def test_json_in_unicode_stays_as_it_is(value: dict[str, object]) -> None:
         (b'\xef\xbb\xbf"marked"', "marked"),
     ],
 )
-def test_what_is_no_unicode_becomes_a_replacement_character(sent: bytes, read: str) -> None:
-    assert json.loads(repair_unicode(sent)) == read
+def test_invalid_unicode_becomes_a_replacement_character(sent: bytes, repaired: str) -> None:
+    assert json.loads(repair_unicode(sent)) == repaired

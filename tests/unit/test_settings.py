@@ -30,7 +30,7 @@ def test_a_connection_reads_the_same_as_json_and_as_uri(text: str) -> None:
         "postgresql://db?sslmode=require",
     ],
 )
-def test_what_else_a_connection_says_is_read_in_each_form(text: str) -> None:
+def test_the_extra_of_a_connection_is_read_in_each_form(text: str) -> None:
     endpoint = Endpoint.from_environment("warehouse", {"AIRFLOW_CONN_WAREHOUSE": text})
     assert endpoint == Endpoint(host="db", extra={"sslmode": "require"})
 
@@ -43,12 +43,12 @@ def test_a_broken_connection_is_refused_without_showing_it(text: str) -> None:
     assert "hunter2" not in str(raised.value)
 
 
-def test_secrets_are_not_shown() -> None:
+def test_secrets_are_not_in_the_repr() -> None:
     assert "hunter2" not in repr(Endpoint(host="h", password="hunter2"))
     assert "hunter2" not in repr(Settings(raw_root="file:///raw", keys=("hunter2",)))
 
 
-def test_a_key_that_is_none_is_refused_without_showing_it() -> None:
+def test_an_invalid_key_is_refused_without_showing_it() -> None:
     with pytest.raises(SettingInvalid, match="SLUICE_KEYS") as raised:
         TokenCipher(["hunter2"])
     assert "hunter2" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""The shell: HTTP in, one endpoint's answer or one refusal out."""
+"""The HTTP application: calls the endpoint of each request and renders errors as Plaid does."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -23,9 +23,6 @@ from dev.bank.api import (
     schemas,
     transaction_endpoints,
 )
-from dev.bank.api import (
-    sandbox_endpoints as levers,
-)
 from dev.bank.api.auth import Credentials
 from dev.bank.api.endpoints import Endpoint
 from dev.bank.api.errors import ApiError, InternalServerError, InvalidBody, NotFound
@@ -35,7 +32,6 @@ from dev.bank.bank import Bank
 from dev.bank.world import ids
 
 MAX_BODY_BYTES = 64 * 1024
-"""Bytes of a request's body."""
 
 ENDPOINTS = (*endpoints.ENDPOINTS, *transaction_endpoints.ENDPOINTS, *sandbox_endpoints.ENDPOINTS)
 
@@ -45,20 +41,20 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
 def create_app(bank: Bank, credentials: Credentials, limits: RateLimits | None = None) -> Starlette:
-    """Return the server of `bank`, which answers the client that has `credentials`, within the provider's limits.
+    """Return the application that serves `bank` to the client with `credentials`, within `limits` (default: Plaid's).
 
-    The bank is `app.state.bank`: each request reads it anew, so that another day is another bank put in its place.
+    Each request reads `app.state.bank`; advancing the day replaces it.
     """
-    metered = limits or RateLimits()
-    answers = {each.path: _endpoint_handler(each, credentials, metered) for each in ENDPOINTS}
-    answers |= {
-        levers.DAY_PATH: _advance_day_handler(credentials),
-        levers.FAULTS_PATH: _set_faults_handler(credentials),
+    effective_limits = limits or RateLimits()
+    handlers = {each.path: _endpoint_handler(each, credentials, effective_limits) for each in ENDPOINTS}
+    handlers |= {
+        sandbox_endpoints.DAY_PATH: _advance_day_handler(credentials),
+        sandbox_endpoints.FAULTS_PATH: _set_faults_handler(credentials),
     }
     app = Starlette(
         routes=[
             Route("/health", _health, methods=["GET"]),
-            *(Route(path, _with_error_responses(answer), methods=["POST"]) for path, answer in answers.items()),
+            *(Route(path, _with_error_responses(handler), methods=["POST"]) for path, handler in handlers.items()),
         ],
         exception_handlers={HTTPException: _not_found, Exception: _internal_error},
     )
@@ -67,51 +63,52 @@ def create_app(bank: Bank, credentials: Credentials, limits: RateLimits | None =
 
 
 def _with_error_responses(handler: RequestHandler) -> Callable[[Request], Awaitable[Response]]:
-    async def guarded(request: Request) -> Response:
+    async def handle(request: Request) -> Response:
         body = b""
         try:
             body = await _read_body(request)
             return await handler(request, body)
-        except ApiError as refusal:
-            return _error_response(refusal, _request_id(request, body))
+        except ApiError as error:
+            return _error_response(error, _request_id(request, body))
 
-    return guarded
+    return handle
 
 
 def _endpoint_handler(endpoint: Endpoint[Any], credentials: Credentials, limits: RateLimits) -> RequestHandler:
-    async def answer(request: Request, body: bytes) -> Response:
+    async def handle(request: Request, body: bytes) -> Response:
         bank: Bank = request.app.state.bank
-        asked = _read_request(request, body, credentials, endpoint.request_type)
-        about = b""
+        api_request = _read_request(request, body, credentials, endpoint.request_type)
+        subject = b""
         if not endpoint.is_sandbox:
-            item = auth.item_number(bank, asked)
+            item = auth.item_number(bank, api_request)
             limits.take(endpoint.path, item, now=time.monotonic())
-            about = bank.faults.count_request(item, endpoint.path)
-            if about and (instead := await fault_injection.inject_before(bank, endpoint.path, about)):
-                return instead
-        answered = endpoint.handle(bank, asked, _request_id(request, body))
-        response = _json_response(bad_records.corrupt(bank.key, bank.faults, answered))
-        return fault_injection.inject_after(bank, response, about) if about else response
+            subject = bank.faults.count_request(item, endpoint.path)
+            if subject and (fault_response := await fault_injection.inject_before(bank, endpoint.path, subject)):
+                return fault_response
+        content = endpoint.handle(bank, api_request, _request_id(request, body))
+        response = _json_response(bad_records.corrupt(bank.key, bank.faults, content))
+        return fault_injection.inject_after(bank, response, subject) if subject else response
 
-    return answer
+    return handle
 
 
 def _advance_day_handler(credentials: Credentials) -> RequestHandler:
-    async def answer(request: Request, body: bytes) -> Response:
-        bank = levers.advance_day(request.app.state.bank, _read_request(request, body, credentials, DayRequest))
+    async def handle(request: Request, body: bytes) -> Response:
+        day_request = _read_request(request, body, credentials, DayRequest)
+        bank = sandbox_endpoints.advance_day(request.app.state.bank, day_request)
         request.app.state.bank = bank
         return _json_response(schemas.DayResponse(bank.today, _request_id(request, body)))
 
-    return answer
+    return handle
 
 
 def _set_faults_handler(credentials: Credentials) -> RequestHandler:
-    async def answer(request: Request, body: bytes) -> Response:
+    async def handle(request: Request, body: bytes) -> Response:
         bank: Bank = request.app.state.bank
-        levers.set_faults(bank, _read_request(request, body, credentials, FaultsRequest))
+        sandbox_endpoints.set_faults(bank, _read_request(request, body, credentials, FaultsRequest))
         return _json_response(schemas.FaultsResponse(dict(bank.faults.rates), _request_id(request, body)))
 
-    return answer
+    return handle
 
 
 def _read_request(

@@ -1,4 +1,4 @@
-"""Records that are wrong, one by one, in an answer that is otherwise right."""
+"""Corrupts single transactions of a response that is otherwise valid."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -12,10 +12,10 @@ from dev.bank.world.seed import Key
 Record = dict[str, Any]
 
 HUGE_AMOUNT = Decimal(10**15)
-"""Whole units of currency, more than any account has ever held."""
+"""Whole units of currency; more than any account holds."""
 
 UNKNOWN_CURRENCY = "ZZZ"
-"""A currency code that ISO 4217 does not have."""
+"""A currency code that is not in ISO 4217."""
 
 _TRANSACTION_LISTS = ("added", "modified", "transactions")
 
@@ -55,13 +55,13 @@ CORRUPTIONS: dict[Fault, Callable[[Record], None]] = {
 
 
 def corrupt(key: Key, faults: Faults, answer: msgspec.Struct) -> object:
-    """Return an answer with those of its transactions spoilt that a fault strikes."""
+    """Return a response in which those transactions are corrupted that a fault strikes."""
     if not faults.any_enabled(*CORRUPTIONS):
         return answer
     fields: Record = msgspec.to_builtins(answer, builtin_types=(Decimal,))
     for record in (record for name in _TRANSACTION_LISTS for record in fields.get(name, ())):
         identity = record["transaction_id"].encode()
-        for fault, spoiler in CORRUPTIONS.items():
+        for fault, corruption in CORRUPTIONS.items():
             if faults.strikes(key, fault, identity):
-                spoiler(record)
+                corruption(record)
     return fields

@@ -1,4 +1,4 @@
-"""The connection under a request, which ASGI does not show and some faults need."""
+"""Access to the connection of a request, which ASGI does not expose and some faults need."""
 
 import asyncio
 import socket
@@ -18,23 +18,23 @@ _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
 class ConnectionUnavailable(RuntimeError):
-    """The server does not show its connections."""
+    """The server does not expose its connections."""
 
     def __init__(self) -> None:
-        super().__init__("this fault needs the connection; serve the bank by `python -m dev.bank`")
+        super().__init__("this fault needs the connection; serve the bank with `python -m dev.bank`")
 
 
 class ConnectionExposingProtocol(Protocol):
-    """Uvicorn's protocol, which tells the application which connection a request came by."""
+    """Uvicorn's protocol, which also gives the application the connection of each request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin."""
+        """Make the connection available to the application."""
         super().connection_made(transport)
         self.app = _with_transport(transport, cast("ASGIApp", self.app))
 
 
 def reset(scope: Scope) -> None:
-    """Cut the connection so that the client's next read fails."""
+    """Reset the connection, so that the client's next read fails."""
     transport = _transport(scope)
     connection = transport.get_extra_info("socket")
     if connection is not None:
@@ -43,15 +43,15 @@ def reset(scope: Scope) -> None:
 
 
 def close(scope: Scope) -> None:
-    """Close the connection once all that was written is sent."""
+    """Close the connection after everything written so far is sent."""
     _transport(scope).close()
 
 
 def _with_transport(transport: asyncio.Transport, app: ASGIApp) -> ASGIApp:
-    async def shown(scope: Scope, receive: Receive, send: Send) -> None:
+    async def wrapper(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, _TRANSPORT_KEY: transport}, receive, send)
 
-    return shown
+    return wrapper
 
 
 def _transport(scope: Scope) -> asyncio.Transport:

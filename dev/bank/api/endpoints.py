@@ -1,4 +1,4 @@
-"""What items and accounts answer. One function an endpoint: bank, request and request id in, response out."""
+"""Endpoints of items and accounts. Each is a function of bank, request and request id that returns a response."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from dev.bank.world.tokens import TokenKind
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[RequestT]):
-    """A route: what it is sent and what answers it."""
+    """A route: its path, the type of its requests, and its handler."""
 
     path: str
     request_type: type[RequestT]
@@ -26,14 +26,14 @@ class Endpoint(Generic[RequestT]):
 
     @property
     def is_sandbox(self) -> bool:
-        """Whether it is there to arrange tests, so that neither limits nor faults touch it."""
+        """Whether it serves to set up tests; limits and faults do not apply to it."""
         return self.path.startswith("/sandbox/")
 
 
 def exchange_public_token(
     bank: Bank, request: requests.PublicTokenExchangeRequest, request_id: str
 ) -> schemas.PublicTokenExchangeResponse:
-    """Give the access token of the item that a public token stands for, and let that item be read again."""
+    """Return the access token of a public token's item, and make the item readable again."""
     number = auth.item_number(bank, request)
     if bank.changes.access(number) is not Access.OPEN:
         bank.changes.record(AccessChanged(number, Access.OPEN))
@@ -43,16 +43,16 @@ def exchange_public_token(
 
 
 def get_item(bank: Bank, request: requests.ItemRequest, request_id: str) -> schemas.ItemGetResponse:
-    """Describe an item, and what keeps it from being read."""
+    """Return an item, with the error that makes it unreadable."""
     ledger = auth.find_ledger(bank, request)
-    refusal = auth.access_error(bank, ledger.item.number)
-    error = None if refusal is None else render.error(refusal, request_id)
-    described = render.item_details(ledger.item, ledger.first_day, error)
-    return schemas.ItemGetResponse(described, render.status(bank.today), request_id)
+    access_error = auth.access_error(bank, ledger.item.number)
+    error = None if access_error is None else render.error(access_error, request_id)
+    item = render.item_details(ledger.item, ledger.first_day, error)
+    return schemas.ItemGetResponse(item, render.status(bank.today), request_id)
 
 
 def remove_item(bank: Bank, request: requests.ItemRemoveRequest, request_id: str) -> schemas.RequestIdResponse:
-    """Forget an item until it is linked again."""
+    """Remove an item until it is linked again."""
     number = auth.find_ledger(bank, request).item.number
     bank.changes.record(AccessChanged(number, Access.REMOVED))
     return schemas.RequestIdResponse(request_id)
@@ -61,12 +61,12 @@ def remove_item(bank: Bank, request: requests.ItemRemoveRequest, request_id: str
 def get_accounts(
     bank: Bank, request: AccountsGetRequest | BalanceGetRequest, request_id: str
 ) -> schemas.AccountsGetResponse:
-    """List an item's accounts with what they hold today."""
+    """Return an item's accounts with their balances of today."""
     ledger = auth.find_readable_ledger(bank, request)
-    wanted = request.options.account_ids
-    held = ledger.item.accounts if wanted is UNSET else [auth.find_account(ledger.item, each) for each in wanted]
-    moved = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
-    return schemas.AccountsGetResponse(render.accounts(held, moved), render.item(ledger.item), request_id)
+    item, account_ids = ledger.item, request.options.account_ids
+    accounts = item.accounts if account_ids is UNSET else [auth.find_account(item, each) for each in account_ids]
+    outflows = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
+    return schemas.AccountsGetResponse(render.accounts(accounts, outflows), render.item(item), request_id)
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (

@@ -1,6 +1,6 @@
-"""What the bank refuses, in Plaid's words.
+"""Errors that the bank returns, with Plaid's types, codes and messages.
 
-Refusal
+ApiError
 ├── INVALID_REQUEST: InvalidBody, MissingFields, InvalidField, NotFound
 ├── INVALID_INPUT: InvalidApiKeys, InvalidPublicToken, InvalidAccessToken, InvalidAccountId, InvalidInstitution
 ├── ITEM_ERROR: ItemLoginRequired, ItemNotFound, PermissionRevoked, ProductNotReady
@@ -15,7 +15,7 @@ from typing import ClassVar
 
 
 class ErrorType(Enum):
-    """Plaid's broad kinds of error, those the bank uses."""
+    """Those of Plaid's error types that the bank uses."""
 
     INVALID_REQUEST = "INVALID_REQUEST"
     INVALID_INPUT = "INVALID_INPUT"
@@ -26,7 +26,7 @@ class ErrorType(Enum):
 
 
 class ApiError(Exception):
-    """An error answer. Its text is Plaid's `error_message`."""
+    """An error response. Its text is Plaid's `error_message`."""
 
     error_type: ClassVar[ErrorType] = ErrorType.INVALID_REQUEST
     error_code: str
@@ -38,12 +38,12 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer says in headers."""
+        """Headers of the response."""
         return {}
 
 
 class InvalidBody(ApiError):
-    """The body is not one JSON object, sent as such."""
+    """The body is too long, not a JSON object, or not sent as JSON."""
 
     error_code = "INVALID_BODY"
     message = "body could not be parsed as JSON"
@@ -65,7 +65,7 @@ class InvalidField(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such route, or not with that method."""
+    """There is no such route, or not for this method."""
 
     error_code = "NOT_FOUND"
     status = 404
@@ -73,7 +73,7 @@ class NotFound(ApiError):
 
 
 class InvalidApiKeys(ApiError):
-    """The client id and secret are not this bank's client's."""
+    """The client id or the secret is wrong."""
 
     error_type = ErrorType.INVALID_INPUT
     error_code = "INVALID_API_KEYS"
@@ -81,7 +81,7 @@ class InvalidApiKeys(ApiError):
 
 
 class InvalidPublicToken(ApiError):
-    """The public token is not of this bank's making."""
+    """The bank did not issue the public token."""
 
     error_type = ErrorType.INVALID_INPUT
     error_code = "INVALID_PUBLIC_TOKEN"
@@ -89,7 +89,7 @@ class InvalidPublicToken(ApiError):
 
 
 class InvalidAccessToken(ApiError):
-    """The access token is not of this bank's making."""
+    """The bank did not issue the access token."""
 
     error_type = ErrorType.INVALID_INPUT
     error_code = "INVALID_ACCESS_TOKEN"
@@ -113,7 +113,7 @@ class InvalidInstitution(ApiError):
 
 
 class ItemLoginRequired(ApiError):
-    """The owner has to log in again."""
+    """The item's owner must log in again."""
 
     error_type = ErrorType.ITEM_ERROR
     error_code = "ITEM_LOGIN_REQUIRED"
@@ -135,7 +135,7 @@ class ItemNotFound(ApiError):
 
 
 class PermissionRevoked(ApiError):
-    """The owner has taken back their consent."""
+    """The item's owner has revoked their consent."""
 
     error_type = ErrorType.ITEM_ERROR
     error_code = "USER_PERMISSION_REVOKED"
@@ -151,7 +151,7 @@ class ProductNotReady(ApiError):
 
 
 class MutationDuringPagination(ApiError):
-    """The data changed while a loop was reading it."""
+    """The data changed while its pages were read."""
 
     error_type = ErrorType.TRANSACTIONS_ERROR
     error_code = "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
@@ -166,9 +166,9 @@ class RateLimitExceeded(ApiError):
     Parameters
     ----------
     error_code
-        Of the endpoint.
+        Plaid's error code for the endpoint.
     retry_after
-        Whole seconds after which to try again, if the bank tells.
+        Whole seconds after which to retry; None sends no `Retry-After`.
     """
 
     error_type = ErrorType.RATE_LIMIT_EXCEEDED
@@ -182,7 +182,7 @@ class RateLimitExceeded(ApiError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer says in headers."""
+        """Headers of the response."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 

@@ -1,6 +1,6 @@
-"""The provider's rate limits: for each endpoint, so many requests a minute of one item, and of all items together.
+"""Plaid's rate limits: requests per minute to each endpoint, for one item and for all items together.
 
-A minute is one of the clock, not the last sixty seconds. A refused request does not count.
+Each minute of the clock is a window; the window does not slide. A refused request does not count.
 """
 
 import math
@@ -11,12 +11,11 @@ from typing import Self
 from dev.bank.api.errors import RateLimitExceeded
 
 WINDOW_SECONDS = 60
-"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Requests a minute to one endpoint, and the error code of one too many."""
+    """Requests per minute to an endpoint, and the error code of one that exceeds them."""
 
     error_code: str
     per_item: int
@@ -34,25 +33,25 @@ PLAID_LIMITS = {
 """Default production limits. Source: Plaid, "Rate limit exceeded errors", as read in September 2026."""
 
 DEFAULT_LIMIT = Limit("RATE_LIMIT", 100, 1_000)
-"""What an endpoint without a limit of its own answers with when it is told to refuse."""
+"""Its error code is used when a rate limit fault strikes an endpoint that has no limit."""
 
 
 class LimitsInvalid(ValueError):
-    """Limits that are neither Plaid's, nor off, nor a multiple."""
+    """The limits are neither `plaid`, `off` nor a positive factor."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"limits are {text!r}; say plaid, off, or a factor above 0 such as 0.5")
+        super().__init__(f"limits are {text!r}; use plaid, off, or a factor above 0 such as 0.5")
 
 
 class RateLimits:
-    """Counts requests and refuses those too many.
+    """Counts requests and refuses those that exceed a limit.
 
     Parameters
     ----------
     factor
-        Multiple of Plaid's limits; None for none.
+        Multiple of Plaid's limits; None for no limits.
     sends_retry_after
-        Whether a refusal says after how many seconds to try again.
+        Whether a rate limit error has a `Retry-After` header.
     """
 
     def __init__(self, factor: float | None = 1.0, *, sends_retry_after: bool = False) -> None:
@@ -67,8 +66,8 @@ class RateLimits:
 
         Raises
         ------
-        LimitsUnclear
-            If it names none.
+        LimitsInvalid
+            If `text` is none of these.
         """
         if text == "off":
             return cls(None)
@@ -86,7 +85,7 @@ class RateLimits:
         Raises
         ------
         RateLimitExceeded
-            If it is one too many of the item's or of the client's in this minute.
+            If it exceeds the item's or the client's limit in this minute.
         """
         limit = PLAID_LIMITS.get(path)
         if limit is None or self._factor is None:
@@ -95,12 +94,12 @@ class RateLimits:
         if minute != self._minute:
             self._minute = int(minute)
             self._counts.clear()
-        counted = {(path, item): limit.per_item, (path, None): limit.per_client}
-        if any(self._counts[of] >= self._scale(most, self._factor) for of, most in counted.items()):
+        maximums = {(path, item): limit.per_item, (path, None): limit.per_client}
+        if any(self._counts[counter] >= self._scale(maximum, self._factor) for counter, maximum in maximums.items()):
             raise RateLimitExceeded(
                 limit.error_code, retry_after=math.ceil(WINDOW_SECONDS - second) if self._sends_retry_after else None
             )
-        self._counts.update(counted.keys())
+        self._counts.update(maximums.keys())
 
     @staticmethod
     def _scale(requests: int, factor: float) -> int:

@@ -1,4 +1,4 @@
-"""From what the bank keeps to what Plaid writes. Nothing is decided here."""
+"""Converts the bank's accounts, items, transactions and errors to Plaid's schemas."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -27,12 +27,12 @@ _LOGO_BASE_URL = "https://logos.bank.example"
 
 
 def accounts(held: Sequence[Account], outflows: Outflows) -> list[schemas.Account]:
-    """Write accounts after `outflows` has left the item's accounts."""
+    """Return accounts, with their balances after `outflows`."""
     return [_account(account, outflows) for account in held]
 
 
 def item(bank_item: Item) -> schemas.Item:
-    """Write an item."""
+    """Return an item without the details that only `/item/get` shows."""
     return schemas.Item(
         item_id=bank_item.item_id,
         institution_id=bank_item.institution.institution_id,
@@ -41,7 +41,7 @@ def item(bank_item: Item) -> schemas.Item:
 
 
 def item_details(bank_item: Item, first_day: date, error: schemas.Error | None) -> schemas.Item:
-    """Write an item with the instant of its creation and what keeps it from being read, as `/item/get` does."""
+    """Return an item with its time of creation and the error that makes it unreadable, for `/item/get`."""
     return schemas.Item(
         item_id=bank_item.item_id,
         institution_id=bank_item.institution.institution_id,
@@ -52,52 +52,52 @@ def item_details(bank_item: Item, first_day: date, error: schemas.Error | None) 
 
 
 def status(today: date) -> schemas.ItemStatus:
-    """Write the state of an item that was last updated as `today` began."""
+    """Return the status of an item that was last updated when `today` began."""
     return schemas.ItemStatus(transactions=schemas.TransactionsStatus(last_successful_update=_midnight(today)))
 
 
 def transaction(bank_item: Item, event: Event) -> schemas.Transaction:
-    """Write one of the item's transactions as it is after `event`."""
-    made = event.transaction
-    account, merchant, category = made.account, made.merchant, made.category
-    detailed = bank_item.institution.sends_transaction_codes
+    """Return one of the item's transactions as it is after `event`."""
+    bank_transaction = event.transaction
+    account, merchant, category = bank_transaction.account, bank_transaction.merchant, bank_transaction.category
+    has_details = bank_item.institution.sends_transaction_codes
     logo = _logo(merchant) if merchant else None
     return schemas.Transaction(
         account_id=account.account_id,
-        amount=made.currency.to_decimal(made.amount_minor),
-        iso_currency_code=made.currency.code,
-        counterparties=_counterparties(made, logo),
-        posted_on=made.posted_at.date(),
-        posted_at=made.posted_at if detailed else None,
-        authorized_on=made.authorized_at.date(),
-        authorized_at=made.authorized_at if detailed else None,
-        location=_location(made.store_location) if made.store_location else _NO_LOCATION,
-        name=made.name,
+        amount=bank_transaction.currency.to_decimal(bank_transaction.amount_minor),
+        iso_currency_code=bank_transaction.currency.code,
+        counterparties=_counterparties(bank_transaction, logo),
+        posted_on=bank_transaction.posted_at.date(),
+        posted_at=bank_transaction.posted_at if has_details else None,
+        authorized_on=bank_transaction.authorized_at.date(),
+        authorized_at=bank_transaction.authorized_at if has_details else None,
+        location=_location(bank_transaction.store_location) if bank_transaction.store_location else _NO_LOCATION,
+        name=bank_transaction.name,
         merchant_name=merchant.name if merchant else None,
         merchant_entity_id=merchant.entity_id if merchant else None,
         logo_url=logo,
         website=merchant.website if merchant else None,
         payment_meta=_NO_PAYMENT_META,
-        payment_channel=made.channel,
-        pending=made.pending,
+        payment_channel=bank_transaction.channel,
+        pending=bank_transaction.pending,
         pending_transaction_id=event.pending_id,
         personal_finance_category=schemas.PersonalFinanceCategory(
             category.primary, category.detailed, merchant.confidence if merchant else "HIGH"
         ),
         personal_finance_category_icon_url=_ICON_URLS[category.primary],
         transaction_id=event.transaction_id,
-        transaction_code=made.code if detailed else None,
-        transaction_type=_TRANSACTION_TYPES[made.channel],
+        transaction_code=bank_transaction.code if has_details else None,
+        transaction_type=_TRANSACTION_TYPES[bank_transaction.channel],
     )
 
 
 def removed_transaction(event: Event) -> schemas.RemovedTransaction:
-    """Write that one of the item's transactions is no more."""
+    """Return the removal of one of the item's transactions."""
     return schemas.RemovedTransaction(event.transaction.account.account_id, event.transaction_id)
 
 
 def error(api_error: ApiError, request_id: str) -> schemas.Error:
-    """Write a refusal."""
+    """Return the body of an error response."""
     section = api_error.error_type.value.replace("_", "-").lower()
     return schemas.Error(
         display_message=None,
@@ -111,13 +111,13 @@ def error(api_error: ApiError, request_id: str) -> schemas.Error:
 
 
 def _account(account: Account, outflows: Outflows) -> schemas.Account:
-    holds = compute_balance(account, outflows)
-    kind, subtype = account.kind.value
+    balance = compute_balance(account, outflows)
+    account_type, subtype = account.kind.value
     return schemas.Account(
         account_id=account.account_id,
         balances=schemas.Balances(
-            available=_decimal(account.currency, holds.available),
-            current=_decimal(account.currency, holds.current),
+            available=_decimal(account.currency, balance.available),
+            current=_decimal(account.currency, balance.current),
             limit=_decimal(account.currency, account.credit_limit),
             iso_currency_code=account.currency.code,
         ),
@@ -125,7 +125,7 @@ def _account(account: Account, outflows: Outflows) -> schemas.Account:
         name=account.name,
         official_name=account.official_name,
         subtype=subtype,
-        type=kind,
+        type=account_type,
     )
 
 
@@ -133,15 +133,15 @@ def _decimal(currency: Currency, minor: int | None) -> Decimal | None:
     return None if minor is None else currency.to_decimal(minor)
 
 
-def _counterparties(made: Transaction, logo: str | None) -> list[schemas.Counterparty]:
-    if merchant := made.merchant:
+def _counterparties(bank_transaction: Transaction, logo: str | None) -> list[schemas.Counterparty]:
+    if merchant := bank_transaction.merchant:
         return [
             schemas.Counterparty(
                 merchant.name, "merchant", logo, merchant.website, merchant.entity_id, merchant.confidence
             )
         ]
-    if made.payer:
-        return [schemas.Counterparty(made.payer, "income_source", None, None, None, "HIGH")]
+    if bank_transaction.payer:
+        return [schemas.Counterparty(bank_transaction.payer, "income_source", None, None, None, "HIGH")]
     return []
 
 
@@ -149,8 +149,8 @@ def _logo(merchant: Payee) -> str:
     return f"{_LOGO_BASE_URL}/{merchant.entity_id}.png"
 
 
-def _location(place: StoreLocation) -> schemas.Location:
-    return schemas.Location(city=place.city, country=place.country, store_number=place.store_number)
+def _location(store: StoreLocation) -> schemas.Location:
+    return schemas.Location(city=store.city, country=store.country, store_number=store.store_number)
 
 
 def _midnight(day: date) -> datetime:

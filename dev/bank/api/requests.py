@@ -1,4 +1,4 @@
-"""Requests as the bank reads them: declared, checked once, then typed. Fields that it does not know are left unread."""
+"""Bodies of requests, validated once and typed. Unknown fields are ignored."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,18 +15,18 @@ HistoryDays = Annotated[int, Meta(ge=1, le=730)]
 CategoryVersion = Literal["v1", "v2"]
 
 _MAX_INTEGER_DIGITS = 30
-"""Digits of a number written with a point or an exponent that is read as a whole one."""
+"""Whole numbers of fewer digits may be written with a decimal point or an exponent."""
 
 
 class ClientRequest(Struct, frozen=True, kw_only=True):
-    """What every request may carry; the credentials may be in headers instead."""
+    """Fields that every request may have; the credentials may be in headers instead."""
 
     client_id: str = ""
     secret: str = ""
 
 
 class ItemRequest(ClientRequest, frozen=True, kw_only=True):
-    """A request about one item. As it is, it is the body of `/item/get` and of `/sandbox/item/reset_login`."""
+    """A request about one item; also the body of `/item/get` and of `/sandbox/item/reset_login`."""
 
     access_token: str
 
@@ -56,7 +56,7 @@ class PublicTokenExchangeRequest(ClientRequest, frozen=True, kw_only=True):
 
 
 class AccountsOptions(Struct, frozen=True, kw_only=True):
-    """`account_ids` keeps those accounts only; all of them when absent."""
+    """`account_ids` selects accounts; without it, all are selected."""
 
     account_ids: list[str] | UnsetType = UNSET
 
@@ -68,7 +68,7 @@ class AccountsGetRequest(ItemRequest, frozen=True, kw_only=True):
 
 
 class BalanceOptions(AccountsOptions, frozen=True, kw_only=True):
-    """The bank's balances are never too old for `min_last_updated_datetime`."""
+    """`min_last_updated_datetime` is ignored, since balances are always current."""
 
     min_last_updated_datetime: datetime | UnsetType = UNSET
 
@@ -80,7 +80,7 @@ class BalanceGetRequest(ItemRequest, frozen=True, kw_only=True):
 
 
 class TransactionOptions(Struct, frozen=True, kw_only=True):
-    """How transactions are written. Categories are always of taxonomy v1, and histories as long as they are."""
+    """How to render transactions. Categories are always of taxonomy v1; `days_requested` is ignored."""
 
     include_original_description: bool | None = False
     include_personal_finance_category: bool = True
@@ -90,13 +90,13 @@ class TransactionOptions(Struct, frozen=True, kw_only=True):
 
 
 class SyncOptions(TransactionOptions, frozen=True, kw_only=True):
-    """`account_id` makes a stream of its own, with its own cursors."""
+    """`account_id` selects the stream of one account, which has its own cursors."""
 
     account_id: str = ""
 
 
 class TransactionsSyncRequest(ItemRequest, frozen=True, kw_only=True):
-    """Body of `/transactions/sync`. A null or empty cursor means the beginning, as does none; `now` means the end."""
+    """Body of `/transactions/sync`. A null, empty or absent cursor means the beginning; `now` means the end."""
 
     cursor: str | None = None
     count: PageSize = 100
@@ -104,7 +104,7 @@ class TransactionsSyncRequest(ItemRequest, frozen=True, kw_only=True):
 
 
 class ListOptions(TransactionOptions, frozen=True, kw_only=True):
-    """`account_ids` keeps those accounts only; `offset` skips that many of the newest transactions."""
+    """`account_ids` selects accounts; `offset` skips so many of the newest transactions."""
 
     account_ids: list[str] | UnsetType = UNSET
     count: PageSize = 100
@@ -113,57 +113,11 @@ class ListOptions(TransactionOptions, frozen=True, kw_only=True):
 
 
 class TransactionsGetRequest(ItemRequest, frozen=True, kw_only=True):
-    """Body of `/transactions/get`. Both days are included."""
+    """Body of `/transactions/get`. Both dates are inclusive."""
 
     start_date: date
     end_date: date
     options: ListOptions = field(default_factory=ListOptions)
-
-
-RequestT = TypeVar("RequestT", bound=ClientRequest)
-
-
-def decode(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in `body`, with decimals where numbers are not whole.
-
-    Raises
-    ------
-    InvalidBody
-        If there is none, or more than that.
-    """
-    try:
-        fields = _DECODER.decode(body)
-    except (ValueError, RecursionError):
-        raise InvalidBody from None
-    if not isinstance(fields, dict):
-        raise InvalidBody
-    return fields
-
-
-def convert(fields: dict[str, Any], request_type: type[RequestT]) -> RequestT:
-    """Return `fields` as a request of type `request_type`.
-
-    Raises
-    ------
-    MissingFields, InvalidField
-        If they are not one.
-    """
-    known = msgspec.structs.fields(request_type)
-    if missing := [each.name for each in known if each.required and each.name not in fields]:
-        raise MissingFields(missing)
-    try:
-        return msgspec.convert(fields, request_type)
-    except msgspec.ValidationError as error:
-        raise InvalidField(str(error)) from None
-
-
-def _parse_number(text: str) -> int | Decimal:
-    number = Decimal(text)
-    whole = abs(number.adjusted()) < _MAX_INTEGER_DIGITS and number == number.to_integral_value()
-    return int(number) if whole else number
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_parse_number)
 
 
 Product = Literal[
@@ -206,11 +160,11 @@ Product = Literal[
     "transactions_refresh",
     "transfer",
 ]
-"""Products that an item may be created with; the bank serves transactions whichever it is."""
+"""Products that an item may be created with; the bank always serves transactions."""
 
 
 class HistoryOptions(Struct, frozen=True, kw_only=True):
-    """Read and left alone: a history is as long as it is."""
+    """Validated and ignored: the bank always serves the whole history."""
 
     start_date: date | UnsetType = UNSET
     end_date: date | UnsetType = UNSET
@@ -218,27 +172,27 @@ class HistoryOptions(Struct, frozen=True, kw_only=True):
 
 
 class StatementsOptions(Struct, frozen=True, kw_only=True):
-    """Read and left alone: the bank has no statements."""
+    """Validated and ignored: the bank has no statements."""
 
     start_date: date
     end_date: date
 
 
 class BankIncomeOptions(Struct, frozen=True, kw_only=True):
-    """Read and left alone, as the other income options are."""
+    """Validated and ignored, like the other income options."""
 
     days_requested: int = 90
 
 
 class IncomeOptions(Struct, frozen=True, kw_only=True):
-    """Read and left alone: the bank verifies no income."""
+    """Validated and ignored: the bank verifies no income."""
 
     income_source_types: list[Literal["bank", "payroll"]] = []
     bank_income: BankIncomeOptions | UnsetType = UNSET
 
 
 class PublicTokenOptions(Struct, frozen=True, kw_only=True):
-    """`override_username` of the form `user_<digits>` names the item number; any other draws one."""
+    """`user_<digits>` as `override_username` selects an item by number; any other name selects a random item."""
 
     override_username: str | None = "user_good"
     override_password: str | None = None
@@ -259,7 +213,7 @@ class PublicTokenCreateRequest(ClientRequest, frozen=True, kw_only=True):
 
 
 class CustomTransaction(Struct, frozen=True, kw_only=True):
-    """Plaid's `CustomSandboxTransaction`; without a currency it is in its account's."""
+    """Plaid's `CustomSandboxTransaction`; its currency is the account's by default."""
 
     date_transacted: date
     date_posted: date
@@ -275,13 +229,59 @@ class TransactionsCreateRequest(ItemRequest, frozen=True, kw_only=True):
 
 
 class FaultsRequest(ClientRequest, frozen=True, kw_only=True):
-    """Body of `/sandbox/faults`: the rate of each fault that is to be on; the others go off."""
+    """Body of `/sandbox/faults`: the rate of each fault to enable; all others are disabled."""
 
     faults: dict[str, float]
 
 
 class DayRequest(ClientRequest, frozen=True, kw_only=True):
-    """Body of `/sandbox/day`: so many days on, or to that day."""
+    """Body of `/sandbox/day`: how many days to advance, or to which day."""
 
     advance: Annotated[int, Meta(ge=0, le=36_600)] | None = None
     day: date | None = None
+
+
+RequestT = TypeVar("RequestT", bound=ClientRequest)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`; numbers that are not whole become decimals.
+
+    Raises
+    ------
+    InvalidBody
+        If `body` is not exactly one JSON object.
+    """
+    try:
+        fields = _DECODER.decode(body)
+    except (ValueError, RecursionError):
+        raise InvalidBody from None
+    if not isinstance(fields, dict):
+        raise InvalidBody
+    return fields
+
+
+def convert(fields: dict[str, Any], request_type: type[RequestT]) -> RequestT:
+    """Return `fields` as a request of type `request_type`.
+
+    Raises
+    ------
+    MissingFields, InvalidField
+        If fields are absent or invalid.
+    """
+    declared = msgspec.structs.fields(request_type)
+    if missing := [each.name for each in declared if each.required and each.name not in fields]:
+        raise MissingFields(missing)
+    try:
+        return msgspec.convert(fields, request_type)
+    except msgspec.ValidationError as error:
+        raise InvalidField(str(error)) from None
+
+
+def _parse_number(text: str) -> int | Decimal:
+    number = Decimal(text)
+    is_whole = abs(number.adjusted()) < _MAX_INTEGER_DIGITS and number == number.to_integral_value()
+    return int(number) if is_whole else number
+
+
+_DECODER = msgspec.json.Decoder(float_hook=_parse_number)

@@ -1,4 +1,4 @@
-"""What the levers of the sandbox do to single items."""
+"""Endpoints that set up tests: they link items, reset logins, create transactions, advance the day and set faults."""
 
 import re
 from dataclasses import replace
@@ -16,14 +16,17 @@ from dev.bank.world import tokens
 from dev.bank.world.accounts import Account
 from dev.bank.world.tokens import TokenKind
 
+DAY_PATH = "/sandbox/day"
+FAULTS_PATH = "/sandbox/faults"
+
 MAX_CREATED_TRANSACTIONS = 10
 """Transactions that one request may create."""
 
 MAX_CREATED_AGE = timedelta(days=14)
-"""How far back a created transaction may lie."""
+"""How far before today a created transaction may be dated."""
 
 MAX_AMOUNT = 10**12
-"""Whole units of currency that a created transaction may move, less one."""
+"""Exclusive limit of a created transaction's amount, in whole units of its currency."""
 
 _NUMBERED_USER = re.compile(r"user_(\d+)", re.ASCII)
 _MAX_NUMBER_DIGITS = len(str(tokens.MAX_ITEMS))
@@ -32,11 +35,11 @@ _MAX_NUMBER_DIGITS = len(str(tokens.MAX_ITEMS))
 def create_public_token(
     bank: Bank, request: requests.PublicTokenCreateRequest, request_id: str
 ) -> schemas.PublicTokenCreateResponse:
-    """Take on a customer: the one that the user name numbers, or anyone at the institution asked for."""
+    """Return a public token of the item that the user name selects, or of a random item at the institution."""
     if not bank.has_institution(request.institution_id):
         raise InvalidInstitution
-    named = _NUMBERED_USER.fullmatch(request.options.override_username or "")
-    number = _parse_item_number(bank, named[1]) if named else bank.random_item(request.institution_id)
+    numbered_user = _NUMBERED_USER.fullmatch(request.options.override_username or "")
+    number = _parse_item_number(bank, numbered_user[1]) if numbered_user else bank.random_item(request.institution_id)
     return schemas.PublicTokenCreateResponse(tokens.mint(bank.key, TokenKind.PUBLIC, number), request_id)
 
 
@@ -50,7 +53,7 @@ def reset_login(bank: Bank, request: ItemRequest, request_id: str) -> schemas.Re
 def create_transactions(
     bank: Bank, request: requests.TransactionsCreateRequest, request_id: str
 ) -> schemas.RequestIdResponse:
-    """Add transactions to an item's first account, today."""
+    """Create transactions in an item's first account; they appear in the feed today."""
     item = auth.find_readable_ledger(bank, request).item
     if len(request.transactions) > MAX_CREATED_TRANSACTIONS:
         message = "The request contains too many transactions."
@@ -68,67 +71,65 @@ ENDPOINTS: tuple[Endpoint[Any], ...] = (
 )
 
 
-def _parse_item_number(bank: Bank, digits: str) -> int:
-    number = int(digits) if len(digits) <= _MAX_NUMBER_DIGITS else tokens.MAX_ITEMS
-    if number >= bank.item_count:
-        below = "2**64" if bank.item_count == tokens.MAX_ITEMS else bank.item_count
-        message = f"override_username must number an item below {below}, found {len(digits)} digits; number a lower one"
-        raise InvalidField(message)
-    return number
-
-
-def _created_transaction(bank: Bank, given: CustomTransaction, account: Account) -> CreatedTransaction:
-    if not bank.today - MAX_CREATED_AGE <= given.date_transacted <= given.date_posted <= bank.today:
-        message = (
-            "Transaction and posted dates must be within the last 14 days. "
-            "The posted date cannot be before the transaction date."
-        )
-        raise InvalidField(message)
-    currency = account.currency
-    if given.iso_currency_code not in {"", currency.code}:
-        message = f"iso_currency_code must be its account's, {currency.code}; leave it out or send that one"
-        raise InvalidField(message)
-    if abs(given.amount) >= MAX_AMOUNT:
-        message = f"amount must be below {MAX_AMOUNT}; send less"
-        raise InvalidField(message)
-    minor = round(given.amount.scaleb(currency.exponent))
-    return CreatedTransaction(bank.today, given.date_transacted, given.date_posted, minor, given.description)
-
-
-DAY_PATH = "/sandbox/day"
-FAULTS_PATH = "/sandbox/faults"
-
-
 def advance_day(bank: Bank, request: DayRequest) -> Bank:
     """Return the bank on a later day.
 
     Raises
     ------
     InvalidField
-        If not exactly one of both is said, or if the day would be earlier, or later than there are days.
+        If not exactly one of `advance` and `day` is given, or if the day is before today or beyond the calendar.
     """
     if (request.advance is None) == (request.day is None):
-        message = 'say either {"advance": <days>} or {"day": "YYYY-MM-DD"}'
+        message = 'send either {"advance": <days>} or {"day": "YYYY-MM-DD"}'
         raise InvalidField(message)
     day = request.day or _days_later(bank.today, request.advance or 0)
     if day < bank.today:
-        message = f"day is {day}, before the bank's today, {bank.today}; days never go back"
+        message = f"day is {day}, before the bank's current day, {bank.today}; the day never goes back"
         raise InvalidField(message)
     return replace(bank, today=day)
 
 
 def set_faults(bank: Bank, request: FaultsRequest) -> None:
-    """Switch on the faults that are named, and off all others.
+    """Enable the requested faults and disable all others.
 
     Raises
     ------
     InvalidField
-        If there is no such fault or no such rate.
+        If a fault or a rate is invalid.
     """
     try:
         bank.faults.set_rates(request.faults)
     except (FaultUnknown, FaultRateInvalid) as error:
         raise InvalidField(str(error)) from None
+
+
+def _parse_item_number(bank: Bank, digits: str) -> int:
+    number = int(digits) if len(digits) <= _MAX_NUMBER_DIGITS else tokens.MAX_ITEMS
+    if number >= bank.item_count:
+        limit = "2**64" if bank.item_count == tokens.MAX_ITEMS else bank.item_count
+        message = f"override_username must be user_<n> with n below {limit}, but its n has {len(digits)} digits"
+        raise InvalidField(message)
+    return number
+
+
+def _created_transaction(bank: Bank, requested: CustomTransaction, account: Account) -> CreatedTransaction:
+    if not bank.today - MAX_CREATED_AGE <= requested.date_transacted <= requested.date_posted <= bank.today:
+        message = (
+            "Transaction and posted dates must be within the last 14 days. "
+            "The posted date cannot be before the transaction date."
+        )
+        raise InvalidField(message)
+    currency = account.currency
+    if requested.iso_currency_code not in {"", currency.code}:
+        message = f"iso_currency_code must be the account's, {currency.code}; send that or none"
+        raise InvalidField(message)
+    if abs(requested.amount) >= MAX_AMOUNT:
+        message = f"amount must be below {MAX_AMOUNT}; send less"
+        raise InvalidField(message)
+    minor = round(requested.amount.scaleb(currency.exponent))
+    return CreatedTransaction(
+        bank.today, requested.date_transacted, requested.date_posted, minor, requested.description
+    )
 
 
 def _days_later(today: date, days: int) -> date:

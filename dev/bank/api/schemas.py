@@ -1,4 +1,4 @@
-"""Accounts, items and transactions as Plaid writes them; field by field its schema, in its order.
+"""Plaid's schemas of accounts, items, transactions and responses, with all fields in Plaid's order.
 
 Source: Plaid API reference, version 2020-09-14.
 """
@@ -8,7 +8,6 @@ from decimal import Decimal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from dev.bank.api import schemas
 from dev.bank.world.categories import PaymentChannel, PrimaryCategory
 from dev.bank.world.transactions import TransactionCode
 
@@ -183,8 +182,8 @@ class PublicTokenExchangeResponse(Struct, frozen=True):
 class ItemGetResponse(Struct, frozen=True):
     """Response of `/item/get`."""
 
-    item: schemas.Item
-    status: schemas.ItemStatus
+    item: Item
+    status: ItemStatus
     request_id: str
 
 
@@ -204,18 +203,18 @@ class ResetLoginResponse(Struct, frozen=True):
 class AccountsGetResponse(Struct, frozen=True):
     """Response of `/accounts/get` and of `/accounts/balance/get`."""
 
-    accounts: list[schemas.Account]
-    item: schemas.Item
+    accounts: list[Account]
+    item: Item
     request_id: str
 
 
 class TransactionsSyncResponse(Struct, frozen=True):
     """Response of `/transactions/sync`."""
 
-    accounts: list[schemas.Account]
-    added: list[schemas.Transaction]
-    modified: list[schemas.Transaction]
-    removed: list[schemas.RemovedTransaction]
+    accounts: list[Account]
+    added: list[Transaction]
+    modified: list[Transaction]
+    removed: list[RemovedTransaction]
     next_cursor: str
     has_more: bool
     request_id: str
@@ -225,22 +224,22 @@ class TransactionsSyncResponse(Struct, frozen=True):
 class TransactionsGetResponse(Struct, frozen=True):
     """Response of `/transactions/get`."""
 
-    accounts: list[schemas.Account]
-    transactions: list[schemas.Transaction]
+    accounts: list[Account]
+    transactions: list[Transaction]
     total_transactions: int
-    item: schemas.Item
+    item: Item
     request_id: str
 
 
 class FaultsResponse(Struct, frozen=True):
-    """Response of `/sandbox/faults`: the rate of each fault that is on."""
+    """Response of `/sandbox/faults`: the rate of each enabled fault."""
 
     faults: dict[str, float]
     request_id: str
 
 
 class DayResponse(Struct, frozen=True):
-    """Response of `/sandbox/day`: the bank's today."""
+    """Response of `/sandbox/day`: the bank's current day."""
 
     day: date
     request_id: str

@@ -1,4 +1,4 @@
-"""Cursors: positions in a feed, sealed for one stream of one item, opaque to whoever carries them."""
+"""Cursors: positions in a feed, sealed for one stream of one item, and opaque to clients."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -17,42 +17,42 @@ _OUTFLOW_FORMAT = Struct(">q")
 
 
 class CursorInvalid(ValueError):
-    """A cursor that this bank did not give for this stream of this item."""
+    """The bank did not issue the cursor for this stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What a cursor walks: all events of an item, or those of one account."""
+    """The events that a cursor reads: all of an item, or those of one account."""
 
     item: Item
     account: Account | None = None
 
     def identity(self) -> bytes:
-        """Return bytes that no other stream has."""
+        """Return bytes that are unique to the stream."""
         return pack(self.item.number, 0 if self.account is None else self.account.ordinal + 1)
 
 
 def seal(key: Key, stream: Stream, position: Position) -> str:
-    """Return the cursor for `position`, at most 256 ASCII characters; always the same one."""
-    places = (
+    """Return the cursor of `position`: at most 256 ASCII characters, equal for equal arguments."""
+    offsets = (
         (position.loop_start, position.next_event, position.loop_end)
         if position.is_mid_loop
         else (position.next_event,)
     )
-    moved = (*position.outflows.posted, *position.outflows.pending)
-    body = bytes([len(places)])
-    body += b"".join(_OFFSET_FORMAT.pack(place.day.toordinal(), place.number) for place in places)
-    body += b"".join(_OUTFLOW_FORMAT.pack(minor) for minor in moved)
+    amounts = (*position.outflows.posted, *position.outflows.pending)
+    body = bytes([len(offsets)])
+    body += b"".join(_OFFSET_FORMAT.pack(offset.day.toordinal(), offset.number) for offset in offsets)
+    body += b"".join(_OUTFLOW_FORMAT.pack(amount) for amount in amounts)
     return b64encode(_tag(key, stream, body) + body).decode()
 
 
 def unseal(key: Key, stream: Stream, cursor: str) -> Position:
-    """Return the position that `cursor` stands for.
+    """Return the position that `cursor` encodes.
 
     Raises
     ------
-    CursorForeign
-        If it was not given for this stream by a bank of this seed.
+    CursorInvalid
+        If no bank of this seed issued it for this stream.
     """
     try:
         sealed = b64decode(cursor, validate=True)
@@ -60,13 +60,17 @@ def unseal(key: Key, stream: Stream, cursor: str) -> Position:
         sealed = b""
     tag, body = sealed[:_TAG_BYTES], sealed[_TAG_BYTES:]
     if not hmac.compare_digest(tag, _tag(key, stream, body)):
-        message = "cursor was not given for this item and account; start again without one"
+        message = "cursor was not issued for this item and account; start again without one"
         raise CursorInvalid(message)
-    sums = 1 + body[0] * _OFFSET_FORMAT.size
-    places = [EventOffset(date.fromordinal(day), index) for day, index in _OFFSET_FORMAT.iter_unpack(body[1:sums])]
-    moved = [minor for (minor,) in _OUTFLOW_FORMAT.iter_unpack(body[sums:])]
-    half = len(moved) // 2
-    return Position(places[0], places[len(places) // 2], places[-1], Outflows(tuple(moved[:half]), tuple(moved[half:])))
+    amounts_start = 1 + body[0] * _OFFSET_FORMAT.size
+    offsets = [
+        EventOffset(date.fromordinal(day), index) for day, index in _OFFSET_FORMAT.iter_unpack(body[1:amounts_start])
+    ]
+    amounts = [amount for (amount,) in _OUTFLOW_FORMAT.iter_unpack(body[amounts_start:])]
+    half = len(amounts) // 2
+    return Position(
+        offsets[0], offsets[len(offsets) // 2], offsets[-1], Outflows(tuple(amounts[:half]), tuple(amounts[half:]))
+    )
 
 
 def _tag(key: Key, stream: Stream, body: bytes) -> bytes:

@@ -1,8 +1,9 @@
-"""An item's ledger as a feed: pages of what a reader has missed, from any position on.
+"""An item's ledger as a feed: pages of the changes that a reader has not seen, from any position on.
 
-As the provider tells it, a reader gets the outcome and not the story: of each transaction only its last event until
-the end of the loop, as an addition if the reader never had it, and nothing at all if it came and went in between. A
-loop ends where the ledger ended when the loop began, so that its pages fit together whatever happens meanwhile.
+A reader reads in loops of pages. As in Plaid's feed, a loop returns net changes: of each transaction only its last
+event before the end of the loop, as an addition if the reader never saw the transaction, and nothing if it was added
+and removed in between. A loop ends where the ledger ended when the loop began, so that its pages are consistent even if
+the ledger grows meanwhile.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ from dev.bank.world.ledger import Change, DayEvents, Event, Ledger
 
 
 class EventOffset(NamedTuple):
-    """Before event `number`, 0-based, of `day`."""
+    """The place in a ledger before event `number`, 0-based, of `day`."""
 
     day: date
     number: int
@@ -23,7 +24,7 @@ class EventOffset(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outflows:
-    """Minor units that have left each account, and that are about to; negative if more came in."""
+    """Minor units that have left each account, posted and pending; negative if more came in."""
 
     posted: tuple[int, ...]
     pending: tuple[int, ...]
@@ -31,18 +32,18 @@ class Outflows:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a reader stands.
+    """The position of a reader in a feed.
 
     Parameters
     ----------
     loop_start
-        Where its loop began: it has all that happened before.
+        Where its loop began: the reader has seen everything before.
     next_event
-        Of the next event to look at.
+        The next event to read.
     loop_end
-        Where its loop ends. Between two loops, all three places are the same.
+        Where its loop ends. Between two loops, all three offsets are equal.
     outflows
-        What had moved by `loop_end`, so that balances need not be counted from the first day.
+        Outflows up to `loop_end`, so that balances need not be summed up from the first day.
     """
 
     loop_start: EventOffset
@@ -52,18 +53,18 @@ class Position:
 
     @classmethod
     def between_loops(cls, offset: EventOffset, outflows: Outflows) -> Self:
-        """Return the position of a reader that has all that happened before `offset`."""
+        """Return the position of a reader that has seen everything before `offset`."""
         return cls(offset, offset, offset, outflows)
 
     @property
     def is_mid_loop(self) -> bool:
-        """Whether a loop has begun and not ended."""
+        """Whether a loop has begun but not ended."""
         return self.loop_start != self.loop_end
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """An event as a reader gets to know it."""
+    """An event, and the change that it is to a reader."""
 
     change: Change
     event: Event
@@ -71,18 +72,18 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """Some updates in order.
+    """A page of updates in order.
 
     Parameters
     ----------
     next_position
-        Where the next page starts; where this one did if there is nothing to tell.
+        Where the next page starts. A loop without updates does not move it.
     outflows
-        By the end of the loop, not only of this page.
+        Up to the end of the loop, not of this page.
     next_update
         First update of the next page of the loop.
     has_more
-        Whether the next page would hold an update today.
+        Whether the next page has an update as of today.
     """
 
     updates: tuple[Update, ...]
@@ -92,10 +93,21 @@ class FeedPage:
     has_more: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """In minor units: `current` is held, or owed on a credit card; `available` can be spent. None if unknown."""
+
+    current: int | None
+    available: int | None
+
+
+UNKNOWN_BALANCE = Balance(current=None, available=None)
+
+
 def start_position(ledger: Ledger) -> Position:
     """Return the position before the first event."""
-    nothing = (0,) * len(ledger.item.accounts) if ledger.item.has_balances else ()
-    return Position.between_loops(EventOffset(ledger.first_day, 0), Outflows(nothing, nothing))
+    zeros = (0,) * len(ledger.item.accounts) if ledger.item.has_balances else ()
+    return Position.between_loops(EventOffset(ledger.first_day, 0), Outflows(zeros, zeros))
 
 
 def end_position(ledger: Ledger, position: Position, *, today: date) -> Position:
@@ -107,20 +119,32 @@ def end_position(ledger: Ledger, position: Position, *, today: date) -> Position
 def read_page(
     ledger: Ledger, position: Position, *, today: date, limit: int, account: Account | None = None
 ) -> FeedPage:
-    """Return the next `credit_limit` updates, at least 1, from `position` on; of one account only, if given."""
+    """Return a page of at most `limit` updates (1 or more) from `position` on; of one account only, if given."""
     loop, days = position, ledger.days(position.next_event.day, position.loop_end.day)
     if not position.is_mid_loop:
         loop, days = _begin_loop(ledger, position, today)
     updates: list[Update] = []
-    for place, update in _visible_updates(days, loop, account):
+    for offset, update in _visible_updates(days, loop, account):
         if len(updates) == limit:
-            return FeedPage(tuple(updates), replace(loop, next_event=place), loop.outflows, update, has_more=True)
+            return FeedPage(tuple(updates), replace(loop, next_event=offset), loop.outflows, update, has_more=True)
         updates.append(update)
-    ended = Position.between_loops(loop.loop_end, loop.outflows)
+    end = Position.between_loops(loop.loop_end, loop.outflows)
     if not updates:
-        return FeedPage((), ended if position.is_mid_loop else position, loop.outflows)
-    grown = position.is_mid_loop and bool(read_page(ledger, ended, today=today, limit=1, account=account).updates)
-    return FeedPage(tuple(updates), ended, loop.outflows, has_more=grown)
+        return FeedPage((), end if position.is_mid_loop else position, loop.outflows)
+    has_more = position.is_mid_loop and bool(read_page(ledger, end, today=today, limit=1, account=account).updates)
+    return FeedPage(tuple(updates), end, loop.outflows, has_more=has_more)
+
+
+def compute_balance(account: Account, outflows: Outflows) -> Balance:
+    """Return the balance of `account`; pending transactions change `available`, not `current`."""
+    if account.opening_balance is None:
+        return UNKNOWN_BALANCE
+    posted, pending = outflows.posted[account.ordinal], outflows.pending[account.ordinal]
+    if account.credit_limit is None:
+        current = account.opening_balance - posted
+        return Balance(current, current - pending)
+    owed = account.opening_balance + posted
+    return Balance(owed, account.credit_limit - owed - pending)
 
 
 def _begin_loop(ledger: Ledger, position: Position, today: date) -> tuple[Position, Iterator[DayEvents]]:
@@ -144,21 +168,21 @@ def _end_of_day(days: Iterable[DayEvents], today: date) -> EventOffset:
 def _visible_updates(
     days: Iterable[DayEvents], loop: Position, account: Account | None
 ) -> Iterator[tuple[EventOffset, Update]]:
-    for place, event in _events_between(days, loop.next_event, loop.loop_end):
+    for offset, event in _events_between(days, loop.next_event, loop.loop_end):
         if account is not None and event.transaction.account.ordinal != account.ordinal:
             continue
         change = _change_for_reader(event, loop)
         if change is not None:
-            yield place, Update(change, event)
+            yield offset, Update(change, event)
 
 
 def _change_for_reader(event: Event, loop: Position) -> Change | None:
     if event.superseded_on is not None and event.superseded_on <= loop.loop_end.day:
         return None
-    known = event.added_on < loop.loop_start.day or (
+    was_seen = event.added_on < loop.loop_start.day or (
         event.added_on == loop.loop_start.day and loop.loop_start.number > 0
     )
-    if known:
+    if was_seen:
         return event.change
     return None if event.change is Change.REMOVED else Change.ADDED
 
@@ -171,26 +195,3 @@ def _events_between(
         last = stop.number if day == stop.day else len(events)
         for index in range(first, last):
             yield EventOffset(day, index), events[index]
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Minor units: held, or owed on a credit card, and free to be spent. None where nobody knows."""
-
-    current: int | None
-    available: int | None
-
-
-UNKNOWN_BALANCE = Balance(current=None, available=None)
-
-
-def compute_balance(account: Account, outflows: Outflows) -> Balance:
-    """Return what `account` holds; pending transactions lessen what is free, not what is held."""
-    if account.opening_balance is None:
-        return UNKNOWN_BALANCE
-    posted, pending = outflows.posted[account.ordinal], outflows.pending[account.ordinal]
-    if account.credit_limit is None:
-        held = account.opening_balance - posted
-        return Balance(held, held - pending)
-    owed = account.opening_balance + posted
-    return Balance(owed, account.credit_limit - owed - pending)

@@ -1,4 +1,4 @@
-"""An item's ledger as a list: what stands today of the transactions of some dates, newest first."""
+"""An item's ledger as a list: its current transactions in a range of dates, newest first."""
 
 from collections.abc import Collection
 from datetime import date
@@ -8,18 +8,18 @@ from dev.bank.world.ledger import MAX_TRANSACTION_LIFETIME, Change, Event, Ledge
 
 
 def current_events(ledger: Ledger, *, first: date, last: date, today: date, accounts: Collection[int]) -> list[Event]:
-    """Return the last event of each transaction dated `first` to `last`, that `today` still knows.
+    """Return the last event of each transaction dated `first` to `last` that exists as of `today`, newest first.
 
     Parameters
     ----------
     accounts
-        Ordinals of the accounts wanted.
+        Ordinals of the accounts to list.
     """
     begin = max(first, ledger.first_day)
     events = [
         event
-        for _, happened in ledger.days(begin, min(today, ledgers.add_clamped(last, MAX_TRANSACTION_LIFETIME)))
-        for event in happened
+        for _, day_events in ledger.days(begin, min(today, ledgers.add_clamped(last, MAX_TRANSACTION_LIFETIME)))
+        for event in day_events
         if event.change is not Change.REMOVED
         and (event.superseded_on is None or event.superseded_on > today)
         and event.transaction.account.ordinal in accounts

@@ -1,11 +1,11 @@
-"""Purchases that people really made, read from the file that a city published.
+"""Real purchases, read from a file that a city published.
 
-A card is an account, a directorate is an item, and the merchant is whoever the line names. Source file and row are a
-purchase's only identity: equal rows are different purchases. The amount is the original one; its currency is the
-original one too, else the billing one, else sterling. Nothing is known of balances, nor of what was pending.
+A card is an account, a directorate is an item, and the merchant is the one that the row names. Source file and row are
+the only identity of a purchase: equal rows are different purchases. The amount is the original one; its currency is the
+original one, else the billing one, else sterling. Balances, and which purchases were pending, are unknown.
 
-Items are numbered from 0 in the order of the directorates' names, which are told apart without regard to case; what
-was bought without a directorate is an item as well. A card that two directorates used is an account of each.
+Items are numbered from 0 in the order of the directorates' names, ignoring case; purchases without a directorate form
+an item too. A card that two directorates used is an account of each.
 """
 
 import sqlite3
@@ -23,7 +23,7 @@ from dev.bank.world.items import Item
 from dev.bank.world.seed import Key
 
 _TEMPORARY_DATABASE = ""
-"""To SQLite, a database in a file without a name, which goes with the process however that ends."""
+"""SQLite's name for a database in an unnamed file, which is removed when the process ends, however it ends."""
 
 _MASK_LENGTH = 4
 _NO_DIRECTORATE = "No directorate"
@@ -39,7 +39,7 @@ create table purchases (
 ) without rowid;
 """
 _INSERT_ROW = "insert into read_rows values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-# Ranked, so that an item, an account and a purchase of a day are numbered from 0 whatever the order of the file.
+# Numbers items, accounts and the purchases of a day from 0 by rank, so that the order of the file does not matter.
 _NUMBER_ROWS = """
 insert into purchases
 select
@@ -64,7 +64,7 @@ class PurchaseFile:
     Parameters
     ----------
     key
-        Makes the ids.
+        Key from which the ids are derived.
     path
         A CSV file, compressed by gzip if its name ends in `.gz`.
 
@@ -85,7 +85,7 @@ class PurchaseFile:
 
     @property
     def item_count(self) -> int:
-        """How many items the file has."""
+        """Number of items in the file."""
         return len(self._ledgers)
 
     def ledger(self, number: int) -> PurchaseLedger:
@@ -100,8 +100,8 @@ class PurchaseFile:
         self._index.executescript(_CREATE_TABLES)
         self._index.executemany(_INSERT_ROW, _rows(path))
         self._index.execute(_NUMBER_ROWS)
-        found = self._index.execute(_SELECT_ITEMS).fetchall()
-        for number, (directorate, name, first_day) in enumerate(found):
+        items = self._index.execute(_SELECT_ITEMS).fetchall()
+        for number, (directorate, name, first_day) in enumerate(items):
             cards = [card for (card,) in self._index.execute(_SELECT_CARDS, (directorate,))]
             item = _item(self._key, number, name or _NO_DIRECTORATE, cards)
             yield PurchaseLedger(self._key, item, date.fromordinal(first_day), self._index)

@@ -1,4 +1,4 @@
-"""The ledger of real purchases: all posted, each on its own day."""
+"""The ledger of real purchases; all are posted, each on its own day."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ PurchaseRow = tuple[int, int, int, str, str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class PurchaseLedger:
-    """What was bought on the cards of one item."""
+    """The purchases made with the cards of one item."""
 
     key: Key
     item: Item
@@ -39,14 +39,14 @@ class PurchaseLedger:
     def days(self, first: date, last: date) -> Iterator[DayEvents]:
         """Yield each day from `first` to `last` that has events, with all of them in order."""
         rows = self.index.execute(_SELECT_PURCHASES, (self.item.number, first.toordinal(), last.toordinal()))
-        for ordinal, bought in groupby(rows, key=itemgetter(0)):
+        for ordinal, day_rows in groupby(rows, key=itemgetter(0)):
             day = date.fromordinal(ordinal)
             midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-            yield day, [self._event(day, midnight, row) for row in bought]
+            yield day, [self._event(day, midnight, row) for row in day_rows]
 
     def _event(self, day: date, midnight: datetime, row: PurchaseRow) -> Event:
         _, account, minor, currency, merchant, source, source_row = row
-        bought = Transaction(
+        purchase = Transaction(
             account=self.item.accounts[account],
             posted_at=midnight,
             authorized_at=midnight,
@@ -58,7 +58,7 @@ class PurchaseLedger:
             merchant=self._payee(merchant) if merchant else None,
             foreign_currency=None if currency == STERLING else Currency(currency, exponent=DECIMAL_PLACES),
         )
-        return Event(Change.ADDED, day, bought, ids.purchase_id(self.key, source, source_row), day)
+        return Event(Change.ADDED, day, purchase, ids.purchase_id(self.key, source, source_row), day)
 
     def _payee(self, name: str) -> Payee:
         return Payee(entity_id=ids.named_entity_id(self.key, name), name=name, website=None, confidence="LOW")

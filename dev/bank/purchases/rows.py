@@ -28,25 +28,25 @@ _DATE_LENGTH = len("2017-01-03")
 
 
 class PurchaseUnreadable(ValueError):
-    """A row of the file is no purchase."""
+    """A row of the file is not a purchase."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
         self.reason = f"line {line}: {reason}"
-        super().__init__(f"{path}, {self.reason}; mend the file or serve another one")
+        super().__init__(f"{path}, {self.reason}; fix the file or serve another one")
 
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """One row.
+    """A purchase, as one row of the file states it.
 
     Parameters
     ----------
     source, row
-        Publication and row of it that the purchase comes from: its identity.
+        The publication and its row that hold the purchase: its identity.
     amount_minor
-        Hundredths of the currency; negative where money came back.
+        Hundredths of the currency; negative for a refund.
     currency
-        ISO 4217, as it was when the purchase was made.
+        ISO 4217 code, as of the time of the purchase.
     """
 
     source: str
@@ -60,25 +60,25 @@ class Purchase:
 
     @classmethod
     def from_fields(cls, fields: Sequence[str]) -> Self:
-        """Return the purchase that is written in these columns.
+        """Return the purchase in the cells of the needed columns, in order.
 
         Raises
         ------
         ValueError, ArithmeticError
-            If none is.
+            If a cell is invalid.
         """
-        source, row, directorate, card, made, amount, original, billing, merchant = fields
+        source, row, directorate, card, timestamp, amount, original, billing, merchant = fields
         hundredths = Decimal(amount).scaleb(DECIMAL_PLACES)
         if hundredths != int(hundredths):
             message = f"amount {amount} has more than {DECIMAL_PLACES} places"
             raise ValueError(message)
-        on = datetime.fromisoformat(made[:_DATE_LENGTH]).date()
+        bought_on = datetime.fromisoformat(timestamp[:_DATE_LENGTH]).date()
         currency = original.strip() or billing.strip() or STERLING
-        return cls(source, int(row), directorate.strip(), card, on, int(hundredths), currency, merchant.strip())
+        return cls(source, int(row), directorate.strip(), card, bought_on, int(hundredths), currency, merchant.strip())
 
 
 def read(path: Path) -> Iterator[Purchase]:
-    """Yield the purchases in a CSV file, compressed by gzip if its name says so; a row without content is none.
+    """Yield the purchases in a CSV file, which is compressed by gzip if its name ends in `.gz`; empty rows are skipped.
 
     Raises
     ------
@@ -90,11 +90,11 @@ def read(path: Path) -> Iterator[Purchase]:
         header = next(rows, [])
         if missing := [name for name in _COLUMNS if name not in header]:
             raise PurchaseUnreadable(path, 1, f"columns are missing: {', '.join(missing)}")
-        places = [header.index(name) for name in _COLUMNS]
+        indexes = [header.index(name) for name in _COLUMNS]
         for cells in rows:
-            if cells and len(cells) <= max(places):
+            if cells and len(cells) <= max(indexes):
                 raise PurchaseUnreadable(path, rows.line_num, f"{len(cells)} cells where the header has {len(header)}")
-            fields = [cells[place] for place in places] if cells else []
+            fields = [cells[index] for index in indexes] if cells else []
             if not any(field.strip() for field in fields[2:]):
                 continue
             try:

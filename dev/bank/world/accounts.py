@@ -1,4 +1,4 @@
-"""The accounts of an item and what they hold."""
+"""The accounts of an item, with their opening balances and credit limits."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -11,7 +11,7 @@ from dev.bank.world.seed import Key
 
 
 class AccountKind(Enum):
-    """The kinds of account the bank keeps; the value is Plaid's (type, subtype)."""
+    """The kinds of account that the bank has; the value is Plaid's (type, subtype)."""
 
     CHECKING = ("depository", "checking")
     SAVINGS = ("depository", "savings")
@@ -25,9 +25,9 @@ class Account:
     Parameters
     ----------
     ordinal
-        Its place within the item, 0-based.
+        Its position within the item, 0-based.
     opening_balance
-        Minor units held, or owed on a credit card, before the first transaction; None where nobody knows.
+        Minor units held, or owed on a credit card, before the first transaction; None if unknown.
     credit_limit
         Minor units that may be owed; None for accounts without credit.
     """
@@ -72,8 +72,8 @@ def open_accounts(key: Key, item: int, institution: Institution, rng: Random) ->
 
 
 def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_id: str, rng: Random) -> Account:
-    savings = kind is AccountKind.SAVINGS
-    currency = (institution.savings_currency if savings else None) or institution.currency
+    is_savings = kind is AccountKind.SAVINGS
+    currency = (institution.savings_currency if is_savings else None) or institution.currency
     name = rng.choice(_NAMES[kind])
     limit = currency.from_cents(rng.choice(_CREDIT_LIMITS_CENTS)) if kind is AccountKind.CREDIT_CARD else None
     return Account(

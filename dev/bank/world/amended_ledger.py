@@ -1,4 +1,4 @@
-"""A ledger with the transactions that were created by request."""
+"""A ledger with transactions that were created by requests."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from dev.bank.world.transactions import Transaction, TransactionCode
 
 @dataclass(frozen=True, slots=True)
 class AmendedLedger:
-    """Another ledger, and after the events of each day the transactions created on it."""
+    """A base ledger, with the transactions created on each day after its events of that day."""
 
     key: Key
     base: Ledger
@@ -24,32 +24,32 @@ class AmendedLedger:
 
     @property
     def item(self) -> Item:
-        """Whose ledger it is."""
+        """The item that the ledger belongs to."""
         return self.base.item
 
     @property
     def first_day(self) -> date:
-        """Day before which nothing happened."""
+        """Day before which there are no events."""
         return min(self.base.first_day, *(each.on for each in self.created_transactions))
 
     def days(self, first: date, last: date) -> Iterator[DayEvents]:
         """Yield each day from `first` to `last` that has events, with all of them in order."""
-        added: dict[date, list[Event]] = defaultdict(list)
+        created_events: dict[date, list[Event]] = defaultdict(list)
         for ordinal, created in enumerate(self.created_transactions):
             if first <= created.on <= last:
-                added[created.on].append(self._added_event(ordinal, created))
+                created_events[created.on].append(self._added_event(ordinal, created))
         for day, events in self.base.days(first, last):
-            for earlier in sorted(on for on in added if on < day):
-                yield earlier, added.pop(earlier)
-            yield day, [*events, *added.pop(day, ())]
-        yield from sorted(added.items())
+            for earlier in sorted(on for on in created_events if on < day):
+                yield earlier, created_events.pop(earlier)
+            yield day, [*events, *created_events.pop(day, ())]
+        yield from sorted(created_events.items())
 
     def _added_event(self, ordinal: int, created: CreatedTransaction) -> Event:
         account = self.item.accounts[0]
         posted_at, authorized_at = (
             datetime.combine(day, time(), UTC) for day in (created.posted_on, created.transacted_on)
         )
-        made = Transaction(
+        transaction = Transaction(
             account=account,
             posted_at=posted_at,
             authorized_at=authorized_at,
@@ -60,4 +60,4 @@ class AmendedLedger:
             code=TransactionCode.PURCHASE,
         )
         identity = ids.created_id(self.key, self.item.number, ordinal)
-        return Event(Change.ADDED, created.on, made, identity, created.on)
+        return Event(Change.ADDED, created.on, transaction, identity, created.on)

@@ -1,4 +1,4 @@
-"""Why money moves: the ones of Plaid's personal finance categories (taxonomy v1) that the bank uses."""
+"""Those of Plaid's personal finance categories (taxonomy v1) that the bank uses, and payment channels."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class PrimaryCategory(Enum):
-    """Plaid's broad categories, those the bank uses."""
+    """Those of Plaid's primary categories that the bank uses."""
 
     INCOME = "INCOME"
     TRANSFER_IN = "TRANSFER_IN"
@@ -35,14 +35,14 @@ class PaymentChannel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """Why money moved."""
+    """A personal finance category."""
 
     primary: PrimaryCategory
     detailed: str
 
     @classmethod
     def of(cls, primary: PrimaryCategory, detail: str) -> Self:
-        """Return the category that Plaid writes as, say, `INCOME` and `INCOME_WAGES`, of `INCOME` and `WAGES`."""
+        """Return a category; `INCOME` and `WAGES`, for example, give Plaid's `INCOME` and `INCOME_WAGES`."""
         return cls(primary, f"{primary.value}_{detail}")
 
 

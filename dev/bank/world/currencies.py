@@ -1,4 +1,4 @@
-"""Money as whole minor units, written as an exact decimal only at the edge."""
+"""Currencies. Amounts are whole minor units, and become exact decimals only for output."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """A currency the bank keeps accounts in.
+    """A currency of the bank's accounts.
 
     Parameters
     ----------
@@ -15,7 +15,7 @@ class Currency:
     exponent
         Decimal places of the minor unit.
     per_dollar
-        Minor units that buy about what one US dollar buys; scales the bank's price lists, which are in US cents.
+        Minor units worth about one US dollar; scales the bank's price lists, which are in US cents.
     """
 
     code: str
@@ -23,7 +23,7 @@ class Currency:
     per_dollar: int = 100
 
     def from_cents(self, cents: int) -> int:
-        """Return a price of `cents` US cents, at least 1, in this currency's minor units, at least 1."""
+        """Return a price of `cents` US cents (at least 1) in minor units of this currency (at least 1)."""
         return max(1, cents * self.per_dollar // 100)
 
     def to_decimal(self, minor: int) -> Decimal:

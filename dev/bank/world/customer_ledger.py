@@ -1,4 +1,4 @@
-"""What an invented customer does on each day, out of the seed alone."""
+"""The ledger of a generated customer, derived from the seed alone."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ _BATCH_POSTING_TIME = timedelta(hours=4)
 
 @dataclass(frozen=True, slots=True)
 class CustomerLedger:
-    """The ledger of an invented customer. What is made on a day depends on no other day."""
+    """The ledger of a generated customer. Transactions created on a day do not depend on other days."""
 
     key: Key
     market: Market
@@ -28,19 +28,20 @@ class CustomerLedger:
 
     def days(self, first: date, last: date) -> Iterator[DayEvents]:
         """Yield each day from `first` to `last` that has events, with all of them in order."""
-        coming: dict[date, list[Event]] = defaultdict(list)
+        events_by_day: dict[date, list[Event]] = defaultdict(list)
         day = max(self.first_day, ledger.subtract_clamped(first, MAX_TRANSACTION_LIFETIME))
         while day <= last:
             for event in self._events_created_on(day):
-                coming[event.happened_on].append(event)
-            events = coming.pop(day, [])
+                events_by_day[event.happened_on].append(event)
+            events = events_by_day.pop(day, [])
             if events and day >= first:
                 yield day, self._shuffle(day, events)
             day += ONE_DAY
 
     def _shuffle(self, day: date, events: list[Event]) -> Sequence[Event]:
         if len(events) > 1:
-            # A removal and what replaces it fall on one day, in either order and with other events in between.
+            # The removal of a pending transaction and its posted successor fall on one day: in either order, with other
+            # events in between.
             self.key.rng(HashDomain.ORDER, self.item.number, day.toordinal()).shuffle(events)
         return events
 

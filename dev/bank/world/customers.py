@@ -1,4 +1,4 @@
-"""Invented customers, each derived whole from the item number."""
+"""Generated customers, each derived from its item number alone."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,24 +12,24 @@ from dev.bank.world.recurring import RecurringPayment
 from dev.bank.world.seed import HashDomain, Key
 
 FAVOURITE_SHOP_COUNT = 24
-"""Shops that a customer goes back to."""
+"""Shops that a customer visits again and again."""
 
 MAX_HEAD_START_DAYS = 30
-"""A customer's ledger begins fewer days than this before the day the bank opened."""
+"""Exclusive limit of `Customer.head_start`, in days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer(Item):
-    """An item and the habits of whoever owns it.
+    """An item and the habits of its owner.
 
     Parameters
     ----------
     head_start
-        How long before the bank opened the ledger begins.
+        How long the ledger begins before the bank opened.
     payment_accounts
-        Accounts paid from in shops, each as often as it stands here.
+        Accounts that pay in shops; one that occurs more often here is drawn more often.
     cities
-        Cities shopped in, likewise: home and, now and then, another.
+        Cities of the shops, weighted in the same way: home and, rarely, another.
     """
 
     head_start: timedelta
@@ -43,21 +43,21 @@ def derive(key: Key, market: Market, number: int) -> Customer:
     """Return customer `number`, 0 to 2**64 - 1; always the same one."""
     rng = key.rng(HashDomain.ITEM, number)
     institution = institutions.pick(rng)
-    held = accounts.open_accounts(key, number, institution, rng)
-    cards = tuple(account for account in held if account.kind is AccountKind.CREDIT_CARD)
+    item_accounts = accounts.open_accounts(key, number, institution, rng)
+    cards = tuple(account for account in item_accounts if account.kind is AccountKind.CREDIT_CARD)
     return Customer(
         number=number,
         item_id=ids.item_id(key, number),
         institution=institution,
-        accounts=held,
+        accounts=item_accounts,
         head_start=timedelta(days=rng.randrange(MAX_HEAD_START_DAYS)),
-        recurring_payments=recurring.create_payments(held, market, rng),
-        payment_accounts=(held[0], held[0], *cards * 3),
+        recurring_payments=recurring.create_payments(item_accounts, market, rng),
+        payment_accounts=(item_accounts[0], item_accounts[0], *cards * 3),
         cities=(rng.choice(institution.cities),) * 11 + (rng.choice(institution.cities),),
         favourite_shops=market.shops.pick_many(rng, FAVOURITE_SHOP_COUNT),
     )
 
 
 def institution_of(key: Key, number: int) -> Institution:
-    """Return where customer `number` banks, without deriving the rest of them."""
+    """Return the institution of customer `number` without deriving the rest."""
     return institutions.pick(key.rng(HashDomain.ITEM, number))

@@ -1,4 +1,4 @@
-"""Identifiers that look like the provider's: case-sensitive letters and digits, 37 of them."""
+"""Ids that look like the provider's: 37 letters and digits, case-sensitive."""
 
 import string
 from datetime import date
@@ -23,17 +23,17 @@ def account_id(key: Key, item: int, account: int) -> str:
 
 
 def transaction_id(key: Key, item: int, created_on: date, ordinal: int) -> str:
-    """Return the id of the item's transaction number `ordinal`, 0-based, among those made on one day, as posted."""
+    """Return the posted id of the item's transaction number `ordinal`, 0-based, of those created on a day."""
     return _encode(key, HashDomain.TRANSACTION_ID, pack(item, created_on.toordinal(), ordinal))
 
 
 def pending_id(key: Key, item: int, created_on: date, ordinal: int) -> str:
-    """Return the id of that transaction for as long as it is pending."""
+    """Return the pending id of the same transaction as `transaction_id`."""
     return _encode(key, HashDomain.PENDING_ID, pack(item, created_on.toordinal(), ordinal))
 
 
 def created_id(key: Key, item: int, ordinal: int) -> str:
-    """Return the id of the item's transaction number `ordinal`, 0-based, among those created by request."""
+    """Return the id of the item's transaction number `ordinal`, 0-based, of those created by requests."""
     return _encode(key, HashDomain.CREATED_ID, pack(item, ordinal))
 
 
@@ -48,12 +48,12 @@ def entity_id(key: Key, merchant: int) -> str:
 
 
 def named_entity_id(key: Key, name: str) -> str:
-    """Return the id of the merchant known by nothing but `name`."""
+    """Return the id of a merchant of whom only `name` is known."""
     return _encode(key, HashDomain.NAMED_ENTITY_ID, name.encode())
 
 
 def request_id(key: Key, path: str, body: bytes) -> str:
-    """Return the id of a request. The same request has the same id, so that whole responses repeat."""
+    """Return the id of a request. Equal requests have equal ids, so that whole responses are repeatable."""
     return _encode(key, HashDomain.REQUEST_ID, path.encode() + b"\0" + body, length=REQUEST_ID_LENGTH)
 
 

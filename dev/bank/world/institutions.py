@@ -1,4 +1,4 @@
-"""The invented institutions that items belong to. The United States ones answer to Plaid's own sandbox ids."""
+"""The fictional institutions that items belong to. Those of the United States have ids of Plaid's own sandbox."""
 
 from dataclasses import dataclass
 from random import Random
@@ -8,16 +8,16 @@ from dev.bank.world.currencies import EUR, GBP, JPY, KWD, USD, Currency
 
 @dataclass(frozen=True, slots=True)
 class Institution:
-    """A bank behind the bank.
+    """A fictional financial institution.
 
     Parameters
     ----------
     country
         ISO 3166-1 alpha-2.
     weight
-        Its share of all items, relative to the others'.
+        Its share of all items, relative to the other institutions'.
     savings_currency
-        Where its savings accounts are kept in another currency than its other accounts.
+        Currency of its savings accounts, if it differs from that of its other accounts.
     sends_transaction_codes
         Whether it sends transaction codes and times of day, as European banks do.
     """
@@ -67,17 +67,17 @@ INSTITUTIONS = (
 )
 
 PURCHASE_CARD_INSTITUTION = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP, 0, ("Birmingham",))
-"""Where those bank whose real purchases are served."""
+"""The institution of all items of real purchases."""
 
 _WEIGHTS = tuple(institution.weight for institution in INSTITUTIONS)
 _IDS = frozenset(institution.institution_id for institution in INSTITUTIONS)
 
 
 def pick(rng: Random) -> Institution:
-    """Return an institution, by weight."""
+    """Return a random institution, drawn by weight."""
     return rng.choices(INSTITUTIONS, _WEIGHTS)[0]
 
 
 def exists(institution_id: str) -> bool:
-    """Return whether an institution has that id."""
+    """Return whether an institution has this id."""
     return institution_id in _IDS

@@ -1,4 +1,4 @@
-"""What happens on no fixed day: shopping, refunds, cash, transfers between friends."""
+"""Transactions on no fixed day: shopping, refunds, cash withdrawals, transfers between friends."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ _CARD_PREFIXES = ("CARD PURCHASE ", "POS ", "CHIP ", "CONTACTLESS ", "")
 
 
 class _ActivityContext(Struct, frozen=True):
-    """A customer's turn to do something."""
+    """What a customer's activity is generated from."""
 
     customer: Customer
     market: Market
@@ -39,8 +39,8 @@ def generate_transactions(customer: Customer, market: Market, midnight: datetime
     number = rng.choices(_COUNTS, cum_weights=shares)[0]
     for _ in range(number):
         at = midnight + timedelta(seconds=rng.choice(_WAKING_SECONDS))
-        act = rng.choices(_ACTIVITIES, cum_weights=_ACTIVITY_CUMULATIVE_WEIGHTS)[0]
-        yield act(_ActivityContext(customer, market, at, rng))
+        activity = rng.choices(_ACTIVITIES, cum_weights=_ACTIVITY_CUMULATIVE_WEIGHTS)[0]
+        yield activity(_ActivityContext(customer, market, at, rng))
 
 
 def _purchase(context: _ActivityContext) -> Transaction:
@@ -50,34 +50,34 @@ def _purchase(context: _ActivityContext) -> Transaction:
     )
     trade = merchant.trade
     account = rng.choice(customer.payment_accounts)
-    # The lesser of two draws: small purchases are common and dear ones rare.
+    # The lesser of two draws, so that small purchases are common and expensive ones rare.
     cents = min(rng.randint(trade.min_cents, trade.max_cents), rng.randint(trade.min_cents, trade.max_cents))
-    store = rng.randrange(1, 10_000)
-    place = None
-    line = f"WEB {merchant.descriptor} {store:04d}"
+    store_number = rng.randrange(1, 10_000)
+    location = None
+    name = f"WEB {merchant.descriptor} {store_number:04d}"
     if trade.channel is PaymentChannel.IN_STORE:
-        place = StoreLocation(rng.choice(customer.cities), customer.institution.country, str(store))
-        line = f"{rng.choice(_CARD_PREFIXES)}{merchant.descriptor} {store:04d} {place.city.upper()}"
+        location = StoreLocation(rng.choice(customer.cities), customer.institution.country, str(store_number))
+        name = f"{rng.choice(_CARD_PREFIXES)}{merchant.descriptor} {store_number:04d} {location.city.upper()}"
     return Transaction(
         account=account,
         posted_at=context.at,
         authorized_at=context.at - timedelta(days=rng.randrange(3), seconds=rng.randrange(3_600)),
         amount_minor=account.currency.from_cents(cents),
-        name=line,
+        name=name,
         category=trade.category,
         channel=trade.channel,
         code=TransactionCode.PURCHASE,
         merchant=merchant,
-        store_location=place,
+        store_location=location,
     )
 
 
 def _refund(context: _ActivityContext) -> Transaction:
-    bought = _purchase(context)
+    purchase = _purchase(context)
     return replace(
-        bought,
-        amount_minor=-bought.amount_minor,
-        name=f"REFUND {bought.name.removeprefix('CARD PURCHASE ')}",
+        purchase,
+        amount_minor=-purchase.amount_minor,
+        name=f"REFUND {purchase.name.removeprefix('CARD PURCHASE ')}",
         code=TransactionCode.REFUND,
     )
 
@@ -85,30 +85,30 @@ def _refund(context: _ActivityContext) -> Transaction:
 def _cash_withdrawal(context: _ActivityContext) -> Transaction:
     customer, rng = context.customer, context.rng
     checking = customer.accounts[0]
-    place = StoreLocation(rng.choice(customer.cities), customer.institution.country, str(rng.randrange(1, 1_000)))
+    location = StoreLocation(rng.choice(customer.cities), customer.institution.country, str(rng.randrange(1, 1_000)))
     return Transaction(
         account=checking,
         posted_at=context.at,
         authorized_at=context.at,
         amount_minor=checking.currency.from_cents(2_000 * rng.randint(1, 8)),
-        name=f"ATM WITHDRAWAL {place.store_number} {place.city.upper()}",
+        name=f"ATM WITHDRAWAL {location.store_number} {location.city.upper()}",
         category=categories.CASH_WITHDRAWAL,
         channel=PaymentChannel.IN_STORE,
         code=TransactionCode.ATM,
-        store_location=place,
+        store_location=location,
     )
 
 
 def _transfer(context: _ActivityContext) -> Transaction:
     rng = context.rng
     checking = context.customer.accounts[0]
-    sign, word, category = rng.choice(((1, "TO", categories.TRANSFER_OUT), (-1, "FROM", categories.TRANSFER_IN)))
+    sign, preposition, category = rng.choice(((1, "TO", categories.TRANSFER_OUT), (-1, "FROM", categories.TRANSFER_IN)))
     return Transaction(
         account=checking,
         posted_at=context.at,
         authorized_at=context.at,
         amount_minor=sign * checking.currency.from_cents(rng.randrange(500, 15_000)),
-        name=f"TRANSFER {word} {rng.choice(_FRIENDS)}",
+        name=f"TRANSFER {preposition} {rng.choice(_FRIENDS)}",
         category=category,
         channel=PaymentChannel.OTHER,
         code=TransactionCode.TRANSFER,

@@ -1,4 +1,4 @@
-"""A login at one institution, which is what an access token opens."""
+"""An item: a login at one institution, to which an access token gives access."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from dev.bank.world.institutions import Institution
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A login and the accounts that it shows.
+    """A login and its accounts.
 
     Parameters
     ----------
     number
-        0 to 2**64 - 1; tokens and `user_<number>` stand for it.
+        0 to 2**64 - 1; encoded in the item's tokens and in the user name `user_<number>`.
     """
 
     number: int
@@ -23,5 +23,5 @@ class Item:
 
     @property
     def has_balances(self) -> bool:
-        """Whether it is known what the accounts hold."""
+        """Whether the balances of all accounts are known."""
         return all(account.opening_balance is not None for account in self.accounts)

@@ -1,7 +1,7 @@
-"""An item's ledger: what happened to its transactions, day after day.
+"""An item's ledger: the events of its transactions, day by day.
 
-A later day only appends. Each event knows the days of the first and of the next event of its transaction, so that what
-a reader has missed can be told from the events of the days in between alone.
+A later day only appends events. Each event holds the days of the first and of the next event of its transaction, so
+that the net changes between two days follow from the events of the days in between alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ MAX_TRANSACTION_LIFETIME = timedelta(days=14)
 
 
 class Change(Enum):
-    """What an event does to the list of transactions; the value is Plaid's name of the list it is sent in."""
+    """How an event changes the list of transactions; the value is Plaid's name of the list that it is sent in."""
 
     ADDED = "added"
     MODIFIED = "modified"
@@ -34,13 +34,13 @@ class Event(Struct, frozen=True):
     Parameters
     ----------
     transaction
-        As it is from then on; for a removal, as it was.
+        The transaction after the event; for a removal, before it.
     pending_id
         Id of the pending transaction that this one replaces.
     added_on
         Day on which the transaction was added.
     superseded_on
-        Day of the next event of the same transaction, None if there is none.
+        Day of the next event of the same transaction; None if there is none.
     """
 
     change: Change
@@ -53,7 +53,7 @@ class Event(Struct, frozen=True):
 
     @property
     def outflow(self) -> int:
-        """Minor units by which the event raises what has left its account, or what is about to if it is pending."""
+        """Minor units that the event adds to the outflow of its account: pending if the transaction is, else posted."""
         if self.change is Change.MODIFIED:
             return 0
         return -self.transaction.amount_minor if self.change is Change.REMOVED else self.transaction.amount_minor
@@ -68,24 +68,24 @@ class Ledger(Protocol):
 
     @property
     def item(self) -> Item:
-        """Whose ledger it is."""
+        """The item that the ledger belongs to."""
         ...
 
     @property
     def first_day(self) -> date:
-        """Day before which nothing happened."""
+        """Day before which there are no events."""
         ...
 
     def days(self, first: date, last: date) -> Iterator[DayEvents]:
-        """Yield each day from `first` to `last` that has events, with all of them, always the same and in order."""
+        """Yield each day from `first` to `last` that has events, with all of them in order; repeatable."""
         ...
 
 
 def subtract_clamped(day: date, duration: timedelta) -> date:
-    """Return the day that lies `duration` before `day`, or the first day there is."""
+    """Return the day `duration` before `day`, but not before the first day of the calendar."""
     return date.fromordinal(max(1, day.toordinal() - duration.days))
 
 
 def add_clamped(day: date, duration: timedelta) -> date:
-    """Return the day that lies `duration` after `day`, or the last day there is."""
+    """Return the day `duration` after `day`, but not after the last day of the calendar."""
     return date.fromordinal(min(date.max.toordinal(), day.toordinal() + duration.days))

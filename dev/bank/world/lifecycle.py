@@ -1,4 +1,4 @@
-"""What becomes of a transaction: most card purchases are pending first, and few things stay as they were posted."""
+"""The events of a transaction: most card purchases are pending first, and some change after they are posted."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -26,7 +26,7 @@ _SHORT_NAME_LENGTH = 18
 
 
 class NewTransaction(Struct, frozen=True):
-    """A transaction to be, with the ids it has while pending and once posted."""
+    """A transaction to create, with its ids while it is pending and after it is posted."""
 
     transaction: Transaction
     created_on: date
@@ -35,7 +35,7 @@ class NewTransaction(Struct, frozen=True):
 
 
 def events(new: NewTransaction, rng: Random) -> Iterator[Event]:
-    """Yield all that ever happens to a transaction, over at most ten days after its birth."""
+    """Yield all events of a transaction, over at most ten days after its creation."""
     if new.transaction.code is not TransactionCode.PURCHASE:
         yield _added_event(new, new.transaction, new.created_on)
         return
@@ -44,9 +44,9 @@ def events(new: NewTransaction, rng: Random) -> Iterator[Event]:
         return
     days = timedelta(days=rng.choice(_DAYS_TO_POST))
     ends_on = new.created_on + days
-    asked = replace(new.transaction, pending=True, amount_minor=_authorized_amount(new.transaction, rng))
-    yield Event(Change.ADDED, new.created_on, asked, new.pending_id, new.created_on, superseded_on=ends_on)
-    yield Event(Change.REMOVED, ends_on, asked, new.pending_id, new.created_on)
+    authorized = replace(new.transaction, pending=True, amount_minor=_authorized_amount(new.transaction, rng))
+    yield Event(Change.ADDED, new.created_on, authorized, new.pending_id, new.created_on, superseded_on=ends_on)
+    yield Event(Change.REMOVED, ends_on, authorized, new.pending_id, new.created_on)
     if rng.random() >= _CANCELLED_SHARE:
         posted = replace(new.transaction, posted_at=new.transaction.posted_at + days)
         yield from _card_events(new, posted, ends_on, new.pending_id, rng)
@@ -61,27 +61,27 @@ def _authorized_amount(transaction: Transaction, rng: Random) -> int:
 def _added_event(
     new: NewTransaction,
     posted: Transaction,
-    on: date,
+    added_on: date,
     *,
     superseded_on: date | None = None,
     pending_id: str | None = None,
 ) -> Event:
-    return Event(Change.ADDED, on, posted, new.posted_id, on, superseded_on, pending_id)
+    return Event(Change.ADDED, added_on, posted, new.posted_id, added_on, superseded_on, pending_id)
 
 
 def _card_events(
-    new: NewTransaction, posted: Transaction, on: date, pending_id: str | None, rng: Random
+    new: NewTransaction, posted: Transaction, added_on: date, pending_id: str | None, rng: Random
 ) -> Iterator[Event]:
-    fate = rng.random()
-    later = on + timedelta(days=rng.randint(1, _MAX_DAYS_TO_CHANGE))
-    if fate < _REMOVED_SHARE:
-        yield _added_event(new, posted, on, superseded_on=later, pending_id=pending_id)
-        yield Event(Change.REMOVED, later, posted, new.posted_id, on, None, pending_id)
-    elif fate < _REMOVED_SHARE + _LATE_ENRICHMENT_SHARE and posted.merchant is not None:
-        yield _added_event(new, _without_merchant(posted), on, superseded_on=later, pending_id=pending_id)
-        yield Event(Change.MODIFIED, later, posted, new.posted_id, on, None, pending_id)
+    draw = rng.random()
+    changed_on = added_on + timedelta(days=rng.randint(1, _MAX_DAYS_TO_CHANGE))
+    if draw < _REMOVED_SHARE:
+        yield _added_event(new, posted, added_on, superseded_on=changed_on, pending_id=pending_id)
+        yield Event(Change.REMOVED, changed_on, posted, new.posted_id, added_on, None, pending_id)
+    elif draw < _REMOVED_SHARE + _LATE_ENRICHMENT_SHARE and posted.merchant is not None:
+        yield _added_event(new, _without_merchant(posted), added_on, superseded_on=changed_on, pending_id=pending_id)
+        yield Event(Change.MODIFIED, changed_on, posted, new.posted_id, added_on, None, pending_id)
     else:
-        yield _added_event(new, posted, on, pending_id=pending_id)
+        yield _added_event(new, posted, added_on, pending_id=pending_id)
 
 
 def _without_merchant(posted: Transaction) -> Transaction:
@@ -89,6 +89,6 @@ def _without_merchant(posted: Transaction) -> Transaction:
         posted,
         merchant=None,
         store_location=None,
-        name=f"{posted.name[:18].rstrip()} *",
+        name=f"{posted.name[:_SHORT_NAME_LENGTH].rstrip()} *",
         category=categories.UNCATEGORISED,
     )

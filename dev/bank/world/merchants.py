@@ -15,16 +15,16 @@ from dev.bank.world.seed import HashDomain, Key
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """A category that merchants sell in.
+    """A line of business, with the category, names and prices of its merchants.
 
     Parameters
     ----------
     suffixes
         Last words of the merchants' names; no two trades share one.
     min_cents, max_cents
-        US cents of the cheapest and the dearest sale.
+        US cents of the cheapest and the most expensive sale.
     weight
-        Share of the merchants, and of the purchases, relative to the other trades'.
+        Share of the merchants and of the purchases, relative to the other trades'.
     """
 
     category: Category
@@ -97,7 +97,7 @@ UTILITIES = (
 
 
 MERCHANT_COUNT = 2_000
-"""Merchants a bank has, give or take the rounding of each trade's share."""
+"""Merchants of a bank, apart from the rounding of each trade's share."""
 
 _FIRST_HALVES = (
     "Amber Ash Birch Black Blue Bright Clear Copper Elm Fair Fern Gold Green Grey Hazel High Iron Lake Long Maple "
@@ -114,12 +114,12 @@ _CONFIDENCES = ("VERY_HIGH", "VERY_HIGH", "VERY_HIGH", "HIGH")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payee:
-    """Someone whom the provider recognises.
+    """A counterparty that the provider recognises.
 
     Parameters
     ----------
     confidence
-        How sure the provider is of that.
+        Plaid's `confidence_level` of the recognition.
     """
 
     entity_id: str
@@ -130,12 +130,12 @@ class Payee:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merchant(Payee):
-    """Someone who sells, of the bank's own invention.
+    """A fictional merchant.
 
     Parameters
     ----------
     descriptor
-        What card terminals make of the name: capitals, words cut short.
+        The name as card terminals print it: in capitals and shortened.
     """
 
     descriptor: str
@@ -144,7 +144,7 @@ class Merchant(Payee):
 
 @dataclass(frozen=True, slots=True)
 class MerchantPool:
-    """Merchants of several trades, and the running sums by which one is drawn."""
+    """Merchants of several trades, with their cumulative weights for random draws."""
 
     merchants: tuple[Merchant, ...]
     cumulative_weights: tuple[float, ...]
@@ -152,24 +152,24 @@ class MerchantPool:
     @classmethod
     def of(cls, merchants: Sequence[Merchant]) -> Self:
         """Return a pool in which each trade is drawn by its weight, and its merchants evenly."""
-        rivals = Counter(merchant.trade for merchant in merchants)
+        counts_by_trade = Counter(merchant.trade for merchant in merchants)
         return cls(
             tuple(merchants),
-            tuple(accumulate(merchant.trade.weight / rivals[merchant.trade] for merchant in merchants)),
+            tuple(accumulate(merchant.trade.weight / counts_by_trade[merchant.trade] for merchant in merchants)),
         )
 
     def pick(self, rng: Random) -> Merchant:
-        """Return one merchant."""
+        """Return a random merchant."""
         return rng.choices(self.merchants, cum_weights=self.cumulative_weights)[0]
 
     def pick_many(self, rng: Random, number: int) -> tuple[Merchant, ...]:
-        """Return `number` merchants, some of them perhaps twice."""
+        """Return `number` random merchants, with possible repetitions."""
         return tuple(rng.choices(self.merchants, cum_weights=self.cumulative_weights, k=number))
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """All merchants, by how they are paid."""
+    """All merchants, grouped by how they are paid."""
 
     shops: MerchantPool
     subscriptions: MerchantPool
@@ -177,17 +177,17 @@ class Market:
 
     @classmethod
     def of(cls, key: Key) -> Self:
-        """Return the market of the bank that `key` belongs to."""
+        """Return the market of the bank with this key."""
         rng = key.rng(HashDomain.MERCHANTS)
         ordinals = count()
-        heaviness = sum(trade.weight for trade in (*SHOPS, *SUBSCRIPTIONS, *UTILITIES))
+        total_weight = sum(trade.weight for trade in (*SHOPS, *SUBSCRIPTIONS, *UTILITIES))
 
         def pool(trades: Sequence[Trade]) -> MerchantPool:
             return MerchantPool.of(
                 [
                     _merchant(key, next(ordinals), name, trade, rng)
                     for trade in trades
-                    for name in _names(trade, round(MERCHANT_COUNT * trade.weight / heaviness), rng)
+                    for name in _names(trade, round(MERCHANT_COUNT * trade.weight / total_weight), rng)
                 ]
             )
 
@@ -195,14 +195,15 @@ class Market:
 
 
 def pick_employer(rng: Random) -> str:
-    """Return the name of a company that pays salaries."""
+    """Return a random name of a company that pays salaries."""
     return f"{rng.choice(_BRAND_NAMES)} {rng.choice(('Logistics', 'Systems', 'Partners', 'Works', 'Textiles', 'Labs'))}"
 
 
 def _names(trade: Trade, number: int, rng: Random) -> list[str]:
-    drawn = rng.sample(range(len(_BRAND_NAMES) * len(trade.suffixes)), number)
+    indexes = rng.sample(range(len(_BRAND_NAMES) * len(trade.suffixes)), number)
     return [
-        f"{_BRAND_NAMES[each // len(trade.suffixes)]} {trade.suffixes[each % len(trade.suffixes)]}" for each in drawn
+        f"{_BRAND_NAMES[index // len(trade.suffixes)]} {trade.suffixes[index % len(trade.suffixes)]}"
+        for index in indexes
     ]
 
 

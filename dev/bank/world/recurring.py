@@ -1,4 +1,4 @@
-"""What comes back every month: salary, rent, bills, subscriptions, savings, the card's repayment."""
+"""Monthly transactions: salary, rent, bills, subscriptions, savings and repayments of credit cards."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dev.bank.world.merchants import Market, Merchant
 from dev.bank.world.transactions import Transaction, TransactionCode
 
 MAX_DAY_OF_MONTH = 28
-"""Latest day of the month for a standing order, so that every month has it."""
+"""Latest day of the month of a recurring payment, so that every month has it."""
 
 _FEE_SHARE = 0.3
 _MAX_RENT_DAY = 5
@@ -25,7 +25,7 @@ class RecurringPayment:
     Parameters
     ----------
     day_of_month
-        Of the month, 1 to `MAX_DAY_OF_MONTH`.
+        1 to `MAX_DAY_OF_MONTH`.
     amount_minor
         Minor units of the account's currency; positive when money leaves the account.
     spread
@@ -44,50 +44,50 @@ class RecurringPayment:
 
 
 def create_payments(accounts: Sequence[Account], market: Market, rng: Random) -> tuple[RecurringPayment, ...]:
-    """Return the standing orders of an item with these accounts, the first of them checking."""
+    """Return the recurring payments of an item with these accounts; the first is its checking account."""
     checking = accounts[0]
     salary = rng.randrange(240_000, 620_000)
-    standings = [*_salary_and_rent(checking, salary, rng), *_bills(checking, market, rng)]
+    payments = [*_salary_and_rent(checking, salary, rng), *_bills(checking, market, rng)]
     for account in accounts[1:]:
         if account.kind is AccountKind.SAVINGS:
-            standings += _savings(checking, account, salary, rng)
+            payments += _savings(checking, account, salary, rng)
         else:
-            standings += _repayment(checking, account, rng)
-    return tuple(standings)
+            payments += _repayment(checking, account, rng)
+    return tuple(payments)
 
 
 def due_transactions(payments: Iterable[RecurringPayment], at: datetime, rng: Random) -> Iterator[Transaction]:
-    """Yield the transactions that the standing orders make on the day of `at`."""
-    for standing in payments:
-        if standing.day_of_month != at.day:
+    """Yield the transactions of the payments that are due on the day of `at`."""
+    for payment in payments:
+        if payment.day_of_month != at.day:
             continue
         yield Transaction(
-            account=standing.account,
+            account=payment.account,
             posted_at=at,
             authorized_at=at,
-            amount_minor=standing.amount_minor + rng.randint(-standing.spread, standing.spread),
-            name=standing.name,
-            category=standing.category,
-            channel=PaymentChannel.ONLINE if standing.merchant else PaymentChannel.OTHER,
-            code=standing.code,
-            merchant=standing.merchant,
-            payer=standing.payer,
+            amount_minor=payment.amount_minor + rng.randint(-payment.spread, payment.spread),
+            name=payment.name,
+            category=payment.category,
+            channel=PaymentChannel.ONLINE if payment.merchant else PaymentChannel.OTHER,
+            code=payment.code,
+            merchant=payment.merchant,
+            payer=payment.payer,
         )
 
 
 def _salary_and_rent(checking: Account, salary: int, rng: Random) -> Iterator[RecurringPayment]:
-    cents = checking.currency.from_cents
+    from_cents = checking.currency.from_cents
     payer = merchants.pick_employer(rng)
     yield RecurringPayment(
         rng.randint(1, MAX_DAY_OF_MONTH),
         checking,
-        -cents(salary),
+        -from_cents(salary),
         f"{payer.upper()} PAYROLL",
         categories.SALARY,
         TransactionCode.PAYMENT,
         payer=payer,
     )
-    rent = cents(salary * rng.randint(22, 34) // 100)
+    rent = from_cents(salary * rng.randint(22, 34) // 100)
     yield RecurringPayment(
         rng.randint(1, _MAX_RENT_DAY),
         checking,
@@ -97,7 +97,7 @@ def _salary_and_rent(checking: Account, salary: int, rng: Random) -> Iterator[Re
         TransactionCode.STANDING_ORDER,
     )
     if rng.random() < _FEE_SHARE:
-        fee = cents(rng.choice((300, 500, 1_200)))
+        fee = from_cents(rng.choice((300, 500, 1_200)))
         yield RecurringPayment(
             MAX_DAY_OF_MONTH, checking, fee, "MONTHLY ACCOUNT FEE", categories.ACCOUNT_FEE, TransactionCode.BANK_CHARGE
         )
@@ -111,15 +111,15 @@ def _bills(checking: Account, market: Market, rng: Random) -> Iterator[Recurring
 
 
 def _bill(checking: Account, merchant: Merchant, rng: Random, *, spread_share: int = 0) -> RecurringPayment:
-    minor = checking.currency.from_cents(rng.randint(merchant.trade.min_cents, merchant.trade.max_cents))
+    amount = checking.currency.from_cents(rng.randint(merchant.trade.min_cents, merchant.trade.max_cents))
     return RecurringPayment(
         rng.randint(1, MAX_DAY_OF_MONTH),
         checking,
-        minor,
+        amount,
         f"DD {merchant.descriptor} {rng.randrange(10**8):08d}",
         merchant.trade.category,
         TransactionCode.DIRECT_DEBIT,
-        spread=minor // spread_share if spread_share else 0,
+        spread=amount // spread_share if spread_share else 0,
         merchant=merchant,
     )
 
@@ -130,22 +130,22 @@ def _savings(checking: Account, savings: Account, salary: int, rng: Random) -> I
         MAX_DAY_OF_MONTH, savings, -interest, "INTEREST PAID", categories.INTEREST, TransactionCode.INTEREST
     )
     if savings.currency == checking.currency:
-        saved = checking.currency.from_cents(salary * rng.randint(4, 12) // 100)
+        amount = checking.currency.from_cents(salary * rng.randint(4, 12) // 100)
         day = rng.randint(1, MAX_DAY_OF_MONTH)
         yield RecurringPayment(
-            day, checking, saved, f"TRANSFER TO {savings.mask}", categories.SAVINGS_TRANSFER, TransactionCode.TRANSFER
+            day, checking, amount, f"TRANSFER TO {savings.mask}", categories.SAVINGS_TRANSFER, TransactionCode.TRANSFER
         )
         yield RecurringPayment(
-            day, savings, -saved, f"TRANSFER FROM {checking.mask}", categories.TRANSFER_IN, TransactionCode.TRANSFER
+            day, savings, -amount, f"TRANSFER FROM {checking.mask}", categories.TRANSFER_IN, TransactionCode.TRANSFER
         )
 
 
 def _repayment(checking: Account, card: Account, rng: Random) -> Iterator[RecurringPayment]:
     day = rng.randint(1, MAX_DAY_OF_MONTH)
-    repaid = card.currency.from_cents(rng.randrange(60_000, 110_000))
+    amount = card.currency.from_cents(rng.randrange(60_000, 110_000))
     yield RecurringPayment(
-        day, checking, repaid, f"CARD PAYMENT {card.mask}", categories.CARD_PAYMENT, TransactionCode.PAYMENT
+        day, checking, amount, f"CARD PAYMENT {card.mask}", categories.CARD_PAYMENT, TransactionCode.PAYMENT
     )
     yield RecurringPayment(
-        day, card, -repaid, "PAYMENT RECEIVED THANK YOU", categories.CARD_PAYMENT, TransactionCode.PAYMENT
+        day, card, -amount, "PAYMENT RECEIVED THANK YOU", categories.CARD_PAYMENT, TransactionCode.PAYMENT
     )

@@ -1,4 +1,4 @@
-"""One seed, one bank: whatever the bank invents is a keyed hash of what the thing is about."""
+"""Keyed hashes and random generators, from which everything that the bank generates is derived."""
 
 import struct
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from typing import Self
 
 
 class HashDomain(Enum):
-    """What a hash is for. A hash made for one purpose never passes for another."""
+    """The purpose of a hash. A hash of one domain is not valid in another."""
 
     PUBLIC_TOKEN = b"public token"
     ACCESS_TOKEN = b"access token"
@@ -32,24 +32,24 @@ class HashDomain(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The bank's only secret, from which tokens, ids, cursors and ledgers follow."""
+    """The bank's only secret, from which tokens, ids, cursors and ledgers are derived."""
 
     secret: bytes = field(repr=False)
 
     @classmethod
     def of(cls, seed: str) -> Self:
-        """Return the key of the bank named by `seed`, any text."""
+        """Return the key of a seed, which may be any text."""
         return cls(blake2b(seed.encode()).digest())
 
     def mac(self, domain: HashDomain, message: bytes, *, size: int) -> bytes:
-        """Return `size` bytes (1 to 64) that only this key makes of `message` in `domain`."""
+        """Return the MAC of `message` in `domain`, of `size` bytes (1 to 64)."""
         return blake2b(message, digest_size=size, key=self.secret, person=domain.value).digest()
 
     def rng(self, domain: HashDomain, *numbers: int) -> Random:
-        """Return a generator that draws the same sequence each time it is asked for the same `numbers`."""
+        """Return a random generator; equal arguments give equal sequences."""
         return Random(int.from_bytes(self.mac(domain, pack(*numbers), size=8)))  # noqa: S311 - repeatable by design
 
 
 def pack(*numbers: int) -> bytes:
-    """Return `numbers`, each 0 to 2**64 - 1, as eight big-endian bytes apiece."""
+    """Return `numbers`, each 0 to 2**64 - 1, as eight big-endian bytes each."""
     return struct.pack(f">{len(numbers)}Q", *numbers)

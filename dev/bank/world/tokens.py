@@ -1,7 +1,7 @@
-"""Tokens that carry the item number they stand for, so that the bank remembers none.
+"""Tokens that encode their item's number, so that the bank need not store them.
 
 The 128 bits of a token's UUID are a 64-bit MAC of the item number, then the number masked by a second MAC of the
-first. A made-up token, another bank's or one of the other kind therefore fails its MAC.
+first. The MAC is therefore wrong in a made-up token, one of another bank and one of the other kind.
 """
 
 from enum import Enum
@@ -15,33 +15,33 @@ _HALF_BYTES = 8
 
 
 class TokenKind(Enum):
-    """The two tokens an item has; the value is the token's first word."""
+    """The two tokens of an item; the value is the token's prefix."""
 
     PUBLIC = "public"
     ACCESS = "access"
 
 
 class TokenUnknown(ValueError):
-    """A token that this bank never issued."""
+    """The bank did not issue the token."""
 
 
 _DOMAINS = {TokenKind.PUBLIC: HashDomain.PUBLIC_TOKEN, TokenKind.ACCESS: HashDomain.ACCESS_TOKEN}
 
 
 def mint(key: Key, kind: TokenKind, item: int) -> str:
-    """Return the token of item number `item`, 0 to `MAX_ITEMS` - 1; always the same one."""
+    """Return the token of item number `item`, 0 to `MAX_ITEMS` - 1; equal for equal arguments."""
     tag = key.mac(_DOMAINS[kind], b"tag" + pack(item), size=_HALF_BYTES)
     masked = item ^ _mask(key, kind, tag)
     return f"{kind.value}-sandbox-{UUID(bytes=tag + pack(masked))}"
 
 
 def read(key: Key, kind: TokenKind, token: str) -> int:
-    """Return the item number that `token` stands for.
+    """Return the item number that `token` encodes.
 
     Raises
     ------
     TokenUnknown
-        If this bank never issued `token` as one of that kind.
+        If the bank did not issue `token` as one of that kind.
     """
     try:
         sealed = UUID(token.removeprefix(f"{kind.value}-sandbox-")).bytes
@@ -59,4 +59,4 @@ def _mask(key: Key, kind: TokenKind, tag: bytes) -> int:
 
 
 def _unknown_token_message(kind: TokenKind) -> str:
-    return f"{kind.value} token was not issued by this bank; check that it was started with the seed it had then"
+    return f"{kind.value} token was not issued by this bank; check that the seed has not changed"

@@ -1,6 +1,6 @@
-"""A transaction as the bank keeps it: exact, without ids, not yet in anyone's JSON.
+"""Transactions in the bank's own form: with exact amounts, without ids.
 
-Hundreds are made for a response, hence structs: they are made several times as fast as frozen dataclasses.
+A response needs hundreds of them, and structs are created several times as fast as frozen dataclasses.
 """
 
 from datetime import datetime
@@ -29,7 +29,7 @@ class TransactionCode(Enum):
 
 
 class StoreLocation(Struct, frozen=True):
-    """Where a card was present. `country` is ISO 3166-1 alpha-2."""
+    """The shop or cash machine where a card was used. `country` is ISO 3166-1 alpha-2."""
 
     city: str
     country: str
@@ -37,22 +37,22 @@ class StoreLocation(Struct, frozen=True):
 
 
 class Transaction(Struct, frozen=True):
-    """Money that moved.
+    """A transaction of an account.
 
     Parameters
     ----------
     amount_minor
         Minor units of the currency; positive when money leaves the account.
     name
-        The line on the bank statement.
+        Text on the bank statement.
     merchant
-        None where the provider recognises no merchant.
+        None if the provider recognises no merchant.
     payer
-        Who paid a salary.
+        The employer that paid a salary.
     pending
-        Whether the money has been asked for and has not moved yet; `posted_at` is then when it was asked for.
+        Whether the amount is reserved but not yet posted; `posted_at` is then the time of the reservation.
     foreign_currency
-        Currency of the amount where it is not the account's.
+        Currency of the amount, if it is not the account's.
     """
 
     account: Account

@@ -1,4 +1,4 @@
-"""What is to be told about the promise of a run: facts only."""
+"""Alerts about a run and its deadline: the facts of one mail, and error messages that are safe to mail."""
 
 import re
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import Enum
 
 from etl.errors import SluiceError
+
+RUN_TYPES_WITH_DEADLINE = ("scheduled", "asset_triggered")
+"""Run types that have a deadline; nobody depends on a backfill or a manual run without watching it."""
 
 _MAX_LINES = 4
 _MAX_WIDTH = 300
@@ -15,6 +18,22 @@ _LONG_NUMBER = re.compile(r"\b[A-Z]{0,4}\d(?:[ -]?[0-9A-Z]){8,}\b")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*@")
 
 
+class AlertKind(Enum):
+    """Kinds of alerts; a run gets each at most once."""
+
+    FORECAST = "forecast"
+    """The run is expected to miss its deadline."""
+
+    MISSED = "missed"
+    """The run missed its deadline."""
+
+    RECOVERED = "recovered"
+    """The run is done after all; only if one of the alerts above exists."""
+
+    FAILED = "failed"
+    """The run failed; no alert about its deadline follows."""
+
+
 @dataclass(frozen=True)
 class TaskFailure:
     """The failure of a task.
@@ -22,15 +41,15 @@ class TaskFailure:
     Parameters
     ----------
     task_id
-        Which task.
+        Id of the task, with its group.
     map_index
-        Its place in the map; -1 if it is not mapped.
+        Index of the mapped task; -1 if it is not mapped.
     attempt
         1-based.
     error_type
-        Name of the error's class; empty if the task ended without a word.
+        Name of the error's class; empty if the task ended without an error.
     message
-        First lines of what it says.
+        First lines of the error message; see `sanitize_message`.
     """
 
     task_id: str
@@ -40,59 +59,16 @@ class TaskFailure:
     message: str
 
 
-def sanitize_message(message: str, error_type: type[BaseException]) -> str:
-    """Return the first lines of what an error says, fit for a mail.
-
-    What Sluice raises on purpose names ids and remedies only. Anything else may quote a record, as a database does with
-    a value that it cannot read: what it quotes, and whatever looks like an address or an account number, is left out,
-    and so is all but its first line.
-    """
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    if issubclass(error_type, SluiceError):
-        return "\n".join(_truncate(line) for line in lines[:_MAX_LINES])
-    return "".join(_truncate(_redact_values(line)) for line in lines[:1])
-
-
-def _redact_values(line: str) -> str:
-    for pattern in (_CREDENTIALS, _QUOTED, _ADDRESS, _LONG_NUMBER):
-        line = pattern.sub("…", line)
-    return line
-
-
-def _truncate(line: str) -> str:
-    return line if len(line) <= _MAX_WIDTH else f"{line[: _MAX_WIDTH - 1]}…"
-
-
-RUN_TYPES_WITH_DEADLINE = ("scheduled", "asset_triggered")
-"""Types of runs that promise anything; nobody waits for a backfill or a manual run without looking."""
-
-
-class AlertKind(Enum):
-    """The mails about a run; each is sent at most once."""
-
-    FORECAST = "forecast"
-    """It is going to be late."""
-
-    MISSED = "missed"
-    """It is late."""
-
-    RECOVERED = "recovered"
-    """It is done after all; only if one of the above was told."""
-
-    FAILED = "failed"
-    """It failed; nothing is told of its promise any more."""
-
-
 @dataclass(frozen=True)
 class ChunkProgress:
-    """How far a run is.
+    """How many chunks of a run are loaded.
 
     Parameters
     ----------
     chunks
-        Chunks that it planned; 0 if it has none, or none yet.
+        Planned chunks; 0 if the run has none, or none yet.
     chunks_loaded
-        Chunks that are loaded.
+        Loaded chunks.
     """
 
     chunks: int = 0
@@ -101,14 +77,14 @@ class ChunkProgress:
 
 @dataclass(frozen=True)
 class RejectsByRule:
-    """Records that were left out.
+    """Rejected records of a run that broke the same rule.
 
     Parameters
     ----------
     rule
-        Which rule they broke.
+        Name of the rule.
     rejects
-        How many.
+        Number of records.
     """
 
     rule: str
@@ -122,37 +98,37 @@ class Alert:
     Parameters
     ----------
     kind
-        Which mail.
+        Kind of alert.
     dag_id, run_id
-        Which run.
+        The run.
     as_of
         When the facts were gathered.
     url
-        The run in the web UI.
+        The run in Airflow's web UI.
     deadline_at
-        When it promised to be done; None if that is not known.
+        Deadline of the run; None if unknown.
     data_interval
-        The data interval that it is about; None if it has none.
+        Data interval of the run; None if it has none.
     started_at
-        When it started; None if it has not.
+        Start of the run; None if it has not started.
     finish_at
-        When it was done, or will be by estimate; None if neither is known.
+        Actual or estimated end of the run; None if neither is known.
     basis
-        What the estimate rests on.
+        What the estimate is based on, in words.
     reason
-        Airflow's word for why the run itself failed, such as `timed_out`; empty if its tasks say it.
+        Airflow's reason why the run itself failed, such as `timed_out`; empty if its failed tasks explain it.
     progress
-        How far it is.
+        Chunks that are loaded.
     blockers
-        What it waits for, a line each.
+        What the run waits for, one line each.
     failures
-        Why tasks failed; the first few.
+        The first few failures of its tasks.
     failed_task_count
-        How many failed.
+        Number of failed tasks.
     rejects
-        Records that were left out.
+        Rejected records, by rule.
     next_run_catches_up
-        Whether the next run does what this one left.
+        Whether the next run does the work that this one did not.
     """
 
     kind: AlertKind
@@ -172,3 +148,26 @@ class Alert:
     failed_task_count: int = 0
     rejects: tuple[RejectsByRule, ...] = ()
     next_run_catches_up: bool = True
+
+
+def sanitize_message(message: str, error_type: type[BaseException]) -> str:
+    """Return the first lines of an error message, without values of records or credentials.
+
+    Sluice's own errors name only ids and remedies; their first four lines are kept. Any other message may quote a
+    record, as a database does with a value that it cannot parse: only its first line is kept, and quoted text, mail
+    addresses, credentials in URLs and whatever looks like an account number are replaced by `…`.
+    """
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if issubclass(error_type, SluiceError):
+        return "\n".join(_truncate(line) for line in lines[:_MAX_LINES])
+    return "".join(_truncate(_redact_values(line)) for line in lines[:1])
+
+
+def _redact_values(line: str) -> str:
+    for pattern in (_CREDENTIALS, _QUOTED, _ADDRESS, _LONG_NUMBER):
+        line = pattern.sub("…", line)
+    return line
+
+
+def _truncate(line: str) -> str:
+    return line if len(line) <= _MAX_WIDTH else f"{line[: _MAX_WIDTH - 1]}…"

@@ -1,4 +1,4 @@
-"""What a run waits for, in a few lines."""
+"""Describes what a run waits for, in a few lines."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ _MAX_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class OpenTask:
-    """A task that is under way, waits for something, or failed.
+    """A task that is running, waiting or failed.
 
     Parameters
     ----------
     task_id
         With its group, such as `chunk.download`.
     map_index
-        Its place in the map; -1 if it is not mapped.
+        Index of the mapped task; -1 if it is not mapped.
     state
-        Airflow's name for it.
+        Airflow's name of its state.
     attempt, max_attempts
         The latest attempt, 1-based, and how many it may have.
     pool, queue
-        Where it gets its slot and its worker.
+        Airflow pool and Celery queue of the task.
     state_since
-        When it came into its state; None if that is not known.
+        When it entered its state; None if unknown.
     """
 
     task_id: str
@@ -45,20 +45,20 @@ class OpenTask:
 
     @property
     def name(self) -> str:
-        """Its name, without its group."""
+        """Its id without its group."""
         return self.task_id.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class PoolUsage:
-    """Slots that tasks share.
+    """Slots of an Airflow pool.
 
     Parameters
     ----------
     name
-        Its name.
+        Name of the pool.
     slots, occupied_slots
-        How many there are, and how many are in use.
+        All slots, and those in use.
     """
 
     name: str
@@ -69,30 +69,36 @@ class PoolUsage:
 def describe(
     tasks: Collection[OpenTask], pools: Mapping[str, PoolUsage], chunks: Mapping[int, str], *, as_of: datetime
 ) -> tuple[str, ...]:
-    """Return what a run waits for, the most telling first, in at most five lines.
+    """Return what a run waits for, in at most five lines: running tasks first, then groups of waiting tasks.
 
     Parameters
     ----------
     tasks
         Its open tasks.
     pools
-        The pools that they use.
+        Name → pool, for the pools of these tasks.
     chunks
-        What its chunks are about, by ordinal.
+        Ordinal → label of the chunk, such as `accounts 101–150`.
     as_of
         Now.
     """
     running = [_describe_running(task, chunks, as_of) for task in _oldest_first(tasks) if task.state in _RUNNING_STATES]
-    kinds = sorted(
+    waiting_tasks = sorted(
         (task for task in tasks if task.state not in (*_RUNNING_STATES, "failed")),
         key=lambda task: (_STATE_RANKS.get(task.state, _LAST_RANK), task.name, task.pool, task.queue),
     )
-    alike = groupby(kinds, key=lambda task: (task.name, task.state, task.pool, task.queue))
-    waiting = [_describe_waiting(_oldest_first(group), pools, chunks, as_of) for _, group in alike]
-    shown = running[: max(_MAX_LINES - len(waiting), _MAX_LINES - 2)]
-    if len(shown) < len(running):
-        waiting.insert(0, f"{pluralize(len(running) - len(shown), 'more task')} running")
-    return tuple([*shown, *waiting][:_MAX_LINES])
+    groups = groupby(waiting_tasks, key=lambda task: (task.name, task.state, task.pool, task.queue))
+    waiting = [_describe_waiting(_oldest_first(group), pools, chunks, as_of) for _, group in groups]
+    listed = running[: max(_MAX_LINES - len(waiting), _MAX_LINES - 2)]
+    if len(listed) < len(running):
+        waiting.insert(0, f"{pluralize(len(running) - len(listed), 'more task')} running")
+    return tuple([*listed, *waiting][:_MAX_LINES])
+
+
+def describe_queued_run(queued_at: datetime | None, *, as_of: datetime) -> str:
+    """Return the line about a run that has not started."""
+    since = f" for {format_duration(as_of - queued_at)}" if queued_at else ""
+    return f"the run itself has been queued{since}, behind other runs of its Dag"
 
 
 def _oldest_first(tasks: Iterable[OpenTask]) -> list[OpenTask]:
@@ -126,18 +132,18 @@ def _waiting_reason(task: OpenTask, pools: Mapping[str, PoolUsage]) -> str:
                 f" ({pool.occupied_slots} of {pool.slots} in use)" if pool else ""
             )
         case "up_for_retry":
-            return f"to be tried again, after attempt {task.attempt} of {task.max_attempts}"
+            return f"for a retry, after attempt {task.attempt} of {task.max_attempts}"
         case "up_for_reschedule":
-            return "until it may go on"
+            return "to be rescheduled"
     return f"({task.state})"
 
 
 def _task_label(task: OpenTask, chunks: Mapping[int, str]) -> str:
     if task.map_index < 0:
         return task.name
-    about = chunks.get(task.map_index)
-    of = f" of {len(chunks)} ({about})" if about else ""
-    return f"{task.name}, chunk {task.map_index + 1}{of}"
+    label = chunks.get(task.map_index)
+    total = f" of {len(chunks)} ({label})" if label else ""
+    return f"{task.name}, chunk {task.map_index + 1}{total}"
 
 
 def _for_duration(task: OpenTask, as_of: datetime) -> str:
@@ -146,9 +152,3 @@ def _for_duration(task: OpenTask, as_of: datetime) -> str:
 
 def _duration(task: OpenTask, as_of: datetime) -> str:
     return f" {format_duration(as_of - task.state_since)}" if task.state_since else ""
-
-
-def describe_queued_run(queued_at: datetime | None, *, as_of: datetime) -> str:
-    """Return what a run waits for that has not started."""
-    since = f", for {format_duration(as_of - queued_at)}" if queued_at else ""
-    return f"the run itself waits to start, after others of its Dag{since}"

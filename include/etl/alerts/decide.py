@@ -1,4 +1,4 @@
-"""Tell: decide whether people must know something about the promise of a run, and if so, write it down."""
+"""Decides whether an alert about a run is due, and if so, records it in the outbox."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AlertCheck:
-    """Whether there is news of a kind about a run.
+    """The question whether an alert of some kind about a run is due.
 
     Parameters
     ----------
     run, kind
-        Which run, and what might have become of it.
+        The run, and the kind of alert.
     as_of
         Now.
     deadline_at
-        When it promised to be done; None for one that ended, of which that is looked up.
+        Deadline of the run; None for a run that ended, whose deadline is looked up.
     reason
-        Airflow's word for why it failed.
+        Airflow's reason why it failed; empty if there is none.
     """
 
     run: CallbackRun
@@ -52,121 +52,126 @@ class AlertCheck:
 
 
 def enqueue_due_alert(check: AlertCheck, *, db: Connection, metadata_db: Connection | None) -> OutboxMail | None:
-    """Return the mail that is to be sent now, None if there is nothing to tell or it was told already.
+    """Return the mail to send now, None if no alert is due or the run has had this one.
 
     Parameters
     ----------
     metadata_db
         Airflow's own database; None if it cannot be read.
     """
-    seen = gather_run_context(check.run, db=db, metadata_db=metadata_db)
-    if not seen.has_deadline:
+    context = gather_run_context(check.run, db=db, metadata_db=metadata_db)
+    if not context.has_deadline:
         return None
-    weigh = {
-        AlertKind.FORECAST: _check_late,
-        AlertKind.MISSED: _check_late,
-        AlertKind.RECOVERED: _check_recovered,
-        AlertKind.FAILED: _check_failed,
+    build = {
+        AlertKind.FORECAST: _build_late_alert,
+        AlertKind.MISSED: _build_late_alert,
+        AlertKind.RECOVERED: _build_recovered_alert,
+        AlertKind.FAILED: _build_failed_alert,
     }[check.kind]
-    news = weigh(check, seen, db)
-    letter = outbox.enqueue(db, news, compose(news)) if news else None
-    if letter:
-        log.info("%s: telling of run %s: %s", letter.dag_id, letter.run_id, letter.subject)
-    return letter
+    alert = build(check, context, db)
+    mail = outbox.enqueue(db, alert, compose(alert)) if alert else None
+    if mail:
+        log.info("%s: alert for run %s: %s", mail.dag_id, mail.run_id, mail.subject)
+    return mail
 
 
 def compose_unsaved_alert(
     check: AlertCheck, *, metadata_db: Connection | None, connection_error: str
 ) -> OutboxMail | None:
-    """Return the mail that goes out while the warehouse does not answer, and cannot say what was told before.
+    """Return the mail to send while the warehouse does not answer, and it is unknown what was sent before.
 
-    Only a miss and a failure are told then. Airflow asks once for each, so that they are told once all the same.
+    Only missed deadlines and failures are reported then. Airflow calls back once for each, so that each is still sent
+    only once.
 
     Parameters
     ----------
     connection_error
-        What the warehouse said instead of an answer.
+        Message of the error that connecting to the warehouse raised.
     """
-    seen = gather_run_context(check.run, db=None, metadata_db=metadata_db)
-    if check.kind not in (AlertKind.MISSED, AlertKind.FAILED) or not seen.has_deadline:
+    context = gather_run_context(check.run, db=None, metadata_db=metadata_db)
+    if check.kind not in (AlertKind.MISSED, AlertKind.FAILED) or not context.has_deadline:
         return None
-    if check.kind is AlertKind.MISSED and seen.has_ended:
+    if check.kind is AlertKind.MISSED and context.has_ended:
         return None
-    news = _build_alert(
+    alert = _build_alert(
         check,
-        seen,
-        deadline_at=check.deadline_at or (seen.dag_run.deadline_at if seen.dag_run else None),
+        context,
+        deadline_at=check.deadline_at or (context.dag_run.deadline_at if context.dag_run else None),
         finish_at=check.as_of if check.kind is AlertKind.FAILED else None,
-        blockers=blocking_reasons(seen, db=None, as_of=check.as_of),
+        blockers=blocking_reasons(context, db=None, as_of=check.as_of),
         failures=(
             TaskFailure("warehouse", -1, 1, "WarehouseUnreachable", sanitize_message(connection_error, OSError)),
         ),
     )
-    mail = compose(news)
+    mail = compose(alert)
     return OutboxMail(
         UNSAVED_ID, check.kind.value, check.run.dag_id, check.run.run_id, mail.subject, mail.text, mail.html
     )
 
 
-def _check_late(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
-    promised_by = check.deadline_at
-    if context.has_ended or promised_by is None:
+def _build_late_alert(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
+    """Return the alert that a run is late, or will be; None if it ended, or is expected to meet its deadline."""
+    deadline_at = check.deadline_at
+    if context.has_ended or deadline_at is None:
         return None
-    so_far = chunk_progress(check.run, db=db)
-    estimate = eta.estimate_finish(so_far, context.history, started_at=context.started_at, as_of=check.as_of)
+    progress = chunk_progress(check.run, db=db)
+    estimate = eta.estimate_finish(progress, context.history, started_at=context.started_at, as_of=check.as_of)
     if check.kind is AlertKind.FORECAST and (
-        estimate is None or check.as_of >= promised_by or estimate.finish_at <= promised_by
+        estimate is None or check.as_of >= deadline_at or estimate.finish_at <= deadline_at
     ):
         return None
     return _build_alert(
         check,
         context,
-        deadline_at=promised_by,
+        deadline_at=deadline_at,
         finish_at=estimate.finish_at if estimate else None,
         basis=estimate.basis if estimate else "",
-        progress=so_far,
+        progress=progress,
         blockers=blocking_reasons(context, db=db, as_of=check.as_of),
     )
 
 
-def _check_recovered(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
-    """Return the news that a run is done after all, if anybody was told that it would not be."""
-    told = outbox.alerts_of_run(db, dag_id=check.run.dag_id, run_id=check.run.run_id)
-    warned = [told[kind] for kind in (AlertKind.MISSED, AlertKind.FORECAST) if kind in told]
-    # A miss that could not be sent is told now, by the very mail that says how late it became.
-    if not any(item.sent_at or item.kind == AlertKind.MISSED.value for item in warned):
+def _build_recovered_alert(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
+    """Return the alert that a run is done after all; None if no earlier alert makes one necessary."""
+    records = outbox.alerts_of_run(db, dag_id=check.run.dag_id, run_id=check.run.run_id)
+    warnings = [records[kind] for kind in (AlertKind.MISSED, AlertKind.FORECAST) if kind in records]
+    # If the "late" alert was never delivered, this "recovered" alert replaces it.
+    if not any(record.sent_at or record.kind == AlertKind.MISSED.value for record in warnings):
         outbox.discard_unsent(db, dag_id=check.run.dag_id, run_id=check.run.run_id)
         return None
     return _build_alert(
         check,
         context,
-        deadline_at=warned[0].deadline_at,
+        deadline_at=warnings[0].deadline_at,
         finish_at=context.ended_at or check.as_of,
         progress=chunk_progress(check.run, db=db),
     )
 
 
-def _check_failed(check: AlertCheck, context: RunContext, db: Connection) -> Alert:
+def _build_failed_alert(check: AlertCheck, context: RunContext, db: Connection) -> Alert:
     run = check.run
-    told = outbox.alerts_of_run(db, dag_id=run.dag_id, run_id=run.run_id)
-    promised = [context.dag_run.deadline_at if context.dag_run else None, *(item.deadline_at for item in told.values())]
-    found = find_failures(context, db=db)
+    records = outbox.alerts_of_run(db, dag_id=run.dag_id, run_id=run.run_id)
+    deadlines = [
+        context.dag_run.deadline_at if context.dag_run else None,
+        *(record.deadline_at for record in records.values()),
+    ]
+    failures = find_failures(context, db=db)
     return _build_alert(
         check,
         context,
-        deadline_at=next((at for at in promised if at), None),
+        deadline_at=next((deadline for deadline in deadlines if deadline), None),
         finish_at=context.ended_at or check.as_of,
         reason="" if check.reason == _TASK_FAILURE_REASON else check.reason,
         progress=chunk_progress(run, db=db),
-        failures=found[:_MAX_FAILURES],
-        failed_task_count=len(found),
+        failures=failures[:_MAX_FAILURES],
+        failed_task_count=len(failures),
         rejects=task_failures.count_rejects(db, entity=run.entity.name, run_id=run.run_id) if run.entity else (),
     )
 
 
-def _build_alert(check: AlertCheck, context: RunContext, **fields: Any) -> Alert:  # noqa: ANN401 - the fields of News
+def _build_alert(check: AlertCheck, context: RunContext, **fields: Any) -> Alert:  # noqa: ANN401 - the fields of Alert
     run = check.run
-    known = {"data_interval": context.data_interval, "started_at": context.started_at, **fields}
-    # A run of an entity reads on from the cursors; one of anything else is about its own period.
-    made_up = run.entity is not None
-    return Alert(check.kind, run.dag_id, run.run_id, check.as_of, run.url, next_run_catches_up=made_up, **known)
+    fields = {"data_interval": context.data_interval, "started_at": context.started_at, **fields}
+    # The next run of an entity continues from the cursors; a run of any other Dag covers its own period only.
+    catches_up = run.entity is not None
+    return Alert(check.kind, run.dag_id, run.run_id, check.as_of, run.url, next_run_catches_up=catches_up, **fields)

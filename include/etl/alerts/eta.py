@@ -1,4 +1,4 @@
-"""When a run will be done, judged by the chunks that it has loaded and by earlier runs."""
+"""Estimates when a run will finish, from its loaded chunks and from earlier runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from etl.alerts.alert import ChunkProgress
 from etl.alerts.formatting import format_duration, pluralize
 
 _HISTORY_WEIGHT = 3
-"""How many chunks of the run itself weigh as much as all that is known from earlier runs."""
+"""Weight of all earlier runs together, in chunks of the current run."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class PastRun:
     duration
         How long it took.
     chunks
-        Its chunks; 0 if it had none.
+        Number of its chunks; 0 if it had none.
     """
 
     duration: timedelta
@@ -30,14 +30,14 @@ class PastRun:
 
 @dataclass(frozen=True)
 class FinishEstimate:
-    """When a run will be done.
+    """When a run will finish.
 
     Parameters
     ----------
     finish_at
-        By estimate.
+        Estimated end.
     basis
-        What it rests on, for people.
+        What the estimate is based on, in words.
     """
 
     finish_at: datetime
@@ -47,55 +47,59 @@ class FinishEstimate:
 def estimate_finish(
     progress: ChunkProgress, history: Sequence[PastRun], *, started_at: datetime | None, as_of: datetime
 ) -> FinishEstimate | None:
-    """Return when a run will be done, None if nothing is known to judge by.
+    """Return when a run will finish, None if there is nothing to estimate it from.
 
     Parameters
     ----------
     progress
-        How far it is.
+        Chunks of the run, planned and loaded.
     history
         Earlier runs.
     started_at
-        When it started; None if it has not.
+        Start of the run; None if it has not started.
     as_of
         Now.
 
     Notes
     -----
-    With chunks, each that is missing takes the mean of what a chunk took in this run so far and in earlier ones; the
-    latter count as three chunks, so that a single slow chunk is no alarm and a run that does not move becomes one.
-    Without chunks it takes as long as the median of earlier runs; one that has taken longer already is given as much
-    again as it is over.
+    With chunks, each remaining chunk is assumed to take the mean duration of the chunks of this run so far and of
+    earlier runs. Earlier runs count as three chunks at their median duration per chunk, so that a single slow chunk
+    raises no alarm and a run without progress does.
+
+    Without chunks, assume the median duration of earlier runs. A run that already exceeds it by x is assumed to take
+    another x.
     """
     elapsed = as_of - started_at if started_at else timedelta()
-    usual = _median([run.duration for run in history])
-    usual_chunk = _median([run.duration / run.chunks for run in history if run.chunks])
+    median_duration = _median([run.duration for run in history])
+    median_chunk_duration = _median([run.duration / run.chunks for run in history if run.chunks])
     if progress.chunks:
-        weight = _HISTORY_WEIGHT if usual_chunk else 0
+        weight = _HISTORY_WEIGHT if median_chunk_duration else 0
         if not progress.chunks_loaded + weight:
             return None
-        each = (elapsed + (usual_chunk or timedelta()) * weight) / (progress.chunks_loaded + weight)
-        remaining = each * (progress.chunks - progress.chunks_loaded)
-    elif usual is None:
+        chunk_duration = (elapsed + (median_chunk_duration or timedelta()) * weight) / (progress.chunks_loaded + weight)
+        remaining = chunk_duration * (progress.chunks - progress.chunks_loaded)
+    elif median_duration is None:
         return None
     else:
-        remaining = abs(usual - elapsed)
-    return FinishEstimate(
-        as_of + remaining, _explain_basis(progress, usual, len(history), elapsed=elapsed if started_at else None)
-    )
+        remaining = abs(median_duration - elapsed)
+    basis = _explain_basis(progress, median_duration, len(history), elapsed=elapsed if started_at else None)
+    return FinishEstimate(as_of + remaining, basis)
 
 
 def _median(durations: Sequence[timedelta]) -> timedelta | None:
     return timedelta(seconds=median(item.total_seconds() for item in durations)) if durations else None
 
 
-def _explain_basis(progress: ChunkProgress, usual: timedelta | None, runs: int, *, elapsed: timedelta | None) -> str:
+def _explain_basis(
+    progress: ChunkProgress, median_duration: timedelta | None, run_count: int, *, elapsed: timedelta | None
+) -> str:
     if elapsed is None:
-        said = "not started yet"
+        current = "not started yet"
     elif progress.chunks:
-        said = f"{progress.chunks_loaded} of {pluralize(progress.chunks, 'chunk')} loaded in {format_duration(elapsed)}"
+        loaded = f"{progress.chunks_loaded} of {pluralize(progress.chunks, 'chunk')}"
+        current = f"{loaded} loaded in {format_duration(elapsed)}"
     else:
-        said = f"under way for {format_duration(elapsed)}"
-    if usual is None:
-        return f"{said}; no earlier run to compare with"
-    return f"{said}; earlier runs took {format_duration(usual)} (median of {runs})"
+        current = f"running for {format_duration(elapsed)}"
+    if median_duration is None:
+        return f"{current}; no earlier run to compare with"
+    return f"{current}; earlier runs took {format_duration(median_duration)} (median of {run_count})"

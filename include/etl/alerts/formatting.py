@@ -1,4 +1,4 @@
-"""Instants, durations and counts as people read them."""
+"""Formats instants, durations and counts for people."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,16 +14,16 @@ def format_duration(duration: timedelta) -> str:
         return f"{seconds} s"
     if seconds < _HOUR:
         return f"{round(seconds / _MINUTE)} min"
-    large, small, names = (_DAY, _HOUR, ("d", "h")) if seconds >= _DAY else (_HOUR, _MINUTE, ("h", "min"))
+    large, small, units = (_DAY, _HOUR, ("d", "h")) if seconds >= _DAY else (_HOUR, _MINUTE, ("h", "min"))
     whole, rest = divmod(round(seconds / small), large // small)
-    return f"{whole} {names[0]} {rest} {names[1]}" if rest else f"{whole} {names[0]}"
+    return f"{whole} {units[0]} {rest} {units[1]}" if rest else f"{whole} {units[0]}"
 
 
 def format_time(at: datetime, *, relative_to: datetime) -> str:
-    """Return an instant in UTC, with its day unless that is the day of `relative_to`; seconds only within a minute."""
-    there, here = at.astimezone(UTC), relative_to.astimezone(UTC)
-    form = "%H:%M:%S UTC" if abs(there - here) < timedelta(minutes=2) else "%H:%M UTC"
-    return there.strftime(form if there.date() == here.date() else f"%a %d %b, {form}")
+    """Return an instant in UTC: with its day unless `relative_to` is on the same day, with seconds if within 2 min."""
+    instant, reference = at.astimezone(UTC), relative_to.astimezone(UTC)
+    clock_format = "%H:%M:%S UTC" if abs(instant - reference) < timedelta(minutes=2) else "%H:%M UTC"
+    return instant.strftime(clock_format if instant.date() == reference.date() else f"%a %d %b, {clock_format}")
 
 
 def pluralize(count: int, noun: str) -> str:

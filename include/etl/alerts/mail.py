@@ -1,4 +1,4 @@
-"""From facts to a mail, as text and as HTML; the words stand in `templates/`."""
+"""Composes the mail of an alert, as text and as HTML, from the templates in `templates/`."""
 
 from datetime import datetime, timedelta
 from functools import cache
@@ -28,7 +28,7 @@ _MAX_SUBJECT_LENGTH = 150
 
 
 def compose(alert: Alert) -> MailContent:
-    """Return the mail that tells some news."""
+    """Return the mail of an alert."""
     headline = " ".join(_headline(alert).split())
     values = {
         "alert": alert,
@@ -56,46 +56,54 @@ def _templates() -> SandboxedEnvironment:
 
 
 def _headline(alert: Alert) -> str:
-    late = _delay(alert)
+    delay = _delay(alert)
     match alert.kind:
         case AlertKind.FORECAST:
-            by = f" by about {format_duration(late)}" if late else ""
+            by = f" by about {format_duration(delay)}" if delay else ""
             return f"{alert.dag_id} is going to be late{by}"
         case AlertKind.MISSED:
             expected = f", expected at {_format_optional_time(alert.finish_at, alert)}" if alert.finish_at else ""
             return f"{alert.dag_id} is late{expected}"
         case AlertKind.RECOVERED:
-            if late is None:
+            if delay is None:
                 return f"{alert.dag_id} is done"
-            return f"{alert.dag_id} is done, {_format_delay(late)}"
+            return f"{alert.dag_id} is done, {_format_delay(delay)}"
         case AlertKind.FAILED:
-            if not alert.failures:
-                return f"{alert.dag_id} failed" + (f": {alert.reason.replace('_', ' ')}" if alert.reason else "")
-            first = alert.failures[0]
-            return f"{alert.dag_id} failed: {first.error_type or 'no word'} from {_task_name(first)}"
+            cause = _failure_cause(alert)
+            return f"{alert.dag_id} failed: {cause}" if cause else f"{alert.dag_id} failed"
+
+
+def _failure_cause(alert: Alert) -> str:
+    """Return why a run failed, in a few words; empty if that is unknown."""
+    if not alert.failures:
+        return alert.reason.replace("_", " ")
+    first = alert.failures[0]
+    if not first.error_type:
+        return f"{_task_name(first)} ended without an error"
+    return f"{first.error_type} from {_task_name(first)}"
 
 
 def _facts(alert: Alert) -> list[tuple[str, str]]:
-    """Return what a glance should catch, as pairs of name and value; what is not known is left out."""
-    late = _delay(alert)
-    facts = [("Promised by", _format_optional_time(alert.deadline_at, alert))]
+    """Return the most important facts as pairs of name and value, without unknown ones."""
+    delay = _delay(alert)
+    facts = [("Deadline", _format_optional_time(alert.deadline_at, alert))]
     match alert.kind:
         case AlertKind.FORECAST | AlertKind.MISSED:
             facts.append(
                 (
                     "Expected at",
-                    f"{_format_optional_time(alert.finish_at, alert)}, {_format_delay(late)}"
-                    if late is not None
+                    f"{_format_optional_time(alert.finish_at, alert)}, {_format_delay(delay)}"
+                    if delay is not None
                     else "",
                 )
             )
-            facts.append(("Because", alert.basis))
+            facts.append(("Based on", alert.basis))
         case AlertKind.RECOVERED:
             facts.append(
                 (
                     "Done at",
-                    f"{_format_optional_time(alert.finish_at, alert)}, {_format_delay(late)}"
-                    if late is not None
+                    f"{_format_optional_time(alert.finish_at, alert)}, {_format_delay(delay)}"
+                    if delay is not None
                     else "",
                 )
             )
@@ -109,34 +117,34 @@ def _facts(alert: Alert) -> list[tuple[str, str]]:
     if alert.kind in (AlertKind.RECOVERED, AlertKind.FAILED) and alert.progress.chunks:
         facts.append(("Loaded", f"{alert.progress.chunks_loaded} of {pluralize(alert.progress.chunks, 'chunk')}"))
     if alert.rejects:
-        shown = ", ".join(f"{item.rejects:,} by {item.rule}" for item in alert.rejects)
-        facts.append(("Records left out", shown))
+        counts = ", ".join(f"{item.rejects:,} by {item.rule}" for item in alert.rejects)
+        facts.append(("Rejected records", counts))
     facts.append(("Started at", _format_optional_time(alert.started_at, alert) or "not yet"))
     if alert.data_interval:
-        first, last = alert.data_interval
-        facts.append(("About", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"))
+        start, end = alert.data_interval
+        facts.append(("Data interval", f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"))
     facts.append(("Run", alert.run_id))
     return [(name, value) for name, value in facts if value]
 
 
 def _next_steps(alert: Alert) -> str:
-    """Return what happens next, so that nobody need wonder."""
+    """Return what happens next, and which mails about the run follow."""
     match alert.kind:
         case AlertKind.FORECAST:
-            return "Nothing is lost. One more mail follows if the promise is missed, and one when the run is done."
+            return "Nothing is lost. One more mail follows if the deadline is missed, and one when the run is done."
         case AlertKind.MISSED:
-            return "The run goes on. One more mail follows when it is done, or if it fails."
+            return "The run continues. One more mail follows when it is done, or if it fails."
         case AlertKind.RECOVERED:
-            return "Nothing is left to do. This was the last mail about this run."
+            return "There is nothing to do. This was the last mail about this run."
         case AlertKind.FAILED if not alert.next_run_catches_up:
             return (
-                "What was done stays; nothing of the rest is lost. Mend the cause and clear the failed tasks: they go "
-                "on where they stopped, and no other run does it for them. No mail follows about this run's promise."
+                "Completed work is kept, and nothing is lost. Fix the cause and clear the failed tasks: they continue "
+                "where they stopped, and no other run does their work. No mail about this run's deadline follows."
             )
         case AlertKind.FAILED:
             return (
-                "What was loaded stays; nothing of the rest is lost. Mend the cause and clear the failed tasks, "
-                "or let the next run make up for it. No mail follows about this run's promise."
+                "Loaded records are kept, and nothing is lost. Fix the cause and clear the failed tasks, "
+                "or let the next run catch up. No mail about this run's deadline follows."
             )
 
 
@@ -162,5 +170,5 @@ def _task_name(failure: TaskFailure) -> str:
 
 def _describe_task(failure: TaskFailure) -> str:
     chunk = f", chunk {failure.map_index + 1}" if failure.map_index >= 0 else ""
-    tries = f", attempt {failure.attempt}" if failure.attempt > 1 else ""
-    return f"{_task_name(failure)}{chunk}{tries}"
+    attempt = f", attempt {failure.attempt}" if failure.attempt > 1 else ""
+    return f"{_task_name(failure)}{chunk}{attempt}"

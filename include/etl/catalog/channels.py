@@ -1,16 +1,10 @@
 """The channels that notices may use.
 
-Each notice has a pace of its own; what stands here is what one server takes from all of them together.
+Each notice has its own pace; the pace here limits what one server gets from all notices together.
 """
 
-from etl.declare.channel import Channel
+from etl.declare.channel import AddressFormat, Channel
 
-EMAIL = Channel(
-    "email",
-    lines=("subject",),
-    texts=("text", "html"),
-    pace=5_000,
-    address=r"(?=.{6,254}$)[^@\s<>,;:\"()\[\]\\]{1,64}@[^@\s<>,;:\"()\[\]\\.]+(\.[^@\s<>,;:\"()\[\]\\.]+)+",
-)
+EMAIL = Channel("email", lines=("subject",), texts=("text", "html"), pace=5_000, address=AddressFormat.MAIL)
 PUSH = Channel("push", lines=("title", "url"), texts=("body",), pace=5_000)
-DESKTOP = Channel("desktop", lines=("title", "url"), texts=("body",), pace=1_000, address=r"(?s)\s*\{.+\}\s*")
+DESKTOP = Channel("desktop", lines=("title", "url"), texts=("body",), pace=1_000, address=AddressFormat.JSON)

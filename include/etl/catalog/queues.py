@@ -1,4 +1,4 @@
-"""The queues, and the workers that serve them.
+"""Queues, and the worker groups that serve them.
 
 Pools, worker command lines, task weights, memory caps and the cluster policy are derived from this file; change them
 here only.

@@ -1,4 +1,4 @@
-"""How long things are kept; the Dag `maintenance` removes what is older, and `python -m etl purge` likewise."""
+"""How long each kind of data is kept; the Dag `maintenance` and `python -m etl purge` remove what is older."""
 
 from datetime import timedelta
 

@@ -1,9 +1,11 @@
-"""What a person types: names of entities and notices, periods, runs and parameters."""
+"""Arguments and options of several commands: names, runs, periods and parameters, with their completion."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,17 +14,71 @@ from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.declare.entity import Entity
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, Notice
+from etl.declare.queue import Queue
 
 if TYPE_CHECKING:
     from etl.notify.store.runs import NoticeRun
 
+_MAX_INTEGER = 2**31 - 1
+_MAX_BIGINT = 2**63 - 1
+_MAX_COMPLETION_HELP = 72
+"""Characters."""
+
 ENTITY_NAMES = ", ".join(entity.name for entity in ENTITIES)
 NOTICE_NAMES = ", ".join(notice.name for notice in NOTICES)
-NoticeName = Annotated[str, typer.Argument(metavar="NOTICE", help=f"One of {NOTICE_NAMES}.")]
-RunId = Annotated[int, typer.Argument(metavar="RUN", help="Its number, as `notify status` lists it.", max=2**31 - 1)]
-Period = Annotated[str | None, typer.Option(help="For which period; the last whole one, if not given.")]
+
+
+def complete_entity() -> list[tuple[str, str]]:
+    """Return the entities for the completion of a shell."""
+    return list_completions(ENTITIES)
+
+
+def complete_notice() -> list[tuple[str, str]]:
+    """Return the notices for the completion of a shell."""
+    return list_completions(NOTICES)
+
+
+def list_completions(declarations: Iterable[Entity | Notice | Queue]) -> list[tuple[str, str]]:
+    """Return the names of declarations with their summaries, in one line each: Typer would wrap longer ones."""
+    return [(each.name, shorten(each.summary, _MAX_COMPLETION_HELP, placeholder=" …")) for each in declarations]
+
+
+def require_id(number: int | None) -> int | None:
+    """Return a number that can be an id or a limit.
+
+    It is a callback, and not the bounds of the option, since a help of 80 columns has no room for such bounds.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is below 1 or above the largest number of the database.
+    """
+    return _require_range(number, 1, _MAX_BIGINT)
+
+
+def require_run_id(number: int | None) -> int | None:
+    """Return a number that can be the id of a run; see `require_id`."""
+    return _require_range(number, 1, _MAX_INTEGER)
+
+
+def require_limit(number: int) -> int | None:
+    """Return a limit, which may be 0; see `require_id`."""
+    return _require_range(number, 0, _MAX_BIGINT)
+
+
+NoticeName = Annotated[
+    str, typer.Argument(metavar="NOTICE", help=f"One of {NOTICE_NAMES}.", autocompletion=complete_notice)
+]
+RunId = Annotated[
+    int,
+    typer.Argument(metavar="RUN", help="The run's number; `sluice notify status` lists runs.", callback=require_run_id),
+]
+Period = Annotated[
+    str | None,
+    typer.Option(help="Period to send for, such as 2026-10; by default the last completed one."),
+]
 Parameters = Annotated[
-    str | None, typer.Option(help="More values for the statements of the notice, as JSON.", metavar="JSON")
+    str | None, typer.Option(help="More parameters for the notice's SQL and templates, as JSON.", metavar="JSON")
 ]
 
 
@@ -32,7 +88,7 @@ def find_entity(name: str) -> Entity:
     Raises
     ------
     typer.BadParameter
-        If there is none of this name.
+        If no entity has this name.
     """
     for entity in ENTITIES:
         if entity.name == name:
@@ -46,7 +102,7 @@ def find_notice(name: str) -> Notice:
     Raises
     ------
     typer.BadParameter
-        If there is none of this name.
+        If no notice has this name.
     """
     for notice in NOTICES:
         if notice.name == name:
@@ -55,47 +111,54 @@ def find_notice(name: str) -> Notice:
 
 
 def parse_period(notice: Notice, text: str | None, *, as_of: datetime) -> str:
-    """Return the period that a person means: the one given, or that of the last whole interval of the schedule.
+    """Return the given period, or by default that of the last completed interval of the notice's schedule.
 
-    A notice without a cron expression has no intervals; it is about now. What was announced goes by its key.
+    A notice without a cron expression has no intervals; its default is the period of `as_of`. The period of an
+    announcement is its key.
 
     Raises
     ------
     typer.BadParameter
-        If it is not written as the notice has it.
+        If the text does not have the format of the notice's periods.
     """
     if text is None:
         return notice.default_period(as_of)
     if not notice.is_valid_period(text) and not text.startswith(ANNOUNCEMENT_PREFIX):
         raise typer.BadParameter(
-            f"{text!r} is no period of {notice.name}; write it as {notice.period!r} has it, such as "
+            f"{text!r} is no period of {notice.name}; write it in the format {notice.period!r}, such as "
             f"{notice.period_starting(as_of)}"
         )
     return text
 
 
 def parse_parameters(text: str | None) -> dict[str, Any]:
-    """Return what was given besides.
+    """Return the parameters of a JSON object; none if there is no text.
 
     Raises
     ------
     typer.BadParameter
-        If it is no JSON object.
+        If the text is no JSON object.
     """
     try:
-        given = json.loads(text) if text else {}
-        json.dumps(given, ensure_ascii=False).encode()
+        parameters = json.loads(text) if text else {}
+        json.dumps(parameters, ensure_ascii=False).encode()
     except ValueError:
-        given = None
-    if not isinstance(given, dict):
+        parameters = None
+    if not isinstance(parameters, dict):
         raise typer.BadParameter(f"{text!r} is no JSON object; write names and values, such as '{{\"limit\": 5}}'")
-    return given
+    return parameters
 
 
 def send_command(run: NoticeRun) -> str:
-    """Return the command that sends what is left of a run."""
+    """Return the command that sends the remaining messages of a run."""
     from etl.notify import announce
 
     conf = json.dumps({"run_id": run.run_id})
     dag = announce.DAG_ID if run.is_announced else f"notify_{run.notice}"
     return f"airflow dags trigger {dag} --conf '{conf}'"
+
+
+def _require_range(number: int | None, minimum: int, maximum: int) -> int | None:
+    if number is not None and not minimum <= number <= maximum:
+        raise typer.BadParameter(f"{number} is not in the range {minimum} to {maximum}")
+    return number

@@ -1,15 +1,23 @@
-"""`python -m etl migrate`: bring the warehouse's schema up to date."""
+"""`sluice migrate`: bring the warehouse's schema up to date."""
+
+from __future__ import annotations
 
 import typer
 
 from etl.catalog.entities import ENTITIES
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json
 
 
-def migrate() -> None:
+@examples("sluice migrate", json="`applied`, the migrations that it applied")
+def migrate(*, as_json: AsJson = False) -> None:
     """Bring the warehouse's schema up to date; running it again changes nothing."""
     from etl.db import migrations
     from etl.db.connection import connect_warehouse
 
     with connect_warehouse() as db:
         applied = migrations.migrate(db, [entity.name for entity in ENTITIES])
-    typer.echo(f"migrated: {', '.join(applied)}" if applied else "The schema is up to date.")
+    if as_json:
+        print_json({"applied": applied})
+    else:
+        typer.echo(f"migrated: {', '.join(applied)}" if applied else "The schema is up to date.")

@@ -1,20 +1,53 @@
-"""`python -m etl plan`: what a run would do."""
+"""`sluice plan`: estimate a run of an entity."""
+
+from __future__ import annotations
 
 from typing import Annotated
 
 import typer
 
-from etl.cli.arguments import ENTITY_NAMES, find_entity
+from etl.cli.arguments import ENTITY_NAMES, complete_entity, find_entity
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json
+
+_JSON = (
+    "`entity`, `unit` (`provider accounts` or `raw batches`), `unit_count`, `chunks`, `requests` and "
+    "`min_duration_seconds`"
+)
 
 
-def plan(entity: Annotated[str, typer.Argument(help=f"One of {ENTITY_NAMES}.")]) -> None:
-    """Show what a run of an entity would do now: chunks, requests, and the time that the provider's limits take."""
+@examples("sluice plan transactions", "sluice plan merchants --json", json=_JSON)
+def plan(
+    entity: Annotated[
+        str, typer.Argument(metavar="ENTITY", help=f"One of {ENTITY_NAMES}.", autocompletion=complete_entity)
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run of an entity would do now: chunks, requests, and how long they take at the provider's limits.
+
+    It writes nothing and sends no request.
+    """
     from etl.db.connection import connect_warehouse
     from etl.sync.estimate import estimate_run
 
     declared = find_entity(entity)
     with connect_warehouse() as db:
-        expected = estimate_run(declared, db=db)
-    minutes = expected.min_duration.total_seconds() / 60
-    typer.echo(f"{expected.entity}: {expected.unit_count:,} {expected.unit} in {expected.chunks} chunks")
-    typer.echo(f"{expected.requests:,} requests; the provider's limits make them take at least {minutes:.1f} minutes")
+        estimate = estimate_run(declared, db=db)
+    seconds = estimate.min_duration.total_seconds()
+    if as_json:
+        print_json(
+            {
+                "entity": estimate.entity,
+                "unit": estimate.unit,
+                "unit_count": estimate.unit_count,
+                "chunks": estimate.chunks,
+                "requests": estimate.requests,
+                "min_duration_seconds": seconds,
+            }
+        )
+        return
+    typer.echo(f"{estimate.entity}: {estimate.unit_count:,} {estimate.unit} in {estimate.chunks} chunks")
+    typer.echo(
+        f"{estimate.requests:,} requests; the provider's limits make them take at least {seconds / 60:.1f} minutes"
+    )

@@ -1,4 +1,4 @@
-"""`python -m etl purge`: remove what is past its retention."""
+"""`sluice purge`: remove everything that is past its retention."""
 
 from __future__ import annotations
 
@@ -9,21 +9,37 @@ import typer
 
 from etl.catalog.entities import ENTITIES, FAULTS
 from etl.catalog.retention import RETENTION
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json
 from etl.settings import Settings
 
+_JSON = (
+    "`dry_run`, and `results`, a list of `label`, `count` and `size_bytes` (0 if unknown) for each kind of object that "
+    "was removed, or would be without --dry-run"
+)
 
+
+@examples("sluice purge --dry-run", "sluice purge", json=_JSON)
 def purge(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be removed, and remove nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Remove what is past its retention, as the Dag `maintenance` does daily; see include/etl/catalog/retention.py."""
+    """Remove everything that is past its retention, as the Dag `maintenance` does daily.
+
+    The retention is declared in include/etl/catalog/retention.py.
+    """
     from upath import UPath
 
     from etl.db.connection import connect_warehouse
-    from etl.maintenance import purge as step
+    from etl.maintenance.purge import purge as purge_all
     from etl.maintenance.removed import summarize
 
     root = UPath(Settings.from_environment().raw_root)
     with connect_warehouse() as db:
-        removed = step.purge(RETENTION, ENTITIES, FAULTS, db=db, root=root, as_of=datetime.now(UTC), dry_run=dry_run)
-    typer.echo(summarize(removed, dry_run=dry_run))
+        results = purge_all(RETENTION, ENTITIES, FAULTS, db=db, root=root, as_of=datetime.now(UTC), dry_run=dry_run)
+    if as_json:
+        documents = [{"label": each.label, "count": each.count, "size_bytes": each.size} for each in results]
+        print_json({"dry_run": dry_run, "results": documents})
+    else:
+        typer.echo(summarize(results, dry_run=dry_run))

@@ -1,36 +1,49 @@
-"""`python -m etl queues`: what is declared, what waits in the broker, and how to empty it."""
+"""`sluice queues`: the declared queues, the messages that wait in the broker, and how to delete them."""
 
 from __future__ import annotations
 
-import json
 import os
-from datetime import timedelta
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etl.catalog.queues import QUEUES, WORKER_GROUPS
+from etl.cli.arguments import list_completions
+from etl.cli.help import AsJson, add_command, examples, format_epilog
+from etl.cli.terminal import print_json, print_line
 from etl.declare.queue import Queue, queues_served
 from etl.errors import SettingMissing
 
-app = typer.Typer(help="The queues: as declared, in the broker, emptied.", invoke_without_command=True)
+if TYPE_CHECKING:
+    from etl.clients.broker import QueuedTask
 
 _BROKER_VARIABLE = "AIRFLOW__CELERY__BROKER_URL"
-_QueueName = Annotated[str, typer.Argument(help=f"One of {', '.join(queue.name for queue in QUEUES)}.")]
+_QUEUE_NAMES = ", ".join(queue.name for queue in QUEUES)
+_JSON = (
+    "a list of `name`, `priority`, `pools` (slots by pool), `memory_mib`, `niceness`, `time_to_live_seconds` (null if "
+    "messages never expire), `workers` (processes by worker group) and `summary`"
+)
+_INSPECT_JSON = (
+    "a list of `name`, `messages` (how many wait) and `next`, a list of `dag_id`, `run_id`, `task_id`, `map_index` (-1 "
+    "if not mapped) and `try_number`, or null for a message that is not an Airflow task"
+)
 
 
-@app.callback()
-def queues(
-    context: typer.Context,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """Show the declared queues, most urgent first, and the workers that serve them."""
+def complete_queue() -> list[tuple[str, str]]:
+    """Return the queues for the completion of a shell."""
+    return list_completions(QUEUES)
+
+
+def queues(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show the declared queues, most urgent first, and the workers that serve them; or inspect and purge them."""
     if context.invoked_subcommand:
+        if as_json:
+            raise typer.BadParameter(f"write --json after the command: queues {context.invoked_subcommand} --json")
         return
     ordered = sorted(QUEUES, key=lambda queue: -queue.priority)
     if as_json:
-        typer.echo(json.dumps([_to_json(queue) for queue in ordered]))
+        print_json([_to_document(queue) for queue in ordered])
         return
     for queue in ordered:
         pools = ", ".join(f"{pool.slots} in pool {pool.name}" for pool in queue.pools)
@@ -41,48 +54,68 @@ def queues(
         typer.echo(f"    a task may take {queue.memory} MiB, has niceness {queue.niceness}, and {expires}")
 
 
-@app.command("inspect")
+@examples("sluice queues inspect", "sluice queues inspect --limit 50 --json", json=_INSPECT_JSON)
 def inspect_queues(
-    limit: Annotated[int, typer.Option(help="Messages to show of each queue.", min=0)] = 5,
+    *,
+    limit: Annotated[int, typer.Option(help="Maximum number of messages to show of each queue.", min=0)] = 5,
+    as_json: AsJson = False,
 ) -> None:
-    """Show how many messages wait in each queue of the broker, and which are next."""
+    """Show how many messages wait in each queue of the broker, and which are delivered next."""
     from etl.clients import broker
 
     with broker.connect(_broker_url()) as connection:
-        for queue in QUEUES:
-            typer.echo(f"{queue.name}: {connection.count_messages(queue.name):,} messages wait")
-            for message in connection.peek(queue.name, limit=limit):
-                place = f"[{message.map_index}]" if message.map_index >= 0 else ""
-                task = f"{message.dag_id} {message.task_id}{place}" if message.dag_id else "no task of Airflow's"
-                typer.echo(f"  {task}, try {message.try_number}, run {message.run_id}")
+        inspected = [
+            (queue.name, connection.count_messages(queue.name), connection.peek(queue.name, limit=limit))
+            for queue in QUEUES
+        ]
+    if as_json:
+        print_json(
+            [
+                {"name": name, "messages": count, "next": [asdict(task) if task.dag_id else None for task in tasks]}
+                for name, count, tasks in inspected
+            ]
+        )
+        return
+    for name, count, tasks in inspected:
+        typer.echo(f"{name}: {count:,} messages wait")
+        for task in tasks:
+            print_line(f"  {_describe_task(task)}")
 
 
-@app.command("purge")
+@examples("sluice queues purge emails", "sluice queues purge etl --yes")
 def purge_queue(
-    queue: _QueueName,
+    queue: Annotated[
+        str, typer.Argument(metavar="QUEUE", help=f"One of {_QUEUE_NAMES}.", autocompletion=complete_queue)
+    ],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Drop the messages of a queue that no worker has taken yet; Airflow sends their tasks again after a while."""
+    """Delete the messages of a queue that no worker has taken yet; Airflow sends their tasks again after a while."""
     from etl.clients import broker
 
     if queue not in {declared.name for declared in QUEUES}:
-        raise typer.BadParameter(f"{queue!r} is no queue; it is one of {', '.join(each.name for each in QUEUES)}")
+        raise typer.BadParameter(f"{queue!r} is no queue; it is one of {_QUEUE_NAMES}")
     with broker.connect(_broker_url()) as connection:
         if not yes:
-            typer.confirm(f"Drop {connection.count_messages(queue):,} messages of {queue}?", abort=True)
-        typer.echo(f"{queue}: {connection.purge(queue):,} messages dropped")
+            typer.confirm(f"Delete {connection.count_messages(queue):,} messages of {queue}?", abort=True)
+        typer.echo(f"{queue}: {connection.purge(queue):,} messages deleted")
 
 
-def _to_json(queue: Queue) -> dict[str, object]:
-    ttl: timedelta | None = queue.time_to_live
+def _describe_task(task: QueuedTask) -> str:
+    if not task.dag_id:
+        return "not an Airflow task"
+    index = f"[{task.map_index}]" if task.map_index >= 0 else ""
+    return f"{task.dag_id} {task.task_id}{index}, try {task.try_number}, run {task.run_id}"
+
+
+def _to_document(queue: Queue) -> dict[str, object]:
     return {
         "name": queue.name,
         "priority": queue.priority,
         "pools": {pool.name: pool.slots for pool in queue.pools},
         "memory_mib": queue.memory,
         "niceness": queue.niceness,
-        "time_to_live_seconds": None if ttl is None else ttl.total_seconds(),
+        "time_to_live_seconds": queue.time_to_live,
         "workers": _processes_by_group(queue),
         "summary": queue.summary,
     }
@@ -97,3 +130,12 @@ def _broker_url() -> str:
     if not url:
         raise SettingMissing(_BROKER_VARIABLE, "the URL of the broker, such as redis://:password@host:6379/0")
     return url
+
+
+app = typer.Typer(
+    invoke_without_command=True,
+    epilog=format_epilog("sluice queues", "sluice queues --json", json=_JSON),
+)
+app.callback()(queues)
+add_command(app, inspect_queues, name="inspect", panel="Broker")
+add_command(app, purge_queue, name="purge", panel="Broker")

@@ -1,75 +1,87 @@
-"""`python -m etl rejects`: records that were left out, why, and another try."""
+"""`sluice rejects`: list, show and retry rejected records."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from etl.catalog.entities import ENTITIES
-from etl.cli.arguments import ENTITY_NAMES, find_entity
-from etl.cli.replay import Selection, print_counts, replay_batches
-from etl.cli.terminal import escape_unprintable
+from etl.cli.arguments import ENTITY_NAMES, complete_entity, find_entity, require_id
+from etl.cli.help import AsJson, add_command, examples, format_epilog
+from etl.cli.replay import REPLAY_JSON, Selection, print_counts, replay_batches, to_document
+from etl.cli.terminal import escape_unprintable, print_json, print_line, print_table
 from etl.settings import Settings
 
-app = typer.Typer(help="Records that were left out: list, show, retry.", no_args_is_help=True)
+_Entity = Annotated[
+    str | None,
+    typer.Option(metavar="ENTITY", help=f"Only of one of {ENTITY_NAMES}.", autocompletion=complete_entity),
+]
+_Batch = Annotated[int | None, typer.Option(metavar="ID", help="Only of this raw batch.", callback=require_id)]
+_REJECT = (
+    "`reject_id`, `raw_id` (its raw batch), `entity`, `version`, `provider_account_id`, `line` (its page in the batch, "
+    "from 0), `path`, `rule`, `reason` and `rejected_at`"
+)
+_LIST_JSON = (
+    f"`tallies`, a list of `entity`, `rule` and `rejects` (how many), and `latest`, a list of objects with {_REJECT}"
+)
+_SHOW_JSON = f"{_REJECT}; and `record`, the record that the provider sent, or its text if it is not valid JSON"
+_RETRY_JSON = f"`entities`, a list of objects with `rejects_before`, `rejects_after`, {REPLAY_JSON}"
 
-_Entity = Annotated[str | None, typer.Option(help=f"Only of one of {ENTITY_NAMES}.")]
-_MAX_BIGINT = 2**63 - 1
-_Batch = Annotated[int | None, typer.Option(help="Only of this raw batch.", min=1, max=_MAX_BIGINT)]
 
-
-@app.command("list")
+@examples(
+    "sluice rejects list",
+    "sluice rejects list --entity transactions --rule iso4217 --limit 100",
+    json=_LIST_JSON,
+)
 def list_rejects(
+    *,
     entity: _Entity = None,
     batch: _Batch = None,
     rule: Annotated[str | None, typer.Option(help="Only those that broke this rule.")] = None,
-    limit: Annotated[int, typer.Option(help="Most rejects to list.", min=1, max=_MAX_BIGINT)] = 20,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Maximum number of rejects to list.", callback=require_id)
+    ] = 20,
+    as_json: AsJson = False,
 ) -> None:
-    """Show how many records each rule left out, and the latest of them."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    """Show how many records each rule rejected, and the latest of them."""
     from etl.db.connection import connect_warehouse
     from etl.sync.store import rejects
 
     versions = {each.name: each.version for each in ([find_entity(entity)] if entity else ENTITIES)}
-    narrowed = rejects.RejectFilter(versions, rule, batch)
+    reject_filter = rejects.RejectFilter(versions, rule, batch)
     with connect_warehouse() as db:
-        tallies = rejects.count_by_rule(db, narrowed)
-        latest = rejects.latest(db, narrowed, limit=limit)
+        tallies = rejects.count_by_rule(db, reject_filter)
+        latest = rejects.latest(db, reject_filter, limit=limit)
     if as_json:
-        shown = {"tallies": [asdict(tally) for tally in tallies], "latest": [asdict(reject) for reject in latest]}
-        typer.echo(json.dumps(shown, default=datetime.isoformat))
+        print_json({"tallies": tallies, "latest": latest})
         return
-    console = Console(highlight=False, soft_wrap=True)
     if not tallies:
-        console.print("No record was left out.")
+        typer.echo("No record was rejected.")
         return
-    counted = Table("entity", "rule")
-    counted.add_column("rejects", justify="right")
-    for tally in tallies:
-        counted.add_row(tally.entity, tally.rule, f"{tally.rejects:,}")
-    console.print(counted)
+    print_table(
+        ("entity", "rule", "rejects"),
+        [(tally.entity, tally.rule, tally.rejects) for tally in tallies],
+        numbers=("rejects",),
+    )
     for reject in latest:
-        place = f"raw batch {reject.raw_id}, page {reject.line}, {reject.path}"
-        line = f"{reject.reject_id}: {reject.entity}, {place}: {reject.rule}: {reject.reason}"
-        console.print(escape(escape_unprintable(line)))
+        location = f"raw batch {reject.raw_id}, page {reject.line}, {reject.path}"
+        print_line(f"{reject.reject_id}: {reject.entity}, {location}: {reject.rule}: {reject.reason}")
     count = sum(tally.rejects for tally in tallies)
     if count > len(latest):
-        console.print(f"The latest {len(latest):,} of {count:,}; see more with --limit.")
+        typer.echo(f"The latest {len(latest):,} of {count:,}; see more with --limit.")
 
 
-@app.command("show")
-def show_reject(reject_id: Annotated[int, typer.Argument(help="As `list` shows it.")]) -> None:
-    """Show one reject, and the record as the provider sent it."""
+@examples("sluice rejects show 17", "sluice rejects show 17 --json | jq .record", json=_SHOW_JSON)
+def show_reject(
+    reject_id: Annotated[
+        int, typer.Argument(metavar="REJECT", help="The reject's number; `sluice rejects list` shows it.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show one reject, and its record as the provider sent it."""
     from upath import UPath
 
     from etl.db.connection import connect_warehouse
@@ -79,37 +91,67 @@ def show_reject(reject_id: Annotated[int, typer.Argument(help="As `list` shows i
     with connect_warehouse() as db:
         reject = rejects.find(db, reject_id)
         record = read_rejected_record(reject, db=db, root=UPath(Settings.from_environment().raw_root))
+    if as_json:
+        print_json({**asdict(reject), "record": _decode_record(record)})
+        return
     for name, value in asdict(reject).items():
-        typer.echo(escape_unprintable(f"{name}: {value}"))
+        print_line(f"{name}: {value}")
     typer.echo(_format_record(record))
 
 
-@app.command("retry")
-def retry_rejects(entity: _Entity = None, batch: _Batch = None) -> None:
-    """Replay the raw batches that hold rejects, once what rejected them is mended."""
+@examples("sluice rejects retry", "sluice rejects retry --entity transactions --batch 17", json=_RETRY_JSON)
+def retry_rejects(*, entity: _Entity = None, batch: _Batch = None, as_json: AsJson = False) -> None:
+    """Replay the raw batches that hold rejects, after the cause of the rejects is fixed."""
     from upath import UPath
 
     from etl.db.connection import connect_warehouse
     from etl.sync.store import rejects
 
-    failed = False
+    documents = []
+    has_failed = False
     root = UPath(Settings.from_environment().raw_root)
     with connect_warehouse() as db:
         for each in [find_entity(entity)] if entity else ENTITIES:
             raw_ids = rejects.replayable_batches(db, entity=each.name, version=each.version, raw_id=batch)
-            narrowed = rejects.RejectFilter({each.name: each.version}, raw_id=batch)
-            before = sum(tally.rejects for tally in rejects.count_by_rule(db, narrowed))
-            replayed = replay_batches(Selection(each, raw_ids, includes_all_later=False), db=db, root=root)
-            after = sum(tally.rejects for tally in rejects.count_by_rule(db, narrowed))
-            print_counts(each, replayed)
-            typer.echo(f"{each.name}: {before:,} rejects before, {after:,} now")
-            failed = failed or bool(replayed.errors)
-    raise typer.Exit(failed)
+            reject_filter = rejects.RejectFilter({each.name: each.version}, raw_id=batch)
+            before = sum(tally.rejects for tally in rejects.count_by_rule(db, reject_filter))
+            result = replay_batches(Selection(each, raw_ids, includes_all_later=False), db=db, root=root)
+            after = sum(tally.rejects for tally in rejects.count_by_rule(db, reject_filter))
+            print_counts(each, result, only_errors=as_json)
+            if not as_json:
+                typer.echo(f"{each.name}: {before:,} rejects before, {after:,} now")
+            documents.append({**to_document(each, result), "rejects_before": before, "rejects_after": after})
+            has_failed = has_failed or bool(result.errors)
+    if as_json:
+        print_json({"entities": documents})
+    raise typer.Exit(has_failed)
+
+
+def _decode_record(record: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Return a record decoded from JSON, or its text if it is not valid JSON."""
+    import msgspec
+
+    from etl.json_text import DECODE_ERRORS
+
+    try:
+        return msgspec.json.decode(record)
+    except DECODE_ERRORS:
+        return record.decode("utf-8", errors="backslashreplace")
 
 
 def _format_record(record: bytes) -> str:
-    """Return JSON in lines, or what is none as far as it can be shown."""
+    """Return a record as indented JSON, or its text if it is not valid JSON."""
+    import msgspec
+
     try:
         return escape_unprintable(msgspec.json.format(record, indent=2).decode())
     except (msgspec.DecodeError, UnicodeDecodeError):
         return escape_unprintable(record.decode("utf-8", errors="backslashreplace"))
+
+
+app = typer.Typer(
+    help="List, show and retry rejected records.", no_args_is_help=True, epilog=format_epilog("sluice rejects list")
+)
+add_command(app, list_rejects, name="list", panel="Rejects")
+add_command(app, show_reject, name="show", panel="Rejects")
+add_command(app, retry_rejects, name="retry", panel="Rejects")

@@ -1,45 +1,42 @@
-"""`python -m etl status`: how much there is, how fresh and how clean."""
+"""`sluice status`: how many rows there are, how fresh they are, and how many records were rejected."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
 
 import typer
 
 from etl.catalog.entities import ENTITIES
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json, print_table
+
+_JSON = (
+    "`entities`, a list of `entity`, `rows`, `loaded_at`, `lag` (seconds) and `rejects`, and `provider_accounts`, the "
+    "number of accounts by state"
+)
 
 
-def status(
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
+@examples("sluice status", "sluice status --json | jq '.entities[] | .entity, .lag'", json=_JSON)
+def status(*, as_json: AsJson = False) -> None:
     """Show rows, last load, lag and rejects of each entity, and the provider accounts by state."""
-    from rich.console import Console
-    from rich.table import Table
-
     from etl.db.connection import connect_warehouse
-    from etl.sync.store import status as store
+    from etl.sync.store import status as status_store
 
+    now = datetime.now(UTC)
     with connect_warehouse() as db:
-        now = datetime.now(UTC)
-        entities = [store.of_entity(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES]
-        accounts = store.accounts_by_state(db)
+        entities = [
+            status_store.of_entity(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES
+        ]
+        accounts = status_store.accounts_by_state(db)
     if as_json:
-        shown = {"entities": [asdict(entity) for entity in entities], "provider_accounts": accounts}
-        typer.echo(json.dumps(shown, default=datetime.isoformat))
+        print_json({"entities": entities, "provider_accounts": accounts})
         return
-    table = Table("entity")
-    for heading in ("rows", "last load", "lag", "rejects"):
-        table.add_column(heading, justify="right")
+    rows = []
     for entity in entities:
         lag = "never loaded" if entity.lag is None else str(timedelta(seconds=round(entity.lag)))
         loaded = "" if entity.loaded_at is None else f"{entity.loaded_at:%Y-%m-%d %H:%M:%S} UTC"
-        table.add_row(entity.entity, f"{entity.rows:,}", loaded, lag, f"{entity.rejects:,}")
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(
-        f"Provider accounts: {', '.join(f'{count:,} {state}' for state, count in accounts.items()) or 'none'}"
-    )
+        rows.append((entity.entity, entity.rows, loaded, lag, entity.rejects))
+    numbers = ("rows", "last load", "lag", "rejects")
+    print_table(("entity", *numbers), rows, numbers=numbers)
+    counts = ", ".join(f"{count:,} {state}" for state, count in accounts.items())
+    typer.echo(f"Provider accounts: {counts or 'none'}")

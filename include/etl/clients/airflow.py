@@ -1,10 +1,9 @@
-"""Airflow's REST API, asked from outside to run a Dag."""
+"""A client of Airflow's REST API, which triggers and clears Dag runs from outside of Airflow."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TypeVar
 
@@ -19,30 +18,31 @@ from etl.settings import Endpoint
 
 _Response = TypeVar("_Response", bound=msgspec.Struct)
 TIMEOUT = timedelta(seconds=10)
-"""For all of it."""
+"""Of one request."""
 
 _SUCCESS_STATUSES = range(200, 300)
 _CONFLICT = 409
 _RETRYABLE_STATUSES = {408, 429}
 _CLIENT_ERRORS = range(400, 500)
 _FINISHED_STATES = {"success", "failed"}
-"""States of a run."""
+"""Of a Dag run."""
 
 
 class AirflowUnavailable(TransientError):
-    """Airflow's API does not answer, or not now."""
+    """Airflow's API does not respond, or asks to retry later."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"Airflow at {url}: {reason}; ask again, nothing is done twice.")
+        super().__init__(f"Airflow at {url}: {reason}; try again, nothing is done twice.")
 
 
 class AirflowRefused(PermanentError):
-    """Airflow's API does not do what it is asked."""
+    """Airflow's API refuses the request; `status` is that of the response, None if there is none."""
 
-    def __init__(self, url: str, reason: str) -> None:
+    def __init__(self, url: str, reason: str, status: int | None = None) -> None:
         super().__init__(
             f"Airflow at {url}: {reason}; fix the connection `airflow_api`, whose user must be allowed to trigger Dags."
         )
+        self.status = status
 
 
 class _TokenResponse(msgspec.Struct):
@@ -53,104 +53,122 @@ class _DagRunResponse(msgspec.Struct):
     state: str
 
 
+class Session:
+    """A login at Airflow's API, which sends requests, each over a connection of its own.
+
+    Parameters
+    ----------
+    server
+        Its host (or base URL), port, login and password.
+    timeout
+        Of each request.
+    """
+
+    def __init__(self, server: Endpoint, *, timeout: timedelta = TIMEOUT) -> None:
+        self.url = _base_url(server)
+        self._timeout = aiohttp.ClientTimeout(total=timeout.total_seconds())
+        self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        login = {"username": server.login, "password": server.password}
+        content = self.request("POST", "/auth/token", login, subject="the login")
+        self._headers["Authorization"] = f"Bearer {_decode(self.url, content, _TokenResponse).access_token}"
+
+    def request(
+        self, method: str, path: str, payload: Mapping[str, object] | None = None, *, subject: str = ""
+    ) -> bytes:
+        """Send a request, and return the body of the response.
+
+        Parameters
+        ----------
+        path
+            With the query, if there is one.
+        payload
+            Sent as JSON.
+        subject
+            What is requested, for error messages; by default, method and path.
+
+        Raises
+        ------
+        AirflowUnavailable
+            If Airflow does not respond, or asks to retry later.
+        AirflowRefused
+            If it refuses the request.
+        """
+        status, content = asyncio.run(self._send(method, path, payload))
+        if status in _SUCCESS_STATUSES:
+            return content
+        reason = f"{subject or f'{method} {path}'} was answered with {status}"
+        if status in _CLIENT_ERRORS and status not in _RETRYABLE_STATUSES:
+            raise AirflowRefused(self.url, reason, status)
+        raise AirflowUnavailable(self.url, reason)
+
+    async def _send(self, method: str, path: str, payload: Mapping[str, object] | None) -> tuple[int, bytes]:
+        content = None if payload is None else msgspec.json.encode(payload)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=self._timeout, headers=self._headers) as client,
+                client.request(method, f"{self.url}{path}", data=content, allow_redirects=False) as response,
+            ):
+                return response.status, await http.read_body(response)
+        except (aiohttp.InvalidURL, ValueError):
+            raise AirflowRefused(self.url, "this is not a valid URL") from None
+        except (aiohttp.ClientError, OSError, BodyTooLarge) as error:
+            raise AirflowUnavailable(self.url, type(error).__name__) from None
+
+
 def trigger(server: Endpoint, dag_id: str, run_id: str, conf: Mapping[str, object]) -> bool:
-    """Trigger a run of a Dag; False if there is one of this id already.
+    """Trigger a Dag run; return False if a run with this id exists.
 
     Parameters
     ----------
     server
         Its host (or base URL), port, login and password.
     run_id
-        What the run is to be called.
+        Id of the new run.
     conf
-        Of the run; ids only, since whoever looks at the run sees it.
+        Conf of the run; ids only, since everybody who may open the run sees it.
 
     Raises
     ------
-    AirflowSilent
-        If it does not answer, or not now.
+    AirflowUnavailable
+        If it does not respond, or asks to retry later.
     AirflowRefused
-        If it does not let the caller, or has no such Dag.
+        If the caller is not allowed to, or the Dag does not exist.
     """
-    return asyncio.run(_trigger(server, dag_id, run_id, conf))
+    session = Session(server)
+    payload = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+    try:
+        session.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", payload, subject=f"a run of {dag_id}")
+    except AirflowRefused as refused:
+        if refused.status != _CONFLICT:
+            raise
+        return False
+    return True
 
 
 def clear_run(server: Endpoint, dag_id: str, run_id: str) -> bool:
-    """Let a run of a Dag that has ended run again, with all its tasks; False if it has not ended.
+    """Clear all tasks of a finished Dag run, so that it runs again; return False if it has not finished.
 
     Raises
     ------
-    AirflowSilent
-        If Airflow does not answer, or not now.
+    AirflowUnavailable
+        If Airflow does not respond, or asks to retry later.
     AirflowRefused
-        If it does not let the caller, or has no such run.
+        If the caller is not allowed to, or the run does not exist.
     """
-    return asyncio.run(_clear_run(server, dag_id, run_id))
-
-
-async def _trigger(server: Endpoint, dag_id: str, run_id: str, conf: Mapping[str, object]) -> bool:
-    url = _base_url(server)
-    async with _session(server) as session:
-        asked = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
-        status, _ = await _request(session, url, f"/api/v2/dags/{dag_id}/dagRuns", asked)
-    if status == _CONFLICT:
+    session = Session(server)
+    path, subject = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}", f"the run {run_id} of {dag_id}"
+    content = session.request("GET", path, subject=subject)
+    if _decode(session.url, content, _DagRunResponse).state not in _FINISHED_STATES:
         return False
-    _raise_for_status(url, status, f"a run of {dag_id}")
+    session.request("POST", f"{path}/clear", {"dry_run": False}, subject=f"clearing {subject}")
     return True
-
-
-async def _clear_run(server: Endpoint, dag_id: str, run_id: str) -> bool:
-    url, path = _base_url(server), f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
-    async with _session(server) as session:
-        status, content = await _request(session, url, path)
-        _raise_for_status(url, status, f"the run {run_id} of {dag_id}")
-        if _decode(url, content, _DagRunResponse).state not in _FINISHED_STATES:
-            return False
-        status, _ = await _request(session, url, f"{path}/clear", {"dry_run": False})
-    _raise_for_status(url, status, f"clearing the run {run_id} of {dag_id}")
-    return True
-
-
-@asynccontextmanager
-async def _session(server: Endpoint) -> AsyncIterator[aiohttp.ClientSession]:
-    """Log in."""
-    url = _base_url(server)
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT.total_seconds())
-    async with aiohttp.ClientSession(timeout=timeout, headers={"Content-Type": "application/json"}) as session:
-        login = {"username": server.login, "password": server.password}
-        status, content = await _request(session, url, "/auth/token", login)
-        _raise_for_status(url, status, "the login")
-        session.headers["Authorization"] = f"Bearer {_decode(url, content, _TokenResponse).access_token}"
-        yield session
 
 
 def _decode(url: str, content: bytes, response_type: type[_Response]) -> _Response:
     try:
         return msgspec.json.decode(content, type=response_type)
     except DECODE_ERRORS:
-        raise AirflowRefused(url, "it answers as no API of Airflow 3 does") from None
-
-
-async def _request(
-    session: aiohttp.ClientSession, url: str, path: str, payload: Mapping[str, object] | None = None
-) -> tuple[int, bytes]:
-    """Post what is asked, or get what is there if nothing is."""
-    method, content = ("GET", None) if payload is None else ("POST", msgspec.json.encode(payload))
-    try:
-        async with session.request(method, f"{url}{path}", data=content, allow_redirects=False) as answer:
-            return answer.status, await http.read_body(answer)
-    except (aiohttp.InvalidURL, ValueError):
-        raise AirflowRefused(url, "that is no URL") from None
-    except (aiohttp.ClientError, OSError, BodyTooLarge) as error:
-        raise AirflowUnavailable(url, type(error).__name__) from None
-
-
-def _raise_for_status(url: str, status: int, subject: str) -> None:
-    if status in _SUCCESS_STATUSES:
-        return
-    if status in _CLIENT_ERRORS and status not in _RETRYABLE_STATUSES:
-        raise AirflowRefused(url, f"{subject} was answered with {status}")
-    raise AirflowUnavailable(url, f"{subject} was answered with {status}")
+        raise AirflowRefused(url, "its response is not that of Airflow 3's API") from None
 
 
 def _base_url(server: Endpoint) -> str:

@@ -1,4 +1,4 @@
-"""The broker, as an operator looks at it: what waits in a queue, and how to empty it.
+"""Access to the broker's queues for operators: count, show and purge the tasks that wait.
 
 Messages are Celery's; their bodies hold Airflow's workloads, whose tokens are never shown.
 """
@@ -20,26 +20,26 @@ from etl.errors import TransientError
 
 
 class BrokerUnreachable(TransientError):
-    """The broker does not answer."""
+    """The broker does not respond."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"the broker does not answer: {reason}; see that it runs, and what AIRFLOW__CELERY__BROKER_URL says."
+            f"the broker does not answer: {reason}; check that it runs, and that AIRFLOW__CELERY__BROKER_URL is right."
         )
 
 
 @dataclass(frozen=True)
 class QueuedTask:
-    """A task that waits in the broker.
+    """A task that waits in a queue.
 
     Parameters
     ----------
     dag_id, run_id, task_id
-        Which task; empty for a message that is none of Airflow's.
+        Identify the task; empty for a message that is not Airflow's.
     map_index
-        Its place in the map; -1 if it is not mapped.
+        Index of a mapped task; -1 if it is not mapped.
     try_number
-        Which try this is.
+        Number of the try, from 1.
     """
 
     dag_id: str = ""
@@ -56,32 +56,32 @@ class Broker:
         self._channel = connection.default_channel
 
     def count_messages(self, queue: str) -> int:
-        """Return how many messages wait in a queue that no worker has taken yet."""
+        """Return how many messages of a queue no worker has received yet; 0 if the queue does not exist."""
         try:
             return int(Queue(queue, channel=self._channel).queue_declare(passive=True).message_count)
         except ChannelError:
             return 0
 
     def peek(self, queue: str, *, limit: int) -> list[QueuedTask]:
-        """Return the messages that are delivered next, without taking them; only a Redis broker can show them."""
+        """Return the next messages without consuming them; none if the broker is not Redis: others cannot show them."""
         client = getattr(self._channel, "client", None)
         if client is None or not hasattr(client, "lrange"):
             return []
         return [_parse_message(body) for body in reversed(client.lrange(queue, -limit, -1))]
 
     def purge(self, queue: str) -> int:
-        """Drop all messages of a queue that no worker has taken yet, and return how many those were."""
+        """Delete all messages of a queue that no worker has received yet, and return their number."""
         return int(Queue(queue, channel=self._channel).purge() or 0) if self.count_messages(queue) else 0
 
 
 @contextmanager
 def connect(url: str) -> Iterator[Broker]:
-    """Open the broker.
+    """Connect to the broker.
 
     Raises
     ------
     BrokerUnreachable
-        If it does not answer.
+        If it does not respond.
     """
     try:
         with Connection(url, connect_timeout=10) as connection:

@@ -1,4 +1,4 @@
-"""A provider's answer, taken with care: its body bounded, its error code legible, the wait that it asks for."""
+"""Safe parsing of HTTP responses: a body of bounded size, a printable error code, and `Retry-After`."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ import msgspec
 from etl.json_text import DECODE_ERRORS
 
 MAX_BODY_SIZE = 64 << 20
-"""Bytes of an answer; some seventy times a full page."""
+"""Bytes of a response; some seventy times a full page."""
 
 _READ_SIZE = 1 << 16
 _SECONDS = re.compile(r"[0-9]{1,9}")
@@ -18,19 +18,19 @@ _PRINTABLE_CODE = re.compile(r"[\w .:/-]{1,100}", re.ASCII)
 
 
 class BodyTooLarge(Exception):
-    """An answer has more bytes than any page; the rest of it was not read."""
+    """A response has more bytes than any page; the rest was not read."""
 
     def __init__(self) -> None:
         super().__init__(f"an answer of more than {MAX_BODY_SIZE} bytes")
 
 
 class ErrorBody(msgspec.Struct):
-    """What an error says of itself.
+    """The body of an error response.
 
     Parameters
     ----------
     error_type, error_code
-        As the provider calls them; None where it does not, or not legibly.
+        The provider's names; None if they are missing or not printable.
     """
 
     error_type: str | None = None
@@ -38,7 +38,7 @@ class ErrorBody(msgspec.Struct):
 
 
 async def read_body(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body of an answer, as sent.
+    """Return the body of a response, as sent.
 
     Raises
     ------
@@ -46,24 +46,24 @@ async def read_body(response: aiohttp.ClientResponse) -> bytes:
         If it has more than `MAX_BODY_SIZE` bytes.
     """
     content = bytearray()
-    async for piece in response.content.iter_chunked(_READ_SIZE):
-        content += piece
+    async for block in response.content.iter_chunked(_READ_SIZE):
+        content += block
         if len(content) > MAX_BODY_SIZE:
             raise BodyTooLarge
     return bytes(content)
 
 
 def parse_error(content: bytes) -> ErrorBody:
-    """Return what the body of an error says; a code goes into tables and logs, and must be fit for both."""
+    """Parse the body of an error; its code is kept in tables and logs, so it must be printable and short."""
     try:
-        found = msgspec.json.decode(content, type=ErrorBody)
+        body = msgspec.json.decode(content, type=ErrorBody)
     except DECODE_ERRORS:
         return ErrorBody()
-    return ErrorBody(_printable_or_none(found.error_type), _printable_or_none(found.error_code))
+    return ErrorBody(_printable_or_none(body.error_type), _printable_or_none(body.error_code))
 
 
 def parse_retry_after(retry_after: str | None, *, now: datetime) -> timedelta | None:
-    """Return the wait that a `Retry-After` header asks for, in seconds or until a date; None if it asks for none."""
+    """Return the wait of a `Retry-After` header, given in seconds or as a date; None if it is absent or malformed."""
     if retry_after is None:
         return None
     if _SECONDS.fullmatch(retry_after):

@@ -1,4 +1,4 @@
-"""A mail, before anybody knows how it is sent."""
+"""The content of a mail, before it has addresses or is encoded."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,10 @@ class MailContent:
     ----------
     subject
         One line.
-    text, html
-        The same twice.
+    text
+        The body as plain text.
+    html
+        The same body as HTML; empty for a mail of text only.
     """
 
     subject: str

@@ -1,4 +1,4 @@
-"""Rate limits that hold across workers: one token bucket per key, in Redis."""
+"""Rate limits that all workers share: one token bucket per key, in Redis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ _MICROSECOND = timedelta(microseconds=1)
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 
 _TAKE_SCRIPT = """
--- Generic cell rate algorithm over several keys: take some calls from all of them, or none from any.
--- KEYS: one per limit. ARGV: for each, microseconds between calls and calls at once; then how many to take. Returns
--- microseconds to wait.
+-- Generic cell rate algorithm over several keys: take the calls from all of them, or from none.
+-- KEYS: one per limit. ARGV: per key, the microseconds between two calls and the burst; then the number of calls to
+-- take. Returns the microseconds to wait; 0 if the calls were taken.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local calls = tonumber(ARGV[2 * #KEYS + 1])
@@ -38,12 +38,12 @@ return 0
 
 @dataclass(frozen=True)
 class Bucket:
-    """One key of a limit.
+    """One token bucket.
 
     Parameters
     ----------
     key
-        What is counted.
+        Identifies it in Redis.
     interval
         Time between two calls.
     burst
@@ -73,14 +73,14 @@ class Limiter:
         Parameters
         ----------
         calls
-            How many at once; a bucket whose burst is smaller never grants them.
+            Number of calls; a bucket with a smaller burst never grants them.
 
         Returns
         -------
         timedelta
-            Zero if the calls may be made now; else the time after which to ask again.
+            Zero if the calls may be made now; else the time to wait before the next attempt.
 
-        Source: Turner, "New directions in communications" (1986), virtual scheduling; the clock is the server's.
+        Source: Turner, "New directions in communications" (1986), virtual scheduling; the clock is that of Redis.
         """
         arguments: list[int] = []
         for bucket in buckets:
@@ -90,7 +90,7 @@ class Limiter:
 
 
 def connect(endpoint: Endpoint) -> Limiter:
-    """Return the limiter on a Redis, for the command line; tasks get theirs from Airflow's Redis hook."""
+    """Return a limiter for the command line; tasks get theirs from Airflow's Redis hook."""
     server = redis.Redis(
         host=endpoint.host,
         port=endpoint.port or 6379,
@@ -104,7 +104,7 @@ def connect(endpoint: Endpoint) -> Limiter:
 
 
 def _tls_options(endpoint: Endpoint) -> dict[str, Any]:
-    """Return whether and how to encrypt, as Airflow's Redis hook reads it."""
+    """Return the options for TLS, as Airflow's Redis hook reads them; none if it is off."""
     if str(endpoint.extra.get("ssl", "")).lower() not in ("true", "1"):
         return {}
     return {"ssl": True, **{name: endpoint.extra[name] for name in _TLS_OPTIONS if name in endpoint.extra}}

@@ -1,4 +1,7 @@
-"""Connections to the warehouse, for the command line; tasks get theirs from Airflow's Postgres hook."""
+"""Connections to the warehouse for the command line, and the sorting of Postgres errors into permanent and transient.
+
+Tasks get their connections from Airflow's Postgres hook.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,12 +15,12 @@ from etl.errors import PermanentError, TransientError
 from etl.settings import Endpoint
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-"""An autocommit connection: a transaction lasts exactly as long as its `with warehouse.transaction()` block."""
+"""An autocommit connection: a transaction lasts exactly as long as its `with db.transaction()` block."""
 
 _RACE_ERRORS = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolation)
-"""Somebody else was first; the next try finds what they wrote."""
+"""Another transaction inserted the same row first; a retry finds that row."""
 _PERMANENT_ERRORS = (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)
-"""A statement, a schema, a permission or a record is wrong, and stays so."""
+"""A statement, a schema, a permission or a record is wrong; a retry would fail as well."""
 
 
 class WarehouseUnreachable(TransientError):
@@ -26,7 +29,7 @@ class WarehouseUnreachable(TransientError):
     def __init__(self, endpoint: Endpoint, detail: str) -> None:
         super().__init__(
             f"warehouse at {endpoint.host}:{endpoint.port or 5432}: {detail}; "
-            "see that it runs and that AIRFLOW_CONN_WAREHOUSE names it."
+            "check that it runs and that AIRFLOW_CONN_WAREHOUSE points to it."
         )
 
 
@@ -41,31 +44,25 @@ class WarehouseNotMigrated(PermanentError):
 
 
 def is_permanent_error(error: BaseException) -> bool:
-    """Tell whether a statement would fail again, as opposed to a lost connection, a deadlock or a full disk."""
+    """Return whether a statement would fail again, unlike after a lost connection, a deadlock or a full disk."""
     return isinstance(error, _PERMANENT_ERRORS) and not isinstance(error, _RACE_ERRORS)
 
 
-def _conninfo(endpoint: Endpoint) -> str:
-    """Return what the connection says of how to connect, such as `sslmode`, as Airflow's Postgres hook would."""
-    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-    return make_conninfo(**{name: str(value) for name, value in endpoint.extra.items() if name in known})
-
-
 def connect_warehouse(environment: Mapping[str, str] = os.environ) -> AbstractContextManager[Connection]:
-    """Open the warehouse that `AIRFLOW_CONN_WAREHOUSE` names, as `connect` does."""
+    """Connect to the warehouse that `AIRFLOW_CONN_WAREHOUSE` points to, as `connect` does."""
     return connect(Endpoint.from_environment("warehouse", environment))
 
 
 @contextmanager
 def connect(endpoint: Endpoint) -> Iterator[Connection]:
-    """Open the warehouse.
+    """Connect to the warehouse; the connection is closed when the block ends.
 
     Raises
     ------
     WarehouseUnreachable
-        If it does not answer, or refuses the login.
+        If it does not answer or refuses the login.
     WarehouseNotMigrated
-        If the block finds that a table or a column is missing.
+        If a statement of the block fails because a schema, a table or a column is missing.
     """
     try:
         db = psycopg.connect(
@@ -86,3 +83,9 @@ def connect(endpoint: Endpoint) -> Iterator[Connection]:
             yield db
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName) as error:
         raise WarehouseNotMigrated(endpoint, str(error).splitlines()[0]) from error
+
+
+def _conninfo(endpoint: Endpoint) -> str:
+    """Return the libpq options in the extra of a connection, such as `sslmode`, as Airflow's Postgres hook would."""
+    libpq_options = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    return make_conninfo(**{name: str(value) for name, value in endpoint.extra.items() if name in libpq_options})

@@ -1,7 +1,7 @@
 """Named SQL statements, read from `include/sql/`.
 
-Each file holds blocks that begin with `-- name: <name>`; the comment lines below the name say why, and values are bound
-as `%(name)s`. The only text ever substituted into a statement, at `{name}`, is another statement of the project.
+Each file holds blocks that begin with `-- name: <name>` and a comment with the reason. Values are bound as `%(name)s`.
+The only text ever substituted into a statement, at `{name}`, is another statement of the project.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Values = Mapping[str, Any]
 
 
 class Statement(SQL):
-    """One statement, run in the shape in which its rows are needed.
+    """A statement, with a method for each form in which its rows are needed.
 
-    It is also a psycopg query, for what these methods do not cover, such as `copy`.
+    It is also a psycopg query, for uses that these methods do not cover, such as `copy`.
     """
 
     def run(self, db: Connection, values: Values | None = None) -> int:
-        """Return how many rows were affected."""
+        """Run the statement and return how many rows it affected."""
         return db.execute(self, values).rowcount
 
     def scalar(self, db: Connection, values: Values | None = None) -> Any:  # noqa: ANN401 - the statement knows
@@ -55,15 +55,15 @@ class Statement(SQL):
         return self._fetch(db, values, class_row(row_type))
 
     def first(self, db: Connection, row_type: type[Row], values: Values | None = None) -> Row | None:
-        """Return the only row as an instance of a class, None if there is none."""
+        """Return the first row as `objects` would; None if there are no rows."""
         return next(iter(self.objects(db, row_type, values)), None)
 
     def substitute(self, **parts: Statement) -> Statement:
-        """Return this statement with others in the place of their `{name}`."""
+        """Return this statement with each `{name}` replaced by the statement passed under that name."""
         text = self.as_string(None)
         for name, part in parts.items():
             inner = part.as_string(None).strip().removesuffix(";")
-            # A line break ends a comment that the last line may hold.
+            # The line break ends a comment that the last line may have.
             text = text.replace(f"{{{name}}}", f"{inner}\n")
         return Statement(text)
 
@@ -73,7 +73,7 @@ class Statement(SQL):
 
 
 class StatementFile:
-    """The statements of a file; it is read when the first of them is needed.
+    """The statements of a file, which is read when the first of them is used.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def statements(file: str) -> dict[str, Statement]:
     DeclarationError
         If the file is missing or names a statement twice.
     """
-    # The text comes from a file of the project and from nowhere else, which is what SQL() asks for.
+    # SQL() must never get untrusted text: this text comes only from files of the project.
     return {name: Statement(text) for name, text in read_statements(SQL_ROOT / f"{file}.sql").items()}
 
 
@@ -117,7 +117,7 @@ def statement(file: str, name: str) -> Statement:
     DeclarationError
         If the file is missing or has no such statement.
     """
-    found = statements(file)
-    if name not in found:
+    by_name = statements(file)
+    if name not in by_name:
         raise DeclarationError(f"{SQL_ROOT / file}.sql has no statement {name!r}; add a block `-- name: {name}`")
-    return found[name]
+    return by_name[name]

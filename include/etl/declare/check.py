@@ -1,4 +1,4 @@
-"""Checks that typed rows must pass; a row that fails one is rejected, its siblings go on."""
+"""Checks of typed rows; a row that fails one is rejected, the other rows of its batch are not."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Check(Protocol):
 
     @property
     def rule(self) -> str:
-        """Name of the rule, as kept with each reject."""
+        """Name of the rule, as recorded with each reject."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns that it reads; the first is the one that a reject points at."""
+        """Names of the columns that it reads; a reject names the first."""
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
-        """The kind that each of these columns must have; None where any will do."""
+        """Required type of each of these columns; None where any type is allowed."""
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
-        """Return for each row whether it passes, as a boolean series of the same index."""
+        """Return for each row whether it passes, as a boolean series with the same index."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Iso4217:
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
-        """Kinds that these must have."""
+        """Required types of these."""
         return (ColumnType.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
@@ -65,7 +65,7 @@ class Iso4217:
 class MinorUnits:
     """The amount has no more decimals than its currency has: none in JPY, two in EUR, three in KWD.
 
-    Currencies that ISO 4217 does not know, or gives no minor unit, are not limited.
+    Currencies that ISO 4217 does not list, or for which it defines no minor unit, are not limited.
     """
 
     amount: str
@@ -79,7 +79,7 @@ class MinorUnits:
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
-        """Kinds that these must have."""
+        """Required types of these."""
         return (ColumnType.MONEY, ColumnType.TEXT)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
@@ -89,19 +89,19 @@ class MinorUnits:
         from pyarrow import compute
 
         amounts, currencies = (rows[name].array.__arrow_array__() for name in self.columns)
-        known = compute.index_in(currencies, pa.array(_EXPONENTS))
-        exponents = pa.array(_EXPONENTS.values(), pa.int8()).take(known.combine_chunks())
+        positions = compute.index_in(currencies, pa.array(_EXPONENTS))
+        exponents = pa.array(_EXPONENTS.values(), pa.int8()).take(positions.combine_chunks())
         fails = pa.nulls(len(rows), pa.bool_())
         for exponent in exponents.drop_null().unique().to_pylist():
             # Towards zero, since the largest amounts cannot be rounded up.
-            whole = compute.round(amounts, ndigits=exponent, round_mode="towards_zero")
-            fails = compute.if_else(compute.equal(exponents, exponent), compute.not_equal(amounts, whole), fails)
+            rounded = compute.round(amounts, ndigits=exponent, round_mode="towards_zero")
+            fails = compute.if_else(compute.equal(exponents, exponent), compute.not_equal(amounts, rounded), fails)
         return ~pd.Series(compute.fill_null(fails, fill_value=False).to_numpy(zero_copy_only=False), index=rows.index)
 
 
 @dataclass(frozen=True)
 class ExactlyOne:
-    """One of the columns holds a value, and the others none."""
+    """Exactly one of the columns holds a value; the others are null."""
 
     columns: tuple[str, ...]
     rule: str = "exactly_one"
@@ -111,7 +111,7 @@ class ExactlyOne:
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
-        """Any kind will do."""
+        """Required types of these; any type is allowed."""
         return (None,) * len(self.columns)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
@@ -138,7 +138,7 @@ class MaxLength:
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
-        """Kinds that these must have."""
+        """Required types of these."""
         return (ColumnType.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
@@ -148,7 +148,7 @@ class MaxLength:
 
 @dataclass(frozen=True)
 class NotEmpty:
-    """The column holds more than white space."""
+    """The column holds more than whitespace."""
 
     column: str
     rule: str = "not_empty"
@@ -160,7 +160,7 @@ class NotEmpty:
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
-        """Kinds that these must have."""
+        """Required types of these."""
         return (ColumnType.TEXT,)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:

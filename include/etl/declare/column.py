@@ -1,4 +1,4 @@
-"""Columns: fields of a record, each with its name and type in the core table."""
+"""Columns of an entity: each maps a field of a record to a name and a type in the core table."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from etl.declare.validation import FIELD_PATTERN, require_identifier, require_ty
 from etl.errors import DeclarationError
 
 PROVIDER_ACCOUNT = "provider_account_id"
-"""Column that every row has: the surrogate id of the provider account that it came from."""
+"""Column that every row has: the surrogate id of its provider account."""
 
 IMPLICIT_COLUMNS = (PROVIDER_ACCOUNT, "seq", "removed", "observed_at", "raw_id")
-"""Columns that every row has without their being declared."""
+"""Columns that every row has without a declaration."""
 
 _PATH = re.compile(rf"(\.\./)*{FIELD_PATTERN}(\.{FIELD_PATTERN})*")
 
@@ -38,8 +38,8 @@ class Column:
     kind
         Its type.
     path
-        Dotted path of the field in the record; the column's name if not given. Each leading `../` goes up to the
-        record that holds the list that holds this one.
+        Dotted path of the field in the record; the column's name if not given. Each leading `../` goes up one list, to
+        the record that contains it.
     required
         Whether a record without it is rejected.
     """
@@ -56,19 +56,19 @@ class Column:
         require_type(where, "path", self.path, str)
         require_type(where, "required", self.required, bool)
         if self.name in IMPLICIT_COLUMNS:
-            raise DeclarationError(f"{where}: every row has this one without its being declared; take it out")
+            raise DeclarationError(f"{where}: every row has this column without a declaration; remove it")
         if self.path and not _PATH.fullmatch(self.path):
             raise DeclarationError(
-                f"{where}: path is {self.path!r}; write the names on the way to the field, such as "
+                f"{where}: path is {self.path!r}; write the names that lead to the field, such as "
                 "'balances.current', with any '../' in front"
             )
 
     @property
     def path_parts(self) -> tuple[str, ...]:
-        """The path within its record, split."""
+        """Field names of the path within its record."""
         return tuple((self.path or self.name).replace("../", "").split("."))
 
     @property
     def levels_up(self) -> int:
-        """How many lists up its record is."""
+        """Number of lists between the record that holds the field and this one."""
         return self.path.count("../")

@@ -1,4 +1,4 @@
-"""What is declared, held against each other."""
+"""Checks declarations against each other, and sorts entities by their dependencies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from etl.errors import DeclarationError
 
 
 def find_contradictions(entities: Mapping[str, Entity], *, names: Collection[str]) -> dict[str, str]:
-    """Return what makes entities impossible beside the others, by name.
+    """Return why entities contradict the others, by name.
 
     Parameters
     ----------
     entities
         Name → entity.
     names
-        All names that there are, also of entities whose declaration could not be read: what follows one of these
-        waits for it, and is not wrong itself.
+        All names, including those of entities whose declaration could not be read: an entity that depends on one of
+        these waits for it, and has no fault itself.
     """
-    wrong: dict[str, str] = {}
+    contradictions: dict[str, str] = {}
     for name, entity in sorted(entities.items()):
         reasons = (
             _missing_dependency(entity, names),
@@ -30,48 +30,48 @@ def find_contradictions(entities: Mapping[str, Entity], *, names: Collection[str
             _dependency_cycle(entity, entities),
         )
         if reason := next(filter(None, reasons), None):
-            wrong[name] = f"entity {name}: {reason}"
-    return wrong | {name: f"entity {name}: {reason}" for name, reason in _shared_feeds(entities).items()}
+            contradictions[name] = f"entity {name}: {reason}"
+    return contradictions | {name: f"entity {name}: {reason}" for name, reason in _shared_feeds(entities).items()}
 
 
 def require_declared_entity(notice: Notice, names: Collection[str]) -> None:
-    """Refuse a notice that follows an entity of which there is no file.
+    """Refuse a notice that is scheduled after an entity that no file declares.
 
     Raises
     ------
     DeclarationError
-        With the names that there are.
+        With the declared names.
     """
     if isinstance(notice.schedule, After) and notice.schedule.entity not in names:
         raise DeclarationError(_undeclared_reason("schedule", notice.schedule.entity, names))
 
 
 def sort_by_dependency(entities: Mapping[str, Entity]) -> tuple[Entity, ...]:
-    """Return the entities, each after those that it follows, and otherwise by name."""
+    """Return the entities, each after its dependencies, and otherwise by name."""
     waiting = dict(sorted(entities.items()))
     ordered: list[Entity] = []
     while waiting:
-        following = next(
+        next_name = next(
             name for name, entity in waiting.items() if not waiting.keys() & _dependencies(entity).values()
         )
-        ordered.append(waiting.pop(following))
+        ordered.append(waiting.pop(next_name))
     return tuple(ordered)
 
 
 def _dependencies(entity: Entity) -> dict[str, str]:
-    """Return the entities that one depends on, by the field that says so."""
-    followed = {}
+    """Return the names of the entities that one depends on, by the field that names them."""
+    dependencies = {}
     if isinstance(entity.source, RawOf):
-        followed["source"] = entity.source.entity
+        dependencies["source"] = entity.source.entity
     if isinstance(entity.schedule, After):
-        followed["schedule"] = entity.schedule.entity
-    return followed
+        dependencies["schedule"] = entity.schedule.entity
+    return dependencies
 
 
 def _missing_dependency(entity: Entity, names: Collection[str]) -> str | None:
-    for field, followed in _dependencies(entity).items():
-        if followed not in names:
-            return _undeclared_reason(field, followed, set(names) - {entity.name})
+    for field, dependency in _dependencies(entity).items():
+        if dependency not in names:
+            return _undeclared_reason(field, dependency, set(names) - {entity.name})
     return None
 
 
@@ -80,25 +80,25 @@ def _undeclared_reason(field: str, entity: str, names: Collection[str]) -> str:
 
 
 def _unread_source(entity: Entity, entities: Mapping[str, Entity]) -> str | None:
-    """Return the reason if it would wait for raw batches that nobody fetches."""
+    """Return the reason if it would wait for raw batches that no entity downloads."""
     if not isinstance(entity.source, RawOf) or entity.source.entity not in entities:
         return None
-    read = entities[entity.source.entity].sources
+    downloaded = entities[entity.source.entity].sources
     for source in entity.source.places:
-        if source not in read:
+        if source not in downloaded:
             return (
                 f"source has places in {source!r}, which {entity.source.entity} does not read; "
-                f"name one of {', '.join(read)}"
+                f"name one of {', '.join(downloaded)}"
             )
     return None
 
 
 def _dependency_cycle(entity: Entity, entities: Mapping[str, Entity]) -> str | None:
     reached: set[str] = set()
-    ahead = set(_dependencies(entity).values())
-    while ahead := {name for name in ahead if name in entities} - reached:
-        reached |= ahead
-        ahead = {followed for name in ahead for followed in _dependencies(entities[name]).values()}
+    frontier = set(_dependencies(entity).values())
+    while frontier := {name for name in frontier if name in entities} - reached:
+        reached |= frontier
+        frontier = {dependency for name in frontier for dependency in _dependencies(entities[name]).values()}
     if entity.name not in reached:
         return None
     fields = " and ".join(_dependencies(entity))
@@ -108,23 +108,24 @@ def _dependency_cycle(entity: Entity, entities: Mapping[str, Entity]) -> str | N
 
 
 def _shared_feeds(entities: Mapping[str, Entity]) -> dict[str, str]:
-    """Return the reasons of those that read one feed.
+    """Return the faults of entities that read the same feed, by name.
 
-    They would share its cursors, and each would miss what the other read. The one that the feed is named after keeps
-    it: a newcomer must not stop it. If there is none, all of them stop, since nobody can tell whose cursors they are.
+    They would share its cursors, and each would miss the changes that another read. The entity that the feed is named
+    after has no fault: a new entity must not stop it. Without such an entity all of them are faulty, since it is
+    unknown which of them the cursors belong to.
     """
     readers: defaultdict[str, list[str]] = defaultdict(list)
     for name, entity in sorted(entities.items()):
         if isinstance(entity.source, Feed):
             readers[entity.source.name].append(name)
-    wrong: dict[str, str] = {}
+    faults: dict[str, str] = {}
     for feed, sharing in readers.items():
         owner = max((name for name in sharing if f"{feed}_".startswith(f"{name}_")), key=len, default=None)
         for name in sharing if len(sharing) > 1 else ():
             if name != owner:
                 other = owner or next(other for other in sharing if other != name)
-                wrong[name] = (
+                faults[name] = (
                     f"source is the feed {feed}, which {other} reads too, and a feed has one cursor for each account; "
                     f"declare it as RawOf({other!r}, …)"
                 )
-    return wrong
+    return faults

@@ -1,4 +1,4 @@
-"""Finds what a package declares: one entity or one notice a file, each with a file of SQL statements."""
+"""Discovers the entities and notices of a package: one declaration a file, each with a file of SQL statements."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from etl.errors import DeclarationError
 
 CATALOG = INCLUDE_ROOT / "etl" / "catalog"
 ENTITY_ROOT = CATALOG / "entities"
-"""The files of the entities that a notice may follow."""
+"""Folder of the entities that a notice may be scheduled after."""
 
 NOTICE_ROOT = CATALOG / "notices"
-"""A folder for each notice: its declaration, `notice.py`, and its templates."""
+"""Has a folder for each notice, with its declaration, `notice.py`, and its templates."""
 
 Declaration = TypeVar("Declaration", Entity, Notice)
 _PLURALS: dict[type, str] = {Entity: "entities", Notice: "notices"}
@@ -36,19 +36,19 @@ def discover_entities(
     package
         Its name; `<name>.py` in it declares the entity `<name>`.
     folders
-        Where it lies, as `__path__` tells.
+        Its folders, as in `__path__`.
     sql
         Folder of the SQL files.
 
     Returns
     -------
     tuple
-        The entities that can run, each after those that it follows, and what is wrong with the others.
+        The entities that can run, each after its dependencies, and the faults of the others.
     """
     paths = _entity_files(folders)
     declared, faults = _import_all(Entity, package, paths)
-    wrong = consistency.find_contradictions(declared, names=paths.keys())
-    faults += [DeclarationFault(name, fault.project_path(paths[name]), reason) for name, reason in wrong.items()]
+    reasons = consistency.find_contradictions(declared, names=paths.keys())
+    faults += [DeclarationFault(name, fault.project_path(paths[name]), reason) for name, reason in reasons.items()]
     faults += _find_faults(
         declared, paths, lambda entity: require_statements(sql / f"{entity.name}.sql", entity.required_statements)
     )
@@ -67,12 +67,12 @@ def discover_notices(
     Parameters
     ----------
     entities
-        Folder of the entities that they may follow.
+        Folder of the entities that they may be scheduled after.
 
     Returns
     -------
     tuple
-        The notices that can run, by name, and what is wrong with the others.
+        The notices that can run, sorted by name, and the faults of the others.
     """
 
     def require_others(notice: Notice) -> None:
@@ -82,7 +82,7 @@ def discover_notices(
             path = paths[notice.name].with_name(name)
             if not path.is_file():
                 raise DeclarationError(
-                    f"{fault.project_path(path)} is missing; write what this part of the message says"
+                    f"{fault.project_path(path)} is missing; write the template of this part of the message"
                 )
 
     paths = _notice_files(folders)
@@ -101,7 +101,7 @@ def _notice_files(folders: Iterable[str]) -> dict[str, Path]:
     """Return the files that declare a notice, by the name of their folder."""
     entries = sorted(path for folder in folders for path in Path(folder).glob("[!._]*"))
     files = {path.name: path / "notice.py" for path in entries if path.is_dir()}
-    # A file beside the folders declares nothing yet: it is named, too, so that nobody misses its notice.
+    # A Python file beside the folders declares nothing, but is reported too, so that a misplaced notice is noticed.
     return files | {path.stem: path for path in entries if path.suffix == ".py" and path.stem not in files}
 
 
@@ -113,7 +113,7 @@ def _import_all(
     for name, path in paths.items():
         try:
             declared[name] = _import_declaration(declaration_type, package, name, path)
-        except Exception as error:  # noqa: BLE001 - a file may fail in any way, and its siblings go on
+        except Exception as error:  # noqa: BLE001 - a file may fail in any way, and must not stop the others
             faults.append(fault.from_error(name, path, error))
     return declared, faults
 
@@ -127,8 +127,8 @@ def _import_declaration(declaration_type: type[Declaration], package: str, name:
     if not path.is_file():
         raise DeclarationError(f"there is no such file; declare {noun} {name} in it, or remove its folder")
     module = import_module(f"{package}.{name}.notice" if declaration_type is Notice else f"{package}.{name}")
-    found = {id(value): value for value in vars(module).values() if isinstance(value, declaration_type)}
-    names = [value.name for value in found.values()]
+    declarations = {id(value): value for value in vars(module).values() if isinstance(value, declaration_type)}
+    names = [declaration.name for declaration in declarations.values()]
     if not names:
         raise DeclarationError(
             f"it declares no {noun}; write one whose name is {name!r}: {declaration_type.__name__}(name={name!r}, …)"
@@ -139,19 +139,19 @@ def _import_declaration(declaration_type: type[Declaration], package: str, name:
         )
     if names != [name]:
         raise DeclarationError(f"{noun} {names[0]}: name is not the file's; write name={name!r}, or rename the file")
-    return next(iter(found.values()))
+    return next(iter(declarations.values()))
 
 
 def _find_faults(
     declarations: Mapping[str, Declaration], paths: Mapping[str, Path], validate: Callable[[Declaration], None]
 ) -> list[DeclarationFault]:
-    """Return the faults of those whose other files are not as they must be."""
+    """Return the faults of the declarations that do not pass `validate`."""
     faults: list[DeclarationFault] = []
-    for name, value in declarations.items():
+    for name, declaration in declarations.items():
         try:
-            validate(value)
+            validate(declaration)
         except DeclarationError as error:
-            noun = type(value).__name__.lower()
+            noun = type(declaration).__name__.lower()
             faults.append(DeclarationFault(name, fault.project_path(paths[name]), f"{noun} {name}: {error}"))
     return faults
 
@@ -159,9 +159,9 @@ def _find_faults(
 def _without_faulty(
     declarations: Mapping[str, Declaration], faults: Iterable[DeclarationFault]
 ) -> dict[str, Declaration]:
-    left_out = {found.name for found in faults}
-    return {name: value for name, value in declarations.items() if name not in left_out}
+    faulty_names = {item.name for item in faults}
+    return {name: declaration for name, declaration in declarations.items() if name not in faulty_names}
 
 
 def _sort_by_name(faults: Iterable[DeclarationFault]) -> tuple[DeclarationFault, ...]:
-    return tuple(sorted(faults, key=lambda found: found.name))
+    return tuple(sorted(faults, key=lambda item: item.name))

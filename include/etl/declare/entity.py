@@ -1,4 +1,4 @@
-"""Entities: what is synced, from which feed, into which typed columns."""
+"""Entities: what is synced, from which source, into which typed columns."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["PROVIDER_ACCOUNT", "After", "Column", "ColumnType", "Entity", "RawOf"]
-"""A declaration finds its words in one place."""
+"""Re-exported, so that a declaration imports from one module."""
 
 Hook = Callable[["pd.DataFrame"], "pd.DataFrame"]
-"""A row-local change of a frame with Arrow dtypes; it keeps the index and the columns."""
+"""Changes the values of a frame with Arrow dtypes, row by row; keeps its index and columns."""
 
 MAX_CHUNKS = 64
-"""Above this, the scheduler spends seconds on each pass over a run."""
+"""Above this, each scheduler loop spends seconds on a run."""
 
 _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "summary": (str,),
@@ -54,42 +54,43 @@ class Entity:
     Parameters
     ----------
     name
-        Plural noun, as its file is called; names the Dag (`etl_<name>`), the SQL file and the core table.
+        Plural noun, the same as the name of its file; it names the Dag (`etl_<name>`), the SQL file and the core table.
     summary
-        What a row is, for the people who look at the Dag.
+        What a row is; shown with the Dag in Airflow's web UI.
     provider, source
-        Where its records come from.
+        Provider and source of its records.
     key
-        Columns that identify a row. A record to remove must hold them all (`provider_account_id` comes by itself).
+        Columns that identify a row. A record to remove must have all of them, except the implicit
+        `provider_account_id`.
     columns
         The typed columns.
     currencies
-        Columns that tell the currency of the money in a row; the first that is not null does.
+        Columns that hold the currency of the money in a row; the first that is not null applies.
     checks
         Rules that a row must pass.
     hook
-        Optional change of each frame, after typing and before the checks.
+        Optional function that changes each frame after typing and before the checks.
     queue
-        Where its tasks run.
+        Queue of its tasks.
     schedule
-        Cron expression, in UTC, or the entity after whose loads it runs.
+        Cron expression, in UTC, or `After` the entity whose loads start a run.
     window
-        How the records of past days are read, for backfills; None if they cannot be.
+        Source of the records of past days, for backfills; None if there is none.
     chunk_size
         Provider accounts in a chunk.
     max_chunks
-        Most chunks in a run, 64 or fewer; above it chunks grow wider, not more.
+        Maximum number of chunks in a run, at most 64; if more were needed, chunks are larger instead.
     tolerated_rejects
         Share of rejected records (0 to 1) above which a batch is not loaded.
     always_tolerated
-        Rejects that never stop a batch, however few its records are: a quiet day must not be stopped by one of them.
+        Number of rejects that never stops a batch, however small it is: a single reject must not stop a quiet day.
     timeout
-        Longest time for one task.
+        Maximum duration of one task.
     deadline
-        Time after the end of its data interval, or after the load that it follows, by which a scheduled run promises
-        to be done; None if it promises nothing.
+        Time by which a scheduled run must be done, after the end of its data interval or after the load that started
+        it; None if it has no deadline.
     version
-        Raised when the columns, the hook or the checks change; a raw batch is loaded once a version.
+        Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version.
     """
 
     name: str
@@ -117,19 +118,19 @@ class Entity:
 
     @property
     def sources(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-        """The sources whose raw batches it reads: name → paths of its upserts, paths of its removals."""
+        """Sources whose raw batches it reads: name → paths of the upserts, paths of the removals."""
         if isinstance(self.source, RawOf):
-            return {name: (places, ()) for name, places in self.source.places.items()}
+            return {name: (paths, ()) for name, paths in self.source.places.items()}
         declared = (self.source, self.window) if self.window else (self.source,)
         return {source.name: (source.upserts, source.removals) for source in declared}
 
     def find_source(self, source: str) -> Feed | Snapshot | Window | RawOf:
-        """Return what declares a source of the raw batches that it reads."""
+        """Return the declaration of one of the sources whose raw batches it reads."""
         return self.window if self.window and self.window.name == source else self.source
 
     @property
     def feed_name(self) -> str | None:
-        """The name under which its accounts have their cursors; None if it is not read from a feed."""
+        """Name of its feed, by which its cursors are stored; None if it is not read from a feed."""
         return self.source.name if isinstance(self.source, Feed) else None
 
     @property
@@ -140,17 +141,17 @@ class Entity:
 
     @property
     def key_columns(self) -> tuple[Column, ...]:
-        """The declared columns that a record to remove must hold."""
+        """Declared columns of the key, which a record to remove must have."""
         return tuple(column for column in self.columns if column.name in self.key)
 
 
 def _validate(entity: Entity) -> None:
-    """Refuse an entity that holds wrong values or contradicts itself.
+    """Refuse an entity that has invalid values or contradicts itself.
 
     Raises
     ------
     DeclarationError
-        With the entity, the field, what was found and the remedy.
+        With the entity, the field, its value and the remedy.
     """
     where = f"entity {entity.name}"
     _check_values(where, entity)
@@ -162,13 +163,13 @@ def _validate(entity: Entity) -> None:
 
 def _check_values(where: str, entity: Entity) -> None:
     require_identifier(where, "name", entity.name)
-    for field, kinds in _FIELD_TYPES.items():
-        require_type(where, field, getattr(entity, field), *kinds)
-    for field, (kind, least) in _TUPLE_FIELDS.items():
-        require_tuple(where, field, getattr(entity, field), kind, minimum=least)
-    for field, least in _MIN_COUNTS.items():
-        most = MAX_CHUNKS if field == "max_chunks" else None
-        require_count(where, field, getattr(entity, field), minimum=least, maximum=most)
+    for field, types in _FIELD_TYPES.items():
+        require_type(where, field, getattr(entity, field), *types)
+    for field, (item_type, minimum) in _TUPLE_FIELDS.items():
+        require_tuple(where, field, getattr(entity, field), item_type, minimum=minimum)
+    for field, minimum in _MIN_COUNTS.items():
+        maximum = MAX_CHUNKS if field == "max_chunks" else None
+        require_count(where, field, getattr(entity, field), minimum=minimum, maximum=maximum)
     require_duration(where, "timeout", entity.timeout)
     if entity.deadline is not None:
         require_duration(where, "deadline", entity.deadline)
@@ -185,7 +186,7 @@ def _check_values(where: str, entity: Entity) -> None:
     if entity.window is not None and isinstance(entity.source, RawOf):
         raise DeclarationError(
             f"{where}: window is {entity.window.name}, but its source is the raw batches of {entity.source.entity}; "
-            f"take it out, and backfill {entity.source.entity}"
+            f"remove it, and backfill {entity.source.entity}"
         )
 
 
@@ -201,65 +202,64 @@ def _check_columns(where: str, entity: Entity) -> None:
             )
     for column in entity.columns:
         if column.name in entity.key and not column.required:
-            raise DeclarationError(f"{where}: key column {column.name} must be required; take required=False out")
+            raise DeclarationError(f"{where}: key column {column.name} must be required; remove required=False")
     for column, other in combinations(entity.columns, 2):
         if column.levels_up == other.levels_up and _have_conflicting_types(column, other):
             raise DeclarationError(
                 f"{where}: columns {column.name} and {other.name} read {'.'.join(column.path_parts)!r} and "
-                f"{'.'.join(other.path_parts)!r} as different types; mend their path or kind"
+                f"{'.'.join(other.path_parts)!r} as different types; fix their path or kind"
             )
 
 
 def _check_currencies(where: str, entity: Entity) -> None:
-    kinds = {column.name: column.kind for column in entity.columns}
-    for name, kind in kinds.items():
-        if kind is ColumnType.MONEY and not entity.currencies:
+    types = {column.name: column.kind for column in entity.columns}
+    for name, column_type in types.items():
+        if column_type is ColumnType.MONEY and not entity.currencies:
             raise DeclarationError(
-                f"{where}: column {name} is money of no currency; let `currencies` name the columns that tell it"
+                f"{where}: column {name} is money without a currency; name the columns that hold it in `currencies`"
             )
     for name in entity.currencies:
-        if kinds.get(name) is not ColumnType.TEXT:
+        if types.get(name) is not ColumnType.TEXT:
             raise DeclarationError(
-                f"{where}: currencies names no column of ColumnType.TEXT: {name}; declare it, or mend it"
+                f"{where}: currencies has {name}, which is no column of ColumnType.TEXT; declare it, or fix the name"
             )
 
 
 def _have_conflicting_types(column: Column, other: Column) -> bool:
-    """Return whether one field would have to be both a value and an object, or values of two kinds."""
+    """Return whether one field would have to be both a value and an object, or a value of two types."""
     shorter, longer = sorted((column.path_parts, other.path_parts), key=len)
     return longer[: len(shorter)] == shorter and (len(longer) > len(shorter) or column.kind is not other.kind)
 
 
 def _check_checks(where: str, entity: Entity) -> None:
-    kinds = {column.name: column.kind for column in entity.columns}
-    for rule in entity.checks:
-        for name, kind in zip(rule.columns, rule.column_types, strict=True):
-            if name not in kinds:
+    types = {column.name: column.kind for column in entity.columns}
+    for check in entity.checks:
+        for name, required_type in zip(check.columns, check.column_types, strict=True):
+            if name not in types:
                 raise DeclarationError(
-                    f"{where}: check {rule.rule} names no column: {name}; name one of {', '.join(kinds)}"
+                    f"{where}: check {check.rule} names no column: {name}; name one of {', '.join(types)}"
                 )
-            if kind not in (None, kinds[name]):
+            if required_type not in (None, types[name]):
                 raise DeclarationError(
-                    f"{where}: check {rule.rule} wants a column of ColumnType.{kind.name}, and {name} is of "
-                    f"ColumnType.{kinds[name].name}; take it out, or mend the column's kind"
+                    f"{where}: check {check.rule} needs a column of ColumnType.{required_type.name}, but {name} is of "
+                    f"ColumnType.{types[name].name}; remove the check, or fix the kind of the column"
                 )
 
 
 def _check_record_paths(where: str, entity: Entity) -> None:
     for source, (upserts, removals) in entity.sources.items():
-        for columns, places in ((entity.columns, upserts), (entity.key_columns, removals)):
-            for place, column in ((place, column) for place in places for column in columns):
-                above = place.count("[]") - 1
-                if column.levels_up > above:
+        for columns, paths in ((entity.columns, upserts), (entity.key_columns, removals)):
+            for path, column in ((path, column) for path in paths for column in columns):
+                lists_above = path.count("[]") - 1
+                if column.levels_up > lists_above:
                     raise DeclarationError(
-                        f"{where}: column {column.name} has the path {column.path!r}, {column.levels_up} up, but above "
-                        "the "
-                        f"records at {place!r} of {source} there are {above}; take '../' out"
+                        f"{where}: column {column.name} has the path {column.path!r}, {column.levels_up} up, but there "
+                        f"are {lists_above} lists above the records at {path!r} of {source}; remove '../'"
                     )
     if isinstance(entity.source, RawOf):
         fields = {column.path_parts[0]: None for column in entity.columns if column.levels_up == 0}
         if entity.source.having not in fields:
             raise DeclarationError(
                 f"{where}: having is {entity.source.having!r}, a field that none of its columns reads; "
-                f"declare a column of it, or name one of {', '.join(fields)}"
+                f"declare a column for it, or name one of {', '.join(fields)}"
             )

@@ -1,4 +1,4 @@
-"""Faults: why what a file declares is left out, while the others go on."""
+"""Faults of declarations: a faulty declaration is skipped, the others are not affected."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ PROJECT_ROOT = INCLUDE_ROOT.parent
 _DECLARE_ROOT = Path(__file__).parent
 
 _REMEDIES: tuple[tuple[type[Exception], str], ...] = (
-    (SyntaxError, "write it as Python is written"),
-    (ImportError, "mend the import"),
-    (NameError, "import it, or mend its spelling"),
-    (TypeError, "see in include/etl/declare/ which fields a declaration has"),
-    (Exception, "mend this line"),
+    (SyntaxError, "write valid Python"),
+    (ImportError, "fix the import"),
+    (NameError, "import it, or fix its spelling"),
+    (TypeError, "see include/etl/declare/ for the fields of a declaration"),
+    (Exception, "fix this line"),
 )
 
 
 @dataclass(frozen=True)
 class DeclarationFault:
-    """What is wrong with a declaration.
+    """A fault in a declaration.
 
     Parameters
     ----------
     name
-        Name of the entity or the notice, as its file is called.
+        Name of the entity or notice, after its file.
     location
-        The file, from the root of the project, with the line if it is known.
+        Path of the file from the root of the project, with the line if it is known.
     reason
-        The field, what was found there, and what to do.
+        The field, its value, and what to do.
     """
 
     name: str
@@ -45,23 +45,23 @@ class DeclarationFault:
 
 
 def from_error(name: str, path: Path, error: Exception) -> DeclarationFault:
-    """Return the fault of a declaration whose import failed; what failed may be a file that it imports."""
+    """Return the fault of a declaration whose import failed, perhaps because of a file that it imports."""
     reason = str(error)
     if not isinstance(error, DeclarationError):
-        remedy = next(remedy for kind, remedy in _REMEDIES if isinstance(error, kind))
+        remedy = next(remedy for error_type, remedy in _REMEDIES if isinstance(error, error_type))
         text = error.msg if isinstance(error, SyntaxError) else reason
         reason = f"{type(error).__name__}: {text}; {remedy}"
-    place, deepest = project_path(path), ""
+    location, raised_at = project_path(path), ""
     for file, line in _traceback_lines(error):
         if file == path.resolve():
-            place, deepest = f"{project_path(path)}:{line}", ""
+            location, raised_at = f"{project_path(path)}:{line}", ""
         elif file.is_relative_to(INCLUDE_ROOT) and not file.is_relative_to(_DECLARE_ROOT):
-            deepest = f" (raised at {project_path(file)}:{line})"
-    return DeclarationFault(name, place, reason + deepest)
+            raised_at = f" (raised at {project_path(file)}:{line})"
+    return DeclarationFault(name, location, reason + raised_at)
 
 
 def _traceback_lines(error: Exception) -> Iterator[tuple[Path, int]]:
-    """Yield the files and lines that led to an error, the outermost first."""
+    """Yield file and line of each frame of an error, the outermost first."""
     for frame in traceback.extract_tb(error.__traceback__):
         if not frame.filename.startswith("<"):
             yield Path(frame.filename).resolve(), frame.lineno or 0
@@ -70,6 +70,6 @@ def _traceback_lines(error: Exception) -> Iterator[tuple[Path, int]]:
 
 
 def project_path(path: Path) -> str:
-    """Return a path from the root of the project, as people write it."""
+    """Return a path relative to the root of the project; an absolute path if it is outside."""
     resolved = path.resolve()
     return str(resolved.relative_to(PROJECT_ROOT)) if resolved.is_relative_to(PROJECT_ROOT) else str(resolved)

@@ -1,4 +1,4 @@
-"""Notices: what is sent to whom, over which channels, and how fast."""
+"""Notices: messages to users, with their channels, consent, pace and schedule."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ from etl.declare.validation import (
 from etl.errors import DeclarationError
 
 __all__ = ["After", "Category", "Channel", "Consent", "Notice", "UnknownPolicy"]
-"""A declaration finds its words in one place."""
+"""Re-exported, so that a declaration imports from one module."""
 
 REQUIRED_STATEMENTS = ("bounds", "recipients")
-"""What the SQL file of a notice must have."""
+"""Statements that the SQL file of a notice must have."""
 
 _SAMPLE_DAY = datetime(2026, 10, 20, tzinfo=UTC)
 
 MAX_CHUNKS = 256
-"""A flat mapped task of so many costs the scheduler little, and no message in the broker names a recipient."""
+"""A flat mapped task of this size costs the scheduler little, and no message in the broker names a recipient."""
 
 ANNOUNCEMENT_PREFIX = "key:"
-"""How the periods of runs begin that tell one thing to a few users; what follows is its key."""
+"""Prefix of the period of a run that sends one announcement to listed users; its key follows."""
 
 IMPLICIT_PARAMETERS = ("period", "as_of", "after", "stop", "limit", "run_id", "chunk_size", "max_chunks")
-"""What statements are given anyway."""
+"""Parameters that statements always get."""
 
 
 class Consent(Enum):
-    """Who may be sent messages of a category."""
+    """To whom messages of a category may be sent."""
 
     OPT_OUT = "opt_out"
-    """Everybody who did not say no."""
+    """To everybody who has not opted out."""
     OPT_IN = "opt_in"
-    """Only those who said yes."""
+    """Only to users who have opted in."""
     NONE = "none"
-    """Everybody, since it is not theirs to refuse: a security alert."""
+    """To everybody, since users cannot refuse such messages, such as security alerts."""
 
 
 class UnknownPolicy(Enum):
-    """What to do with a message of which nobody can tell whether it arrived."""
+    """What to do with a message of which it is unknown whether it was sent."""
 
     RESEND = "resend"
     """Send it again: twice is better than never."""
     HOLD = "hold"
-    """Leave it to a person: never is better than twice."""
+    """Leave it to an operator: never is better than twice."""
 
 
 @dataclass(frozen=True)
 class Category:
-    """What a user can say yes or no to.
+    """A category of notices, to which a user can consent or object.
 
     Parameters
     ----------
     name
-        As kept in `notify.consents`; several notices may share it.
+        As stored in `notify.consents`; several notices may share it.
     consent
-        Who may be sent to.
+        To whom its messages may be sent.
     """
 
     name: str
@@ -82,43 +82,42 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """Something that is sent: one declaration, one SQL file and one folder of templates of the same name.
+    """A kind of message: one declaration, one SQL file and one folder of templates of the same name.
 
     Parameters
     ----------
     name
-        As its folder is called (`include/etl/catalog/notices/`), which holds its declaration, `notice.py`, and its
-        templates, one for each part of a message: `email.subject.jinja`. Its SQL: `include/sql/notices/`.
+        The same as that of its folder in `include/etl/catalog/notices/`, which holds its declaration, `notice.py`, and
+        its templates, one for each part of a message, such as `email.subject.jinja`. Its SQL: `include/sql/notices/`.
     summary
-        What it tells, for the people who look at the Dag.
+        What its messages say; shown with the Dag in Airflow's web UI.
     channels
-        What carries it; a recipient gets one message over each that they have an address of.
+        A recipient gets one message over each channel for which they have an address.
     category
-        What its recipients may refuse.
+        Category that its recipients consent or object to.
     queue
-        Where its tasks run.
+        Queue of its tasks.
     pace
-        Messages a second over all workers, to begin with; it can be changed while a run goes on.
+        Messages per second over all workers at the start of a run; it can be changed during the run.
     period
-        How the beginning of a data interval becomes the name of a period, as `strftime` has it; a period is sent once.
+        `strftime` format that turns the start of a data interval into the name of a period; each period is sent once.
     parameters
-        More values that its statements and templates may name, each with what it is if a run is given no other; frozen
-        with the run. Numbers with decimals, such as money, are written as text.
+        Further parameters of its statements and templates, with default values that a run may override; frozen when the
+        run is planned. Numbers with decimals, such as money, are written as text.
     expiry
-        Time after its planning from which a message is of no use any more; None for never.
+        Time after the planning of a run at which its messages expire; None if they never do.
     unknown
-        What to do with a message of which nobody can tell whether it arrived.
+        What to do with a message of which it is unknown whether it was sent.
     chunk_size
         Recipients in a chunk.
     max_chunks
-        Most chunks in a run, 256 or fewer; above it chunks grow wider, not more.
+        Maximum number of chunks in a run, at most 256; if more were needed, chunks are larger instead.
     schedule
         Cron expression, in UTC, or `After` an entity was loaded; None if it is only triggered.
     timeout
-        Longest time for one task.
+        Maximum duration of one task.
     deadline
-        Time after the end of its data interval by which a scheduled run promises to be done; None if it promises
-        nothing.
+        Time by which a scheduled run must be done, after the end of its data interval; None if it has no deadline.
     """
 
     name: str
@@ -141,49 +140,50 @@ class Notice:
         _validate(self)
 
     def period_starting(self, start: datetime) -> str:
-        """Return the name of the period that begins then."""
+        """Return the name of the period that starts at an instant."""
         return start.strftime(self.period)
 
     def default_period(self, as_of: datetime) -> str:
-        """Return the name of the period that is meant at an instant if nobody says which.
+        """Return the name of the period of a run for which none is given.
 
-        That of the last whole interval of the schedule; without a cron expression, that of the instant.
+        It is the last interval of the schedule that has ended at `as_of`; without a cron expression, the period that
+        starts at `as_of`.
         """
         return self.period_starting(
             last_interval_start(self.schedule, as_of) if isinstance(self.schedule, str) else as_of
         )
 
     def is_valid_period(self, text: str) -> bool:
-        """Return whether a period is written as this notice has it; `2026-1` would be told again of `2026-01`."""
+        """Return whether a period has the notice's format, since `2026-1` would send `2026-01` a second time."""
         example = self.period_starting(_SAMPLE_DAY)
         if _normalize_period(example, self.period) == example:
             return _normalize_period(text, self.period) == text
-        # A pattern that cannot be read back, such as a week without its day, is at least compared by its shape.
+        # `strptime` cannot parse some formats back, such as a week without a day: compare only where the digits are.
         return re.sub(r"[0-9]", "0", text) == re.sub(r"[0-9]", "0", example)
 
     def has_period_ended(self, period: str, as_of: datetime) -> bool:
-        """Return whether a period is over at an instant; without a cron expression, or a date in its name, each is."""
-        begins, last = (_parse_period(each, self.period) for each in (period, self.default_period(as_of)))
-        return begins is None or last is None or begins <= last or not isinstance(self.schedule, str)
+        """Return whether a period has ended at an instant; always true without a cron expression or parsable period."""
+        start, last_start = (_parse_period(name, self.period) for name in (period, self.default_period(as_of)))
+        return start is None or last_start is None or start <= last_start or not isinstance(self.schedule, str)
 
     @property
     def template_names(self) -> tuple[str, ...]:
         """Names of the templates that its folder must have."""
-        return tuple(f"{medium.name}.{part}.jinja" for medium in self.channels for part in medium.parts)
+        return tuple(f"{channel.name}.{part}.jinja" for channel in self.channels for part in channel.parts)
 
 
 def _validate(notice: Notice) -> None:
-    """Refuse a notice that holds wrong values or contradicts itself.
+    """Refuse a notice that has invalid values or contradicts itself.
 
     Raises
     ------
     DeclarationError
-        With the notice, the field, what was found and the remedy.
+        With the notice, the field, its value and the remedy.
     """
     where = f"notice {notice.name}"
     require_identifier(where, "name", notice.name)
     if notice.name == "now":
-        raise DeclarationError(f"{where}: the Dag notify_now sends what is announced; rename the notice")
+        raise DeclarationError(f"{where}: its Dag notify_now would clash with that of announcements; rename the notice")
     require_type(where, "summary", notice.summary, str)
     require_tuple(where, "channels", notice.channels, Channel, minimum=1)
     require_type(where, "category", notice.category, Category)
@@ -201,7 +201,7 @@ def _validate(notice: Notice) -> None:
         require_cron(where, "schedule", notice.schedule)
     _check_period(where, notice)
     _check_parameters(where, notice)
-    names = [medium.name for medium in notice.channels]
+    names = [channel.name for channel in notice.channels]
     for name in names:
         if names.count(name) > 1:
             raise DeclarationError(f"{where}: channel {name} is named twice; remove one")
@@ -211,12 +211,12 @@ def _check_period(where: str, notice: Notice) -> None:
     require_type(where, "period", notice.period, str)
     if notice.period.startswith(ANNOUNCEMENT_PREFIX):
         raise DeclarationError(
-            f"{where}: period begins with {ANNOUNCEMENT_PREFIX!r}, as those of announcements do; change it"
+            f"{where}: period begins with {ANNOUNCEMENT_PREFIX!r}, which is reserved for announcements; change it"
         )
     if not notice.period or _SAMPLE_DAY.strftime(notice.period) == notice.period:
         raise DeclarationError(
             f"{where}: period is {notice.period!r}, which is the same for every run, so that only the first would "
-            "send; write it as strftime has it, such as '%Y-%m' for a month"
+            "send; write a strftime format, such as '%Y-%m' for a month"
         )
 
 
@@ -225,33 +225,33 @@ def _check_parameters(where: str, notice: Notice) -> None:
     for name, value in notice.parameters.items():
         require_identifier(where, "the name of a parameter", name)
         if name in IMPLICIT_PARAMETERS:
-            raise DeclarationError(f"{where}: parameter {name} is given to its statements anyway; rename it")
+            raise DeclarationError(f"{where}: parameter {name} is always given to its statements; rename it")
         _check_value(where, name, value)
 
 
 def _check_value(where: str, name: str, value: object) -> None:
-    """Refuse what does not come back from the run as it was declared."""
+    """Refuse a value that would not come back from the run's row as it was declared."""
     if isinstance(value, float):
         raise DeclarationError(f"{where}: parameter {name} has {value}, a float; write the text '{value}'")
     if isinstance(value, Mapping):
-        for key, held in value.items():
+        for key, item in value.items():
             require_type(where, f"a key of parameter {name}", key, str)
-            _check_value(where, name, held)
+            _check_value(where, name, item)
     elif not isinstance(value, str | int):
         raise DeclarationError(
             f"{where}: parameter {name} has {shortened(value)} ({type(value).__name__}); "
-            "write text, a whole number, a truth value, or a dict of these"
+            "write text, a whole number, a bool, or a dict of these"
         )
 
 
 def _normalize_period(text: str, pattern: str) -> str | None:
-    """Return what a period reads as, written anew; None if it cannot be read."""
-    begin = _parse_period(text, pattern)
-    return None if begin is None else begin.strftime(pattern)
+    """Return a period parsed and formatted again; None if it cannot be parsed."""
+    start = _parse_period(text, pattern)
+    return None if start is None else start.strftime(pattern)
 
 
 def _parse_period(text: str, pattern: str) -> datetime | None:
-    """Return when a period begins; None if it cannot be read."""
+    """Return the start of a period; None if it cannot be parsed."""
     try:
         return datetime.strptime(text, pattern).replace(tzinfo=UTC)
     except ValueError:

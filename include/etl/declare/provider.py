@@ -1,4 +1,4 @@
-"""Providers: where records come from, how to ask for them, and what to do about each refusal."""
+"""Providers of records: connection, requests, rate limits, and what to do about each error response."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ class Placeholder(Enum):
 
 
 class ErrorAction(Enum):
-    """What an answer other than success asks for."""
+    """What to do about an error response."""
 
     RETRY = "retry"
-    """Ask for the same page again, after a wait."""
+    """Request the same page again, after a wait."""
     RESTART_FEED = "restart_feed"
-    """Throw away the account's pages and start again from the first cursor of the loop."""
+    """Discard the account's pages and start again from the cursor at which this download started."""
     STOP_ACCOUNT = "stop_account"
-    """Leave the account alone until its user has mended it; the others go on."""
+    """Skip the account until its user has fixed it; the others are not affected."""
     NOT_READY = "not_ready"
-    """The provider is still gathering; leave the account out of this run."""
+    """The provider does not have the records yet; skip the account in this run."""
 
 
 class LimitScope(Enum):
-    """Whose calls a limit counts."""
+    """Which calls a limit counts together."""
 
     CLIENT = "client"
     ACCOUNT = "account"
@@ -52,11 +52,11 @@ class RateLimit:
     scope
         Count all calls of the client, or those of each provider account.
     calls
-        Calls allowed.
+        Number of calls allowed.
     per
-        The time in which they are allowed.
+        Time span in which they are allowed.
     burst
-        Calls that may be made at once after a pause; the others are spread evenly.
+        Calls that may be made at once after a pause; the others are spaced evenly.
     """
 
     scope: LimitScope
@@ -77,13 +77,13 @@ class RateLimit:
 
     @property
     def emission_interval(self) -> timedelta:
-        """Time between two calls when none is held back for a burst: burst + per / interval = calls."""
+        """Emission interval of the token bucket: `per / (calls - burst)`, so that burst + per / interval = calls."""
         return self.per / (self.calls - self.burst)
 
 
 @dataclass(frozen=True)
 class ErrorRule:
-    """What to do when an answer matches every field that is given.
+    """What to do about an error response that matches every field that is given.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Enrolment:
     request
         Body of the request, with `Placeholder.PUBLIC_TOKEN`.
     access_token, item_id
-        Fields of the answer.
+        Fields of the response.
     """
 
     path: str
@@ -140,12 +140,14 @@ class Provider:
     enrolment
         How provider accounts are enrolled.
     errors
-        Rules for answers other than success; the first that matches decides.
-        Answers that none matches are refusals, except 5xx, 429 and broken connections, which are retried.
+        Rules for error responses; the first that matches applies.
+        A response that none matches is a permanent error, except 5xx, 429 and broken connections, which are retried.
     timeout
-        Longest time for one request.
+        Maximum duration of one request.
     concurrency
-        Requests under way at the same time in one task.
+        Maximum number of concurrent requests in one task.
+    retries
+        Maximum number of retries of one request.
     """
 
     name: str

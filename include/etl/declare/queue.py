@@ -1,4 +1,4 @@
-"""Queues, the pools that keep their backlogs, and the worker groups that serve them."""
+"""Queues, the Airflow pools that hold their backlogs, and the worker groups that serve them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class WorkerGroup:
     name
         Name of the group; its workers' host names start with it.
     processes
-        Tasks that one worker of the group runs at the same time.
+        Tasks that one worker of the group runs concurrently.
     helps
-        Names of other groups' queues that this group serves too.
+        Names of queues of other groups that this group serves too.
     """
 
     name: str
@@ -39,16 +39,20 @@ class Pool:
     Parameters
     ----------
     name
-        Its name.
+        Name of the pool.
     slots
-        Tasks that may run in it at the same time, over all workers.
+        Maximum number of its tasks that run concurrently, over all workers.
     summary
-        What runs there, for the people who look at the pool in the web UI.
+        Description of what runs there, shown in Airflow's web UI.
     """
 
     name: str
     slots: int
     summary: str
+
+
+TEST_POOL = Pool("dag_test", slots=0, summary="Tasks of `airflow dags test`, which the scheduler must not queue.")
+"""Pool of the tasks that a developer runs by hand; without slots, so that a running scheduler leaves them alone."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +64,22 @@ class Queue:
     name
         Name of the queue and of its pool.
     priority
-        1 (least urgent) to 9; a task's weight is 100 times this plus its step.
+        1 (least urgent) to 9; the priority weight of a task is 100 times this plus its step.
     group
-        The workers that the queue belongs to.
+        Worker group that the queue belongs to.
     slots
-        Tasks of this queue that may run at the same time, over all workers.
+        Maximum number of its tasks that run concurrently, over all workers.
     memory
-        MiB that one task may take on top of what its process holds when it starts.
+        MiB that one task may use in addition to what its process uses when it starts.
     summary
-        What runs here, for the people who look at the pool in the web UI.
+        Description of what runs here, shown in Airflow's web UI.
     niceness
-        How far its tasks stand back where processors are scarce: 0 (not at all) to 19.
+        Unix niceness of its tasks' processes: 0 (highest CPU priority) to 19 (lowest).
     backfill_slots
-        Tasks of backfills that may run at the same time, besides those of `slots`; they have a pool of their own.
+        Maximum number of concurrent tasks of backfills, in addition to `slots`; they have their own pool.
     time_to_live
-        How late after its run became due a task may start; one that would start later skips itself. None for ever.
+        Time after its run became due within which a task must start; one that starts later is skipped. None if tasks
+        may start at any time.
     """
 
     name: str
@@ -101,12 +106,12 @@ class Queue:
 
     @property
     def pool(self) -> Pool:
-        """Where its tasks wait."""
+        """Pool of its tasks."""
         return Pool(self.name, self.slots, self.summary)
 
     @property
     def backfill_pool(self) -> Pool | None:
-        """Where its tasks wait in backfill runs; None if they have no slots of their own."""
+        """Pool of its tasks in backfill runs; None if these have no slots of their own."""
         if not self.backfill_slots:
             return None
         return Pool(f"{self.name}_backfill", self.backfill_slots, f"Backfills: {self.summary}")
@@ -123,8 +128,8 @@ def validate_queues(*queues: Queue) -> tuple[Queue, ...]:
     Raises
     ------
     DeclarationError
-        If two have one name, or those of one group may have more tasks than one of its workers has processes: the
-        rest would age in the broker, unseen, instead of waiting for a slot.
+        If two have the same name, or if the queues of a group have more slots than one of its workers has processes:
+        the excess tasks would wait in the broker, where nobody sees them, instead of in a pool.
     """
     names = [queue.name for queue in queues]
     for name in names:
@@ -134,8 +139,8 @@ def validate_queues(*queues: Queue) -> tuple[Queue, ...]:
         slots = sum(pool.slots for queue in queues if queue.group == group for pool in queue.pools)
         if slots > group.processes:
             raise DeclarationError(
-                f"worker group {group.name}: its own queues have {slots} slots, and one of its workers runs "
-                f"{group.processes} tasks; take slots away or add processes"
+                f"worker group {group.name}: its own queues have {slots} slots, but one of its workers runs only "
+                f"{group.processes} tasks; remove slots or add processes"
             )
     return queues
 

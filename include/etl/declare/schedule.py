@@ -1,4 +1,4 @@
-"""When an entity is synced, or a notice sent."""
+"""Schedules: when an entity is synced or a notice is sent."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,12 +14,12 @@ _FIELD_COUNT = 5
 
 @dataclass(frozen=True)
 class After:
-    """Runs whenever an entity was loaded.
+    """A schedule that starts a run whenever an entity was loaded.
 
     Parameters
     ----------
     entity
-        Its name.
+        Name of the entity.
     """
 
     entity: str
@@ -29,25 +29,25 @@ class After:
 
 
 def require_cron(where: str, field: str, expression: str) -> None:
-    """Refuse what is no cron expression of five fields, or names a moment that never comes."""
-    found = ""
+    """Raise DeclarationError unless a value is a cron expression of five fields, or an alias, that matches a time."""
+    detail = ""
     if not expression.startswith("@") and len(expression.split()) != _FIELD_COUNT:
-        found = f"it has {len(expression.split())} fields"
+        detail = f"it has {len(expression.split())} fields"
     else:
         try:
             croniter(expression, _SAMPLE_DAY).get_next()
         except CroniterError as error:
-            found = str(error)
-    if found:
+            detail = str(error)
+    if detail:
         raise DeclarationError(
-            f"{where}: {field} is {expression!r}, which is no cron expression: {found}; "
+            f"{where}: {field} is {expression!r}, which is no cron expression: {detail}; "
             "write minute, hour, day of month, month and day of week, such as '0 6 * * *', or After(…)"
         )
 
 
 def last_interval_start(expression: str, as_of: datetime) -> datetime:
-    """Return the beginning of the last interval of a cron expression that is over at an instant."""
-    moments = croniter(expression, as_of + timedelta(seconds=1), ret_type=datetime)
-    moments.get_prev()
-    beginning: datetime = moments.get_prev()
-    return beginning
+    """Return the start of the last interval of a cron expression that has ended at `as_of`."""
+    ticks = croniter(expression, as_of + timedelta(seconds=1), ret_type=datetime)
+    ticks.get_prev()
+    start: datetime = ticks.get_prev()
+    return start

@@ -1,4 +1,4 @@
-"""Where a provider's records are read: a feed of changes, a snapshot, or a window of days."""
+"""Sources of a provider's records: a feed of changes, a snapshot, a window of days, or another entity's raw batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from etl.errors import DeclarationError
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """An endpoint that answers with records; the request is a JSON POST.
+    """An endpoint that returns records; the request is a JSON POST.
 
     Parameters
     ----------
     name
-        Name of the source; raw batches carry it.
+        Name of the source; stored with its raw batches.
     path
         Path of the endpoint.
     request
-        Body of the request; a `Placeholder` stands for what differs between accounts and pages.
+        Body of the request; a `Placeholder` stands for a value that differs between accounts or pages.
     upserts
-        Paths of the records to insert or update, such as `added[]`, in the order in which they apply.
+        Paths of the records to insert or update, such as `added[]`, in the order in which they are applied.
     limits
-        Calls that the provider tolerates.
+        Rate limits of the provider.
     page_size
-        Records to ask for in one page.
+        Records to request in one page.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Source:
     page_size: int = 1
 
     required_placeholders: ClassVar[Mapping[Placeholder, str]] = {}
-    """What its request must leave open for each page, and what would happen otherwise."""
+    """Placeholders that its request must have → what would happen without them."""
 
     @property
     def removals(self) -> tuple[str, ...]:
@@ -57,25 +57,25 @@ class Source:
         require_count(where, "page_size", self.page_size, minimum=1)
         if not self.path.startswith("/"):
             raise DeclarationError(f"{where}: path is {self.path!r}; it must begin with '/'")
-        for fill in (
+        for placeholder in (
             _find_placeholders(self.request)
             - {Placeholder.ACCESS_TOKEN, Placeholder.PAGE_SIZE}
             - self.required_placeholders.keys()
         ):
             raise DeclarationError(
-                f"{where}: its request has Placeholder.{fill.name}, which a {type(self).__name__} never fills; "
+                f"{where}: its request has Placeholder.{placeholder.name}, which a {type(self).__name__} never fills; "
                 "remove it"
             )
-        for fill, otherwise in self.required_placeholders.items():
-            if fill not in _find_placeholders(self.request):
+        for placeholder, consequence in self.required_placeholders.items():
+            if placeholder not in _find_placeholders(self.request):
                 raise DeclarationError(
-                    f"{where}: its request has no Placeholder.{fill.name}, so {otherwise}; put it in"
+                    f"{where}: its request has no Placeholder.{placeholder.name}, so {consequence}; add it"
                 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feed(Source):
-    """Changes, read page by page from a cursor until they are drained.
+    """A feed of changes, read page by page from a cursor until it is drained.
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ class Feed(Source):
     cursor
         Field that holds the cursor to continue from; empty while the provider is not ready.
     more
-        Field that tells whether the feed is not drained yet.
+        Field that is true while the feed has more pages.
     cursor_life
-        Time for which a cursor is good; a report warns of those that near its end. None if they do not grow old.
+        Time for which a cursor is valid; a report warns of cursors that are about to expire. None if they never do.
     """
 
     deletes: tuple[str, ...]
@@ -104,7 +104,7 @@ class Feed(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot(Source):
-    """All there is, in one page."""
+    """All records of an account, in one page."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,12 +113,12 @@ class Snapshot(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class Window(Source):
-    """The records of some days, read page by page by offset.
+    """The records of a range of days, read page by page by offset.
 
     Parameters
     ----------
     total
-        Field that holds how many records the window has.
+        Field that holds the number of records in the window.
     """
 
     total: str
@@ -134,33 +134,31 @@ class Window(Source):
         _require_top_level(self)
         if len(self.upserts) > 1:
             raise DeclarationError(
-                f"source {self.name}: upserts has {len(self.upserts)} places, and an offset counts one; leave one"
+                f"source {self.name}: upserts has {len(self.upserts)} paths, but an offset counts one; keep one"
             )
 
 
 def _require_top_level(source: Source) -> None:
-    """Refuse records within other records: whether a page is whole is judged by its own lists."""
-    for place in source.upserts:
-        if "." in place:
-            outer = place.partition(".")[0]
-            raise DeclarationError(
-                f"source {source.name}: upserts has {place!r}, a list within others; write {outer!r}"
-            )
+    """Refuse records nested in other records, since a page is checked for completeness by its top-level lists."""
+    for path in source.upserts:
+        if "." in path:
+            outer = path.partition(".")[0]
+            raise DeclarationError(f"source {source.name}: upserts has {path!r}, a list within others; write {outer!r}")
 
 
 def _find_placeholders(template: Mapping[str, object]) -> set[Placeholder]:
-    found: set[Placeholder] = set()
+    placeholders: set[Placeholder] = set()
     for value in template.values():
         if isinstance(value, Mapping):
-            found |= _find_placeholders(value)
+            placeholders |= _find_placeholders(value)
         elif isinstance(value, Placeholder):
-            found.add(value)
-    return found
+            placeholders.add(value)
+    return placeholders
 
 
 @dataclass(frozen=True)
 class RawOf:
-    """Records read from the raw batches of another entity, without asking the provider again.
+    """Records read from the raw batches of another entity, without requests to the provider.
 
     Parameters
     ----------
@@ -169,7 +167,7 @@ class RawOf:
     places
         Source of a raw batch → paths of the records in its pages, such as `added[].counterparties[]`.
     having
-        Field that a record must have to be one; the others are passed over.
+        Field that a record must have; records without it are skipped.
     """
 
     entity: str
@@ -182,7 +180,7 @@ class RawOf:
         require_type(where, "places", self.places, Mapping)
         require_type(where, "having", self.having, str)
         if not self.places:
-            raise DeclarationError(f"{where}: places is empty; write where in the pages of each source the records are")
-        for source, places in self.places.items():
-            require_tuple(where, f"places[{source!r}]", places, str, minimum=1)
-            require_list_paths(where, f"places[{source!r}]", places)
+            raise DeclarationError(f"{where}: places is empty; write the paths of the records for each source")
+        for source, paths in self.places.items():
+            require_tuple(where, f"places[{source!r}]", paths, str, minimum=1)
+            require_list_paths(where, f"places[{source!r}]", paths)

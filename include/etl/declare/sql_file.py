@@ -1,4 +1,4 @@
-"""The SQL files that go with declarations: statements, each below a line `-- name: <name>`."""
+"""SQL files with named statements, each below a line `-- name: <name>`."""
 
 import re
 from pathlib import Path
@@ -16,35 +16,35 @@ def read_statements(path: Path) -> dict[str, str]:
     Raises
     ------
     DeclarationError
-        If the file is missing, is no UTF-8 or names a statement twice.
+        If the file is missing, is not UTF-8, or names a statement twice.
     """
     try:
-        found = _NAME_LINE.split(path.read_text(encoding="utf-8"))
+        parts = _NAME_LINE.split(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DeclarationError(
             f"{project_path(path)} is missing; write it, with a `-- name:` line before each statement"
         ) from None
     except UnicodeDecodeError as error:
-        raise DeclarationError(f"{project_path(path)} is no UTF-8 text: {error}; save it as such") from None
-    names = found[1::2]
+        raise DeclarationError(f"{project_path(path)} is not UTF-8 text: {error}; save it as UTF-8") from None
+    names = parts[1::2]
     for name in names:
         if names.count(name) > 1:
-            raise DeclarationError(f"{project_path(path)}: statement {name} stands there twice; rename one")
-    return dict(zip(names, found[2::2], strict=True))
+            raise DeclarationError(f"{project_path(path)}: statement {name} is defined twice; rename one")
+    return dict(zip(names, parts[2::2], strict=True))
 
 
 def require_statements(path: Path, names: tuple[str, ...]) -> None:
-    """Refuse a file that lacks one of these statements, or has nothing but comments for it.
+    """Refuse a file that lacks one of these statements, or has only comments for it.
 
     Raises
     ------
     DeclarationError
-        With the names of those that it lacks.
+        With the names of the missing statements.
     """
-    found = read_statements(path)
-    if lacking := [name for name in names if _is_empty(found.get(name, ""))]:
-        lines = " and ".join(f"`-- name: {name}`" for name in lacking)
-        raise DeclarationError(f"{project_path(path)} lacks {', '.join(lacking)}; write the SQL below a line {lines}")
+    statements = read_statements(path)
+    if missing := [name for name in names if _is_empty(statements.get(name, ""))]:
+        lines = " and ".join(f"`-- name: {name}`" for name in missing)
+        raise DeclarationError(f"{project_path(path)} lacks {', '.join(missing)}; write the SQL below a line {lines}")
 
 
 def _is_empty(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a field of a declaration may hold; a refusal says where, which field, what was found and what to write."""
+"""Validates fields of declarations; an error names the declaration, the field, its value, and what to write instead."""
 
 import re
 from datetime import timedelta
@@ -8,27 +8,27 @@ from reprlib import repr as shortened
 from etl.errors import DeclarationError
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
-"""A name that Postgres takes without quotes."""
+"""A name that needs no quotes in Postgres."""
 FIELD_PATTERN = r"[A-Za-z_]\w*"
-"""Name of a field in a record, as a pattern."""
+"""Pattern of a field name in a record."""
 
 _LIST_PATH = re.compile(rf"{FIELD_PATTERN}\[\](\.{FIELD_PATTERN}\[\])*")
 
 
 def require_type(where: str, field: str, value: object, *types: type) -> None:
-    """Refuse a value of another type than those given; a truth value is no number."""
+    """Raise DeclarationError unless a value has one of the given types; a bool does not count as an int."""
     if isinstance(value, types) and (bool in types or not isinstance(value, bool)):
         return
-    wanted = " or ".join("None" if kind is type(None) else kind.__name__ for kind in types)
-    article = "an" if wanted[0] in "aeiouAEIOU" else "a"
-    raise DeclarationError(f"{where}: {field} is {shortened(value)} ({type(value).__name__}); write {article} {wanted}")
+    names = " or ".join("None" if item is type(None) else item.__name__ for item in types)
+    article = "an" if names[0] in "aeiouAEIOU" else "a"
+    raise DeclarationError(f"{where}: {field} is {shortened(value)} ({type(value).__name__}); write {article} {names}")
 
 
 def require_tuple(where: str, field: str, values: object, item_type: type, *, minimum: int = 0) -> None:
-    """Refuse anything but a tuple of at least so many values of a type."""
+    """Raise DeclarationError unless the value is a tuple of at least `minimum` values of a type."""
     if not isinstance(values, tuple):
-        found = f"{shortened(values)} ({type(values).__name__})"
-        raise DeclarationError(f"{where}: {field} is {found}; write a tuple, with a comma even after a single value")
+        detail = f"{shortened(values)} ({type(values).__name__})"
+        raise DeclarationError(f"{where}: {field} is {detail}; write a tuple, with a comma even after a single value")
     if len(values) < minimum:
         raise DeclarationError(f"{where}: {field} is empty; write at least {minimum} {item_type.__name__}")
     for value in values:
@@ -36,7 +36,7 @@ def require_tuple(where: str, field: str, values: object, item_type: type, *, mi
 
 
 def require_identifier(where: str, field: str, value: object) -> None:
-    """Refuse what is no lower-case SQL identifier."""
+    """Raise DeclarationError unless a value is a lower-case SQL identifier."""
     if not isinstance(value, str) or not IDENTIFIER.fullmatch(value):
         raise DeclarationError(
             f"{where}: {field} is {value!r}; write lower-case letters, digits and _, a letter first, at most 63"
@@ -44,34 +44,34 @@ def require_identifier(where: str, field: str, value: object) -> None:
 
 
 def require_count(where: str, field: str, value: object, *, minimum: int, maximum: int | None = None) -> None:
-    """Refuse anything but an integer between two bounds."""
+    """Raise DeclarationError unless a value is an integer between two bounds, both inclusive."""
     require_type(where, field, value, int)
     if not isinstance(value, int) or value < minimum or (maximum is not None and value > maximum):
-        wanted = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
-        raise DeclarationError(f"{where}: {field} is {value}; it must be {wanted}")
+        bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        raise DeclarationError(f"{where}: {field} is {value}; it must be {bounds}")
 
 
 def require_pace(where: str, field: str, value: object) -> None:
-    """Refuse anything but a positive, finite number of messages a second."""
+    """Raise DeclarationError unless a value is a positive, finite number of messages per second."""
     require_type(where, field, value, int, float)
     if not isinstance(value, int | float) or not 0 < value < inf:
         raise DeclarationError(
-            f"{where}: {field} is {value} messages a second; it must be above 0, and 0.5 is one in two seconds"
+            f"{where}: {field} is {value} messages per second; it must be above 0, such as 0.5 for one in two seconds"
         )
 
 
 def require_duration(where: str, field: str, value: object) -> None:
-    """Refuse anything but a time that passes."""
+    """Raise DeclarationError unless a value is a positive timedelta."""
     require_type(where, field, value, timedelta)
     if not isinstance(value, timedelta) or value <= timedelta():
-        raise DeclarationError(f"{where}: {field} is {value}; it must be longer than nothing")
+        raise DeclarationError(f"{where}: {field} is {value}; it must be longer than 0")
 
 
 def require_list_paths(where: str, field: str, paths: object) -> None:
-    """Refuse paths in a page whose names are not all lists, such as `added` for `added[]`."""
+    """Raise DeclarationError if a name in one of the paths is not a list, such as `added` instead of `added[]`."""
     require_tuple(where, field, paths, str)
-    for place in paths if isinstance(paths, tuple) else ():
-        if not _LIST_PATH.fullmatch(place):
-            mended = ".".join(f"{name.removesuffix('[]')}[]" for name in place.split("."))
-            remedy = f"write {mended!r}" if _LIST_PATH.fullmatch(mended) else "write names of lists, such as 'added[]'"
-            raise DeclarationError(f"{where}: {field} has {place!r}, which names no list; {remedy}")
+    for path in paths if isinstance(paths, tuple) else ():
+        if not _LIST_PATH.fullmatch(path):
+            fixed = ".".join(f"{name.removesuffix('[]')}[]" for name in path.split("."))
+            remedy = f"write {fixed!r}" if _LIST_PATH.fullmatch(fixed) else "write names of lists, such as 'added[]'"
+            raise DeclarationError(f"{where}: {field} has {path!r}, which names no list; {remedy}")

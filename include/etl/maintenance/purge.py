@@ -1,4 +1,4 @@
-"""Purge: all that maintenance removes from the warehouse and the raw root, one after the other."""
+"""Removes everything that is past its retention from the warehouse and the raw root, one kind after the other."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def purge(
     as_of: datetime,
     dry_run: bool,
 ) -> list[PurgeResult]:
-    """Remove whatever is past its retention, and return what that was.
+    """Remove everything that is past its retention, and return what was removed.
 
     Parameters
     ----------
     entities, faults
-        All that read raw batches, and what is wrong with the declarations of others.
+        All entities that read raw batches, and the faults in the declarations of others.
     root
         The raw root.
     as_of
         Now.
     dry_run
-        Whether to tell only what would be removed.
+        Whether to remove nothing, and only return what would be removed.
 
     Raises
     ------
     DeclarationError
         If there are faults.
     LockTaken
-        If another process is at maintenance.
+        If another process does maintenance.
     """
     require_no_faults(faults)
     return [
@@ -59,7 +59,7 @@ def purge(
 
 
 def require_no_faults(faults: Collection[DeclarationFault]) -> None:
-    """Refuse to purge raw batches while it is not known who reads them.
+    """Refuse to purge raw batches while it is unknown which entities read them.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Purge rows: remove what tells of a past that nobody asks about any more."""
+"""Removes rows past their retention: history of syncs, rejects, and deliveries of notices."""
 
 from __future__ import annotations
 
@@ -16,70 +16,71 @@ log = logging.getLogger(__name__)
 
 
 def purge_rows(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
-    """Remove rejects of loaded batches, replays, accounts that were left out, and chunks, past their retention.
+    """Remove rejects of loaded batches, replays, skipped accounts and chunks that are past their retention.
 
-    Each page of rows is a transaction. What loads and replays still need stays, however old it is; `etl.loads` stays
-    for good, since what it does not name is loaded again.
+    Each page of rows is one transaction. Rows that loads and replays still need are kept at any age; `etl.loads` is
+    kept for good, since a batch that it does not name is loaded again.
 
     Parameters
     ----------
     as_of
         Now.
     dry_run
-        Whether to tell only what would be removed; chunks that others of it keep are then not counted.
+        Whether to remove nothing, and only return what would be removed. Chunks that are kept only because of rows
+        that would be removed are not counted then.
 
     Raises
     ------
     LockTaken
-        If another process is at maintenance.
+        If another process does maintenance.
     """
-    kept = {
+    tables = {
         ExpiringTable.REJECTS: ("rejects", retention.rejects),
         ExpiringTable.REPLAYS: ("replays", retention.history),
-        ExpiringTable.SKIPPED_ACCOUNTS: ("reasons of accounts left out", retention.history),
+        ExpiringTable.SKIPPED_ACCOUNTS: ("skipped accounts", retention.history),
         ExpiringTable.CHUNKS: ("chunks", retention.history),
     }
-    removed = []
+    results = []
     with locks.hold(db, locks.MAINTENANCE):
-        for table, (what, age) in kept.items():
+        for table, (label, max_age) in tables.items():
             count = 0
-            for keys in expired.find_expired_keys(db, table, before=as_of - age):
+            for keys in expired.find_expired_keys(db, table, before=as_of - max_age):
                 count += len(keys) if dry_run else expired.delete_rows(db, table, keys)
-            removed.append(PurgeResult(what, count))
-    log.info("%s; dry run: %s", ", ".join(map(str, removed)), dry_run)
-    return removed
+            results.append(PurgeResult(label, count))
+    log.info("%s; dry run: %s", ", ".join(map(str, results)), dry_run)
+    return results
 
 
 def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
-    """Remove the chunks and then the deliveries of runs past their retention; the runs, and what users said, stay.
+    """Remove the chunks and then the deliveries of runs past their retention; the runs and users' consents are kept.
 
-    Each page is a transaction. Nobody is told twice by it: without chunks a run sends nothing, and its period is never
-    planned again. The deliveries of a run that has not ended stay, however old it is.
+    Each page is one transaction. No message is sent twice because of it: without chunks a run sends nothing, and its
+    period is never planned again. The deliveries of a run that has not ended are kept at any age.
 
     Parameters
     ----------
     as_of
         Now.
     dry_run
-        Whether to tell only what would be removed.
+        Whether to remove nothing, and only return what would be removed.
 
     Raises
     ------
     LockTaken
-        If another process is at maintenance.
+        If another process does maintenance.
     """
     before = as_of - retention.deliveries
     with locks.hold(db, locks.MAINTENANCE):
         chunks = sum(expired.purge_chunks(db, before=before, dry_run=dry_run))
         deliveries = sum(expired.purge_deliveries(db, before=before, dry_run=dry_run))
-        unended = expired.find_unfinished_runs(db, before=before)
+        unfinished = expired.find_unfinished_runs(db, before=before)
     log.info("%d deliveries of runs that ended before %s; dry run: %s", deliveries, before, dry_run)
-    if unended:
+    if unfinished:
         log.warning(
             "%d runs of notices were planned before %s and have not ended, so that their deliveries are kept; "
             "`python -m etl notify cancel RUN` ends one; the first is %d",
-            len(unended),
+            len(unfinished),
             before,
-            unended[0],
+            unfinished[0],
         )
-    return [PurgeResult("chunks of notices", chunks), PurgeResult("deliveries", deliveries)]
+    return [PurgeResult("notice chunks", chunks), PurgeResult("deliveries", deliveries)]

@@ -1,4 +1,4 @@
-"""What maintenance removed, as it is told."""
+"""Results of maintenance: how many things of a kind were removed, and how to report them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PurgeResult:
     count
         How many.
     size
-        Bytes that they took; 0 if that is not known.
+        Size in bytes; 0 if unknown.
     """
 
     label: str
@@ -32,11 +32,11 @@ class PurgeResult:
 
 
 def summarize(results: Iterable[PurgeResult], *, dry_run: bool) -> str:
-    """Return what was removed, or what a dry run would have removed, in words."""
-    found = ", ".join(str(each) for each in results if each.count)
+    """Return a sentence about what was removed, or what a dry run would have removed."""
+    removed = ", ".join(str(result) for result in results if result.count)
     if dry_run:
-        return f"nothing was removed; without dry run it would have been {found or 'nothing'}"
-    return f"removed {found or 'nothing'}"
+        return f"nothing was removed; without dry run it would have been {removed or 'nothing'}"
+    return f"removed {removed or 'nothing'}"
 
 
 def _format_size(size: float) -> str:

@@ -1,4 +1,4 @@
-"""Announce: tell one thing to a few users at once, each once, however often it is announced."""
+"""Announce: sends one message to a few listed users at once, to each only once however often it is announced."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from etl.notify.templates import Templates
 from etl.settings import Endpoint
 
 DAG_ID = "notify_now"
-"""Sends what was announced."""
+"""The Dag that sends announcements."""
 MAX_USERS = 1_000
 MAX_KEY_LENGTH = 200
 
 _VALID_USER_IDS = range(1, 2**63 - 1)
-"""Positions of an audience; one more than each must be a number of the database too."""
+"""User ids are positions of an audience; a chunk's `stop`, one more than the last, must still be a bigint."""
 
 log = logging.getLogger(__name__)
 
 
 class AnnouncementInvalid(PermanentError):
-    """What is to be announced cannot be."""
+    """The users, the key or the values of an announcement are invalid."""
 
     def __init__(self, notice: Notice, detail: str) -> None:
         super().__init__(f"{notice.name}: {detail}; nothing was announced.")
@@ -50,30 +50,31 @@ def plan_announcement(
     db: Connection,
     templates: Templates | None = None,
 ) -> PlannedRun:
-    """Plan a run of a notice that tells a few users one thing; consent, suppression and expiry count as in any other.
+    """Plan a run of a notice for a few listed users; consent, suppression and expiry apply as in any other run.
 
-    The ids and the values stay in the warehouse.
+    Ids and values are stored in the warehouse only.
 
     Parameters
     ----------
     users
-        Whom to tell, by their ids; 1,000 at most.
+        Ids of the recipients; at most 1,000.
     key
-        Names what they are told, such as `flag-123`. Announced again, it is the same run, whatever else differs.
+        Names the announcement, such as `flag-123`. Announcing a key again finds the same run, even with other users or
+        values.
     values
-        What the templates may name; JSON.
+        Values for the templates; JSON.
     templates
-        What it says; None for those of its folder.
+        Templates to render; None for those of the notice's folder.
 
     Raises
     ------
     AnnouncementInvalid
-        If there is nobody to tell, or too many, or what is given cannot be kept.
+        If there are no users or too many, or the key, an id or the values are invalid.
     TemplateBroken
-        If a template names what is not among the values; nothing is planned then.
+        If a template uses a value that is missing; nothing is planned then.
     """
     _validate(notice, users, key, values or {})
-    # What users are told of is the period of its run too: it is found by that, and takes no other period away.
+    # The key, with its prefix, is also the period of the run: the run is found by it, and no real period is taken.
     period = f"{ANNOUNCEMENT_PREFIX}{key}"
     planned = plan_run(
         notice,
@@ -84,11 +85,12 @@ def plan_announcement(
         templates=templates,
         announcement=Announcement(period, users, values or {}),
     )
-    if untold := announcements.count_unlisted_users(db, planned.run_id, users):
+    if unlisted := announcements.count_unlisted_users(db, planned.run_id, users):
         log.warning(
-            "%s: %d of %d users were not named when %s was announced first, and are not told; give another key",
+            "%s: %d of %d users are not recipients of the first announcement of %s, so they get nothing; use another "
+            "key",
             notice.name,
-            untold,
+            unlisted,
             len(users),
             key,
         )
@@ -104,9 +106,9 @@ def announce_now(
     db: Connection,
     server: Endpoint,
 ) -> PlannedRun:
-    """Announce, and let Airflow send it at once through the most urgent queue.
+    """Plan an announcement, and trigger the Dag that sends it at once through the most urgent queue.
 
-    If Airflow cannot be asked, the same call may be made again: nothing is planned twice, nor told twice.
+    If Airflow does not answer, make the same call again: nothing is planned or sent twice.
 
     Parameters
     ----------
@@ -115,38 +117,23 @@ def announce_now(
 
     Raises
     ------
-    AirflowSilent
-        If it does not answer, or not now.
+    AirflowUnavailable
+        If Airflow does not answer, or asks to retry later.
     AirflowRefused
-        If it does not let the caller, or has no such Dag.
+        If Airflow rejects the caller, or has no such Dag.
     """
     planned = plan_announcement(notice, users, key, values, db=db)
     if not planned.ordinals:
-        log.info("%s: %s was told before, by run %d", notice.name, key, planned.run_id)
+        log.info("%s: %s was sent before, by run %d", notice.name, key, planned.run_id)
         return planned
-    # One run of the Dag for each of ours: who asks a second time asks for the same, or for what is left of it.
-    name = f"announced_{planned.run_id}"
-    asked_now = airflow.trigger(server, DAG_ID, name, {"run_id": planned.run_id}) or airflow.clear_run(
-        server, DAG_ID, name
+    # One Dag run for each notice run: a repeated call triggers nothing new, or clears the Dag run to send what is left.
+    dag_run_id = f"announced_{planned.run_id}"
+    is_triggered = airflow.trigger(server, DAG_ID, dag_run_id, {"run_id": planned.run_id}) or airflow.clear_run(
+        server, DAG_ID, dag_run_id
     )
-    log.info("%s: run %d %s", notice.name, planned.run_id, "is on its way" if asked_now else "was on its way already")
+    state = "triggered" if is_triggered else "in progress already"
+    log.info("%s: run %d is %s", notice.name, planned.run_id, state)
     return planned
-
-
-def _validate(notice: Notice, users: Collection[int], key: str, values: Mapping[str, object]) -> None:
-    if not 0 < len(users) <= MAX_USERS:
-        raise AnnouncementInvalid(notice, f"it is for {len(users):,} users, and may be for 1 to {MAX_USERS:,}")
-    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
-        raise AnnouncementInvalid(notice, f"its key must be printable, and of 1 to {MAX_KEY_LENGTH} characters")
-    for user in users:
-        if user not in _VALID_USER_IDS:
-            raise AnnouncementInvalid(notice, f"{shortened(user)} is the id of no user")
-    try:
-        written = json.dumps(dict(values), allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError) as error:
-        raise AnnouncementInvalid(notice, f"its values are no JSON: {error}; write an amount as text") from None
-    if r"\u0000" in written or any("\ud800" <= letter <= "\udfff" for letter in written):
-        raise AnnouncementInvalid(notice, "its values hold characters that cannot be kept: NUL, or half of one")
 
 
 def send_announced(
@@ -157,31 +144,47 @@ def send_announced(
     limiter: Limiter,
     build_senders: Callable[[Notice], Senders],
 ) -> dict[str, int]:
-    """Send what is left of a run, chunk by chunk, and return what came of it.
+    """Send the unfinished chunks of an announced run, one after the other, and return its totals.
 
     Parameters
     ----------
     conf
-        The conf of the Dag's run: `{"run_id": 17}`.
+        Conf of the Dag run: `{"run_id": 17}`.
     notices
-        All that are declared.
+        All declared notices.
     build_senders
-        Returns the channels of a notice, closed.
+        Returns the senders of a notice, not yet opened.
 
     Raises
     ------
-    AskedWrongly
-        If the conf names no run, one that was not announced, or one of a notice that is not declared.
+    ConfInvalid
+        If the conf names no run, a run that was not announced, or a run of a notice that is not declared.
     """
     run_id = conf.get("run_id")
     if type(run_id) is not int:
-        raise ConfInvalid("notify_now", f"run_id in its conf is {run_id!r}")
+        raise ConfInvalid(DAG_ID, f"run_id in its conf is {run_id!r}")
     run = runs.find(db, run_id)
     notice = next((notice for notice in notices if notice.name == run.notice), None)
     if notice is None:
-        raise ConfInvalid("notify_now", f"run {run_id} is one of {run.notice}, which is not declared")
+        raise ConfInvalid(DAG_ID, f"run {run_id} belongs to notice {run.notice}, which is not declared")
     if not run.is_announced:
-        raise ConfInvalid("notify_now", f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
+        raise ConfInvalid(DAG_ID, f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
     for ordinal in chunks.list_unfinished(db, run_id):
         send(notice, run_id, ordinal, db=db, limiter=limiter, senders=build_senders(notice))
     return report_run(notice, run_id, db=db)
+
+
+def _validate(notice: Notice, users: Collection[int], key: str, values: Mapping[str, object]) -> None:
+    if not 0 < len(users) <= MAX_USERS:
+        raise AnnouncementInvalid(notice, f"it has {len(users):,} users; 1 to {MAX_USERS:,} are allowed")
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise AnnouncementInvalid(notice, f"its key must have 1 to {MAX_KEY_LENGTH} printable characters")
+    for user in users:
+        if user not in _VALID_USER_IDS:
+            raise AnnouncementInvalid(notice, f"{shortened(user)} is not a user id")
+    try:
+        text = json.dumps(dict(values), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise AnnouncementInvalid(notice, f"its values are not valid JSON: {error}; write amounts as text") from None
+    if r"\u0000" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise AnnouncementInvalid(notice, "its values hold characters that cannot be stored: NUL or a lone surrogate")

@@ -1,4 +1,4 @@
-"""Hand over: the messages of one page, from claimed rows to what the servers said."""
+"""Delivery: sends the claimed messages of one page and collects their outcomes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from etl.notify.templates import TemplateBroken, Templates
 from etl.notify.unsubscribe_links import UnsubscribeLinks
 
 MAX_ATTEMPTS = 3
-"""How often a message is handed over that is not taken now, or whose connection broke."""
+"""How often a message is sent that the server defers, or whose connection breaks."""
 BACKOFF_STEP = timedelta(milliseconds=500)
 
 
 class ChannelUnavailable(RetryAfter):
-    """Of a page of messages a server took none, and refused none for good."""
+    """A server deferred every message of a page."""
 
     def __init__(self, run: NoticeRun, channel: Channel, host: str, error_class: str) -> None:
         super().__init__(
-            f"{run.notice} {run.period}: the {channel.name} server {host} takes nothing ({error_class}); nobody got "
-            "anything, and it is tried again.",
+            f"{run.notice} {run.period}: the {channel.name} server {host} accepts no messages ({error_class}); none "
+            "was delivered, and the task is retried.",
             MAX_WAIT,
         )
 
@@ -40,20 +40,20 @@ class PageDelivery:
     notice, run
         What is sent.
     claimed
-        Its messages.
+        Claimed deliveries of the page.
     templates
-        Its templates.
+        Templates of the notice.
     throttle
-        Lets them through.
+        Limits the rate.
     senders
-        Name of a medium → its open channel.
+        Name of a channel → its open sender.
     links
-        Write how each recipient ends such messages.
+        Builds the unsubscribe link of each recipient.
 
     Attributes
     ----------
     updates
-        What came of those that have ended.
+        Outcomes of the deliveries that have ended.
     """
 
     def __init__(
@@ -74,93 +74,93 @@ class PageDelivery:
         self._throttle = throttle
         self._senders = senders
         self._links = links
-        self._claimed = {one.delivery_id: one for one in claimed}
+        self._claimed = {delivery.delivery_id: delivery for delivery in claimed}
         self._in_flight: set[int] = set()
         self._doubts: Counter[int] = Counter()
         self._deferrals: dict[int, SendResult] = {}
 
     @property
     def unsent_ids(self) -> list[int]:
-        """Deliveries that certainly nobody got, and that have not ended."""
-        return [one for one in self._pending_ids() if not self._doubts[one]]
+        """Deliveries that have not ended, and whose messages certainly did not arrive."""
+        return [delivery_id for delivery_id in self._pending_ids() if not self._doubts[delivery_id]]
 
     async def send(self) -> None:
-        """Hand over every message, and again those that were not taken.
+        """Send every message, and retry those that are deferred.
 
         Raises
         ------
-        ServerTakesNothing
-            If a server takes nothing; the messages of the other channels have ended then.
-        MustWait
+        ChannelUnavailable
+            If a server defers every message; the deliveries of the other channels have ended then.
+        RetryAfter
             If the run is paused, or the pace too slow.
         SendingCancelled
             If the run was cancelled.
         """
-        silent = None
-        for medium in self._notice.channels:
+        unavailable = None
+        for channel in self._notice.channels:
             messages = [
                 message
-                for one in self._claimed.values()
-                if one.channel == medium.name and (message := self._build_message(medium, one)) is not None
+                for delivery in self._claimed.values()
+                if delivery.channel == channel.name and (message := self._build_message(channel, delivery)) is not None
             ]
             try:
-                await self._send_with_retries(medium, messages)
+                await self._send_with_retries(channel, messages)
             except ChannelUnavailable as error:
-                silent = error
-        if silent:
-            raise silent
+                unavailable = error
+        if unavailable:
+            raise unavailable
 
     def fail_deferred(self) -> None:
-        """Let those that no server takes fail, for good."""
+        """Fail the deferred deliveries that have not ended."""
         for delivery_id in self._deferrals.keys() & set(self._pending_ids()):
             self._record_failure(delivery_id)
 
     def mark_in_doubt(self) -> None:
-        """Let those of which nobody can tell whether they arrived be unknown, since the page ends early."""
+        """Make deliveries whose message may or may not have arrived `unknown`, since the page ends early."""
         for delivery_id in self._pending_ids():
             if self._doubts[delivery_id]:
                 self._record(delivery_id, SendOutcome.UNKNOWN)
 
     async def _send_with_retries(self, channel: Channel, messages: Sequence[Message]) -> None:
-        left = messages
-        for tried in range(1, MAX_ATTEMPTS + 1):
-            left = await self._send_once(channel, left, is_last_attempt=tried == MAX_ATTEMPTS)
-            if not left:
+        remaining = messages
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            remaining = await self._send_once(channel, remaining, is_last_attempt=attempt == MAX_ATTEMPTS)
+            if not remaining:
                 return
-            if tried < MAX_ATTEMPTS:
-                await asyncio.sleep(BACKOFF_STEP.total_seconds() * tried)
-        if len(left) == len(messages):
-            found = self._deferrals[left[0].delivery_id].error_class
-            raise ChannelUnavailable(self._run, channel, self._senders[channel.name].host, found)
-        for message in left:
+            if attempt < MAX_ATTEMPTS:
+                await asyncio.sleep(BACKOFF_STEP.total_seconds() * attempt)
+        if len(remaining) == len(messages):
+            error_class = self._deferrals[remaining[0].delivery_id].error_class
+            raise ChannelUnavailable(self._run, channel, self._senders[channel.name].host, error_class)
+        for message in remaining:
             self._record_failure(message.delivery_id)
 
     async def _send_once(
         self, channel: Channel, messages: Sequence[Message], *, is_last_attempt: bool
     ) -> list[Message]:
-        """Hand messages over in lots, as the pace allows, and return those that have not ended.
+        """Send messages in batches, as the pace allows, and return those to send again.
 
-        What came of a lot is kept before the next, which may never be sent.
+        The results of each batch are recorded before the next is sent, since the task may end in between.
         """
-        carrier = self._senders[channel.name]
-        again: list[Message] = []
-        done = 0
-        while done < len(messages):
-            size = await self._throttle.acquire(channel, carrier.host, len(messages) - done)
-            lot = [message for message in messages[done : done + size] if not self._record_if_expired(message)]
-            done += size
-            self._in_flight = {message.delivery_id for message in lot}
-            results = await carrier.send(lot) if lot else []
-            again += [
+        sender = self._senders[channel.name]
+        to_retry: list[Message] = []
+        offset = 0
+        while offset < len(messages):
+            size = await self._throttle.acquire(channel, sender.host, len(messages) - offset)
+            batch = [message for message in messages[offset : offset + size] if not self._record_if_expired(message)]
+            offset += size
+            self._in_flight = {message.delivery_id for message in batch}
+            results = await sender.send(batch) if batch else []
+            to_retry += [
                 message
-                for result, message in zip(results, lot, strict=True)
+                for result, message in zip(results, batch, strict=True)
                 if not self._record_result(result, message, is_last_attempt=is_last_attempt)
             ]
             self._in_flight = set()
-        return again
+        return to_retry
 
     def _record_result(self, result: SendResult, message: Message, *, is_last_attempt: bool) -> bool:
-        """Return whether this is what came of a message; it is handed over again if not."""
+        """Record the result of a message; return False if the message is to be sent again instead."""
         if result.outcome is SendOutcome.DEFERRED:
             self._deferrals[result.delivery_id] = result
             return False
@@ -168,14 +168,14 @@ class PageDelivery:
             self._doubts[result.delivery_id] += 1
             if self._notice.unknown is UnknownPolicy.RESEND and not is_last_attempt:
                 return False
-        ended = message.address if result.is_address_invalid else None
-        self._record(result.delivery_id, result.outcome, result.error_class, result.error, ended)
+        invalid_address = message.address if result.is_address_invalid else None
+        self._record(result.delivery_id, result.outcome, result.error_class, result.error, invalid_address)
         return True
 
     def _record_failure(self, delivery_id: int) -> None:
-        """End a message that is not taken."""
-        refused = self._deferrals[delivery_id]
-        self._record(delivery_id, SendOutcome.FAILED, refused.error_class, refused.error)
+        """Fail a delivery whose message was deferred."""
+        deferral = self._deferrals[delivery_id]
+        self._record(delivery_id, SendOutcome.FAILED, deferral.error_class, deferral.error)
 
     def _record(
         self,
@@ -190,20 +190,25 @@ class PageDelivery:
 
     def _pending_ids(self) -> list[int]:
         """Return the deliveries that have not ended and are not in flight."""
-        ended = {ending.delivery_id for ending in self.updates}
-        return [one for one in self._claimed if one not in ended and one not in self._in_flight]
+        updated = {update.delivery_id for update in self.updates}
+        return [
+            delivery_id
+            for delivery_id in self._claimed
+            if delivery_id not in updated and delivery_id not in self._in_flight
+        ]
 
     def _record_if_expired(self, message: Message) -> bool:
-        """Return whether a message came to be of no use while it waited."""
+        """Return whether a message expired while it waited, and record it if so."""
         if message.expires_at is None or datetime.now(UTC) < message.expires_at:
             return False
         self.updates.append(DeliveryUpdate(message.delivery_id, "expired", self._doubts[message.delivery_id]))
         return True
 
     def _build_message(self, channel: Channel, claimed: ClaimedDelivery) -> Message | None:
-        """Return what is handed over; None if it cannot be written, or its address not be used."""
+        """Return the message of a delivery; None, and a failure, if its address is malformed or a template fails."""
         if not channel.accepts(claimed.address):
-            self._record(claimed.delivery_id, SendOutcome.FAILED, "malformed_address", f"no address of {channel.name}")
+            error = f"not a valid {channel.name} address"
+            self._record(claimed.delivery_id, SendOutcome.FAILED, "malformed_address", error)
             return None
         link = self._links.build(claimed.recipient.user_id, self._notice.category)
         try:

@@ -1,4 +1,4 @@
-"""Forecast of a notice: what a run would do now; nothing is written."""
+"""Estimate of what a run of a notice would do now: recipients, chunks, messages and duration. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,33 +12,65 @@ from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, REQUIRED_STATEMENTS, Notice
 from etl.errors import PermanentError
-from etl.notify.store import eligibility, runs
-from etl.notify.store import recipients as audience
+from etl.notify.store import eligibility, recipients, runs
 from etl.notify.store.runs import NoticeRun, RunState
 
 UNPLANNED_RUN_ID = 0
-"""The id of a run that was not planned."""
+"""The id of a draft run."""
 
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _PAGE_PARAMETERS = {"after", "stop", "limit"}
 
 
 class ParametersMissing(PermanentError):
-    """The statements of a notice name more than every run has."""
+    """The statements of a notice use parameters that neither the notice nor the caller gives."""
 
     def __init__(self, notice: str, missing: list[str]) -> None:
         example = ", ".join(f'"{name}": …' for name in missing)
         super().__init__(
-            f"{notice}: its statements need {', '.join(missing)}, which a run gets from whoever starts it; "
+            f"{notice}: its statements need {', '.join(missing)}, which the caller that starts a run must give; "
             f"give --parameters '{{{example}}}'."
         )
 
 
 class AnnouncementMissing(PermanentError):
-    """Nothing has been announced by a key, so that nobody knows to whom it would be."""
+    """Nothing was announced under a key, so that its recipients are unknown."""
 
     def __init__(self, notice: str, key: str) -> None:
         super().__init__(f"{notice}: nothing was announced under {key!r}; `python -m etl notify status` lists runs.")
+
+
+@dataclass(frozen=True)
+class RunEstimate:
+    """What a run would do.
+
+    Parameters
+    ----------
+    run
+        A planned run, or a draft.
+    recipients, chunks
+        Number of recipients, and of chunks.
+    smallest_chunk, largest_chunk
+        Recipients of a chunk.
+    dispositions
+        Channel → disposition → messages. A disposition is `to_send`, `unreachable`, `repeated`, or the reason why a
+        message is held back.
+    min_duration
+        Time that the messages take at the pace, without retries or waits.
+    """
+
+    run: NoticeRun
+    recipients: int
+    chunks: int
+    smallest_chunk: int
+    largest_chunk: int
+    dispositions: Mapping[str, Mapping[str, int]]
+    min_duration: timedelta
+
+    @property
+    def messages(self) -> int:
+        """Number of messages that would be sent, over all channels."""
+        return sum(counts.get("to_send", 0) for counts in self.dispositions.values())
 
 
 def find_or_draft_run(
@@ -49,19 +81,19 @@ def find_or_draft_run(
     db: Connection,
     parameters: Mapping[str, object] | None = None,
 ) -> NoticeRun:
-    """Return the run of a period: frozen if it was planned; else as it would be at `as_of`, and `UNPLANNED_RUN_ID`.
+    """Return the planned run of a period, or a draft as of `as_of` with the id `UNPLANNED_RUN_ID` if there is none.
 
     Parameters
     ----------
     parameters
-        More values for the statements of the notice, in place of those that the run has.
+        Values for the statements of the notice, in addition to those of the run or in place of them.
 
     Raises
     ------
-    NeverAnnounced
-        If the period is that of an announcement which nobody made.
+    AnnouncementMissing
+        If the period is that of an announcement that was never made.
     ParametersMissing
-        If the statements name what neither the run nor the caller gives.
+        If the statements use parameters that neither the run nor the caller gives.
     """
     planned = runs.find_by_period(db, notice, period)
     if planned is None and period.startswith(ANNOUNCEMENT_PREFIX):
@@ -80,42 +112,10 @@ def find_or_draft_run(
         is_announced=planned.is_announced if planned else False,
     )
     texts = [statement(run.statement_file, name).as_string(None) for name in REQUIRED_STATEMENTS]
-    named = {name for text in texts for name in _PLACEHOLDER.findall(text)}
-    if missing := sorted(named - _PAGE_PARAMETERS - run.sql_parameters.keys()):
+    placeholders = {name for text in texts for name in _PLACEHOLDER.findall(text)}
+    if missing := sorted(placeholders - _PAGE_PARAMETERS - run.sql_parameters.keys()):
         raise ParametersMissing(notice.name, missing)
     return run
-
-
-@dataclass(frozen=True)
-class RunEstimate:
-    """What a run would do.
-
-    Parameters
-    ----------
-    run
-        Planned already, or as it would be.
-    recipients, chunks
-        How many.
-    smallest_chunk, largest_chunk
-        Recipients of a chunk.
-    dispositions
-        Channel → `to_send`, `unreachable`, `repeated` or why it is held back → messages.
-    min_duration
-        How long its messages take at the pace, if nothing holds them up.
-    """
-
-    run: NoticeRun
-    recipients: int
-    chunks: int
-    smallest_chunk: int
-    largest_chunk: int
-    dispositions: Mapping[str, Mapping[str, int]]
-    min_duration: timedelta
-
-    @property
-    def messages(self) -> int:
-        """How many would be sent, over all channels."""
-        return sum(found.get("to_send", 0) for found in self.dispositions.values())
 
 
 def estimate_run(
@@ -126,26 +126,26 @@ def estimate_run(
     db: Connection,
     parameters: Mapping[str, object] | None = None,
 ) -> RunEstimate:
-    """Return what a run of a period would do; it is judged for each recipient, as `send` would now.
+    """Return what a run of a period would do; eligibility is checked for each recipient, as `send` does.
 
     Raises
     ------
     ParametersMissing
-        If the statements name what neither the run nor the caller gives.
+        If the statements use parameters that neither the run nor the caller gives.
     """
     run = find_or_draft_run(notice, period, as_of=as_of, db=db, parameters=parameters)
-    recipients = audience.count(db, run)
-    chunks = min(ceil(recipients / notice.chunk_size), notice.max_chunks)
-    verdicts = eligibility.count_audience(db, notice, run)
-    sent = {medium: verdicts[medium.name].get("to_send", 0) for medium in notice.channels}
+    recipient_count = recipients.count(db, run)
+    chunk_count = min(ceil(recipient_count / notice.chunk_size), notice.max_chunks)
+    dispositions = eligibility.count_audience(db, notice, run)
+    to_send = {channel: dispositions[channel.name].get("to_send", 0) for channel in notice.channels}
     pace = run.pace or notice.pace
-    seconds = max(sum(sent.values()) / pace, *(count / medium.pace for medium, count in sent.items()))
+    seconds = max(sum(to_send.values()) / pace, *(count / channel.pace for channel, count in to_send.items()))
     return RunEstimate(
         run,
-        recipients,
-        chunks,
-        recipients // chunks if chunks else 0,
-        ceil(recipients / chunks) if chunks else 0,
-        verdicts,
+        recipient_count,
+        chunk_count,
+        recipient_count // chunk_count if chunk_count else 0,
+        ceil(recipient_count / chunk_count) if chunk_count else 0,
+        dispositions,
         timedelta(seconds=seconds),
     )

@@ -1,4 +1,4 @@
-"""Steering: what a person changes while a run is sent, and the pace that all its senders share."""
+"""Pacing: pause, resume, cancel and rate of a run while it is sent; all its senders share one pace."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from etl.notify.store import runs
 from etl.notify.store.runs import NoticeRun, RunState
 
 REFRESH_INTERVAL = timedelta(seconds=1)
-"""A change takes effect within this, and the time that one lot takes."""
+"""How often the run is read again; a change takes effect within this time plus that of one batch."""
 MAX_WAIT = timedelta(minutes=1)
-"""The longest wait that is slept inside a task; for a longer one it gives way."""
+"""Longest wait inside a task; the task is rescheduled for a longer one."""
 MAX_PAUSE = timedelta(minutes=1)
-"""How long a task of a paused run waits in its slot, so that it goes on at once; then it gives way."""
+"""How long a task of a paused run keeps its slot, to continue at once when resumed, before it is rescheduled."""
 PAUSED_RETRY_DELAY = timedelta(seconds=30)
-"""How soon a task of a paused run comes back to look."""
+"""Time until a rescheduled task of a paused run checks the run again."""
 BATCH_WINDOW = timedelta(milliseconds=250)
-"""Messages are let through in lots of so much pace: the most that two lots together can exceed it by."""
+"""Batch size, as time at the current pace. Two batches may overlap, which exceeds the pace by at most one batch."""
 MAX_BATCH_SIZE = 1_000
 
 
 class SendingPaused(RetryAfter):
-    """A run sends nothing for now."""
+    """A run is paused, or its pace is 0."""
 
     def __init__(self, run: NoticeRun) -> None:
-        found = "paused" if run.state == RunState.PAUSED.value else "at a pace of 0"
+        reason = "paused" if run.state == RunState.PAUSED.value else "at a pace of 0"
         super().__init__(
-            f"{run.notice} {run.period}: run {run.run_id} is {found}; nothing is lost.", PAUSED_RETRY_DELAY
+            f"{run.notice} {run.period}: run {run.run_id} is {reason}; nothing is lost.", PAUSED_RETRY_DELAY
         )
 
 
 class PaceTooSlow(RetryAfter):
-    """The turn of a chunk comes too late to be waited for in a task's slot."""
+    """At the current pace, a chunk would wait too long in its task's slot."""
 
     def __init__(self, run: NoticeRun, wait: timedelta) -> None:
         super().__init__(
@@ -49,27 +49,27 @@ class PaceTooSlow(RetryAfter):
 
 
 class SendingCancelled(Exception):
-    """A person ended the run; what is left of it is not sent."""
+    """The run was cancelled; its remaining messages are not sent."""
 
 
 class Throttle(Protocol):
-    """Lets messages through."""
+    """Limits the rate of messages."""
 
     async def acquire(self, channel: Channel, host: str, requested: int, /) -> int:
-        """Wait until messages may be sent, and return how many of those that are wanted."""
+        """Wait until messages may be sent, and return how many: 1 to `requested`."""
 
 
 class RunControl:
-    """A run as it is now, and its share of the global pace.
+    """The current state of a run, and the throttle of its messages.
 
     Parameters
     ----------
-    warehouse
-        Where it is looked up, at most once a second.
+    db
+        Database of the run, which is read at most once a second.
     limiter
-        The pace that all workers share.
+        Rate limits that all workers share.
     run_id
-        Which run.
+        The run.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RunControl:
         self._refreshed_at = clock()
 
     def current_run(self) -> NoticeRun:
-        """Return the run, if it sends.
+        """Return the run, if it is sending.
 
         Raises
         ------
@@ -101,46 +101,46 @@ class RunControl:
         return self._run
 
     async def wait_until_sending(self) -> NoticeRun:
-        """Return the run once it sends; a pause is waited for a minute at most, and with nothing claimed.
+        """Wait while the run is paused, for at most a minute, and return it; the caller must have nothing claimed.
 
         Raises
         ------
         SendingPaused
-            If it takes longer.
+            If it is still paused after that.
         SendingCancelled
             If it was cancelled.
         """
-        until = self._clock() + MAX_PAUSE.total_seconds()
+        wait_until = self._clock() + MAX_PAUSE.total_seconds()
         while True:
             try:
                 return self.current_run()
             except SendingPaused:
-                if self._clock() >= until:
+                if self._clock() >= wait_until:
                     raise
             await asyncio.sleep(REFRESH_INTERVAL.total_seconds())
 
     def page_size(self, channel_count: int) -> int:
-        """Return how many recipients make at most one second of the pace, and at least one."""
+        """Return how many recipients need at most one second at the current pace; at least 1."""
         return max(1, min(MAX_BATCH_SIZE, floor(self._run.pace / channel_count)))
 
     async def acquire(self, channel: Channel, host: str, requested: int) -> int:
-        """Wait until messages may be sent, and return how many of those that are wanted.
+        """Wait until messages may be sent, and return how many: 1 to `requested`.
 
         Raises
         ------
         SendingPaused, SendingCancelled
-            If a person stopped the run meanwhile.
+            If the run was paused or cancelled meanwhile.
         PaceTooSlow
             If the wait is too long for a task.
         """
         while True:
             run = self.current_run()
             paces = {f"notify:{run.notice}": run.pace, f"notify:{channel.name}:{host}": channel.pace}
-            lot = min(requested, *(_batch_size(pace) for pace in paces.values()))
+            batch_size = min(requested, *(_batch_size(pace) for pace in paces.values()))
             buckets = [Bucket(key, timedelta(seconds=1 / pace), _batch_size(pace)) for key, pace in paces.items()]
-            wait = self._limiter.take(buckets, calls=lot)
+            wait = self._limiter.take(buckets, calls=batch_size)
             if not wait:
-                return lot
+                return batch_size
             if wait > MAX_WAIT:
                 raise PaceTooSlow(run, wait)
             await asyncio.sleep(min(wait, REFRESH_INTERVAL).total_seconds())

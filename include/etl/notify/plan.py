@@ -1,4 +1,4 @@
-"""Plan a notice: freeze its run, and cut its audience into chunks."""
+"""Plan: creates the run of a notice and divides its audience into chunks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.declare.notice import Consent, Notice
-from etl.notify.store import chunks, runs
-from etl.notify.store import recipients as audience
+from etl.notify.store import chunks, recipients, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
@@ -21,19 +20,18 @@ log = logging.getLogger(__name__)
 
 _SAMPLE_CHUNKS = 8
 _SAMPLE_RECIPIENTS_PER_CHUNK = 4
-"""In each of these chunks."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What is to be sent.
+    """A run, and what is left to send of it.
 
     Parameters
     ----------
     run_id
         The run.
     ordinals
-        Its chunks that are still to be sent; empty if there is nothing to do.
+        Its unfinished chunks; empty if there is nothing to send.
     """
 
     run_id: int
@@ -52,41 +50,42 @@ def plan_run(
     announcement: Announcement | None = None,
     links: UnsubscribeLinks | None = None,
 ) -> PlannedRun:
-    """Add the run of a period, or find it if the same trigger added it before.
+    """Create the run of a period, or return the existing one if the same trigger created it.
 
-    The audience never leaves the database. Some recipients of the whole range are rendered first, so that a template
-    that cannot work stops here, where nobody has got anything.
+    The audience never leaves the database. The messages of a sample of recipients from all over the audience are
+    rendered first, so that a broken template fails here, before anything is sent.
 
     Parameters
     ----------
     notice
         What is sent.
     period
-        For which period; nobody gets the notice twice for one.
+        Period of the run; nobody gets the notice twice for one period.
     trigger
-        Which run of the Dag, or which call, asks.
+        Id of the Dag run, or name of the call, that plans.
     as_of
-        The audience is who was there then; a notice that expires does so counted from here.
+        Instant as of which the audience is selected, and from which the expiry of the notice counts.
     templates
-        What it says; None for those of its folder.
+        Templates to render; None for those of the notice's folder.
     parameters
-        More values for the statements and templates of the notice, or others than it declares.
+        Values for the statements and templates of the notice, in addition to those that it declares or in place of
+        them.
     announcement
-        Whom to tell what; None for those whom the statements of the notice find.
+        Listed recipients and their values; None to select recipients by the notice's SQL.
     links
-        Write how recipients end such messages; None for those that the settings ask for.
+        Builds unsubscribe links; None to build it from the environment's settings.
 
     Raises
     ------
     SettingInvalid
-        If links could not be written.
+        If the settings of unsubscribe links are invalid.
     TemplateBroken
         If a template cannot be rendered for the sample; nothing is planned then.
     RecipientsIncomplete
-        If the statement that reads recipients lacks a column.
+        If the statement `recipients` lacks a column.
     """
-    words = templates or Templates(notice)
-    ways_out = links or UnsubscribeLinks(LinkSettings.from_environment())
+    templates = templates or Templates(notice)
+    links = links or UnsubscribeLinks(LinkSettings.from_environment())
     with db.transaction():
         run = runs.create(
             db,
@@ -98,34 +97,34 @@ def plan_run(
             announcement=announcement,
         )
         if run is not None:
-            recipients = chunks.plan(db, notice, run)
-            _render_sample(notice, run, recipients, db, templates=words, links=ways_out)
+            chunk_sizes = chunks.plan(db, notice, run)
+            _render_sample(notice, run, chunk_sizes, db, templates=templates, links=links)
     if run is None:
         return _find_planned(notice, period, trigger, db)
-    _warn_if_no_unsubscribe_link(notice, ways_out)
-    if not recipients:
-        log.warning("%s %s: nobody is to be told; run %d is done", notice.name, period, run.run_id)
+    _warn_if_no_unsubscribe_link(notice, links)
+    if not chunk_sizes:
+        log.warning("%s %s: no recipients; run %d is done", notice.name, period, run.run_id)
     else:
         log.info(
             "%s %s: run %d of %d recipients in %d chunks",
             notice.name,
             period,
             run.run_id,
-            sum(recipients.values()),
-            len(recipients),
+            sum(chunk_sizes.values()),
+            len(chunk_sizes),
         )
-    return PlannedRun(run.run_id, sorted(recipients))
+    return PlannedRun(run.run_id, sorted(chunk_sizes))
 
 
 def _find_planned(notice: Notice, period: str, trigger: str, db: Connection) -> PlannedRun:
-    """Return what is left of a run that was planned before."""
+    """Return the run of a period that was planned before; without chunks, if another trigger planned it."""
     run = runs.find_by_period(db, notice, period)
     if run is None:
         raise RuntimeError(f"{notice.name}: the run of {period} is gone")
     if run.trigger != trigger:
         log.warning(
-            "%s: %s was planned already, by %s as run %d, so there is nothing to do; clear the tasks of that one "
-            "that failed, if it did not end",
+            "%s: %s was planned already, by %s as run %d, so there is nothing to do; if that run did not end, clear "
+            "its failed tasks",
             notice.name,
             period,
             run.trigger,
@@ -139,8 +138,8 @@ def _warn_if_no_unsubscribe_link(notice: Notice, links: UnsubscribeLinks) -> Non
     category = notice.category
     if category.consent is not Consent.NONE and not links.has_link(category):
         log.warning(
-            "%s: its recipients may refuse %s, and its messages hold no link by which they do; set "
-            "SLUICE_UNSUBSCRIBE_URL to where such links are to lead",
+            "%s: its recipients may refuse %s, but its messages have no unsubscribe link; set SLUICE_UNSUBSCRIBE_URL "
+            "to the page that handles such links",
             notice.name,
             category.name,
         )
@@ -149,19 +148,19 @@ def _warn_if_no_unsubscribe_link(notice: Notice, links: UnsubscribeLinks) -> Non
 def _render_sample(
     notice: Notice,
     run: NoticeRun,
-    sizes: Mapping[int, int],
+    chunk_sizes: Mapping[int, int],
     db: Connection,
     *,
     templates: Templates,
     links: UnsubscribeLinks,
 ) -> None:
-    every = max(1, len(sizes) // _SAMPLE_CHUNKS)
-    for ordinal in sorted(sizes)[::every]:
+    step = max(1, len(chunk_sizes) // _SAMPLE_CHUNKS)
+    for ordinal in sorted(chunk_sizes)[::step]:
         chunk = chunks.find(db, run.run_id, ordinal)
-        recipients = audience.read_page(
+        sample = recipients.read_page(
             db, notice, run, after=chunk.position, stop=chunk.stop, limit=_SAMPLE_RECIPIENTS_PER_CHUNK
         )
-        for recipient in recipients:
+        for recipient in sample:
             link = links.build(recipient.user_id, notice.category)
-            for medium in notice.channels:
-                templates.render(medium, recipient.values, unsubscribe_url=link.url)
+            for channel in notice.channels:
+                templates.render(channel, recipient.values, unsubscribe_url=link.url)

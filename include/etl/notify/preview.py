@@ -1,4 +1,4 @@
-"""Preview: what a notice would say to one user, rendered and judged as `send` does it; nothing is written or sent."""
+"""Preview: renders a notice for one user and checks eligibility, as `send` does; writes and sends nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from etl.errors import PermanentError
 from etl.notify.channels.channel import Message, SendOutcome, SendResult
 from etl.notify.delivery import PageDelivery
 from etl.notify.estimate import find_or_draft_run
-from etl.notify.store import eligibility, recipients
+from etl.notify.store import recipients
 from etl.notify.store.deliveries import ClaimedDelivery
-from etl.notify.store.eligibility import Eligibility
+from etl.notify.store.eligibility import Eligibility, check_recipient
 from etl.notify.store.recipients import Recipient, User
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
@@ -25,7 +25,7 @@ from etl.settings import LinkSettings
 
 
 class NotInAudience(PermanentError):
-    """A user is no recipient of a run."""
+    """A user is not a recipient of a run."""
 
     def __init__(self, run: NoticeRun, user_id: int, user: User | None) -> None:
         super().__init__(
@@ -40,13 +40,13 @@ class MessagePreview:
     Parameters
     ----------
     channel
-        The kind of channel.
+        The channel.
     eligibility
-        What would come of it now, and what came of it already.
+        Whether it would be sent now, and its delivery in the ledger, if any.
     message
-        What would be handed over; None if there is no address, or it cannot be written.
+        The message; None if there is no address, the address is malformed or a template fails.
     template_error
-        Why it cannot be written; empty if it can.
+        Why there is no message although there is an address; empty otherwise.
     """
 
     channel: Channel
@@ -62,14 +62,14 @@ class MessagePreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a notice would say to one user.
+    """The messages of a notice to one user.
 
     Parameters
     ----------
     run
-        Planned, or as it would be.
+        A planned run, or a draft.
     recipient
-        Whom it tells, and of what.
+        The user, with the values for the templates.
     other_count
         How many more messages of this run the user would get over each channel; the newest is shown.
     messages
@@ -93,34 +93,34 @@ def build_preview(
     templates: Templates | None = None,
     links: UnsubscribeLinks | None = None,
 ) -> Preview:
-    """Return what a notice would say to a user.
+    """Return the messages that a notice would send to a user.
 
     Raises
     ------
     NotInAudience
-        If it would say nothing; with what is known of the user.
+        If the user is not a recipient; the message gives the reason as far as it is known.
     TemplateBroken
         If a template cannot be compiled.
     """
-    words = templates or Templates(notice)
-    ways_out = links or UnsubscribeLinks(LinkSettings.from_environment())
+    templates = templates or Templates(notice)
+    links = links or UnsubscribeLinks(LinkSettings.from_environment())
     run = find_or_draft_run(notice, period, as_of=as_of, db=db, parameters=parameters)
     positions = recipients.find_positions(db, notice, run, user_id)
     if not positions:
         raise NotInAudience(run, user_id, recipients.find_user(db, user_id))
     newest = positions[0]
     (recipient,) = recipients.read_page(db, notice, run, after=newest - 1, stop=newest + 1, limit=1)
-    judged = eligibility.check_recipient(db, notice, run, recipient)
+    eligibilities = check_recipient(db, notice, run, recipient)
     return Preview(
         run,
         recipient,
         len(positions) - 1,
-        _preview_messages(notice, run, recipient, judged, templates=words, links=ways_out),
+        _preview_messages(notice, run, recipient, eligibilities, templates=templates, links=links),
     )
 
 
 class _RecordingSender:
-    """A channel that keeps what it is handed, and sends nothing."""
+    """A sender that stores messages instead of sending them."""
 
     host = "nowhere"
 
@@ -133,7 +133,7 @@ class _RecordingSender:
 
 
 class _UnlimitedThrottle:
-    """A pace without an end."""
+    """A throttle that never waits."""
 
     async def acquire(self, _: Channel, __: str, requested: int) -> int:
         return requested
@@ -148,40 +148,50 @@ def _preview_messages(
     templates: Templates,
     links: UnsubscribeLinks,
 ) -> list[MessagePreview]:
-    """Hand the messages over as `send` does, to a desk; those that are held back too, so that they can be seen."""
+    """Deliver the messages as `send` does, but to recording senders; also those that are held back, to show them."""
     claimed = [
-        ClaimedDelivery(one.delivery_id or -at, recipient, one.channel, one.address)
-        for at, one in enumerate(eligibilities)
-        if one.address is not None
+        ClaimedDelivery(eligibility.delivery_id or -index, recipient, eligibility.channel, eligibility.address)
+        for index, eligibility in enumerate(eligibilities)
+        if eligibility.address is not None
     ]
-    desks = {medium.name: _RecordingSender() for medium in notice.channels}
-    late = run.expires_at is not None and run.expires_at <= datetime.now(UTC)
-    kept = replace(run, expires_at=None) if late else run
-    hand_over = PageDelivery(
-        notice, kept, claimed, templates=templates, throttle=_UnlimitedThrottle(), senders=desks, links=links
+    senders = {channel.name: _RecordingSender() for channel in notice.channels}
+    is_expired = run.expires_at is not None and run.expires_at <= datetime.now(UTC)
+    renderable_run = replace(run, expires_at=None) if is_expired else run
+    delivery = PageDelivery(
+        notice,
+        renderable_run,
+        claimed,
+        templates=templates,
+        throttle=_UnlimitedThrottle(),
+        senders=senders,
+        links=links,
     )
-    asyncio.run(hand_over.send())
-    channels = {one.delivery_id: one.channel for one in claimed}
-    broken = {
-        channels[one.delivery_id]: f"{one.error_class}: {one.error}" for one in hand_over.updates if one.error_class
+    asyncio.run(delivery.send())
+    channel_names = {message.delivery_id: message.channel for message in claimed}
+    errors = {
+        channel_names[update.delivery_id]: f"{update.error_class}: {update.error}"
+        for update in delivery.updates
+        if update.error_class
     }
     return [
-        MessagePreview(medium, one, next(iter(desks[medium.name].messages), None), broken.get(medium.name, ""))
-        for medium, one in zip(notice.channels, eligibilities, strict=True)
+        MessagePreview(
+            channel, eligibility, next(iter(senders[channel.name].messages), None), errors.get(channel.name, "")
+        )
+        for channel, eligibility in zip(notice.channels, eligibilities, strict=True)
     ]
 
 
 def _blocking_reason(eligibility: Eligibility) -> str:
     if eligibility.delivery_state is not None and eligibility.delivery_state != "reopened":
-        why = f" ({eligibility.delivery_error_class})" if eligibility.delivery_error_class else ""
+        error_class = f" ({eligibility.delivery_error_class})" if eligibility.delivery_error_class else ""
         return (
-            f"run {eligibility.run_id} has it as {eligibility.delivery_state}{why} since "
+            f"run {eligibility.run_id} has already processed it: {eligibility.delivery_state}{error_class} since "
             f"{eligibility.delivery_state_at:%Y-%m-%d %H:%M:%S} UTC"
         )
     if eligibility.error_class == "user_deleted":
         return "the user was deleted"
     if eligibility.address is None:
-        return f"the user has no address for {eligibility.channel}, or none that is still in use"
+        return f"the user has no address for {eligibility.channel}, or none that is still valid"
     return {
         "no_consent": "no consent",
         "suppressed_address": "the address is suppressed",
@@ -189,13 +199,13 @@ def _blocking_reason(eligibility: Eligibility) -> str:
 
 
 def _absence_reason(run: NoticeRun, user: User | None) -> str:
-    """Return why somebody is no recipient, as far as that can be known from outside the statement that says so."""
+    """Return why a user is not a recipient, as far as that can be known without evaluating the notice's SQL."""
     if user is None:
         return "there is no user of this id in core.users"
     if user.created_at >= run.as_of:
-        return f"they were added at {user.created_at:%Y-%m-%d %H:%M:%S} UTC, after it was frozen"
+        return f"they were added at {user.created_at:%Y-%m-%d %H:%M:%S} UTC, after the audience was frozen"
     states = ", ".join(f"{count} {state}" for state, count in sorted(user.provider_accounts.items()))
     return (
-        f"`recipients` in include/sql/notices/{run.notice}.sql leaves them out; they were added on "
-        f"{user.created_at:%Y-%m-%d}, and of their logins at banks there are {states or 'none'}"
+        f"`recipients` in include/sql/notices/{run.notice}.sql does not select them; they were added on "
+        f"{user.created_at:%Y-%m-%d}, and their provider accounts are: {states or 'none'}"
     )

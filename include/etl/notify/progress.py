@@ -1,4 +1,4 @@
-"""How far a run of a notice is, how fast it goes, and when it will be done."""
+"""Progress of a notice run: how much of it has ended, its rate, and the time left."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
-from etl.notify.store import progress as notice_progress
-from etl.notify.store import retries, runs
+from etl.notify.store import progress, retries, runs
 from etl.notify.store.progress import RecentSends, RunStatus
 from etl.notify.store.runs import RunState
 
@@ -18,20 +17,20 @@ _ENDED_COUNTS = (*_MESSAGE_COUNTS, "suppressed", "expired", "unreachable", "repe
 
 @dataclass(frozen=True)
 class RunProgress:
-    """A run at an instant.
+    """Progress of a run at an instant.
 
     Parameters
     ----------
     run
-        Which.
+        Status of the run.
     totals
-        Its chunks, and its deliveries by what became of them.
+        Counts of its chunks, and of its deliveries by outcome.
     channel_count
-        How many its notice has: each recipient has as many deliveries.
+        Number of channels of the notice; each recipient has one delivery per channel.
     failures
-        Error class → deliveries that failed.
+        Error class → failed deliveries.
     recent
-        What was sent lately.
+        Messages sent recently.
     as_of
         The instant.
     """
@@ -45,40 +44,40 @@ class RunProgress:
 
     @property
     def expected_deliveries(self) -> int:
-        """How many there will be."""
+        """Number of deliveries when the run is done."""
         return self.run.recipients * self.channel_count
 
     @property
     def ended_deliveries(self) -> int:
-        """How many have ended, sent or not."""
+        """Number of deliveries that have ended, sent or not."""
         return sum(self.totals[name] for name in _ENDED_COUNTS)
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the run is done or cancelled."""
         return self.run.state in (RunState.DONE.value, RunState.CANCELLED.value)
 
     @property
     def rate(self) -> float | None:
-        """Messages a second, lately; None if nothing was sent in that time."""
+        """Messages a second, recently; None if none was sent recently or the run is over."""
         return self.recent.messages / self.recent.seconds if self.recent.messages and not self.is_over else None
 
     @property
     def average_rate(self) -> float | None:
-        """Messages a second since the run was planned; None before the first."""
-        took = ((self.run.ended_at or self.as_of) - self.run.planned_at).total_seconds()
-        return self._message_count / took if self._message_count and took > 0 else None
+        """Messages a second since the run was planned; None before the first message."""
+        seconds = ((self.run.ended_at or self.as_of) - self.run.planned_at).total_seconds()
+        return self._message_count / seconds if self._message_count and seconds > 0 else None
 
     @property
     def time_left(self) -> timedelta | None:
-        """How long it takes from now at the rate, or at the pace before there is one; None if it does not send."""
-        pace = self.rate or self.run.pace
-        if self.run.state != RunState.RUNNING.value or not pace:
+        """Time left at the current rate, or at the pace while there is no rate; None if the run is not sending."""
+        rate = self.rate or self.run.pace
+        if self.run.state != RunState.RUNNING.value or not rate:
             return None
-        left = max(self.expected_deliveries - self.ended_deliveries, self.totals["reopened"])
-        # Of those that ended so far, so many were worth a message.
-        share = self._message_count / self.ended_deliveries if self.ended_deliveries else 1
-        return timedelta(seconds=max(left * share, self.totals["reopened"]) / pace)
+        remaining = max(self.expected_deliveries - self.ended_deliveries, self.totals["reopened"])
+        # Share of finished deliveries that led to an actual message.
+        message_share = self._message_count / self.ended_deliveries if self.ended_deliveries else 1
+        return timedelta(seconds=max(remaining * message_share, self.totals["reopened"]) / rate)
 
     @property
     def _message_count(self) -> int:
@@ -86,18 +85,18 @@ class RunProgress:
 
 
 def read_progress(run_id: int, *, channel_count: int, as_of: datetime, db: Connection) -> RunProgress:
-    """Return how far a run is; it reads no more than its chunks.
+    """Return the progress of a run; the ledger is not read.
 
     Raises
     ------
     NoticeRunMissing
-        If there is none of this id.
+        If there is no such run.
     """
     return RunProgress(
-        run=notice_progress.find_status(db, run_id),
+        run=progress.find_status(db, run_id),
         totals=runs.read_totals(db, run_id),
         channel_count=channel_count,
         failures=retries.count_failures(db, run_id),
-        recent=notice_progress.read_recent_sends(db, run_id),
+        recent=progress.read_recent_sends(db, run_id),
         as_of=as_of,
     )

@@ -1,4 +1,4 @@
-"""Report: what came of a run of a notice, whatever became of its chunks."""
+"""Report: the final totals of a run, stored and logged even if some of its chunks failed."""
 
 import logging
 
@@ -10,30 +10,31 @@ log = logging.getLogger(__name__)
 
 
 def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[str, int]:
-    """Log, keep and return what came of a run so far; nothing, if none was planned."""
+    """Store, log and return the totals of a run; return an empty dict if none was planned."""
     if run_id is None:
-        log.info("%s: nothing was planned, so there is nothing to report", notice.name)
+        log.info("%s: no run was planned, so there is nothing to report", notice.name)
         return {}
-    counts = runs.read_totals(db, run_id)
-    runs.save_report(db, run_id, counts)
-    log.info("%s: run %d: %s", notice.name, run_id, counts)
-    if counts["chunks_finished"] < counts["chunks"]:
+    totals = runs.read_totals(db, run_id)
+    runs.save_report(db, run_id, totals)
+    log.info("%s: run %d: %s", notice.name, run_id, totals)
+    if totals["chunks_finished"] < totals["chunks"]:
         log.error(
-            "%s: run %d: %d of %d chunks were not sent to their end; clear the tasks that failed, and they go on where "
-            "they stopped",
+            "%s: run %d: %d of %d chunks are not finished; clear the tasks that failed, and they continue where they "
+            "stopped",
             notice.name,
             run_id,
-            counts["chunks"] - counts["chunks_finished"],
-            counts["chunks"],
+            totals["chunks"] - totals["chunks_finished"],
+            totals["chunks"],
         )
-    undecided = counts["unknown"] - counts["dropped"]
-    if counts["failed"] or undecided:
+    undecided = totals["unknown"] - totals["dropped"]
+    if totals["failed"] or undecided:
         log.warning(
-            "%s: run %d: %d failed, and of %d nobody knows whether they arrived: see `python -m etl notify status %d`",
+            "%s: run %d: %d deliveries failed, and %d may or may not have arrived: see "
+            "`python -m etl notify status %d`",
             notice.name,
             run_id,
-            counts["failed"],
+            totals["failed"],
             undecided,
             run_id,
         )
-    return counts
+    return totals

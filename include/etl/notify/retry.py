@@ -1,4 +1,7 @@
-"""Reopen: deliveries that failed, or of which nobody knows whether they arrived, are claimed again by the next walk."""
+"""Retry and resolve: reopens deliveries that failed or are unknown, or drops unknown ones.
+
+An unknown delivery may or may not have arrived. A reopened one is claimed again by the next attempt of its chunk.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,27 @@ from etl.notify.store.runs import NoticeRun, RunState
 
 
 class RunEnded(PermanentError):
-    """A run sends nothing any more, whatever is reopened."""
+    """A run was cancelled or has expired, so that its deliveries cannot be reopened."""
 
     def __init__(self, run: NoticeRun, detail: str) -> None:
         super().__init__(
-            f"{run.notice} {run.period}: run {run.run_id} {detail}, so nothing was changed; what it left undone is "
-            "for a run of another period."
+            f"{run.notice} {run.period}: run {run.run_id} {detail}, so nothing was changed; what it did not send can "
+            "only be sent by a run of another period."
         )
 
 
 @dataclass(frozen=True)
 class DeliveryChanges:
-    """What was done to the deliveries of a run.
+    """Changes to the deliveries of a run.
 
     Parameters
     ----------
     run
-        Which, as it was before.
+        The run, as it was before.
     deliveries
-        Error class → how many.
+        Error class → number of deliveries that were changed.
     busy_chunks
-        Chunks that are being sent, and were left as they are.
+        Ordinals of chunks that were skipped, since they are being sent.
     """
 
     run: NoticeRun
@@ -45,32 +48,32 @@ class DeliveryChanges:
 
     @property
     def total(self) -> int:
-        """How many deliveries, of all classes."""
+        """Number of deliveries of all error classes."""
         return sum(self.deliveries.values())
 
 
 def retry_failed(
     run_id: int, *, error_classes: Collection[str] | None, as_of: datetime, db: Connection, dry_run: bool = False
 ) -> DeliveryChanges:
-    """Let what failed of a run be tried again.
+    """Reopen the failed deliveries of a run.
 
     Parameters
     ----------
     error_classes
-        Only what failed for these reasons; None for any.
+        Only deliveries of these error classes; None for all.
     dry_run
-        Only tell what it would be.
+        Count the deliveries without changing them.
 
     Raises
     ------
-    RunOver
+    RunEnded
         If the run was cancelled or has expired.
     """
     run = _find_sendable_run(run_id, as_of, db)
     if dry_run:
         failures = retries.count_failures(db, run_id)
-        wanted = {name: count for name, count in failures.items() if error_classes is None or name in error_classes}
-        return DeliveryChanges(run, wanted, [])
+        selected = {name: count for name, count in failures.items() if error_classes is None or name in error_classes}
+        return DeliveryChanges(run, selected, [])
     ordinals = retries.list_failed_chunks(db, run_id, error_classes=error_classes)
 
     def reopen(ordinal: int) -> Mapping[str, int]:
@@ -81,11 +84,11 @@ def retry_failed(
 
 
 def resend_unknown(run_id: int, *, as_of: datetime, db: Connection, dry_run: bool = False) -> DeliveryChanges:
-    """Let what is in doubt of a run be sent again; somebody may get it twice.
+    """Reopen the unknown deliveries of a run; some recipients may get a message twice.
 
     Raises
     ------
-    RunOver
+    RunEnded
         If the run was cancelled or has expired.
     """
     run = _find_sendable_run(run_id, as_of, db)
@@ -101,22 +104,22 @@ def resend_unknown(run_id: int, *, as_of: datetime, db: Connection, dry_run: boo
 
 
 def drop_unknown(run_id: int, *, db: Connection, dry_run: bool = False) -> DeliveryChanges:
-    """Give up what is in doubt of a run: it stays `unknown`, with the class `dropped`, and is never sent again."""
+    """Drop the unknown deliveries of a run: they stay `unknown`, with class `dropped`, and are never sent again."""
     run = runs.find(db, run_id)
     if dry_run:
         return DeliveryChanges(run, retries.count_unknown(db, run_id), [])
 
-    def give_up(ordinal: int) -> Mapping[str, int]:
+    def drop(ordinal: int) -> Mapping[str, int]:
         _mark_stale_claims_unknown(run_id, ordinal, db)
         return {"dropped": retries.drop_unknown(db, run_id, ordinal)}
 
-    return _change_chunks(run, retries.list_unknown_chunks(db, run_id), give_up, db)
+    return _change_chunks(run, retries.list_unknown_chunks(db, run_id), drop, db)
 
 
 def _change_chunks(
     run: NoticeRun, ordinals: Iterable[int], change: Callable[[int], Mapping[str, int]], db: Connection
 ) -> DeliveryChanges:
-    """Change chunks one after the other, each under its lock; those at which a sender works are left alone."""
+    """Change chunks one after the other, each under its lock; skip those that a sender holds."""
     deliveries: Counter[str] = Counter()
     busy = []
     for ordinal in ordinals:
@@ -129,7 +132,7 @@ def _change_chunks(
 
 
 def _mark_stale_claims_unknown(run_id: int, ordinal: int, db: Connection) -> None:
-    """Let what a killed attempt left claimed be in doubt, as the next attempt would."""
+    """Make deliveries that a killed attempt left `claimed` unknown, as the next attempt would."""
     chunks.start_attempt(db, run_id, ordinal)
 
 

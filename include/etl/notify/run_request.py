@@ -1,4 +1,4 @@
-"""Occasion: which period a run of a notice's Dag is about, and what it was asked for."""
+"""Run request: which period a Dag run of a notice is for, and which run its conf asks for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class ConfInvalid(PermanentError):
-    """What the run of a Dag was asked for makes no sense."""
+    """The conf of a Dag run is invalid."""
 
     def __init__(self, dag: str, detail: str) -> None:
         super().__init__(
@@ -30,18 +30,18 @@ class ConfInvalid(PermanentError):
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A run of a notice's Dag.
+    """A Dag run of a notice.
 
     Parameters
     ----------
     trigger
         Its id.
     run_type
-        Airflow's name for why it runs: `scheduled`, `asset_triggered`, `backfill`, `manual`, …
+        Airflow's run type: `scheduled`, `asset_triggered`, `backfill`, `manual`, …
     logical_date
-        From when on it may run.
+        Logical date, or the time after which it may run if it has none.
     data_interval
-        The data interval that it is about; None if it has none.
+        Its data interval; None if it has none.
     conf
         Its conf.
     """
@@ -54,54 +54,55 @@ class RunRequest:
 
     @property
     def needs_explicit_send(self) -> bool:
-        """Whether it sends nothing unless it is asked to: nobody wants the mails of all past months."""
+        """Whether it sends only if its conf says so: nobody wants the mails of all past months."""
         return self.run_type == "backfill"
 
 
 def plan_requested_run(notice: Notice, request: RunRequest, *, db: Connection) -> PlannedRun | None:
-    """Plan what a run of a notice's Dag sends; None if it is to send nothing.
+    """Plan what a Dag run of a notice sends; return None if it is to send nothing.
 
     Raises
     ------
-    AskedWrongly
-        If its conf holds something else than it should, or names a run of another notice.
+    ConfInvalid
+        If its conf has an invalid value, or names a run of another notice.
     """
     _validate_conf(notice, request.conf)
     if "period" in request.conf and not notice.has_period_ended(request.conf["period"], datetime.now(UTC)):
         raise ConfInvalid(
-            notice.name, f"{request.conf['period']!r} is not over, and would not be sent again when it is"
+            notice.name, f"period {request.conf['period']!r} has not ended, and would not be sent again when it has"
         )
     if request.needs_explicit_send and request.conf.get("send") != notice.name:
         log.warning(
-            '%s: a backfill sends nothing unless it is asked to: `airflow backfill create … --dag-run-conf \'{"send": '
-            '"%s"}\'`',
+            "%s: a backfill sends nothing unless its conf says so: `airflow backfill create … --dag-run-conf "
+            '\'{"send": "%s"}\'`',
             notice.name,
             notice.name,
         )
         return None
     if "run_id" in request.conf:
         return _plan_remaining(notice, request.conf["run_id"], db=db)
-    named, now = requested_period(notice, request), datetime.now(UTC)
+    period, now = requested_period(notice, request), datetime.now(UTC)
     as_of = request.data_interval[1] if request.run_type == "scheduled" and request.data_interval else now
-    if notice.expiry and as_of + notice.expiry <= now and runs.find_by_period(db, notice, named) is None:
+    if notice.expiry and as_of + notice.expiry <= now and runs.find_by_period(db, notice, period) is None:
         log.warning(
-            "%s: %s was due at %s and of no use after %s, so nothing is sent; if it shall be all the same, trigger the "
-            'Dag with the conf {"period": "%s"}',
+            "%s: %s was due at %s and expired after %s, so nothing is sent; to send it anyway, trigger the Dag with "
+            'the conf {"period": "%s"}',
             notice.name,
-            named,
+            period,
             as_of.isoformat(timespec="seconds"),
             notice.expiry,
-            named,
+            period,
         )
         return None
     parameters = request.conf.get("parameters")
-    return plan_run(notice, named, trigger=request.trigger, as_of=as_of, db=db, parameters=parameters)
+    return plan_run(notice, period, trigger=request.trigger, as_of=as_of, db=db, parameters=parameters)
 
 
 def requested_period(notice: Notice, request: RunRequest) -> str:
-    """Return the period that a run is about: the one that it was asked for, or else that of its data interval.
+    """Return the period of a run: the one that its conf names, or else that of its data interval.
 
-    A run without an interval is about the last one that was over; of a notice without a timetable, about its moment.
+    A run without a data interval is for the last interval that has ended, or for the present moment if the notice has
+    no timetable.
     """
     if "period" in request.conf:
         return str(request.conf["period"])
@@ -113,20 +114,20 @@ def requested_period(notice: Notice, request: RunRequest) -> str:
 def _plan_remaining(notice: Notice, run_id: int, *, db: Connection) -> PlannedRun:
     run = runs.find(db, run_id)
     if run.notice != notice.name:
-        raise ConfInvalid(notice.name, f"run {run_id} is one of {run.notice}")
+        raise ConfInvalid(notice.name, f"run {run_id} belongs to notice {run.notice}")
     ordinals = chunks.list_unfinished(db, run_id)
     log.info("%s %s: %d chunks of run %d are still to be sent", notice.name, run.period, len(ordinals), run_id)
     return PlannedRun(run_id, ordinals)
 
 
 def _validate_conf(notice: Notice, conf: Mapping[str, Any]) -> None:
-    wanted = {"period": str, "run_id": int, "parameters": dict}
-    for name, kind in wanted.items():
-        value = conf.get(name, kind(1) if kind is int else kind())
-        if not isinstance(value, kind) or isinstance(value, bool):
+    types = {"period": str, "run_id": int, "parameters": dict}
+    for name, expected_type in types.items():
+        value = conf.get(name, expected_type(1) if expected_type is int else expected_type())
+        if not isinstance(value, expected_type) or isinstance(value, bool):
             raise ConfInvalid(notice.name, f"{name} in its conf is {shortened(value)}")
     if conf.get("period") == "":
         raise ConfInvalid(notice.name, "period in its conf is empty")
     if "period" in conf and not notice.is_valid_period(conf["period"]):
-        # Another spelling of a period is another period, and everybody would be told of it twice.
-        raise ConfInvalid(notice.name, f"{shortened(conf['period'])} is no period as {notice.period!r} has it")
+        # Another spelling of a period would be another period, and everybody would get its notice twice.
+        raise ConfInvalid(notice.name, f"period {shortened(conf['period'])} does not have the format {notice.period!r}")

@@ -1,4 +1,4 @@
-"""Send: tell the recipients of one chunk, each once, whatever ends the task on its way."""
+"""Send: sends the messages of one chunk, to each recipient once, and continues where an interrupted attempt stopped."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from etl.declare.notice import Notice
 from etl.notify.channels.channel import Sender
 from etl.notify.delivery import ChannelUnavailable, PageDelivery
 from etl.notify.pacing import RunControl, SendingCancelled, SendingPaused
-from etl.notify.store import chunks, deliveries
-from etl.notify.store import recipients as audience
+from etl.notify.store import chunks, deliveries, recipients
 from etl.notify.store.chunks import NoticeChunk
 from etl.notify.store.deliveries import ClaimedPage
 from etl.notify.templates import Templates
@@ -25,10 +24,10 @@ from etl.settings import LinkSettings
 log = logging.getLogger(__name__)
 
 MAX_STALLS = 60
-"""How often in a row the server may take nothing of a page before its messages fail; a task comes back each minute."""
+"""How often in a row a server may accept no message of a page before its messages fail; a task retries each minute."""
 
 Senders = Mapping[str, AbstractAsyncContextManager[Sender]]
-"""Name of a medium → its channel, closed."""
+"""Name of a channel → its sender, not yet opened."""
 
 
 def send(
@@ -42,40 +41,41 @@ def send(
     templates: Templates | None = None,
     links: UnsubscribeLinks | None = None,
 ) -> None:
-    """Walk a chunk from where an earlier attempt stopped; do nothing if it has been walked.
+    """Send a chunk from where an earlier attempt stopped; do nothing if it is finished.
 
     Parameters
     ----------
     notice
         What is sent.
     run_id, ordinal
-        Which chunk.
+        Key of the chunk.
     senders
-        What carries it, by the name of the medium.
+        Sender of each channel.
     templates
-        What it says; None for those of its folder.
+        Templates to render; None for those of the notice's folder.
     links
-        Write how each recipient ends such messages; None for those that the settings ask for.
+        Builds unsubscribe links; None to build it from the environment's settings.
 
     Raises
     ------
     LockTaken
-        If another task is at the same chunk.
-    MustWait
-        If the run stays paused, the server takes nothing, or the chunk's turn comes too late to be waited for.
+        If another task is sending the same chunk.
+    RetryAfter
+        If the run stays paused, a server accepts no messages, or the chunk would wait too long for its turn.
     """
-    words = templates or Templates(notice)
-    ways_out = links or UnsubscribeLinks(LinkSettings.from_environment())
+    templates = templates or Templates(notice)
+    links = links or UnsubscribeLinks(LinkSettings.from_environment())
     with locks.hold(db, f"notify.{run_id}.{ordinal}"):
         if chunks.find(db, run_id, ordinal).finished_at:
             return
         deliveries.require_synchronous_commit(db)
-        steering = RunControl(db, limiter, run_id)
+        control = RunControl(db, limiter, run_id)
         try:
-            asyncio.run(steering.wait_until_sending())
+            asyncio.run(control.wait_until_sending())
             chunk = chunks.start_attempt(db, run_id, ordinal)
-            walk = _send_pages(notice, chunk, db, control=steering, senders=senders, templates=words, links=ways_out)
-            asyncio.run(walk)
+            asyncio.run(
+                _send_pages(notice, chunk, db, control=control, senders=senders, templates=templates, links=links)
+            )
         except MemoryError:
             chunks.halve_page_size(db, run_id, ordinal)
             raise
@@ -94,11 +94,13 @@ async def _send_pages(
     links: UnsubscribeLinks,
 ) -> None:
     position = chunk.position
-    async with AsyncExitStack() as opened:
-        carriers = {medium.name: await opened.enter_async_context(senders[medium.name]) for medium in notice.channels}
+    async with AsyncExitStack() as stack:
+        open_senders = {
+            channel.name: await stack.enter_async_context(senders[channel.name]) for channel in notice.channels
+        }
         while True:
             run = await control.wait_until_sending()
-            recipients = audience.read_page(
+            page_recipients = recipients.read_page(
                 db,
                 notice,
                 run,
@@ -106,17 +108,16 @@ async def _send_pages(
                 stop=chunk.stop,
                 limit=min(control.page_size(len(notice.channels)), chunk.page_limit),
             )
-            if not recipients:
+            if not page_recipients:
                 break
-            page = deliveries.claim(db, notice, run, chunk, recipients)
-            hand_over = PageDelivery(
-                notice, run, page.claimed, templates=templates, throttle=control, senders=carriers, links=links
+            last_position = page_recipients[-1].position
+            page = deliveries.claim(db, notice, run, chunk, page_recipients)
+            delivery = PageDelivery(
+                notice, run, page.claimed, templates=templates, throttle=control, senders=open_senders, links=links
             )
             with suppress(SendingPaused):
-                await _send_page(
-                    db, chunk, page, hand_over, from_position=position, to_position=recipients[-1].position
-                )
-                position = recipients[-1].position
+                await _send_page(db, chunk, page, delivery, from_position=position, to_position=last_position)
+                position = last_position
     chunks.finish(db, chunk)
     log.info("%s: run %d, chunk %d has been sent, attempt %d", notice.name, chunk.run_id, chunk.ordinal, chunk.attempt)
 
@@ -130,7 +131,7 @@ async def _send_page(
     from_position: int,
     to_position: int,
 ) -> None:
-    """Send what was claimed, and write what came of it even if it ends early; what nobody got is given up."""
+    """Send the claimed messages and record their outcomes; if it ends early, release those that were not sent."""
     try:
         try:
             await delivery.send()

@@ -1,4 +1,4 @@
-"""Suppress: keep addresses from getting anything, one or a file of them."""
+"""Suppress: adds addresses, one or those of a CSV file, to the list of those that get no messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etl.errors import PermanentError
 from etl.notify.store import suppressions
 
 BATCH_SIZE = 1_000
-"""That are held in memory, and written in one transaction."""
+"""Addresses that are held in memory and written in one transaction."""
 
 _MAX_LINE_BYTES = 64 * 1024
 _MAX_REASON_LENGTH = 100
@@ -23,7 +23,7 @@ _HEADER = "address"
 
 
 class SuppressionInvalid(PermanentError):
-    """What was given is no address of a channel, or no reason; the message does not show it."""
+    """An address or a reason is invalid; the message does not quote it."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"{detail}, so nothing was suppressed.")
@@ -32,16 +32,16 @@ class SuppressionInvalid(PermanentError):
 
 @dataclass
 class ImportResult:
-    """What was done with a file.
+    """Counts of an imported file.
 
     Attributes
     ----------
     added
         Addresses that were not suppressed before.
     existing
-        Those that were, or that the file names twice.
+        Addresses that were suppressed before, or are repeated in the file.
     invalid
-        Lines that could not be used.
+        Lines that were skipped as invalid.
     """
 
     added: int = 0
@@ -50,12 +50,12 @@ class ImportResult:
 
 
 def suppress_address(channel: Channel, address: str, reason: str, *, db: Connection) -> bool:
-    """Suppress an address; False if it was suppressed before, which keeps its reason.
+    """Suppress an address; return False if it was suppressed before, in which case it keeps its reason.
 
     Raises
     ------
-    Unsuppressable
-        If it is no address of the medium, or the reason is empty or long.
+    SuppressionInvalid
+        If it is no address of the channel, or the reason is empty, too long or unprintable.
     """
     return bool(suppressions.add(db, channel, [_validate(channel, address, reason)]))
 
@@ -68,42 +68,42 @@ def suppress_from_csv(
     db: Connection,
     on_invalid: Callable[[int, str], None],
 ) -> ImportResult:
-    """Suppress the addresses of a file, a line each: CSV of an address and a reason.
+    """Suppress the addresses of a CSV file with an address and a reason on each line.
 
-    Each line is read by itself, so that a stray quotation mark spoils one line and not the rest of the file. It may be
-    read again: what is known stays.
+    Each line is parsed by itself, so that a stray quotation mark spoils that line only and not the rest of the file.
+    The same file may be imported again: existing suppressions do not change.
 
     Parameters
     ----------
     file
-        UTF-8; the first may be `address,reason`.
+        UTF-8; its first line may be `address,reason`.
     default_reason
-        Why those are suppressed whose line does not say; None if each must.
+        Reason for lines without one; None if each line must have one.
     on_invalid
-        Called with the number of each line that cannot be used, 1-based, and why, without the address.
+        Called for each invalid line with its 1-based number and what is wrong, without the address.
     """
-    read = ImportResult()
+    result = ImportResult()
 
-    def good() -> Iterator[tuple[str, str]]:
+    def parse_entries() -> Iterator[tuple[str, str]]:
         for number, line in _numbered_lines(file):
             try:
-                found = _parse_line(channel, line, default_reason=default_reason, is_first=number == 1)
+                entry = _parse_line(channel, line, default_reason=default_reason, is_first=number == 1)
             except SuppressionInvalid as error:
-                read.invalid += 1
+                result.invalid += 1
                 on_invalid(number, error.detail)
                 continue
-            if found is not None:
-                yield found
+            if entry is not None:
+                yield entry
 
-    addresses = good()
-    while page := list(islice(addresses, BATCH_SIZE)):
-        added = suppressions.add(db, channel, page)
-        read.added, read.existing = read.added + added, read.existing + len(page) - added
-    return read
+    entries = parse_entries()
+    while batch := list(islice(entries, BATCH_SIZE)):
+        added = suppressions.add(db, channel, batch)
+        result.added, result.existing = result.added + added, result.existing + len(batch) - added
+    return result
 
 
 def _numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file, and of one that is too long a beginning that is too long."""
+    """Yield numbered lines; truncate an overlong line to one byte above the limit, so that the caller rejects it."""
     number = 0
     while line := file.readline(_MAX_LINE_BYTES + 1):
         number += 1
@@ -114,7 +114,7 @@ def _numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _parse_line(channel: Channel, line: bytes, *, default_reason: str | None, is_first: bool) -> tuple[str, str] | None:
-    """Return an address and its reason; None if the line has none to tell of."""
+    """Return the address and the reason of a line; None if it is empty or the header."""
     if len(line) > _MAX_LINE_BYTES:
         raise SuppressionInvalid(f"the line is longer than {_MAX_LINE_BYTES:,} bytes")
     try:
@@ -123,23 +123,23 @@ def _parse_line(channel: Channel, line: bytes, *, default_reason: str | None, is
     except UnicodeDecodeError:
         raise SuppressionInvalid("the line is not UTF-8") from None
     except csv.Error as error:
-        raise SuppressionInvalid(f"the line is no CSV: {error}") from None
+        raise SuppressionInvalid(f"the line is not valid CSV: {error}") from None
     if not any(fields) or (is_first and fields[0].lower() == _HEADER):
         return None
     if len(fields) > _COLUMN_COUNT:
         raise SuppressionInvalid(f"the line has {len(fields)} fields, where an address and a reason are expected")
-    said = fields[1] if len(fields) == _COLUMN_COUNT else ""
-    return _validate(channel, fields[0], said or default_reason or "")
+    reason = fields[1] if len(fields) == _COLUMN_COUNT else ""
+    return _validate(channel, fields[0], reason or default_reason or "")
 
 
 def _validate(channel: Channel, address: str, reason: str) -> tuple[str, str]:
     address, reason = address.strip(), reason.strip()
     if not _is_storable(address) or not channel.accepts(address):
-        raise SuppressionInvalid(f"no address of {channel.name}")
+        raise SuppressionInvalid(f"not a valid {channel.name} address")
     if not reason or not reason.isprintable() or len(reason) > _MAX_REASON_LENGTH:
-        raise SuppressionInvalid(f"no reason of 1 to {_MAX_REASON_LENGTH} characters that can be seen")
+        raise SuppressionInvalid(f"the reason must have 1 to {_MAX_REASON_LENGTH} printable characters")
     return address, reason
 
 
 def _is_storable(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return "\0" not in text and not any("\ud800" <= char <= "\udfff" for char in text)

@@ -1,4 +1,4 @@
-"""What a notice says: its templates, compiled once, and rendered for each recipient."""
+"""The templates of a notice, compiled once and rendered for each recipient."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _RIGHT_TO_LEFT_CLASSES = {"R", "AL", "AN"}
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn"}
 _JOINERS = "\u200c\u200d"
-"""Persian and Hindi, and emoji of several characters, are not spelled without these."""
+"""Persian, Hindi and emoji of several characters need these."""
 
 
 class TemplateBroken(PermanentError):
-    """A template cannot be compiled, or not be rendered for a recipient."""
+    """A template cannot be compiled, or cannot be rendered for a recipient."""
 
     def __init__(self, location: str, detail: str) -> None:
         super().__init__(
-            f"{location}: {detail}; mend the template, or let the statement `recipients` return what it names."
+            f"{location}: {detail}; fix the template, or let the statement `recipients` return its values."
         )
         self.location = location
 
@@ -44,14 +44,14 @@ class Templates:
     Parameters
     ----------
     notice
-        Whose.
+        The notice.
     root
-        Folder of the folders of templates.
+        Folder that has a folder of templates per notice.
 
     Raises
     ------
     TemplateBroken
-        If one cannot be compiled; with its file and line.
+        If a template cannot be compiled; names its file and line.
     """
 
     def __init__(self, notice: Notice, root: Path = NOTICE_ROOT) -> None:
@@ -75,19 +75,19 @@ class Templates:
         Parameters
         ----------
         channel
-            What carries it.
+            Channel of the message; its parts are rendered.
         values
-            What the templates may name.
+            Values by name, for the templates.
         unsubscribe_url
-            What they may name besides: the link that ends messages of its category; empty if there is none.
+            A further value: the link to unsubscribe from its category; empty if there is none.
 
         Raises
         ------
         TemplateBroken
-            With the file and the line, and never with a value.
+            If a template fails; names its file and line, and never contains a value.
         """
-        named = {**values, "unsubscribe_url": unsubscribe_url}
-        parts = {part: self._render(f"{channel.name}.{part}.jinja", named) for part in channel.parts}
+        context = {**values, "unsubscribe_url": unsubscribe_url}
+        parts = {part: self._render(f"{channel.name}.{part}.jinja", context) for part in channel.parts}
         return parts | {part: " ".join(parts[part].split()) for part in channel.lines}
 
     def _compile(self, environment: SandboxedEnvironment, name: str) -> Template:
@@ -102,11 +102,11 @@ class Templates:
         try:
             return self._templates[name].render(values)
         except Exception as error:  # noqa: BLE001 - a template may fail in any way
-            found = _redact_values(values, _first_line(error))
-            raise TemplateBroken(self._error_location(name, error), f"{type(error).__name__}: {found}") from None
+            detail = _redact_values(values, _first_line(error))
+            raise TemplateBroken(self._error_location(name, error), f"{type(error).__name__}: {detail}") from None
 
     def _error_location(self, name: str, error: Exception) -> str:
-        """Return the innermost line of a template that led to an error."""
+        """Return file and line of the innermost template in an error's traceback."""
         lines = [
             f"{project_path(Path(frame.filename))}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
@@ -122,10 +122,10 @@ def format_money(amount: str | Decimal, currency: str) -> str:
 
 
 def sanitize_text(text: str, max_length: int = 60) -> str:
-    """Return a name from a bank so that it cannot disturb what stands around it.
+    """Return a name from a bank in a form that cannot disturb the text around it.
 
-    It is one line of at most `max_length` characters, without marks that are not seen; if it has letters that run from
-    right to left, or may, the order of what follows is kept from them.
+    The result is one line of at most `max_length` characters, without invisible characters. If it has right-to-left
+    characters, it is isolated, so that they do not reorder the text that follows.
 
     Source: Unicode Standard Annex 9, "Unicode Bidirectional Algorithm", 2.4, "Explicit Directional Isolates".
     """
@@ -133,8 +133,8 @@ def sanitize_text(text: str, max_length: int = 60) -> str:
     line = " ".join(visible.split())
     if len(line) > max_length:
         line = line[: max_length - 1].rstrip() + "…"
-    runs_back = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT_CLASSES for char in line)
-    return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}" if runs_back else line
+    has_right_to_left = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT_CLASSES for char in line)
+    return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}" if has_right_to_left else line
 
 
 def _is_visible(char: str) -> bool:
@@ -142,7 +142,7 @@ def _is_visible(char: str) -> bool:
 
 
 def _redact_values(values: Mapping[str, object], message: str) -> str:
-    """Return what was found without the texts that were given, which Python quotes; their names may stay."""
+    """Return an error message without the text values that it quotes; names of values may stay."""
     for text in sorted(set(_iter_strings(values)) - set(values), key=len, reverse=True):
         message = message.replace(repr(text), "'…'")
     return message

@@ -1,4 +1,4 @@
-"""Unsubscribe: end messages of a category for whoever holds a link that came with one."""
+"""Unsubscribe: ends messages of a category for the user of an unsubscribe link."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class UnsubscribeResult:
-    """What a link ended.
+    """Result of using a link.
 
     Parameters
     ----------
     user_id
-        Whose messages.
+        User of the link.
     category
-        Of which category, over every channel.
+        Category that the user has unsubscribed from, over every channel.
     changed
-        Whether they came until now; False if the link was used before, or the user is gone.
+        Whether this changed anything; False if the user had unsubscribed before, or does not exist any more.
     """
 
     user_id: int
@@ -33,24 +33,24 @@ class UnsubscribeResult:
 
 
 def apply_unsubscribe(link: str, *, db: Connection, links: UnsubscribeLinks | None = None) -> UnsubscribeResult:
-    """Keep that a user refuses a category; only the page that is being handed over, of a second at most, still leaves.
+    """Record that the user of a link refuses its category; only a page being sent now, of at most a second, still goes.
 
-    It may be called any number of times, also by two at once: what is known stays as it is, and since when. Call it
-    for a POST only. Programs that look for viruses open each link of a mail, by GET.
+    It may be called any number of times, also concurrently: a recorded refusal and its date do not change. Call it for
+    a POST only: virus scanners open each link of a mail, by GET.
 
     Parameters
     ----------
     link
         The link, or its token.
     links
-        Read it; None for those that the settings ask for.
+        Decodes the link; None to build it from the environment's settings.
 
     Raises
     ------
-    LinkInvalid
-        If it was not sent from here, or is not whole.
+    UnsubscribeLinkInvalid
+        If the link was not created by this installation, or is incomplete.
     """
-    ended = (links or UnsubscribeLinks(LinkSettings.from_environment())).decode(link)
-    changed = consents.refuse(db, ended.user_id, ended.category)
-    log.info("user %d unsubscribed from %s; was known: %s", ended.user_id, ended.category, not changed)
-    return UnsubscribeResult(ended.user_id, ended.category, changed)
+    target = (links or UnsubscribeLinks(LinkSettings.from_environment())).decode(link)
+    changed = consents.refuse(db, target.user_id, target.category)
+    log.info("user %d unsubscribed from %s; changed: %s", target.user_id, target.category, changed)
+    return UnsubscribeResult(target.user_id, target.category, changed)

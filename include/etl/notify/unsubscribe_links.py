@@ -1,6 +1,6 @@
-"""Links that end messages of a category: sealed, so that nobody can make one up, or read whose it is.
+"""Links to unsubscribe from a category: encrypted and authenticated, so that nobody can forge one or read whose it is.
 
-A link needs no row in the database, and is good for as long as its key is kept: mails lie for years.
+A link needs no row in the database, and is valid as long as its key is kept, since people keep mails for years.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from etl.errors import PermanentError, SettingMissing
 from etl.settings import LINK_KEYS, LinkSettings
 
 _KEY_PURPOSE = b"sluice: links to unsubscribe, 1"
-"""A key of another purpose that is derived from the same secret has nothing in common with this one."""
+"""Input of the key derivation: keys for other purposes, derived from the same secret, reveal nothing about this one."""
 
 _USER_ID_BYTES = 8
 _TOKEN_PATTERN = re.compile(r"(?:.*(?:[?&]token=|\s))?([0-9a-fA-F]{50,1000})(?:[&#>].*)?")
@@ -27,25 +27,25 @@ _MAX_LENGTH = 4_000
 
 
 class UnsubscribeLinkInvalid(PermanentError):
-    """A link to unsubscribe was not written here, or is not whole; it is never shown."""
+    """An unsubscribe link was not created here, or is incomplete; the message never shows it."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"this is no link to unsubscribe that was sent from here; copy it whole, and see that {LINK_KEYS} still "
-            "holds the key that was its first when the message was sent."
+            "this is no link to unsubscribe that was sent from here; copy it completely, and check that "
+            f"{LINK_KEYS} still holds the key that was the first when the message was sent."
         )
 
 
 @dataclass(frozen=True)
 class UnsubscribeLink:
-    """How a recipient ends messages of a category; both are empty if they cannot.
+    """How a recipient unsubscribes from a category; both fields are empty if they cannot.
 
     Parameters
     ----------
     url
-        Where a person confirms it, and where a mailbox posts to.
+        Page where a person confirms it, and to which mail programs post.
     mailto
-        A mail that asks for it; empty if nobody reads such mails.
+        Link to a mail that asks for it; empty if nobody reads such mails.
     """
 
     url: str = field(default="", repr=False)
@@ -54,14 +54,14 @@ class UnsubscribeLink:
 
 @dataclass(frozen=True)
 class UnsubscribeTarget:
-    """What a link ends.
+    """The user and the category that a link unsubscribes.
 
     Parameters
     ----------
     user_id
-        Whose messages; whoever was forwarded one can end them too, and undo nothing.
+        The user; anybody to whom the message was forwarded can unsubscribe them, but not subscribe them again.
     category
-        Of which category, over every channel.
+        The category, over all channels.
     """
 
     user_id: int
@@ -69,15 +69,15 @@ class UnsubscribeTarget:
 
 
 class UnsubscribeLinks:
-    """Writes links and reads them.
+    """Builds and decodes links.
 
-    Sealing is AES-SIV (RFC 5297): it needs no nonce and takes some 2 µs, and one link of a user and category is like
-    the other. What is sealed is the user's number and the category, never an address.
+    Tokens are encrypted by AES-SIV (RFC 5297): it needs no nonce, takes some 2 µs, and gives the same token for the
+    same user and category. A token holds the user's number and the category, never an address.
 
     Parameters
     ----------
     settings
-        Where links lead, and their keys: the first seals, all open.
+        The target of links, and their keys: the first encrypts, all decrypt.
     """
 
     def __init__(self, settings: LinkSettings) -> None:
@@ -90,16 +90,16 @@ class UnsubscribeLinks:
         return bool(self._url) and category.consent is not Consent.NONE
 
     def build(self, user_id: int, category: Category) -> UnsubscribeLink:
-        """Return the link of a user's messages of a category; an empty one if they get none."""
+        """Return the link for a user and a category; an empty one if the category has none."""
         if not self.has_link(category):
             return UnsubscribeLink()
-        sealed = user_id.to_bytes(_USER_ID_BYTES, signed=True) + category.name.encode()
-        token = self._ciphers[0].encrypt(sealed, None).hex()
+        plaintext = user_id.to_bytes(_USER_ID_BYTES, signed=True) + category.name.encode()
+        token = self._ciphers[0].encrypt(plaintext, None).hex()
         mailto = f"mailto:{quote(self._mailto, safe='@')}?subject=unsubscribe%20{token}" if self._mailto else ""
         return UnsubscribeLink(f"{self._url}{'&' if '?' in self._url else '?'}token={token}", mailto)
 
     def decode(self, text: str) -> UnsubscribeTarget:
-        """Return what a link ends.
+        """Return the user and the category of a link.
 
         Parameters
         ----------
@@ -108,24 +108,24 @@ class UnsubscribeLinks:
 
         Raises
         ------
-        LinkInvalid
-            If it was not sealed with one of the keys.
+        UnsubscribeLinkInvalid
+            If it was not encrypted with one of the keys.
         SettingMissing
             If there is no key.
         """
         if not self._ciphers:
-            raise SettingMissing(LINK_KEYS, "comma-separated secrets, or SLUICE_KEYS the keys that stand in for them")
-        found = _TOKEN_PATTERN.fullmatch(text.strip()) if len(text) <= _MAX_LENGTH else None
-        if found is None or len(found[1]) % 2:
+            raise SettingMissing(LINK_KEYS, "comma-separated secrets, unless SLUICE_KEYS is set, which is used then")
+        match = _TOKEN_PATTERN.fullmatch(text.strip()) if len(text) <= _MAX_LENGTH else None
+        if match is None or len(match[1]) % 2:
             raise UnsubscribeLinkInvalid
-        sealed = bytes.fromhex(found[1])
+        token = bytes.fromhex(match[1])
         for cipher in self._ciphers:
             try:
-                opened = cipher.decrypt(sealed, None)
+                plaintext = cipher.decrypt(token, None)
             except InvalidTag:
                 continue
             return UnsubscribeTarget(
-                int.from_bytes(opened[:_USER_ID_BYTES], signed=True), opened[_USER_ID_BYTES:].decode()
+                int.from_bytes(plaintext[:_USER_ID_BYTES], signed=True), plaintext[_USER_ID_BYTES:].decode()
             )
         raise UnsubscribeLinkInvalid
 

@@ -1,7 +1,7 @@
-"""What lies below the raw root, object after object.
+"""Listing and removal of the objects below the raw root.
 
-On a volume one entry of a folder is in memory at a time; of an object store, one folder. What is listed may be removed
-meanwhile.
+Memory is bounded: a listing holds one entry at a time on a volume, and one folder of an object store. Objects may be
+removed by others while they are listed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from upath import UPath
 from etl.storage import objects
 
 _MODIFIED_AT_KEYS = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
-"""What object stores call the moment at which an object was written."""
+"""Names that object stores use for the time at which an object was last written."""
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object.
+    """An object below the raw root.
 
     Parameters
     ----------
     path
-        Where it is.
+        Its path.
     size
-        In bytes.
+        Its size in bytes.
     """
 
     path: UPath
@@ -37,10 +37,11 @@ class StoredObject:
 
 
 def written_before(folder: UPath, cutoff: datetime) -> Iterator[StoredObject]:
-    """Yield the objects below a folder that were last written before an instant, in no order."""
-    for path, changed_at, size in _list_volume(folder) if objects.is_volume(folder) else _list_object_store(folder):
-        if changed_at < cutoff:
-            yield StoredObject(path, size)
+    """Yield the objects below a folder that were last written before `cutoff`, in no particular order."""
+    listing = _list_volume(folder) if objects.is_volume(folder) else _list_object_store(folder)
+    for path, modified_at, byte_count in listing:
+        if modified_at < cutoff:
+            yield StoredObject(path, byte_count)
 
 
 def size(path: UPath) -> int | None:
@@ -52,16 +53,16 @@ def size(path: UPath) -> int | None:
 
 
 def remove(path: UPath, *, older_than: datetime | None = None) -> int | None:
-    """Remove an object, and return its size in bytes; None if it is not there, or was written again since."""
-    found = size(path)
-    if found is None or (older_than and _modified_at(path) >= older_than):
+    """Remove an object and return its size in bytes; None if it is missing, or was written at `older_than` or later."""
+    byte_count = size(path)
+    if byte_count is None or (older_than and _modified_at(path) >= older_than):
         return None
     path.unlink(missing_ok=True)
-    return found
+    return byte_count
 
 
 def remove_empty_folders(folder: UPath, *, older_than: datetime) -> None:
-    """Remove the folders below another that have been empty for some time; object stores have none."""
+    """Remove empty folders below a folder if they last changed before `older_than`; object stores have no folders."""
     if objects.is_volume(folder) and Path(folder.path).is_dir():
         _remove_empty_below(Path(folder.path), older_than.timestamp())
 
@@ -78,10 +79,10 @@ def _list_volume(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
                 yield from _list_volume(path)
             else:
                 try:
-                    found = entry.stat(follow_symlinks=False)
+                    status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield path, datetime.fromtimestamp(found.st_mtime, UTC), found.st_size
+                yield path, datetime.fromtimestamp(status.st_mtime, UTC), status.st_size
 
 
 def _list_object_store(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
@@ -89,7 +90,7 @@ def _list_object_store(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
         entries = folder.fs.ls(folder.path, detail=True)
     except FileNotFoundError:
         return
-    # Drivers remember every listing, and all of them together would not fit.
+    # fsspec caches every listing; together they would not fit into memory.
     folder.fs.invalidate_cache(folder.path)
     for entry in entries:
         path = folder / PurePosixPath(entry["name"].rstrip("/")).name
@@ -100,12 +101,12 @@ def _list_object_store(folder: UPath) -> Iterator[tuple[UPath, datetime, int]]:
 
 
 def _modified_at(path: UPath) -> datetime:
-    changed_at: datetime = path.fs.modified(path.path)
-    return changed_at if changed_at.tzinfo else changed_at.replace(tzinfo=UTC)
+    modified_at: datetime = path.fs.modified(path.path)
+    return modified_at if modified_at.tzinfo else modified_at.replace(tzinfo=UTC)
 
 
 def _listed_modified_at(entry: Mapping[str, object]) -> datetime | None:
-    """Return when an object was written, if the listing tells."""
+    """Return when an object was last written; None if the listing lacks it."""
     for name in _MODIFIED_AT_KEYS:
         match entry.get(name):
             case datetime() as instant:
@@ -122,7 +123,7 @@ def _remove_empty_below(folder: Path, older_than: float) -> None:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 path = Path(entry.path)
-                changed_at = entry.stat(follow_symlinks=False).st_mtime
+                modified_at = entry.stat(follow_symlinks=False).st_mtime
                 _remove_empty_below(path, older_than)
-                if changed_at < older_than and not any(path.iterdir()):
+                if modified_at < older_than and not any(path.iterdir()):
                     path.rmdir()

@@ -1,4 +1,4 @@
-"""Objects below the raw root: written once, whole or not at all, on a shared volume or in an object store."""
+"""Objects below the raw root, on a shared volume or in an object store; drafts are published whole or not at all."""
 
 import os
 import shutil
@@ -11,20 +11,20 @@ from typing import IO
 from upath import UPath
 
 DRAFTS = "drafts"
-"""Folder below the root of a volume, of what is being written."""
+"""Folder below the root of a volume for objects that are still being written."""
 
 
 class Draft:
-    """An object that is being written; it appears at its place when it is published, complete."""
+    """An object that is still being written; it becomes visible, complete, when it is published."""
 
     def __init__(self, stream: IO[bytes], local: Path | None) -> None:
         self.stream = stream
         self._local = local
 
     def publish(self, path: UPath) -> None:
-        """Put the object at `path`, replacing what was there.
+        """Publish the object at `path`, replacing an earlier one.
 
-        On a volume it is flushed to the disk first, so that a row that names it can be committed after.
+        On a volume it is flushed to disk, so that a row which refers to it can be committed afterwards.
         """
         self.stream.flush()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,14 +39,14 @@ class Draft:
 
 
 def put(path: UPath, content: bytes) -> None:
-    """Put an object at `path`, replacing what was there, unflushed: a crash of the machine may leave part of it."""
+    """Write an object to `path`, replacing an earlier one, without a flush: a machine crash may truncate it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
 @contextmanager
 def draft(root: UPath) -> Iterator[Draft]:
-    """Begin an object below `root`; one that is not published leaves nothing behind."""
+    """Yield a draft of an object below `root`; it is deleted unless the block publishes it."""
     if not is_volume(root):
         with tempfile.TemporaryFile() as spool:
             yield Draft(spool, local=None)
@@ -63,8 +63,14 @@ def draft(root: UPath) -> Iterator[Draft]:
 
 
 def is_volume(path: UPath) -> bool:
-    """Return whether a path is on a volume, not in an object store."""
+    """Return whether a path is on a volume rather than in an object store."""
     return path.protocol in ("", "file", "local")
+
+
+def remove_tree(path: UPath) -> None:
+    """Remove a folder with all its objects, if it exists."""
+    if path.exists():
+        path.rmdir(recursive=True)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -73,9 +79,3 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def remove_tree(path: UPath) -> None:
-    """Remove a folder of objects, if it is there."""
-    if path.exists():
-        path.rmdir(recursive=True)

@@ -1,7 +1,7 @@
-"""Download: read a chunk's provider accounts, each to the end of its feed, snapshot or window.
+"""Download of a chunk: each provider account's feed, snapshot or window, read to its end into landing pages.
 
-An account lands whole or not at all. One that cannot be read is left out with its reason, its cursor stays, and the
-others go on.
+An account's pages land completely or not at all. An account that cannot be read is skipped with its reason recorded;
+its cursor does not move, and the other accounts are not affected.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from etl.sync.store.token_cipher import TokenCipher
 
 
 class ProviderRetryAfter(RetryAfter):
-    """A provider wants to be left alone for longer than a task can wait."""
+    """A provider must not be called again for longer than a task can wait."""
 
     def __init__(self, provider: str, chunk_id: int, detail: str, wait: timedelta) -> None:
         super().__init__(
-            f"{provider} answers {detail}, and wants to be asked again after {wait}; "
-            f"then chunk {chunk_id} starts afresh. No cursor moved.",
+            f"{provider}: {detail}, retry after {wait}; chunk {chunk_id} is then downloaded from its beginning. "
+            "No cursor moved.",
             wait,
         )
 
 
 class AccountOutcome(Enum):
-    """What came of a provider account."""
+    """How the download of a provider account ended."""
 
     DRAINED = "drained"
     STOPPED = "stopped"
     NOT_READY = "not_ready"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
-    """It answered in a way that no declared rule covers."""
+    """The provider's response is not covered by any declared rule."""
     UNREADABLE = "unreadable"
     """None of the keys decrypts its access token."""
 
@@ -65,12 +65,12 @@ OUTCOME_BY_ACTION = {
     ErrorAction.RESTART_FEED: AccountOutcome.UNREACHABLE,
     ErrorAction.RETRY: AccountOutcome.UNREACHABLE,
 }
-"""What an account comes to when the provider still asks for an action in the end."""
+"""Outcome of an account whose last response still asks for an action."""
 
 
 @dataclass(frozen=True)
 class DownloadResult:
-    """What came of one account: its pages that landed, or what was found instead."""
+    """Result for one account: its landed pages, or the reason why there are none."""
 
     outcome: AccountOutcome
     drained_account: DrainedAccount | None = None
@@ -79,7 +79,7 @@ class DownloadResult:
 
 @dataclass
 class ChunkOutcomes:
-    """What came of all accounts of a chunk."""
+    """Outcomes of all accounts of a chunk: their counts, and the accounts that were skipped."""
 
     counts: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[ProviderAccount, DownloadResult]] = field(default_factory=list)
@@ -94,16 +94,16 @@ class ChunkOutcomes:
 log = logging.getLogger(__name__)
 
 MAX_RESCHEDULED_ATTEMPTS = 4
-"""Attempts of a chunk that give way when an account is told to wait; later ones leave the account out instead."""
+"""Attempts of a chunk that are rescheduled if an account has to wait; later attempts skip the account instead."""
 
 MAX_RESCHEDULE_DELAY = timedelta(hours=1)
-"""The longest wait that a chunk gives way for; an account that is told a longer one is left out."""
+"""Longest wait for which a chunk is rescheduled; an account that has to wait longer is skipped."""
 
 MAX_RESTARTS = 5
-"""Times that one account's feed is restarted from its first cursor in one download; then from its beginning."""
+"""Restarts of an account's feed from its first cursor in one download; after these it is read from its beginning."""
 
 DRAIN_TIME_SHARE = 0.75
-"""Share of a task's time after which accounts are left out as they are, so that a slow one costs the others nothing."""
+"""Share of a task's timeout after which unfinished accounts are skipped, so that the others can still be loaded."""
 
 
 def download(
@@ -119,7 +119,7 @@ def download(
 ) -> int:
     """Land the pages of a chunk, as a new attempt, and return its ordinal.
 
-    An attempt that is killed, or runs out of memory, stays open; the one after it asks for pages of half the size.
+    An attempt that is killed or runs out of memory stays open, and the next one requests pages of half the size.
 
     Parameters
     ----------
@@ -132,38 +132,38 @@ def download(
     endpoint
         The provider's address and client credentials.
     limiter
-        The limits that all workers share.
+        The rate limits that all workers share.
 
     Raises
     ------
     ChunkMissing
         If the run has no such chunk.
-    ProviderAsksToWait
-        If an account is to be asked again later, and the chunk has not given way too often.
+    ProviderRetryAfter
+        If an account has to wait, and the chunk was not rescheduled too often.
     ProviderUnavailable
-        If not one account could be drained, and some might be later.
+        If no account could be drained, and a retry may succeed.
     TokenUnreadable
-        If not one account could be drained, for want of the keys.
+        If no account could be drained, because no key decrypts the access tokens.
     ProviderRefused
-        If not one account could be drained, and the provider answered in a way that no rule covers.
+        If no account could be drained, and no rule covers the provider's response.
     """
     chunk = chunks.open_attempt(db, entity=entity.name, run_id=run_id, ordinal=ordinal)
     source = source_of(entity, chunk.days)
     landing = Landing(root, chunk.chunk_id, chunk.attempt)
-    accounts = provider_accounts.read_pages(db, chunk.bounds, provider=entity.provider.name, feed=source.name)
-    tally = ChunkOutcomes()
-    with chunks.closing_attempt(db, chunk, tally.counts), landing.manifest() as manifest:
-        drains = _ChunkDownload(entity, source, chunk, landing, cipher, tally)
-        asyncio.run(drains.run(accounts, manifest, endpoint=endpoint, limiter=limiter))
-        _record_skipped(chunk, tally, db=db)
-        if not tally.counts[AccountOutcome.DRAINED.value]:
-            _raise_if_nothing_downloaded(entity, chunk.chunk_id, tally)
-    log.info("%s: chunk %d, attempt %d: %s", entity.name, chunk.chunk_id, chunk.attempt, dict(tally.counts))
+    account_batches = provider_accounts.read_pages(db, chunk.bounds, provider=entity.provider.name, feed=source.name)
+    outcomes = ChunkOutcomes()
+    with chunks.closing_attempt(db, chunk, outcomes.counts), landing.manifest() as manifest:
+        chunk_download = _ChunkDownload(entity, source, chunk, landing, cipher, outcomes)
+        asyncio.run(chunk_download.run(account_batches, manifest, endpoint=endpoint, limiter=limiter))
+        _record_skipped(chunk, outcomes, db=db)
+        if not outcomes.counts[AccountOutcome.DRAINED.value]:
+            _raise_if_any_failed(entity, chunk.chunk_id, outcomes)
+    log.info("%s: chunk %d, attempt %d: %s", entity.name, chunk.chunk_id, chunk.attempt, dict(outcomes.counts))
     return ordinal
 
 
 def _record_skipped(chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connection) -> None:
-    """Keep the reason of each account that is left out, and stop those that their users must mend."""
+    """Record the reason of each skipped account, and stop the accounts that their users must fix."""
     for account, result in outcomes.skipped:
         chunks.record_skipped_account(
             db, chunk, account.provider_account_id, outcome=result.outcome.value, reason=result.reason
@@ -172,20 +172,20 @@ def _record_skipped(chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connect
             provider_accounts.stop(db, account, reason=result.reason)
 
 
-def _raise_if_nothing_downloaded(entity: Entity, chunk_id: int, outcomes: ChunkOutcomes) -> None:
-    """Fail a chunk of which nothing was drained, unless that is its users' or the calendar's doing."""
-    found = {result.outcome: (account, result.reason) for account, result in outcomes.skipped}
-    if AccountOutcome.UNREACHABLE in found:
-        raise ProviderUnavailable(entity.provider.name, chunk_id, found[AccountOutcome.UNREACHABLE][1])
-    if AccountOutcome.REFUSED in found:
-        raise ProviderRefused(entity.provider.name, found[AccountOutcome.REFUSED][1])
-    if AccountOutcome.UNREADABLE in found:
-        raise TokenUnreadable(found[AccountOutcome.UNREADABLE][0].provider_account_id)
+def _raise_if_any_failed(entity: Entity, chunk_id: int, outcomes: ChunkOutcomes) -> None:
+    """Raise for a chunk without a drained account, unless all its accounts are stopped or not ready yet."""
+    last_skipped = {result.outcome: (account, result.reason) for account, result in outcomes.skipped}
+    if AccountOutcome.UNREACHABLE in last_skipped:
+        raise ProviderUnavailable(entity.provider.name, chunk_id, last_skipped[AccountOutcome.UNREACHABLE][1])
+    if AccountOutcome.REFUSED in last_skipped:
+        raise ProviderRefused(entity.provider.name, last_skipped[AccountOutcome.REFUSED][1])
+    if AccountOutcome.UNREADABLE in last_skipped:
+        raise TokenUnreadable(last_skipped[AccountOutcome.UNREADABLE][0].provider_account_id)
 
 
 @dataclass(frozen=True)
 class _ChunkDownload:
-    """Drains accounts side by side, some at a time, in the order of their ids."""
+    """Drains accounts concurrently, in batches by id."""
 
     entity: Entity
     source: Feed | Snapshot | Window
@@ -196,28 +196,29 @@ class _ChunkDownload:
 
     async def run(
         self,
-        accounts: Iterator[list[ProviderAccount]],
+        account_batches: Iterator[list[ProviderAccount]],
         manifest: Manifest,
         *,
         endpoint: Endpoint,
         limiter: Limiter,
     ) -> None:
-        at_once = asyncio.Semaphore(self.entity.provider.concurrency)
-        allowed = self.entity.timeout * DRAIN_TIME_SHARE
-        end = asyncio.get_running_loop().time() + allowed.total_seconds()
+        semaphore = asyncio.Semaphore(self.entity.provider.concurrency)
+        time_limit = self.entity.timeout * DRAIN_TIME_SHARE
+        end = asyncio.get_running_loop().time() + time_limit.total_seconds()
         async with open_client(self.entity.provider, endpoint, limiter) as client:
 
-            async def drain(account: ProviderAccount) -> DownloadResult:
+            async def download_one(account: ProviderAccount) -> DownloadResult:
                 try:
-                    async with at_once, asyncio.timeout_at(end):
+                    async with semaphore, asyncio.timeout_at(end):
                         return await self._download_account(client, account, restarts_left=MAX_RESTARTS)
                 except TimeoutError:
                     return DownloadResult(
-                        AccountOutcome.UNREACHABLE, reason=f"no end of the account within {allowed} of its chunk"
+                        AccountOutcome.UNREACHABLE, reason=f"not drained within the chunk's time limit of {time_limit}"
                     )
 
-            for some in accounts:
-                for account, result in zip(some, await _gather(drain(account) for account in some), strict=True):
+            for accounts in account_batches:
+                results = await _gather(download_one(account) for account in accounts)
+                for account, result in zip(accounts, results, strict=True):
                     self.outcomes.add(account, result)
                     if result.drained_account is not None:
                         manifest.add(result.drained_account)
@@ -227,37 +228,37 @@ class _ChunkDownload:
     ) -> DownloadResult:
         try:
             return DownloadResult(AccountOutcome.DRAINED, drained_account=await self._land_pages(client, account))
-        except TokenUnreadable as unreadable:
-            return DownloadResult(AccountOutcome.UNREADABLE, reason=str(unreadable))
-        except ProviderRefused as refusal:
-            return DownloadResult(AccountOutcome.REFUSED, reason=refusal.detail)
-        except ProviderCallFailed as refused:
-            if refused.action is ErrorAction.RESTART_FEED and restarts_left:
+        except TokenUnreadable as error:
+            return DownloadResult(AccountOutcome.UNREADABLE, reason=str(error))
+        except ProviderRefused as error:
+            return DownloadResult(AccountOutcome.REFUSED, reason=error.detail)
+        except ProviderCallFailed as failure:
+            if failure.action is ErrorAction.RESTART_FEED and restarts_left:
                 return await self._download_account(client, account, restarts_left=restarts_left - 1)
-            if refused.action is ErrorAction.RESTART_FEED and self._can_read_in_full(account):
+            if failure.action is ErrorAction.RESTART_FEED and self._can_read_in_full(account):
                 return await self._download_account(
                     client, replace(account, needs_full_read=True), restarts_left=MAX_RESTARTS
                 )
-            self._reschedule_if_long_wait(refused)
-            return DownloadResult(OUTCOME_BY_ACTION[refused.action], reason=refused.code)
+            self._reschedule_if_long_wait(failure)
+            return DownloadResult(OUTCOME_BY_ACTION[failure.action], reason=failure.code)
 
     def _reschedule_if_long_wait(self, failure: ProviderCallFailed) -> None:
-        """End the attempt if the provider is to be asked again later, but not for ever."""
-        told = failure.retry_after if failure.action is ErrorAction.RETRY else None
-        if told and MAX_WAIT_IN_TASK < told <= MAX_RESCHEDULE_DELAY and self.chunk.attempt <= MAX_RESCHEDULED_ATTEMPTS:
-            raise ProviderRetryAfter(self.entity.provider.name, self.chunk.chunk_id, failure.code, told)
+        """Raise, to end the attempt, if the provider asks for a wait that is within the limits of rescheduling."""
+        wait = failure.retry_after if failure.action is ErrorAction.RETRY else None
+        if wait and MAX_WAIT_IN_TASK < wait <= MAX_RESCHEDULE_DELAY and self.chunk.attempt <= MAX_RESCHEDULED_ATTEMPTS:
+            raise ProviderRetryAfter(self.entity.provider.name, self.chunk.chunk_id, failure.code, wait)
 
     def _can_read_in_full(self, account: ProviderAccount) -> bool:
-        """Return whether a cursor that leads nowhere can be left behind, by reading the feed from its beginning."""
+        """Return whether the feed can be read from its beginning, because its cursor cannot be continued from."""
         return isinstance(self.source, Feed) and bool(account.cursor) and not account.needs_full_read
 
     async def _land_pages(self, client: ProviderClient, account: ProviderAccount) -> DrainedAccount:
-        """Land one account's pages, over those of a loop that was restarted."""
-        arrivals = self.landing.account_pages(account.provider_account_id)
+        """Land one account's pages, overwriting those from before a restart of its feed."""
+        landed_pages = self.landing.account_pages(account.provider_account_id)
         async with aclosing(prefetch(self._read_pages(client, account))) as pages:
             async for header, body in pages:
-                await asyncio.to_thread(arrivals.add, header, body)
-        return arrivals.finish()
+                await asyncio.to_thread(landed_pages.add, header, body)
+        return landed_pages.finish()
 
     def _read_pages(self, client: ProviderClient, account: ProviderAccount) -> AsyncIterator[tuple[Header, bytes]]:
         reader = AccountReader(
@@ -276,10 +277,10 @@ class _ChunkDownload:
 
 
 async def _gather(coroutines: Iterable[Coroutine[None, None, DownloadResult]]) -> list[DownloadResult]:
-    """Await all; the first error ends the others, and is raised as it is."""
+    """Return the results of all coroutines; the first error cancels the others and is raised, not as a group."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(drain) for drain in coroutines]
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
     return [task.result() for task in tasks]

@@ -1,4 +1,4 @@
-"""Forecast: what a run would do, before it does it."""
+"""Estimates of a sync run before it starts: its chunks, its requests and their minimum duration."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.provider import LimitScope
 from etl.declare.source import Source
-from etl.sync.store import chunks as plans
-from etl.sync.store import status
+from etl.sync.store import chunks, status
 
 
 @dataclass(frozen=True)
@@ -24,15 +23,15 @@ class RunEstimate:
     entity
         Its entity.
     unit
-        What is cut into chunks: provider accounts or raw batches.
+        What the chunks consist of: provider accounts or raw batches.
     unit_count
-        How many of them there are.
+        Number of these units.
     chunks
         Chunks of the run.
     requests
-        Requests to the provider that it would take, judged by the latest downloads.
+        Requests to the provider, estimated from the latest downloads.
     min_duration
-        The time that the provider's limits make these requests take, however many workers there are.
+        Least time that the provider's rate limits allow for these requests, however many workers there are.
     """
 
     entity: str
@@ -46,9 +45,9 @@ class RunEstimate:
 def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
     """Return what a run of an entity would do now; nothing is written."""
     if isinstance(entity.source, RawOf):
-        batches = plans.count_pending_batches(db, entity=entity.name, sources=entity.sources, version=entity.version)
-        chunks = count_chunks(batches, size=entity.chunk_size, maximum=entity.max_chunks)
-        return RunEstimate(entity.name, "raw batches", batches, chunks, 0, timedelta())
+        batches = chunks.count_pending_batches(db, entity=entity.name, sources=entity.sources, version=entity.version)
+        chunk_count = count_chunks(batches, size=entity.chunk_size, maximum=entity.max_chunks)
+        return RunEstimate(entity.name, "raw batches", batches, chunk_count, 0, timedelta())
     accounts = status.count_active_accounts(db, provider=entity.provider.name)
     pages = status.pages_per_account(db, source=entity.source.name) or 1.0
     requests = math.ceil(accounts * pages)
@@ -63,10 +62,10 @@ def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
 
 
 def min_duration(source: Source, requests: int) -> timedelta:
-    """Return the time that the limits over the whole client make some requests take."""
-    waits = [
+    """Return the least time for a number of requests under the limits that count all calls of the client."""
+    durations = [
         max(0, requests - limit.burst) * limit.emission_interval
         for limit in source.limits
         if limit.scope is LimitScope.CLIENT
     ]
-    return max(waits, default=timedelta())
+    return max(durations, default=timedelta())

@@ -1,4 +1,4 @@
-"""Link: enrol a user's login at a bank."""
+"""Enrolment of a user's login at a bank as a provider account."""
 
 import asyncio
 import logging
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class EnrolmentFailed(TransientError):
-    """A provider did not give an access token, and may later."""
+    """A provider returned no access token; a retry may succeed."""
 
     def __init__(self, provider: str, detail: str) -> None:
-        super().__init__(f"{provider} gave no access token, but {detail}; try again while the public token is valid.")
+        super().__init__(f"{provider} returned no access token: {detail}; try again while the public token is valid.")
 
 
 def enrol_login(
@@ -33,7 +33,7 @@ def enrol_login(
     endpoint: Endpoint,
     limiter: Limiter,
 ) -> int:
-    """Exchange a public token, keep the access token encrypted, and return the provider account id.
+    """Exchange a public token, store the access token encrypted, and return the provider account id.
 
     Parameters
     ----------
@@ -45,19 +45,19 @@ def enrol_login(
     EnrolmentFailed
         If the provider could not be reached.
     ProviderRefused
-        If the provider does not take the token.
-    ItemTaken
-        If the login is another user's.
+        If the provider rejects the token.
+    ItemOfOtherUser
+        If the login is enrolled for another user.
     """
 
-    async def ask() -> Item:
+    async def exchange() -> Item:
         async with open_client(provider, endpoint, limiter) as client:
             try:
                 return await exchange_public_token(client, public_token)
-            except ProviderCallFailed as refused:
-                raise EnrolmentFailed(provider.name, refused.code) from None
+            except ProviderCallFailed as failure:
+                raise EnrolmentFailed(provider.name, failure.code) from None
 
-    item = asyncio.run(ask())
+    item = asyncio.run(exchange())
     provider_account_id = provider_accounts.enrol(
         db,
         cipher,

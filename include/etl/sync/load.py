@@ -1,4 +1,4 @@
-"""Load: merge a typed batch into its core table, and move the cursors, in one transaction."""
+"""Loading of typed batches: merge a batch into its core table and move the cursors, in one transaction."""
 
 import logging
 
@@ -18,14 +18,15 @@ log = logging.getLogger(__name__)
 def load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCounts:
     """Load a typed batch once; loading it again changes nothing and returns the same counts.
 
-    An account whose cursor another batch has moved on is left out, and counted as stale; the others go on.
+    Records of an account whose cursor another batch moved first are dropped and counted as stale; the other accounts
+    are loaded.
 
     Raises
     ------
     RawMissing
         If there is no such raw batch.
     TypedMissing
-        If it was not transformed.
+        If it has not been transformed.
     """
     batch = raw_batches.find(db, raw_id)
     with db.transaction():
@@ -34,13 +35,13 @@ def load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCou
         if counts is None:
             rejected = rejects.count(db, raw_id=raw_id, entity=entity.name, version=entity.version)
             typed = TypedBatch(root, entity, batch)
-            prepared = merge.stage(entity, typed, db=db)
-            if prepared.was_loaded and entity.feed_name:
-                # Another version loaded it, and feeds have been read on from there.
+            staged = merge.stage(entity, typed, db=db)
+            if staged.was_loaded and entity.feed_name:
+                # Another version of the entity loaded it, and the feed has advanced since.
                 before_image.create(db, entity)
-                counts = reprocess.reprocess(entity, typed, prepared, rejected=rejected, db=db, root=root)
+                counts = reprocess.reprocess(entity, typed, staged, rejected=rejected, db=db, root=root)
             else:
-                counts = merge.merge_staged(entity, typed, prepared, rejected=rejected, db=db).counts
+                counts = merge.merge_staged(entity, typed, staged, rejected=rejected, db=db).counts
             loads.record(db, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
     log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
     return counts
@@ -56,15 +57,15 @@ def load_pending(entity: Entity, run_id: str, ordinal: int, *, db: Connection, r
     ChunkMissing
         If the run has no such chunk.
     PermanentError
-        That of the first batch that could not be loaded, once the others are.
+        The error of the first batch that could not be loaded, after all others were loaded.
     """
     chunk = chunks.find(db, entity=entity.name, run_id=run_id, ordinal=ordinal)
-    failed: PermanentError | None = None
+    first_error: PermanentError | None = None
     for raw_id in chunks.pending_batches(db, chunk, entity=entity.name, sources=entity.sources, version=entity.version):
         try:
             load(entity, raw_id, db=db, root=root)
         except PermanentError as error:
-            log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
-            failed = failed or error
-    if failed is not None:
-        raise failed
+            log.warning("%s: raw batch %d cannot be loaded: %s", entity.name, raw_id, error)
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error

@@ -1,18 +1,15 @@
-"""Merge: bring the core table to what a typed batch says; what load and replay share.
+"""Merging of a typed batch into the core table, shared by load and replay.
 
-A feed's batch that was never loaded moves the cursors. Loaded again, it moves none, and each record counts as late as
-it did the first time, so that nothing which came after it is undone.
+The first load of a feed's batch moves the cursors. On a second load no cursor moves, and every record keeps the
+effective time of its first load, so that newer data is not overwritten.
 """
 
 import logging
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg.rows import dict_row
-from psycopg.sql import SQL
-
 from etl.db.connection import Connection
-from etl.db.statements import statement, statements
+from etl.db.statements import Statement, StatementFile
 from etl.declare.entity import Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
 from etl.sync.records.duplicates import DuplicateFilter
@@ -23,25 +20,25 @@ from etl.sync.store.typed_batches import TypedBatch
 log = logging.getLogger(__name__)
 
 MAX_SCANNED_ROWS_PER_RECORD = 2
-"""Rows of the core table that are read for each record of a batch, rather than looked up by their keys."""
+"""Existing rows per record of a batch up to which all rows of its accounts are read, instead of looked up by key."""
 
 Origin = Feed | Snapshot | Window | RawOf
 
 
 @dataclass(frozen=True)
 class StagedBatch:
-    """A batch that lies in `incoming`, ready to be applied.
+    """A batch in the staging table `incoming`, ready to be merged.
 
     Parameters
     ----------
     was_loaded
-        Whether it was loaded before.
+        Whether any version of the entity loaded it before.
     rows
-        Rows that it brought.
+        All its rows.
     has_removals
-        Whether any of them tells that a record is gone.
+        Whether any of them is a removal.
     stale, superseded
-        Those of them that were left out already.
+        How many of its rows were already dropped as stale or superseded.
     """
 
     was_loaded: bool
@@ -58,9 +55,9 @@ class MergeResult:
     Parameters
     ----------
     counts
-        What became of its records.
+        Its records, counted by what became of them.
     closed_keys
-        Keys of the rows that ended though none of its records tells so.
+        Keys of the rows that were closed although none of its records removes them.
     """
 
     counts: LoadCounts
@@ -68,41 +65,44 @@ class MergeResult:
 
 
 def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> StagedBatch:
-    """Put the rows of a batch that may still count into `incoming`, and keep other loads of its rows out."""
+    """Fill `incoming` with the rows of a batch that are not outdated; other loads of them wait for the commit."""
     raw_id = typed_batch.raw_batch.raw_id
     origin = entity.find_source(typed_batch.raw_batch.source)
-    again = loads.was_loaded(db, raw_id=raw_id, entity=entity.name)
-    survey = DuplicateFilter(entity)
-    staging.fill_rows(db, entity, survey.drop_duplicates(typed_batch.rows()))
+    was_loaded = loads.was_loaded(db, raw_id=raw_id, entity=entity.name)
+    duplicate_filter = DuplicateFilter(entity)
+    staging.fill_rows(db, entity, duplicate_filter.drop_duplicates(typed_batch.rows()))
     if entity.feed_name is None:
-        # A row lock is logged, and where no cursor ever moves it would be all that is: one lock does for all.
+        # Without cursors there is nothing to lock per account, and row locks alone would cost WAL: take one advisory
+        # lock for the entity.
         loads.lock_entity(db, entity=entity.name)
     else:
         staging.fill_cursor_moves(db, typed_batch.cursor_moves())
         cursors.lock(db, feed=entity.feed_name)
-    left_out = _apply_feed_order(origin, raw_id, survey, was_loaded=again, db=db) if isinstance(origin, Feed) else {}
-    repeated_of_these = sum(survey.dropped_by_account[account] for account in left_out)
-    stale = sum(left_out.values()) + repeated_of_these
-    superseded = survey.dropped_by_account.total() - repeated_of_these
-    if survey.has_possible_duplicates:
+    stale_by_account: dict[int, int] = {}
+    if isinstance(origin, Feed):
+        stale_by_account = _apply_feed_order(origin, raw_id, duplicate_filter, was_loaded=was_loaded, db=db)
+    stale_duplicates = sum(duplicate_filter.dropped_by_account[account] for account in stale_by_account)
+    stale = sum(stale_by_account.values()) + stale_duplicates
+    superseded = duplicate_filter.dropped_by_account.total() - stale_duplicates
+    if duplicate_filter.has_possible_duplicates:
         superseded += staging.drop_superseded(db, entity)
-    superseded += _drop_outdated(entity, origin, raw_id, was_loaded=again, db=db)
-    return StagedBatch(again, survey.rows, survey.has_removals, stale, superseded)
+    superseded += _drop_outdated(entity, origin, raw_id, was_loaded=was_loaded, db=db)
+    return StagedBatch(was_loaded, duplicate_filter.rows, duplicate_filter.has_removals, stale, superseded)
 
 
 def merge_staged(
     entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBatch, *, rejected: int, db: Connection
 ) -> MergeResult:
-    """Merge `incoming` into the core table, and move the cursors if a feed's batch was never loaded before."""
+    """Merge `incoming` into the core table; on the first load of a feed's batch, move the cursors."""
     raw_id = typed_batch.raw_batch.raw_id
     origin = entity.find_source(typed_batch.raw_batch.source)
     merged = _merge_rows(entity, staged_batch.rows, raw_id, db=db)
     removed = {"removed": 0, "superseded": 0}
-    ended: list[tuple[Any, ...]] = []
+    closed_keys: list[tuple[Any, ...]] = []
     if isinstance(origin, Feed):
         if staged_batch.has_removals:
-            removed = _execute_and_count(db, statement(f"entities/{entity.name}", "remove"), raw_id)
-        ended = _close_unreported_rows(entity, typed_batch, origin, db=db)
+            removed = _run_and_count(db, _statements_of(entity)["remove"], raw_id)
+        closed_keys = _close_unreported_rows(entity, typed_batch, origin, db=db)
         if not staged_batch.was_loaded:
             cursors.advance(db, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"]):
@@ -119,11 +119,11 @@ def merge_staged(
         stale=staged_batch.stale,
         rejected=rejected,
     )
-    return MergeResult(counts, ended)
+    return MergeResult(counts, closed_keys)
 
 
 def _drop_outdated(entity: Entity, origin: Origin, raw_id: int, *, was_loaded: bool, db: Connection) -> int:
-    """Drop what later batches have told otherwise, and return how many rows those were."""
+    """Drop records that later batches have outdated, and return how many those were."""
     dropped = staging.drop_overwritten(db, entity, raw_id=raw_id) if was_loaded else 0
     match origin:
         case Window() if entity.feed_name and was_loaded:
@@ -138,52 +138,56 @@ def _drop_outdated(entity: Entity, origin: Origin, raw_id: int, *, was_loaded: b
 def _apply_feed_order(
     feed: Feed, raw_id: int, duplicate_filter: DuplicateFilter, *, was_loaded: bool, db: Connection
 ) -> dict[int, int]:
-    """Give a batch its place in the feed, and return how many rows there are of each account that has none."""
+    """Drop stale accounts, correct timestamps to the order of the feed, and return the dropped rows of each account."""
     if was_loaded:
-        left_out = cursors.drop_recorded_stale_accounts(db, raw_id=raw_id)
+        stale_by_account = cursors.drop_recorded_stale_accounts(db, raw_id=raw_id)
         cursors.reapply_clamped_timestamps(db, raw_id=raw_id)
-        return left_out
-    left_out = cursors.drop_stale_accounts(db, feed=feed.name, raw_id=raw_id)
+        return stale_by_account
+    stale_by_account = cursors.drop_stale_accounts(db, feed=feed.name, raw_id=raw_id)
     cursors.clamp_timestamps(
         db, feed=feed.name, raw_id=raw_id, earliest_observed_at=duplicate_filter.earliest_observed_at
     )
-    return left_out
+    return stale_by_account
 
 
 def _close_unreported_rows(
     entity: Entity, typed_batch: TypedBatch, feed: Feed, *, db: Connection
 ) -> list[tuple[Any, ...]]:
-    """End rows whose end no record tells, as far as the entity knows such rows, and return their keys."""
-    known = statements(f"entities/{entity.name}")
-    wanted = ("close_pending", "close_absent") if typed_batch.has_full_read() else ("close_pending",)
+    """Close rows whose end no record reports, by the statements that the entity's file has, and return their keys."""
+    file = _statements_of(entity)
+    names = ("close_pending", "close_absent") if typed_batch.has_full_read() else ("close_pending",)
     values = {"raw_id": typed_batch.raw_batch.raw_id, "feed": feed.name, "version": entity.version}
-    keys: list[tuple[Any, ...]] = []
-    for name in (name for name in wanted if name in known):
-        ended = db.execute(known[name], values).fetchall()
-        keys += ended
-        if ended:
-            log.info(
-                "%s: raw batch %d: %d rows ended (%s)", entity.name, typed_batch.raw_batch.raw_id, len(ended), name
-            )
-    return keys
+    closed_keys: list[tuple[Any, ...]] = []
+    for name in names:
+        if name not in file:
+            continue
+        keys = file[name].rows(db, values)
+        closed_keys += keys
+        if keys:
+            log.info("%s: raw batch %d: %d rows closed (%s)", entity.name, values["raw_id"], len(keys), name)
+    return closed_keys
 
 
 def _merge_rows(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:
-    """Merge what differs from the rows that are there, and return its counts.
+    """Merge the records that differ from existing rows, and return their counts.
 
-    Where an entity's SQL file knows both ways to find these, they are read at once if few for a batch of so many rows.
+    Where the entity's SQL file can find existing rows by key or by account, all rows of the batch's accounts are read
+    if they are few relative to the rows of the batch.
     """
-    file = statements(f"entities/{entity.name}")
+    file = _statements_of(entity)
     with staging.prefer_index_lookup(db):
         if "existing_of_accounts" not in file:
-            return _execute_and_count(db, file["merge"], raw_id)
+            return _run_and_count(db, file["merge"], raw_id)
         if not staging.has_few_existing_rows(db, entity, limit=MAX_SCANNED_ROWS_PER_RECORD * rows):
-            return _execute_and_count(db, file["merge"].substitute(existing=file["existing_by_key"]), raw_id)
+            return _run_and_count(db, file["merge"].substitute(existing=file["existing_by_key"]), raw_id)
         with staging.prefer_hash_join(db):
-            return _execute_and_count(db, file["merge"].substitute(existing=file["existing_of_accounts"]), raw_id)
+            return _run_and_count(db, file["merge"].substitute(existing=file["existing_of_accounts"]), raw_id)
 
 
-def _execute_and_count(db: Connection, query: SQL | bytes, raw_id: int) -> dict[str, int]:
-    with db.cursor(row_factory=dict_row) as cursor:
-        (counts,) = cursor.execute(query, {"raw_id": raw_id}).fetchall()
+def _statements_of(entity: Entity) -> StatementFile:
+    return StatementFile(f"entities/{entity.name}")
+
+
+def _run_and_count(db: Connection, query: Statement, raw_id: int) -> dict[str, int]:
+    (counts,) = query.dicts(db, {"raw_id": raw_id})
     return counts

@@ -1,4 +1,4 @@
-"""Plan: cut what a run is about into chunks."""
+"""Planning of a run: its provider accounts or raw batches, divided into chunks."""
 
 import logging
 
@@ -13,16 +13,16 @@ log = logging.getLogger(__name__)
 
 
 def plan(entity: Entity, run_id: str, *, db: Connection, days: Days | None = None) -> list[int]:
-    """Write the chunks of a run and return their ordinals; planning a run again replaces its plan.
+    """Write the chunks of a run and return their ordinals; planning again replaces the earlier plan.
 
     Parameters
     ----------
     entity
-        What is synced.
+        The entity to sync.
     run_id
         The run; with the entity it identifies the plan.
     days
-        The window of a backfill; None to read the feed itself.
+        The window of a backfill; None to read the entity's own source.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def plan(entity: Entity, run_id: str, *, db: Connection, days: Days | None = Non
 
 
 def source_of(entity: Entity, days: Days | None) -> Feed | Snapshot | Window:
-    """Return where a chunk is read: the entity's own source, or its window if there are days to be read.
+    """Return the source that a chunk is read from: the entity's own, or its window if days are given.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Recall: the record behind a reject, as the provider sent it."""
+"""The record behind a reject, read from its raw batch as the provider sent it."""
 
 import re
 
@@ -16,30 +16,30 @@ _LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def record_at(body: bytes, path: str) -> bytes:
-    """Return the innermost record on a path of a page, byte by byte as sent; all of the page if there is none."""
-    found, start = body, 0
+    """Return the innermost record on a path of a page, byte for byte as sent; the whole page if there is none."""
+    record, start = body, 0
     while item := _LIST_ITEM.match(path, start):
         try:
-            found = bytes(_LIST_DECODER.decode(_OBJECT_DECODER.decode(found)[item["name"]])[int(item["ordinal"])])
+            record = bytes(_LIST_DECODER.decode(_OBJECT_DECODER.decode(record)[item["name"]])[int(item["ordinal"])])
         except (*DECODE_ERRORS, LookupError):
-            return found
+            return record
         start = item.end()
-    return found
+    return record
 
 
 def read_rejected_record(reject: StoredReject, *, db: Connection, root: UPath) -> bytes:
-    """Return the record that was rejected, byte by byte as sent; all of the page if it could not be taken apart.
+    """Return the record that was rejected, byte for byte as sent; the whole page if it could not be decoded.
 
     Raises
     ------
     RawMissing
-        If its raw batch is gone.
+        If its raw batch does not exist any more.
     RawCorrupt
-        If its raw batch does not hold what was sealed.
+        If its raw batch does not hold the bytes that were sealed.
     """
     batch = raw_batches.find(db, reject.raw_id)
-    found = b""
+    record = b""
     for line, (_, body) in enumerate(raw_batches.read(root, batch)):
         if line == reject.line:
-            found = record_at(body, reject.path)
-    return found
+            record = record_at(body, reject.path)
+    return record

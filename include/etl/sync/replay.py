@@ -1,7 +1,7 @@
-"""Replay: type a raw batch again, and merge what differs.
+"""Replay of a raw batch: transform it again and merge what differs.
 
-No cursor moves, and nothing that came after the batch is undone. Only a feed's batch that was never loaded is loaded
-as usual, since nobody has read on from it.
+No cursor moves, and newer data is not overwritten. Only a feed's batch that was never loaded is loaded as usual, since
+no later batch continues from it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DryRun:
-    """A replay that is undone in the end.
+    """A replay that is rolled back at its end.
 
     Parameters
     ----------
     typed_root
-        Where typed batches go meanwhile.
+        Temporary root of its typed batches.
     """
 
     typed_root: UPath
@@ -42,14 +42,14 @@ class DryRun:
 
 @contextmanager
 def start_dry_run(entity: Entity, *, db: Connection) -> Iterator[DryRun]:
-    """Undo everything that the block replays; inside it, `etl.sync.store.before_image` tells what it changed.
+    """Roll back what the block replays; inside the block, `etl.sync.store.before_image` returns what it changed.
 
     Loads of the same accounts wait until the block ends.
 
     Raises
     ------
-    ReplayInterrupted
-        If a load and the block waited for each other.
+    ReplayDeadlocked
+        If a load and the block deadlocked.
     """
     with (
         TemporaryDirectory(prefix="sluice-replay-") as folder,
@@ -69,41 +69,41 @@ def replay(
     except_batches: Collection[int] = (),
     dry_run: DryRun | None = None,
 ) -> LoadCounts:
-    """Type a raw batch again and merge what differs, and return what became of its records.
+    """Transform a raw batch again, merge what differs, and return the counts of its records.
 
     Parameters
     ----------
     except_batches
-        Batches that are replayed too. All others that were loaded after it bring the rows that it wrote from what they
-        were in this batch to what they are now.
+        Batches that the caller replays too. All other batches that were loaded after this one are merged again for the
+        rows that it changed, so that these end in their current state.
     dry_run
-        What undoes it in the end; None to keep it.
+        The dry run that rolls it back; None to commit.
 
     Raises
     ------
     RawMissing
         If there is no such raw batch.
     RawCorrupt
-        If it does not hold what was sealed.
+        If it does not hold the bytes that were sealed.
     TooManyRejects
         If more than the tolerated share of its records was rejected.
-    ReplayInterrupted
-        If a load and the replay waited for each other.
+    ReplayDeadlocked
+        If a load and the replay deadlocked.
     """
     typed_root = dry_run.typed_root if dry_run else root
     transform(entity, raw_id, db=db, root=root, typed_root=typed_root)
     typed = TypedBatch(typed_root, entity, raw_batches.find(db, raw_id))
     with _translate_deadlock(entity), db.transaction():
         raw_batches.lock(db, raw_id)
-        prepared = merge.stage(entity, typed, db=db)
+        staged = merge.stage(entity, typed, db=db)
         if dry_run is None:
             before_image.create(db, entity)
         rejected = rejects.count(db, raw_id=raw_id, entity=entity.name, version=entity.version)
         counts = reprocess.reprocess(
-            entity, typed, prepared, rejected=rejected, db=db, root=root, except_batches=except_batches
+            entity, typed, staged, rejected=rejected, db=db, root=root, except_batches=except_batches
         )
-        _record_counts(entity, raw_id, counts, was_loaded=prepared.was_loaded, db=db)
-    log.info("%s: raw batch %d, again: %s", entity.name, raw_id, counts)
+        _record_counts(entity, raw_id, counts, was_loaded=staged.was_loaded, db=db)
+    log.info("%s: replayed raw batch %d: %s", entity.name, raw_id, counts)
     return counts
 
 

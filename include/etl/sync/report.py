@@ -1,4 +1,4 @@
-"""Report: what a run loaded, whatever became of its chunks."""
+"""Report of a run: what it loaded, and warnings about skipped accounts and cursors that expire soon."""
 
 import logging
 
@@ -9,7 +9,7 @@ from etl.sync.store import chunks, cursors
 
 _PROBLEM_COUNTS = ("accounts_refused", "accounts_stopped", "accounts_unreachable", "accounts_unreadable")
 _EXPIRY_WARNING_SHARE = 11 / 12
-"""Share of a cursor's life after which it is told of."""
+"""Share of a cursor's lifetime after which the report warns of it."""
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +20,15 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     log.info("%s: run %s: %s", entity.name, run_id, counts)
     if counts["chunks_loaded"] < counts["chunks"]:
         log.error(
-            "%s: run %s: %d of %d chunks were not loaded; nothing of them is lost, and the next run makes up for it",
+            "%s: run %s: %d of %d chunks were not loaded; no data is lost, and the next run catches up",
             entity.name,
             run_id,
             counts["chunks"] - counts["chunks_loaded"],
             counts["chunks"],
         )
-    left_out = {name: count for name, count in counts.items() if name in _PROBLEM_COUNTS and count}
-    if left_out:
-        log.warning("%s: run %s left accounts out, see etl.left_out: %s", entity.name, run_id, left_out)
+    skipped = {name: count for name, count in counts.items() if name in _PROBLEM_COUNTS and count}
+    if skipped:
+        log.warning("%s: run %s skipped accounts, see etl.left_out: %s", entity.name, run_id, skipped)
     _warn_of_expiring_cursors(entity, db=db)
     return counts
 
@@ -36,28 +36,29 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
 def _warn_of_expiring_cursors(entity: Entity, *, db: Connection) -> None:
     if not isinstance(entity.source, Feed) or entity.source.cursor_life is None:
         return
-    feed, life = entity.source.name, entity.source.cursor_life
-    old = cursors.count_expiring(db, feed=feed, min_age=life * _EXPIRY_WARNING_SHARE)
-    if old:
+    feed, lifetime = entity.source.name, entity.source.cursor_life
+    min_age = lifetime * _EXPIRY_WARNING_SHARE
+    expiring = cursors.count_expiring(db, feed=feed, min_age=min_age)
+    if expiring:
         log.warning(
-            "%s: %d cursors of %s have not moved for %d days, and are good for %d; where etl.cursors.moved_at is that "
-            "old, set value to '' and the next run reads the account anew, which leaves its rows as they are",
+            "%s: %d cursors of %s have not moved for %d days and expire after %d; where etl.cursors.moved_at is that "
+            "old, set value to '': the next run reads the account from the beginning, which does not change its rows",
             entity.name,
-            old,
+            expiring,
             feed,
-            (life * _EXPIRY_WARNING_SHARE).days,
-            life.days,
+            min_age.days,
+            lifetime.days,
         )
 
 
 def totals(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
-    """Return what a run loaded so far.
+    """Return the totals of a run so far.
 
     Returns
     -------
     dict
-        `chunks`, `chunks_loaded`, the counts of `etl.sync.store.loads.Counts`, and provider accounts as
-        `accounts_<outcome>` where the run asks a provider.
+        `chunks`, `chunks_loaded`, the sums of `etl.sync.store.loads.LoadCounts`, and, where the run calls a provider,
+        its accounts by outcome as `accounts_<outcome>`.
     """
-    count = chunks.totals_of_raw_batches if isinstance(entity.source, RawOf) else chunks.totals
-    return count(db, entity=entity.name, run_id=run_id, version=entity.version)
+    query_totals = chunks.totals_of_raw_batches if isinstance(entity.source, RawOf) else chunks.totals
+    return query_totals(db, entity=entity.name, run_id=run_id, version=entity.version)

@@ -1,7 +1,7 @@
-"""Merge a batch that was loaded before, and bring the rows that it wrote up to date by what was loaded since.
+"""Reprocessing of a batch that was loaded before: merge it, then merge again the later batches that touch its rows.
 
-A row that was missing, or that a new declaration reads otherwise, is written as it was in that batch. What later
-batches said of it was lost on a row that was not there, or not read so; it is said again.
+Reprocessing may restore a row to the state of this old batch, if the row was missing or the declaration has changed.
+Later batches that touched the row are then merged again, in order, so that it ends in its current state.
 """
 
 from __future__ import annotations
@@ -31,34 +31,40 @@ def reprocess(
     root: UPath,
     except_batches: Collection[int] = (),
 ) -> LoadCounts:
-    """Merge `incoming`, catch up, and return what became of the batch's own records.
+    """Merge `incoming`, then the later batches, and return the counts of the batch's own records.
 
-    `before.begin` must have been called in this transaction.
+    `before_image.create` must have been called in this transaction.
 
     Parameters
     ----------
     root
-        The raw root; the typed batch may be elsewhere.
+        The raw root; the typed batch may be under another one.
     except_batches
-        Later batches that will be merged again anyway.
+        Later batches that the caller merges again anyway.
     """
     raw_id = typed_batch.raw_batch.raw_id
     before_image.capture(db, entity)
-    applied = merge.merge_staged(entity, typed_batch, staged_batch, rejected=rejected, db=db)
-    before_image.capture_closed(db, entity, applied.closed_keys)
+    result = merge.merge_staged(entity, typed_batch, staged_batch, rejected=rejected, db=db)
+    before_image.capture_closed(db, entity, result.closed_keys)
     if before_image.collect_changed_keys(db, entity, raw_id=raw_id):
-        accounts = before_image.changed_accounts(db, entity)
-        # Asked for only now: what is loaded from here on waits for the accounts that this batch has locked.
-        for later in loads.find_later(db, raw_id=raw_id, entity=entity.name):
-            if later not in except_batches:
-                _merge_later_batch(entity, later, accounts, db=db, root=root, typed_root=typed_batch.root)
-    return applied.counts
+        account_ids = before_image.changed_accounts(db, entity)
+        # List the later batches only now: loads that begin from here on wait for the accounts that this batch locked.
+        for later_id in loads.find_later(db, raw_id=raw_id, entity=entity.name):
+            if later_id not in except_batches:
+                _merge_later_batch(entity, later_id, account_ids, db=db, root=root, typed_root=typed_batch.root)
+    return result.counts
 
 
 def _merge_later_batch(
     entity: Entity, raw_id: int, account_ids: set[int] | None, *, db: Connection, root: UPath, typed_root: UPath
 ) -> None:
-    """Merge what a later batch says of the rows that were written."""
+    """Merge the records of a later batch for the rows in `changed_keys`.
+
+    Parameters
+    ----------
+    account_ids
+        Provider accounts of these rows; None if the entity's rows belong to none.
+    """
     batch = raw_batches.find(db, raw_id)
     typed = TypedBatch(root, entity, batch)
     if not typed.exists():
@@ -66,14 +72,14 @@ def _merge_later_batch(
         transform(entity, raw_id, db=db, root=root, typed_root=typed_root)
     if account_ids is not None and account_ids.isdisjoint(_account_ids(typed)):
         return
-    prepared = merge.stage(entity, typed, db=db)
+    staged = merge.stage(entity, typed, db=db)
     if entity.feed_name and typed.has_full_read():
-        # What a feed does not tell, when it is read from its beginning, counts as well.
+        # A full read closes the rows that it lacks, so all of its records must stay in `incoming`.
         before_image.capture(db, entity)
     else:
         before_image.keep_changed_keys(db, entity)
-    applied = merge.merge_staged(entity, typed, prepared, rejected=0, db=db)
-    before_image.capture_closed(db, entity, applied.closed_keys)
+    result = merge.merge_staged(entity, typed, staged, rejected=0, db=db)
+    before_image.capture_closed(db, entity, result.closed_keys)
 
 
 def _account_ids(typed_batch: TypedBatch) -> set[int]:

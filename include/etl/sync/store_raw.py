@@ -1,4 +1,4 @@
-"""Store raw: seal the pages of a download attempt as they were sent."""
+"""Sealing of a download attempt: its landing pages, as the provider sent them, become a raw batch."""
 
 import logging
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def store_raw(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root: UPath) -> int:
-    """Seal the latest attempt of a chunk and return the id of the raw batch; sealing twice gives the same batch.
+    """Seal the latest attempt of a chunk and return the id of the raw batch; sealing twice returns the same batch.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def store_raw(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root
                 attempt=chunk.attempt,
             )
         except LandingMissing:
-            # Another run of this step may have sealed it, and tidied up, in the meantime.
+            # Another run of this step may have sealed it and removed its landing pages meanwhile.
             raw_id = raw_batches.find_by_attempt(db, chunk.chunk_id, chunk.attempt)
             if raw_id is None:
                 raise

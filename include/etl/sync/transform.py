@@ -1,6 +1,6 @@
-"""Transform: a raw batch into typed rows, a bounded number of pages at a time.
+"""Transformation of a raw batch into typed rows, a bounded number of pages at a time.
 
-The same raw batch and version give the same bytes, whenever and wherever it runs.
+The same raw batch and entity version always give the same bytes.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from etl.sync.store.typed_batches import CursorMove, TypedBatch, TypedWriter
 log = logging.getLogger(__name__)
 
 BLOCK_SIZE = 10_000
-"""Records that are typed together; a page more may be in memory."""
+"""Records after which a block is typed; it may exceed this by one page."""
 
 
 def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed_root: UPath | None = None) -> int:
-    """Write the typed batch of a raw batch, keep its rejects, and return its id.
+    """Write the typed batch of a raw batch, store its rejects, and return its id.
 
     Parameters
     ----------
     root
         The raw root.
     typed_root
-        Where the typed batch goes, if not under the raw root.
+        Root of the typed batch, if it is not the raw root.
 
     Raises
     ------
     RawMissing
         If there is no such raw batch.
     RawCorrupt
-        If it does not hold what was sealed.
+        If it does not hold the bytes that were sealed.
     TooManyRejects
-        If more than the tolerated share of its records was rejected; the rejects are kept all the same.
+        If more than the tolerated share of its records was rejected; the rejects are stored nevertheless.
     """
     batch = raw_batches.find(db, raw_id)
     with TypedBatch(typed_root or root, entity, batch).write() as writer:
-        typing = _PageTransformer(entity, batch.source, writer)
+        transformer = _PageTransformer(entity, batch.source, writer)
         rejected = rejects.replace(
             db,
-            typing.run(raw_batches.read(root, batch)),
+            transformer.run(raw_batches.read(root, batch)),
             raw_id=raw_id,
             entity=entity.name,
             version=entity.version,
         )
-        read = typing.rows_written + rejected
+        read = transformer.rows_written + rejected
         log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
         if rejected > max(entity.always_tolerated, entity.tolerated_rejects * read):
             raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
@@ -64,7 +64,7 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
 def transform_pending(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root: UPath) -> int:
     """Transform the raw batches of a chunk that the entity has not loaded yet, and return its ordinal.
 
-    A batch that cannot be transformed does not stop the others; `load_pending` fails for it, once they are loaded.
+    A batch that cannot be transformed does not stop the others; `load_pending` raises for it after loading the others.
 
     Raises
     ------
@@ -76,12 +76,12 @@ def transform_pending(entity: Entity, run_id: str, ordinal: int, *, db: Connecti
         try:
             transform(entity, raw_id, db=db, root=root)
         except PermanentError as error:
-            log.warning("%s: raw batch %d is left out: %s", entity.name, raw_id, error)
+            log.warning("%s: raw batch %d cannot be transformed: %s", entity.name, raw_id, error)
     return ordinal
 
 
 class _PageTransformer:
-    """The pages of a batch on their way to its typed rows; `rows_written` counts those written."""
+    """Transforms the pages of a batch and writes the typed rows; `rows_written` counts them."""
 
     def __init__(self, entity: Entity, source: str, writer: TypedWriter) -> None:
         self._decoder = PageDecoder(entity, source)
@@ -92,7 +92,7 @@ class _PageTransformer:
         self.rows_written = 0
 
     def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[Reject]:
-        """Write the rows of all pages and yield the rejects."""
+        """Write the typed rows of all pages and yield the rejects."""
         for line, (header, body) in enumerate(pages):
             if len(self._block) >= BLOCK_SIZE:
                 yield from self._write_block(unfinished_account=header.provider_account_id)
@@ -104,19 +104,19 @@ class _PageTransformer:
         yield from self._write_block()
 
     def _track_cursor_move(self, header: Header) -> None:
-        """Let the account's move end where its latest page does; an account's pages stand together."""
+        """Extend the account's cursor move to this page; the pages of an account are consecutive."""
         cursor_from = header.cursor_from
         if self._cursor_moves and self._cursor_moves[-1].provider_account_id == header.provider_account_id:
             cursor_from = self._cursor_moves.pop().cursor_from
         self._cursor_moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole))
 
     def _write_block(self, unfinished_account: int | None = None) -> list[Reject]:
-        """Write what is gathered; the move of an account with pages to come waits for them."""
+        """Write the block; keep back the cursor move of an account whose pages are not all read yet."""
         table, rejected = build_table(self._block)
-        waits = self._cursor_moves and self._cursor_moves[-1].provider_account_id == unfinished_account
-        waiting = [self._cursor_moves.pop()] if waits else []
+        is_unfinished = self._cursor_moves and self._cursor_moves[-1].provider_account_id == unfinished_account
+        unfinished_moves = [self._cursor_moves.pop()] if is_unfinished else []
         self._writer.write(table, self._cursor_moves)
         self.rows_written += table.num_rows
         self._block = Block(self._entity, first_seq=self._block.first_seq + len(self._block))
-        self._cursor_moves = waiting
+        self._cursor_moves = unfinished_moves
         return rejected

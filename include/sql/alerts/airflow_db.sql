@@ -1,5 +1,5 @@
 -- name: find_run
--- A run, and the last of its deadlines: the promise itself.
+-- A run. Of its deadlines, the last is the real one; those before it only check whether the run will be late.
 select
     r.run_type,
     r.state,
@@ -13,7 +13,7 @@ from dag_run as r
 where r.dag_id = %(dag_id)s and r.run_id = %(run_id)s;
 
 -- name: open_tasks
--- Tasks of a run that are under way, wait for something, or failed: the longest in their state first.
+-- Tasks of a run that are running, waiting or failed; the longest in their state first.
 select
     t.task_id,
     t.map_index,
@@ -36,7 +36,7 @@ where
 order by state_since nulls last, t.task_id, t.map_index;
 
 -- name: pool_usage
--- Slots of some pools: how many there are, and how many are taken.
+-- All slots of some pools, and those in use.
 select
     p.pool as name,
     p.slots,
@@ -52,7 +52,7 @@ from slot_pool as p
 where p.pool = any(%(names)s);
 
 -- name: durations
--- How long the last runs took that kept the schedule and succeeded; the newest first.
+-- Durations of the last successful runs that were scheduled or triggered by an asset; the newest first.
 select r.run_id, r.end_date - r.start_date as duration
 from dag_run as r
 where

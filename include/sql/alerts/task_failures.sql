@@ -1,6 +1,6 @@
 -- name: save
--- The last failure of a task, in place of that of its attempt before.
-insert into etl.failures as kept (dag_id, run_id, task_id, map_index, attempt, error_type, message)
+-- The last failure of a task replaces that of an earlier attempt.
+insert into etl.failures (dag_id, run_id, task_id, map_index, attempt, error_type, message)
 values (%(dag_id)s, %(run_id)s, %(task_id)s, %(map_index)s, %(attempt)s, %(error_type)s, %(message)s)
 on conflict (dag_id, run_id, task_id, map_index) do update set
     attempt = excluded.attempt,
@@ -9,7 +9,7 @@ on conflict (dag_id, run_id, task_id, map_index) do update set
     failed_at = now();
 
 -- name: of_run
--- Why tasks of a run failed, the first one first.
+-- Failures of a run's tasks, the earliest first.
 select f.task_id, f.map_index, f.attempt, f.error_type, f.message
 from etl.failures as f
 where f.dag_id = %(dag_id)s and f.run_id = %(run_id)s
@@ -17,7 +17,8 @@ order by f.failed_at, f.task_id, f.map_index
 limit %(limit)s;
 
 -- name: count_rejects
--- Records of a run that were left out, by the rule that they broke.
+-- Rejected records of a run, by the rule that they broke. A chunk with a page size has raw batches of its own; one without is a
+-- range of raw batches of another entity, whose rejects count if they were made since the chunk was planned.
 select r.rule, count(*)::int as rejects
 from etl.rejects as r
 inner join etl.raw_batches as b on b.raw_id = r.raw_id

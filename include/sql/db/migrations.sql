@@ -1,5 +1,5 @@
 -- name: create_table
--- Migrations are recorded where they are applied, in the same transaction.
+-- Migrations are recorded in the database that they change, in the same transaction.
 create schema if not exists sluice;
 create table if not exists sluice.migrations (
     name text primary key,
@@ -7,11 +7,11 @@ create table if not exists sluice.migrations (
 );
 
 -- name: applied
--- Names of the migrations that this warehouse has.
+-- Names of the migrations that were applied to this warehouse.
 select m.name
 from sluice.migrations as m
 order by m.name;
 
 -- name: record
--- Remember one migration.
+-- Record a migration.
 insert into sluice.migrations (name) values (%(name)s);

@@ -1,5 +1,5 @@
 -- name: table
--- A bank account belongs to one login; the provider names it within that.
+-- A bank account belongs to one provider account; its id is unique only within that.
 create table if not exists core.accounts (
     provider_account_id bigint not null references core.provider_accounts,
     account_id text not null,
@@ -20,14 +20,16 @@ create table if not exists core.accounts (
 
 comment on table core.accounts is 'Bank accounts as last seen at the provider.';
 comment on column core.accounts.balance_current is 'What the account holds, or what is owed on a credit account, in major units of `currency`.';
-comment on column core.accounts.observed_at is 'When the balances, or anything else, were first seen as they are.';
+comment on column core.accounts.observed_at is 'When the row was first observed with its current values.';
 comment on column core.accounts.raw_id is 'The raw batch that holds the record as sent.';
 
 -- name: merge
--- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
--- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `row_exists` stays true.
--- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
--- from reading all of the table instead.
+-- Upsert the records of a typed batch that differ from their rows, and count them. The join drops unchanged records
+-- first: `on conflict … where` alone would lock each of their rows and log it to the WAL.
+-- Ordered by key, so that parallel merges cannot deadlock. A lock excludes other loads of this entity, so that
+-- `row_exists` stays valid.
+-- Each row is looked up by its key, so that the cost of a batch does not depend on the size of the table: `offset 0`
+-- keeps the planner from scanning the table instead.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -81,7 +83,7 @@ with differing as materialized (
         )
 ),
 merged as (
-    insert into core.accounts as kept (
+    insert into core.accounts as target (
         provider_account_id,
         account_id,
         name,
@@ -128,7 +130,7 @@ merged as (
         unofficial_currency = excluded.unofficial_currency,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
-    where kept.observed_at <= excluded.observed_at
+    where target.observed_at <= excluded.observed_at
 )
 select
     count(*) filter (where not row_exists) as inserted,

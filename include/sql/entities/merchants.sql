@@ -1,5 +1,5 @@
 -- name: table
--- Merchants belong to no user, so their key is the provider's own.
+-- Merchants are shared by all users, so their key is the provider's own id.
 create table if not exists core.merchants (
     entity_id text primary key,
     name text not null,
@@ -16,10 +16,12 @@ comment on column core.merchants.category is 'Category of the transaction that l
 comment on column core.merchants.raw_id is 'The raw batch that holds the transaction as sent.';
 
 -- name: merge
--- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
--- Ordered by key, so that parallel merges cannot deadlock. No other load writes these rows meanwhile, so `row_exists` stays true.
--- Each row is looked up by its key, so that a batch costs the same however much the table holds: `offset 0` keeps the planner
--- from reading all of the table instead.
+-- Upsert the records of a typed batch that differ from their rows, and count them. The join drops unchanged records
+-- first: `on conflict … where` alone would lock each of their rows and log it to the WAL.
+-- Ordered by key, so that parallel merges cannot deadlock. A lock excludes other loads of this entity, so that
+-- `row_exists` stays valid.
+-- Each row is looked up by its key, so that the cost of a batch does not depend on the size of the table: `offset 0`
+-- keeps the planner from scanning the table instead.
 with differing as materialized (
     select
         i.entity_id,
@@ -52,7 +54,7 @@ with differing as materialized (
         )
 ),
 merged as (
-    insert into core.merchants as kept (
+    insert into core.merchants as target (
         entity_id,
         name,
         type,
@@ -79,7 +81,7 @@ merged as (
         category = excluded.category,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
-    where kept.observed_at <= excluded.observed_at
+    where target.observed_at <= excluded.observed_at
 )
 select
     count(*) filter (where not row_exists) as inserted,

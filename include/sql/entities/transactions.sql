@@ -1,5 +1,5 @@
 -- name: table
--- Hash partitions by provider account: a chunk's merge touches few of them, and each stays small enough to vacuum.
+-- Hash partitions by provider account: the merge of a chunk touches few of them, and each stays small enough to vacuum.
 create table if not exists core.transactions (
     provider_account_id bigint not null,
     account_id text not null,
@@ -30,10 +30,10 @@ comment on table core.transactions is 'Transactions as last seen at the provider
 comment on column core.transactions.amount is 'Positive: money left the account. Negative: money came in. In major units of `currency`.';
 comment on column core.transactions.currency is 'ISO 4217 code; null where the money has none, such as a crypto-currency.';
 comment on column core.transactions.unofficial_currency is 'What the provider calls a currency without an ISO 4217 code.';
-comment on column core.transactions.pending_transaction_id is 'Of a posted transaction: the pending one that it was before.';
-comment on column core.transactions.removed_at is 'When the provider was seen to have removed it; the row stays.';
-comment on column core.transactions.removed_for is '`posted` if a posted transaction took the place of this pending one; `absent` if the feed, read again from its beginning, had it no more; else `withdrawn`.';
-comment on column core.transactions.observed_at is 'When the provider said so.';
+comment on column core.transactions.pending_transaction_id is 'Of a posted transaction: the pending transaction that it replaces.';
+comment on column core.transactions.removed_at is 'When the removal by the provider was observed; the row stays as a tombstone.';
+comment on column core.transactions.removed_for is '`posted` if a posted transaction replaced this pending one; `absent` if the feed did not contain it any more when it was read again from its beginning; else `withdrawn`.';
+comment on column core.transactions.observed_at is 'When the current values, or the removal, were observed.';
 comment on column core.transactions.raw_id is 'The raw batch that holds the record as sent.';
 
 do $$
@@ -53,13 +53,14 @@ $$;
 create index if not exists transactions_pending on core.transactions (provider_account_id, pending_transaction_id)
 where pending_transaction_id is not null;
 
--- By it the days of a login are found, and not its years.
+-- Finds the transactions of a provider account in a span of days without reading its whole history.
 create index if not exists transactions_dated on core.transactions (provider_account_id, dated_on);
 
 create index if not exists transactions_still_pending on core.transactions (provider_account_id)
 where pending and removed_at is null;
 
--- Only if they are not there, since making them waits for whoever writes, and lets others wait.
+-- Triggers are created only if they are missing, since `create trigger` waits for concurrent writers and blocks new
+-- ones.
 do $$
 begin
     if exists (
@@ -71,28 +72,28 @@ begin
     end if;
     create trigger refers_when_inserted after insert on core.transactions
     referencing new table as added
-    for each statement execute function core.refer(
+    for each statement execute function core.check_references(
         'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
     );
     create trigger refers_when_updated after update on core.transactions
     referencing new table as added
-    for each statement execute function core.refer(
+    for each statement execute function core.check_references(
         'provider_account_id', 'core.provider_accounts', 'raw_id', 'etl.raw_batches'
     );
     create trigger keeps_transactions after delete on core.provider_accounts
-    for each row execute function core.keep_referred('core.transactions', 'provider_account_id');
+    for each row execute function core.prevent_referenced_delete('core.transactions', 'provider_account_id');
     create trigger keeps_all_transactions after truncate on core.provider_accounts
-    for each statement execute function core.keep_referred('core.transactions');
+    for each statement execute function core.prevent_referenced_delete('core.transactions');
     create trigger keeps_transactions after delete on etl.raw_batches
-    for each row execute function core.keep_referred('core.transactions', 'raw_id');
+    for each row execute function core.prevent_referenced_delete('core.transactions', 'raw_id');
     create trigger keeps_all_transactions after truncate on etl.raw_batches
-    for each statement execute function core.keep_referred('core.transactions');
+    for each statement execute function core.prevent_referenced_delete('core.transactions');
 end
 $$;
 
 -- name: existing_by_key
--- The row that a record tells of, looked up by its key, so that a batch costs the same however much the table holds:
--- `offset 0` keeps the planner from reading all of the table instead.
+-- The row of a record, looked up by its key, so that the cost of a batch does not depend on the size of the table:
+-- `offset 0` keeps the planner from scanning the table instead.
 select k.*
 from core.transactions as k
 where
@@ -102,16 +103,20 @@ where
 offset 0;
 
 -- name: existing_of_accounts
--- All rows of the batch's accounts, where they are about as few as its records: to look each up by its key takes twice as long.
+-- All rows of the batch's accounts, for accounts with about as few rows as the batch has records: looking up each row
+-- by its key takes twice as long.
 select k.*
 from core.transactions as k
 where k.provider_account_id = any(array(select m.provider_account_id from incoming_cursors as m))
 offset 0;
 
 -- name: merge
--- Upsert what differs in one typed batch, and count it. The join drops unchanged rows first: `on conflict … where` alone would lock, and log, each of them.
--- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so no other load writes these rows meanwhile and `row_exists` stays true.
--- New rows go in without `on conflict`, which looks each of them up once more: a quarter of what their insert costs.
+-- Upsert the records of a typed batch that differ from their rows, and count them. The join drops unchanged records
+-- first: `on conflict … where` alone would lock each of their rows and log it to the WAL.
+-- Ordered by key, so that parallel merges cannot deadlock. The accounts' cursors are locked, so that no other load
+-- writes these rows and `row_exists` stays valid.
+-- New rows are inserted without `on conflict`, which would look up each of them again: a quarter of the cost of
+-- inserting.
 with differing as materialized (
     select
         c.observed_at is not null as row_exists,
@@ -231,7 +236,7 @@ inserted as (
     order by d.provider_account_id, d.account_id, d.transaction_id
 ),
 updated as (
-    insert into core.transactions as kept (
+    insert into core.transactions as target (
         provider_account_id,
         account_id,
         transaction_id,
@@ -297,7 +302,7 @@ updated as (
         removed_for = null,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
-    where kept.observed_at <= excluded.observed_at
+    where target.observed_at <= excluded.observed_at
 )
 select
     count(*) filter (where not row_exists) as inserted,
@@ -306,8 +311,9 @@ select
 from differing;
 
 -- name: remove
--- Tombstone what the provider removed. A row seen later than the removal stays; one that was never seen has nothing to lose.
--- The posted transaction that takes a pending one's place is merged by now, whichever page it came on.
+-- Set tombstones on the rows that the provider removed. A row that was observed after the removal stays; a removal of
+-- an unknown row has no effect.
+-- A posted transaction that replaces a pending one is merged already, whichever page it came on.
 with removals as (
     select
         i.provider_account_id,
@@ -328,7 +334,7 @@ with removals as (
     where i.removed and c.removed_at is null
 ),
 removed as (
-    update core.transactions as kept set
+    update core.transactions as target set
         removed_at = r.observed_at,
         removed_for = case when r.posted then 'posted' else 'withdrawn' end,
         observed_at = r.observed_at,
@@ -336,9 +342,9 @@ removed as (
     from removals as r
     where
         not r.superseded
-        and kept.provider_account_id = r.provider_account_id
-        and kept.account_id = r.account_id
-        and kept.transaction_id = r.transaction_id
+        and target.provider_account_id = r.provider_account_id
+        and target.account_id = r.account_id
+        and target.transaction_id = r.transaction_id
 )
 select
     count(*) filter (where not superseded) as removed,
@@ -346,10 +352,12 @@ select
 from removals;
 
 -- name: close_pending
--- End pending rows whose end no record tells. A window may bring one that the feed never told of, since it came and went
--- between two of its readings: then the feed does not tell its end either. It ends when a posted one names it, and after
--- two weeks at the latest; no bank keeps a transaction pending for longer.
-with ended as (
+-- Close pending rows whose removal the feed does not report. A window may bring a pending transaction that the feed
+-- never reported, since it appeared and vanished between two readings of the feed; the feed does not report its removal
+-- either.
+-- It is closed when a posted transaction refers to it, and after two weeks at the latest, since no bank keeps a
+-- transaction pending for longer.
+with closing as (
     select
         c.provider_account_id,
         c.account_id,
@@ -369,36 +377,37 @@ with ended as (
         c.account_id,
         c.transaction_id,
         'withdrawn' as removed_for,
-        read.observed_at
+        latest.observed_at
     from (
         select i.provider_account_id, max(i.observed_at) as observed_at
         from incoming as i
         group by i.provider_account_id
-    ) as read
+    ) as latest
     inner join core.transactions as c using (provider_account_id)
     inner join etl.raw_batches as r on r.raw_id = c.raw_id and r.source <> %(feed)s
     where
         c.pending
         and c.removed_at is null
-        and c.observed_at <= read.observed_at
-        and c.dated_on < (read.observed_at at time zone 'utc')::date - 14
+        and c.observed_at <= latest.observed_at
+        and c.dated_on < (latest.observed_at at time zone 'utc')::date - 14
 )
-update core.transactions as kept set
-    removed_at = e.observed_at,
-    removed_for = e.removed_for,
-    observed_at = e.observed_at,
+update core.transactions as target set
+    removed_at = c.observed_at,
+    removed_for = c.removed_for,
+    observed_at = c.observed_at,
     raw_id = %(raw_id)s
-from ended as e
+from closing as c
 where
-    kept.provider_account_id = e.provider_account_id
-    and kept.account_id = e.account_id
-    and kept.transaction_id = e.transaction_id
-returning kept.provider_account_id, kept.account_id, kept.transaction_id;
+    target.provider_account_id = c.provider_account_id
+    and target.account_id = c.account_id
+    and target.transaction_id = c.transaction_id
+returning target.provider_account_id, target.account_id, target.transaction_id;
 
 -- name: close_absent
--- Where a feed was read again from its beginning, end the rows that it does not tell any more. It tells of a span of time
--- only, so what is older than its oldest record stays; so do accounts with a record that was rejected, which might be it.
-with told as (
+-- Where a feed was read again from its beginning, close the rows that it does not report any more. A feed covers only a
+-- span of time, so rows older than its oldest record stay. So do all rows of accounts with a rejected record, since
+-- that record may belong to any of them.
+with reported as (
     select
         i.provider_account_id,
         i.account_id,
@@ -420,24 +429,24 @@ with told as (
         )
     group by i.provider_account_id, i.account_id
 )
-update core.transactions as kept set
-    removed_at = t.observed_at,
+update core.transactions as target set
+    removed_at = r.observed_at,
     removed_for = 'absent',
-    observed_at = t.observed_at,
+    observed_at = r.observed_at,
     raw_id = %(raw_id)s
-from told as t
+from reported as r
 where
-    kept.provider_account_id = t.provider_account_id
-    and kept.account_id = t.account_id
-    and kept.dated_on >= t.first_on
-    and kept.removed_at is null
-    and (kept.observed_at, kept.raw_id) <= (t.observed_at, %(raw_id)s)
+    target.provider_account_id = r.provider_account_id
+    and target.account_id = r.account_id
+    and target.dated_on >= r.first_on
+    and target.removed_at is null
+    and (target.observed_at, target.raw_id) <= (r.observed_at, %(raw_id)s)
     and not exists (
         select 1
         from incoming as i
         where
-            i.provider_account_id = kept.provider_account_id
-            and i.account_id = kept.account_id
-            and i.transaction_id = kept.transaction_id
+            i.provider_account_id = target.provider_account_id
+            and i.account_id = target.account_id
+            and i.transaction_id = target.transaction_id
     )
-returning kept.provider_account_id, kept.account_id, kept.transaction_id;
+returning target.provider_account_id, target.account_id, target.transaction_id;

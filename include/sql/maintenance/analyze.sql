@@ -1,6 +1,6 @@
 -- name: stale_tables
--- Partitioned tables without statistics of the whole, or with some from before autovacuum last found a partition changed.
--- Autovacuum looks after the partitions, and never after the whole.
+-- Partitioned tables that have no statistics of the whole table, or whose statistics are older than autovacuum's last analyze
+-- of a partition. Autovacuum analyzes partitions, but never the partitioned table as a whole.
 select n.nspname, c.relname
 from pg_class as c
 inner join pg_namespace as n on n.oid = c.relnamespace

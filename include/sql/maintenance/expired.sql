@@ -1,6 +1,7 @@
 -- name: expired_batches
--- Batches past their retention. Whoever reads their source has loaded them, in whatever version: a new version types anew
--- what is kept, and keeps nothing for longer. One that nobody has loaded is never old enough.
+-- Batches past their retention that every entity which reads their source has loaded, in any version: a new version of an
+-- entity types the batches that still exist once more, but extends the retention of none. A batch that no entity has loaded is
+-- never purged.
 select r.raw_id, r.path
 from etl.raw_batches as r
 where
@@ -27,8 +28,9 @@ order by r.raw_id
 limit %(limit)s;
 
 -- name: mark_purged
--- The rows first, the objects after: what is interrupted leaves objects without a row, and they are found. A batch that is
--- being loaded or replayed waits for the next time. Only a replay reads clock corrections, and there is none any more.
+-- Rows are marked before objects are removed: an interrupted purge leaves objects without a row, which a later one finds. A
+-- batch that is being loaded or replayed is locked, and is skipped until the next purge. Clock corrections are read by
+-- replays only, and a purged batch cannot be replayed.
 with batches as (
     select r.raw_id
     from etl.raw_batches as r
@@ -47,13 +49,13 @@ where r.raw_id = d.raw_id
 returning r.raw_id, r.path;
 
 -- name: kept_batches
--- Batches that are past their retention and kept all the same.
+-- Number of batches that are past their retention but not purged.
 select count(*)::int as batches
 from etl.raw_batches as r
 where r.purged_at is null and r.sealed_at < %(before)s;
 
 -- name: unreferenced_objects
--- Objects that no batch names, save those of some batches; several batches may name one.
+-- Objects that no batch names, apart from some excepted batches; several batches may name one object.
 select p.path
 from unnest(%(paths)s::text[], %(hashes)s::text[]) as p (path, content_hash)
 where
@@ -68,7 +70,7 @@ where
     );
 
 -- name: unloaded_typed_batches
--- Typed batches that are not loaded yet, by their place in the list.
+-- Typed batches that are not loaded yet, by their 1-based position in the list.
 select t.ordinal::int
 from unnest(%(entities)s::text[], %(versions)s::int[], %(hashes)s::text[]) with ordinality
     as t (entity, version, content_hash, ordinal)
@@ -87,7 +89,7 @@ where
     );
 
 -- name: rejects
--- Of batches that are loaded, or gone; those of a batch that is not loaded are counted when it is.
+-- Rejects of batches that are loaded or purged. Those of a batch that is not loaded yet stay, since its load counts them.
 select r.raw_id, r.reject_id
 from etl.rejects as r
 where
@@ -117,12 +119,12 @@ order by r.raw_id, r.reject_id
 limit %(limit)s;
 
 -- name: remove_rejects
--- A page of them.
+-- Remove one page of rejects.
 delete from etl.rejects as r
 where r.reject_id = any(%(second)s);
 
 -- name: replays
--- What was replayed stays in the core tables; this only tells of it.
+-- Records of replays; the replayed rows stay in the core tables.
 select r.raw_id, r.replay_id
 from etl.replays as r
 where
@@ -140,13 +142,13 @@ order by r.raw_id, r.replay_id
 limit %(limit)s;
 
 -- name: remove_replays
--- A page of them.
+-- Remove one page of replays.
 delete from etl.replays as r
 where r.replay_id = any(%(second)s);
 
 -- name: left_out
--- For as long as there is a batch to replay it counts who is not in it: a stale account must be stale again, and one that
--- a snapshot left out is told of by an earlier one.
+-- Skipped accounts of attempts whose batch is gone. While it can be replayed, they are needed: an account that was stale in
+-- it must be stale again, and an account that a snapshot skipped still has its rows from an earlier snapshot.
 select l.chunk_id, l.attempt, l.provider_account_id
 from etl.left_out as l
 where
@@ -169,7 +171,7 @@ order by l.chunk_id, l.attempt, l.provider_account_id
 limit %(limit)s;
 
 -- name: remove_left_out
--- A page of them.
+-- Remove one page of skipped accounts.
 delete from etl.left_out as l
 using unnest(%(first)s::bigint[], %(second)s::int[], %(third)s::bigint[]) as k (chunk_id, attempt, provider_account_id)
 where
@@ -178,7 +180,7 @@ where
     and l.provider_account_id = k.provider_account_id;
 
 -- name: chunks
--- A chunk that a batch came from stays with its row.
+-- Chunks without a raw batch and without skipped accounts; the row of a batch, which is kept for good, keeps its chunk.
 select c.chunk_id
 from etl.chunks as c
 where
@@ -198,14 +200,15 @@ order by c.chunk_id
 limit %(limit)s;
 
 -- name: remove_chunks
--- A page of them.
+-- Remove one page of chunks.
 delete from etl.chunks as c
 where c.chunk_id = any(%(first)s);
 
 -- name: purge_run_chunks
--- Runs that ended long ago. Without its chunks nothing of a run can be sent again, so that they go before the first of its deliveries;
--- the run itself stays for good, and its period is never planned twice. One that is opened again meanwhile is waited for, and passed over.
-with ended as materialized (
+-- Chunks of runs that ended long ago. Without chunks a run can send nothing again, so they are removed before the first of its
+-- deliveries. The run itself stays for good, so that its period is never planned twice. The row lock waits for a run that is
+-- being reopened, which then no longer matches and is skipped.
+with ended_runs as materialized (
     select r.run_id
     from notify.runs as r
     where
@@ -223,29 +226,30 @@ with ended as materialized (
 ),
 deleted_chunks as (
     delete from notify.chunks as c
-    using ended as e
+    using ended_runs as e
     where c.run_id = e.run_id and not %(dry_run)s
 ),
 cleared_announcements as (
-    -- The row stays: without it, its run would be one for everybody.
+    -- The row stays: without it, its run would count as one whose recipients the SQL of its notice selects.
     update notify.announcements as a
     set
         users = '{}',
         said = '{}'
-    from ended as e
+    from ended_runs as e
     where a.run_id = e.run_id and not %(dry_run)s
 ),
 run_chunks as (
     select c.run_id, count(*) as chunks
     from notify.chunks as c
-    inner join ended as e using (run_id)
+    inner join ended_runs as e using (run_id)
     group by c.run_id
 )
 select max(h.run_id) as last, coalesce(sum(h.chunks), 0)::bigint as chunks
 from run_chunks as h;
 
 -- name: next_delivery_page
--- A stretch of the ledger by its key, which rises with time, so that the oldest lie first; no index tells whose run they are.
+-- The next page of the ledger by its key, which grows with time, so that the oldest rows come first; there is no index on the
+-- run of a delivery.
 select max(p.delivery_id) as last, min(p.claimed_at) as earliest
 from (
     select d.delivery_id, d.claimed_at
@@ -256,7 +260,8 @@ from (
 ) as p;
 
 -- name: purge_deliveries
--- What of a stretch belongs to runs that ended long ago. A run that has chunks may still be sent, and would tell everybody again.
+-- Remove the deliveries of a page whose runs ended long ago. A run that still has chunks may be sent again, and without its
+-- deliveries every recipient would get its message twice.
 delete from notify.deliveries as d
 using notify.runs as r
 where
@@ -272,7 +277,7 @@ where
     );
 
 -- name: count_expired_deliveries
--- What `purge_deliveries` would remove, once the chunks are gone.
+-- Number of rows that `purge_deliveries` would remove once the chunks are removed.
 select count(*) as deliveries
 from notify.deliveries as d
 inner join notify.runs as r using (run_id)
@@ -283,7 +288,7 @@ where
     and r.ended_at < %(before)s;
 
 -- name: unfinished_runs
--- Runs that were planned long ago and never ended, whose deliveries are kept.
+-- Runs that were planned long ago and have not ended, so that their deliveries are kept.
 select r.run_id
 from notify.runs as r
 where r.state not in ('done', 'cancelled') and r.planned_at < %(before)s

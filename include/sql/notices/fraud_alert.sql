@@ -1,10 +1,11 @@
 -- name: bounds
--- Unusual payments: dated since `first_on`, at least `factor` times the largest of their account's payments in their currency in the
--- `usual_days` before, of which there must be `usual_payments`, and not below the floor of their currency. What is dated earlier alerts
--- nobody, however new it is here: a first sync brings years. An amount is compared with those of its own currency only.
--- No column numbers payments, so a position is their login's number, and 24 bits of a hash. A payment that was pending goes by the id
--- that it had then: it keeps its position when it is posted.
--- `offset 0` keeps Postgres from reading all transactions: each login's last days are looked up in the index `transactions_dated`.
+-- Unusual payments: dated since `first_on`, at least `factor` times the largest payment of the same account and currency in the
+-- `usual_days` before, of which there must be at least `usual_payments`, and not below the floor of their currency. Payments dated earlier
+-- cause no alert even if they were loaded just now, since a first sync brings years of history.
+-- Payments have no numeric id, so a position is made of the id of the provider account and 24 bits of a hash. A payment that was pending is
+-- identified by the id that it had then, so that it keeps its position when it is posted.
+-- `offset 0` keeps Postgres from reading all transactions: the last days of each provider account are looked up in the index
+-- `transactions_dated`.
 select (p.provider_account_id << 24) + (hashtextextended(t.account_id || '/' || t.payment_id, 0) & 16777215) as position
 from core.provider_accounts as p
 cross join (select (%(as_of)s::timestamptz at time zone 'utc')::date - %(days)s::int as first_on) as d
@@ -43,8 +44,8 @@ where
     and t.amount >= %(factor)s::numeric * usual.largest;
 
 -- name: recipients
--- The rule is that of `bounds`, applied again at this moment: a payment that was withdrawn since alerts nobody. It is read login by
--- login, in their order, so that a page reads no more of them than it needs.
+-- The rule of `bounds`, applied again at this moment: a payment that was removed since causes no alert. Provider accounts are read in order,
+-- so that a page reads no more of them than it needs.
 select
     (p.provider_account_id << 24) + (hashtextextended(t.account_id || '/' || t.payment_id, 0) & 16777215) as position,
     p.user_id,

@@ -1,8 +1,8 @@
 -- name: bounds
--- Accounts that hold less than the threshold of their currency: money on deposit only, since a credit card or a loan owes. Balances in a
--- currency without a threshold are compared with nothing. `observed_at` is when a balance was first seen as it is, so what has been as low
--- for longer than `days`, or has not been looked at, tells nobody.
--- No column numbers accounts, so a position is their login's number, and 24 bits of a hash.
+-- Accounts whose balance is below the threshold of their currency: deposit accounts only, since the balance of a credit card or a loan is a
+-- debt. Currencies without a threshold are skipped. `observed_at` is when the current balance was first observed, so a balance that has been
+-- low for longer than `days`, or has not been read recently, causes no message.
+-- Accounts have no numeric id, so a position is made of the id of the provider account and 24 bits of a hash.
 select (p.provider_account_id << 24) + (hashtextextended(a.account_id, 0) & 16777215) as position
 from core.provider_accounts as p
 inner join core.accounts as a using (provider_account_id)
@@ -13,8 +13,9 @@ where
     and a.observed_at > %(as_of)s::timestamptz - make_interval(days => %(days)s::int);
 
 -- name: recipients
--- The rule is that of `bounds`, applied again at this moment: an account that has been filled since tells nobody.
--- An account is told of once a week, ISO 8601, counted by the day of the plan: who lives near the threshold does not hear of it daily.
+-- The rule of `bounds`, applied again at this moment: an account whose balance has risen since causes no message.
+-- The dedupe key holds the ISO 8601 week of the planning day, so that a user whose balance stays near the threshold gets one message a week
+-- for each account, not one a day.
 select
     (p.provider_account_id << 24) + (hashtextextended(a.account_id, 0) & 16777215) as position,
     p.user_id,

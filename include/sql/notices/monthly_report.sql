@@ -1,5 +1,5 @@
 -- name: bounds
--- Users who can have spent anything: those with a login at a bank that works.
+-- Users who may have spent anything: those with an active provider account.
 select u.user_id as position
 from core.users as u
 where
@@ -11,7 +11,7 @@ where
     );
 
 -- name: recipients
--- Amounts leave as text, so that no digit is lost on the way. Sums of different currencies are never added up.
+-- Amounts are returned as text, so that no digit is lost. Spending is summed by currency, never across currencies.
 select
     u.user_id as position,
     u.user_id,

@@ -1,5 +1,5 @@
 -- name: plan
--- Cuts by the rank of a recipient and not by its id, so that gaps in the ids do not make chunks uneven. No id leaves the database.
+-- Chunks are divided by the rank of a position and not by its value, so that gaps do not make them uneven. No id leaves the database.
 with audience as materialized ({bounds}),
 size as (
     select
@@ -7,27 +7,27 @@ size as (
         least(ceil(count(*) / %(chunk_size)s::numeric), %(max_chunks)s)::int as chunks
     from audience
 ),
-tiles as (
+numbered as (
     select
         a.position,
         ntile((select greatest(s.chunks, 1) from size as s)) over (order by a.position) - 1 as ordinal
     from audience as a
 )
-insert into notify.chunks as inserted (run_id, ordinal, start, stop, recipients, position)
+insert into notify.chunks as target (run_id, ordinal, start, stop, recipients, position)
 select
     %(run_id)s,
-    t.ordinal,
-    min(t.position),
-    max(t.position) + 1,
+    n.ordinal,
+    min(n.position),
+    max(n.position) + 1,
     count(*),
-    min(t.position) - 1
-from tiles as t
-group by t.ordinal
-order by t.ordinal
-returning inserted.ordinal, inserted.recipients;
+    min(n.position) - 1
+from numbered as n
+group by n.ordinal
+order by n.ordinal
+returning target.ordinal, target.recipients;
 
 -- name: finish_planning
--- A run of nobody is done at once.
+-- Set the number of recipients; a run without recipients is done at once.
 update notify.runs
 set
     recipients = %(recipients)s,
@@ -36,21 +36,21 @@ set
 where run_id = %(run_id)s;
 
 -- name: list_unfinished
--- What is still to be sent of a run.
+-- Chunks of a run that are not finished.
 select c.ordinal
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.finished_at is null
 order by c.ordinal;
 
 -- name: find
--- A chunk as it stands.
+-- One chunk in its current state.
 select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at, c.page_limit
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: start_attempt
--- Only whoever holds the chunk's lock may do this. What an attempt before claimed and never confirmed is in doubt: its worker was killed
--- between two lines that nobody can tell apart from outside. Such rows lie among those of the page that was claimed last.
+-- The caller must hold the chunk's lock. Rows that are still `claimed` become `unknown`: the worker of an earlier attempt was killed, and
+-- whether before or after the message was sent cannot be known. They are all among the rows of the page that was claimed last.
 with chunk as (
     select c.run_id, c.ordinal, c.claimed_from, c.claimed_to
     from notify.chunks as c
@@ -80,7 +80,7 @@ where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at, c.page_limit;
 
 -- name: halve_page_size
--- A page of this size does not fit into the memory of a task. Where deliveries stayed claimed, the next attempt says so itself.
+-- A page of this size does not fit into the memory of a task. Skipped if deliveries stayed `claimed`: `start_attempt` then halves the limit.
 update notify.chunks as c
 set page_limit = greatest(c.page_limit / 2, 1)
 where
@@ -97,14 +97,15 @@ where
     );
 
 -- name: count_stall
--- The server took nothing of a page.
+-- The server accepted no message of a page.
 update notify.chunks as c
 set stalls = c.stalls + 1
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning c.stalls;
 
 -- name: finish
--- The chunk has been walked to its end. What was reopened and met no recipient has none any more: nobody would ever try it again.
+-- All pages of the chunk have ended. Deliveries that are still `reopened` belong to users who have left the audience; they fail, since no
+-- later attempt would find them either.
 with chunk as (
     select c.run_id, c.ordinal, c.first_id, c.last_id
     from notify.chunks as c
@@ -126,11 +127,11 @@ missing_recipients as (
     returning d.delivery_id
 ),
 counted_failures as (
-    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    insert into notify.failures as target (run_id, ordinal, error_class, deliveries)
     select %(run_id)s, %(ordinal)s, 'not_in_audience', count(*)
     from missing_recipients
     having count(*) > 0
-    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
+    on conflict (run_id, ordinal, error_class) do update set deliveries = target.deliveries + excluded.deliveries
 )
 update notify.chunks as c
 set
@@ -140,14 +141,14 @@ set
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: lock_run
--- Of two that finish the last chunks of a run at the same time, the second must see the first.
+-- Serializes tasks that finish the last chunks of a run at the same time, so that the last of them sees that all others are finished.
 select r.run_id
 from notify.runs as r
 where r.run_id = %(run_id)s
 for update;
 
 -- name: end_run
--- A run is done when nothing of it is left to be sent.
+-- A run is done when all its chunks are finished.
 update notify.runs as r
 set
     state = 'done',

@@ -1,16 +1,17 @@
 -- name: require_synchronous_commit
--- For the session. A server that waits for more, such as a standby, goes on doing so.
+-- For the session. A stricter setting of the server, such as waiting for a standby, is not changed.
 select set_config('synchronous_commit', 'on', false)
 where current_setting('synchronous_commit') = 'off';
 
 -- name: claim
--- One page of a chunk, in one statement: what is known of each recipient at this moment decides; a row goes in before its message.
--- What an attempt before left in doubt is claimed again only if the notice says so. Rows of other runs are left alone. A line is fresh
--- unless its chunk had been walked past it before it was reopened: of one that is not, only what was reopened is claimed, and nothing counted.
+-- Claim one page of a chunk in one statement: eligibility is checked at this moment, and a row is written before its message is sent.
+-- Deliveries that an earlier attempt left `unknown` are claimed again only if the notice declares so. Rows of other runs are not changed.
+-- A line (a recipient of the page) is new unless the chunk had passed its position before it was reopened; if it is not new, only its reopened
+-- deliveries are claimed, and nothing is counted.
 with page as (
     select p.line, p.user_id, p.dedupe_key, v.channel
     from
-        unnest(%(lines)s::int[], %(users)s::bigint[], %(keys)s::text[]) as p (line, user_id, dedupe_key),
+        unnest(%(lines)s::int[], %(user_ids)s::bigint[], %(dedupe_keys)s::text[]) as p (line, user_id, dedupe_key),
         unnest(%(channels)s::notify.channel[]) as v (channel)
 ),
 eligibility as ({eligibility}),
@@ -29,7 +30,7 @@ existing_elsewhere as (
         and d.user_id = r.user_id
     where
         (d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s)
-        and (%(fresh)s::boolean[])[r.line + 1]
+        and (%(is_new)s::boolean[])[r.line + 1]
 ),
 reclaimed as (
     update notify.deliveries as d
@@ -51,12 +52,12 @@ reclaimed as (
         and d.error_class is distinct from 'dropped'
         and d.run_id = %(run_id)s
         and d.ordinal = %(ordinal)s
-        and ((%(fresh)s::boolean[])[r.line + 1] or d.claimed_at >= %(reopened_at)s::timestamptz)
+        and ((%(is_new)s::boolean[])[r.line + 1] or d.claimed_at >= %(reopened_at)s::timestamptz)
     returning r.line, r.address, d.delivery_id, d.channel, d.state
 ),
 reopened as (
-    -- Nothing is looked up for a chunk that was never reopened. A class of error stays on a row that is claimed again, and tells `release`
-    -- what it was.
+    -- Does no look-ups for a chunk that was never reopened. A row that is claimed again keeps its error class, by which `release` knows that
+    -- it was reopened before.
     update notify.deliveries as d
     set
         state = case when j.state = 'claimed' and j.address is null then 'failed' else j.state end,
@@ -82,12 +83,12 @@ reopened as (
     returning j.line, j.address, d.delivery_id, d.channel, d.state
 ),
 without_address as (
-    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    insert into notify.failures as target (run_id, ordinal, error_class, deliveries)
     select %(run_id)s, %(ordinal)s, 'no_address', count(*)
     from reopened as o
     where o.state = 'failed'
     having count(*) > 0
-    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
+    on conflict (run_id, ordinal, error_class) do update set deliveries = target.deliveries + excluded.deliveries
 ),
 inserted as (
     insert into notify.deliveries (
@@ -105,7 +106,7 @@ inserted as (
         case when r.state <> 'claimed' then now() end,
         case when r.state = 'suppressed' then r.error_class end
     from reachable as r
-    where (%(fresh)s::boolean[])[r.line + 1]
+    where (%(is_new)s::boolean[])[r.line + 1]
     order by r.channel, r.user_id
     on conflict (notice_id, dedupe_key, channel, user_id) do nothing
     returning user_id, dedupe_key, channel, delivery_id, state
@@ -156,8 +157,8 @@ from eligibility as j
 where
     j.address is null
     and j.error_class <> 'user_deleted'
-    and (%(fresh)s::boolean[])[j.line + 1]
-    -- Of a page that is walked again, some ended when there was an address still.
+    and (%(is_new)s::boolean[])[j.line + 1]
+    -- When a page is processed again, deliveries that ended while the user still had an address are not counted as unreachable.
     and not exists (
         select 1
         from notify.deliveries as d
@@ -171,19 +172,20 @@ where
     );
 
 -- name: record_updates
--- What came of the messages of a page, and how far the chunk has come, in one statement: neither is ever known without the other.
--- A page without a message says nothing about the pace. Of what may have arrived at an earlier try, no later one tells that nobody got it.
+-- Record the outcomes of a page and the position of the chunk in one statement, so that neither is ever stored without the other.
+-- A page without messages does not count for the rate. A delivery that may have arrived at an earlier try ends as `unknown`, even if the last
+-- try failed or came too late.
 with updates as (
-    select t.delivery_id, t.state, t.doubts, t.error_class, t.error, t.ended_address
+    select t.delivery_id, t.state, t.doubts, t.error_class, t.error, t.invalid_address
     from
         unnest(
-            %(ids)s::bigint[],
+            %(delivery_ids)s::bigint[],
             %(states)s::notify.state[],
             %(doubts)s::smallint[],
-            %(classes)s::text[],
+            %(error_classes)s::text[],
             %(errors)s::text[],
-            %(ended)s::text[]
-        ) as t (delivery_id, state, doubts, error_class, error, ended_address)
+            %(invalid_addresses)s::text[]
+        ) as t (delivery_id, state, doubts, error_class, error, invalid_address)
 ),
 ended as (
     update notify.deliveries as d
@@ -198,27 +200,27 @@ ended as (
         error = t.error
     from updates as t
     where d.delivery_id = t.delivery_id and d.state = 'claimed' and d.attempt = %(attempt)s
-    returning d.user_id, d.channel, d.state, t.error_class, t.ended_address
+    returning d.user_id, d.channel, d.state, t.error_class, t.invalid_address
 ),
-pruned as (
+ended_contacts as (
     update notify.contacts as c
     set
         ended_at = now(),
         ended_for = e.error_class
     from ended as e
     where
-        e.ended_address is not null
+        e.invalid_address is not null
         and c.user_id = e.user_id
         and c.channel = e.channel
-        and c.address = e.ended_address
+        and c.address = e.invalid_address
 ),
 counted_failures as (
-    insert into notify.failures as kept (run_id, ordinal, error_class, deliveries)
+    insert into notify.failures as target (run_id, ordinal, error_class, deliveries)
     select %(run_id)s, %(ordinal)s, coalesce(e.error_class, 'unclassified'), count(*)
     from ended as e
     where e.state = 'failed'
     group by coalesce(e.error_class, 'unclassified')
-    on conflict (run_id, ordinal, error_class) do update set deliveries = kept.deliveries + excluded.deliveries
+    on conflict (run_id, ordinal, error_class) do update set deliveries = target.deliveries + excluded.deliveries
 )
 update notify.chunks as c
 set
@@ -244,8 +246,8 @@ from (
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: release
--- Messages that were claimed and certainly not handed to anybody, because the run was paused or the server took nothing: as if never claimed.
--- One that was in doubt before stays so, and one that was reopened stays that.
+-- Undo the claims of messages that were certainly not sent, because the run was paused or the server accepted none.
+-- A delivery that was `unknown` or `reopened` before its claim becomes so again; the row of any other is deleted.
 with restored as (
     update notify.deliveries as d
     set
@@ -253,7 +255,7 @@ with restored as (
         ended_at = case when d.error_class is null then now() end,
         error_class = coalesce(d.error_class, 'killed')
     where
-        d.delivery_id = any(%(ids)s)
+        d.delivery_id = any(%(delivery_ids)s)
         and d.state = 'claimed'
         and d.attempt = %(attempt)s
         and (d.doubts > 0 or d.error_class is not null)
@@ -262,7 +264,7 @@ with restored as (
 removed as (
     delete from notify.deliveries as d
     where
-        d.delivery_id = any(%(ids)s)
+        d.delivery_id = any(%(delivery_ids)s)
         and d.state = 'claimed'
         and d.attempt = %(attempt)s
         and d.doubts = 0
@@ -281,14 +283,14 @@ from (
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: list_by_user
--- What a user got. There is no index by user: it would cost the sender a page of log for every few rows, since a run over all users touches all
--- of it. But every key that was told of is known, and the unique index answers for each: the periods of the runs, and those that are asked for.
+-- Deliveries to a user. There is no index by user: a run over all users would touch all of it, at the cost of a page of WAL for every few
+-- rows. Instead, each known dedupe key is looked up in the unique index: the periods of all runs, and the extra keys of the caller.
 with keys as (
     select r.notice_id, r.period as dedupe_key
     from notify.runs as r
     union
     select n.notice_id, k.dedupe_key
-    from notify.notices as n, unnest(%(keys)s::text[]) as k (dedupe_key)
+    from notify.notices as n, unnest(%(extra_keys)s::text[]) as k (dedupe_key)
 )
 select
     n.name as notice,

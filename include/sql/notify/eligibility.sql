@@ -1,6 +1,6 @@
 -- name: eligibility
--- Whether each of a page may be told over a channel, as everything stands at this moment. It stands in `claim`, and in what only looks:
--- a preview that judged by other words would lie.
+-- Whether each recipient of a page may be sent a message over a channel at this moment. `claim`, `check_recipient` and `count_audience` all
+-- contain it, so that previews and sends agree.
 select
     p.line,
     p.user_id,
@@ -37,7 +37,7 @@ left join notify.suppressions as s
     and s.address = case when p.channel = 'email' then lower(a.address) else a.address end;
 
 -- name: check_recipient
--- What would come of a message to one user now, and what came of it already.
+-- Eligibility of one user for each channel now, and the delivery that the ledger already has.
 with page as (
     select 0 as line, %(user_id)s::bigint as user_id, %(dedupe_key)s::text as dedupe_key, v.channel
     from unnest(%(channels)s::notify.channel[]) as v (channel)
@@ -62,8 +62,8 @@ left join notify.deliveries as d
     and d.user_id = j.user_id;
 
 -- name: count_audience
--- What would come of a run now, by channel. Of the statement that reads recipients nothing is asked but who they are, so that Postgres
--- need not work out what their messages say.
+-- Dispositions of the messages of a run, if it were sent now, by channel. Only ids and keys are selected from `recipients`, so that Postgres
+-- can skip computing the values for the templates.
 with audience as (
     select r.user_id, r.dedupe_key
     from ({recipients}) as r

@@ -1,5 +1,5 @@
 -- name: list_statuses
--- The latest runs, with the sums of their chunks.
+-- The latest runs, with the summed counters of their chunks.
 select
     r.run_id,
     n.name as notice,
@@ -28,8 +28,8 @@ order by r.run_id desc
 limit %(limit)s;
 
 -- name: recent_sends
--- Messages of the pages that ended lately, and in how many seconds. A chunk remembers 32 pages: where one that has as many went on faster than
--- that, the look goes back no further than it remembers.
+-- Messages of the pages that ended recently, and the seconds that they took. A chunk stores the ends of its last 32 pages: the time measured
+-- starts no earlier than the oldest page of any chunk that has that many.
 with chunks as (
     select c.page_ends, c.page_sizes, c.reopened_at
     from notify.chunks as c
@@ -42,18 +42,18 @@ since as (
             max(r.planned_at),
             max(c.reopened_at),
             max(c.page_ends[1]) filter (where cardinality(c.page_ends) = 32)
-        ) as beginning
+        ) as started_at
     from notify.runs as r
     cross join chunks as c
     where r.run_id = %(run_id)s
 )
 select
-    coalesce(sum(p.messages) filter (where p.ended_at > s.beginning), 0)::bigint as messages,
-    extract(epoch from clock_timestamp() - s.beginning)::double precision as seconds
+    coalesce(sum(p.messages) filter (where p.ended_at > s.started_at), 0)::bigint as messages,
+    extract(epoch from clock_timestamp() - s.started_at)::double precision as seconds
 from since as s
 left join (
     select u.ended_at, u.messages
     from chunks as c, unnest(c.page_ends, c.page_sizes) as u (ended_at, messages)
 ) as p on true
-where s.beginning is not null
-group by s.beginning;
+where s.started_at is not null
+group by s.started_at;

@@ -1,18 +1,18 @@
 -- name: find_positions
--- Where a user stands in an audience; several times, if it is not one of users. Only the position is asked of the statement, so that Postgres
--- need not work out what the messages of all others say.
+-- Positions of a user in an audience; there are several if the audience consists of accounts or payments. Only the position is selected from
+-- `recipients`, so that Postgres can skip computing the template values of everybody else.
 select r.position
 from ({recipients}) as r
 where r.user_id = %(user_id)s
 order by r.position desc;
 
 -- name: count
--- How many recipients a run would have.
+-- Number of recipients that a run would have.
 select count(*) as recipients
 from ({bounds}) as b;
 
 -- name: find_user
--- What is known of a user, whom an audience may lack.
+-- A user, who need not be in an audience, with the states of their provider accounts.
 select
     u.created_at,
     (

@@ -1,5 +1,5 @@
 -- name: count_failures
--- Why deliveries of a run failed; the ledger itself is not read.
+-- Failed deliveries of a run by error class, from counters; the ledger is not read.
 select f.error_class, sum(f.deliveries)::bigint as deliveries
 from notify.failures as f
 where f.run_id = %(run_id)s and f.deliveries > 0
@@ -7,7 +7,8 @@ group by f.error_class
 order by 2 desc, 1;
 
 -- name: count_unknown
--- What a run left in doubt and nobody has decided, by why. Reads the ledger between the first delivery of each such chunk and its last.
+-- Unknown deliveries of a run that were not dropped, by error class. Reads the ledger only between the first and the last delivery of each
+-- chunk that has some.
 select coalesce(d.error_class, 'unclassified') as error_class, count(*) as deliveries
 from notify.chunks as c
 inner join notify.deliveries as d
@@ -23,17 +24,17 @@ group by 1
 order by 2 desc, 1;
 
 -- name: list_failed_chunks
--- Chunks of which deliveries failed, for one of the classes that are asked for.
+-- Chunks with failed deliveries of one of the given error classes, or of any if none are given.
 select distinct f.ordinal
 from notify.failures as f
 where
     f.run_id = %(run_id)s
     and f.deliveries > 0
-    and (%(classes)s::text[] is null or f.error_class = any(%(classes)s))
+    and (%(error_classes)s::text[] is null or f.error_class = any(%(error_classes)s))
 order by f.ordinal;
 
 -- name: list_unknown_chunks
--- Chunks with something in doubt, or with what a killed attempt left claimed: that is in doubt too, and none has said so yet.
+-- Chunks with unknown deliveries, or with rows that a killed attempt left `claimed`, which the next attempt will make `unknown`.
 select c.ordinal
 from notify.chunks as c
 where
@@ -53,8 +54,8 @@ where
 order by c.ordinal;
 
 -- name: reopen
--- Only whoever holds the chunk's lock may do this. The chunk is walked again from its beginning, since only its audience knows what a message
--- says; up to where it had been walked nothing but what is reopened here is claimed.
+-- The caller must hold the chunk's lock. The chunk is processed again from its start, since the template values are not stored and come only
+-- from its audience. Up to `walked_to`, only the deliveries reopened here are claimed.
 with chunk as (
     select c.run_id, c.ordinal, c.first_id, c.last_id
     from notify.chunks as c
@@ -73,7 +74,7 @@ changed as (
         and d.ordinal = c.ordinal
         and d.state = %(state)s::notify.state
         and d.error_class is distinct from 'dropped'
-        and (%(classes)s::text[] is null or coalesce(d.error_class, 'unclassified') = any(%(classes)s))
+        and (%(error_classes)s::text[] is null or coalesce(d.error_class, 'unclassified') = any(%(error_classes)s))
     returning d.error_class
 ),
 counts as (
@@ -109,7 +110,7 @@ select t.error_class, t.deliveries
 from counts as t;
 
 -- name: drop_unknown
--- Only whoever holds the chunk's lock may do this. Nobody knows whether these arrived, and nobody asks any more.
+-- The caller must hold the chunk's lock. The deliveries stay `unknown`, and are never sent again.
 with chunk as (
     select c.run_id, c.ordinal, c.first_id, c.last_id
     from notify.chunks as c
@@ -133,7 +134,7 @@ where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning (select count(*) from changed) as deliveries;
 
 -- name: restart_run
--- A run that was done goes on; one that is paused stays so, and so does one that was cancelled a moment ago.
+-- A run that was done is set running; one that is paused, or was cancelled a moment ago, stays so.
 update notify.runs as r
 set
     state = 'running',

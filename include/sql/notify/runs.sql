@@ -1,19 +1,19 @@
 -- name: find_or_create_notice
--- The number of a notice; the first run gives it one. The update is what makes it return an old one.
-insert into notify.notices as kept (name)
+-- The id of a notice, created with its first run. The update changes nothing; it makes `returning` return an existing row.
+insert into notify.notices as target (name)
 values (%(notice)s)
 on conflict (name) do update set name = excluded.name
-returning kept.notice_id;
+returning target.notice_id;
 
 -- name: create
--- One run a period: whoever comes second gets no row, and finds the first.
+-- Add the run of a period. If there is one already, no row is returned.
 insert into notify.runs (notice_id, period, trigger, as_of, expires_at, parameters, pace)
 values (%(notice_id)s, %(period)s, %(trigger)s, %(as_of)s, %(expires_at)s, %(parameters)s, %(pace)s)
 on conflict (notice_id, period) do nothing
 returning run_id;
 
 -- name: find
--- What was frozen, and what may change.
+-- One run: what was frozen at planning, and its current pace and state.
 select
     r.run_id,
     r.notice_id,
@@ -35,14 +35,14 @@ inner join notify.notices as n using (notice_id)
 where r.run_id = %(run_id)s;
 
 -- name: find_by_period
--- The run of a period, if it was planned already.
+-- The run of a period, if it was planned.
 select r.run_id
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where n.name = %(notice)s and r.period = %(period)s;
 
 -- name: set_pace_or_state
--- What a person may change while a run goes on; nothing, once it has ended.
+-- Pace and state can be changed while a run is running or paused, and no more once it has ended.
 update notify.runs as r
 set
     pace = coalesce(%(pace)s, r.pace),
@@ -52,7 +52,7 @@ where r.run_id = %(run_id)s and r.state in ('running', 'paused')
 returning r.run_id;
 
 -- name: read_totals
--- Sums of the chunks; the ledger itself is not read.
+-- Summed counters of the chunks; the ledger is not read.
 select
     count(*) as chunks,
     count(c.finished_at) as chunks_finished,
@@ -70,7 +70,7 @@ from notify.chunks as c
 where c.run_id = %(run_id)s;
 
 -- name: save_report
--- A later report of the same run finds more.
+-- Replaces the totals of an earlier report.
 update notify.runs as r
 set totals = %(totals)s
 where r.run_id = %(run_id)s;

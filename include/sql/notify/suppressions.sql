@@ -1,6 +1,7 @@
 -- name: add
--- Written as they are compared before each message. What is known keeps its reason, and since when; a page may name an address twice.
-insert into notify.suppressions as kept (address, channel, reason)
+-- Stored in the form in which `eligibility` compares them. An existing suppression keeps its reason and date; a batch may name an address
+-- twice.
+insert into notify.suppressions as target (address, channel, reason)
 select
     case when %(channel)s = 'email' then lower(p.address) else p.address end as address,
     %(channel)s::notify.channel,
@@ -8,10 +9,10 @@ select
 from unnest(%(addresses)s::text[], %(reasons)s::text[]) as p (address, reason)
 order by address
 on conflict (address, channel) do nothing
-returning kept.address;
+returning target.address;
 
 -- name: remove
--- However it is written.
+-- The case of an e-mail address does not matter.
 delete from notify.suppressions as s
 where
     s.channel = %(channel)s::notify.channel
@@ -19,7 +20,7 @@ where
 returning s.address;
 
 -- name: find
--- The latest, narrowed by what is not null.
+-- The latest suppressions that match the criteria; null matches all.
 select s.address, s.channel::text as channel, s.reason, s.since
 from notify.suppressions as s
 where
@@ -30,7 +31,7 @@ order by s.since desc, s.channel, s.address
 limit %(limit)s;
 
 -- name: count_by_reason
--- How many of each channel and reason.
+-- Number of matching suppressions by channel and reason.
 select s.channel::text as channel, s.reason, count(*) as addresses
 from notify.suppressions as s
 where

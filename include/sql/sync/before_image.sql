@@ -1,12 +1,12 @@
 -- name: drop_tables
--- A transaction that replays several batches remembers for one after the other.
+-- A transaction that replays several batches needs new tables for each of them.
 drop table if exists pg_temp.before_image, pg_temp.changed_keys;
 
 -- name: clear_changed_keys
--- Each batch is brought up to date by itself.
+-- Each batch has its own changed keys.
 delete from changed_keys;
 
 -- name: changed_accounts
--- Later batches without any of these accounts have nothing to say.
-select distinct b.provider_account_id
-from changed_keys as b;
+-- Later batches without any of these accounts need not be merged again.
+select distinct k.provider_account_id
+from changed_keys as k;

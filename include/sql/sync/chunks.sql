@@ -5,9 +5,11 @@ from core.provider_accounts as p
 where p.provider = %(provider)s and p.state = 'active';
 
 -- name: plan_account_chunks
--- Cut the active provider accounts into chunks of even size, whatever the gaps in their ids; planning a run again re-cuts it in place.
--- Walks from the first account of each chunk to that of the next; to number all of them, as `ntile` would, keeps them all.
-with recursive firsts as (
+-- Split the active provider accounts into chunks of equal size, whatever the gaps in their ids; planning a run again
+-- replaces its chunks in place.
+-- The recursion steps from the first account of each chunk to that of the next. `ntile` would keep all accounts in
+-- memory.
+with recursive starts as (
     select
         0 as ordinal,
         min(p.provider_account_id) as start
@@ -15,38 +17,38 @@ with recursive firsts as (
     where p.provider = %(provider)s and p.state = 'active'
     union all
     select
-        f.ordinal + 1,
+        s.ordinal + 1,
         (
             select p.provider_account_id
             from core.provider_accounts as p
-            where p.provider = %(provider)s and p.state = 'active' and p.provider_account_id >= f.start
+            where p.provider = %(provider)s and p.state = 'active' and p.provider_account_id >= s.start
             order by p.provider_account_id
             offset greatest(
-                ((f.ordinal + 1) * %(rows)s::bigint + %(chunks)s - 1) / %(chunks)s
-                - (f.ordinal * %(rows)s::bigint + %(chunks)s - 1) / %(chunks)s,
+                ((s.ordinal + 1) * %(rows)s::bigint + %(chunks)s - 1) / %(chunks)s
+                - (s.ordinal * %(rows)s::bigint + %(chunks)s - 1) / %(chunks)s,
                 1
             )
             limit 1
         )
-    from firsts as f
-    where f.start is not null and f.ordinal + 1 < %(chunks)s
+    from starts as s
+    where s.start is not null and s.ordinal + 1 < %(chunks)s
 ),
-tiles as (
+bounds as (
     select
-        f.ordinal,
-        f.start,
-        lead(f.start) over (order by f.ordinal) as stop
-    from firsts as f
-    where f.start is not null
+        s.ordinal,
+        s.start,
+        lead(s.start) over (order by s.ordinal) as stop
+    from starts as s
+    where s.start is not null
 )
-insert into etl.chunks as kept (entity, run_id, ordinal, start, stop, page_size, first_day, last_day)
+insert into etl.chunks as target (entity, run_id, ordinal, start, stop, page_size, first_day, last_day)
 select
     %(entity)s,
     %(run_id)s,
-    t.ordinal,
-    t.start,
+    b.ordinal,
+    b.start,
     coalesce(
-        t.stop,
+        b.stop,
         (
             select max(p.provider_account_id) + 1
             from core.provider_accounts as p
@@ -56,8 +58,8 @@ select
     %(page_size)s,
     %(first_day)s,
     %(last_day)s
-from tiles as t
-order by t.ordinal
+from bounds as b
+order by b.ordinal
 on conflict (entity, run_id, ordinal) do update set
     start = excluded.start,
     stop = excluded.stop,
@@ -67,10 +69,10 @@ on conflict (entity, run_id, ordinal) do update set
     outcome = '{}',
     planned_at = now(),
     withdrawn_at = null
-returning kept.ordinal;
+returning target.ordinal;
 
 -- name: count_pending_batches
--- Raw batches that an entity has not loaded yet, whoever had them fetched.
+-- Raw batches that an entity has not loaded yet, whichever entity's run downloaded them.
 select count(*) as rows
 from etl.raw_batches as r
 where
@@ -83,8 +85,8 @@ where
     );
 
 -- name: plan_batch_chunks
--- Cut the raw batches that an entity has not loaded yet, so that what an earlier run missed is made up for by the next.
-with tiles as (
+-- Split the raw batches that an entity has not loaded yet into chunks; this includes batches that earlier runs missed.
+with pending as (
     select
         r.raw_id,
         ntile(%(chunks)s) over (order by r.raw_id) - 1 as ordinal
@@ -98,23 +100,23 @@ with tiles as (
             where l.raw_id = r.raw_id and l.entity = %(entity)s and l.version = %(version)s
         )
 )
-insert into etl.chunks as kept (entity, run_id, ordinal, start, stop, page_size)
+insert into etl.chunks as target (entity, run_id, ordinal, start, stop, page_size)
 select
     %(entity)s,
     %(run_id)s,
-    t.ordinal,
-    min(t.raw_id),
-    max(t.raw_id) + 1,
+    p.ordinal,
+    min(p.raw_id),
+    max(p.raw_id) + 1,
     0
-from tiles as t
-group by t.ordinal
-order by t.ordinal
+from pending as p
+group by p.ordinal
+order by p.ordinal
 on conflict (entity, run_id, ordinal) do update set
     start = excluded.start,
     stop = excluded.stop,
     planned_at = now(),
     withdrawn_at = null
-returning kept.ordinal;
+returning target.ordinal;
 
 -- name: pending_batches
 -- Raw batches of a chunk that its entity has not loaded yet.
@@ -133,13 +135,13 @@ where
 order by r.raw_id;
 
 -- name: withdraw_surplus_chunks
--- Chunks that an earlier plan of the same run had and this one has not.
+-- Withdraw the chunks of an earlier plan of the same run that exceed the number of chunks of the new plan.
 update etl.chunks set withdrawn_at = now()
 where entity = %(entity)s and run_id = %(run_id)s and ordinal >= %(chunks)s and withdrawn_at is null;
 
 -- name: open_attempt
--- Start a download; its pages land apart from those of every earlier attempt.
--- An attempt without an outcome was killed, most likely for its memory: the next one asks for half as much at a time.
+-- Start a download attempt, whose pages are stored apart from those of every earlier attempt.
+-- An attempt without an outcome was killed, most likely for its memory: the next one requests pages of half the size.
 update etl.chunks set
     attempts = attempts + 1,
     page_size = case when attempts > 0 and outcome is null then greatest(page_size / 2, 1) else page_size end,
@@ -148,12 +150,12 @@ where entity = %(entity)s and run_id = %(run_id)s and ordinal = %(ordinal)s and 
 returning chunk_id, start, stop, page_size, first_day, last_day, attempts as attempt;
 
 -- name: close_attempt
--- What came of the provider accounts of the chunk.
+-- Record the outcomes of the chunk's provider accounts, unless a later attempt has started.
 update etl.chunks set outcome = %(outcome)s
 where chunk_id = %(chunk_id)s and attempts = %(attempt)s;
 
 -- name: record_skipped_account
--- Why an account is not among those of an attempt.
+-- Record why an attempt skipped a provider account.
 insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
 values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s)
 on conflict do nothing;
@@ -165,7 +167,7 @@ from etl.chunks as c
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.withdrawn_at is null;
 
 -- name: outcome_counts
--- Provider accounts of a run by what came of them.
+-- Provider accounts of a run by outcome.
 select o.key as outcome, sum(o.value::int)::int as accounts
 from etl.chunks as c
 cross join lateral jsonb_each_text(c.outcome) as o
@@ -174,7 +176,7 @@ group by o.key
 order by o.key;
 
 -- name: totals
--- What a run loaded so far, whichever attempt of a chunk it was; a chunk is loaded if its latest attempt is.
+-- What a run has loaded so far, over all attempts of its chunks; a chunk counts as loaded if its latest attempt is.
 select
     count(distinct c.chunk_id)::int as chunks,
     (count(distinct c.chunk_id) filter (where l.raw_id is not null and r.attempt = c.attempts))::int as chunks_loaded,
@@ -192,7 +194,7 @@ left join etl.loads as l on l.raw_id = r.raw_id and l.entity = c.entity and l.ve
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;
 
 -- name: totals_of_raw_batches
--- What a run loaded so far of raw batches that others had fetched.
+-- What a run over the raw batches of another entity has loaded so far.
 select
     (
         select count(*)::int
@@ -219,14 +221,14 @@ inner join etl.loads as l
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;
 
 -- name: chunks_of_run
--- The chunks of a run, for people.
+-- The chunks of a run, for their labels.
 select c.ordinal, c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.attempts as attempt
 from etl.chunks as c
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
 order by c.ordinal;
 
 -- name: count_by_run
--- How many chunks some runs had.
+-- Number of chunks of each run.
 select c.run_id, count(*)::int as chunks
 from etl.chunks as c
 where c.entity = %(entity)s and c.run_id = any(%(run_ids)s) and c.withdrawn_at is null

@@ -1,9 +1,9 @@
 -- name: drop_table
--- A transaction that merges several batches has one after the other in hand.
+-- A transaction that merges several batches stages them one after the other.
 drop table if exists pg_temp.incoming_cursors;
 
 -- name: create_table
--- Where the batch in hand found each cursor, and where it leaves it.
+-- The cursor of each account at which the staged batch starts, and the one at which it ends.
 create temp table incoming_cursors (
     provider_account_id bigint primary key,
     cursor_from text not null,
@@ -16,7 +16,7 @@ create temp table incoming_cursors (
 copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole) from stdin (format binary);
 
 -- name: create_missing
--- A feed that was never loaded gets its cursor now, so that it can be locked.
+-- Insert the cursors of feeds that were never loaded, so that they can be locked.
 insert into etl.cursors (provider_account_id, feed)
 select m.provider_account_id, %(feed)s
 from incoming_cursors as m
@@ -24,7 +24,7 @@ order by m.provider_account_id
 on conflict do nothing;
 
 -- name: lock
--- In id order, so that two batches that share accounts cannot deadlock.
+-- In id order, so that two batches with common accounts cannot deadlock.
 select c.provider_account_id
 from etl.cursors as c
 inner join incoming_cursors as m using (provider_account_id)
@@ -33,41 +33,42 @@ order by c.provider_account_id
 for update of c;
 
 -- name: drop_stale_accounts
--- An account that another batch has moved on since this one was downloaded leaves it, with its rows; the others go on.
--- It is noted, since a replay of this batch must leave it out again: what it holds came with the other one.
+-- Drop the accounts whose cursor another batch has moved since this one was downloaded, with their rows; the other
+-- accounts are loaded. They are recorded, since a replay of this batch must skip them too: the other batch brought
+-- their records.
 with stale as (
     delete from incoming_cursors as m
     using etl.cursors as c
     where c.provider_account_id = m.provider_account_id and c.feed = %(feed)s and c.value <> m.cursor_from
     returning m.provider_account_id
 ),
-noted as (
+recorded as (
     insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
     select
         r.chunk_id,
         r.attempt,
         s.provider_account_id,
         'stale',
-        'another batch moved its cursor on first'
+        'another batch moved its cursor first'
     from stale as s
     inner join etl.raw_batches as r on r.raw_id = %(raw_id)s
     on conflict do nothing
 ),
-left_out as (
+dropped as (
     delete from incoming as i
     using stale as s
     where i.provider_account_id = s.provider_account_id
     returning i.provider_account_id
 )
 select
-    l.provider_account_id,
+    d.provider_account_id,
     count(*)::int as rows
-from left_out as l
-group by l.provider_account_id;
+from dropped as d
+group by d.provider_account_id;
 
 -- name: drop_recorded_stale_accounts
--- Accounts that were stale when the batch was first loaded are so for ever.
-with left_out as (
+-- Drop the rows of the accounts that were stale when the batch was first loaded.
+with dropped as (
     delete from incoming as i
     using etl.raw_batches as r, etl.left_out as l
     where
@@ -79,14 +80,16 @@ with left_out as (
     returning i.provider_account_id
 )
 select
-    l.provider_account_id,
+    d.provider_account_id,
     count(*)::int as rows
-from left_out as l
-group by l.provider_account_id;
+from dropped as d
+group by d.provider_account_id;
 
 -- name: clamp_timestamps
--- The cursors say what came after what. Clocks of workers differ: a batch that continues another is never older than it.
--- As a rule no cursor is later than the batch's first record, and then its rows are not looked at one by one.
+-- The cursors define the order of a feed's batches; the clocks of workers differ. The records of a batch therefore count
+-- as observed no earlier than the batch that it continues.
+-- Usually no cursor is later than the earliest record of the batch. The last condition then spares the check of each
+-- row.
 with corrected as (
     update incoming as i set observed_at = c.observed_at
     from incoming_cursors as m
@@ -95,7 +98,7 @@ with corrected as (
         m.provider_account_id = i.provider_account_id
         and c.feed = %(feed)s
         and c.observed_at > i.observed_at
-        and c.observed_at > %(earliest)s
+        and c.observed_at > %(earliest_observed_at)s
     returning i.provider_account_id, i.observed_at
 )
 insert into etl.clock_corrections (raw_id, provider_account_id, observed_at)
@@ -107,16 +110,16 @@ from corrected as c
 on conflict do nothing;
 
 -- name: reapply_clamped_timestamps
--- Records count as late as they did when the batch was first loaded.
-update incoming as i set observed_at = k.observed_at
-from etl.clock_corrections as k
+-- Apply the timestamp corrections of the first load.
+update incoming as i set observed_at = c.observed_at
+from etl.clock_corrections as c
 where
-    k.raw_id = %(raw_id)s
-    and k.provider_account_id = i.provider_account_id
-    and k.observed_at > i.observed_at;
+    c.raw_id = %(raw_id)s
+    and c.provider_account_id = i.provider_account_id
+    and c.observed_at > i.observed_at;
 
 -- name: advance
--- A cursor that stays where it is costs no write.
+-- Move the cursors; one that does not change is not written.
 update etl.cursors as c set
     value = m.cursor_to,
     raw_id = %(raw_id)s,
@@ -136,7 +139,7 @@ where
     and (c.value <> m.cursor_to or (c.reread and m.whole));
 
 -- name: record_observation
--- A window changed rows: what the feed brings next is not older than that, though no cursor moves.
+-- A window changed rows: later records of the feed must not count as older, although no cursor moves.
 update etl.cursors as c set observed_at = greatest(c.observed_at, latest.observed_at)
 from (
     select i.provider_account_id, max(i.observed_at) as observed_at
@@ -146,14 +149,14 @@ from (
 where c.provider_account_id = latest.provider_account_id and c.feed = %(feed)s;
 
 -- name: count_expiring
--- Cursors of quiet accounts, which providers forget after a while.
+-- Cursors of active accounts that have not moved for long; providers discard them after a while.
 select count(*) as cursors
 from etl.cursors as c
 inner join core.provider_accounts as p using (provider_account_id)
-where c.feed = %(feed)s and c.moved_at < now() - %(age)s and p.state = 'active';
+where c.feed = %(feed)s and c.moved_at < now() - %(min_age)s and p.state = 'active';
 
 -- name: request_full_read
--- Let the next download read a feed from its beginning; one that was never loaded will be anyway.
+-- Make the next download read a feed from its beginning; one that was never loaded is read so anyway.
 update etl.cursors set reread = true
 where provider_account_id = any(%(provider_account_ids)s) and feed = any(%(feeds)s)
 returning provider_account_id;

@@ -1,11 +1,11 @@
 -- name: find
--- The counts of a batch that was loaded already.
+-- The counts of a batch that this version of the entity has loaded.
 select l.read, l.inserted, l.updated, l.unchanged, l.removed, l.superseded, l.stale, l.rejected
 from etl.loads as l
 where l.raw_id = %(raw_id)s and l.entity = %(entity)s and l.version = %(version)s;
 
 -- name: was_loaded
--- Whether any version has loaded the batch.
+-- Whether any version of the entity has loaded the batch.
 select exists (
     select 1
     from etl.loads as l
@@ -13,7 +13,7 @@ select exists (
 );
 
 -- name: find_later
--- Batches that were loaded, and sealed after another; what that one says may be out of date by them.
+-- Loaded batches that were sealed after a batch; its records may be outdated by theirs.
 select l.raw_id
 from etl.loads as l
 where l.entity = %(entity)s and l.raw_id > %(raw_id)s
@@ -21,7 +21,7 @@ group by l.raw_id
 order by l.raw_id;
 
 -- name: record
--- What became of every record of the batch.
+-- Record the results of all records of a batch.
 insert into etl.loads (raw_id, entity, version, read, inserted, updated, unchanged, removed, superseded, stale, rejected)
 values (
     %(raw_id)s,
@@ -38,7 +38,7 @@ values (
 );
 
 -- name: record_replay
--- What became of every record of the batch, this time.
+-- Record the results of all records of a batch that was replayed.
 insert into etl.replays (raw_id, entity, version, read, inserted, updated, unchanged, removed, superseded, stale, rejected)
 values (
     %(raw_id)s,

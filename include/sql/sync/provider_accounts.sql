@@ -1,5 +1,6 @@
 -- name: enrol
--- A new login at a bank, or a fresh access token for a known one of the same user, which also lets a stopped account go on.
+-- Insert a login at a bank, or replace the access token of an enrolled one of the same user; the latter reactivates a
+-- stopped account. Returns no row if the login is enrolled for another user.
 with owner as (
     insert into core.users as u (reference) values (%(user)s)
     on conflict (reference) do update set reference = excluded.reference
@@ -34,7 +35,8 @@ order by p.provider_account_id
 limit %(limit)s;
 
 -- name: stop
--- Leave an account alone until its user has mended it; one that was enrolled again meanwhile has a new token, and goes on.
+-- Stop syncing an account until its user has fixed it. An account that was enrolled again in the meantime has another
+-- token and stays active.
 update core.provider_accounts set state = 'stopped', stopped_for = %(reason)s, stopped_at = now()
 where
     provider_account_id = %(provider_account_id)s

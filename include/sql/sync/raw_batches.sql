@@ -1,5 +1,5 @@
 -- name: record
--- One row for each sealed attempt, however often it is sealed.
+-- Insert the row of a sealed attempt; sealing it again changes nothing.
 insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes)
 values (%(source)s, %(chunk_id)s, %(attempt)s, %(content_hash)s, %(path)s, %(accounts)s, %(pages)s, %(bytes)s)
 on conflict (chunk_id, attempt) do nothing;
@@ -17,15 +17,16 @@ from etl.raw_batches as r
 where r.raw_id = %(raw_id)s;
 
 -- name: lock
--- Two loads of the same batch go one after the other. Rows that refer to it do not wait: a replay that catches up with
--- this batch would, while it holds the accounts that a load of this batch waits for.
+-- Serialize the loads of one batch. `no key update` does not block the insertion of rows that refer to the batch: a
+-- replay that merges this batch again would otherwise wait here, while it holds accounts that a load of this batch
+-- waits for.
 select r.raw_id
 from etl.raw_batches as r
 where r.raw_id = %(raw_id)s
 for no key update;
 
 -- name: sealed_between
--- Batches of some sources that are kept, or those that were purged, in the order in which they were sealed.
+-- Batches of some sources that still exist, or those that were purged, in the order in which they were sealed.
 select r.raw_id
 from etl.raw_batches as r
 where

@@ -1,20 +1,20 @@
 -- name: clear
--- A batch that is typed again by the same version gives its rejects anew.
+-- Delete the rejects of a batch before the same version stores its rejects again.
 delete from etl.rejects
 where raw_id = %(raw_id)s and entity = %(entity)s and version = %(version)s;
 
 -- name: copy
--- Rejects of one batch; there may be as many as records.
+-- Rejects of one batch; there may be as many as it has records.
 copy etl.rejects (raw_id, entity, version, provider_account_id, line, path, rule, reason) from stdin;
 
 -- name: count
--- Rejected records of one batch.
+-- Number of rejected records of one batch.
 select count(*)::int as rejected
 from etl.rejects as r
 where r.raw_id = %(raw_id)s and r.entity = %(entity)s and r.version = %(version)s;
 
 -- name: latest
--- What an operator looks at first; versions that were replaced are history.
+-- The latest rejects of the current versions of some entities; rejects of replaced versions are history.
 select
     r.reject_id,
     r.raw_id,
@@ -35,7 +35,7 @@ order by r.reject_id desc
 limit %(limit)s;
 
 -- name: count_by_rule
--- How many there are, by what is wrong with them.
+-- Numbers of rejects of the current versions of some entities, by rule.
 select r.entity, r.rule, count(*)::int as rejects
 from etl.rejects as r
 inner join unnest(%(entities)s::text[], %(versions)s::int[]) as e (entity, version) using (entity, version)
@@ -62,7 +62,8 @@ from etl.rejects as r
 where r.reject_id = %(reject_id)s;
 
 -- name: replayable_batches
--- Batches whose rejects may fit now: rejected by this version, or by an earlier one whose batch this one has not read.
+-- Batches whose rejects this version may be able to load: its own rejects, and those of other versions if this version
+-- has not loaded the batch.
 select distinct r.raw_id
 from etl.rejects as r
 inner join etl.raw_batches as b on b.raw_id = r.raw_id and b.purged_at is null

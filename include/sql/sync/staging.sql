@@ -1,54 +1,54 @@
 -- name: drop_table
--- A transaction that merges several batches has one after the other in hand.
+-- A transaction that merges several batches stages them one after the other.
 drop table if exists pg_temp.incoming;
 
 -- name: raise_work_mem
--- What is sorted, hashed and kept of a batch of 150,000 rows are 60 MB each time; a merge does so three times at most.
--- Until the transaction ends, and never less than the server gives.
+-- To sort, hash or materialize a batch of 150,000 rows takes 60 MB; a merge does so three times at most.
+-- The setting lasts until the transaction ends, and never lowers the server's own.
 select set_config('work_mem', '64MB', true)
 where pg_size_bytes(current_setting('work_mem')) < pg_size_bytes('64MB');
 
 -- name: raise_temp_buffers
--- A batch of 200,000 rows takes 64 MB, and is read some eight times. Postgres takes no more than it needs, and lets this
--- be chosen only before a session's first temporary table.
+-- A batch of 200,000 rows takes 64 MB and is read about eight times. Postgres allocates only what it needs, and allows
+-- this setting only before a session's first temporary table.
 select set_config('temp_buffers', '64MB', true)
 where pg_size_bytes(current_setting('temp_buffers')) < pg_size_bytes('64MB') and pg_my_temp_schema() = 0;
 
 -- name: prefer_index_lookup
--- A table that is small when a merge is planned, and read as a whole for each row, may be large a moment later, when
--- another merge has filled it. What that makes a plan seem to cost is no reason to compile it.
+-- Force index look-ups: the planner may choose a sequential scan while the table is small, and another merge may fill
+-- it in the meantime. JIT is off, since a disabled scan inflates the estimated cost, which would trigger compilation.
 select set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true);
 
 -- name: prefer_hash_join
--- Rows that are read together are joined together: a table that is empty when a merge is planned may not be a moment later.
--- What is hashed takes no more memory than what is sorted, from then on until the transaction ends.
+-- Force hash joins: the planner may choose a nested loop while the table is empty, and another merge may fill it in the
+-- meantime. Until the transaction ends, hashing may use no more memory than sorting.
 select set_config('enable_nestloop', 'off', true), set_config('hash_mem_multiplier', '1', true);
 
 -- name: reset_index_lookup
--- Whatever the server says.
+-- Back to the server's setting.
 set local enable_seqscan to default;
 
 -- name: reset_hash_join
--- Whatever the server says.
+-- Back to the server's setting.
 set local enable_nestloop to default;
 
 -- name: lower_statistics_target
--- How many rows and accounts a batch has is seen in three thousand rows as well as in thirty thousand.
+-- A sample of 3,000 rows estimates the numbers of rows and accounts as well as one of 30,000.
 set local default_statistics_target = 10;
 
 -- name: reset_statistics_target
--- Whatever the server says.
+-- Back to the server's setting.
 set local default_statistics_target to default;
 
 -- name: drop_older_than_feed
--- A window says what was so when it was read. Where the feed told something since, what the window says of a row is
--- older than that, and a row that it alone knows of is gone.
+-- A window has the state of the time at which it was read. Where the feed brought a later observation, the window's
+-- records are outdated, and a row that only the window has no longer exists.
 delete from incoming as i
-using etl.cursors as k
-where k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at;
+using etl.cursors as c
+where c.provider_account_id = i.provider_account_id and c.feed = %(feed)s and c.told_at > i.observed_at;
 
 -- name: drop_older_than_snapshot
--- A snapshot tells of everything: where a later one was loaded, it has nothing to add.
+-- A snapshot is complete: where a later one of the same account was loaded, the earlier one is outdated.
 delete from incoming as i
 using etl.raw_batches as this, etl.raw_batches as later, etl.chunks as c
 where

@@ -1,5 +1,5 @@
 -- name: of_entity
--- What an operator asks first: how much, how fresh, how clean.
+-- When an entity was last loaded, and how many records its current version rejects.
 select
     (
         select max(l.loaded_at)
@@ -13,7 +13,8 @@ select
     ) as rejects;
 
 -- name: estimate_rows
--- Rows of a table and its partitions as of their last analyze; counting 1.5 TB would take hours. Less than nothing where a part was never analyzed.
+-- Rows of a table and its partitions as of their last `analyze`, since counting 1.5 TB would take hours. The result is
+-- negative if a partition was never analyzed.
 select coalesce(sum(case when c.reltuples < 0 then -1e15 else c.reltuples end), -1)::bigint as rows
 from pg_partition_tree(%(relation)s::regclass) as t
 inner join pg_class as c on c.oid = t.relid
@@ -27,7 +28,7 @@ group by p.state
 order by p.state;
 
 -- name: pages_per_account
--- Pages that one account took on average in the latest downloads; null before the first.
+-- Average number of pages of an account in the latest downloads; null before the first download.
 select sum(latest.pages)::float / nullif(sum(latest.accounts), 0) as pages
 from (
     select r.pages, r.accounts

@@ -1,4 +1,4 @@
-"""The Airflow Dag of the drill: the monthly report's, slower and in smaller chunks, to leave time to kill things."""
+"""The Airflow Dag of the drill: the monthly report's, slower and in smaller chunks, to leave time for the kills."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Airflow for real: scheduler, API server, Dag processor, triggerer and both groups of Celery workers."""
+"""Fixtures of tests on a running Airflow: scheduler, API server, Dag processor, triggerer and all Celery workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Rows = Callable[..., list[tuple[object, ...]]]
 
 
 def wait_for_end(api: AirflowApi, dag_id: str, run: DagRun, *, seconds: float = 180.0) -> DagRun:
-    """Return a run as it is when it has ended, or when the time is up."""
+    """Wait until a run has ended, at most `seconds`, and return it as it is then."""
     deadline = time.monotonic() + seconds
     while run.state not in ("success", "failed") and time.monotonic() < deadline:
         time.sleep(1)

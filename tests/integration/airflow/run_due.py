@@ -1,4 +1,4 @@
-"""Prints, for made-up runs, when each was due: `python run_due.py`, in a stack's environment; nothing is kept."""
+"""`python run_due.py`, in a stack's environment: print when made-up runs are due; their rows are rolled back."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 DAG = "made_up"
 FIRST = datetime(2011, 5, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-MADE_AFTER = timedelta(hours=15)
+CREATED_AFTER = timedelta(hours=15)
 
 
 def due(session: Session, day: int, run_type: DagRunType) -> str:
-    """Return how long after the end of its interval a run counts as due."""
+    """Return the time from the end of a run's data interval until the run is due."""
     start = FIRST + day * DAY
-    timed = run_type is not DagRunType.ASSET_TRIGGERED
+    has_interval = run_type is not DagRunType.ASSET_TRIGGERED
     run = DagRun(
         dag_id=DAG,
         run_id=f"{run_type.value}__{day}",
         run_type=run_type,
         run_after=start + DAY,
-        logical_date=start if timed else None,
-        data_interval=(start, start + DAY) if timed else None,
-        queued_at=start + DAY + MADE_AFTER,
+        logical_date=start if has_interval else None,
+        data_interval=(start, start + DAY) if has_interval else None,
+        queued_at=start + DAY + CREATED_AFTER,
     )
     session.add(run)
     session.flush()
-    found = RunDue()._evaluate_with(session=session, dag_id=DAG, run_id=run.run_id)
-    return "never" if found is None else str(found - start - DAY)
+    due_at = RunDue()._evaluate_with(session=session, dag_id=DAG, run_id=run.run_id)
+    return "never" if due_at is None else str(due_at - start - DAY)
 
 
 def main() -> None:
-    """Print when the runs were due, as JSON."""
+    """Print when each run is due, as JSON."""
     settings.configure_orm()  # type: ignore[no-untyped-call]
     with create_session() as session:
-        found = {
+        delays = {
             "first": due(session, 0, DagRunType.SCHEDULED),
             "next": due(session, 1, DagRunType.SCHEDULED),
             "after a gap": due(session, 5, DagRunType.SCHEDULED),
@@ -55,7 +55,7 @@ def main() -> None:
             "manual": due(session, 8, DagRunType.MANUAL),
         }
         session.rollback()
-    sys.stdout.write(f"{json.dumps(found)}\n")
+    sys.stdout.write(f"{json.dumps(delays)}\n")
 
 
 if __name__ == "__main__":

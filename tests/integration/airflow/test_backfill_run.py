@@ -1,4 +1,4 @@
-"""Backfills, run by the scheduler on Celery workers: they stand in nobody's way."""
+"""Backfills, run by the scheduler on Celery workers: they do not delay other runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def backfill(stack: Stack, first: object, last: object, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def scheduled(airflow_stack: Stack) -> DagRun:
-    """Return the scheduled run, at its end."""
+    """Return the scheduled run after its end."""
     with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
         api.wait_for_dag(DAG)
         return wait_for_end(api, DAG, api.start_run(DAG))
@@ -44,14 +44,16 @@ def scheduled(airflow_stack: Stack) -> DagRun:
 
 @pytest.fixture(scope="module")
 def backfilled(airflow_stack: Stack, scheduled: DagRun) -> list[DagRun]:
-    """Return the runs of a backfill of two days, at their ends."""
+    """Return the runs of a backfill of two days after their ends."""
     with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
-        known = api.unpause(DAG)
+        earlier_runs = api.unpause(DAG)
         backfill(airflow_stack, DAY - timedelta(days=3), DAY - timedelta(days=2), "--max-active-runs", "1")
-        return [wait_for_end(api, DAG, run) for run in api.new_runs(DAG, known)]
+        return [wait_for_end(api, DAG, run) for run in api.new_runs(DAG, earlier_runs)]
 
 
-def test_every_task_of_a_backfill_waits_in_its_pool_behind_all_others(backfilled: list[DagRun], metadata: Rows) -> None:
+def test_every_task_of_a_backfill_is_in_its_pool_and_weighs_less_than_all_others(
+    backfilled: list[DagRun], metadata: Rows
+) -> None:
     assert [run.state for run in backfilled] == ["success", "success"]
     for run in backfilled:
         tasks = metadata(TASKS, run.run_id)
@@ -76,6 +78,6 @@ def test_a_scheduled_run_that_is_reprocessed_keeps_its_pool(
     ((day,),) = metadata("select logical_date::date::text from dag_run where run_id = %s", scheduled.run_id)
     backfill(airflow_stack, str(day), str(day), "--reprocess-behavior", "completed", "--max-active-runs", "1")
     assert wait_for_end(api, DAG, api.get_run(DAG, scheduled.run_id)).state == "success"
-    ((kind,),) = metadata("select run_type from dag_run where run_id = %s", scheduled.run_id)
-    assert kind == "backfill"
+    ((run_type,),) = metadata("select run_type from dag_run where run_id = %s", scheduled.run_id)
+    assert run_type == "backfill"
     assert {pool for _, _, _, pool, _ in metadata(TASKS, scheduled.run_id)} == {"etl"}

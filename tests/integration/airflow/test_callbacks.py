@@ -1,4 +1,4 @@
-"""What Airflow calls, on servers that may be gone; Airflow itself need not run."""
+"""Airflow callbacks while the warehouse or the mail server is down; Airflow itself is not running."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ getattr(sluice_alerts, function)({"dag_run": run})
 
 @pytest.fixture
 def environment(stack: Stack, database: Endpoint, tmp_path: Path) -> dict[str, str]:
-    """Return an environment with a warehouse of the test's own."""
-    found = dict(stack.environment)
-    found["PYTHONPATH"] += f":{found['AIRFLOW__CORE__PLUGINS_FOLDER']}"
-    held = {"conn_type": "postgres", "host": database.host, "port": database.port, "schema": database.schema}
-    held |= {"login": database.login, "password": database.password}
-    return {**found, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW_CONN_WAREHOUSE": json.dumps(held)}
+    """Return an environment whose warehouse belongs to the test."""
+    variables = dict(stack.environment)
+    variables["PYTHONPATH"] += f":{variables['AIRFLOW__CORE__PLUGINS_FOLDER']}"
+    connection = {"conn_type": "postgres", "host": database.host, "port": database.port, "schema": database.schema}
+    connection |= {"login": database.login, "password": database.password}
+    return {**variables, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW_CONN_WAREHOUSE": json.dumps(connection)}
 
 
 @pytest.fixture
-def closed() -> int:
-    """Return a port on which nobody listens."""
+def closed_port() -> int:
+    """Return a port on which no server listens."""
     return next(port for port in candidates() if is_free(port))
 
 
@@ -48,25 +48,25 @@ def call(function: str, dag_id: str, environment: Mapping[str, str]) -> None:
 
 
 def subjects(stack: Stack, dag_id: str) -> list[str]:
-    kept = [path.read_text() for path in (Path(stack.home) / "mails").glob("*.eml")]
-    lines = [line for text in kept for line in text.splitlines() if line.startswith(f"Subject: {dag_id} ")]
+    mails = [path.read_text() for path in (Path(stack.home) / "mails").glob("*.eml")]
+    lines = [line for mail in mails for line in mail.splitlines() if line.startswith(f"Subject: {dag_id} ")]
     return sorted(line.removeprefix("Subject: ") for line in lines)
 
 
-def test_a_failure_is_told_even_while_the_warehouse_is_gone(
-    stack: Stack, environment: dict[str, str], closed: int
+def test_a_failure_alert_is_sent_while_the_warehouse_is_down(
+    stack: Stack, environment: dict[str, str], closed_port: int
 ) -> None:
-    gone = {"conn_type": "postgres", "host": LOOPBACK, "port": closed, "login": "me", "password": "hunter2"}
-    call("on_failure", "blind", {**environment, "AIRFLOW_CONN_WAREHOUSE": json.dumps(gone)})
+    unreachable = {"conn_type": "postgres", "host": LOOPBACK, "port": closed_port, "login": "me", "password": "hunter2"}
+    call("on_failure", "blind", {**environment, "AIRFLOW_CONN_WAREHOUSE": json.dumps(unreachable)})
     assert subjects(stack, "blind") == ["blind failed: WarehouseUnreachable from warehouse"]
 
 
-def test_a_mail_that_nobody_took_shows_why_and_goes_out_with_the_next_alert_of_any_run(
-    stack: Stack, environment: dict[str, str], closed: int, rows: Rows
+def test_an_unsent_mail_records_its_error_and_is_sent_with_the_next_alert_of_any_run(
+    stack: Stack, environment: dict[str, str], closed_port: int, rows: Rows
 ) -> None:
-    call("on_failure", "unheard", {**environment, "AIRFLOW_CONN_SMTP_DEFAULT": mail_connection(LOOPBACK, closed)})
+    call("on_failure", "unheard", {**environment, "AIRFLOW_CONN_SMTP_DEFAULT": mail_connection(LOOPBACK, closed_port)})
     ((error, sent_at),) = rows("select error, sent_at from etl.promises")
-    assert f"mail server {LOOPBACK}:{closed}: " in str(error)
+    assert f"mail server {LOOPBACK}:{closed_port}: " in str(error)
     assert sent_at is None
     call("on_failure", "heard", environment)
     assert subjects(stack, "heard") == ["heard failed"]

@@ -1,4 +1,4 @@
-"""The Dag, run by the scheduler on Celery workers."""
+"""The Dag of an entity, run by the scheduler on Celery workers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def first(airflow_stack: Stack) -> DagRun:
         return run_to_the_end(api)
 
 
-def test_merchants_follow_the_transactions_that_name_them(
+def test_merchants_are_loaded_after_the_transactions_that_name_them(
     first: DagRun, api: AirflowApi, synced: Connection, metadata: Rows
 ) -> None:
     api.wait_for_dag("etl_merchants")
-    known = api.unpause("etl_merchants")
+    earlier_runs = api.unpause("etl_merchants")
     assert run_to_the_end(api).state == "success"
-    assert wait_for_end(api, "etl_merchants", api.wait_for_new_run("etl_merchants", known)).state == "success"
+    assert wait_for_end(api, "etl_merchants", api.wait_for_new_run("etl_merchants", earlier_runs)).state == "success"
     assert synced.execute(
         "select count(*) from core.transactions as t "
         "left join core.merchants as m on m.entity_id = t.merchant_entity_id "
@@ -67,26 +67,26 @@ def test_a_run_loads_all_chunks_and_succeeds(first: DagRun, synced: Connection, 
     ]
 
 
-def test_who_waits_for_the_asset_is_told_the_counts(first: DagRun, synced: Connection, metadata: Rows) -> None:
+def test_the_asset_event_holds_the_counts(first: DagRun, synced: Connection, metadata: Rows) -> None:
     ((extra,),) = metadata(
         "select extra from asset_event where source_run_id = %s and source_task_id = 'report'", first.run_id
     )
     assert isinstance(extra, dict)
-    counted = synced.execute(
+    counts = synced.execute(
         "select sum(l.read)::int, sum(l.inserted)::int, sum(l.unchanged)::int from etl.loads as l "
         "join etl.raw_batches as r using (raw_id) join etl.chunks as c using (chunk_id) "
         "where l.entity = 'transactions' and c.entity = 'transactions' and c.run_id = %s",
         [first.run_id],
     ).fetchone()
-    assert (extra["read"], extra["inserted"], extra["unchanged"]) == counted
+    assert (extra["read"], extra["inserted"], extra["unchanged"]) == counts
     assert (extra["chunks"], extra["chunks_loaded"], extra["accounts_drained"]) == (2, 2, USERS)
 
 
-def test_tasks_hand_on_ids_only(first: DagRun, metadata: Rows) -> None:
+def test_tasks_exchange_ids_only(first: DagRun, metadata: Rows) -> None:
     assert metadata("select task_id, key from xcom where length(value::text) > 4096") == []
-    handed_on = metadata("select task_id, value::text from xcom where map_index >= 0 and run_id = %s", first.run_id)
-    assert {task for task, _ in handed_on} == {"chunk.download", "chunk.store_raw", "chunk.transform"}
-    assert all(str(value).isdecimal() for _, value in handed_on)
+    results = metadata("select task_id, value::text from xcom where map_index >= 0 and run_id = %s", first.run_id)
+    assert {task for task, _ in results} == {"chunk.download", "chunk.store_raw", "chunk.transform"}
+    assert all(str(value).isdecimal() for _, value in results)
 
 
 def test_a_second_run_changes_nothing(first: DagRun, api: AirflowApi, synced: Connection) -> None:
@@ -95,7 +95,7 @@ def test_a_second_run_changes_nothing(first: DagRun, api: AirflowApi, synced: Co
     assert totals(synced) == before
 
 
-def test_both_worker_groups_are_up_each_on_its_queues(airflow_stack: Stack) -> None:
+def test_both_worker_groups_serve_their_queues(airflow_stack: Stack) -> None:
     done = subprocess.run(
         ["airflow", "celery", "list-workers", "--output", "json"],
         env=dict(airflow_stack.environment),
@@ -111,7 +111,7 @@ def test_both_worker_groups_are_up_each_on_its_queues(airflow_stack: Stack) -> N
     }
 
 
-def test_a_chunk_that_fails_stops_no_sibling_and_fails_the_run(
+def test_a_failed_chunk_stops_no_sibling_and_fails_the_run(
     first: DagRun, api: AirflowApi, synced: Connection, metadata: Rows
 ) -> None:
     synced.execute("update etl.cursors set value = ''")
@@ -144,13 +144,13 @@ def test_no_secret_is_in_a_log_or_an_xcom(first: DagRun, airflow_stack: Stack, m
     }
     logs = [path for path in Path(airflow_stack.home).rglob("*.log") if path.is_file()]
     assert len(logs) > 10
-    found = [
+    leaks = [
         f"{path}: {secret[:4]}…"
         for path in logs
         for secret in secrets
         if secret in path.read_text(encoding="utf-8", errors="replace")
     ]
-    assert found == []
+    assert leaks == []
     assert [
         secret for secret in secrets if metadata("select 1 from xcom where value::text like %s", f"%{secret}%")
     ] == []

@@ -55,12 +55,12 @@ drop table copied;
 
 @dataclass(frozen=True)
 class Runs:
-    """A dry run of maintenance and a wet one; after each, the runs of another Dag, and the number of old files."""
+    """A dry run and a real run of maintenance; after each, the runs of another Dag and the number of old files left."""
 
     dry: DagRun
     left_by_dry: tuple[list[str], int]
-    wet: DagRun
-    left_by_wet: tuple[list[str], int]
+    real: DagRun
+    left_by_real: tuple[list[str], int]
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +79,9 @@ def runs(airflow_stack: Stack) -> Runs:
                 for text in COPY.strip().split(";\n"):
                     metadata.execute(text.encode(), {"of": first.run_id, "run_id": run_id, "age": age})
             dry = wait_for_end(api, "maintenance", api.trigger("maintenance", dry_run=True, unheard_of=[1]))
-            left_by_dry = left(metadata, root / PATH, page)
-            wet = wait_for_end(api, "maintenance", api.trigger("maintenance"))
-            return Runs(dry, left_by_dry, wet, left(metadata, root / PATH, page))
+            left_by_dry = remaining(metadata, root / PATH, page)
+            real = wait_for_end(api, "maintenance", api.trigger("maintenance"))
+            return Runs(dry, left_by_dry, real, remaining(metadata, root / PATH, page))
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -90,13 +90,13 @@ def write(path: Path, content: bytes) -> Path:
     return path
 
 
-def left(metadata: psycopg.Connection[tuple[object, ...]], *paths: Path) -> tuple[list[str], int]:
-    found = metadata.execute("select run_id from dag_run where dag_id = 'etl_accounts' order by 1").fetchall()
-    return [str(run_id) for (run_id,) in found], sum(path.exists() for path in paths)
+def remaining(metadata: psycopg.Connection[tuple[object, ...]], *paths: Path) -> tuple[list[str], int]:
+    run_ids = metadata.execute("select run_id from dag_run where dag_id = 'etl_accounts' order by 1").fetchall()
+    return [str(run_id) for (run_id,) in run_ids], sum(path.exists() for path in paths)
 
 
-def test_its_steps_succeed_on_their_queue(runs: Runs, metadata: Rows) -> None:
-    for run in (runs.dry, runs.wet):
+def test_its_steps_succeed_on_the_maintenance_queue(runs: Runs, metadata: Rows) -> None:
+    for run in (runs.dry, runs.real):
         assert run.state == "success"
         states = metadata(
             "select task_id, queue, pool, state from task_instance "
@@ -107,16 +107,16 @@ def test_its_steps_succeed_on_their_queue(runs: Runs, metadata: Rows) -> None:
         assert states == [(step, "maintenance", "maintenance", "success") for step in expected]
 
 
-def test_a_dry_run_removes_nothing_and_a_wet_one_what_it_told(runs: Runs) -> None:
+def test_a_dry_run_removes_nothing_and_a_real_run_what_it_reports(runs: Runs) -> None:
     assert runs.left_by_dry == (["latest", "older"], 2)
-    assert runs.left_by_wet == (["latest"], 0)
+    assert runs.left_by_real == (["latest"], 0)
 
 
 @pytest.mark.parametrize(
-    ("which", "told"), [("dry", "nothing was removed; without dry run it would have been "), ("wet", "removed ")]
+    ("which", "start"), [("dry", "nothing was removed; without dry run it would have been "), ("real", "removed ")]
 )
-def test_the_report_tells_what_went(runs: Runs, metadata: Rows, which: str, told: str) -> None:
+def test_the_report_counts_what_was_removed(runs: Runs, metadata: Rows, which: str, start: str) -> None:
     run: DagRun = getattr(runs, which)
     ((sentence,),) = metadata("select value #>> '{}' from xcom where run_id = %s and task_id = 'report'", run.run_id)
-    assert str(sentence).startswith(f"{told}1 raw batches, 1 raw objects (2.0 KiB), 1 landing pages, ")
-    assert "1 of Airflow's records" in str(sentence)
+    assert str(sentence).startswith(f"{start}1 raw batches, 1 raw objects (2.0 KiB), 1 landing pages, ")
+    assert "1 rows of Airflow's metadata" in str(sentence)

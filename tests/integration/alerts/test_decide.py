@@ -1,4 +1,4 @@
-"""What people are told of a run's promise, and how often."""
+"""Which alerts are enqueued about a run's deadline, and how often."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from etl.db.connection import Connection
 from etl.errors import ProviderRefused
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
-PROMISED_BY = START + timedelta(hours=2)
+DEADLINE = START + timedelta(hours=2)
 HALF = START + timedelta(hours=1)
 RUN = CallbackRun("etl_transactions", "scheduled__1", "scheduled", "running", "http://ui/run", START, TRANSACTIONS)
 Connect = Callable[[], Connection]
@@ -47,107 +47,107 @@ def planned(db: Connection) -> Callable[[int], None]:
     return plan
 
 
-def late(
+def enqueue_deadline_alert(
     db: Connection, kind: AlertKind, *, run: CallbackRun = RUN, after: timedelta = timedelta(hours=1)
 ) -> OutboxMail | None:
-    return enqueue_due_alert(AlertCheck(run, kind, START + after, PROMISED_BY), db=db, metadata_db=None)
+    return enqueue_due_alert(AlertCheck(run, kind, START + after, DEADLINE), db=db, metadata_db=None)
 
 
-def recovered(db: Connection, *, run: CallbackRun = RUN) -> OutboxMail | None:
-    asked = AlertCheck(run, AlertKind.RECOVERED, PROMISED_BY + timedelta(minutes=5))
-    return enqueue_due_alert(asked, db=db, metadata_db=None)
+def enqueue_recovered(db: Connection, *, run: CallbackRun = RUN) -> OutboxMail | None:
+    check = AlertCheck(run, AlertKind.RECOVERED, DEADLINE + timedelta(minutes=5))
+    return enqueue_due_alert(check, db=db, metadata_db=None)
 
 
-def failed(db: Connection, *, run: CallbackRun = RUN) -> OutboxMail | None:
+def enqueue_failed(db: Connection, *, run: CallbackRun = RUN) -> OutboxMail | None:
     return enqueue_due_alert(AlertCheck(run, AlertKind.FAILED, HALF), db=db, metadata_db=None)
 
 
-def missed(db: Connection) -> OutboxMail:
-    letter = late(db, AlertKind.MISSED, after=timedelta(hours=2))
-    assert letter is not None
-    return letter
+def enqueue_missed(db: Connection) -> OutboxMail:
+    mail = enqueue_deadline_alert(db, AlertKind.MISSED, after=timedelta(hours=2))
+    assert mail is not None
+    return mail
 
 
-def test_a_miss_is_foretold_from_the_chunks_that_are_loaded(db: Connection, planned: Callable[[int], None]) -> None:
+def test_forecast_is_computed_from_the_loaded_chunks(db: Connection, planned: Callable[[int], None]) -> None:
     planned(1)
-    letter = late(db, AlertKind.FORECAST)
-    assert letter is not None
-    assert letter.subject == "etl_transactions is going to be late by about 2 h"
-    assert "1 of 4 chunks loaded in 1 h" in letter.body
+    mail = enqueue_deadline_alert(db, AlertKind.FORECAST)
+    assert mail is not None
+    assert mail.subject == "etl_transactions is going to be late by about 2 h"
+    assert "1 of 4 chunks loaded in 1 h" in mail.body
 
 
-def test_nothing_is_foretold_of_a_run_at_its_pace(db: Connection, planned: Callable[[int], None]) -> None:
+def test_run_on_pace_has_no_forecast(db: Connection, planned: Callable[[int], None]) -> None:
     planned(3)
-    assert late(db, AlertKind.FORECAST) is None
+    assert enqueue_deadline_alert(db, AlertKind.FORECAST) is None
 
 
-def test_nothing_is_foretold_once_the_promise_is_over(db: Connection, planned: Callable[[int], None]) -> None:
+def test_no_forecast_is_made_after_the_deadline(db: Connection, planned: Callable[[int], None]) -> None:
     planned(1)
-    assert late(db, AlertKind.FORECAST, after=timedelta(hours=2)) is None
+    assert enqueue_deadline_alert(db, AlertKind.FORECAST, after=timedelta(hours=2)) is None
 
 
-def test_alerts_at_once_tell_each_kind_once(
+def test_concurrent_checks_enqueue_each_kind_once(
     db: Connection, connect: Connect, planned: Callable[[int], None], rows: Rows
 ) -> None:
     planned(1)
     connections = [connect() for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
-        letters = list(threads.map(lambda connection: late(connection, AlertKind.FORECAST), connections))
-    assert sum(letter is not None for letter in letters) == 1
+        mails = list(
+            threads.map(lambda connection: enqueue_deadline_alert(connection, AlertKind.FORECAST), connections)
+        )
+    assert sum(mail is not None for mail in mails) == 1
     assert rows("select kind from etl.promises") == [("forecast",)]
 
 
 @pytest.mark.parametrize("run_type", ["backfill", "manual", "asset_materialization"])
-def test_nothing_is_told_of_runs_that_promise_nothing(
-    db: Connection, planned: Callable[[int], None], run_type: str
-) -> None:
+def test_run_type_without_deadline_has_no_alerts(db: Connection, planned: Callable[[int], None], run_type: str) -> None:
     planned(1)
     run = replace(RUN, run_type=run_type)
-    assert late(db, AlertKind.FORECAST, run=run) is None
-    assert late(db, AlertKind.MISSED, run=run, after=timedelta(hours=3)) is None
-    assert failed(db, run=run) is None
-    missed(db)
-    assert recovered(db, run=run) is None
+    assert enqueue_deadline_alert(db, AlertKind.FORECAST, run=run) is None
+    assert enqueue_deadline_alert(db, AlertKind.MISSED, run=run, after=timedelta(hours=3)) is None
+    assert enqueue_failed(db, run=run) is None
+    enqueue_missed(db)
+    assert enqueue_recovered(db, run=run) is None
 
 
-def test_a_run_of_no_entity_is_told_with_what_is_known_of_it(db: Connection) -> None:
+def test_alert_about_a_run_without_entity_omits_chunk_progress(db: Connection) -> None:
     run = replace(RUN, dag_id="notify_monthly_report", entity=None)
-    missed = late(db, AlertKind.MISSED, run=run, after=timedelta(hours=2))
-    assert missed is not None
-    assert missed.subject == "notify_monthly_report is late"
-    letter = failed(db, run=run)
-    assert letter is not None
-    assert "they go on where they stopped, and no other run does it for them" in " ".join(letter.body.split())
-    assert "Loaded" not in letter.body
+    missed_mail = enqueue_deadline_alert(db, AlertKind.MISSED, run=run, after=timedelta(hours=2))
+    assert missed_mail is not None
+    assert missed_mail.subject == "notify_monthly_report is late"
+    mail = enqueue_failed(db, run=run)
+    assert mail is not None
+    assert "they continue where they stopped, and no other run does their work" in " ".join(mail.body.split())
+    assert "Loaded" not in mail.body
 
 
 @pytest.mark.parametrize("state", ["success", "failed"])
-def test_nothing_is_told_late_of_a_run_that_ended(db: Connection, state: str) -> None:
-    assert late(db, AlertKind.MISSED, run=replace(RUN, state=state), after=timedelta(hours=3)) is None
+def test_ended_run_has_no_missed_alert(db: Connection, state: str) -> None:
+    assert enqueue_deadline_alert(db, AlertKind.MISSED, run=replace(RUN, state=state), after=timedelta(hours=3)) is None
 
 
-def test_a_failed_run_is_told_with_its_errors_and_nothing_of_its_promise_after(db: Connection) -> None:
+def test_failed_alert_lists_errors_and_no_deadline_alert_follows(db: Connection) -> None:
     error = ProviderRefused("plaid", "answered INVALID_API_KEYS")
     failure = TaskFailure("chunk.download", 2, 1, "ProviderRefused", sanitize_message(str(error), type(error)))
     task_failures.save(
         db, replace(failure, attempt=0, message="an attempt before"), dag_id=RUN.dag_id, run_id=RUN.run_id
     )
     task_failures.save(db, failure, dag_id=RUN.dag_id, run_id=RUN.run_id)
-    letter = failed(db)
-    assert letter is not None
-    assert letter.subject == "etl_transactions failed: ProviderRefused from download"
-    assert "download, chunk 3: ProviderRefused" in letter.body
-    assert "INVALID_API_KEYS" in letter.body
-    assert "an attempt before" not in letter.body
-    assert late(db, AlertKind.MISSED, after=timedelta(hours=3)) is None
-    assert failed(db) is None
+    mail = enqueue_failed(db)
+    assert mail is not None
+    assert mail.subject == "etl_transactions failed: ProviderRefused from download"
+    assert "download, chunk 3: ProviderRefused" in mail.body
+    assert "INVALID_API_KEYS" in mail.body
+    assert "an attempt before" not in mail.body
+    assert enqueue_deadline_alert(db, AlertKind.MISSED, after=timedelta(hours=3)) is None
+    assert enqueue_failed(db) is None
 
 
-def test_a_run_that_failed_by_no_task_says_why_instead(db: Connection) -> None:
-    asked = AlertCheck(RUN, AlertKind.FAILED, HALF, reason="timed_out")
-    letter = enqueue_due_alert(asked, db=db, metadata_db=None)
-    assert letter is not None
-    assert letter.subject == "etl_transactions failed: timed out"
+def test_run_that_failed_without_a_failed_task_names_its_reason(db: Connection) -> None:
+    check = AlertCheck(RUN, AlertKind.FAILED, HALF, reason="timed_out")
+    mail = enqueue_due_alert(check, db=db, metadata_db=None)
+    assert mail is not None
+    assert mail.subject == "etl_transactions failed: timed out"
 
 
 def test_rejects_of_the_run_are_counted_by_rule(db: Connection, planned: Callable[[int], None]) -> None:
@@ -156,51 +156,49 @@ def test_rejects_of_the_run_are_counted_by_rule(db: Connection, planned: Callabl
         "insert into etl.rejects (raw_id, entity, version, provider_account_id, line, path, rule, reason) "
         "select raw_id, 'transactions', 1, 1, 0, '', 'iso4217', 'Jane' from etl.raw_batches"
     )
-    letter = failed(db)
-    assert letter is not None
-    assert "2 by iso4217" in letter.body
-    assert "Jane" not in letter.body
+    mail = enqueue_failed(db)
+    assert mail is not None
+    assert "2 by iso4217" in mail.body
+    assert "Jane" not in mail.body
 
 
-def test_a_recovery_is_told_only_to_those_who_were_warned(db: Connection) -> None:
-    assert recovered(db) is None
-    outbox.mark_sent(db, missed(db))
-    letter = recovered(db)
-    assert letter is not None
-    assert letter.subject == "etl_transactions is done, 5 min late"
-    assert recovered(db) is None
+def test_recovered_alert_follows_only_a_sent_warning(db: Connection) -> None:
+    assert enqueue_recovered(db) is None
+    outbox.mark_sent(db, enqueue_missed(db))
+    mail = enqueue_recovered(db)
+    assert mail is not None
+    assert mail.subject == "etl_transactions is done, 5 min late"
+    assert enqueue_recovered(db) is None
 
 
-def test_a_forecast_that_could_not_be_sent_is_let_go_once_the_run_is_done(
-    db: Connection, planned: Callable[[int], None]
-) -> None:
+def test_unsent_forecast_is_discarded_once_the_run_is_done(db: Connection, planned: Callable[[int], None]) -> None:
     planned(1)
-    letter = late(db, AlertKind.FORECAST)
-    assert letter is not None
-    outbox.mark_failed(db, letter, "no answer")
-    assert recovered(db) is None
+    mail = enqueue_deadline_alert(db, AlertKind.FORECAST)
+    assert mail is not None
+    outbox.mark_failed(db, mail, "no answer")
+    assert enqueue_recovered(db) is None
     assert outbox.claim_unsent(db) == []
 
 
-def test_a_miss_that_could_not_be_sent_is_told_with_the_recovery_alone(db: Connection) -> None:
-    outbox.mark_failed(db, missed(db), "no answer")
-    assert recovered(db) is not None
+def test_unsent_missed_alert_is_replaced_by_the_recovered_alert(db: Connection) -> None:
+    outbox.mark_failed(db, enqueue_missed(db), "no answer")
+    assert enqueue_recovered(db) is not None
     assert outbox.claim_unsent(db) == []
 
 
-def test_a_mail_that_could_not_be_sent_is_sent_with_the_next_alert_under_its_old_name(db: Connection) -> None:
-    letter = missed(db)
-    outbox.mark_failed(db, letter, "no answer")
-    assert outbox.claim_unsent(db, except_ids=[letter.promise_id]) == []
-    (again,) = outbox.claim_unsent(db)
-    assert again == letter
-    assert again.message_id == letter.message_id
-    outbox.mark_sent(db, again)
+def test_unsent_mail_is_claimed_with_the_next_alert_and_keeps_its_message_id(db: Connection) -> None:
+    mail = enqueue_missed(db)
+    outbox.mark_failed(db, mail, "no answer")
+    assert outbox.claim_unsent(db, except_ids=[mail.promise_id]) == []
+    (claimed,) = outbox.claim_unsent(db)
+    assert claimed == mail
+    assert claimed.message_id == mail.message_id
+    outbox.mark_sent(db, claimed)
     assert outbox.claim_unsent(db) == []
 
 
-def test_two_that_retake_at_once_never_hold_one_mail_both(db: Connection, connect: Connect) -> None:
-    outbox.mark_failed(db, missed(db), "no answer")
+def test_concurrent_claims_never_return_the_same_mail(db: Connection, connect: Connect) -> None:
+    outbox.mark_failed(db, enqueue_missed(db), "no answer")
     other = connect()
     other.execute("set statement_timeout = '2s'")
     with db.transaction():
@@ -209,10 +207,10 @@ def test_two_that_retake_at_once_never_hold_one_mail_both(db: Connection, connec
     assert outbox.claim_unsent(other) == []
 
 
-def test_a_mail_under_way_is_left_alone_until_its_sender_must_be_gone_and_dropped_after_a_day(
+def test_claimed_mail_is_claimed_again_after_its_lease_and_never_after_its_maximum_age(
     db: Connection,
 ) -> None:
-    missed(db)
+    enqueue_missed(db)
     assert outbox.claim_unsent(db) == []
     db.execute("update etl.promises set claimed_at = now() - %s", [outbox.LEASE + timedelta(seconds=1)])
     assert len(outbox.claim_unsent(db)) == 1
@@ -220,25 +218,27 @@ def test_a_mail_under_way_is_left_alone_until_its_sender_must_be_gone_and_droppe
     assert outbox.claim_unsent(db) == []
 
 
-def test_mails_of_one_run_are_one_thread_and_each_has_its_own_name(db: Connection) -> None:
-    first = missed(db)
+def test_mails_of_one_run_share_a_thread_and_have_distinct_message_ids(db: Connection) -> None:
+    first = enqueue_missed(db)
     outbox.mark_sent(db, first)
-    second = recovered(db)
+    second = enqueue_recovered(db)
     assert second is not None
     assert first.thread_id == second.thread_id
     assert first.message_id != second.message_id
 
 
-def test_a_miss_and_a_failure_are_told_even_while_the_warehouse_is_silent() -> None:
-    found = "connection refused for user jane@example.com"
-    letters = [
-        compose_unsaved_alert(AlertCheck(run, kind, PROMISED_BY, PROMISED_BY), metadata_db=None, connection_error=found)
+def test_missed_and_failed_alerts_are_composed_without_the_warehouse() -> None:
+    connection_error = "connection refused for user jane@example.com"
+    mails = [
+        compose_unsaved_alert(
+            AlertCheck(run, kind, DEADLINE, DEADLINE), metadata_db=None, connection_error=connection_error
+        )
         for run in (RUN, replace(RUN, run_type="backfill"))
         for kind in AlertKind
     ]
-    told = [letter for letter in letters if letter]
-    assert [letter.subject for letter in told] == [
+    mails_to_send = [mail for mail in mails if mail]
+    assert [mail.subject for mail in mails_to_send] == [
         "etl_transactions is late",
         "etl_transactions failed: WarehouseUnreachable from warehouse",
     ]
-    assert all("connection refused for user …" in letter.body for letter in told)
+    assert all("connection refused for user …" in mail.body for mail in mails_to_send)

@@ -1,4 +1,4 @@
-"""`python -m etl notify` on runs that were announced."""
+"""`sluice notify` on runs of announcements."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ def in_one_line(text: str) -> str:
 
 def test_status_shows_a_key_as_it_is(etl: Command, run_id: int) -> None:
     for arguments in ((), (str(run_id),)):
-        done = etl("notify", "status", *arguments)
-        assert f"key:{KEY}" in done.stdout, done.stderr
+        result = etl("notify", "status", *arguments)
+        assert f"key:{KEY}" in result.stdout, result.stderr
 
 
-def test_preview_and_plan_show_what_was_announced_and_to_whom(etl: Command, run_id: int) -> None:
+def test_preview_and_plan_show_an_announcement_and_its_recipients(etl: Command, run_id: int) -> None:
     options = ("monthly_report", "--period", f"key:{KEY}")
-    told = etl("notify", "plan", *options).stdout
-    assert f"monthly_report key:{KEY} was planned already: run {run_id} is running\n" in told
-    assert "2 recipients in one chunk\n    email: 2 to send\n" in told
-    shown = etl("notify", "preview", *options, "--user", "2").stdout
-    assert shown.startswith(f"monthly_report key:{KEY} (run {run_id}, running) to user 2")
-    assert f"email: would be sent to {address(2)}\n  subject: Your spending in :fire:\n" in shown
+    estimate = etl("notify", "plan", *options).stdout
+    assert f"monthly_report key:{KEY} was planned already: run {run_id} is running\n" in estimate
+    assert "2 recipients in one chunk\n    email: 2 to send\n" in estimate
+    preview = etl("notify", "preview", *options, "--user", "2").stdout
+    assert preview.startswith(f"monthly_report key:{KEY} (run {run_id}, running) to user 2, dedupe key key:{KEY}\n")
+    assert f"email: would be sent to {address(2)}\n  subject: Your spending in :fire:\n" in preview
     assert "user 3 is not in its audience" in etl("notify", "preview", *options, "--user", "3").stderr
 
 
-def test_what_failed_of_it_is_sent_by_the_urgent_queue(etl: Command, post: NoticeHarness, run_id: int) -> None:
+def test_a_retry_of_an_announcement_uses_the_urgent_queue(etl: Command, post: NoticeHarness, run_id: int) -> None:
     post.mailbox.answers = {address(1): [SendResult(0, SendOutcome.FAILED, "421", "later")]}
     post.send(run_id)
-    told = etl("notify", "retry", str(run_id)).stdout
-    assert told.splitlines()[-1].strip() == f"airflow dags trigger notify_now --conf '{{\"run_id\": {run_id}}}'"
+    lines = etl("notify", "retry", str(run_id)).stdout.splitlines()
+    assert lines[-1].strip() == f"airflow dags trigger notify_now --conf '{{\"run_id\": {run_id}}}'"
 
 
-def test_what_was_never_announced_is_not_shown_as_a_run_of_everybody(etl: Command, run_id: int) -> None:
-    done = etl("notify", "plan", "monthly_report", "--period", "key:another")
-    assert "nothing was announced under 'another'" in in_one_line(done.stderr)
+def test_a_key_that_was_never_announced_is_not_shown_as_a_run_to_everybody(etl: Command, run_id: int) -> None:
+    result = etl("notify", "plan", "monthly_report", "--period", "key:another")
+    assert "nothing was announced under 'another'" in in_one_line(result.stderr)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_what_was_never_announced_is_not_shown_as_a_run_of_everybody(etl: Comman
         ("send", "fraud_alert", "--user", "99999999999999999999", "--key", "k"),
     ],
 )
-def test_wrong_input_is_told_in_a_sentence(etl: Command, run_id: int, arguments: tuple[str, ...]) -> None:
-    done = etl("notify", *arguments, AIRFLOW_CONN_AIRFLOW_API='{"conn_type": "http", "host": "http://localhost:1"}')
-    assert "Traceback" not in done.stderr, done.stderr[-1000:]
+def test_wrong_input_never_ends_in_a_traceback(etl: Command, run_id: int, arguments: tuple[str, ...]) -> None:
+    result = etl("notify", *arguments, AIRFLOW_CONN_AIRFLOW_API='{"conn_type": "http", "host": "http://localhost:1"}')
+    assert "Traceback" not in result.stderr, result.stderr[-1000:]
 
 
 @pytest.mark.parametrize("pace", ["1" * 400, "0.000000000000001/s", "2000000"])
 def test_a_pace_that_no_sender_could_keep_is_refused(etl: Command, run_id: int, pace: str) -> None:
-    done = etl("notify", "pace", str(run_id), pace)
-    assert "0.001 to 1,000,000 messages a second, or 0" in in_one_line(done.stderr)
+    result = etl("notify", "pace", str(run_id), pace)
+    assert "0.001 to 1,000,000 messages a second, or 0" in in_one_line(result.stderr)

@@ -1,7 +1,8 @@
-"""`python -m etl purge`, and replays of what was purged."""
+"""`sluice purge`, and replays of purged batches."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -32,41 +33,47 @@ def batches(pipeline: Pipeline) -> tuple[int, int]:
     return first, second
 
 
-def test_a_purge_tells_what_it_would_remove_and_then_removes_it(
+def test_a_purge_shows_what_it_would_remove_and_then_removes_it(
     etl: Command, rows: Rows, batches: tuple[int, int]
 ) -> None:
-    told = etl("purge", "--dry-run")
-    assert told.returncode == 0, told.stderr
-    assert "without dry run it would have been 1 raw batches, 1 raw objects (" in told.stdout
+    result = etl("purge", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "without dry run it would have been 1 raw batches, 1 raw objects (" in result.stdout
     assert rows("select count(purged_at) from etl.raw_batches") == [(0,)]
+    document = json.loads(etl("purge", "--dry-run", "--json").stdout)
+    assert document["dry_run"] is True
+    (objects,) = (each for each in document["results"] if each["label"] == "raw objects")
+    assert objects["count"] == 1
+    assert objects["size_bytes"] > 0
     assert etl("purge").stdout.startswith("removed 1 raw batches, 1 raw objects (")
     assert etl("purge").stdout == "removed nothing\n"
 
 
-def test_a_second_purge_says_that_one_is_under_way(
+def test_a_second_purge_reports_that_one_is_under_way(
     etl: Command, connect: Callable[[], Connection], batches: tuple[int, int]
 ) -> None:
     with locks.hold(connect(), locks.MAINTENANCE):
-        done = etl("purge")
-    assert done.returncode == 1
-    assert "maintenance is under way elsewhere, so nothing was done" in done.stderr
+        result = etl("purge")
+    assert result.returncode == 1
+    assert "maintenance is under way elsewhere, so nothing was done" in result.stderr
 
 
-def test_a_replay_passes_over_what_was_purged_and_refuses_it_by_name(
+def test_a_replay_skips_purged_batches_and_refuses_one_that_is_named(
     etl: Command, rows: Rows, batches: tuple[int, int]
 ) -> None:
     first, _ = batches
     etl("purge")
-    done = etl("replay", "transactions")
-    assert done.returncode == 0, done.stderr
-    assert "transactions: 1 raw batches were purged, and are passed over" in done.stderr
+    result = etl("replay", "transactions", "--json")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == "transactions: 1 raw batches were purged and are skipped\n"
+    assert [len(each["batches"]) for each in json.loads(result.stdout)["entities"]] == [1]
     assert rows("select count(*) from etl.replays") == [(1,)]
     refused = etl("replay", "transactions", "--batch", str(first))
     assert refused.returncode == 1
     assert f"raw batch {first} was purged at " in refused.stderr
 
 
-def test_what_a_replay_brings_back_is_as_a_purged_later_batch_left_it(
+def test_a_replay_restores_a_row_as_a_purged_later_batch_left_it(
     etl: Command, rows: Rows, db: Connection, batches: tuple[int, int]
 ) -> None:
     _, second = batches

@@ -20,14 +20,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from dev.servers.ports import LOOPBACK, candidates, is_free
-from etl.clients.smtp import MailServer, Security
+from etl.clients.mail_server import MailServer, Security
 
 LOGIN, PASSWORD = "sluice", "correct horse"
 
 
 @dataclass
 class Inbox:
-    """What arrived, and what to answer instead of taking a mail."""
+    """Received mails, and answers to the next mails, which are not accepted then."""
 
     mails: list[EmailMessage] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Inbox:
 
 
 class SmtpServer:
-    """A context manager; `inbox` holds what arrived."""
+    """A context manager; `inbox` holds the received mails."""
 
     def __init__(self, security: Security, certificate: Path, *, requires_login: bool = False) -> None:
         self.inbox = Inbox()
@@ -91,8 +91,8 @@ class SmtpServer:
 def _authenticate(
     server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
 ) -> AuthResult:
-    known = data.login == LOGIN.encode() and data.password == PASSWORD.encode()
-    return AuthResult(success=known, handled=False)
+    is_valid = data.login == LOGIN.encode() and data.password == PASSWORD.encode()
+    return AuthResult(success=is_valid, handled=False)
 
 
 def write_certificate(path: Path) -> Path:

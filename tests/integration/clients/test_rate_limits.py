@@ -29,7 +29,7 @@ def test_a_burst_is_granted_at_once_and_the_next_call_waits(limiter: Limiter) ->
     assert timedelta(seconds=59) < limiter.take([taken]) <= timedelta(seconds=60)
 
 
-def test_many_workers_together_never_exceed_the_limit_in_any_span(stack: Stack) -> None:
+def test_concurrent_workers_never_exceed_the_limit_in_any_span(stack: Stack) -> None:
     calls, per = 60, timedelta(seconds=1)
     shared = bucket(calls=calls, per=per, burst=20)
     granted: list[float] = []
@@ -37,10 +37,10 @@ def test_many_workers_together_never_exceed_the_limit_in_any_span(stack: Stack) 
     until = time.monotonic() + 2.5
 
     def work(_: int) -> None:
-        own = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
+        own_limiter = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
         while time.monotonic() < until:
             before = time.monotonic()
-            wait = own.take([shared])
+            wait = own_limiter.take([shared])
             if not wait:
                 with lock:
                     granted.append(before)
@@ -63,13 +63,11 @@ def test_a_call_is_taken_from_every_key_or_from_none(limiter: Limiter) -> None:
     assert limiter.take([client])
 
 
-def test_a_bucket_that_is_full_again_is_forgotten(limiter: Limiter, stack: Stack) -> None:
-    import redis
-
+def test_full_bucket_is_deleted(limiter: Limiter, stack: Stack) -> None:
     taken = bucket(calls=100, per=timedelta(seconds=5), burst=1)
     limiter.take([taken])
-    at = Endpoint.from_environment("limits", stack.environment)
-    server = redis.Redis(host=at.host, port=at.port, password=at.password, db=int(at.schema))
+    endpoint = Endpoint.from_environment("limits", stack.environment)
+    server = redis.Redis(host=endpoint.host, port=endpoint.port, password=endpoint.password, db=int(endpoint.schema))
     assert server.exists(taken.key) == 1
     time.sleep(0.1)
     assert server.exists(taken.key) == 0
@@ -77,20 +75,20 @@ def test_a_bucket_that_is_full_again_is_forgotten(limiter: Limiter, stack: Stack
 
 
 @pytest.mark.parametrize("burst", [1, 7])
-def test_the_span_of_a_limit_holds_burst_and_steady_calls(burst: int) -> None:
+def test_burst_and_steady_calls_add_up_to_the_limit(burst: int) -> None:
     limit = RateLimit(LimitScope.ACCOUNT, calls=10, per=timedelta(minutes=1), burst=burst)
     assert burst + limit.per / limit.emission_interval == pytest.approx(10)
 
 
-def test_the_counters_are_reached_over_tls_if_their_connection_says_so() -> None:
+def test_limiter_uses_tls_if_its_connection_requires_it() -> None:
     for extra, kind in (({"ssl": True}, redis.SSLConnection), ({}, redis.Connection)):
-        opened = rate_limits.connect(Endpoint("limits", extra=extra))
-        client = opened._take.registered_client
+        limiter_of_endpoint = rate_limits.connect(Endpoint("limits", extra=extra))
+        client = limiter_of_endpoint._take.registered_client
         assert isinstance(client, redis.Redis)
         assert client.connection_pool.connection_class is kind
 
 
-def test_a_lot_is_taken_whole_or_not_at_all(limiter: Limiter) -> None:
+def test_several_calls_are_granted_together_or_not_at_all(limiter: Limiter) -> None:
     shared = bucket(calls=20, per=timedelta(minutes=10), burst=10)
     assert not limiter.take([shared], calls=6)
     assert limiter.take([shared], calls=6)

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from dev.servers.ports import LOOPBACK
 from etl.clients import smtp
 from etl.clients.mail import MailContent
-from etl.clients.smtp import MailServer, Security
+from etl.clients.mail_server import MailServer, Security
 from etl.errors import MailRefused, MailServerUnavailable
 from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer, write_certificate
+from tests.integration.notify.channels.scripted_smtp import ScriptedSmtp
 
 MAIL = MailContent("etl_transactions is late", "Late – by 34 min.\n", "<p>Late – by <b>34 min</b>.</p>\n")
-EVERY = list(Security)
+ALL_SECURITIES = list(Security)
 
 
 @pytest.fixture
@@ -29,18 +31,18 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def send(server: MailServer) -> None:
-    async def send_and_part() -> None:
+    async def send_and_close() -> None:
         try:
             await smtp.send(MAIL, server, message_id="missed.run.1", thread_id="run.1")
         finally:
-            # Both ends of an encrypted connection part in several steps.
+            # An encrypted connection is closed in several steps.
             await asyncio.sleep(0.1)
 
-    asyncio.run(send_and_part())
+    asyncio.run(send_and_close())
 
 
-@pytest.mark.parametrize("security", EVERY)
-def test_a_mail_arrives_once_as_text_and_html_by_every_way(security: Security, trusted: Path) -> None:
+@pytest.mark.parametrize("security", ALL_SECURITIES)
+def test_mail_arrives_once_as_text_and_html_with_every_security(security: Security, trusted: Path) -> None:
     with SmtpServer(security, trusted) as server:
         send(server.mail_server())
     (mail,) = server.inbox.mails
@@ -62,8 +64,8 @@ def test_a_mail_arrives_once_as_text_and_html_by_every_way(security: Security, t
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-@pytest.mark.parametrize("security", EVERY)
-def test_a_server_that_asks_for_a_login_gets_it(security: Security, trusted: Path) -> None:
+@pytest.mark.parametrize("security", ALL_SECURITIES)
+def test_login_is_sent_if_required_and_a_wrong_one_is_an_error(security: Security, trusted: Path) -> None:
     with SmtpServer(security, trusted, requires_login=True) as server:
         send(server.mail_server(login=LOGIN, password=PASSWORD))
         with pytest.raises(MailRefused, match="SMTPAuthenticationError") as refused:
@@ -90,14 +92,14 @@ def test_nothing_is_sent_in_the_clear_to_a_server_without_starttls(certificate: 
     assert server.inbox.mails == []
 
 
-def test_a_server_that_asks_for_patience_is_asked_again(certificate: Path) -> None:
+def test_temporary_refusal_is_retried(certificate: Path) -> None:
     with SmtpServer(Security.PLAIN, certificate) as server:
         server.inbox.answers += ["451 greylisted"]
         send(server.mail_server())
     assert len(server.inbox.mails) == 1
 
 
-def test_a_server_that_refuses_is_not_asked_again(certificate: Path) -> None:
+def test_permanent_refusal_is_not_retried(certificate: Path) -> None:
     with SmtpServer(Security.PLAIN, certificate) as server:
         server.inbox.answers += ["554 no"]
         with pytest.raises(MailRefused, match="554"):
@@ -105,23 +107,65 @@ def test_a_server_that_refuses_is_not_asked_again(certificate: Path) -> None:
     assert server.inbox.mails == []
 
 
-def test_a_server_that_does_not_answer_is_named(certificate: Path) -> None:
+def test_refused_recipient_does_not_affect_others(certificate: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with SmtpServer(Security.PLAIN, certificate) as server:
+        server.inbox.unknown = {"on-call@bank.example"}
+        send(server.mail_server())
+        assert len(server.inbox.mails) == 1
+        assert "refused 1 of 2 recipients" in caplog.text
+        server.inbox.unknown |= {"second@bank.example"}
+        with pytest.raises(MailRefused, match=r"550: 5\.1\.1 no such mailbox"):
+            send(server.mail_server())
+    assert len(server.inbox.mails) == 1
+
+
+@pytest.mark.parametrize(("code", "error"), [(450, MailServerUnavailable), (551, MailRefused)])
+def test_mail_is_retried_unless_every_recipient_is_refused_permanently(code: int, error: type[Exception]) -> None:
+    async def send_refused() -> int:
+        async with ScriptedSmtp({"RCPT": ["550 no", f"{code} no"] * 3}) as server:
+            extra = {"from_email": "a@b.example", "to": "c@d.example,e@f.example"}
+            with pytest.raises(error, match=str(min(code, 550))):
+                await smtp.send(
+                    MAIL,
+                    MailServer.from_connection(
+                        host=LOOPBACK,
+                        port=server.port,
+                        login="",
+                        password="",
+                        extra=extra | {"disable_ssl": True, "disable_tls": True},
+                    ),
+                    message_id="missed.run.1",
+                    thread_id="run.1",
+                )
+            return server.connections
+
+    assert asyncio.run(send_refused()) == (3 if error is MailServerUnavailable else 1)
+
+
+def test_unreachable_server_is_named(certificate: Path) -> None:
     server = SmtpServer(Security.PLAIN, certificate)
     with pytest.raises(MailServerUnavailable, match=rf"mail server 127\.0\.0\.1:{server.port}: "):
         send(server.mail_server())
 
 
-@pytest.mark.parametrize("lacking", ["host", "from_email", "to"])
-def test_a_connection_that_lacks_something_says_what(lacking: str) -> None:
-    extra = {"from_email": "a@b.example", "to": "c@d.example"} | ({lacking: ""} if lacking != "host" else {})
-    with pytest.raises(MailRefused, match=rf"lacks .*{lacking}.*smtp_default"):
+@pytest.mark.parametrize(("name", "value"), [("from_email", "nobody"), ("to", "c@d.example, nobody")])
+def test_connection_with_a_malformed_address_is_refused_and_the_field_named(name: str, value: str) -> None:
+    extra = {"from_email": "a@b.example", "to": "c@d.example"} | {name: value}
+    with pytest.raises(MailRefused, match=rf"`{name}` of its connection is no .*: it has no @; .*smtp_default"):
+        MailServer.from_connection(host="mail", port=None, login="", password="", extra=extra)
+
+
+@pytest.mark.parametrize("missing", ["host", "from_email", "to"])
+def test_incomplete_connection_is_refused_and_the_missing_field_named(missing: str) -> None:
+    extra = {"from_email": "a@b.example", "to": "c@d.example"} | ({missing: ""} if missing != "host" else {})
+    with pytest.raises(MailRefused, match=rf"lacks .*{missing}.*smtp_default"):
         MailServer.from_connection(
-            host="" if lacking == "host" else "mail", port=None, login="", password="", extra=extra
+            host="" if missing == "host" else "mail", port=None, login="", password="", extra=extra
         )
 
 
 def test_a_connection_is_read_as_airflows_own_smtp_provider_reads_it() -> None:
-    found = [
+    servers = [
         MailServer.from_connection(
             host="mail",
             port=None,
@@ -131,7 +175,7 @@ def test_a_connection_is_read_as_airflows_own_smtp_provider_reads_it() -> None:
         )
         for extra in ({}, {"disable_ssl": "true"}, {"disable_ssl": True, "disable_tls": True})
     ]
-    assert [(server.security, server.port) for server in found] == [
+    assert [(server.security, server.port) for server in servers] == [
         (Security.TLS, 465),
         (Security.STARTTLS, 587),
         (Security.PLAIN, 25),

@@ -15,32 +15,32 @@ from etl.db.statements import SQL_ROOT
 from etl.settings import Endpoint
 
 NAMES = [entity.name for entity in ENTITIES]
-EVERY = sorted(path.stem for path in (SQL_ROOT / "schema").glob("*.sql"))
+ALL_MIGRATIONS = sorted(path.stem for path in (SQL_ROOT / "schema").glob("*.sql"))
 
 
 @pytest.fixture
-def empty(server: Endpoint, db: Connection) -> Endpoint:
+def empty_database(server: Endpoint, db: Connection) -> Endpoint:
     db.execute("drop schema core, etl, notify, sluice cascade")
     return replace(server, schema=db.info.dbname)
 
 
-def test_migrating_twice_applies_everything_once(empty: Endpoint) -> None:
-    with connect(empty) as db:
-        assert migrations.migrate(db, NAMES) == EVERY
+def test_migrating_twice_applies_everything_once(empty_database: Endpoint) -> None:
+    with connect(empty_database) as db:
+        assert migrations.migrate(db, NAMES) == ALL_MIGRATIONS
         assert migrations.migrate(db, NAMES) == []
 
 
-def test_two_that_migrate_at_once_do_not_collide(empty: Endpoint) -> None:
+def test_concurrent_migrations_apply_everything_once(empty_database: Endpoint) -> None:
     def migrate(_: int) -> list[str]:
-        with connect(empty) as db:
+        with connect(empty_database) as db:
             return migrations.migrate(db, NAMES)
 
     with ThreadPoolExecutor(4) as threads:
         applied = list(threads.map(migrate, range(4)))
-    assert sorted(applied) == [[], [], [], EVERY]
+    assert sorted(applied) == [[], [], [], ALL_MIGRATIONS]
 
 
-def test_the_table_refuses_counts_that_do_not_add_up(rows: Callable[..., object], db: Connection) -> None:
+def test_the_loads_table_refuses_counts_that_do_not_add_up(rows: Callable[..., object], db: Connection) -> None:
     db.execute("insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)")
     db.execute(
         "insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
@@ -50,7 +50,7 @@ def test_the_table_refuses_counts_that_do_not_add_up(rows: Callable[..., object]
         db.execute("insert into etl.loads values (1, 'e', 1, 5, 1, 1, 1, 0, 0, 0, 0)")
 
 
-def test_a_warehouse_that_does_not_answer_is_named_without_its_password() -> None:
+def test_an_unreachable_warehouse_is_named_without_its_password() -> None:
     endpoint = Endpoint("127.0.0.1", 1, login="me", password="hunter2", schema="sluice")
     with (
         pytest.raises(WarehouseUnreachable, match=r"warehouse at 127\.0\.0\.1:1:") as raised,

@@ -33,12 +33,12 @@ def connect(superuser: str, database: str, role: str, password: str) -> psycopg.
     return psycopg.connect(f"postgresql://{role}:{password}@{address}/{database}", autocommit=True)
 
 
-def only(readers: Mapping[str, str]) -> tuple[str, str]:
+def single_reader(readers: Mapping[str, str]) -> tuple[str, str]:
     ((role, password),) = readers.items()
     return role, password
 
 
-def test_an_owner_may_do_everything_in_its_database_and_is_let_into_no_other(
+def test_owner_has_all_rights_in_its_database_and_cannot_connect_to_others(
     superuser: str, databases: tuple[Database, Database]
 ) -> None:
     ensure_roles_and_databases(superuser, databases)
@@ -49,14 +49,14 @@ def test_an_owner_may_do_everything_in_its_database_and_is_let_into_no_other(
         connect(superuser, other.name, own.owner, own.password)
 
 
-def test_a_reader_sees_tables_that_are_made_later_and_changes_none(
+def test_reader_can_select_from_later_tables_and_change_none(
     superuser: str, databases: tuple[Database, Database]
 ) -> None:
     ensure_roles_and_databases(superuser, databases)
     _, records = databases
     with connect(superuser, records.name, records.owner, records.password) as connection:
         connection.execute("create table later as select 1 as one")
-    with connect(superuser, records.name, *only(records.readers)) as connection:
+    with connect(superuser, records.name, *single_reader(records.readers)) as connection:
         assert connection.execute("select one from later").fetchall() == [(1,)]
         with pytest.raises(InsufficientPrivilege):
             connection.execute("delete from later")
@@ -64,7 +64,7 @@ def test_a_reader_sees_tables_that_are_made_later_and_changes_none(
             connection.execute("create table own (a int)")
 
 
-def test_a_changed_password_counts_from_the_next_start_and_data_stays(
+def test_changed_password_takes_effect_at_the_next_start_and_data_stays(
     superuser: str, databases: tuple[Database, Database]
 ) -> None:
     ensure_roles_and_databases(superuser, databases)
@@ -73,7 +73,7 @@ def test_a_changed_password_counts_from_the_next_start_and_data_stays(
         connection.execute("create table kept as select 1 as one")
     changed = replace(records, password="another", readers=dict.fromkeys(records.readers, "another"))
     ensure_roles_and_databases(superuser, (changed,))
-    with connect(superuser, records.name, *only(changed.readers)) as connection:
+    with connect(superuser, records.name, *single_reader(changed.readers)) as connection:
         assert connection.execute("select one from kept").fetchall() == [(1,)]
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         connect(superuser, records.name, records.owner, records.password)

@@ -18,7 +18,7 @@ from etl.sync.transform import transform
 from tests.integration.sync.pipeline import Pipeline
 
 AFTER_RETENTION = datetime.now(UTC) + timedelta(days=1_000)
-"""When everything that is made now is past every retention."""
+"""A time at which everything that is created now is past every retention."""
 
 
 @dataclass
@@ -28,7 +28,7 @@ class RawPurge:
     pipeline: Pipeline
 
     def purge(self, *, dry_run: bool = False) -> tuple[int, int]:
-        """Purge, and return how many batches and objects went."""
+        """Purge, and return the numbers of removed batches and objects."""
         removed = purge_raw(RETENTION, ENTITIES, as_of=AFTER_RETENTION, dry_run=dry_run, **self.store_arguments)
         return removed[0].count, removed[1].count
 
@@ -39,17 +39,17 @@ class RawPurge:
 
     @property
     def objects(self) -> list[Path]:
-        """The objects that there are."""
+        """The stored objects."""
         return sorted(Path(self.pipeline.root.path).glob("raw/**/*.zst"))
 
     @property
     def store_arguments(self) -> dict[str, Any]:
-        """What every step is handed."""
+        """The arguments that every step takes."""
         return {"db": self.pipeline.db, "root": self.pipeline.root}
 
 
 def load_for_all(pipeline: Pipeline, raw_id: int) -> None:
-    """Type and load a raw batch for all who read it."""
+    """Transform and load a raw batch for every entity that reads its source."""
     for entity in (TRANSACTIONS, MERCHANTS):
         transform(entity, raw_id, db=pipeline.db, root=pipeline.root)
         load(entity, raw_id, db=pipeline.db, root=pipeline.root)

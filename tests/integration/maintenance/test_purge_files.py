@@ -1,4 +1,4 @@
-"""What maintenance removes below the raw root, besides raw batches."""
+"""Purge of typed batches, landing pages and drafts below the raw root."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ def files(root: UPath, folder: str) -> list[str]:
     return sorted(path.name for path in Path(root.path, folder).rglob("*") if path.is_file())
 
 
-def counted(db: Connection, root: UPath, step: Callable[..., Any], **options: Any) -> list[int]:
-    """Run a step long after, and return the counts of what it removed."""
-    wanted = {"as_of": LONG_AFTER, "dry_run": False, **options}
-    return [removed.count for removed in step(RETENTION, db=db, root=root, **wanted)]
+def purge_and_count(db: Connection, root: UPath, step: Callable[..., Any], **options: Any) -> list[int]:
+    """Run a purge, by default past every retention, and return the counts of what it removed."""
+    arguments = {"as_of": LONG_AFTER, "dry_run": False, **options}
+    return [removed.count for removed in step(RETENTION, db=db, root=root, **arguments)]
 
 
 @pytest.fixture
 def typed_id(pipeline: Pipeline) -> int:
-    """Return a raw batch that is typed and not loaded."""
+    """Return the id of a raw batch that is transformed and not loaded."""
     (account,) = pipeline.enrol("one")
     return pipeline.seal_pages((account, page(added=[transaction()])))
 
 
-def test_a_typed_batch_goes_once_it_is_loaded_and_can_be_made_again(pipeline: Pipeline, typed_id: int) -> None:
+def test_typed_batch_is_removed_once_loaded_and_can_be_rebuilt(pipeline: Pipeline, typed_id: int) -> None:
     pipeline.load(typed_id)
-    assert counted(pipeline.db, pipeline.root, purge_typed, dry_run=True) == [1]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed, dry_run=True) == [1]
     assert files(pipeline.root, "typed") == ["cursors.parquet", "rows.parquet"]
-    assert counted(pipeline.db, pipeline.root, purge_typed) == [1]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [1]
     assert files(pipeline.root, "typed") == []
-    assert counted(pipeline.db, pipeline.root, purge_typed) == [0]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [0]
     assert pipeline.replay(typed_id).unchanged == 1
 
 
 def test_a_typed_batch_that_is_not_loaded_stays(pipeline: Pipeline, typed_id: int) -> None:
-    assert counted(pipeline.db, pipeline.root, purge_typed) == [0]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [0]
     assert pipeline.load(typed_id).inserted == 1
 
 
@@ -65,31 +65,31 @@ def test_a_typed_batch_of_a_version_that_is_not_loaded_yet_stays(pipeline: Pipel
     pipeline.load(typed_id)
     pipeline.entity = replace(pipeline.entity, version=2)
     pipeline.transform(typed_id)
-    assert counted(pipeline.db, pipeline.root, purge_typed) == [1]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [1]
     assert pipeline.load(typed_id).unchanged == 1
 
 
 def test_a_typed_batch_within_its_retention_stays(pipeline: Pipeline, typed_id: int) -> None:
     pipeline.load(typed_id)
     soon = datetime.now(UTC) + RETENTION.typed_batches - timedelta(hours=1)
-    assert counted(pipeline.db, pipeline.root, purge_typed, as_of=soon) == [0]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed, as_of=soon) == [0]
 
 
-def test_a_typed_batch_of_a_raw_batch_that_is_gone_goes(pipeline: Pipeline, typed_id: int) -> None:
+def test_typed_batch_of_a_purged_raw_batch_is_removed(pipeline: Pipeline, typed_id: int) -> None:
     pipeline.db.execute("update etl.raw_batches set purged_at = now()")
-    assert counted(pipeline.db, pipeline.root, purge_typed) == [1]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [1]
 
 
-def test_folders_that_stay_empty_are_removed_later(pipeline: Pipeline, typed_id: int) -> None:
+def test_folder_left_empty_is_removed_by_a_later_purge(pipeline: Pipeline, typed_id: int) -> None:
     pipeline.load(typed_id)
     folder = Path(pipeline.root.path, "typed", TRANSACTIONS.name, "v1")
     (batch,) = folder.iterdir()
     as_of = datetime.now(UTC) + timedelta(minutes=1)
     for path in batch.iterdir():
         path.unlink()
-    assert counted(pipeline.db, pipeline.root, purge_typed, as_of=as_of) == [0]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed, as_of=as_of) == [0]
     assert batch.exists()
-    assert counted(pipeline.db, pipeline.root, purge_typed) == [0]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [0]
     assert not batch.exists()
 
 
@@ -106,34 +106,34 @@ def header(page_number: int = 0) -> Header:
     )
 
 
-def test_pages_of_an_attempt_that_was_never_sealed_go_and_young_ones_stay(db: Connection, root: UPath) -> None:
+def test_old_pages_of_unsealed_attempts_are_removed_and_recent_ones_stay(db: Connection, root: UPath) -> None:
     landings = [Landing(root, chunk_id, 1) for chunk_id in (1, 2)]
     for landing in landings:
         with landing.manifest() as manifest:
-            arrivals = landing.account_pages(1)
-            arrivals.add(header(), b"{}")
-            manifest.add(arrivals.finish())
+            pages = landing.account_pages(1)
+            pages.add(header(), b"{}")
+            manifest.add(pages.finish())
     old = (datetime.now(UTC) - RETENTION.unfinished).timestamp() - 60
     for path in [*Path(landings[0].folder.path).rglob("*")][::-1]:
         os.utime(path, (old, old))
     now = datetime.now(UTC)
-    assert counted(db, root, purge_unfinished, as_of=now, dry_run=True) == [2, 0]
-    assert counted(db, root, purge_unfinished, as_of=now) == [2, 0]
+    assert purge_and_count(db, root, purge_unfinished, as_of=now, dry_run=True) == [2, 0]
+    assert purge_and_count(db, root, purge_unfinished, as_of=now) == [2, 0]
     with pytest.raises(LandingMissing):
         list(landings[0].read())
     assert [body for _, body in landings[1].read()] == [b"{}"]
-    assert counted(db, root, purge_unfinished, as_of=now) == [0, 0]
+    assert purge_and_count(db, root, purge_unfinished, as_of=now) == [0, 0]
 
 
-def test_a_draft_that_a_killed_process_left_goes(db: Connection, root: UPath) -> None:
+def test_draft_of_a_killed_process_is_removed(db: Connection, root: UPath) -> None:
     with objects.draft(root) as draft:
         draft.stream.write(b"half")
         draft.stream.flush()
-        assert counted(db, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
-        assert counted(db, root, purge_unfinished) == [0, 1]
+        assert purge_and_count(db, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
+        assert purge_and_count(db, root, purge_unfinished) == [0, 1]
 
 
-def test_what_is_written_again_meanwhile_stays(root: UPath) -> None:
+def test_object_rewritten_since_the_listing_stays(root: UPath) -> None:
     path = Path(root.path, "object")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"new")
@@ -141,21 +141,21 @@ def test_what_is_written_again_meanwhile_stays(root: UPath) -> None:
     assert path.exists()
 
 
-def test_an_object_store_is_listed_as_a_volume_is(db: Connection, tmp_path: Path) -> None:
+def test_object_store_is_listed_like_a_volume(db: Connection, tmp_path: Path) -> None:
     root = UPath(f"memory://{tmp_path.name}/raw")
     landing = Landing(root, 1, 1)
-    arrivals = landing.account_pages(1)
-    arrivals.add(header(), b"{}")
-    arrivals.add(header(1), b"{}")
-    assert counted(db, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
-    assert counted(db, root, purge_unfinished) == [2, 0]
+    pages = landing.account_pages(1)
+    pages.add(header(), b"{}")
+    pages.add(header(1), b"{}")
+    assert purge_and_count(db, root, purge_unfinished, as_of=datetime.now(UTC)) == [0, 0]
+    assert purge_and_count(db, root, purge_unfinished) == [2, 0]
     assert list(listing.written_before(root, LONG_AFTER)) == []
 
 
-def test_a_root_that_nothing_was_written_to_is_no_error(db: Connection, root: UPath, tmp_path: Path) -> None:
+def test_empty_root_is_no_error(db: Connection, root: UPath, tmp_path: Path) -> None:
     for empty in (root, UPath(f"memory://{tmp_path.name}/empty")):
-        assert counted(db, empty, purge_unfinished) == [0, 0]
-        assert counted(db, empty, purge_typed) == [0]
+        assert purge_and_count(db, empty, purge_unfinished) == [0, 0]
+        assert purge_and_count(db, empty, purge_typed) == [0]
 
 
 def test_memory_does_not_grow_with_the_number_of_objects(root: UPath) -> None:

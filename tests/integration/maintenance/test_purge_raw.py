@@ -1,4 +1,4 @@
-"""What maintenance gives up of raw batches, and what it must never give up."""
+"""Purge of raw batches: which are removed, and which must be kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OBJECTS = "select count(*) from etl.raw_batches where purged_at is null"
 
 
 @pytest.fixture
-def upkeep(pipeline: Pipeline) -> RawPurge:
+def raw_purge(pipeline: Pipeline) -> RawPurge:
     return RawPurge(pipeline)
 
 
@@ -44,69 +44,69 @@ def account(pipeline: Pipeline) -> int:
 
 @pytest.fixture
 def loaded(pipeline: Pipeline, account: int) -> int:
-    """Return a raw batch that all who read it have loaded."""
+    """Return the id of a raw batch that every reader of its source has loaded."""
     raw_id = pipeline.seal_pages((account, page(added=[transaction()])))
     load_for_all(pipeline, raw_id)
     return raw_id
 
 
-def test_a_loaded_batch_goes_once_and_its_rows_stay(upkeep: RawPurge, rows: Rows, loaded: int) -> None:
-    assert upkeep.purge() == (1, 1)
-    assert upkeep.objects == []
-    assert upkeep.purge() == (0, 0)
+def test_loaded_batch_is_purged_once_and_its_rows_stay(raw_purge: RawPurge, rows: Rows, loaded: int) -> None:
+    assert raw_purge.purge() == (1, 1)
+    assert raw_purge.objects == []
+    assert raw_purge.purge() == (0, 0)
     assert rows("select raw_id, purged_at is null from etl.raw_batches") == [(loaded, False)]
     assert rows("select raw_id from core.transactions") == [(loaded,)]
 
 
-def test_a_batch_within_its_retention_stays(upkeep: RawPurge, loaded: int) -> None:
-    pipeline = upkeep.pipeline
+def test_a_batch_within_its_retention_stays(raw_purge: RawPurge, loaded: int) -> None:
+    pipeline = raw_purge.pipeline
     soon = datetime.now(UTC) + RETENTION.raw_batches - timedelta(hours=1)
     removed = purge_raw(RETENTION, ENTITIES, db=pipeline.db, root=pipeline.root, as_of=soon, dry_run=False)
-    assert [each.count for each in removed] == [0, 0]
-    assert len(upkeep.objects) == 1
+    assert [result.count for result in removed] == [0, 0]
+    assert len(raw_purge.objects) == 1
 
 
-def test_a_batch_that_nobody_loaded_is_never_purged(upkeep: RawPurge, account: int) -> None:
-    upkeep.pipeline.seal_pages((account, page(added=[transaction()])))
-    assert upkeep.purge() == (0, 0)
-    assert len(upkeep.objects) == 1
+def test_a_batch_that_nobody_loaded_is_never_purged(raw_purge: RawPurge, account: int) -> None:
+    raw_purge.pipeline.seal_pages((account, page(added=[transaction()])))
+    assert raw_purge.purge() == (0, 0)
+    assert len(raw_purge.objects) == 1
 
 
-def test_a_batch_waits_for_everyone_who_reads_its_source(
-    upkeep: RawPurge, account: int, caplog: pytest.LogCaptureFixture
+def test_batch_is_kept_until_every_reader_of_its_source_has_loaded_it(
+    raw_purge: RawPurge, account: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raw_id = upkeep.pipeline.seal_pages((account, page(added=[transaction()])))
-    upkeep.pipeline.load(raw_id)
-    assert upkeep.purge() == (0, 0)
+    raw_id = raw_purge.pipeline.seal_pages((account, page(added=[transaction()])))
+    raw_purge.pipeline.load(raw_id)
+    assert raw_purge.purge() == (0, 0)
     assert "1 raw batches sealed before" in caplog.text
-    load_for_all(upkeep.pipeline, raw_id)
-    assert upkeep.purge() == (1, 1)
+    load_for_all(raw_purge.pipeline, raw_id)
+    assert raw_purge.purge() == (1, 1)
 
 
-def test_a_batch_whose_source_nobody_reads_any_more_must_have_been_loaded(
-    upkeep: RawPurge, rows: Rows, loaded: int
+def test_batch_of_a_retired_source_is_purged_only_if_it_was_loaded(
+    raw_purge: RawPurge, rows: Rows, loaded: int
 ) -> None:
-    db = upkeep.pipeline.db
+    db = raw_purge.pipeline.db
     db.execute("update etl.raw_batches set source = 'retired'")
-    kept = rows("select * from etl.loads order by entity")
+    loads = rows("select * from etl.loads order by entity")
     db.execute("delete from etl.loads")
-    assert upkeep.purge() == (0, 0)
-    raw_id, *counts = kept[0]
-    marks = ", ".join(["%s"] * len(kept[0]))
+    assert raw_purge.purge() == (0, 0)
+    raw_id, *counts = loads[0]
+    marks = ", ".join(["%s"] * len(loads[0]))
     db.execute(f"insert into etl.loads values ({marks})".encode(), [raw_id, *counts])
-    assert upkeep.purge() == (1, 1)
+    assert raw_purge.purge() == (1, 1)
 
 
-def test_a_new_version_keeps_nothing_longer_and_asks_for_nothing_that_is_gone(upkeep: RawPurge, loaded: int) -> None:
-    pipeline = upkeep.pipeline
+def test_new_version_neither_delays_the_purge_nor_plans_purged_batches(raw_purge: RawPurge, loaded: int) -> None:
+    pipeline = raw_purge.pipeline
     newer = replace(MERCHANTS, version=2)
     assert plan(newer, "before", db=pipeline.db) == [0]
-    assert upkeep.purge() == (1, 1)
+    assert raw_purge.purge() == (1, 1)
     assert plan(newer, "after", db=pipeline.db) == []
 
 
-def test_what_is_wrong_with_a_declaration_stops_the_purge(upkeep: RawPurge, loaded: int) -> None:
-    pipeline = upkeep.pipeline
+def test_declaration_fault_stops_the_purge(raw_purge: RawPurge, loaded: int) -> None:
+    pipeline = raw_purge.pipeline
     with pytest.raises(DeclarationError, match="may not have loaded it: there: x is y"):
         purge(
             RETENTION,
@@ -117,38 +117,38 @@ def test_what_is_wrong_with_a_declaration_stops_the_purge(upkeep: RawPurge, load
             as_of=AFTER_RETENTION,
             dry_run=False,
         )
-    assert len(upkeep.objects) == 1
+    assert len(raw_purge.objects) == 1
 
 
-def test_a_dry_run_tells_the_same_and_removes_nothing(upkeep: RawPurge, rows: Rows, loaded: int) -> None:
-    size = upkeep.objects[0].stat().st_size
-    told = purge_raw(RETENTION, ENTITIES, as_of=AFTER_RETENTION, dry_run=True, **upkeep.store_arguments)
-    assert told == [PurgeResult("raw batches", 1), PurgeResult("raw objects", 1, size)]
+def test_dry_run_returns_the_same_counts_and_removes_nothing(raw_purge: RawPurge, rows: Rows, loaded: int) -> None:
+    size = raw_purge.objects[0].stat().st_size
+    dry = purge_raw(RETENTION, ENTITIES, as_of=AFTER_RETENTION, dry_run=True, **raw_purge.store_arguments)
+    assert dry == [PurgeResult("raw batches", 1), PurgeResult("raw objects", 1, size)]
     assert rows(OBJECTS) == [(1,)]
-    assert purge_raw(RETENTION, ENTITIES, as_of=AFTER_RETENTION, dry_run=False, **upkeep.store_arguments) == told
+    assert purge_raw(RETENTION, ENTITIES, as_of=AFTER_RETENTION, dry_run=False, **raw_purge.store_arguments) == dry
 
 
-def test_replay_of_a_purged_batch_says_that_and_when_it_was_purged(upkeep: RawPurge, loaded: int) -> None:
-    upkeep.purge()
+def test_replay_of_a_purged_batch_is_an_error_with_the_time_of_its_purge(raw_purge: RawPurge, loaded: int) -> None:
+    raw_purge.purge()
     with pytest.raises(RawPurged, match=rf"raw batch {loaded} was purged at {datetime.now(UTC):%Y-%m-%d}"):
-        upkeep.pipeline.replay(loaded)
+        raw_purge.pipeline.replay(loaded)
 
 
-def test_an_object_goes_only_with_the_last_batch_that_names_it(upkeep: RawPurge, account: int) -> None:
-    pipeline = upkeep.pipeline
+def test_object_is_removed_only_with_the_last_batch_that_names_it(raw_purge: RawPurge, account: int) -> None:
+    pipeline = raw_purge.pipeline
     first, second = pipeline.seal_pages(run_id="one"), pipeline.seal_pages(run_id="two")
-    assert len(upkeep.objects) == 1
+    assert len(raw_purge.objects) == 1
     load_for_all(pipeline, first)
-    assert upkeep.purge(dry_run=True) == (1, 0)
-    assert upkeep.purge() == (1, 0)
+    assert raw_purge.purge(dry_run=True) == (1, 0)
+    assert raw_purge.purge() == (1, 0)
     assert list(raw_batches.read(pipeline.root, raw_batches.find(pipeline.db, second))) == []
     load_for_all(pipeline, second)
-    assert upkeep.purge() == (1, 1)
-    assert upkeep.objects == []
+    assert raw_purge.purge() == (1, 1)
+    assert raw_purge.objects == []
 
 
-def test_what_dies_between_row_and_object_leaves_an_orphan_that_is_found(
-    upkeep: RawPurge, loaded: int, monkeypatch: pytest.MonkeyPatch
+def test_purge_killed_between_row_and_object_leaves_an_orphan_to_purge(
+    raw_purge: RawPurge, loaded: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
@@ -156,72 +156,74 @@ def test_what_dies_between_row_and_object_leaves_an_orphan_that_is_found(
     with monkeypatch.context() as patched:
         patched.setattr(listing, "remove", die)
         with pytest.raises(KeyboardInterrupt):
-            upkeep.purge()
-    assert len(upkeep.objects) == 1
-    assert upkeep.purge() == (0, 0)
-    size = upkeep.objects[0].stat().st_size
-    assert upkeep.purge_orphans(dry_run=True) == PurgeResult("orphaned objects", 1, size)
-    assert upkeep.purge_orphans() == PurgeResult("orphaned objects", 1, size)
-    assert upkeep.objects == []
+            raw_purge.purge()
+    assert len(raw_purge.objects) == 1
+    assert raw_purge.purge() == (0, 0)
+    size = raw_purge.objects[0].stat().st_size
+    assert raw_purge.purge_orphans(dry_run=True) == PurgeResult("orphaned objects", 1, size)
+    assert raw_purge.purge_orphans() == PurgeResult("orphaned objects", 1, size)
+    assert raw_purge.objects == []
 
 
-def test_an_object_that_a_batch_names_is_no_orphan(upkeep: RawPurge, account: int) -> None:
-    upkeep.pipeline.seal_pages((account, page(added=[transaction()])))
-    assert upkeep.purge_orphans().count == 0
-    assert len(upkeep.objects) == 1
+def test_an_object_that_a_batch_names_is_no_orphan(raw_purge: RawPurge, account: int) -> None:
+    raw_purge.pipeline.seal_pages((account, page(added=[transaction()])))
+    assert raw_purge.purge_orphans().count == 0
+    assert len(raw_purge.objects) == 1
 
 
-def test_an_object_that_may_still_be_sealed_is_no_orphan(upkeep: RawPurge, loaded: int) -> None:
-    path = upkeep.objects[0].with_name("0" * 64 + ".zst")
+def test_an_object_that_may_still_be_sealed_is_no_orphan(raw_purge: RawPurge, loaded: int) -> None:
+    path = raw_purge.objects[0].with_name("0" * 64 + ".zst")
     path.write_bytes(b"")
     now = datetime.now(UTC)
-    assert upkeep.purge_orphans(as_of=now).count == 0
+    assert raw_purge.purge_orphans(as_of=now).count == 0
     old = (now - RETENTION.unfinished).timestamp() - 60
     os.utime(path, (old, old))
-    assert upkeep.purge_orphans(as_of=now).count == 1
-    assert path not in upkeep.objects
+    assert raw_purge.purge_orphans(as_of=now).count == 1
+    assert path not in raw_purge.objects
 
 
 def test_sealing_waits_while_its_object_is_being_purged(
-    upkeep: RawPurge, connect: Callable[[], Connection], account: int
+    raw_purge: RawPurge, connect: Callable[[], Connection], account: int
 ) -> None:
     other = connect()
     other.execute("set lock_timeout = 200")
-    first = upkeep.pipeline.seal_pages(run_id="one")
+    first = raw_purge.pipeline.seal_pages(run_id="one")
     path = raw_batches.find(other, first).path
-    with upkeep.pipeline.db.transaction():
-        raw_batches.lock_object(upkeep.pipeline.db, path)
+    with raw_purge.pipeline.db.transaction():
+        raw_batches.lock_object(raw_purge.pipeline.db, path)
         with pytest.raises(Exception, match="lock timeout"):
-            raw_batches.seal(other, upkeep.pipeline.root, [], source="transactions_sync", chunk_id=1, attempt=9)
+            raw_batches.seal(other, raw_purge.pipeline.root, [], source="transactions_sync", chunk_id=1, attempt=9)
 
 
-def test_a_batch_that_is_being_loaded_is_left_for_the_next_time(
-    upkeep: RawPurge, connect: Callable[[], Connection], loaded: int
+def test_batch_that_is_being_loaded_is_left_to_a_later_purge(
+    raw_purge: RawPurge, connect: Callable[[], Connection], loaded: int
 ) -> None:
     other = connect()
     with other.transaction():
         raw_batches.lock(other, loaded)
-        assert upkeep.purge() == (0, 0)
-    assert upkeep.purge() == (1, 1)
+        assert raw_purge.purge() == (0, 0)
+    assert raw_purge.purge() == (1, 1)
 
 
-def test_batches_go_a_page_at_a_time(
-    upkeep: RawPurge, loaded: int, account: int, monkeypatch: pytest.MonkeyPatch
+def test_batches_are_purged_in_pages(
+    raw_purge: RawPurge, loaded: int, account: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expired, "MAX_BATCHES", 1)
     for number in range(2):
-        again = transaction(transaction_id=f"t{number}")
-        load_for_all(upkeep.pipeline, upkeep.pipeline.seal_pages((account, page(added=[again])), run_id=str(number)))
-    assert upkeep.purge(dry_run=True) == (3, 3)
-    assert upkeep.purge() == (3, 3)
+        record = transaction(transaction_id=f"t{number}")
+        load_for_all(
+            raw_purge.pipeline, raw_purge.pipeline.seal_pages((account, page(added=[record])), run_id=str(number))
+        )
+    assert raw_purge.purge(dry_run=True) == (3, 3)
+    assert raw_purge.purge() == (3, 3)
 
 
-def test_the_second_of_two_at_once_says_so_and_does_nothing(
-    upkeep: RawPurge, connect: Callable[[], Connection], rows: Rows, loaded: int
+def test_second_concurrent_purge_is_refused_and_does_nothing(
+    raw_purge: RawPurge, connect: Callable[[], Connection], rows: Rows, loaded: int
 ) -> None:
     with (
         locks.hold(connect(), locks.MAINTENANCE),
         pytest.raises(locks.LockTaken, match="maintenance is under way elsewhere, so nothing was done"),
     ):
-        upkeep.purge()
+        raw_purge.purge()
     assert rows(OBJECTS) == [(1,)]

@@ -1,4 +1,4 @@
-"""What maintenance forgets of the past, and what it must remember."""
+"""Purge of old rows: rejects, replays, skip reasons and chunks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Rows = Callable[..., list[tuple[object, ...]]]
 LONG_AFTER = datetime.now(UTC) + timedelta(days=1_000)
 
 
-def removed(db: Connection, *, as_of: datetime = LONG_AFTER, dry_run: bool = False) -> tuple[int, ...]:
-    """Purge, and return how many rejects, replays, reasons and chunks went."""
-    return tuple(each.count for each in purge_rows(RETENTION, db=db, as_of=as_of, dry_run=dry_run))
+def purge_and_count(db: Connection, *, as_of: datetime = LONG_AFTER, dry_run: bool = False) -> tuple[int, ...]:
+    """Purge, and return the numbers of removed rejects, replays, reasons and chunks."""
+    return tuple(result.count for result in purge_rows(RETENTION, db=db, as_of=as_of, dry_run=dry_run))
 
 
 @pytest.fixture
@@ -39,69 +39,69 @@ def rejected(pipeline: Pipeline, account: int) -> int:
     return pipeline.seal_pages((account, page(added=[transaction(), *bad])))
 
 
-def test_rejects_of_a_batch_that_is_not_loaded_stay_and_count_when_it_is(pipeline: Pipeline, rejected: int) -> None:
-    assert removed(pipeline.db)[0] == 0
+def test_rejects_of_an_unloaded_batch_stay_and_count_when_it_is_loaded(pipeline: Pipeline, rejected: int) -> None:
+    assert purge_and_count(pipeline.db)[0] == 0
     assert pipeline.load(rejected) == counted(inserted=1, rejected=3)
-    assert removed(pipeline.db, dry_run=True)[0] == 3
-    assert removed(pipeline.db)[0] == 3
-    assert removed(pipeline.db)[0] == 0
+    assert purge_and_count(pipeline.db, dry_run=True)[0] == 3
+    assert purge_and_count(pipeline.db)[0] == 3
+    assert purge_and_count(pipeline.db)[0] == 0
 
 
 def test_rejects_of_a_version_that_is_not_loaded_yet_stay(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
     pipeline.load(rejected)
     pipeline.entity = replace(pipeline.entity, version=2)
     pipeline.transform(rejected)
-    assert removed(pipeline.db)[0] == 3
+    assert purge_and_count(pipeline.db)[0] == 3
     assert rows("select distinct version from etl.rejects") == [(2,)]
 
 
-def test_rows_go_a_page_at_a_time_and_not_before_their_time(
+def test_rows_are_removed_in_pages_and_not_before_their_retention(
     pipeline: Pipeline, rejected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expired, "MAX_ROWS", 2)
     pipeline.load(rejected)
-    assert removed(pipeline.db, as_of=datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1))[0] == 0
-    assert removed(pipeline.db, dry_run=True)[0] == 3
-    assert removed(pipeline.db)[0] == 3
+    assert purge_and_count(pipeline.db, as_of=datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1))[0] == 0
+    assert purge_and_count(pipeline.db, dry_run=True)[0] == 3
+    assert purge_and_count(pipeline.db)[0] == 3
 
 
-def test_replays_are_forgotten_and_loads_never(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
+def test_replays_are_removed_and_loads_never(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
     pipeline.load(rejected)
     pipeline.replay(rejected)
-    assert removed(pipeline.db, dry_run=True)[1] == 1
-    assert removed(pipeline.db)[1] == 1
+    assert purge_and_count(pipeline.db, dry_run=True)[1] == 1
+    assert purge_and_count(pipeline.db)[1] == 1
     assert rows("select count(*) from etl.loads") == [(1,)]
 
 
-def test_what_was_stale_stays_stale_for_as_long_as_it_can_be_replayed(pipeline: Pipeline, account: int) -> None:
+def test_stale_accounts_stay_recorded_while_their_batch_can_be_replayed(pipeline: Pipeline, account: int) -> None:
     winner = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
     pipeline.load(winner)
     assert pipeline.load(loser) == counted(stale=1)
-    assert removed(pipeline.db)[2] == 0
+    assert purge_and_count(pipeline.db)[2] == 0
     assert pipeline.replay(loser) == counted(stale=1)
     pipeline.db.execute("update etl.raw_batches set purged_at = now()")
-    assert removed(pipeline.db)[2] == 1
+    assert purge_and_count(pipeline.db)[2] == 1
 
 
-def test_who_is_not_in_a_batch_is_known_for_as_long_as_it_can_be_replayed(pipeline: Pipeline, account: int) -> None:
+def test_skipped_accounts_stay_recorded_while_their_batch_can_be_replayed(pipeline: Pipeline, account: int) -> None:
     pipeline.seal_pages()
     pipeline.db.execute("insert into etl.left_out select chunk_id, 1, %s, 'refused', 'x' from etl.chunks", (account,))
-    assert removed(pipeline.db)[2] == 0
+    assert purge_and_count(pipeline.db)[2] == 0
     pipeline.db.execute("update etl.raw_batches set purged_at = now()")
-    assert removed(pipeline.db)[2] == 1
+    assert purge_and_count(pipeline.db)[2] == 1
 
 
-def test_a_chunk_stays_with_the_batch_that_came_from_it(pipeline: Pipeline, account: int, rows: Rows) -> None:
+def test_chunk_with_a_batch_stays_and_one_without_is_removed(pipeline: Pipeline, account: int, rows: Rows) -> None:
     pipeline.seal_pages((account, page(added=[transaction()])), run_id="sealed")
     pipeline.plan("never downloaded")
     pipeline.db.execute(
         "insert into etl.left_out select chunk_id, 1, %s, 'unreachable', 'x' from etl.chunks where run_id <> 'sealed'",
         (account,),
     )
-    assert removed(pipeline.db) == (0, 0, 1, 1)
+    assert purge_and_count(pipeline.db) == (0, 0, 1, 1)
     assert rows("select run_id from etl.chunks") == [("sealed",)]
-    assert removed(pipeline.db) == (0, 0, 0, 0)
+    assert purge_and_count(pipeline.db) == (0, 0, 0, 0)
 
 
 def test_a_partitioned_table_is_analyzed_as_a_whole_and_once(pipeline: Pipeline, rejected: int, rows: Rows) -> None:

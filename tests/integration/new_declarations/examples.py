@@ -11,6 +11,6 @@ from tests.project_copy import ROOT
 def examples(section: str, language: str) -> list[str]:
     """Return the examples of a section in a language, in order."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    found = text.partition(f"## {section}\n")[2].partition("\n## ")[0]
-    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", found, re.MULTILINE | re.DOTALL)
+    body = text.partition(f"## {section}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", body, re.MULTILINE | re.DOTALL)
     return [dedent(block) for _, block in blocks]

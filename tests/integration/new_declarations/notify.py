@@ -11,7 +11,7 @@ from tests.integration.notify.notice_harness import NoticeHarness
 
 
 def main(name: str, period: str) -> None:
-    """Print what arrived, by address."""
+    """Print the messages that arrived, by address."""
     (notice,) = (notice for notice in NOTICES if notice.name == name)
     with connect_warehouse() as db:
         post = NoticeHarness(db, rate_limits.connect(Endpoint.from_environment("limits")), notice=notice)

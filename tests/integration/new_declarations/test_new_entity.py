@@ -38,11 +38,11 @@ def project(tmp_path: Path) -> ProjectCopy:
 
 @pytest.fixture
 def environment(project: ProjectCopy, stack: Stack, database: Endpoint, tmp_path: Path) -> dict[str, str]:
-    held = json.loads(stack.environment["AIRFLOW_CONN_WAREHOUSE"])
+    connection = json.loads(stack.environment["AIRFLOW_CONN_WAREHOUSE"])
     return {
         **project.environment(stack.environment),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
-        "AIRFLOW_CONN_WAREHOUSE": json.dumps({**held, "schema": database.schema}),
+        "AIRFLOW_CONN_WAREHOUSE": json.dumps({**connection, "schema": database.schema}),
         "SLUICE_RAW_ROOT": f"file://{tmp_path}/raw",
     }
 
@@ -67,7 +67,7 @@ def test_two_files_make_an_entity_with_a_table_a_dag_and_rows(
     ]
 
 
-def test_a_wrong_declaration_leaves_its_entity_out_and_the_others_go_on(
+def test_a_wrong_declaration_is_skipped_and_the_other_entities_load(
     project: ProjectCopy, environment: dict[str, str], rows: Rows
 ) -> None:
     path = project.declaration("balances")
@@ -87,7 +87,7 @@ def test_a_wrong_declaration_leaves_its_entity_out_and_the_others_go_on(
     assert json.loads(done.stdout)["inserted"] >= USERS
 
 
-def test_a_declaration_without_its_sql_is_left_out_too(project: ProjectCopy, environment: dict[str, str]) -> None:
+def test_a_declaration_without_its_sql_is_skipped(project: ProjectCopy, environment: dict[str, str]) -> None:
     project.sql("balances").unlink()
     migrated = project.python("-m", "etl", "migrate", environment=environment)
     assert "balances.py: entity balances: include/sql/entities/balances.sql is missing; write it" in migrated.stderr

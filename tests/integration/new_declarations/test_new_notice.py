@@ -35,8 +35,8 @@ def project(tmp_path: Path) -> ProjectCopy:
 
 @pytest.fixture
 def environment(project: ProjectCopy, stack: Stack, database: Endpoint) -> dict[str, str]:
-    held = json.loads(stack.environment["AIRFLOW_CONN_WAREHOUSE"])
-    connection = json.dumps({**held, "schema": database.schema})
+    stack_connection = json.loads(stack.environment["AIRFLOW_CONN_WAREHOUSE"])
+    connection = json.dumps({**stack_connection, "schema": database.schema})
     return {**project.environment(stack.environment), "AIRFLOW_CONN_WAREHOUSE": connection}
 
 
@@ -44,18 +44,18 @@ def environment(project: ProjectCopy, stack: Stack, database: Endpoint) -> dict[
 def send(project: ProjectCopy, environment: dict[str, str]) -> Send:
     """Return a function that sends the notice for a period, and returns what arrived."""
 
-    def sent(period: str) -> dict[str, dict[str, str]]:
+    def send_period(period: str) -> dict[str, dict[str, str]]:
         module = ("-m", "tests.integration.new_declarations.notify", "login_stopped", period)
         arrived: dict[str, dict[str, str]] = json.loads(project.python(*module, environment=environment).stdout)
         return arrived
 
-    return sent
+    return send_period
 
 
 def test_a_declaration_its_sql_and_its_templates_make_a_notice_that_is_sent(send: Send, db: Connection) -> None:
-    stopped, _, long_ago = enrol(db, 3)
+    stopped, _, stopped_long_ago = enrol(db, 3)
     stop = "update core.provider_accounts set state = 'stopped', stopped_at = now() - %s * interval '1 day'"
-    for user, days in ((stopped, 1), (long_ago, 30)):
+    for user, days in ((stopped, 1), (stopped_long_ago, 30)):
         db.execute(f"{stop} where user_id = %s".encode(), (days, user))
     arrived = send("first")
     assert arrived.keys() == {address(stopped)}
@@ -68,7 +68,7 @@ def test_a_declaration_its_sql_and_its_templates_make_a_notice_that_is_sent(send
     assert send("third").keys() == {address(stopped)}
 
 
-def test_a_wrong_notice_is_left_out_and_the_others_go_on(project: ProjectCopy, environment: dict[str, str]) -> None:
+def test_a_wrong_notice_is_skipped_and_the_others_are_kept(project: ProjectCopy, environment: dict[str, str]) -> None:
     path = project.declaration("login_stopped", of="notices")
     path.write_text(path.read_text().replace('After("accounts")', 'After("account")'))
     described = project.python("-m", "etl", "describe", environment=environment)

@@ -1,4 +1,4 @@
-"""What banks tell in the tests of notices: payments and accounts of users."""
+"""Payments and accounts as banks report them, for the tests of notices."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ def days_ago(days: int) -> date:
     return today() - timedelta(days=days)
 
 
-def login_of(db: Connection, user: int) -> int:
+def find_provider_account(db: Connection, user: int) -> int:
+    """Return the only provider account of a user."""
     with db.cursor(row_factory=scalar_row) as cursor:
-        (login,) = cursor.execute(
+        (provider_account_id,) = cursor.execute(
             "select provider_account_id from core.provider_accounts where user_id = %s", (user,)
         ).fetchall()
-    return int(login)
+    return int(provider_account_id)
 
 
 def add_contact(db: Connection, user: int, channel: str, address: str) -> None:
@@ -36,7 +37,7 @@ def add_contact(db: Connection, user: int, channel: str, address: str) -> None:
 
 def add_payment(
     db: Connection,
-    login: int,
+    provider_account_id: int,
     amount: str,
     *,
     on: date,
@@ -53,7 +54,7 @@ def add_payment(
         "unofficial_currency, dated_on, pending, pending_transaction_id, description, payment_channel, removed_at, "
         "observed_at, raw_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'Shop', 'online', %s, now(), %s)",
         (
-            login,
+            provider_account_id,
             account,
             transaction,
             amount,
@@ -70,16 +71,18 @@ def add_payment(
 
 
 def add_usual_payments(
-    db: Connection, login: int, *, payments: int = 12, amount: str = "40", currency: str = "USD"
+    db: Connection, provider_account_id: int, *, payments: int = 12, amount: str = "40", currency: str = "USD"
 ) -> None:
-    """Add the payments of the weeks before, none as large as `amount` but the first."""
+    """Add payments of the previous weeks: one of `amount`, and smaller ones."""
     for number in range(payments):
-        add_payment(db, login, amount if number == 0 else "7.5", on=days_ago(5 + 3 * number), currency=currency)
+        add_payment(
+            db, provider_account_id, amount if number == 0 else "7.5", on=days_ago(5 + 3 * number), currency=currency
+        )
 
 
 def set_balance(
     db: Connection,
-    login: int,
+    provider_account_id: int,
     available: str | None,
     *,
     current: str | None = "900",
@@ -88,14 +91,14 @@ def set_balance(
     account: str = "everyday",
     observed_at: datetime | None = None,
 ) -> None:
-    """Let an account hold that much."""
+    """Add an account with this balance, or change the balance of an existing one."""
     db.execute(
         "insert into core.accounts (provider_account_id, account_id, name, mask, type, balance_current, "
         "balance_available, currency, observed_at, raw_id) values (%s, %s, 'Everyday', '4821', %s, %s, %s, %s, %s, %s) "
         "on conflict (provider_account_id, account_id) do update "
         "set balance_available = excluded.balance_available, observed_at = excluded.observed_at",
         (
-            login,
+            provider_account_id,
             account,
             kind,
             current,
@@ -108,17 +111,17 @@ def set_balance(
 
 
 def _raw_batch(db: Connection) -> int:
-    """Return the raw batch that everything is from."""
+    """Return the raw batch that all rows refer to; create it if there is none."""
     with db.cursor(row_factory=scalar_row) as cursor:
-        found = cursor.execute("select max(raw_id) from etl.raw_batches").fetchone()
-        if found is None:
+        raw_id = cursor.execute("select max(raw_id) from etl.raw_batches").fetchone()
+        if raw_id is None:
             (chunk,) = cursor.execute(
                 "insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) "
                 "values ('transactions', 'tests', 0, 1, 2, 1) returning chunk_id"
             ).fetchall()
-            (found,) = cursor.execute(
+            (raw_id,) = cursor.execute(
                 "insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
                 "values ('tests', %s, 1, '', '', 0, 0, 0) returning raw_id",
                 (chunk,),
             ).fetchall()
-    return int(found)
+    return int(raw_id)

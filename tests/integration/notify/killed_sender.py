@@ -1,6 +1,6 @@
-"""Sends one chunk in a process of its own, and is killed on its way.
+"""A process that sends one chunk and kills itself at a given point.
 
-What arrives is written to a file, as a mail server would keep it.
+The addresses of sent messages are written to a file, which outlives the process.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ KILL_POINTS = ("claimed", "half_sent", "sent", "confirmed")
 
 def main(point: str, run_id: int, arrived: Path, *, page: int, unknown: UnknownPolicy) -> None:
     mailbox = Mailbox()
-    claims = lots = 0
+    claims = batches = 0
     claim, confirm = deliveries.claim, deliveries.record_updates
 
-    def die_at(here: str) -> None:
-        if claims == page and point == here:
+    def die_if_at(current: str) -> None:
+        if claims == page and point == current:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def claimed(*values: Any) -> ClaimedPage:
-        nonlocal claims, lots
-        claims, lots = claims + 1, 0
-        found = claim(*values)
-        die_at("claimed")
-        return found
+    def claim_and_die(*values: Any) -> ClaimedPage:
+        nonlocal claims, batches
+        claims, batches = claims + 1, 0
+        claimed_page = claim(*values)
+        die_if_at("claimed")
+        return claimed_page
 
-    def arrive(messages: Sequence[Message]) -> None:
-        nonlocal lots
-        lots += 1
+    def record_arrivals(messages: Sequence[Message]) -> None:
+        nonlocal batches
+        batches += 1
         with arrived.open("a") as file:
             file.writelines(f"{message.address}\n" for message in messages)
-        if lots > 1:
-            die_at("half_sent")
+        if batches > 1:
+            die_if_at("half_sent")
 
-    def confirmed(*values: Any, **options: Any) -> None:
-        die_at("sent")
+    def confirm_and_die(*values: Any, **options: Any) -> None:
+        die_if_at("sent")
         confirm(*values, **options)
-        die_at("confirmed")
+        die_if_at("confirmed")
 
-    mailbox.after = arrive
-    mock.patch.object(deliveries, "claim", claimed).start()
-    mock.patch.object(deliveries, "record_updates", confirmed).start()
+    mailbox.after = record_arrivals
+    mock.patch.object(deliveries, "claim", claim_and_die).start()
+    mock.patch.object(deliveries, "record_updates", confirm_and_die).start()
     notice = replace(FAST, unknown=unknown, pace=5, chunk_size=100)
     with connect_warehouse() as db:
         post = NoticeHarness(db, rate_limits.connect(Endpoint.from_environment("limits")), mailbox, notice)
@@ -66,11 +66,11 @@ def main(point: str, run_id: int, arrived: Path, *, page: int, unknown: UnknownP
 
 
 if __name__ == "__main__":
-    given = json.loads(sys.argv[1])
+    arguments = json.loads(sys.argv[1])
     main(
-        given["point"],
-        given["run_id"],
-        Path(given["arrived"]),
-        page=given["page"],
-        unknown=UnknownPolicy(given["unknown"]),
+        arguments["point"],
+        arguments["run_id"],
+        Path(arguments["arrived"]),
+        page=arguments["page"],
+        unknown=UnknownPolicy(arguments["unknown"]),
     )

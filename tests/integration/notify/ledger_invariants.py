@@ -1,4 +1,4 @@
-"""What must hold of a run at any time at which nothing is sent."""
+"""Invariants of a run that hold whenever nothing is being sent."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ _WITHOUT_ROW = ("unreachable", "repeated")
 
 
 def check_counters(post: NoticeHarness, run_id: int) -> dict[str, int]:
-    """Check that the counters of a run are those of the ledger, and return what the run has without what is zero."""
+    """Assert that the counters of a run agree with the ledger, and return those that are not zero."""
     totals = runs.read_totals(post.db, run_id)
     with post.db.cursor(row_factory=tuple_row) as cursor:
-        found = cursor.execute(
+        states_with_errors = cursor.execute(
             "select state::text, coalesce(error_class, '') from notify.deliveries where run_id = %s", (run_id,)
         ).fetchall()
-    states = Counter(state for state, _ in found)
+    states = Counter(state for state, _ in states_with_errors)
     assert {name: totals[name] for name in _STATES} == {name: states[name] for name in _STATES}
-    assert totals["dropped"] == found.count(("unknown", "dropped"))
-    assert retries.count_failures(post.db, run_id) == Counter(why for state, why in found if state == "failed")
+    assert totals["dropped"] == states_with_errors.count(("unknown", "dropped"))
+    assert retries.count_failures(post.db, run_id) == Counter(
+        error_class for state, error_class in states_with_errors if state == "failed"
+    )
     if totals["chunks"] == totals["chunks_finished"]:
         assert sum(totals[name] for name in (*_STATES, *_WITHOUT_ROW)) == totals["recipients"]
         assert totals["reopened"] == 0

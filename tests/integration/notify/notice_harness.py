@@ -1,4 +1,4 @@
-"""What the tests of notices send with: users, a channel that records, and the steps."""
+"""Harness of the tests of notices: users, a channel that records messages, and the steps."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FAST = replace(MONTHLY_REPORT, pace=1_000, chunk_size=10, expiry=None)
 
 
 class Mailbox:
-    """A channel in memory: what arrived, and what it answers instead of taking a message.
+    """A channel in memory, which records the messages that it accepts.
 
     Parameters
     ----------
     answers
-        Address → outcomes of its next messages; afterwards they are taken.
+        Address → results of its next messages; later messages are accepted.
     before, after
-        Called with the messages that are handed over, before they arrive and after.
+        Called with each batch of messages, before and after it is sent.
     """
 
     host = "mail.example"
@@ -56,11 +56,11 @@ class Mailbox:
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         self.batch_sizes.append(len(messages))
         self.before(messages)
-        results = [self._take(message) for message in messages]
+        results = [self._receive(message) for message in messages]
         self.after(messages)
         return results
 
-    def _take(self, message: Message) -> SendResult:
+    def _receive(self, message: Message) -> SendResult:
         answers = self.answers.get(message.address)
         answer = answers.pop(0) if answers else SendOutcome.SENT
         result = replace(answer, delivery_id=message.delivery_id) if isinstance(answer, SendResult) else None
@@ -77,7 +77,7 @@ class Mailbox:
 
 @dataclass
 class NoticeHarness:
-    """The steps, over one connection."""
+    """The steps of a notice, over one connection."""
 
     db: Connection
     limiter: Limiter
@@ -117,7 +117,7 @@ class NoticeHarness:
                 ordinal,
                 db=self.db,
                 limiter=self.limiter,
-                senders={medium.name: self.mailbox for medium in self.notice.channels},
+                senders={channel.name: self.mailbox for channel in self.notice.channels},
                 links=self.links,
             )
 
@@ -129,21 +129,21 @@ class NoticeHarness:
     def read_one_by_one(self, planned: PlannedRun) -> list[Recipient]:
         """Return the recipients of a run, each read as a page of its own."""
         run = self.run(planned.run_id)
-        found: list[Recipient] = []
+        run_recipients: list[Recipient] = []
         for ordinal in planned.ordinals:
             chunk = chunks.find(self.db, run.run_id, ordinal)
             after = chunk.position
             while page := recipients.read_page(self.db, self.notice, run, after=after, stop=chunk.stop, limit=1):
-                found += page
+                run_recipients += page
                 after = page[-1].position
-        return found
+        return run_recipients
 
     def states(self) -> Counter[str]:
         with self.db.cursor(row_factory=scalar_row) as cursor:
             return Counter(cursor.execute("select state::text from notify.deliveries").fetchall())
 
     def totals(self, run_id: int) -> dict[str, int]:
-        """Return what the chunks counted, without what is zero."""
+        """Return the counters of a run that are not zero."""
         return {name: count for name, count in runs.read_totals(self.db, run_id).items() if count}
 
     def run(self, run_id: int) -> NoticeRun:
@@ -178,5 +178,5 @@ def address(user_id: int) -> str:
 
 
 def stop_logins(db: Connection, user_id: int) -> None:
-    """Let a user leave the audience."""
+    """Stop the provider accounts of a user, who thereby leaves the audience."""
     db.execute("update core.provider_accounts set state = 'stopped', stopped_at = now() where user_id = %s", (user_id,))

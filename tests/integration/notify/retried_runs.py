@@ -1,12 +1,11 @@
-"""Runs of which something failed, and what the tests do about it."""
+"""Runs with failed deliveries, and short forms of the steps that retry them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from etl.notify import retry as reopen
 from etl.notify.channels.channel import SendOutcome, SendResult
-from etl.notify.retry import DeliveryChanges
+from etl.notify.retry import DeliveryChanges, resend_unknown, retry_failed
 from etl.notify.store import chunks
 from tests.integration.notify.notice_harness import NoticeHarness, address
 
@@ -16,13 +15,11 @@ def failure(error_class: str) -> SendResult:
 
 
 def retry(post: NoticeHarness, run_id: int, *classes: str, dry_run: bool = False) -> DeliveryChanges:
-    return reopen.retry_failed(
-        run_id, error_classes=classes or None, as_of=datetime.now(UTC), db=post.db, dry_run=dry_run
-    )
+    return retry_failed(run_id, error_classes=classes or None, as_of=datetime.now(UTC), db=post.db, dry_run=dry_run)
 
 
 def resend(post: NoticeHarness, run_id: int) -> DeliveryChanges:
-    return reopen.resend_unknown(run_id, as_of=datetime.now(UTC), db=post.db)
+    return resend_unknown(run_id, as_of=datetime.now(UTC), db=post.db)
 
 
 def send_unfinished(post: NoticeHarness, run_id: int) -> None:
@@ -30,11 +27,11 @@ def send_unfinished(post: NoticeHarness, run_id: int) -> None:
 
 
 def fail_some(post: NoticeHarness, users: int = 25) -> tuple[int, list[int]]:
-    """Send to users of whom the 3rd and the 14th fail with 421 and the 20th with 550; return the run and them."""
+    """Send a run in which users 3 and 14 fail with 421 and user 20 with 550; return its id and these users."""
     ids = post.enrol(users)
     failing = [ids[2], ids[13], ids[19]]
     post.mailbox.answers = {
-        address(user): [failure(why)] for user, why in zip(failing, ("421", "421", "550"), strict=True)
+        address(user): [failure(error_class)] for user, error_class in zip(failing, ("421", "421", "550"), strict=True)
     }
     planned = post.send_all()
     return planned.run_id, failing

@@ -1,4 +1,4 @@
-"""Recipients times channels are what came of a run, whatever interrupts it and whatever its audience holds."""
+"""The counters of a run add up to recipients times channels, whatever interrupts it and whoever is in its audience."""
 
 from __future__ import annotations
 
@@ -16,30 +16,36 @@ from etl.notify.channels.channel import SendOutcome, SendResult
 from etl.notify.pacing import SendingPaused
 from etl.notify.store import runs
 from etl.notify.store.runs import RunState
-from tests.integration.notify.bank_data import add_contact, add_payment, add_usual_payments, days_ago, login_of
+from tests.integration.notify.bank_data import (
+    add_contact,
+    add_payment,
+    add_usual_payments,
+    days_ago,
+    find_provider_account,
+)
 from tests.integration.notify.ledger_invariants import check_counters
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 from tests.integration.notify.retried_runs import failure, retry, send_unfinished
 
-ENDED = replace(failure("550"), is_address_invalid=True)
+INVALID_ADDRESS = replace(failure("550"), is_address_invalid=True)
 
 
 @pytest.fixture
-def _watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+def _immediate_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "MAX_PAUSE", timedelta(0))
     monkeypatch.setattr(pacing, "REFRESH_INTERVAL", timedelta(milliseconds=1))
 
 
-@pytest.mark.usefixtures("_watchful")
+@pytest.mark.usefixtures("_immediate_pause")
 @pytest.mark.parametrize("unknown", UnknownPolicy)
-def test_an_address_that_ends_before_its_page_does_is_counted_once(
+def test_address_invalidated_before_its_page_ends_is_counted_once(
     post: NoticeHarness, connect: Callable[[], Connection], unknown: UnknownPolicy
 ) -> None:
     operator = connect()
     ids = post.enrol(12)
     post.notice = replace(FAST, pace=10, chunk_size=100, unknown=unknown)
     planned = post.plan()
-    post.mailbox.answers = {address(ids[0]): [ENDED]}
+    post.mailbox.answers = {address(ids[0]): [INVALID_ADDRESS]}
     post.mailbox.after = lambda _: _pause(operator, planned.run_id)
     with pytest.raises(SendingPaused):
         post.send(planned.run_id)
@@ -49,8 +55,8 @@ def test_an_address_that_ends_before_its_page_does_is_counted_once(
     assert check_counters(post, planned.run_id) == {"sent": 11, "failed": 1}
 
 
-@pytest.mark.usefixtures("_watchful")
-def test_what_is_retried_before_its_page_ended_and_has_no_address_is_counted_once(
+@pytest.mark.usefixtures("_immediate_pause")
+def test_retry_before_its_page_ends_and_without_an_address_is_counted_once(
     post: NoticeHarness, connect: Callable[[], Connection]
 ) -> None:
     operator = connect()
@@ -69,7 +75,9 @@ def test_what_is_retried_before_its_page_ended_and_has_no_address_is_counted_onc
     assert check_counters(post, planned.run_id) == {"sent": 11, "failed": 1}
 
 
-def test_what_may_have_arrived_is_unknown_and_not_expired(post: NoticeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_that_may_have_arrived_is_unknown_not_expired(
+    post: NoticeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(delivery, "BACKOFF_STEP", timedelta(seconds=1))
     (user,) = post.enrol(1)
     post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
@@ -80,28 +88,28 @@ def test_what_may_have_arrived_is_unknown_and_not_expired(post: NoticeHarness, m
     assert check_counters(post, planned.run_id) == {"unknown": 1}
 
 
-def test_what_may_have_arrived_is_unknown_and_not_failed_though_it_is_refused_later(post: NoticeHarness) -> None:
+def test_message_that_may_have_arrived_stays_unknown_if_it_is_refused_later(post: NoticeHarness) -> None:
     (user,) = post.enrol(1)
     post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
     post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN, SendResult(0, SendOutcome.FAILED, "550", "no")]}
     planned = post.send_all()
     assert check_counters(post, planned.run_id) == {"unknown": 1}
-    assert retry(post, planned.run_id).total == 0, "nobody is sure that they did not get it"
+    assert retry(post, planned.run_id).total == 0, "the message may have arrived"
 
 
-def test_a_payment_that_is_pending_and_posted_at_once_is_told_once_and_counted(post: NoticeHarness) -> None:
+def test_payment_both_pending_and_posted_is_sent_once_and_counted(post: NoticeHarness) -> None:
     db = post.db
     post.notice = replace(FRAUD_ALERT, pace=1_000)
-    user, refused = post.enrol(2)
-    for each in (user, refused):
-        login = login_of(db, each)
-        add_contact(db, each, "push", f"the phone of {each}")
-        add_usual_payments(db, login)
-        pending = add_payment(db, login, "300", on=days_ago(0), pending=True)
-        add_payment(db, login, "300", on=days_ago(0), was_pending=pending)
+    user, suppressed_user = post.enrol(2)
+    for user_id in (user, suppressed_user):
+        provider_account = find_provider_account(db, user_id)
+        add_contact(db, user_id, "push", f"the phone of {user_id}")
+        add_usual_payments(db, provider_account)
+        pending = add_payment(db, provider_account, "300", on=days_ago(0), pending=True)
+        add_payment(db, provider_account, "300", on=days_ago(0), was_pending=pending)
     db.execute(
         "insert into notify.suppressions (address, channel, reason) values (%s, 'email', 'bounced')",
-        (address(refused),),
+        (address(suppressed_user),),
     )
     planned = post.send_all(period="2026-10-20T08:00:00Z")
     assert max(post.mailbox.addresses.values()) == 1

@@ -1,4 +1,4 @@
-"""A sender that is killed anywhere on its way leaves at most a page in doubt, and the next one goes on."""
+"""A sender that is killed at any point leaves at most one page in doubt, and the next sender continues."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ USERS = 12
 
 @pytest.fixture
 def post(post: NoticeHarness) -> NoticeHarness:
-    """Return the steps at a pace of which a second is a page."""
+    """Return the harness at a pace of one page per second."""
     return replace(post, notice=replace(FAST, pace=PAGE, chunk_size=100))
 
 
@@ -54,9 +54,9 @@ def kill(post: NoticeHarness, stack: Stack, database: Endpoint, tmp_path: Path) 
     def run(point: str, run_id: int, *, page: int, unknown: UnknownPolicy) -> Counter[str]:
         arrived = tmp_path / f"arrived-{time.monotonic_ns()}"
         arrived.touch()
-        given = {"point": point, "run_id": run_id, "arrived": str(arrived), "page": page, "unknown": unknown.value}
+        arguments = {"point": point, "run_id": run_id, "arrived": str(arrived), "page": page, "unknown": unknown.value}
         done = subprocess.run(
-            [sys.executable, "-m", "tests.integration.notify.killed_sender", json.dumps(given)],
+            [sys.executable, "-m", "tests.integration.notify.killed_sender", json.dumps(arguments)],
             cwd=REPOSITORY,
             env=environment,
             timeout=60,
@@ -80,7 +80,7 @@ def send(post: NoticeHarness, run_id: int) -> None:
 
 @pytest.mark.parametrize("page", [1, 2])
 @pytest.mark.parametrize("point", KILL_POINTS)
-def test_held_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
+def test_with_hold_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
     post: NoticeHarness, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str, page: int
 ) -> None:
     users = post.enrol(USERS)
@@ -96,12 +96,12 @@ def test_held_nobody_gets_a_message_twice_and_at_most_a_page_is_unknown(
     assert max(received.values()) == 1
     assert set(received) <= {address(user) for user in users}
     assert post.run(planned.run_id).state == "done"
-    in_the_middle = point != "confirmed"
-    assert rows("select page_limit from notify.chunks") == [(500 if in_the_middle else 1_000,)], "pages are halved"
+    was_interrupted = point != "confirmed"
+    assert rows("select page_limit from notify.chunks") == [(500 if was_interrupted else 1_000,)], "pages are halved"
 
 
 @pytest.mark.parametrize("point", KILL_POINTS)
-def test_resent_everybody_gets_a_message_and_only_those_that_were_in_doubt_may_get_two(
+def test_with_resend_everybody_gets_a_message_and_only_those_in_doubt_may_get_two(
     post: NoticeHarness, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str
 ) -> None:
     users = post.enrol(USERS)
@@ -113,6 +113,6 @@ def test_resent_everybody_gets_a_message_and_only_those_that_were_in_doubt_may_g
     received = arrived + post.mailbox.addresses
     assert post.states() == {"sent": USERS}
     assert set(received) == {address(user) for user in users}
-    assert {one for one, times in received.items() if times > 1} <= doubted
+    assert {recipient for recipient, count in received.items() if count > 1} <= doubted
     assert len(doubted) == (0 if point == "confirmed" else PAGE)
     assert post.totals(planned.run_id) == {"chunks": 1, "chunks_finished": 1, "recipients": USERS, "sent": USERS}

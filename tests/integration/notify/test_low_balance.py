@@ -1,4 +1,4 @@
-"""Who is told that an account holds little: those who asked, when it came to be so, and not every day."""
+"""The low balance notice: sent to users who opted in, when a balance has dropped, and at most once a week."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import pytest
 
 from etl.catalog.notices.low_balance.notice import LOW_BALANCE
 from etl.db.connection import Connection
-from tests.integration.notify.bank_data import DESKTOP_ADDRESS, add_contact, login_of, set_balance
+from tests.integration.notify.bank_data import DESKTOP_ADDRESS, add_contact, find_provider_account, set_balance
 from tests.integration.notify.notice_harness import NoticeHarness, address
 
 MONDAY = datetime(2026, 12, 28, 9, tzinfo=UTC)
-"""Of the 53rd week, which ends in the next year."""
+"""In ISO week 53, which ends in the next year."""
 
 
 @pytest.fixture
 def user(post: NoticeHarness, db: Connection) -> int:
-    """Return a user with a desktop, who asked to be told."""
+    """Return a user with a desktop address, who opted in."""
     post.notice = replace(LOW_BALANCE, pace=1_000, expiry=None)
     (user,) = post.enrol(1)
     add_contact(db, user, "desktop", DESKTOP_ADDRESS)
@@ -28,15 +28,15 @@ def user(post: NoticeHarness, db: Connection) -> int:
 
 
 @pytest.fixture
-def login(db: Connection, user: int) -> int:
-    """Return their login at a bank."""
-    return login_of(db, user)
+def provider_account(db: Connection, user: int) -> int:
+    """Return the provider account of the user."""
+    return find_provider_account(db, user)
 
 
-def test_an_account_that_came_to_hold_little_is_told_of_over_both_channels(
-    post: NoticeHarness, db: Connection, user: int, login: int
+def test_account_below_its_threshold_is_sent_over_both_channels(
+    post: NoticeHarness, db: Connection, user: int, provider_account: int
 ) -> None:
-    set_balance(db, login, "99.99")
+    set_balance(db, provider_account, "99.99")
     post.send_all()
     assert post.mailbox.addresses == {DESKTOP_ADDRESS: 1, address(user): 1}
     desktop, mail = post.mailbox.arrived
@@ -45,7 +45,7 @@ def test_an_account_that_came_to_hold_little_is_told_of_over_both_channels(
 
 
 @pytest.mark.parametrize(
-    ("account", "told"),
+    ("account", "is_sent"),
     [
         ({"available": "100"}, 0),
         ({"available": "-20"}, 1),
@@ -68,35 +68,35 @@ def test_an_account_that_came_to_hold_little_is_told_of_over_both_channels(
         "loan",
         "a currency without a threshold",
         "no currency",
-        "known for longer",
+        "observed too long ago",
     ],
 )
-def test_only_money_on_deposit_is_held_against_the_threshold_of_its_currency(
-    post: NoticeHarness, db: Connection, login: int, account: dict[str, Any], told: int
+def test_only_deposits_are_compared_with_the_threshold_of_their_currency(
+    post: NoticeHarness, db: Connection, provider_account: int, account: dict[str, Any], is_sent: int
 ) -> None:
-    set_balance(db, login, **account)
+    set_balance(db, provider_account, **account)
     planned = post.plan()
-    assert post.run(planned.run_id).state == ("running" if told else "done")
+    assert post.run(planned.run_id).state == ("running" if is_sent else "done")
 
 
-def test_an_account_is_told_of_once_a_week(post: NoticeHarness, db: Connection, login: int) -> None:
+def test_account_is_sent_once_a_week(post: NoticeHarness, db: Connection, provider_account: int) -> None:
     for days in range(8):
         day = MONDAY + timedelta(days=days)
-        set_balance(db, login, str(90 - days), observed_at=day - timedelta(hours=9))
+        set_balance(db, provider_account, str(90 - days), observed_at=day - timedelta(hours=9))
         post.send_all(period=f"day {days}", as_of=day)
     titles = [message.parts["title"] for message in post.mailbox.arrived if "title" in message.parts]
     assert titles == ["Low balance: 90.00 USD in Everyday", "Low balance: 83.00 USD in Everyday"]
 
 
-def test_what_stays_as_low_is_not_told_again(post: NoticeHarness, db: Connection, login: int) -> None:
-    set_balance(db, login, "50", observed_at=MONDAY - timedelta(hours=9))
+def test_unchanged_low_balance_is_not_sent_again(post: NoticeHarness, db: Connection, provider_account: int) -> None:
+    set_balance(db, provider_account, "50", observed_at=MONDAY - timedelta(hours=9))
     post.send_all(period="this week", as_of=MONDAY)
     assert post.plan("next week", as_of=MONDAY + timedelta(weeks=1)).ordinals == []
 
 
-def test_each_account_is_told_of(post: NoticeHarness, db: Connection, login: int) -> None:
+def test_each_low_account_is_sent(post: NoticeHarness, db: Connection, provider_account: int) -> None:
     for account in ("everyday", "savings", "holidays"):
-        set_balance(db, login, "50", account=account)
+        set_balance(db, provider_account, "50", account=account)
     post.notice = replace(post.notice, chunk_size=1)
     planned = post.plan()
     assert len(planned.ordinals) == 3
@@ -105,24 +105,24 @@ def test_each_account_is_told_of(post: NoticeHarness, db: Connection, login: int
     assert post.states() == {"sent": 6}
 
 
-def test_an_account_that_is_filled_before_it_is_told_of_tells_nobody(
-    post: NoticeHarness, db: Connection, login: int
+def test_account_refilled_before_sending_sends_nothing(
+    post: NoticeHarness, db: Connection, provider_account: int
 ) -> None:
-    set_balance(db, login, "50")
+    set_balance(db, provider_account, "50")
     planned = post.plan()
-    set_balance(db, login, "5000")
+    set_balance(db, provider_account, "5000")
     post.send(planned.run_id)
     assert post.mailbox.arrived == []
 
 
-def test_who_did_not_ask_is_not_told(post: NoticeHarness, db: Connection, login: int) -> None:
+def test_user_without_consent_is_suppressed(post: NoticeHarness, db: Connection, provider_account: int) -> None:
     db.execute("delete from notify.consents")
-    set_balance(db, login, "50")
+    set_balance(db, provider_account, "50")
     post.send_all()
     assert post.states() == {"suppressed": 2}
 
 
-def test_thresholds_are_a_parameter_of_the_run(post: NoticeHarness, db: Connection, login: int) -> None:
-    set_balance(db, login, "4000", currency="JPY")
+def test_thresholds_are_a_parameter_of_the_run(post: NoticeHarness, db: Connection, provider_account: int) -> None:
+    set_balance(db, provider_account, "4000", currency="JPY")
     post.send_all(parameters={"thresholds": {"JPY": "5000"}})
     assert post.mailbox.arrived[0].parts["body"] == "That is below 5,000 JPY."

@@ -1,4 +1,4 @@
-"""A run is paused, resumed, cancelled and given another pace while it goes on."""
+"""A run is paused, resumed, cancelled and given another pace while it is being sent."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from tests.integration.notify.notice_harness import FAST, NoticeHarness
 
 @pytest.fixture
 def operator(connect: Callable[[], Connection]) -> Connection:
-    """Return the connection of whoever steers."""
+    """Return the connection of an operator who controls the run."""
     return connect()
 
 
 @pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "MAX_PAUSE", timedelta(seconds=1))
 
 
-def test_a_run_that_is_resumed_goes_on_in_its_slot_with_nothing_claimed_meanwhile(
+def test_resumed_run_continues_in_its_slot_with_nothing_claimed_during_the_pause(
     post: NoticeHarness, operator: Connection
 ) -> None:
     post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
     planned = post.plan()
     resumed_at: list[float] = []
-    meanwhile: list[Counter[str]] = []
+    paused_states: list[Counter[str]] = []
 
     def resume() -> None:
-        meanwhile.append(replace(post, db=operator).states())
+        paused_states.append(replace(post, db=operator).states())
         runs.set_pace_or_state(operator, planned.run_id, state=RunState.RUNNING, pace=1_000)
         resumed_at.append(time.monotonic())
 
@@ -56,15 +56,15 @@ def test_a_run_that_is_resumed_goes_on_in_its_slot_with_nothing_claimed_meanwhil
     post.mailbox.after = pause
     post.send(planned.run_id)
     assert time.monotonic() - resumed_at[0] < 2
-    assert set(meanwhile[0]) == {"sent"}
-    assert 0 < meanwhile[0]["sent"] < 30
+    assert set(paused_states[0]) == {"sent"}
+    assert 0 < paused_states[0]["sent"] < 30
     assert post.states() == {"sent": 30}
     assert max(post.mailbox.addresses.values()) == 1
     assert post.totals(planned.run_id)["sent"] == 30
 
 
-@pytest.mark.usefixtures("_impatient")
-def test_a_long_pause_gives_way_and_loses_nothing(post: NoticeHarness, operator: Connection) -> None:
+@pytest.mark.usefixtures("_short_pause")
+def test_long_pause_is_rescheduled_and_loses_nothing(post: NoticeHarness, operator: Connection) -> None:
     post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
     planned = post.plan()
@@ -76,9 +76,9 @@ def test_a_long_pause_gives_way_and_loses_nothing(post: NoticeHarness, operator:
     with pytest.raises(SendingPaused) as raised:
         post.send(planned.run_id)
     assert raised.value.wait == timedelta(seconds=30)
-    told = len(post.mailbox.arrived)
-    assert 0 < told < 30
-    assert post.states() == {"sent": told}
+    sent_count = len(post.mailbox.arrived)
+    assert 0 < sent_count < 30
+    assert post.states() == {"sent": sent_count}
     with pytest.raises(SendingPaused):
         post.send(planned.run_id)
     post.mailbox.after = lambda _: None
@@ -89,7 +89,7 @@ def test_a_long_pause_gives_way_and_loses_nothing(post: NoticeHarness, operator:
     assert post.totals(planned.run_id)["sent"] == 30
 
 
-def test_a_run_that_is_cancelled_sends_nothing_more(post: NoticeHarness, operator: Connection) -> None:
+def test_cancelled_run_sends_nothing_more(post: NoticeHarness, operator: Connection) -> None:
     post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
     planned = post.plan()
@@ -99,16 +99,16 @@ def test_a_run_that_is_cancelled_sends_nothing_more(post: NoticeHarness, operato
 
     post.mailbox.after = cancel
     post.send(planned.run_id)
-    told = len(post.mailbox.arrived)
-    assert 0 < told < 30
+    sent_count = len(post.mailbox.arrived)
+    assert 0 < sent_count < 30
     post.send(planned.run_id)
-    assert post.states() == {"sent": told}
+    assert post.states() == {"sent": sent_count}
     assert not runs.set_pace_or_state(operator, planned.run_id, state=RunState.RUNNING)
     assert post.run(planned.run_id).state == "cancelled"
 
 
-@pytest.mark.usefixtures("_impatient")
-def test_a_pace_of_zero_sends_nothing_and_gives_way(post: NoticeHarness, operator: Connection) -> None:
+@pytest.mark.usefixtures("_short_pause")
+def test_pace_of_zero_sends_nothing_and_is_rescheduled(post: NoticeHarness, operator: Connection) -> None:
     post.enrol(3)
     planned = post.plan()
     runs.set_pace_or_state(operator, planned.run_id, pace=0)
@@ -117,7 +117,7 @@ def test_a_pace_of_zero_sends_nothing_and_gives_way(post: NoticeHarness, operato
     assert post.states() == {}
 
 
-def test_a_turn_that_comes_too_late_gives_way_and_claims_nothing_for_good(post: NoticeHarness) -> None:
+def test_pace_with_a_long_wait_is_rescheduled_with_nothing_left_claimed(post: NoticeHarness) -> None:
     post.enrol(3)
     post.notice = replace(FAST, pace=1 / 100)
     planned = post.plan()
@@ -162,13 +162,13 @@ def test_all_senders_together_keep_the_pace(
     post.mailbox.before = count
 
     def work(ordinal: int) -> None:
-        own = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
-        replace(post, db=connections[ordinal], limiter=own).send(planned.run_id, [ordinal])
+        own_limiter = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
+        replace(post, db=connections[ordinal], limiter=own_limiter).send(planned.run_id, [ordinal])
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(work, planned.ordinals))
-    begun, first = min(sent)
-    ended = max(sent)[0]
-    measured = (sum(size for _, size in sent) - first) / (ended - begun)
+    started_at, first_batch = min(sent)
+    ended_at = max(sent)[0]
+    measured = (sum(size for _, size in sent) - first_batch) / (ended_at - started_at)
     assert post.states() == {"sent": 400}
     assert measured == pytest.approx(pace, rel=0.06)

@@ -1,4 +1,4 @@
-"""The audience is cut by rank within the database, and a bad template stops the run before anybody is told."""
+"""Planning: the database cuts the audience by rank, and a bad template stops the run before anything is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.notify.notice_harness import FAST, NoticeHarness, enrol
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def words(tmp_path: Path, **parts: str) -> Templates:
+def write_templates(tmp_path: Path, **parts: str) -> Templates:
     folder = tmp_path / FAST.name
     folder.mkdir()
     for name in FAST.template_names:
@@ -47,13 +47,13 @@ def test_there_are_never_more_chunks_than_declared(post: NoticeHarness, rows: Ro
     assert rows("select min(recipients), max(recipients), sum(recipients) from notify.chunks") == [(5, 6, 103)]
 
 
-def test_a_run_of_nobody_is_done_at_once(post: NoticeHarness) -> None:
+def test_run_without_recipients_is_done_at_once(post: NoticeHarness) -> None:
     planned = post.plan()
     assert planned.ordinals == []
     assert post.run(planned.run_id).state == "done"
 
 
-def test_a_run_that_was_planned_before_goes_on_with_what_is_left(post: NoticeHarness) -> None:
+def test_second_plan_returns_the_unfinished_chunks(post: NoticeHarness) -> None:
     post.enrol(25)
     planned = post.plan()
     post.send(planned.run_id, [1])
@@ -62,29 +62,31 @@ def test_a_run_that_was_planned_before_goes_on_with_what_is_left(post: NoticeHar
 
 
 @pytest.mark.parametrize(
-    ("part", "text", "found"),
+    ("part", "text", "error"),
     [
         ("text", "fine\n{% if %}", r"email\.text\.jinja:2: Expected an expression"),
         ("html", "fine\nfine\n{{ salary }}", r"email\.html\.jinja:3: UndefinedError: 'salary' is undefined"),
         ("subject", "{{ ''.__class__.__mro__ }}", r"email\.subject\.jinja:1: SecurityError: access to attribute"),
     ],
 )
-def test_a_template_that_cannot_work_stops_the_run_with_its_line(
-    post: NoticeHarness, rows: Rows, tmp_path: Path, *, part: str, text: str, found: str
+def test_broken_template_stops_the_run_and_names_its_line(
+    post: NoticeHarness, rows: Rows, tmp_path: Path, *, part: str, text: str, error: str
 ) -> None:
     post.enrol(3)
-    with pytest.raises(TemplateBroken, match=found):
-        post.plan(templates=words(tmp_path, **{part: text}))
+    with pytest.raises(TemplateBroken, match=error):
+        post.plan(templates=write_templates(tmp_path, **{part: text}))
     assert rows("select count(*) from notify.runs") == [(0,)]
 
 
-def test_a_template_is_rendered_for_recipients_of_the_whole_range(
+def test_template_is_checked_with_recipients_of_the_whole_range(
     post: NoticeHarness, db: Connection, tmp_path: Path
 ) -> None:
     users = post.enrol(40)
     post.notice = replace(FAST, chunk_size=4)
     with pytest.raises(TemplateBroken):
-        post.plan(templates=words(tmp_path, text=f"{{% if user_id > {users[-5]} %}}{{{{ salary }}}}{{% endif %}}"))
+        post.plan(
+            templates=write_templates(tmp_path, text=f"{{% if user_id > {users[-5]} %}}{{{{ salary }}}}{{% endif %}}")
+        )
 
 
 def test_the_planner_needs_no_more_memory_for_more_recipients(post: NoticeHarness, db: Connection) -> None:

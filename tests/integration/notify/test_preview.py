@@ -1,4 +1,4 @@
-"""A preview says what `send` would do and say, and leaves no trace."""
+"""A preview shows the messages that `send` would send, and writes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PERIOD = "2026-10"
 
 
 @pytest.fixture
-def looker(connect: Callable[[], Connection]) -> Connection:
+def read_only_db(connect: Callable[[], Connection]) -> Connection:
     """Return a connection that can only read."""
     connection = connect()
     connection.read_only = True
@@ -31,28 +31,28 @@ def looker(connect: Callable[[], Connection]) -> Connection:
 
 
 @pytest.fixture
-def look(post: NoticeHarness, looker: Connection) -> Callable[..., Preview]:
+def preview(post: NoticeHarness, read_only_db: Connection) -> Callable[..., Preview]:
     """Return a function that previews the notice for a user."""
 
     def run(user_id: int, **options: Any) -> Preview:
-        with looker.transaction():
-            return build_preview(post.notice, PERIOD, user_id, as_of=datetime.now(UTC), db=looker, **options)
+        with read_only_db.transaction():
+            return build_preview(post.notice, PERIOD, user_id, as_of=datetime.now(UTC), db=read_only_db, **options)
 
     return run
 
 
-def test_a_preview_is_the_message_that_send_then_sends(post: NoticeHarness, look: Callable[..., Preview]) -> None:
+def test_preview_is_the_message_that_is_sent_later(post: NoticeHarness, preview: Callable[..., Preview]) -> None:
     _, user, _ = post.enrol(3)
-    (shown,) = look(user).messages
+    (previewed,) = preview(user).messages
     post.send_all()
     (sent,) = [message for message in post.mailbox.arrived if message.address == address(user)]
-    assert shown.blocking_reason == ""
-    assert shown.message is not None
-    assert replace(shown.message, delivery_id=sent.delivery_id) == sent
+    assert previewed.blocking_reason == ""
+    assert previewed.message is not None
+    assert replace(previewed.message, delivery_id=sent.delivery_id) == sent
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reason"),
     [
         ("insert into notify.consents values (%s, 'reports', false)", "no consent"),
         (
@@ -61,76 +61,82 @@ def test_a_preview_is_the_message_that_send_then_sends(post: NoticeHarness, look
         ),
         (
             "update notify.contacts set ended_at = now() where user_id = %s",
-            "the user has no address for email, or none that is still in use",
+            "the user has no address for email, or none that is still valid",
         ),
         (
             "update notify.contacts set address = 'nobody' where user_id = %s",
-            "malformed_address: no address of email",
+            "malformed_address: not a valid email address",
         ),
     ],
 )
-def test_what_send_would_hold_back_a_preview_says_would_not_be_sent(
-    post: NoticeHarness, look: Callable[..., Preview], db: Connection, change: str, told: str
+def test_preview_names_the_reason_why_a_message_would_not_be_sent(
+    post: NoticeHarness, preview: Callable[..., Preview], db: Connection, change: str, reason: str
 ) -> None:
     user, _ = post.enrol(2)
     db.execute(change.encode(), (user,))
-    (shown,) = look(user).messages
-    assert shown.blocking_reason == told
+    (previewed,) = preview(user).messages
+    assert previewed.blocking_reason == reason
     post.send_all()
     assert address(user) not in post.mailbox.addresses
 
 
-def test_what_was_sent_would_not_be_sent_again_and_is_shown_as_it_was(
-    post: NoticeHarness, look: Callable[..., Preview]
+def test_preview_of_a_sent_message_shows_it_and_that_it_was_sent(
+    post: NoticeHarness, preview: Callable[..., Preview]
 ) -> None:
     user, failed = post.enrol(2)
     post.mailbox.answers = {address(failed): [SendResult(0, SendOutcome.FAILED, "550", "no")]}
     planned = post.send_all()
-    found = look(user)
-    assert found.run == post.run(planned.run_id)
-    assert found.messages[0].blocking_reason.startswith(f"run {planned.run_id} has it as sent since 20")
-    assert look(failed).messages[0].blocking_reason.startswith(f"run {planned.run_id} has it as failed (550) since 20")
-    assert found.messages[0].message == post.mailbox.arrived[0]
+    result = preview(user)
+    assert result.run == post.run(planned.run_id)
+    assert result.messages[0].blocking_reason.startswith(
+        f"run {planned.run_id} has already processed it: sent since 20"
+    )
+    assert (
+        preview(failed)
+        .messages[0]
+        .blocking_reason.startswith(f"run {planned.run_id} has already processed it: failed (550) since 20")
+    )
+    assert result.messages[0].message == post.mailbox.arrived[0]
 
 
-def test_a_run_that_has_expired_is_shown_and_would_not_be_sent(
-    post: NoticeHarness, look: Callable[..., Preview]
+def test_preview_of_an_expired_run_shows_the_message_as_blocked(
+    post: NoticeHarness, preview: Callable[..., Preview]
 ) -> None:
     user, _ = post.enrol(2)
     post.notice = replace(FAST, expiry=timedelta(microseconds=1))
     post.plan()
-    (shown,) = look(user).messages
-    assert shown.blocking_reason == "the run has expired"
-    assert shown.message is not None
+    (previewed,) = preview(user).messages
+    assert previewed.blocking_reason == "the run has expired"
+    assert previewed.message is not None
 
 
-def test_a_user_who_is_no_recipient_is_told_why_as_far_as_it_is_known(
-    post: NoticeHarness, look: Callable[..., Preview], db: Connection
+def test_preview_for_a_user_outside_the_audience_names_the_reason(
+    post: NoticeHarness, preview: Callable[..., Preview], db: Connection
 ) -> None:
     stopped, *_ = post.enrol(2)
     stop_logins(db, stopped)
-    with pytest.raises(NotInAudience, match=r"`recipients` in .*monthly_report\.sql leaves them out.* 1 stop"):
-        look(stopped)
+    with pytest.raises(NotInAudience, match=r"`recipients` in .*monthly_report\.sql does not select them.* 1 stop"):
+        preview(stopped)
     with pytest.raises(NotInAudience, match="there is no user of this id"):
-        look(99)
+        preview(99)
     post.plan()
     (late,) = post.enrol(1)
     db.execute("update core.users set created_at = now() where user_id = %s", (late,))
-    with pytest.raises(NotInAudience, match=r"they were added at .* UTC, after it was frozen"):
-        look(late)
+    with pytest.raises(NotInAudience, match=r"they were added at .* UTC, after the audience was frozen"):
+        preview(late)
 
 
-def test_a_channel_without_an_address_is_told_beside_those_that_have_one(
-    post: NoticeHarness, look: Callable[..., Preview]
+def test_channel_without_an_address_is_listed_beside_the_others(
+    post: NoticeHarness, preview: Callable[..., Preview]
 ) -> None:
     user, _ = post.enrol(2)
     post.notice = replace(FAST, channels=(*FAST.channels, replace(DESKTOP, lines=(), texts=())))
-    email, desktop = look(user).messages
+    email, desktop = preview(user).messages
     assert email.blocking_reason == ""
     assert (desktop.message, desktop.blocking_reason[:30]) == (None, "the user has no address for de")
 
 
-def test_a_forecast_is_what_a_run_then_does(post: NoticeHarness, looker: Connection, db: Connection) -> None:
+def test_estimate_agrees_with_the_run(post: NoticeHarness, read_only_db: Connection, db: Connection) -> None:
     refusing, suppressed, unreachable, *_ = post.enrol(25)
     db.execute("insert into notify.consents values (%s, 'reports', false)", (refusing,))
     db.execute(
@@ -138,8 +144,8 @@ def test_a_forecast_is_what_a_run_then_does(post: NoticeHarness, looker: Connect
         (address(suppressed),),
     )
     db.execute("delete from notify.contacts where user_id = %s", (unreachable,))
-    with looker.transaction():
-        expected = estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=looker)
+    with read_only_db.transaction():
+        expected = estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=read_only_db)
     planned = post.send_all()
     totals = post.totals(planned.run_id)
     assert (expected.recipients, expected.chunks, expected.smallest_chunk, expected.largest_chunk) == (25, 3, 8, 9)
@@ -148,38 +154,38 @@ def test_a_forecast_is_what_a_run_then_does(post: NoticeHarness, looker: Connect
     }
     assert (totals["chunks"], totals["sent"], totals["suppressed"], totals["unreachable"]) == (3, 22, 2, 1)
     assert expected.min_duration == timedelta(seconds=22 / post.notice.pace)
-    with looker.transaction():
-        again = estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=looker)
-    assert again.dispositions["email"]["repeated"] == 24
-    assert again.messages == 0
+    with read_only_db.transaction():
+        second = estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=read_only_db)
+    assert second.dispositions["email"]["repeated"] == 24
+    assert second.messages == 0
 
 
-def test_neither_writes_anything(
-    post: NoticeHarness, look: Callable[..., Preview], looker: Connection, rows: Rows
+def test_preview_and_estimate_write_nothing(
+    post: NoticeHarness, preview: Callable[..., Preview], read_only_db: Connection, rows: Rows
 ) -> None:
     user, _ = post.enrol(2)
-    look(user)
-    with looker.transaction():
-        estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=looker)
+    preview(user)
+    with read_only_db.transaction():
+        estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=read_only_db)
     for table in ("notices", "runs", "chunks", "deliveries"):
         assert rows(f"select count(*) from notify.{table}") == [(0,)]
 
 
-def test_a_value_that_the_statements_lack_is_asked_for(
-    post: NoticeHarness, looker: Connection, monkeypatch: Any
+def test_missing_parameter_of_the_statements_is_named(
+    post: NoticeHarness, read_only_db: Connection, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("etl.notify.estimate.REQUIRED_STATEMENTS", ("bounds",))
     monkeypatch.setattr(
         "etl.notify.estimate.statement", lambda *_: type("Text", (), {"as_string": lambda *_: "%(alert)s %(as_of)s"})()
     )
     with pytest.raises(ParametersMissing, match=r'need alert, .* give --parameters \'\{"alert": …\}\''):
-        estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=looker)
+        estimate_run(post.notice, PERIOD, as_of=datetime.now(UTC), db=read_only_db)
 
 
-def test_a_preview_of_a_planned_run_is_as_that_was_frozen(post: NoticeHarness, look: Callable[..., Preview]) -> None:
+def test_preview_of_a_planned_run_uses_its_settings(post: NoticeHarness, preview: Callable[..., Preview]) -> None:
     user, _ = post.enrol(2)
     planned = post.plan()
     runs.set_pace_or_state(post.db, planned.run_id, pace=5, state=RunState.PAUSED)
-    found = look(user, parameters={"more": 1})
-    assert (found.run.run_id, found.run.pace, found.run.state) == (planned.run_id, 5, "paused")
-    assert found.run.parameters == {"more": 1}
+    result = preview(user, parameters={"more": 1})
+    assert (result.run.run_id, result.run.pace, result.run.state) == (planned.run_id, 5, "paused")
+    assert result.run.parameters == {"more": 1}

@@ -1,4 +1,4 @@
-"""How far a run is, and how fast it goes, from what its chunks remember."""
+"""Progress and rate of a run, computed from the page history of its chunks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.integration.notify.retried_runs import fail_some, retry, send_unfinis
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def look(post: NoticeHarness, run_id: int) -> RunProgress:
+def progress_of(post: NoticeHarness, run_id: int) -> RunProgress:
     return read_progress(run_id, channel_count=len(post.notice.channels), as_of=datetime.now(UTC), db=post.db)
 
 
-def test_the_rate_is_that_of_the_last_minute_and_older_pages_do_not_count(post: NoticeHarness, db: Connection) -> None:
+def test_rate_counts_only_pages_of_the_last_minute(post: NoticeHarness, db: Connection) -> None:
     post.enrol(40)
     planned = post.plan()
     post.send(planned.run_id, [0])
@@ -31,12 +31,12 @@ def test_the_rate_is_that_of_the_last_minute_and_older_pages_do_not_count(post: 
         "update notify.chunks set page_ends = array[now() - interval '70 s', now() - interval '20 s', now()], "
         "page_sizes = '{500, 120, 60}' where ordinal = 0"
     )
-    found = look(post, planned.run_id)
-    assert found.rate == pytest.approx(180 / 60, rel=0.02)
-    assert found.time_left == pytest.approx(timedelta(seconds=30 / (180 / 60)), rel=0.02)
+    progress = progress_of(post, planned.run_id)
+    assert progress.rate == pytest.approx(180 / 60, rel=0.02)
+    assert progress.time_left == pytest.approx(timedelta(seconds=30 / (180 / 60)), rel=0.02)
 
 
-def test_a_chunk_that_forgot_its_older_pages_shortens_the_look(post: NoticeHarness, db: Connection) -> None:
+def test_truncated_page_history_shortens_the_measured_span(post: NoticeHarness, db: Connection) -> None:
     post.enrol(40)
     planned = post.plan()
     db.execute("update notify.runs set planned_at = now() - interval '1 hour'")
@@ -44,12 +44,12 @@ def test_a_chunk_that_forgot_its_older_pages_shortens_the_look(post: NoticeHarne
         "update notify.chunks set page_sizes = array_fill(100, array[32]), page_ends = array("
         "select now() - interval '1 s' * i from generate_series(31, 0, -1) as i) where ordinal = 0"
     )
-    found = look(post, planned.run_id)
-    assert found.recent.seconds == pytest.approx(31, abs=1)
-    assert found.rate == pytest.approx(100, rel=0.03)
+    progress = progress_of(post, planned.run_id)
+    assert progress.recent.seconds == pytest.approx(31, abs=1)
+    assert progress.rate == pytest.approx(100, rel=0.03)
 
 
-def test_each_page_that_had_messages_is_remembered_and_no_more_than_32(post: NoticeHarness, rows: Rows) -> None:
+def test_last_32_pages_with_messages_are_recorded(post: NoticeHarness, rows: Rows) -> None:
     post.enrol(40)
     post.notice = replace(FAST, pace=1_000, chunk_size=100)
     planned = post.plan()
@@ -66,42 +66,51 @@ def test_each_page_that_had_messages_is_remembered_and_no_more_than_32(post: Not
     ]
 
 
-def test_before_there_is_a_rate_the_pace_tells_how_long_it_takes(post: NoticeHarness) -> None:
+def test_without_a_rate_the_time_left_follows_from_the_pace(post: NoticeHarness) -> None:
     post.enrol(40)
     post.notice = replace(FAST, pace=4)
-    found = look(post, post.plan().run_id)
-    assert (found.rate, found.average_rate, found.time_left) == (None, None, timedelta(seconds=10))
+    progress = progress_of(post, post.plan().run_id)
+    assert (progress.rate, progress.average_rate, progress.time_left) == (None, None, timedelta(seconds=10))
 
 
-def test_a_run_that_does_not_send_has_no_end_in_sight(post: NoticeHarness) -> None:
+def test_run_that_does_not_send_has_no_estimated_time_left(post: NoticeHarness) -> None:
     post.enrol(40)
     planned = post.plan()
     for change in ({"pace": 0.0}, {"pace": 5.0, "state": RunState.PAUSED}, {"state": RunState.CANCELLED}):
         runs.set_pace_or_state(post.db, planned.run_id, **change)
-        assert look(post, planned.run_id).time_left is None
+        assert progress_of(post, planned.run_id).time_left is None
 
 
-def test_who_is_held_back_or_has_no_address_takes_no_time(post: NoticeHarness, db: Connection) -> None:
+def test_unreachable_recipients_add_nothing_to_the_time_left(post: NoticeHarness, db: Connection) -> None:
     post.enrol(40)
     db.execute("delete from notify.contacts where user_id % 2 = 0")
     planned = post.plan()
     post.send(planned.run_id, [0, 1])
     runs.set_pace_or_state(post.db, planned.run_id, pace=1)
     db.execute("update notify.chunks set page_ends = '{}', page_sizes = '{}'")
-    found = look(post, planned.run_id)
-    assert (found.ended_deliveries, found.expected_deliveries, found.time_left) == (20, 40, timedelta(seconds=10))
+    progress = progress_of(post, planned.run_id)
+    assert (progress.ended_deliveries, progress.expected_deliveries, progress.time_left) == (
+        20,
+        40,
+        timedelta(seconds=10),
+    )
 
 
-def test_a_retry_is_followed_from_its_beginning(post: NoticeHarness, db: Connection) -> None:
+def test_progress_of_a_retry_counts_its_deliveries_from_the_start(post: NoticeHarness, db: Connection) -> None:
     run_id, _ = fail_some(post)
-    assert look(post, run_id).failures == {"421": 2, "550": 1}
+    assert progress_of(post, run_id).failures == {"421": 2, "550": 1}
     retry(post, run_id)
-    found = look(post, run_id)
-    assert (found.ended_deliveries, found.expected_deliveries, found.is_over) == (22, 25, False)
+    progress = progress_of(post, run_id)
+    assert (progress.ended_deliveries, progress.expected_deliveries, progress.is_over) == (22, 25, False)
     db.execute("update notify.runs set pace = 3")
     db.execute("update notify.chunks set page_ends = '{}', page_sizes = '{}'")
-    assert look(post, run_id).time_left == timedelta(seconds=1)
+    assert progress_of(post, run_id).time_left == timedelta(seconds=1)
     db.execute("update notify.runs set pace = 1000")
     send_unfinished(post, run_id)
-    found = look(post, run_id)
-    assert (found.ended_deliveries, found.expected_deliveries, found.is_over, found.failures) == (25, 25, True, {})
+    progress = progress_of(post, run_id)
+    assert (progress.ended_deliveries, progress.expected_deliveries, progress.is_over, progress.failures) == (
+        25,
+        25,
+        True,
+        {},
+    )

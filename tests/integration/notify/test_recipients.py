@@ -1,4 +1,4 @@
-"""Nobody is told who must not be, and who cannot be is accounted for."""
+"""Which recipients get a message, and how the others are counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = Callable[..., list[tuple[object, ...]]]
 
 
 @pytest.mark.parametrize(
-    ("consent", "said", "told"),
+    ("consent", "granted", "sent_count"),
     [
         (Consent.OPT_OUT, None, 1),
         (Consent.OPT_OUT, False, 0),
@@ -31,21 +31,19 @@ Rows = Callable[..., list[tuple[object, ...]]]
     ],
 )
 def test_consent_is_read_when_a_message_is_sent(
-    post: NoticeHarness, db: Connection, consent: Consent, said: object, told: int
+    post: NoticeHarness, db: Connection, consent: Consent, granted: object, sent_count: int
 ) -> None:
     (user,) = post.enrol(1)
     post.notice = replace(FAST, category=Category("reports", consent))
     planned = post.plan()
-    if said is not None:
-        db.execute("insert into notify.consents values (%s, 'reports', %s)", (user, said))
+    if granted is not None:
+        db.execute("insert into notify.consents values (%s, 'reports', %s)", (user, granted))
     post.send(planned.run_id)
-    assert post.states() == ({"sent": 1} if told else {"suppressed": 1})
-    assert len(post.mailbox.arrived) == told
+    assert post.states() == ({"sent": 1} if sent_count else {"suppressed": 1})
+    assert len(post.mailbox.arrived) == sent_count
 
 
-def test_a_suppressed_address_gets_nothing_however_it_is_written(
-    post: NoticeHarness, db: Connection, rows: Rows
-) -> None:
+def test_suppressed_address_gets_nothing_whatever_its_case(post: NoticeHarness, db: Connection, rows: Rows) -> None:
     post.enrol(1)
     db.execute("update notify.contacts set address = 'User@Bank.example'")
     planned = post.plan()
@@ -74,7 +72,7 @@ def test_a_user_who_was_deleted_after_the_plan_gets_nothing(post: NoticeHarness,
     assert set(post.mailbox.addresses) == {address(users[0]), address(users[2])}
 
 
-def test_a_user_who_is_deleted_at_the_last_moment_gets_nothing_and_is_accounted_for(
+def test_user_deleted_just_before_the_claim_gets_nothing_and_is_recorded(
     post: NoticeHarness, db: Connection, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = post.enrol(3)
@@ -94,7 +92,7 @@ def test_a_user_who_is_deleted_at_the_last_moment_gets_nothing_and_is_accounted_
     ]
 
 
-def test_a_malformed_address_fails_with_a_reason_and_the_rest_go_on(
+def test_malformed_address_fails_with_a_reason_and_the_rest_are_sent(
     post: NoticeHarness, db: Connection, rows: Rows
 ) -> None:
     users = post.enrol(3)
@@ -104,7 +102,7 @@ def test_a_malformed_address_fails_with_a_reason_and_the_rest_go_on(
     assert rows("select error_class from notify.deliveries where state = 'failed'") == [("malformed_address",)]
 
 
-def test_who_has_no_address_is_counted_and_has_no_row(post: NoticeHarness, db: Connection) -> None:
+def test_user_without_an_address_is_counted_and_has_no_row(post: NoticeHarness, db: Connection) -> None:
     users = post.enrol(3)
     db.execute("delete from notify.contacts where user_id = %s", (users[1],))
     planned = post.send_all()
@@ -121,10 +119,10 @@ def test_the_newest_address_that_has_not_ended_is_used(post: NoticeHarness, db: 
     assert list(post.mailbox.addresses) == ["new@bank.example"]
 
 
-def test_an_address_that_will_never_take_a_message_again_is_pruned(post: NoticeHarness, rows: Rows) -> None:
+def test_invalid_address_is_ended(post: NoticeHarness, rows: Rows) -> None:
     users = post.enrol(2)
-    gone = SendResult(0, SendOutcome.FAILED, "UNREGISTERED", "no such device", is_address_invalid=True)
-    post.mailbox.answers = {address(users[0]): [gone]}
+    unregistered = SendResult(0, SendOutcome.FAILED, "UNREGISTERED", "no such device", is_address_invalid=True)
+    post.mailbox.answers = {address(users[0]): [unregistered]}
     post.send_all()
     assert rows("select user_id, ended_for from notify.contacts where ended_at is not null") == [
         (users[0], "UNREGISTERED")

@@ -1,4 +1,4 @@
-"""What is in doubt is decided on by a person."""
+"""An operator resends or drops the deliveries that are in doubt."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 from tests.integration.notify.retried_runs import resend, send_unfinished
 
 
-def doubt_some(post: NoticeHarness) -> tuple[int, list[int]]:
-    """Send to users of whom two may have got their message, and return the run and them."""
+def send_with_doubts(post: NoticeHarness) -> tuple[int, list[int]]:
+    """Send a run in which two messages are in doubt; return its id and the users of these two."""
     post.notice = replace(FAST, unknown=UnknownPolicy.HOLD)
     users = post.enrol(25)
-    doubted = [users[4], users[21]]
-    post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN] for user in doubted}
-    return post.send_all().run_id, doubted
+    users_in_doubt = [users[4], users[21]]
+    post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN] for user in users_in_doubt}
+    return post.send_all().run_id, users_in_doubt
 
 
-def test_what_is_in_doubt_is_sent_again_if_a_person_says_so(post: NoticeHarness) -> None:
-    run_id, doubted = doubt_some(post)
+def test_deliveries_in_doubt_are_sent_again_on_request(post: NoticeHarness) -> None:
+    run_id, users_in_doubt = send_with_doubts(post)
     post.mailbox.arrived.clear()
     assert resend(post, run_id).deliveries == {"451": 2}
     send_unfinished(post, run_id)
-    assert post.mailbox.addresses == dict.fromkeys(map(address, doubted), 1)
+    assert post.mailbox.addresses == dict.fromkeys(map(address, users_in_doubt), 1)
     assert check_counters(post, run_id) == {"sent": 25}
 
 
-def test_what_is_dropped_stays_unknown_for_good(post: NoticeHarness) -> None:
-    run_id, _ = doubt_some(post)
+def test_dropped_deliveries_stay_unknown(post: NoticeHarness) -> None:
+    run_id, _ = send_with_doubts(post)
     assert retry.drop_unknown(run_id, db=post.db).total == 2
     assert retry.drop_unknown(run_id, db=post.db).total == 0
     assert resend(post, run_id).total == 0
@@ -41,8 +41,8 @@ def test_what_is_dropped_stays_unknown_for_good(post: NoticeHarness) -> None:
     assert post.run(run_id).state == "done"
 
 
-def test_what_is_dropped_is_not_sent_again_even_by_a_notice_that_resends(post: NoticeHarness, db: Connection) -> None:
-    run_id, _ = doubt_some(post)
+def test_dropped_deliveries_are_not_sent_again_by_a_notice_that_resends(post: NoticeHarness, db: Connection) -> None:
+    run_id, _ = send_with_doubts(post)
     retry.drop_unknown(run_id, db=post.db)
     db.execute("update notify.chunks set position = start - 1, finished_at = null")
     post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
@@ -50,9 +50,7 @@ def test_what_is_dropped_is_not_sent_again_even_by_a_notice_that_resends(post: N
     assert check_counters(post, run_id) == {"sent": 23, "unknown": 2, "dropped": 2}
 
 
-def test_what_a_killed_sender_of_a_cancelled_run_left_claimed_can_be_dropped(
-    post: NoticeHarness, db: Connection
-) -> None:
+def test_claimed_deliveries_of_a_cancelled_run_can_be_dropped(post: NoticeHarness, db: Connection) -> None:
     post.enrol(5)
     run_id = post.send_all().run_id
     db.execute("update notify.deliveries set state = 'claimed', ended_at = null where delivery_id in (2, 3)")

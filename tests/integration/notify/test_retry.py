@@ -1,4 +1,4 @@
-"""What failed is tried again, and what is in doubt is decided on; nobody else gets anything."""
+"""A retry sends the failed deliveries again, and nothing to anybody else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integration.notify.retried_runs import fail_some, failure, resend, re
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def test_exactly_what_failed_is_sent_again_and_the_run_is_done_again(post: NoticeHarness) -> None:
+def test_retry_sends_exactly_the_failed_deliveries_and_ends_the_run(post: NoticeHarness) -> None:
     run_id, failing = fail_some(post)
     assert check_counters(post, run_id) == {"sent": 22, "failed": 3}
     post.mailbox.arrived.clear()
@@ -35,13 +35,13 @@ def test_exactly_what_failed_is_sent_again_and_the_run_is_done_again(post: Notic
     assert post.run(run_id).state == "done"
 
 
-def test_only_chunks_with_something_to_send_are_opened(post: NoticeHarness) -> None:
+def test_retry_reopens_only_chunks_with_failed_deliveries(post: NoticeHarness) -> None:
     run_id, _ = fail_some(post)
     retry(post, run_id, "550")
     assert chunks.list_unfinished(post.db, run_id) == [2]
 
 
-def test_only_what_failed_for_the_reasons_that_are_named_is_sent_again(post: NoticeHarness) -> None:
+def test_retry_by_error_class_sends_only_those_deliveries(post: NoticeHarness) -> None:
     run_id, failing = fail_some(post)
     post.mailbox.arrived.clear()
     assert retry(post, run_id, "421", "nothing").deliveries == {"421": 2}
@@ -50,18 +50,18 @@ def test_only_what_failed_for_the_reasons_that_are_named_is_sent_again(post: Not
     assert check_counters(post, run_id) == {"sent": 24, "failed": 1}
 
 
-def test_a_dry_run_tells_the_same_and_changes_nothing(post: NoticeHarness, rows: Rows) -> None:
+def test_dry_run_returns_the_same_counts_and_changes_nothing(post: NoticeHarness, rows: Rows) -> None:
     run_id, _ = fail_some(post)
     before = rows("select * from notify.deliveries order by 1"), rows("select * from notify.chunks order by 2")
-    told = retry(post, run_id, dry_run=True)
+    dry = retry(post, run_id, dry_run=True)
     assert before == (
         rows("select * from notify.deliveries order by 1"),
         rows("select * from notify.chunks order by 2"),
     )
-    assert told.deliveries == retry(post, run_id).deliveries
+    assert dry.deliveries == retry(post, run_id).deliveries
 
 
-def test_what_fails_again_is_counted_once_and_can_be_retried_again(post: NoticeHarness) -> None:
+def test_delivery_that_fails_twice_is_counted_once_and_can_be_retried(post: NoticeHarness) -> None:
     run_id, failing = fail_some(post)
     post.mailbox.answers = {address(failing[0]): [failure("421")]}
     retry(post, run_id)
@@ -73,9 +73,7 @@ def test_what_fails_again_is_counted_once_and_can_be_retried_again(post: NoticeH
     assert max(post.mailbox.addresses.values()) == 1
 
 
-def test_who_came_to_the_audience_or_got_an_address_meanwhile_is_not_told_by_a_retry(
-    post: NoticeHarness, db: Connection
-) -> None:
+def test_retry_sends_nothing_to_users_who_became_reachable_since_the_run(post: NoticeHarness, db: Connection) -> None:
     unreachable, silent, outside, *_ = post.enrol(5)
     db.execute("delete from notify.contacts where user_id = any(%s)", ([unreachable, silent],))
     db.execute("update core.provider_accounts set state = 'stopped', stopped_at = now() where user_id = %s", (outside,))
@@ -92,7 +90,7 @@ def test_who_came_to_the_audience_or_got_an_address_meanwhile_is_not_told_by_a_r
     assert check_counters(post, run_id) == {"sent": 27, "unreachable": 2}
 
 
-def test_consent_suppression_and_addresses_are_read_again(post: NoticeHarness, db: Connection, rows: Rows) -> None:
+def test_retry_checks_consent_address_and_audience_again(post: NoticeHarness, db: Connection, rows: Rows) -> None:
     run_id, (refusing, moved, gone) = fail_some(post)
     db.execute("insert into notify.consents values (%s, 'reports', false)", (refusing,))
     db.execute("update notify.contacts set ended_at = now() where user_id = %s", (moved,))
@@ -105,17 +103,17 @@ def test_consent_suppression_and_addresses_are_read_again(post: NoticeHarness, d
     ) == [(refusing, "suppressed", "no_consent"), (moved, "failed", "no_address"), (gone, "failed", "not_in_audience")]
 
 
-def test_what_failed_of_a_run_that_is_half_sent_is_retried_while_the_rest_is_sent_as_usual(post: NoticeHarness) -> None:
+def test_retry_of_a_half_sent_run_sends_its_failed_and_remaining_deliveries(post: NoticeHarness) -> None:
     users = post.enrol(30)
     post.notice = replace(FAST, pace=10, chunk_size=100)
     post.mailbox.answers = {address(users[1]): [failure("421")]}
     planned = post.plan()
-    lots = 0
+    batches = 0
 
     def pause(_: object) -> None:
-        nonlocal lots
-        lots += 1
-        if lots == 6:
+        nonlocal batches
+        batches += 1
+        if batches == 6:
             runs.set_pace_or_state(post.db, planned.run_id, state=RunState.PAUSED)
 
     post.mailbox.after = pause
@@ -130,7 +128,7 @@ def test_what_failed_of_a_run_that_is_half_sent_is_retried_while_the_rest_is_sen
     assert check_counters(post, planned.run_id) == {"sent": 30}
 
 
-def test_a_retry_that_the_server_does_not_take_loses_nothing(post: NoticeHarness) -> None:
+def test_retry_with_an_unavailable_server_loses_nothing(post: NoticeHarness) -> None:
     run_id, failing = fail_some(post)
     post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in failing}
     retry(post, run_id)
@@ -144,14 +142,14 @@ def test_a_retry_that_the_server_does_not_take_loses_nothing(post: NoticeHarness
 
 
 @pytest.mark.parametrize(
-    ("policy", "left"),
+    ("policy", "expected"),
     [
         (UnknownPolicy.HOLD, {"sent": 22, "unknown": 2, "failed": 1}),
         (UnknownPolicy.RESEND, {"sent": 23, "unknown": 1, "failed": 1}),
     ],
 )
-def test_of_a_retry_that_is_killed_only_what_it_had_claimed_is_in_doubt_and_older_doubts_stay(
-    post: NoticeHarness, db: Connection, policy: UnknownPolicy, left: dict[str, int]
+def test_killed_retry_leaves_only_its_claims_in_doubt_and_keeps_older_doubts(
+    post: NoticeHarness, db: Connection, policy: UnknownPolicy, expected: dict[str, int]
 ) -> None:
     post.notice = replace(FAST, unknown=UnknownPolicy.HOLD, chunk_size=100)
     users = post.enrol(25)
@@ -171,30 +169,30 @@ def test_of_a_retry_that_is_killed_only_what_it_had_claimed_is_in_doubt_and_olde
         "from notify.deliveries as d where d.state = 'claimed'"
     )
     send_unfinished(post, run_id)
-    assert check_counters(post, run_id) == left
+    assert check_counters(post, run_id) == expected
     assert max(post.mailbox.addresses.values()) == 1
 
 
-def test_where_a_sender_is_at_work_nothing_is_changed_and_the_rest_is_reopened(
+def test_retry_skips_chunks_that_are_being_sent_and_reopens_the_rest(
     post: NoticeHarness, connect: Callable[[], Connection]
 ) -> None:
     run_id, _ = fail_some(post)
     sender = connect()
     with locks.hold(sender, f"notify.{run_id}.1"):
-        found = retry(post, run_id)
-    assert found.busy_chunks == [1]
-    assert found.deliveries == {"421": 1, "550": 1}
+        changes = retry(post, run_id)
+    assert changes.busy_chunks == [1]
+    assert changes.deliveries == {"421": 1, "550": 1}
     assert check_counters(post, run_id) == {"sent": 22, "failed": 1, "reopened": 2}
 
 
-def test_a_second_retry_finds_nothing_that_failed(post: NoticeHarness) -> None:
+def test_second_retry_finds_no_failed_deliveries(post: NoticeHarness) -> None:
     run_id, _ = fail_some(post)
     assert retry(post, run_id).total == 3
     assert retry(post, run_id).total == 0
     assert check_counters(post, run_id) == {"sent": 22, "reopened": 3}
 
 
-def test_a_second_retry_while_the_first_is_half_walked_opens_the_chunk_from_its_beginning(post: NoticeHarness) -> None:
+def test_second_retry_during_the_first_restarts_the_chunk(post: NoticeHarness) -> None:
     post.notice = replace(FAST, chunk_size=100)
     users = post.enrol(25)
     post.db.execute("delete from notify.contacts where user_id = %s", (users[-1],))

@@ -1,4 +1,4 @@
-"""What a run of a notice's Dag plans, by its kind and its conf."""
+"""What a run of a notice's Dag plans, depending on its type and its conf."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SCHEDULED = RunRequest("scheduled__1", "scheduled", END, (BEGIN, END))
 MANUAL = RunRequest("manual__1", "manual", datetime(2026, 11, 23, tzinfo=UTC))
 
 
-def plan(post: NoticeHarness, occasion: RunRequest, **asked: Any) -> PlannedRun | None:
-    return plan_requested_run(post.notice, replace(occasion, conf=asked), db=post.db)
+def plan(post: NoticeHarness, run_request: RunRequest, **conf: Any) -> PlannedRun | None:
+    return plan_requested_run(post.notice, replace(run_request, conf=conf), db=post.db)
 
 
 @pytest.mark.parametrize(
-    ("schedule", "occasion", "expected"),
+    ("schedule", "run_request", "expected"),
     [
         ("0 8 1 * *", SCHEDULED, "2026-10"),
         ("0 8 1 * *", MANUAL, "2026-10"),
@@ -37,20 +37,20 @@ def plan(post: NoticeHarness, occasion: RunRequest, **asked: Any) -> PlannedRun 
         (None, MANUAL, "2026-11"),
     ],
 )
-def test_a_run_is_about_its_interval_or_the_last_one_that_is_over(
-    schedule: str | After | None, occasion: RunRequest, expected: str
+def test_period_is_the_interval_of_the_run_or_the_last_complete_one(
+    schedule: str | After | None, run_request: RunRequest, expected: str
 ) -> None:
-    assert requested_period(replace(FAST, schedule=schedule), occasion) == expected
+    assert requested_period(replace(FAST, schedule=schedule), run_request) == expected
 
 
-def test_the_audience_of_a_scheduled_run_is_who_was_there_when_it_was_due(post: NoticeHarness) -> None:
+def test_audience_of_a_scheduled_run_is_frozen_at_the_end_of_its_interval(post: NoticeHarness) -> None:
     post.enrol(3)
     planned = plan(post, SCHEDULED)
     assert planned is not None
     assert post.run(planned.run_id).as_of == END
-    by_hand = plan(post, MANUAL, period="2026-09")
-    assert by_hand is not None
-    assert datetime.now(UTC) - post.run(by_hand.run_id).as_of < timedelta(minutes=1)
+    manual = plan(post, MANUAL, period="2026-09")
+    assert manual is not None
+    assert datetime.now(UTC) - post.run(manual.run_id).as_of < timedelta(minutes=1)
 
 
 def test_a_backfill_sends_nothing_unless_it_names_the_notice(post: NoticeHarness) -> None:
@@ -64,17 +64,17 @@ def test_a_backfill_sends_nothing_unless_it_names_the_notice(post: NoticeHarness
     assert planned.ordinals == [0]
 
 
-def test_a_run_that_is_made_too_late_to_be_of_use_sends_nothing_and_leaves_the_period(post: NoticeHarness) -> None:
+def test_run_created_after_its_expiry_sends_nothing_and_leaves_the_period_free(post: NoticeHarness) -> None:
     post.enrol(3)
     post.notice = replace(FAST, expiry=timedelta(days=7))
-    long_ago = replace(SCHEDULED, data_interval=(BEGIN - timedelta(days=365), END - timedelta(days=365)))
-    assert plan(post, long_ago) is None
-    by_hand = plan(post, MANUAL, period="2025-10")
-    assert by_hand is not None
-    assert by_hand.ordinals == [0]
+    expired = replace(SCHEDULED, data_interval=(BEGIN - timedelta(days=365), END - timedelta(days=365)))
+    assert plan(post, expired) is None
+    manual = plan(post, MANUAL, period="2025-10")
+    assert manual is not None
+    assert manual.ordinals == [0]
 
 
-def test_a_run_that_was_reopened_is_gone_on_with(post: NoticeHarness) -> None:
+def test_reopened_run_continues_with_its_unfinished_chunks(post: NoticeHarness) -> None:
     post.enrol(25)
     planned = post.plan()
     post.send(planned.run_id, [0, 2])
@@ -82,46 +82,44 @@ def test_a_run_that_was_reopened_is_gone_on_with(post: NoticeHarness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("conf", "message"),
     [
         ({"period": 2026}, "period in its conf is 2026"),
         ({"period": ""}, "period in its conf is empty"),
         ({"run_id": "1"}, "run_id in its conf is '1'"),
         ({"run_id": True}, "run_id in its conf is True"),
         ({"parameters": []}, r"parameters in its conf is \[\]"),
-        ({"period": "2026-1"}, "'2026-1' is no period"),
-        ({"period": "2026-oct"}, "'2026-oct' is no period"),
-        ({"period": "key:flag-1"}, "'key:flag-1' is no period"),
-        ({"period": "2026-10'"}, "is no period"),
-        ({"period": f"{datetime.now(UTC):%Y-%m}"}, "is not over, and would not be sent again when it is"),
-        ({"period": "2999-01"}, "'2999-01' is not over"),
-        ({"period": "x" * 10_000}, "'xxxxxxxxxxxx...xxxxxxxxxxxxx' is no period"),
+        ({"period": "2026-1"}, "period '2026-1' does not have the format '%Y-%m'"),
+        ({"period": "2026-oct"}, "period '2026-oct' does not have the format '%Y-%m'"),
+        ({"period": "key:flag-1"}, "period 'key:flag-1' does not have the format '%Y-%m'"),
+        ({"period": "2026-10'"}, "does not have the format"),
+        ({"period": f"{datetime.now(UTC):%Y-%m}"}, "has not ended, and would not be sent again when it has"),
+        ({"period": "2999-01"}, "period '2999-01' has not ended"),
+        ({"period": "x" * 10_000}, "period 'xxxxxxxxxxxx...xxxxxxxxxxxxx' does not have the format"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_an_example(
-    post: NoticeHarness, asked: dict[str, Any], message: str
-) -> None:
+def test_invalid_conf_is_refused(post: NoticeHarness, conf: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfInvalid, match=message):
-        plan(post, MANUAL, **asked)
+        plan(post, MANUAL, **conf)
 
 
-def test_a_run_of_another_notice_or_of_none_is_not_gone_on_with(post: NoticeHarness) -> None:
+def test_run_id_of_another_notice_or_of_no_run_is_refused(post: NoticeHarness) -> None:
     planned = post.plan()
     post.notice = replace(FAST, name="another")
-    with pytest.raises(ConfInvalid, match="is one of monthly_report"):
+    with pytest.raises(ConfInvalid, match="belongs to notice monthly_report"):
         plan(post, MANUAL, run_id=planned.run_id)
     with pytest.raises(NoticeRunMissing):
         plan(post, MANUAL, run_id=99)
 
 
-def test_what_came_of_a_run_is_kept_with_it(post: NoticeHarness) -> None:
+def test_report_stores_the_totals_with_the_run(post: NoticeHarness) -> None:
     post.enrol(12)
     planned = post.plan()
     post.send(planned.run_id, [0])
-    kept = "select totals from notify.runs"
+    stored_totals = "select totals from notify.runs"
     assert report_run(post.notice, planned.run_id, db=post.db)["sent"] == 6
     post.send(planned.run_id, [1])
     counts = report_run(post.notice, planned.run_id, db=post.db)
     assert (counts["sent"], counts["chunks_finished"]) == (12, 2)
-    assert post.db.execute(kept).fetchone() == (counts,)
+    assert post.db.execute(stored_totals).fetchone() == (counts,)
     assert report_run(post.notice, None, db=post.db) == {}

@@ -1,4 +1,4 @@
-"""Everybody is told once, whatever the server answers and whatever breaks."""
+"""Every recipient gets one message, whatever the server answers and whatever fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def test_everybody_is_told_once_and_the_run_is_done(post: NoticeHarness) -> None:
+def test_every_recipient_gets_one_message_and_the_run_is_done(post: NoticeHarness) -> None:
     users = post.enrol(25)
     planned = post.send_all()
     assert post.mailbox.addresses == dict.fromkeys(map(address, users), 1)
@@ -31,7 +31,7 @@ def test_everybody_is_told_once_and_the_run_is_done(post: NoticeHarness) -> None
     assert post.run(planned.run_id).state == "done"
 
 
-def test_a_message_says_what_its_templates_say(post: NoticeHarness) -> None:
+def test_message_is_rendered_from_its_templates(post: NoticeHarness) -> None:
     post.enrol(1)
     post.send_all()
     (message,) = post.mailbox.arrived
@@ -40,21 +40,21 @@ def test_a_message_says_what_its_templates_say(post: NoticeHarness) -> None:
     assert "<title>Your spending in October 2026</title>" in message.parts["html"]
 
 
-def test_a_chunk_that_has_been_walked_is_not_walked_again(post: NoticeHarness) -> None:
+def test_finished_chunk_is_not_sent_again(post: NoticeHarness) -> None:
     post.enrol(5)
     planned = post.send_all()
     post.send(planned.run_id)
     assert len(post.mailbox.arrived) == 5
 
 
-def test_a_second_trigger_of_a_period_finds_nothing_to_do(post: NoticeHarness) -> None:
+def test_second_trigger_of_a_period_has_nothing_to_send(post: NoticeHarness) -> None:
     post.enrol(5)
     first = post.plan(trigger="first")
     assert post.plan(trigger="second").ordinals == []
     assert post.plan(trigger="first") == first
 
 
-def test_another_run_of_the_same_period_tells_nobody_twice(post: NoticeHarness, db: Connection) -> None:
+def test_another_run_of_the_same_period_sends_nothing_twice(post: NoticeHarness, db: Connection) -> None:
     post.enrol(5)
     post.send_all()
     db.execute("update notify.runs set period = 'forgotten'")
@@ -65,7 +65,7 @@ def test_another_run_of_the_same_period_tells_nobody_twice(post: NoticeHarness, 
     assert {"sent": 2, "repeated": 5}.items() <= post.totals(planned.run_id).items()
 
 
-def test_a_claim_is_on_disk_before_its_message_leaves(post: NoticeHarness, rows: Rows) -> None:
+def test_claim_is_on_disk_before_its_message_is_sent(post: NoticeHarness, rows: Rows) -> None:
     post.enrol(1)
     assert rows("show synchronous_commit") == [("off",)]
     settings: list[object] = []
@@ -74,9 +74,9 @@ def test_a_claim_is_on_disk_before_its_message_leaves(post: NoticeHarness, rows:
     assert settings == [("on",)]
 
 
-@pytest.mark.parametrize("where", ["on the way", "before"])
-def test_a_sender_that_runs_out_of_memory_comes_back_with_half_the_page(
-    post: NoticeHarness, db: Connection, monkeypatch: pytest.MonkeyPatch, where: str
+@pytest.mark.parametrize("stage", ["sending", "rendering"])
+def test_sender_that_ran_out_of_memory_continues_with_half_the_page(
+    post: NoticeHarness, db: Connection, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     post.enrol(20)
     post.notice = replace(FAST, pace=1_000, chunk_size=100)
@@ -86,39 +86,35 @@ def test_a_sender_that_runs_out_of_memory_comes_back_with_half_the_page(
     def run_out(*_: object, **__: object) -> None:
         raise MemoryError
 
-    with monkeypatch.context() as little, pytest.raises(MemoryError):
-        target, name = (post.mailbox, "before") if where == "on the way" else (Templates, "render")
-        little.setattr(target, name, run_out)
+    with monkeypatch.context() as patched, pytest.raises(MemoryError):
+        target, name = (post.mailbox, "before") if stage == "sending" else (Templates, "render")
+        patched.setattr(target, name, run_out)
         post.send(planned.run_id)
     post.mailbox.batch_sizes.clear()
     post.send(planned.run_id)
-    assert post.mailbox.batch_sizes == [4] * (3 if where == "on the way" else 5)
+    assert post.mailbox.batch_sizes == [4] * (3 if stage == "sending" else 5)
     assert post.totals(planned.run_id)["chunks_finished"] == 1
 
 
-def test_of_two_that_send_a_chunk_at_once_one_is_sent_away(
-    post: NoticeHarness, connect: Callable[[], Connection]
-) -> None:
+def test_second_concurrent_sender_of_a_chunk_is_refused(post: NoticeHarness, connect: Callable[[], Connection]) -> None:
     post.enrol(5)
     planned = post.plan()
     other = replace(post, db=connect())
     refused = []
 
-    def meanwhile(_: object) -> None:
+    def send_concurrently(_: object) -> None:
         with pytest.raises(LockTaken) as raised:
             other.send(planned.run_id)
         refused.append(raised)
 
-    post.mailbox.before = meanwhile
+    post.mailbox.before = send_concurrently
     post.send(planned.run_id)
     assert len(refused) == 1
     assert post.states() == {"sent": 5}
     assert len(post.mailbox.arrived) == 5
 
 
-def test_one_that_is_not_taken_now_is_tried_again_and_fails_at_last_while_the_rest_go_on(
-    post: NoticeHarness, rows: Rows
-) -> None:
+def test_deferred_message_is_retried_and_finally_fails_while_the_rest_are_sent(post: NoticeHarness, rows: Rows) -> None:
     later, never, _ = post.enrol(3)
     post.mailbox.answers = {address(later): [SendOutcome.DEFERRED], address(never): [SendOutcome.DEFERRED] * 3}
     post.send_all()
@@ -126,18 +122,18 @@ def test_one_that_is_not_taken_now_is_tried_again_and_fails_at_last_while_the_re
     assert rows("select user_id, error_class from notify.deliveries where state = 'failed'") == [(never, "451")]
 
 
-def test_a_server_that_takes_nothing_is_waited_for_and_nothing_is_lost(post: NoticeHarness) -> None:
+def test_unavailable_server_is_waited_for_and_nothing_is_lost(post: NoticeHarness) -> None:
     users = post.enrol(3)
     post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in users}
     planned = post.plan()
-    with pytest.raises(ChannelUnavailable, match=r"the email server mail\.example takes nothing \(451\)"):
+    with pytest.raises(ChannelUnavailable, match=r"the email server mail\.example accepts no messages \(451\)"):
         post.send(planned.run_id)
     assert post.states() == {}
     post.send(planned.run_id)
     assert post.states() == {"sent": 3}
 
 
-def test_a_server_that_never_takes_anything_fails_in_the_end(post: NoticeHarness, db: Connection) -> None:
+def test_deliveries_fail_after_the_maximum_number_of_stalls(post: NoticeHarness, db: Connection) -> None:
     users = post.enrol(2)
     post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in users}
     planned = post.plan()
@@ -150,7 +146,7 @@ def test_a_server_that_never_takes_anything_fails_in_the_end(post: NoticeHarness
     ("policy", "states", "doubts"),
     [(UnknownPolicy.RESEND, {"sent": 2}, 1), (UnknownPolicy.HOLD, {"sent": 1, "unknown": 1}, 1)],
 )
-def test_the_notice_says_whether_a_message_that_may_have_arrived_is_sent_again(
+def test_notice_policy_decides_whether_a_message_in_doubt_is_resent(
     post: NoticeHarness, rows: Rows, policy: UnknownPolicy, states: dict[str, int], doubts: int
 ) -> None:
     user, _ = post.enrol(2)
@@ -162,7 +158,7 @@ def test_the_notice_says_whether_a_message_that_may_have_arrived_is_sent_again(
     assert states.items() <= post.totals(planned.run_id).items()
 
 
-def test_one_that_may_have_arrived_never_counts_as_failed(post: NoticeHarness) -> None:
+def test_message_that_may_have_arrived_never_counts_as_failed(post: NoticeHarness) -> None:
     user, _ = post.enrol(2)
     post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
     post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN, SendOutcome.DEFERRED, SendOutcome.DEFERRED]}
@@ -170,7 +166,7 @@ def test_one_that_may_have_arrived_never_counts_as_failed(post: NoticeHarness) -
     assert post.states() == {"sent": 1, "unknown": 1}
 
 
-def test_a_channel_that_breaks_leaves_only_what_it_held_in_doubt(post: NoticeHarness) -> None:
+def test_broken_channel_leaves_only_its_current_batch_in_doubt(post: NoticeHarness) -> None:
     post.enrol(12)
     post.notice = replace(FAST, pace=12, chunk_size=100, unknown=UnknownPolicy.HOLD)
     planned = post.plan()
@@ -190,7 +186,7 @@ def test_a_channel_that_breaks_leaves_only_what_it_held_in_doubt(post: NoticeHar
     assert {"sent": 9, "unknown": 3}.items() <= post.totals(planned.run_id).items()
 
 
-def test_an_error_between_lots_leaves_nothing_in_doubt(post: NoticeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_between_batches_leaves_nothing_in_doubt(post: NoticeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     post.enrol(12)
     post.notice = replace(FAST, pace=12, chunk_size=100)
     planned = post.plan()
@@ -211,7 +207,7 @@ def test_an_error_between_lots_leaves_nothing_in_doubt(post: NoticeHarness, monk
     assert max(post.mailbox.addresses.values()) == 1
 
 
-def test_of_messages_that_expire_while_they_wait_none_is_sent(post: NoticeHarness, db: Connection) -> None:
+def test_messages_that_expire_while_waiting_are_not_sent(post: NoticeHarness, db: Connection) -> None:
     post.enrol(20)
     post.notice = replace(FAST, pace=10, chunk_size=100, expiry=timedelta(days=1))
     planned = post.plan()
@@ -223,15 +219,13 @@ def test_of_messages_that_expire_while_they_wait_none_is_sent(post: NoticeHarnes
     assert post.totals(planned.run_id)["expired"] == states["expired"]
 
 
-def test_the_ledger_writes_the_end_of_a_message_beside_its_claim(
-    post: NoticeHarness, rows: Rows, db: Connection
-) -> None:
+def test_ledger_records_the_end_of_a_message_with_a_hot_update(post: NoticeHarness, rows: Rows, db: Connection) -> None:
     post.enrol(2_000)
     post.notice = replace(FAST, pace=100_000, chunk_size=2_000, channels=(replace(EMAIL, pace=100_000),))
     post.send_all()
     db.execute("select pg_stat_force_next_flush()")
-    ((updates, beside),) = rows(
+    ((updates, hot_updates),) = rows(
         "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relid = 'notify.deliveries'::regclass"
     )
     assert updates == 2_000
-    assert beside == pytest.approx(updates, rel=0.02)
+    assert hot_updates == pytest.approx(updates, rel=0.02)

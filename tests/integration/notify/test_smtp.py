@@ -1,4 +1,4 @@
-"""A notice on its way to a real mail server."""
+"""A notice that is sent through a real mail server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import aiosmtplib
 import pytest
 
 from dev.servers.ports import LOOPBACK
-from etl.clients.smtp import Security
+from etl.clients.mail_server import Security
 from etl.notify.channels.channel import Message, SendOutcome, SendResult
 from etl.notify.send import send
 from tests.integration.clients.smtp_server import SmtpServer
@@ -58,7 +58,7 @@ def mail_server(tmp_path: Path) -> Iterator[SmtpServer]:
         yield started
 
 
-def test_a_mail_server_gets_one_mail_for_each_recipient_and_its_answers_are_kept(
+def test_mail_server_gets_one_mail_per_recipient_and_its_refusals_are_respected(
     post: NoticeHarness, mail_server: SmtpServer
 ) -> None:
     users = post.enrol(6)

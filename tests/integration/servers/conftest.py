@@ -1,4 +1,4 @@
-"""Homes of their own, so that a developer's stack is never touched."""
+"""Servers in temporary homes, so that a developer's stack is never touched."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +11,14 @@ from tests.integration.servers.own_servers import Servers
 
 @pytest.fixture
 def make_servers() -> Iterator[Callable[[Path], Servers]]:
-    made: list[Servers] = []
+    started: list[Servers] = []
 
     def make(home: Path) -> Servers:
-        made.append(Servers(home.resolve()))
-        return made[-1]
+        started.append(Servers(home.resolve()))
+        return started[-1]
 
     yield make
-    for servers in made:
+    for servers in started:
         servers.stop()
 
 
@@ -29,8 +29,8 @@ def servers(make_servers: Callable[[Path], Servers], tmp_path: Path) -> Servers:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    deep = tmp_path_factory.mktemp("deep").joinpath(*("a folder's $name, (quite) long",) * 6)
-    servers = Servers((deep / "home").resolve())
+    deep_folder = tmp_path_factory.mktemp("deep").joinpath(*("a folder's $name, (quite) long",) * 6)
+    servers = Servers((deep_folder / "home").resolve())
     yield servers
     servers.stop()
 

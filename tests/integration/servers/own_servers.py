@@ -21,7 +21,7 @@ CALLER_ENVIRONMENT: Mapping[str, str] = {name: os.environ[name] for name in ("PA
 
 @dataclass
 class Servers:
-    """Starts and stops the servers of one home, and keeps what was said."""
+    """Starts and stops the servers of one home, and records the messages."""
 
     home: Path
     messages: list[str] = field(default_factory=list)
@@ -30,12 +30,12 @@ class Servers:
         self, caller_environment: Mapping[str, str] = CALLER_ENVIRONMENT, privileges: Privileges | None = None
     ) -> Stack:
         self.messages.clear()
-        wishes = StackOptions(postgres_settings=THROWAWAY_SETTINGS, privileges=privileges, ui_port=None)
+        options = StackOptions(postgres_settings=THROWAWAY_SETTINGS, privileges=privileges, ui_port=None)
         return up(
             self.home,
             scope=StackScope.SERVERS,
             caller_environment=caller_environment,
-            options=wishes,
+            options=options,
             say=self.messages.append,
         )
 
@@ -44,7 +44,7 @@ class Servers:
         down(self.home, say=self.messages.append)
 
     def create_leftover(self, folder: str) -> Path:
-        """Make a folder as an earlier start of the home would have left it."""
+        """Create a folder that an earlier start of the home would have left."""
         (self.home / folder).mkdir(parents=True)
         (self.home / "lock").touch()
         return self.home / folder
@@ -53,6 +53,6 @@ class Servers:
         return any(words in sentence for sentence in self.messages)
 
     def processes(self) -> list[psutil.Process]:
-        """Return whatever of the home runs, Postgres's children included."""
+        """Return the running processes of the home, including the children of Postgres."""
         marked = processes.with_environment(HOME_VARIABLE, str(self.home))
         return list({*marked, *processes.with_working_directory(self.home / "postgres" / "data")})

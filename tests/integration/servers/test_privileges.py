@@ -19,10 +19,10 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="Postgres runs as the 
 
 
 def postgres_of(home: Path) -> psutil.Process:
-    found = [
+    servers = [
         process for process in processes.with_environment(HOME_VARIABLE, str(home)) if process.name() == "postgres"
     ]
-    return found[0]
+    return servers[0]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def dropped(servers: Servers) -> Iterator[Servers]:
             shutil.rmtree(folder)
 
 
-def test_root_runs_postgres_in_a_user_namespace_if_it_may(servers: Servers) -> None:
+def test_root_runs_postgres_in_a_user_namespace_if_allowed(servers: Servers) -> None:
     servers.start(privileges=Privileges.NAMESPACE)
     postgres = postgres_of(servers.home)
     inside = Path(f"/proc/{postgres.pid}/uid_map").read_text().split()
@@ -42,7 +42,7 @@ def test_root_runs_postgres_in_a_user_namespace_if_it_may(servers: Servers) -> N
     assert (servers.home / "postgres" / "data").stat().st_uid == 0
 
 
-def test_root_runs_postgres_as_nobody_from_copies_if_it_must(dropped: Servers) -> None:
+def test_root_runs_postgres_as_nobody_from_copies_otherwise(dropped: Servers) -> None:
     stack = dropped.start(privileges=Privileges.DROPPED)
     assert dropped.has_message("it runs as nobody from")
     postgres = postgres_of(dropped.home)
@@ -52,12 +52,12 @@ def test_root_runs_postgres_as_nobody_from_copies_if_it_must(dropped: Servers) -
         assert connection.info.user == SUPERUSER
 
     dropped.stop()
-    again = dropped.start()
-    assert again.warehouse_url == stack.warehouse_url
+    restarted = dropped.start()
+    assert restarted.warehouse_url == stack.warehouse_url
     assert postgres_of(dropped.home).uids().real == pwd.getpwnam("nobody").pw_uid
 
 
-def test_data_of_a_namespace_is_not_left_behind_for_a_copy(servers: Servers) -> None:
+def test_data_of_a_namespace_is_not_replaced_by_empty_databases_of_a_copy(servers: Servers) -> None:
     servers.create_leftover("postgres/data")
     (servers.home / "secrets.json").write_text("{}")
     with pytest.raises(PrivilegesUnavailable, match="--home"):

@@ -22,12 +22,12 @@ from tests.integration.servers.own_servers import Servers
 
 def write_row(stack: Stack) -> None:
     with psycopg.connect(stack.warehouse_url) as connection:
-        connection.execute("create table kept as select 42 as answer")
+        connection.execute("create table survivor as select 42 as answer")
 
 
 def read_row(stack: Stack) -> tuple[int] | None:
     with psycopg.connect(stack.warehouse_url) as connection:
-        return connection.execute("select answer from kept").fetchone()
+        return connection.execute("select answer from survivor").fetchone()
 
 
 def kill_supervisor(home: Path) -> None:
@@ -43,12 +43,12 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_servers_recover_from_whatever_was_left_behind(servers: Servers, bystander: subprocess.Popen[bytes]) -> None:
-    half_made = servers.create_leftover("postgres/data.half")
-    (half_made / "PG_VERSION").write_text("18\n")
+def test_servers_recover_from_what_earlier_starts_left(servers: Servers, bystander: subprocess.Popen[bytes]) -> None:
+    partial_data = servers.create_leftover("postgres/data.half")
+    (partial_data / "PG_VERSION").write_text("18\n")
     first = servers.start()
-    assert servers.has_message("half-made")
-    assert not half_made.exists()
+    assert servers.has_message("left incomplete")
+    assert not partial_data.exists()
     write_row(first)
 
     kill_supervisor(servers.home)
@@ -84,17 +84,19 @@ def test_data_without_its_passwords_is_named(servers: Servers) -> None:
 def test_two_starts_at_once_make_one_stack(servers: Servers) -> None:
     other = Servers(servers.home)
     started: list[Stack] = []
-    threads = [threading.Thread(target=lambda one=one: started.append(one.start())) for one in (servers, other)]
+    threads = [
+        threading.Thread(target=lambda starter=starter: started.append(starter.start())) for starter in (servers, other)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert started[0] == started[1]
-    assert sorted(one.has_message("waiting for it") for one in (servers, other)) == [False, True]
+    assert sorted(each.has_message("waiting for it") for each in (servers, other)) == [False, True]
     assert len([p for p in servers.processes() if "supervisor.supervisord" in p.cmdline()]) == 1
 
 
-def test_stack_whose_home_was_removed_is_stopped_all_the_same(servers: Servers) -> None:
+def test_stack_whose_home_was_removed_can_be_stopped(servers: Servers) -> None:
     servers.start()
     shutil.rmtree(servers.home)
     servers.stop()
@@ -102,7 +104,7 @@ def test_stack_whose_home_was_removed_is_stopped_all_the_same(servers: Servers) 
     assert not servers.processes()
 
 
-def test_port_that_was_taken_before_its_program_started_is_given_up(servers: Servers) -> None:
+def test_port_that_another_program_took_is_replaced(servers: Servers) -> None:
     before = servers.start()
     host, port = urlsplit(before.ui_url).hostname, urlsplit(before.ui_url).port
     with socket.create_server((host, port)):

@@ -19,7 +19,7 @@ def secret_values(home: Path) -> list[str]:
     return list(vars(saved_state.load_secrets(home / "secrets.json")).values())
 
 
-def test_warehouse_is_a_utf8_database_that_counts_code_points_alike_everywhere(stack: Stack) -> None:
+def test_warehouse_is_a_utf8_database_with_the_same_collation_everywhere(stack: Stack) -> None:
     with psycopg.connect(stack.warehouse_url) as connection:
         row = connection.execute(
             "select current_setting('server_encoding'), datlocprovider, datlocale, upper('é') "
@@ -45,36 +45,36 @@ def test_second_start_changes_nothing_and_says_so(stack: Stack, shared: Servers)
     assert {process.pid for process in shared.processes()} == before
 
 
-def test_shell_that_read_the_env_file_means_the_embedded_servers(stack: Stack, shared: Servers) -> None:
+def test_shell_that_read_the_env_file_uses_the_embedded_servers(stack: Stack, shared: Servers) -> None:
     shared.start(caller_environment=stack.environment)
     assert shared.has_message("up already")
 
 
 def test_env_file_works_in_any_shell_from_anywhere_and_twice(stack: Stack) -> None:
-    ask = '. "$0"; . "$0"; echo "$PATH"; psql "$WAREHOUSE_URL" -Atc "select 42"; python -c "import etl"'
-    done = subprocess.run(
-        ["sh", "-euc", ask, stack.home / "env"],
+    script = '. "$0"; . "$0"; echo "$PATH"; psql "$WAREHOUSE_URL" -Atc "select 42"; python -c "import etl"'
+    result = subprocess.run(
+        ["sh", "-euc", script, stack.home / "env"],
         cwd="/",
         env=CALLER_ENVIRONMENT,
         capture_output=True,
         text=True,
         check=True,
     )
-    path, answer = done.stdout.splitlines()
+    path, answer = result.stdout.splitlines()
     folders = path.split(":")
     assert answer == "42"
     assert len(folders) == len(CALLER_ENVIRONMENT["PATH"].split(":")) + 2
     assert folders[0].endswith("/bin")
 
 
-def test_no_secret_stands_on_a_command_line_or_in_a_log(stack: Stack, shared: Servers) -> None:
-    shown = [" ".join(process.cmdline()) for process in shared.processes()]
-    shown += [path.read_text() for path in (stack.home / "logs").iterdir()]
-    assert len(shown) > 4
-    assert not [secret for secret in secret_values(stack.home) for text in shown if secret in text]
+def test_no_secret_is_on_a_command_line_or_in_a_log(stack: Stack, shared: Servers) -> None:
+    texts = [" ".join(process.cmdline()) for process in shared.processes()]
+    texts += [path.read_text() for path in (stack.home / "logs").iterdir()]
+    assert len(texts) > 4
+    assert not [secret for secret in secret_values(stack.home) for text in texts if secret in text]
 
 
-def test_files_are_their_owners_alone(stack: Stack) -> None:
+def test_only_the_owner_may_access_the_files(stack: Stack) -> None:
     assert stack.home.stat().st_mode & 0o777 == 0o700
     private = ("env", "secrets.json", "supervisord.conf", "valkey.conf", "airflow/passwords.json")
     assert {(stack.home / name).stat().st_mode & 0o777 for name in private} == {0o600}
@@ -92,10 +92,10 @@ def test_nothing_listens_beyond_the_loopback_interface(stack: Stack, shared: Ser
 
 
 def test_status_lists_every_program(stack: Stack) -> None:
-    found = status(stack.home)
-    alive = {program.name for program in found.programs if program.pid}
+    stack_status = status(stack.home)
+    alive = {program.name for program in stack_status.programs if program.pid}
     assert alive == {"postgres", "valkey", "bank", "mail"}
-    assert not found.is_up
+    assert not stack_status.is_up
 
 
 def test_named_servers_are_used_instead_of_embedded_ones(

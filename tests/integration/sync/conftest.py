@@ -17,35 +17,39 @@ from tests.integration.sync.scripted_bank import ScriptedBank
 
 
 @pytest.fixture
-def scripted() -> Iterator[ScriptedBank]:
-    """Return a bank that answers by a script."""
+def scripted_bank() -> Iterator[ScriptedBank]:
+    """Return a bank that answers from a script."""
     with ScriptedBank() as bank:
         yield bank
 
 
 @pytest.fixture
-def moody(db: Connection, root: UPath, cipher: TokenCipher, scripted: ScriptedBank, limiter: Limiter) -> Pipeline:
-    """Return the steps, against the scripted bank."""
-    return Pipeline(db, root, cipher, Endpoint(scripted.url, login="id", password="secret"), limiter)
+def scripted_pipeline(
+    db: Connection, root: UPath, cipher: TokenCipher, scripted_bank: ScriptedBank, limiter: Limiter
+) -> Pipeline:
+    """Return the steps of a sync, run against the scripted bank."""
+    return Pipeline(db, root, cipher, Endpoint(scripted_bank.url, login="id", password="secret"), limiter)
 
 
 @pytest.fixture
 def own_bank() -> Iterator[OwnBank]:
-    """Return a sandbox bank of the test's own."""
+    """Return a sandbox bank for this test only."""
     with OwnBank() as bank:
         yield bank
 
 
 @pytest.fixture
-def disturbed(db: Connection, root: UPath, cipher: TokenCipher, own_bank: OwnBank, limiter: Limiter) -> Pipeline:
-    """Return the steps, against the test's own bank."""
+def own_bank_pipeline(
+    db: Connection, root: UPath, cipher: TokenCipher, own_bank: OwnBank, limiter: Limiter
+) -> Pipeline:
+    """Return the steps of a sync, run against the bank of this test."""
     return Pipeline(db, root, cipher, own_bank.endpoint, limiter)
 
 
 @pytest.fixture
-def undisturbed(disturbed: Pipeline, database: Endpoint, template: str) -> Iterator[Pipeline]:
-    """Return the steps, against the same bank and into another warehouse."""
-    other = f"{database.schema}_undisturbed"
-    disturbed.db.execute(SQL("create database {} template {}").format(Identifier(other), Identifier(template)))
+def reference_pipeline(own_bank_pipeline: Pipeline, database: Endpoint, template: str) -> Iterator[Pipeline]:
+    """Return the steps of a sync from the same bank into another warehouse, for comparison."""
+    other = f"{database.schema}_reference"
+    own_bank_pipeline.db.execute(SQL("create database {} template {}").format(Identifier(other), Identifier(template)))
     with connect(replace(database, schema=other)) as db:
-        yield replace(disturbed, db=db, root=disturbed.root / "undisturbed")
+        yield replace(own_bank_pipeline, db=db, root=own_bank_pipeline.root / "reference")

@@ -1,4 +1,4 @@
-"""A sandbox bank of a test's own: its day and its faults are nobody else's."""
+"""A sandbox bank for one test, with its own day and faults."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class OwnBank:
     endpoint: Endpoint = field(init=False)
 
     def advance_day(self, days: int) -> None:
-        """Let days pass."""
+        """Advance the bank's day."""
         self._post("/sandbox/day", {"advance": days})
 
     def set_faults(self, rates: Mapping[str, float]) -> None:
-        """Switch these faults on, and all others off."""
+        """Enable these faults and disable all others."""
         self._post("/sandbox/faults", {"faults": dict(rates)})
 
     def _post(self, path: str, fields: Mapping[str, Any]) -> None:

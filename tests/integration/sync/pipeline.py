@@ -1,4 +1,4 @@
-"""The steps, with what a test hands them."""
+"""Harness that runs the steps of a sync for tests."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from etl.sync.store_raw import store_raw
 from etl.sync.transform import transform
 
 PLAID_ONE_RETRY = replace(PLAID, retries=1)
-"""Plaid, given up on sooner."""
+"""Plaid with a single retry, so that tests fail sooner."""
 FIRST = datetime(2026, 11, 20, 8, tzinfo=UTC)
 LATER = FIRST + timedelta(hours=1)
 
@@ -46,7 +46,7 @@ class Pipeline:
     source: str = "transactions_sync"
 
     def enrol(self, *tokens: str) -> list[int]:
-        """Enrol an account for each access token, without asking the provider."""
+        """Enrol an account for each access token without a request to the provider; return their ids."""
         return [
             provider_accounts.enrol(
                 self.db, self.cipher, provider="plaid", user=token, item_id=f"item-{token}", access_token=token
@@ -55,9 +55,9 @@ class Pipeline:
         ]
 
     def link(self, users: int) -> list[int]:
-        """Enrol users of the sandbox bank, as an application does."""
+        """Enrol users of the sandbox bank, as an application does; return the ids of their accounts."""
         headers = {"PLAID-CLIENT-ID": self.endpoint.login, "PLAID-SECRET": self.endpoint.password}
-        linked = []
+        account_ids = []
         with httpx.Client(base_url=self.endpoint.host, headers=headers, trust_env=False) as client:
             for number in range(users):
                 request = {
@@ -66,7 +66,7 @@ class Pipeline:
                     "options": {"override_username": f"user_{number}"},
                 }
                 answer = client.post("/sandbox/public_token/create", json=request).raise_for_status().json()
-                linked.append(
+                account_ids.append(
                     enrol_login(
                         PLAID,
                         answer["public_token"],
@@ -77,7 +77,7 @@ class Pipeline:
                         limiter=self.limiter,
                     )
                 )
-        return linked
+        return account_ids
 
     def plan(self, run_id: str, days: Days | None = None) -> list[int]:
         """Plan a run."""
@@ -101,19 +101,19 @@ class Pipeline:
         return store_raw(self.entity, run_id, ordinal, db=self.db, root=self.root)
 
     def transform(self, raw_id: int) -> int:
-        """Type a raw batch."""
+        """Transform a raw batch into a typed batch."""
         return transform(self.entity, raw_id, db=self.db, root=self.root)
 
     def load(self, raw_id: int, *, db: Connection | None = None) -> LoadCounts:
         """Load a typed batch."""
         return load(self.entity, raw_id, db=db or self.db, root=self.root)
 
-    def replay(self, raw_id: int, *, rehearsal: DryRun | None = None) -> LoadCounts:
-        """Replay a raw batch by itself; what it brings back is brought up to date."""
-        return replay(self.entity, raw_id, db=self.db, root=self.root, dry_run=rehearsal)
+    def replay(self, raw_id: int, *, dry_run: DryRun | None = None) -> LoadCounts:
+        """Replay one raw batch; rows that it restores are brought up to date."""
+        return replay(self.entity, raw_id, db=self.db, root=self.root, dry_run=dry_run)
 
     def fetch(self, run_id: str, ordinal: int = 0) -> int:
-        """Download, seal and type a chunk of a planned run; return its raw batch."""
+        """Download, seal and transform a chunk of a planned run; return the id of its raw batch."""
         return self.transform(self.store_raw(run_id, self.download(run_id, ordinal)))
 
     def run(self, run_id: str, days: Days | None = None) -> list[LoadCounts]:
@@ -128,7 +128,7 @@ class Pipeline:
         moves: str = ">a",
         whole: bool = False,
     ) -> int:
-        """Seal and type pages made by hand; `moves` is the cursor move of each account, such as `a>b`."""
+        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`."""
         if not chunks.plan_account_chunks(
             self.db,
             entity=self.entity.name,
@@ -142,7 +142,7 @@ class Pipeline:
             raise LookupError("enrol an account first")
         chunk = chunks.open_attempt(self.db, entity=self.entity.name, run_id=run_id, ordinal=0)
         cursor_from, cursor_to = moves.split(">")
-        framed = [
+        pages_with_headers = [
             (
                 frames.Header(
                     provider_account_id=account,
@@ -162,7 +162,7 @@ class Pipeline:
         raw_id = raw_batches.seal(
             self.db,
             self.root,
-            framed,
+            pages_with_headers,
             source=self.source,
             chunk_id=chunk.chunk_id,
             attempt=chunk.attempt,

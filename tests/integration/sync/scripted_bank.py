@@ -1,4 +1,4 @@
-"""A bank that answers each access token by a script: what a well-behaved one does only on bad days."""
+"""A bank that answers the requests of each access token from a script, to reproduce rare answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer.
+    """An HTTP response.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Answer:
     status
         Its HTTP status.
     headers
-        Headers besides those of any answer.
+        Additional headers.
     """
 
     body: bytes
@@ -36,7 +36,7 @@ def refusal(error_type: str, error_code: str, status: int = 400, **headers: str)
 
 
 class ScriptedBank:
-    """A server on a loopback port; the last answer of a script is repeated for ever."""
+    """A server on a loopback port; the last answer of a script is repeated."""
 
     def __init__(self) -> None:
         self.requests: dict[str, list[dict[str, object]]] = defaultdict(list)
@@ -70,11 +70,11 @@ class ScriptedBank:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def script(self, token: str, *answers: Answer | bytes) -> None:
-        """Set what is answered to an access token, in order."""
+        """Set the answers to an access token, in order."""
         self._scripts[token] = [Answer(answer) if isinstance(answer, bytes) else answer for answer in answers]
 
     def answer(self, request: dict[str, object]) -> Answer:
-        """Return the next answer of a token's script, and remember what was asked."""
+        """Return the next answer of a token's script, and record the request."""
         token = str(request.pop("access_token", None) or request.pop("public_token"))
         self.requests[token].append(request)
         script = self._scripts[token]

@@ -1,4 +1,4 @@
-"""Attempts of a download: what the next one makes of the end of the one before."""
+"""Repeated attempts of a download: how the end of one affects the next."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
 CHUNK = "select attempts, page_size, outcome from etl.chunks"
-DONE = page(added=[transaction(transaction_id="t")], next_cursor="c")
+LAST_PAGE = page(added=[transaction(transaction_id="t")], next_cursor="c")
 
 
 class OutOfTime(BaseException):
-    """What ends a task that takes too long, as Airflow's own does."""
+    """Ends a task that takes too long, as Airflow's timeout does."""
 
 
 def busy(seconds: int) -> Answer:
@@ -41,20 +41,20 @@ def fail(error: BaseException) -> Callable[..., None]:
     return add
 
 
-def counts_asked(scripted: ScriptedBank) -> list[object]:
-    return [request["count"] for request in scripted.requests["one"]]
+def requested_page_sizes(scripted_bank: ScriptedBank) -> list[object]:
+    return [request["count"] for request in scripted_bank.requests["one"]]
 
 
 @pytest.fixture
-def planned(moody: Pipeline, scripted: ScriptedBank) -> Pipeline:
-    moody.enrol("one")
-    scripted.script("one", DONE)
-    moody.plan("run")
-    return moody
+def planned(scripted_pipeline: Pipeline, scripted_bank: ScriptedBank) -> Pipeline:
+    scripted_pipeline.enrol("one")
+    scripted_bank.script("one", LAST_PAGE)
+    scripted_pipeline.plan("run")
+    return scripted_pipeline
 
 
-def test_an_attempt_that_ran_out_of_memory_is_followed_by_pages_of_half_the_size(
-    planned: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
+def test_the_page_size_is_halved_after_an_attempt_that_ran_out_of_memory(
+    planned: Pipeline, scripted_bank: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(AccountPages, "add", fail(MemoryError()))
@@ -62,21 +62,21 @@ def test_an_attempt_that_ran_out_of_memory_is_followed_by_pages_of_half_the_size
             with pytest.raises(MemoryError):
                 planned.download("run")
     planned.download("run")
-    assert counts_asked(scripted) == [500, 250, 125]
+    assert requested_page_sizes(scripted_bank) == [500, 250, 125]
     assert rows(CHUNK) == [(3, 125, {"drained": 1})]
 
 
-def test_a_killed_attempt_is_followed_by_pages_of_half_the_size_but_never_of_none(
-    planned: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_the_page_size_is_halved_after_a_killed_attempt_but_never_below_one(
+    planned: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
     rows("update etl.chunks set attempts = 1, page_size = 1 returning 1")
     planned.download("run")
-    assert counts_asked(scripted) == [1]
+    assert requested_page_sizes(scripted_bank) == [1]
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), OutOfTime()], ids=["error", "timeout"])
-def test_an_attempt_that_failed_otherwise_is_followed_by_pages_of_the_same_size(
-    planned: Pipeline, scripted: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, error: BaseException
+def test_the_page_size_is_kept_after_an_attempt_that_failed_otherwise(
+    planned: Pipeline, scripted_bank: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(AccountPages, "add", fail(error))
@@ -84,75 +84,83 @@ def test_an_attempt_that_failed_otherwise_is_followed_by_pages_of_the_same_size(
             planned.download("run")
     assert rows(CHUNK) == [(1, 500, {})]
     planned.download("run")
-    assert counts_asked(scripted) == [500, 500]
+    assert requested_page_sizes(scripted_bank) == [500, 500]
 
 
-def test_an_attempt_that_reached_nothing_says_so(planned: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
-    scripted.script("one", Answer(b"", 503))
+def test_an_attempt_that_reaches_no_account_records_it(
+    planned: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_bank.script("one", Answer(b"", 503))
     with pytest.raises(ProviderUnavailable):
         planned.download("run")
     assert rows(CHUNK) == [(1, 500, {"unreachable": 1})]
 
 
-def test_planning_again_forgets_what_was_killed(planned: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+def test_a_new_plan_resets_the_page_size(planned: Pipeline, scripted_bank: ScriptedBank, rows: Rows) -> None:
     rows("update etl.chunks set attempts = 1, page_size = 7 returning 1")
     planned.plan("run")
     planned.download("run")
-    assert counts_asked(scripted) == [500]
+    assert requested_page_sizes(scripted_bank) == [500]
 
 
-def test_a_bank_that_asks_for_a_long_wait_is_left_alone_and_asked_again_from_the_start(
-    planned: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_a_long_retry_after_reschedules_the_download_which_then_starts_over(
+    planned: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    scripted.script("one", busy(75), DONE)
-    with pytest.raises(ProviderRetryAfter, match=r"plaid answers TRANSACTIONS_LIMIT, .* after 0:01:15;") as told:
+    scripted_bank.script("one", busy(75), LAST_PAGE)
+    with pytest.raises(ProviderRetryAfter, match=r"plaid: TRANSACTIONS_LIMIT, .* after 0:01:15;") as raised:
         planned.download("run")
-    assert told.value.wait == timedelta(seconds=75)
+    assert raised.value.wait == timedelta(seconds=75)
     assert rows(CHUNK) == [(1, 500, {})]
     assert planned.load(planned.fetch("run")).inserted == 1
-    assert counts_asked(scripted) == [500, 500]
+    assert requested_page_sizes(scripted_bank) == [500, 500]
 
 
-def test_a_bank_that_always_asks_for_a_long_wait_has_its_account_left_out_in_the_end(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_an_account_that_always_gets_a_long_retry_after_is_skipped_in_the_end(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    account, _ = moody.enrol("slow", "quick")
-    scripted.script("slow", busy(75))
-    scripted.script("quick", DONE)
-    moody.plan("run")
+    account, _ = scripted_pipeline.enrol("slow", "quick")
+    scripted_bank.script("slow", busy(75))
+    scripted_bank.script("quick", LAST_PAGE)
+    scripted_pipeline.plan("run")
     for _ in range(download.MAX_RESCHEDULED_ATTEMPTS):
         with pytest.raises(ProviderRetryAfter):
-            moody.download("run")
-    assert moody.load(moody.fetch("run")).inserted == 1
+            scripted_pipeline.download("run")
+    assert scripted_pipeline.load(scripted_pipeline.fetch("run")).inserted == 1
     assert rows("select provider_account_id, reason from etl.left_out") == [(account, "TRANSACTIONS_LIMIT")]
 
 
-def test_a_declared_limit_with_a_long_wait_gives_way_too(moody: Pipeline, scripted: ScriptedBank) -> None:
-    rarely = RateLimit(LimitScope.CLIENT, calls=2, per=timedelta(minutes=2), burst=1)
-    assert isinstance(moody.entity.source, Feed)
-    moody.entity = replace(moody.entity, source=replace(moody.entity.source, limits=(rarely,)))
-    moody.enrol("one", "two")
-    scripted.script("one", DONE)
-    scripted.script("two", DONE)
-    moody.plan("run")
-    with pytest.raises(ProviderRetryAfter, match="a declared limit that is used up") as told:
-        moody.download("run")
-    assert timedelta(minutes=1) < told.value.wait <= timedelta(minutes=2)
+def test_a_long_wait_for_a_declared_rate_limit_reschedules_the_download(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank
+) -> None:
+    slow_limit = RateLimit(LimitScope.CLIENT, calls=2, per=timedelta(minutes=2), burst=1)
+    assert isinstance(scripted_pipeline.entity.source, Feed)
+    scripted_pipeline.entity = replace(
+        scripted_pipeline.entity, source=replace(scripted_pipeline.entity.source, limits=(slow_limit,))
+    )
+    scripted_pipeline.enrol("one", "two")
+    scripted_bank.script("one", LAST_PAGE)
+    scripted_bank.script("two", LAST_PAGE)
+    scripted_pipeline.plan("run")
+    with pytest.raises(ProviderRetryAfter, match="declared rate limit exhausted") as raised:
+        scripted_pipeline.download("run")
+    assert timedelta(minutes=1) < raised.value.wait <= timedelta(minutes=2)
 
 
-def test_a_wait_inside_a_task_ends_with_its_time(planned: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
-    def end(_: int, __: FrameType | None) -> None:
+def test_a_wait_inside_a_task_ends_at_the_timeout_of_the_task(
+    planned: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    def time_out(_: int, __: FrameType | None) -> None:
         raise OutOfTime
 
-    scripted.script("one", busy(30))
-    before = signal.signal(signal.SIGALRM, end)
-    began = time.monotonic()
+    scripted_bank.script("one", busy(30))
+    previous_handler = signal.signal(signal.SIGALRM, time_out)
+    started = time.monotonic()
     try:
         signal.setitimer(signal.ITIMER_REAL, 1.0)
         with pytest.raises(OutOfTime):
             planned.download("run")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - began < 5
+        signal.signal(signal.SIGALRM, previous_handler)
+    assert time.monotonic() - started < 5
     assert rows(CHUNK) == [(1, 500, {})]

@@ -1,4 +1,4 @@
-"""Windows of past days: merged like anything else, but no cursor moves and nothing is buried."""
+"""Windows of past days: merged like other batches, but they move no cursor and remove no row."""
 
 from __future__ import annotations
 
@@ -24,90 +24,96 @@ def window(*ids: str, total: int | None = None) -> bytes:
     return msgspec.json.encode({"transactions": records, "total_transactions": len(ids) if total is None else total})
 
 
-def test_a_window_brings_deleted_rows_back_and_moves_no_cursor(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_a_window_restores_deleted_rows_and_moves_no_cursor(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    moody.enrol("one")
-    scripted.script(
+    scripted_pipeline.enrol("one")
+    scripted_bank.script(
         "one", page(added=[transaction(transaction_id="t1"), transaction(transaction_id="t2")]), window("t1", "t2")
     )
-    moody.run("scheduled")
+    scripted_pipeline.run("scheduled")
     cursors = rows("select value, raw_id, moved_at from etl.cursors")
-    kept = "select transaction_id, amount, dated_on, removed_at from core.transactions order by 1"
-    before = rows(kept)
-    moody.db.execute("delete from core.transactions")
-    (counts,) = moody.run("backfill", DAY)
+    query = "select transaction_id, amount, dated_on, removed_at from core.transactions order by 1"
+    before = rows(query)
+    scripted_pipeline.db.execute("delete from core.transactions")
+    (counts,) = scripted_pipeline.run("backfill", DAY)
     assert (counts.read, counts.inserted) == (2, 2)
-    assert rows(kept) == before
+    assert rows(query) == before
     assert rows("select value, raw_id, moved_at from etl.cursors") == cursors
 
 
-def test_a_window_asks_for_its_days_page_by_page(moody: Pipeline, scripted: ScriptedBank) -> None:
-    moody.entity = replace(moody.entity, window=replace(TRANSACTIONS_GET, page_size=2))
-    moody.enrol("one")
-    scripted.script("one", window("t1", "t2", total=3), window("t3", total=3))
-    (counts,) = moody.run("backfill", DAY)
+def test_a_window_requests_its_days_page_by_page(scripted_pipeline: Pipeline, scripted_bank: ScriptedBank) -> None:
+    scripted_pipeline.entity = replace(scripted_pipeline.entity, window=replace(TRANSACTIONS_GET, page_size=2))
+    scripted_pipeline.enrol("one")
+    scripted_bank.script("one", window("t1", "t2", total=3), window("t3", total=3))
+    (counts,) = scripted_pipeline.run("backfill", DAY)
     assert counts.inserted == 3
-    assert scripted.requests["one"] == [
+    assert scripted_bank.requests["one"] == [
         {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2}},
         {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2, "offset": 2}},
     ]
 
 
-def test_a_window_buries_no_row_that_it_lacks(moody: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
-    moody.enrol("one")
-    scripted.script(
+def test_a_row_that_is_missing_from_a_window_is_not_removed(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    scripted_bank.script(
         "one", page(added=[transaction(transaction_id="t1"), transaction(transaction_id="t2")]), window("t1")
     )
-    moody.run("scheduled")
-    (counts,) = moody.run("backfill", DAY)
+    scripted_pipeline.run("scheduled")
+    (counts,) = scripted_pipeline.run("backfill", DAY)
     assert (counts.unchanged, counts.removed) == (1, 0)
     assert rows("select count(*) from core.transactions where removed_at is null") == [(2,)]
 
 
-def test_a_window_that_changes_while_it_is_read_is_read_again(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_a_window_that_changes_during_pagination_is_read_again(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    moody.enrol("one")
-    scripted.script("one", window("t1", total=2), window("t1", "t2", "t3", total=3), window("t1", "t2", "t3", total=3))
-    (counts,) = moody.run("backfill", DAY)
+    scripted_pipeline.enrol("one")
+    scripted_bank.script(
+        "one", window("t1", total=2), window("t1", "t2", "t3", total=3), window("t1", "t2", "t3", total=3)
+    )
+    (counts,) = scripted_pipeline.run("backfill", DAY)
     assert counts.inserted == 3
     assert rows("select pages from etl.raw_batches") == [(1,)]
 
 
-def test_a_window_that_finds_everything_known_writes_no_cursor(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_a_window_without_changes_writes_no_cursor(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    moody.enrol("one")
-    scripted.script("one", window("t1"), window("t1"), window("t1", "t2"))
-    moody.run("first", DAY)
+    scripted_pipeline.enrol("one")
+    scripted_bank.script("one", window("t1"), window("t1"), window("t1", "t2"))
+    scripted_pipeline.run("first", DAY)
     before = rows("select observed_at from etl.cursors")
-    (again,) = moody.run("again", DAY)
-    assert again.unchanged == 1
+    (second,) = scripted_pipeline.run("second", DAY)
+    assert second.unchanged == 1
     assert rows("select observed_at from etl.cursors") == before
-    moody.run("more", DAY)
+    scripted_pipeline.run("more", DAY)
     assert rows("select observed_at > %s from etl.cursors", *before[0]) == [(True,)]
 
 
-def test_a_day_without_records_loads_nothing(moody: Pipeline, scripted: ScriptedBank) -> None:
-    moody.enrol("one")
-    scripted.script("one", window())
-    (counts,) = moody.run("backfill", DAY)
+def test_a_day_without_records_loads_nothing(scripted_pipeline: Pipeline, scripted_bank: ScriptedBank) -> None:
+    scripted_pipeline.enrol("one")
+    scripted_bank.script("one", window())
+    (counts,) = scripted_pipeline.run("backfill", DAY)
     assert counts.read == 0
 
 
-def test_a_window_that_does_not_go_on_is_left_out(moody: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
-    moody.enrol("stuck", "fine")
-    scripted.script("stuck", window("t1", total=5), window(total=5))
-    scripted.script("fine", window("t2"))
-    moody.run("backfill", DAY)
+def test_an_account_whose_window_ends_before_its_total_is_skipped(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("stuck", "fine")
+    scripted_bank.script("stuck", window("t1", total=5), window(total=5))
+    scripted_bank.script("fine", window("t2"))
+    scripted_pipeline.run("backfill", DAY)
     assert rows("select outcome from etl.chunks") == [({"unreachable": 1, "drained": 1},)]
 
 
-def test_a_pending_transaction_that_only_a_window_saw_ends_though_the_feed_never_tells_its_end(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_a_pending_transaction_that_only_a_window_read_is_closed_without_an_event_of_the_feed(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    moody.enrol("one")
+    scripted_pipeline.enrol("one")
     today = datetime.now(UTC).date()
     pending = {
         name: transaction(transaction_id=name, pending=True, date=str(today - timedelta(days=days)))
@@ -115,10 +121,10 @@ def test_a_pending_transaction_that_only_a_window_saw_ends_though_the_feed_never
     }
     posted = transaction(transaction_id="posted", pending_transaction_id="posted soon")
     listed = msgspec.json.encode({"transactions": list(pending.values()), "total_transactions": 3})
-    scripted.script("one", listed, page(added=[posted]))
-    (counts,) = moody.run("backfill", DAY)
+    scripted_bank.script("one", listed, page(added=[posted]))
+    (counts,) = scripted_pipeline.run("backfill", DAY)
     assert counts.inserted == 3
-    moody.run("scheduled")
+    scripted_pipeline.run("scheduled")
     assert rows("select transaction_id, removed_for from core.transactions order by 1") == [
         ("posted", None),
         ("posted soon", "posted"),
@@ -127,40 +133,40 @@ def test_a_pending_transaction_that_only_a_window_saw_ends_though_the_feed_never
     ]
 
 
-def test_a_pending_transaction_that_the_feed_told_of_ends_when_the_feed_says_so(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_a_pending_transaction_of_the_feed_is_closed_only_by_the_feed(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    moody.enrol("one")
+    scripted_pipeline.enrol("one")
     old = transaction(transaction_id="old", pending=True, date="2026-01-01")
-    scripted.script("one", page(added=[old], next_cursor="c1"), page(added=[transaction()], next_cursor="c2"))
-    moody.run("first")
-    moody.run("second")
+    scripted_bank.script("one", page(added=[old], next_cursor="c1"), page(added=[transaction()], next_cursor="c2"))
+    scripted_pipeline.run("first")
+    scripted_pipeline.run("second")
     assert rows("select removed_at from core.transactions where transaction_id = 'old'") == [(None,)]
 
 
-def test_a_window_that_is_loaded_after_a_later_reading_of_the_feed_changes_nothing(
-    moody: Pipeline, scripted: ScriptedBank, rows: Rows
+def test_a_window_that_is_loaded_after_a_later_read_of_the_feed_changes_nothing(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    moody.enrol("one")
-    known, gone = transaction(transaction_id="t", amount=1), transaction(transaction_id="gone")
+    scripted_pipeline.enrol("one")
+    current, gone = transaction(transaction_id="t", amount=1), transaction(transaction_id="gone")
     listed = [transaction(transaction_id="t", amount=2), gone]
-    scripted.script(
+    scripted_bank.script(
         "one",
-        page(added=[known], next_cursor="c1"),
+        page(added=[current], next_cursor="c1"),
         msgspec.json.encode({"transactions": listed, "total_transactions": 2}),
-        page(modified=[known], removed=[gone], next_cursor="c2"),
+        page(modified=[current], removed=[gone], next_cursor="c2"),
     )
-    moody.run("scheduled")
-    moody.plan("backfill", DAY)
-    late = moody.fetch("backfill")
-    moody.run("next")
-    counts = moody.load(late)
+    scripted_pipeline.run("scheduled")
+    scripted_pipeline.plan("backfill", DAY)
+    late = scripted_pipeline.fetch("backfill")
+    scripted_pipeline.run("next")
+    counts = scripted_pipeline.load(late)
     assert (counts.read, counts.superseded) == (2, 2)
     assert rows("select transaction_id, amount::int from core.transactions") == [("t", 1)]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["posted first", "removed first"])
-def test_a_pending_transaction_that_was_posted_is_buried_as_such(
+def test_the_tombstone_of_a_posted_pending_transaction_says_posted(
     pipeline: Pipeline, rows: Rows, order: tuple[int, ...]
 ) -> None:
     (account,) = pipeline.enrol("one")
@@ -173,7 +179,7 @@ def test_a_pending_transaction_that_was_posted_is_buried_as_such(
     posted = page(added=[transaction(transaction_id="q", pending_transaction_id="p")])
     removed = page(removed=[key, withdrawn])
     pages = [(account, posted), (account, removed)]
-    pipeline.load(pipeline.seal_pages(*(pages[place] for place in order), moves="a>b"))
+    pipeline.load(pipeline.seal_pages(*(pages[index] for index in order), moves="a>b"))
     assert rows("select transaction_id, removed_for from core.transactions order by 1") == [
         ("gone", "withdrawn"),
         ("p", "posted"),

@@ -1,4 +1,4 @@
-"""Records that are wrong: each is accounted for, and its siblings load exactly."""
+"""Bad records: each is loaded or rejected, and its siblings load exactly."""
 
 from __future__ import annotations
 
@@ -79,24 +79,26 @@ def test_counterparties_of_any_shape_load_or_are_rejected_and_their_siblings_loa
     good = [{"entity_id": "good", "name": "Good"}]
     (account,) = pipeline.enrol("one")
     raw_id = pipeline.seal_pages(
-        (account, page(added=[transaction(counterparties=each) for each in (good, *bad, good)])),
+        (account, page(added=[transaction(counterparties=counterparties) for counterparties in (good, *bad, good)])),
     )
-    wide = replace(MERCHANTS, tolerated_rejects=1.0)
-    transform(wide, raw_id, db=pipeline.db, root=pipeline.root)
-    counts = load(wide, raw_id, db=pipeline.db, root=pipeline.root)
+    tolerant = replace(MERCHANTS, tolerated_rejects=1.0)
+    transform(tolerant, raw_id, db=pipeline.db, root=pipeline.root)
+    counts = load(tolerant, raw_id, db=pipeline.db, root=pipeline.root)
     assert rows("select name from core.merchants where entity_id = 'good'") == [("Good",)]
     assert counts.rejected > len(HOSTILE)
 
 
 def test_every_record_of_the_bank_is_loaded_as_sent_or_kept_as_a_reject(
-    disturbed: Pipeline, own_bank: OwnBank, rows: Rows
+    own_bank_pipeline: Pipeline, own_bank: OwnBank, rows: Rows
 ) -> None:
-    disturbed.entity = replace(TRANSACTIONS, source=replace(TRANSACTIONS_SYNC, limits=()), tolerated_rejects=1.0)
-    disturbed.link(8)
-    expected = as_the_bank_has_it(disturbed)
-    spoilt = ("unknown_currency", "huge_amount", "nul_name", "emoji_name", "missing_field", "wrong_type")
-    own_bank.set_faults(dict.fromkeys(spoilt, 0.03))
-    (counts,) = disturbed.run("run")
+    own_bank_pipeline.entity = replace(
+        TRANSACTIONS, source=replace(TRANSACTIONS_SYNC, limits=()), tolerated_rejects=1.0
+    )
+    own_bank_pipeline.link(8)
+    expected = as_the_bank_has_it(own_bank_pipeline)
+    record_faults = ("unknown_currency", "huge_amount", "nul_name", "emoji_name", "missing_field", "wrong_type")
+    own_bank.set_faults(dict.fromkeys(record_faults, 0.03))
+    (counts,) = own_bank_pipeline.run("run")
     loaded = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
     assert counts.read == len(loaded) + counts.rejected == len(expected)
     assert all(amount in (expected[key], HUGE) for key, amount in loaded.items())
@@ -106,7 +108,7 @@ def test_every_record_of_the_bank_is_loaded_as_sent_or_kept_as_a_reject(
 
 
 @pytest.mark.parametrize(
-    ("pages", "left"),
+    ("pages", "amounts"),
     [
         ([page(added=[transaction(amount=1), transaction(amount=2)])], [2]),
         ([page(added=[transaction(amount=1)]), page(added=[transaction(amount=2)])], [2]),
@@ -119,11 +121,13 @@ def test_every_record_of_the_bank_is_loaded_as_sent_or_kept_as_a_reject(
     ],
     ids=["one page", "two pages", "modified later", "modified here", "removed here", "removed later", "back", "twice"],
 )
-def test_of_the_records_of_one_key_the_last_one_counts_on_whichever_page_it_is(
-    pipeline: Pipeline, rows: Rows, pages: list[bytes], left: list[int]
+def test_the_last_record_of_a_key_wins_on_whichever_page_it_is(
+    pipeline: Pipeline, rows: Rows, pages: list[bytes], amounts: list[int]
 ) -> None:
     (account,) = pipeline.enrol("one")
     pipeline.load(pipeline.seal_pages((account, page(added=[transaction(amount=0)]))))
     counts = pipeline.load(pipeline.seal_pages(*((account, body) for body in pages), moves="a>b", at=LATER))
-    assert (counts.updated, counts.removed) == (len(left), 1 - len(left))
-    assert rows("select amount::int from core.transactions where removed_at is null") == [(each,) for each in left]
+    assert (counts.updated, counts.removed) == (len(amounts), 1 - len(amounts))
+    assert rows("select amount::int from core.transactions where removed_at is null") == [
+        (amount,) for amount in amounts
+    ]

@@ -1,4 +1,4 @@
-"""Exchanging a public token with a bank on a bad day."""
+"""Enrolment of a login at a bank that answers without valid ids."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.integration.sync.scripted_bank import ScriptedBank
     ],
     ids=["nothing", "list", "absent", "null", "empty", "nul", "number", "no text", "nesting"],
 )
-def test_a_login_is_enrolled_under_the_names_that_the_bank_gave_or_not_at_all(
+def test_a_login_is_not_enrolled_without_a_valid_item_id_and_access_token(
     db: Connection, cipher: TokenCipher, limiter: Limiter, rows: Callable[..., object], body: bytes
 ) -> None:
     with ScriptedBank() as bank:

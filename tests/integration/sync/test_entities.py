@@ -1,4 +1,4 @@
-"""Entities besides transactions: a snapshot, and one that is read from another's raw batches."""
+"""Entities other than transactions: a snapshot, and one that is read from another entity's raw batches."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def snapshot(*accounts: dict[str, object]) -> bytes:
 
 
 @pytest.fixture
-def accounts(moody: Pipeline) -> Pipeline:
-    moody.entity = replace(ACCOUNTS, provider=PLAID_ONE_RETRY)
-    return moody
+def accounts(scripted_pipeline: Pipeline) -> Pipeline:
+    scripted_pipeline.entity = replace(ACCOUNTS, provider=PLAID_ONE_RETRY)
+    return scripted_pipeline
 
 
 def run_merchants(pipeline: Pipeline, run_id: str, entity: Entity = MERCHANTS) -> dict[str, int]:
@@ -53,17 +53,19 @@ def run_merchants(pipeline: Pipeline, run_id: str, entity: Entity = MERCHANTS) -
     return report(entity, run_id, db=pipeline.db)
 
 
-def shop(entity_id: str | None, name: str = "Deli") -> dict[str, object]:
+def counterparty(entity_id: str | None, name: str = "Deli") -> dict[str, object]:
     return {"entity_id": entity_id, "name": name, "type": "merchant", "website": None}
 
 
 def test_a_snapshot_loads_its_rows_and_a_changed_balance_updates_its_row(
-    accounts: Pipeline, scripted: ScriptedBank, rows: Rows
+    accounts: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
     accounts.enrol("one")
-    richer = {"current": 111.25, "iso_currency_code": "USD"}
-    scripted.script(
-        "one", snapshot(account(), account(account_id="b")), snapshot(account(balances=richer), account(account_id="b"))
+    other_balances = {"current": 111.25, "iso_currency_code": "USD"}
+    scripted_bank.script(
+        "one",
+        snapshot(account(), account(account_id="b")),
+        snapshot(account(balances=other_balances), account(account_id="b")),
     )
     (first,) = accounts.run("first")
     (second,) = accounts.run("second")
@@ -74,9 +76,11 @@ def test_a_snapshot_loads_its_rows_and_a_changed_balance_updates_its_row(
     ]
 
 
-def test_a_snapshot_without_changes_rewrites_no_row(accounts: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+def test_a_snapshot_without_changes_rewrites_no_row(
+    accounts: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
     accounts.enrol("one")
-    scripted.script("one", snapshot(account()))
+    scripted_bank.script("one", snapshot(account()))
     accounts.run("first")
     before = rows("select xmin::text from core.accounts")
     (second,) = accounts.run("second")
@@ -84,23 +88,25 @@ def test_a_snapshot_without_changes_rewrites_no_row(accounts: Pipeline, scripted
     assert rows("select xmin::text from core.accounts") == before
 
 
-def test_a_snapshot_leaves_no_cursor(accounts: Pipeline, scripted: ScriptedBank, rows: Rows) -> None:
+def test_a_snapshot_leaves_no_cursor(accounts: Pipeline, scripted_bank: ScriptedBank, rows: Rows) -> None:
     accounts.enrol("one")
-    scripted.script("one", snapshot(account()))
+    scripted_bank.script("one", snapshot(account()))
     accounts.run("first")
     assert rows("select provider_account_id from etl.cursors") == []
 
 
 def test_a_snapshot_that_is_loaded_after_a_later_one_changes_nothing(
-    accounts: Pipeline, scripted: ScriptedBank, rows: Rows
+    accounts: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
     accounts.enrol("one")
-    other = {"current": 111.25, "iso_currency_code": "USD"}
-    scripted.script("one", snapshot(account()), snapshot(account(balances=other), account(account_id="closed")))
+    other_balances = {"current": 111.25, "iso_currency_code": "USD"}
+    scripted_bank.script(
+        "one", snapshot(account()), snapshot(account(balances=other_balances), account(account_id="closed"))
+    )
     accounts.run("first")
     accounts.plan("late")
     late = accounts.fetch("late")
-    scripted.script("one", snapshot(account()))
+    scripted_bank.script("one", snapshot(account()))
     accounts.run("next")
     counts = accounts.load(late)
     assert (counts.read, counts.superseded) == (2, 2)
@@ -115,21 +121,21 @@ def test_accounts_of_the_sandbox_bank_load(pipeline: Pipeline, rows: Rows) -> No
     assert rows("select count(distinct provider_account_id) from core.accounts") == [(5,)]
 
 
-def test_an_entity_without_past_days_refuses_a_backfill(accounts: Pipeline) -> None:
+def test_a_backfill_of_a_snapshot_is_refused(accounts: Pipeline) -> None:
     from datetime import date
 
-    with pytest.raises(NotBackfillable, match="accounts: it is read as it is now"):
+    with pytest.raises(NotBackfillable, match="accounts: only its current state can be read"):
         accounts.plan("backfill", Days(date(2026, 11, 1), date(2026, 11, 1)))
 
 
-def test_merchants_come_from_what_was_downloaded_for_transactions(pipeline: Pipeline, rows: Rows) -> None:
+def test_merchants_are_loaded_from_raw_batches_of_transactions(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     body = page(
         added=[
-            transaction(counterparties=[shop("m1"), shop(None)]),
-            transaction(counterparties=[shop("m2", " The  Pub ")]),
+            transaction(counterparties=[counterparty("m1"), counterparty(None)]),
+            transaction(counterparties=[counterparty("m2", " The  Pub ")]),
         ],
-        modified=[transaction(counterparties=[shop("m1", "Deli Two")])],
+        modified=[transaction(counterparties=[counterparty("m1", "Deli Two")])],
     )
     pipeline.seal_pages((account, body))
     totals = run_merchants(pipeline, "run")
@@ -140,10 +146,10 @@ def test_merchants_come_from_what_was_downloaded_for_transactions(pipeline: Pipe
     ]
 
 
-def test_merchants_are_planned_over_raw_batches_without_a_load_so_that_missed_ones_heal(pipeline: Pipeline) -> None:
+def test_merchants_are_planned_from_all_raw_batches_without_a_load_so_that_none_is_missed(pipeline: Pipeline) -> None:
     (account,) = pipeline.enrol("one")
     for number in range(3):
-        body = page(added=[transaction(counterparties=[shop(f"m{number}")])])
+        body = page(added=[transaction(counterparties=[counterparty(f"m{number}")])])
         pipeline.seal_pages((account, body), run_id=f"run {number}")
     assert run_merchants(pipeline, "first")["inserted"] == 3
     assert run_merchants(pipeline, "second")["chunks"] == 0
@@ -152,8 +158,8 @@ def test_merchants_are_planned_over_raw_batches_without_a_load_so_that_missed_on
 
 def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    newer = page(added=[transaction(counterparties=[shop("m", "New")])])
-    older = page(added=[transaction(counterparties=[shop("m", "Old")])])
+    newer = page(added=[transaction(counterparties=[counterparty("m", "New")])])
+    older = page(added=[transaction(counterparties=[counterparty("m", "Old")])])
     pipeline.seal_pages((account, newer), run_id="one", at=LATER)
     run_merchants(pipeline, "first")
     pipeline.seal_pages((account, older), run_id="two")
@@ -161,14 +167,14 @@ def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline
     assert rows("select name from core.merchants") == [("New",)]
 
 
-def test_a_raw_batch_that_cannot_be_loaded_stops_no_other(pipeline: Pipeline, rows: Rows) -> None:
+def test_a_raw_batch_that_cannot_be_loaded_does_not_stop_the_others(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    wide = replace(MERCHANTS, chunk_size=10, always_tolerated=0)
+    strict_merchants = replace(MERCHANTS, chunk_size=10, always_tolerated=0)
     pipeline.seal_pages(
         (account, page(added=[transaction(counterparties=[{"entity_id": "m", "name": 7}])])), run_id="one"
     )
-    pipeline.seal_pages((account, page(added=[transaction(counterparties=[shop("good")])])), run_id="two")
+    pipeline.seal_pages((account, page(added=[transaction(counterparties=[counterparty("good")])])), run_id="two")
     with pytest.raises(Exception, match="no typed batch"):
-        run_merchants(pipeline, "run", wide)
+        run_merchants(pipeline, "run", strict_merchants)
     assert rows("select entity_id from core.merchants") == [("good",)]
     assert rows("select rule from etl.rejects where entity = 'merchants'") == [("type",)]

@@ -1,4 +1,4 @@
-"""Syncing the sandbox bank in each of its moods, and in all of them at once."""
+"""Syncs of the sandbox bank with each injected fault, and with all of them at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ USERS = 8
 REASONS = {
     Fault.SERVER_ERROR: "INTERNAL_SERVER_ERROR",
     Fault.BAD_GATEWAY: "HTTP 502",
-    Fault.NOT_JSON: "a page that is not the source's JSON",
+    Fault.NOT_JSON: "a page that is not JSON of the declared shape",
     Fault.TIMEOUT: "TimeoutError",
     Fault.SLOW: "TimeoutError",
     Fault.RATE_LIMIT: "TRANSACTIONS_SYNC_LIMIT",
@@ -37,9 +37,9 @@ REASONS = {
     Fault.LOGIN_REQUIRED: "ITEM_LOGIN_REQUIRED",
     Fault.REVOKED: "USER_PERMISSION_REVOKED",
 }
-OF_REQUESTS = dict.fromkeys([fault.value for fault in REASONS if fault is not Fault.SLOW], 0.04)
-OF_ITEMS = {"not_ready": 0.15, "login_required": 0.15, "revoked": 0.15, "mutation": 0.3, "timeout": 0.01}
-OF_RECORDS = dict.fromkeys(
+REQUEST_FAULTS = dict.fromkeys([fault.value for fault in REASONS if fault is not Fault.SLOW], 0.04)
+ITEM_FAULTS = {"not_ready": 0.15, "login_required": 0.15, "revoked": 0.15, "mutation": 0.3, "timeout": 0.01}
+RECORD_FAULTS = dict.fromkeys(
     (
         "duplicate",
         "unknown_currency",
@@ -57,43 +57,43 @@ TABLES = {
     "merchants": "select m.* from core.merchants as m where exists (select 1 from core.transactions as t "
     "where t.merchant_entity_id = m.entity_id and t.removed_at is null)",
 }
-OF_THE_HISTORY = ("observed_at", "raw_id")
-UNFINISHED = (
+HISTORY_COLUMNS = ("observed_at", "raw_id")
+CLOSE_UNFINISHED = (
     "update core.transactions as t set removed_at = now() from etl.raw_batches as r where r.raw_id = t.raw_id "
     "and r.source = 'transactions_get' and t.pending and t.removed_at is null and not exists "
     "(select 1 from core.transactions as p where p.pending_transaction_id = t.transaction_id and p.removed_at is null)"
 )
-"""Ends what only a window ever saw, and what was withdrawn since without a word, as `close_pending` does later."""
+"""Closes pending transactions that only a window read and that were never posted, as `close_pending` does later."""
 
 
 @pytest.mark.parametrize("fault", REASONS, ids=lambda fault: fault.value)
-def test_what_a_fault_leaves_out_has_its_reason_and_comes_whole_with_the_next_good_run(
-    disturbed: Pipeline, own_bank: OwnBank, rows: Rows, fault: Fault
+def test_an_account_that_is_skipped_for_a_fault_has_a_reason_and_loads_fully_in_the_next_good_run(
+    own_bank_pipeline: Pipeline, own_bank: OwnBank, rows: Rows, fault: Fault
 ) -> None:
-    patience = timedelta(seconds=1 if fault in (Fault.TIMEOUT, Fault.SLOW) else 10)
-    disturbed.entity = replace(
+    timeout = timedelta(seconds=1 if fault in (Fault.TIMEOUT, Fault.SLOW) else 10)
+    own_bank_pipeline.entity = replace(
         TRANSACTIONS,
-        provider=replace(PLAID, retries=0, timeout=patience),
+        provider=replace(PLAID, retries=0, timeout=timeout),
         source=replace(TRANSACTIONS_SYNC, page_size=25, limits=()),
     )
-    disturbed.link(USERS)
+    own_bank_pipeline.link(USERS)
     own_bank.set_faults({fault.value: 0.15})
-    disturbed.run("disturbed")
-    left_out = {account for (account,) in rows("select provider_account_id from etl.left_out")}
+    own_bank_pipeline.run("faulty")
+    skipped = {account for (account,) in rows("select provider_account_id from etl.left_out")}
     drained = {account for (account,) in rows("select provider_account_id from etl.cursors where value <> ''")}
     loaded = {account for (account,) in rows("select distinct provider_account_id from core.transactions")}
     assert rows("select distinct reason from etl.left_out") == [(REASONS[fault],)]
-    assert len(left_out) + len(drained) == USERS
+    assert len(skipped) + len(drained) == USERS
     assert drained == loaded
     own_bank.set_faults({})
-    disturbed.link(USERS)
-    disturbed.run("good")
-    kept = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
-    assert kept == as_the_bank_has_it(disturbed)
+    own_bank_pipeline.link(USERS)
+    own_bank_pipeline.run("good")
+    amounts = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
+    assert amounts == as_the_bank_has_it(own_bank_pipeline)
 
 
 def sync(pipeline: Pipeline, run_id: str, *, days: Days | None = None) -> None:
-    """Run every entity, as three Dags do, or backfill; a chunk that cannot be reached waits for a later run."""
+    """Run every entity, as three Dags do, or a backfill; leave a chunk with a transient error to a later run."""
     provider = replace(PLAID, retries=0, timeout=timedelta(seconds=3))
     transactions = replace(
         TRANSACTIONS,
@@ -112,36 +112,36 @@ def sync(pipeline: Pipeline, run_id: str, *, days: Days | None = None) -> None:
 
 def table_of(pipeline: Pipeline, table: str) -> set[str]:
     with pipeline.db.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(TABLES[table].encode()).fetchall()
-    return {str({name: row[name] for name in row if name not in OF_THE_HISTORY}) for row in found}
+        records = cursor.execute(TABLES[table].encode()).fetchall()
+    return {str({name: row[name] for name in row if name not in HISTORY_COLUMNS}) for row in records}
 
 
-def test_a_sync_through_every_mood_ends_in_the_tables_of_one_that_met_none(
-    disturbed: Pipeline, undisturbed: Pipeline, own_bank: OwnBank, rows: Rows
+def test_a_sync_with_every_fault_ends_in_the_same_tables_as_one_without_faults(
+    own_bank_pipeline: Pipeline, reference_pipeline: Pipeline, own_bank: OwnBank, rows: Rows
 ) -> None:
     today = DAY
     for number, days in enumerate((1, 3, 2, 5)):
         own_bank.advance_day(days)
         today += timedelta(days=days)
-        own_bank.set_faults(OF_RECORDS)
-        disturbed.link(USERS)
-        undisturbed.link(USERS)
-        sync(undisturbed, f"run {number}")
-        own_bank.set_faults({**OF_RECORDS, **OF_REQUESTS, **OF_ITEMS})
-        sync(disturbed, f"run {number}")
-        sync(disturbed, f"backfill {number}", days=Days(today - timedelta(days=4), today))
+        own_bank.set_faults(RECORD_FAULTS)
+        own_bank_pipeline.link(USERS)
+        reference_pipeline.link(USERS)
+        sync(reference_pipeline, f"run {number}")
+        own_bank.set_faults({**RECORD_FAULTS, **REQUEST_FAULTS, **ITEM_FAULTS})
+        sync(own_bank_pipeline, f"run {number}")
+        sync(own_bank_pipeline, f"backfill {number}", days=Days(today - timedelta(days=4), today))
     own_bank.advance_day(1)
-    own_bank.set_faults(OF_RECORDS)
-    disturbed.link(USERS)
-    for pipeline in (disturbed, undisturbed):
+    own_bank.set_faults(RECORD_FAULTS)
+    own_bank_pipeline.link(USERS)
+    for pipeline in (own_bank_pipeline, reference_pipeline):
         sync(pipeline, "good")
-    unfinished = disturbed.db.execute(f"{UNFINISHED} returning t.transaction_id").fetchall()
-    still_told = undisturbed.db.execute(
+    closed = own_bank_pipeline.db.execute(f"{CLOSE_UNFINISHED} returning t.transaction_id").fetchall()
+    closed_in_reference = reference_pipeline.db.execute(
         "update core.transactions set removed_at = now() where transaction_id = any(%s) and removed_at is null",
-        [[identifier for (identifier,) in unfinished]],
+        [[identifier for (identifier,) in closed]],
     ).rowcount
-    assert still_told <= len(unfinished) < 40
+    assert closed_in_reference <= len(closed) < 40
     for table in TABLES:
-        assert table_of(disturbed, table) ^ table_of(undisturbed, table) == set()
+        assert table_of(own_bank_pipeline, table) ^ table_of(reference_pipeline, table) == set()
     assert len(rows("select distinct reason from etl.left_out")) > 6
     assert set(rows("select distinct rule from etl.rejects")) == {("iso4217",), ("nul",), ("type",)}

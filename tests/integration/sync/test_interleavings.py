@@ -1,4 +1,4 @@
-"""Any history, with any repetition, backfill, replay or loss, ends in the table that a naive reader would write."""
+"""Any history of loads, backfills, replays and losses ends in the table that a naive reader would write."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ RUNS = count()
 
 @dataclass
 class Bank:
-    """A ledger that knows what is so now, and every change that led there."""
+    """A ledger with the current transactions and every change so far."""
 
     live: dict[str, dict[str, object]] = field(default_factory=dict)
     changes: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def write(self, identifier: str, amount: int, **fields: object) -> None:
-        known = identifier in self.live
+        exists = identifier in self.live
         self.live[identifier] = transaction(transaction_id=identifier, amount=amount, **fields)
-        self.changes.append(("modified" if known else "added", self.live[identifier]))
+        self.changes.append(("modified" if exists else "added", self.live[identifier]))
 
     def remove(self, identifier: str) -> None:
-        gone = self.live.pop(identifier, None)
-        if gone is not None:
-            self.changes.append(("removed", {name: gone[name] for name in ("account_id", "transaction_id")}))
+        removed = self.live.pop(identifier, None)
+        if removed is not None:
+            self.changes.append(("removed", {name: removed[name] for name in ("account_id", "transaction_id")}))
 
     def post(self, identifier: str, amount: int) -> None:
         if identifier in self.live:
@@ -56,7 +56,7 @@ class Bank:
             self.write(f"{identifier} posted", amount, pending_transaction_id=identifier)
 
     def pages(self, since: int, size: int) -> Iterator[bytes]:
-        """Yield the changes; a page names a transaction once, since its lists apply one after the other."""
+        """Yield pages of changes; a page names a transaction only once, since its lists apply one after the other."""
         named: dict[object, tuple[str, dict[str, object]]] = {}
         for kind, record in self.changes[since:]:
             if len(named) == size or record["transaction_id"] in named:
@@ -67,7 +67,7 @@ class Bank:
 
     def _page(self, changes: Collection[tuple[str, dict[str, object]]]) -> bytes:
         added, modified, removed = (
-            [record for kind, record in changes if kind == wanted] for wanted in ("added", "modified", "removed")
+            [record for kind, record in changes if kind == change] for change in ("added", "modified", "removed")
         )
         return page(added=added, modified=modified, removed=removed)
 
@@ -77,7 +77,7 @@ class Bank:
 
 @dataclass
 class Reader:
-    """Fetches batches of one account and loads them, at once or late, once or again."""
+    """Fetches batches of one account and loads them, immediately or late, once or repeatedly."""
 
     pipeline: Pipeline
     account: int
@@ -154,12 +154,12 @@ def act(reader: Reader, action: str, identifier: str, number: int) -> None:
 
 
 @pytest.fixture(params=[False, True], ids=["rows looked up by key", "rows read at once"])
-def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find the rows that are there in either way."""
+def _lookup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find existing rows by key, or by a read of all rows of the accounts."""
     monkeypatch.setattr(staging, "has_few_existing_rows", lambda *_, **__: request.param)
 
 
-@pytest.mark.usefixtures("_ways")
+@pytest.mark.usefixtures("_lookup")
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORY)
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0)])
@@ -178,7 +178,7 @@ def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
     for action, identifier, number in history:
         act(reader, action, identifier, number)
     reader.load(reader.fetch(2))
-    kept = pipeline.db.execute(
+    stored = pipeline.db.execute(
         "select transaction_id, amount::int, pending_transaction_id from core.transactions "
         "where provider_account_id = %s and removed_at is null",
         [account],
@@ -187,4 +187,4 @@ def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
         (identifier, record["amount"], record["pending_transaction_id"])
         for identifier, record in reader.bank.live.items()
     }
-    assert set(kept) == expected
+    assert set(stored) == expected

@@ -1,4 +1,4 @@
-"""Merging a batch: nothing twice, nothing lost, nothing older over newer, rows and cursors together."""
+"""Loading a batch: no duplicate, no loss, no older value over a newer one, rows and cursors in one transaction."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ def test_rows_and_cursor_are_committed_together(pipeline: Pipeline, rows: Rows) 
     assert rows("select count(*) from core.transactions") == [(1,)]
 
 
-def test_more_keys_than_fit_in_memory_are_not_compared_each_with_each(
+def test_keys_that_do_not_fit_in_memory_are_not_compared_pairwise(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill = staging.fill_rows
 
-    def short_of_memory(db: Connection, *given: Any) -> int:
-        count = fill(db, *given)
+    def fill_with_little_memory(db: Connection, *arguments: Any) -> int:
+        count = fill(db, *arguments)
         db.execute("set local work_mem = '64kB'")
         return count
 
-    monkeypatch.setattr(staging, "fill_rows", short_of_memory)
+    monkeypatch.setattr(staging, "fill_rows", fill_with_little_memory)
     (account,) = pipeline.enrol("one")
     records = [transaction(transaction_id=f"t{number}") for number in range(30_000)]
     raw_id = pipeline.seal_pages((account, page(added=[*records, records[0]])))
@@ -69,7 +69,7 @@ def test_a_load_that_dies_before_its_cursor_moved_leaves_no_row(
     assert pipeline.load(raw_id) == counted(inserted=1)
 
 
-def test_two_loads_of_one_batch_at_once_load_it_once(
+def test_concurrent_loads_of_one_batch_load_it_once(
     pipeline: Pipeline, rows: Rows, connect: Callable[[], Connection]
 ) -> None:
     (account,) = pipeline.enrol("one")
@@ -81,7 +81,9 @@ def test_two_loads_of_one_batch_at_once_load_it_once(
     assert rows("select count(*) from core.transactions") == [(2_000,)]
 
 
-def test_an_account_that_moved_on_leaves_the_batch_and_the_others_load(pipeline: Pipeline, rows: Rows) -> None:
+def test_an_account_whose_cursor_moved_on_is_dropped_from_the_batch_and_the_others_load(
+    pipeline: Pipeline, rows: Rows
+) -> None:
     one, two, three = pipeline.enrol("one", "two", "three")
     pages = [(account, page(added=[transaction(transaction_id=f"t{account}")])) for account in (one, two, three)]
     batch = pipeline.seal_pages(*pages, moves=">a")
@@ -96,7 +98,7 @@ def test_an_account_that_moved_on_leaves_the_batch_and_the_others_load(pipeline:
     assert rows("select transaction_id from core.transactions where provider_account_id = %s", two) == [("ahead",)]
 
 
-def test_all_records_of_an_account_that_moved_on_are_stale_those_of_one_key_too(pipeline: Pipeline) -> None:
+def test_all_records_of_an_account_whose_cursor_moved_on_are_stale_even_duplicates(pipeline: Pipeline) -> None:
     one, two = pipeline.enrol("one", "two")
     twice = page(added=[transaction(), transaction(amount=2), transaction(transaction_id="other")])
     batch = pipeline.seal_pages((one, twice), (two, twice), moves=">a")
@@ -115,7 +117,7 @@ def test_an_older_record_never_replaces_a_newer_one(pipeline: Pipeline, rows: Ro
     assert rows("select amount::int from core.transactions") == [(2,)]
 
 
-def test_a_batch_that_continues_another_is_never_older_whatever_the_clock_of_its_worker(
+def test_the_next_batch_of_a_feed_is_never_older_whatever_the_clock_of_its_worker(
     pipeline: Pipeline, rows: Rows
 ) -> None:
     (account,) = pipeline.enrol("one")
@@ -137,7 +139,7 @@ def test_a_changed_record_updates_its_row(pipeline: Pipeline, rows: Rows) -> Non
     ]
 
 
-def test_of_records_with_one_key_in_a_batch_the_last_one_counts(pipeline: Pipeline, rows: Rows) -> None:
+def test_the_last_record_of_a_key_in_a_batch_wins(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     body = page(added=[transaction(amount=1), transaction(amount=2)], modified=[transaction(amount=3)])
     assert pipeline.load(pipeline.seal_pages((account, body))) == counted(inserted=1, superseded=2)
@@ -161,7 +163,7 @@ def test_a_removed_row_stays_as_a_tombstone_and_can_come_back(pipeline: Pipeline
     assert rows("select removed_at from core.transactions") == [(None,)]
 
 
-def test_removing_what_was_never_seen_changes_nothing(pipeline: Pipeline) -> None:
+def test_removing_an_unknown_key_changes_nothing(pipeline: Pipeline) -> None:
     (account,) = pipeline.enrol("one")
     body = page(removed=[{"account_id": "a", "transaction_id": "never seen"}])
     assert pipeline.load(pipeline.seal_pages((account, body))) == counted(unchanged=1)
@@ -193,13 +195,13 @@ def test_too_many_rejects_stop_the_batch_before_it_loads_and_are_kept(pipeline: 
     assert rows("select count(*) from core.transactions") == [(0,)]
 
 
-def test_a_few_rejects_never_stop_a_quiet_day(pipeline: Pipeline) -> None:
+def test_a_few_rejects_never_stop_a_small_batch(pipeline: Pipeline) -> None:
     (account,) = pipeline.enrol("one")
     body = page(added=[transaction(), transaction(transaction_id="bad", iso_currency_code="???")])
     assert pipeline.load(pipeline.seal_pages((account, body))) == counted(inserted=1, rejected=1)
 
 
-def test_many_records_of_one_key_take_no_longer_than_others(pipeline: Pipeline) -> None:
+def test_many_records_of_one_key_are_merged_within_20_seconds(pipeline: Pipeline) -> None:
     (account,) = pipeline.enrol("one")
     raw_id = pipeline.seal_pages((account, page(added=[transaction()] * 50_000)))
     pipeline.db.execute("set statement_timeout = '20s'")
@@ -207,13 +209,13 @@ def test_many_records_of_one_key_take_no_longer_than_others(pipeline: Pipeline) 
 
 
 @pytest.mark.parametrize("name", ["", "\\N", "a,b", 'say "hi"', "line\r\nbreak", "\\.", "émoji 🥐", "tab\there"])
-def test_text_reaches_the_table_character_by_character(pipeline: Pipeline, rows: Rows, name: str) -> None:
+def test_text_is_stored_exactly(pipeline: Pipeline, rows: Rows, name: str) -> None:
     (account,) = pipeline.enrol("one")
     pipeline.load(pipeline.seal_pages((account, page(added=[transaction(name=name, merchant_name=None)]))))
     assert rows("select description, merchant_name from core.transactions") == [(name, None)]
 
 
-def test_money_reaches_the_table_digit_by_digit(pipeline: Pipeline, rows: Rows) -> None:
+def test_money_is_stored_exactly(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
     amount = "-999999999999999999.9999999999"
     pipeline.load(

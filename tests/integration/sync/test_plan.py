@@ -23,7 +23,7 @@ def tokens(count: int) -> list[str]:
     return [f"token-{number}" for number in range(count)]
 
 
-def test_chunks_are_even_whatever_the_gaps_in_the_ids(pipeline: Pipeline, rows: Rows) -> None:
+def test_chunks_are_even_despite_gaps_in_the_ids(pipeline: Pipeline, rows: Rows) -> None:
     accounts = pipeline.enrol(*tokens(40))
     pipeline.db.execute("delete from core.provider_accounts where provider_account_id = any(%s)", [accounts[3:23]])
     pipeline.entity = replace(pipeline.entity, chunk_size=5)
@@ -31,14 +31,14 @@ def test_chunks_are_even_whatever_the_gaps_in_the_ids(pipeline: Pipeline, rows: 
     assert rows(SIZES) == [(5,), (5,), (5,), (5,)]
 
 
-def test_above_the_most_chunks_they_grow_wider(pipeline: Pipeline, rows: Rows) -> None:
+def test_chunks_are_larger_if_there_would_be_more_than_the_maximum(pipeline: Pipeline, rows: Rows) -> None:
     pipeline.enrol(*tokens(31))
     pipeline.entity = replace(pipeline.entity, chunk_size=1, max_chunks=3)
     assert pipeline.plan("run") == [0, 1, 2]
     assert rows(SIZES) == [(11,), (10,), (10,)]
 
 
-def test_nobody_enrolled_gives_no_chunk(pipeline: Pipeline) -> None:
+def test_a_run_without_enrolled_accounts_has_no_chunk(pipeline: Pipeline) -> None:
     assert pipeline.plan("run") == []
 
 

@@ -1,4 +1,4 @@
-"""Real purchases, from the file through the bank and the steps, accounted for by the audit."""
+"""Real purchases, loaded from a file through the sandbox bank, and checked by the audit."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from etl.declare.entity import Entity
 from etl.settings import Endpoint
 from tests.integration.conftest import SANDBOX
 from tests.integration.sync.pipeline import PLAID_ONE_RETRY, Pipeline
-from tests.unit.bank import purchases as few
+from tests.unit.bank import purchases as sample
 
 FOLDER = REPOSITORY / os.environ.get("SLUICE_TEST_DATA", "../shared/data")
 FILE = FOLDER / "birmingham" / "transactions.csv.gz"
 UNLIMITED = replace(TRANSACTIONS, provider=PLAID_ONE_RETRY, source=replace(TRANSACTIONS_SYNC, limits=()))
-LONGEST_START = timedelta(seconds=60)
+MAX_STARTUP = timedelta(seconds=60)
 
 Audit = Callable[[Path], "subprocess.CompletedProcess[str]"]
 Sync = Callable[..., Connection]
@@ -49,7 +49,7 @@ def serving(purchases: PurchaseSource) -> Iterator[Endpoint]:
     environment = {**os.environ, "BANK_CLIENT_ID": "client", "BANK_SECRET": "secret"}
     with subprocess.Popen(command, cwd=REPOSITORY, env=environment) as process:
         try:
-            deadline = time.monotonic() + LONGEST_START.total_seconds()
+            deadline = time.monotonic() + MAX_STARTUP.total_seconds()
             while not http.is_ok(port, banks.HEALTH_PATH) and time.monotonic() < deadline:
                 time.sleep(0.1)
             yield Endpoint(f"http://127.0.0.1:{port}", login="client", password="secret")
@@ -71,8 +71,8 @@ def sync(pipeline: Pipeline) -> Sync:
 
 @pytest.fixture
 def audit(pipeline: Pipeline) -> Audit:
-    at = pipeline.db.info
-    url = f"postgresql://{at.user}:{at.password}@{at.host}:{at.port}/{at.dbname}"
+    info = pipeline.db.info
+    url = f"postgresql://{info.user}:{info.password}@{info.host}:{info.port}/{info.dbname}"
     environment = {**os.environ, "WAREHOUSE_URL": url, "SLUICE_RAW_ROOT": str(pipeline.root)}
 
     def run(file: Path) -> subprocess.CompletedProcess[str]:
@@ -84,56 +84,56 @@ def audit(pipeline: Pipeline) -> Audit:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return few.write(tmp_path / "purchases.csv")
+    return sample.write(tmp_path / "purchases.csv")
 
 
 def test_every_row_of_a_file_is_loaded(sync: Sync, audit: Audit, file: Path) -> None:
     sync(file, UNLIMITED)
-    found = audit(file)
-    assert found.stdout.splitlines()[-1] == (
+    result = audit(file)
+    assert result.stdout.splitlines()[-1] == (
         'audit: {"rows": 6, "loaded": 6, "rejected": 0, "missing": 0, "not_in_file": 0}'
     )
-    assert (found.returncode, found.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_rejects_are_accounted_for_by_what_was_sealed(sync: Sync, audit: Audit, file: Path) -> None:
+def test_rejects_are_compared_with_their_sealed_raw_batch(sync: Sync, audit: Audit, file: Path) -> None:
     short = MaxLength("description", len("cafe de paris"))
     sync(file, replace(UNLIMITED, checks=(*UNLIMITED.checks, short), always_tolerated=10))
-    found = audit(file)
-    assert '"loaded": 3, "rejected": 3, "missing": 0' in found.stdout
-    assert found.returncode == 0
+    result = audit(file)
+    assert '"loaded": 3, "rejected": 3, "missing": 0' in result.stdout
+    assert result.returncode == 0
 
 
-COPIED = """
+COPY_ROW = """
 insert into core.transactions
 select (jsonb_populate_record(t, '{"transaction_id": "x"}')).* from core.transactions as t where amount = -5
 """
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("delete from core.transactions where amount = 10.5", "missing: 1 of 2014-04-02 10.5 EUR 'cafe de paris'"),
         ("update core.transactions set amount = 1 where currency = 'HUF'", "not in the file: 1 of 2014-05-05 1"),
         ("update core.transactions set dated_on = '2014-05-06' where currency = 'HUF'", "missing: 1 of 2014-05-05"),
-        (COPIED, "not in the file: 1 of 2014-04-01 -5"),
+        (COPY_ROW, "not in the file: 1 of 2014-04-01 -5"),
     ],
 )
-def test_a_row_too_few_too_many_or_other_than_in_the_file_is_told(
-    sync: Sync, audit: Audit, file: Path, change: str, told: str
+def test_a_missing_additional_or_changed_row_is_reported(
+    sync: Sync, audit: Audit, file: Path, change: str, message: str
 ) -> None:
     sync(file, UNLIMITED).execute(change.encode())
-    found = audit(file)
-    assert told in found.stdout
-    assert found.returncode == 1
+    result = audit(file)
+    assert message in result.stdout
+    assert result.returncode == 1
 
 
-def test_reject_whose_raw_batch_was_changed_is_not_believed(sync: Sync, audit: Audit, file: Path) -> None:
+def test_a_reject_whose_raw_batch_was_changed_is_not_accepted(sync: Sync, audit: Audit, file: Path) -> None:
     db = sync(file, replace(UNLIMITED, checks=(MaxLength("description", 5),), always_tolerated=10))
     db.execute("update etl.raw_batches set content_hash = 'other'")
-    found = audit(file)
-    assert "does not hold what was sealed under its name" in found.stderr
-    assert found.returncode == 1
+    result = audit(file)
+    assert "does not match the hash with which it was sealed" in result.stderr
+    assert result.returncode == 1
 
 
 @pytest.mark.skipif(not FILE.is_file(), reason=f"no purchases at {FILE}; say where in SLUICE_TEST_DATA")

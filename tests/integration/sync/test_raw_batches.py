@@ -1,4 +1,4 @@
-"""Sealed batches."""
+"""Raw batches, and the landing files from which they are sealed."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def seal(db: Connection, root: UPath) -> int:
     return raw_batches.seal(db, root, pages, source="f", chunk_id=1, attempt=1)
 
 
-def test_pages_come_back_byte_by_byte(db: Connection, root: UPath, raw_id: int) -> None:
+def test_pages_are_read_back_unchanged(db: Connection, root: UPath, raw_id: int) -> None:
     batch = raw_batches.find(db, raw_id)
     assert [body for _, body in raw_batches.read(root, batch)] == BODIES
     assert (batch.pages, batch.accounts) == (3, 1)
 
 
-def test_sealing_again_gives_the_same_batch_and_one_object(db: Connection, root: UPath, raw_id: int) -> None:
+def test_sealing_twice_gives_the_same_batch_and_one_object(db: Connection, root: UPath, raw_id: int) -> None:
     assert seal(db, root) == raw_id
     assert len(list((root / "raw").rglob("*.zst"))) == 1
 
 
-def test_an_object_that_changed_is_noticed(db: Connection, root: UPath, raw_id: int) -> None:
+def test_a_changed_object_is_detected(db: Connection, root: UPath, raw_id: int) -> None:
     batch = raw_batches.find(db, raw_id)
     with objects.draft(root) as draft:
         import zstandard
@@ -58,7 +58,7 @@ def test_an_object_that_changed_is_noticed(db: Connection, root: UPath, raw_id: 
         list(raw_batches.read(root, batch))
 
 
-def test_an_object_that_is_cut_short_is_noticed(db: Connection, root: UPath, raw_id: int) -> None:
+def test_a_truncated_object_is_detected(db: Connection, root: UPath, raw_id: int) -> None:
     batch = raw_batches.find(db, raw_id)
     path = root / batch.path
     path.write_bytes(path.read_bytes()[:-9])
@@ -66,7 +66,7 @@ def test_an_object_that_is_cut_short_is_noticed(db: Connection, root: UPath, raw
         list(raw_batches.read(root, batch))
 
 
-def test_a_batch_or_object_that_is_gone_is_named(db: Connection, root: UPath, raw_id: int) -> None:
+def test_a_missing_batch_or_object_is_named(db: Connection, root: UPath, raw_id: int) -> None:
     with pytest.raises(RawMissing, match=r"raw batch 99 is not in etl\.raw_batches"):
         raw_batches.find(db, 99)
     batch = raw_batches.find(db, raw_id)
@@ -75,27 +75,27 @@ def test_a_batch_or_object_that_is_gone_is_named(db: Connection, root: UPath, ra
         list(raw_batches.read(root, batch))
 
 
-def test_a_draft_that_is_not_published_leaves_nothing(root: UPath) -> None:
+def test_an_unpublished_draft_leaves_no_file(root: UPath) -> None:
     with pytest.raises(KeyError), objects.draft(root) as draft:
         draft.stream.write(b"half")
         raise KeyError
     assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
-def landed(landing: Landing, *bodies: bytes) -> DrainedAccount:
-    """Let an account's pages land."""
-    arrivals = landing.account_pages(7)
+def land(landing: Landing, *bodies: bytes) -> DrainedAccount:
+    """Write an account's pages to the landing folder."""
+    account_pages = landing.account_pages(7)
     for page, body in enumerate(bodies):
-        arrivals.add(replace(header(body), page=page), body)
-    return arrivals.finish()
+        account_pages.add(replace(header(body), page=page), body)
+    return account_pages.finish()
 
 
-def test_only_drained_accounts_are_read_back_and_restarted_pages_are_not(root: UPath) -> None:
+def test_only_the_final_pages_of_drained_accounts_are_read_back(root: UPath) -> None:
     landing = Landing(root, chunk_id=1, attempt=2)
     with landing.manifest() as manifest:
-        landed(landing, b"of", b"a loop", b"that was restarted")
+        land(landing, b"of", b"a loop", b"that was restarted")
         landing.account_pages(8).add(replace(header(b"half"), provider_account_id=8), b"half")
-        manifest.add(landed(landing, b"first", b"second"))
+        manifest.add(land(landing, b"first", b"second"))
     assert [body for _, body in landing.read()] == [b"first", b"second"]
     landing.remove()
     with pytest.raises(LandingMissing, match="chunk 1, attempt 2"):
@@ -103,29 +103,29 @@ def test_only_drained_accounts_are_read_back_and_restarted_pages_are_not(root: U
 
 
 @pytest.mark.parametrize(
-    "kept", [b"", b"\xff{}\n", slice(0, -3), slice(0, 40), None], ids=["nothing", "no text", "less", "half", "zeros"]
+    "damage", [b"", b"\xff{}\n", slice(0, -3), slice(0, 40), None], ids=["nothing", "no text", "less", "half", "zeros"]
 )
-def test_pages_that_a_crash_of_the_machine_cut_short_are_not_sealed(root: UPath, kept: bytes | slice | None) -> None:
+def test_pages_that_a_machine_crash_damaged_are_not_sealed(root: UPath, damage: bytes | slice | None) -> None:
     landing = Landing(root, chunk_id=1, attempt=1)
     with landing.manifest() as manifest:
-        manifest.add(landed(landing, b"first", b"second"))
+        manifest.add(land(landing, b"first", b"second"))
     page = landing.page_path(7, 1)
-    whole = page.read_bytes()
-    match kept:
+    content = page.read_bytes()
+    match damage:
         case bytes():
-            page.write_bytes(kept)
+            page.write_bytes(damage)
         case slice():
-            page.write_bytes(whole[kept])
+            page.write_bytes(content[damage])
         case None:
-            page.write_bytes(whole.replace(b"second", bytes(6)))
+            page.write_bytes(content.replace(b"second", bytes(6)))
     with pytest.raises(LandingMissing, match="chunk 1, attempt 1"):
         list(landing.read())
 
 
-def test_a_manifest_of_before_there_were_digests_is_no_finished_download(root: UPath) -> None:
+def test_a_manifest_without_digests_is_not_a_finished_download(root: UPath) -> None:
     landing = Landing(root, chunk_id=1, attempt=1)
     with landing.manifest():
-        landed(landing, b"page")
+        land(landing, b"page")
     (landing.folder / "manifest.jsonl").write_bytes(b'{"provider_account_id":7,"pages":1}\n')
     with pytest.raises(LandingMissing, match="clear the task `download`"):
         list(landing.read())
@@ -134,7 +134,7 @@ def test_a_manifest_of_before_there_were_digests_is_no_finished_download(root: U
 def test_a_download_that_dies_leaves_no_manifest(root: UPath) -> None:
     landing = Landing(root, chunk_id=1, attempt=1)
     with pytest.raises(KeyError), landing.manifest():
-        landed(landing, b"page")
+        land(landing, b"page")
         raise KeyError
     with pytest.raises(LandingMissing):
         list(landing.read())

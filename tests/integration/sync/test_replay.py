@@ -1,4 +1,4 @@
-"""Replaying a batch: rows are made again from what was sent, and nothing that came after it is undone."""
+"""Replaying a batch: rows are rebuilt from its raw pages, and later changes are not undone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_replaying_a_batch_changes_no_row_and_no_cursor(pipeline: Pipeline, rows
     assert rows("select raw_id, read, unchanged from etl.replays") == [(raw_id, 2, 2)]
 
 
-def test_a_replay_never_undoes_what_came_after_the_batch(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_replay_never_undoes_later_batches(pipeline: Pipeline, rows: Rows, account: int) -> None:
     gone = transaction(transaction_id="gone")
     first = pipeline.seal_pages((account, page(added=[transaction(amount=1), gone])), moves=">a")
     pipeline.load(first)
@@ -58,7 +58,7 @@ def test_a_replay_never_undoes_what_came_after_the_batch(pipeline: Pipeline, row
     assert rows(ROWS) == before
 
 
-def test_a_mended_declaration_reaches_the_rows_by_a_replay(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_replay_applies_a_fixed_declaration_to_the_rows(pipeline: Pipeline, rows: Rows, account: int) -> None:
     first = pipeline.seal_pages((account, page(added=[transaction(name="n1", merchant_name="m1")])), moves=">a")
     pipeline.load(first)
     same = transaction(name="n1", merchant_name="m2")
@@ -71,7 +71,7 @@ def test_a_mended_declaration_reaches_the_rows_by_a_replay(pipeline: Pipeline, r
     assert rows("select version, count(*) from etl.loads group by 1 order by 1") == [(1, 2), (2, 2)]
 
 
-def test_a_row_that_was_lost_comes_back_as_it_is_by_now(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_lost_row_is_restored_in_its_current_state(pipeline: Pipeline, rows: Rows, account: int) -> None:
     gone = transaction(transaction_id="gone")
     first = pipeline.seal_pages((account, page(added=[transaction(amount=1), gone])), moves=">a")
     pipeline.load(first)
@@ -86,7 +86,9 @@ def test_a_row_that_was_lost_comes_back_as_it_is_by_now(pipeline: Pipeline, rows
     assert (rows(ROWS), rows(CURSORS)) == before
 
 
-def test_a_reject_that_fits_now_does_not_outlive_its_removal(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_reject_that_is_valid_now_is_restored_with_its_later_removal(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
     declared = pipeline.entity
     pipeline.entity = versioned(declared, description="no_such_field")
     first = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
@@ -98,7 +100,7 @@ def test_a_reject_that_fits_now_does_not_outlive_its_removal(pipeline: Pipeline,
     assert rows(f"select {TOMBSTONE_COLUMN} from core.transactions") == [(LATER,)]
 
 
-def test_what_was_stale_stays_stale(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_stale_records_are_stale_in_a_replay_too(pipeline: Pipeline, rows: Rows, account: int) -> None:
     winner = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
     pipeline.load(winner)
@@ -107,9 +109,7 @@ def test_what_was_stale_stays_stale(pipeline: Pipeline, rows: Rows, account: int
     assert rows("select amount::int from core.transactions") == [(1,)]
 
 
-def test_records_count_as_late_as_they_did_whatever_the_clocks_said(
-    pipeline: Pipeline, rows: Rows, account: int
-) -> None:
+def test_a_replay_uses_the_clamped_timestamps_of_the_first_load(pipeline: Pipeline, rows: Rows, account: int) -> None:
     first = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a", at=LATER)
     second = pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=FIRST)
     for raw_id in (first, second):
@@ -121,7 +121,7 @@ def test_records_count_as_late_as_they_did_whatever_the_clocks_said(
     assert rows("select amount::int from core.transactions") == [(2,)]
 
 
-def test_a_feeds_batch_that_was_never_loaded_is_loaded_with_its_cursor(
+def test_a_feed_batch_that_was_never_loaded_is_loaded_with_its_cursor(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
     raw_id = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
@@ -130,7 +130,9 @@ def test_a_feeds_batch_that_was_never_loaded_is_loaded_with_its_cursor(
     assert pipeline.load(raw_id) == counted(inserted=1)
 
 
-def test_a_late_window_does_not_undo_what_the_feed_told_since(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_late_window_does_not_overwrite_later_records_of_the_feed(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
     pipeline.load(pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a"))
     pipeline.source = "transactions_get"
     body = msgspec.json.encode({"transactions": [transaction(amount=2)], "total_transactions": 1})
@@ -142,9 +144,7 @@ def test_a_late_window_does_not_undo_what_the_feed_told_since(pipeline: Pipeline
     assert rows("select amount::int from core.transactions") == [(1,)]
 
 
-def test_a_replay_that_rejects_too_much_leaves_the_rows_as_they_are(
-    pipeline: Pipeline, rows: Rows, account: int
-) -> None:
+def test_a_replay_with_too_many_rejects_changes_no_row(pipeline: Pipeline, rows: Rows, account: int) -> None:
     records = [transaction(transaction_id=f"t{number}") for number in range(60)]
     raw_id = pipeline.seal_pages((account, page(added=records)))
     pipeline.load(raw_id)
@@ -155,7 +155,7 @@ def test_a_replay_that_rejects_too_much_leaves_the_rows_as_they_are(
     assert rows(ROWS) == before
 
 
-def test_a_rehearsal_tells_rows_and_money_and_leaves_no_trace(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_dry_run_reports_rows_and_money_and_changes_nothing(pipeline: Pipeline, rows: Rows, account: int) -> None:
     lost = transaction(transaction_id="lost", amount=5, iso_currency_code="EUR")
     raw_id = pipeline.seal_pages((account, page(added=[transaction(amount=Decimal("1.25")), lost])))
     pipeline.load(raw_id)
@@ -163,15 +163,15 @@ def test_a_rehearsal_tells_rows_and_money_and_leaves_no_trace(pipeline: Pipeline
     pipeline.db.execute("update core.transactions set amount = 0.25")
     tables = ("core.transactions", "etl.loads", "etl.replays", "etl.rejects", "etl.cursors")
     before = [rows(f"select * from {table}") for table in tables]
-    with start_dry_run(pipeline.entity, db=pipeline.db) as rehearsal:
-        assert pipeline.replay(raw_id, rehearsal=rehearsal) == counted(inserted=1, updated=1)
+    with start_dry_run(pipeline.entity, db=pipeline.db) as dry_run:
+        assert pipeline.replay(raw_id, dry_run=dry_run) == counted(inserted=1, updated=1)
         changed, count = before_image.changed_rows(pipeline.db, pipeline.entity, limit=1)
         totals = before_image.money_totals(pipeline.db, pipeline.entity)
     assert count == 2
-    (shown,) = changed
-    assert shown.key == {"provider_account_id": account, **KEY}
-    assert shown.before is not None
-    assert (shown.before["amount"], shown.after["amount"]) == (Decimal("0.25"), Decimal("1.25"))
+    (change,) = changed
+    assert change.key == {"provider_account_id": account, **KEY}
+    assert change.before is not None
+    assert (change.before["amount"], change.after["amount"]) == (Decimal("0.25"), Decimal("1.25"))
     assert totals == [
         MoneyTotal("amount", "EUR", Decimal(0), Decimal(5)),
         MoneyTotal("amount", "USD", Decimal("0.25"), Decimal("1.25")),

@@ -1,4 +1,4 @@
-"""Merging a batch again: it writes what the bank says by now, and its rehearsal tells of all that changes."""
+"""Reprocessing a batch: rows get their current values, and a dry run reports every change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
 Connect = Callable[[], Connection]
-ENDED = "select transaction_id, removed_for from core.transactions order by 1"
+REMOVALS = "select transaction_id, removed_for from core.transactions order by 1"
 
 
 @pytest.fixture
@@ -38,23 +38,23 @@ def dated(identifier: str, date: str, **fields: object) -> dict[str, object]:
     return transaction(transaction_id=identifier, date=date, **fields)
 
 
-def reread_with_a_reject(pipeline: Pipeline, account: int) -> int:
-    """Load an account, and all of it again without one row and with a record that is rejected; return that batch."""
+def load_full_read_with_a_reject(pipeline: Pipeline, account: int) -> int:
+    """Load an account, then a full read that lacks one row and has a reject; return the second batch."""
     both = [dated("gone", "2026-11-02"), dated("kept", "2026-11-01", name="abc")]
     pipeline.load(pipeline.seal_pages((account, page(added=both)), moves=">a"))
     declared, pipeline.entity = pipeline.entity, strict(pipeline.entity)
     body = page(added=[dated("kept", "2026-11-01", name="abc"), dated("new", "2026-11-20")])
-    whole = pipeline.seal_pages((account, body), moves="a>b", at=LATER, whole=True)
-    pipeline.load(whole)
+    full_read = pipeline.seal_pages((account, body), moves="a>b", at=LATER, whole=True)
+    pipeline.load(full_read)
     pipeline.entity = declared
-    return whole
+    return full_read
 
 
 def keys(changed: Collection[before_image.RowChange]) -> list[object]:
     return [change.key["transaction_id"] for change in changed]
 
 
-def test_a_record_that_fits_a_new_version_does_not_outlive_its_removal_when_tasks_are_cleared(
+def test_a_record_that_is_valid_in_a_new_version_is_restored_with_its_removal_when_tasks_are_cleared(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
     declared = pipeline.entity
@@ -67,7 +67,7 @@ def test_a_record_that_fits_a_new_version_does_not_outlive_its_removal_when_task
     assert rows("select removed_at from core.transactions") == [(LATER,)]
 
 
-def test_a_column_that_an_old_batch_brings_is_as_the_latest_batch_has_it(
+def test_a_column_that_an_old_batch_restores_has_the_value_of_the_latest_batch(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
     first = pipeline.seal_pages((account, page(added=[transaction(check_number="1")])), moves=">a")
@@ -83,7 +83,7 @@ def test_a_column_that_an_old_batch_brings_is_as_the_latest_batch_has_it(
     assert rows("select description from core.transactions") == [("2",)]
 
 
-def test_what_is_replayed_too_is_not_merged_twice(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_later_batch_that_is_excepted_is_not_merged(pipeline: Pipeline, rows: Rows, account: int) -> None:
     first = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     pipeline.load(first)
     second = pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER)
@@ -95,7 +95,7 @@ def test_what_is_replayed_too_is_not_merged_twice(pipeline: Pipeline, rows: Rows
     assert rows("select amount::int from core.transactions") == [(2,)]
 
 
-def test_a_batch_that_is_typed_twice_at_once_has_its_rejects_once(
+def test_concurrent_transforms_of_a_batch_record_its_rejects_once(
     pipeline: Pipeline, rows: Rows, account: int, connect: Connect
 ) -> None:
     pipeline.entity = strict(pipeline.entity)
@@ -104,12 +104,12 @@ def test_a_batch_that_is_typed_twice_at_once_has_its_rejects_once(
     with ThreadPoolExecutor() as pool, pipeline.db.transaction():
         pipeline.transform(raw_id)
         other = pool.submit(transform, pipeline.entity, raw_id, db=connect(), root=pipeline.root)
-        wait_until_somebody_waits(connect())
+        wait_for_a_blocked_session(connect())
     other.result()
     assert rows("select count(*) from etl.rejects") == [(5,)]
 
 
-def test_a_replay_that_catches_up_with_a_batch_does_not_wait_for_its_loads(
+def test_a_replay_that_merges_a_later_batch_does_not_wait_for_a_load_of_it(
     pipeline: Pipeline, rows: Rows, account: int, connect: Connect
 ) -> None:
     first = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
@@ -125,28 +125,28 @@ def test_a_replay_that_catches_up_with_a_batch_does_not_wait_for_its_loads(
         assert rows("select amount::int from core.transactions") == [(2,)]
 
 
-def test_rows_that_end_with_a_replay_are_told_by_its_rehearsal(pipeline: Pipeline, rows: Rows, account: int) -> None:
-    whole = reread_with_a_reject(pipeline, account)
-    with start_dry_run(pipeline.entity, db=pipeline.db) as rehearsal:
-        pipeline.replay(whole, rehearsal=rehearsal)
+def test_a_dry_run_reports_the_rows_that_a_replay_would_remove(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    full_read = load_full_read_with_a_reject(pipeline, account)
+    with start_dry_run(pipeline.entity, db=pipeline.db) as dry_run:
+        pipeline.replay(full_read, dry_run=dry_run)
         changed, count = before_image.changed_rows(pipeline.db, pipeline.entity, limit=10)
         ((total),) = before_image.money_totals(pipeline.db, pipeline.entity)
     assert (keys(changed), count) == (["gone", "new"], 2)
     assert total.after == total.before
-    assert rows(ENDED) == [("gone", None), ("kept", None)]
-    pipeline.replay(whole)
-    assert rows(ENDED) == [("gone", "absent"), ("kept", None), ("new", None)]
+    assert rows(REMOVALS) == [("gone", None), ("kept", None)]
+    pipeline.replay(full_read)
+    assert rows(REMOVALS) == [("gone", "absent"), ("kept", None), ("new", None)]
 
 
-def test_rejects_of_an_earlier_version_keep_nothing_alive(pipeline: Pipeline, rows: Rows, account: int) -> None:
-    whole = reread_with_a_reject(pipeline, account)
+def test_rejects_of_an_earlier_version_prevent_no_removal(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    full_read = load_full_read_with_a_reject(pipeline, account)
     pipeline.entity = replace(pipeline.entity, version=pipeline.entity.version + 1)
-    pipeline.replay(whole)
-    assert rows(ENDED) == [("gone", "absent"), ("kept", None), ("new", None)]
+    pipeline.replay(full_read)
+    assert rows(REMOVALS) == [("gone", "absent"), ("kept", None), ("new", None)]
 
 
-def wait_until_somebody_waits(db: Connection) -> None:
-    """Return once a lock is waited for."""
+def wait_for_a_blocked_session(db: Connection) -> None:
+    """Return once a session waits for a lock."""
     query = (
         "select count(*) from pg_locks where not granted "
         "and database = (select oid from pg_database where datname = current_database())"

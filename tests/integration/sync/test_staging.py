@@ -1,4 +1,4 @@
-"""Batches in hand."""
+"""The staging table of a merge."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from unnest(%s::bigint[]) as account, generate_series(1, 10) as n
 
 
 def batch(*, keys: int) -> pa.RecordBatch:
-    """Return records without anything but a key."""
+    """Return records with no values except a key."""
     values = {
         "seq": list(range(RECORDS)),
         "provider_account_id": [1] * RECORDS,
@@ -47,11 +47,11 @@ def test_the_last_record_of_each_key_is_kept(db: Connection) -> None:
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=10)])
         assert staging.drop_superseded(db, TRANSACTIONS) == RECORDS - 10
-        kept = db.execute("select i.seq from incoming as i order by i.seq").fetchall()
-    assert kept == [(seq,) for seq in range(RECORDS - 10, RECORDS)]
+        remaining = db.execute("select i.seq from incoming as i order by i.seq").fetchall()
+    assert remaining == [(seq,) for seq in range(RECORDS - 10, RECORDS)]
 
 
-def test_no_record_is_compared_with_every_other_once_memory_runs_short(db: Connection) -> None:
+def test_records_are_not_compared_pairwise_when_memory_is_short(db: Connection) -> None:
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
         db.execute("set local work_mem = '64kB'")
@@ -61,18 +61,18 @@ def test_no_record_is_compared_with_every_other_once_memory_runs_short(db: Conne
     assert "Nested Loop" not in plan
 
 
-@pytest.mark.parametrize(("given", "merge"), [("4MB", "64MB"), ("128MB", "128MB")])
-def test_a_merge_has_memory_and_never_less_than_the_server_gives(db: Connection, given: str, merge: str) -> None:
+@pytest.mark.parametrize(("configured", "expected"), [("4MB", "64MB"), ("128MB", "128MB")])
+def test_a_merge_raises_work_mem_and_never_lowers_it(db: Connection, configured: str, expected: str) -> None:
     with db.transaction():
-        db.execute(SQL("set local work_mem = {}").format(given))
+        db.execute(SQL("set local work_mem = {}").format(configured))
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=1)])
-        assert db.execute("show work_mem").fetchall() == [(merge,)]
+        assert db.execute("show work_mem").fetchall() == [(expected,)]
         with staging.prefer_hash_join(db):
             assert db.execute("show hash_mem_multiplier").fetchall() == [("1",)]
 
 
-def test_values_arrive_exactly_as_they_are(db: Connection) -> None:
-    told: dict[str, list[object]] = {
+def test_values_are_staged_exactly(db: Connection) -> None:
+    values_by_column: dict[str, list[object]] = {
         "seq": [-(2**63), 0, 1, 2, 3, 2**63 - 1],
         "amount": [
             Decimal("999999999999999999.9999999999"),
@@ -96,14 +96,14 @@ def test_values_arrive_exactly_as_they_are(db: Connection) -> None:
     }
     columns = schema(TRANSACTIONS)
     rows = pa.RecordBatch.from_arrays(
-        [pa.array(told.get(each.name, [None] * 6), each.type) for each in columns], schema=columns
+        [pa.array(values_by_column.get(field.name, [None] * 6), field.type) for field in columns], schema=columns
     )
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [rows.slice(0, 2), rows.slice(2)])
         arrived = db.execute(
             "select i.seq, i.amount, i.dated_on, i.dated_at, i.description, i.pending from incoming as i order by i.seq"
         ).fetchall()
-    assert arrived == list(zip(*told.values(), strict=True))
+    assert arrived == list(zip(*values_by_column.values(), strict=True))
 
 
 def test_batches_are_buffered_in_memory(db: Connection) -> None:
@@ -114,13 +114,13 @@ def test_batches_are_buffered_in_memory(db: Connection) -> None:
         assert staging.fill_rows(db, TRANSACTIONS, [batch(keys=1)]) == RECORDS
 
 
-def test_a_session_with_temporary_tables_of_its_own_takes_a_batch_too(db: Connection) -> None:
+def test_a_batch_can_be_staged_in_a_session_with_other_temporary_tables(db: Connection) -> None:
     db.execute("create temp table another as select 1 as one")
     with db.transaction():
         assert staging.fill_rows(db, TRANSACTIONS, [batch(keys=1)]) == RECORDS
 
 
-def test_what_a_merge_looks_up_is_neither_scanned_for_nor_compiled_and_only_in_its_transaction(
+def test_sequential_scans_and_jit_are_off_only_while_index_lookups_are_preferred(
     db: Connection,
 ) -> None:
     def settings() -> list[tuple[str, ...]]:
@@ -136,30 +136,30 @@ def test_what_a_merge_looks_up_is_neither_scanned_for_nor_compiled_and_only_in_i
     assert settings() == [("on",), ("on",), ("on",)]
 
 
-def test_rows_are_few_up_to_a_number_and_those_of_other_accounts_do_not_count(db: Connection) -> None:
+def test_existing_rows_are_few_up_to_the_limit_and_those_of_other_accounts_do_not_count(db: Connection) -> None:
     db.execute("alter table core.transactions disable trigger user")
     db.execute(TEN_ROWS, [[1, 2, 3]])
     columns = [[1, 2, 4], ["", "", ""], ["a", "a", "a"], [False, False, False]]
     with db.transaction():
         staging.fill_cursor_moves(
-            db, [pa.RecordBatch.from_arrays([pa.array(each) for each in columns], schema=CURSOR_MOVE_SCHEMA)]
+            db, [pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=CURSOR_MOVE_SCHEMA)]
         )
         assert staging.has_few_existing_rows(db, TRANSACTIONS, limit=20)
         assert not staging.has_few_existing_rows(db, TRANSACTIONS, limit=19)
 
 
-@pytest.mark.parametrize("known", ["existing_by_key", "existing_of_accounts"])
-def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(db: Connection, known: str) -> None:
+@pytest.mark.parametrize("lookup", ["existing_by_key", "existing_of_accounts"])
+def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(db: Connection, lookup: str) -> None:
     file = statements("entities/transactions")
-    merge = file["merge"].substitute(existing=file[known])
+    merge = file["merge"].substitute(existing=file[lookup])
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
         staging.fill_cursor_moves(db, [])
         with staging.prefer_index_lookup(db), ExitStack() as stack:
-            if known == "existing_of_accounts":
+            if lookup == "existing_of_accounts":
                 stack.enter_context(staging.prefer_hash_join(db))
             lines = db.execute(SQL("explain ") + merge, {"raw_id": 1}).fetchall()
     plan = "\n".join(line for (line,) in lines)
     assert "Seq Scan on transactions_" not in plan
     assert plan.count("provider_account_id = ") >= 16
-    assert ("Nested Loop" in plan) == (known == "existing_by_key")
+    assert ("Nested Loop" in plan) == (lookup == "existing_by_key")

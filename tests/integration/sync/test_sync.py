@@ -24,7 +24,7 @@ Rows = Callable[..., list[tuple[object, ...]]]
 
 def as_the_bank_has_it(pipeline: Pipeline) -> dict[str, Decimal]:
     """Return transaction id → amount, read from the bank in pages of another size, by another client."""
-    found: dict[str, Decimal] = {}
+    amounts: dict[str, Decimal] = {}
     accounts = provider_accounts.read_pages(pipeline.db, Chunk(0, 2**62), provider="plaid", feed="none")
     headers = {"PLAID-CLIENT-ID": pipeline.endpoint.login, "PLAID-SECRET": pipeline.endpoint.password}
     with httpx.Client(base_url=pipeline.endpoint.host, headers=headers, trust_env=False) as client:
@@ -35,12 +35,12 @@ def as_the_bank_has_it(pipeline: Pipeline) -> dict[str, Decimal]:
                 request = {"access_token": token, "cursor": cursor, "count": 37}
                 answer = msgspec.json.decode(client.post("/transactions/sync", json=request).content)
                 for record in answer["added"]:
-                    found[record["transaction_id"]] = Decimal(str(record["amount"]))
+                    amounts[record["transaction_id"]] = Decimal(str(record["amount"]))
                 cursor, more = answer["next_cursor"], answer["has_more"]
-    return found
+    return amounts
 
 
-def test_a_run_loads_every_transaction_that_the_bank_has_exactly(pipeline: Pipeline, rows: Rows) -> None:
+def test_a_run_loads_exactly_the_transactions_of_the_bank(pipeline: Pipeline, rows: Rows) -> None:
     pipeline.link(12)
     pipeline.entity = replace(pipeline.entity, chunk_size=5)
     counts = pipeline.run("first")
@@ -69,12 +69,12 @@ def test_reading_everything_again_changes_nothing(pipeline: Pipeline, rows: Rows
     state = "select xmin::text, ctid::text from core.transactions"
     before = Counter(rows(state))
     pipeline.db.execute("update etl.cursors set value = ''")
-    (again,) = pipeline.run("second")
-    assert (again.inserted, again.updated, again.unchanged) == (0, 0, first.inserted)
+    (second,) = pipeline.run("second")
+    assert (second.inserted, second.updated, second.unchanged) == (0, 0, first.inserted)
     assert Counter(rows(state)) == before
 
 
-def test_a_step_that_is_run_twice_gives_the_same(pipeline: Pipeline, rows: Rows) -> None:
+def test_a_step_that_runs_twice_gives_the_same_result(pipeline: Pipeline, rows: Rows) -> None:
     pipeline.link(2)
     pipeline.plan("run")
     pipeline.download("run")
@@ -89,7 +89,7 @@ def test_a_step_that_is_run_twice_gives_the_same(pipeline: Pipeline, rows: Rows)
     assert rows("select count(*) from core.transactions") == [(counts.inserted,)]
 
 
-def test_what_landed_is_removed_once_it_is_sealed(pipeline: Pipeline) -> None:
+def test_landing_files_are_removed_once_they_are_sealed(pipeline: Pipeline) -> None:
     pipeline.link(1)
     pipeline.plan("run")
     pipeline.download("run")
@@ -126,4 +126,4 @@ def test_a_report_warns_of_cursors_that_the_provider_may_soon_forget(
         "update etl.cursors set moved_at = now() - interval '340 days' where provider_account_id = %s", [old]
     )
     report(pipeline.entity, "run", db=pipeline.db)
-    assert "1 cursors of transactions_sync have not moved for 334 days, and are good for 365" in caplog.text
+    assert "1 cursors of transactions_sync have not moved for 334 days and expire after 365" in caplog.text

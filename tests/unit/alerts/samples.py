@@ -1,4 +1,4 @@
-"""A promise of a run, and what may become of it."""
+"""Sample alerts about one run and its deadline."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def minutes(count: float) -> timedelta:
 
 
 def make_alert(kind: AlertKind, **changes: Any) -> Alert:
-    facts: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "as_of": DUE_AT - minutes(30),
         "url": URL,
         "deadline_at": DUE_AT,
         "finish_at": DUE_AT + minutes(34),
     }
-    return Alert(kind, "etl_transactions", RUN_ID, **(facts | changes))
+    return Alert(kind, "etl_transactions", RUN_ID, **(fields | changes))

@@ -26,35 +26,35 @@ def lines(*tasks: OpenTask) -> tuple[str, ...]:
     return blockers.describe(tasks, POOLS, CHUNKS, as_of=NOW)
 
 
-def test_a_running_task_is_told_with_its_chunk_its_time_and_its_attempt() -> None:
+def test_running_task_line_names_chunk_duration_and_attempt() -> None:
     assert lines(task("running", since=minutes(41), attempt=2)) == (
         "download, chunk 3 of 5 (accounts 101–150), running for 41 min, attempt 2 of 4",
     )
 
 
-def test_tasks_that_wait_for_one_pool_are_one_line_with_its_slots_and_the_longest_wait() -> None:
+def test_tasks_waiting_for_one_pool_share_a_line_with_slots_and_longest_wait() -> None:
     waiting = [task("scheduled", since=minutes(wait), map_index=wait, task_id="chunk.transform") for wait in (3, 12, 1)]
     assert lines(*waiting) == (
         "transform: 3 chunks waiting for a slot of pool etl (2 of 2 in use), the longest for 12 min",
     )
 
 
-def test_each_kind_of_wait_says_what_for() -> None:
+def test_each_waiting_state_names_what_it_waits_for() -> None:
     assert lines(task("queued", since=minutes(2), map_index=-1)) == (
         "download, waiting 2 min for a worker of queue etl",
     )
     assert lines(task("up_for_retry", since=minutes(2), map_index=-1)) == (
-        "download, waiting 2 min to be tried again, after attempt 1 of 4",
+        "download, waiting 2 min for a retry, after attempt 1 of 4",
     )
 
 
-def test_the_longest_running_come_first_and_five_lines_are_enough() -> None:
+def test_longest_running_tasks_come_first_within_five_lines() -> None:
     many = [task("running", since=minutes(index), map_index=index) for index in range(40)]
-    found = lines(*many, task("scheduled"), task("queued"))
-    assert len(found) == 5
-    assert found[0].endswith("running for 39 min")
-    assert "37 more tasks running" in found
+    described = lines(*many, task("scheduled"), task("queued"))
+    assert len(described) == 5
+    assert described[0].endswith("running for 39 min")
+    assert "37 more tasks running" in described
 
 
-def test_a_failed_task_is_nothing_that_is_waited_for() -> None:
+def test_failed_task_is_no_blocker() -> None:
     assert lines(task("failed")) == ()

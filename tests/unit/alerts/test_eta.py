@@ -12,15 +12,15 @@ EARLIER = [PastRun(minutes(10), 5)] * 3
 
 def remaining(progress: ChunkProgress, history: list[PastRun], *, after: timedelta | None) -> timedelta | None:
     now = START + (after or timedelta())
-    found = estimate_finish(progress, history, started_at=None if after is None else START, as_of=now)
-    return found.finish_at - now if found else None
+    estimate = estimate_finish(progress, history, started_at=None if after is None else START, as_of=now)
+    return estimate.finish_at - now if estimate else None
 
 
 def test_without_history_each_missing_chunk_takes_as_long_as_those_before() -> None:
     assert remaining(ChunkProgress(4, 1), [], after=minutes(10)) == minutes(30)
 
 
-def test_nothing_is_foretold_of_a_first_run_that_has_loaded_nothing() -> None:
+def test_first_run_without_loaded_chunks_has_no_estimate() -> None:
     assert remaining(ChunkProgress(4, 0), [], after=minutes(10)) is None
     assert remaining(ChunkProgress(), [], after=minutes(10)) is None
 
@@ -38,30 +38,30 @@ def test_earlier_runs_soften_one_slow_chunk_but_never_outweigh_many() -> None:
     assert many > minutes(450)
 
 
-def test_a_run_that_does_not_move_is_foretold_later_and_later() -> None:
-    found = [remaining(ChunkProgress(5, 0), EARLIER, after=minutes(after)) for after in (0, 30, 60)]
-    assert all(item is not None for item in found)
-    assert found == sorted(found, key=lambda item: item or timedelta())
-    assert found[0] == minutes(10)
+def test_estimate_of_a_stalled_run_keeps_moving_later() -> None:
+    estimates = [remaining(ChunkProgress(5, 0), EARLIER, after=minutes(after)) for after in (0, 30, 60)]
+    assert all(item is not None for item in estimates)
+    assert estimates == sorted(estimates, key=lambda item: item or timedelta())
+    assert estimates[0] == minutes(10)
 
 
 def test_a_run_whose_chunks_are_all_loaded_is_done() -> None:
     assert remaining(ChunkProgress(5, 5), EARLIER, after=minutes(90)) == timedelta()
 
 
-@pytest.mark.parametrize(("after", "left"), [(None, 10), (4, 6), (10, 0), (14, 4)])
-def test_without_chunks_a_run_takes_its_usual_time_and_then_as_much_again_as_it_is_over(
-    after: float | None, left: float
+@pytest.mark.parametrize(("after", "expected"), [(None, 10), (4, 6), (10, 0), (14, 4)])
+def test_run_without_chunks_takes_the_median_or_past_it_its_overrun_once_more(
+    after: float | None, expected: float
 ) -> None:
-    assert remaining(ChunkProgress(), EARLIER, after=None if after is None else minutes(after)) == minutes(left)
+    assert remaining(ChunkProgress(), EARLIER, after=None if after is None else minutes(after)) == minutes(expected)
 
 
-def test_one_odd_run_does_not_spoil_the_history() -> None:
+def test_one_outlier_run_does_not_change_the_estimate() -> None:
     odd = [*EARLIER, PastRun(minutes(600), 5)]
     assert remaining(ChunkProgress(5, 0), odd, after=timedelta()) == minutes(10)
 
 
-def test_the_estimate_says_what_it_rests_on() -> None:
-    found = estimate_finish(ChunkProgress(5, 3), EARLIER, started_at=START, as_of=START + minutes(31))
-    assert found is not None
-    assert found.basis == "3 of 5 chunks loaded in 31 min; earlier runs took 10 min (median of 3)"
+def test_estimate_describes_its_basis() -> None:
+    estimate = estimate_finish(ChunkProgress(5, 3), EARLIER, started_at=START, as_of=START + minutes(31))
+    assert estimate is not None
+    assert estimate.basis == "3 of 5 chunks loaded in 31 min; earlier runs took 10 min (median of 3)"

@@ -18,17 +18,17 @@ from tests.unit.alerts.samples import DUE_AT, RUN_ID, URL, make_alert, minutes
         (AlertKind.FAILED, "etl_transactions failed"),
     ],
 )
-def test_the_subject_says_it_all(kind: AlertKind, subject: str) -> None:
+def test_subject_names_dag_and_outcome(kind: AlertKind, subject: str) -> None:
     assert compose(make_alert(kind)).subject == subject
 
 
-def test_a_recovery_in_time_says_so() -> None:
+def test_recovery_before_the_deadline_is_reported_as_in_time() -> None:
     mail = compose(make_alert(AlertKind.RECOVERED, finish_at=DUE_AT - minutes(12)))
     assert mail.subject == "etl_transactions is done, in time by 12 min"
 
 
 @pytest.mark.parametrize("kind", list(AlertKind))
-def test_text_and_html_hold_run_promise_and_link(kind: AlertKind) -> None:
+def test_text_and_html_hold_run_deadline_and_link(kind: AlertKind) -> None:
     mail = compose(make_alert(kind))
     for form in (mail.text, mail.html):
         assert RUN_ID in form.replace("&#43;", "+")
@@ -36,14 +36,14 @@ def test_text_and_html_hold_run_promise_and_link(kind: AlertKind) -> None:
         assert URL in form.replace("&#43;", "+")
 
 
-def test_no_run_is_promised_that_would_do_what_was_left() -> None:
-    assert "let the next run make up for it" in compose(make_alert(AlertKind.FAILED)).text
+def test_failure_mail_mentions_the_next_run_only_if_it_catches_up() -> None:
+    assert "let the next run catch up" in compose(make_alert(AlertKind.FAILED)).text
     mail = compose(make_alert(AlertKind.FAILED, next_run_catches_up=False))
     assert "next run" not in mail.text
-    assert "no other run does it for them" in mail.text
+    assert "no other run does their work" in mail.text
 
 
-def test_what_failed_stands_in_subject_and_body_with_rejects() -> None:
+def test_failure_mail_names_failed_tasks_and_rejects() -> None:
     failure = TaskFailure("chunk.download", 2, 3, "ProviderRefused", "plaid refused;\nmend the credentials")
     mail = compose(
         make_alert(
@@ -55,16 +55,16 @@ def test_what_failed_stands_in_subject_and_body_with_rejects() -> None:
         )
     )
     assert mail.subject == "etl_transactions failed: ProviderRefused from download"
-    for words in (
+    for fragment in (
         "download, chunk 3, attempt 3: ProviderRefused",
         "    mend the credentials",
         "1,200 by iso4217",
         "3 of 5",
     ):
-        assert words in mail.text
+        assert fragment in mail.text
 
 
-def test_what_is_told_cannot_become_markup_or_a_header() -> None:
+def test_failure_details_cannot_inject_markup_or_headers() -> None:
     failure = TaskFailure("<b>", -1, 1, "<script>alert(1)</script>", "</div><img src=x>")
     mail = compose(make_alert(AlertKind.FAILED, failures=(failure,)))
     assert "<script>" not in mail.html
@@ -75,21 +75,21 @@ def test_what_is_told_cannot_become_markup_or_a_header() -> None:
     )
 
 
-def test_what_sluice_raises_is_told_in_full_and_anything_else_without_values() -> None:
+def test_own_errors_are_shown_in_full_and_foreign_errors_without_values() -> None:
     ours = ProviderRefused("plaid", "answered 'INVALID_API_KEYS'")
     assert sanitize_message(str(ours), type(ours)) == str(ours)
     foreign = (
         'invalid input syntax for type numeric: "Jane Doe", jane@example.com, GB29 NWBK 6016 1331 9268 19, '
         "postgresql://me:hunter2@host/db\nCONTEXT:  COPY incoming, line 3, column amount"
     )
-    told = sanitize_message(foreign, ValueError)
-    assert told.startswith("invalid input syntax for type numeric: …")
+    sanitized = sanitize_message(foreign, ValueError)
+    assert sanitized.startswith("invalid input syntax for type numeric: …")
     for secret in ("Jane", "jane@", "6016", "hunter2", "CONTEXT"):
-        assert secret not in told
+        assert secret not in sanitized
 
 
 @pytest.mark.parametrize(
-    ("duration", "words"),
+    ("duration", "expected"),
     [
         (timedelta(seconds=40), "40 s"),
         (timedelta(minutes=7, seconds=20), "7 min"),
@@ -98,10 +98,10 @@ def test_what_sluice_raises_is_told_in_full_and_anything_else_without_values() -
         (timedelta(days=3, hours=4), "3 d 4 h"),
     ],
 )
-def test_durations_are_told_in_two_units_at_most(duration: timedelta, words: str) -> None:
-    assert format_duration(duration) == words
+def test_durations_have_two_units_at_most(duration: timedelta, expected: str) -> None:
+    assert format_duration(duration) == expected
 
 
-def test_an_instant_has_its_day_unless_it_is_today() -> None:
+def test_time_includes_the_day_unless_it_is_today() -> None:
     assert format_time(DUE_AT, relative_to=DUE_AT - minutes(60)) == "02:00 UTC"
     assert format_time(DUE_AT, relative_to=DUE_AT - timedelta(days=1)) == "Tue 24 Nov, 02:00 UTC"

@@ -25,11 +25,11 @@ def bank() -> Bank:
 
 @pytest.fixture
 def send(bank: Bank) -> Send:
-    own = replace(bank, changes=Changes(), faults=Faults())
-    app = create_app(own, Credentials("client", "secret"))
+    fresh_bank = replace(bank, changes=Changes(), faults=Faults())
+    app = create_app(fresh_bank, Credentials("client", "secret"))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
-    async def answer(method: str, path: str, **options: Any) -> httpx.Response:
+    async def request(method: str, path: str, **options: Any) -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://bank") as client:
             return await client.request(method, path, **options)
 
@@ -37,7 +37,7 @@ def send(bank: Bank) -> Send:
         path: str, fields: Mapping[str, Any] | None = None, *, method: str = "POST", **options: Any
     ) -> httpx.Response:
         body = {} if fields is None else {"json": fields}
-        return asyncio.run(answer(method, path, **{"headers": HEADERS, **body, **options}))
+        return asyncio.run(request(method, path, **{"headers": HEADERS, **body, **options}))
 
     return send
 

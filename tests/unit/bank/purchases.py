@@ -1,4 +1,4 @@
-"""A small file of purchases with the dirt of a real one."""
+"""A small file of purchases, with the irregularities of a real one."""
 
 import gzip
 from pathlib import Path
@@ -19,7 +19,7 @@ ROWS = (
 
 
 def write(path: Path, rows: tuple[str, ...] = ROWS) -> Path:
-    """Write the rows to `path`, compressed if its name says so, and return it."""
+    """Write the rows to `path`, compressed by gzip if its name ends in `.gz`, and return it."""
     text = "\r\n".join((HEADER, *rows)) + "\r\n"
     path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
     return path

@@ -40,7 +40,7 @@ def check(response: httpx.Response, error_type: str, error_code: str, message: s
     assert answer["request_id"].isalnum()
 
 
-def test_health_says_which_day_it_is(send: Send) -> None:
+def test_health_returns_the_day(send: Send) -> None:
     response = send("/health", method="GET", headers={})
     assert (response.status_code, response.json()) == (200, {"status": "ok", "day": "2026-06-29"})
 
@@ -81,7 +81,7 @@ def test_missing_fields_are_named(send: Send) -> None:
     check(send(CREATE, {}), "INVALID_REQUEST", "MISSING_FIELDS", message)
 
 
-def test_fields_that_no_endpoint_knows_are_left_unread(send: Send, access_token: str) -> None:
+def test_unknown_fields_are_ignored(send: Send, access_token: str) -> None:
     response = send(SYNC, {"access_token": access_token, "count": 1, "cursr": "", "options": {"colour": "red"}})
     assert (
         response.content.partition(b'"request_id"')[0]
@@ -121,7 +121,7 @@ def test_a_body_sent_as_something_else_is_refused(send: Send) -> None:
     check(response, "INVALID_REQUEST", "INVALID_BODY", "body could not be parsed as JSON")
 
 
-def test_an_endless_body_is_refused(send: Send) -> None:
+def test_a_body_above_the_limit_is_refused(send: Send) -> None:
     response = send(SYNC, {"access_token": "a" * 70_000})
     check(response, "INVALID_REQUEST", "INVALID_BODY", "body is longer than 65536 bytes; send less")
 
@@ -154,22 +154,22 @@ def test_an_unknown_institution_is_refused(send: Send) -> None:
 
 
 @pytest.mark.parametrize("digits", [str(2**64), "9" * 5_000])
-def test_a_user_number_that_no_token_can_carry_is_refused(send: Send, digits: str) -> None:
+def test_a_user_number_that_no_token_can_encode_is_refused(send: Send, digits: str) -> None:
     response = send(CREATE, {**CUSTOMER, "options": {"override_username": f"user_{digits}"}})
-    check(response, "INVALID_REQUEST", "INVALID_FIELD", "override_username must number an item below .*")
+    check(response, "INVALID_REQUEST", "INVALID_FIELD", "override_username must be user_<n> with n below .*")
 
 
 def test_an_unknown_route_is_not_found(send: Send) -> None:
     check(send("/nowhere", {}), "INVALID_REQUEST", "NOT_FOUND", "not found", status=404)
 
 
-def test_a_wrong_method_is_not_found_and_told_the_right_one(send: Send) -> None:
+def test_a_wrong_method_is_not_found_and_the_right_one_is_named(send: Send) -> None:
     response = send(SYNC, method="GET")
     check(response, "INVALID_REQUEST", "NOT_FOUND", "not found", status=405)
     assert response.headers["allow"] == "POST"
 
 
-def test_a_fault_of_the_bank_is_an_api_error(send: Send, access_token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_of_the_bank_is_an_api_error(send: Send, access_token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "status", None)
     response = send("/item/get", {"access_token": access_token})
     check(response, "API_ERROR", "INTERNAL_SERVER_ERROR", "an unexpected error occurred", status=500)
@@ -181,23 +181,23 @@ def test_a_whole_number_may_be_written_with_a_point(send: Send, access_token: st
     assert len(response.json()["added"]) == 7
 
 
-def test_a_number_beyond_all_bounds_is_refused_as_one(send: Send) -> None:
+def test_a_number_beyond_all_bounds_is_an_invalid_field(send: Send) -> None:
     body = b'{"access_token": "a", "count": 1e999999999}'
     response = send(SYNC, content=body, headers={**HEADERS, "Content-Type": "application/json"})
     check(response, "INVALID_REQUEST", "INVALID_FIELD", r"Expected `int`.* - at `\$\.count`")
 
 
-def test_the_same_request_has_the_same_answer_byte_for_byte(send: Send, access_token: str) -> None:
+def test_equal_requests_have_equal_responses_byte_for_byte(send: Send, access_token: str) -> None:
     first, second = (send(SYNC, {"access_token": access_token, "count": 50}).content for _ in range(2))
     assert first == second
 
 
-def test_a_numbered_user_is_the_same_item_again(send: Send) -> None:
+def test_a_numbered_user_is_always_the_same_item(send: Send) -> None:
     fields = {**CUSTOMER, "options": {"override_username": "user_41"}}
     assert send(CREATE, fields).json()["public_token"] == send(CREATE, fields).json()["public_token"]
 
 
-def test_any_other_user_is_a_new_item_at_the_institution_asked_for(send: Send) -> None:
+def test_any_other_user_is_a_random_item_at_the_requested_institution(send: Send) -> None:
     public_tokens = [send(CREATE, CUSTOMER).json()["public_token"] for _ in range(2)]
     exchanged = [send(EXCHANGE, {"public_token": each}).json() for each in public_tokens]
     items = [send("/item/get", {"access_token": each["access_token"]}).json()["item"] for each in exchanged]
@@ -206,17 +206,15 @@ def test_any_other_user_is_a_new_item_at_the_institution_asked_for(send: Send) -
     assert {each["institution_id"] for each in items} == {"ins_900401"}
 
 
-def test_accounts_may_be_asked_for_by_id(send: Send, access_token: str) -> None:
-    everything = send("/accounts/get", {"access_token": access_token}).json()["accounts"]
-    options = {"account_ids": [everything[-1]["account_id"]]}
-    assert (
-        send("/accounts/get", {"access_token": access_token, "options": options}).json()["accounts"] == everything[-1:]
-    )
+def test_accounts_are_selected_by_id(send: Send, access_token: str) -> None:
+    accounts = send("/accounts/get", {"access_token": access_token}).json()["accounts"]
+    options = {"account_ids": [accounts[-1]["account_id"]]}
+    assert send("/accounts/get", {"access_token": access_token, "options": options}).json()["accounts"] == accounts[-1:]
 
 
 def test_accounts_and_sync_agree_on_balances(send: Send, access_token: str) -> None:
-    got, synced = (send(path, {"access_token": access_token}).json() for path in ("/accounts/get", SYNC))
-    assert got["accounts"] == synced["accounts"]
+    listed, synced = (send(path, {"access_token": access_token}).json() for path in ("/accounts/get", SYNC))
+    assert listed["accounts"] == synced["accounts"]
 
 
 @pytest.mark.parametrize(("code", "places"), [("USD", 2), ("EUR", 2), ("GBP", 2), ("JPY", 0), ("KWD", 3)])
@@ -232,6 +230,6 @@ def test_a_secret_is_never_shown() -> None:
     assert "hush" not in repr(Credentials("client", "hush"))
 
 
-def test_credentials_that_no_header_carries_are_refused() -> None:
+def test_credentials_outside_ascii_are_refused() -> None:
     with pytest.raises(ValueError, match="outside ASCII"):
         Credentials("client", "sécret")

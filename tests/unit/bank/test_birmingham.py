@@ -1,4 +1,4 @@
-"""The real file, drained over the API and counted without the bank's help."""
+"""The real file, drained through the API, with counts and sums that the bank does not compute."""
 
 import asyncio
 import os
@@ -24,7 +24,9 @@ FOLDER = Path(__file__).parents[3] / os.environ.get("SLUICE_TEST_DATA", "../shar
 FILE = FOLDER / "birmingham" / "transactions.csv.gz"
 HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}
 
-pytestmark = pytest.mark.skipif(not FILE.is_file(), reason=f"no purchases at {FILE}; say where in SLUICE_TEST_DATA")
+pytestmark = pytest.mark.skipif(
+    not FILE.is_file(), reason=f"no purchases at {FILE}; name their folder in SLUICE_TEST_DATA"
+)
 
 
 class Record(Struct):
@@ -35,7 +37,7 @@ class Record(Struct):
     merchant_name: str
 
 
-class Answer(Struct):
+class BankResponse(Struct):
     public_token: str = ""
     access_token: str = ""
     added: list[Record] = []
@@ -43,23 +45,23 @@ class Answer(Struct):
     has_more: bool = False
 
 
-async def post(client: httpx.AsyncClient, path: str, **fields: Any) -> Answer:
+async def post(client: httpx.AsyncClient, path: str, **fields: Any) -> BankResponse:
     response = await client.post(path, json=fields)
-    return msgspec.json.decode(response.raise_for_status().content, type=Answer)
+    return msgspec.json.decode(response.raise_for_status().content, type=BankResponse)
 
 
-async def drained(client: httpx.AsyncClient, item: int) -> AsyncIterator[Record]:
+async def drain(client: httpx.AsyncClient, item: int) -> AsyncIterator[Record]:
     create = {"institution_id": "ins_109508", "initial_products": ["transactions"]}
     options = {"override_username": f"user_{item}"}
     created = await post(client, "/sandbox/public_token/create", **create, options=options)
     exchanged = await post(client, "/item/public_token/exchange", public_token=created.public_token)
-    cursor, more = "", True
-    while more:
+    cursor, has_more = "", True
+    while has_more:
         fields = {"access_token": exchanged.access_token, "cursor": cursor, "count": 500}
         page = await post(client, "/transactions/sync", **fields)
         for record in page.added:
             yield record
-        cursor, more = page.next_cursor, page.has_more
+        cursor, has_more = page.next_cursor, page.has_more
 
 
 async def read(bank: Bank, items: int) -> tuple[list[str], Counter[str], dict[str, Decimal], set[str], set[str]]:
@@ -71,7 +73,7 @@ async def read(bank: Bank, items: int) -> tuple[list[str], Counter[str], dict[st
     names: set[str] = set()
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bank", headers=HEADERS) as client:
         for item in range(items):
-            async for record in drained(client, item):
+            async for record in drain(client, item):
                 currency = record.iso_currency_code
                 ids.append(record.transaction_id)
                 rows[currency] += 1

@@ -18,29 +18,29 @@ ENTRIES: list[JournalEntry] = [
 ]
 
 
-def test_an_item_is_open_until_it_is_not() -> None:
+def test_an_item_is_open_unless_it_was_locked_or_removed() -> None:
     changes = Changes(ENTRIES[:3])
     assert [changes.access(item) for item in (6, 7, 8)] == [Access.OPEN, Access.LOCKED, Access.REMOVED]
     changes.record(AccessChanged(7, Access.OPEN))
     assert changes.access(7) is Access.OPEN
 
 
-def test_what_was_created_adds_up() -> None:
+def test_created_transactions_accumulate() -> None:
     assert list(Changes(ENTRIES).created(2**64 - 1)) == [COFFEE] * 3
     assert list(Changes(ENTRIES).created(7)) == []
 
 
-def test_a_change_that_cannot_be_written_does_not_count() -> None:
-    def full(entry: JournalEntry) -> None:
+def test_a_change_that_cannot_be_written_has_no_effect() -> None:
+    def fail(entry: JournalEntry) -> None:
         raise OSError
 
-    changes = Changes(write=full)
+    changes = Changes(write=fail)
     with pytest.raises(OSError):
         changes.record(AccessChanged(7, Access.LOCKED))
     assert changes.access(7) is Access.OPEN
 
 
-def test_a_journal_gives_back_what_was_written(tmp_path: Path) -> None:
+def test_a_journal_returns_the_entries_that_were_written(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     assert journal.read(path) == []
     changes = Changes(write=lambda entry: journal.append(path, entry))
@@ -49,7 +49,7 @@ def test_a_journal_gives_back_what_was_written(tmp_path: Path) -> None:
     assert journal.read(path) == ENTRIES
 
 
-def test_a_line_cut_short_is_forgotten_and_the_next_one_is_not(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_discarded_and_the_next_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     journal.append(path, ENTRIES[0])
     with path.open("ab") as file:
@@ -59,7 +59,7 @@ def test_a_line_cut_short_is_forgotten_and_the_next_one_is_not(tmp_path: Path) -
     assert journal.read(path) == [ENTRIES[0], ENTRIES[2]]
 
 
-def test_a_line_that_is_no_entry_is_named(tmp_path: Path) -> None:
+def test_a_line_that_is_not_an_entry_is_named(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     journal.append(path, ENTRIES[0])
     with path.open("ab") as file:

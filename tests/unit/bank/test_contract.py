@@ -24,7 +24,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 pytestmark = pytest.mark.skipif(
-    not PLAID.is_dir(), reason=f"Plaid's specification is not at {PLAID}; name its folder in SLUICE_TEST_DATA"
+    not PLAID.is_dir(), reason=f"Plaid's specification is not at {PLAID}; name its parent folder in SLUICE_TEST_DATA"
 )
 
 
@@ -70,46 +70,48 @@ def fields_of(node: Any, prefix: str = "") -> set[str]:
 
 
 @pytest.mark.parametrize("number", range(12))
-def test_answers_keep_plaids_schema(send: Send, specification: dict[str, Any], number: int) -> None:
+def test_responses_match_plaids_schema(send: Send, specification: dict[str, Any], number: int) -> None:
     create, exchange = "/sandbox/public_token/create", "/item/public_token/exchange"
     fields = {"institution_id": "ins_109508", "initial_products": ["transactions"]}
     created = send(create, {**fields, "options": {"override_username": f"user_{number}"}})
     exchanged = send(exchange, {"public_token": created.json()["public_token"]})
     access_token = exchanged.json()["access_token"]
-    answers = {create: created, exchange: exchanged} | {
-        path: send(path, {"access_token": access_token, **more}) for path, more in REQUESTS.items()
+    responses = {create: created, exchange: exchanged} | {
+        path: send(path, {"access_token": access_token, **extra_fields}) for path, extra_fields in REQUESTS.items()
     }
-    for path, answer in answers.items():
-        assert (path, answer.status_code, violations(specification, path, answer)) == (path, 200, [])
+    for path, response in responses.items():
+        assert (path, response.status_code, violations(specification, path, response)) == (path, 200, [])
 
 
-@pytest.mark.parametrize("lever", ["/sandbox/item/reset_login", "/item/remove"])
-def test_items_in_trouble_keep_plaids_schema(
-    send: Send, specification: dict[str, Any], access_token: str, lever: str
+@pytest.mark.parametrize("disabling_path", ["/sandbox/item/reset_login", "/item/remove"])
+def test_responses_of_unreadable_items_match_plaids_schema(
+    send: Send, specification: dict[str, Any], access_token: str, disabling_path: str
 ) -> None:
-    send(lever, {"access_token": access_token})
-    for path, more in REQUESTS.items():
+    send(disabling_path, {"access_token": access_token})
+    for path, extra_fields in REQUESTS.items():
         if not path.startswith("/sandbox/"):
-            answer = send(path, {"access_token": access_token, **more})
-            assert violations(specification, path, answer) == []
+            response = send(path, {"access_token": access_token, **extra_fields})
+            assert violations(specification, path, response) == []
 
 
 @pytest.mark.parametrize(
     "fault",
     ["server_error", "rate_limit", "revoked", "mutation", "not_ready", "duplicate", "huge_amount", "emoji_name"],
 )
-def test_trouble_that_the_schema_knows_keeps_it(
+def test_faults_that_the_schema_allows_match_it(
     send: Send, specification: dict[str, Any], access_token: str, fault: str
 ) -> None:
     cursor = send("/transactions/sync", {"access_token": access_token, "count": 5}).json()["next_cursor"]
     send("/sandbox/faults", {"faults": {fault: 1}})
-    for path, more in REQUESTS.items():
-        answer = send(path, {"access_token": access_token, **more, **({"cursor": cursor} if "sync" in path else {})})
-        assert violations(specification, path, answer) == []
+    for path, extra_fields in REQUESTS.items():
+        response = send(
+            path, {"access_token": access_token, **extra_fields, **({"cursor": cursor} if "sync" in path else {})}
+        )
+        assert violations(specification, path, response) == []
 
 
 @pytest.mark.parametrize("path", REQUESTS)
-def test_refusals_keep_plaids_schema(send: Send, specification: dict[str, Any], path: str) -> None:
+def test_errors_match_plaids_schema(send: Send, specification: dict[str, Any], path: str) -> None:
     for response in (send(path, {"access_token": "nobody's"}), send(path, {}), send(path, method="GET")):
         assert violations(specification, path, response) == []
 
@@ -127,7 +129,7 @@ def test_the_validation_can_fail(send: Send, specification: dict[str, Any], acce
 
 def test_transactions_have_every_field_of_plaids_example(send: Send, access_token: str) -> None:
     example = json.loads((PLAID / "examples" / "transactions__sync.json").read_text())
-    answer = send("/transactions/sync", {"access_token": access_token}).json()
+    response = send("/transactions/sync", {"access_token": access_token}).json()
     for part in ("accounts", "added"):
-        assert fields_of(example[part]) <= fields_of(answer[part])
-    assert example.keys() <= answer.keys()
+        assert fields_of(example[part]) <= fields_of(response[part])
+    assert example.keys() <= response.keys()

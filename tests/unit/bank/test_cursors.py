@@ -9,12 +9,14 @@ from dev.bank.feed import cursors
 from dev.bank.feed.cursors import CursorInvalid, Stream
 from dev.bank.feed.feed import EventOffset, Outflows, Position
 
-places = st.builds(EventOffset, st.dates(), st.integers(0, 2**16 - 1))
-sums = st.integers(-(2**63), 2**63 - 1)
-moved = st.integers(0, 3).flatmap(lambda size: st.builds(Outflows, *(st.tuples(*[sums] * size) for _ in range(2))))
+offsets = st.builds(EventOffset, st.dates(), st.integers(0, 2**16 - 1))
+amounts = st.integers(-(2**63), 2**63 - 1)
+outflows = st.integers(0, 3).flatmap(
+    lambda size: st.builds(Outflows, *(st.tuples(*[amounts] * size) for _ in range(2)))
+)
 positions = st.one_of(
-    st.builds(Position.between_loops, places, moved),
-    st.builds(Position, places, places, places, moved).filter(lambda position: position.is_mid_loop),
+    st.builds(Position.between_loops, offsets, outflows),
+    st.builds(Position, offsets, offsets, offsets, outflows).filter(lambda position: position.is_mid_loop),
 )
 POSITION = Position.between_loops(EventOffset(date(2026, 6, 29), 3), Outflows((12_05, -7), (0, 3)))
 
@@ -25,7 +27,7 @@ def stream_of(bank: Bank, item: int) -> Stream:
 
 @settings(max_examples=50, deadline=None)
 @given(position=positions, item=st.integers(0, 2**64 - 1))
-def test_a_cursor_gives_back_its_position(bank: Bank, position: Position, item: int) -> None:
+def test_a_cursor_decodes_to_its_position(bank: Bank, position: Position, item: int) -> None:
     stream = Stream(bank.ledger(item).item)
     assert cursors.unseal(bank.key, stream, cursors.seal(bank.key, stream, position)) == position
 
@@ -37,7 +39,7 @@ def test_a_cursor_fits_in_256_characters(bank: Bank, position: Position) -> None
 
 
 def test_a_cursor_of_another_item_is_refused(bank: Bank) -> None:
-    with pytest.raises(CursorInvalid, match="not given for this item"):
+    with pytest.raises(CursorInvalid, match="not issued for this item"):
         cursors.unseal(
             bank.key, Stream(bank.ledger(2).item), cursors.seal(bank.key, Stream(bank.ledger(1).item), POSITION)
         )

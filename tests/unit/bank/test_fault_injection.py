@@ -23,13 +23,13 @@ def sync(send: Send, access_token: str) -> Callable[..., httpx.Response]:
 Sync = Callable[..., httpx.Response]
 
 
-def switch(send: Send, **rates: float) -> None:
+def set_faults(send: Send, **rates: float) -> None:
     assert send(FAULTS, {"faults": rates}).json()["faults"] == {name: rate for name, rate in rates.items() if rate}
 
 
 def error(response: httpx.Response) -> tuple[int, str, str]:
-    answer = response.json()
-    return response.status_code, answer["error_type"], answer["error_code"]
+    body = response.json()
+    return response.status_code, body["error_type"], body["error_code"]
 
 
 @pytest.mark.parametrize(
@@ -42,105 +42,103 @@ def error(response: httpx.Response) -> tuple[int, str, str]:
         ("revoked", (400, "ITEM_ERROR", "USER_PERMISSION_REVOKED")),
     ],
 )
-def test_a_fault_is_told_in_the_providers_words(
+def test_a_fault_returns_the_providers_error(
     send: Send, sync: Sync, fault: str, expected: tuple[int, str, str]
 ) -> None:
-    switch(send, **{fault: 1})
+    set_faults(send, **{fault: 1})
     assert [error(sync()) for _ in range(3)] == [expected] * 3
-    switch(send)
+    set_faults(send)
     assert sync().status_code == 200
 
 
-@pytest.mark.parametrize(("fault", "headers"), [("rate_limit", None), ("rate_limit_retry_after", "1")])
-def test_a_rate_limit_says_when_to_come_back_or_does_not(
-    send: Send, sync: Sync, fault: str, headers: str | None
-) -> None:
-    switch(send, **{fault: 1})
-    assert sync().headers.get("retry-after") == headers
+@pytest.mark.parametrize(("fault", "retry_after"), [("rate_limit", None), ("rate_limit_retry_after", "1")])
+def test_a_rate_limit_may_send_retry_after(send: Send, sync: Sync, fault: str, retry_after: str | None) -> None:
+    set_faults(send, **{fault: 1})
+    assert sync().headers.get("retry-after") == retry_after
 
 
 @pytest.mark.parametrize(("fault", "status"), [("not_json", 200), ("bad_gateway", 502)])
-def test_a_page_for_people_is_no_json(send: Send, sync: Sync, fault: str, status: int) -> None:
-    switch(send, **{fault: 1})
-    answer = sync()
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "text/html; charset=utf-8")
+def test_an_html_page_is_not_json(send: Send, sync: Sync, fault: str, status: int) -> None:
+    set_faults(send, **{fault: 1})
+    response = sync()
+    assert (response.status_code, response.headers["content-type"]) == (status, "text/html; charset=utf-8")
     with pytest.raises(json.JSONDecodeError):
-        answer.json()
+        response.json()
 
 
 def test_a_retry_may_succeed(send: Send, sync: Sync) -> None:
-    switch(send, server_error=0.5)
+    set_faults(send, server_error=0.5)
     assert Counter(sync(count=1).status_code for _ in range(40)).keys() == {200, 500}
 
 
-def test_a_slow_answer_is_a_right_one(send: Send, sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
-    waited = []
+def test_a_slow_response_is_correct(send: Send, sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
+    delays = []
 
     async def sleep(seconds: float) -> None:
-        waited.append(seconds)
+        delays.append(seconds)
 
     expected = sync().content
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    switch(send, slow=1)
+    set_faults(send, slow=1)
     assert sync().content == expected
-    assert waited == [fault_injection.SLOW_DELAY.total_seconds()]
+    assert delays == [fault_injection.SLOW_DELAY.total_seconds()]
 
 
 @pytest.mark.parametrize("path", ["/sandbox/public_token/create", "/sandbox/item/reset_login"])
-def test_levers_never_fail(send: Send, access_token: str, path: str) -> None:
-    switch(send, server_error=1, timeout=1)
+def test_faults_do_not_apply_to_sandbox_endpoints(send: Send, access_token: str, path: str) -> None:
+    set_faults(send, server_error=1, timeout=1)
     fields = {"institution_id": "ins_109508", "initial_products": ["auth"], "access_token": access_token}
     assert send(path, fields).status_code == 200
 
 
-def test_an_item_is_not_ready_with_empty_lists_and_no_cursor(send: Send, sync: Sync, access_token: str) -> None:
+def test_an_item_that_is_not_ready_has_empty_lists_and_no_cursor(send: Send, sync: Sync, access_token: str) -> None:
     cursor = sync(cursor="now").json()["next_cursor"]
-    switch(send, not_ready=1)
-    answer = sync().json()
-    assert (answer["added"], answer["modified"], answer["removed"], answer["has_more"]) == ([], [], [], False)
-    assert (answer["next_cursor"], answer["transactions_update_status"]) == ("", "NOT_READY")
+    set_faults(send, not_ready=1)
+    page = sync().json()
+    assert (page["added"], page["modified"], page["removed"], page["has_more"]) == ([], [], [], False)
+    assert (page["next_cursor"], page["transactions_update_status"]) == ("", "NOT_READY")
     assert sync(cursor=cursor).json()["transactions_update_status"] == "HISTORICAL_UPDATE_COMPLETE"
     window = {"start_date": "2026-06-01", "end_date": "2026-06-29"}
     listed = send("/transactions/get", {"access_token": access_token, **window})
     assert error(listed) == (400, "ITEM_ERROR", "PRODUCT_NOT_READY")
 
 
-def test_an_item_that_was_not_ready_may_be_soon(send: Send, sync: Sync) -> None:
-    switch(send, not_ready=0.5)
+def test_an_item_that_was_not_ready_may_be_ready_at_a_retry(send: Send, sync: Sync) -> None:
+    set_faults(send, not_ready=0.5)
     assert {sync().json()["transactions_update_status"] for _ in range(20)} == {
         "NOT_READY",
         "HISTORICAL_UPDATE_COMPLETE",
     }
 
 
-def test_a_mutation_ends_a_loop_in_its_middle_and_the_next_try_succeeds(sync: Sync, send: Send) -> None:
-    whole = [each["transaction_id"] for each in sync().json()["added"]]
-    switch(send, mutation=1)
-    found: list[str] = []
+def test_a_mutation_ends_a_loop_in_its_middle_and_a_restart_succeeds(sync: Sync, send: Send) -> None:
+    expected = [each["transaction_id"] for each in sync().json()["added"]]
+    set_faults(send, mutation=1)
+    drained: list[str] = []
     cursor, restarts = "", 0
     while True:
-        answer = sync(cursor=cursor, count=60)
-        if answer.status_code != 200:
-            assert error(answer) == (400, "TRANSACTIONS_ERROR", "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION")
+        response = sync(cursor=cursor, count=60)
+        if response.status_code != 200:
+            assert error(response) == (400, "TRANSACTIONS_ERROR", "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION")
             assert cursor
             cursor, restarts = "", restarts + 1
-            found.clear()
+            drained.clear()
             continue
-        page = answer.json()
-        found += [each["transaction_id"] for each in page["added"]]
+        page = response.json()
+        drained += [each["transaction_id"] for each in page["added"]]
         cursor = page["next_cursor"]
         if not page["has_more"]:
             break
-    assert (found, restarts) == (whole, 1)
+    assert (drained, restarts) == (expected, 1)
 
 
-def test_a_loop_of_one_page_has_no_middle(sync: Sync, send: Send) -> None:
-    switch(send, mutation=1)
+def test_a_loop_of_one_page_meets_no_mutation(sync: Sync, send: Send) -> None:
+    set_faults(send, mutation=1)
     assert sync().status_code == 200
 
 
-def test_a_locked_item_is_open_again_once_it_is_linked(send: Send, sync: Sync) -> None:
-    switch(send, login_required=1)
+def test_a_locked_item_is_open_after_it_is_linked_again(send: Send, sync: Sync) -> None:
+    set_faults(send, login_required=1)
     assert error(sync())[2] == "ITEM_LOGIN_REQUIRED"
     fields = {"institution_id": "ins_109508", "initial_products": ["transactions"]}
     created = send("/sandbox/public_token/create", {**fields, "options": {"override_username": "user_7"}})
@@ -150,19 +148,19 @@ def test_a_locked_item_is_open_again_once_it_is_linked(send: Send, sync: Sync) -
 
 def test_records_are_sent_twice_on_a_page(send: Send, sync: Sync) -> None:
     once = [each["transaction_id"] for each in sync().json()["added"]]
-    switch(send, duplicate=1)
+    set_faults(send, duplicate=1)
     assert [each["transaction_id"] for each in sync().json()["added"]] == [each for each in once for _ in range(2)]
 
 
 def test_the_first_record_of_a_page_is_on_the_page_before_it_too(send: Send, sync: Sync) -> None:
-    switch(send, duplicate=1)
+    set_faults(send, duplicate=1)
     first = sync(count=50).json()
-    then = sync(count=50, cursor=first["next_cursor"]).json()
-    assert first["added"][-1] == then["added"][0]
+    second = sync(count=50, cursor=first["next_cursor"]).json()
+    assert first["added"][-1] == second["added"][0]
 
 
 @pytest.mark.parametrize(
-    ("fault", "spoilt"),
+    ("fault", "is_corrupted"),
     [
         (Fault.UNKNOWN_CURRENCY, lambda each: each["iso_currency_code"] == "ZZZ"),
         (Fault.HUGE_AMOUNT, lambda each: each["amount"] == 10**15),
@@ -172,23 +170,23 @@ def test_the_first_record_of_a_page_is_on_the_page_before_it_too(send: Send, syn
         (Fault.WRONG_TYPE, lambda each: not isinstance(each["amount"], int | float)),
     ],
 )
-def test_single_records_are_spoilt_and_always_the_same_ones(
-    send: Send, sync: Sync, fault: Fault, spoilt: Callable[[dict[str, Any]], bool]
+def test_single_records_are_corrupted_and_always_the_same_ones(
+    send: Send, sync: Sync, fault: Fault, is_corrupted: Callable[[dict[str, Any]], bool]
 ) -> None:
-    well = sync().json()["added"]
-    assert not any(spoilt(each) for each in well)
-    switch(send, **{fault.value: 0.2})
-    ill, again = (sync().json()["added"] for _ in range(2))
-    assert ill == again
-    assert 0.1 < sum(spoilt(each) for each in ill) / len(ill) < 0.3
-    assert [each for each in ill if not spoilt(each)] == [
-        before for before, after in zip(well, ill, strict=True) if not spoilt(after)
+    valid = sync().json()["added"]
+    assert not any(is_corrupted(each) for each in valid)
+    set_faults(send, **{fault.value: 0.2})
+    first, second = (sync().json()["added"] for _ in range(2))
+    assert first == second
+    assert 0.1 < sum(is_corrupted(each) for each in first) / len(first) < 0.3
+    assert [each for each in first if not is_corrupted(each)] == [
+        before for before, after in zip(valid, first, strict=True) if not is_corrupted(after)
     ]
 
 
-def test_a_spoilt_amount_leaves_the_others_exact(send: Send, sync: Sync) -> None:
+def test_a_corrupted_amount_leaves_the_others_exact(send: Send, sync: Sync) -> None:
     before = sync().text
-    switch(send, huge_amount=0.2)
+    set_faults(send, huge_amount=0.2)
     assert set(sync().text.split(",")) - set(before.split(",")) <= {'"amount":1000000000000000'}
 
 
@@ -200,7 +198,7 @@ def test_a_spoilt_amount_leaves_the_others_exact(send: Send, sync: Sync) -> None
         ({"slow": "1"}, "Expected `float`"),
     ],
 )
-def test_faults_that_cannot_be_are_refused(send: Send, faults: dict[str, Any], message: str) -> None:
-    answer = send(FAULTS, {"faults": faults})
-    assert error(answer) == (400, "INVALID_REQUEST", "INVALID_FIELD")
-    assert message in answer.json()["error_message"]
+def test_invalid_faults_are_refused(send: Send, faults: dict[str, Any], message: str) -> None:
+    response = send(FAULTS, {"faults": faults})
+    assert error(response) == (400, "INVALID_REQUEST", "INVALID_FIELD")
+    assert message in response.json()["error_message"]

@@ -8,7 +8,7 @@ DAY = date(2026, 6, 29)
 
 
 def test_ids_are_37_letters_and_digits() -> None:
-    made = [
+    all_ids = [
         ids.item_id(KEY, 1),
         ids.account_id(KEY, 1, 0),
         ids.transaction_id(KEY, 1, DAY, 0),
@@ -18,12 +18,12 @@ def test_ids_are_37_letters_and_digits() -> None:
         ids.named_entity_id(KEY, "shell"),
         ids.entity_id(KEY, 1),
     ]
-    assert all(len(each) == 37 and each.isascii() and each.isalnum() for each in made)
+    assert all(len(each) == 37 and each.isascii() and each.isalnum() for each in all_ids)
 
 
 def test_no_two_things_share_an_id() -> None:
     numbers = range(50)
-    made = [
+    all_ids = [
         *(ids.item_id(KEY, item) for item in numbers),
         *(ids.account_id(KEY, item, account) for item in numbers for account in range(3)),
         *(ids.transaction_id(KEY, item, DAY, ordinal) for item in numbers for ordinal in range(5)),
@@ -33,8 +33,8 @@ def test_no_two_things_share_an_id() -> None:
         *(ids.named_entity_id(KEY, str(merchant)) for merchant in numbers),
         *(ids.entity_id(KEY, merchant) for merchant in numbers),
     ]
-    assert len(set(made)) == len(made)
+    assert len(set(all_ids)) == len(all_ids)
 
 
-def test_ids_are_the_seeds() -> None:
+def test_ids_depend_on_the_seed() -> None:
     assert ids.item_id(KEY, 1) == ids.item_id(Key.of("seed"), 1) != ids.item_id(Key.of("other"), 1)

@@ -25,9 +25,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_a_missing_credential_stops_the_start(absent: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--port", "8700"], {name: value for name, value in ENVIRONMENT.items() if name != absent})
-    said = capsys.readouterr().err
-    assert f"{absent} is not set; set it to what the bank's client will send" in said
-    assert "hush" not in said
+    output = capsys.readouterr().err
+    assert f"{absent} is not set; set it to what the bank's client will send" in output
+    assert "hush" not in output
 
 
 def test_opening_after_today_stops_the_start(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,18 +36,18 @@ def test_opening_after_today_stops_the_start(capsys: pytest.CaptureFixture[str])
     assert "open it on that day or before" in capsys.readouterr().err
 
 
-def test_nothing_that_is_sent_is_logged(served: dict[str, Any]) -> None:
+def test_requests_are_not_logged(served: dict[str, Any]) -> None:
     main(["--port", "8700"], ENVIRONMENT)
     assert served["access_log"] is False
 
 
-def test_ledgers_begin_120_days_before_the_day_unless_said(served: dict[str, Any]) -> None:
+def test_ledgers_begin_120_days_before_the_day_by_default(served: dict[str, Any]) -> None:
     main(["--port", "8700", "--day", "2026-06-29", "--seed", "seed"], ENVIRONMENT)
     bank: Bank = served["bank"]
     assert (bank.opened_on.isoformat(), bank.today.isoformat()) == ("2026-03-01", "2026-06-29")
 
 
-def test_faults_are_switched_on_by_name_and_rate(served: dict[str, Any]) -> None:
+def test_faults_are_enabled_by_name_and_rate(served: dict[str, Any]) -> None:
     main(["--port", "8700", "--fault", "slow=0.5", "--fault", "mutation=1"], ENVIRONMENT)
     assert served["bank"].faults.rates == {"slow": 0.5, "mutation": 1}
 
@@ -58,7 +58,7 @@ def test_faults_are_switched_on_by_name_and_rate(served: dict[str, Any]) -> None
         (["--fault", "slwo=1"], "there is no fault 'slwo'"),
         (["--fault", "slow=2"], "it must be 0 to 1"),
         (["--fault", "slow"], "argument --fault: invalid"),
-        (["--limits", "some"], "say plaid, off, or a factor above 0"),
+        (["--limits", "some"], "use plaid, off, or a factor above 0"),
         (["--csv", "/nowhere.csv"], "No such file"),
     ],
 )
@@ -68,7 +68,7 @@ def test_wrong_options_stop_the_start(options: list[str], message: str, capsys: 
     assert message in capsys.readouterr().err
 
 
-def test_what_requests_changed_outlives_a_restart(served: dict[str, Any], tmp_path: Path) -> None:
+def test_changes_made_by_requests_survive_a_restart(served: dict[str, Any], tmp_path: Path) -> None:
     arguments = ["--port", "8700", "--journal", str(tmp_path / "journal.jsonl")]
     main(arguments, ENVIRONMENT)
     bank: Bank = served["bank"]
@@ -76,9 +76,9 @@ def test_what_requests_changed_outlives_a_restart(served: dict[str, Any], tmp_pa
     bank.changes.record(AccessChanged(7, Access.LOCKED))
     bank.changes.record(TransactionsCreated(8, [coffee]))
     main(arguments, ENVIRONMENT)
-    again: Bank = served["bank"]
-    assert again.changes is not bank.changes
-    assert (again.changes.access(7), list(again.changes.created(8))) == (Access.LOCKED, [coffee])
+    restarted: Bank = served["bank"]
+    assert restarted.changes is not bank.changes
+    assert (restarted.changes.access(7), list(restarted.changes.created(8))) == (Access.LOCKED, [coffee])
     assert len(journal.read(tmp_path / "journal.jsonl")) == 2
 
 

@@ -13,7 +13,7 @@ def merchants() -> list[Merchant]:
     return [*market.shops.merchants, *market.subscriptions.merchants, *market.utilities.merchants]
 
 
-def test_the_pool_is_about_as_large_as_it_says(merchants: list[Merchant]) -> None:
+def test_the_pool_has_about_the_declared_size(merchants: list[Merchant]) -> None:
     assert len(merchants) == pytest.approx(MERCHANT_COUNT, rel=0.02)
 
 
@@ -26,19 +26,19 @@ def test_no_two_trades_share_a_suffix() -> None:
     assert suffixes.most_common(1)[0][1] == 1
 
 
-def test_the_pool_is_the_seeds() -> None:
+def test_the_pool_depends_on_the_seed() -> None:
     assert Market.of(Key.of("seed")) == Market.of(Key.of("seed")) != Market.of(Key.of("other"))
 
 
-def test_websites_are_nobodys(merchants: list[Merchant]) -> None:
+def test_websites_are_in_a_reserved_domain(merchants: list[Merchant]) -> None:
     websites = [each.website or "" for each in merchants]
     assert all(website.endswith(".example") and " " not in website for website in websites)
 
 
 def test_trades_are_drawn_by_weight() -> None:
     shops = Market.of(Key.of("seed")).shops
-    drawn = Counter(each.trade for each in shops.pick_many(Random(0), 20_000))
-    heaviness = sum(trade.weight for trade in SHOPS)
-    assert {trade: drawn[trade] / 20_000 for trade in SHOPS} == pytest.approx(
-        {trade: trade.weight / heaviness for trade in SHOPS}, abs=0.01
+    counts = Counter(each.trade for each in shops.pick_many(Random(0), 20_000))
+    total_weight = sum(trade.weight for trade in SHOPS)
+    assert {trade: counts[trade] / 20_000 for trade in SHOPS} == pytest.approx(
+        {trade: trade.weight / total_weight for trade in SHOPS}, abs=0.01
     )

@@ -28,7 +28,7 @@ from tests.unit.bank import purchases
 
 
 @pytest.fixture(params=["purchases.csv", "purchases.csv.gz"])
-def town(bank: Bank, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bank]:
+def purchase_bank(bank: Bank, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bank]:
     file = PurchaseFile(bank.key, purchases.write(tmp_path / request.param))
     yield replace(bank, purchases=file, changes=Changes())
     file.close()
@@ -43,23 +43,23 @@ def sync(bank: Bank, item: int, *, cursor: str = "", count: int = 500) -> Transa
     return transaction_endpoints.sync_transactions(bank, request, "request")
 
 
-def seen(transaction: Transaction) -> tuple[Any, ...]:
+def summary(transaction: Transaction) -> tuple[Any, ...]:
     return (transaction.posted_on.isoformat(), str(transaction.amount), transaction.iso_currency_code, transaction.name)
 
 
-def test_items_are_directorates_by_name_and_no_directorate_is_one(town: Bank) -> None:
-    names = [town.ledger(item).item.accounts[0].official_name for item in range(town.item_count)]
+def test_items_are_directorates_by_name_and_no_directorate_is_an_item_too(purchase_bank: Bank) -> None:
+    names = [purchase_bank.ledger(item).item.accounts[0].official_name for item in range(purchase_bank.item_count)]
     assert names == ["No directorate", "Adults", "LOCAL SERVICES"]
 
 
-def test_accounts_are_the_cards_of_each_directorate(town: Bank) -> None:
-    held = [town.ledger(item).item.accounts for item in range(3)]
-    assert [[each.mask for each in accounts] for accounts in held] == [["5770"], ["5770"], ["1147", "5770"]]
-    assert len({each.account_id for accounts in held for each in accounts}) == 4
+def test_accounts_are_the_cards_of_each_directorate(purchase_bank: Bank) -> None:
+    accounts_by_item = [purchase_bank.ledger(item).item.accounts for item in range(3)]
+    assert [[each.mask for each in accounts] for accounts in accounts_by_item] == [["5770"], ["5770"], ["1147", "5770"]]
+    assert len({each.account_id for accounts in accounts_by_item for each in accounts}) == 4
 
 
-def test_amounts_and_currencies_are_the_original_ones_by_date(town: Bank) -> None:
-    assert [seen(each) for item in range(3) for each in sync(town, item).added] == [
+def test_amounts_and_currencies_are_the_original_ones_by_date(purchase_bank: Bank) -> None:
+    assert [summary(each) for item in range(3) for each in sync(purchase_bank, item).added] == [
         ("2014-05-05", "20.00", "HUF", ""),
         ("2014-05-05", "1999.99", "GBP", "amazon uk"),
         ("2014-04-01", "-5.00", "GBP", "shell kings 587"),
@@ -69,64 +69,66 @@ def test_amounts_and_currencies_are_the_original_ones_by_date(town: Bank) -> Non
     ]
 
 
-def test_equal_rows_are_different_purchases_of_one_merchant(town: Bank) -> None:
-    added = sync(town, 2).added
+def test_equal_rows_are_different_purchases_of_one_merchant(purchase_bank: Bank) -> None:
+    added = sync(purchase_bank, 2).added
     assert len({each.transaction_id for each in added}) == 4
     shell = {each.merchant_entity_id for each in added if each.merchant_name == "shell kings 587"}
     assert len(shell) == 1
     assert len({each.merchant_entity_id for each in added}) == 2
-    assert sync(town, 0).added[0].merchant_entity_id is None
+    assert sync(purchase_bank, 0).added[0].merchant_entity_id is None
 
 
-def test_ids_hang_on_file_and_row_and_not_on_the_order_of_the_file(town: Bank, tmp_path: Path) -> None:
-    turned = PurchaseFile(town.key, purchases.write(tmp_path / "turned.csv", purchases.ROWS[::-1]))
-    again = replace(town, purchases=turned)
-    assert [sync(again, item) for item in range(3)] == [sync(town, item) for item in range(3)]
-    turned.close()
+def test_ids_depend_on_source_and_row_and_not_on_the_order_of_the_file(purchase_bank: Bank, tmp_path: Path) -> None:
+    reversed_file = PurchaseFile(purchase_bank.key, purchases.write(tmp_path / "turned.csv", purchases.ROWS[::-1]))
+    reversed_bank = replace(purchase_bank, purchases=reversed_file)
+    assert [sync(reversed_bank, item) for item in range(3)] == [sync(purchase_bank, item) for item in range(3)]
+    reversed_file.close()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_pages_of_any_size_make_up_the_whole(town: Bank, count: int) -> None:
-    pages = [sync(town, 2, count=count)]
+def test_pages_of_any_size_hold_all_purchases(purchase_bank: Bank, count: int) -> None:
+    pages = [sync(purchase_bank, 2, count=count)]
     while pages[-1].has_more:
-        pages.append(sync(town, 2, count=count, cursor=pages[-1].next_cursor))
-    assert [each for page in pages for each in page.added] == sync(town, 2).added
-    assert sync(town, 2, cursor=pages[-1].next_cursor).added == []
+        pages.append(sync(purchase_bank, 2, count=count, cursor=pages[-1].next_cursor))
+    assert [each for page in pages for each in page.added] == sync(purchase_bank, 2).added
+    assert sync(purchase_bank, 2, cursor=pages[-1].next_cursor).added == []
 
 
-def test_a_page_names_the_accounts_of_its_purchases_alone(town: Bank) -> None:
-    assert [each.mask for each in sync(town, 2, count=1).accounts] == ["5770"]
+def test_a_page_lists_only_the_accounts_of_its_purchases(purchase_bank: Bank) -> None:
+    assert [each.mask for each in sync(purchase_bank, 2, count=1).accounts] == ["5770"]
 
 
-def test_balances_are_unknown(town: Bank) -> None:
-    (account,) = sync(town, 0).accounts
+def test_balances_are_unknown(purchase_bank: Bank) -> None:
+    (account,) = sync(purchase_bank, 0).accounts
     assert (account.balances.current, account.balances.available, account.balances.limit) == (None, None, None)
 
 
-def test_purchases_come_on_their_own_days(town: Bank) -> None:
-    early = replace(town, today=date(2014, 4, 1))
+def test_purchases_appear_on_their_own_days(purchase_bank: Bank) -> None:
+    early = replace(purchase_bank, today=date(2014, 4, 1))
     first = sync(early, 2)
     assert len(first.added) == 1
-    assert len(sync(town, 2, cursor=first.next_cursor).added) == 3
+    assert len(sync(purchase_bank, 2, cursor=first.next_cursor).added) == 3
 
 
-def test_the_list_and_the_feed_agree(town: Bank) -> None:
+def test_the_list_and_the_feed_agree(purchase_bank: Bank) -> None:
     request = TransactionsGetRequest(
-        access_token=token(town, 2), start_date=date(2014, 4, 2), end_date=date(2014, 4, 2)
+        access_token=token(purchase_bank, 2), start_date=date(2014, 4, 2), end_date=date(2014, 4, 2)
     )
-    listed = transaction_endpoints.get_transactions(town, request, "request")
+    listed = transaction_endpoints.get_transactions(purchase_bank, request, "request")
     assert listed.total_transactions == 3
-    fed = sync(town, 2).added[1:]
-    assert {each.transaction_id for each in listed.transactions} == {each.transaction_id for each in fed}
+    synced = sync(purchase_bank, 2).added[1:]
+    assert {each.transaction_id for each in listed.transactions} == {each.transaction_id for each in synced}
 
 
-def test_transactions_may_be_created_beside_real_ones(town: Bank) -> None:
-    cursor = sync(town, 1).next_cursor
-    made = CustomTransaction(date_transacted=town.today, date_posted=town.today, amount=Decimal(3), description="NEW")
-    request = TransactionsCreateRequest(access_token=token(town, 1), transactions=[made])
-    sandbox_endpoints.create_transactions(town, request, "request")
-    assert [each.name for each in sync(town, 1, cursor=cursor).added] == ["NEW"]
-    assert [each.name for each in sync(town, 1).added] == ["amazon uk", "NEW"]
+def test_transactions_may_be_created_beside_real_ones(purchase_bank: Bank) -> None:
+    cursor = sync(purchase_bank, 1).next_cursor
+    transaction = CustomTransaction(
+        date_transacted=purchase_bank.today, date_posted=purchase_bank.today, amount=Decimal(3), description="NEW"
+    )
+    request = TransactionsCreateRequest(access_token=token(purchase_bank, 1), transactions=[transaction])
+    sandbox_endpoints.create_transactions(purchase_bank, request, "request")
+    assert [each.name for each in sync(purchase_bank, 1, cursor=cursor).added] == ["NEW"]
+    assert [each.name for each in sync(purchase_bank, 1).added] == ["amazon uk", "NEW"]
 
 
 def create(bank: Bank, user: str, *, institution_id: str = "ins_109508") -> str:
@@ -137,24 +139,27 @@ def create(bank: Bank, user: str, *, institution_id: str = "ins_109508") -> str:
     return sandbox_endpoints.create_public_token(bank, request, "request").public_token
 
 
-def test_a_numbered_user_is_an_item_of_the_file_and_any_other_one_of_them(town: Bank) -> None:
-    numbers = [tokens.read(town.key, TokenKind.PUBLIC, create(town, user)) for user in ("user_2", "user_good")]
+def test_a_numbered_user_is_an_item_of_the_file_and_any_other_a_random_one(purchase_bank: Bank) -> None:
+    numbers = [
+        tokens.read(purchase_bank.key, TokenKind.PUBLIC, create(purchase_bank, user))
+        for user in ("user_2", "user_good")
+    ]
     assert numbers[0] == 2
     assert numbers[1] in range(3)
 
 
-def test_real_purchases_have_an_institution_of_their_own(town: Bank, bank: Bank) -> None:
-    own = town.ledger(0).item.institution.institution_id
-    assert create(town, "user_1", institution_id=own) == create(town, "user_1")
+def test_real_purchases_have_an_institution_of_their_own(purchase_bank: Bank, bank: Bank) -> None:
+    own = purchase_bank.ledger(0).item.institution.institution_id
+    assert create(purchase_bank, "user_1", institution_id=own) == create(purchase_bank, "user_1")
     with pytest.raises(InvalidInstitution):
         create(bank, "user_1", institution_id=own)
 
 
-def test_items_that_the_file_has_not_are_refused(town: Bank) -> None:
-    with pytest.raises(InvalidField, match="must number an item below 3"):
-        create(town, "user_3")
+def test_items_that_are_not_in_the_file_are_refused(purchase_bank: Bank) -> None:
+    with pytest.raises(InvalidField, match="must be user_<n> with n below 3"):
+        create(purchase_bank, "user_3")
     with pytest.raises(InvalidAccessToken):
-        sync(town, 3)
+        sync(purchase_bank, 3)
 
 
 @pytest.mark.parametrize(
@@ -162,11 +167,11 @@ def test_items_that_the_file_has_not_are_refused(town: Bank) -> None:
     [
         ("a.xls,2,2014-04-02 00:00:00,VR,1.005,,,,x,1,y", "line 2: amount 1.005 has more than 2 places"),
         ("a.xls,2,soon,VR,1,,,,x,1,y", "line 2: Invalid isoformat string: 'soon'"),
-        ("a.xls,2,2014-04-02 00:00:00,VR,much,,,,x,1,y", "line 2: .*; mend the file or serve another one"),
+        ("a.xls,2,2014-04-02 00:00:00,VR,much,,,,x,1,y", "line 2: .*; fix the file or serve another one"),
         ("a.xls,two,2014-04-02 00:00:00,VR,1,,,,x,1,y", "line 2: invalid literal"),
     ],
 )
-def test_a_row_that_is_no_purchase_is_named(bank: Bank, tmp_path: Path, row: str, message: str) -> None:
+def test_a_row_that_is_not_a_purchase_is_named(bank: Bank, tmp_path: Path, row: str, message: str) -> None:
     with pytest.raises(PurchaseUnreadable, match=message):
         PurchaseFile(bank.key, purchases.write(tmp_path / "purchases.csv", (row,)))
 

@@ -15,7 +15,7 @@ kinds = st.sampled_from(TokenKind)
 
 
 @given(items, kinds)
-def test_a_token_gives_back_its_item_number(item: int, kind: TokenKind) -> None:
+def test_a_token_decodes_to_its_item_number(item: int, kind: TokenKind) -> None:
     assert tokens.read(KEY, kind, tokens.mint(KEY, kind, item)) == item
 
 
@@ -52,7 +52,7 @@ def test_a_token_of_another_seed_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["{}", "access-sandbox-{{{}}}", "access-sandbox-urn:uuid:{}", "access-sandbox-{} "])
-def test_a_token_spelt_otherwise_is_refused(form: str) -> None:
+def test_a_token_in_another_form_is_refused(form: str) -> None:
     uuid = tokens.mint(KEY, TokenKind.ACCESS, 7).removeprefix("access-sandbox-")
     with pytest.raises(TokenUnknown):
         tokens.read(KEY, TokenKind.ACCESS, form.format(uuid))

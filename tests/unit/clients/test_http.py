@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
         ("Fri, 20 Nov 2026 07:59:59 GMT", timedelta()),
     ],
 )
-def test_a_provider_is_left_alone_for_the_seconds_or_until_the_date_that_it_says(header: str, wait: timedelta) -> None:
+def test_retry_after_is_parsed_from_seconds_or_a_date(header: str, wait: timedelta) -> None:
     assert http.parse_retry_after(header, now=NOW) == wait
 
 
@@ -26,7 +26,7 @@ def test_a_provider_is_left_alone_for_the_seconds_or_until_the_date_that_it_says
     "header",
     [None, "", "soon", "-1", "1.5", "٥", "9" * 10, "Fri, 99 Nov 2026 08:00:30 GMT", "1 Jan 1 0:0:0 +" + "9" * 30],
 )
-def test_a_wait_that_cannot_be_read_is_none(header: str | None) -> None:
+def test_an_invalid_retry_after_is_none(header: str | None) -> None:
     assert http.parse_retry_after(header, now=NOW) is None
 
 
@@ -46,10 +46,10 @@ def test_a_wait_that_cannot_be_read_is_none(header: str | None) -> None:
         b'{"error_code": ""}',
     ],
 )
-def test_an_error_code_that_is_not_legible_is_none(content: bytes) -> None:
+def test_an_invalid_error_code_is_none(content: bytes) -> None:
     assert http.parse_error(content).error_code is None
 
 
-def test_a_legible_error_code_is_kept_as_it_is() -> None:
-    found = http.parse_error(b'{"error_type": "ITEM_ERROR", "error_code": "ITEM_LOGIN_REQUIRED", "status": 400}')
-    assert (found.error_type, found.error_code) == ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED")
+def test_a_valid_error_code_is_unchanged() -> None:
+    error = http.parse_error(b'{"error_type": "ITEM_ERROR", "error_code": "ITEM_LOGIN_REQUIRED", "status": 400}')
+    assert (error.error_type, error.error_code) == ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED")

@@ -24,7 +24,7 @@ def test_each_named_block_is_a_statement_with_its_comment(sql_root: Path) -> Non
     }
 
 
-def test_a_missing_file_or_statement_is_named_with_the_remedy(sql_root: Path) -> None:
+def test_a_missing_file_or_statement_is_named_with_the_fix(sql_root: Path) -> None:
     with pytest.raises(DeclarationError, match=r"gone\.sql is missing; write it"):
         statement("gone", "one")
     (sql_root / "x.sql").write_text("-- name: one\nselect 1;\n")
@@ -32,7 +32,7 @@ def test_a_missing_file_or_statement_is_named_with_the_remedy(sql_root: Path) ->
         statement("x", "two")
 
 
-def test_a_statement_that_stands_there_twice_is_refused(sql_root: Path) -> None:
+def test_a_statement_that_is_defined_twice_is_refused(sql_root: Path) -> None:
     (sql_root / "x.sql").write_text("-- name: one\nselect 1;\n-- name: one\nselect 2;\n")
-    with pytest.raises(DeclarationError, match="statement one stands there twice"):
+    with pytest.raises(DeclarationError, match="statement one is defined twice"):
         statements("x")

@@ -1,4 +1,4 @@
-"""Declarations found in a package: what is wrong with one of them is told, and stops no other."""
+"""Discovery of declarations in a package: a fault in one is reported, and does not stop the others."""
 
 from __future__ import annotations
 
@@ -69,33 +69,33 @@ class Package:
         return discover_entities(self.name, [str(self.folder)], sql=self.sql)
 
     def outcome(self) -> tuple[list[str], list[str]]:
-        """Return the names of the entities that run, and of those that are left out."""
-        found, faults = self.discover()
-        return [entity.name for entity in found], [fault.name for fault in faults]
+        """Return the names of the entities without a fault, and of those with one."""
+        discovered, faults = self.discover()
+        return [entity.name for entity in discovered], [fault.name for fault in faults]
 
     def fault(self) -> str:
         """Return the only fault; the entity `good` has none."""
         self.declare("good")
-        found, (fault,) = self.discover()
-        assert [entity.name for entity in found] == ["good"]
+        discovered, (fault,) = self.discover()
+        assert [entity.name for entity in discovered] == ["good"]
         return str(fault)
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
     monkeypatch.syspath_prepend(tmp_path)
-    made = Package(tmp_path)
-    yield made
-    for name in [name for name in sys.modules if name.startswith(made.name)]:
+    created = Package(tmp_path)
+    yield created
+    for name in [name for name in sys.modules if name.startswith(created.name)]:
         del sys.modules[name]
 
 
-def test_the_entities_of_the_catalogue_come_after_those_that_they_follow_and_none_is_wrong() -> None:
+def test_the_entities_of_the_catalogue_come_after_those_they_depend_on_and_have_no_fault() -> None:
     assert [entity.name for entity in entities.ENTITIES] == ["accounts", "transactions", "merchants"]
     assert entities.FAULTS == ()
 
 
-def test_entities_are_in_alphabetical_order_save_that_they_come_after_those_that_they_follow(package: Package) -> None:
+def test_entities_are_in_alphabetical_order_but_after_those_they_depend_on(package: Package) -> None:
     package.declare("alpha", schedule='After("omega")')
     package.declare("beta", source=RAW.format(entity="alpha"))
     package.declare("gamma")
@@ -103,25 +103,25 @@ def test_entities_are_in_alphabetical_order_save_that_they_come_after_those_that
     assert package.outcome() == (["gamma", "omega", "alpha", "beta"], [])
 
 
-def test_a_file_that_is_no_python_is_a_fault_with_its_line(package: Package) -> None:
+def test_a_syntax_error_is_a_fault_with_its_line(package: Package) -> None:
     path = package.write("odd", "X = 1\nY = (\n")
-    assert package.fault() == f"{path}:2: SyntaxError: '(' was never closed; write it as Python is written"
+    assert package.fault() == f"{path}:2: SyntaxError: '(' was never closed; write valid Python"
 
 
-def test_a_field_that_there_is_not_is_a_fault_with_its_line(package: Package) -> None:
+def test_an_unknown_field_is_a_fault_with_its_line(package: Package) -> None:
     path = package.declare("odd")
     path.write_text(path.read_text().replace("summary", "sumary"))
-    found = package.fault()
-    assert found.startswith(f"{path}:6: TypeError: Entity.__init__() got an unexpected keyword argument 'sumary'")
-    assert found.endswith("see in include/etl/declare/ which fields a declaration has")
+    fault = package.fault()
+    assert fault.startswith(f"{path}:6: TypeError: Entity.__init__() got an unexpected keyword argument 'sumary'")
+    assert fault.endswith("see include/etl/declare/ for the fields of a declaration")
 
 
-def test_a_wrong_value_is_a_fault_with_its_line_the_field_and_the_remedy(package: Package) -> None:
+def test_a_wrong_value_is_a_fault_with_its_line_the_field_and_the_fix(package: Package) -> None:
     path = package.declare("odd", schedule="7")
     assert package.fault() == f"{path}:6: entity odd: schedule is 7 (int); write a str or After"
 
 
-def test_an_import_that_fails_is_a_fault_of_those_that_import_it_and_names_both_lines(
+def test_a_failed_import_is_a_fault_of_the_importing_file_that_names_both_lines(
     package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("etl.declare.fault.PROJECT_ROOT", tmp_path)
@@ -129,7 +129,7 @@ def test_an_import_that_fails_is_a_fault_of_those_that_import_it_and_names_both_
     (tmp_path / f"{package.name}_bank.py").write_text("\n\nraise ValueError('no such bank')\n")
     package.write("odd", f"import {package.name}_bank\n")
     assert package.fault() == (
-        f"{package.name}/odd.py:1: ValueError: no such bank; mend this line (raised at {package.name}_bank.py:3)"
+        f"{package.name}/odd.py:1: ValueError: no such bank; fix this line (raised at {package.name}_bank.py:3)"
     )
 
 
@@ -146,12 +146,12 @@ def test_an_import_that_fails_is_a_fault_of_those_that_import_it_and_names_both_
     ],
     ids=["none", "other name", "two"],
 )
-def test_a_file_declares_the_one_entity_that_it_is_named_after(package: Package, text: str, message: str) -> None:
+def test_a_file_must_declare_one_entity_of_the_same_name(package: Package, text: str, message: str) -> None:
     package.write("odd", text)
     assert message in package.fault()
 
 
-def test_a_file_that_cannot_be_an_entity_is_a_fault(package: Package) -> None:
+def test_a_file_whose_name_is_no_valid_entity_name_is_a_fault(package: Package) -> None:
     package.write("Odd-one", "")
     assert "this file: name is 'Odd-one'; write lower-case letters, digits and _" in package.fault()
 
@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_an_entity_is_a_fault(package: Package) -> None:
         (None, "odd.sql is missing; write it, with a `-- name:` line before each statement"),
         ("-- name: table\nselect 1;\n", "odd.sql lacks merge; write the SQL below a line `-- name: merge`"),
         ("-- name: table\n-- Why.\n-- name: merge\nselect 1;\n", "odd.sql lacks table"),
-        (TABLE_AND_MERGE * 2, "odd.sql: statement table stands there twice"),
+        (TABLE_AND_MERGE * 2, "odd.sql: statement table is defined twice"),
     ],
     ids=["missing", "no merge", "comments only", "twice"],
 )
@@ -170,12 +170,12 @@ def test_an_sql_file_that_lacks_a_statement_is_a_fault_that_names_it(
     package: Package, sql: str | None, message: str
 ) -> None:
     path = package.declare("odd", sql=sql)
-    found = package.fault()
-    assert found.startswith(f"{path}: entity odd: {package.sql}/odd.sql")
-    assert message in found
+    fault = package.fault()
+    assert fault.startswith(f"{path}: entity odd: {package.sql}/odd.sql")
+    assert message in fault
 
 
-def test_a_feed_that_removes_records_needs_a_statement_for_them(package: Package) -> None:
+def test_a_feed_that_removes_records_needs_a_remove_statement(package: Package) -> None:
     package.declare("odd", source="TRANSACTIONS_SYNC")
     assert "odd.sql lacks remove; write the SQL below a line `-- name: remove`" in package.fault()
 
@@ -199,14 +199,12 @@ def test_a_feed_that_removes_records_needs_a_statement_for_them(package: Package
     ],
     ids=["after nobody", "of nobody", "of another source", "after itself"],
 )
-def test_what_follows_an_entity_that_is_not_there_is_a_fault(
-    package: Package, change: dict[str, str], message: str
-) -> None:
+def test_an_invalid_dependency_is_a_fault(package: Package, change: dict[str, str], message: str) -> None:
     package.declare("odd", **change)
     assert message in package.fault()
 
 
-def test_entities_that_wait_for_each_other_are_faults_and_those_that_follow_them_are_not(package: Package) -> None:
+def test_entities_that_wait_for_each_other_are_faults_but_their_dependants_are_not(package: Package) -> None:
     package.declare("alpha", schedule='After("beta")')
     package.declare("beta", schedule='After("alpha")')
     package.declare("gamma", schedule='After("beta")')
@@ -214,7 +212,7 @@ def test_entities_that_wait_for_each_other_are_faults_and_those_that_follow_them
 
 
 @pytest.mark.parametrize("sql", [TABLE_AND_MERGE, None])
-def test_what_is_wrong_with_an_entity_is_no_fault_of_those_that_follow_it(package: Package, sql: str | None) -> None:
+def test_a_fault_of_an_entity_is_no_fault_of_its_dependants(package: Package, sql: str | None) -> None:
     path = package.declare("alpha", sql=sql)
     if sql:
         path.write_text("?")
@@ -222,16 +220,16 @@ def test_what_is_wrong_with_an_entity_is_no_fault_of_those_that_follow_it(packag
     assert package.outcome() == (["beta"], ["alpha"])
 
 
-def test_a_newcomer_on_a_feed_is_a_fault_and_the_entity_that_the_feed_is_named_after_goes_on(package: Package) -> None:
+def test_a_second_reader_of_a_feed_is_a_fault_and_the_entity_with_the_name_of_the_feed_is_not(package: Package) -> None:
     package.declare("copies", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
     package.declare("transactions", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
-    (found,), (fault,) = package.discover()
-    assert found.name == "transactions"
+    (entity,), (fault,) = package.discover()
+    assert entity.name == "transactions"
     assert "entity copies: source is the feed transactions_sync, which transactions reads too" in str(fault)
     assert "RawOf('transactions', …)" in str(fault)
 
 
-def test_two_that_read_a_feed_named_after_neither_both_stop_since_each_would_miss_what_the_other_read(
+def test_two_readers_of_a_feed_are_both_faults_if_neither_has_the_name_of_the_feed(
     package: Package,
 ) -> None:
     package.declare("copies", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)

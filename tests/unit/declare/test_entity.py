@@ -60,11 +60,11 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"checks": (NotEmpty("nowhere"),)}, "check not_empty names no column: nowhere"),
         (
             {"checks": (MaxLength("amount", 9),)},
-            "check max_length wants a column of ColumnType.TEXT, and amount is of ColumnType.M",
+            "check max_length needs a column of ColumnType.TEXT, but amount is of ColumnType.M",
         ),
         (
             {"checks": (MinorUnits("currency", "amount"),)},
-            "check minor_units wants a column of ColumnType.MONEY, and curr",
+            "check minor_units needs a column of ColumnType.MONEY, but curr",
         ),
         ({"tolerated_rejects": 5}, "tolerated_rejects is 5; it must be a share between 0 and 1"),
         ({"tolerated_rejects": float("nan")}, "tolerated_rejects is nan"),
@@ -73,8 +73,8 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"max_chunks": 0}, "max_chunks is 0; it must be between 1 and 64"),
         ({"max_chunks": 65}, "max_chunks is 65; it must be between 1 and 64"),
         ({"version": True}, r"version is True \(bool\); write an int"),
-        ({"timeout": timedelta()}, "timeout is 0:00:00; it must be longer than nothing"),
-        ({"deadline": timedelta()}, "deadline is 0:00:00; it must be longer than nothing"),
+        ({"timeout": timedelta()}, "timeout is 0:00:00; it must be longer than 0"),
+        ({"deadline": timedelta()}, "deadline is 0:00:00; it must be longer than 0"),
         ({"timeout": "1h"}, r"timeout is '1h' \(str\); write a timedelta"),
         (
             {"schedule": "0 0 * *"},
@@ -90,7 +90,7 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
     ],
     ids=lambda value: None if isinstance(value, str) else next(iter(value)),
 )
-def test_a_contradictory_entity_is_refused_with_its_name_the_field_and_what_was_found(
+def test_an_invalid_entity_is_refused_with_its_name_the_field_and_the_value(
     change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DeclarationError, match=f"entity [Tt]ransactions: .*{message}"):
@@ -101,8 +101,11 @@ def test_a_contradictory_entity_is_refused_with_its_name_the_field_and_what_was_
     ("change", "message"),
     [
         ({"source": replace(RAW, having="id")}, "having is 'id', a field that none of its columns reads; .* entity_id"),
-        ({"source": replace(RAW, places={"transactions_get": ("transactions[]",)})}, "category has .* 1 up, .* are 0"),
-        ({"window": TRANSACTIONS_GET}, "window is transactions_get, but .* take it out, and backfill transactions"),
+        (
+            {"source": replace(RAW, places={"transactions_get": ("transactions[]",)})},
+            "category has .* 1 up, .* are 0 lists",
+        ),
+        ({"window": TRANSACTIONS_GET}, "window is transactions_get, but .* remove it, and backfill transactions"),
     ],
     ids=["having", "above", "window"],
 )
@@ -112,30 +115,30 @@ def test_an_entity_that_cannot_be_read_from_raw_batches_is_refused(change: dict[
 
 
 @pytest.mark.parametrize("places", [("added",), ("added[].counterparties",), ("added.counterparties[]",)])
-def test_records_that_are_in_no_list_are_refused_with_the_spelling(places: tuple[str, ...]) -> None:
+def test_a_path_of_records_without_a_list_is_refused_with_the_right_spelling(places: tuple[str, ...]) -> None:
     with pytest.raises(DeclarationError, match=r"names no list; write 'added\[\](\.counterparties\[\])?'"):
         replace(RAW, places={"transactions_sync": places})
 
 
 @pytest.mark.parametrize("path", ["a..b", "a.", ".a", "a[]", "/a", "a.../b", "../", "a b", "a/../b"])
-def test_a_path_that_leads_nowhere_is_refused(path: str) -> None:
-    with pytest.raises(DeclarationError, match=r"column x: path is .*; write the names on the way to the field"):
+def test_a_malformed_column_path_is_refused(path: str) -> None:
+    with pytest.raises(DeclarationError, match=r"column x: path is .*; write the names that lead to the field"):
         Column("x", ColumnType.TEXT, path=path)
 
 
 @pytest.mark.parametrize("name", ["Amount", "2nd", "a-b", "", "a" * 64])
-def test_a_column_is_named_as_postgres_takes_it_without_quotes(name: str) -> None:
+def test_a_column_name_that_postgres_does_not_accept_without_quotes_is_refused(name: str) -> None:
     with pytest.raises(DeclarationError, match="write lower-case letters, digits and _"):
         Column(name, ColumnType.TEXT)
 
 
 @pytest.mark.parametrize("name", ["removed", "observed_at", "provider_account_id", "seq", "raw_id"])
-def test_a_column_that_every_row_has_anyway_is_refused(name: str) -> None:
-    with pytest.raises(DeclarationError, match=f"column {name}: every row has this one .*; take it out"):
+def test_a_column_with_a_reserved_name_is_refused(name: str) -> None:
+    with pytest.raises(DeclarationError, match=f"column {name}: every row has this column .*; remove it"):
         Column(name, ColumnType.TEXT)
 
 
-def test_a_kind_that_is_only_named_is_refused() -> None:
+def test_a_column_type_given_as_text_is_refused() -> None:
     with pytest.raises(DeclarationError, match=r"column x: kind is 'text' \(str\); write a ColumnType"):
         Column("x", "text")  # type: ignore[arg-type]
 
@@ -157,13 +160,13 @@ def test_a_feed_without_a_cursor_in_its_request_is_refused() -> None:
         (
             ACCOUNTS_GET,
             {"request": {"c": Placeholder.CURSOR}},
-            "has Placeholder.CURSOR, which a Snapshot never fills; take it out",
+            "has Placeholder.CURSOR, which a Snapshot never fills; remove it",
         ),
-        (TRANSACTIONS_GET, {"upserts": ("a[]", "b[]")}, "upserts has 2 places, and an offset counts one; leave one"),
+        (TRANSACTIONS_GET, {"upserts": ("a[]", "b[]")}, "upserts has 2 paths, but an offset counts one; keep one"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_source_that_cannot_be_read_is_refused(source: Source, change: dict[str, Any], message: str) -> None:
+def test_an_invalid_source_is_refused(source: Source, change: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=f"source {source.name}: .*{message}"):
         replace(source, **change)
 
@@ -174,7 +177,7 @@ def test_an_error_rule_that_matches_everything_is_refused() -> None:
 
 
 @pytest.mark.parametrize("burst", [0, 10, 11])
-def test_a_burst_leaves_room_for_steady_calls(burst: int) -> None:
+def test_a_burst_that_leaves_no_room_for_steady_calls_is_refused(burst: int) -> None:
     with pytest.raises(DeclarationError, match="the burst at least 1 and below the calls"):
         RateLimit(LimitScope.CLIENT, calls=10, per=timedelta(minutes=1), burst=burst)
 
@@ -185,8 +188,8 @@ def test_a_queue_priority_out_of_range_is_refused(priority: int) -> None:
         replace(ETL, priority=priority)
 
 
-def test_a_limit_or_a_provider_with_a_number_for_a_time_is_refused() -> None:
+def test_an_invalid_duration_of_a_limit_or_provider_is_refused() -> None:
     with pytest.raises(DeclarationError, match=r"limit: per is 60 \(int\); write a timedelta"):
         RateLimit(LimitScope.CLIENT, calls=10, per=60, burst=1)  # type: ignore[arg-type]
-    with pytest.raises(DeclarationError, match="provider plaid: timeout is 0:00:00; it must be longer than nothing"):
+    with pytest.raises(DeclarationError, match="provider plaid: timeout is 0:00:00; it must be longer than 0"):
         replace(PLAID, timeout=timedelta())

@@ -1,4 +1,4 @@
-"""Declarations of notices, and what their templates say."""
+"""Declarations of notices, and their discovery in a package."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DECLARED = replace(notice.MONTHLY_REPORT, name={name!r}, schedule={schedule})
 STATEMENTS = "-- name: bounds\nselect 1;\n-- name: recipients\nselect 1;\n"
 
 
-def test_no_notice_of_the_catalogue_is_wrong() -> None:
+def test_the_notices_of_the_catalogue_have_no_fault() -> None:
     assert [notice.name for notice in notices.NOTICES] == ["fraud_alert", "low_balance", "monthly_report"]
     assert notices.FAULTS == ()
 
@@ -38,8 +38,8 @@ def test_no_notice_of_the_catalogue_is_wrong() -> None:
     ("field", "value", "message"),
     [
         ("name", "Monthly", "notice Monthly: name is 'Monthly'; write lower-case letters"),
-        ("pace", 0, "pace is 0 messages a second; it must be above 0, and 0.5 is one in two seconds"),
-        ("pace", float("inf"), "pace is inf messages a second"),
+        ("pace", 0, "pace is 0 messages per second; it must be above 0, such as 0.5 for one in two seconds"),
+        ("pace", float("inf"), "pace is inf messages per second"),
         ("pace", True, "pace is True (bool); write an int or float"),
         ("max_chunks", 257, "max_chunks is 257; it must be between 1 and 256"),
         ("chunk_size", 0, "chunk_size is 0; it must be at least 1"),
@@ -47,12 +47,12 @@ def test_no_notice_of_the_catalogue_is_wrong() -> None:
         ("channels", (EMAIL, EMAIL), "channel email is named twice; remove one"),
         ("category", "reports", "category is 'reports' (str); write a Category"),
         ("unknown", "hold", "unknown is 'hold' (str); write an Unknown"),
-        ("expiry", timedelta(), "expiry is 0:00:00; it must be longer than nothing"),
+        ("expiry", timedelta(), "expiry is 0:00:00; it must be longer than 0"),
         ("schedule", 7, "schedule is 7 (int); write a str or After"),
         ("schedule", "often", "schedule is 'often', which is no cron expression"),
         ("parameters", [], "parameters is [] (list); write a dict"),
         ("parameters", {"Days": 2}, "the name of a parameter is 'Days'; write lower-case letters"),
-        ("parameters", {"limit": 2}, "parameter limit is given to its statements anyway; rename it"),
+        ("parameters", {"limit": 2}, "parameter limit is always given to its statements; rename it"),
         ("parameters", {"factor": 2.5}, "parameter factor has 2.5, a float; write the text '2.5'"),
         ("parameters", {"floors": {"USD": 0.5}}, "parameter floors has 0.5, a float; write the text '0.5'"),
         ("parameters", {"floors": {840: "1"}}, "a key of parameter floors is 840 (int); write a str"),
@@ -60,18 +60,18 @@ def test_no_notice_of_the_catalogue_is_wrong() -> None:
         ("period", "month", "period is 'month', which is the same for every run, so that only the first would send"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_to_write(field: str, value: Any, message: str) -> None:
+def test_an_invalid_field_is_named_with_the_fix(field: str, value: Any, message: str) -> None:
     with pytest.raises(DeclarationError) as raised:
         replace(MONTHLY_REPORT, **{field: value})
     assert message in str(raised.value)
 
 
-def test_a_period_is_named_after_its_beginning() -> None:
+def test_a_period_is_named_after_its_start() -> None:
     assert MONTHLY_REPORT.period_starting(datetime(2026, 10, 1, tzinfo=UTC)) == "2026-10"
 
 
 @pytest.mark.parametrize("address", ["a@bank.example", "first.last+tag@mail.bank.example", "ü@bücher.example"])
-def test_a_well_formed_address_is_taken(address: str) -> None:
+def test_a_well_formed_address_is_accepted(address: str) -> None:
     assert EMAIL.accepts(address)
 
 
@@ -79,7 +79,7 @@ def test_a_well_formed_address_is_taken(address: str) -> None:
     "address",
     ["", "nobody", "a@bank", "a@@bank.example", "a@b.example\nBcc: c@d.example", "a b@c.example", f"{'a' * 65}@b.cc"],
 )
-def test_a_malformed_address_is_not(address: str) -> None:
+def test_a_malformed_address_is_not_accepted(address: str) -> None:
     assert not EMAIL.accepts(address)
 
 
@@ -99,45 +99,47 @@ class Package:
             folder.mkdir()
         (self.folder / "__init__.py").touch()
 
-    def declare(self, name: str, *, statements: str = STATEMENTS, besides: str = "", schedule: str = "None") -> None:
-        """Write the files of a notice, besides one template."""
+    def declare(
+        self, name: str, *, statements: str = STATEMENTS, except_template: str = "", schedule: str = "None"
+    ) -> None:
+        """Write the files of a notice, except one template."""
         (self.folder / name).mkdir()
         (self.folder / name / "notice.py").write_text(DECLARED.format(name=name, schedule=schedule))
         (self.sql / f"{name}.sql").write_text(statements)
         for template in MONTHLY_REPORT.template_names:
-            if template != besides:
+            if template != except_template:
                 (self.folder / name / template).touch()
 
     def discover(self) -> tuple[list[str], tuple[DeclarationFault, ...]]:
-        found, faults = discover_notices(self.name, [str(self.folder)], sql=self.sql)
-        return [notice.name for notice in found], faults
+        discovered, faults = discover_notices(self.name, [str(self.folder)], sql=self.sql)
+        return [notice.name for notice in discovered], faults
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
     monkeypatch.syspath_prepend(tmp_path)
-    made = Package(tmp_path)
-    made.declare("good")
-    yield made
-    for name in [name for name in sys.modules if name.startswith(made.name)]:
+    created = Package(tmp_path)
+    created.declare("good")
+    yield created
+    for name in [name for name in sys.modules if name.startswith(created.name)]:
         del sys.modules[name]
 
 
-def test_a_notice_without_one_of_its_templates_is_left_out_and_the_others_go_on(package: Package) -> None:
-    package.declare("odd", besides="email.html.jinja")
+def test_a_notice_without_one_of_its_templates_is_a_fault_and_the_others_are_not(package: Package) -> None:
+    package.declare("odd", except_template="email.html.jinja")
     names, (fault,) = package.discover()
     assert names == ["good"]
     assert f"notice odd: {package.folder}/odd/email.html.jinja is missing" in str(fault)
 
 
-def test_a_notice_without_one_of_its_statements_is_left_out(package: Package) -> None:
+def test_a_notice_without_one_of_its_statements_is_a_fault(package: Package) -> None:
     package.declare("odd", statements="-- name: bounds\nselect 1;\n")
     names, (fault,) = package.discover()
     assert names == ["good"]
     assert "odd.sql lacks recipients; write the SQL below a line `-- name: recipients`" in str(fault)
 
 
-def test_a_notice_that_follows_an_entity_which_is_not_there_is_left_out(package: Package) -> None:
+def test_a_notice_that_depends_on_an_unknown_entity_is_a_fault(package: Package) -> None:
     package.declare("odd", schedule='After("transaction")')
     package.declare("well", schedule='After("transactions")')
     names, (fault,) = package.discover()

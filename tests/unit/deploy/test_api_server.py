@@ -4,7 +4,7 @@ from pathlib import Path
 from deploy.api_server import AUTH_MANAGER_VARIABLE, uses_simple_auth, write_passwords
 
 
-def test_the_password_file_is_for_its_owner_alone_and_made_anew_at_each_start(tmp_path: Path) -> None:
+def test_password_file_is_owner_only_and_rewritten_at_each_start(tmp_path: Path) -> None:
     path = tmp_path / "new" / "passwords.json"
     for password in ("one", "two"):
         write_passwords(path, password)
@@ -12,7 +12,7 @@ def test_the_password_file_is_for_its_owner_alone_and_made_anew_at_each_start(tm
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_another_auth_manager_has_users_of_its_own() -> None:
+def test_only_the_default_auth_manager_is_simple_auth() -> None:
     assert uses_simple_auth({})
     assert not uses_simple_auth(
         {AUTH_MANAGER_VARIABLE: "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"}

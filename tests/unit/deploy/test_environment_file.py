@@ -11,16 +11,16 @@ def settings() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def as_the_container_has_them(made: dict[str, str]) -> dict[str, str]:
+def as_container_variables(variables: dict[str, str]) -> dict[str, str]:
     names = {
         name.rpartition("__")[2]: name
         for name in (*secret_rules.SIGNING_KEY_VARIABLES, *secret_rules.FERNET_KEY_VARIABLES)
     }
-    return {names.get(name, name): value for name, value in made.items()}
+    return {names.get(name, name): value for name, value in variables.items()}
 
 
-def test_secrets_that_are_made_up_are_good() -> None:
-    assert list(secret_rules.problems(as_the_container_has_them(settings()))) == []
+def test_generated_secrets_pass_the_rules() -> None:
+    assert list(secret_rules.problems(as_container_variables(settings()))) == []
 
 
 def test_no_two_files_have_the_same_secrets() -> None:
@@ -30,7 +30,7 @@ def test_no_two_files_have_the_same_secrets() -> None:
     assert [name for name in empty if first[name] == second[name]] == []
 
 
-def test_the_file_is_for_its_owner_alone_and_is_never_written_twice(tmp_path: Path) -> None:
+def test_file_is_owner_only_and_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     write(path, "first")
     with pytest.raises(FileExistsError):
@@ -39,7 +39,9 @@ def test_the_file_is_for_its_owner_alone_and_is_never_written_twice(tmp_path: Pa
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_is_there_is_left_alone_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_file_is_kept_and_the_program_exits_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / ".env"
     path.write_text("mine")
     monkeypatch.setattr("sys.argv", ["environment_file", str(path)])

@@ -16,29 +16,29 @@ def test_good_secrets_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_missing_secret_is_a_fault_of_its_own(name: str) -> None:
-    (fault,) = problems({**GOOD, name: ""})
-    assert name.rpartition("__")[2] in fault
+def test_each_missing_secret_is_reported(name: str) -> None:
+    (problem,) = problems({**GOOD, name: ""})
+    assert name.rpartition("__")[2] in problem
 
 
 @pytest.mark.parametrize("password", ["short", "a" * 40, "quite-long-but@its:for/urls"])
 def test_a_weak_password_is_refused_and_not_shown(password: str) -> None:
-    found = list(problems({**GOOD, "REDIS_PASSWORD": password}))
-    assert len(found) == 1
-    assert "REDIS_PASSWORD" in found[0]
-    assert password not in found[0]
+    reported = list(problems({**GOOD, "REDIS_PASSWORD": password}))
+    assert len(reported) == 1
+    assert "REDIS_PASSWORD" in reported[0]
+    assert password not in reported[0]
 
 
-def test_one_bad_key_of_several_is_found() -> None:
+def test_one_bad_key_among_several_is_reported() -> None:
     assert list(problems({**GOOD, "SLUICE_KEYS": f"{GOOD['SLUICE_KEYS']},password"}))
     assert not list(problems({**GOOD, "SLUICE_KEYS": f"{GOOD['SLUICE_KEYS']},{Fernet.generate_key().decode()}"}))
 
 
-def test_a_secret_that_serves_twice_is_refused() -> None:
-    (fault,) = problems({**GOOD, "ADMIN_PASSWORD": GOOD["REDIS_PASSWORD"]})
-    assert fault.startswith("ADMIN_PASSWORD is the same as REDIS_PASSWORD")
+def test_reused_secret_is_refused() -> None:
+    (problem,) = problems({**GOOD, "ADMIN_PASSWORD": GOOD["REDIS_PASSWORD"]})
+    assert problem.startswith("ADMIN_PASSWORD is the same as REDIS_PASSWORD")
 
 
-def test_the_start_ends_with_all_faults_and_the_remedy() -> None:
+def test_prepare_exits_with_all_problems_and_the_fix() -> None:
     with pytest.raises(SystemExit, match=r"(?s)JWT_SECRET.*FERNET_KEY.*make env"):
         prepare.require_strong_secrets({**GOOD, SIGNING_KEY_VARIABLES[0]: "", FERNET_KEY_VARIABLES[0]: ""})

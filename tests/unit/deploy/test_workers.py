@@ -11,15 +11,15 @@ QUEUES = (
 )
 
 
-def test_memory_is_for_the_greediest_tasks_that_the_processes_can_meet() -> None:
+def test_memory_covers_the_largest_tasks_that_the_processes_can_run() -> None:
     assert workers.memory_mib(SLOW, QUEUES) - workers.memory_mib(WorkerGroup("idle", processes=3), QUEUES) == 3 * 500
 
 
-def test_memory_counts_no_more_tasks_than_there_are_slots() -> None:
+def test_memory_counts_at_most_one_task_per_slot() -> None:
     assert workers.memory_mib(FAST, QUEUES) - workers.memory_mib(WorkerGroup("idle", processes=2), QUEUES) == 2 * 100
 
 
 @pytest.mark.parametrize("names", [(), ("nobody",), ("high_priority", "low_priority")])
-def test_a_group_that_is_not_declared_is_refused_with_those_that_are(names: tuple[str, ...]) -> None:
+def test_undeclared_group_is_refused_and_the_declared_ones_are_named(names: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit, match="high_priority, low_priority"):
         worker.command(names)

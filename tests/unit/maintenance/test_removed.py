@@ -10,7 +10,7 @@ from etl.errors import DeclarationError
 from etl.maintenance.removed import PurgeResult, summarize
 
 
-def test_what_was_removed_is_told_with_its_size_and_nothing_is_told_of_nothing() -> None:
+def test_summary_lists_removed_counts_with_sizes_and_skips_zeros() -> None:
     removed = [PurgeResult("raw objects", 1_200, 3_650_722_202), PurgeResult("drafts", 0), PurgeResult("chunks", 40)]
     assert summarize(removed, dry_run=False) == "removed 1,200 raw objects (3.4 GiB), 40 chunks"
     assert summarize(removed, dry_run=True).startswith(
@@ -20,9 +20,9 @@ def test_what_was_removed_is_told_with_its_size_and_nothing_is_told_of_nothing()
 
 
 @pytest.mark.parametrize(
-    ("kept", "found"),
-    [(timedelta(hours=2), "must be at least 1 day"), (timedelta(), "longer than nothing"), (400, "int")],
+    ("unfinished", "message"),
+    [(timedelta(hours=2), "must be at least 1 day"), (timedelta(), "longer than 0"), (400, "int")],
 )
-def test_nothing_that_a_running_task_needs_can_be_declared_old(kept: object, found: str) -> None:
-    with pytest.raises(DeclarationError, match=f"retention: unfinished is .*{found}"):
-        replace(RETENTION, unfinished=kept)  # type: ignore[arg-type]
+def test_invalid_retention_of_unfinished_files_is_refused(unfinished: object, message: str) -> None:
+    with pytest.raises(DeclarationError, match=f"retention: unfinished is .*{message}"):
+        replace(RETENTION, unfinished=unfinished)  # type: ignore[arg-type]

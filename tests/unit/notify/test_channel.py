@@ -1,4 +1,4 @@
-"""Several messages at the same time."""
+"""Concurrent sending of messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from etl.notify.channels.channel import Message, SendOutcome, SendResult, send_c
 MESSAGES = [Message(place, "joe@home.example", {}) for place in range(20)]
 
 
-def test_an_error_of_ours_leaves_its_message_unknown_and_sinks_no_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_internal_error_leaves_one_message_unknown_and_the_others_sent(caplog: pytest.LogCaptureFixture) -> None:
     async def send(message: Message) -> SendResult:
         await asyncio.sleep(0)
         if message.delivery_id == 7:
@@ -33,16 +33,16 @@ def test_nothing_to_send_is_no_error() -> None:
     assert asyncio.run(send_concurrently([], send, concurrency=3)) == []
 
 
-def test_a_slow_message_holds_up_its_own_lane_only() -> None:
-    others = asyncio.Event()
+def test_slow_message_does_not_delay_the_others() -> None:
+    others_done = asyncio.Event()
     done: list[int] = []
 
     async def send(message: Message) -> SendResult:
         if message.delivery_id == 0:
-            await others.wait()
+            await others_done.wait()
         done.append(message.delivery_id)
         if len(done) == len(MESSAGES) - 1:
-            others.set()
+            others_done.set()
         return SendResult(message.delivery_id, SendOutcome.SENT)
 
     asyncio.run(send_concurrently(MESSAGES, send, concurrency=2))

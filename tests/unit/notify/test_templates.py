@@ -1,4 +1,4 @@
-"""What notices say: exact, escaped, and undisturbed by what banks call things."""
+"""Templates of notices: exact amounts, escaping, and sanitized names from banks."""
 
 from __future__ import annotations
 
@@ -44,80 +44,82 @@ VALUES: dict[str, dict[str, object]] = {
 LINK = "https://bank.example/unsubscribe?a=1&b=2"
 
 
-def rendered(notice: Notice, *, unsubscribe_url: str = "", **values: object) -> dict[str, dict[str, str]]:
-    """Return the messages of a notice of the catalogue."""
-    words = Templates(notice)
-    given = {**notice.parameters, "as_of": datetime(2026, 11, 1, tzinfo=UTC), **VALUES[notice.name], **values}
-    return {medium.name: words.render(medium, given, unsubscribe_url=unsubscribe_url) for medium in notice.channels}
+def render_all(notice: Notice, *, unsubscribe_url: str = "", **values: object) -> dict[str, dict[str, str]]:
+    """Return the rendered messages of a notice of the catalogue, by channel."""
+    templates = Templates(notice)
+    context = {**notice.parameters, "as_of": datetime(2026, 11, 1, tzinfo=UTC), **VALUES[notice.name], **values}
+    return {
+        channel.name: templates.render(channel, context, unsubscribe_url=unsubscribe_url) for channel in notice.channels
+    }
 
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
-def test_every_message_holds_its_amount_and_nothing_that_could_disturb_it(notice: Notice) -> None:
-    for parts in rendered(notice).values():
+def test_every_message_holds_its_amount_and_no_hostile_characters(notice: Notice) -> None:
+    for parts in render_all(notice).values():
         assert any("1,284.37 EUR" in text for text in parts.values())
         assert "<script>" not in parts.get("html", "")
         assert not any(mark in text for text in parts.values() for mark in "\u202e\u200b")
 
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
-def test_every_mail_has_a_place_for_the_link_that_ends_it(notice: Notice) -> None:
-    assert "Unsubscribe" not in rendered(notice)["email"]["html"]
-    linked = rendered(notice, unsubscribe_url=LINK)["email"]
+def test_every_mail_shows_its_unsubscribe_link(notice: Notice) -> None:
+    assert "Unsubscribe" not in render_all(notice)["email"]["html"]
+    linked = render_all(notice, unsubscribe_url=LINK)["email"]
     assert 'href="https://bank.example/unsubscribe?a=1&amp;b=2"' in linked["html"]
     assert notice.category.consent is Consent.NONE or LINK in linked["text"]
 
 
 @pytest.mark.parametrize("name", ["fraud_alert", "low_balance"])
-def test_a_message_leads_where_its_parameter_says(name: str) -> None:
+def test_link_of_a_message_comes_from_its_parameter(name: str) -> None:
     (notice,) = (notice for notice in NOTICES if notice.name == name)
     first = notice.channels[0].name
-    assert rendered(notice)[first]["url"] == ""
-    led = rendered(notice, link="https://bank.example/money")
-    assert led[first]["url"] == "https://bank.example/money"
-    assert all("https://bank.example/money" in led["email"][part] for part in ("text", "html"))
+    assert render_all(notice)[first]["url"] == ""
+    linked = render_all(notice, link="https://bank.example/money")
+    assert linked[first]["url"] == "https://bank.example/money"
+    assert all("https://bank.example/money" in linked["email"][part] for part in ("text", "html"))
 
 
-def says(tmp_path: Path, **parts: str) -> dict[str, str]:
-    """Return the parts of a message whose templates say this."""
-    notice: Notice = replace(MONTHLY_REPORT, name="said")
-    (tmp_path / "said").mkdir()
+def render_parts(tmp_path: Path, **parts: str) -> dict[str, str]:
+    """Return the parts of a message, rendered from templates with this text."""
+    notice: Notice = replace(MONTHLY_REPORT, name="sample")
+    (tmp_path / "sample").mkdir()
     for name in notice.template_names:
-        (tmp_path / "said" / name).write_text(parts.get(name.split(".")[1], ""))
+        (tmp_path / "sample" / name).write_text(parts.get(name.split(".")[1], ""))
     return Templates(notice, tmp_path).render(EMAIL, {"name": "Tom & Jerry\nBcc: x@y.example"})
 
 
 def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
-    parts = says(tmp_path, html="{{ name }}", text="{{ name }}")
+    parts = render_parts(tmp_path, html="{{ name }}", text="{{ name }}")
     assert parts["html"].startswith("Tom &amp; Jerry")
     assert parts["text"].startswith("Tom & Jerry\n")
 
 
-def test_a_part_of_one_line_has_one_whatever_a_value_holds(tmp_path: Path) -> None:
-    assert says(tmp_path, subject="For\n{{ name }}\n")["subject"] == "For Tom & Jerry Bcc: x@y.example"
+def test_subject_is_one_line_whatever_a_value_holds(tmp_path: Path) -> None:
+    assert render_parts(tmp_path, subject="For\n{{ name }}\n")["subject"] == "For Tom & Jerry Bcc: x@y.example"
 
 
 def test_an_error_names_file_and_line_and_no_value(tmp_path: Path) -> None:
-    with pytest.raises(TemplateBroken, match=r"said/email\.text\.jinja:2: UndefinedError: 'surname'") as raised:
-        says(tmp_path, text="fine\n{{ surname }}")
+    with pytest.raises(TemplateBroken, match=r"sample/email\.text\.jinja:2: UndefinedError: 'surname'") as raised:
+        render_parts(tmp_path, text="fine\n{{ surname }}")
     assert "Jerry" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("amount", "currency", "shown"),
+    ("amount", "currency", "expected"),
     [("1234.5000000000", "USD", "1,234.50 USD"), ("1200", "JPY", "1,200 JPY"), ("1.2345", "KWD", "1.234 KWD")],
 )
-def test_money_has_the_decimals_of_its_currency(amount: str, currency: str, shown: str) -> None:
-    assert format_money(amount, currency) == shown
+def test_money_has_the_decimals_of_its_currency(amount: str, currency: str, expected: str) -> None:
+    assert format_money(amount, currency) == expected
 
 
-def test_a_fault_in_what_mails_share_names_its_file_and_line(tmp_path: Path) -> None:
+def test_error_in_a_shared_template_names_its_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "frame.html.jinja").write_text("fine\n{{ colour }}\n")
     with pytest.raises(TemplateBroken, match=r"/frame\.html\.jinja:2: UndefinedError: 'colour' is undefined"):
-        says(tmp_path, html="{% extends 'frame.html.jinja' %}")
+        render_parts(tmp_path, html="{% extends 'frame.html.jinja' %}")
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "expected"),
     [
         ("CAFÉ  №5\n", "CAFÉ №5"),
         ("a\u202eb\u200b\x00c\u2028d", "abc d"),
@@ -128,8 +130,10 @@ def test_a_fault_in_what_mails_share_names_its_file_and_line(tmp_path: Path) -> 
         ("", ""),
     ],
 )
-def test_a_name_is_one_line_without_unseen_marks_and_keeps_its_direction_to_itself(name: str, shown: str) -> None:
-    assert sanitize_text(name) == shown
+def test_sanitized_name_is_one_line_without_invisible_characters_and_isolates_direction(
+    name: str, expected: str
+) -> None:
+    assert sanitize_text(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -146,14 +150,14 @@ def test_a_name_is_one_line_without_unseen_marks_and_keeps_its_direction_to_itse
         "{{ payee | money('USD') }}",
     ],
 )
-def test_no_error_of_a_template_shows_a_value_or_what_lies_behind_it(tmp_path: Path, text: str) -> None:
+def test_template_error_shows_no_value_or_internal_object(tmp_path: Path, text: str) -> None:
     for part in EMAIL.parts:
         folder = tmp_path / "monthly_report"
         folder.mkdir(exist_ok=True)
         (folder / f"email.{part}.jinja").write_text(text)
-    words = Templates(MONTHLY_REPORT, tmp_path)
+    templates = Templates(MONTHLY_REPORT, tmp_path)
     values = {"payee": "Joe's Secret", "payees": [{"name": "Secret"}]}
     with pytest.raises(TemplateBroken) as raised:
-        words.render(EMAIL, values, unsubscribe_url="https://bank.example/Secret")
+        templates.render(EMAIL, values, unsubscribe_url="https://bank.example/Secret")
     assert "Secret" not in str(raised.value)
     assert "email.subject.jinja:1: " in str(raised.value)

@@ -1,4 +1,4 @@
-"""Links to unsubscribe: nobody can make one up, and whoever reads one learns nothing."""
+"""Unsubscribe links: nobody can forge one, and a link reveals nothing to its reader."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ TOKEN = LINKS.build(4711, REPORTS).url.rpartition("=")[2]
 
 
 @given(user_id=st.integers(-(2**63), 2**63 - 1), name=st.from_regex(r"[a-z][a-z0-9_]{0,62}", fullmatch=True))
-def test_a_link_ends_what_it_was_written_for(user_id: int, name: str) -> None:
+def test_decoded_link_names_its_user_and_category(user_id: int, name: str) -> None:
     category = Category(name, Consent.OPT_IN)
     assert LINKS.decode(LINKS.build(user_id, category).url) == UnsubscribeTarget(user_id, name)
 
 
 @pytest.mark.parametrize(
-    "write", ["{}", " {}\n", URL + "?token={}", "<" + URL + "?a=b&token={}&utm=x>", "unsubscribe {}"]
+    "form", ["{}", " {}\n", URL + "?token={}", "<" + URL + "?a=b&token={}&utm=x>", "unsubscribe {}"]
 )
-def test_a_link_is_read_as_people_copy_it(write: str) -> None:
+def test_link_is_decoded_in_every_form_that_people_paste(form: str) -> None:
     for token in (TOKEN, TOKEN.upper()):
-        assert LINKS.decode(write.format(token)) == UnsubscribeTarget(4711, "reports")
+        assert LINKS.decode(form.format(token)) == UnsubscribeTarget(4711, "reports")
 
 
 @given(place=st.integers(0, len(TOKEN) - 1), digit=st.sampled_from("0123456789abcdef"))
-def test_a_link_that_was_changed_is_refused(place: int, digit: str) -> None:
+def test_modified_link_is_refused(place: int, digit: str) -> None:
     changed = TOKEN[:place] + digit + TOKEN[place + 1 :]
     if changed == TOKEN:
         return
@@ -50,28 +50,28 @@ def test_a_link_that_was_changed_is_refused(place: int, digit: str) -> None:
 @example(TOKEN + "00")
 @example("0" * 5_000)
 @example(f"?token={TOKEN}&" * 20_000 + "\n\n.")
-def test_what_is_no_link_is_refused_without_showing_it(text: str) -> None:
+def test_invalid_link_is_refused_without_showing_it(text: str) -> None:
     with pytest.raises(UnsubscribeLinkInvalid) as refused:
         LINKS.decode(text)
     assert str(refused.value) == str(UnsubscribeLinkInvalid())
 
 
-def test_a_link_hides_whose_it_is_and_is_the_same_in_every_mail() -> None:
+def test_link_hides_its_user_and_is_the_same_in_every_mail() -> None:
     others = [UnsubscribeLinks(LinkSettings(URL, keys=(NEW,))).build(4711, REPORTS).url for _ in range(2)]
     assert {LINKS.build(4711, REPORTS).url, *others} == {f"{URL}?token={TOKEN}"}
-    sealed = bytes.fromhex(TOKEN)
-    assert b"reports" not in sealed
-    assert (4711).to_bytes(2) not in sealed
+    encrypted = bytes.fromhex(TOKEN)
+    assert b"reports" not in encrypted
+    assert (4711).to_bytes(2) not in encrypted
 
 
-def test_the_first_key_seals_and_all_open() -> None:
+def test_first_key_encrypts_and_every_key_decrypts() -> None:
     old, rotated = (UnsubscribeLinks(LinkSettings(URL, keys=keys)) for keys in ((OLD,), (NEW, OLD)))
     assert rotated.decode(old.build(1, REPORTS).url) == UnsubscribeTarget(1, "reports")
     with pytest.raises(UnsubscribeLinkInvalid):
         old.decode(rotated.build(1, REPORTS).url)
 
 
-def test_a_key_of_access_tokens_seals_no_link_as_it_is() -> None:
+def test_access_token_key_is_not_used_directly_for_links() -> None:
     from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
     key = "A" * 43 + "="
@@ -81,23 +81,23 @@ def test_a_key_of_access_tokens_seals_no_link_as_it_is() -> None:
             AESSIV(secret).decrypt(bytes.fromhex(token), None)
 
 
-def test_no_link_is_written_for_what_may_not_be_refused_or_without_an_address_to_lead_to() -> None:
+def test_link_is_empty_for_a_mandatory_category_or_without_a_url() -> None:
     assert LINKS.build(1, Category("security", Consent.NONE)) == UnsubscribeLink()
     assert UnsubscribeLinks(LinkSettings(keys=(NEW,))).build(1, REPORTS) == UnsubscribeLink()
 
 
-def test_a_link_keeps_the_query_of_its_address_and_has_a_mail_beside_it() -> None:
+def test_link_keeps_the_query_of_its_url_and_has_a_mailto_form() -> None:
     link = UnsubscribeLinks(LinkSettings(URL + "?lang=en", "stop+all@bank.example", (NEW,))).build(4711, REPORTS)
     assert link.url == f"{URL}?lang=en&token={TOKEN}"
     assert link.mailto == f"mailto:stop%2Ball@bank.example?subject=unsubscribe%20{TOKEN}"
 
 
-def test_links_are_not_read_without_a_key() -> None:
+def test_decoding_without_a_key_is_refused() -> None:
     with pytest.raises(SettingMissing, match="SLUICE_LINK_KEYS is not set"):
         UnsubscribeLinks(LinkSettings()).decode(TOKEN)
 
 
-def test_own_keys_come_before_those_that_stand_in_for_them() -> None:
+def test_link_keys_come_before_fallback_keys() -> None:
     both = LinkSettings.from_environment({"SLUICE_LINK_KEYS": f"{NEW}, {OLD},", "SLUICE_KEYS": "k"})
     assert both.keys == (NEW, OLD, "k")
     assert LinkSettings.from_environment({}) == LinkSettings()
@@ -110,18 +110,18 @@ def test_own_keys_come_before_those_that_stand_in_for_them() -> None:
         *(URL + "#end", URL + " x", URL + "<", URL + "é", "https://[::1/", URL + "x" * 500, "mailto:joe@bank.example"),
     ],
 )
-def test_an_address_that_cannot_be_posted_to_stops_the_start(url: str) -> None:
+def test_invalid_unsubscribe_url_setting_is_refused(url: str) -> None:
     with pytest.raises(SettingInvalid, match=r"^SLUICE_UNSUBSCRIBE_URL cannot be read; it must hold an https URL"):
         LinkSettings.from_environment({"SLUICE_UNSUBSCRIBE_URL": url, "SLUICE_KEYS": "k"})
 
 
 @pytest.mark.parametrize("mailto", ["joe", "@bank.example", "joe@", "a@b@c", "a@b, c@d", "a@b?cc=d", "é@b", "<a@b>"])
-def test_a_mail_that_reaches_nobody_stops_the_start(mailto: str) -> None:
+def test_invalid_unsubscribe_mailto_setting_is_refused(mailto: str) -> None:
     with pytest.raises(SettingInvalid, match="SLUICE_UNSUBSCRIBE_MAILTO"):
         LinkSettings.from_environment({"SLUICE_UNSUBSCRIBE_MAILTO": mailto})
 
 
-def test_links_need_a_key_that_is_long_and_it_is_never_shown() -> None:
+def test_links_need_a_long_key_which_is_never_shown() -> None:
     with pytest.raises(SettingMissing, match="SLUICE_LINK_KEYS is not set"):
         LinkSettings.from_environment({"SLUICE_UNSUBSCRIBE_URL": URL})
     with pytest.raises(SettingInvalid, match="SLUICE_LINK_KEYS") as refused:
@@ -130,6 +130,6 @@ def test_links_need_a_key_that_is_long_and_it_is_never_shown() -> None:
     assert NEW not in repr(LinkSettings(keys=(NEW,)))
 
 
-def test_writing_a_link_costs_less_than_twenty_microseconds() -> None:
+def test_building_a_link_takes_less_than_twenty_microseconds() -> None:
     seconds = min(timeit.repeat(lambda: LINKS.build(4711, REPORTS), number=1_000, repeat=5)) / 1_000
     assert seconds < 20e-6

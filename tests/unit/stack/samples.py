@@ -1,4 +1,4 @@
-"""A stack to be, without any server."""
+"""The plan of a stack, made without any server."""
 
 from datetime import date
 from pathlib import Path

@@ -16,13 +16,13 @@ from tests.unit.stack.samples import SANDBOX
 TODAY = date(2026, 5, 1)
 
 
-def decide(home: Path, named: Path | None = None, *, advance: int = 0) -> Sandbox:
-    caller = {"SANDBOX_CSV": str(named)} if named else {}
+def choose(home: Path, requested: Path | None = None, *, advance: int = 0) -> Sandbox:
+    caller = {"SANDBOX_CSV": str(requested)} if requested else {}
     return chosen_servers.choose_bank(Home(home), caller_environment=caller, today=TODAY, advance_days=advance)
 
 
-def start(home: Path, named: Path | None = None) -> Sandbox:
-    sandbox = decide(home, named)
+def choose_and_save(home: Path, requested: Path | None = None) -> Sandbox:
+    sandbox = choose(home, requested)
     bank.save(Home(home).bank_file, sandbox)
     return sandbox
 
@@ -38,94 +38,96 @@ def file(tmp_path: Path) -> Path:
     return purchases.write(tmp_path / "purchases.csv")
 
 
-def test_new_bank_makes_up_its_customers_unless_a_file_is_named(home: Path, file: Path) -> None:
-    assert decide(home) == bank.new_sandbox(TODAY)
-    found = decide(home, file).purchases
-    assert found is not None
-    assert (found.path, found.items) == (file, 3)
+def test_new_bank_invents_its_customers_unless_a_file_is_named(home: Path, file: Path) -> None:
+    assert choose(home) == bank.new_sandbox(TODAY)
+    source = choose(home, file).purchases
+    assert source is not None
+    assert (source.path, source.items) == (file, 3)
 
 
-def test_bank_is_told_which_file_to_serve_and_no_program_sees_the_callers_wish(home: Path, file: Path) -> None:
-    command = bank.command(decide(home, file), port=1)
+def test_bank_gets_its_file_as_an_option_and_no_program_inherits_the_variable(home: Path, file: Path) -> None:
+    command = bank.command(choose(home, file), port=1)
     assert command[command.index("--csv") + 1] == str(file)
-    assert "--csv" not in bank.command(decide(home), port=1)
+    assert "--csv" not in bank.command(choose(home), port=1)
     caller = {"SANDBOX_CSV": str(file)}
     assert not {"SANDBOX_CSV"} & set(shell_environment.for_programs({}, caller_environment=caller, home=Home(home)))
 
 
-def test_file_is_named_from_where_the_caller_is(home: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_of_a_file_is_resolved_in_the_callers_folder(
+    home: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(file.parent)
-    found = decide(home, Path(file.name)).purchases
-    assert found is not None
-    assert found.path == file
+    source = choose(home, Path(file.name)).purchases
+    assert source is not None
+    assert source.path == file
 
 
-def test_start_without_a_name_goes_on_with_the_file_of_the_first_start(home: Path, file: Path) -> None:
-    first = start(home, file)
-    assert decide(home) == decide(home, file) == first
+def test_later_start_without_a_file_serves_that_of_the_first_start(home: Path, file: Path) -> None:
+    first = choose_and_save(home, file)
+    assert choose(home) == choose(home, file) == first
 
 
-def test_day_of_a_remembered_bank_is_advanced_and_that_of_a_new_one_is_not(home: Path, file: Path) -> None:
-    assert decide(home, file, advance=2).day == TODAY
-    first = start(home, file)
-    later = decide(home, advance=2)
+def test_day_of_a_saved_bank_is_advanced_and_that_of_a_new_one_is_not(home: Path, file: Path) -> None:
+    assert choose(home, file, advance=2).day == TODAY
+    first = choose_and_save(home, file)
+    later = choose(home, advance=2)
     assert (later.day, later.purchases) == (date(2026, 5, 3), first.purchases)
 
 
-def test_file_that_was_moved_is_served_from_its_new_place(home: Path, file: Path) -> None:
-    start(home, file)
+def test_file_that_was_moved_is_served_from_its_new_path(home: Path, file: Path) -> None:
+    choose_and_save(home, file)
     moved = file.rename(file.with_name("moved.csv"))
-    found = decide(home, moved).purchases
-    assert found is not None
-    assert (found.path, found.items) == (moved, 3)
+    source = choose(home, moved).purchases
+    assert source is not None
+    assert (source.path, source.items) == (moved, 3)
 
 
-def test_home_of_invented_customers_refuses_a_file(home: Path, file: Path) -> None:
-    start(home)
+def test_home_of_invented_customers_rejects_a_file(home: Path, file: Path) -> None:
+    choose_and_save(home)
     with pytest.raises(BankServesOthers, match=r"serves invented customers, and SANDBOX_CSV names .*--home") as refused:
-        decide(home, file)
+        choose(home, file)
     assert str(home) in str(refused.value)
 
 
-def test_home_whose_bank_was_remembered_before_there_were_files_refuses_one(home: Path, file: Path) -> None:
+def test_home_whose_saved_bank_has_no_field_for_a_file_rejects_one(home: Path, file: Path) -> None:
     Home(home).bank_file.write_text(json.dumps({"seed": "acme", "opened": "2026-01-01", "day": "2026-05-01"}))
-    assert decide(home) == Sandbox("acme", opened=date(2026, 1, 1), day=TODAY)
+    assert choose(home) == Sandbox("acme", opened=date(2026, 1, 1), day=TODAY)
     with pytest.raises(BankServesOthers, match="invented"):
-        decide(home, file)
+        choose(home, file)
 
 
-def test_home_of_a_file_refuses_another(home: Path, file: Path, tmp_path: Path) -> None:
-    start(home, file)
+def test_home_of_a_file_rejects_another(home: Path, file: Path, tmp_path: Path) -> None:
+    choose_and_save(home, file)
     other = purchases.write(tmp_path / "other.csv", purchases.ROWS[:3])
     with pytest.raises(BankServesOthers, match=rf"serves the purchases of {file}, and SANDBOX_CSV names {other}"):
-        decide(home, other)
+        choose(home, other)
 
 
-@pytest.mark.parametrize("again", ["named", "not named"])
-def test_home_of_a_file_refuses_what_it_became(home: Path, file: Path, again: str) -> None:
-    start(home, file)
+@pytest.mark.parametrize("second_start", ["named", "not named"])
+def test_home_of_a_file_rejects_its_changed_contents(home: Path, file: Path, second_start: str) -> None:
+    choose_and_save(home, file)
     purchases.write(file, purchases.ROWS[:3])
-    with pytest.raises(PurchasesLost, match="it holds others now; put the file back"):
-        decide(home, file if again == "named" else None)
+    with pytest.raises(PurchasesLost, match="the file has changed; put the file back"):
+        choose(home, file if second_start == "named" else None)
 
 
-def test_home_of_a_file_that_is_gone_asks_for_it(home: Path, file: Path) -> None:
-    start(home, file)
+def test_home_whose_file_is_missing_asks_for_it(home: Path, file: Path) -> None:
+    choose_and_save(home, file)
     file.unlink()
     with pytest.raises(PurchasesLost, match=rf"{file}: No such file or directory; put the file back"):
-        decide(home)
+        choose(home)
 
 
-def test_file_that_is_not_there_is_refused_whatever_the_home_serves(home: Path, file: Path) -> None:
+def test_missing_file_is_rejected_whatever_the_home_serves(home: Path, file: Path) -> None:
     with pytest.raises(PurchasesRefused, match=r"SANDBOX_CSV names /nowhere\.csv, .*No such file"):
-        decide(home, Path("/nowhere.csv"))
-    start(home)
+        choose(home, Path("/nowhere.csv"))
+    choose_and_save(home)
     with pytest.raises(PurchasesRefused, match="No such file"):
-        decide(home, Path("/nowhere.csv"))
+        choose(home, Path("/nowhere.csv"))
 
 
 @pytest.mark.parametrize(
-    ("name", "held", "found"),
+    ("name", "content", "message"),
     [
         ("a.csv", b"", "columns are missing"),
         ("a.csv", b"\xff\xfe", "can't decode"),
@@ -135,27 +137,27 @@ def test_file_that_is_not_there_is_refused_whatever_the_home_serves(home: Path, 
         ("a.csv.gz", b"source_file", "Not a gzipped file"),
     ],
 )
-def test_file_of_another_kind_is_refused(home: Path, tmp_path: Path, name: str, held: bytes, found: str) -> None:
-    (tmp_path / name).write_bytes(held)
-    with pytest.raises(PurchasesRefused, match=f"which cannot be served: .*{found}.*; name a file"):
-        decide(home, tmp_path / name)
+def test_invalid_file_is_rejected(home: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PurchasesRefused, match=f"which cannot be served: .*{message}.*; name a file"):
+        choose(home, tmp_path / name)
 
 
-def test_file_that_is_cut_short_is_refused(home: Path, tmp_path: Path) -> None:
-    whole = purchases.write(tmp_path / "whole.csv.gz").read_bytes()
-    (tmp_path / "half.csv.gz").write_bytes(whole[: len(whole) // 2])
+def test_truncated_file_is_rejected(home: Path, tmp_path: Path) -> None:
+    content = purchases.write(tmp_path / "whole.csv.gz").read_bytes()
+    (tmp_path / "half.csv.gz").write_bytes(content[: len(content) // 2])
     with pytest.raises(PurchasesRefused, match="which cannot be served"):
-        decide(home, tmp_path / "half.csv.gz")
+        choose(home, tmp_path / "half.csv.gz")
 
 
-def test_folder_and_a_name_that_cannot_be_configured_are_refused(home: Path, tmp_path: Path) -> None:
+def test_folder_and_a_name_that_cannot_be_configured_are_rejected(home: Path, tmp_path: Path) -> None:
     with pytest.raises(PurchasesRefused, match="Is a directory"):
-        decide(home, tmp_path)
+        choose(home, tmp_path)
     with pytest.raises(PurchasesRefused, match="its name holds"):
-        decide(home, purchases.write(tmp_path / "a ;b.csv"))
+        choose(home, purchases.write(tmp_path / "a ;b.csv"))
 
 
-def test_everyone_in_the_file_is_enrolled_and_nobody_else(home: Path, file: Path) -> None:
-    real = decide(home, file)
-    assert [user_count(asked, real) for asked in (None, 2, 240)] == [3, 2, 3]
-    assert [user_count(asked, SANDBOX) for asked in (None, 2, 500)] == [DEFAULT_USERS, 2, 500]
+def test_at_most_all_customers_of_a_file_are_enrolled(home: Path, file: Path) -> None:
+    of_file = choose(home, file)
+    assert [user_count(requested, of_file) for requested in (None, 2, 240)] == [3, 2, 3]
+    assert [user_count(requested, SANDBOX) for requested in (None, 2, 500)] == [DEFAULT_USERS, 2, 500]

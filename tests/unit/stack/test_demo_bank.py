@@ -13,7 +13,7 @@ def test_the_bank_of_a_container_is_the_same_after_each_start(tmp_path: Path) ->
     assert load_or_create(tmp_path) == earlier
 
 
-def test_the_bank_of_a_container_serves_others_and_remembers_what_they_change(tmp_path: Path) -> None:
+def test_the_bank_of_a_container_listens_on_all_interfaces_and_saves_changes_in_its_folder(tmp_path: Path) -> None:
     arguments = command(load_or_create(tmp_path), port=8700, folder=tmp_path)
     assert arguments[arguments.index("--host") + 1] == "0.0.0.0"
     assert Path(arguments[arguments.index("--journal") + 1]).parent == tmp_path

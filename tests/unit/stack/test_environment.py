@@ -8,17 +8,17 @@ from tests.unit.stack.samples import PORTS, SECRETS, make_plan
 
 
 def read_by_sh(env_file: Path, expression: str, before: str = "") -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         ["/bin/sh", "-euc", f'. "$0"; {before} printf %s "{expression}"', env_file],
         env={"PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
     )
-    return done.stdout
+    return result.stdout
 
 
-def test_env_file_says_what_it_holds_to_any_shell(tmp_path: Path) -> None:
+def test_env_file_sets_its_variables_in_sh(tmp_path: Path) -> None:
     variables = {"PLAIN": "a", "HARD": 'it\'s "$HOME" `x` \\ \n é', "EMPTY": ""}
     env_file = tmp_path / "env"
     env_file.write_text(shell_environment.render_env_file(variables, psql=Path("/opt/pg/bin")))
@@ -33,21 +33,21 @@ def test_reading_the_env_file_again_changes_no_search_path(tmp_path: Path) -> No
     assert read_by_sh(env_file, "$PATH|$PYTHONPATH", before=f". {env_file};") == once
 
 
-def test_python_path_of_the_caller_is_kept() -> None:
-    shell = shell_environment.for_shell({}, {"PYTHONPATH": f"/mine:{shell_environment.INCLUDE_FOLDER}"})
-    assert shell["PYTHONPATH"] == f"{shell_environment.INCLUDE_FOLDER}:/mine"
+def test_python_path_of_the_caller_follows_include() -> None:
+    environment = shell_environment.for_shell({}, {"PYTHONPATH": f"/mine:{shell_environment.INCLUDE_FOLDER}"})
+    assert environment["PYTHONPATH"] == f"{shell_environment.INCLUDE_FOLDER}:/mine"
 
 
-def test_programs_carry_the_marker_and_shells_do_not(tmp_path: Path) -> None:
-    programs = shell_environment.for_programs({}, caller_environment={}, home=Home(tmp_path))
-    assert programs[HOME_VARIABLE] == str(tmp_path)
+def test_marker_of_the_home_is_set_for_programs_and_not_in_shells(tmp_path: Path) -> None:
+    environment = shell_environment.for_programs({}, caller_environment={}, home=Home(tmp_path))
+    assert environment[HOME_VARIABLE] == str(tmp_path)
     assert HOME_VARIABLE not in shell_environment.for_shell({}, {})
     assert HOME_VARIABLE not in make_plan(tmp_path).env_file_variables
 
 
-def test_programs_reach_loopback_past_a_proxy(tmp_path: Path) -> None:
-    programs = shell_environment.for_programs({}, caller_environment={"NO_PROXY": "intranet"}, home=Home(tmp_path))
-    assert programs["NO_PROXY"] == programs["no_proxy"] == "intranet,127.0.0.1,localhost"
+def test_programs_use_no_proxy_for_loopback(tmp_path: Path) -> None:
+    environment = shell_environment.for_programs({}, caller_environment={"NO_PROXY": "intranet"}, home=Home(tmp_path))
+    assert environment["NO_PROXY"] == environment["no_proxy"] == "intranet,127.0.0.1,localhost"
 
 
 def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
@@ -77,12 +77,12 @@ def test_options_of_a_named_warehouse_reach_its_connection(tmp_path: Path) -> No
     assert json.loads(variables["AIRFLOW_CONN_WAREHOUSE"])["extra"] == {"sslmode": "require"}
 
 
-def test_limits_of_an_encrypted_broker_are_encrypted(tmp_path: Path) -> None:
+def test_connection_to_the_limits_of_an_encrypted_broker_is_encrypted(tmp_path: Path) -> None:
     variables = make_plan(tmp_path, BROKER_URL="rediss://:p@h:6380/0").env_file_variables
     assert json.loads(variables["AIRFLOW_CONN_LIMITS"])["extra"] == {"db": 1, "ssl": True}
 
 
-def test_settings_of_the_callers_own_become_the_stacks_and_never_replace_them(tmp_path: Path) -> None:
+def test_caller_can_add_settings_and_override_only_a_few(tmp_path: Path) -> None:
     caller = {
         "AIRFLOW_CONN_SMTP_DEFAULT": "{}",
         "SLUICE_UNSUBSCRIBE_URL": "https://a.example/u",

@@ -18,7 +18,7 @@ def test_root_prefers_a_namespace_to_copies() -> None:
     assert choose_privileges(uid=0, is_named=True, namespace_works=lambda: False) is Privileges.DROPPED
 
 
-def test_user_without_a_name_borrows_one_in_a_namespace_or_is_told_so() -> None:
+def test_user_without_a_name_needs_a_namespace() -> None:
     assert choose_privileges(uid=4321, is_named=False, namespace_works=lambda: True) is Privileges.NAMESPACE
     with pytest.raises(AccountUnnamed, match="user 4321 has no name"):
         choose_privileges(uid=4321, is_named=False, namespace_works=lambda: False)
@@ -28,7 +28,7 @@ def test_namespace_that_cannot_run_the_program_does_not_work(tmp_path: Path) -> 
     assert not namespace_works(NOBODY, program=tmp_path / "missing", folder=tmp_path)
 
 
-def test_namespace_maps_to_an_account_that_has_a_name() -> None:
+def test_namespace_maps_the_user_to_a_named_account() -> None:
     cluster = Cluster(Path("/pg"), Path("/data"), Privileges.NAMESPACE, NOBODY)
     command = cluster.command("initdb", "-D", "/data")
     assert Path(command[0]).name == "unshare"
@@ -36,13 +36,13 @@ def test_namespace_maps_to_an_account_that_has_a_name() -> None:
     assert cluster.owner is None
 
 
-def test_copies_belong_to_the_account_that_runs_them() -> None:
+def test_without_a_namespace_the_account_runs_postgres_and_owns_its_files() -> None:
     cluster = Cluster(Path("/pg"), Path("/data"), Privileges.DROPPED, NOBODY)
     assert cluster.command("postgres") == ("/pg/bin/postgres",)
     assert cluster.owner == NOBODY
 
 
-def test_missing_account_is_named() -> None:
+def test_error_names_the_missing_account() -> None:
     with pytest.raises(AccountMissing, match="no-such-account"):
         unprivileged_account("no-such-account")
 

@@ -16,9 +16,9 @@ QUEUES = (
 )
 
 
-def rendered(programs: list[Program], folder: Path) -> ConfigParser:
+def parse_configuration(supervised: list[Program], folder: Path) -> ConfigParser:
     text = supervisor.render_configuration(
-        Home(folder), programs, port=1, password=SECRETS.supervisor_password, uid=1000
+        Home(folder), supervised, port=1, password=SECRETS.supervisor_password, uid=1000
     )
     parser = ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"))
     parser.read_string(text)
@@ -52,14 +52,14 @@ def test_named_servers_are_not_started(tmp_path: Path) -> None:
     assert "valkey" not in names
 
 
-def test_supervisor_runs_the_very_command(tmp_path: Path) -> None:
+def test_command_survives_the_supervisors_configuration(tmp_path: Path) -> None:
     command = ("/opt/it's/a b", "--name=x@%h", "")
-    section = rendered([Program("odd", command, tmp_path)], tmp_path)["program:odd"]
+    section = parse_configuration([Program("odd", command, tmp_path)], tmp_path)["program:odd"]
     assert tuple(shlex.split(section["command"] % {})) == command
 
 
-def test_programs_start_on_request_and_are_kept_alive(tmp_path: Path) -> None:
-    parser = rendered(make_plan(tmp_path).programs, tmp_path)
+def test_programs_start_on_request_and_restart_if_they_end(tmp_path: Path) -> None:
+    parser = parse_configuration(make_plan(tmp_path).programs, tmp_path)
     for name in (section for section in parser.sections() if section.startswith("program:")):
         assert (parser[name]["autostart"], parser[name]["autorestart"]) == ("false", "true")
 

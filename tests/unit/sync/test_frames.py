@@ -22,7 +22,7 @@ def header(body: bytes) -> frames.Header:
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))
-def test_any_bytes_come_back_as_they_were_sent(bodies: list[bytes]) -> None:
+def test_any_bytes_are_read_back_unchanged(bodies: list[bytes]) -> None:
     stream = BytesIO()
     for body in bodies:
         frames.write(stream, header(body), body)
@@ -30,9 +30,9 @@ def test_any_bytes_come_back_as_they_were_sent(bodies: list[bytes]) -> None:
     assert list(frames.read(stream)) == [(header(body), body) for body in bodies]
 
 
-@pytest.mark.parametrize("kept", [10, -1, -5])
-def test_a_file_that_is_cut_short_is_noticed(kept: int) -> None:
+@pytest.mark.parametrize("end", [10, -1, -5])
+def test_a_truncated_file_is_detected(end: int) -> None:
     stream = BytesIO()
     frames.write(stream, header(b'{"added": []}'), b'{"added": []}')
     with pytest.raises(frames.BrokenFrame):
-        list(frames.read(BytesIO(stream.getvalue()[:kept])))
+        list(frames.read(BytesIO(stream.getvalue()[:end])))

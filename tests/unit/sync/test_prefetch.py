@@ -10,15 +10,15 @@ from etl.sync.provider.pages import prefetch
 
 
 class Pages:
-    """Pages, the last of which may be an error, and what was asked for so far."""
+    """A source of pages, the last of which may be an error; it records which were requested."""
 
     def __init__(self, *pages: int | Exception) -> None:
         self._pages = pages
-        self.asked: list[int | Exception] = []
+        self.requested: list[int | Exception] = []
 
     async def read(self) -> AsyncIterator[int]:
         for page in self._pages:
-            self.asked.append(page)
+            self.requested.append(page)
             await asyncio.sleep(0)
             if isinstance(page, Exception):
                 raise page
@@ -32,35 +32,35 @@ def test_pages_keep_their_order_and_none_is_lost() -> None:
     assert asyncio.run(run()) == [1, 2, 3]
 
 
-def test_the_next_page_is_on_its_way_while_one_is_kept_and_no_more_than_one() -> None:
+def test_only_one_page_is_requested_while_another_is_processed() -> None:
     pages = Pages(1, 2, 3, 4)
 
     async def run() -> list[int | Exception]:
-        async with aclosing(prefetch(pages.read())) as found:
-            await anext(found)
+        async with aclosing(prefetch(pages.read())) as prefetched:
+            await anext(prefetched)
             for _ in range(10):
                 await asyncio.sleep(0)
-            return list(pages.asked)
+            return list(pages.requested)
 
     assert asyncio.run(run()) == [1, 2]
 
 
-def test_an_error_comes_after_the_pages_before_it() -> None:
+def test_an_error_is_raised_after_the_pages_before_it() -> None:
     async def run() -> list[int]:
         pages = prefetch(Pages(1, 2, ValueError("broken")).read())
-        found = [await anext(pages), await anext(pages)]
+        prefetched = [await anext(pages), await anext(pages)]
         with pytest.raises(ValueError, match="broken"):
             await anext(pages)
-        return found
+        return prefetched
 
     assert asyncio.run(run()) == [1, 2]
 
 
-def test_whoever_stops_early_leaves_nothing_under_way() -> None:
+def test_a_reader_that_stops_early_leaves_no_task_running() -> None:
     async def run() -> int:
         with pytest.raises(OSError, match="disk full"):
-            async with aclosing(prefetch(Pages(1, ValueError("unseen")).read())) as found:
-                async for _ in found:
+            async with aclosing(prefetch(Pages(1, ValueError("unseen")).read())) as prefetched:
+                async for _ in prefetched:
                     await asyncio.sleep(0.01)
                     raise OSError("disk full")
         return len(asyncio.all_tasks()) - 1

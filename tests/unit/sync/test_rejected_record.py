@@ -8,7 +8,7 @@ PAGE = b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": n
 
 
 @pytest.mark.parametrize(
-    ("path", "found"),
+    ("path", "record"),
     [
         ("added[0].n", b'{"n": 1.50}'),
         ("added[0]", b'{"n": 1.50}'),
@@ -19,9 +19,9 @@ PAGE = b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": n
         ("$", PAGE),
     ],
 )
-def test_a_record_is_found_by_its_place_and_stays_as_sent(path: str, found: bytes) -> None:
-    assert record_at(PAGE, path) == found
+def test_a_record_is_returned_by_its_path_as_it_was_sent(path: str, record: bytes) -> None:
+    assert record_at(PAGE, path) == record
 
 
-def test_a_page_that_is_no_json_is_shown_whole() -> None:
+def test_a_page_that_is_not_json_is_returned_whole() -> None:
     assert record_at(b"<html>", "added[0]") == b"<html>"

@@ -69,15 +69,15 @@ def test_money_that_the_column_cannot_hold_exactly_is_rejected_and_never_rounded
 def test_a_row_that_breaks_a_rule_is_rejected_with_the_field_and_the_rule(field: str, value: object, rule: str) -> None:
     table, rejects = typed_page(page(added=[transaction(), transaction(**{field: value}), transaction()]))
     assert table["seq"].to_pylist() == [0, 2]
-    ((place, found),) = [(reject.fault.path, reject.fault.rule) for reject in rejects]
-    assert found == rule
-    assert place.startswith("added[1].")
+    ((path, broken_rule),) = [(reject.fault.path, reject.fault.rule) for reject in rejects]
+    assert broken_rule == rule
+    assert path.startswith("added[1].")
 
 
 @pytest.mark.parametrize(
     "name", ["café 🥐", "zero\u200bwidth", 'quote " and , comma', "back\\slash", "\\N", "line\nbreak"]
 )
-def test_text_of_any_alphabet_passes_as_it_is(name: str) -> None:
+def test_text_of_any_alphabet_is_unchanged(name: str) -> None:
     table, rejects = typed_page(page(added=[transaction(name=name)]))
     assert table["description"].to_pylist() == [name]
     assert rejects == []
@@ -101,7 +101,7 @@ def test_a_hook_changes_rows_before_they_are_checked() -> None:
     assert rejects == []
 
 
-def test_a_fault_takes_its_own_row_after_a_hook_too() -> None:
+def test_a_fault_rejects_its_own_row_even_after_a_hook() -> None:
     def upper(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(currency=frame["currency"].str.upper())
 
@@ -109,10 +109,10 @@ def test_a_fault_takes_its_own_row_after_a_hook_too() -> None:
     records = [transaction(transaction_id=code, iso_currency_code=code) for code in codes]
     table, rejects = typed_page(page(added=records), replace(TRANSACTIONS, hook=upper))
     assert table["currency"].to_pylist() == ["EUR", "USD"]
-    assert [each.fault.path for each in rejects] == ["added[1].iso_currency_code"]
+    assert [reject.fault.path for reject in rejects] == ["added[1].iso_currency_code"]
 
 
-def test_a_hook_that_moves_rows_is_told_so() -> None:
+def test_a_hook_that_moves_rows_is_refused() -> None:
     records = [transaction(transaction_id="a"), transaction(transaction_id="b")]
     with pytest.raises(HookMovesRows, match="transactions: its hook dropped, added or moved rows"):
         typed_page(page(added=records), replace(TRANSACTIONS, hook=lambda frame: frame.iloc[::-1]))
@@ -133,7 +133,7 @@ def test_an_amount_with_the_decimals_of_its_currency_passes(amount: bytes, curre
     assert rejects == []
 
 
-def test_merchants_are_named_with_single_blanks() -> None:
+def test_blanks_in_merchant_names_are_collapsed() -> None:
     body = page(added=[transaction(counterparties=[{"entity_id": "m", "name": "  The \t Deli\n"}])])
     block = Block(MERCHANTS)
     block.add(

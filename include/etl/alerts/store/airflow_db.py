@@ -1,14 +1,14 @@
-"""What Airflow's own database says of runs and their tasks; only read, and only for mails."""
+"""Reads runs, tasks and pools from Airflow's own database, for alerts only; writes nothing."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from psycopg.rows import class_row
-
 from etl.alerts.blockers import OpenTask, PoolUsage
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
+
+_SQL = StatementFile("alerts/airflow_db")
 
 _MAX_HISTORY = 10
 
@@ -24,11 +24,11 @@ class DagRun:
     state
         `queued`, `running`, `success` or `failed`.
     queued_at, started_at, ended_at
-        When; None if not yet.
+        None if not yet.
     interval_start, interval_end
-        The data interval that it is about; None if it has none.
+        Its data interval; None if it has none.
     deadline_at
-        The last of its deadlines; None if it has none, or has kept it.
+        The last of its deadlines; None if it has none, or has met it.
     """
 
     run_type: str
@@ -43,29 +43,20 @@ class DagRun:
 
 def find_run(metadata_db: Connection, *, dag_id: str, run_id: str) -> DagRun | None:
     """Return a run, None if there is none."""
-    with metadata_db.cursor(row_factory=class_row(DagRun)) as cursor:
-        return cursor.execute(
-            statement("alerts/airflow_db", "find_run"), {"dag_id": dag_id, "run_id": run_id}
-        ).fetchone()
+    return _SQL["find_run"].first(metadata_db, DagRun, {"dag_id": dag_id, "run_id": run_id})
 
 
 def open_tasks(metadata_db: Connection, *, dag_id: str, run_id: str) -> list[OpenTask]:
-    """Return the tasks of a run that are under way, wait for something, or failed."""
-    with metadata_db.cursor(row_factory=class_row(OpenTask)) as cursor:
-        return cursor.execute(
-            statement("alerts/airflow_db", "open_tasks"), {"dag_id": dag_id, "run_id": run_id}
-        ).fetchall()
+    """Return the tasks of a run that are running, waiting or failed."""
+    return _SQL["open_tasks"].objects(metadata_db, OpenTask, {"dag_id": dag_id, "run_id": run_id})
 
 
 def pool_usage(metadata_db: Connection, *, names: Collection[str]) -> dict[str, PoolUsage]:
     """Return pools by name."""
-    with metadata_db.cursor(row_factory=class_row(PoolUsage)) as cursor:
-        found = cursor.execute(statement("alerts/airflow_db", "pool_usage"), {"names": list(names)}).fetchall()
-    return {pool.name: pool for pool in found}
+    pools = _SQL["pool_usage"].objects(metadata_db, PoolUsage, {"names": list(names)})
+    return {pool.name: pool for pool in pools}
 
 
 def durations(metadata_db: Connection, *, dag_id: str) -> dict[str, timedelta]:
-    """Return how long the last ten runs took that kept the schedule and succeeded, by run id."""
-    with metadata_db.cursor() as cursor:
-        values = {"dag_id": dag_id, "limit": _MAX_HISTORY}
-        return dict(cursor.execute(statement("alerts/airflow_db", "durations"), values).fetchall())
+    """Return the durations of the last ten successful runs that were scheduled or triggered by an asset, by run id."""
+    return dict(_SQL["durations"].rows(metadata_db, {"dag_id": dag_id, "limit": _MAX_HISTORY}))

@@ -1,23 +1,23 @@
-"""What people were told of the promises of runs: each kind of mail at most once a run."""
+"""Outbox of alert mails, table `etl.promises`: each kind is sent at most once a run, and retried if it fails."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from psycopg.rows import class_row
-
 from etl.alerts.alert import Alert, AlertKind
 from etl.clients.mail import MailContent
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
+
+_SQL = StatementFile("alerts/outbox")
 
 LEASE = timedelta(minutes=5)
-"""How long whoever took a mail may be silent before another sends it; well above the longest attempt."""
+"""How long a process may hold a mail without a result before another may claim it; well above the longest attempt."""
 MAX_AGE = timedelta(hours=24)
-"""Age from which a mail that could not be sent is let go."""
+"""Age from which an unsent mail is no longer retried."""
 UNSAVED_ID = 0
-"""In place of the id of a row, for a mail that has none."""
+"""Stands for the row id of a mail that has no row."""
 _SUPERSEDED_BY = {
     AlertKind.FORECAST: (AlertKind.MISSED, AlertKind.FAILED, AlertKind.RECOVERED),
     AlertKind.MISSED: (AlertKind.FAILED, AlertKind.RECOVERED),
@@ -27,18 +27,18 @@ _MAX_MAILS = 5
 
 @dataclass(frozen=True)
 class OutboxMail:
-    """A mail that is to be sent now, by whoever holds it.
+    """A mail that the caller has claimed and must send now.
 
     Parameters
     ----------
     promise_id
-        Its row.
+        Id of its row; `UNSAVED_ID` if it has none.
     kind
-        Which mail.
+        Kind of alert.
     dag_id, run_id
-        Which run.
+        The run.
     subject, body, html
-        What it says.
+        Content of the mail; `body` is its text form.
     """
 
     promise_id: int
@@ -56,27 +56,27 @@ class OutboxMail:
 
     @property
     def thread_id(self) -> str:
-        """A name that all mails about the run share."""
+        """An id that all mails about the run share."""
         return f"run.{sha256(f'{self.dag_id}/{self.run_id}'.encode()).hexdigest()[:32]}"
 
     @property
     def message_id(self) -> str:
-        """A name that no other mail has, and that stays when it is sent again."""
+        """An id that no other mail has, and that stays the same when the mail is sent again."""
         return f"{self.kind}.{self.thread_id}"
 
 
 @dataclass(frozen=True)
 class AlertRecord:
-    """A mail about a run.
+    """A mail about a run, as recorded.
 
     Parameters
     ----------
     kind
-        Which mail.
+        Kind of alert.
     deadline_at
-        What it said of the promise.
+        Deadline of the run, as the mail states it.
     sent_at
-        When it was sent; None if it has not been yet.
+        When it was sent; None if it was not.
     """
 
     kind: str
@@ -85,9 +85,9 @@ class AlertRecord:
 
 
 def enqueue(db: Connection, alert: Alert, content: MailContent) -> OutboxMail | None:
-    """Return the mail as one that the caller must send now; None if the run has had it, or needs it no more.
+    """Record a mail, and return it claimed by the caller; None if the run has had it, or one that supersedes it.
 
-    Mails of the run that could not be sent yet are withdrawn: the newest says it all.
+    Unsent mails of the run are discarded: the new one contains all that they say.
     """
     values = {
         "dag_id": alert.dag_id,
@@ -99,40 +99,35 @@ def enqueue(db: Connection, alert: Alert, content: MailContent) -> OutboxMail | 
         "body": content.text,
         "html": content.html,
     }
-    with db.transaction(), db.cursor(row_factory=class_row(OutboxMail)) as cursor:
-        letter = cursor.execute(statement("alerts/outbox", "enqueue"), values).fetchone()
-        if letter:
-            cursor.execute(statement("alerts/outbox", "discard_unsent"), {**values, "promise_id": letter.promise_id})
-    return letter
+    with db.transaction():
+        mail = _SQL["enqueue"].first(db, OutboxMail, values)
+        if mail:
+            _SQL["discard_unsent"].run(db, {**values, "promise_id": mail.promise_id})
+    return mail
 
 
 def claim_unsent(db: Connection, *, except_ids: Collection[int] = ()) -> list[OutboxMail]:
-    """Return mails that could not be sent before, as ones that the caller must send now; the oldest first."""
+    """Claim and return mails that could not be sent before, at most five, the oldest first."""
     values = {"lease": LEASE, "max_age": MAX_AGE, "except_ids": list(except_ids), "limit": _MAX_MAILS}
-    with db.cursor(row_factory=class_row(OutboxMail)) as cursor:
-        return cursor.execute(statement("alerts/outbox", "claim_unsent"), values).fetchall()
+    return _SQL["claim_unsent"].objects(db, OutboxMail, values)
 
 
 def discard_unsent(db: Connection, *, dag_id: str, run_id: str) -> None:
-    """Let go of mails about a run that could not be sent yet, and are out of date."""
-    run = {"dag_id": dag_id, "run_id": run_id, "promise_id": UNSAVED_ID}
-    db.execute(statement("alerts/outbox", "discard_unsent"), run)
+    """Discard the unsent mails about a run, which are out of date."""
+    _SQL["discard_unsent"].run(db, {"dag_id": dag_id, "run_id": run_id, "promise_id": UNSAVED_ID})
 
 
 def mark_sent(db: Connection, mail: OutboxMail) -> None:
-    """Remember that the server took a mail."""
-    db.execute(statement("alerts/outbox", "mark_sent"), {"promise_id": mail.promise_id})
+    """Record that the server accepted a mail."""
+    _SQL["mark_sent"].run(db, {"promise_id": mail.promise_id})
 
 
 def mark_failed(db: Connection, mail: OutboxMail, error: str) -> None:
-    """Remember why a mail could not be sent; the next alert tries again."""
-    db.execute(statement("alerts/outbox", "mark_failed"), {"promise_id": mail.promise_id, "error": error})
+    """Record why a mail could not be sent; the next alert of any run retries it."""
+    _SQL["mark_failed"].run(db, {"promise_id": mail.promise_id, "error": error})
 
 
 def alerts_of_run(db: Connection, *, dag_id: str, run_id: str) -> dict[AlertKind, AlertRecord]:
-    """Return what was told of a run, or was to be."""
-    with db.cursor(row_factory=class_row(AlertRecord)) as cursor:
-        rows = cursor.execute(
-            statement("alerts/outbox", "alerts_of_run"), {"dag_id": dag_id, "run_id": run_id}
-        ).fetchall()
-    return {AlertKind(row.kind): row for row in rows}
+    """Return the recorded mails about a run by kind, sent or not."""
+    records = _SQL["alerts_of_run"].objects(db, AlertRecord, {"dag_id": dag_id, "run_id": run_id})
+    return {AlertKind(record.kind): record for record in records}

@@ -1,6 +1,6 @@
-"""The entities that are synced: every file here declares one, and has one of the same name in `include/sql/entities/`.
+"""Entities that are synced: each file here declares one, with an SQL file of the same name in `include/sql/entities/`.
 
-`FAULTS` tells of the declarations that are wrong; the entities of the others go on without them.
+`FAULTS` lists the declarations that are wrong; the other entities run without them.
 """
 
 from etl.declare.discovery import discover_entities

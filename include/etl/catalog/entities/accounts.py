@@ -1,4 +1,4 @@
-"""Bank accounts of every login, with what they hold."""
+"""Bank accounts of every provider account, with their balances."""
 
 from datetime import timedelta
 

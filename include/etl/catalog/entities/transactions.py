@@ -1,4 +1,4 @@
-"""Transactions of every account, pending and posted."""
+"""Transactions of every bank account, pending and posted."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Names of merchants, as they are compared and shown."""
+"""Hooks of the entity `merchants`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ if TYPE_CHECKING:
 
 
 def normalise_names(rows: pd.DataFrame) -> pd.DataFrame:
-    """Write each name with single blanks and none around it."""
+    """Return the rows with each run of whitespace in `name` collapsed to one space, and none around it."""
     names = rows["name"].str.replace(r"\s+", " ", regex=True).str.strip()
     return rows.assign(name=names)

@@ -1,7 +1,7 @@
 """Plaid: bank data of consumers in North America and Europe.
 
-Source: Plaid API reference, version 2020-09-14; default production limits. A burst is held back from the steady
-pace, so that of the busiest limit is a quarter of a second's worth: enough for workers that wake late.
+Source: Plaid API reference, version 2020-09-14; default production limits. A burst reduces the steady rate, so the
+burst of the busiest limit is only a quarter of a second's worth of calls: enough for workers that wake up late.
 """
 
 from datetime import timedelta

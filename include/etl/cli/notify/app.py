@@ -1,7 +1,8 @@
-"""`python -m etl notify`: what a notice would do and say, how far a run is, and what to do about it."""
+"""`sluice notify`: preview and plan notices, control their runs, and look after their recipients."""
 
 import typer
 
+from etl.cli.help import add_command, format_epilog
 from etl.cli.notify.consents import consents, unsubscribe
 from etl.cli.notify.control import cancel, pace, pause, resume
 from etl.cli.notify.deliveries import deliveries
@@ -12,8 +13,15 @@ from etl.cli.notify.send import send
 from etl.cli.notify.status import status
 from etl.cli.notify.suppressions import suppress, suppressed, unsuppress
 
-app = typer.Typer(help="Notices: preview, plan, and steer their runs.", no_args_is_help=True)
-run_commands = (preview, plan, send, status, pace, pause, resume, cancel, retry, resolve)
-recipient_commands = (deliveries, consents, unsubscribe, suppress, suppressed, unsuppress)
-for command in (*run_commands, *recipient_commands):
-    app.command()(command)
+app = typer.Typer(
+    help="Preview, plan and send notices, control their runs, and suppress addresses.",
+    no_args_is_help=True,
+    epilog=format_epilog("sluice notify status", "sluice notify plan monthly_report --period 2026-10"),
+)
+for panel, commands in {
+    "Before sending": (plan, preview, send),
+    "Runs": (status, pace, pause, resume, cancel, retry, resolve),
+    "Recipients": (deliveries, consents, unsubscribe, suppress, unsuppress, suppressed),
+}.items():
+    for command in commands:
+        add_command(app, command, panel=panel)

@@ -1,18 +1,20 @@
-"""`python -m etl notify consents` and `apply_unsubscribe`: what users said about categories of notices."""
+"""`sluice notify consents` and `unsubscribe`: what users accept or refuse, by category of notices."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from etl.catalog.notices import NOTICES
-from etl.cli.terminal import escape_unprintable
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json, print_line
 from etl.declare.notice import Consent
+
+_REFUSABLE_CATEGORIES = sorted(
+    {notice.category.name for notice in NOTICES if notice.category.consent is not Consent.NONE}
+)
 
 
 class _Answer(StrEnum):
@@ -20,52 +22,77 @@ class _Answer(StrEnum):
     NO = "no"
 
 
-_Link = Annotated[str, typer.Argument(help="The link of a message, or its token.")]
+def complete_category() -> list[str]:
+    """Return the categories that a user may refuse, for the completion of a shell."""
+    return _REFUSABLE_CATEGORIES
 
 
-def unsubscribe(link: _Link) -> None:
-    """End messages of a category for whoever a link was sent to, as a click on it does."""
+@examples("sluice notify unsubscribe 'https://bank.example/unsubscribe?token=…'")
+def unsubscribe(
+    link: Annotated[str, typer.Argument(metavar="LINK", help="The link of a message, or its token.")],
+) -> None:
+    """Unsubscribe the user to whom a link was sent from its category, as a click on the link does."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.unsubscribe import apply_unsubscribe as end
+    from etl.notify.unsubscribe import apply_unsubscribe
 
     with connect_warehouse() as db:
-        ended = end(link, db=db)
-    found = "gets nothing more" if ended.changed else "is gone, or got nothing before,"
-    typer.echo(f"user {ended.user_id} {found} of the category {ended.category}")
+        result = apply_unsubscribe(link, db=db)
+    if result.changed:
+        typer.echo(f"user {result.user_id} gets no more messages of the category {result.category}")
+    else:
+        typer.echo(f"user {result.user_id} unsubscribed from the category {result.category} before, or does not exist")
 
 
+@examples(
+    "sluice notify consents 4711",
+    "sluice notify consents 4711 reports no",
+    json="a list of `category`, `granted` (true or false) and `changed_at`",
+)
 def consents(
-    user: Annotated[str, typer.Argument(help="The user's id in the application.")],
-    category: Annotated[str | None, typer.Argument(help="What they were asked about; all, if not given.")] = None,
-    answer: Annotated[_Answer | None, typer.Argument(help="What they said; only shown, if not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    user: Annotated[str, typer.Argument(metavar="USER", help="The user's id in the application.")],
+    category: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CATEGORY",
+            help="Category of notices; by default all are shown.",
+            autocompletion=complete_category,
+        ),
+    ] = None,
+    answer: Annotated[
+        _Answer | None, typer.Argument(metavar="ANSWER", help="Record this answer; by default only show.")
+    ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what a user said about the categories of notices, or write down what they say now."""
+    """Show which categories of notices a user accepted or refused, or record an answer."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.store import consents as store
+    from etl.notify.store import consents as consent_store
 
     _require_refusable_category(category)
     with connect_warehouse() as db:
-        user_id = store.find_user_id(db, user)
+        user_id = consent_store.find_user_id(db, user)
         if category is not None and answer is not None:
-            say = store.grant if answer is _Answer.YES else store.refuse
-            say(db, user_id, category)
-        said = [each for each in store.list_by_user(db, user_id) if category in (None, each.category)]
+            record = consent_store.grant if answer is _Answer.YES else consent_store.refuse
+            record(db, user_id, category)
+        records = [each for each in consent_store.list_by_user(db, user_id) if category in (None, each.category)]
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in said], default=datetime.isoformat))
+        print_json(records)
         return
-    for each in said:
-        typer.echo(
-            escape_unprintable(f"{each.category}: {'yes' if each.granted else 'no'}, since {each.changed_at:%Y-%m-%d}")
-        )
-    if not said:
-        typer.echo("They said nothing.")
+    for each in records:
+        print_line(f"{each.category}: {'yes' if each.granted else 'no'}, since {each.changed_at:%Y-%m-%d}")
+    if not records:
+        typer.echo("No answer is recorded.")
 
 
 def _require_refusable_category(category: str | None) -> None:
-    """Refuse a word that no notice has as its category, which nobody would read."""
-    known = {notice.category.name for notice in NOTICES if notice.category.consent is not Consent.NONE}
-    if category is not None and category not in known:
+    """Refuse a category that no notice has, since nothing would ever read the answer.
+
+    Raises
+    ------
+    typer.BadParameter
+        If no notice has the category, or its users cannot refuse it.
+    """
+    if category is not None and category not in _REFUSABLE_CATEGORIES:
         raise typer.BadParameter(
-            f"no notice has a category {category!r} that can be refused; there are {', '.join(sorted(known))}"
+            f"no notice has a category {category!r} that can be refused; there are {', '.join(_REFUSABLE_CATEGORIES)}"
         )

@@ -1,4 +1,4 @@
-"""`python -m etl notify pace`, `pause`, `resume`, `cancel`: steer a run of a notice while it goes on."""
+"""`sluice notify pace`, `pause`, `resume` and `cancel`: control a run of a notice while it is sent."""
 
 from __future__ import annotations
 
@@ -8,41 +8,50 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.cli.arguments import RunId
+from etl.cli.help import examples
 
 if TYPE_CHECKING:
     from etl.notify.store.runs import RunState
 
 _PACE = re.compile(r"(\d+(?:\.\d+)?)(/s)?")
 _MIN_PACE, _MAX_PACE = 0.001, 1_000_000
-"""Beyond these senders count in seconds that cannot be written, or without an end."""
+"""Messages a second; senders cannot represent the waits of other paces."""
 
 
+@examples("sluice notify pace 17 500/s", "sluice notify pace 17 0/s")
 def pace(
-    run_id: RunId, messages: Annotated[str, typer.Argument(help="Messages a second over all workers: 500/s.")]
+    run_id: RunId,
+    messages: Annotated[
+        str, typer.Argument(metavar="PACE", help="Messages a second over all workers, such as 500/s; 0 sends none.")
+    ],
 ) -> None:
     """Change how fast a run is sent; senders follow within two seconds."""
-    found = _PACE.fullmatch(messages)
-    if not found:
+    match = _PACE.fullmatch(messages)
+    if not match:
         raise typer.BadParameter(f"{messages!r} is no pace; write messages a second, such as 500/s")
-    if float(found[1]) and not _MIN_PACE <= float(found[1]) <= _MAX_PACE:
+    number = float(match[1])
+    if number and not _MIN_PACE <= number <= _MAX_PACE:
         raise typer.BadParameter(f"write {_MIN_PACE:g} to {_MAX_PACE:,} messages a second, or 0 to send nothing")
-    _update_run(run_id, pace=float(found[1]), message=f"at most {float(found[1]):g} messages a second")
+    _update_run(run_id, pace=number, message=f"at most {number:g} messages a second")
 
 
+@examples("sluice notify pause 17")
 def pause(run_id: RunId) -> None:
-    """Send nothing more until it is resumed; nothing is lost."""
+    """Stop sending until the run is resumed; nothing is lost."""
     from etl.notify.store.runs import RunState
 
     _update_run(run_id, state=RunState.PAUSED, message="paused")
 
 
+@examples("sluice notify resume 17")
 def resume(run_id: RunId) -> None:
-    """Go on with a run that was paused; its tasks come back within a minute."""
+    """Continue a paused run; its tasks return within a minute."""
     from etl.notify.store.runs import RunState
 
-    _update_run(run_id, state=RunState.RUNNING, message="goes on")
+    _update_run(run_id, state=RunState.RUNNING, message="resumed")
 
 
+@examples("sluice notify cancel 17")
 def cancel(run_id: RunId) -> None:
     """End a run for good; what was sent stays in the ledger."""
     from etl.notify.store.runs import RunState

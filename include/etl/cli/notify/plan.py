@@ -1,4 +1,4 @@
-"""`python -m etl notify plan`: what a run of a notice would do."""
+"""`sluice notify plan`: estimate a run of a notice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from etl.cli.arguments import NoticeName, Parameters, Period, find_notice, parse_parameters, parse_period
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from etl.notify.estimate import RunEstimate
@@ -20,37 +22,77 @@ _DISPOSITION_LABELS = {
     "user_deleted": "held back: user deleted",
     "repeated": "in the ledger already",
 }
+_JSON = (
+    "`notice`, `period`, `run_id` and `state` (null if the run is not planned yet), `pace` (messages a second), "
+    "`recipients`, `chunks`, `smallest_chunk`, `largest_chunk`, `dispositions` (by channel, the number of messages "
+    "`to_send`, `unreachable`, `no_consent`, `suppressed_address`, `user_deleted` and `repeated`, without zeros), "
+    "`messages` and `min_duration_seconds`"
+)
 
 
-def plan(notice: NoticeName, period: Period = None, parameters: Parameters = None) -> None:
-    """Show what a run would do now: recipients, chunks, messages, and the time that its pace takes; write nothing."""
+@examples(
+    "sluice notify plan monthly_report --period 2026-10",
+    "sluice notify plan fraud_alert --parameters '{\"days\": 2}'",
+    json=_JSON,
+)
+def plan(
+    notice: NoticeName,
+    *,
+    period: Period = None,
+    parameters: Parameters = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a run would do now: recipients, chunks, messages, and how long they take; write nothing."""
     from etl.db.connection import connect_warehouse
     from etl.notify.estimate import estimate_run
 
     declared, now = find_notice(notice), datetime.now(UTC)
-    wanted = parse_period(declared, period, as_of=now)
+    chosen_period = parse_period(declared, period, as_of=now)
     with connect_warehouse() as db:
         db.read_only = True
         with db.transaction():
-            expected = estimate_run(declared, wanted, as_of=now, db=db, parameters=parse_parameters(parameters))
-    _print_estimate(expected)
+            estimate = estimate_run(declared, chosen_period, as_of=now, db=db, parameters=parse_parameters(parameters))
+    if as_json:
+        print_json(_to_document(estimate))
+    else:
+        _print_estimate(estimate)
+
+
+def _to_document(estimate: RunEstimate) -> dict[str, object]:
+    run = estimate.run
+    return {
+        "notice": run.notice,
+        "period": run.period,
+        "run_id": run.run_id or None,
+        "state": run.state if run.run_id else None,
+        "pace": run.pace,
+        "recipients": estimate.recipients,
+        "chunks": estimate.chunks,
+        "smallest_chunk": estimate.smallest_chunk,
+        "largest_chunk": estimate.largest_chunk,
+        "dispositions": estimate.dispositions,
+        "messages": estimate.messages,
+        "min_duration_seconds": estimate.min_duration,
+    }
 
 
 def _print_estimate(estimate: RunEstimate) -> None:
     run = estimate.run
     if run.run_id:
-        typer.echo(f"{run.notice} {run.period} was planned already: run {run.run_id} is {run.state}")
-    typer.echo(f"{run.notice} {run.period}: {_describe_recipients(estimate)}")
-    for channel, verdicts in estimate.dispositions.items():
-        found = [f"{verdicts[name]:,} {words}" for name, words in _DISPOSITION_LABELS.items() if verdicts.get(name)]
-        typer.echo(f"    {channel}: {', '.join(found) or 'nothing'}")
-    least = timedelta(seconds=round(estimate.min_duration.total_seconds()))
-    typer.echo(f"{estimate.messages:,} messages; at {run.pace:g} a second they take at least {least}")
+        print_line(f"{run.notice} {run.period} was planned already: run {run.run_id} is {run.state}")
+    print_line(f"{run.notice} {run.period}: {_describe_recipients(estimate)}")
+    for channel, dispositions in estimate.dispositions.items():
+        counts = [
+            f"{dispositions[name]:,} {label}" for name, label in _DISPOSITION_LABELS.items() if dispositions.get(name)
+        ]
+        typer.echo(f"    {channel}: {', '.join(counts) or 'nothing'}")
+    duration = timedelta(seconds=round(estimate.min_duration.total_seconds()))
+    typer.echo(f"{estimate.messages:,} messages; at {run.pace:g} a second they take at least {duration}")
 
 
 def _describe_recipients(estimate: RunEstimate) -> str:
     if not estimate.recipients:
-        return "nobody is to be told"
+        return "no recipients"
     sizes = f"{estimate.largest_chunk:,}"
     if estimate.smallest_chunk != estimate.largest_chunk:
         sizes = f"{estimate.smallest_chunk:,} or {sizes}"

@@ -1,121 +1,95 @@
-"""`python -m etl notify preview`: what a notice would say to one user, and whether it would be sent."""
+"""`sluice notify preview`: render the messages of a notice to one user, and check whether they would be sent."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.arguments import NoticeName, Parameters, Period, find_notice, parse_parameters, parse_period
-from etl.cli.terminal import escape_unprintable, truncate
+from etl.cli.arguments import (
+    NoticeName,
+    Parameters,
+    Period,
+    find_notice,
+    parse_parameters,
+    parse_period,
+    require_id,
+)
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import escape_unprintable, open_console, print_json, print_line, truncate
+from etl.errors import SettingMissing
 from etl.settings import Endpoint
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from etl.declare.channel import Channel
+    from etl.notify.channels.channel import Message
     from etl.notify.preview import MessagePreview, Preview
-from collections.abc import Mapping
 
-import msgspec
-
-from etl.declare.channel import Channel
-from etl.errors import SettingMissing
-from etl.notify.channels import fcm, webpush
-from etl.notify.channels.address import parse_address
-from etl.notify.channels.channel import Message
-from etl.notify.channels.mime import MimeBuilder
-
-_User = Annotated[int, typer.Option(help="Whom: a user_id in core.users.", min=1, max=2**63 - 1)]
+_User = Annotated[int, typer.Option(metavar="ID", help="The recipient's user_id in core.users.", callback=require_id)]
 _Folder = Annotated[
     Path | None,
-    typer.Option("--to", help="Write the messages into this folder instead, as they would be sent.", file_okay=False),
+    typer.Option(
+        "--to",
+        metavar="FOLDER",
+        help="Write the messages into this folder instead, as they would be sent.",
+        file_okay=False,
+    ),
 ]
+_JSON = (
+    "`notice`, `period`, `run_id` and `state` (null if the run is not planned yet), `user_id`, `dedupe_key`, "
+    "`other_messages` (how many more the user would get) and `messages`, a list of `channel`, `address`, "
+    "`would_be_sent`, `blocking_reason` (empty if it would), `parts` (texts by name; null if there is no message) and "
+    "`files` (paths, with --to)"
+)
+_FILE_SUFFIXES = {"text": "txt", "html": "html"}
+_SENDER_CONNECTIONS = ("notices_email", "smtp_default")
+_FALLBACK_SENDER = "nobody@sluice.invalid"
+"""Sender of mails if no Airflow connection names one."""
 
 
+@examples(
+    "sluice notify preview monthly_report --user 4711 --period 2026-10",
+    "sluice notify preview monthly_report --user 4711 --to seen",
+    "sluice notify preview fraud_alert --user 7 --period key:flag-123",
+    json=_JSON,
+)
 def preview(
     notice: NoticeName,
+    *,
     user: _User,
     period: Period = None,
     parameters: Parameters = None,
     folder: _Folder = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Show what a notice would say to a user now, over each channel, and whether it would be sent; send nothing."""
-    from rich.console import Console
-
+    """Show the message of each channel to a user, and whether it would be sent now; send nothing."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.preview import build_preview as look
+    from etl.notify.preview import build_preview
 
     declared, now = find_notice(notice), datetime.now(UTC)
-    wanted = parse_period(declared, period, as_of=now)
+    chosen_period = parse_period(declared, period, as_of=now)
     with connect_warehouse() as db:
         db.read_only = True
         with db.transaction():
-            found = look(declared, wanted, user, as_of=now, db=db, parameters=parse_parameters(parameters))
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    console.print(_heading(found))
-    for shown in found.messages:
-        console.print(f"{shown.channel.name}: {_describe_eligibility(shown)}")
-        if folder is not None:
-            _write_message(shown, folder, sent_at=now, console=console)
-        else:
-            _print_message(shown, console)
-
-
-def _heading(result: Preview) -> str:
-    run = result.run
-    planned = f"run {run.run_id}, {run.state}" if run.run_id else "not planned yet"
-    told = f"{run.notice} {run.period} ({planned}) to user {result.recipient.user_id}, of {result.recipient.dedupe_key}"
-    return f"{told}: the newest of {result.other_count + 1:,} messages" if result.other_count else told
-
-
-def _describe_eligibility(channel_preview: MessagePreview) -> str:
-    address = (
-        f" to {escape_unprintable(truncate(channel_preview.eligibility.address))}"
-        if channel_preview.eligibility.address
-        else ""
-    )
-    return (
-        f"would not be sent{address}: {channel_preview.blocking_reason}"
-        if channel_preview.blocking_reason
-        else f"would be sent{address}"
-    )
-
-
-def _print_message(channel_preview: MessagePreview, console: Console) -> None:
-    from rich.panel import Panel
-    from rich.text import Text
-
-    if channel_preview.message is None:
+            result = build_preview(
+                declared, chosen_period, user, as_of=now, db=db, parameters=parse_parameters(parameters)
+            )
+    if as_json:
+        documents = [_to_document(message, folder, sent_at=now) for message in result.messages]
+        print_json({**_heading_document(result), "messages": documents})
         return
-    for part, text in channel_preview.message.parts.items():
-        if part == "html":
-            console.print("  html: written to a file with --to FOLDER")
-        elif part in channel_preview.channel.lines:
-            console.print(f"  {part}: {escape_unprintable(text)}")
+    print_line(_heading(result))
+    for message in result.messages:
+        print_line(f"{message.channel.name}: {_describe_eligibility(message)}")
+        if folder is None:
+            _print_message(message)
         else:
-            console.print(Panel(Text(escape_unprintable(text)), title=part, title_align="left"))
-
-
-def _write_message(channel_preview: MessagePreview, folder: Path, *, sent_at: datetime, console: Console) -> None:
-    from etl.notify.channels.channel import MessageUnsendable
-
-    if channel_preview.message is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        for name, content in message_files(channel_preview.channel, channel_preview.message, sent_at=sent_at).items():
-            (folder / name).write_bytes(content)
-            console.print(f"  {folder / name}")
-    except MessageUnsendable as error:
-        console.print(f"  it cannot be sent: {error.verdict.error_class}: {error}")
-
-
-_FILE_SUFFIXES = {"text": "txt", "html": "html"}
-_SENDER_CONNECTIONS = ("notices_email", "smtp_default")
-_FALLBACK_SENDER = "nobody@sluice.invalid"
-"""Who mails are from where no Airflow connection says it."""
+            paths, error = _write_message(message, folder, sent_at=now)
+            for line in (*paths, *([f"it cannot be sent: {error}"] if error else [])):
+                print_line(f"  {line}")
 
 
 def message_files(channel: Channel, message: Message, *, sent_at: datetime) -> Mapping[str, bytes]:
@@ -124,13 +98,20 @@ def message_files(channel: Channel, message: Message, *, sent_at: datetime) -> M
     Parameters
     ----------
     sent_at
-        When it is sent.
+        Instant that the message names as the time of its sending.
 
     Raises
     ------
-    Unsendable
-        If it cannot become what its channel carries.
+    MessageUnsendable
+        If the message cannot be encoded for its channel.
     """
+    import msgspec
+
+    from etl.clients.mime import MimeBuilder
+    from etl.mail_address import parse_address
+    from etl.notify.channels import fcm, webpush
+    from etl.notify.channels.email import build_mail
+
     match channel.name:
         case "email":
             parts = {
@@ -138,17 +119,88 @@ def message_files(channel: Channel, message: Message, *, sent_at: datetime) -> M
                 for part, suffix in _FILE_SUFFIXES.items()
                 if part in message.parts
             }
-            return {
-                **parts,
-                "email.eml": MimeBuilder(parse_address(_from_address())).build(message, sent_at=sent_at).content,
-            }
+            mail = build_mail(message, MimeBuilder(parse_address(_from_address())), sent_at=sent_at)
+            return {**parts, "email.eml": mail.content}
         case "push":
-            return {
-                "push.json": _indent_json(msgspec.json.encode({"message": fcm.build_message(message, now=sent_at)}))
-            }
+            request = msgspec.json.encode({"message": fcm.build_message(message, now=sent_at)})
+            return {"push.json": _indent_json(request)}
         case "desktop":
             return {"desktop.json": _indent_json(webpush.build_payload(message))}
     return {f"{channel.name}.json": _indent_json(msgspec.json.encode(dict(message.parts)))}
+
+
+def _heading(result: Preview) -> str:
+    run = result.run
+    state = f"run {run.run_id}, {run.state}" if run.run_id else "not planned yet"
+    recipient = f"user {result.recipient.user_id}, dedupe key {result.recipient.dedupe_key}"
+    newest = f": the newest of {result.other_count + 1:,} messages" if result.other_count else ""
+    return f"{run.notice} {run.period} ({state}) to {recipient}{newest}"
+
+
+def _heading_document(result: Preview) -> dict[str, object]:
+    run = result.run
+    return {
+        "notice": run.notice,
+        "period": run.period,
+        "run_id": run.run_id or None,
+        "state": run.state if run.run_id else None,
+        "user_id": result.recipient.user_id,
+        "dedupe_key": result.recipient.dedupe_key,
+        "other_messages": result.other_count,
+    }
+
+
+def _to_document(message: MessagePreview, folder: Path | None, *, sent_at: datetime) -> dict[str, object]:
+    paths, error = ([], "") if folder is None else _write_message(message, folder, sent_at=sent_at)
+    blocking_reason = message.blocking_reason or error
+    return {
+        "channel": message.channel.name,
+        "address": message.eligibility.address,
+        "would_be_sent": not blocking_reason,
+        "blocking_reason": blocking_reason,
+        "parts": None if message.message is None else dict(message.message.parts),
+        "files": [str(path) for path in paths],
+    }
+
+
+def _describe_eligibility(message: MessagePreview) -> str:
+    address = f" to {truncate(message.eligibility.address)}" if message.eligibility.address else ""
+    if message.blocking_reason:
+        return f"would not be sent{address}: {message.blocking_reason}"
+    return f"would be sent{address}"
+
+
+def _print_message(message: MessagePreview) -> None:
+    from rich.panel import Panel
+    from rich.text import Text
+
+    if message.message is None:
+        return
+    for part, text in message.message.parts.items():
+        if part == "html":
+            typer.echo("  html: written to a file with --to FOLDER")
+        elif part in message.channel.lines:
+            print_line(f"  {part}: {text}")
+        else:
+            panel = Panel(Text(escape_unprintable(text)), title=part, title_align="left")
+            open_console().print(panel, soft_wrap=True)
+
+
+def _write_message(message: MessagePreview, folder: Path, *, sent_at: datetime) -> tuple[list[Path], str]:
+    """Write the files of a message, and return their paths and why it cannot be sent; empty if it can."""
+    from etl.notify.channels.channel import MessageUnsendable
+
+    if message.message is None:
+        return [], ""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    try:
+        for name, content in message_files(message.channel, message.message, sent_at=sent_at).items():
+            (folder / name).write_bytes(content)
+            paths.append(folder / name)
+    except MessageUnsendable as error:
+        return paths, f"{error.verdict.error_class}: {error}"
+    return paths, ""
 
 
 def _from_address() -> str:
@@ -161,4 +213,6 @@ def _from_address() -> str:
 
 
 def _indent_json(content: bytes) -> bytes:
+    import msgspec
+
     return msgspec.json.format(content, indent=2) + b"\n"

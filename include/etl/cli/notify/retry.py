@@ -1,4 +1,4 @@
-"""`python -m etl notify retry`, `resolve`: another try for what failed, and a decision on what is in doubt."""
+"""`sluice notify retry` and `resolve`: reopen failed deliveries, and decide on unknown ones."""
 
 from __future__ import annotations
 
@@ -9,96 +9,156 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.cli.arguments import RunId, send_command
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from etl.notify.retry import DeliveryChanges
 
-_DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and do nothing.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be changed, and change nothing.")]
+_JSON = (
+    "`run_id`, `notice`, `period`, `dry_run`, `deliveries` (the number of changed deliveries by error class), `total`, "
+    "`busy_chunks` (chunks that are being sent, and were skipped) and `next_command`, which sends the reopened "
+    "deliveries (null if there is nothing to send)"
+)
 _NOT_RETRYABLE = {
-    "expired": "their time was over when their turn came, and a message that is of no use is not sent later",
-    "suppressed": "they are held back by what their recipients said, or since their address bounced; no retry may "
-    "pass over that",
+    "expired": "they expired before they were sent, and an expired message is never sent",
+    "suppressed": "they were held back since their recipients refused them or their address bounced; a retry does not "
+    "override that",
     "sent": "nobody gets a message twice",
-    "unknown": "somebody may have got them; decide with `notify resolve`",
-    "claimed": "they are being sent, or their sender was killed; the next attempt of their chunk tells which",
-    "reopened": "they are tried again already",
+    "unknown": "they may have arrived; decide with `notify resolve`",
+    "claimed": "they are being sent, or their sender was killed; the next attempt of their chunk finds out",
+    "reopened": "they are retried already",
 }
-_ONLY_FAILED = "only what is `failed` can be retried"
+_ONLY_FAILED = "only `failed` deliveries can be retried"
 
 
 class Decision(Enum):
-    """What to do with a message of which nobody knows whether it arrived."""
+    """What to do with a delivery of which nobody knows whether it arrived."""
 
     RESEND = "resend"
     DROP = "drop"
 
 
+@examples(
+    "sluice notify retry 17 --dry-run",
+    "sluice notify retry 17 --error-class 421 --error-class template_broken",
+    json=_JSON,
+)
 def retry(
     run_id: RunId,
     *,
-    state: Annotated[str, typer.Option(help="Must be `failed`; no other state can be tried again.")] = "failed",
+    state: Annotated[str, typer.Option(help="Must be `failed`; no other state can be retried.")] = "failed",
     error_class: Annotated[
-        list[str] | None, typer.Option(help="Only what failed for this reason; may be given several times.")
+        list[str] | None, typer.Option(help="Only deliveries that failed with this error class; may be repeated.")
     ] = None,
     dry_run: _DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Let what failed of a run be tried again, and nothing else; then print the command that sends it."""
+    """Reopen the failed deliveries of a run, and print the command that sends them again."""
     from etl.db.connection import connect_warehouse
-    from etl.notify import retry
+    from etl.notify.retry import retry_failed
     from etl.notify.store import retries
 
     if state != "failed":
         raise typer.BadParameter(f"{_ONLY_FAILED}: {_NOT_RETRYABLE.get(state, f'{state!r} is no state of a delivery')}")
     with connect_warehouse() as db:
-        found = retry.retry_failed(
+        changes = retry_failed(
             run_id, error_classes=error_class or None, as_of=datetime.now(UTC), db=db, dry_run=dry_run
         )
         failures = retries.count_failures(db, run_id)
-    if not found.total and not found.busy_chunks:
-        others = ", ".join(f"{name} ({count:,})" for name, count in failures.items())
-        what = f"for {', '.join(error_class)}" if error_class else "of it"
-        rest = f"; what failed: {others}" if others else ""
-        raise typer.BadParameter(f"run {run_id}: nothing {what} has failed, so nothing was changed{rest}")
-    _print_result(found, "that failed, to be tried again", dry_run=dry_run, next_command=send_command(found.run))
+    if not changes.total and not changes.busy_chunks:
+        criterion = f" with {', '.join(error_class)}" if error_class else ""
+        counts = ", ".join(f"{name} ({count:,})" for name, count in failures.items())
+        raise typer.BadParameter(
+            f"run {run_id}: no delivery failed{criterion}, so nothing was changed"
+            f"{f'; failed deliveries by error class: {counts}' if counts else ''}"
+        )
+    _print_changes(
+        changes,
+        verb="would reopen" if dry_run else "reopened",
+        state="failed",
+        next_command=None if dry_run else send_command(changes.run),
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
+@examples(
+    "sluice notify resolve 17 --unknown resend --dry-run",
+    "sluice notify resolve 17 --unknown drop",
+    json=_JSON,
+)
 def resolve(
     run_id: RunId,
     *,
-    unknown: Annotated[Decision, typer.Option(help="resend: somebody may get it twice. drop: somebody may never.")],
+    unknown: Annotated[
+        Decision,
+        typer.Option(help="resend: users may get the message twice. drop: users may never get it."),
+    ],
     dry_run: _DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Decide on messages of which nobody knows whether they arrived: send them again, or give them up."""
+    """Decide on the deliveries of a run of which nobody knows whether they arrived: send them again, or drop them."""
     from etl.db.connection import connect_warehouse
-    from etl.notify import retry
+    from etl.notify.retry import drop_unknown, resend_unknown
 
+    is_resent = unknown is Decision.RESEND
     with connect_warehouse() as db:
-        if unknown is Decision.RESEND:
-            found = retry.resend_unknown(run_id, as_of=datetime.now(UTC), db=db, dry_run=dry_run)
+        if is_resent:
+            changes = resend_unknown(run_id, as_of=datetime.now(UTC), db=db, dry_run=dry_run)
         else:
-            found = retry.drop_unknown(run_id, db=db, dry_run=dry_run)
-    if not found.total and not found.busy_chunks:
-        typer.echo(f"run {run_id}: nothing is in doubt that nobody has decided on")
-    elif unknown is Decision.RESEND:
-        _print_result(found, "in doubt, to be sent again", dry_run=dry_run, next_command=send_command(found.run))
-    else:
-        _print_result(found, "in doubt, given up: unknown for good", dry_run=dry_run, next_command="")
+            changes = drop_unknown(run_id, db=db, dry_run=dry_run)
+    if not changes.total and not changes.busy_chunks and not as_json:
+        typer.echo(f"run {run_id}: no unknown delivery needs a decision")
+        return
+    verbs = ("would reopen", "reopened") if is_resent else ("would drop", "dropped")
+    _print_changes(
+        changes,
+        verb=verbs[0] if dry_run else verbs[1],
+        state="unknown",
+        next_command=send_command(changes.run) if is_resent and not dry_run else None,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
-def _print_result(result: DeliveryChanges, description: str, *, dry_run: bool, next_command: str) -> None:
-    run = result.run
-    counted = "1 delivery" if result.total == 1 else f"{result.total:,} deliveries"
-    heading = f"{run.notice} {run.period}, run {run.run_id}"
-    typer.echo(f"{heading}: {'it would be ' if dry_run else ''}{counted} {description}")
-    for name, count in result.deliveries.items():
-        typer.echo(f"    {name}: {count:,}")
-    if not dry_run and next_command and result.total:
-        if run.state == "paused":
-            typer.echo(f"The run is paused; `python -m etl notify resume {run.run_id}` lets it go on.")
-        typer.echo(f"Send them with\n    {next_command}")
-    if result.busy_chunks:
-        chunks = ", ".join(map(str, result.busy_chunks))
-        typer.echo(
-            f"chunks that are being sent were left as they are: {chunks}; try again when they have ended", err=True
+def _print_changes(
+    changes: DeliveryChanges, *, verb: str, state: str, next_command: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """Print what was changed; exit with code 1 if chunks were skipped.
+
+    Parameters
+    ----------
+    next_command
+        Command that sends the changed deliveries; None if they are not sent.
+    """
+    run = changes.run
+    if not changes.total:
+        next_command = None
+    if as_json:
+        print_json(
+            {
+                "run_id": run.run_id,
+                "notice": run.notice,
+                "period": run.period,
+                "dry_run": dry_run,
+                "deliveries": changes.deliveries,
+                "total": changes.total,
+                "busy_chunks": changes.busy_chunks,
+                "next_command": next_command,
+            }
         )
+    else:
+        noun = "delivery" if changes.total == 1 else "deliveries"
+        print_line(f"{run.notice} {run.period}, run {run.run_id}: {verb} {changes.total:,} {state} {noun}")
+        for error_class, count in changes.deliveries.items():
+            print_line(f"    {error_class}: {count:,}")
+        if next_command is not None:
+            if run.state == "paused":
+                typer.echo(f"The run is paused; continue it with `sluice notify resume {run.run_id}`.")
+            typer.echo(f"Send them with\n    {next_command}")
+    if changes.busy_chunks:
+        chunks = ", ".join(map(str, changes.busy_chunks))
+        typer.echo(f"skipped the chunks that are being sent: {chunks}; try again when they have ended", err=True)
         raise typer.Exit(1)

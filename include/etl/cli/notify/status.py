@@ -1,9 +1,9 @@
-"""`python -m etl notify status`: how far runs of notices are, how fast they go, and what failed."""
+"""`sluice notify status`: progress and rate of runs of notices, and why deliveries failed."""
 
 from __future__ import annotations
 
-import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.catalog.notices import NOTICES
+from etl.cli.arguments import require_run_id
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import escape_unprintable, open_console, print_json, print_table
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -21,36 +24,48 @@ if TYPE_CHECKING:
 
 REFRESH_INTERVAL = timedelta(seconds=2)
 
-_WIDTH_WITHOUT_TERMINAL = 160
 _COMMON_COUNTS = ("sent", "failed", "suppressed", "expired", "unknown", "unreachable", "repeated")
 _RARE_COUNTS = ("dropped", "reopened")
 _MEANINGS = {
     "suppressed": "held back by consent or suppression",
-    "expired": "their time was over",
+    "expired": "not sent in time",
     "unknown": "nobody knows whether they arrived",
-    "dropped": "of the unknown, given up by a person",
+    "dropped": "unknown, and dropped by `notify resolve`",
     "unreachable": "no address",
-    "repeated": "told by another run or chunk",
-    "reopened": "to be tried again by the next walk",
+    "repeated": "sent by another run or chunk",
+    "reopened": "sent again by the next attempt of their chunk",
 }
-_Run = Annotated[
-    int | None, typer.Argument(metavar="[RUN]", help="Which run; a list of the latest, if not given.", max=2**31 - 1)
-]
+_RUN = (
+    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `cancelled` or `done`), `pace` (messages a second), "
+    "`recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed` and `unknown`"
+)
+_JSON = (
+    f"a list of objects with {_RUN}. For one RUN it prints an object with these and `chunks`, `chunks_finished`, "
+    "`suppressed`, `expired`, `unreachable`, `repeated`, `dropped`, `reopened`, `deliveries` and `ended` (expected and "
+    "ended deliveries), `rate` (messages a second) in the last `rate_seconds`, `average` (since it was planned), "
+    "`left_seconds` and `failures` (deliveries by error class); with --follow a line for each refresh"
+)
 
 
+@examples("sluice notify status", "sluice notify status 17 --follow", json=_JSON)
 def status(
-    run_id: _Run = None,
+    run_id: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="RUN", help="The run's number; by default the latest are listed.", callback=require_run_id
+        ),
+    ] = None,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Look again until the run has ended.")] = False,
-    limit: Annotated[int, typer.Option(help="Most runs to list.", min=1, max=1_000)] = 10,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs; with --follow, a line for each look.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Refresh until the run has ended.")] = False,
+    limit: Annotated[int, typer.Option(help="Maximum number of runs to list.", min=1, max=1_000)] = 10,
+    as_json: AsJson = False,
 ) -> None:
-    """Show the latest runs; or of one how far it is, its rate, when it will be done, and why deliveries failed."""
+    """List the latest runs; or show a run's progress, rate, time left, and why deliveries failed."""
     from etl.db.connection import connect_warehouse
     from etl.notify.store import progress
 
     if run_id is None and follow:
-        raise typer.BadParameter("--follow needs the run that it shall follow; `notify status` lists them")
+        raise typer.BadParameter("--follow needs the run to follow; `notify status` lists them")
     with connect_warehouse() as db:
         if run_id is None:
             _print_runs(progress.list_latest(db, limit=limit), as_json=as_json)
@@ -61,66 +76,58 @@ def status(
 
 
 def _print_runs(runs: list[RunStatus], *, as_json: bool) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
     if as_json:
-        typer.echo(json.dumps([asdict(run) for run in runs], default=datetime.isoformat))
-        return
-    table = Table("run", box=SIMPLE_HEAD)
-    for heading in ("notice", "period", "state", "planned (UTC)"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("recipients", "sent", "failed", "unknown"):
-        table.add_column(heading, justify="right")
-    for run in runs:
-        counts = [f"{count:,}" for count in (run.recipients, run.sent, run.failed, run.unknown)]
-        planned = f"{run.planned_at.astimezone(UTC):%Y-%m-%d %H:%M}"
-        table.add_row(str(run.run_id), run.notice, run.period, run.state, planned, *counts)
-    # A file has no width.
-    console = Console(
-        highlight=False, markup=False, emoji=False, width=None if Console().is_terminal else _WIDTH_WITHOUT_TERMINAL
-    )
-    console.print(table if runs else "No run of a notice was planned yet.")
+        print_json(runs)
+    elif runs:
+        counts = ("recipients", "sent", "failed", "unknown")
+        rows = [
+            (
+                *(str(run.run_id), run.notice, run.period, run.state),
+                f"{run.planned_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+                *(run.recipients, run.sent, run.failed, run.unknown),
+            )
+            for run in runs
+        ]
+        print_table(("run", "notice", "period", "state", "planned (UTC)", *counts), rows, numbers=counts)
+    else:
+        typer.echo("No run of a notice was planned yet.")
 
 
 def _read_progress(db: Connection, run_id: int) -> RunProgress:
     from etl.notify.progress import read_progress
-    from etl.notify.store import progress as notice_progress
+    from etl.notify.store import progress
 
-    name = notice_progress.find_status(db, run_id).notice
-    channels = next((len(notice.channels) for notice in NOTICES if notice.name == name), 1)
-    return read_progress(run_id, channel_count=channels, as_of=datetime.now(UTC), db=db)
+    name = progress.find_status(db, run_id).notice
+    channel_count = next((len(notice.channels) for notice in NOTICES if notice.name == name), 1)
+    return read_progress(run_id, channel_count=channel_count, as_of=datetime.now(UTC), db=db)
 
 
 def _print_progress(run_progress: RunProgress, *, as_json: bool) -> None:
-    from rich.console import Console
-
     if as_json:
-        typer.echo(json.dumps(_to_json(run_progress), default=datetime.isoformat))
+        print_json(_to_document(run_progress))
     else:
-        Console(highlight=False, emoji=False).print(_render(run_progress))
+        open_console().print(_render(run_progress))
 
 
 def _follow(db: Connection, run_id: int, *, as_json: bool) -> None:
-    from rich.console import Console
     from rich.live import Live
 
-    found = _read_progress(db, run_id)
-    console = Console(highlight=False, emoji=False)
-    with Live(console=console, auto_refresh=False) as live:
+    run_progress = _read_progress(db, run_id)
+    console = open_console()
+    is_live = console.is_terminal and not as_json
+    with Live(console=console, auto_refresh=False) if is_live else nullcontext() as live:
         while True:
-            if as_json or not console.is_terminal:
-                _print_progress(found, as_json=as_json)
+            if live is None:
+                _print_progress(run_progress, as_json=as_json)
             else:
-                live.update(_render(found), refresh=True)
-            if found.is_over:
+                live.update(_render(run_progress), refresh=True)
+            if run_progress.is_over:
                 return
             time.sleep(REFRESH_INTERVAL.total_seconds())
-            found = _read_progress(db, run_id)
+            run_progress = _read_progress(db, run_id)
 
 
-def _to_json(run_progress: RunProgress) -> dict[str, Any]:
+def _to_document(run_progress: RunProgress) -> dict[str, Any]:
     return {
         **asdict(run_progress.run),
         **run_progress.totals,
@@ -129,14 +136,13 @@ def _to_json(run_progress: RunProgress) -> dict[str, Any]:
         "rate": run_progress.rate,
         "rate_seconds": run_progress.recent.seconds,
         "average": run_progress.average_rate,
-        "left_seconds": run_progress.time_left.total_seconds() if run_progress.time_left is not None else None,
+        "left_seconds": run_progress.time_left,
         "failures": run_progress.failures,
     }
 
 
 def _render(run_progress: RunProgress) -> Group:
     from rich.console import Group
-    from rich.markup import escape
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
@@ -158,26 +164,26 @@ def _render(run_progress: RunProgress) -> Group:
     for name in (*_COMMON_COUNTS, *(name for name in _RARE_COUNTS if totals[name])):
         counts.add_row(f"{totals[name]:,}", name, _MEANINGS.get(name, ""))
     heading = f"{run.notice} {run.period}, run {run.run_id}: {run.state}, at most {run.pace:g} messages a second"
-    lines: list[RenderableType] = [escape(heading), bar, escape(_describe_rate(run_progress)), counts]
+    lines: list[RenderableType] = [escape_unprintable(heading), bar, _describe_rate(run_progress), counts]
     if run_progress.failures:
         classes = [f"    {count:,}  {name}" for name, count in run_progress.failures.items()]
-        lines.append(escape("\n".join(["failed, by class of error:", *classes])))
+        lines.append(escape_unprintable("\n".join(["failed deliveries by error class:", *classes])))
     return Group(*lines)
 
 
 def _describe_rate(run_progress: RunProgress) -> str:
-    told = []
+    lines = []
     if run_progress.rate is not None:
-        told.append(f"{run_progress.rate:,.1f} messages a second over the last {run_progress.recent.seconds:.0f} s")
+        lines.append(f"{run_progress.rate:,.1f} messages a second over the last {run_progress.recent.seconds:.0f} s")
     if run_progress.average_rate is not None:
-        told.append(f"{run_progress.average_rate:,.1f} a second since it was planned")
+        lines.append(f"{run_progress.average_rate:,.1f} a second since the run was planned")
     if run_progress.time_left is not None:
         left = timedelta(seconds=round(run_progress.time_left.total_seconds()))
-        told.append(
+        lines.append(
             f"{left} left{'' if run_progress.rate else ' at its pace'}, "
             f"until {run_progress.as_of + left:%Y-%m-%d %H:%M:%S} UTC"
         )
     expires_at = run_progress.run.expires_at
     if expires_at is not None and not run_progress.is_over:
-        told.append(f"expires {expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
-    return "\n".join(told) or "nothing was sent yet"
+        lines.append(f"expires {expires_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    return "\n".join(lines) or "nothing was sent yet"

@@ -1,10 +1,7 @@
-"""`python -m etl notify suppress`, `unsuppress` and `suppressed`: addresses that get nothing of any notice."""
+"""`sluice notify suppress`, `unsuppress` and `suppressed`: addresses that get no messages of any notice."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.catalog import channels
-from etl.cli.terminal import escape_unprintable
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import escape_unprintable, print_json, print_line
 from etl.declare.channel import Channel
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
 
-_CHANNELS = {medium.name: medium for medium in (channels.EMAIL, channels.PUSH, channels.DESKTOP)}
+_CHANNELS = {channel.name: channel for channel in (channels.EMAIL, channels.PUSH, channels.DESKTOP)}
 
 
 class _ChannelName(StrEnum):
@@ -27,72 +25,89 @@ class _ChannelName(StrEnum):
     DESKTOP = "desktop"
 
 
-_ChannelOption = Annotated[_ChannelName, typer.Option("--channel", help="Whose addresses they are.")]
-_Address = Annotated[str, typer.Argument(help="As a contact holds it; the case of an e-mail address does not matter.")]
+_ChannelOption = Annotated[_ChannelName, typer.Option("--channel", help="Channel of the address.")]
+_Address = Annotated[
+    str,
+    typer.Argument(metavar="ADDRESS", help="As in the contact; the case of an e-mail address does not matter."),
+]
+_JSON = (
+    "`tallies`, a list of `channel`, `reason` and `addresses` (how many), and `latest`, a list of `address`, "
+    "`channel`, `reason` and `since`"
+)
 
 
+@examples(
+    "sluice notify suppress joe@example.org --reason complained",
+    "sluice notify suppress --file bounces.csv --reason bounced",
+)
 def suppress(
-    address: Annotated[str | None, typer.Argument(help="One address; or give --file.", show_default=False)] = None,
+    address: Annotated[
+        str | None, typer.Argument(metavar="ADDRESS", help="One address; or use --file.", show_default=False)
+    ] = None,
+    *,
     channel: _ChannelOption = _ChannelName.EMAIL,
     reason: Annotated[str | None, typer.Option(help="Why: bounced, complained, asked, …")] = None,
     file: Annotated[
         Path | None,
         typer.Option(
-            help="CSV of many: address,reason; --reason is for lines without one.", exists=True, dir_okay=False
+            help="CSV file of address,reason; --reason is for lines without one.", exists=True, dir_okay=False
         ),
     ] = None,
 ) -> None:
-    """Let an address get nothing any more, of whatever notice, and however it is written."""
+    """Suppress an address, or a file of them: it gets no more messages of any notice."""
     from etl.db.connection import connect_warehouse
-    from etl.notify import suppress as step
+    from etl.notify.suppress import suppress_address
 
-    medium = _CHANNELS[channel]
     if (address is None) == (file is None):
         raise typer.BadParameter("give either an address or --file")
     with connect_warehouse() as db:
         if address is not None:
-            added = step.suppress_address(medium, address, reason or "", db=db)
-            typer.echo("suppressed" if added else "was suppressed before, for the reason that it keeps")
+            is_new = suppress_address(_CHANNELS[channel], address, reason or "", db=db)
+            typer.echo("suppressed" if is_new else "was suppressed before, and keeps its reason")
         elif file is not None:
-            _suppress_file(medium, file, reason, db)
+            _suppress_file(_CHANNELS[channel], file, reason, db)
 
 
-def unsuppress(address: _Address, channel: _ChannelOption = _ChannelName.EMAIL) -> None:
+@examples("sluice notify unsuppress joe@example.org")
+def unsuppress(address: _Address, *, channel: _ChannelOption = _ChannelName.EMAIL) -> None:
     """Let an address get messages again."""
     from etl.db.connection import connect_warehouse
     from etl.notify.store import suppressions
 
     with connect_warehouse() as db:
-        removed = suppressions.remove(db, _CHANNELS[channel], address.strip())
-    typer.echo("gets messages again" if removed else "was not suppressed")
-    raise typer.Exit(not removed)
+        was_suppressed = suppressions.remove(db, _CHANNELS[channel], address.strip())
+    typer.echo("gets messages again" if was_suppressed else "was not suppressed")
+    raise typer.Exit(not was_suppressed)
 
 
+@examples(
+    "sluice notify suppressed --reason bounced",
+    "sluice notify suppressed --address joe@example.org --json",
+    json=_JSON,
+)
 def suppressed(
+    *,
     channel: Annotated[_ChannelName | None, typer.Option(help="Only of this channel.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only for this reason.")] = None,
-    address: Annotated[str | None, typer.Option(help="Only this one, however it is written.")] = None,
-    limit: Annotated[int, typer.Option(help="Most addresses to list.", min=1, max=10_000)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - a flag
+    reason: Annotated[str | None, typer.Option(help="Only with this reason.")] = None,
+    address: Annotated[str | None, typer.Option(help="Only this address.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of addresses to list.", min=1, max=10_000)] = 20,
+    as_json: AsJson = False,
 ) -> None:
-    """Show how many addresses get nothing, and the latest of them."""
+    """Show how many addresses are suppressed, by channel and reason, and the latest of them."""
     from etl.db.connection import connect_warehouse
     from etl.notify.store import suppressions
 
-    narrowed = suppressions.SuppressionFilter(channel and channel.value, reason, address and address.strip())
+    criteria = suppressions.SuppressionFilter(channel and channel.value, reason, address and address.strip())
     with connect_warehouse() as db:
-        tallies = suppressions.count_by_reason(db, narrowed)
-        latest = suppressions.find(db, narrowed, limit=limit)
+        tallies = suppressions.count_by_reason(db, criteria)
+        latest = suppressions.find(db, criteria, limit=limit)
     if as_json:
-        shown = {"tallies": [asdict(tally) for tally in tallies], "latest": [asdict(each) for each in latest]}
-        typer.echo(json.dumps(shown, default=datetime.isoformat))
+        print_json({"tallies": tallies, "latest": latest})
         return
     for tally in tallies:
-        typer.echo(escape_unprintable(f"{tally.channel}, {tally.reason}: {tally.addresses:,}"))
+        print_line(f"{tally.channel}, {tally.reason}: {tally.addresses:,}")
     for each in latest:
-        typer.echo(
-            escape_unprintable(f"    {each.since:%Y-%m-%d %H:%M}  {each.channel}  {each.reason}  {each.address}")
-        )
+        print_line(f"    {each.since:%Y-%m-%d %H:%M}  {each.channel}  {each.reason}  {each.address}")
     count = sum(tally.addresses for tally in tallies)
     if count > len(latest):
         typer.echo(f"The latest {len(latest):,} of {count:,}; see more with --limit.")
@@ -101,12 +116,13 @@ def suppressed(
 
 
 def _suppress_file(channel: Channel, path: Path, reason: str | None, db: Connection) -> None:
+    """Suppress the addresses of a file; exit with code 1 if lines are invalid."""
     from etl.notify.suppress import suppress_from_csv
 
-    def tell(number: int, found: str) -> None:
-        typer.echo(escape_unprintable(f"line {number:,}: {found}"), err=True)
+    def report(number: int, detail: str) -> None:
+        typer.echo(escape_unprintable(f"line {number:,}: {detail}"), err=True)
 
-    with path.open("rb") as lines:
-        read = suppress_from_csv(channel, lines, default_reason=reason, db=db, on_invalid=tell)
-    typer.echo(f"{read.added:,} suppressed, {read.existing:,} were before, {read.invalid:,} lines are wrong")
-    raise typer.Exit(bool(read.invalid))
+    with path.open("rb") as file:
+        result = suppress_from_csv(channel, file, default_reason=reason, db=db, on_invalid=report)
+    typer.echo(f"{result.added:,} suppressed, {result.existing:,} suppressed before, {result.invalid:,} invalid lines")
+    raise typer.Exit(bool(result.invalid))

@@ -1,4 +1,4 @@
-"""Channels: what carries a message to a person, behind one small protocol."""
+"""What all channels share: messages, results, the protocol of senders, and concurrent sending."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
+_MAIL_ADDRESS = re.compile(r"<?[^\s<>]+@[^\s<>]+>?")
+_MAX_ERROR_LENGTH = 200
+
+log = logging.getLogger(__name__)
+
 
 class SendOutcome(Enum):
-    """What came of a message."""
+    """Whether a server has accepted a message."""
 
     SENT = "sent"
-    """The server took it."""
+    """The server accepted it."""
     FAILED = "failed"
-    """It was refused for good; nobody got it."""
+    """It was rejected permanently; the recipient did not get it."""
     DEFERRED = "deferred"
-    """It was not taken now and may be later; nobody got it."""
+    """It was not accepted now and may be later; the recipient did not get it."""
     UNKNOWN = "unknown"
-    """The connection broke after it was handed over and before the server said so: somebody may have got it."""
+    """The connection broke after the message was sent and before the reply: the recipient may have got it."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,17 @@ class Message:
     Parameters
     ----------
     delivery_id
-        Its row in the ledger; message ids are made from it.
+        Its row in the delivery ledger; message ids are derived from it.
     address
-        An e-mail address, a registration token, or a Web Push subscription as JSON.
+        A mail address, a registration token, or a Web Push subscription as JSON.
     parts
-        What was rendered, by name: `subject`, `text` and `html`; or `title`, `body` and `url`.
+        Rendered text by name of part: `subject`, `text` and `html`; or `title`, `body` and `url`.
     expires_at
-        When it is of no use any more; None for never.
+        When it becomes useless; None for never.
     unsubscribe_url
-        Link that ends messages of its category, by https; empty if it may not be ended.
+        https link to unsubscribe from its category; empty if the recipient cannot.
     unsubscribe_mailto
-        Link to a mail that asks for the same; empty if nobody reads it.
+        Link to a mail that asks for the same; empty if nobody reads such mails.
     """
 
     delivery_id: int
@@ -55,20 +60,20 @@ class Message:
 
 @dataclass(frozen=True)
 class SendResult:
-    """What came of one message.
+    """The result of sending one message.
 
     Parameters
     ----------
     delivery_id
-        Which.
+        Delivery of the message.
     outcome
-        What came of it.
+        Whether the server has accepted it.
     error_class
         Short and countable, such as `550`, `UNREGISTERED` or `ConnectionLost`; empty if it was sent.
     error
-        What the server said, in one line, without the address.
+        What the server replied, in one line, without the address.
     is_address_invalid
-        Whether the address will never take a message again and must be pruned.
+        Whether the address will never accept a message again, and must be removed.
     """
 
     delivery_id: int
@@ -78,56 +83,9 @@ class SendResult:
     is_address_invalid: bool = False
 
 
-class Sender(Protocol):
-    """Hands messages to a server; an async context manager around its connections."""
-
-    @property
-    def host(self) -> str:
-        """Which server it is, for the pace that all senders to it share."""
-
-    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
-        """Hand messages over, some at the same time, and return what came of each, in their order.
-
-        It never raises for one message; a message of which nothing is known is `UNKNOWN`.
-        """
-
-
-log = logging.getLogger(__name__)
-
-
-async def send_concurrently(
-    messages: Sequence[Message], send: Callable[[Message], Awaitable[SendResult]], *, concurrency: int
-) -> list[SendResult]:
-    """Send messages, at most `concurrency` at a time; one that ends in an error of ours sinks none of the others."""
-    results: list[SendResult | None] = [None] * len(messages)
-    waiting = iter(enumerate(messages))
-
-    async def lane() -> None:
-        for place, message in waiting:
-            results[place] = await _send_safely(send, message)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency, len(messages))):
-            group.create_task(lane())
-    return [result for result in results if result is not None]
-
-
-async def _send_safely(send: Callable[[Message], Awaitable[SendResult]], message: Message) -> SendResult:
-    try:
-        return await send(message)
-    except Exception as error:  # noqa: BLE001 - the edge that the protocol promises
-        # Nobody knows how far it came. The error may quote an address: only its class is told.
-        log.error("delivery %d: %s in its channel", message.delivery_id, type(error).__name__)  # noqa: TRY400
-        return SendResult(message.delivery_id, SendOutcome.UNKNOWN, type(error).__name__, "an error in its channel")
-
-
-_MAIL_ADDRESS = re.compile(r"<?[^\s<>]+@[^\s<>]+>?")
-_MAX_ERROR_LENGTH = 200
-
-
 @dataclass(frozen=True)
 class SendVerdict:
-    """What came of a message; the fields are those of a `SendResult`."""
+    """The fields of a `SendResult` without the delivery."""
 
     outcome: SendOutcome
     error_class: str = ""
@@ -135,21 +93,21 @@ class SendVerdict:
     is_address_invalid: bool = False
 
     def to_result(self, message: Message) -> SendResult:
-        """Return it as that of a message."""
+        """Return it as the result of a message."""
         return SendResult(message.delivery_id, self.outcome, self.error_class, self.error, self.is_address_invalid)
 
 
 class MessageUnsendable(Exception):
-    """A message cannot become what its channel carries; no server saw it.
+    """A message cannot be encoded for its channel; nothing was sent to a server.
 
     Parameters
     ----------
     error_class
-        What is wrong, countable.
+        The reason, countable.
     error
-        What was found, without the address.
+        The reason in words, without the address.
     is_address_invalid
-        Whether the address is to blame, for good.
+        Whether the address is the reason, permanently.
     """
 
     def __init__(self, error_class: str, error: str, *, is_address_invalid: bool = False) -> None:
@@ -157,8 +115,48 @@ class MessageUnsendable(Exception):
         self.verdict = SendVerdict(SendOutcome.FAILED, error_class, error, is_address_invalid)
 
 
+class Sender(Protocol):
+    """Sends messages to a server; an async context manager that opens and closes its connections."""
+
+    @property
+    def host(self) -> str:
+        """Identifies the server; all senders to it share one pace."""
+
+    async def send(self, messages: Sequence[Message]) -> list[SendResult]:
+        """Send messages, several at a time, and return their results in the same order.
+
+        It never raises for a single message; one whose fate is not known is `UNKNOWN`.
+        """
+
+
+async def send_concurrently(
+    messages: Sequence[Message], send: Callable[[Message], Awaitable[SendResult]], *, concurrency: int
+) -> list[SendResult]:
+    """Send messages, at most `concurrency` at a time; an unexpected error of one does not stop the others."""
+    results: list[SendResult | None] = [None] * len(messages)
+    pending = iter(enumerate(messages))
+
+    async def run_worker() -> None:
+        for index, message in pending:
+            results[index] = await _send_safely(send, message)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(concurrency, len(messages))):
+            group.create_task(run_worker())
+    return [result for result in results if result is not None]
+
+
 def redact_error(text: str, *, address: str = "") -> str:
-    """Return what a server said in one line, without mail addresses, and without another address if it quotes that."""
-    hidden = text.replace(address, "…") if address else text
-    line = " ".join(hidden.encode(errors="replace").decode().split())
+    """Return a server's reply in one line, without mail addresses, and without `address` if it quotes that."""
+    redacted = text.replace(address, "…") if address else text
+    line = " ".join(redacted.encode(errors="replace").decode().split())
     return _MAIL_ADDRESS.sub("…", line.replace("\0", ""))[:_MAX_ERROR_LENGTH]
+
+
+async def _send_safely(send: Callable[[Message], Awaitable[SendResult]], message: Message) -> SendResult:
+    try:
+        return await send(message)
+    except Exception as error:  # noqa: BLE001 - the protocol promises that one message raises nothing
+        # It is not known how far sending came. The error may quote an address: only its class is logged.
+        log.error("delivery %d: %s in its channel", message.delivery_id, type(error).__name__)  # noqa: TRY400
+        return SendResult(message.delivery_id, SendOutcome.UNKNOWN, type(error).__name__, "an error in its channel")

@@ -1,4 +1,4 @@
-"""Mails to many, over a few connections to an SMTP server that stay open."""
+"""The e-mail channel: mails to many recipients, over a few connections to an SMTP server that stay open."""
 
 from __future__ import annotations
 
@@ -8,42 +8,46 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from aiosmtplib import SMTPException
-
-from etl.clients.smtp import MailServer, Security, build_tls_context, classify_error
-from etl.errors import ChannelRefused, MailRefused
-from etl.notify.channels.address import AddressMalformed, MailAddress, parse_address
-from etl.notify.channels.channel import Message, MessageUnsendable, SendResult, send_concurrently
-from etl.notify.channels.mime import MimeBuilder
-from etl.notify.channels.smtp import SmtpConnection
+from etl.clients.mail import MailContent
+from etl.clients.mail_server import MailServer
+from etl.clients.mime import MimeBuilder, MimeMessage, SubjectMalformed
+from etl.clients.smtp import SmtpConnection, build_tls_context
+from etl.errors import ChannelRefused, MailRefused, MailServerUnavailable
+from etl.mail_address import AddressMalformed, parse_address
+from etl.notify.channels.channel import (
+    Message,
+    MessageUnsendable,
+    SendOutcome,
+    SendResult,
+    redact_error,
+    send_concurrently,
+)
 
 DEFAULT_CONNECTIONS = 8
-"""More gain nothing with one process at each end."""
+"""More connections gain nothing with one process at each end."""
 
 _DEFAULT_MAILS_PER_CONNECTION = 1000
 _REPLY_TIMEOUT = timedelta(minutes=1)
+_MAX_URL_LENGTH = 900
 
 
 @dataclass(frozen=True)
 class EmailConfig:
-    """Where mails to many go, and how.
+    """A mail server, and how mails are sent through it.
 
     Parameters
     ----------
     server
-        Where to, and from whom; its recipients are not read.
-    from_address
-        From whom, checked.
+        The server and the sender; its recipients are not read.
     connections
-        How many at the same time.
+        Connections that are open at the same time.
     mails_per_connection
-        After so many, a connection is opened anew.
+        Mails after which a connection is opened anew.
     reply_timeout
-        Longest wait for a server's last answer to a mail; after it, nobody knows whether the server has it.
+        Maximum wait for the reply to a mail; after it, nobody knows whether the server has accepted the mail.
     """
 
     server: MailServer
-    from_address: MailAddress
     connections: int = DEFAULT_CONNECTIONS
     mails_per_connection: int = _DEFAULT_MAILS_PER_CONNECTION
     reply_timeout: timedelta = _REPLY_TIMEOUT
@@ -57,93 +61,140 @@ class EmailConfig:
         Raises
         ------
         ChannelRefused
-            If it names no host or no sender, or what it says cannot be used.
+            If it lacks a host or a sender, or one of its values is invalid.
         """
         try:
             server = MailServer.from_connection_without_recipients(
                 host=host, port=port, login=login, password=password, extra=extra
             )
             connections = int(extra.get("connections") or DEFAULT_CONNECTIONS)
-            most = int(extra.get("mails_per_connection") or _DEFAULT_MAILS_PER_CONNECTION)
+            mails_per_connection = int(extra.get("mails_per_connection") or _DEFAULT_MAILS_PER_CONNECTION)
         except MailRefused as error:
             raise ChannelRefused("email", host, error.detail) from None
         except (TypeError, ValueError):
-            raise ChannelRefused("email", host, "a number in its extra is none") from None
-        if min(connections, most) < 1:
-            raise ChannelRefused("email", host, "a number in its extra is less than 1")
-        try:
-            return cls(server, parse_address(server.from_address), connections, most)
-        except AddressMalformed as error:
-            raise ChannelRefused("email", host, f"`from_email` is no mail address: {error}") from None
+            raise ChannelRefused("email", host, "its extra has an invalid number") from None
+        if min(connections, mails_per_connection) < 1:
+            raise ChannelRefused("email", host, "its extra has a number less than 1")
+        return cls(server, connections, mails_per_connection)
 
 
 class EmailSender:
-    """Hands mails to one SMTP server; see `Channel`.
+    """Sends mails through one SMTP server; see `Sender`.
 
     Parameters
     ----------
     config
-        Where to, and how.
+        The server, and how.
     """
 
     def __init__(self, config: EmailConfig) -> None:
         self._config = config
-        self._mime_builder = MimeBuilder(config.from_address)
+        self._mime_builder = MimeBuilder(config.server.from_address)
         self._idle: asyncio.LifoQueue[SmtpConnection] = asyncio.LifoQueue()
 
     @property
     def host(self) -> str:
-        """Address of the server."""
+        """Host and port of the server."""
         return str(self._config.server)
 
     async def __aenter__(self) -> Self:
-        """Open one connection, so that wrong credentials stop the start.
+        """Open one connection, so that wrong credentials fail at the start.
 
         Raises
         ------
         ChannelRefused
-            If the server does not let it, and never will; one that is away for now does not matter yet.
+            If the server permanently refuses it; a server that is unavailable now is no error yet.
         """
-        mailing = self._config
-        trusted = build_tls_context(mailing.server) if mailing.server.security is not Security.PLAIN else None
-        lines = [
+        config = self._config
+        tls_context = build_tls_context(config.server)
+        connections = [
             SmtpConnection(
-                mailing.server,
-                trusted,
-                envelope_from=mailing.from_address,
-                max_mails=mailing.mails_per_connection,
-                reply_timeout=mailing.reply_timeout,
+                config.server,
+                tls_context,
+                max_mails=config.mails_per_connection,
+                reply_timeout=config.reply_timeout,
             )
-            for _ in range(mailing.connections)
+            for _ in range(config.connections)
         ]
         try:
-            await lines[-1].open()
-        except (SMTPException, OSError) as error:
-            found = classify_error(error, mailing.server)
-            if isinstance(found, MailRefused):
-                raise ChannelRefused("email", self.host, found.detail) from None
-        # What was used last is used first: few mails open few connections.
-        for line in lines:
-            self._idle.put_nowait(line)
+            await connections[-1].open()
+        except MailRefused as error:
+            raise ChannelRefused("email", self.host, error.detail) from None
+        except MailServerUnavailable:
+            pass
+        # Last in, first out: few mails open few connections.
+        for connection in connections:
+            self._idle.put_nowait(connection)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Part from the server."""
-        lines = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
-        await asyncio.gather(*(line.close() for line in lines))
+        """Close the connections."""
+        connections = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
+        await asyncio.gather(*(connection.close() for connection in connections))
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
-        """Hand mails over, and return what came of each, in their order."""
+        """Send mails, and return their results, in their order."""
         return await send_concurrently(messages, self._send, concurrency=self._config.connections)
 
     async def _send(self, message: Message) -> SendResult:
         try:
-            letter = self._mime_builder.build(message, sent_at=datetime.now(UTC))
+            mail = build_mail(message, self._mime_builder, sent_at=datetime.now(UTC))
         except MessageUnsendable as error:
             return error.verdict.to_result(message)
-        line = await self._idle.get()
+        connection = await self._idle.get()
         try:
-            verdict = await line.send(letter)
+            result = await connection.send(mail)
         finally:
-            self._idle.put_nowait(line)
-        return verdict.to_result(message)
+            self._idle.put_nowait(connection)
+        return SendResult(
+            message.delivery_id,
+            SendOutcome[result.outcome.name],
+            result.error_class,
+            redact_error(result.error) if result.error else "",
+            result.is_mailbox_unknown,
+        )
+
+
+def build_mail(message: Message, builder: MimeBuilder, *, sent_at: datetime) -> MimeMessage:
+    """Return a message as a mail; its id is that of its delivery, however often it is sent.
+
+    Raises
+    ------
+    MessageUnsendable
+        If its address, subject or link cannot stand in a header, or a part is missing.
+    """
+    parts = message.parts
+    try:
+        return builder.build(
+            MailContent(parts["subject"], parts["text"], parts.get("html", "")),
+            (parse_address(message.address),),
+            message_id=f"delivery.{message.delivery_id}",
+            sent_at=sent_at,
+            extra_headers=_list_unsubscribe_headers(message) if message.unsubscribe_url else b"",
+        )
+    except AddressMalformed as error:
+        raise MessageUnsendable("AddressMalformed", str(error)) from None
+    except SubjectMalformed:
+        raise MessageUnsendable("SubjectMalformed", "its subject holds a line break or control character") from None
+    except UnicodeEncodeError:
+        raise MessageUnsendable("TextMalformed", "its text holds half of a surrogate pair") from None
+    except KeyError as error:
+        raise MessageUnsendable("PartMissing", f"its template renders no {error}") from None
+
+
+def _list_unsubscribe_headers(message: Message) -> bytes:
+    """Return the links that mail programs show as a button (RFC 2369), which they may post to directly (RFC 8058).
+
+    The preferred link is the first. The second header states that a POST suffices, which requires https.
+    """
+    url, mailto = message.unsubscribe_url, message.unsubscribe_mailto
+    if not url.startswith("https://") or not _is_header_safe(url):
+        raise MessageUnsendable("LinkMalformed", "its link to unsubscribe is no https URL of one line")
+    if mailto and not (mailto.startswith("mailto:") and _is_header_safe(mailto)):
+        raise MessageUnsendable("LinkMalformed", "its mail to unsubscribe is no mailto URL of one line")
+    links = b"<%b>,\r\n <%b>" % (url.encode(), mailto.encode()) if mailto else b"<%b>" % url.encode()
+    return b"List-Unsubscribe: %b\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nPrecedence: bulk\r\n" % links
+
+
+def _is_header_safe(url: str) -> bool:
+    return url.isascii() and url.isprintable() and not set(url) & set("<> ") and len(url) <= _MAX_URL_LENGTH

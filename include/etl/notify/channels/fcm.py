@@ -1,4 +1,4 @@
-"""Push messages to phones, through Firebase Cloud Messaging's HTTP v1 API."""
+"""The push channel: messages to phones, through Firebase Cloud Messaging's HTTP v1 API."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNAUTHORISED = 401
 
 @dataclass(frozen=True)
 class FcmConfig:
-    """A Firebase project, and who may send for it.
+    """A Firebase project, and the service account that sends for it.
 
     Parameters
     ----------
@@ -46,11 +46,11 @@ class FcmConfig:
     account
         Service account that may send.
     base_url
-        Where the API is.
+        URL of the API.
     concurrency
-        Requests at the same time.
+        Concurrent requests.
     timeout
-        Longest wait for an answer; after it, nobody knows whether a message was taken.
+        Maximum wait for a response; after it, nobody knows whether a message was accepted.
     """
 
     project_id: str
@@ -63,14 +63,14 @@ class FcmConfig:
     def from_connection(
         cls, *, host: str, port: int | None, login: str, password: str, extra: Mapping[str, Any]
     ) -> FcmConfig:
-        """Read an Airflow connection of type `google_cloud_platform`: its `keyfile_dict`, `project` and host, if any.
+        """Read an Airflow connection of type `google_cloud_platform`: its `keyfile_dict`, optional `project` and host.
 
         Raises
         ------
         ChannelRefused
             If it holds no key of a service account.
         """
-        del port, login, password  # Such a connection has no use for them.
+        del port, login, password  # This type of connection does not use them.
         keyfile = extra.get("keyfile_dict") or {}
         try:
             if isinstance(keyfile, str):
@@ -79,9 +79,11 @@ class FcmConfig:
             email, token_url = str(keyfile["client_email"]), str(keyfile.get("token_uri") or TOKEN_URL)
             project = str(extra.get("project") or keyfile["project_id"])
         except (*DECODE_ERRORS, AttributeError, KeyError, TypeError, ValueError):
-            raise ChannelRefused("push", host or BASE_URL, "`keyfile_dict` is no service account's key") from None
+            raise ChannelRefused(
+                "push", host or BASE_URL, "`keyfile_dict` is not the key of a service account"
+            ) from None
         if not isinstance(key, RSAPrivateKey):
-            raise ChannelRefused("push", host or BASE_URL, "the key in `keyfile_dict` is no RSA key")
+            raise ChannelRefused("push", host or BASE_URL, "the key in `keyfile_dict` is not an RSA key")
         return cls(project, ServiceAccount(email, key, token_url), (host or BASE_URL).rstrip("/"))
 
 
@@ -108,12 +110,12 @@ class _OpenClient:
 
 
 class FcmSender:
-    """Hands messages to one Firebase project; see `Channel`. An address is a registration token.
+    """Sends messages through one Firebase project; see `Sender`. An address is a registration token.
 
     Parameters
     ----------
     config
-        Which.
+        The project, and how.
     """
 
     def __init__(self, config: FcmConfig) -> None:
@@ -123,16 +125,16 @@ class FcmSender:
 
     @property
     def host(self) -> str:
-        """Its server and project: quotas are by project."""
+        """Server and project: quotas are per project."""
         return f"{self._url.host}/{self._config.project_id}"
 
     async def __aenter__(self) -> Self:
-        """Ask for an access token, so that a wrong account stops the start.
+        """Request an access token, so that a wrong account fails at the start.
 
         Raises
         ------
         ChannelRefused
-            If there is none for the account; a token server that is away for now does not matter yet.
+            If the account gets none, permanently; a token server that is unavailable now is no error yet.
         """
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(
@@ -155,47 +157,45 @@ class FcmSender:
             await opened.exit_stack.aclose()
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
-        """Hand messages over, and return what came of each, in their order."""
+        """Send messages, and return their results, in their order."""
         return await send_concurrently(messages, self._send, concurrency=self._config.concurrency)
 
     async def _send(self, message: Message) -> SendResult:
         if self._opened is None:
-            raise RuntimeError("the channel is not open; use it in `async with`")
+            raise RuntimeError("the sender is not open; use it in `async with`")
         try:
             body = msgspec.json.encode({"message": build_message(message, now=datetime.now(UTC))})
         except MessageUnsendable as error:
             return error.verdict.to_result(message)
         try:
-            answer = await self._post(self._opened, body)
+            response = await self._post(self._opened, body)
         except TokenUnavailable as error:
             return SendVerdict(SendOutcome.DEFERRED, type(error).__name__, str(error)).to_result(message)
-        return (answer if isinstance(answer, SendVerdict) else _to_verdict(answer, message.address)).to_result(message)
+        verdict = response if isinstance(response, SendVerdict) else _to_verdict(response, message.address)
+        return verdict.to_result(message)
 
     async def _post(self, opened: _OpenClient, body: bytes) -> HttpResponse | SendVerdict:
         token = await opened.tokens.get()
-        answer = await opened.poster.post(self._url, body=body, headers=_build_headers(token))
-        if isinstance(answer, HttpResponse) and answer.status == _UNAUTHORISED:
+        response = await opened.poster.post(self._url, body=body, headers=_build_headers(token))
+        if isinstance(response, HttpResponse) and response.status == _UNAUTHORISED:
             opened.tokens.invalidate(token)
-            answer = await opened.poster.post(self._url, body=body, headers=_build_headers(await opened.tokens.get()))
-        return answer
-
-
-def _build_headers(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
+            token = await opened.tokens.get()
+            response = await opened.poster.post(self._url, body=body, headers=_build_headers(token))
+        return response
 
 
 def build_message(message: Message, *, now: datetime) -> dict[str, Any]:
-    """Return a message as the API wants it; sent twice, it replaces itself on the phone by its tag.
+    """Return a message as the API expects it; if it is sent twice, the phone shows it once, by its tag.
 
     Raises
     ------
-    Unsendable
+    MessageUnsendable
         If a part is missing.
     """
     parts = message.parts
     tag = f"delivery-{message.delivery_id}"
     try:
-        shown = {"title": parts["title"], "body": parts["body"]}
+        notification = {"title": parts["title"], "body": parts["body"]}
     except KeyError as error:
         raise MessageUnsendable("PartMissing", f"its template renders no {error}") from None
     android: dict[str, Any] = {"notification": {"tag": tag}}
@@ -204,20 +204,24 @@ def build_message(message: Message, *, now: datetime) -> dict[str, Any]:
     if parts.get("url", "").startswith("https://"):
         browser["fcm_options"] = {"link": parts["url"]}
     if message.expires_at is not None:
-        left = min(max(message.expires_at - now, timedelta()), MAX_TTL)
-        seconds = int(left.total_seconds())
-        # What is of use for a while only must wake the phone.
+        ttl = min(max(message.expires_at - now, timedelta()), MAX_TTL)
+        seconds = int(ttl.total_seconds())
+        # A message that expires must wake the phone.
         android |= {"ttl": f"{seconds}s", "priority": "HIGH"}
-        apple |= {"apns-expiration": str(int((now + left).timestamp())), "apns-priority": "10"}
+        apple |= {"apns-expiration": str(int((now + ttl).timestamp())), "apns-priority": "10"}
         browser["headers"] = {"TTL": str(seconds), "Urgency": "high"}
     return {
         "token": message.address,
-        "notification": shown,
+        "notification": notification,
         "data": {"url": parts.get("url", ""), "tag": tag},
         "android": android,
         "apns": {"headers": apple},
         "webpush": browser,
     }
+
+
+def _build_headers(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
 
 
 def _to_verdict(response: HttpResponse, token: str) -> SendVerdict:
@@ -228,10 +232,10 @@ def _to_verdict(response: HttpResponse, token: str) -> SendVerdict:
     except DECODE_ERRORS:
         error = _ErrorBody()
     code = next((detail.error_code for detail in error.details if detail.error_code), "") or error.status
-    # A token that is revoked is renewed once; one that still is not taken may be later, but not what Apple refuses.
-    later = response.status == _UNAUTHORISED and code != "THIRD_PARTY_AUTH_ERROR"
+    # After a 401 the access token was renewed once. A second 401 may be transient, unless Apple refuses.
+    is_retryable = response.status == _UNAUTHORISED and code != "THIRD_PARTY_AUTH_ERROR"
     return SendVerdict(
-        SendOutcome.DEFERRED if later else SendOutcome.FAILED,
+        SendOutcome.DEFERRED if is_retryable else SendOutcome.FAILED,
         code[:100] or f"HTTP {response.status}",
         redact_error(error.message, address=token),
         code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_token_error(error)),
@@ -239,6 +243,6 @@ def _to_verdict(response: HttpResponse, token: str) -> SendVerdict:
 
 
 def _is_token_error(error: _ErrorBody) -> bool:
-    """Return whether an argument that is wrong is the registration token; often, only the message says so."""
-    named = {violation.get("field") for detail in error.details for violation in detail.field_violations}
-    return "message.token" in named or "registration token" in error.message
+    """Return whether the invalid argument is the registration token; often, only the error message says so."""
+    fields = {violation.get("field") for detail in error.details for violation in detail.field_violations}
+    return "message.token" in fields or "registration token" in error.message

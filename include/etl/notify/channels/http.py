@@ -1,4 +1,4 @@
-"""Requests that carry a message over HTTP, sorted by whether a server may have taken it."""
+"""Messages over HTTP POST, with results that say whether the server may have accepted them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from etl.notify.channels.channel import SendOutcome, SendVerdict, redact_error
 
 TIMEOUT = timedelta(seconds=30)
 DEFAULT_CONCURRENCY = 32
-"""Requests under way at the same time."""
+"""Concurrent requests."""
 
 MAX_SLEEP = timedelta(seconds=5)
-"""A wait that a server asks for is kept by sleeping up to this long; messages of a longer one are deferred."""
+"""A shorter wait that a server asks for is spent sleeping; messages are deferred for a longer one."""
 
 _MAX_RETRY_AFTER = timedelta(hours=1)
 _TOO_MANY_REQUESTS = 429
@@ -29,12 +29,14 @@ _MIN_SERVER_ERROR = 500
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What a server answered.
+    """The response of a server.
 
     Parameters
     ----------
-    status, content
-        Of the answer; empty if its body broke off, for the status says it all.
+    status
+        Its status.
+    content
+        Its body; empty if the body broke off, since the status suffices.
     """
 
     status: int
@@ -43,13 +45,13 @@ class HttpResponse:
 
 @dataclass
 class _RequestTrace:
-    """Whether the first byte of a request has left."""
+    """Whether the first byte of a request has been sent."""
 
     is_sent: bool = False
 
 
 class HttpPoster:
-    """Posts over a pool of connections, and leaves a server alone while it wants to be.
+    """Posts over a pool of connections, and waits where a server asked for it by `Retry-After`.
 
     Parameters
     ----------
@@ -62,31 +64,29 @@ class HttpPoster:
         self._blocked_until: dict[URL, float] = {}
 
     async def post(self, url: URL, *, body: bytes, headers: Mapping[str, str]) -> HttpResponse | SendVerdict:
-        """Return what was answered; a verdict if nothing was, or the server is busy."""
+        """Return the response; a verdict if there is none, or the server is busy."""
         wait = self._blocked_until.get(url.origin(), 0) - asyncio.get_running_loop().time()
         if wait > MAX_SLEEP.total_seconds():
-            return SendVerdict(
-                SendOutcome.DEFERRED, "RetryAfter", f"the server wants to be left alone for {wait:.0f} s"
-            )
+            return SendVerdict(SendOutcome.DEFERRED, "RetryAfter", f"the server asked to wait; {wait:.0f} s are left")
         if wait > 0:
             await asyncio.sleep(wait)
-        begun = _RequestTrace()
+        trace = _RequestTrace()
         try:
             async with self._session.post(
-                # A redirect would carry secrets wherever it points to.
+                # A redirect would send secrets to whatever host it names.
                 url,
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                trace_request_ctx=begun,
-            ) as answer:
-                found = HttpResponse(answer.status, await _read_body(answer))
-                return self._check_busy(url, found, answer.headers.get("Retry-After")) or found
+                trace_request_ctx=trace,
+            ) as raw:
+                response = HttpResponse(raw.status, await _read_body(raw))
+                return self._check_busy(url, response, raw.headers.get("Retry-After")) or response
         except (aiohttp.ClientError, OSError) as error:
-            name = "Timeout" if isinstance(error, TimeoutError) else type(error).__name__
-            if begun.is_sent:
-                return SendVerdict(SendOutcome.UNKNOWN, name, "no answer to a request that was sent")
-            return SendVerdict(SendOutcome.DEFERRED, name, "no connection")
+            error_class = "Timeout" if isinstance(error, TimeoutError) else type(error).__name__
+            if trace.is_sent:
+                return SendVerdict(SendOutcome.UNKNOWN, error_class, "no response to a request that was sent")
+            return SendVerdict(SendOutcome.DEFERRED, error_class, "no connection")
 
     def _check_busy(self, url: URL, response: HttpResponse, retry_after: str | None) -> SendVerdict | None:
         if response.status != _TOO_MANY_REQUESTS and response.status < _MIN_SERVER_ERROR:
@@ -103,7 +103,7 @@ class HttpPoster:
 def open_session(
     *, concurrency: int, timeout: timedelta, resolver: aiohttp.abc.AbstractResolver | None = None
 ) -> aiohttp.ClientSession:
-    """Return a session whose requests say whether they have left; to be used as a context manager."""
+    """Return a session that records whether a request has been sent; use it as a context manager."""
     tracing = aiohttp.TraceConfig()
     tracing.on_request_headers_sent.append(_mark_sent)
     return aiohttp.ClientSession(

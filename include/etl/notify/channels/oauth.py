@@ -1,17 +1,15 @@
-"""Access tokens of a service account, renewed before they end (RFC 7523)."""
+"""Access tokens of a service account, renewed before they expire (RFC 7523)."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import aiohttp
+import jwt
 import msgspec
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from etl.clients import http
@@ -21,10 +19,10 @@ from etl.json_text import DECODE_ERRORS
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 ASSERTION_LIFETIME = timedelta(hours=1)
 RENEWAL_MARGIN = timedelta(minutes=5)
-"""How long before its end a token is renewed."""
+"""How long before its expiry a token is renewed."""
 
 _FAILURE_COOLDOWN = timedelta(seconds=5)
-"""How long a server that gave no token is left alone."""
+"""How long a server that granted no token is not retried."""
 
 _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _CLIENT_ERRORS = range(400, 500)
@@ -33,16 +31,16 @@ _OK = 200
 
 
 class TokenUnavailable(Exception):
-    """There is no access token now."""
+    """The token server grants no access token now."""
 
 
 class TokenRefused(TokenUnavailable):
-    """There is none for such an account, or such a key."""
+    """The token server permanently refuses the account or its key."""
 
 
 @dataclass(frozen=True)
 class ServiceAccount:
-    """Who asks for tokens.
+    """An account that requests tokens.
 
     Parameters
     ----------
@@ -51,7 +49,7 @@ class ServiceAccount:
     key
         Signs its requests.
     token_url
-        Where it asks.
+        URL of the token server.
     """
 
     email: str
@@ -70,9 +68,9 @@ class AccessTokenCache:
     Parameters
     ----------
     account
-        Whose.
+        The account.
     session
-        Asks.
+        Posts its requests.
     """
 
     def __init__(self, account: ServiceAccount, session: aiohttp.ClientSession) -> None:
@@ -84,7 +82,7 @@ class AccessTokenCache:
         self._failure: tuple[float, TokenUnavailable] | None = None
 
     async def get(self) -> str:
-        """Return a token that is good for a while; many who ask at the same time renew it once.
+        """Return a token that is valid for a while; concurrent callers renew it once.
 
         Raises
         ------
@@ -98,18 +96,18 @@ class AccessTokenCache:
             try:
                 if self._failure and now < self._failure[0]:
                     raise self._failure[1]
-                granted = await self._request_token()
+                response = await self._request_token()
             except TokenUnavailable as error:
                 if self._failure is None or now >= self._failure[0]:
                     self._failure = now + _FAILURE_COOLDOWN.total_seconds(), error
                 if self._token and now < self._expires_at:
                     return self._token
                 raise
-            self._token, self._expires_at = granted.access_token, now + granted.expires_in
+            self._token, self._expires_at = response.access_token, now + response.expires_in
             return self._token
 
     def invalidate(self, token: str) -> None:
-        """Renew a token that a server no longer takes; a newer one is kept."""
+        """Discard a token that a server no longer accepts; a newer one is kept."""
         if token == self._token:
             self._token = ""
 
@@ -119,18 +117,18 @@ class AccessTokenCache:
                 self._account.token_url,
                 data={"grant_type": _GRANT_TYPE, "assertion": self._build_assertion(int(time.time()))},
                 allow_redirects=False,
-            ) as answer:
-                status, content = answer.status, await http.read_body(answer)
+            ) as response:
+                status, content = response.status, await http.read_body(response)
         except (aiohttp.ClientError, OSError, BodyTooLarge) as error:
             raise TokenUnavailable(f"the token server: {type(error).__name__}") from None
         if status in _CLIENT_ERRORS and status not in _RETRYABLE_STATUSES:
-            raise TokenRefused(f"the token server answered {status}")
+            raise TokenRefused(f"the token server responded with status {status}")
         if status != _OK:
-            raise TokenUnavailable(f"the token server answered {status}")
+            raise TokenUnavailable(f"the token server responded with status {status}")
         try:
             return msgspec.json.decode(content, type=_TokenResponse)
         except DECODE_ERRORS:
-            raise TokenUnavailable("the token server answered without a token") from None
+            raise TokenUnavailable("the token server's response holds no token") from None
 
     def _build_assertion(self, now: int) -> str:
         claims = {
@@ -140,10 +138,4 @@ class AccessTokenCache:
             "iat": now,
             "exp": now + int(ASSERTION_LIFETIME.total_seconds()),
         }
-        signed = b".".join(_base64url(msgspec.json.encode(part)) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
-        signature = self._account.key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-        return b".".join((signed, _base64url(signature))).decode()
-
-
-def _base64url(content: bytes) -> bytes:
-    return urlsafe_b64encode(content).rstrip(b"=")
+        return jwt.encode(claims, self._account.key, algorithm="RS256")

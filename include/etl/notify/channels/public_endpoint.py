@@ -1,4 +1,4 @@
-"""Which addresses may be asked on behalf of a stranger: a subscription's endpoint comes from somebody's browser."""
+"""The SSRF guard: a subscription's endpoint comes from a stranger's browser, so only public addresses are contacted."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _MAX_URL_LENGTH = 2048
 
 
 class EndpointForbidden(Exception):
-    """An endpoint is not of a push service in the public internet."""
+    """An endpoint is not on the public internet."""
 
 
 def parse(text: str) -> URL:
-    """Read the URL of an endpoint.
+    """Parse the URL of an endpoint.
 
     Raises
     ------
     EndpointForbidden
-        If it is no https URL, holds credentials, or names an address that is not public.
+        If it is no https URL, holds credentials, or has an address that is not public.
     """
     try:
         url = URL(text) if len(text) <= _MAX_URL_LENGTH else URL()
@@ -31,16 +31,17 @@ def parse(text: str) -> URL:
     if url.scheme != "https" or not url.host or url.user is not None or url.password is not None:
         raise EndpointForbidden("its endpoint is no https URL")
     # Addresses have other notations, such as 127.1; names of the public internet end in letters (RFC 3696, 2).
-    shortened = not _is_literal(url.host) and url.host.rstrip(".").rpartition(".")[2].isdigit()
-    if shortened or (_is_literal(url.host) and not _is_public(url.host)):
-        raise EndpointForbidden("its endpoint is not in the public internet")
+    is_shortened = not _is_literal(url.host) and url.host.rstrip(".").rpartition(".")[2].isdigit()
+    if is_shortened or (_is_literal(url.host) and not _is_public(url.host)):
+        raise EndpointForbidden("its endpoint is not on the public internet")
     return url
 
 
 class PublicResolver(AbstractResolver):
-    """Looks names up as usual, and connects to public addresses only.
+    """Resolves names as usual, but to public addresses only.
 
-    What was looked up is what is connected to, so that a name that means something else a moment later gains nothing.
+    The client connects to the addresses that were checked, so a name that resolves differently a moment later (DNS
+    rebinding) gains nothing.
     """
 
     def __init__(self) -> None:
@@ -56,13 +57,13 @@ class PublicResolver(AbstractResolver):
         EndpointForbidden
             If one of them is not public.
         """
-        found = await self._resolver.resolve(host, port, family)
-        if not all(_is_public(address["host"]) for address in found):
-            raise EndpointForbidden("its endpoint is not in the public internet")
-        return found
+        addresses = await self._resolver.resolve(host, port, family)
+        if not all(_is_public(address["host"]) for address in addresses):
+            raise EndpointForbidden("its endpoint is not on the public internet")
+        return addresses
 
     async def close(self) -> None:
-        """Do nothing: it holds nothing."""
+        """Close the resolver that it wraps."""
         await self._resolver.close()
 
 
@@ -77,10 +78,10 @@ def _is_literal(host: str) -> bool:
 def _is_public(text: str) -> bool:
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address):
-        # An address that carries an older one leads to it.
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
-        if inner:
-            return _is_public(str(inner))
+        # An IPv6 address that embeds an IPv4 address routes to that.
+        embedded = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if embedded:
+            return _is_public(str(embedded))
         if str(address).startswith("64:ff9b:"):
             return False
     return address.is_global and not address.is_multicast and not address.is_reserved

@@ -1,4 +1,4 @@
-"""Messages to browsers on desktops, through Web Push (RFC 8030, 8291 and 8292)."""
+"""The desktop channel: messages to browsers, through Web Push (RFC 8030, 8291 and 8292)."""
 
 from __future__ import annotations
 
@@ -31,61 +31,15 @@ from etl.notify.channels.channel import (
 from etl.notify.channels.http import DEFAULT_CONCURRENCY, TIMEOUT, HttpPoster, HttpResponse, open_session
 from etl.notify.channels.public_endpoint import EndpointForbidden, PublicResolver
 
+MAX_TTL = timedelta(weeks=4)
+MAX_PAYLOAD_BYTES = 3993
+"""Bytes of a message that fit, encrypted, into the 4,096 that a push service must accept (RFC 8291, 4)."""
+
 SIGNATURE_LIFETIME = timedelta(hours=12)
-"""How long a signature is good for; services take a day at most."""
+"""How long a signature is valid; services accept a day at most."""
 
 _RENEWAL_INTERVAL = timedelta(hours=1)
 _MAX_ORIGINS = 1000
-
-
-def parse_private_key(text: str) -> EllipticCurvePrivateKey:
-    """Read a private key: PEM, or the 32 bytes in base 64 that tools for Web Push print.
-
-    Raises
-    ------
-    ValueError
-        If it is none on the curve P-256.
-    """
-    key = load_pem_private_key(text.encode(), None) if "-----BEGIN" in text else Vapid02.from_string(text).private_key
-    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
-        raise ValueError("no private key on the curve P-256")  # noqa: TRY004 - it is a text, with a wrong value
-    return key
-
-
-@dataclass
-class VapidSigner:
-    """Signs once for each push service and hour, not for each message.
-
-    Parameters
-    ----------
-    key
-        Its public half is known to the browsers that subscribed.
-    subject
-        Whom a push service writes to when something is wrong: a `mailto:` or https URL.
-    """
-
-    key: EllipticCurvePrivateKey = field(repr=False)
-    subject: str
-    _headers_by_origin: dict[URL, tuple[float, str]] = field(default_factory=dict, repr=False)
-
-    def authorization_header(self, endpoint: URL) -> str:
-        """Return the header `Authorization` for an endpoint."""
-        origin, now = endpoint.origin(), time.time()
-        signed_at, header = self._headers_by_origin.get(origin, (0.0, ""))
-        if now - signed_at >= _RENEWAL_INTERVAL.total_seconds():
-            # Endpoints come from strangers, who may name as many services as they like.
-            if len(self._headers_by_origin) >= _MAX_ORIGINS:
-                self._headers_by_origin.clear()
-            claims = {"aud": str(origin), "sub": self.subject, "exp": int(now + SIGNATURE_LIFETIME.total_seconds())}
-            header = str(Vapid02(self.key).sign(claims)["Authorization"])
-            self._headers_by_origin[origin] = now, header
-        return header
-
-
-MAX_TTL = timedelta(weeks=4)
-MAX_PAYLOAD_BYTES = 3993
-"""Bytes of a message that fit, encrypted, into the 4,096 that a push service must take (RFC 8291, 4)."""
-
 _ACCEPTED = range(200, 300)
 _GONE = {404, 410}
 _ERROR_CLASSES = {413: "PayloadTooLarge"}
@@ -93,20 +47,20 @@ _ERROR_CLASSES = {413: "PayloadTooLarge"}
 
 @dataclass(frozen=True)
 class WebPushConfig:
-    """Who sends to browsers.
+    """The identity of the sender, and how messages are sent.
 
     Parameters
     ----------
     key
-        VAPID key; its public half is what browsers subscribed with.
+        VAPID key; browsers subscribed with its public half.
     subject
-        Whom a push service writes to when something is wrong: a `mailto:` or https URL.
+        Contact for push services: a `mailto:` or https URL.
     concurrency
-        Requests at the same time.
+        Concurrent requests.
     timeout
-        Longest wait for an answer; after it, nobody knows whether a message was taken.
+        Maximum wait for a response; after it, nobody knows whether a message was accepted.
     allow_any_endpoint
-        Whether endpoints may be anywhere, without TLS too; for tests alone.
+        Whether endpoints may be private addresses, also without TLS; for tests only.
     """
 
     key: EllipticCurvePrivateKey = field(repr=False)
@@ -124,15 +78,17 @@ class WebPushConfig:
         Raises
         ------
         ChannelRefused
-            If either is none.
+            If either is invalid.
         """
         del host, port, extra  # Each subscription names its own server.
         if not login.startswith(("mailto:", "https://")):
-            raise ChannelRefused("desktop", "Web Push", "its login is no `mailto:` or https URL")
+            raise ChannelRefused("desktop", "Web Push", "its login is not a `mailto:` or https URL")
         try:
             return cls(parse_private_key(password), login)
         except (ValueError, TypeError):
-            raise ChannelRefused("desktop", "Web Push", "its password is no private key on the curve P-256") from None
+            raise ChannelRefused(
+                "desktop", "Web Push", "its password is not a private key on the curve P-256"
+            ) from None
 
 
 class _Subscription(msgspec.Struct):
@@ -141,12 +97,12 @@ class _Subscription(msgspec.Struct):
 
 
 class WebPushSender:
-    """Hands messages to the push services of browsers; see `Channel`. An address is a subscription as JSON.
+    """Sends messages through the push services of browsers; see `Sender`. An address is a subscription as JSON.
 
     Parameters
     ----------
     config
-        Who sends.
+        The sender's identity, and how.
     """
 
     def __init__(self, config: WebPushConfig) -> None:
@@ -156,7 +112,7 @@ class WebPushSender:
 
     @property
     def host(self) -> str:
-        """All push services together: which one it is, each subscription says."""
+        """One name for all push services, since each subscription names its own."""
         return "web-push"
 
     async def __aenter__(self) -> Self:
@@ -176,24 +132,25 @@ class WebPushSender:
             await opened[1].aclose()
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
-        """Hand messages over, and return what came of each, in their order."""
+        """Send messages, and return their results, in their order."""
         return await send_concurrently(messages, self._send, concurrency=self._config.concurrency)
 
     async def _send(self, message: Message) -> SendResult:
         if self._opened is None:
-            raise RuntimeError("the channel is not open; use it in `async with`")
+            raise RuntimeError("the sender is not open; use it in `async with`")
         try:
             url, body = self._encrypt(message)
-            answer = await self._opened[0].post(url, body=body, headers=self._build_headers(message, url))
+            response = await self._opened[0].post(url, body=body, headers=self._build_headers(message, url))
         except MessageUnsendable as error:
             return error.verdict.to_result(message)
         except EndpointForbidden as error:
-            # A name may mean another address tomorrow: it is refused, but not forgotten.
+            # The name may resolve to a public address later: the message fails, but its address stays valid.
             return SendVerdict(SendOutcome.FAILED, "EndpointForbidden", str(error)).to_result(message)
-        return (answer if isinstance(answer, SendVerdict) else _to_verdict(answer, url)).to_result(message)
+        verdict = response if isinstance(response, SendVerdict) else _to_verdict(response, url)
+        return verdict.to_result(message)
 
     def _encrypt(self, message: Message) -> tuple[URL, bytes]:
-        text = build_payload(message)
+        payload = build_payload(message)
         try:
             subscription = msgspec.json.decode(message.address, type=_Subscription)
             url = (
@@ -204,39 +161,71 @@ class WebPushSender:
         except EndpointForbidden as error:
             raise MessageUnsendable("EndpointForbidden", str(error), is_address_invalid=True) from None
         except (*DECODE_ERRORS, ValueError):
-            raise MessageUnsendable("SubscriptionMalformed", "it is no subscription", is_address_invalid=True) from None
+            raise MessageUnsendable(
+                "SubscriptionMalformed", "it is not a subscription", is_address_invalid=True
+            ) from None
         try:
-            sealed = WebPusher(msgspec.to_builtins(subscription)).encode(text)
+            encrypted = WebPusher(msgspec.to_builtins(subscription)).encode(payload)
         except (WebPushException, ValueError, IndexError, TypeError):
-            raise MessageUnsendable("SubscriptionMalformed", "its keys are none", is_address_invalid=True) from None
-        return url, bytes(sealed["body"])
+            raise MessageUnsendable("SubscriptionMalformed", "its keys are invalid", is_address_invalid=True) from None
+        return url, bytes(encrypted["body"])
 
     def _build_headers(self, message: Message, url: URL) -> dict[str, str]:
         expires_at = message.expires_at
-        left = MAX_TTL if expires_at is None else expires_at - datetime.now(UTC)
-        seconds = int(min(max(left, timedelta()), MAX_TTL).total_seconds())
+        ttl = MAX_TTL if expires_at is None else expires_at - datetime.now(UTC)
+        seconds = int(min(max(ttl, timedelta()), MAX_TTL).total_seconds())
         return {
             "Authorization": self._vapid.authorization_header(url),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "TTL": str(seconds),
             "Urgency": "normal" if expires_at is None else "high",
-            # A message that is sent again replaces itself, if the browser was not reached in between.
+            # If the same message is sent again before the browser is reached, it replaces the first.
             "Topic": f"delivery-{message.delivery_id}",
         }
 
 
+@dataclass
+class VapidSigner:
+    """Signs requests (VAPID): once per push service and hour, not per message.
+
+    Parameters
+    ----------
+    key
+        The browsers that subscribed know its public half.
+    subject
+        Contact for the push service: a `mailto:` or https URL.
+    """
+
+    key: EllipticCurvePrivateKey = field(repr=False)
+    subject: str
+    _headers_by_origin: dict[URL, tuple[float, str]] = field(default_factory=dict, repr=False)
+
+    def authorization_header(self, endpoint: URL) -> str:
+        """Return the value of the header `Authorization` for an endpoint."""
+        origin, now = endpoint.origin(), time.time()
+        signed_at, header = self._headers_by_origin.get(origin, (0.0, ""))
+        if now - signed_at >= _RENEWAL_INTERVAL.total_seconds():
+            # Endpoints come from strangers, who may name any number of services.
+            if len(self._headers_by_origin) >= _MAX_ORIGINS:
+                self._headers_by_origin.clear()
+            claims = {"aud": str(origin), "sub": self.subject, "exp": int(now + SIGNATURE_LIFETIME.total_seconds())}
+            header = str(Vapid02(self.key).sign(claims)["Authorization"])
+            self._headers_by_origin[origin] = now, header
+        return header
+
+
 def build_payload(message: Message) -> bytes:
-    """Return what a browser's service worker is given, before it is encrypted for its subscription.
+    """Return what a browser's service worker gets, before it is encrypted for its subscription.
 
     Raises
     ------
-    Unsendable
+    MessageUnsendable
         If a part is missing, or it is too large.
     """
     parts = message.parts
     try:
-        text = msgspec.json.encode(
+        payload = msgspec.json.encode(
             {
                 "title": parts["title"],
                 "body": parts["body"],
@@ -246,15 +235,31 @@ def build_payload(message: Message) -> bytes:
         )
     except KeyError as error:
         raise MessageUnsendable("PartMissing", f"its template renders no {error}") from None
-    if len(text) > MAX_PAYLOAD_BYTES:
-        raise MessageUnsendable("PayloadTooLarge", f"it has {len(text)} bytes; {MAX_PAYLOAD_BYTES} fit")
-    return text
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise MessageUnsendable("PayloadTooLarge", f"it has {len(payload)} bytes; the maximum is {MAX_PAYLOAD_BYTES}")
+    return payload
+
+
+def parse_private_key(text: str) -> EllipticCurvePrivateKey:
+    """Parse a private key: PEM, or the 32 bytes in base 64 that Web Push tools print.
+
+    Raises
+    ------
+    ValueError
+        If it is no private key on the curve P-256.
+    """
+    key = load_pem_private_key(text.encode(), None) if "-----BEGIN" in text else Vapid02.from_string(text).private_key
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise ValueError("no private key on the curve P-256")  # noqa: TRY004 - its value is wrong, not its type
+    return key
 
 
 def _to_verdict(response: HttpResponse, url: URL) -> SendVerdict:
     if response.status in _ACCEPTED:
         return SendVerdict(SendOutcome.SENT)
-    found = redact_error(response.content.decode(errors="replace"), address=url.path)
     return SendVerdict(
-        SendOutcome.FAILED, _ERROR_CLASSES.get(response.status, str(response.status)), found, response.status in _GONE
+        SendOutcome.FAILED,
+        _ERROR_CLASSES.get(response.status, str(response.status)),
+        redact_error(response.content.decode(errors="replace"), address=url.path),
+        response.status in _GONE,
     )

@@ -1,29 +1,30 @@
-"""Announcements: what is told to a few named users at once, as the run that tells it keeps it."""
+"""Announcements: messages to explicitly listed users, stored with the run that sends them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
+
+_SQL = StatementFile("notify/announcements")
 
 
 @dataclass(frozen=True)
 class Announcement:
-    """Something that is told to a few users at once.
+    """One message to a few listed users.
 
     Parameters
     ----------
     key
-        Names it: whoever was told of it is not told again.
+        Dedupe key: a user who was sent this announcement is not sent it again.
     users
-        Whom to tell, by their ids.
+        Ids of the recipients.
     values
-        What the templates may name; JSON.
+        Values for the templates; JSON.
     """
 
     key: str
@@ -32,21 +33,16 @@ class Announcement:
 
 
 def add(db: Connection, run_id: int, announcement: Announcement) -> None:
-    """Add what a run announces, and to whom."""
-    db.execute(
-        statement("notify/announcements", "add"),
-        {
-            "run_id": run_id,
-            "key": announcement.key,
-            "users": sorted(set(announcement.users)),
-            "said": Jsonb(dict(announcement.values)),
-        },
-    )
+    """Store the announcement that a run sends."""
+    values = {
+        "run_id": run_id,
+        "dedupe_key": announcement.key,
+        "user_ids": sorted(set(announcement.users)),
+        "template_values": Jsonb(dict(announcement.values)),
+    }
+    _SQL["add"].run(db, values)
 
 
 def count_unlisted_users(db: Connection, run_id: int, users: Collection[int]) -> int:
-    """Return how many of some users a run that was announced is not for."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        values = {"run_id": run_id, "users": list(users)}
-        (count,) = cursor.execute(statement("notify/announcements", "count_unlisted_users"), values).fetchall()
-    return int(count)
+    """Return how many of `users` are not recipients of an announced run; 0 if its list of users was purged."""
+    return int(_SQL["count_unlisted_users"].scalar(db, {"run_id": run_id, "user_ids": list(users)}))

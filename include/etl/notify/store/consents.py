@@ -1,38 +1,39 @@
-"""What users said about categories of notices; it is read again before each message."""
+"""Users' consents to categories of notices; they are read again before each message."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row, scalar_row
-
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.errors import PermanentError
+
+_SQL = StatementFile("notify/consents")
 
 
 class UserMissing(PermanentError):
-    """No user has this id."""
+    """No user has this reference."""
 
     def __init__(self, reference: str) -> None:
         super().__init__(
-            f"there is no user {reference!r}; give the user's id in the application, as `link` was given it."
+            f"there is no user {reference!r}; give the id that the user has in the application and that `link` was "
+            "called with."
         )
 
 
 @dataclass(frozen=True)
 class ConsentRecord:
-    """What a user said about a category.
+    """A user's choice about a category.
 
     Parameters
     ----------
     category
-        Of which notices.
+        Category of notices.
     granted
-        Whether they want them.
+        Whether the user accepts its notices.
     changed_at
-        Since when that is so.
+        When the user last changed this choice.
     """
 
     category: str
@@ -41,17 +42,17 @@ class ConsentRecord:
 
 
 def refuse(db: Connection, user_id: int, category: str) -> bool:
-    """Keep that a user wants no notices of a category; False if that was known, or the user is gone."""
+    """Record that a user refuses a category; return False if that was recorded before, or the user does not exist."""
     return _save(db, user_id, category, granted=False)
 
 
 def grant(db: Connection, user_id: int, category: str) -> bool:
-    """Keep that a user wants notices of a category; False if that was known, or the user is gone."""
+    """Record that a user accepts a category; return False if that was recorded before, or the user does not exist."""
     return _save(db, user_id, category, granted=True)
 
 
 def find_user_id(db: Connection, reference: str) -> int:
-    """Return the number of a user.
+    """Return the `user_id` of a user.
 
     Parameters
     ----------
@@ -61,22 +62,18 @@ def find_user_id(db: Connection, reference: str) -> int:
     Raises
     ------
     UserMissing
-        If there is none.
+        If there is no such user.
     """
-    with db.cursor(row_factory=scalar_row) as cursor:
-        user_id = cursor.execute(statement("notify/consents", "find_user_id"), {"reference": reference}).fetchone()
-    if user_id is None:
+    user_ids: list[int] = _SQL["find_user_id"].scalars(db, {"reference": reference})
+    if not user_ids:
         raise UserMissing(reference)
-    return int(user_id)
+    return user_ids[0]
 
 
 def list_by_user(db: Connection, user_id: int) -> list[ConsentRecord]:
-    """Return all that a user said, by category."""
-    with db.cursor(row_factory=class_row(ConsentRecord)) as cursor:
-        return cursor.execute(statement("notify/consents", "list_by_user"), {"user_id": user_id}).fetchall()
+    """Return all choices of a user, ordered by category."""
+    return _SQL["list_by_user"].objects(db, ConsentRecord, {"user_id": user_id})
 
 
 def _save(db: Connection, user_id: int, category: str, *, granted: bool) -> bool:
-    values = {"user_id": user_id, "category": category, "granted": granted}
-    with db.cursor() as cursor:
-        return cursor.execute(statement("notify/consents", "save"), values).fetchone() is not None
+    return bool(_SQL["save"].run(db, {"user_id": user_id, "category": category, "granted": granted}))

@@ -1,8 +1,8 @@
-"""The ledger of deliveries: a row before each message, and what came of it after; a page at a time.
+"""The ledger of deliveries, written a page at a time: a row before each message is sent, its outcome afterwards.
 
-Only whoever holds the lock of a chunk writes its rows. A claim, its judgement and its count are one statement, and so
-are what came of a page and how far the chunk has come: a crash between two statements leaves claimed rows, which the
-next attempt finds.
+Only the holder of a chunk's lock writes the rows of the chunk. One statement checks eligibility, claims and counts;
+another records the outcomes of a page and the position of its chunk. A crash between the two leaves rows `claimed`,
+which the next attempt finds.
 """
 
 from __future__ import annotations
@@ -11,31 +11,31 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg.rows import class_row
-
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Notice
 from etl.notify.store import eligibility
 from etl.notify.store.chunks import NoticeChunk
 from etl.notify.store.recipients import Recipient
 from etl.notify.store.runs import NoticeRun
 
+_SQL = StatementFile("notify/deliveries")
+
 
 @dataclass(frozen=True)
 class ClaimedDelivery:
-    """A message that the caller must send now, or give up.
+    """A message that the caller must now send or release.
 
     Parameters
     ----------
     delivery_id
-        Its row.
+        Its row in the ledger.
     recipient
-        Whom it tells.
+        Who gets it.
     channel
-        Name of the medium.
+        Name of the channel.
     address
-        Where it goes.
+        The recipient's address on that channel.
     """
 
     delivery_id: int
@@ -46,16 +46,16 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True)
 class ClaimedPage:
-    """What was claimed of a page of recipients.
+    """Result of claiming a page of recipients.
 
     Parameters
     ----------
     claimed
-        What must be sent now.
+        Messages to send now.
     repeated
-        How many were told before, by another run or chunk, or stand in the page twice.
+        Number of messages skipped as duplicates: claimed by another run or chunk before, or twice in this page.
     unreachable
-        How many have no address.
+        Number of messages skipped because there is no address.
     """
 
     claimed: list[ClaimedDelivery]
@@ -65,20 +65,20 @@ class ClaimedPage:
 
 @dataclass(frozen=True)
 class DeliveryUpdate:
-    """What came of a message.
+    """Outcome of one message.
 
     Parameters
     ----------
     delivery_id
-        Its row.
+        Its row in the ledger.
     state
         `sent`, `failed`, `expired` or `unknown`.
     doubts
-        How often nobody could tell whether it had arrived.
+        Number of tries after which it was unknown whether the message had arrived.
     error_class, error
-        Why it did not; empty if it did.
+        Why it was not delivered; empty if it was.
     invalid_address
-        Its address, if that will never take a message again.
+        Its address, if that is permanently invalid.
     """
 
     delivery_id: int
@@ -90,116 +90,19 @@ class DeliveryUpdate:
 
 
 @dataclass(frozen=True)
-class _ClaimRow:
-    disposition: str
-    line: int
-    channel: str
-    delivery_id: int | None
-    address: str | None
-
-
-def require_synchronous_commit(db: Connection) -> None:
-    """Let no commit of this connection return before it is on disk, even on a server that is told not to wait.
-
-    Mails cannot be taken back: what a crash of Postgres makes the ledger forget would be sent again.
-    """
-    db.execute(statement("notify/deliveries", "require_synchronous_commit"))
-
-
-def claim(
-    db: Connection, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
-) -> ClaimedPage:
-    """Claim the messages of a page; consent, suppression, expiry and deleted users are read at this moment."""
-    fresh = [chunk.walked_to is None or recipient.position > chunk.walked_to for recipient in recipients]
-    # A statement may find a user twice for one thing, such as a payment that is pending and posted at once.
-    lines: dict[tuple[int, str], int] = {}
-    for line, recipient in enumerate(recipients):
-        lines.setdefault((recipient.user_id, recipient.dedupe_key), line)
-    firsts = list(lines.values())
-    values = {
-        "lines": firsts,
-        "fresh": fresh,
-        "reopened_at": chunk.reopened_at,
-        "users": [recipients[line].user_id for line in firsts],
-        "keys": [recipients[line].dedupe_key for line in firsts],
-        "channels": [medium.name for medium in notice.channels],
-        **eligibility.category_parameters(notice.category),
-        "unknown": notice.unknown.value,
-        "notice_id": run.notice_id,
-        "expires_at": run.expires_at,
-        **_chunk_parameters(chunk),
-    }
-    with db.cursor(row_factory=class_row(_ClaimRow)) as cursor:
-        text = statement("notify/deliveries", "claim").substitute(
-            eligibility=statement("notify/eligibility", "eligibility")
-        )
-        rows = cursor.execute(text, values).fetchall()
-    claimed = [
-        ClaimedDelivery(row.delivery_id, recipients[row.line], row.channel, row.address)
-        for row in rows
-        if row.delivery_id is not None and row.address is not None
-    ]
-    found = [row.disposition for row in rows]
-    again = (sum(fresh) - sum(fresh[line] for line in firsts)) * len(notice.channels)
-    return ClaimedPage(claimed, found.count("repeated") + again, found.count("unreachable"))
-
-
-def record_updates(
-    db: Connection,
-    chunk: NoticeChunk,
-    updates: Sequence[DeliveryUpdate],
-    *,
-    position: int,
-    repeated: int = 0,
-    unreachable: int = 0,
-) -> None:
-    """Write what came of messages, and how far the chunk has come.
-
-    Parameters
-    ----------
-    position
-        The last position whose deliveries have all ended.
-    repeated, unreachable
-        What was found of the page, if it has ended.
-    """
-    values = {
-        "ids": [ending.delivery_id for ending in updates],
-        "states": [ending.state for ending in updates],
-        "doubts": [ending.doubts for ending in updates],
-        "classes": [ending.error_class or None for ending in updates],
-        "errors": [ending.error or None for ending in updates],
-        "ended": [ending.invalid_address for ending in updates],
-        "position": position,
-        "repeated": repeated,
-        "unreachable": unreachable,
-        **_chunk_parameters(chunk),
-    }
-    db.execute(statement("notify/deliveries", "record_updates"), values)
-
-
-def release(db: Connection, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
-    """Give up messages that were claimed and certainly not handed to anybody."""
-    db.execute(statement("notify/deliveries", "release"), {"ids": list(delivery_ids), **_chunk_parameters(chunk)})
-
-
-def _chunk_parameters(chunk: NoticeChunk) -> dict[str, int]:
-    return {"run_id": chunk.run_id, "ordinal": chunk.ordinal, "attempt": chunk.attempt}
-
-
-@dataclass(frozen=True)
 class UserDelivery:
     """A delivery to a user.
 
     Parameters
     ----------
     notice, key
-        Of what: the period of its run, or what else its notice tells of.
+        Name of the notice, and the dedupe key: the period of the run, or whatever else the notice uses.
     channel, state, error_class
-        Over which channel, what came of it, and why.
+        Channel, state, and the reason for that state.
     run_id
-        Which run it is of.
+        Its run.
     claimed_at, ended_at
-        When it was claimed last, and when it ended.
+        When it was last claimed, and when it ended.
     """
 
     notice: str
@@ -212,18 +115,112 @@ class UserDelivery:
     ended_at: datetime | None
 
 
+@dataclass(frozen=True)
+class _ClaimRow:
+    disposition: str
+    line: int
+    channel: str
+    delivery_id: int | None
+    address: str | None
+
+
+def require_synchronous_commit(db: Connection) -> None:
+    """Make each commit of this connection wait until it is on disk, even if the server's default is not to wait.
+
+    Sent messages cannot be taken back: those whose rows a crash of Postgres loses would be sent again.
+    """
+    _SQL["require_synchronous_commit"].run(db)
+
+
+def claim(
+    db: Connection, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
+) -> ClaimedPage:
+    """Claim the messages of a page; consent, suppressions, expiry and deleted users are checked at this moment."""
+    is_new = [chunk.walked_to is None or recipient.position > chunk.walked_to for recipient in recipients]
+    # The statement of a notice may return a user twice with one dedupe key, for example for a payment that is both
+    # pending and posted.
+    line_by_key: dict[tuple[int, str], int] = {}
+    for line, recipient in enumerate(recipients):
+        line_by_key.setdefault((recipient.user_id, recipient.dedupe_key), line)
+    lines = list(line_by_key.values())
+    values = {
+        "lines": lines,
+        "is_new": is_new,
+        "reopened_at": chunk.reopened_at,
+        "user_ids": [recipients[line].user_id for line in lines],
+        "dedupe_keys": [recipients[line].dedupe_key for line in lines],
+        "channels": [channel.name for channel in notice.channels],
+        **eligibility.category_parameters(notice.category),
+        "unknown": notice.unknown.value,
+        "notice_id": run.notice_id,
+        "expires_at": run.expires_at,
+        **_chunk_parameters(chunk),
+    }
+    query = _SQL["claim"].substitute(eligibility=statement("notify/eligibility", "eligibility"))
+    rows = query.objects(db, _ClaimRow, values)
+    claimed = [
+        ClaimedDelivery(row.delivery_id, recipients[row.line], row.channel, row.address)
+        for row in rows
+        if row.delivery_id is not None and row.address is not None
+    ]
+    dispositions = [row.disposition for row in rows]
+    repeated_in_page = (sum(is_new) - sum(is_new[line] for line in lines)) * len(notice.channels)
+    return ClaimedPage(claimed, dispositions.count("repeated") + repeated_in_page, dispositions.count("unreachable"))
+
+
+def record_updates(
+    db: Connection,
+    chunk: NoticeChunk,
+    updates: Sequence[DeliveryUpdate],
+    *,
+    position: int,
+    repeated: int = 0,
+    unreachable: int = 0,
+) -> None:
+    """Record the outcomes of messages and the position of the chunk.
+
+    Parameters
+    ----------
+    position
+        Last position of which all deliveries have ended.
+    repeated, unreachable
+        Counts of the `ClaimedPage`, if the whole page has ended.
+    """
+    values = {
+        "delivery_ids": [update.delivery_id for update in updates],
+        "states": [update.state for update in updates],
+        "doubts": [update.doubts for update in updates],
+        "error_classes": [update.error_class or None for update in updates],
+        "errors": [update.error or None for update in updates],
+        "invalid_addresses": [update.invalid_address for update in updates],
+        "position": position,
+        "repeated": repeated,
+        "unreachable": unreachable,
+        **_chunk_parameters(chunk),
+    }
+    _SQL["record_updates"].run(db, values)
+
+
+def release(db: Connection, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
+    """Undo the claims of messages that were certainly not sent."""
+    _SQL["release"].run(db, {"delivery_ids": list(delivery_ids), **_chunk_parameters(chunk)})
+
+
 def list_by_user(
     db: Connection, user_id: int, *, notice: str | None, extra_keys: Collection[str], limit: int
 ) -> list[UserDelivery]:
-    """Return what a user was told for the periods of all runs, and of what else is asked for; the newest first.
+    """Return the deliveries to a user, the newest first: those of the periods of all runs, and of `extra_keys`.
 
     Parameters
     ----------
     notice
-        Only of this one; None for all.
+        Only deliveries of this notice; None for all.
     extra_keys
-        More that a notice may have told of, if not of its periods.
+        Further dedupe keys, for notices that do not use their period as the dedupe key.
     """
-    values = {"user_id": user_id, "notice": notice, "keys": list(extra_keys), "limit": limit}
-    with db.cursor(row_factory=class_row(UserDelivery)) as cursor:
-        return cursor.execute(statement("notify/deliveries", "list_by_user"), values).fetchall()
+    values = {"user_id": user_id, "notice": notice, "extra_keys": list(extra_keys), "limit": limit}
+    return _SQL["list_by_user"].objects(db, UserDelivery, values)
+
+
+def _chunk_parameters(chunk: NoticeChunk) -> dict[str, int]:
+    return {"run_id": chunk.run_id, "ordinal": chunk.ordinal, "attempt": chunk.attempt}

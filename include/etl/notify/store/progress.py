@@ -1,36 +1,36 @@
-"""How far runs of notices are, from the sums of their chunks; the ledger is not read."""
+"""Status of notice runs and their recent rate, from the counters of their chunks; the ledger is not read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from psycopg.rows import class_row, tuple_row
-
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.notify.store.runs import NoticeRunMissing
 
 RATE_WINDOW = timedelta(minutes=1)
-"""The rate now is that of so long a time, or of as much of it as is remembered."""
+"""The current rate is measured over this time, or over the part of it for which the chunks still have page times."""
+
+_SQL = StatementFile("notify/progress")
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """A run among others.
+    """State and counts of a run.
 
     Parameters
     ----------
     run_id, notice, period
-        Which.
+        Which run it is.
     state
         `running`, `paused`, `cancelled` or `done`.
     pace
-        Messages a second at most.
+        Maximum messages a second.
     recipients
-        How many it has.
+        Number of recipients.
     planned_at, ended_at, expires_at
-        When it was planned, when it ended, and when its messages are of no use any more.
+        When it was planned, when it ended, and when its messages expire.
     sent, failed, unknown
         Deliveries so far.
     """
@@ -51,14 +51,14 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class RecentSends:
-    """Pages that ended lately.
+    """Messages of the pages that ended recently.
 
     Parameters
     ----------
     messages
-        How many they had.
+        Number of messages.
     seconds
-        In how long a time.
+        Time that they took.
     """
 
     messages: int
@@ -67,32 +67,24 @@ class RecentSends:
 
 def list_latest(db: Connection, *, limit: int) -> list[RunStatus]:
     """Return the latest runs, the newest first."""
-    return _sql(db, run_id=None, limit=limit)
+    return _SQL["list_statuses"].objects(db, RunStatus, {"run_id": None, "limit": limit})
 
 
 def find_status(db: Connection, run_id: int) -> RunStatus:
-    """Return how a run stands.
+    """Return the status of a run.
 
     Raises
     ------
     NoticeRunMissing
-        If there is none of this id.
+        If there is no such run.
     """
-    found = _sql(db, run_id=run_id, limit=1)
-    if not found:
+    status = _SQL["list_statuses"].first(db, RunStatus, {"run_id": run_id, "limit": 1})
+    if status is None:
         raise NoticeRunMissing(run_id)
-    return found[0]
+    return status
 
 
 def read_recent_sends(db: Connection, run_id: int) -> RecentSends:
-    """Return how much was sent lately, from the ends of pages that the chunks of a run remember."""
-    with db.cursor(row_factory=tuple_row) as cursor:
-        values = {"run_id": run_id, "window": RATE_WINDOW}
-        found = cursor.execute(statement("notify/progress", "recent_sends"), values).fetchone()
-    return RecentSends(0, 0.0) if found is None else RecentSends(*found)
-
-
-def _sql(db: Connection, *, run_id: int | None, limit: int) -> list[RunStatus]:
-    with db.cursor(row_factory=class_row(RunStatus)) as cursor:
-        values = {"run_id": run_id, "limit": limit}
-        return cursor.execute(statement("notify/progress", "list_statuses"), values).fetchall()
+    """Return the messages that a run sent recently, from the page times stored in its chunks."""
+    values = {"run_id": run_id, "window": RATE_WINDOW}
+    return _SQL["recent_sends"].first(db, RecentSends, values) or RecentSends(0, 0.0)

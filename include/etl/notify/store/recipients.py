@@ -1,4 +1,4 @@
-"""Who a run of a notice is for, read a page at a time by the statement of its notice."""
+"""Recipients of a run, read a page at a time by the SQL of its notice."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from psycopg.rows import class_row, dict_row, scalar_row
+from psycopg.rows import dict_row
 
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.store.runs import NoticeRun
 
+_SQL = StatementFile("notify/recipients")
 _REQUIRED_COLUMNS = ("position", "user_id", "dedupe_key")
 _MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
 
 
 class RecipientsIncomplete(PermanentError):
-    """The statement that reads recipients does not tell what sending needs."""
+    """The statement `recipients` of a notice lacks a column that sending needs."""
 
     def __init__(self, notice: str, missing: str) -> None:
         super().__init__(
             f"include/sql/notices/{notice}.sql: `recipients` returns no column {missing}; let it return "
-            f"{', '.join(_REQUIRED_COLUMNS)}, ordered by position, and what the templates name."
+            f"{', '.join(_REQUIRED_COLUMNS)}, ordered by position, and the values that the templates use."
         )
 
 
 @dataclass(frozen=True)
 class Recipient:
-    """Somebody to be told.
+    """A user who is to get a message.
 
     Parameters
     ----------
     position
-        Their place in the audience, by which it is walked; no two have the same.
+        Unique position in the audience, by which it is paged.
     user_id
-        Who they are.
+        The user.
     dedupe_key
-        What they are told of; they are told once of each.
+        A user gets one message of a notice over each channel for each key.
     values
-        What the templates may name.
+        Values for the templates.
     """
 
     position: int
@@ -53,14 +54,14 @@ class Recipient:
 
 @dataclass(frozen=True)
 class User:
-    """What is known of somebody who may be a recipient.
+    """A user who may be a recipient.
 
     Parameters
     ----------
     created_at
-        When they were added.
+        When the user was added.
     provider_accounts
-        State → how many of their logins are in it.
+        State → number of the user's provider accounts in that state.
     """
 
     created_at: datetime
@@ -68,14 +69,14 @@ class User:
 
 
 def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, stop: int, limit: int) -> list[Recipient]:
-    """Return the next recipients of a run, in order.
+    """Return the next recipients of a run, ordered by position.
 
     Parameters
     ----------
     after, stop
-        Bounds of their positions, both excluded.
+        Bounds of the positions, both exclusive.
     limit
-        Most recipients.
+        Maximum number of recipients.
 
     Raises
     ------
@@ -91,41 +92,35 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
         rows = cursor.fetchall()
     if run.is_announced:
         rows = [{**row["said"], **row} for row in rows]
-    shared = {**run.parameters, "period": run.period, "as_of": run.as_of}
-    return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared, **row}) for row in rows]
+    shared_values = {**run.parameters, "period": run.period, "as_of": run.as_of}
+    return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared_values, **row}) for row in rows]
 
 
 def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int) -> list[int]:
-    """Return where a user stands in an audience, the last position first; it takes half a second for a million users.
+    """Return the positions of a user in an audience, the last first; this takes half a second for a million users.
 
     Raises
     ------
     RecipientsIncomplete
         If the notice's statement lacks a column.
     """
-    recipients = statement(run.statement_file, "recipients")
+    # An empty page, read only to check the columns.
     read_page(db, notice, run, after=_MAX_POSITION - 1, stop=_MAX_POSITION, limit=1)
-    with db.cursor(row_factory=scalar_row) as cursor:
-        text = statement("notify/recipients", "find_positions").substitute(recipients=recipients)
-        return cursor.execute(text, {**unbounded_parameters(run), "user_id": user_id}).fetchall()
+    query = _SQL["find_positions"].substitute(recipients=statement(run.statement_file, "recipients"))
+    return query.scalars(db, {**unbounded_parameters(run), "user_id": user_id})
 
 
 def count(db: Connection, run: NoticeRun) -> int:
     """Return how many recipients a run would have."""
-    bounds = statement(run.statement_file, "bounds")
-    with db.cursor(row_factory=scalar_row) as cursor:
-        (recipients,) = cursor.execute(
-            statement("notify/recipients", "count").substitute(bounds=bounds), run.sql_parameters
-        )
-    return int(recipients)
+    query = _SQL["count"].substitute(bounds=statement(run.statement_file, "bounds"))
+    return int(query.scalar(db, run.sql_parameters))
 
 
 def find_user(db: Connection, user_id: int) -> User | None:
-    """Return a user, if there is one of this id."""
-    with db.cursor(row_factory=class_row(User)) as cursor:
-        return cursor.execute(statement("notify/recipients", "find_user"), {"user_id": user_id}).fetchone()
+    """Return a user, or None if there is none with this id."""
+    return _SQL["find_user"].first(db, User, {"user_id": user_id})
 
 
 def unbounded_parameters(run: NoticeRun) -> dict[str, Any]:
-    """Return what `recipients` is given to read a whole audience at once, within the database."""
+    """Return the parameters with which `recipients` reads a whole audience at once, within the database."""
     return {**run.sql_parameters, "after": _MIN_POSITION, "stop": _MAX_POSITION, "limit": None}

@@ -1,4 +1,4 @@
-"""Runs of notices, frozen when they are planned."""
+"""Runs of notices: one notice for one period, frozen when it is planned except for its pace and state."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from psycopg.rows import class_row, dict_row, scalar_row
-from psycopg.sql import SQL
 from psycopg.types.json import Jsonb
 
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.store import announcements
 from etl.notify.store.announcements import Announcement
 
+_SQL = StatementFile("notify/runs")
+
 
 class NoticeRunMissing(PermanentError):
-    """A run of a notice is not known."""
+    """There is no such run of a notice."""
 
     def __init__(self, run_id: int) -> None:
         super().__init__(f"there is no run {run_id} in notify.runs; `python -m etl notify status` lists them.")
 
 
 class RunState(Enum):
-    """Whether a run sends."""
+    """Whether a run sends messages."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -43,25 +43,25 @@ class NoticeRun:
     Parameters
     ----------
     run_id
-        Its surrogate id.
+        Surrogate key.
     notice_id, notice
-        What is sent.
+        Surrogate key and name of the notice.
     period
-        For which period; nobody gets the notice twice for one.
+        Period of the run; a notice has one run for each.
     trigger
-        Which run of the Dag, or which call, planned it.
+        Id of the Dag run, or name of the call, that planned it.
     as_of
-        The audience is who was there then.
+        Instant as of which the audience is selected.
     expires_at
-        When its messages are of no use any more.
+        When its messages expire; None for never.
     parameters
-        What its statements and templates are given besides.
+        Further values for its statements and templates.
     pace
-        Messages a second over all workers, now.
+        Current pace, in messages a second over all workers.
     state
-        Whether it sends, now.
+        Current state.
     is_announced
-        Whether it is for users who were named, and not for those whom the statements of its notice find.
+        Whether recipients were listed explicitly, instead of selected by the notice's SQL.
     """
 
     run_id: int
@@ -78,14 +78,14 @@ class NoticeRun:
 
     @property
     def statement_file(self) -> str:
-        """Which file of statements knows whom it is for."""
+        """File with the statements that select its recipients."""
         return "notify/announcements" if self.is_announced else f"notices/{self.notice}"
 
     @property
     def sql_parameters(self) -> dict[str, Any]:
-        """What the statements of its audience may name."""
-        given = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in self.parameters.items()}
-        return {**given, "run_id": self.run_id, "period": self.period, "as_of": self.as_of}
+        """Values that the statements that select its recipients may bind."""
+        values = {name: Jsonb(value) if isinstance(value, dict) else value for name, value in self.parameters.items()}
+        return {**values, "run_id": self.run_id, "period": self.period, "as_of": self.as_of}
 
 
 def find(db: Connection, run_id: int) -> NoticeRun:
@@ -94,42 +94,38 @@ def find(db: Connection, run_id: int) -> NoticeRun:
     Raises
     ------
     NoticeRunMissing
-        If there is none of this id.
+        If there is no such run.
     """
-    with db.cursor(row_factory=class_row(NoticeRun)) as cursor:
-        run = cursor.execute(_sql("find"), {"run_id": run_id}).fetchone()
+    run = _SQL["find"].first(db, NoticeRun, {"run_id": run_id})
     if run is None:
         raise NoticeRunMissing(run_id)
     return run
 
 
 def find_by_period(db: Connection, notice: Notice, period: str) -> NoticeRun | None:
-    """Return the run of a period, if it was planned."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        run_id = cursor.execute(_sql("find_by_period"), {"notice": notice.name, "period": period}).fetchone()
-    return None if run_id is None else find(db, run_id)
+    """Return the run of a period, or None if it was not planned."""
+    run_ids = _SQL["find_by_period"].scalars(db, {"notice": notice.name, "period": period})
+    return find(db, run_ids[0]) if run_ids else None
 
 
 def set_pace_or_state(db: Connection, run_id: int, *, pace: float | None = None, state: RunState | None = None) -> bool:
-    """Change the pace or the state of a run; False if it has ended, or there is none.
+    """Change the pace or the state of a run; return False if it has ended or does not exist.
 
     Parameters
     ----------
     pace
-        Messages a second over all workers; None to leave it. 0 sends nothing.
+        Messages a second over all workers, 0 to send nothing; None to leave it unchanged.
     state
-        `RUNNING` to resume; None to leave it.
+        `RUNNING` to resume; None to leave it unchanged.
     """
     values = {"run_id": run_id, "pace": pace, "state": state.value if state else None}
-    with db.cursor() as cursor:
-        return cursor.execute(_sql("set_pace_or_state"), values).fetchone() is not None
+    return bool(_SQL["set_pace_or_state"].run(db, values))
 
 
 def read_totals(db: Connection, run_id: int) -> dict[str, int]:
-    """Return what came of a run so far: its chunks, and deliveries by what became of them."""
-    with db.cursor(row_factory=dict_row) as cursor:
-        (sums,) = cursor.execute(_sql("read_totals"), {"run_id": run_id}).fetchall()
-    return sums
+    """Return the current totals of a run: its chunks and recipients, and its deliveries by outcome."""
+    (totals,) = _SQL["read_totals"].dicts(db, {"run_id": run_id})
+    return totals
 
 
 def create(
@@ -142,36 +138,31 @@ def create(
     parameters: Mapping[str, object],
     announcement: Announcement | None = None,
 ) -> NoticeRun | None:
-    """Add the run of a period; None if there is one already.
+    """Add the run of a period and return it; return None if there is one already.
 
     Parameters
     ----------
     announcement
-        Whom it is for; None for those whom the statements of its notice find.
+        Recipients and values of an announcement; None to select recipients by the SQL of the notice.
     """
-    with db.cursor(row_factory=scalar_row) as cursor:
-        (notice_id,) = cursor.execute(_sql("find_or_create_notice"), {"notice": notice.name}).fetchall()
-        values = {
-            "notice_id": notice_id,
-            "period": period,
-            "trigger": trigger,
-            "as_of": as_of,
-            "expires_at": as_of + notice.expiry if notice.expiry else None,
-            "parameters": Jsonb(dict(parameters)),
-            "pace": notice.pace,
-        }
-        run_id = cursor.execute(_sql("create"), values).fetchone()
-    if run_id is None:
+    values = {
+        "notice_id": _SQL["find_or_create_notice"].scalar(db, {"notice": notice.name}),
+        "period": period,
+        "trigger": trigger,
+        "as_of": as_of,
+        "expires_at": as_of + notice.expiry if notice.expiry else None,
+        "parameters": Jsonb(dict(parameters)),
+        "pace": notice.pace,
+    }
+    run_ids = _SQL["create"].scalars(db, values)
+    if not run_ids:
         return None
+    (run_id,) = run_ids
     if announcement is not None:
         announcements.add(db, run_id, announcement)
     return find(db, run_id)
 
 
 def save_report(db: Connection, run_id: int, totals: Mapping[str, int]) -> None:
-    """Remember what came of a run, in place of what an earlier report found."""
-    db.execute(statement("notify/runs", "save_report"), {"run_id": run_id, "totals": Jsonb(dict(totals))})
-
-
-def _sql(name: str) -> SQL:
-    return statement("notify/runs", name)
+    """Store the totals of a run; they replace those of an earlier report."""
+    _SQL["save_report"].run(db, {"run_id": run_id, "totals": Jsonb(dict(totals))})

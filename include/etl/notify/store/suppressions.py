@@ -1,4 +1,4 @@
-"""Addresses that get nothing of any notice; the list is read again before each message."""
+"""Suppressed addresses, which get no messages of any notice; they are read again before each message."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from psycopg.rows import class_row
-
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.declare.channel import Channel
+
+_SQL = StatementFile("notify/suppressions")
 
 
 @dataclass(frozen=True)
 class Suppression:
-    """An address that gets nothing.
+    """A suppressed address.
 
     Parameters
     ----------
     address
         In lower case, if it is an e-mail address.
     channel
-        Name of its medium.
+        Name of its channel.
     reason
-        Why, in a word or some.
+        Why it is suppressed, in a few words.
     since
-        Since when.
+        When it was suppressed.
     """
 
     address: str = field(repr=False)
@@ -37,7 +37,7 @@ class Suppression:
 
 @dataclass(frozen=True)
 class SuppressionCount:
-    """How many addresses of a channel get nothing for one reason."""
+    """Number of addresses of a channel that are suppressed for one reason."""
 
     channel: str
     reason: str
@@ -46,16 +46,16 @@ class SuppressionCount:
 
 @dataclass(frozen=True)
 class SuppressionFilter:
-    """Which suppressions are meant; None narrows nothing.
+    """Criteria for suppressions; None matches all.
 
     Parameters
     ----------
     channel
-        Name of a medium.
+        Name of a channel.
     reason
-        As it was given.
+        Exact reason.
     address
-        However it is written.
+        Address; the case of an e-mail address does not matter.
     """
 
     channel: str | None = None
@@ -64,40 +64,34 @@ class SuppressionFilter:
 
 
 def add(db: Connection, channel: Channel, entries: Sequence[tuple[str, str]]) -> int:
-    """Suppress addresses, and return how many were not suppressed before; those keep their reason.
+    """Suppress addresses, and return how many were not suppressed before; the others keep their reason.
 
     Parameters
     ----------
     entries
-        Addresses, and why.
+        Pairs of address and reason.
     """
     values = {
         "channel": channel.name,
         "addresses": [address for address, _ in entries],
         "reasons": [reason for _, reason in entries],
     }
-    return db.execute(statement("notify/suppressions", "add"), values).rowcount
+    return _SQL["add"].run(db, values)
 
 
 def remove(db: Connection, channel: Channel, address: str) -> bool:
-    """Let an address get messages again; False if it did."""
-    values = {"channel": channel.name, "address": address}
-    return bool(db.execute(statement("notify/suppressions", "remove"), values).rowcount)
+    """Remove the suppression of an address; return False if there is none."""
+    return bool(_SQL["remove"].run(db, {"channel": channel.name, "address": address}))
 
 
 def find(db: Connection, criteria: SuppressionFilter, *, limit: int) -> list[Suppression]:
     """Return suppressed addresses, the latest first."""
-    with db.cursor(row_factory=class_row(Suppression)) as cursor:
-        values = {**_filter_parameters(criteria), "limit": limit}
-        return cursor.execute(statement("notify/suppressions", "find"), values).fetchall()
+    return _SQL["find"].objects(db, Suppression, {**_filter_parameters(criteria), "limit": limit})
 
 
 def count_by_reason(db: Connection, criteria: SuppressionFilter) -> list[SuppressionCount]:
     """Return how many addresses are suppressed, by channel and reason."""
-    with db.cursor(row_factory=class_row(SuppressionCount)) as cursor:
-        return cursor.execute(
-            statement("notify/suppressions", "count_by_reason"), _filter_parameters(criteria)
-        ).fetchall()
+    return _SQL["count_by_reason"].objects(db, SuppressionCount, _filter_parameters(criteria))
 
 
 def _filter_parameters(criteria: SuppressionFilter) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""Requests to a provider: authorised, within its limits, retried where its rules say so."""
+"""Client for requests to a provider: authorised, rate-limited, and retried as its error rules declare."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from etl.settings import Endpoint
 Parsed = TypeVar("Parsed")
 
 MAX_WAIT_IN_TASK = timedelta(minutes=1)
-"""The longest wait that is slept inside a task; told a longer one, the client refuses the call, and says how long."""
+"""Longest wait that is slept inside a task; for a longer one the call fails and reports the wait."""
 
 _REDIRECT = 300
 _SERVER_ERROR = 500
@@ -30,16 +30,16 @@ _TOO_MANY_REQUESTS = 429
 
 
 class ProviderCallFailed(Exception):
-    """The provider answered in a way that asks for an action other than going on.
+    """A provider's response, or the lack of one, asks for an action other than to continue.
 
     Parameters
     ----------
     action
-        What its rules say to do.
+        The action that its error rules declare.
     code
-        Its error code, or what was found instead of an answer.
+        Its error code, or a description of what went wrong.
     retry_after
-        Time after which it wants to be asked again, if it said so.
+        Wait before the next call, if one is known.
     """
 
     def __init__(self, action: ErrorAction, code: str, retry_after: timedelta | None = None) -> None:
@@ -50,7 +50,7 @@ class ProviderCallFailed(Exception):
 
 
 class ProviderClient:
-    """Asks one provider.
+    """Sends requests to one provider.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class ProviderClient:
     endpoint
         Its base URL (host), client id (login) and client secret (password).
     limiter
-        The limits that all workers share.
+        The rate limits that all workers share.
     session
         An open session; see `open_client`.
     """
@@ -82,34 +82,34 @@ class ProviderClient:
         feed: str = "",
         provider_account_id: int = 0,
     ) -> Parsed:
-        """Return what `parse` makes of the answer's body.
+        """Send a request and return its response body, parsed by `parse`.
 
         Parameters
         ----------
         path, request
-            Endpoint and JSON body.
+            Path of the endpoint, and JSON body.
         parse
-            Takes the body, as sent; one refused with `ProviderCallFailed` is treated like any other refusal.
+            Called with the body, as sent; a `ProviderCallFailed` that it raises is handled like one from the provider.
         limits
-            What the call counts against, for this `feed` and `provider_account_id`.
+            Rate limits that the call counts against, for this `feed` and `provider_account_id`.
 
         Raises
         ------
-        Refused
-            If the answer, after the retries that it asks for, asks for another action or still for a retry.
+        ProviderCallFailed
+            If the response asks for another action, or still for a retry after all retries.
         ProviderRefused
-            If no rule covers the answer.
+            If no rule covers the response.
         """
         buckets = [self._bucket(limit, feed, provider_account_id) for limit in limits]
 
-        async def ask() -> Parsed:
+        async def attempt() -> Parsed:
             await self._wait_for_limits(buckets)
             return parse(await self._send(path, request))
 
         retrying = stamina.AsyncRetryingCaller(
             attempts=self.provider.retries + 1, timeout=None, wait_initial=0.5, wait_max=30.0
         )
-        return await retrying(_retry_delay, ask)
+        return await retrying(_retry_delay, attempt)
 
     async def _wait_for_limits(self, buckets: Sequence[Bucket]) -> None:
         if not buckets:
@@ -119,23 +119,23 @@ class ProviderClient:
             if not wait:
                 return
             if wait > MAX_WAIT_IN_TASK:
-                raise ProviderCallFailed(ErrorAction.RETRY, "a declared limit that is used up", wait)
+                raise ProviderCallFailed(ErrorAction.RETRY, "declared rate limit exhausted", wait)
             await asyncio.sleep(wait.total_seconds())
 
     async def _send(self, path: str, request: Mapping[str, object]) -> bytes:
         body = msgspec.json.encode(request)
         try:
-            # A redirect would carry the secrets wherever it points to.
+            # A redirect would send the secrets to whatever host it points to.
             async with self._session.post(
                 self._endpoint.host.rstrip("/") + path, data=body, allow_redirects=False
-            ) as answer:
-                content = await http.read_body(answer)
+            ) as response:
+                content = await http.read_body(response)
         except BodyTooLarge as error:
             raise ProviderCallFailed(ErrorAction.RETRY, str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
-        if answer.status >= _REDIRECT:
-            raise self._to_error(path, answer.status, content, answer.headers.get("Retry-After"))
+        if response.status >= _REDIRECT:
+            raise self._to_error(path, response.status, content, response.headers.get("Retry-After"))
         return content
 
     def _to_error(self, path: str, status: int, content: bytes, retry_after: str | None) -> Exception:
@@ -144,26 +144,26 @@ class ProviderClient:
         wait = http.parse_retry_after(retry_after, now=datetime.now(UTC))
         for rule in self.provider.errors:
             expected = (rule.status, rule.error_type, rule.error_code)
-            found = (status, error.error_type, error.error_code)
-            if all(want in (None, have) for want, have in zip(expected, found, strict=True)):
+            actual = (status, error.error_type, error.error_code)
+            if all(value in (None, actual_value) for value, actual_value in zip(expected, actual, strict=True)):
                 return ProviderCallFailed(rule.action, code, wait)
         if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
             return ProviderCallFailed(ErrorAction.RETRY, code, wait)
         return ProviderRefused(self.provider.name, f"{path} answered {code}, HTTP {status}")
 
     def _bucket(self, limit: RateLimit, feed: str, provider_account_id: int) -> Bucket:
-        whose = "client" if limit.scope is LimitScope.CLIENT else f"account:{provider_account_id}"
-        return Bucket(f"limit:{self.provider.name}:{feed}:{whose}", limit.emission_interval, limit.burst)
+        owner = "client" if limit.scope is LimitScope.CLIENT else f"account:{provider_account_id}"
+        return Bucket(f"limit:{self.provider.name}:{feed}:{owner}", limit.emission_interval, limit.burst)
 
 
 @asynccontextmanager
 async def open_client(provider: Provider, endpoint: Endpoint, limiter: Limiter) -> AsyncIterator[ProviderClient]:
-    """Open connections to a provider, and close them at the end.
+    """Yield a client with a session of its own, which is closed at the end.
 
     Raises
     ------
-    AddressInvalid
-        If the connection's host is no URL.
+    ProviderUrlInvalid
+        If the connection's host is not a URL.
     """
     if not endpoint.host.startswith(("http://", "https://")):
         raise ProviderUrlInvalid(provider.connection, endpoint.host)
@@ -176,14 +176,14 @@ async def open_client(provider: Provider, endpoint: Endpoint, limiter: Limiter) 
         headers={**headers, "Content-Type": "application/json"},
         timeout=aiohttp.ClientTimeout(total=provider.timeout.total_seconds()),
         connector=aiohttp.TCPConnector(limit=provider.concurrency),
-        # What the provider remembers of one account is not told about the next.
+        # A cookie set for one account must not be sent with requests for another.
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield ProviderClient(provider, endpoint, limiter, session)
 
 
 def fill_template(template: Mapping[str, object], values: Mapping[Placeholder, object]) -> dict[str, object]:
-    """Return a template with its places filled; a place without a value, or with an empty one, is left out."""
+    """Return a template with its placeholders filled; omit fields whose value is missing or empty."""
     filled: dict[str, object] = {}
     for name, value in template.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Public tokens, exchanged for access tokens."""
+"""Exchange of a public token for the access token of a login."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -15,14 +15,14 @@ _TextWithoutNul = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
 
 @dataclass(frozen=True)
 class Item:
-    """A login that the provider has granted.
+    """A login to which the provider has granted access.
 
     Parameters
     ----------
     item_id
-        The provider's id of it.
+        The provider's id of the login.
     access_token
-        What gives access to it, in clear; never shown in a representation.
+        Its access token, in clear text; never shown in a representation.
     """
 
     item_id: str
@@ -30,27 +30,27 @@ class Item:
 
 
 async def exchange_public_token(client: ProviderClient, public_token: str) -> Item:
-    """Exchange a public token.
+    """Exchange a public token and return the login that it stands for.
 
     Raises
     ------
-    Refused
+    ProviderCallFailed
         If the provider could not be reached.
     ProviderRefused
-        If it does not take the token, or its answer lacks a field.
+        If the provider rejects the token, or its response lacks a field.
     """
     enrolment = client.provider.enrolment
-    granted = msgspec.defstruct(
+    response_type = msgspec.defstruct(
         "Granted", [(enrolment.item_id, _TextWithoutNul), (enrolment.access_token, _TextWithoutNul)]
     )
 
-    def read(body: bytes) -> Item:
+    def parse_item(body: bytes) -> Item:
         try:
-            return Item(*msgspec.structs.astuple(msgspec.json.decode(body, type=granted)))
+            return Item(*msgspec.structs.astuple(msgspec.json.decode(body, type=response_type)))
         except DECODE_ERRORS:
-            found = f"{enrolment.path} answered without {enrolment.item_id} and {enrolment.access_token}"
-            raise ProviderRefused(client.provider.name, found) from None
+            detail = f"{enrolment.path} answered without {enrolment.item_id} and {enrolment.access_token}"
+            raise ProviderRefused(client.provider.name, detail) from None
 
     return await client.post(
-        enrolment.path, fill_template(enrolment.request, {Placeholder.PUBLIC_TOKEN: public_token}), parse=read
+        enrolment.path, fill_template(enrolment.request, {Placeholder.PUBLIC_TOKEN: public_token}), parse=parse_item
     )

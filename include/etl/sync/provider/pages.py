@@ -1,4 +1,4 @@
-"""The pages of one provider account, from a feed, a snapshot or a window; complete when the iterator ends."""
+"""Reading of one provider account's pages from a feed, a snapshot or a window, and their prefetching."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ from etl.sync.provider.client import ProviderCallFailed, ProviderClient, fill_te
 from etl.sync.records.frames import Header
 
 MAX_CURSOR_LENGTH = 256
-"""Characters of a cursor, as Plaid documents it."""
+"""Longest cursor, in characters, as Plaid documents it."""
 
 _FORBIDDEN_CHARACTERS = frozenset("\0\N{REPLACEMENT CHARACTER}")
-"""Characters that no cursor has: one that Postgres cannot store, and what stands for bytes that are no text."""
+"""Characters that make a cursor invalid: NUL, which Postgres cannot store, and the replacement of undecodable bytes."""
 
 MAX_PAGES = 20_000
-"""Pages of one account that are read in one go; no bank has as many transactions."""
+"""Most pages that are read of one account in one download; no bank has as many transactions."""
 
 
 @dataclass(frozen=True)
 class AccountReader:
-    """Reads one provider account.
+    """Reads the pages of one provider account; they are complete when an iterator ends without an error.
 
     Parameters
     ----------
     client
-        Asks the provider.
-    provider_account_id, access_token
-        The account, and what gives access to it, in clear; never shown in a representation.
+        Sends the requests.
+    provider_account_id
+        The account.
+    access_token
+        Its access token, in clear text; never shown in a representation.
     page_size
-        Records to ask for in one page.
+        Records to request per page.
     """
 
     client: ProviderClient
@@ -48,68 +50,78 @@ class AccountReader:
     page_size: int
 
     def read_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield the changes since a cursor, until there are no more.
+        """Yield the pages of changes since a cursor, until there are no more.
 
         Raises
         ------
-        Refused
-            If the provider asks to restart the feed, to leave the account out, or could not be reached.
+        ProviderCallFailed
+            If the feed must be restarted or the account skipped, or the provider could not be reached.
         ProviderRefused
-            If no rule covers an answer.
+            If no rule covers a response.
         """
         return self._feed_pages(feed, cursor)
 
     async def read_full_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield all that a feed has, in place of the changes since a cursor; it raises as `read_feed` does."""
+        """Yield all pages of a feed from its beginning; raise as `read_feed` does.
+
+        Parameters
+        ----------
+        cursor
+            The account's stored cursor; it becomes `cursor_from` of the first page, so that the load detects whether
+            another batch moved it meanwhile.
+        """
         async for header, body in self._feed_pages(feed, ""):
-            stored = header.cursor_from if header.page else cursor
-            yield msgspec.structs.replace(header, cursor_from=stored, whole=True), body
+            cursor_from = header.cursor_from if header.page else cursor
+            yield msgspec.structs.replace(header, cursor_from=cursor_from, whole=True), body
 
     async def _feed_pages(self, feed: Feed, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
-        more, ordinal, seen = True, 0, {cursor}
-        while more:
-            known: dict[Placeholder, object] = {Placeholder.CURSOR: cursor}
-            body, (reached, more, *_) = await self._request_page(feed, known, (feed.cursor, str), (feed.more, bool))
-            if not reached:
+        has_more, ordinal, seen_cursors = True, 0, {cursor}
+        while has_more:
+            values: dict[Placeholder, object] = {Placeholder.CURSOR: cursor}
+            body, (next_cursor, has_more, *_) = await self._request_page(
+                feed, values, (feed.cursor, str), (feed.more, bool)
+            )
+            if not next_cursor:
                 raise ProviderCallFailed(ErrorAction.NOT_READY, "an empty cursor")
-            if len(reached) > MAX_CURSOR_LENGTH or not _FORBIDDEN_CHARACTERS.isdisjoint(reached):
+            if len(next_cursor) > MAX_CURSOR_LENGTH or not _FORBIDDEN_CHARACTERS.isdisjoint(next_cursor):
                 raise ProviderCallFailed(
-                    ErrorAction.RETRY, f"a cursor of {len(reached)} characters, or with one that cannot be kept"
+                    ErrorAction.RETRY,
+                    f"a cursor of {len(next_cursor)} characters that is too long or holds an invalid character",
                 )
-            yield self._header(feed, known, body, page=ordinal, cursor_from=cursor, cursor_to=reached), body
+            yield self._header(feed, values, body, page=ordinal, cursor_from=cursor, cursor_to=next_cursor), body
             ordinal += 1
-            if more and (reached in seen or ordinal == MAX_PAGES):
+            if has_more and (next_cursor in seen_cursors or ordinal == MAX_PAGES):
                 raise ProviderCallFailed(ErrorAction.RETRY, f"a feed that does not end, after {ordinal} pages")
-            seen.add(reached)
-            cursor = reached
+            seen_cursors.add(next_cursor)
+            cursor = next_cursor
 
     async def read_snapshot(self, snapshot: Source) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield the one page of a snapshot; it raises as `read_feed` does."""
+        """Yield the only page of a snapshot; raise as `read_feed` does."""
         body, _ = await self._request_page(snapshot, {})
         yield self._header(snapshot, {}, body, page=0), body
 
     async def read_window(self, window: Window, *, days: Days) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield the pages of some days; raises like `read_feed`, and asks for a restart if the window changes."""
+        """Yield the pages of some days; raise as `read_feed` does, and to restart if the window changes meanwhile."""
         offset, ordinal = 0, 0
-        expected: int | None = None
-        while expected is None or offset < expected:
-            known = {
+        expected_total: int | None = None
+        while expected_total is None or offset < expected_total:
+            values = {
                 Placeholder.FIRST_DAY: days.first.isoformat(),
                 Placeholder.LAST_DAY: days.last.isoformat(),
                 Placeholder.OFFSET: offset,
             }
-            body, (total, records) = await self._request_page(window, known, (window.total, int))
-            if expected not in (None, total) or (not records and offset < total):
+            body, (total, records) = await self._request_page(window, values, (window.total, int))
+            if expected_total not in (None, total) or (not records and offset < total):
                 raise ProviderCallFailed(ErrorAction.RESTART_FEED, "a window that changed while it was read")
-            yield self._header(window, known, body, page=ordinal), body
-            offset, expected, ordinal = offset + len(records), total, ordinal + 1
+            yield self._header(window, values, body, page=ordinal), body
+            offset, expected_total, ordinal = offset + len(records), total, ordinal + 1
             if ordinal == MAX_PAGES:
                 raise ProviderCallFailed(ErrorAction.RETRY, f"a window that does not end, after {ordinal} pages")
 
     async def _request_page(
         self, source: Source, values: Mapping[Placeholder, object], *fields: tuple[str, type]
     ) -> tuple[bytes, tuple[Any, ...]]:
-        """Return a page and what its envelope holds: the fields, and then the records of each list, undecoded."""
+        """Return a page, and the values of its envelope: the fields, then each list with its records undecoded."""
         secrets = {Placeholder.ACCESS_TOKEN: self.access_token, Placeholder.PAGE_SIZE: self.page_size}
         return await self.client.post(
             source.path,
@@ -148,7 +160,7 @@ def _parse_page(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> t
     try:
         return body, msgspec.structs.astuple(_decode_envelope(decoder, body))
     except DECODE_ERRORS:
-        raise ProviderCallFailed(ErrorAction.RETRY, "a page that is not the source's JSON") from None
+        raise ProviderCallFailed(ErrorAction.RETRY, "a page that is not JSON of the declared shape") from None
 
 
 def _decode_envelope(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgspec.Struct:
@@ -159,7 +171,7 @@ def _decode_envelope(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes)
 
 
 def _list_name(path: str) -> str:
-    """Return the list of a page in which the records of a place are."""
+    """Return the name of the page's list in which the records of a path are."""
     return path.partition("[]")[0]
 
 
@@ -167,7 +179,7 @@ def _list_name(path: str) -> str:
 def _envelope_decoder(
     fields: tuple[tuple[str, type], ...], lists: tuple[str, ...]
 ) -> msgspec.json.Decoder[msgspec.Struct]:
-    """Return a decoder of what every page must have: a list that is absent is not an empty one."""
+    """Return a decoder of the fields and lists that every page must have; an absent list is an error."""
     return msgspec.json.Decoder(
         msgspec.defstruct("Envelope", [*fields, *((name, list[msgspec.Raw]) for name in lists)])
     )
@@ -177,15 +189,15 @@ T = TypeVar("T")
 
 
 async def prefetch(pages: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    """Yield pages in their order, one of them always on its way; it raises what `pages` does."""
-    following = asyncio.ensure_future(anext(pages, None))
+    """Yield pages in order, reading the next one while the current one is processed; raise what `pages` raises."""
+    next_page = asyncio.ensure_future(anext(pages, None))
     try:
-        while (page := await following) is not None:
-            following = asyncio.ensure_future(anext(pages, None))
+        while (page := await next_page) is not None:
+            next_page = asyncio.ensure_future(anext(pages, None))
             yield page
     finally:
-        following.cancel()
-        await asyncio.wait([following])
-        if not following.cancelled():
-            # Looked at, and not raised: something else ended the pages.
-            following.exception()
+        next_page.cancel()
+        await asyncio.wait([next_page])
+        if not next_page.cancelled():
+            # Retrieve the error, so that asyncio does not log it; it is not raised, as something else ended the pages.
+            next_page.exception()

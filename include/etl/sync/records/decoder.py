@@ -1,7 +1,7 @@
-"""Records: a page, as sent, taken apart by a decoder that is generated from the declared columns.
+"""Decoding of pages into records, by a decoder that is generated from the declared columns.
 
-A page whose records all fit is decoded in one go. Only where that fails is each record decoded by itself, so that the
-one that does not fit is found and its siblings go on.
+A page whose records are all valid is decoded in one call. Only if that fails is each record decoded by itself, so that
+the invalid ones are found and the others are kept.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class RecordFault:
     Parameters
     ----------
     path
-        Place of the record or field in the page, such as `added[3].amount`.
+        Path of the record or field in the page, such as `added[3].amount`.
     rule
         Rule that it broke.
     reason
-        What was expected and found.
+        What was expected and what was found.
     """
 
     path: str
@@ -42,14 +42,14 @@ class RecordFault:
 
 
 class LocatedRecord(NamedTuple):
-    """A record and its place in the page.
+    """A record and its path in the page.
 
     Parameters
     ----------
     path
         Such as `added[3]`.
     records
-        The record as a struct, then the one whose list holds it, and so on up; see `column_values`.
+        The record as a struct, then the record whose list contains it, and so on upwards; see `column_values`.
     """
 
     path: str
@@ -58,14 +58,14 @@ class LocatedRecord(NamedTuple):
 
 @dataclass
 class Records:
-    """Records that fit, in columns: as many values in each as there are records.
+    """Valid records, in parallel lists: each list has one item per record.
 
     Parameters
     ----------
     paths
-        Places, such as `added[3]`.
+        Paths in the page, such as `added[3]`.
     levels
-        The records as structs, then those whose lists hold them, and so on up; see `column_values`.
+        The records as structs, then the records whose lists contain them, and so on upwards; see `column_values`.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -76,31 +76,31 @@ class Records:
         return len(self.paths)
 
     def extend(self, paths: Sequence[str], levels: Sequence[Sequence[msgspec.Struct]]) -> None:
-        """Append records in columns."""
+        """Append records, given as parallel lists."""
         if not paths:
             return
         self.paths.extend(paths)
         self.levels = self.levels or [[] for _ in levels]
-        for mine, more in zip(self.levels, levels, strict=True):
-            mine.extend(more)
+        for level, new_records in zip(self.levels, levels, strict=True):
+            level.extend(new_records)
 
     def extend_located(self, located_records: Iterable[LocatedRecord]) -> None:
         """Append records one by one."""
-        if each := list(located_records):
-            paths, records = zip(*each, strict=True)
+        if located := list(located_records):
+            paths, records = zip(*located, strict=True)
             self.extend(paths, list(zip(*records, strict=True)))
 
 
 @dataclass
 class DecodedPage:
-    """What a page holds, in the order in which it applies.
+    """The records of a page; upserts apply before deletes.
 
     Parameters
     ----------
     upserts, deletes
-        Records that fit.
+        Valid records.
     faults
-        Those that do not.
+        Faults of the invalid records.
     """
 
     upserts: Records = field(default_factory=Records)
@@ -118,7 +118,7 @@ _MSGSPEC_TYPES: dict[ColumnType, Any] = {
 }
 
 FieldValues: TypeAlias = Mapping[str, Sequence[Any]]
-"""Field → what it holds in each of some records."""
+"""Field → its value in each record."""
 
 _ERROR_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
@@ -137,28 +137,28 @@ class PageDecoder:
     def __init__(self, entity: Entity, source: str) -> None:
         upserts, removals = entity.sources[source]
         having = entity.source.having if isinstance(entity.source, RawOf) else None
-        self._upsert_decoders = [_RecordListDecoder(place, entity.columns, having=having) for place in upserts]
-        self._delete_decoders = [_RecordListDecoder(place, entity.key_columns) for place in removals]
+        self._upsert_decoders = [_RecordListDecoder(path, entity.columns, having=having) for path in upserts]
+        self._delete_decoders = [_RecordListDecoder(path, entity.key_columns) for path in removals]
         self._page_decoder = _combined_decoder([*self._upsert_decoders, *self._delete_decoders])
 
     def decode(self, body: bytes) -> DecodedPage:
-        """Take a page apart; what does not fit becomes a fault, and what is no Unicode is repaired."""
+        """Return the records of a page; an invalid record becomes a fault, and text that is not Unicode is repaired."""
         page = self._decode(body)
         return self._decode(repair_unicode(body)) if page.faults else page
 
     def _decode(self, body: bytes) -> DecodedPage:
-        page = DecodedPage()
-        whole = self._decode_at_once(body)
-        for kind, found in ((self._upsert_decoders, page.upserts), (self._delete_decoders, page.deletes)):
-            for records in kind:
-                if whole is None:
-                    records.decode(body, found, page.faults)
+        decoded = DecodedPage()
+        page = self._decode_at_once(body)
+        for decoders, records in ((self._upsert_decoders, decoded.upserts), (self._delete_decoders, decoded.deletes)):
+            for decoder in decoders:
+                if page is None:
+                    decoder.decode(body, records, decoded.faults)
                 else:
-                    records.extract(whole, found)
-        return page
+                    decoder.extract(page, records)
+        return decoded
 
     def _decode_at_once(self, body: bytes) -> msgspec.Struct | None:
-        """Decode all places of a page at once; None if one of its records does not fit, or two places share a list."""
+        """Return a page with all its lists decoded; None if a record is invalid, or two record paths share a list."""
         try:
             return None if self._page_decoder is None else self._page_decoder.decode(body)
         except DECODE_ERRORS:
@@ -166,7 +166,7 @@ class PageDecoder:
 
 
 class _RecordListDecoder:
-    """Decodes the records at one place of a page: those of a list, or of the lists within the records of a list."""
+    """Decodes the records at one path of a page: those of a list, or of the lists nested in the records of a list."""
 
     def __init__(self, list_path: str, columns: Sequence[Column], *, having: str | None = None) -> None:
         self._list_names = [name.removesuffix("[]") for name in list_path.split(".")]
@@ -185,7 +185,7 @@ class _RecordListDecoder:
         self._undecoded_page_decoder = msgspec.json.Decoder(_page_type([(self._list_names[0], list[msgspec.Raw])]))
 
     def decode(self, body: bytes, records: Records, faults: list[RecordFault]) -> None:
-        """Add the records of a page that fit, and keep the faults of the others."""
+        """Append the valid records of a page to `records`, and the faults of the others to `faults`."""
         try:
             page = self._page_decoder.decode(body)
         except DECODE_ERRORS:
@@ -194,7 +194,7 @@ class _RecordListDecoder:
             self.extract(page, records)
 
     def extract(self, page: msgspec.Struct, target: Records) -> None:
-        """Add the records of a decoded page."""
+        """Append the records of a decoded page to `target`."""
         if len(self._list_names) == 1 and self._having is None:
             records = getattr(page, self._list_names[0]) or ()
             target.extend(self._paths(len(records)), [records])
@@ -202,10 +202,10 @@ class _RecordListDecoder:
             target.extend_located(self._filter_having(self._walk(page, "", ())))
 
     def _paths(self, count: int) -> list[str]:
-        """Return the places of the first records of a page's list, which are the same on every page."""
-        known = self._path_cache
-        known += [f"{self._list_names[0]}[{ordinal}]" for ordinal in range(len(known), count)]
-        return known[:count]
+        """Return the paths of the first `count` records of a page's list; cached, as all pages have the same."""
+        cache = self._path_cache
+        cache += [f"{self._list_names[0]}[{ordinal}]" for ordinal in range(len(cache), count)]
+        return cache[:count]
 
     def _filter_having(self, located_records: Iterable[LocatedRecord]) -> Iterable[LocatedRecord]:
         if self._having is None:
@@ -219,10 +219,12 @@ class _RecordListDecoder:
         records = getattr(parent, name) or ()
         if len(ancestors) + 1 == len(self._list_names):
             return [
-                LocatedRecord(f"{path}{name}[{place}]", (record, *ancestors)) for place, record in enumerate(records)
+                LocatedRecord(f"{path}{name}[{ordinal}]", (record, *ancestors))
+                for ordinal, record in enumerate(records)
             ]
         return chain.from_iterable(
-            self._walk(record, f"{path}{name}[{place}].", (record, *ancestors)) for place, record in enumerate(records)
+            self._walk(record, f"{path}{name}[{ordinal}].", (record, *ancestors))
+            for ordinal, record in enumerate(records)
         )
 
     def _decode_each(self, body: bytes, faults: list[RecordFault]) -> Iterator[LocatedRecord]:
@@ -236,54 +238,54 @@ class _RecordListDecoder:
     def _walk_decoding_each(
         self, parent: msgspec.Struct, path: str, ancestors: tuple[msgspec.Struct, ...], faults: list[RecordFault]
     ) -> Iterator[LocatedRecord]:
-        """Walk as `_walk` does, but decode each record by itself."""
+        """Yield records as `_walk` does, but decode each by itself."""
         depth = len(ancestors)
         name = self._list_names[depth]
         for ordinal, raw in enumerate(getattr(parent, name) or ()):
-            place = f"{path}{name}[{ordinal}]"
+            record_path = f"{path}{name}[{ordinal}]"
             try:
                 record = self._record_decoders[depth].decode(raw)
             except DECODE_ERRORS as error:
-                faults.append(_record_fault(place, error))
+                faults.append(_record_fault(record_path, error))
                 continue
             if depth + 1 == len(self._list_names):
-                yield LocatedRecord(place, (record, *ancestors))
+                yield LocatedRecord(record_path, (record, *ancestors))
             else:
-                yield from self._walk_decoding_each(record, f"{place}.", (record, *ancestors), faults)
+                yield from self._walk_decoding_each(record, f"{record_path}.", (record, *ancestors), faults)
 
 
 def values_by_field(records: Sequence[msgspec.Struct]) -> FieldValues:
-    """Return what each field of some records holds; they are of one type, and at least one."""
+    """Return the values of each field; the records are of one type, and there is at least one."""
     return dict(zip(records[0].__struct_fields__, zip(*map(astuple, records), strict=True), strict=True))
 
 
 def column_values(column: Column, fields: FieldValues) -> Sequence[Any]:
-    """Return what a column holds in each record of its level; None where an object on the way is absent."""
+    """Return the value of a column in each record of its level; None where an object on its path is absent."""
     head, *below = column.path_parts
-    found = fields[head]
+    values = fields[head]
     for name in below:
         get = attrgetter(name)
-        found = [None if each is None else get(each) for each in found]
-    return found
+        values = [None if value is None else get(value) for value in values]
+    return values
 
 
 def _struct_fields(paths: Sequence[tuple[tuple[str, ...], Column]], *, having: str | None = None) -> list[Any]:
     """Return the fields of a struct, nested as the paths are in the record.
 
-    A column that is not required may be absent or null, and so may every object on the way to it.
+    A column that is not required may be absent or null, and so may every object on its path.
     """
     heads = dict.fromkeys(path[0] for path, _ in paths)
     fields: list[Any] = []
     for head in heads:
         below = [(path[1:], column) for path, column in paths if path[0] == head]
-        kind = _field_type(head, below)
+        field_type = _field_type(head, below)
         required = head != having and any(column.required for _, column in below)
-        fields.append((head, kind) if required else (head, kind | None, None))
+        fields.append((head, field_type) if required else (head, field_type | None, None))
     return fields
 
 
 def _field_type(name: str, paths: Sequence[tuple[tuple[str, ...], Column]]) -> Any:  # noqa: ANN401 - types are values
-    """Return the type of a field; an entity whose columns read it as different types cannot be declared."""
+    """Return the type of a field; its columns agree on it, as `Entity` refuses columns with conflicting types."""
     path, column = paths[0]
     return _define_struct(name, _struct_fields(paths)) if path else _MSGSPEC_TYPES[column.kind]
 
@@ -292,17 +294,17 @@ def _define_struct(
     name: str,
     fields: list[Any],
     child_field: str | None = None,
-    child_type: Any = None,  # noqa: ANN401 - a type that is only known here
+    child_type: Any = None,  # noqa: ANN401 - types are values
 ) -> type[msgspec.Struct]:
-    """Return a struct, if `child_field` is given with a list of `child_type` of that name."""
-    inner: Any = [] if child_field is None else [(child_field, list[child_type] | None, None)]
-    return msgspec.defstruct(name, [*fields, *inner], kw_only=True, frozen=True, gc=False)
+    """Return a struct type with the fields and, if `child_field` is given, a list of `child_type` of that name."""
+    child: Any = [] if child_field is None else [(child_field, list[child_type] | None, None)]
+    return msgspec.defstruct(name, [*fields, *child], kw_only=True, frozen=True, gc=False)
 
 
-def _combined_decoder(places: Sequence[_RecordListDecoder]) -> msgspec.json.Decoder[Any] | None:
-    """Return a decoder of all places of a page at once; None where two of them are in one list."""
-    fields = dict(place.field for place in places)
-    return msgspec.json.Decoder(_page_type(list(fields.items()))) if len(fields) == len(places) else None
+def _combined_decoder(decoders: Sequence[_RecordListDecoder]) -> msgspec.json.Decoder[Any] | None:
+    """Return a decoder of all lists of a page at once; None if two of the decoders read the same list."""
+    fields = dict(decoder.field for decoder in decoders)
+    return msgspec.json.Decoder(_page_type(list(fields.items()))) if len(fields) == len(decoders) else None
 
 
 def _page_type(fields: list[tuple[str, Any]]) -> type[msgspec.Struct]:
@@ -311,6 +313,6 @@ def _page_type(fields: list[tuple[str, Any]]) -> type[msgspec.Struct]:
 
 def _record_fault(path: str, error: Exception) -> RecordFault:
     text = str(error)
-    found = _ERROR_PATH.search(text)
-    place = path + (found["path"] if found else "")
-    return RecordFault(place.lstrip(".") or "$", "type", _ERROR_PATH.sub("", text))
+    match = _ERROR_PATH.search(text)
+    fault_path = path + (match["path"] if match else "")
+    return RecordFault(fault_path.lstrip(".") or "$", "type", _ERROR_PATH.sub("", text))

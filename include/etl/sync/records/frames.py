@@ -1,7 +1,7 @@
-"""Frames: how pages are laid one after the other in a file.
+"""Frames: the format in which pages are written one after the other to a file.
 
-A frame is a header, one line of JSON, and then the body: as many bytes as the header says, exactly as the provider
-sent them, and a line break.
+A frame is a header (one line of JSON), the body (as many bytes as the header says, exactly as the provider sent them)
+and a line break.
 """
 
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ import msgspec
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Where a page came from.
+    """The origin of a page.
 
     Parameters
     ----------
     provider_account_id
-        The account that was asked about.
+        The account that was requested.
     page
-        Ordinal of the page in the account's loop, from 0.
+        Ordinal of the page in the account's download, from 0.
     path
         Path of the endpoint.
     request
@@ -27,11 +27,11 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cursor_from, cursor_to
         The cursor that was sent, and the one that came back.
     received_at
-        When the answer was complete, in UTC.
+        When the response was complete, in UTC.
     size
         Bytes of the body.
     whole
-        Whether the account's loop holds all that the feed has, in place of the changes since `cursor_from`.
+        Whether the account's pages are a full read of the feed, instead of the changes since `cursor_from`.
     """
 
     provider_account_id: int
@@ -46,7 +46,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class BrokenFrame(ValueError):
-    """A file of frames ends, or goes on, where it should not."""
+    """A file holds an incomplete frame, or bytes that are no frame."""
 
 
 def write(stream: IO[bytes], header: Header, body: bytes) -> None:
@@ -62,7 +62,7 @@ def read(stream: IO[bytes]) -> Iterator[tuple[Header, bytes]]:
     Raises
     ------
     BrokenFrame
-        If the stream does not hold whole frames.
+        If the stream does not consist of complete frames.
     """
     while line := stream.readline():
         try:
@@ -71,5 +71,5 @@ def read(stream: IO[bytes]) -> Iterator[tuple[Header, bytes]]:
             raise BrokenFrame(f"no frame header: {error}") from None
         body = stream.read(header.size)
         if len(body) != header.size or stream.read(1) != b"\n":
-            raise BrokenFrame(f"a page of {header.size} bytes is cut short")
+            raise BrokenFrame(f"a page of {header.size} bytes is truncated")
         yield header, body

@@ -1,7 +1,7 @@
-"""Rows: records in typed columns, as a pandas frame with Arrow dtypes, hooked and checked.
+"""Typed rows: records in columns of their declared types, after the entity's hook and checks.
 
-Nothing is ever guessed: each column has its declared type from the start. A row that does not fit its type or fails a
-check becomes a reject, and its siblings go on.
+No type is ever inferred: each column has its declared Arrow type from the start. A row with a value that does not fit
+its type, or that fails a check, becomes a reject; the other rows are kept.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _ORIGIN_FIELDS = (
 
 
 class HookMovesRows(PermanentError):
-    """A hook does more than change the values of rows."""
+    """An entity's hook drops, adds or moves rows."""
 
     def __init__(self, entity: str) -> None:
         super().__init__(
-            f"{entity}: its hook dropped, added or moved rows; let it change values only, and let a check reject what "
-            "does not belong."
+            f"{entity}: its hook dropped, added or moved rows; it may only change values. Use a check to reject "
+            "records."
         )
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A record that was left out.
+    """A record that was rejected.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Reject:
     line
         Ordinal of the page in its raw batch.
     fault
-        Where in the page, and why.
+        Its path in the page, and why it was rejected.
     """
 
     provider_account_id: int
@@ -71,18 +71,18 @@ class Reject:
 
 @dataclass(frozen=True)
 class _RecordGroup:
-    """Records that stand together: upserts, or deletes, of one page.
+    """The upserts, or the deletes, of one page.
 
     Parameters
     ----------
     columns
-        What they hold in each declared column.
+        Their values in each declared column.
     is_removal
         Whether they are deletes.
     line, provider_account_id, received_at
         Of their page.
     record_count
-        How many they are.
+        Number of records.
     """
 
     columns: Sequence[pa.Array]
@@ -95,9 +95,9 @@ class _RecordGroup:
 
 @dataclass
 class Block:
-    """Records of some pages, in Arrow's types already, waiting to be hooked and checked together.
+    """Records of some pages, in Arrow types, on which the hook and the checks will run together.
 
-    A page is typed as soon as it is there, while the processor still has its records at hand.
+    A page is converted as soon as it is added, while its records are still in the processor's cache.
 
     Parameters
     ----------
@@ -119,51 +119,53 @@ class Block:
         return len(self.record_paths)
 
     def add(self, page: DecodedPage, *, provider_account_id: int, line: int, received_at: datetime) -> None:
-        """Append the records of a page: upserts first, then deletes, which tell the key only."""
-        for found, removed in ((page.upserts, False), (page.deletes, True)):
-            if found:
-                first = len(self.record_paths)
-                self.record_paths.extend(found.paths)
-                fields = [values_by_field(records) for records in found.levels]
+        """Append the records of a page: upserts first, then deletes, which have values in key columns only."""
+        for records, is_removal in ((page.upserts, False), (page.deletes, True)):
+            if records:
+                first_row = len(self.record_paths)
+                self.record_paths.extend(records.paths)
+                fields = [values_by_field(level) for level in records.levels]
                 columns = [
-                    self._to_arrow(column, column_values(column, fields[column.levels_up]), first)
-                    if not removed or column.name in self.entity.key
-                    else pa.nulls(len(found), _ARROW_TYPES[column.kind])
+                    self._to_arrow(column, column_values(column, fields[column.levels_up]), first_row)
+                    if not is_removal or column.name in self.entity.key
+                    else pa.nulls(len(records), _ARROW_TYPES[column.kind])
                     for column in self.entity.columns
                 ]
-                self.groups.append(_RecordGroup(columns, removed, line, provider_account_id, received_at, len(found)))
+                self.groups.append(
+                    _RecordGroup(columns, is_removal, line, provider_account_id, received_at, len(records))
+                )
                 self.group_ends.append(len(self.record_paths))
 
     def field_path(self, row: int, column: Column) -> str:
-        """Return the place of a field in its page, such as `added[3].amount`."""
-        records = self.record_paths[row].split(".")
-        return ".".join((*records[: len(records) - column.levels_up], *column.path_parts))
+        """Return the path of a field in its page, such as `added[3].amount`."""
+        parts = self.record_paths[row].split(".")
+        return ".".join((*parts[: len(parts) - column.levels_up], *column.path_parts))
 
     def to_reject(self, row: int, fault: RecordFault) -> Reject:
-        """Return what is kept of a row that is left out."""
-        run = self.groups[bisect_right(self.group_ends, row)]
-        return Reject(run.provider_account_id, run.line, fault)
+        """Return the reject of a row."""
+        group = self.groups[bisect_right(self.group_ends, row)]
+        return Reject(group.provider_account_id, group.line, fault)
 
     def _to_arrow(self, column: Column, values: Sequence[Any], first_row: int) -> pa.Array:
-        """Return values in their Arrow type; one that does not fit becomes null and a fault."""
+        """Return values as an Arrow array of the column's type; one that does not fit becomes null and adds a fault."""
         try:
             array = pa.array(values, _ARROW_TYPES[column.kind])
         except (pa.ArrowException, OverflowError):
             array = pa.array(self._convertible_values(column, values, first_row), _ARROW_TYPES[column.kind])
         if column.kind is ColumnType.INSTANT and array.null_count < len(array):
-            # A zone can move the first and the last day into year 0, which Postgres does not know, or into 10000, which
+            # A UTC offset can move an instant into year 0, which Postgres does not support, or into year 10000, which
             # Python does not.
-            outside = pc.or_(pc.less(array, _FIRST_INSTANT), pc.greater(array, _LAST_INSTANT))
-            self._add_faults(column, outside, first_row, "type", "an instant outside the years 1 to 9999")
+            out_of_range = pc.or_(pc.less(array, _FIRST_INSTANT), pc.greater(array, _LAST_INSTANT))
+            self._add_faults(column, out_of_range, first_row, "type", "an instant outside the years 1 to 9999")
         if column.kind is ColumnType.TEXT and _NUL in _text_bytes(array):
-            holding = pc.match_substring(array, _NUL.decode())
+            has_nul = pc.match_substring(array, _NUL.decode())
             self._add_faults(
-                column, holding, first_row, "nul", "the text holds a NUL character, which Postgres cannot store"
+                column, has_nul, first_row, "nul", "the text holds a NUL character, which Postgres cannot store"
             )
         return array
 
     def _convertible_values(self, column: Column, values: Sequence[Any], first_row: int) -> list[Any]:
-        fitting = list(values)
+        converted = list(values)
         for row, value in enumerate(values):
             try:
                 pa.scalar(value, _ARROW_TYPES[column.kind])
@@ -172,8 +174,8 @@ class Block:
                 self.faults.setdefault(
                     first_row + row, RecordFault(self.field_path(first_row + row, column), "type", reason)
                 )
-                fitting[row] = None
-        return fitting
+                converted[row] = None
+        return converted
 
     def _add_faults(self, column: Column, mask: pa.BooleanArray, first_row: int, rule: str, reason: str) -> None:
         for row in pc.indices_nonzero(pc.fill_null(mask, fill_value=False)).to_pylist():
@@ -181,14 +183,14 @@ class Block:
 
 
 def schema(entity: Entity) -> pa.Schema:
-    """Return the columns of a typed batch: where each row came from, and then the declared columns."""
+    """Return the columns of a typed batch: first the origin of each row, then the declared columns."""
     return pa.schema(
         [*_ORIGIN_FIELDS, *(pa.field(column.name, _ARROW_TYPES[column.kind]) for column in entity.columns)]
     )
 
 
 def build_table(block: Block) -> tuple[pa.Table, list[Reject]]:
-    """Type, hook and check the records of a block.
+    """Return the typed rows of a block, after the entity's hook and checks, and its rejects.
 
     Returns
     -------
@@ -217,29 +219,31 @@ def build_table(block: Block) -> tuple[pa.Table, list[Reject]]:
 
 def _unchecked_table(block: Block) -> pa.Table:
     entity = block.entity
-    lengths = [run.record_count for run in block.groups]
+    lengths = [group.record_count for group in block.groups]
 
-    def each(values: list[Any], kind: pa.DataType) -> pa.Array:
-        """Repeat the value of each run for its rows."""
-        return pa.array(values, kind).take(pa.array(np.repeat(np.arange(len(lengths)), lengths)))
+    def repeat_per_row(values: list[Any], arrow_type: pa.DataType) -> pa.Array:
+        """Return an array with the value of each group repeated for its rows."""
+        return pa.array(values, arrow_type).take(pa.array(np.repeat(np.arange(len(lengths)), lengths)))
 
     arrays: list[pa.Array] = [
         pa.array(np.arange(block.first_seq, block.first_seq + len(block))),
-        each([run.provider_account_id for run in block.groups], pa.int64()),
-        each([run.is_removal for run in block.groups], pa.bool_()),
-        each([run.received_at for run in block.groups], pa.timestamp("us", tz="UTC")),
+        repeat_per_row([group.provider_account_id for group in block.groups], pa.int64()),
+        repeat_per_row([group.is_removal for group in block.groups], pa.bool_()),
+        repeat_per_row([group.received_at for group in block.groups], pa.timestamp("us", tz="UTC")),
         *(
-            pa.concat_arrays([run.columns[place] for run in block.groups] or [pa.array([], _ARROW_TYPES[column.kind])])
-            for place, column in enumerate(entity.columns)
+            pa.concat_arrays(
+                [group.columns[index] for group in block.groups] or [pa.array([], _ARROW_TYPES[column.kind])]
+            )
+            for index, column in enumerate(entity.columns)
         ),
     ]
     return pa.Table.from_arrays(arrays, schema=schema(entity))
 
 
 def _text_bytes(array: pa.StringArray) -> bytes:
-    """Return all texts of an array, one right after the other."""
-    text = array.buffers()[2]
-    return b"" if text is None else text.to_pybytes()
+    """Return the UTF-8 bytes of all texts of an array, without separators."""
+    buffer = array.buffers()[2]
+    return b"" if buffer is None else buffer.to_pybytes()
 
 
 def _run_checks(block: Block, frame: pd.DataFrame, faults: dict[int, RecordFault]) -> None:
@@ -249,6 +253,6 @@ def _run_checks(block: Block, frame: pd.DataFrame, faults: dict[int, RecordFault
     for check in block.entity.checks:
         passes = check.passes(upserts).to_numpy(dtype="bool")
         for row in upserts.index[~passes]:
-            found = ", ".join(f"{name} {str(frame.at[row, name])[:100]!r}" for name in check.columns)
-            place = block.field_path(row, columns[check.columns[0]])
-            faults.setdefault(row, RecordFault(place, check.rule, f"found {found}"))
+            values = ", ".join(f"{name} {str(frame.at[row, name])[:100]!r}" for name in check.columns)
+            path = block.field_path(row, columns[check.columns[0]])
+            faults.setdefault(row, RecordFault(path, check.rule, f"found {values}"))

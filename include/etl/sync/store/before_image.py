@@ -1,7 +1,8 @@
-"""What rows were before a replay: to tell what it changes, and to bring what it wrote up to date.
+"""Before images: the rows of the core table as they were before a replay.
 
-A temporary table, `before_image`, holds a row for each key, with its values as they were; `observed_at` is null where
-the core table had no such row. Another, `changed_keys`, holds the keys of the rows that the current batch changed.
+They show what the replay changes, and which of its rows later batches must bring up to date. Two temporary tables exist
+until the transaction ends. `before_image` has a row for each captured key with its values at that time; `observed_at`
+is null where the core table had no such row. `changed_keys` has the keys of the rows that the current batch changed.
 """
 
 from __future__ import annotations
@@ -11,131 +12,24 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from psycopg.rows import dict_row, scalar_row, tuple_row
+from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
 from etl.sync.store.staging import core_table, same_key_condition
 
 TOMBSTONE_COLUMN = "removed_at"
 """Column of a tombstone: when the provider was seen to have removed the row."""
 
-
-def create(db: Connection, entity: Entity) -> None:
-    """Forget what was remembered; until the transaction ends, rows of this entity are."""
-    db.execute(statement("sync/staging", "raise_temp_buffers"))
-    db.execute(statement("sync/before_image", "drop_tables"))
-    db.execute(
-        SQL("create temp table before_image on commit drop as select {columns} from {core} with no data").format(
-            columns=_captured_columns(entity), core=core_table(entity)
-        )
-    )
-    db.execute(
-        SQL("create temp table changed_keys on commit drop as select {key} from {core} with no data").format(
-            key=SQL(", ").join(map(Identifier, entity.key)), core=core_table(entity)
-        )
-    )
-
-
-def capture(db: Connection, entity: Entity) -> None:
-    """Remember the rows that `incoming` is about, as they are now; what is remembered already stays as it was."""
-    db.execute(_capture_query(entity))
-
-
-def capture_closed(db: Connection, entity: Entity, keys: Collection[tuple[Any, ...]]) -> None:
-    """Remember rows that ended since, though `incoming` is not about them, as they were when they had not."""
-    rest = (*mutable_columns(entity), "observed_at")
-    was = SQL(", ").join(SQL("null") if name == TOMBSTONE_COLUMN else Identifier("c", name) for name in rest)
-    query = SQL(
-        "insert into before_image ({columns}) select {key}, {was} from {core} as c where ({key}) = ({values}) "
-        "and not exists (select 1 from before_image as b where {same})"
-    ).format(
-        columns=_captured_columns(entity),
-        key=qualified_columns("c", entity.key),
-        was=was,
-        core=core_table(entity),
-        values=SQL(", ").join(SQL("%s") for _ in entity.key),
-        same=same_key_condition(entity, "b", "c"),
-    )
-    with db.cursor() as cursor:
-        cursor.executemany(query, keys)
-
-
-def collect_changed_keys(db: Connection, entity: Entity, *, raw_id: int) -> bool:
-    """Keep the keys of the rows that a batch wrote otherwise than they were; return whether there are any."""
-    shown = mutable_columns(entity)
-    query = SQL(
-        "insert into changed_keys select {key} from before_image as b inner join {core} as c on {same} "
-        "where c.raw_id = %(raw_id)s and (b.observed_at is null or ({b}) is distinct from ({c}))"
-    ).format(
-        key=qualified_columns("c", entity.key),
-        core=core_table(entity),
-        same=same_key_condition(entity, "b", "c"),
-        b=qualified_columns("b", shown),
-        c=qualified_columns("c", shown),
-    )
-    db.execute(statement("sync/before_image", "clear_changed_keys"))
-    return db.execute(query, {"raw_id": raw_id}).rowcount > 0
-
-
-def changed_accounts(db: Connection, entity: Entity) -> set[int] | None:
-    """Return the provider accounts of the rows in `changed_keys`; None if rows of this entity belong to none."""
-    if PROVIDER_ACCOUNT not in entity.key:
-        return None
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return set(cursor.execute(statement("sync/before_image", "changed_accounts")))
-
-
-def keep_changed_keys(db: Connection, entity: Entity) -> None:
-    """Leave only what `incoming` says of the rows in `changed_keys`."""
-    db.execute(
-        SQL("delete from incoming as i where not exists (select 1 from changed_keys as b where {same})").format(
-            same=same_key_condition(entity, "b", "i")
-        )
-    )
-
-
-def has_tombstones(entity: Entity) -> bool:
-    """Return whether its table keeps tombstones."""
-    return any(removals for _, removals in entity.sources.values())
-
-
-def mutable_columns(entity: Entity) -> tuple[str, ...]:
-    """Return the columns in which a row may change."""
-    declared = tuple(column.name for column in entity.columns if column.name not in entity.key)
-    return (*declared, TOMBSTONE_COLUMN) if has_tombstones(entity) else declared
-
-
-def qualified_columns(alias: str, names: tuple[str, ...]) -> Composed:
-    """Return columns of a table, as a list."""
-    return SQL(", ").join(Identifier(alias, name) for name in names)
-
-
-def _capture_query(entity: Entity) -> Composed:
-    rest = (*mutable_columns(entity), "observed_at")
-    return SQL(
-        "insert into before_image ({columns}) select {key}, {rest} "
-        "from incoming as i left join {core} as c on {core_same} "
-        "where not exists (select 1 from before_image as b where {same})"
-    ).format(
-        columns=_captured_columns(entity),
-        key=qualified_columns("i", entity.key),
-        rest=qualified_columns("c", rest),
-        core=core_table(entity),
-        core_same=same_key_condition(entity, "i", "c"),
-        same=same_key_condition(entity, "b", "i"),
-    )
-
-
-def _captured_columns(entity: Entity) -> Composed:
-    return SQL(", ").join(map(Identifier, (*entity.key, *mutable_columns(entity), "observed_at")))
+_SQL = StatementFile("sync/before_image")
+_STAGING_SQL = StatementFile("sync/staging")
 
 
 @dataclass(frozen=True)
 class RowChange:
-    """A row that is not what it was.
+    """A row that a replay changed.
 
     Parameters
     ----------
@@ -154,16 +48,16 @@ class RowChange:
 
 @dataclass(frozen=True)
 class MoneyTotal:
-    """Money of the rows in question, tombstones excepted, in one currency.
+    """Sums of a money column over the captured rows in one currency, without tombstones.
 
     Parameters
     ----------
     column
         The column that is summed.
     currency
-        What it is summed in.
+        Its currency; empty where the rows have none.
     before, after
-        The sums.
+        The sums before the replay and now.
     """
 
     column: str
@@ -172,52 +66,166 @@ class MoneyTotal:
     after: Decimal
 
 
+def create(db: Connection, entity: Entity) -> None:
+    """Create both tables, empty, for the current transaction, in place of those that it had."""
+    _STAGING_SQL["raise_temp_buffers"].run(db)
+    _SQL["drop_tables"].run(db)
+    db.execute(
+        SQL("create temp table before_image on commit drop as select {columns} from {core} with no data").format(
+            columns=_captured_columns(entity), core=core_table(entity)
+        )
+    )
+    db.execute(
+        SQL("create temp table changed_keys on commit drop as select {key} from {core} with no data").format(
+            key=SQL(", ").join(map(Identifier, entity.key)), core=core_table(entity)
+        )
+    )
+
+
+def capture(db: Connection, entity: Entity) -> None:
+    """Save the current values of the rows in `incoming`, except those that were captured before."""
+    db.execute(_capture_query(entity))
+
+
+def capture_closed(db: Connection, entity: Entity, keys: Collection[tuple[Any, ...]]) -> None:
+    """Save the values that closed rows had before, except those that were captured before.
+
+    These rows are not in `incoming`, and the merge has closed them already: their current values are saved without the
+    tombstone.
+    """
+    value_columns = (*mutable_columns(entity), "observed_at")
+    values_before_closing = SQL(", ").join(
+        SQL("null") if name == TOMBSTONE_COLUMN else Identifier("c", name) for name in value_columns
+    )
+    query = SQL(
+        "insert into before_image ({columns}) select {key}, {values} from {core} as c where ({key}) = ({key_values}) "
+        "and not exists (select 1 from before_image as b where {same})"
+    ).format(
+        columns=_captured_columns(entity),
+        key=qualified_columns("c", entity.key),
+        values=values_before_closing,
+        core=core_table(entity),
+        key_values=SQL(", ").join(SQL("%s") for _ in entity.key),
+        same=same_key_condition(entity, "b", "c"),
+    )
+    with db.cursor() as cursor:
+        cursor.executemany(query, keys)
+
+
+def collect_changed_keys(db: Connection, entity: Entity, *, raw_id: int) -> bool:
+    """Fill `changed_keys` with the keys of captured rows that batch `raw_id` changed; return whether any changed."""
+    names = mutable_columns(entity)
+    query = SQL(
+        "insert into changed_keys select {key} from before_image as b inner join {core} as c on {same} "
+        "where c.raw_id = %(raw_id)s and (b.observed_at is null or ({before}) is distinct from ({after}))"
+    ).format(
+        key=qualified_columns("c", entity.key),
+        core=core_table(entity),
+        same=same_key_condition(entity, "b", "c"),
+        before=qualified_columns("b", names),
+        after=qualified_columns("c", names),
+    )
+    _SQL["clear_changed_keys"].run(db)
+    return db.execute(query, {"raw_id": raw_id}).rowcount > 0
+
+
+def changed_accounts(db: Connection, entity: Entity) -> set[int] | None:
+    """Return the provider accounts of the rows in `changed_keys`; None if the entity's key has no provider account."""
+    if PROVIDER_ACCOUNT not in entity.key:
+        return None
+    return set(_SQL["changed_accounts"].scalars(db))
+
+
+def keep_changed_keys(db: Connection, entity: Entity) -> None:
+    """Delete all records from `incoming` whose key is not in `changed_keys`."""
+    db.execute(
+        SQL("delete from incoming as i where not exists (select 1 from changed_keys as k where {same})").format(
+            same=same_key_condition(entity, "k", "i")
+        )
+    )
+
+
 def changed_rows(db: Connection, entity: Entity, *, limit: int) -> tuple[list[RowChange], int]:
-    """Return the rows that are not what they were, in the order of their keys, and how many there are.
+    """Return the first captured rows that changed, in the order of their keys, and the number of all that changed.
 
     Parameters
     ----------
     limit
         Most rows to return.
     """
-    shown = mutable_columns(entity)
+    names = mutable_columns(entity)
     query = SQL(
-        "select b.observed_at is not null as existed, count(*) over () as changes, {key}, {before}, {after} "
+        "select b.observed_at is not null as existed, count(*) over () as changes, "
+        "{key}, {aliased_before}, {after} "
         "from before_image as b inner join {core} as c on {same} "
-        "where b.observed_at is null or ({b}) is distinct from ({c}) order by {key} limit %(limit)s"
+        "where b.observed_at is null or ({before}) is distinct from ({after}) order by {key} limit %(limit)s"
     ).format(
         key=qualified_columns("c", entity.key),
-        before=SQL(", ").join(
-            SQL("{} as {}").format(Identifier("b", name), Identifier(f"before {name}")) for name in shown
+        aliased_before=SQL(", ").join(
+            SQL("{} as {}").format(Identifier("b", name), Identifier(f"before {name}")) for name in names
         ),
-        after=qualified_columns("c", shown),
         core=core_table(entity),
         same=same_key_condition(entity, "b", "c"),
-        b=qualified_columns("b", shown),
-        c=qualified_columns("c", shown),
+        before=qualified_columns("b", names),
+        after=qualified_columns("c", names),
     )
     with db.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query, {"limit": limit}).fetchall()
-    changed = [
+        rows = cursor.execute(query, {"limit": limit}).fetchall()
+    changes = [
         RowChange(
             key={name: row[name] for name in entity.key},
-            before={name: row[f"before {name}"] for name in shown} if row["existed"] else None,
-            after={name: row[name] for name in shown},
+            before={name: row[f"before {name}"] for name in names} if row["existed"] else None,
+            after={name: row[name] for name in names},
         )
-        for row in found
+        for row in rows
     ]
-    return changed, found[0]["changes"] if found else 0
+    return changes, rows[0]["changes"] if rows else 0
 
 
 def money_totals(db: Connection, entity: Entity) -> list[MoneyTotal]:
-    """Return the money in the rows in question before and now, by column and currency."""
-    found: list[MoneyTotal] = []
+    """Return the money in the captured rows before the replay and now, by column and currency."""
+    totals: list[MoneyTotal] = []
     for column in entity.columns:
         if column.kind is ColumnType.MONEY:
             with db.cursor(row_factory=tuple_row) as cursor:
-                sums = cursor.execute(_totals_query(entity, column.name)).fetchall()
-            found.extend(MoneyTotal(column.name, *row) for row in sums)
-    return found
+                rows = cursor.execute(_totals_query(entity, column.name)).fetchall()
+            totals.extend(MoneyTotal(column.name, *row) for row in rows)
+    return totals
+
+
+def has_tombstones(entity: Entity) -> bool:
+    """Return whether the entity's table keeps tombstones."""
+    return any(removals for _, removals in entity.sources.values())
+
+
+def mutable_columns(entity: Entity) -> tuple[str, ...]:
+    """Return the names of the columns in which a row may change."""
+    declared = tuple(column.name for column in entity.columns if column.name not in entity.key)
+    return (*declared, TOMBSTONE_COLUMN) if has_tombstones(entity) else declared
+
+
+def qualified_columns(alias: str, names: tuple[str, ...]) -> Composed:
+    """Return columns of a table as an SQL list, each qualified by the table's alias."""
+    return SQL(", ").join(Identifier(alias, name) for name in names)
+
+
+def _capture_query(entity: Entity) -> Composed:
+    return SQL(
+        "insert into before_image ({columns}) select {key}, {values} "
+        "from incoming as i left join {core} as c on {core_same} "
+        "where not exists (select 1 from before_image as b where {same})"
+    ).format(
+        columns=_captured_columns(entity),
+        key=qualified_columns("i", entity.key),
+        values=qualified_columns("c", (*mutable_columns(entity), "observed_at")),
+        core=core_table(entity),
+        core_same=same_key_condition(entity, "i", "c"),
+        same=same_key_condition(entity, "b", "i"),
+    )
+
+
+def _captured_columns(entity: Entity) -> Composed:
+    return SQL(", ").join(map(Identifier, (*entity.key, *mutable_columns(entity), "observed_at")))
 
 
 def _totals_query(entity: Entity, column: str) -> Composed:

@@ -1,17 +1,18 @@
-"""What each run planned: its chunks, their attempts, and what became of them."""
+"""Chunks of each run: their bounds, download attempts, and totals."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from etl.chunking import Chunk, Days, count_chunks
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.errors import ChunkMissing
+
+_SQL = StatementFile("sync/chunks")
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class PlannedChunk:
     start, stop
         Its half-open bounds, in ids of provider accounts or of raw batches.
     page_size
-        Records to ask for in one page; 0 where raw batches are read.
+        Records to request in one page; 0 where raw batches are read.
     first_day, last_day
-        The window of a backfill.
+        The window of a backfill; None where the feed itself is read.
     attempt
         1-based; 0 before the first download.
     """
@@ -41,7 +42,7 @@ class PlannedChunk:
     attempt: int
 
     def __str__(self) -> str:
-        """Return what the chunk is about, as shown in the grid."""
+        """Return the label of the chunk, as shown in the grid of the web UI."""
         ids = f"accounts {self.bounds}" if self.page_size else f"raw batches {self.bounds}"
         return f"{ids}, {self.days}" if self.days else ids
 
@@ -67,16 +68,16 @@ def plan_account_chunks(
     size: int,
     maximum: int,
 ) -> list[int]:
-    """Cut the active provider accounts into the chunks of a run; cutting again replaces the earlier plan.
+    """Split the active provider accounts into the chunks of a run; planning a run again replaces its earlier plan.
 
     Parameters
     ----------
     days
         The window of a backfill; None where the feed itself is read.
     page_size
-        Records to ask for in one page.
+        Records to request in one page.
     size
-        Accounts in a chunk.
+        Accounts in a chunk; more if there would be more than `maximum` chunks.
     maximum
         Most chunks.
 
@@ -90,7 +91,8 @@ def plan_account_chunks(
     return _replace_plan(
         db,
         {**run, "first_day": first, "last_day": last},
-        ("count_active_accounts", "plan_account_chunks"),
+        count_statement="count_active_accounts",
+        plan_statement="plan_account_chunks",
         size=size,
         maximum=maximum,
     )
@@ -99,16 +101,16 @@ def plan_account_chunks(
 def plan_batch_chunks(
     db: Connection, *, entity: str, run_id: str, sources: Collection[str], version: int, size: int, maximum: int
 ) -> list[int]:
-    """Cut the raw batches that an entity has not loaded yet into the chunks of a run.
+    """Split the raw batches that an entity has not loaded yet into the chunks of a run.
 
     Parameters
     ----------
     sources
         Names of the sources whose batches it reads.
     version
-        Of the entity.
+        Version of the entity.
     size
-        Batches in a chunk.
+        Batches in a chunk; more if there would be more than `maximum` chunks.
     maximum
         Most chunks.
 
@@ -118,15 +120,20 @@ def plan_batch_chunks(
         The ordinals of the chunks, from 0.
     """
     run = {"entity": entity, "run_id": run_id, "sources": list(sources), "version": version}
-    return _replace_plan(db, run, ("count_pending_batches", "plan_batch_chunks"), size=size, maximum=maximum)
+    return _replace_plan(
+        db,
+        run,
+        count_statement="count_pending_batches",
+        plan_statement="plan_batch_chunks",
+        size=size,
+        maximum=maximum,
+    )
 
 
 def count_pending_batches(db: Connection, *, entity: str, sources: Collection[str], version: int) -> int:
     """Return how many raw batches an entity has not loaded yet."""
     values = {"entity": entity, "sources": list(sources), "version": version}
-    with db.cursor(row_factory=scalar_row) as cursor:
-        (rows,) = cursor.execute(statement("sync/chunks", "count_pending_batches"), values).fetchall()
-    return int(rows)
+    return int(_SQL["count_pending_batches"].scalar(db, values))
 
 
 def pending_batches(
@@ -134,13 +141,11 @@ def pending_batches(
 ) -> list[int]:
     """Return the raw batches of a chunk that its entity has not loaded yet, in the order in which they were sealed."""
     values = {"entity": entity, "sources": list(sources), "version": version}
-    with db.cursor(row_factory=scalar_row) as cursor:
-        bounds = {**values, "start": chunk.start, "stop": chunk.stop}
-        return cursor.execute(statement("sync/chunks", "pending_batches"), bounds).fetchall()
+    return _SQL["pending_batches"].scalars(db, {**values, "start": chunk.start, "stop": chunk.stop})
 
 
 def open_attempt(db: Connection, *, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
-    """Start the next download attempt of a chunk, with pages of half the size if the one before was never closed.
+    """Start the next download attempt of a chunk; halve its page size if the attempt before was never closed.
 
     Raises
     ------
@@ -163,12 +168,14 @@ def find(db: Connection, *, entity: str, run_id: str, ordinal: int) -> PlannedCh
 
 @contextmanager
 def closing_attempt(db: Connection, chunk: PlannedChunk, outcome_counts: Mapping[str, int]) -> Iterator[None]:
-    """Close an attempt when the block ends, well or badly; one that runs out of memory stays open, as if killed.
+    """Close the attempt when the block ends, with or without an error.
+
+    An attempt that runs out of memory stays open, as if it was killed.
 
     Parameters
     ----------
     outcome_counts
-        Accounts for each outcome, as the block leaves it.
+        Outcome → number of accounts; read when the block has ended.
     """
     try:
         yield
@@ -183,76 +190,62 @@ def closing_attempt(db: Connection, chunk: PlannedChunk, outcome_counts: Mapping
 def record_skipped_account(
     db: Connection, chunk: PlannedChunk, provider_account_id: int, *, outcome: str, reason: str
 ) -> None:
-    """Keep the reason why an account is not among those of the chunk's attempt."""
+    """Record why the attempt of the chunk skipped a provider account."""
     values = {"provider_account_id": provider_account_id, "outcome": outcome, "reason": reason}
-    db.execute(
-        statement("sync/chunks", "record_skipped_account"),
-        {**values, "chunk_id": chunk.chunk_id, "attempt": chunk.attempt},
-    )
+    _SQL["record_skipped_account"].run(db, {**values, "chunk_id": chunk.chunk_id, "attempt": chunk.attempt})
 
 
 def totals(db: Connection, *, entity: str, run_id: str, version: int) -> dict[str, int]:
-    """Return what a run of its own downloads loaded so far.
+    """Return what a run that downloads its data itself has loaded so far.
 
     Returns
     -------
     dict
-        `chunks`, `chunks_loaded`, the counts of `loads.Counts`, and provider accounts as `accounts_<outcome>`.
+        `chunks`, `chunks_loaded`, the fields of `LoadCounts`, and provider accounts as `accounts_<outcome>`.
     """
     run = {"entity": entity, "run_id": run_id, "version": version}
-    with db.cursor(row_factory=dict_row) as cursor:
-        (sums,) = cursor.execute(statement("sync/chunks", "totals"), run).fetchall()
-        outcomes = cursor.execute(statement("sync/chunks", "outcome_counts"), run).fetchall()
-    return {**sums, **{f"accounts_{row['outcome']}": row["accounts"] for row in outcomes}}
+    (sums,) = _SQL["totals"].dicts(db, run)
+    outcomes = _SQL["outcome_counts"].rows(db, run)
+    return {**sums, **{f"accounts_{outcome}": accounts for outcome, accounts in outcomes}}
 
 
 def totals_of_raw_batches(db: Connection, *, entity: str, run_id: str, version: int) -> dict[str, int]:
-    """Return what a run over the raw batches of another entity loaded so far, as `totals` does."""
+    """Return what a run over the raw batches of another entity has loaded so far: as `totals`, but without accounts."""
     run = {"entity": entity, "run_id": run_id, "version": version}
-    with db.cursor(row_factory=dict_row) as cursor:
-        (sums,) = cursor.execute(statement("sync/chunks", "totals_of_raw_batches"), run).fetchall()
+    (sums,) = _SQL["totals_of_raw_batches"].dicts(db, run)
     return sums
 
 
 def labels_of_run(db: Connection, *, entity: str, run_id: str) -> dict[int, str]:
-    """Return what the chunks of a run are about, by ordinal."""
-    with db.cursor(row_factory=dict_row) as cursor:
-        run = {"entity": entity, "run_id": run_id}
-        rows = cursor.execute(statement("sync/chunks", "chunks_of_run"), run).fetchall()
+    """Return the labels of the chunks of a run, by ordinal."""
+    rows = _SQL["chunks_of_run"].dicts(db, {"entity": entity, "run_id": run_id})
     return {row.pop("ordinal"): str(PlannedChunk(**row)) for row in rows}
 
 
 def count_by_run(db: Connection, *, entity: str, run_ids: Collection[str]) -> dict[str, int]:
-    """Return how many chunks each of some runs had; those that had none are left out."""
-    with db.cursor() as cursor:
-        runs = {"entity": entity, "run_ids": list(run_ids)}
-        return dict(cursor.execute(statement("sync/chunks", "count_by_run"), runs).fetchall())
+    """Return the number of chunks of each run; runs without chunks are missing from the dict."""
+    return dict(_SQL["count_by_run"].rows(db, {"entity": entity, "run_ids": list(run_ids)}))
 
 
 def _replace_plan(
-    db: Connection, run: dict[str, object], statement_names: tuple[str, str], *, size: int, maximum: int
+    db: Connection, run: dict[str, object], *, count_statement: str, plan_statement: str, size: int, maximum: int
 ) -> list[int]:
-    count, cut = statement_names
-    with db.transaction(), db.cursor(row_factory=scalar_row) as cursor:
-        (rows,) = cursor.execute(statement("sync/chunks", count), run).fetchall()
+    with db.transaction():
+        rows = _SQL[count_statement].scalar(db, run)
         chunks = count_chunks(rows, size=size, maximum=maximum)
-        values = {**run, "rows": rows, "chunks": chunks}
-        ordinals = cursor.execute(statement("sync/chunks", cut), values).fetchall() if chunks else []
-        cursor.execute(statement("sync/chunks", "withdraw_surplus_chunks"), {**run, "chunks": len(ordinals)})
+        ordinals = _SQL[plan_statement].scalars(db, {**run, "rows": rows, "chunks": chunks}) if chunks else []
+        _SQL["withdraw_surplus_chunks"].run(db, {**run, "chunks": len(ordinals)})
     return sorted(ordinals)
 
 
 def _close_attempt(db: Connection, chunk: PlannedChunk, outcome_counts: Mapping[str, int]) -> None:
-    db.execute(
-        statement("sync/chunks", "close_attempt"),
-        {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "outcome": Jsonb(dict(outcome_counts))},
-    )
+    values = {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "outcome": Jsonb(dict(outcome_counts))}
+    _SQL["close_attempt"].run(db, values)
 
 
 def _fetch_chunk(db: Connection, statement_name: str, entity: str, run_id: str, ordinal: int) -> PlannedChunk:
     values = {"entity": entity, "run_id": run_id, "ordinal": ordinal}
-    with db.cursor(row_factory=class_row(PlannedChunk)) as cursor:
-        chunk = cursor.execute(statement("sync/chunks", statement_name), values).fetchone()
+    chunk = _SQL[statement_name].first(db, PlannedChunk, values)
     if chunk is None:
         raise ChunkMissing(entity, run_id, ordinal)
     return chunk

@@ -1,10 +1,10 @@
-"""Landing pages: what one download attempt received, before it is sealed.
+"""Landing: the pages that a download attempt received, until they are sealed.
 
 {root}/landing/{chunk}/{attempt}/{provider account}/{page}     one frame each
 {root}/landing/{chunk}/{attempt}/manifest.jsonl                written last: the drained accounts, in order
 
-Pages are not flushed to the disk, as they are gone as soon as they are sealed: the manifest holds their digests, so
-that what a crash of the machine cut short is seen. Such a chunk is downloaded again, by the next run at the latest.
+Pages are not flushed to disk, since they are deleted as soon as they are sealed. The manifest has their digests, which
+reveal pages that a machine crash truncated. Their chunk is then downloaded again, by the next run at the latest.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class DrainedAccount(msgspec.Struct, frozen=True):
     provider_account_id
         The account.
     pages
-        How many pages it took.
+        The number of its pages.
     digest
-        SHA-256 of their frames, in hexadecimal.
+        SHA-256 of the frames of its pages, in hexadecimal.
     """
 
     provider_account_id: int
@@ -46,26 +46,28 @@ class DrainedAccount(msgspec.Struct, frozen=True):
 
 
 class Manifest:
-    """The list of drained accounts while it grows."""
+    """The list of drained accounts while it is written."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def add(self, account: DrainedAccount) -> None:
-        """List one more account."""
+        """Append an account."""
         self._stream.write(msgspec.json.encode(account) + b"\n")
 
 
 @dataclass
 class AccountPages:
-    """The pages of one account while they arrive, from the first of its loop.
+    """The pages of one account while they arrive, from the first page of its loop.
 
     Parameters
     ----------
     landing
-        Where they go.
+        The landing that they are written to.
     provider_account_id
         The account.
+    pages
+        The number of pages so far.
     """
 
     landing: Landing
@@ -74,7 +76,7 @@ class AccountPages:
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256, init=False, repr=False)
 
     def add(self, header: frames.Header, body: bytes) -> None:
-        """Keep the next page, as sent, over that of a loop that was restarted."""
+        """Write the next page as sent; overwrite the page of an earlier loop that was restarted."""
         frame = BytesIO()
         frames.write(frame, header, body)
         self._digest.update(frame.getbuffer())
@@ -82,7 +84,7 @@ class AccountPages:
         self.pages += 1
 
     def finish(self) -> DrainedAccount:
-        """Return what the manifest lists of the account, now that all its pages are there."""
+        """Return the account's entry for the manifest; call it after its last page."""
         return DrainedAccount(self.provider_account_id, self.pages, self._digest.hexdigest())
 
 
@@ -95,7 +97,7 @@ class Landing:
     root
         The raw root.
     chunk_id, attempt
-        Whose pages they are.
+        The chunk and its download attempt.
     """
 
     root: UPath
@@ -104,34 +106,34 @@ class Landing:
 
     @property
     def folder(self) -> UPath:
-        """Where the pages are."""
+        """Folder of the attempt."""
         return self.root / FOLDER / str(self.chunk_id) / str(self.attempt)
 
     def account_pages(self, provider_account_id: int) -> AccountPages:
-        """Begin the pages of an account."""
+        """Return an empty `AccountPages` for an account."""
         return AccountPages(self, provider_account_id)
 
     @contextmanager
     def manifest(self) -> Iterator[Manifest]:
-        """Finish the attempt: what is listed inside the block is drained when the block ends without an error."""
+        """Yield the manifest of the attempt, which is published when the block ends without an error."""
         with objects.draft(self.root) as draft:
             yield Manifest(draft.stream)
             draft.publish(self.folder / "manifest.jsonl")
 
     def read(self) -> Iterator[tuple[frames.Header, bytes]]:
-        """Yield every page of the drained accounts, account after account.
+        """Yield every page of the drained accounts with its header, account by account.
 
         Raises
         ------
         LandingMissing
-            If the attempt was not finished, not on this volume, or is not what was received.
+            If the attempt was not finished, is not below this root, or differs from what was received.
         """
         try:
             with (self.folder / "manifest.jsonl").open("rb") as manifest:
                 for line in manifest:
                     yield from self._read_account(msgspec.json.decode(line, type=DrainedAccount))
         except (FileNotFoundError, ValueError):
-            # Frames, JSON and Unicode that are none of it are all ValueErrors.
+            # Invalid frames, JSON and Unicode all raise a ValueError.
             raise self._missing_error() from None
 
     def _read_account(self, account: DrainedAccount) -> Iterator[tuple[frames.Header, bytes]]:
@@ -147,10 +149,10 @@ class Landing:
         return LandingMissing(self.chunk_id, self.attempt, str(self.root))
 
     def remove(self) -> None:
-        """Remove the pages of this attempt and of every earlier one of the chunk."""
+        """Remove the pages of this attempt and of all earlier attempts of the chunk."""
         for attempt in range(1, self.attempt + 1):
             objects.remove_tree(self.folder.parent / str(attempt))
 
     def page_path(self, provider_account_id: int, page: int) -> UPath:
-        """Return where a page is."""
+        """Return the path of a page."""
         return self.folder / str(provider_account_id) / f"{page:06d}"

@@ -1,30 +1,30 @@
-"""What became of every record of a batch."""
+"""Loads: for every batch that an entity loaded or replayed, how many of its records had which result."""
 
 from dataclasses import asdict, dataclass
 
-from psycopg.rows import class_row, scalar_row
-
 from etl.db import locks
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
+
+_SQL = StatementFile("sync/loads")
 
 
 @dataclass(frozen=True)
 class LoadCounts:
-    """Records of a batch, by what became of them.
+    """Numbers of records of a batch, by the result of its load.
 
     Parameters
     ----------
     read
         All records; the sum of the others.
     inserted, updated, removed
-        Rows that changed the core table.
+        Records that changed the core table.
     unchanged
-        Rows that it held already.
+        Records that were equal to the row in the core table.
     superseded
-        Records that a later one, in the batch or loaded before, replaces.
+        Records that a later record replaces, in the same batch or loaded before.
     stale
-        Records of accounts that another batch moved on first.
+        Records of accounts whose cursor another batch moved first.
     rejected
         Records that could not be typed or broke a rule.
     """
@@ -40,39 +40,33 @@ class LoadCounts:
 
 
 def lock_entity(db: Connection, *, entity: str) -> None:
-    """Keep every other load of an entity out until the transaction ends, if it has no cursors to lock."""
+    """Exclude every other load of the entity until the transaction ends; for entities without cursors to lock."""
     locks.acquire_until_commit(db, f"load.{entity}")
 
 
 def find(db: Connection, *, raw_id: int, entity: str, version: int) -> LoadCounts | None:
-    """Return the counts of a batch that was loaded already."""
+    """Return the counts of a batch that this version has loaded; None if it has not."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    with db.cursor(row_factory=class_row(LoadCounts)) as cursor:
-        return cursor.execute(statement("sync/loads", "find"), batch).fetchone()
+    return _SQL["find"].first(db, LoadCounts, batch)
 
 
 def was_loaded(db: Connection, *, raw_id: int, entity: str) -> bool:
-    """Return whether any version of an entity has loaded a batch."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        (found,) = cursor.execute(
-            statement("sync/loads", "was_loaded"), {"raw_id": raw_id, "entity": entity}
-        ).fetchall()
-    return bool(found)
+    """Return whether any version of the entity has loaded the batch."""
+    return bool(_SQL["was_loaded"].scalar(db, {"raw_id": raw_id, "entity": entity}))
 
 
 def find_later(db: Connection, *, raw_id: int, entity: str) -> list[int]:
-    """Return the batches that were loaded and are later than another, in the order in which they were sealed."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(statement("sync/loads", "find_later"), {"raw_id": raw_id, "entity": entity}).fetchall()
+    """Return the loaded batches that were sealed after batch `raw_id`, in the order in which they were sealed."""
+    return _SQL["find_later"].scalars(db, {"raw_id": raw_id, "entity": entity})
 
 
 def record(db: Connection, counts: LoadCounts, *, raw_id: int, entity: str, version: int) -> None:
-    """Keep the counts; the table refuses counts that do not add up."""
+    """Record the counts of a first load; the table refuses counts that do not add up."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    db.execute(statement("sync/loads", "record"), {**batch, **asdict(counts)})
+    _SQL["record"].run(db, {**batch, **asdict(counts)})
 
 
 def record_replay(db: Connection, counts: LoadCounts, *, raw_id: int, entity: str, version: int) -> None:
-    """Keep what became of the records of a batch that was replayed."""
+    """Record the counts of a replay; the table refuses counts that do not add up."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    db.execute(statement("sync/loads", "record_replay"), {**batch, **asdict(counts)})
+    _SQL["record_replay"].run(db, {**batch, **asdict(counts)})

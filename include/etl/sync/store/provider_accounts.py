@@ -1,26 +1,27 @@
-"""Provider accounts: one login of a user at a bank, with its encrypted access token."""
+"""Provider accounts: logins of users at banks, each with its encrypted access token."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from psycopg.rows import class_row, scalar_row
-
 from etl.chunking import Chunk
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.errors import PermanentError
 from etl.sync.store.token_cipher import TokenCipher
 
 PAGE_SIZE = 200
-"""Accounts that are held in memory at a time."""
+"""Most accounts in memory at a time."""
+
+_SQL = StatementFile("sync/provider_accounts")
 
 
 class ItemOfOtherUser(PermanentError):
-    """A login is somebody else's already."""
+    """A login is enrolled for another user."""
 
     def __init__(self, provider: str, item_id: str, user: str) -> None:
         super().__init__(
-            f"{provider}: item {item_id} is enrolled for another user than {user!r}; see who links whose bank account."
+            f"{provider}: item {item_id} is enrolled for another user than {user!r}; "
+            "check which user links this bank account."
         )
 
 
@@ -37,7 +38,7 @@ class ProviderAccount:
     cursor
         How far the feed was loaded; empty if never.
     needs_full_read
-        Whether the feed is to be read from its beginning all the same.
+        Whether the feed must be read from its beginning in spite of its cursor.
     """
 
     provider_account_id: int
@@ -47,12 +48,12 @@ class ProviderAccount:
 
 
 def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str) -> int:
-    """Add a login, or renew the token of a known one, and return its provider account id.
+    """Add a login, or replace the token of an enrolled one, and return its provider account id.
 
     Raises
     ------
-    ItemTaken
-        If the login is another user's.
+    ItemOfOtherUser
+        If the login is enrolled for another user.
     """
     values = {
         "provider": provider,
@@ -60,20 +61,18 @@ def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item
         "item_id": item_id,
         "access_token": cipher.encrypt(access_token),
     }
-    with db.cursor(row_factory=scalar_row) as cursor:
-        provider_account_id = cursor.execute(statement("sync/provider_accounts", "enrol"), values).fetchone()
-    if provider_account_id is None:
+    provider_account_ids = _SQL["enrol"].scalars(db, values)
+    if not provider_account_ids:
         raise ItemOfOtherUser(provider, item_id, user)
-    return int(provider_account_id)
+    return int(provider_account_ids[0])
 
 
 def read_pages(db: Connection, chunk: Chunk, *, provider: str, feed: str) -> Iterator[list[ProviderAccount]]:
-    """Yield the active accounts of a chunk in id order, at most `PAGE_SIZE` at a time, however wide the chunk is."""
+    """Yield the active accounts of a chunk in id order, at most `PAGE_SIZE` at a time."""
     start = chunk.start
     while True:
         bounds = {"provider": provider, "feed": feed, "start": start, "stop": chunk.stop, "limit": PAGE_SIZE}
-        with db.cursor(row_factory=class_row(ProviderAccount)) as cursor:
-            accounts = cursor.execute(statement("sync/provider_accounts", "page"), bounds).fetchall()
+        accounts = _SQL["page"].objects(db, ProviderAccount, bounds)
         if not accounts:
             return
         yield accounts
@@ -81,7 +80,7 @@ def read_pages(db: Connection, chunk: Chunk, *, provider: str, feed: str) -> Ite
 
 
 def stop(db: Connection, account: ProviderAccount, *, reason: str) -> None:
-    """Leave an account alone until it is enrolled again, unless it was since its token was read.
+    """Stop syncing an account until it is enrolled again; do nothing if that happened after its token was read.
 
     Parameters
     ----------
@@ -93,4 +92,4 @@ def stop(db: Connection, account: ProviderAccount, *, reason: str) -> None:
         "access_token": account.access_token,
         "reason": reason,
     }
-    db.execute(statement("sync/provider_accounts", "stop"), values)
+    _SQL["stop"].run(db, values)

@@ -1,7 +1,7 @@
 """Raw batches: pages as the provider sent them, sealed once, never changed.
 
-One zstd object for each chunk and attempt, named after the SHA-256 of its content, and one row in `etl.raw_batches`.
-Anything downstream can be made again from it without asking the provider.
+Each chunk and attempt has one zstd object, named after the SHA-256 of its content, and one row in `etl.raw_batches`.
+Everything downstream can be rebuilt from them without requests to the provider.
 """
 
 import hashlib
@@ -12,12 +12,11 @@ from datetime import datetime
 from typing import IO, cast
 
 import zstandard
-from psycopg.rows import class_row, scalar_row
 from upath import UPath
 
 from etl.db import locks
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.errors import RawCorrupt, RawMissing, RawPurged
 from etl.storage import objects
 from etl.storage.objects import Draft
@@ -26,6 +25,7 @@ from etl.sync.records import frames
 FOLDER = "raw"
 """Folder below the raw root."""
 _SUFFIX = ".zst"
+_SQL = StatementFile("sync/raw_batches")
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class RawBatch:
     source
         Name of the feed, snapshot or window that its pages come from.
     content_hash
-        SHA-256 before compression, in hexadecimal.
+        SHA-256 of the content before compression, in hexadecimal.
     path
-        Place of the object below the raw root.
+        Path of the object below the raw root.
     accounts, pages, bytes
         Size; bytes before compression.
     purged_at
-        When its object was given up, past its retention; None while it is kept.
+        When its object was deleted after its retention; None while it exists.
     """
 
     raw_id: int
@@ -59,7 +59,7 @@ class RawBatch:
 
 
 class _HashingStream:
-    """A binary stream that remembers the digest and the size of what passes through it."""
+    """A binary stream that computes the digest and the size of the bytes that pass through it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -85,11 +85,9 @@ class _HashingStream:
 
 
 def find_by_attempt(db: Connection, chunk_id: int, attempt: int) -> int | None:
-    """Return the id of the batch of an attempt, if it was sealed."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(
-            statement("sync/raw_batches", "find_by_attempt"), {"chunk_id": chunk_id, "attempt": attempt}
-        ).fetchone()
+    """Return the id of the batch of an attempt; None if it was not sealed."""
+    raw_ids = _SQL["find_by_attempt"].scalars(db, {"chunk_id": chunk_id, "attempt": attempt})
+    return raw_ids[0] if raw_ids else None
 
 
 def seal(
@@ -102,16 +100,16 @@ def seal(
     attempt: int,
 ) -> int:
     """Seal the pages of an attempt and return the id of the batch; sealing twice gives the same batch."""
-    accounts, count, last = 0, 0, 0
+    accounts, page_count, last_account = 0, 0, 0
     with objects.draft(root) as draft:
-        # In a thread of its own, beside reading and hashing.
+        # `threads=1` compresses in a separate thread, in parallel with reading and hashing.
         with zstandard.ZstdCompressor(level=3, threads=1).stream_writer(draft.stream, closefd=False) as compressor:
             content = _HashingStream(cast(IO[bytes], compressor))
             for header, body in pages:
                 frames.write(cast(IO[bytes], content), header, body)
-                accounts += header.provider_account_id != last
-                last = header.provider_account_id
-                count += 1
+                accounts += header.provider_account_id != last_account
+                last_account = header.provider_account_id
+                page_count += 1
         content_hash = content.digest.hexdigest()
         row = {
             "source": source,
@@ -120,36 +118,35 @@ def seal(
             "content_hash": content_hash,
             "path": f"{FOLDER}/{source}/{content_hash[:2]}/{content_hash}{_SUFFIX}",
             "accounts": accounts,
-            "pages": count,
+            "pages": page_count,
             "bytes": content.size,
         }
         return _publish(db, root, draft, row)
 
 
 def _publish(db: Connection, root: UPath, draft: Draft, row: dict[str, object]) -> int:
-    """Publish the object and then its row; whoever would purge the object waits until it has both."""
+    """Publish the object, then insert its row; a purge of the object waits until both exist."""
     path = str(row["path"])
-    with db.transaction(), db.cursor(row_factory=scalar_row) as cursor:
+    with db.transaction():
         lock_object(db, path)
         draft.publish(root / path)
-        cursor.execute(statement("sync/raw_batches", "record"), row)
-        (raw_id,) = cursor.execute(statement("sync/raw_batches", "find_by_attempt"), row).fetchall()
-    return int(raw_id)
+        _SQL["record"].run(db, row)
+        return int(_SQL["find_by_attempt"].scalar(db, row))
 
 
 def lock_object(db: Connection, path: str) -> None:
-    """Let nobody else publish or purge an object until the transaction ends.
+    """Exclude every other publication or purge of an object until the transaction ends.
 
     Parameters
     ----------
     path
-        Below the raw root.
+        Path of the object below the raw root.
     """
     locks.acquire_until_commit(db, f"object.{path}")
 
 
 def content_hash_of(path: str) -> str:
-    """Return the hash in the name of a batch's object; empty if it is none."""
+    """Return the hash in the name of a batch's object; empty if the path is not that of a batch."""
     name = path.rpartition("/")[2]
     return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else ""
 
@@ -160,10 +157,9 @@ def find(db: Connection, raw_id: int) -> RawBatch:
     Raises
     ------
     RawMissing
-        If there is none of this id.
+        If there is no batch with this id.
     """
-    with db.cursor(row_factory=class_row(RawBatch)) as cursor:
-        batch = cursor.execute(statement("sync/raw_batches", "find"), {"raw_id": raw_id}).fetchone()
+    batch = _SQL["find"].first(db, RawBatch, {"raw_id": raw_id})
     if batch is None:
         raise RawMissing(raw_id, "etl.raw_batches")
     return batch
@@ -177,23 +173,22 @@ def sealed_between(
     until: datetime | None,
     only_purged: bool = False,
 ) -> list[int]:
-    """Return the batches of some sources that were sealed in a half-open span of time, in the order in which they were.
+    """Return the batches of some sources that were sealed in a half-open span of time, in the order of sealing.
 
     Parameters
     ----------
     since, until
-        None leaves the span open.
+        Bounds of the span; None for no bound.
     only_purged
-        Whether those are meant that were purged, and not those that are kept.
+        Whether to return purged batches instead of those that still exist.
     """
     span = {"sources": list(sources), "since": since, "until": until, "purged": only_purged}
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(statement("sync/raw_batches", "sealed_between"), span).fetchall()
+    return _SQL["sealed_between"].scalars(db, span)
 
 
 def lock(db: Connection, raw_id: int) -> None:
-    """Wait until no other transaction loads the batch, and keep others out until this one ends."""
-    db.execute(statement("sync/raw_batches", "lock"), {"raw_id": raw_id})
+    """Wait until no other transaction loads the batch, and exclude others until this one ends."""
+    _SQL["lock"].run(db, {"raw_id": raw_id})
 
 
 def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
@@ -202,11 +197,11 @@ def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
     Raises
     ------
     RawPurged
-        If it is past its retention.
+        If it was purged after its retention.
     RawMissing
-        If the object is gone.
+        If the object does not exist.
     RawCorrupt
-        If it does not hold the bytes that were sealed; known for certain only at the end.
+        If the object differs from what was sealed; some differences are detected only at the end.
     """
     if batch.purged_at is not None:
         raise RawPurged(batch.raw_id, batch.purged_at)
@@ -221,4 +216,4 @@ def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
     except (frames.BrokenFrame, zstandard.ZstdError) as error:
         raise RawCorrupt(str(path), str(error)) from None
     if content.digest.hexdigest() != batch.content_hash:
-        raise RawCorrupt(str(path), "its content no longer has the hash under which it was sealed")
+        raise RawCorrupt(str(path), "its content no longer has the hash that it was sealed with")

@@ -1,21 +1,21 @@
-"""Rejects: records that could not be typed or broke a rule, each with its place and reason."""
+"""Rejects: records that could not be typed or broke a rule, each with its path and reason."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import class_row, scalar_row
-
 from etl.db import locks
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.errors import RejectMissing
 from etl.sync.records.rows import Reject
+
+_SQL = StatementFile("sync/rejects")
 
 
 @dataclass(frozen=True)
 class StoredReject:
-    """A record that was left out.
+    """A rejected record.
 
     Parameters
     ----------
@@ -24,17 +24,17 @@ class StoredReject:
     raw_id
         The raw batch that holds it.
     entity, version
-        What left it out.
+        The entity that rejected it, and that entity's version.
     provider_account_id
-        Whose record it is.
+        The account that it belongs to.
     line
         Ordinal of the page in its raw batch, from 0.
     path
-        Place of the record or field in the page, such as `added[3].amount`.
+        Path of the record or field in the page, such as `added[3].amount`.
     rule, reason
-        Which rule it broke, and how.
+        The rule that it broke, and how.
     rejected_at
-        When.
+        When it was rejected.
     """
 
     reject_id: int
@@ -51,14 +51,14 @@ class StoredReject:
 
 @dataclass(frozen=True)
 class RejectCount:
-    """How many rejects of an entity broke a rule.
+    """Number of rejects of an entity that broke a rule.
 
     Parameters
     ----------
     entity, rule
-        Whose, and which.
+        The entity and the rule.
     rejects
-        How many.
+        The number of rejects.
     """
 
     entity: str
@@ -68,12 +68,14 @@ class RejectCount:
 
 @dataclass(frozen=True)
 class RejectFilter:
-    """Which rejects are meant: those of an entity, a rule or a raw batch; None stands for any.
+    """Selects rejects of the current version of some entities.
 
     Parameters
     ----------
     versions
-        Entity → its version; rejects of other versions do not count.
+        Entity → its version; rejects of other versions are not selected.
+    rule, raw_id
+        Select only rejects of this rule or raw batch; None for any.
     """
 
     versions: dict[str, int]
@@ -82,7 +84,7 @@ class RejectFilter:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What the statements bind."""
+        """Parameters that the statements bind."""
         return {
             "entities": list(self.versions),
             "versions": list(self.versions.values()),
@@ -92,14 +94,14 @@ class RejectFilter:
 
 
 def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: str, version: int) -> int:
-    """Keep the rejects of a batch, in place of those that the same version gave before, and return how many."""
+    """Store the rejects of a batch in place of earlier ones of the same version, and return their number."""
     count = 0
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
     with db.transaction(), db.cursor() as cursor:
-        # Whoever types the same batch meanwhile would not see these, and its own would come on top of them.
+        # Without the lock, two transactions that type the same batch would not see each other's rejects and store both.
         locks.acquire_until_commit(db, f"rejects.{entity}.{version}.{raw_id}")
-        cursor.execute(statement("sync/rejects", "clear"), batch)
-        with cursor.copy(statement("sync/rejects", "copy")) as copy:
+        _SQL["clear"].run(db, batch)
+        with cursor.copy(_SQL["copy"]) as copy:
             for reject in rejects:
                 fault = reject.fault
                 origin = (raw_id, entity, version, reject.provider_account_id, reject.line)
@@ -110,24 +112,18 @@ def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: s
 
 def count(db: Connection, *, raw_id: int, entity: str, version: int) -> int:
     """Return how many records of a batch were rejected."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        batch = {"raw_id": raw_id, "entity": entity, "version": version}
-        (rejected,) = cursor.execute(statement("sync/rejects", "count"), batch).fetchall()
-    return int(rejected)
+    return int(_SQL["count"].scalar(db, {"raw_id": raw_id, "entity": entity, "version": version}))
 
 
 def latest(db: Connection, reject_filter: RejectFilter, *, limit: int) -> list[StoredReject]:
-    """Return the latest rejects, the newest first.
+    """Return the latest of the selected rejects, newest first.
 
     Parameters
     ----------
     limit
         Most rejects to return.
     """
-    with db.cursor(row_factory=class_row(StoredReject)) as cursor:
-        return cursor.execute(
-            statement("sync/rejects", "latest"), {**reject_filter.parameters, "limit": limit}
-        ).fetchall()
+    return _SQL["latest"].objects(db, StoredReject, {**reject_filter.parameters, "limit": limit})
 
 
 def find(db: Connection, reject_id: int) -> StoredReject:
@@ -136,26 +132,29 @@ def find(db: Connection, reject_id: int) -> StoredReject:
     Raises
     ------
     RejectMissing
-        If there is none of this id.
+        If there is no reject with this id.
     """
-    with db.cursor(row_factory=class_row(StoredReject)) as cursor:
-        reject = cursor.execute(statement("sync/rejects", "find"), {"reject_id": reject_id}).fetchone()
+    reject = _SQL["find"].first(db, StoredReject, {"reject_id": reject_id})
     if reject is None:
         raise RejectMissing(reject_id)
     return reject
 
 
 def count_by_rule(db: Connection, reject_filter: RejectFilter) -> list[RejectCount]:
-    """Return how many rejects there are of each entity and rule, the most frequent first."""
-    with db.cursor(row_factory=class_row(RejectCount)) as cursor:
-        return cursor.execute(statement("sync/rejects", "count_by_rule"), reject_filter.parameters).fetchall()
+    """Return the numbers of selected rejects by entity and rule, most frequent first."""
+    return _SQL["count_by_rule"].objects(db, RejectCount, reject_filter.parameters)
 
 
 def replayable_batches(db: Connection, *, entity: str, version: int, raw_id: int | None) -> list[int]:
-    """Return the raw batches with rejects that an entity may load now, in the order in which they were sealed.
+    """Return the raw batches whose rejects an entity may be able to load now, in the order in which they were sealed.
 
-    These are those of its version, and those of earlier ones that this one has not read.
+    These are the batches with rejects of this version, and the batches with rejects of another version that this
+    version has not loaded.
+
+    Parameters
+    ----------
+    raw_id
+        Return only this batch; None for any.
     """
     values = {"entity": entity, "version": version, "raw_id": raw_id}
-    with db.cursor(row_factory=scalar_row) as cursor:
-        return cursor.execute(statement("sync/rejects", "replayable_batches"), values).fetchall()
+    return _SQL["replayable_batches"].scalars(db, values)

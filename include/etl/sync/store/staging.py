@@ -1,4 +1,4 @@
-"""The typed batch in hand, as a temporary table beside the core table that it is merged into."""
+"""Staging tables: a typed batch, in temporary tables, while it is merged into its core table."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,24 +8,26 @@ from pgpq import ArrowToPostgresBinaryEncoder
 from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.sync.records.rows import schema
 from etl.sync.store.typed_batches import CURSOR_MOVE_SCHEMA
 
+_SQL = StatementFile("sync/staging")
+_CURSORS_SQL = StatementFile("sync/cursors")
 _COUNT_EXISTING_ROWS = SQL("""
--- Counted no further than it matters.
+-- Stops counting one row above the limit.
 select count(*)
 from (
     select
     from {core} as c
     where c.{account} = any(array(select m.{account} from incoming_cursors as m))
-    limit %(most)s + 1
+    limit %(limit)s + 1
 ) as existing
 """)
 _DROP_SUPERSEDED_SQL = SQL("""
--- Grouped and joined, each once: `not in (select max(seq) …)` compares every row with every other as soon as a batch's
--- keys do not fit into work_mem.
+-- One aggregation and one join: `not in (select max(seq) …)` would compare every row with every other as soon as the
+-- keys of a batch exceed work_mem.
 with repeated as (
     select {key}, max(i.seq) as seq
     from incoming as i
@@ -39,72 +41,76 @@ where ({key}) = ({repeated_key}) and i.seq < r.seq
 
 
 def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) -> int:
-    """Create `incoming` for this transaction, in place of one that it had, and return how many rows it has.
+    """Create and fill the staging table `incoming` for this transaction, replacing an earlier one.
 
     Its columns are `seq`, `provider_account_id`, `removed`, `observed_at` and the declared ones.
+
+    Returns
+    -------
+    int
+        The number of its rows.
     """
     for name in ("raise_temp_buffers", "drop_table", "raise_work_mem"):
-        db.execute(statement("sync/staging", name))
+        _SQL[name].run(db)
     db.execute(_create_query(entity))
     count = _copy(db, SQL("copy incoming from stdin (format binary, freeze)"), rows, schema(entity))
-    db.execute(statement("sync/staging", "lower_statistics_target"))
+    _SQL["lower_statistics_target"].run(db)
     db.execute(SQL("analyze incoming ({})").format(_analyzed_columns(entity)))
-    db.execute(statement("sync/staging", "reset_statistics_target"))
+    _SQL["reset_statistics_target"].run(db)
     return count
 
 
 def fill_cursor_moves(db: Connection, moves: Iterable[pa.RecordBatch]) -> None:
-    """Create `incoming_cursors` for this transaction, in place of one that it had, and fill it."""
-    db.execute(statement("sync/cursors", "drop_table"))
-    db.execute(statement("sync/cursors", "create_table"))
-    _copy(db, statement("sync/cursors", "copy_cursor_moves"), moves, CURSOR_MOVE_SCHEMA)
+    """Create and fill the staging table `incoming_cursors` for this transaction, replacing an earlier one."""
+    _CURSORS_SQL["drop_table"].run(db)
+    _CURSORS_SQL["create_table"].run(db)
+    _copy(db, _CURSORS_SQL["copy_cursor_moves"], moves, CURSOR_MOVE_SCHEMA)
 
 
 @contextmanager
 def prefer_index_lookup(db: Connection) -> Iterator[None]:
-    """Let statements find rows of the core table by an index, however few it has as yet."""
-    db.execute(statement("sync/staging", "prefer_index_lookup"))
+    """Make the planner look up rows of the core table by an index, even while the table is small."""
+    _SQL["prefer_index_lookup"].run(db)
     yield
-    db.execute(statement("sync/staging", "reset_index_lookup"))
+    _SQL["reset_index_lookup"].run(db)
 
 
 @contextmanager
 def prefer_hash_join(db: Connection) -> Iterator[None]:
-    """Let statements join `incoming` with all that they read of the core table, and not with row after row."""
-    db.execute(statement("sync/staging", "prefer_hash_join"))
+    """Make the planner join `incoming` with the rows of the core table at once, instead of row by row."""
+    _SQL["prefer_hash_join"].run(db)
     yield
-    db.execute(statement("sync/staging", "reset_hash_join"))
+    _SQL["reset_hash_join"].run(db)
 
 
 def has_few_existing_rows(db: Connection, entity: Entity, *, limit: int) -> bool:
-    """Tell whether the accounts of `incoming_cursors` have at most so many rows in the core table."""
+    """Return whether the accounts of `incoming_cursors` have at most `limit` rows in the core table."""
     query = _COUNT_EXISTING_ROWS.format(core=core_table(entity), account=Identifier(PROVIDER_ACCOUNT))
-    ((held,),) = db.execute(query, {"most": limit}).fetchall()
-    return bool(held <= limit)
+    ((existing,),) = db.execute(query, {"limit": limit}).fetchall()
+    return bool(existing <= limit)
 
 
 def drop_superseded(db: Connection, entity: Entity) -> int:
-    """Leave only the last record of each key, and return how many others there were."""
+    """Delete all records but the last of each key, and return how many were deleted."""
     return db.execute(_drop_superseded_query(entity)).rowcount
 
 
 def drop_older_than_feed(db: Connection, *, feed: str) -> int:
-    """Drop a window's records of accounts of which the feed has told something since, and return how many those were.
+    """Drop a window's records of accounts whose feed brought records that were observed later; return their number.
 
-    A row that a feed does not mention is as it was: what a window of an earlier moment says of it is older than that,
-    however long ago the row itself was written.
+    A row that the feed did not mention was unchanged when the feed was read. Records of an earlier window are therefore
+    outdated, even if the row itself was written long before.
     """
-    return db.execute(statement("sync/staging", "drop_older_than_feed"), {"feed": feed}).rowcount
+    return _SQL["drop_older_than_feed"].run(db, {"feed": feed})
 
 
 def drop_older_than_snapshot(db: Connection, entity: Entity, *, raw_id: int) -> int:
-    """Drop a snapshot's records of accounts of which a later one was loaded, and return how many those were."""
-    values = {"entity": entity.name, "raw_id": raw_id}
-    return db.execute(statement("sync/staging", "drop_older_than_snapshot"), values).rowcount
+    """Drop a snapshot's records of accounts of which a later snapshot was loaded; return their number."""
+    return _SQL["drop_older_than_snapshot"].run(db, {"entity": entity.name, "raw_id": raw_id})
 
 
 def drop_older_than_feed_on_replay(db: Connection, entity: Entity, *, feed: str, raw_id: int) -> int:
-    """Drop what `drop_older_than_feed` would, but for rows that the window itself once wrote, or that are missing."""
+    """Drop records as `drop_older_than_feed` does, but keep those whose row is missing or written by this window."""
     query = SQL(
         "delete from incoming as i using {core} as c, etl.cursors as k where {same} and c.raw_id <> %(raw_id)s "
         "and k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at"
@@ -113,7 +119,7 @@ def drop_older_than_feed_on_replay(db: Connection, entity: Entity, *, feed: str,
 
 
 def drop_overwritten(db: Connection, entity: Entity, *, raw_id: int) -> int:
-    """Drop records of rows that a later batch wrote at the very same instant, and return how many those were."""
+    """Drop records whose row a later batch wrote with the same `observed_at`; return their number."""
     query = SQL(
         "delete from incoming as i using {core} as c "
         "where {same} and c.observed_at = i.observed_at and c.raw_id > %(raw_id)s"
@@ -127,7 +133,7 @@ def core_table(entity: Entity) -> Identifier:
 
 
 def same_key_condition(entity: Entity, one: str, other: str) -> Composed:
-    """Return the condition that rows of two tables have one key."""
+    """Return the SQL condition that rows of two tables, given by their aliases, have the same key."""
     return SQL(" and ").join(
         SQL("{} = {}").format(Identifier(one, name), Identifier(other, name)) for name in entity.key
     )
@@ -149,15 +155,15 @@ def _create_query(entity: Entity) -> Composed:
 
 
 def _analyzed_columns(entity: Entity) -> Composed:
-    """Return the columns by which statements find rows: statistics are logged even where a table's rows are not."""
+    """Return the columns by which statements find rows; statistics of the others would only add to the WAL."""
     columns = dict.fromkeys((PROVIDER_ACCOUNT, "removed", *entity.key))
     return SQL(", ").join(map(Identifier, columns))
 
 
-def _copy(db: Connection, query: SQL, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
-    """Copy batches in Postgres' binary format, which it reads twice as fast as text."""
+def _copy(db: Connection, query: SQL, batches: Iterable[pa.RecordBatch], arrow_schema: pa.Schema) -> int:
+    """Copy batches in Postgres' binary format, which it reads twice as fast as text; return the number of rows."""
     rows = 0
-    encoder = ArrowToPostgresBinaryEncoder(schema)
+    encoder = ArrowToPostgresBinaryEncoder(arrow_schema)
     with db.cursor() as cursor, cursor.copy(query) as copy:
         copy.write(encoder.write_header())
         for batch in batches:

@@ -1,18 +1,21 @@
-"""How much the warehouse holds, how fresh it is, and how clean."""
+"""State of each entity: rows, freshness and rejects; and states of the provider accounts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg.rows import scalar_row, tuple_row
+from psycopg.rows import scalar_row
 from psycopg.sql import SQL, Identifier
 
 from etl.db.connection import Connection
-from etl.db.statements import statement
+from etl.db.statements import StatementFile
 
 MAX_COUNTED_ROWS = 1_000_000
-"""Rows up to which a table is counted; above, its statistics are told instead."""
+"""Tables with more rows are not counted; their statistics are used instead."""
+
+_SQL = StatementFile("sync/status")
+_CHUNKS_SQL = StatementFile("sync/chunks")
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class EntityStatus:
     loaded_at
         When it was last loaded; None if never.
     lag
-        Seconds since then.
+        Seconds since `loaded_at`.
     rejects
-        Records that its current version rejects.
+        Rejects of its current version.
     """
 
     entity: str
@@ -41,40 +44,32 @@ class EntityStatus:
 
 
 def of_entity(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
-    """Return the state of an entity."""
-    with db.cursor(row_factory=tuple_row) as cursor:
-        query = statement("sync/status", "of_entity")
-        ((loaded_at, rejects),) = cursor.execute(query, {"entity": entity, "version": version}).fetchall()
+    """Return the state of an entity; `as_of` is the current time."""
+    ((loaded_at, rejects),) = _SQL["of_entity"].rows(db, {"entity": entity, "version": version})
     lag = None if loaded_at is None else (as_of - loaded_at).total_seconds()
     return EntityStatus(entity, _count_rows(db, entity), loaded_at, lag, rejects)
 
 
 def accounts_by_state(db: Connection) -> dict[str, int]:
-    """Return how many provider accounts are in each state."""
-    with db.cursor(row_factory=tuple_row) as cursor:
-        return dict(cursor.execute(statement("sync/status", "accounts_by_state")).fetchall())
+    """Return the number of provider accounts by state."""
+    return dict(_SQL["accounts_by_state"].rows(db))
 
 
 def count_active_accounts(db: Connection, *, provider: str) -> int:
-    """Return how many provider accounts a run would ask about."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        (count,) = cursor.execute(statement("sync/chunks", "count_active_accounts"), {"provider": provider}).fetchall()
-    return int(count)
+    """Return how many provider accounts a run would sync."""
+    return int(_CHUNKS_SQL["count_active_accounts"].scalar(db, {"provider": provider}))
 
 
 def pages_per_account(db: Connection, *, source: str) -> float | None:
-    """Return how many pages one account took on average in the latest downloads; None before the first."""
-    with db.cursor(row_factory=scalar_row) as cursor:
-        (pages,) = cursor.execute(statement("sync/status", "pages_per_account"), {"source": source}).fetchall()
+    """Return the average number of pages of an account in the latest downloads; None before the first download."""
+    pages = _SQL["pages_per_account"].scalar(db, {"source": source})
     return None if pages is None else float(pages)
 
 
 def _count_rows(db: Connection, entity: str) -> int:
+    estimate = _SQL["estimate_rows"].scalar(db, {"relation": f"core.{entity}"})
+    if estimate > MAX_COUNTED_ROWS:
+        return int(estimate)
     with db.cursor(row_factory=scalar_row) as cursor:
-        (estimate,) = cursor.execute(
-            statement("sync/status", "estimate_rows"), {"relation": f"core.{entity}"}
-        ).fetchall()
-        if estimate > MAX_COUNTED_ROWS:
-            return int(estimate)
         (rows,) = cursor.execute(SQL("select count(*) from core.{}").format(Identifier(entity))).fetchall()
     return int(rows)

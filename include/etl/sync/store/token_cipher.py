@@ -1,4 +1,4 @@
-"""Access tokens, encrypted under Sluice's own keys."""
+"""Encryption of access tokens with the keys in `SLUICE_KEYS`."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from etl.errors import SettingInvalid, TokenUnreadable
 
 
 class TokenCipher:
-    """Encrypts under the first key and decrypts under any, so that keys can be rotated.
+    """Encrypts with the first key and decrypts with any, so that keys can be rotated.
 
     Parameters
     ----------
     keys
-        Fernet keys, the newest first.
+        Fernet keys, newest first.
 
     Raises
     ------
@@ -28,11 +28,11 @@ class TokenCipher:
             raise SettingInvalid("SLUICE_KEYS", "comma-separated Fernet keys (32 bytes in URL-safe base64)") from None
 
     def encrypt(self, token: str) -> bytes:
-        """Return the token as it is stored."""
+        """Return the encrypted token."""
         return self._fernet.encrypt(token.encode())
 
     def decrypt(self, ciphertext: bytes, *, provider_account_id: int) -> str:
-        """Return the token.
+        """Return the decrypted token.
 
         Raises
         ------

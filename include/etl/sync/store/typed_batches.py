@@ -1,9 +1,9 @@
-"""Typed batches: the rows of a raw batch in Parquet, and the cursor moves that go with them.
+"""Typed batches: the rows and cursor moves of a raw batch, in Parquet.
 
     {root}/typed/{entity}/v{version}/{raw hash}/rows.parquet
     {root}/typed/{entity}/v{version}/{raw hash}/cursors.parquet
 
-The same raw batch and version give the same bytes.
+The same raw batch and entity version always result in the same bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from etl.sync.store.raw_batches import RawBatch
 FOLDER = "typed"
 """Folder below the raw root."""
 _PARQUET_OPTIONS = {"compression": "zstd", "use_dictionary": False}
-"""Most columns are as good as unique, and what is not is made small by the compression."""
+"""No dictionaries: most columns are nearly unique, and zstd compresses the others well enough."""
 CURSOR_MOVE_SCHEMA = pa.schema(
     [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
 )
@@ -35,16 +35,16 @@ CURSOR_MOVE_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class CursorMove:
-    """Where a batch found an account's cursor, and where it leaves it.
+    """The move of an account's cursor by a batch.
 
     Parameters
     ----------
     provider_account_id
         The account.
     cursor_from, cursor_to
-        The cursor, before and after.
+        The cursor before and after.
     whole
-        Whether the batch holds all that the feed has, in place of the changes in between.
+        Whether the batch holds the whole feed instead of the changes between the two cursors.
     """
 
     provider_account_id: int
@@ -54,7 +54,7 @@ class CursorMove:
 
 
 class TypedWriter:
-    """Writes a typed batch, some rows at a time: those before, while the next are being typed."""
+    """Writes a typed batch block by block; a thread writes a block while the next is being typed."""
 
     def __init__(self, rows: pq.ParquetWriter, cursor_moves: pq.ParquetWriter, executor: Executor) -> None:
         self._rows = rows
@@ -63,7 +63,7 @@ class TypedWriter:
         self._pending_write: Future[None] | None = None
 
     def write(self, rows: pa.Table, cursor_moves: list[CursorMove]) -> None:
-        """Append rows, and the moves of the accounts that end with them."""
+        """Append a block of rows, and the cursor moves of the accounts that are complete with it."""
         self.finish()
         self._pending_write = self._executor.submit(self._rows.write_table, rows)
         if cursor_moves:
@@ -76,7 +76,7 @@ class TypedWriter:
             self._cursor_moves.write_table(pa.table(columns, schema=CURSOR_MOVE_SCHEMA))
 
     def finish(self) -> None:
-        """Wait until all rows are written."""
+        """Wait until all rows are written, and raise the error of a failed write."""
         if self._pending_write is not None:
             self._pending_write.result()
 
@@ -90,9 +90,9 @@ class TypedBatch:
     root
         The raw root.
     entity
-        Whose columns it has.
+        The entity whose columns it has.
     raw_batch
-        The raw batch that it was made from.
+        The raw batch that it was typed from.
     """
 
     root: UPath
@@ -101,7 +101,7 @@ class TypedBatch:
 
     @contextmanager
     def write(self) -> Iterator[TypedWriter]:
-        """Write the batch; it appears when the block ends without an error."""
+        """Yield a writer of the batch, which is published when the block ends without an error."""
         with objects.draft(self.root) as rows, objects.draft(self.root) as moves:
             with (
                 pq.ParquetWriter(rows.stream, schema(self.entity), **_PARQUET_OPTIONS) as rows_writer,
@@ -119,7 +119,7 @@ class TypedBatch:
         return bool((self._folder / "rows.parquet").exists())
 
     def rows(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, some at a time.
+        """Yield the rows as record batches of at most 10,000 rows.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class TypedBatch:
 
     def _read(self, name: str) -> Iterator[pa.RecordBatch]:
         with self._open(name) as file:
-            # One group at a time: a reader of several keeps what it took for each until the last.
+            # One row group at a time: a reader of several keeps the memory of each until the last is read.
             for group in range(file.num_row_groups):
                 yield from file.iter_batches(batch_size=10_000, row_groups=[group])
 

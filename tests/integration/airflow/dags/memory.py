@@ -1,4 +1,4 @@
-"""A Dag with a task that allocates four times its cap."""
+"""A Dag with a task that allocates four times its memory cap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASKS = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5
 
 
 def worker() -> list[int]:
-    """Return the process ids of the Celery worker and of its children, one of which has this task as its child."""
+    """Return the process ids of the Celery worker and of its children, one of which is the parent of this task."""
     import psutil
 
     parent = psutil.Process(psutil.Process(os.getppid()).ppid())
@@ -32,9 +32,9 @@ with DAG(
 
     @task(retries=1, retry_policy=ErrorTypeRetryPolicy(base=timedelta(seconds=2)))
     def outgrow() -> None:
-        kept: list[bytes] = []
-        while len(kept) < 2_000:
-            kept.append(bytes(MIB))
+        blocks: list[bytes] = []
+        while len(blocks) < 2_000:
+            blocks.append(bytes(MIB))
 
     @task
     def sibling() -> list[int]:

@@ -27,11 +27,11 @@ class Firebase:
     Parameters
     ----------
     replies
-        What to answer to the next messages instead of taking them; None breaks the connection.
+        Answers to the next messages, which are not recorded then; None breaks the connection.
     token_replies
-        The same for the next tokens.
+        Answers to the next requests for an access token.
     lifetime
-        Of a token, in seconds.
+        Of an access token, in seconds.
     """
 
     replies: list[web.Response | None] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""A push service of browsers, and the browser behind it that decrypts what arrives."""
+"""A stand-in for a push service, and for the browser that decrypts its messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PushService:
     Parameters
     ----------
     replies
-        What to answer to the next messages instead of taking them; None breaks the connection.
+        Answers to the next messages, which are not recorded then; None breaks the connection.
     """
 
     replies: list[web.Response | None] = field(default_factory=list)
@@ -48,7 +48,7 @@ class PushService:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._secret = os.urandom(16)
         application = web.Application()
-        application.router.add_post("/push/{browser}", self._take)
+        application.router.add_post("/push/{browser}", self._receive)
         self._runner = web.AppRunner(application, shutdown_timeout=0)
         await self._runner.setup()
         await web.TCPSite(self._runner, LOOPBACK, 0).start()
@@ -64,7 +64,7 @@ class PushService:
         # Browsers add `expirationTime`.
         return json.dumps({"endpoint": f"{self.url}/push/{browser}", "expirationTime": None, "keys": keys})
 
-    async def _take(self, request: web.Request) -> web.Response:
+    async def _receive(self, request: web.Request) -> web.Response:
         self.attempts += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)

@@ -1,4 +1,4 @@
-"""A mail server that answers by a script, and hangs up where the script ends."""
+"""A mail server that replies and hangs up by a script."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class ScriptedSmtp:
     Parameters
     ----------
     script
-        Answers by command; `.` is the end of a mail, and `greeting` the beginning of a connection. A list is used up
-        one by one, and then what is polite is said. `HANG_UP` closes the connection, `SILENCE` says nothing;
-        at `body`, after the first line of a mail.
+        Replies by command; `greeting` is the start of a connection, `body` the first line of a mail, `.` its end.
+        The replies of a list are used one after another, then `DEFAULT_REPLIES`. `HANG_UP` closes the connection,
+        `SILENCE` sends no reply.
     """
 
     script: dict[str, str | list[str]] = field(default_factory=dict)
@@ -51,10 +51,10 @@ class ScriptedSmtp:
         await self._server.wait_closed()
 
     def _answer(self, command: str) -> str:
-        found = self.script.get(command, DEFAULT_REPLIES.get(command, "500 what?"))
-        if isinstance(found, list):
-            return found.pop(0) if found else DEFAULT_REPLIES[command]
-        return found
+        reply = self.script.get(command, DEFAULT_REPLIES.get(command, "500 what?"))
+        if isinstance(reply, list):
+            return reply.pop(0) if reply else DEFAULT_REPLIES[command]
+        return reply
 
     async def _serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -1,4 +1,4 @@
-"""Mails to many, by every way to a server, and whom it lets in."""
+"""The e-mail channel with real SMTP servers: encryption, login and connection settings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from etl.clients.smtp import MailServer, Security
+from etl.clients.mail_server import MailServer, Security
 from etl.errors import ChannelRefused
-from etl.notify.channels.address import MailAddress
+from etl.mail_address import MailAddress
 from etl.notify.channels.channel import Message, SendOutcome, SendResult
 from etl.notify.channels.email import EmailConfig, EmailSender
 from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer, write_certificate
 
 PARTS = {"subject": "Grüße", "text": "Hällo\n", "html": "<p>Hällo</p>\n"}
 LINK = "https://bank.example/unsubscribe?token=abc"
-EVERY = list(Security)
+ALL_SECURITIES = list(Security)
 
 
 @pytest.fixture
@@ -34,22 +34,22 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def send(server: MailServer, count: int) -> list[SendResult]:
-    mailing = EmailConfig(server, MailAddress("sluice@bank.example", "Sluice"), connections=3)
+    config = EmailConfig(server, connections=3)
     messages = [Message(place, f"u{place}@home.example", PARTS, unsubscribe_url=LINK) for place in range(count)]
 
-    async def send_and_part() -> list[SendResult]:
+    async def send_and_close() -> list[SendResult]:
         try:
-            async with EmailSender(mailing) as channel:
+            async with EmailSender(config) as channel:
                 return await channel.send(messages)
         finally:
-            # Both ends of an encrypted connection part in several steps.
+            # An encrypted connection is closed in several steps.
             await asyncio.sleep(0.1)
 
-    return asyncio.run(send_and_part())
+    return asyncio.run(send_and_close())
 
 
-@pytest.mark.parametrize("security", EVERY)
-def test_each_mail_arrives_once_by_every_way(security: Security, trusted: Path) -> None:
+@pytest.mark.parametrize("security", ALL_SECURITIES)
+def test_each_mail_arrives_once_with_every_security(security: Security, trusted: Path) -> None:
     with SmtpServer(security, trusted) as server:
         results = send(server.mail_server(), 20)
     assert {result.outcome for result in results} == {SendOutcome.SENT}
@@ -67,10 +67,8 @@ def test_each_mail_arrives_once_by_every_way(security: Security, trusted: Path) 
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-@pytest.mark.parametrize("security", EVERY)
-def test_a_server_that_asks_for_a_login_gets_it_and_a_wrong_one_stops_the_start(
-    security: Security, trusted: Path
-) -> None:
+@pytest.mark.parametrize("security", ALL_SECURITIES)
+def test_login_is_sent_if_required_and_a_wrong_one_is_an_error(security: Security, trusted: Path) -> None:
     with SmtpServer(security, trusted, requires_login=True) as server:
         assert {result.outcome for result in send(server.mail_server(login=LOGIN, password=PASSWORD), 5)} == {
             SendOutcome.SENT
@@ -97,27 +95,27 @@ def test_nothing_is_sent_in_the_clear_to_a_server_without_starttls(certificate: 
     assert server.inbox.mails == []
 
 
-def test_a_server_that_is_not_there_defers_all(certificate: Path) -> None:
+def test_unreachable_server_defers_all_mails(certificate: Path) -> None:
     server = SmtpServer(Security.PLAIN, certificate)
     assert {result.outcome for result in send(server.mail_server(), 5)} == {SendOutcome.DEFERRED}
 
 
-def of_connection(**extra: Any) -> EmailConfig:
+def config_from_connection(**extra: Any) -> EmailConfig:
     fields: dict[str, Any] = {"from_email": "Sluice <a@b.example>", "disable_ssl": True, "disable_tls": True} | extra
     return EmailConfig.from_connection(host="mail", port=None, login="me", password="hunter2", extra=fields)
 
 
-def test_a_connection_is_read_as_for_single_mails_but_names_no_recipients() -> None:
-    mailing = of_connection(connections=3, mails_per_connection="50")
-    assert (str(mailing.server), mailing.server.security) == ("mail:25", Security.PLAIN)
-    assert mailing.from_address == MailAddress("a@b.example", "Sluice")
-    assert (mailing.connections, mailing.mails_per_connection) == (3, 50)
-    assert mailing.reply_timeout > timedelta(0)
-    assert "hunter2" not in repr(mailing)
+def test_connection_sets_server_sender_and_limits() -> None:
+    config = config_from_connection(connections=3, mails_per_connection="50")
+    assert (str(config.server), config.server.security) == ("mail:25", Security.PLAIN)
+    assert config.server.from_address == MailAddress("a@b.example", "Sluice")
+    assert (config.connections, config.mails_per_connection) == (3, 50)
+    assert config.reply_timeout > timedelta(0)
+    assert "hunter2" not in repr(config)
 
 
 @pytest.mark.parametrize(
-    ("extra", "found"),
+    ("extra", "message"),
     [
         ({"from_email": ""}, "from_email"),
         ({"from_email": "nobody"}, "from_email"),
@@ -125,6 +123,6 @@ def test_a_connection_is_read_as_for_single_mails_but_names_no_recipients() -> N
         ({"mails_per_connection": -1}, "less than 1"),
     ],
 )
-def test_a_connection_that_cannot_be_used_says_why(extra: dict[str, Any], found: str) -> None:
-    with pytest.raises(ChannelRefused, match=found):
-        of_connection(**extra)
+def test_invalid_connection_is_refused_with_the_reason(extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(ChannelRefused, match=message):
+        config_from_connection(**extra)

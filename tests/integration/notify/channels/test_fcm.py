@@ -27,15 +27,15 @@ def message(delivery_id: int = 1, **changes: Any) -> Message:
     return Message(delivery_id, **{"address": f"phone-{delivery_id}", "parts": PARTS} | changes)
 
 
-def project(firebase: Firebase, **changes: Any) -> FcmConfig:
+def build_config(firebase: Firebase, **changes: Any) -> FcmConfig:
     extra = {"keyfile_dict": firebase.keyfile()}
-    found = FcmConfig.from_connection(host=firebase.url, port=None, login="", password="", extra=extra)
-    return replace(found, **{"timeout": timedelta(seconds=5)} | changes)
+    config = FcmConfig.from_connection(host=firebase.url, port=None, login="", password="", extra=extra)
+    return replace(config, **{"timeout": timedelta(seconds=5)} | changes)
 
 
-def sent(firebase: Firebase, *pages: Sequence[Message], **changes: Any) -> list[SendResult]:
+def send_pages(firebase: Firebase, *pages: Sequence[Message], **changes: Any) -> list[SendResult]:
     async def send() -> list[SendResult]:
-        async with firebase, FcmSender(project(firebase, **changes)) as channel:
+        async with firebase, FcmSender(build_config(firebase, **changes)) as channel:
             return [result for page in pages for result in await channel.send(page)]
 
     return asyncio.run(send())
@@ -48,9 +48,9 @@ def outcomes(results: Sequence[SendResult]) -> list[tuple[SendOutcome, str, bool
 SENT = (SendOutcome.SENT, "", False)
 
 
-def test_a_message_arrives_with_what_it_says_and_a_tag_that_replaces_it() -> None:
+def test_message_arrives_with_its_content_and_a_collapse_tag() -> None:
     firebase = Firebase()
-    assert outcomes(sent(firebase, [message(7)])) == [SENT]
+    assert outcomes(send_pages(firebase, [message(7)])) == [SENT]
     assert firebase.messages == [
         {
             "token": "phone-7",
@@ -64,16 +64,18 @@ def test_a_message_arrives_with_what_it_says_and_a_tag_that_replaces_it() -> Non
 
 
 @pytest.mark.parametrize(
-    ("left", "shortest", "longest"), [(900, 880, 900), (-5, 0, 0), (10**7, 4 * 7 * 86400, 4 * 7 * 86400)]
+    ("seconds_left", "shortest", "longest"), [(900, 880, 900), (-5, 0, 0), (10**7, 4 * 7 * 86400, 4 * 7 * 86400)]
 )
-def test_a_message_lives_until_it_expires_and_wakes_the_phone(left: int, shortest: int, longest: int) -> None:
+def test_message_ttl_ends_at_its_expiry_and_its_priority_is_high(
+    seconds_left: int, shortest: int, longest: int
+) -> None:
     firebase = Firebase()
-    sent(firebase, [message(expires_at=datetime.now(UTC) + timedelta(seconds=left))])
-    (found,) = firebase.messages
-    assert shortest <= int(found["android"]["ttl"].removesuffix("s")) <= longest
-    assert shortest <= int(found["webpush"]["headers"]["TTL"]) <= longest
-    assert found["android"]["priority"] == "HIGH"
-    assert int(found["apns"]["headers"]["apns-expiration"]) > 0
+    send_pages(firebase, [message(expires_at=datetime.now(UTC) + timedelta(seconds=seconds_left))])
+    (sent,) = firebase.messages
+    assert shortest <= int(sent["android"]["ttl"].removesuffix("s")) <= longest
+    assert shortest <= int(sent["webpush"]["headers"]["TTL"]) <= longest
+    assert sent["android"]["priority"] == "HIGH"
+    assert int(sent["apns"]["headers"]["apns-expiration"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -84,8 +86,8 @@ def test_a_message_lives_until_it_expires_and_wakes_the_phone(left: int, shortes
         refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", text="The registration token is not a valid FCM …"),
     ],
 )
-def test_a_token_that_ended_is_pruned(reply: web.Response) -> None:
-    (result,) = sent(Firebase([reply]), [message()])
+def test_unregistered_token_marks_its_address_invalid(reply: web.Response) -> None:
+    (result,) = send_pages(Firebase([reply]), [message()])
     assert (result.outcome, result.is_address_invalid) == (SendOutcome.FAILED, True)
     assert result.error_class in ("UNREGISTERED", "INVALID_ARGUMENT")
 
@@ -101,109 +103,111 @@ def test_a_token_that_ended_is_pruned(reply: web.Response) -> None:
         (web.Response(status=302, headers={"Location": "/elsewhere"}), "HTTP 302"),
     ],
 )
-def test_a_refusal_that_is_not_of_the_token_prunes_nothing(reply: web.Response, error_class: str) -> None:
-    results = sent(Firebase([reply]), [message(1)], [message(2)])
+def test_refusal_for_another_reason_keeps_the_address(reply: web.Response, error_class: str) -> None:
+    results = send_pages(Firebase([reply]), [message(1)], [message(2)])
     assert outcomes(results) == [(SendOutcome.FAILED, error_class, False), SENT]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_a_server_that_is_busy_defers(status: int) -> None:
-    results = sent(Firebase([refusal(status, "UNAVAILABLE", "UNAVAILABLE")]), [message(1)], [message(2)])
+def test_busy_server_defers_the_message(status: int) -> None:
+    results = send_pages(Firebase([refusal(status, "UNAVAILABLE", "UNAVAILABLE")]), [message(1)], [message(2)])
     assert outcomes(results) == [(SendOutcome.DEFERRED, str(status), False), SENT]
 
 
-def test_a_server_that_asks_for_a_long_wait_is_left_alone() -> None:
+def test_long_retry_after_defers_later_messages_without_requests() -> None:
     firebase = Firebase([refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", retry_after="60")])
-    results = sent(firebase, [message(1)], [message(2), message(3)])
+    results = send_pages(firebase, [message(1)], [message(2), message(3)])
     later = (SendOutcome.DEFERRED, "RetryAfter", False)
     assert outcomes(results) == [(SendOutcome.DEFERRED, "429", False), later, later]
     assert firebase.attempts == 1
 
 
-def test_a_server_that_asks_for_a_short_wait_gets_it() -> None:
+def test_short_retry_after_is_waited_for() -> None:
     firebase = Firebase([refusal(503, "UNAVAILABLE", "UNAVAILABLE", retry_after="1")])
-    assert outcomes(sent(firebase, [message(1)], [message(2)])) == [(SendOutcome.DEFERRED, "503", False), SENT]
+    assert outcomes(send_pages(firebase, [message(1)], [message(2)])) == [(SendOutcome.DEFERRED, "503", False), SENT]
 
 
-def test_nobody_knows_about_a_message_that_was_sent_and_not_answered() -> None:
-    assert outcomes(sent(Firebase([None]), [message()])) == [(SendOutcome.UNKNOWN, "ServerDisconnectedError", False)]
-    silent = sent(Firebase(silent=True), [message()], timeout=timedelta(seconds=1))
+def test_unanswered_message_is_unknown() -> None:
+    assert outcomes(send_pages(Firebase([None]), [message()])) == [
+        (SendOutcome.UNKNOWN, "ServerDisconnectedError", False)
+    ]
+    silent = send_pages(Firebase(silent=True), [message()], timeout=timedelta(seconds=1))
     assert outcomes(silent) == [(SendOutcome.UNKNOWN, "Timeout", False)]
 
 
-def test_a_message_is_deferred_if_no_connection_comes_about() -> None:
+def test_message_is_deferred_if_no_connection_can_be_opened() -> None:
     nowhere = f"http://127.0.0.1:{next(port for port in candidates() if is_free(port))}"
 
     async def send() -> list[SendResult]:
-        async with Firebase() as firebase, FcmSender(project(firebase, base_url=nowhere)) as channel:
+        async with Firebase() as firebase, FcmSender(build_config(firebase, base_url=nowhere)) as channel:
             return await channel.send([message()])
 
     (result,) = asyncio.run(send())
     assert result.outcome is SendOutcome.DEFERRED
 
 
-def test_a_token_is_asked_for_once_and_renewed_before_it_ends() -> None:
+def test_access_token_is_requested_once_and_renewed_before_it_expires() -> None:
     firebase = Firebase()
-    sent(firebase, [message(place) for place in range(50)], [message(51)])
+    send_pages(firebase, [message(place) for place in range(50)], [message(51)])
     assert len(firebase.granted) == 1
-    ending = Firebase(lifetime=299)
-    sent(ending, [message(1)], [message(2)])
-    assert len(ending.granted) == 3
+    expiring = Firebase(lifetime=299)
+    send_pages(expiring, [message(1)], [message(2)])
+    assert len(expiring.granted) == 3
 
 
-def test_a_token_that_is_revoked_is_renewed_once() -> None:
+def test_revoked_access_token_is_renewed_once() -> None:
     firebase = Firebase(revoked={"token-0"})
-    assert outcomes(sent(firebase, [message(place) for place in range(10)])) == [SENT] * 10
+    assert outcomes(send_pages(firebase, [message(place) for place in range(10)])) == [SENT] * 10
     assert len(firebase.granted) == 2
     firebase = Firebase(revoked={f"token-{place}" for place in range(10)})
-    assert outcomes(sent(firebase, [message()])) == [(SendOutcome.DEFERRED, "UNAUTHENTICATED", False)]
+    assert outcomes(send_pages(firebase, [message()])) == [(SendOutcome.DEFERRED, "UNAUTHENTICATED", False)]
 
 
-def test_a_token_server_that_is_away_defers_all_and_is_not_asked_for_each() -> None:
+def test_unavailable_token_server_defers_all_messages_after_one_request() -> None:
     firebase = Firebase(token_replies=[web.Response(status=503) for _ in range(2)])
-    results = sent(firebase, [message(place) for place in range(20)])
+    results = send_pages(firebase, [message(place) for place in range(20)])
     assert set(outcomes(results)) == {(SendOutcome.DEFERRED, "TokenUnavailable", False)}
     assert firebase.attempts == 0
     assert len(firebase.token_replies) == 1
 
 
-def test_an_account_without_rights_stops_the_start() -> None:
+def test_service_account_without_rights_is_an_error() -> None:
     firebase = Firebase(token_replies=[web.json_response({"error": "invalid_grant"}, status=400)])
     with pytest.raises(ChannelRefused, match="400"):
-        sent(firebase, [message()])
+        send_pages(firebase, [message()])
 
 
-def test_requests_under_way_are_bounded_and_results_keep_their_order() -> None:
+def test_concurrent_requests_are_bounded_and_results_keep_their_order() -> None:
     firebase = Firebase()
-    results = sent(firebase, [message(place) for place in range(40)], concurrency=4)
+    results = send_pages(firebase, [message(place) for place in range(40)], concurrency=4)
     assert [result.delivery_id for result in results] == list(range(40))
     assert firebase.max_in_flight <= 4
 
 
-def test_one_message_sinks_no_others() -> None:
-    results = sent(Firebase(), [message(1, parts={"title": "no body"}), message(2)])
+def test_one_bad_message_does_not_affect_others() -> None:
+    results = send_pages(Firebase(), [message(1, parts={"title": "no body"}), message(2)])
     assert outcomes(results) == [(SendOutcome.FAILED, "PartMissing", False), SENT]
 
 
-def test_what_a_server_says_is_kept_without_the_token() -> None:
-    (result,) = sent(Firebase([refusal(404, "NOT_FOUND", "UNREGISTERED", text="phone-1\n is gone")]), [message()])
+def test_error_holds_the_answer_without_the_token() -> None:
+    (result,) = send_pages(Firebase([refusal(404, "NOT_FOUND", "UNREGISTERED", text="phone-1\n is gone")]), [message()])
     assert result.error == "… is gone"
 
 
 @pytest.mark.parametrize("form", [json.dumps, dict])
-def test_a_connection_holds_a_service_accounts_key(form: Any) -> None:
+def test_connection_holds_the_key_of_a_service_account(form: Any) -> None:
     async def read() -> FcmConfig:
         async with Firebase() as firebase:
             keyfile = form(json.loads(firebase.keyfile()))
             return FcmConfig.from_connection(host="", port=None, login="", password="", extra={"keyfile_dict": keyfile})
 
-    found = asyncio.run(read())
-    assert (found.project_id, found.account.email, found.base_url) == (PROJECT, EMAIL, "https://fcm.googleapis.com")
-    assert "key=" not in repr(found)
-    assert FcmSender(found).host == f"fcm.googleapis.com/{PROJECT}"
+    config = asyncio.run(read())
+    assert (config.project_id, config.account.email, config.base_url) == (PROJECT, EMAIL, "https://fcm.googleapis.com")
+    assert "key=" not in repr(config)
+    assert FcmSender(config).host == f"fcm.googleapis.com/{PROJECT}"
 
 
-def test_a_connection_without_such_a_key_says_so() -> None:
+def test_connection_without_a_service_account_key_is_refused() -> None:
     pem = (
         ec.generate_private_key(ec.SECP256R1())
         .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

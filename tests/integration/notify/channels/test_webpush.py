@@ -1,4 +1,4 @@
-"""Web Push through a push service whose browser decrypts what arrives."""
+"""Web Push through a stand-in for a push service, whose browser decrypts the messages."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ SUBJECT = "mailto:push@bank.example"
 SENT = (SendOutcome.SENT, "", False)
 
 
-def sent(
+def send_messages(
     service: PushService,
     count: int = 1,
     *,
     pages: int = 1,
     change: Callable[[dict[str, Any]], None] = lambda _: None,
     timeout: timedelta = timedelta(seconds=5),
-    lanes: int = 8,
+    concurrency: int = 8,
     **changes: Any,
 ) -> list[SendResult]:
     async def send() -> list[SendResult]:
-        sender = WebPushConfig(VAPID_KEY, SUBJECT, concurrency=lanes, timeout=timeout, allow_any_endpoint=True)
-        async with service, WebPushSender(sender) as channel:
+        config = WebPushConfig(VAPID_KEY, SUBJECT, concurrency=concurrency, timeout=timeout, allow_any_endpoint=True)
+        async with service, WebPushSender(config) as channel:
             subscription = json.loads(service.subscription())
             change(subscription)
             fields = {"address": json.dumps(subscription), "parts": PARTS} | changes
@@ -55,10 +55,10 @@ def outcomes(results: Sequence[SendResult]) -> list[tuple[SendOutcome, str, bool
 
 def test_a_browser_decrypts_what_was_sent() -> None:
     service = PushService()
-    assert outcomes(sent(service)) == [SENT]
-    (found,) = service.received
-    assert found.text == PARTS | {"tag": "delivery-0"}
-    assert {name: found.headers[name] for name in ("Content-Encoding", "TTL", "Urgency", "Topic")} == {
+    assert outcomes(send_messages(service)) == [SENT]
+    (push,) = service.received
+    assert push.text == PARTS | {"tag": "delivery-0"}
+    assert {name: push.headers[name] for name in ("Content-Encoding", "TTL", "Urgency", "Topic")} == {
         "Content-Encoding": "aes128gcm",
         "TTL": str(4 * 7 * 86400),
         "Urgency": "normal",
@@ -66,19 +66,19 @@ def test_a_browser_decrypts_what_was_sent() -> None:
     }
 
 
-@pytest.mark.parametrize(("left", "shortest", "longest"), [(900, 880, 900), (-5, 0, 0)])
-def test_a_message_lives_until_it_expires(left: int, shortest: int, longest: int) -> None:
+@pytest.mark.parametrize(("seconds_left", "shortest", "longest"), [(900, 880, 900), (-5, 0, 0)])
+def test_message_ttl_ends_at_its_expiry(seconds_left: int, shortest: int, longest: int) -> None:
     service = PushService()
-    sent(service, expires_at=datetime.now(UTC) + timedelta(seconds=left))
-    (found,) = service.received
-    assert shortest <= int(found.headers["TTL"]) <= longest
-    assert found.headers["Urgency"] == "high"
+    send_messages(service, expires_at=datetime.now(UTC) + timedelta(seconds=seconds_left))
+    (push,) = service.received
+    assert shortest <= int(push.headers["TTL"]) <= longest
+    assert push.headers["Urgency"] == "high"
 
 
-def test_a_signature_names_the_service_and_the_sender_and_is_made_once() -> None:
+def test_one_signature_names_the_service_and_the_sender() -> None:
     service = PushService()
-    sent(service, 5)
-    (authorization,) = {found.headers["Authorization"] for found in service.received}
+    send_messages(service, 5)
+    (authorization,) = {push.headers["Authorization"] for push in service.received}
     token = authorization.removeprefix("vapid t=").partition(",")[0]
     claims = jwt.decode(token, VAPID_KEY.public_key(), ["ES256"], audience=service.url)
     assert claims["sub"] == SUBJECT
@@ -86,54 +86,58 @@ def test_a_signature_names_the_service_and_the_sender_and_is_made_once() -> None
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_subscription_that_ended_is_pruned(status: int) -> None:
-    assert outcomes(sent(PushService([web.Response(status=status)]))) == [(SendOutcome.FAILED, str(status), True)]
+def test_ended_subscription_marks_its_address_invalid(status: int) -> None:
+    assert outcomes(send_messages(PushService([web.Response(status=status)]))) == [
+        (SendOutcome.FAILED, str(status), True)
+    ]
 
 
 @pytest.mark.parametrize(
     ("status", "error_class"), [(400, "400"), (401, "401"), (403, "403"), (413, "PayloadTooLarge"), (302, "302")]
 )
-def test_a_refusal_that_is_not_of_the_subscription_prunes_nothing(status: int, error_class: str) -> None:
-    results = sent(PushService([web.Response(status=status, headers={"Location": "/push/b2"})]), pages=2)
+def test_refusal_for_another_reason_keeps_the_address(status: int, error_class: str) -> None:
+    results = send_messages(PushService([web.Response(status=status, headers={"Location": "/push/b2"})]), pages=2)
     assert outcomes(results) == [(SendOutcome.FAILED, error_class, False), SENT]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_service_that_is_busy_defers_and_is_left_alone_if_it_says_so(status: int) -> None:
-    assert outcomes(sent(PushService([web.Response(status=status)]), pages=2)) == [
+def test_busy_service_defers_and_its_retry_after_is_respected(status: int) -> None:
+    assert outcomes(send_messages(PushService([web.Response(status=status)]), pages=2)) == [
         (SendOutcome.DEFERRED, str(status), False),
         SENT,
     ]
     service = PushService([web.Response(status=status, headers={"Retry-After": "60"})])
-    later = sent(service, pages=2)
-    assert [result.error_class for result in later] == [str(status), "RetryAfter"]
+    results = send_messages(service, pages=2)
+    assert [result.error_class for result in results] == [str(status), "RetryAfter"]
     assert service.attempts == 1
 
 
-def test_nobody_knows_about_a_message_that_was_sent_and_not_answered() -> None:
-    assert outcomes(sent(PushService([None]))) == [(SendOutcome.UNKNOWN, "ServerDisconnectedError", False)]
+def test_unanswered_message_is_unknown() -> None:
+    assert outcomes(send_messages(PushService([None]))) == [(SendOutcome.UNKNOWN, "ServerDisconnectedError", False)]
 
 
-def test_requests_under_way_are_bounded_and_results_keep_their_order() -> None:
+def test_concurrent_requests_are_bounded_and_results_keep_their_order() -> None:
     service = PushService()
-    results = sent(service, 40, concurrency=4)
+    results = send_messages(service, 40, concurrency=4)
     assert [result.delivery_id for result in results] == list(range(40))
     assert service.max_in_flight <= 4
 
 
 def test_a_message_that_is_too_large_is_not_sent() -> None:
     service = PushService()
-    assert outcomes(sent(service, parts=PARTS | {"body": "x" * 4000})) == [
+    assert outcomes(send_messages(service, parts=PARTS | {"body": "x" * 4000})) == [
         (SendOutcome.FAILED, "PayloadTooLarge", False)
     ]
     assert service.attempts == 0
     empty = len(json.dumps(PARTS | {"body": "", "tag": "delivery-0"}, separators=(",", ":")))
-    assert outcomes(sent(PushService(), parts=PARTS | {"body": "x" * (MAX_PAYLOAD_BYTES - empty)})) == [SENT]
+    assert outcomes(send_messages(PushService(), parts=PARTS | {"body": "x" * (MAX_PAYLOAD_BYTES - empty)})) == [SENT]
 
 
 @pytest.mark.parametrize("address", ["", "{", "[]", '{"endpoint": 1}', '{"endpoint": "https://a.example"}'])
-def test_what_is_no_subscription_is_pruned(address: str) -> None:
-    assert outcomes(sent(PushService(), address=address)) == [(SendOutcome.FAILED, "SubscriptionMalformed", True)]
+def test_malformed_subscription_marks_its_address_invalid(address: str) -> None:
+    assert outcomes(send_messages(PushService(), address=address)) == [
+        (SendOutcome.FAILED, "SubscriptionMalformed", True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,16 +150,18 @@ def test_what_is_no_subscription_is_pruned(address: str) -> None:
         {"p256dh": "", "auth": ""},
     ],
 )
-def test_a_subscription_whose_keys_are_none_is_pruned(keys: dict[str, str]) -> None:
-    results = sent(PushService(), change=lambda subscription: subscription.update(keys=keys))
+def test_subscription_with_invalid_keys_marks_its_address_invalid(keys: dict[str, str]) -> None:
+    results = send_messages(PushService(), change=lambda subscription: subscription.update(keys=keys))
     assert outcomes(results) == [(SendOutcome.FAILED, "SubscriptionMalformed", True)]
 
 
-def test_one_message_sinks_no_others() -> None:
-    assert outcomes(sent(PushService(), parts={"title": "no body"})) == [(SendOutcome.FAILED, "PartMissing", False)]
+def test_message_without_a_part_fails() -> None:
+    assert outcomes(send_messages(PushService(), parts={"title": "no body"})) == [
+        (SendOutcome.FAILED, "PartMissing", False)
+    ]
 
 
-def guarded(endpoint: str) -> SendResult:
+def send_to_endpoint(endpoint: str) -> SendResult:
     async def send() -> SendResult:
         async with PushService() as service, WebPushSender(WebPushConfig(VAPID_KEY, SUBJECT)) as channel:
             subscription = json.loads(service.subscription()) | {"endpoint": endpoint}
@@ -184,17 +190,17 @@ def guarded(endpoint: str) -> SendResult:
         "https://push.example/" + "x" * 3000,
     ],
 )
-def test_an_endpoint_that_is_not_public_is_not_asked_and_pruned(endpoint: str) -> None:
-    assert outcomes([guarded(endpoint)]) == [(SendOutcome.FAILED, "EndpointForbidden", True)]
+def test_non_public_endpoint_is_not_called_and_its_address_is_invalid(endpoint: str) -> None:
+    assert outcomes([send_to_endpoint(endpoint)]) == [(SendOutcome.FAILED, "EndpointForbidden", True)]
 
 
 @pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f000001", "0x7f.1", "127.1", "127.1."])
-def test_a_name_that_leads_inside_is_not_followed(host: str) -> None:
-    result = guarded(f"https://{host}/b1")
+def test_host_with_an_internal_address_is_not_called(host: str) -> None:
+    result = send_to_endpoint(f"https://{host}/b1")
     assert (result.outcome, result.error_class) == (SendOutcome.FAILED, "EndpointForbidden")
 
 
-def of_connection(login: str, password: str) -> WebPushConfig:
+def config_from_connection(login: str, password: str) -> WebPushConfig:
     return WebPushConfig.from_connection(host="", port=None, login=login, password=password, extra={})
 
 
@@ -202,18 +208,18 @@ def pem(key: Any) -> str:
     return str(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
-def test_a_connection_holds_the_key_as_tools_print_it() -> None:
+def test_connection_accepts_the_key_raw_or_as_pem() -> None:
     raw = to_base64url(VAPID_KEY.private_numbers().private_value.to_bytes(32, "big"))
     for password in (raw, pem(VAPID_KEY)):
-        sender = of_connection(SUBJECT, password)
-        assert sender.key.private_numbers() == VAPID_KEY.private_numbers()
-        assert "key=" not in repr(sender)
+        config = config_from_connection(SUBJECT, password)
+        assert config.key.private_numbers() == VAPID_KEY.private_numbers()
+        assert "key=" not in repr(config)
 
 
-def test_a_connection_without_key_or_subject_says_so() -> None:
+def test_connection_without_key_or_subject_is_refused() -> None:
     other_curve, no_curve = ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)
     for password in ("", "AAAA", "é", "-----BEGIN NOTHING", pem(other_curve), pem(no_curve)):
         with pytest.raises(ChannelRefused, match="P-256"):
-            of_connection(SUBJECT, password)
+            config_from_connection(SUBJECT, password)
     with pytest.raises(ChannelRefused, match="mailto"):
-        of_connection("push@bank.example", pem(VAPID_KEY))
+        config_from_connection("push@bank.example", pem(VAPID_KEY))

@@ -1,4 +1,4 @@
-"""A payment that is much larger than its account's others."""
+"""Notice about a payment that is much larger than the other payments from its account."""
 
 from datetime import timedelta
 
@@ -19,9 +19,9 @@ FRAUD_ALERT = Notice(
         "days": 2,
         "usual_days": 90,
         "usual_payments": 10,
-        # In a currency that is not named, a payment of any size may be unusual.
+        # In a currency without a floor, a payment of any amount may be unusual.
         "floors": {"USD": "100", "CAD": "100", "EUR": "100", "GBP": "100"},
-        # Where a tap leads; nowhere but into the application if it is empty.
+        # URL that a tap opens; if it is empty, a tap only opens the application.
         "link": "",
     },
     expiry=timedelta(minutes=15),

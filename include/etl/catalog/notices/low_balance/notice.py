@@ -1,4 +1,4 @@
-"""An account that came to hold little."""
+"""Notice about an account whose balance fell below a threshold."""
 
 from datetime import timedelta
 
@@ -16,9 +16,9 @@ LOW_BALANCE = Notice(
     period="%Y-%m-%d",
     parameters={
         "days": 2,
-        # Accounts in a currency that is not named are told of by nobody.
+        # No message is sent about an account in a currency without a threshold.
         "thresholds": {"USD": "100", "CAD": "100", "EUR": "100", "GBP": "100"},
-        # Where a click leads; nowhere if it is empty.
+        # URL that a click opens; nothing happens if it is empty.
         "link": "",
     },
     expiry=timedelta(hours=12),

@@ -1,4 +1,4 @@
-"""What each user spent in a month."""
+"""Notice of what a user spent in a month."""
 
 from datetime import timedelta
 

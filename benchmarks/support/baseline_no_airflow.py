@@ -1,4 +1,4 @@
-"""The steps of a run in a pool of processes, without Airflow: what orchestration is compared with."""
+"""The baseline of orchestration: the steps of a run in a pool of processes, without Airflow."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from etl.sync.store_raw import store_raw
 from etl.sync.transform import transform
 
 PROCESSES = 2
-"""One for each processor of the machine that the goal is for."""
+"""One per processor of the machine for which the goal is set."""
 
 
 @dataclass(frozen=True)
 class RunCost:
-    """What a run took.
+    """The cost of a run.
 
     Parameters
     ----------
     seconds
         Wall time.
     cpu
-        CPU-seconds of its chunks' steps, Postgres not counted.
+        CPU-seconds of its chunks' steps, without Postgres.
     """
 
     seconds: float
@@ -42,10 +42,10 @@ class RunCost:
 
 
 def run(run_id: str, environment: Mapping[str, str]) -> RunCost:
-    """Plan a run of transactions, and take its chunks from download to load."""
+    """Plan a run of transactions, and process its chunks from download to load."""
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("forkserver")) as pool:
-        for each in [pool.submit(_import_and_wait) for _ in range(PROCESSES)]:
-            each.result()
+        for future in [pool.submit(_import_and_wait) for _ in range(PROCESSES)]:
+            future.result()
         began = time.perf_counter()
         with connect_warehouse(environment) as db:
             ordinals = plan(TRANSACTIONS, run_id, db=db)
@@ -55,7 +55,7 @@ def run(run_id: str, environment: Mapping[str, str]) -> RunCost:
 
 
 def _run_chunk(run_id: str, ordinal: int, environment: Mapping[str, str]) -> float:
-    """Take a chunk through its steps, and return the CPU-seconds."""
+    """Run all steps of a chunk, and return their CPU-seconds."""
     began = time.process_time()
     settings = Settings.from_environment(environment)
     root = UPath(settings.raw_root)
@@ -77,5 +77,5 @@ def _run_chunk(run_id: str, ordinal: int, environment: Mapping[str, str]) -> flo
 
 
 def _import_and_wait() -> None:
-    """Let a process import this file, and do nothing for so long that the others begin as well."""
+    """Make a process import this module, and wait long enough for the others to start too."""
     time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""`python -m dev.demo.inside`: the demo, in a container of a stack that is up."""
+"""`python -m dev.demo.in_container`: run the demo in a container of a running Compose stack."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from dev.demo.airflow_api import AirflowTimeout
 from dev.demo.enrol import DEFAULT_USERS
-from dev.demo.story import DemoTarget, run_demo
+from dev.demo.scenario import DemoTarget, run_demo
 from etl.errors import SluiceError
 
 _API_SERVER = "http://api-server:8080"
@@ -24,14 +24,14 @@ def demo(
     users: Annotated[int, typer.Option(help="Users of the sandbox bank to enrol.", min=1)] = DEFAULT_USERS,
 ) -> None:
     """Sync the sandbox bank into Postgres."""
-    scene = DemoTarget(_API_SERVER, os.environ["UI_URL"], os.environ["ADMIN_PASSWORD"], os.environ, _NEXT_STEPS)
+    target = DemoTarget(_API_SERVER, os.environ["UI_URL"], os.environ["ADMIN_PASSWORD"], os.environ, _NEXT_STEPS)
     console = Console(highlight=False, soft_wrap=True)
-    if not run_demo(scene, users=users, started=time.monotonic(), console=console):
+    if not run_demo(target, users=users, started=time.monotonic(), console=console):
         sys.exit(1)
 
 
 def main() -> None:
-    """Run the demo; what is expected to go wrong ends in a sentence and exit code 1."""
+    """Run the demo; an expected error is printed as one sentence, with exit code 1."""
     try:
         typer.run(demo)
     except (SluiceError, AirflowTimeout, httpx.HTTPError) as error:

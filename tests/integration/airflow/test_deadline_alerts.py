@@ -1,4 +1,4 @@
-"""Mails about promises, from real runs, through a real mail server."""
+"""Alert mails about deadlines, from real runs, through a real mail server."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from etl.db.connection import connect, connect_warehouse
 from etl.settings import Endpoint
 
 Rows = Callable[..., list[tuple[object, ...]]]
-PAST = "promise_of_the_past"
-BROKEN = "promise_broken"
-LATE = "promise_late"
+PAST = "deadline_past"
+BROKEN = "deadline_broken"
+LATE = "deadline_late"
 
 
 _PLAN = (
@@ -36,7 +36,7 @@ _PLAN = (
 _LOAD_ONE = (
     "with sealed as (insert into etl.raw_batches "
     "(source, chunk_id, attempt, content_hash, path, accounts, pages, bytes) "
-    "select 'promises', chunk_id, 1, '', '', 0, 0, 0 from etl.chunks "
+    "select 'deadline_alerts', chunk_id, 1, '', '', 0, 0, 0 from etl.chunks "
     "where entity = 'accounts' and run_id = %s and ordinal = 0 "
     "returning raw_id) "
     "insert into etl.loads select raw_id, 'accounts', 1, 0, 0, 0, 0, 0, 0, 0, 0 from sealed"
@@ -44,14 +44,14 @@ _LOAD_ONE = (
 
 
 class Mailbox:
-    """What the stack's mail server kept about the Dags of this test."""
+    """Mails about the Dags of this test that the stack's mail server has stored."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def mails(self, dag_id: str) -> list[EmailMessage]:
-        read = (message_from_string(path.read_text(), policy=default) for path in sorted(self._folder.glob("*.eml")))
-        return [mail for mail in read if str(mail["Subject"]).startswith(f"{dag_id} ")]
+        mails = (message_from_string(path.read_text(), policy=default) for path in sorted(self._folder.glob("*.eml")))
+        return [mail for mail in mails if str(mail["Subject"]).startswith(f"{dag_id} ")]
 
     def wait_for(self, dag_id: str, count: int, *, seconds: float) -> list[EmailMessage]:
         deadline = time.monotonic() + seconds
@@ -94,7 +94,7 @@ def box(airflow_stack: Stack) -> Mailbox:
 
 @pytest.fixture(scope="module")
 def runs(airflow_stack: Stack, box: Mailbox) -> dict[str, DagRun]:
-    """Return the scheduled runs, once everything that can be told of them was told."""
+    """Return the scheduled runs after all alerts about them were sent."""
     with session(airflow_stack) as api:
         for dag_id in (LATE, BROKEN, PAST):
             api.wait_for_dag(dag_id)
@@ -103,7 +103,7 @@ def runs(airflow_stack: Stack, box: Mailbox) -> dict[str, DagRun]:
             for statement in (_PLAN, _LOAD_ONE):
                 db.execute(statement, [started[LATE].run_id])
         api.unpause(PAST)
-        # What follows keeps the machine busy, and would make the run start late.
+        # Wait first: the backfills keep the machine busy, and would delay the start of the run.
         box.wait_for(LATE, 1, seconds=60)
         backfills = [
             backfill(airflow_stack, PAST, "2026-10-01", "2026-10-30"),
@@ -114,12 +114,12 @@ def runs(airflow_stack: Stack, box: Mailbox) -> dict[str, DagRun]:
             db.execute("create table public.gate ()")
         box.wait_for(LATE, 3, seconds=40)
         for created in backfills:
-            said, _ = created.communicate(timeout=60)
-            assert created.returncode == 0, said
+            output, _ = created.communicate(timeout=60)
+            assert created.returncode == 0, output
         return {dag_id: api.get_run(dag_id, run.run_id) for dag_id, run in started.items()}
 
 
-def test_a_late_run_is_foretold_then_missed_then_recovered_each_once(
+def test_a_late_run_sends_one_forecast_one_missed_and_one_recovered_alert(
     runs: dict[str, DagRun], airflow_stack: Stack, box: Mailbox
 ) -> None:
     subjects = [str(mail["Subject"]) for mail in box.mails(LATE)]
@@ -136,17 +136,17 @@ def test_a_late_run_is_foretold_then_missed_then_recovered_each_once(
     assert runs[LATE].state == "success"
 
 
-def test_a_failed_run_is_told_once_with_its_error_and_nothing_of_its_deadline(
+def test_a_failed_run_sends_one_alert_with_its_error_and_none_about_its_deadline(
     runs: dict[str, DagRun], box: Mailbox, metadata: Rows
 ) -> None:
-    called = (
+    callback_states = (
         "select c.state from deadline as d join callback as c on c.id = d.callback_id "
         "join dag_run as r on r.id = d.dagrun_id where r.dag_id = %s and r.run_id = %s"
     )
     deadline = time.monotonic() + 60
-    while metadata(called, BROKEN, runs[BROKEN].run_id) != [("success",)] * 4 and time.monotonic() < deadline:
+    while metadata(callback_states, BROKEN, runs[BROKEN].run_id) != [("success",)] * 4 and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert metadata(called, BROKEN, runs[BROKEN].run_id) == [("success",)] * 4
+    assert metadata(callback_states, BROKEN, runs[BROKEN].run_id) == [("success",)] * 4
     (mail,) = box.mails(BROKEN)
     assert mail["Subject"] == f"{BROKEN} failed: InvalidTextRepresentation from read_a_value"
     assert "invalid input syntax for type numeric: …" in text(mail)
@@ -157,15 +157,15 @@ def test_a_backfill_of_thirty_days_sends_no_mail_and_has_no_deadline(
     runs: dict[str, DagRun], box: Mailbox, metadata: Rows
 ) -> None:
     deadline = time.monotonic() + 60
-    ended: list[tuple[object, ...]] = []
-    while len(ended) < 32 and time.monotonic() < deadline:
+    finished: list[tuple[object, ...]] = []
+    while len(finished) < 32 and time.monotonic() < deadline:
         time.sleep(1)
-        ended = metadata(
-            "select dag_id, state from dag_run where run_type = 'backfill' and dag_id like 'promise%%' "
+        finished = metadata(
+            "select dag_id, state from dag_run where run_type = 'backfill' and dag_id like 'deadline%%' "
             "and state in ('success', 'failed')"
         )
-    assert ended.count((PAST, "success")) == 30
-    assert ended.count((BROKEN, "failed")) == 2
+    assert finished.count((PAST, "success")) == 30
+    assert finished.count((BROKEN, "failed")) == 2
     assert metadata(
         "select count(*) from deadline as d join dag_run as r on r.id = d.dagrun_id where r.run_type = 'backfill'"
     ) == [(0,)]
@@ -173,30 +173,30 @@ def test_a_backfill_of_thirty_days_sends_no_mail_and_has_no_deadline(
     assert len(box.mails(BROKEN)) == 1
 
 
-def test_what_was_told_is_remembered_as_sent(runs: dict[str, DagRun], airflow_stack: Stack) -> None:
+def test_sent_alerts_are_recorded(runs: dict[str, DagRun], airflow_stack: Stack) -> None:
     with connect_warehouse(airflow_stack.environment) as db:
-        told = db.execute(
-            "select dag_id, kind from etl.promises where sent_at is not null and dag_id like 'promise%' order by 1, 2"
+        alerts = db.execute(
+            "select dag_id, kind from etl.promises where sent_at is not null and dag_id like 'deadline%' order by 1, 2"
         ).fetchall()
-    assert told == [(BROKEN, "failed"), (LATE, "forecast"), (LATE, "missed"), (LATE, "recovered")]
+    assert alerts == [(BROKEN, "failed"), (LATE, "forecast"), (LATE, "missed"), (LATE, "recovered")]
 
 
-def test_a_task_that_ended_without_a_word_is_told_as_such(runs: dict[str, DagRun], airflow_stack: Stack) -> None:
+def test_a_task_that_ended_without_an_error_is_reported_as_such(runs: dict[str, DagRun], airflow_stack: Stack) -> None:
     run = CallbackRun(BROKEN, runs[BROKEN].run_id, "scheduled", "failed", "")
     endpoints = [Endpoint.from_environment(name, airflow_stack.environment) for name in ("warehouse", "airflow_db")]
     with connect(endpoints[0]) as db, connect(endpoints[1]) as metadata:
-        seen = gather_run_context(run, db=db, metadata_db=metadata)
-        (spoke,) = find_failures(seen, db=db)
-        assert spoke.error_type == "InvalidTextRepresentation"
-        assert seen.pools["etl"].slots == ETL.slots
-        assert seen.has_ended
+        context = gather_run_context(run, db=db, metadata_db=metadata)
+        (failure,) = find_failures(context, db=db)
+        assert failure.error_type == "InvalidTextRepresentation"
+        assert context.pools["etl"].slots == ETL.slots
+        assert context.has_ended
         with db.transaction(force_rollback=True):
             db.execute("update etl.failures set attempt = 0 where dag_id = %s", [BROKEN])
-            (silent,) = find_failures(seen, db=db)
-        assert (silent.task_id, silent.error_type) == ("read_a_value", "")
+            (without_error,) = find_failures(context, db=db)
+        assert (without_error.task_id, without_error.error_type) == ("read_a_value", "")
 
 
-def test_a_run_is_due_when_its_interval_ends_unless_its_dag_was_paused_or_is_new(airflow_stack: Stack) -> None:
+def test_a_run_is_due_at_the_end_of_its_interval_unless_its_dag_is_new_or_was_paused(airflow_stack: Stack) -> None:
     script = Path(__file__).with_name("run_due.py")
     environment = {**airflow_stack.environment}
     environment["PYTHONPATH"] = f"{environment['PYTHONPATH']}:{environment['AIRFLOW__CORE__PLUGINS_FOLDER']}"

@@ -1,4 +1,4 @@
-"""What a demo does with a stack that is up: enrols users, runs the Dags, shows what arrived."""
+"""The steps of the demo on a running stack: enrol users, run the Dags, show the results."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _SUMMED_COUNTS = ("inserted", "updated", "rejected", "chunks")
 
 @dataclass(frozen=True)
 class DemoTarget:
-    """A stack as the demo uses it.
+    """The stack that the demo uses.
 
     Parameters
     ----------
     api_url
-        Airflow's API server, as seen from here.
+        URL of Airflow's API server for this process.
     ui_url
-        The same, as people open it.
+        URL of the same server for people.
     password
-        Of the user `admin`.
+        Password of the user `admin`.
     environment
-        With the connections that the tasks have.
+        Environment with the connections of the tasks.
     next_steps
-        How to go on, in a sentence.
+        Hint for what to do next, printed at the end.
     """
 
     api_url: str
@@ -46,27 +46,27 @@ class DemoTarget:
 
 
 def run_demo(target: DemoTarget, *, users: int, started: float, console: Console) -> bool:
-    """Sync the users' logins through Airflow, and tell whether all runs succeeded.
+    """Sync the users' logins through Airflow, and return whether all runs succeeded.
 
     Parameters
     ----------
     target
         The stack.
     users
-        How many to have enrolled.
+        Number of users to have enrolled.
     started
-        Reading of the monotonic clock from which seconds are counted.
+        Start of the demo by the monotonic clock, in seconds.
     console
-        Where to show it.
+        Console to print on.
     """
     enrolled = enrol(users, environment=target.environment)
-    console.print(f"{enrolled} users enrolled now, {users} in all; each has one login at the sandbox bank.")
+    console.print(f"Enrolled {enrolled} new users, {users} in total; each has one login at the sandbox bank.")
     with AirflowApi(target.api_url, user=ADMIN, password=target.password) as airflow:
         runs = sync_all(airflow, environment=target.environment, console=console)
         failed = {dag_id: run for dag_id, (_, run) in runs.items() if run.state != "success"}
         for dag_id, run in failed.items():
-            tasks = ", ".join(airflow.failed_tasks(dag_id, run.run_id)) or "nothing yet"
-            console.print(f"{dag_id}: run {run.run_id} is {run.state}; failed: {tasks}. See `make logs`.")
+            tasks = ", ".join(airflow.failed_tasks(dag_id, run.run_id)) or "none yet"
+            console.print(f"{dag_id}: run {run.run_id} is {run.state}; failed tasks: {tasks}. See `make logs`.")
     _show_results(target, runs, seconds=time.monotonic() - started, console=console)
     return not failed
 
@@ -75,8 +75,8 @@ def _show_results(target: DemoTarget, runs: EntityRuns, *, seconds: float, conso
     with connect_warehouse(target.environment) as db:
         counts = {entity.name: totals(entity, run.run_id, db=db) for entity, run in runs.values()}
         console.print(results.currency_table(db), results.run_table(counts))
-        size = results.count_rows(db)
+        rows = results.count_rows(db)
     console.print(f"Web UI   {target.ui_url}   user {ADMIN}   password {target.password}")
     console.print(target.next_steps)
-    summed = {name: sum(each[name] for each in counts.values()) for name in _SUMMED_COUNTS}
-    print(f"demo: {json.dumps({**size, **summed, 'seconds': round(seconds, 1), 'ui': target.ui_url})}")
+    sums = {name: sum(entity_counts[name] for entity_counts in counts.values()) for name in _SUMMED_COUNTS}
+    print(f"demo: {json.dumps({**rows, **sums, 'seconds': round(seconds, 1), 'ui': target.ui_url})}")

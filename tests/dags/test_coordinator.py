@@ -1,4 +1,4 @@
-"""What becomes of a worker's process when the task that it attends ends."""
+"""The coordinator: when the process of a worker detects that its task has ended."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.airflow_environment import ENVIRONMENT
 from tests.dags.conftest import ROOT
 
 NEVER = str(10**6)
-"""Seconds until a heartbeat."""
+"""Seconds between heartbeats: none within the test."""
 
 
 def run(script: str, **environment: str) -> str:
-    """Return the last line that a script prints in a process of its own."""
+    """Return the last line that a script prints in its own process."""
     paths = os.pathsep.join(str(ROOT / folder) for folder in ("plugins", "include"))
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -32,18 +32,18 @@ def run(script: str, **environment: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-def test_a_task_that_ends_after_its_last_word_is_not_waited_for_until_the_next_heartbeat() -> None:
+def test_the_exit_of_a_task_after_its_sockets_closed_is_detected_before_the_next_heartbeat() -> None:
     script = """
 import os, time, uuid
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess, WatchedSubprocess
 from sluice_coordinator import watch_exit
 
-def fall_silent():
+def close_sockets_and_exit():
     os.closerange(0, 1024)
     time.sleep(2)
     os._exit(7)
 
-task = WatchedSubprocess.start.__func__(ActivitySubprocess, id=uuid.uuid4(), client=None, target=fall_silent)
+task = WatchedSubprocess.start.__func__(ActivitySubprocess, id=uuid.uuid4(), client=None, target=close_sockets_and_exit)
 task._last_successful_heartbeat = task._last_heartbeat_attempt = time.monotonic()
 with watch_exit(task):
     task._monitor_subprocess()
@@ -66,11 +66,11 @@ print(json.dumps({queue: type(get_coordinator_manager().for_queue(queue)).__name
 
 
 def coordinators(*queues: str, **environment: str) -> Any:
-    """Return the coordinator of each queue in a worker that has started."""
+    """Return the coordinator of each queue in a worker after its start."""
     return json.loads(run(COORDINATORS.replace("QUEUES", repr(queues)), **environment))
 
 
-def test_workers_attend_the_tasks_of_all_declared_queues() -> None:
+def test_the_coordinator_is_registered_for_all_declared_queues() -> None:
     names = [queue.name for queue in QUEUES]
     assert coordinators(*names, "elsewhere") == {
         **dict.fromkeys(names, "PromptExitCoordinator"),
@@ -78,7 +78,7 @@ def test_workers_attend_the_tasks_of_all_declared_queues() -> None:
     }
 
 
-def test_where_the_kernel_tells_of_no_end_tasks_are_left_to_airflow() -> None:
+def test_without_pidfd_open_airflows_own_coordinator_is_used() -> None:
     refusing = """
 import os
 def refuse(*_):
@@ -88,7 +88,7 @@ os.pidfd_open = refuse
     assert json.loads(run(refusing + COORDINATORS.replace("QUEUES", "['etl']"))) == {"etl": "_PythonCoordinator"}
 
 
-def test_a_task_for_which_no_file_is_left_is_supervised_as_airflow_would() -> None:
+def test_a_task_is_supervised_as_airflow_does_if_no_file_can_be_opened() -> None:
     script = """
 import os
 from types import SimpleNamespace
@@ -110,7 +110,7 @@ def test_a_worker_that_cannot_prepare_for_its_tasks_does_not_start() -> None:
     assert "error: this worker cannot prepare for its tasks: " in raised.value.stderr
 
 
-def test_a_queue_that_is_configured_otherwise_keeps_its_coordinator() -> None:
+def test_a_queue_with_another_configured_coordinator_keeps_it() -> None:
     native = {
         "classpath": "airflow.sdk.coordinators.executable.ExecutableCoordinator",
         "kwargs": {"executables_root": ["/opt/bundles"]},

@@ -1,4 +1,4 @@
-"""Dags that promise more than they keep."""
+"""Dags that miss their deadlines or fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
 COMMON: dict[str, Any] = {"schedule": DAILY, "start_date": datetime(2010, 1, 1, tzinfo=UTC), "catchup": False}
 TASKS: dict[str, Any] = {"queue": "etl", "pool": "etl", "execution_timeout": timedelta(minutes=5)}
 
-with DAG("promise_late", **COMMON, **deadline_arguments(timedelta(seconds=30), entity="accounts")):
+with DAG("deadline_late", **COMMON, **deadline_arguments(timedelta(seconds=30), entity="accounts")):
 
     @task(**TASKS, retries=0)
     def wait_for_the_gate() -> None:
@@ -26,7 +26,7 @@ with DAG("promise_late", **COMMON, **deadline_arguments(timedelta(seconds=30), e
 
     wait_for_the_gate()
 
-with DAG("promise_broken", **COMMON, **deadline_arguments(timedelta(seconds=45))):
+with DAG("deadline_broken", **COMMON, **deadline_arguments(timedelta(seconds=45))):
 
     @task(**TASKS, retries=0)
     def read_a_value() -> None:
@@ -37,7 +37,7 @@ with DAG("promise_broken", **COMMON, **deadline_arguments(timedelta(seconds=45))
 
     read_a_value()
 
-with DAG("promise_of_the_past", **COMMON, **deadline_arguments(timedelta(seconds=1))):
+with DAG("deadline_past", **COMMON, **deadline_arguments(timedelta(seconds=1))):
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     EmptyOperator(task_id="nothing", **TASKS)

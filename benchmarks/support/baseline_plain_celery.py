@@ -1,4 +1,4 @@
-"""How fast the same mails go through plain Celery: a task for each user, and a chain of chunks."""
+"""The baseline of sending: the same mails through plain Celery, by one task per user and by a chain of chunks."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ select count(distinct c.user_id) from notify.contacts as c where c.user_id > %(a
 
 @dataclass(frozen=True)
 class Pattern:
-    """How fast some users were told.
+    """A pattern of tasks, and its measurements.
 
     Parameters
     ----------
     name
-        What did it.
+        The pattern.
     users
-        How many there were.
+        Number of users.
     publish_seconds, send_seconds
-        Seconds that it took to put the tasks in, before a worker ran, and from the first claim to the last mail.
+        Seconds to publish the tasks, before a worker ran, and from the first claim to the last mail.
     broker_growth
-        Bytes by which the broker's memory grew meanwhile.
+        Bytes by which publishing increased the broker's memory.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Pattern:
 
     @property
     def pace(self) -> float:
-        """Users a second of sending."""
+        """Users per second of sending."""
         return self.users / self.send_seconds
 
     def __str__(self) -> str:
-        """Return it as a line."""
+        """Return the measurements as a line of text."""
         return (
-            f"{self.name}: {self.users:,} users, put in within {self.publish_seconds:.1f} s, told within "
+            f"{self.name}: {self.users:,} users, published in {self.publish_seconds:.1f} s, sent in "
             f"{self.send_seconds:.1f} s ({self.pace:,.0f}/s); the broker grew by {self.broker_growth / 2**20:.1f} MiB"
         )
 
@@ -70,52 +70,53 @@ class Pattern:
 def measure(
     db: Connection, environment: Mapping[str, str], sink: MailSink, folder: Path, *, users: int, processes: int
 ) -> list[Pattern]:
-    """Tell users by a task for each, and as many others by chunks of ids.
+    """Measure one task per user, and then a chain of chunks for as many other users.
 
     Parameters
     ----------
     environment
-        Of the workers.
+        Environment of the workers.
     folder
-        For their logs.
+        Folder for their logs.
     users
-        For each pattern; a multiple of a thousand, and there are twice as many.
+        Users per pattern, a multiple of a thousand; twice as many must exist.
     processes
-        Of the worker.
+        Processes of the worker.
     """
     plain_celery.app.conf.broker_url = environment[plain_celery.BROKER_VARIABLE]
 
-    def each(after: int, last: int) -> None:
+    def publish_all(after: int, last: int) -> None:
         for user_id in range(after + 1, last + 1):
             plain_celery.send_to_user.delay(user_id)
 
-    def chunks(after: int, last: int) -> None:
+    def publish_first_chunk(after: int, last: int) -> None:
         plain_celery.send_chunk.delay(list(range(after + 1, after + plain_celery.CHUNK_SIZE + 1)), last)
 
     patterns: tuple[tuple[str, Callable[[int, int], None]], ...] = (
-        ("one Celery task for each user", each),
-        (f"a chain of Celery tasks of {plain_celery.CHUNK_SIZE:,} ids", chunks),
+        ("one Celery task for each user", publish_all),
+        (f"a chain of Celery tasks of {plain_celery.CHUNK_SIZE:,} ids", publish_first_chunk),
     )
-    found = []
+    measured: list[Pattern] = []
     for number, (name, publish) in enumerate(patterns):
-        before = sink.count()
+        earlier_mails = sink.count()
         span = {"notice": plain_celery.NOTICE_NAME, "after": number * users, "last": (number + 1) * users}
         broker = celery_workers.empty_broker(environment)
-        idle = _used_memory(broker)
+        memory_before = _used_memory(broker)
         began = time.monotonic()
         publish(number * users, (number + 1) * users)
-        published = time.monotonic() - began
-        grown = _used_memory(broker) - idle
+        publish_seconds = time.monotonic() - began
+        broker_growth = _used_memory(broker) - memory_before
         with celery_workers.running(environment, folder, processes=processes):
-            sent, seconds = _wait_until_sent(db, span)
-        if sink.count() - before != sent:
-            sys.exit(f"error: {name}: {sink.count() - before:,} mails came, and {sent:,} were sent")
-        found.append(Pattern(name, users, published, seconds, grown))
-    return found
+            sent, send_seconds = _wait_until_sent(db, span)
+        mails = sink.count() - earlier_mails
+        if mails != sent:
+            sys.exit(f"error: {name}: {mails:,} mails arrived, but {sent:,} were sent")
+        measured.append(Pattern(name, users, publish_seconds, send_seconds, broker_growth))
+    return measured
 
 
 def _wait_until_sent(db: Connection, span: Mapping[str, object]) -> tuple[int, float]:
-    """Wait until everybody who can be reached has a row that has ended; return mails and seconds."""
+    """Wait until every reachable user's delivery has ended; return how many were sent, and the seconds that it took."""
     deadline = time.monotonic() + _MAX_WAIT.total_seconds()
     ((reachable,),) = db.execute(_REACHABLE, span).fetchall()
     while True:
@@ -123,10 +124,10 @@ def _wait_until_sent(db: Connection, span: Mapping[str, object]) -> tuple[int, f
         if rows == reachable and not claimed:
             return sent, seconds
         if time.monotonic() > deadline:
-            sys.exit(f"error: plain Celery told {rows - claimed:,} of {reachable:,} users in {_MAX_WAIT}")
+            sys.exit(f"error: plain Celery finished {rows - claimed:,} of {reachable:,} users in {_MAX_WAIT}")
         time.sleep(_POLL.total_seconds())
 
 
 def _used_memory(broker: redis.Redis) -> int:
-    found = broker.info("memory")
-    return int(found["used_memory"])
+    memory = broker.info("memory")
+    return int(memory["used_memory"])

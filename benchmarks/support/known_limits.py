@@ -1,0 +1,71 @@
+"""For each goal that may be missed: what was done to reach it, and what limits it."""
+
+SHARE_OF_COPY = (
+    "profiled: looking up two foreign keys for each row took half of a load, and half of COPY too. They are checked "
+    "once per statement now, rows are copied in binary, typing a record takes half the work, repeated keys are found "
+    "in columns, and rows of new accounts are not looked up one by one. A load is faster now than COPY was before, but "
+    "its share of the new COPY is smaller. Besides the inserts there remain hashing, decoding and typing (a third), "
+    "copying, and sorting, without which the index grows by a quarter."
+)
+SECOND_LOADER = (
+    "profiled: 200,000 transactions take 3.2 s of processor time. A single loader needs 2.8 s for them, since the "
+    "second processor works as well, in Postgres while rows are copied, and where typed rows are compressed. So two "
+    "loaders have no idle processor to use. What made loading faster made both sides equally faster. Between 1.5 and "
+    "1.9 x were measured within a day, depending on whether the machine shared its processors."
+)
+RESYNC = (
+    "profiled: since foreign keys are not looked up for each row, a first load takes half of its former time, and a "
+    "load without changes takes even less: if a table has few rows in relation to the batch, they are read at once "
+    "instead of looked up by key. Half of the rest is copying. A join of a million rows does not fit into memory. A "
+    "small batch logs little more than the catalog's pages for its temporary table, right after a checkpoint."
+)
+ORCHESTRATION = (
+    "profiled: the modules that workers preload (`PRELOADED`) and exclude from garbage collection, and Dag files that "
+    "build one Dag, made a task a third cheaper, and a bare task as well. The rest of the difference is Airflow's: the "
+    "label of a mapped task, which is sent twice, the returned result, the count of siblings, and the scheduler's work "
+    "for four steps per chunk. It takes 0.09 to 0.14 s, against 0.2 to 0.3 s for a bare task, less on faster machines; "
+    "1.2 to 1.7 x were measured."
+)
+WHOLE_RUN = (
+    "profiled: processors waited for the scheduler, up to a second after each task, and worker processes waited up to "
+    "5 s for the end of a task. Now the scheduler loops twice a second, workers notice at once that a task has ended, "
+    "and the queue `etl` has three slots. What remains is the start of a task, four times per chunk."
+)
+LIMITED_RUN = (
+    "profiled: no requests were sent while all slots transformed and loaded, and the rate limit's burst was deducted "
+    "from its pace. Now a slot is kept free for the next download, and the burst is small. What remains: the last "
+    "chunk is sealed, transformed and loaded after the response to its last request."
+)
+VS_DLT = (
+    "profiled and made faster: references are checked once per statement, rows are copied in binary, columns are "
+    "processed instead of records, rows are looked up by key instead of joined with the whole table, nothing is "
+    "spilled to disk, and inserts do without `on conflict`. Two fifths of the rest is the time of Postgres for "
+    "prepared rows in this table (`benchmarks.loading`), which every loader needs."
+)
+MERCHANTS_RESYNC = (
+    "twenty records are read per row, so that the first load too does little but read them. Its log is so short that "
+    "0.2 MB, the catalog's pages for the temporary table of any batch, are a large share of it. Repeated records "
+    "within a block are dropped before they are copied; those in different blocks are dropped by a statement."
+)
+NO_LATENCY = (
+    "no bank answers at once. Then the processor time for writing, hashing and compressing a page is compared with "
+    "that for discarding it. Profiled and made faster: pages are written without a flush, while the next page is "
+    "requested, and are compressed in a separate thread."
+)
+MANY_CHUNKS = (
+    "a chunk of one login has the fixed cost of any chunk, about 45 ms, and 18 ms for its 1,000 rows, which took 35 ms "
+    "before. Profiled: two files, two temporary tables and about thirty statements, most of it the planning of the "
+    "merge over sixteen partitions. Through Airflow each chunk also costs four task starts, more than a second, so "
+    "that chunks are larger anyway."
+)
+URGENT = (
+    "profiled: an urgent start is 0.5 s of waiting for the scheduler's next loop, and less than 0.1 s of everything "
+    "else. During the backlog a loop takes 0.1 to 0.3 s longer, in Airflow's own statements, which is the whole "
+    "difference. With Airflow's default of one loop per second, both sides would be slower and the goal would be "
+    "reached. 1.47 to 1.75 x were measured within hours, since the two slowest of 40 starts decide. Tried without "
+    "effect: to lower the priority of task processes before they read their Dag file."
+)
+SCHEDULER_LOOP = (
+    "profiled: Airflow queries the state of every sibling of each mapped task, chunk by chunk; the limit of 64 chunks "
+    "bounds this. Between 1.14 and 1.67 s were measured on one machine, depending on its speed at the time."
+)
