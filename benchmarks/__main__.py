@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.support import result
-from benchmarks.support.result import Result
+from benchmarks.support.result import BenchmarkResult
 
 ALL = (
     "planning",
@@ -44,7 +44,7 @@ def main(
 ) -> None:
     """Run each benchmark in its own process, and print all results at the end."""
     console = Console(soft_wrap=True)
-    results: list[Result] = []
+    results: list[BenchmarkResult] = []
     without_result: list[str] = []
     began = time.monotonic()
     for name in names or (QUICK if quick else ALL):
@@ -60,7 +60,7 @@ def main(
     sys.exit(1 if without_result or (missed and not quick) else 0)
 
 
-def _run_benchmark(name: str, *, quick: bool, console: Console) -> list[Result]:
+def _run_benchmark(name: str, *, quick: bool, console: Console) -> list[BenchmarkResult]:
     """Run one benchmark and return its results."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

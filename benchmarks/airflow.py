@@ -24,8 +24,8 @@ from rich.console import Console
 
 from benchmarks.support import baseline_no_airflow, canned_bank, canned_logins, known_limits, result, stack_at_work
 from benchmarks.support.canned_bank import Shape
-from benchmarks.support.result import Result, Spread
-from benchmarks.support.stack_at_work import StackAtWork
+from benchmarks.support.result import BenchmarkResult, Spread
+from benchmarks.support.stack_at_work import MeasuredStack
 from dev.demo.syncs import dag_id_of
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
@@ -89,7 +89,7 @@ def _smaller(shape: Shape) -> Shape:
     return replace(shape, records=shape.records // 10, pages=max(shape.pages // 5, 1))
 
 
-def _warm_up(work: StackAtWork) -> None:
+def _warm_up(work: MeasuredStack) -> None:
     """Run everything once, since the first tasks of new workers are slower."""
     for dag_id in (BARE_START, BARE_RUN, SLUICE_START):
         work.airflow.unpause(dag_id)
@@ -99,7 +99,7 @@ def _warm_up(work: StackAtWork) -> None:
         work.wait_for_success(_DAG, work.airflow.start_run(_DAG))
 
 
-def _compare_starts(work: StackAtWork, repetitions: int) -> Result:
+def _compare_starts(work: MeasuredStack, repetitions: int) -> BenchmarkResult:
     """Compare how long tasks take to reach the first line of their code."""
     seconds_by_dag: dict[str, list[float]] = {BARE_START: [], SLUICE_START: []}
     for _ in range(repetitions):
@@ -109,7 +109,7 @@ def _compare_starts(work: StackAtWork, repetitions: int) -> Result:
             seconds += [float(each) for (each,) in work.query_metadata(_START_SECONDS, dag_id, run.run_id)]
     bare, ours = (Spread.of(seconds) for seconds in seconds_by_dag.values())
     ratio = ours.median / bare.median
-    return Result(
+    return BenchmarkResult(
         "start of a task: Dag file and imports of its step",
         f"<= {MAX_START_RATIO} x a bare Dag's",
         f"{ratio:.3g} x",
@@ -118,7 +118,7 @@ def _compare_starts(work: StackAtWork, repetitions: int) -> Result:
     )
 
 
-def _compare_orchestration(work: StackAtWork, repetitions: int, *, console: Console) -> Result:
+def _compare_orchestration(work: MeasuredStack, repetitions: int, *, console: Console) -> BenchmarkResult:
     """Compare the CPU time that Airflow's programs spend per task."""
     bare, ours = [], []
     before = work.cpu_seconds()
@@ -133,7 +133,7 @@ def _compare_orchestration(work: StackAtWork, repetitions: int, *, console: Cons
             ours.append(_cpu_seconds_per_task(work, _DAG, idle, without=steps))
             console.print(f"CPU-seconds per task: bare {bare[-1]:.2f}, ours {ours[-1]:.2f}")
     ratio = Spread.of([one / other for one, other in zip(ours, bare, strict=True)])
-    return Result(
+    return BenchmarkResult(
         f"orchestration of a run of {CHUNKS} chunks: CPU-seconds of a task, without its step",
         f"<= {MAX_CPU_RATIO} x a bare task's",
         f"{ratio} x",
@@ -143,7 +143,7 @@ def _compare_orchestration(work: StackAtWork, repetitions: int, *, console: Cons
     )
 
 
-def _cpu_seconds_per_task(work: StackAtWork, dag_id: str, idle: float, *, without: float = 0.0) -> float:
+def _cpu_seconds_per_task(work: MeasuredStack, dag_id: str, idle: float, *, without: float = 0.0) -> float:
     """Return the CPU-seconds per task of a run, minus those of the idle stack and minus `without`."""
     before = work.cpu_seconds()
     run = work.airflow.trigger(dag_id)
@@ -153,7 +153,7 @@ def _cpu_seconds_per_task(work: StackAtWork, dag_id: str, idle: float, *, withou
     return spent / int(instances)
 
 
-def _compare_run(work: StackAtWork, shape: Shape, repetitions: int, *, console: Console) -> Result:
+def _compare_run(work: MeasuredStack, shape: Shape, repetitions: int, *, console: Console) -> BenchmarkResult:
     """Compare a run through Airflow with the same steps in a pool of processes."""
     pairs = []
     with canned_bank.running(shape, port=work.bank_port):
@@ -165,7 +165,7 @@ def _compare_run(work: StackAtWork, shape: Shape, repetitions: int, *, console: 
             pairs.append((alone, run))
             console.print(f"{shape.transactions:,} transactions: {alone:.1f} s in a pool, {run:.1f} s through Airflow")
     ratio = Spread.of([run / alone for alone, run in pairs])
-    return Result(
+    return BenchmarkResult(
         f"a run of {shape.transactions:,} transactions in {CHUNKS} chunks",
         f"<= {MAX_RUN_RATIO} x the same steps in a pool of {baseline_no_airflow.PROCESSES} processes",
         f"{ratio} x",
@@ -175,7 +175,7 @@ def _compare_run(work: StackAtWork, shape: Shape, repetitions: int, *, console: 
     )
 
 
-def _compare_limited_run(work: StackAtWork, shape: Shape, _: int, *, console: Console) -> Result:
+def _compare_limited_run(work: MeasuredStack, shape: Shape, _: int, *, console: Console) -> BenchmarkResult:
     """Compare a run with the shortest time that the bank's rate limit allows; once, since nothing else affects it."""
     (limit,) = (each for each in TRANSACTIONS_SYNC.limits if each.scope is LimitScope.CLIENT)
     requests = shape.logins * shape.pages
@@ -184,7 +184,7 @@ def _compare_limited_run(work: StackAtWork, shape: Shape, _: int, *, console: Co
     with canned_bank.running(shape, port=work.bank_port):
         seconds = _run_seconds(work, shape)
     console.print(f"{requests:,} requests: {minimum:.1f} s by the limit, {seconds:.1f} s through Airflow")
-    return Result(
+    return BenchmarkResult(
         f"a run of {shape.transactions:,} transactions in {requests:,} requests, {limit.calls:,} a minute",
         f"<= {MAX_PACE_RATIO} x requests / limit",
         f"{seconds / minimum:.3g} x",
@@ -194,7 +194,7 @@ def _compare_limited_run(work: StackAtWork, shape: Shape, _: int, *, console: Co
     )
 
 
-def _compare_loops(work: StackAtWork, shape: Shape) -> Iterator[Result]:
+def _compare_loops(work: MeasuredStack, shape: Shape) -> Iterator[BenchmarkResult]:
     """Measure the scheduler's loop during a large run, and while the scheduler is idle."""
     idle = work.loop_seconds(_IDLE_SECONDS)
     _enrol(work, shape.logins)
@@ -210,7 +210,7 @@ def _compare_loops(work: StackAtWork, shape: Shape) -> Iterator[Result]:
             work.loop_seconds(1)
     chunks = min(-(-shape.logins // TRANSACTIONS.chunk_size), TRANSACTIONS.max_chunks)
     slowest = statistics.quantiles(busy, n=20)[-1]
-    yield Result(
+    yield BenchmarkResult(
         f"a pass of the scheduler's loop while a run of {chunks} chunks is under way, p95",
         f"<= {MAX_LOOP_SECONDS} s",
         f"{slowest:.2f} s",
@@ -220,7 +220,7 @@ def _compare_loops(work: StackAtWork, shape: Shape) -> Iterator[Result]:
     )
 
 
-def _run_seconds(work: StackAtWork, shape: Shape) -> float:
+def _run_seconds(work: MeasuredStack, shape: Shape) -> float:
     """Return the seconds of a run that reads everything the bank serves."""
     run = work.airflow.trigger(_DAG)
     seconds = work.run_seconds(_DAG, run)
@@ -231,13 +231,13 @@ def _run_seconds(work: StackAtWork, shape: Shape) -> float:
     return seconds
 
 
-def _enrol(work: StackAtWork, logins: int) -> None:
+def _enrol(work: MeasuredStack, logins: int) -> None:
     environment = work.stack.environment
     with connect_warehouse(environment) as db:
         canned_logins.enrol(db, TokenCipher(Settings.from_environment(environment).keys), logins)
 
 
-def _reset_cursors(work: StackAtWork) -> None:
+def _reset_cursors(work: MeasuredStack) -> None:
     """Reset all cursors, so that the next run reads all feeds from their beginning."""
     with connect_warehouse(work.stack.environment) as db:
         db.execute("update etl.cursors set value = ''")

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.support import home, result
-from benchmarks.support.result import Result, Spread
+from benchmarks.support.result import BenchmarkResult, Spread
 from dev.demo.airflow_api import AirflowApi, AirflowTimeout, DagRun
 from dev.demo.enrol import enrol
 from dev.demo.syncs import dag_id_of
@@ -75,7 +75,7 @@ def main(
         "ratio_beside_ten_runs": str(Spread.of([with_ten / alone for alone, _, with_ten in timings])),
     }
     name = f"today's run beside a backfill of {DAYS} days, {USERS} logins"
-    results = [Result(name, f"<= {MAX_RATIO} x alone", f"{ratio} x", ratio.median <= MAX_RATIO, detail)]
+    results = [BenchmarkResult(name, f"<= {MAX_RATIO} x alone", f"{ratio} x", ratio.median <= MAX_RATIO, detail)]
     result.show(results, console)
     if not quick:
         result.append(results, command="python -m benchmarks.backfill")

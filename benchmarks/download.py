@@ -24,7 +24,7 @@ from upath import UPath
 
 from benchmarks.support import baseline_aiohttp, canned_bank, canned_logins, home, known_limits, result, unlimited_bank
 from benchmarks.support.canned_bank import Shape
-from benchmarks.support.result import Result, Spread
+from benchmarks.support.result import BenchmarkResult, Spread
 from dev.demo.enrol import enrol
 from dev.stack.plan import StackOptions
 from dev.stack.up import StackScope, up
@@ -151,7 +151,7 @@ def _step_runner(db: Connection, folder: Path, environment: Mapping[str, str]) -
     )
 
 
-def _measure_canned_bank(runner: _StepRunner, shape: Shape, repetitions: int, console: Console) -> Result:
+def _measure_canned_bank(runner: _StepRunner, shape: Shape, repetitions: int, console: Console) -> BenchmarkResult:
     """Compare both sides on a bank with prepared answers."""
     canned_logins.enrol(runner.db, runner.cipher, shape.logins)
     label = f"each {shape.latency * 1000:.0f} ms on its way" if shape.latency else "answered at once"
@@ -164,7 +164,7 @@ def _measure_canned_bank(runner: _StepRunner, shape: Shape, repetitions: int, co
 
 def _measure_sandbox_bank(
     runner: _StepRunner, environment: Mapping[str, str], logins: int, repetitions: int, console: Console
-) -> Result:
+) -> BenchmarkResult:
     """Compare both sides on a bank that generates each answer on request."""
     canned_logins.delete_all(runner.db)
     with unlimited_bank.running(environment) as with_bank:
@@ -174,7 +174,7 @@ def _measure_sandbox_bank(
     return _result(pages, pairs, "made by the sandbox bank when it is asked")
 
 
-def _result(pages: int, pairs: Pairs, label: str, known_limit: str = "") -> Result:
+def _result(pages: int, pairs: Pairs, label: str, known_limit: str = "") -> BenchmarkResult:
     share = Spread.of([bare / ours for bare, ours in pairs])
     detail = {
         "pages": pages,
@@ -182,7 +182,7 @@ def _result(pages: int, pairs: Pairs, label: str, known_limit: str = "") -> Resu
         "pages_per_second_bare": round(pages / Spread.of([bare for bare, _ in pairs]).median),
         "pages_per_second_steps": round(pages / Spread.of([ours for _, ours in pairs]).median),
     }
-    return Result(
+    return BenchmarkResult(
         f"download and store_raw of {pages} pages, {label}",
         f">= {MIN_SHARE} x the pages/s of a bare loop",
         f"{share} x",

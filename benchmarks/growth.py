@@ -18,7 +18,7 @@ from upath import UPath
 
 from benchmarks.support import chunks, home, known_limits, loaders, result
 from benchmarks.support.chunks import TRANSACTIONS_OF_A_LOGIN
-from benchmarks.support.result import Result
+from benchmarks.support.result import BenchmarkResult
 from benchmarks.support.task_memory import MIB
 from dev.stack.plan import StackOptions
 from dev.stack.up import StackScope, up
@@ -89,20 +89,20 @@ def _detail(measurements: Mapping[int, tuple[float, int]]) -> dict[str, object]:
     }
 
 
-def _memory_result(measurements: Mapping[int, tuple[float, int]]) -> Result:
+def _memory_result(measurements: Mapping[int, tuple[float, int]]) -> BenchmarkResult:
     largest = max(measurements)
     baseline = measurements.get(_BASELINE_SIZE, measurements[min(measurements)])[1]
     growth = 100 * (measurements[largest][1] - baseline) / baseline
     name = f"one chunk of up to {largest:,} transactions: memory of transform and load, growth from {_BASELINE_SIZE:,}"
-    return Result(
+    return BenchmarkResult(
         name, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, _detail(measurements)
     )
 
 
-def _speed_result(measurements: Mapping[int, tuple[float, int]], size: int) -> Result:
+def _speed_result(measurements: Mapping[int, tuple[float, int]], size: int) -> BenchmarkResult:
     slowdown = measurements[min(measurements)][0] / measurements[max(measurements)][0]
     name = f"{size:,} transactions in {max(measurements)} chunks: transform and load, beside one chunk"
-    return Result(
+    return BenchmarkResult(
         name,
         f"<= {MAX_SLOWDOWN:g} x as long",
         f"{slowdown:.2f} x",

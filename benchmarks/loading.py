@@ -22,7 +22,7 @@ from upath import UPath
 
 from benchmarks.support import chunks, home, known_limits, loaders, result
 from benchmarks.support.loaders import Loaders
-from benchmarks.support.result import Result, Spread
+from benchmarks.support.result import BenchmarkResult, Spread
 from dev.stack.plan import StackOptions
 from dev.stack.up import StackScope, up
 from etl.db.connection import connect
@@ -52,7 +52,7 @@ def main(
 ) -> None:
     """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
-    results: list[Result] = []
+    results: list[BenchmarkResult] = []
     with home.temporary() as folder, loaders.running(1) as one, loaders.running(2) as two:
         stack = up(
             folder,
@@ -124,7 +124,7 @@ def _copy_in(csv_path: Path, database: Endpoint) -> float:
         return time.perf_counter() - began
 
 
-def _results(size: int, seconds: Seconds) -> Iterator[Result]:
+def _results(size: int, seconds: Seconds) -> Iterator[BenchmarkResult]:
     share = Spread.of([copy / one for copy, one in zip(seconds[_COPY], seconds[_ONE], strict=True)])
     speedup = Spread.of([one / two for one, two in zip(seconds[_ONE], seconds[_TWO], strict=True)])
     detail = {
@@ -132,7 +132,7 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
         **{f"rows_per_second_{side}": round(size / Spread.of(times).median) for side, times in seconds.items()},
     }
     name = f"transform and load of {size:,} transactions"
-    yield Result(
+    yield BenchmarkResult(
         f"{name}, rows/s",
         f">= {MIN_SHARE_OF_COPY} x those of COPY of ready rows",
         f"{share} x",
@@ -140,7 +140,7 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
         detail,
         known_limits.SHARE_OF_COPY,
     )
-    yield Result(
+    yield BenchmarkResult(
         f"{name}, two loaders side by side",
         f">= {MIN_SPEEDUP} x as fast as one",
         f"{speedup} x",

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.support import home, purchases, result
-from benchmarks.support.result import Result
+from benchmarks.support.result import BenchmarkResult
 from benchmarks.support.task_memory import MIB, TaskMemory
 from dev.demo.airflow_api import AirflowApi, AirflowTimeout, DagRun
 from dev.demo.enrol import enrol
@@ -113,7 +113,7 @@ def _wait_for_run(entity: Entity, run: DagRun, airflow: AirflowApi, stack: Stack
     return counts["read"]
 
 
-def _results(small: Peaks, large: Peaks, sizes: tuple[int, int]) -> list[Result]:
+def _results(small: Peaks, large: Peaks, sizes: tuple[int, int]) -> list[BenchmarkResult]:
     results = []
     for step, peak in large.items():
         small_peak = small[step]
@@ -124,8 +124,10 @@ def _results(small: Peaks, large: Peaks, sizes: tuple[int, int]) -> list[Result]
         }
         name = f"{step}, one chunk of {sizes[1]:,} transactions"
         results += [
-            Result(f"{name}: memory", f"< {MAX_MIB} MiB", f"{peak / MIB:.0f} MiB", peak < MAX_MIB * MIB, detail),
-            Result(
+            BenchmarkResult(
+                f"{name}: memory", f"< {MAX_MIB} MiB", f"{peak / MIB:.0f} MiB", peak < MAX_MIB * MIB, detail
+            ),
+            BenchmarkResult(
                 f"{name}: growth from {sizes[0]:,}",
                 f"<= {MAX_GROWTH_PERCENT} %",
                 f"{growth:.1f} %",

@@ -20,7 +20,7 @@ from rich.console import Console
 from benchmarks.support import audience, baseline_plain_celery, celery_workers, home, mail_sink, result, service_memory
 from benchmarks.support.baseline_plain_celery import Pattern
 from benchmarks.support.mail_sink import CONNECTION, MailSink
-from benchmarks.support.result import Result
+from benchmarks.support.result import BenchmarkResult
 from benchmarks.support.service_memory import BrokerMemory
 from benchmarks.support.task_memory import MIB, TaskMemory
 from dev.demo.airflow_api import AirflowApi, AirflowTimeout
@@ -222,7 +222,9 @@ def _measure_celery(
     return patterns
 
 
-def _results(small: RunMeasurement, large: RunMeasurement, patterns: list[Pattern], sink: MailSink) -> list[Result]:
+def _results(
+    small: RunMeasurement, large: RunMeasurement, patterns: list[Pattern], sink: MailSink
+) -> list[BenchmarkResult]:
     per_user, *_ = patterns
     pace, growth = large.users / large.send_seconds, large.peak("plan") - small.peak("plan")
     broker = large.broker_growth / MIB
@@ -240,33 +242,35 @@ def _results(small: RunMeasurement, large: RunMeasurement, patterns: list[Patter
     }
     name = f"monthly report to {large.users:,}"
     return [
-        Result(f"{name}: pace", f">= {MIN_MAILS_A_SECOND:,}/s", f"{pace:,.0f}/s", pace >= MIN_MAILS_A_SECOND, detail),
-        Result(
+        BenchmarkResult(
+            f"{name}: pace", f">= {MIN_MAILS_A_SECOND:,}/s", f"{pace:,.0f}/s", pace >= MIN_MAILS_A_SECOND, detail
+        ),
+        BenchmarkResult(
             f"{name}: plan",
             f"<= {MAX_PLAN_SECONDS} s",
             f"{large.plan_seconds:.1f} s",
             large.plan_seconds <= MAX_PLAN_SECONDS,
         ),
-        Result(
+        BenchmarkResult(
             f"{name}: planner's memory above that of {small.users:,}",
             f"<= {MAX_PLAN_GROWTH_MIB} MiB",
             f"{growth:.1f} MiB",
             growth <= MAX_PLAN_GROWTH_MIB,
         ),
-        Result(
+        BenchmarkResult(
             f"{name}: broker's growth",
             f"<= {MAX_BROKER_GROWTH_MIB} MiB",
             f"{broker:.2f} MiB",
             broker <= MAX_BROKER_GROWTH_MIB,
         ),
-        Result(
+        BenchmarkResult(
             f"{name}: broker a user, over {per_user.name}",
             f"<= {MAX_BROKER_SHARE}",
             f"{share:.2g}",
             share <= MAX_BROKER_SHARE,
         ),
         *(
-            Result(
+            BenchmarkResult(
                 f"{name}: pace over that of {pattern.name}, {pattern.users:,} of them",
                 f">= {MIN_SPEEDUP} x",
                 f"{pace / pattern.pace:.1f} x ({pattern.pace:,.0f}/s)",

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from benchmarks.support import audience, celery_workers, home, mail_sink, plain_celery, result
 from benchmarks.support.mail_sink import MailSink
-from benchmarks.support.result import Result
+from benchmarks.support.result import BenchmarkResult
 from benchmarks.support.senders import Senders, sending
 from dev.servers.bank import Sandbox
 from dev.stack.plan import StackOptions
@@ -126,7 +126,7 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _measure_steady(setup: PaceSetup) -> list[Result]:
+def _measure_steady(setup: PaceSetup) -> list[BenchmarkResult]:
     results = []
     for count in SENDERS:
         with sending(setup.db, setup.environment, f"2024-0{count}", pace=MAILS_A_SECOND, count=count):
@@ -135,7 +135,7 @@ def _measure_steady(setup: PaceSetup) -> list[Result]:
     return results
 
 
-def _measure_kill(setup: PaceSetup) -> Result:
+def _measure_kill(setup: PaceSetup) -> BenchmarkResult:
     """Kill one of two senders during the measurement, and start it again."""
     with sending(setup.db, setup.environment, "2024-06", pace=MAILS_A_SECOND, count=2) as senders:
 
@@ -151,7 +151,7 @@ def _measure_kill(setup: PaceSetup) -> Result:
     return _pace_result(name, pace, MAILS_A_SECOND, unknown=unknown)
 
 
-def _measure_change(setup: PaceSetup) -> list[Result]:
+def _measure_change(setup: PaceSetup) -> list[BenchmarkResult]:
     """Double the pace of two senders."""
     with sending(setup.db, setup.environment, "2024-07", pace=MAILS_A_SECOND, count=2) as senders:
         before = setup.measure_pace()
@@ -163,7 +163,7 @@ def _measure_change(setup: PaceSetup) -> list[Result]:
     name = f"change from {MAILS_A_SECOND}/s to {CHANGED_MAILS_A_SECOND}/s"
     detail = {"mails_a_second_before": round(before, 1)}
     return [
-        Result(
+        BenchmarkResult(
             f"{name}: until it takes effect",
             f"<= {MAX_EFFECT_SECONDS} s",
             f"{effect_seconds:.2f} s",
@@ -192,7 +192,7 @@ def _seconds_until_effect(setup: PaceSetup, changed_at: float) -> float:
     return next(reached, setup.window_seconds)
 
 
-def _measure_celery(setup: PaceSetup) -> list[Result]:
+def _measure_celery(setup: PaceSetup) -> list[BenchmarkResult]:
     """Measure the pace of plain Celery.
 
     Its workers prefetch one message: with more, such as the default, a worker soon sends only one or two per second.
@@ -211,13 +211,13 @@ def _measure_celery(setup: PaceSetup) -> list[Result]:
             _sleep_until(start + window + 0.2)
             pace = setup.pace_between(start, start + window)
         name = f"plain Celery, rate_limit='{plain_celery.RATE_LIMIT}', {workers} workers"
-        results.append(Result(name, "none", f"{pace:.1f}/s", reached=True))
+        results.append(BenchmarkResult(name, "none", f"{pace:.1f}/s", reached=True))
     return results
 
 
-def _pace_result(name: str, pace: float, goal: float, **detail: object) -> Result:
+def _pace_result(name: str, pace: float, goal: float, **detail: object) -> BenchmarkResult:
     deviation = 100 * (pace - goal) / goal
-    return Result(
+    return BenchmarkResult(
         name,
         f"± {MAX_DEVIATION_PERCENT} %",
         f"{pace:.1f}/s ({deviation:+.1f} %)",

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.support import databases, home, result
-from benchmarks.support.result import Result, Spread
+from benchmarks.support.result import BenchmarkResult, Spread
 from benchmarks.support.task_memory import MIB
 from dev.stack.plan import StackOptions
 from dev.stack.up import StackScope, up
@@ -108,7 +108,7 @@ def _peak() -> int:
     return int(lines["VmHWM"].split()[0]) * 1024
 
 
-def _results(seconds: Mapping[int, Sequence[float]], peaks: Mapping[int, int]) -> Iterator[Result]:
+def _results(seconds: Mapping[int, Sequence[float]], peaks: Mapping[int, int]) -> Iterator[BenchmarkResult]:
     smallest, largest = min(seconds), max(seconds)
     detail = {
         "seconds": {str(size): round(Spread.of(times).median, 4) for size, times in seconds.items()},
@@ -117,9 +117,13 @@ def _results(seconds: Mapping[int, Sequence[float]], peaks: Mapping[int, int]) -
     largest_seconds = Spread.of(seconds[largest])
     growth = 100 * (peaks[largest] - peaks[smallest]) / peaks[smallest]
     name = f"plan of chunks over {largest:,} provider accounts"
-    yield Result(name, f"<= {MAX_SECONDS:g} s", f"{largest_seconds} s", largest_seconds.median <= MAX_SECONDS, detail)
+    yield BenchmarkResult(
+        name, f"<= {MAX_SECONDS:g} s", f"{largest_seconds} s", largest_seconds.median <= MAX_SECONDS, detail
+    )
     memory_name = f"{name}: memory of Python, growth from {smallest:,}"
-    yield Result(memory_name, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, detail)
+    yield BenchmarkResult(
+        memory_name, f"<= {MAX_GROWTH_PERCENT:g} %", f"{growth:.1f} %", growth <= MAX_GROWTH_PERCENT, detail
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from upath import UPath
 from benchmarks.support import databases, home, known_limits, load_cost, repeated_batches, result
 from benchmarks.support.load_cost import LoadCost
 from benchmarks.support.repeated_batches import RepeatedBatches
-from benchmarks.support.result import Result, Spread
+from benchmarks.support.result import BenchmarkResult, Spread
 from dev.servers.postgres import SETTINGS
 from dev.stack.plan import StackOptions
 from dev.stack.up import StackScope, up
@@ -53,7 +53,7 @@ def main(
 ) -> None:
     """Measure, print and save the results; end with exit code 1 if a goal is missed."""
     console = Console(soft_wrap=True)
-    results: list[Result] = []
+    results: list[BenchmarkResult] = []
     with home.temporary() as folder:
         stack = up(
             folder,
@@ -73,7 +73,9 @@ def main(
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _measure_size(size: int, repetitions: int, *, server: Endpoint, root: UPath, console: Console) -> list[Result]:
+def _measure_size(
+    size: int, repetitions: int, *, server: Endpoint, root: UPath, console: Console
+) -> list[BenchmarkResult]:
     costs: dict[str, _Costs] = defaultdict(lambda: defaultdict(list))
     with databases.temporary(server, databases.TEMPLATE) as template:
         with connect(template) as db:
@@ -102,7 +104,9 @@ def _measure(repeated: RepeatedBatches, costs: _Costs, *, db: Connection, root: 
         costs[kind].append((first, repeat, touched))
 
 
-def _results(entity: str, size: int, costs: Mapping[str, Sequence[tuple[LoadCost, LoadCost, int]]]) -> Iterator[Result]:
+def _results(
+    entity: str, size: int, costs: Mapping[str, Sequence[tuple[LoadCost, LoadCost, int]]]
+) -> Iterator[BenchmarkResult]:
     reason = known_limits.MERCHANTS_RESYNC if entity == MERCHANTS.name else known_limits.RESYNC
     for kind, loads in costs.items():
         name = f"{entity} {kind}, {size:,} records"
@@ -113,10 +117,10 @@ def _results(entity: str, size: int, costs: Mapping[str, Sequence[tuple[LoadCost
         wal = Spread.of([100 * repeat.wal_bytes / first.wal_bytes for first, repeat, _ in loads])
         seconds = Spread.of([100 * repeat.seconds / first.seconds for first, repeat, _ in loads])
         rows = max(touched for _, _, touched in loads)
-        yield Result(
+        yield BenchmarkResult(
             f"{name}: log", f"<= {MAX_WAL_PERCENT} %", f"{wal} %", wal.median <= MAX_WAL_PERCENT, detail, reason
         )
-        yield Result(
+        yield BenchmarkResult(
             f"{name}: time",
             f"<= {MAX_TIME_PERCENT:.0f} %",
             f"{seconds} %",
@@ -124,7 +128,7 @@ def _results(entity: str, size: int, costs: Mapping[str, Sequence[tuple[LoadCost
             detail,
             reason,
         )
-        yield Result(f"{name}: rows written or locked", "0", str(rows), rows == 0)
+        yield BenchmarkResult(f"{name}: rows written or locked", "0", str(rows), rows == 0)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from rich.console import Console
 from upath import UPath
 
 from benchmarks.support import batches, home, known_limits, plaid_pages, result
-from benchmarks.support.result import Result
+from benchmarks.support.result import BenchmarkResult
 from dev.demo.airflow_api import AirflowApi
 from dev.servers.bank import Sandbox
 from dev.stack.airflow_environment import ADMIN
@@ -162,7 +162,7 @@ def _count(stack: Stack, query: str) -> int:
     return int(count)
 
 
-def _result(idle: list[float], busy: list[float]) -> Result:
+def _result(idle: list[float], busy: list[float]) -> BenchmarkResult:
     p95 = {side: statistics.quantiles(seconds, n=20)[-1] for side, seconds in (("idle", idle), ("busy", busy))}
     ratio = p95["busy"] / p95["idle"]
     detail = {
@@ -171,7 +171,7 @@ def _result(idle: list[float], busy: list[float]) -> Result:
         "median_seconds_busy": round(statistics.median(busy), 3),
         "starts_a_side": len(busy),
     }
-    return Result(
+    return BenchmarkResult(
         f"urgent start under a backlog of {MIN_BACKLOG} transforms, p95 over p95 of the idle system",
         f"<= {MAX_RATIO} x, <= {MAX_P95_SECONDS:g} s",
         f"{ratio:.2f} x, {p95['busy']:.2f} s",

@@ -26,7 +26,7 @@ from upath import UPath
 
 from benchmarks.peers.interpreter import interpreter
 from benchmarks.support import chunks, databases, home, known_limits, loaders, result
-from benchmarks.support.result import Result, Spread
+from benchmarks.support.result import BenchmarkResult, Spread
 from dev.stack.plan import StackOptions
 from dev.stack.up import StackScope, up
 from etl.db.statements import SQL_ROOT
@@ -111,7 +111,7 @@ def _run_dlt(pages: Path, variant: str, table: str, size: int, database: Endpoin
     return float(report["seconds"])
 
 
-def _results(size: int, seconds: Seconds) -> Iterator[Result]:
+def _results(size: int, seconds: Seconds) -> Iterator[BenchmarkResult]:
     detail = {
         **{f"seconds_{side}": [round(each, 2) for each in times] for side, times in seconds.items()},
         **{f"rows_per_second_{side}": round(size / Spread.of(times).median) for side, times in seconds.items()},
@@ -127,7 +127,7 @@ def _results(size: int, seconds: Seconds) -> Iterator[Result]:
         )
         for label, theirs, ours, goal in comparisons:
             speedup = Spread.of([their / our for our, their in zip(seconds[ours], seconds[theirs], strict=True)])
-            yield Result(
+            yield BenchmarkResult(
                 f"transform and load of {size:,} transactions, beside dlt: {label}, into {table_label}",
                 "none" if goal is None else f">= {goal:g} x as fast",
                 f"{speedup} x",

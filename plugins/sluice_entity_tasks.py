@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, TriggerRule, get_current_context, task_group
 
 import sluice_connections as connections
-from etl.chunking import Days
+from etl.chunking import DayRange
 from etl.declare.entity import Entity
 from sluice_reschedule import task
 
@@ -162,7 +162,7 @@ def _run_id() -> str:
     return str(get_current_context()["run_id"])
 
 
-def _backfill_days() -> Days | None:
+def _backfill_days() -> DayRange | None:
     """Return the days that a backfill run covers; None for any other run, which continues from the cursors."""
     context = get_current_context()
     if context["dag_run"].run_type != "backfill":
@@ -170,7 +170,7 @@ def _backfill_days() -> Days | None:
     start, end = context["data_interval_start"], context["data_interval_end"]
     if start is None or end is None:
         return None
-    return Days(start.date(), (end - timedelta(microseconds=1)).date())
+    return DayRange(start.date(), (end - timedelta(microseconds=1)).date())
 
 
 def _set_label(entity: Entity, ordinal: int, db: Connection) -> None:

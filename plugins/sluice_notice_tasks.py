@@ -100,7 +100,7 @@ def _run_request() -> RunRequest:
     return RunRequest(
         trigger=run.run_id,
         run_type=str(getattr(run.run_type, "value", run.run_type)),
-        logical_date=run.logical_date or run.run_after,
+        run_at=run.logical_date or run.run_after,
         data_interval=(start, end) if start and end else None,
         conf=run.conf or {},
     )

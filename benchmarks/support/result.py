@@ -20,7 +20,7 @@ _GIB = 1 << 30
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchmarkResult:
     """A measured value and its goal.
 
     Parameters
@@ -71,7 +71,7 @@ class Spread:
         return f"{self.median:.4g} ({self.minimum:.4g}–{self.maximum:.4g})"
 
 
-def show(results: Sequence[Result], console: Console) -> None:
+def show(results: Sequence[BenchmarkResult], console: Console) -> None:
     """Print results as a table, and append them to the file that RESULTS_FILE_VARIABLE names, if it is set."""
     table = Table("benchmark", "goal", "measured", "reached")
     for result in results:
@@ -84,12 +84,12 @@ def show(results: Sequence[Result], console: Console) -> None:
             file.writelines(json.dumps(asdict(result)) + "\n" for result in results)
 
 
-def read_shown(path: Path) -> list[Result]:
+def read_shown(path: Path) -> list[BenchmarkResult]:
     """Return the results that `show` appended to a file."""
-    return [Result(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [BenchmarkResult(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def append(results: Sequence[Result], *, command: str, path: Path = RESULTS) -> None:
+def append(results: Sequence[BenchmarkResult], *, command: str, path: Path = RESULTS) -> None:
     """Save results with the day, the machine and the command; they replace earlier results of the same names."""
     earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     provenance = {"measured_on": datetime.now(UTC).date().isoformat(), "machine": _machine(), "command": command}

@@ -43,7 +43,7 @@ _DURATION = "select extract(epoch from end_date - queued_at)::float from dag_run
 
 
 @dataclass(frozen=True)
-class StackAtWork:
+class MeasuredStack:
     """A running stack, and a session with its Airflow.
 
     Parameters
@@ -97,7 +97,7 @@ class StackAtWork:
 
 
 @contextmanager
-def running(*, console: Console) -> Iterator[StackAtWork]:
+def running(*, console: Console) -> Iterator[MeasuredStack]:
     """Run a stack whose bank is stopped, so that another can take its port, and whose scheduler logs each loop."""
     with home.temporary() as folder:
         stack = up(
@@ -111,7 +111,7 @@ def running(*, console: Console) -> Iterator[StackAtWork]:
         )
         with AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow:
             _stop_sandbox_bank(stack)
-            yield StackAtWork(stack, airflow, int(stack.bank_url.rpartition(":")[2]))
+            yield MeasuredStack(stack, airflow, int(stack.bank_url.rpartition(":")[2]))
 
 
 def _stop_sandbox_bank(stack: Stack) -> None:

@@ -75,11 +75,13 @@ def _run_test(project: Project, folder: Path) -> None:
     with _step("the demo loads all that the bank holds"):
         idle = memory.current_usage(project)
         with memory.track_peak(project) as peak:
-            _expect_loaded(_run_demo(project, DEFAULT_USERS), expected.size(DEFAULT_USERS, day=day), inserted=True)
+            _expect_loaded(
+                _run_demo(project, DEFAULT_USERS), expected.count_records(DEFAULT_USERS, day=day), inserted=True
+            )
         _show_memory(idle, peak)
     with _step("no chunk is lost when a worker is killed"):
         summary = _run_demo_with_kill(project, 2 * DEFAULT_USERS, folder)
-        _expect_loaded(summary, expected.size(2 * DEFAULT_USERS, day=day), inserted=True)
+        _expect_loaded(summary, expected.count_records(2 * DEFAULT_USERS, day=day), inserted=True)
     backup = folder / "backup"
     with _step("databases and raw store are backed up"):
         _say(project.run(("deploy/backup", str(backup))))
@@ -92,7 +94,9 @@ def _run_test(project: Project, folder: Path) -> None:
         replay = ("python", "-m", "etl", "replay", "transactions", "--diff", "--rows=0")
         output = project.compose("exec", "-T", WORKER, *replay)
         expect("transactions: 0 rows would change" in output, f"replaying the restored batches changes rows:\n{output}")
-        _expect_loaded(_run_demo(project, 2 * DEFAULT_USERS), expected.size(2 * DEFAULT_USERS, day=day), inserted=False)
+        _expect_loaded(
+            _run_demo(project, 2 * DEFAULT_USERS), expected.count_records(2 * DEFAULT_USERS, day=day), inserted=False
+        )
     with _step("FAB accepts the login of its first user"):
         logins.check_fab_login(project)
 

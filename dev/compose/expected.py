@@ -7,7 +7,7 @@ from dev.bank.feed import listing
 from dev.servers.bank import new_sandbox
 
 
-def size(users: int, *, day: date) -> dict[str, int]:
+def count_records(users: int, *, day: date) -> dict[str, int]:
     """Return how many accounts and transactions the first customers of a new bank have.
 
     Parameters

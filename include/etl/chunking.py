@@ -41,7 +41,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Days:
+class DayRange:
     """The days from `first` to `last`, both inclusive, as providers and their users count them."""
 
     first: date

@@ -66,7 +66,7 @@ class PoolUsage:
     occupied_slots: int
 
 
-def describe(
+def describe_tasks(
     tasks: Collection[OpenTask], pools: Mapping[str, PoolUsage], chunks: Mapping[int, str], *, as_of: datetime
 ) -> tuple[str, ...]:
     """Return what a run waits for, in at most five lines: running tasks first, then groups of waiting tasks.

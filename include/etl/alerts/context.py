@@ -108,7 +108,7 @@ def gather_run_context(run: CallbackRun, *, db: Connection | None, metadata_db: 
         return RunContext(run)
     try:
         tasks = airflow_db.open_tasks(metadata_db, dag_id=run.dag_id, run_id=run.run_id)
-        durations = airflow_db.durations(metadata_db, dag_id=run.dag_id)
+        durations = airflow_db.list_durations(metadata_db, dag_id=run.dag_id)
         dag_run = airflow_db.find_run(metadata_db, dag_id=run.dag_id, run_id=run.run_id)
         pools = airflow_db.pool_usage(metadata_db, names={task.pool for task in tasks})
     except psycopg.Error as error:
@@ -131,7 +131,7 @@ def blocking_reasons(context: RunContext, *, db: Connection | None, as_of: datet
     """Return what a run waits for, in a few lines."""
     run = context.callback_run
     labels = chunks.labels_of_run(db, entity=run.entity.name, run_id=run.run_id) if run.entity and db else {}
-    lines = blockers.describe(context.tasks, context.pools, labels, as_of=as_of)
+    lines = blockers.describe_tasks(context.tasks, context.pools, labels, as_of=as_of)
     if not lines and context.dag_run is not None and context.dag_run.state == "queued":
         return (blockers.describe_queued_run(context.dag_run.queued_at, as_of=as_of),)
     return lines

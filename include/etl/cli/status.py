@@ -25,7 +25,7 @@ def status(*, as_json: AsJson = False) -> None:
     now = datetime.now(UTC)
     with connect_warehouse() as db:
         entities = [
-            status_store.of_entity(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES
+            status_store.entity_status(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES
         ]
         accounts = status_store.accounts_by_state(db)
     if as_json:

@@ -93,7 +93,7 @@ def purge_orphans(
     with locks.hold(db, locks.MAINTENANCE):
         stored_objects = listing.written_before(root / raw_batches.FOLDER, before)
         all_paths = (stored.path.relative_to(root).as_posix() for stored in stored_objects)
-        paths = (path for path in all_paths if raw_batches.content_hash_of(path))
+        paths = (path for path in all_paths if raw_batches.content_hash_from_path(path))
         while page := list(islice(paths, expired.MAX_BATCHES)):
             orphans = expired.find_unreferenced_objects(db, page)
             sizes = (

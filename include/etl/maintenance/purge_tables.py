@@ -71,7 +71,7 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
     """
     before = as_of - retention.deliveries
     with locks.hold(db, locks.MAINTENANCE):
-        chunks = sum(expired.purge_chunks(db, before=before, dry_run=dry_run))
+        chunks = sum(expired.purge_run_chunks(db, before=before, dry_run=dry_run))
         deliveries = sum(expired.purge_deliveries(db, before=before, dry_run=dry_run))
         unfinished = expired.find_unfinished_runs(db, before=before)
     log.info("%d deliveries of runs that ended before %s; dry run: %s", deliveries, before, dry_run)

@@ -45,19 +45,19 @@ class MessagePreview:
         Whether it would be sent now, and its delivery in the ledger, if any.
     message
         The message; None if there is no address, the address is malformed or a template fails.
-    template_error
+    error
         Why there is no message although there is an address; empty otherwise.
     """
 
     channel: Channel
     eligibility: Eligibility
     message: Message | None = field(repr=False)
-    template_error: str = ""
+    error: str = ""
 
     @property
     def blocking_reason(self) -> str:
         """Why it would not be sent; empty if it would."""
-        return _blocking_reason(self.eligibility) or self.template_error
+        return _blocking_reason(self.eligibility) or self.error
 
 
 @dataclass(frozen=True)

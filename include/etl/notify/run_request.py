@@ -38,7 +38,7 @@ class RunRequest:
         Its id.
     run_type
         Airflow's run type: `scheduled`, `asset_triggered`, `backfill`, `manual`, …
-    logical_date
+    run_at
         Logical date, or the time after which it may run if it has none.
     data_interval
         Its data interval; None if it has none.
@@ -48,7 +48,7 @@ class RunRequest:
 
     trigger: str
     run_type: str
-    logical_date: datetime
+    run_at: datetime
     data_interval: tuple[datetime, datetime] | None = None
     conf: Mapping[str, Any] = field(default_factory=dict)
 
@@ -108,7 +108,7 @@ def requested_period(notice: Notice, request: RunRequest) -> str:
         return str(request.conf["period"])
     if request.data_interval:
         return notice.period_starting(request.data_interval[0])
-    return notice.default_period(request.logical_date)
+    return notice.default_period(request.run_at)
 
 
 def _plan_remaining(notice: Notice, run_id: int, *, db: Connection) -> PlannedRun:

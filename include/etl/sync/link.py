@@ -9,7 +9,7 @@ from etl.declare.provider import Provider
 from etl.errors import TransientError
 from etl.settings import Endpoint
 from etl.sync.provider.client import ProviderCallFailed, open_client
-from etl.sync.provider.enrolment import Item, exchange_public_token
+from etl.sync.provider.enrolment import GrantedItem, exchange_public_token
 from etl.sync.store import provider_accounts
 from etl.sync.store.token_cipher import TokenCipher
 
@@ -50,7 +50,7 @@ def enrol_login(
         If the login is enrolled for another user.
     """
 
-    async def exchange() -> Item:
+    async def exchange() -> GrantedItem:
         async with open_client(provider, endpoint, limiter) as client:
             try:
                 return await exchange_public_token(client, public_token)

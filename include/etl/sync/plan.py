@@ -2,7 +2,7 @@
 
 import logging
 
-from etl.chunking import Days
+from etl.chunking import DayRange
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed, Snapshot, Window
@@ -12,7 +12,7 @@ from etl.sync.store import chunks
 log = logging.getLogger(__name__)
 
 
-def plan(entity: Entity, run_id: str, *, db: Connection, days: Days | None = None) -> list[int]:
+def plan(entity: Entity, run_id: str, *, db: Connection, days: DayRange | None = None) -> list[int]:
     """Write the chunks of a run and return their ordinals; planning again replaces the earlier plan.
 
     Parameters
@@ -59,7 +59,7 @@ def plan(entity: Entity, run_id: str, *, db: Connection, days: Days | None = Non
     return ordinals
 
 
-def source_of(entity: Entity, days: Days | None) -> Feed | Snapshot | Window:
+def source_of(entity: Entity, days: DayRange | None) -> Feed | Snapshot | Window:
     """Return the source that a chunk is read from: the entity's own, or its window if days are given.
 
     Raises

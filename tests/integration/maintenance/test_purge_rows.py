@@ -14,7 +14,7 @@ from etl.maintenance.analyze import analyze_table
 from etl.maintenance.purge_tables import purge_rows
 from etl.maintenance.store import expired
 from tests.integration.sync.pipeline import LATER, Pipeline
-from tests.integration.sync.test_load import counted
+from tests.integration.sync.test_load import load_counts
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -41,7 +41,7 @@ def rejected(pipeline: Pipeline, account: int) -> int:
 
 def test_rejects_of_an_unloaded_batch_stay_and_count_when_it_is_loaded(pipeline: Pipeline, rejected: int) -> None:
     assert purge_and_count(pipeline.db)[0] == 0
-    assert pipeline.load(rejected) == counted(inserted=1, rejected=3)
+    assert pipeline.load(rejected) == load_counts(inserted=1, rejected=3)
     assert purge_and_count(pipeline.db, dry_run=True)[0] == 3
     assert purge_and_count(pipeline.db)[0] == 3
     assert purge_and_count(pipeline.db)[0] == 0
@@ -77,9 +77,9 @@ def test_stale_accounts_stay_recorded_while_their_batch_can_be_replayed(pipeline
     winner = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
     pipeline.load(winner)
-    assert pipeline.load(loser) == counted(stale=1)
+    assert pipeline.load(loser) == load_counts(stale=1)
     assert purge_and_count(pipeline.db)[2] == 0
-    assert pipeline.replay(loser) == counted(stale=1)
+    assert pipeline.replay(loser) == load_counts(stale=1)
     pipeline.db.execute("update etl.raw_batches set purged_at = now()")
     assert purge_and_count(pipeline.db)[2] == 1
 

@@ -30,8 +30,8 @@ def plan(post: NoticeHarness, run_request: RunRequest, **conf: Any) -> PlannedRu
     [
         ("0 8 1 * *", SCHEDULED, "2026-10"),
         ("0 8 1 * *", MANUAL, "2026-10"),
-        ("0 8 1 * *", replace(MANUAL, logical_date=END), "2026-10"),
-        ("0 8 1 * *", replace(MANUAL, logical_date=END - timedelta(seconds=1)), "2026-09"),
+        ("0 8 1 * *", replace(MANUAL, run_at=END), "2026-10"),
+        ("0 8 1 * *", replace(MANUAL, run_at=END - timedelta(seconds=1)), "2026-09"),
         ("0 8 1 * *", replace(MANUAL, conf={"period": "2025-12"}), "2025-12"),
         (After("transactions"), replace(MANUAL, run_type="asset_triggered"), "2026-11"),
         (None, MANUAL, "2026-11"),

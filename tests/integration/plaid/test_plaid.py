@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from etl.catalog.entities.accounts import ACCOUNTS
 from tests.integration.sync.pipeline import Pipeline
-from tests.integration.sync.test_sync import as_the_bank_has_it
+from tests.integration.sync.test_sync import read_amounts_from_bank
 
 Rows = Callable[..., list[tuple[object, ...]]]
 
@@ -16,7 +16,7 @@ Rows = Callable[..., list[tuple[object, ...]]]
 def test_feed_of_a_new_item_is_drained_and_then_brings_nothing(linked: Pipeline, rows: Rows) -> None:
     (first,) = linked.run("first")
     loaded = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
-    assert loaded == as_the_bank_has_it(linked)
+    assert loaded == read_amounts_from_bank(linked)
     assert (first.inserted, first.read) == (len(loaded), len(loaded))
     assert loaded
     state = "select xmin::text, ctid::text from core.transactions"

@@ -10,7 +10,7 @@ from upath import UPath
 
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import PLAID
-from etl.chunking import Days
+from etl.chunking import DayRange
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
@@ -79,7 +79,7 @@ class Pipeline:
                 )
         return account_ids
 
-    def plan(self, run_id: str, days: Days | None = None) -> list[int]:
+    def plan(self, run_id: str, days: DayRange | None = None) -> list[int]:
         """Plan a run."""
         return plan(self.entity, run_id, db=self.db, days=days)
 
@@ -116,7 +116,7 @@ class Pipeline:
         """Download, seal and transform a chunk of a planned run; return the id of its raw batch."""
         return self.transform(self.store_raw(run_id, self.download(run_id, ordinal)))
 
-    def run(self, run_id: str, days: Days | None = None) -> list[LoadCounts]:
+    def run(self, run_id: str, days: DayRange | None = None) -> list[LoadCounts]:
         """Run all steps for all chunks."""
         return [self.load(self.fetch(run_id, ordinal)) for ordinal in self.plan(run_id, days)]
 

@@ -10,13 +10,13 @@ import msgspec
 import pytest
 
 from etl.catalog.providers.plaid import TRANSACTIONS_GET
-from etl.chunking import Days
+from etl.chunking import DayRange
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
-DAY = Days(date(2026, 11, 20), date(2026, 11, 20))
+DAY = DayRange(date(2026, 11, 20), date(2026, 11, 20))
 
 
 def window(*ids: str, total: int | None = None) -> bytes:

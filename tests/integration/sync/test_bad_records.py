@@ -17,7 +17,7 @@ from etl.sync.load import load
 from etl.sync.transform import transform
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import LATER, Pipeline
-from tests.integration.sync.test_sync import as_the_bank_has_it
+from tests.integration.sync.test_sync import read_amounts_from_bank
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -95,7 +95,7 @@ def test_every_record_of_the_bank_is_loaded_as_sent_or_kept_as_a_reject(
         TRANSACTIONS, source=replace(TRANSACTIONS_SYNC, limits=()), tolerated_rejects=1.0
     )
     own_bank_pipeline.link(8)
-    expected = as_the_bank_has_it(own_bank_pipeline)
+    expected = read_amounts_from_bank(own_bank_pipeline)
     record_faults = ("unknown_currency", "huge_amount", "nul_name", "emoji_name", "missing_field", "wrong_type")
     own_bank.set_faults(dict.fromkeys(record_faults, 0.03))
     (counts,) = own_bank_pipeline.run("run")

@@ -10,7 +10,7 @@ import pytest
 
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
-from etl.chunking import Days
+from etl.chunking import DayRange
 from etl.declare.entity import Entity
 from etl.errors import NotBackfillable
 from etl.sync.load import load_pending
@@ -125,7 +125,7 @@ def test_a_backfill_of_a_snapshot_is_refused(accounts: Pipeline) -> None:
     from datetime import date
 
     with pytest.raises(NotBackfillable, match="accounts: only its current state can be read"):
-        accounts.plan("backfill", Days(date(2026, 11, 1), date(2026, 11, 1)))
+        accounts.plan("backfill", DayRange(date(2026, 11, 1), date(2026, 11, 1)))
 
 
 def test_merchants_are_loaded_from_raw_batches_of_transactions(pipeline: Pipeline, rows: Rows) -> None:

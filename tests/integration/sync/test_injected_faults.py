@@ -14,12 +14,12 @@ from dev.bank.faults import Fault
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
-from etl.chunking import Days
+from etl.chunking import DayRange
 from etl.errors import TransientError
 from tests.integration.sync.own_bank import DAY, OwnBank
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.test_entities import run_merchants
-from tests.integration.sync.test_sync import as_the_bank_has_it
+from tests.integration.sync.test_sync import read_amounts_from_bank
 
 Rows = Callable[..., list[tuple[object, ...]]]
 USERS = 8
@@ -89,10 +89,10 @@ def test_an_account_that_is_skipped_for_a_fault_has_a_reason_and_loads_fully_in_
     own_bank_pipeline.link(USERS)
     own_bank_pipeline.run("good")
     amounts = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
-    assert amounts == as_the_bank_has_it(own_bank_pipeline)
+    assert amounts == read_amounts_from_bank(own_bank_pipeline)
 
 
-def sync(pipeline: Pipeline, run_id: str, *, days: Days | None = None) -> None:
+def sync(pipeline: Pipeline, run_id: str, *, days: DayRange | None = None) -> None:
     """Run every entity, as three Dags do, or a backfill; leave a chunk with a transient error to a later run."""
     provider = replace(PLAID, retries=0, timeout=timedelta(seconds=3))
     transactions = replace(
@@ -129,7 +129,7 @@ def test_a_sync_with_every_fault_ends_in_the_same_tables_as_one_without_faults(
         sync(reference_pipeline, f"run {number}")
         own_bank.set_faults({**RECORD_FAULTS, **REQUEST_FAULTS, **ITEM_FAULTS})
         sync(own_bank_pipeline, f"run {number}")
-        sync(own_bank_pipeline, f"backfill {number}", days=Days(today - timedelta(days=4), today))
+        sync(own_bank_pipeline, f"backfill {number}", days=DayRange(today - timedelta(days=4), today))
     own_bank.advance_day(1)
     own_bank.set_faults(RECORD_FAULTS)
     own_bank_pipeline.link(USERS)

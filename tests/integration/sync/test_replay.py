@@ -16,7 +16,7 @@ from etl.sync.replay import start_dry_run
 from etl.sync.store import before_image
 from etl.sync.store.before_image import TOMBSTONE_COLUMN, MoneyTotal
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
-from tests.integration.sync.test_load import KEY, counted
+from tests.integration.sync.test_load import KEY, load_counts
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -41,7 +41,7 @@ def test_replaying_a_batch_changes_no_row_and_no_cursor(pipeline: Pipeline, rows
     raw_id = pipeline.seal_pages((account, page(added=[transaction(), transaction(transaction_id="other")])))
     pipeline.load(raw_id)
     before = rows(ROWS), rows(CURSORS)
-    assert pipeline.replay(raw_id) == counted(unchanged=2)
+    assert pipeline.replay(raw_id) == load_counts(unchanged=2)
     assert (rows(ROWS), rows(CURSORS)) == before
     assert rows("select raw_id, read, unchanged from etl.replays") == [(raw_id, 2, 2)]
 
@@ -54,7 +54,7 @@ def test_a_replay_never_undoes_later_batches(pipeline: Pipeline, rows: Rows, acc
     removal = page(removed=[{**KEY, "transaction_id": "gone"}])
     pipeline.load(pipeline.seal_pages((account, removal), moves="b>c", at=LAST))
     before = rows(ROWS)
-    assert pipeline.replay(first) == counted(superseded=2)
+    assert pipeline.replay(first) == load_counts(superseded=2)
     assert rows(ROWS) == before
 
 
@@ -65,8 +65,8 @@ def test_a_replay_applies_a_fixed_declaration_to_the_rows(pipeline: Pipeline, ro
     second = pipeline.seal_pages((account, page(modified=[same])), moves="a>b", at=LATER)
     pipeline.load(second)
     pipeline.entity = versioned(pipeline.entity, description="merchant_name")
-    assert pipeline.replay(first) == counted(superseded=1)
-    assert pipeline.replay(second) == counted(updated=1)
+    assert pipeline.replay(first) == load_counts(superseded=1)
+    assert pipeline.replay(second) == load_counts(updated=1)
     assert rows("select description from core.transactions") == [("m2",)]
     assert rows("select version, count(*) from etl.loads group by 1 order by 1") == [(1, 2), (2, 2)]
 
@@ -82,7 +82,7 @@ def test_a_lost_row_is_restored_in_its_current_state(pipeline: Pipeline, rows: R
     pipeline.db.execute("update core.transactions set amount = 99 where transaction_id = 'other'")
     before = rows(ROWS), rows(CURSORS)
     pipeline.db.execute("delete from core.transactions where transaction_id <> 'other'")
-    assert pipeline.replay(first) == counted(inserted=2)
+    assert pipeline.replay(first) == load_counts(inserted=2)
     assert (rows(ROWS), rows(CURSORS)) == before
 
 
@@ -92,11 +92,11 @@ def test_a_reject_that_is_valid_now_is_restored_with_its_later_removal(
     declared = pipeline.entity
     pipeline.entity = versioned(declared, description="no_such_field")
     first = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
-    assert pipeline.load(first) == counted(rejected=1)
+    assert pipeline.load(first) == load_counts(rejected=1)
     removal = pipeline.seal_pages((account, page(removed=[KEY])), moves="a>b", at=LATER)
-    assert pipeline.load(removal) == counted(unchanged=1)
+    assert pipeline.load(removal) == load_counts(unchanged=1)
     pipeline.entity = replace(declared, version=3)
-    assert pipeline.replay(first) == counted(inserted=1)
+    assert pipeline.replay(first) == load_counts(inserted=1)
     assert rows(f"select {TOMBSTONE_COLUMN} from core.transactions") == [(LATER,)]
 
 
@@ -104,8 +104,8 @@ def test_stale_records_are_stale_in_a_replay_too(pipeline: Pipeline, rows: Rows,
     winner = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
     pipeline.load(winner)
-    assert pipeline.load(loser) == counted(stale=1)
-    assert pipeline.replay(loser) == counted(stale=1)
+    assert pipeline.load(loser) == load_counts(stale=1)
+    assert pipeline.replay(loser) == load_counts(stale=1)
     assert rows("select amount::int from core.transactions") == [(1,)]
 
 
@@ -114,7 +114,10 @@ def test_a_replay_uses_the_clamped_timestamps_of_the_first_load(pipeline: Pipeli
     second = pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=FIRST)
     for raw_id in (first, second):
         pipeline.load(raw_id)
-    assert [pipeline.replay(raw_id) for raw_id in (first, second)] == [counted(superseded=1), counted(unchanged=1)]
+    assert [pipeline.replay(raw_id) for raw_id in (first, second)] == [
+        load_counts(superseded=1),
+        load_counts(unchanged=1),
+    ]
     assert rows("select amount::int from core.transactions") == [(2,)]
     pipeline.db.execute("delete from core.transactions")
     pipeline.replay(first)
@@ -125,9 +128,9 @@ def test_a_feed_batch_that_was_never_loaded_is_loaded_with_its_cursor(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
     raw_id = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
-    assert pipeline.replay(raw_id) == counted(inserted=1)
+    assert pipeline.replay(raw_id) == load_counts(inserted=1)
     assert rows("select value from etl.cursors") == [("a",)]
-    assert pipeline.load(raw_id) == counted(inserted=1)
+    assert pipeline.load(raw_id) == load_counts(inserted=1)
 
 
 def test_a_late_window_does_not_overwrite_later_records_of_the_feed(
@@ -139,8 +142,8 @@ def test_a_late_window_does_not_overwrite_later_records_of_the_feed(
     window = pipeline.seal_pages((account, body), moves=">", at=LATER)
     pipeline.source = "transactions_sync"
     back = pipeline.seal_pages((account, page(modified=[transaction(amount=1)])), moves="a>b", at=LAST)
-    assert pipeline.load(back) == counted(unchanged=1)
-    assert pipeline.load(window) == counted(superseded=1)
+    assert pipeline.load(back) == load_counts(unchanged=1)
+    assert pipeline.load(window) == load_counts(superseded=1)
     assert rows("select amount::int from core.transactions") == [(1,)]
 
 
@@ -164,7 +167,7 @@ def test_a_dry_run_reports_rows_and_money_and_changes_nothing(pipeline: Pipeline
     tables = ("core.transactions", "etl.loads", "etl.replays", "etl.rejects", "etl.cursors")
     before = [rows(f"select * from {table}") for table in tables]
     with start_dry_run(pipeline.entity, db=pipeline.db) as dry_run:
-        assert pipeline.replay(raw_id, dry_run=dry_run) == counted(inserted=1, updated=1)
+        assert pipeline.replay(raw_id, dry_run=dry_run) == load_counts(inserted=1, updated=1)
         changed, count = before_image.changed_rows(pipeline.db, pipeline.entity, limit=1)
         totals = before_image.money_totals(pipeline.db, pipeline.entity)
     assert count == 2

@@ -22,7 +22,7 @@ from tests.integration.sync.pipeline import Pipeline
 Rows = Callable[..., list[tuple[object, ...]]]
 
 
-def as_the_bank_has_it(pipeline: Pipeline) -> dict[str, Decimal]:
+def read_amounts_from_bank(pipeline: Pipeline) -> dict[str, Decimal]:
     """Return transaction id → amount, read from the bank in pages of another size, by another client."""
     amounts: dict[str, Decimal] = {}
     accounts = provider_accounts.read_pages(pipeline.db, Chunk(0, 2**62), provider="plaid", feed="none")
@@ -45,7 +45,7 @@ def test_a_run_loads_exactly_the_transactions_of_the_bank(pipeline: Pipeline, ro
     pipeline.entity = replace(pipeline.entity, chunk_size=5)
     counts = pipeline.run("first")
     loaded = {str(key): amount for key, amount in rows("select transaction_id, amount from core.transactions")}
-    expected = as_the_bank_has_it(pipeline)
+    expected = read_amounts_from_bank(pipeline)
     assert len(counts) == 3
     assert loaded == expected
     assert sum(count.inserted for count in counts) == len(expected) > 500
@@ -107,7 +107,7 @@ def test_an_account_of_many_pages_moves_its_cursor_once_from_its_first_page_to_i
     pipeline.entity = replace(pipeline.entity, source=replace(TRANSACTIONS_SYNC, page_size=20))
     monkeypatch.setattr(transform, "BLOCK_SIZE", 25)
     (first,) = pipeline.run("first")
-    assert first.inserted == len(as_the_bank_has_it(pipeline))
+    assert first.inserted == len(read_amounts_from_bank(pipeline))
     assert rows("select pages > 6, accounts from etl.raw_batches") == [(True, 3)]
     (moves,) = (pipeline.root / "typed").rglob("cursors.parquet")
     assert [move["cursor_from"] for move in pq.read_table(moves.path).to_pylist()] == ["", "", ""]

@@ -23,7 +23,7 @@ def task(state: str, *, since: timedelta | None = timedelta(), **changes: Any) -
 
 
 def lines(*tasks: OpenTask) -> tuple[str, ...]:
-    return blockers.describe(tasks, POOLS, CHUNKS, as_of=NOW)
+    return blockers.describe_tasks(tasks, POOLS, CHUNKS, as_of=NOW)
 
 
 def test_running_task_line_names_chunk_duration_and_attempt() -> None:

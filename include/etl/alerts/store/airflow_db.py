@@ -57,6 +57,6 @@ def pool_usage(metadata_db: Connection, *, names: Collection[str]) -> dict[str, 
     return {pool.name: pool for pool in pools}
 
 
-def durations(metadata_db: Connection, *, dag_id: str) -> dict[str, timedelta]:
+def list_durations(metadata_db: Connection, *, dag_id: str) -> dict[str, timedelta]:
     """Return the durations of the last ten successful runs that were scheduled or triggered by an asset, by run id."""
     return dict(_SQL["durations"].rows(metadata_db, {"dag_id": dag_id, "limit": _MAX_HISTORY}))

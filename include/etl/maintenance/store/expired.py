@@ -12,7 +12,7 @@ from enum import Enum
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.declare.entity import Entity
-from etl.sync.store.raw_batches import content_hash_of
+from etl.sync.store.raw_batches import content_hash_from_path
 
 _SQL = StatementFile("maintenance/expired")
 
@@ -85,7 +85,7 @@ def find_unreferenced_objects(
     except_raw_ids
         Batches that do not count.
     """
-    hashes = [content_hash_of(path) for path in paths]
+    hashes = [content_hash_from_path(path) for path in paths]
     values = {"paths": list(paths), "hashes": hashes, "except_raw_ids": list(except_raw_ids)}
     return set(_SQL["unreferenced_objects"].scalars(db, values))
 
@@ -120,7 +120,7 @@ def delete_rows(db: Connection, table: ExpiringTable, keys: Sequence[RowKey]) ->
     return _SQL[f"remove_{table.value}"].run(db, _key_parameters(columns))
 
 
-def purge_chunks(db: Connection, *, before: datetime, dry_run: bool) -> Iterator[int]:
+def purge_run_chunks(db: Connection, *, before: datetime, dry_run: bool) -> Iterator[int]:
     """Remove the chunks of notice runs that ended before an instant, and yield their number for each page of runs."""
     after = 0
     while True:

@@ -84,7 +84,7 @@ class SendResult:
 
 
 @dataclass(frozen=True)
-class SendVerdict:
+class SendStatus:
     """The fields of a `SendResult` without the delivery."""
 
     outcome: SendOutcome
@@ -112,7 +112,7 @@ class MessageUnsendable(Exception):
 
     def __init__(self, error_class: str, error: str, *, is_address_invalid: bool = False) -> None:
         super().__init__(error)
-        self.verdict = SendVerdict(SendOutcome.FAILED, error_class, error, is_address_invalid)
+        self.verdict = SendStatus(SendOutcome.FAILED, error_class, error, is_address_invalid)
 
 
 class Sender(Protocol):

@@ -20,7 +20,7 @@ from etl.notify.channels.channel import (
     MessageUnsendable,
     SendOutcome,
     SendResult,
-    SendVerdict,
+    SendStatus,
     redact_error,
     send_concurrently,
 )
@@ -170,11 +170,11 @@ class FcmSender:
         try:
             response = await self._post(self._opened, body)
         except TokenUnavailable as error:
-            return SendVerdict(SendOutcome.DEFERRED, type(error).__name__, str(error)).to_result(message)
-        verdict = response if isinstance(response, SendVerdict) else _to_verdict(response, message.address)
+            return SendStatus(SendOutcome.DEFERRED, type(error).__name__, str(error)).to_result(message)
+        verdict = response if isinstance(response, SendStatus) else _to_verdict(response, message.address)
         return verdict.to_result(message)
 
-    async def _post(self, opened: _OpenClient, body: bytes) -> HttpResponse | SendVerdict:
+    async def _post(self, opened: _OpenClient, body: bytes) -> HttpResponse | SendStatus:
         token = await opened.tokens.get()
         response = await opened.poster.post(self._url, body=body, headers=_build_headers(token))
         if isinstance(response, HttpResponse) and response.status == _UNAUTHORISED:
@@ -224,9 +224,9 @@ def _build_headers(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}", "Content-Type": "application/json; charset=utf-8"}
 
 
-def _to_verdict(response: HttpResponse, token: str) -> SendVerdict:
+def _to_verdict(response: HttpResponse, token: str) -> SendStatus:
     if response.status == _OK:
-        return SendVerdict(SendOutcome.SENT)
+        return SendStatus(SendOutcome.SENT)
     try:
         error = msgspec.json.decode(response.content, type=_ErrorResponse).error
     except DECODE_ERRORS:
@@ -234,7 +234,7 @@ def _to_verdict(response: HttpResponse, token: str) -> SendVerdict:
     code = next((detail.error_code for detail in error.details if detail.error_code), "") or error.status
     # After a 401 the access token was renewed once. A second 401 may be transient, unless Apple refuses.
     is_retryable = response.status == _UNAUTHORISED and code != "THIRD_PARTY_AUTH_ERROR"
-    return SendVerdict(
+    return SendStatus(
         SendOutcome.DEFERRED if is_retryable else SendOutcome.FAILED,
         code[:100] or f"HTTP {response.status}",
         redact_error(error.message, address=token),

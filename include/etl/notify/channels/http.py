@@ -13,7 +13,7 @@ from yarl import URL
 
 from etl.clients import http
 from etl.clients.http import BodyTooLarge
-from etl.notify.channels.channel import SendOutcome, SendVerdict, redact_error
+from etl.notify.channels.channel import SendOutcome, SendStatus, redact_error
 
 TIMEOUT = timedelta(seconds=30)
 DEFAULT_CONCURRENCY = 32
@@ -63,11 +63,11 @@ class HttpPoster:
         self._session = session
         self._blocked_until: dict[URL, float] = {}
 
-    async def post(self, url: URL, *, body: bytes, headers: Mapping[str, str]) -> HttpResponse | SendVerdict:
+    async def post(self, url: URL, *, body: bytes, headers: Mapping[str, str]) -> HttpResponse | SendStatus:
         """Return the response; a verdict if there is none, or the server is busy."""
         wait = self._blocked_until.get(url.origin(), 0) - asyncio.get_running_loop().time()
         if wait > MAX_SLEEP.total_seconds():
-            return SendVerdict(SendOutcome.DEFERRED, "RetryAfter", f"the server asked to wait; {wait:.0f} s are left")
+            return SendStatus(SendOutcome.DEFERRED, "RetryAfter", f"the server asked to wait; {wait:.0f} s are left")
         if wait > 0:
             await asyncio.sleep(wait)
         trace = _RequestTrace()
@@ -85,17 +85,17 @@ class HttpPoster:
         except (aiohttp.ClientError, OSError) as error:
             error_class = "Timeout" if isinstance(error, TimeoutError) else type(error).__name__
             if trace.is_sent:
-                return SendVerdict(SendOutcome.UNKNOWN, error_class, "no response to a request that was sent")
-            return SendVerdict(SendOutcome.DEFERRED, error_class, "no connection")
+                return SendStatus(SendOutcome.UNKNOWN, error_class, "no response to a request that was sent")
+            return SendStatus(SendOutcome.DEFERRED, error_class, "no connection")
 
-    def _check_busy(self, url: URL, response: HttpResponse, retry_after: str | None) -> SendVerdict | None:
+    def _check_busy(self, url: URL, response: HttpResponse, retry_after: str | None) -> SendStatus | None:
         if response.status != _TOO_MANY_REQUESTS and response.status < _MIN_SERVER_ERROR:
             return None
         wait = http.parse_retry_after(retry_after, now=datetime.now(UTC))
         if wait:
             until = asyncio.get_running_loop().time() + min(wait, _MAX_RETRY_AFTER).total_seconds()
             self._blocked_until[url.origin()] = max(until, self._blocked_until.get(url.origin(), 0))
-        return SendVerdict(
+        return SendStatus(
             SendOutcome.DEFERRED, str(response.status), redact_error(response.content.decode(errors="replace"))
         )
 

@@ -24,7 +24,7 @@ from etl.notify.channels.channel import (
     MessageUnsendable,
     SendOutcome,
     SendResult,
-    SendVerdict,
+    SendStatus,
     redact_error,
     send_concurrently,
 )
@@ -145,8 +145,8 @@ class WebPushSender:
             return error.verdict.to_result(message)
         except EndpointForbidden as error:
             # The name may resolve to a public address later: the message fails, but its address stays valid.
-            return SendVerdict(SendOutcome.FAILED, "EndpointForbidden", str(error)).to_result(message)
-        verdict = response if isinstance(response, SendVerdict) else _to_verdict(response, url)
+            return SendStatus(SendOutcome.FAILED, "EndpointForbidden", str(error)).to_result(message)
+        verdict = response if isinstance(response, SendStatus) else _to_verdict(response, url)
         return verdict.to_result(message)
 
     def _encrypt(self, message: Message) -> tuple[URL, bytes]:
@@ -254,10 +254,10 @@ def parse_private_key(text: str) -> EllipticCurvePrivateKey:
     return key
 
 
-def _to_verdict(response: HttpResponse, url: URL) -> SendVerdict:
+def _to_verdict(response: HttpResponse, url: URL) -> SendStatus:
     if response.status in _ACCEPTED:
-        return SendVerdict(SendOutcome.SENT)
-    return SendVerdict(
+        return SendStatus(SendOutcome.SENT)
+    return SendStatus(
         SendOutcome.FAILED,
         _ERROR_CLASSES.get(response.status, str(response.status)),
         redact_error(response.content.decode(errors="replace"), address=url.path),

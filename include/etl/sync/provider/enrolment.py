@@ -14,7 +14,7 @@ _TextWithoutNul = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
 
 
 @dataclass(frozen=True)
-class Item:
+class GrantedItem:
     """A login to which the provider has granted access.
 
     Parameters
@@ -29,7 +29,7 @@ class Item:
     access_token: str = field(repr=False)
 
 
-async def exchange_public_token(client: ProviderClient, public_token: str) -> Item:
+async def exchange_public_token(client: ProviderClient, public_token: str) -> GrantedItem:
     """Exchange a public token and return the login that it stands for.
 
     Raises
@@ -44,9 +44,9 @@ async def exchange_public_token(client: ProviderClient, public_token: str) -> It
         "Granted", [(enrolment.item_id, _TextWithoutNul), (enrolment.access_token, _TextWithoutNul)]
     )
 
-    def parse_item(body: bytes) -> Item:
+    def parse_item(body: bytes) -> GrantedItem:
         try:
-            return Item(*msgspec.structs.astuple(msgspec.json.decode(body, type=response_type)))
+            return GrantedItem(*msgspec.structs.astuple(msgspec.json.decode(body, type=response_type)))
         except DECODE_ERRORS:
             detail = f"{enrolment.path} answered without {enrolment.item_id} and {enrolment.access_token}"
             raise ProviderRefused(client.provider.name, detail) from None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from etl.chunking import Days
+from etl.chunking import DayRange
 from etl.declare.provider import ErrorAction, Placeholder
 from etl.declare.source import Feed, Source, Window
 from etl.json_text import DECODE_ERRORS, repair_unicode
@@ -100,7 +100,7 @@ class AccountReader:
         body, _ = await self._request_page(snapshot, {})
         yield self._header(snapshot, {}, body, page=0), body
 
-    async def read_window(self, window: Window, *, days: Days) -> AsyncIterator[tuple[Header, bytes]]:
+    async def read_window(self, window: Window, *, days: DayRange) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the pages of some days; raise as `read_feed` does, and to restart if the window changes meanwhile."""
         offset, ordinal = 0, 0
         expected_total: int | None = None

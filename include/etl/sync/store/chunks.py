@@ -7,7 +7,7 @@ from datetime import date
 
 from psycopg.types.json import Jsonb
 
-from etl.chunking import Chunk, Days, count_chunks
+from etl.chunking import Chunk, DayRange, count_chunks
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.errors import ChunkMissing
@@ -52,9 +52,9 @@ class PlannedChunk:
         return Chunk(self.start, self.stop)
 
     @property
-    def days(self) -> Days | None:
+    def days(self) -> DayRange | None:
         """The window of a backfill; None where the feed itself is read."""
-        return None if self.first_day is None or self.last_day is None else Days(self.first_day, self.last_day)
+        return None if self.first_day is None or self.last_day is None else DayRange(self.first_day, self.last_day)
 
 
 def plan_account_chunks(
@@ -63,7 +63,7 @@ def plan_account_chunks(
     entity: str,
     run_id: str,
     provider: str,
-    days: Days | None,
+    days: DayRange | None,
     page_size: int,
     size: int,
     maximum: int,

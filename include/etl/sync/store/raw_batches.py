@@ -145,7 +145,7 @@ def lock_object(db: Connection, path: str) -> None:
     locks.acquire_until_commit(db, f"object.{path}")
 
 
-def content_hash_of(path: str) -> str:
+def content_hash_from_path(path: str) -> str:
     """Return the hash in the name of a batch's object; empty if the path is not that of a batch."""
     name = path.rpartition("/")[2]
     return name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else ""

@@ -43,7 +43,7 @@ class EntityStatus:
     rejects: int
 
 
-def of_entity(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
+def entity_status(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
     """Return the state of an entity; `as_of` is the current time."""
     ((loaded_at, rejects),) = _SQL["of_entity"].rows(db, {"entity": entity, "version": version})
     lag = None if loaded_at is None else (as_of - loaded_at).total_seconds()
