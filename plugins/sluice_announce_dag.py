@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from etl.notify.plan import PlannedRun
 
 _DOC = """Sends one announced run of a notice at once. Its conf is `{"run_id": 17}`; recipients and values stay in the
-warehouse. `python -m etl notify send` and `announce_now` (`include/etl/notify/announce.py`) plan such a run and trigger
+warehouse. `sluice notify send` and `announce_now` (`include/etl/notify/announce.py`) plan such a run and trigger
 this Dag. If it is triggered twice, nobody gets the notice twice.
 """
 

@@ -41,7 +41,7 @@ _DOC = """Removes data past its retention, as `include/etl/catalog/retention.py`
 No table is partitioned by time, so no partitions need to be created in advance.
 
 With the param `dry_run` it only reports what it would remove. Every task can be run again, and continues where it was
-interrupted. Only one runs at a time, including those that `python -m etl purge` starts.
+interrupted. Only one runs at a time, including those that `sluice purge` starts.
 """
 
 

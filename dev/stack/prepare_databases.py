@@ -51,7 +51,7 @@ def prepare_warehouse(home: Home, *, environment: Mapping[str, str]) -> None:
         If the migration fails; the message holds the end of its output.
     """
     command = (str(interpreter()), "-P", "-m", "etl", "migrate")
-    _run("`python -m etl migrate`", command, directory=home.folder, environment=environment)
+    _run("`sluice migrate`", command, directory=home.folder, environment=environment)
 
 
 def _run(step: str, command: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> None:

@@ -123,7 +123,7 @@ class RejectMissing(PermanentError):
     def __init__(self, reject_id: int) -> None:
         super().__init__(
             f"reject {reject_id} is not in etl.rejects; its raw batch was transformed again since. "
-            "See `python -m etl rejects list`."
+            "See `sluice rejects list`."
         )
 
 

@@ -1,4 +1,4 @@
-"""How long each kind of data is kept; the Dag `maintenance` and `python -m etl purge` remove what is older."""
+"""How long each kind of data is kept; the Dag `maintenance` and `sluice purge` remove what is older."""
 
 from datetime import timedelta
 

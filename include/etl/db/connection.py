@@ -39,7 +39,7 @@ class WarehouseNotMigrated(PermanentError):
     def __init__(self, endpoint: Endpoint, detail: str) -> None:
         super().__init__(
             f"warehouse {endpoint.schema!r} at {endpoint.host}:{endpoint.port or 5432}: {detail}; "
-            "run `python -m etl migrate` first."
+            "run `sluice migrate` first."
         )
 
 

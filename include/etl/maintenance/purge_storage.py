@@ -77,7 +77,7 @@ def purge_raw(
     if kept_count:
         log.warning(
             "%d raw batches sealed before %s are kept, since they are not loaded, or are being loaded; "
-            "`python -m etl replay --batch …` loads one that no run reads any more",
+            "`sluice replay --batch …` loads one that no run reads any more",
             kept_count,
             before,
         )

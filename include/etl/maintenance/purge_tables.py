@@ -78,7 +78,7 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
     if unfinished:
         log.warning(
             "%d runs of notices were planned before %s and have not ended, so that their deliveries are kept; "
-            "`python -m etl notify cancel RUN` ends one; the first is %d",
+            "`sluice notify cancel RUN` ends one; the first is %d",
             len(unfinished),
             before,
             unfinished[0],

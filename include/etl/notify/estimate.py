@@ -37,7 +37,7 @@ class AnnouncementMissing(PermanentError):
     """Nothing was announced under a key, so that its recipients are unknown."""
 
     def __init__(self, notice: str, key: str) -> None:
-        super().__init__(f"{notice}: nothing was announced under {key!r}; `python -m etl notify status` lists runs.")
+        super().__init__(f"{notice}: nothing was announced under {key!r}; `sluice notify status` lists runs.")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
     if totals["failed"] or undecided:
         log.warning(
             "%s: run %d: %d deliveries failed, and %d may or may not have arrived: see "
-            "`python -m etl notify status %d`",
+            "`sluice notify status %d`",
             notice.name,
             run_id,
             totals["failed"],

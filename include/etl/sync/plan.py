@@ -52,7 +52,7 @@ def plan(entity: Entity, run_id: str, *, db: Connection, days: DayRange | None =
     else:
         log.warning(
             "%s: no active account of %s is enrolled, so there is nothing to sync; "
-            "enrol one with `python -m etl link --public-token …`",
+            "enrol one with `sluice link --public-token …`",
             entity.name,
             entity.provider.name,
         )

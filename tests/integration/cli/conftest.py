@@ -30,7 +30,7 @@ def environment(stack: Stack, database: Endpoint, root: UPath) -> dict[str, str]
 
 @pytest.fixture
 def etl(environment: Mapping[str, str]) -> Command:
-    """Return a function that runs `python -m etl`; its keyword arguments are environment variables."""
+    """Return a function that runs `sluice`; its keyword arguments are environment variables."""
     return _runner([sys.executable, "-m", "etl"], environment)
 
 

@@ -108,7 +108,7 @@ def test_a_warehouse_that_is_not_migrated_is_reported_in_one_sentence(
     result = etl(*arguments, AIRFLOW_CONN_WAREHOUSE=json.dumps({**warehouse, "schema": "postgres"}))
     assert result.returncode == 1
     assert result.stderr.startswith("error: warehouse 'postgres' at ")
-    assert result.stderr.endswith("does not exist; run `python -m etl migrate` first.\n")
+    assert result.stderr.endswith("does not exist; run `sluice migrate` first.\n")
 
 
 def test_a_warehouse_is_encrypted_if_its_connection_says_so(etl: Command, environment: Mapping[str, str]) -> None:

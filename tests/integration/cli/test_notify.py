@@ -273,7 +273,7 @@ def test_deliveries_of_a_user_are_found_by_period_and_by_dedupe_key(etl: Command
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("status", "99"), "error: there is no run 99 in notify.runs; `python -m etl notify status` lists them."),
+        (("status", "99"), "error: there is no run 99 in notify.runs; `sluice notify status` lists them."),
         (("pace", "99", "fast"), "is no pace; write messages a second"),
         (("plan", "nothing"), "'nothing' is no notice; it is one of fraud_alert, low_balance, monthly_report"),
         (

@@ -89,7 +89,7 @@ def test_deliveries_of_an_unfinished_run_stay_and_the_run_is_logged(
     post.db.execute("update notify.runs set state = %s, ended_at = null", (state,))
     with caplog.at_level(logging.WARNING):
         assert purge_and_count(post.db) == (0, 0)
-    assert f"`python -m etl notify cancel RUN` ends one; the first is {old_run}" in caplog.text
+    assert f"`sluice notify cancel RUN` ends one; the first is {old_run}" in caplog.text
     assert post.states() == {"sent": 25}
 
 

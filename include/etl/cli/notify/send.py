@@ -32,7 +32,7 @@ def send(
     with connect_warehouse() as db:
         planned = announce_now(declared, user, key, values, db=db, server=server)
     repeated = "" if planned.ordinals else ", which was sent before"
-    typer.echo(f"{notice} {key}: run {planned.run_id}{repeated}; see `python -m etl notify status {planned.run_id}`")
+    typer.echo(f"{notice} {key}: run {planned.run_id}{repeated}; see `sluice notify status {planned.run_id}`")
 
 
 def _parse_assignment(text: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ class NoticeRunMissing(PermanentError):
     """There is no such run of a notice."""
 
     def __init__(self, run_id: int) -> None:
-        super().__init__(f"there is no run {run_id} in notify.runs; `python -m etl notify status` lists them.")
+        super().__init__(f"there is no run {run_id} in notify.runs; `sluice notify status` lists them.")
 
 
 class RunState(Enum):
