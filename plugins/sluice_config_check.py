@@ -28,7 +28,6 @@ _LIMITS = (
 _REQUIRED_VALUES = (
     ("core", "executor", "CeleryExecutor", "no task would reach the workers"),
     ("core", "xcom_backend", "sluice_xcom_backend.CappedXCom", "tasks could return values of any size"),
-    ("celery", "celery_config_options", "sluice_celery_config.CELERY_CONFIG", "a worker would reserve tasks of others"),
     ("celery", "task_acks_late", "True", "tasks of a worker that dies would be lost"),
 )
 """Section, option, text that its value must contain, and the consequence if it does not."""

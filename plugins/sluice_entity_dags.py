@@ -11,7 +11,7 @@ import sluice_entity_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.queue import Queue
 from sluice_dag import SluiceDag
-from sluice_deadlines import deadline_arguments
+from sluice_deadline import deadline_arguments
 from sluice_retry_policy import ErrorTypeRetryPolicy
 
 START_DATE = datetime(2010, 1, 1, tzinfo=UTC)

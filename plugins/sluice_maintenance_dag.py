@@ -139,10 +139,10 @@ def _clean_metadata(**_params: object) -> list[dict[str, Any]]:
 
 @task(task_id="analyze", priority_weight=_priority_weight(2))
 def _analyze(**_params: object) -> list[str]:
-    from etl.maintenance.analyze import analyze_table
+    from etl.maintenance.analyze import analyze_stale_tables
 
     with connections.warehouse() as db:
-        return analyze_table(db=db, dry_run=_dry_run())
+        return analyze_stale_tables(db=db, dry_run=_dry_run())
 
 
 @task(task_id="report", priority_weight=_priority_weight(1), trigger_rule=TriggerRule.ALL_DONE)

@@ -7,7 +7,7 @@ from airflow.sdk import DAG, Asset
 import sluice_notice_tasks as tasks
 from etl.declare.notice import Notice
 from sluice_dag import SluiceDag
-from sluice_deadlines import deadline_arguments
+from sluice_deadline import deadline_arguments
 from sluice_entity_dags import START_DATE, airflow_schedule, build_default_args
 
 _DOC = """{summary}

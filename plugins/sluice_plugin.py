@@ -3,7 +3,7 @@
 from airflow.plugins_manager import AirflowPlugin
 
 import sluice_failure_listener
-from sluice_deadlines import RunDue
+from sluice_deadline import RunDue
 
 
 class SluicePlugin(AirflowPlugin):

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow.sdk import task as airflow_task
@@ -40,7 +41,17 @@ def task(**arguments: Any) -> Callable[[Callable[_Parameters, _Result]], Task[_P
 
 
 def reschedule_on_retry_after(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Return a function that asks Airflow to reschedule its task where `function` raises `RetryAfter`."""
+    """Return a function that asks Airflow to reschedule its task where `function` raises `RetryAfter`.
+
+    Raises
+    ------
+    TypeError
+        If the function is asynchronous: what it raises would not be seen.
+    """
+    if iscoroutinefunction(function):
+        raise TypeError(
+            f"task {function.__name__} is asynchronous and would not be rescheduled; write it without `async`"
+        )
 
     @wraps(function)
     def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:

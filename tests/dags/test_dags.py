@@ -45,6 +45,15 @@ def test_every_python_task_can_be_rescheduled(bag: Any) -> None:
     assert [task for task in python_tasks if task.python_callable.__code__ is not code] == []
 
 
+def test_an_asynchronous_task_is_refused_since_it_would_not_be_rescheduled() -> None:
+    from sluice_reschedule import reschedule_on_retry_after
+
+    async def download() -> None: ...
+
+    with pytest.raises(TypeError, match="task download is asynchronous and would not be rescheduled"):
+        reschedule_on_retry_after(download)
+
+
 def test_a_permanent_error_is_not_retried_and_a_transient_one_is(bag: Any) -> None:
     from airflow.sdk import RetryAction
 
@@ -105,7 +114,7 @@ def test_a_run_is_checked_after_half_three_quarters_nine_tenths_and_all_of_its_t
 def test_the_reference_of_the_deadlines_is_registered_with_airflow(bag: Any) -> None:
     from airflow.plugins_manager import get_deadline_references_plugins
 
-    assert "sluice_deadlines.RunDue" in get_deadline_references_plugins()
+    assert "sluice_deadline.RunDue" in get_deadline_references_plugins()
 
 
 def test_merchants_are_read_from_raw_batches_of_transactions(bag: Any) -> None:

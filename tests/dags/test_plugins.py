@@ -206,7 +206,6 @@ def test_the_configuration_of_the_local_stack_has_no_errors() -> None:
             "airflow.sdk.execution_time.xcom.BaseXCom",
             "set it to sluice_xcom_backend.CappedXC",
         ),
-        ("AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS", "", "set it to sluice_celery_config.CELERY_CONFIG"),
         ("AIRFLOW__CORE__FERNET_KEY", "", "[core] fernet_key is missing or shorter than 44 characters"),
         ("SLUICE_KEYS", " ", "SLUICE_KEYS is not set"),
         (

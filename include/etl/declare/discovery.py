@@ -99,10 +99,11 @@ def _entity_files(folders: Iterable[str]) -> dict[str, Path]:
 
 def _notice_files(folders: Iterable[str]) -> dict[str, Path]:
     """Return the files that declare a notice, by the name of their folder."""
-    entries = sorted(path for folder in folders for path in Path(folder).glob("[!._]*"))
-    files = {path.name: path / "notice.py" for path in entries if path.is_dir()}
+    entries = sorted(path for folder in folders for path in Path(folder).glob("[!.]*"))
+    files = {path.name: path / "notice.py" for path in entries if path.is_dir() and path.name != "__pycache__"}
     # A Python file beside the folders declares nothing, but is reported too, so that a misplaced notice is noticed.
-    return files | {path.stem: path for path in entries if path.suffix == ".py" and path.stem not in files}
+    misplaced = {path.stem: path for path in entries if path.suffix == ".py" and path.name != "__init__.py"}
+    return misplaced | files
 
 
 def _import_all(
@@ -120,8 +121,8 @@ def _import_all(
 
 def _import_declaration(declaration_type: type[Declaration], package: str, name: str, path: Path) -> Declaration:
     """Return the one entity or notice of a file."""
-    require_identifier("this file", "name", name)
-    noun = declaration_type.__name__.lower()
+    noun, place = declaration_type.__name__.lower(), "folder" if declaration_type is Notice else "file"
+    require_identifier(f"this {place}", "name", name)
     if declaration_type is Notice and path.name != "notice.py":
         raise DeclarationError(f"a notice is a folder with its templates; move this file to {name}/notice.py")
     if not path.is_file():
@@ -135,10 +136,12 @@ def _import_declaration(declaration_type: type[Declaration], package: str, name:
         )
     if len(names) > 1:
         raise DeclarationError(
-            f"it declares the {_PLURALS[declaration_type]} {', '.join(names)}; give each a file of its own name"
+            f"it declares the {_PLURALS[declaration_type]} {', '.join(names)}; give each a {place} of its own name"
         )
     if names != [name]:
-        raise DeclarationError(f"{noun} {names[0]}: name is not the file's; write name={name!r}, or rename the file")
+        raise DeclarationError(
+            f"{noun} {names[0]}: name is not that of its {place}; write name={name!r}, or rename the {place}"
+        )
     return next(iter(declarations.values()))
 
 

@@ -16,7 +16,7 @@ SCHEMAS = ("core", "etl", "insight", "notify")
 log = logging.getLogger(__name__)
 
 
-def analyze_table(*, db: Connection, dry_run: bool) -> list[str]:
+def analyze_stale_tables(*, db: Connection, dry_run: bool) -> list[str]:
     """Analyze the partitioned tables that changed since they were last analyzed, and return their names.
 
     All other tables, and the partitions themselves, are left to autovacuum.

@@ -29,8 +29,7 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
     undecided = totals["unknown"] - totals["dropped"]
     if totals["failed"] or undecided:
         log.warning(
-            "%s: run %d: %d deliveries failed, and %d may or may not have arrived: see "
-            "`sluice notify status %d`",
+            "%s: run %d: %d deliveries failed, and %d may or may not have arrived: see `sluice notify status %d`",
             notice.name,
             run_id,
             totals["failed"],

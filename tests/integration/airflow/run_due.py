@@ -12,7 +12,7 @@ from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunType
 
-from sluice_deadlines import RunDue
+from sluice_deadline import RunDue
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -10,7 +10,7 @@ import pytest
 
 from etl.catalog.retention import RETENTION
 from etl.db.connection import Connection
-from etl.maintenance.analyze import analyze_table
+from etl.maintenance.analyze import analyze_stale_tables
 from etl.maintenance.purge_tables import purge_rows
 from etl.maintenance.store import expired
 from tests.integration.sync.pipeline import LATER, Pipeline
@@ -106,11 +106,11 @@ def test_chunk_with_a_batch_stays_and_one_without_is_removed(pipeline: Pipeline,
 
 def test_a_partitioned_table_is_analyzed_as_a_whole_and_once(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
     db = pipeline.db
-    assert analyze_table(db=db, dry_run=True) == []
+    assert analyze_stale_tables(db=db, dry_run=True) == []
     pipeline.load(rejected)
     rows("select pg_stat_force_next_flush()")
-    assert analyze_table(db=db, dry_run=True) == ["core.transactions"]
-    assert analyze_table(db=db, dry_run=False) == ["core.transactions"]
+    assert analyze_stale_tables(db=db, dry_run=True) == ["core.transactions"]
+    assert analyze_stale_tables(db=db, dry_run=False) == ["core.transactions"]
     assert rows("select reltuples::int from pg_class where oid = 'core.transactions'::regclass") == [(1,)]
     rows("select pg_stat_force_next_flush()")
-    assert analyze_table(db=db, dry_run=False) == []
+    assert analyze_stale_tables(db=db, dry_run=False) == []

@@ -137,7 +137,10 @@ def test_a_failed_import_is_a_fault_of_the_importing_file_that_names_both_lines(
     ("text", "message"),
     [
         ("", "it declares no entity; write one whose name is 'odd'"),
-        (SNAPSHOT.format(name="other", source="ACCOUNTS_GET", schedule="'@daily'"), "name is not the file's; write na"),
+        (
+            SNAPSHOT.format(name="other", source="ACCOUNTS_GET", schedule="'@daily'"),
+            "name is not that of its file; write na",
+        ),
         (
             SNAPSHOT.format(name="odd", source="ACCOUNTS_GET", schedule="'@daily'")
             + SNAPSHOT.format(name="odd2", source="ACCOUNTS_GET", schedule="'@daily'").replace("DECLARED", "SECOND"),

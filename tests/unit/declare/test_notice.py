@@ -158,6 +158,18 @@ def test_a_file_without_a_notice_of_its_name_is_a_fault(package: Package) -> Non
     assert "it declares no notice; write one whose name is 'odd': Notice(name='odd', …)" in str(fault)
 
 
+def test_a_notice_that_is_not_named_like_its_folder_is_a_fault(package: Package) -> None:
+    package.declare("odd")
+    (package.folder / "odd").rename(package.folder / "_even")
+    names, (fault,) = package.discover()
+    assert names == ["good"]
+    assert "this folder: name is '_even'; write lower-case letters" in str(fault)
+    (package.folder / "_even").rename(package.folder / "even")
+    names, (fault,) = package.discover()
+    assert names == ["good"]
+    assert str(fault).endswith("name is not that of its folder; write name='even', or rename the folder")
+
+
 def test_a_folder_without_a_declaration_and_a_file_without_a_folder_are_faults(package: Package) -> None:
     package.declare("odd")
     (package.folder / "odd" / "notice.py").rename(package.folder / "stray.py")

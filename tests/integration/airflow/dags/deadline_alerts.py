@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, task
 
-from sluice_deadlines import deadline_arguments
+from sluice_deadline import deadline_arguments
 
 DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
 COMMON: dict[str, Any] = {"schedule": DAILY, "start_date": datetime(2010, 1, 1, tzinfo=UTC), "catchup": False}

@@ -8,7 +8,7 @@ from etl.declare.notice import After, Category, Consent, Notice, UnknownPolicy
 
 FRAUD_ALERT = Notice(
     name="fraud_alert",
-    summary="A payment much larger than its account's others in the months before, told within minutes.",
+    summary="A payment much larger than its account's others in the months before, sent within minutes.",
     channels=(PUSH, EMAIL),
     category=Category("security", Consent.NONE),
     queue=URGENT_NOTIFICATIONS,
