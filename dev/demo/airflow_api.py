@@ -22,7 +22,7 @@ class AirflowTimeout(Exception):
     """Something that Airflow should do did not happen in time."""
 
     def __init__(self, waited_for: str, seconds: float) -> None:
-        super().__init__(f"Airflow: waited {seconds:.0f} s for {waited_for}, in vain; see `make logs`.")
+        super().__init__(f"Airflow: {waited_for} did not come within {seconds:.0f} s; see `make logs`.")
 
 
 @dataclass(frozen=True)

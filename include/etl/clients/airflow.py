@@ -40,7 +40,8 @@ class AirflowRefused(PermanentError):
 
     def __init__(self, url: str, reason: str, status: int | None = None) -> None:
         super().__init__(
-            f"Airflow at {url}: {reason}; fix the connection `airflow_api`, whose user must be allowed to trigger Dags."
+            f"Airflow at {url}: {reason}; fix the address or the login (of the connection `airflow_api`), or let that "
+            "user trigger Dags."
         )
         self.status = status
 

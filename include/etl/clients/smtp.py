@@ -20,7 +20,7 @@ from aiosmtplib.protocol import SMTPProtocol
 
 from etl.clients.mail import MailContent
 from etl.clients.mail_server import MailServer, Security
-from etl.clients.mime import MimeBuilder, MimeMessage
+from etl.clients.mime import MimeBuilder, MimeMessage, SubjectMalformed
 from etl.errors import MailRefused, MailServerUnavailable
 
 _MAX_ATTEMPTS = 3
@@ -98,9 +98,12 @@ async def send(mail: MailContent, server: MailServer, *, message_id: str, thread
     MailRefused
         If it rejects the mail, or the connection's settings are wrong.
     """
-    message = MimeBuilder(server.from_address).build(
-        mail, server.recipients, message_id=message_id, thread_id=thread_id, sent_at=datetime.now(UTC)
-    )
+    try:
+        message = MimeBuilder(server.from_address).build(
+            mail, server.recipients, message_id=message_id, thread_id=thread_id, sent_at=datetime.now(UTC)
+        )
+    except SubjectMalformed:
+        raise MailRefused(str(server), "the subject holds a line break or control character") from None
     retrying = stamina.AsyncRetryingCaller(
         attempts=_MAX_ATTEMPTS, timeout=_MAX_DURATION, wait_initial=_INITIAL_WAIT, wait_max=_MAX_WAIT
     )
@@ -111,7 +114,7 @@ async def _send_over_new_connection(mail: MimeMessage, server: MailServer) -> No
     connection = SmtpConnection(server, build_tls_context(server), max_mails=1, reply_timeout=server.timeout)
     try:
         await connection.open()
-        result = await connection.send(mail)
+        result = await connection.send_once(mail)
     finally:
         await connection.close()
     if result.outcome is not SmtpOutcome.SENT:
@@ -153,6 +156,7 @@ class SmtpConnection:
         self._max_mails = max_mails
         self._reply_timeout = reply_timeout.total_seconds()
         self._mail_count = 0
+        self._refused_recipients = 0
         self._outage: tuple[float, SmtpResult] | None = None
         self._client = aiosmtplib.SMTP(
             hostname=server.host,
@@ -194,26 +198,13 @@ class SmtpConnection:
         mail is sent again over a new connection, as long as it has certainly not been accepted.
         """
         was_connected = self._client.is_connected
-        result = await self._send_once(mail)
+        result = await self.send_once(mail)
         if was_connected and result.outcome is SmtpOutcome.DEFERRED and not self._client.is_connected:
-            result = await self._send_once(mail)
+            result = await self.send_once(mail)
         return result
 
-    async def _connect(self) -> None:
-        if self._client.is_connected and self._mail_count < self._max_mails:
-            return
-        await self.close()
-        self._mail_count = 0
-        try:
-            await self._client.connect()
-            await self._client.ehlo()
-            if self._server.login and self._server.password:
-                await self._client.login(self._server.login, self._server.password)
-        except BaseException:
-            self._client.close()
-            raise
-
-    async def _send_once(self, mail: MimeMessage) -> SmtpResult:
+    async def send_once(self, mail: MimeMessage) -> SmtpResult:
+        """Send a mail as `send` does, but only once, over the connection that is open or over a new one."""
         now = asyncio.get_running_loop().time()
         if self._outage and now < self._outage[0]:
             return self._outage[1]
@@ -232,7 +223,38 @@ class SmtpConnection:
         except BaseException:
             self._abort()
             raise
-        return refusal or await self._send_content(mail.content)
+        result = refusal or await self._send_content(mail.content)
+        if result.outcome is SmtpOutcome.SENT and self._refused_recipients:
+            log.warning(
+                "mail server %s refused %d of %d recipients of a mail",
+                self._server,
+                self._refused_recipients,
+                len(mail.recipients),
+            )
+        return result
+
+    async def _connect(self) -> None:
+        if self._client.is_connected and self._mail_count < self._max_mails:
+            return
+        await self.close()
+        self._mail_count = 0
+        try:
+            await self._client.connect()
+            await self._greet()
+            if self._server.login and self._server.password:
+                await self._client.login(self._server.login, self._server.password)
+        except BaseException:
+            self._client.close()
+            raise
+
+    async def _greet(self) -> None:
+        """Say EHLO, or HELO to a server that knows nothing else."""
+        try:
+            await self._client.ehlo()
+        except aiosmtplib.SMTPHeloError:
+            if not self._client.is_connected:
+                raise
+            await self._client.helo()
 
     def _abort(self) -> None:
         """Close the connection at once; discard what has not been sent."""
@@ -261,13 +283,7 @@ class SmtpConnection:
         if len(refusals) == len(mail.recipients):
             # One transient refusal is enough to retry.
             return await self._reset(min(refusals, key=lambda refusal: refusal.code), is_rcpt_reply=True)
-        if refusals:
-            log.warning(
-                "mail server %s refused %d of %d recipients of a mail",
-                self._server,
-                len(refusals),
-                len(mail.recipients),
-            )
+        self._refused_recipients = len(refusals)
         reply = await self._client.execute_command(b"DATA")
         return None if reply.code == _START_MAIL_INPUT else await self._reset(reply)
 
@@ -321,7 +337,7 @@ async def _wait_until_flushed(protocol: SMTPProtocol) -> None:
 
 
 def _to_result(refusal: SMTPResponse, *, default: SmtpOutcome, is_rcpt_reply: bool = False) -> SmtpResult:
-    """Return a refusal as a result; `default` is the outcome of a code that means neither now nor never."""
+    """Return a refusal as a result; `default` is the outcome of a code that means neither later nor never."""
     kind = refusal.code // 100
     outcome = {_TRANSIENT: SmtpOutcome.DEFERRED, _PERMANENT: SmtpOutcome.FAILED}.get(kind, default)
     is_mailbox_unknown = is_rcpt_reply and kind == _PERMANENT and bool(_NO_SUCH_MAILBOX.match(refusal.message))

@@ -106,7 +106,7 @@ def test_a_run_id_is_triggered_only_once(announced: Announced, airflow_stack: St
 
 def test_wrong_login_and_unknown_dag_are_permanent_errors_and_no_answer_is_temporary(airflow_stack: Stack) -> None:
     server = Endpoint.from_environment("airflow_api", airflow_stack.environment)
-    with pytest.raises(AirflowRefused, match="the login was answered with 401; fix the connection `airflow_api`"):
+    with pytest.raises(AirflowRefused, match="the login was answered with 401; fix the address or the login"):
         airflow.trigger(replace(server, password="wrong"), DAG, "r", {})
     with pytest.raises(AirflowRefused, match="a run of unheard_of was answered with 404"):
         airflow.trigger(server, "unheard_of", "r", {})

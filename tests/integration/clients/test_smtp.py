@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from etl.clients import smtp
 from etl.clients.mail import MailContent
 from etl.clients.mail_server import MailServer, Security
 from etl.errors import MailRefused, MailServerUnavailable
+from tests.integration.clients.scripted_smtp import HANG_UP, ScriptedSmtp
 from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer, write_certificate
-from tests.integration.notify.channels.scripted_smtp import ScriptedSmtp
 
 MAIL = MailContent("etl_transactions is late", "Late – by 34 min.\n", "<p>Late – by <b>34 min</b>.</p>\n")
+PLAIN = {"from_email": "a@b.example", "disable_ssl": True, "disable_tls": True}
 ALL_SECURITIES = list(Security)
 
 
@@ -37,6 +39,17 @@ def send(server: MailServer) -> None:
         finally:
             # An encrypted connection is closed in several steps.
             await asyncio.sleep(0.1)
+
+    asyncio.run(send_and_close())
+
+
+def send_to_scripted(server: ScriptedSmtp, *, to: str = "c@d.example") -> None:
+    async def send_and_close() -> None:
+        async with server:
+            connection = MailServer.from_connection(
+                host=LOOPBACK, port=server.port, login="", password="", extra=PLAIN | {"to": to}
+            )
+            await smtp.send(MAIL, connection, message_id="missed.run.1", thread_id="run.1")
 
     asyncio.run(send_and_close())
 
@@ -121,25 +134,32 @@ def test_refused_recipient_does_not_affect_others(certificate: Path, caplog: pyt
 
 @pytest.mark.parametrize(("code", "error"), [(450, MailServerUnavailable), (551, MailRefused)])
 def test_mail_is_retried_unless_every_recipient_is_refused_permanently(code: int, error: type[Exception]) -> None:
-    async def send_refused() -> int:
-        async with ScriptedSmtp({"RCPT": ["550 no", f"{code} no"] * 3}) as server:
-            extra = {"from_email": "a@b.example", "to": "c@d.example,e@f.example"}
-            with pytest.raises(error, match=str(min(code, 550))):
-                await smtp.send(
-                    MAIL,
-                    MailServer.from_connection(
-                        host=LOOPBACK,
-                        port=server.port,
-                        login="",
-                        password="",
-                        extra=extra | {"disable_ssl": True, "disable_tls": True},
-                    ),
-                    message_id="missed.run.1",
-                    thread_id="run.1",
-                )
-            return server.connections
+    server = ScriptedSmtp({"RCPT": ["550 no", f"{code} no"] * 3})
+    with pytest.raises(error, match=str(min(code, 550))):
+        send_to_scripted(server, to="c@d.example,e@f.example")
+    assert server.connections == (3 if error is MailServerUnavailable else 1)
 
-    assert asyncio.run(send_refused()) == (3 if error is MailServerUnavailable else 1)
+
+@pytest.mark.parametrize("script", [{"MAIL": "421 later"}, {".": "421 later"}, {"MAIL": HANG_UP}], ids=repr)
+def test_each_attempt_is_one_connection_to_a_server_that_closes_it(script: dict[str, str]) -> None:
+    server = ScriptedSmtp(dict(script))
+    with pytest.raises(MailServerUnavailable):
+        send_to_scripted(server)
+    assert server.connections == 3
+
+
+def test_mail_is_sent_to_a_server_that_knows_only_helo() -> None:
+    server = ScriptedSmtp({"EHLO": "502 no", "HELO": "250 here"})
+    send_to_scripted(server)
+    assert len(server.mails) == 1
+
+
+def test_subject_with_a_control_character_is_refused() -> None:
+    server = MailServer.from_connection(
+        host=LOOPBACK, port=1, login="", password="", extra=PLAIN | {"to": "c@d.example"}
+    )
+    with pytest.raises(MailRefused, match="the subject holds a line break or control character"):
+        asyncio.run(smtp.send(replace(MAIL, subject="a\x07b"), server, message_id="missed.run.1", thread_id="run.1"))
 
 
 def test_unreachable_server_is_named(certificate: Path) -> None:

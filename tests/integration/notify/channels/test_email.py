@@ -15,7 +15,7 @@ from etl.errors import ChannelRefused
 from etl.mail_address import MailAddress
 from etl.notify.channels.channel import Message, SendOutcome, SendResult
 from etl.notify.channels.email import EmailConfig, EmailSender
-from tests.integration.notify.channels.scripted_smtp import HANG_UP, SILENCE, ScriptedSmtp
+from tests.integration.clients.scripted_smtp import HANG_UP, SILENCE, ScriptedSmtp
 
 BRIEF, LONG = timedelta(milliseconds=300), timedelta(seconds=30)
 PARTS = {"subject": "Your report", "text": "Hello\n.\n..dots\n", "html": "<p>Hello</p>\n"}
