@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
-from etl.notify.store import progress, retries, runs
+from etl.notify.store import failed_deliveries, progress, runs
 from etl.notify.store.progress import RecentSends, RunStatus
 from etl.notify.store.runs import RunState
 
@@ -96,7 +96,7 @@ def read_progress(run_id: int, *, channel_count: int, as_of: datetime, db: Conne
         run=progress.find_status(db, run_id),
         totals=runs.read_totals(db, run_id),
         channel_count=channel_count,
-        failures=retries.count_failures(db, run_id),
+        failures=failed_deliveries.count_failures(db, run_id),
         recent=progress.read_recent_sends(db, run_id),
         as_of=as_of,
     )

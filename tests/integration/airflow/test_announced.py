@@ -110,5 +110,5 @@ def test_wrong_login_and_unknown_dag_are_permanent_errors_and_no_answer_is_tempo
         airflow.trigger(replace(server, password="wrong"), DAG, "r", {})
     with pytest.raises(AirflowRefused, match="a run of unheard_of was answered with 404"):
         airflow.trigger(server, "unheard_of", "r", {})
-    with pytest.raises(AirflowUnavailable, match=r"http://127\.0\.0\.1:1: ClientConnectorError; ask again"):
+    with pytest.raises(AirflowUnavailable, match=r"http://127\.0\.0\.1:1: ClientConnectorError; try again"):
         airflow.trigger(Endpoint("127.0.0.1", 1), DAG, "r", {})

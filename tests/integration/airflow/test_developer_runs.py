@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from dev.demo.airflow_api import AirflowApi
@@ -35,13 +36,15 @@ def airflow(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def unpaused(airflow_stack: Stack) -> Stack:
-    """Return the stack, whose scheduler runs the Dags, too."""
+def unpaused(airflow_stack: Stack) -> Iterator[Stack]:
+    """Return the stack, whose scheduler runs `etl_transactions`, too; forget the test runs afterwards."""
     with AirflowApi(airflow_stack.ui_url, user=ADMIN, password=airflow_stack.ui_password) as api:
         for dag_id in DAGS:
             api.wait_for_dag(dag_id)
-            api.unpause(dag_id)
-    return airflow_stack
+        api.unpause("etl_transactions")
+    yield airflow_stack
+    with psycopg.connect(airflow_stack.metadata_url, autocommit=True) as metadata_db:
+        metadata_db.execute("delete from dag_run where triggered_by = 'TEST'")
 
 
 @pytest.mark.parametrize("dag_id", DAGS)

@@ -6,7 +6,7 @@ from collections import Counter
 
 from psycopg.rows import tuple_row
 
-from etl.notify.store import retries, runs
+from etl.notify.store import failed_deliveries, runs
 from tests.integration.notify.notice_harness import NoticeHarness
 
 _STATES = ("sent", "failed", "suppressed", "expired", "unknown", "reopened")
@@ -23,7 +23,7 @@ def check_counters(post: NoticeHarness, run_id: int) -> dict[str, int]:
     states = Counter(state for state, _ in states_with_errors)
     assert {name: totals[name] for name in _STATES} == {name: states[name] for name in _STATES}
     assert totals["dropped"] == states_with_errors.count(("unknown", "dropped"))
-    assert retries.count_failures(post.db, run_id) == Counter(
+    assert failed_deliveries.count_failures(post.db, run_id) == Counter(
         error_class for state, error_class in states_with_errors if state == "failed"
     )
     if totals["chunks"] == totals["chunks_finished"]:

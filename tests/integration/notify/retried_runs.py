@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from etl.notify.channels.channel import SendOutcome, SendResult
-from etl.notify.retry import DeliveryChanges, resend_unknown, retry_failed
+from etl.notify.failed_deliveries import DeliveryChanges, resend_unknown, retry_failed
 from etl.notify.store import chunks
 from tests.integration.notify.notice_harness import NoticeHarness, address
 

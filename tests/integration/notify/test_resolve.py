@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from etl.db.connection import Connection
 from etl.declare.notice import UnknownPolicy
-from etl.notify import retry
+from etl.notify import failed_deliveries
 from etl.notify.channels.channel import SendOutcome
 from tests.integration.notify.ledger_invariants import check_counters
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
@@ -34,8 +34,8 @@ def test_deliveries_in_doubt_are_sent_again_on_request(post: NoticeHarness) -> N
 
 def test_dropped_deliveries_stay_unknown(post: NoticeHarness) -> None:
     run_id, _ = send_with_doubts(post)
-    assert retry.drop_unknown(run_id, db=post.db).total == 2
-    assert retry.drop_unknown(run_id, db=post.db).total == 0
+    assert failed_deliveries.drop_unknown(run_id, db=post.db).total == 2
+    assert failed_deliveries.drop_unknown(run_id, db=post.db).total == 0
     assert resend(post, run_id).total == 0
     assert check_counters(post, run_id) == {"sent": 23, "unknown": 2, "dropped": 2}
     assert post.run(run_id).state == "done"
@@ -43,7 +43,7 @@ def test_dropped_deliveries_stay_unknown(post: NoticeHarness) -> None:
 
 def test_dropped_deliveries_are_not_sent_again_by_a_notice_that_resends(post: NoticeHarness, db: Connection) -> None:
     run_id, _ = send_with_doubts(post)
-    retry.drop_unknown(run_id, db=post.db)
+    failed_deliveries.drop_unknown(run_id, db=post.db)
     db.execute("update notify.chunks set position = start - 1, finished_at = null")
     post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
     send_unfinished(post, run_id)
@@ -56,5 +56,5 @@ def test_claimed_deliveries_of_a_cancelled_run_can_be_dropped(post: NoticeHarnes
     db.execute("update notify.deliveries set state = 'claimed', ended_at = null where delivery_id in (2, 3)")
     db.execute("update notify.chunks set sent = 3, finished_at = null")
     db.execute("update notify.runs set state = 'cancelled', ended_at = now() - %s", (timedelta(hours=1),))
-    assert retry.drop_unknown(run_id, db=db).total == 2
+    assert failed_deliveries.drop_unknown(run_id, db=db).total == 2
     assert check_counters(post, run_id) == {"sent": 3, "unknown": 2, "dropped": 2}

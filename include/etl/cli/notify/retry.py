@@ -13,7 +13,7 @@ from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, print_line
 
 if TYPE_CHECKING:
-    from etl.notify.retry import DeliveryChanges
+    from etl.notify.failed_deliveries import DeliveryChanges
 
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be changed, and change nothing.")]
 _JSON = (
@@ -57,8 +57,8 @@ def retry(
 ) -> None:
     """Reopen the failed deliveries of a run, and print the command that sends them again."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.retry import retry_failed
-    from etl.notify.store import retries
+    from etl.notify.failed_deliveries import retry_failed
+    from etl.notify.store import failed_deliveries
 
     if state != "failed":
         raise typer.BadParameter(f"{_ONLY_FAILED}: {_NOT_RETRYABLE.get(state, f'{state!r} is no state of a delivery')}")
@@ -66,7 +66,7 @@ def retry(
         changes = retry_failed(
             run_id, error_classes=error_class or None, as_of=datetime.now(UTC), db=db, dry_run=dry_run
         )
-        failures = retries.count_failures(db, run_id)
+        failures = failed_deliveries.count_failures(db, run_id)
     if not changes.total and not changes.busy_chunks:
         criterion = f" with {', '.join(error_class)}" if error_class else ""
         counts = ", ".join(f"{name} ({count:,})" for name, count in failures.items())
@@ -101,7 +101,7 @@ def resolve(
 ) -> None:
     """Decide on the deliveries of a run of which nobody knows whether they arrived: send them again, or drop them."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.retry import drop_unknown, resend_unknown
+    from etl.notify.failed_deliveries import drop_unknown, resend_unknown
 
     is_resent = unknown is Decision.RESEND
     with connect_warehouse() as db:

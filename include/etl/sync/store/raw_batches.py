@@ -5,20 +5,18 @@ Everything downstream can be rebuilt from them without requests to the provider.
 """
 
 import hashlib
-import io
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, cast
 
-import zstandard
 from upath import UPath
 
 from etl.db import locks
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.errors import RawCorrupt, RawMissing, RawPurged
-from etl.storage import objects
+from etl.storage import compression, objects
 from etl.storage.objects import Draft
 from etl.sync.records import frames
 
@@ -102,9 +100,8 @@ def seal(
     """Seal the pages of an attempt and return the id of the batch; sealing twice gives the same batch."""
     accounts, page_count, last_account = 0, 0, 0
     with objects.draft(root) as draft:
-        # `threads=1` compresses in a separate thread, in parallel with reading and hashing.
-        with zstandard.ZstdCompressor(level=3, threads=1).stream_writer(draft.stream, closefd=False) as compressor:
-            content = _HashingStream(cast(IO[bytes], compressor))
+        with compression.compress_to(draft.stream) as compressed:
+            content = _HashingStream(compressed)
             for header, body in pages:
                 frames.write(cast(IO[bytes], content), header, body)
                 accounts += header.provider_account_id != last_account
@@ -208,12 +205,11 @@ def read(root: UPath, batch: RawBatch) -> Iterator[tuple[frames.Header, bytes]]:
     path = root / batch.path
     try:
         with path.open("rb") as stream:
-            decompressor = zstandard.ZstdDecompressor().stream_reader(stream)
-            content = _HashingStream(cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, decompressor), 1 << 20)))
+            content = _HashingStream(compression.decompress(stream))
             yield from frames.read(cast(IO[bytes], content))
     except FileNotFoundError:
         raise RawMissing(batch.raw_id, str(root)) from None
-    except (frames.BrokenFrame, zstandard.ZstdError) as error:
+    except (frames.BrokenFrame, compression.CompressionError) as error:
         raise RawCorrupt(str(path), str(error)) from None
     if content.digest.hexdigest() != batch.content_hash:
         raise RawCorrupt(str(path), "its content no longer has the hash that it was sealed with")

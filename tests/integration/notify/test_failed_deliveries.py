@@ -12,7 +12,7 @@ from etl.db.connection import Connection
 from etl.declare.notice import UnknownPolicy
 from etl.notify.channels.channel import SendOutcome
 from etl.notify.delivery import ChannelUnavailable
-from etl.notify.retry import RunEnded
+from etl.notify.failed_deliveries import RunEnded
 from etl.notify.store import chunks, runs
 from etl.notify.store.runs import RunState
 from tests.integration.notify.ledger_invariants import check_counters

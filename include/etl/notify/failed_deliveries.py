@@ -14,7 +14,7 @@ from etl.db import locks
 from etl.db.connection import Connection
 from etl.db.locks import LockTaken
 from etl.errors import PermanentError
-from etl.notify.store import chunks, retries, runs
+from etl.notify.store import chunks, failed_deliveries, runs
 from etl.notify.store.runs import NoticeRun, RunState
 
 
@@ -71,14 +71,14 @@ def retry_failed(
     """
     run = _find_sendable_run(run_id, as_of, db)
     if dry_run:
-        failures = retries.count_failures(db, run_id)
+        failures = failed_deliveries.count_failures(db, run_id)
         selected = {name: count for name, count in failures.items() if error_classes is None or name in error_classes}
         return DeliveryChanges(run, selected, [])
-    ordinals = retries.list_failed_chunks(db, run_id, error_classes=error_classes)
+    ordinals = failed_deliveries.list_failed_chunks(db, run_id, error_classes=error_classes)
 
     def reopen(ordinal: int) -> Mapping[str, int]:
         _find_sendable_run(run_id, as_of, db)
-        return retries.reopen(db, run_id, ordinal, state="failed", error_classes=error_classes)
+        return failed_deliveries.reopen(db, run_id, ordinal, state="failed", error_classes=error_classes)
 
     return _change_chunks(run, ordinals, reopen, db)
 
@@ -93,27 +93,27 @@ def resend_unknown(run_id: int, *, as_of: datetime, db: Connection, dry_run: boo
     """
     run = _find_sendable_run(run_id, as_of, db)
     if dry_run:
-        return DeliveryChanges(run, retries.count_unknown(db, run_id), [])
+        return DeliveryChanges(run, failed_deliveries.count_unknown(db, run_id), [])
 
     def reopen(ordinal: int) -> Mapping[str, int]:
         _find_sendable_run(run_id, as_of, db)
         _mark_stale_claims_unknown(run_id, ordinal, db)
-        return retries.reopen(db, run_id, ordinal, state="unknown")
+        return failed_deliveries.reopen(db, run_id, ordinal, state="unknown")
 
-    return _change_chunks(run, retries.list_unknown_chunks(db, run_id), reopen, db)
+    return _change_chunks(run, failed_deliveries.list_unknown_chunks(db, run_id), reopen, db)
 
 
 def drop_unknown(run_id: int, *, db: Connection, dry_run: bool = False) -> DeliveryChanges:
     """Drop the unknown deliveries of a run: they stay `unknown`, with class `dropped`, and are never sent again."""
     run = runs.find(db, run_id)
     if dry_run:
-        return DeliveryChanges(run, retries.count_unknown(db, run_id), [])
+        return DeliveryChanges(run, failed_deliveries.count_unknown(db, run_id), [])
 
     def drop(ordinal: int) -> Mapping[str, int]:
         _mark_stale_claims_unknown(run_id, ordinal, db)
-        return {"dropped": retries.drop_unknown(db, run_id, ordinal)}
+        return {"dropped": failed_deliveries.drop_unknown(db, run_id, ordinal)}
 
-    return _change_chunks(run, retries.list_unknown_chunks(db, run_id), drop, db)
+    return _change_chunks(run, failed_deliveries.list_unknown_chunks(db, run_id), drop, db)
 
 
 def _change_chunks(

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 
-_SQL = StatementFile("notify/retries")
+_SQL = StatementFile("notify/failed_deliveries")
 
 
 def count_failures(db: Connection, run_id: int) -> dict[str, int]:
