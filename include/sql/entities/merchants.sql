@@ -6,6 +6,7 @@ create table if not exists core.merchants (
     type text,
     website text,
     category text,
+    named_on date,
     observed_at timestamptz not null,
     raw_id bigint not null references etl.raw_batches
 );

@@ -13,17 +13,18 @@ create table if not exists core.transactions (
     authorized_at timestamptz,
     pending boolean not null,
     pending_transaction_id text,
-    description text not null,
+    description text,
     merchant_name text,
     merchant_entity_id text,
-    payment_channel text not null,
+    payment_channel text,
     category text,
     category_detail text,
     removed_at timestamptz,
     removed_for text,
+    outdated_at timestamptz,
     observed_at timestamptz not null,
     raw_id bigint not null,
-    primary key (provider_account_id, account_id, transaction_id)
+    primary key (provider_account_id, transaction_id)
 ) partition by hash (provider_account_id);
 
 comment on table core.transactions is 'Transactions as last seen at the provider. Money is never summed across currencies.';
@@ -33,6 +34,7 @@ comment on column core.transactions.unofficial_currency is 'What the provider ca
 comment on column core.transactions.pending_transaction_id is 'Of a posted transaction: the pending transaction that it replaces.';
 comment on column core.transactions.removed_at is 'When the removal by the provider was observed; the row stays as a tombstone.';
 comment on column core.transactions.removed_for is '`posted` if a posted transaction replaced this pending one; `absent` if the feed did not contain it any more when it was read again from its beginning; else `withdrawn`.';
+comment on column core.transactions.outdated_at is 'When a newer record of the transaction was observed that was rejected; null while the row is up to date.';
 comment on column core.transactions.observed_at is 'When the current values, or the removal, were observed.';
 comment on column core.transactions.raw_id is 'The raw batch that holds the record as sent.';
 
@@ -98,7 +100,6 @@ select k.*
 from core.transactions as k
 where
     k.provider_account_id = i.provider_account_id
-    and k.account_id = i.account_id
     and k.transaction_id = i.transaction_id
 offset 0;
 
@@ -145,14 +146,14 @@ with differing as materialized (
         {existing}
     ) as c on
         c.provider_account_id = i.provider_account_id
-        and c.account_id = i.account_id
-        and c.transaction_id = i.transaction_id
+            and c.transaction_id = i.transaction_id
     where
         not i.removed
         and (
             c.observed_at is null
             or c.removed_at is not null
             or (
+                i.account_id,
                 i.amount,
                 i.currency,
                 i.unofficial_currency,
@@ -169,6 +170,7 @@ with differing as materialized (
                 i.category,
                 i.category_detail
             ) is distinct from (
+                c.account_id,
                 c.amount,
                 c.currency,
                 c.unofficial_currency,
@@ -233,7 +235,7 @@ inserted as (
         %(raw_id)s
     from differing as d
     where not d.row_exists
-    order by d.provider_account_id, d.account_id, d.transaction_id
+    order by d.provider_account_id, d.transaction_id
 ),
 updated as (
     insert into core.transactions as target (
@@ -281,8 +283,9 @@ updated as (
         %(raw_id)s
     from differing as d
     where d.row_exists and not d.superseded
-    order by d.provider_account_id, d.account_id, d.transaction_id
-    on conflict (provider_account_id, account_id, transaction_id) do update set
+    order by d.provider_account_id, d.transaction_id
+    on conflict (provider_account_id, transaction_id) do update set
+        account_id = excluded.account_id,
         amount = excluded.amount,
         currency = excluded.currency,
         unofficial_currency = excluded.unofficial_currency,
@@ -330,7 +333,7 @@ with removals as (
                 and posted.removed_at is null
         ) as posted
     from incoming as i
-    inner join core.transactions as c using (provider_account_id, account_id, transaction_id)
+    inner join core.transactions as c using (provider_account_id, transaction_id)
     where i.removed and c.removed_at is null
 ),
 removed as (
@@ -343,8 +346,7 @@ removed as (
     where
         not r.superseded
         and target.provider_account_id = r.provider_account_id
-        and target.account_id = r.account_id
-        and target.transaction_id = r.transaction_id
+            and target.transaction_id = r.transaction_id
 )
 select
     count(*) filter (where not superseded) as removed,
@@ -368,8 +370,7 @@ with closing as (
     inner join core.transactions as c
         on
             c.provider_account_id = i.provider_account_id
-            and c.account_id = i.account_id
-            and c.transaction_id = i.pending_transaction_id
+                    and c.transaction_id = i.pending_transaction_id
     where not i.removed and not i.pending and c.pending and c.removed_at is null and c.observed_at <= i.observed_at
     union all
     select
@@ -399,9 +400,8 @@ update core.transactions as target set
 from closing as c
 where
     target.provider_account_id = c.provider_account_id
-    and target.account_id = c.account_id
     and target.transaction_id = c.transaction_id
-returning target.provider_account_id, target.account_id, target.transaction_id;
+returning target.provider_account_id, target.transaction_id;
 
 -- name: close_absent
 -- Where a feed was read again from its beginning, close the rows that it does not report any more. A feed covers only a
@@ -437,7 +437,6 @@ update core.transactions as target set
 from reported as r
 where
     target.provider_account_id = r.provider_account_id
-    and target.account_id = r.account_id
     and target.dated_on >= r.first_on
     and target.removed_at is null
     and (target.observed_at, target.raw_id) <= (r.observed_at, %(raw_id)s)
@@ -446,7 +445,6 @@ where
         from incoming as i
         where
             i.provider_account_id = target.provider_account_id
-            and i.account_id = target.account_id
             and i.transaction_id = target.transaction_id
     )
-returning target.provider_account_id, target.account_id, target.transaction_id;
+returning target.provider_account_id, target.transaction_id;

@@ -11,9 +11,12 @@ select o.user_id, %(provider)s, %(item_id)s, %(access_token)s
 from owner as o
 on conflict (provider, item_id) do update set
     access_token = excluded.access_token,
+    token_version = p.token_version + 1,
     state = 'active',
-    stopped_for = null,
-    stopped_at = null
+    state_reason = null,
+    state_since = case when p.state = 'active' then p.state_since else now() end,
+    next_try_at = null,
+    failed_tries = 0
 where p.user_id = excluded.user_id
 returning p.provider_account_id;
 
@@ -37,7 +40,7 @@ limit %(limit)s;
 -- name: stop
 -- Stop syncing an account until its user has fixed it. An account that was enrolled again in the meantime has another
 -- token and stays active.
-update core.provider_accounts set state = 'stopped', stopped_for = %(reason)s, stopped_at = now()
+update core.provider_accounts set state = 'needs_login', state_reason = %(reason)s, state_since = now()
 where
     provider_account_id = %(provider_account_id)s
     and state = 'active'

@@ -54,7 +54,7 @@ def send(project: ProjectCopy, environment: dict[str, str]) -> Send:
 
 def test_a_declaration_its_sql_and_its_templates_make_a_notice_that_is_sent(send: Send, db: Connection) -> None:
     stopped, _, stopped_long_ago = enrol(db, 3)
-    stop = "update core.provider_accounts set state = 'stopped', stopped_at = now() - %s * interval '1 day'"
+    stop = "update core.provider_accounts set state = 'needs_login', state_since = now() - %s * interval '1 day'"
     for user, days in ((stopped, 1), (stopped_long_ago, 30)):
         db.execute(f"{stop} where user_id = %s".encode(), (days, user))
     arrived = send("first")

@@ -169,7 +169,7 @@ def test_several_large_payments_do_not_hide_each_other(
 
 def test_stopped_provider_account_alerts_nobody(post: NoticeHarness, db: Connection, provider_account: int) -> None:
     add_payment(db, provider_account, "500", on=days_ago(0))
-    db.execute("update core.provider_accounts set state = 'stopped', stopped_at = now()")
+    db.execute("update core.provider_accounts set state = 'suspended', state_since = now()")
     assert post.plan().ordinals == []
 
 

@@ -172,7 +172,7 @@ def _lookup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
     pipeline: Pipeline, history: list[tuple[str, str, int]]
 ) -> None:
-    pipeline.db.execute("update core.provider_accounts set state = 'stopped', stopped_at = now()")
+    pipeline.db.execute("update core.provider_accounts set state = 'suspended', state_since = now()")
     (account,) = pipeline.enrol(f"account {next(RUNS)}")
     reader = Reader(pipeline, account)
     for action, identifier, number in history:

@@ -45,7 +45,7 @@ def test_a_run_without_enrolled_accounts_has_no_chunk(pipeline: Pipeline) -> Non
 def test_a_stopped_account_is_not_planned(pipeline: Pipeline, rows: Rows) -> None:
     pipeline.enrol(*tokens(3))
     pipeline.db.execute(
-        "update core.provider_accounts set state = 'stopped', stopped_at = now() where item_id = 'item-token-2'"
+        "update core.provider_accounts set state = 'suspended', state_since = now() where item_id = 'item-token-2'"
     )
     pipeline.plan("run")
     assert rows(SIZES) == [(2,)]
@@ -56,7 +56,7 @@ def test_planning_a_run_again_replaces_its_plan(pipeline: Pipeline, rows: Rows) 
     pipeline.entity = replace(pipeline.entity, chunk_size=2)
     assert pipeline.plan("run") == [0, 1, 2]
     pipeline.db.execute(
-        "update core.provider_accounts set state = 'stopped', stopped_at = now() where provider_account_id > 3"
+        "update core.provider_accounts set state = 'suspended', state_since = now() where provider_account_id > 3"
     )
     assert pipeline.plan("run") == [0, 1]
     assert rows("select ordinal from etl.chunks where withdrawn_at is null order by 1") == [(0,), (1,)]

@@ -19,7 +19,7 @@ insert into core.transactions
 select {account} as provider_account_id, t.account_id, t.transaction_id || 'x' as transaction_id, t.amount, t.currency,
     t.unofficial_currency, t.dated_on, t.dated_at, t.authorized_on, t.authorized_at, t.pending,
     t.pending_transaction_id, t.description, t.merchant_name, t.merchant_entity_id, t.payment_channel, t.category,
-    t.category_detail, t.removed_at, t.removed_for, t.observed_at, {batch} as raw_id
+    t.category_detail, t.removed_at, t.removed_for, t.outdated_at, t.observed_at, {batch} as raw_id
 from core.transactions as t
 """
 ROWS_READ = """

@@ -30,8 +30,8 @@ def test_a_required_login_stops_only_its_account(
     scripted_bank.script("active", numbered_page(1))
     (counts,) = scripted_pipeline.run("run")
     assert counts.inserted == 1
-    assert rows("select provider_account_id, state, stopped_for from core.provider_accounts order by 1") == [
-        (stopped, "stopped", "ITEM_LOGIN_REQUIRED"),
+    assert rows("select provider_account_id, state, state_reason from core.provider_accounts order by 1") == [
+        (stopped, "needs_login", "ITEM_LOGIN_REQUIRED"),
         (active, "active", None),
     ]
     assert rows(OUTCOME) == [({"stopped": 1, "drained": 1},)]

@@ -13,7 +13,7 @@ TRANSACTIONS = Entity(
     provider=PLAID,
     source=TRANSACTIONS_SYNC,
     window=TRANSACTIONS_GET,
-    key=("provider_account_id", "account_id", "transaction_id"),
+    key=("provider_account_id", "transaction_id"),
     columns=(
         Column("account_id", ColumnType.TEXT),
         Column("transaction_id", ColumnType.TEXT),

@@ -1,0 +1,35 @@
+-- Logins that stop, and come back: why, since when, and when they are tried again.
+
+alter table core.provider_accounts drop constraint provider_accounts_state_check;
+alter table core.provider_accounts drop constraint provider_accounts_check;
+alter table core.provider_accounts rename column stopped_for to state_reason;
+alter table core.provider_accounts rename column stopped_at to state_since;
+update core.provider_accounts set state_since = enrolled_at where state_since is null;
+alter table core.provider_accounts
+    alter column state_since set default now(),
+    alter column state_since set not null,
+    alter column access_token drop not null,
+    add column token_version int not null default 1,
+    add column next_try_at timestamptz,
+    add column failed_tries int not null default 0,
+    add column institution_id text,
+    add column institution_name text,
+    add column history_days int,
+    add column replaced_by bigint references core.provider_accounts;
+update core.provider_accounts set state = 'needs_login', next_try_at = now() where state = 'stopped';
+alter table core.provider_accounts
+    add constraint provider_accounts_state_check
+    check (state in ('active', 'needs_login', 'suspended', 'unlinked', 'replaced')),
+    add constraint provider_accounts_token_check check (access_token is not null or state = 'unlinked'),
+    add constraint provider_accounts_next_try_check check (next_try_at is null or state = 'needs_login'),
+    add constraint provider_accounts_replaced_check check ((state = 'replaced') = (replaced_by is not null));
+comment on column core.provider_accounts.state is '`active`; `needs_login`: its user must log in at the bank again, and it is tried again at `next_try_at`; `suspended`: stopped by hand; `unlinked`: given back to the provider, its token deleted; `replaced`: linked again as the login `replaced_by`.';
+comment on column core.provider_accounts.state_reason is 'Why it has its state: the provider''s error code, such as ITEM_LOGIN_REQUIRED, or what a person gave as reason.';
+comment on column core.provider_accounts.state_since is 'Since when it has its state.';
+comment on column core.provider_accounts.token_version is 'Grows with each new access token, so that an error for an older one does not stop the login.';
+comment on column core.provider_accounts.failed_tries is 'Failed tries in a row since it needs a login; each doubles the wait before the next.';
+comment on column core.provider_accounts.history_days is 'Days of history that the provider promised to send when the login was linked; null if unknown.';
+create index on core.provider_accounts (provider, next_try_at) where state = 'needs_login';
+
+alter table etl.left_out add column token_version int;
+comment on column etl.left_out.token_version is 'Version of the access token that was used; null where no request was sent.';

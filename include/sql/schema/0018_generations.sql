@@ -1,0 +1,8 @@
+-- The order of loads and the times of observation depend on no worker's clock, and on no value that may return.
+
+alter table etl.cursors add column generation bigint not null default 0;
+comment on column etl.cursors.generation is 'Grows with each load of the feed, so that a batch which was downloaded before the last load is recognised, whatever the value.';
+alter table etl.chunks add column opened_at timestamptz;
+comment on column etl.chunks.opened_at is 'When the latest download attempt began, by the clock of the warehouse.';
+alter table etl.raw_batches add column opened_at timestamptz;
+comment on column etl.raw_batches.opened_at is 'When its download attempt began, by the clock of the warehouse: nothing in it was observed before, nor after sealed_at.';
