@@ -29,16 +29,16 @@ begin
         add primary key (provider_account_id, transaction_id),
         alter column description drop not null,
         alter column payment_channel drop not null,
-        add column outdated_at timestamptz;
+        add column if not exists outdated_at timestamptz;
 end
 $$;
 
 alter table if exists core.accounts
     alter column name drop not null,
     alter column type drop not null,
-    add column persistent_id text,
-    add column balance_as_of timestamptz,
-    add column closed_on date,
-    add column outdated_at timestamptz;
+    add column if not exists persistent_id text,
+    add column if not exists balance_as_of timestamptz,
+    add column if not exists closed_on date,
+    add column if not exists outdated_at timestamptz;
 
-alter table if exists core.merchants add column named_on date;
+alter table if exists core.merchants add column if not exists named_on date;

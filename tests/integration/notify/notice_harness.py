@@ -179,4 +179,4 @@ def address(user_id: int) -> str:
 
 def stop_logins(db: Connection, user_id: int) -> None:
     """Stop the provider accounts of a user, who thereby leaves the audience."""
-    db.execute("update core.provider_accounts set state = 'suspended', state_since = now() where user_id = %s", (user_id,))
+    db.execute("update core.provider_accounts set state = 'suspended' where user_id = %s", (user_id,))

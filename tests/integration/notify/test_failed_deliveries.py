@@ -76,7 +76,7 @@ def test_delivery_that_fails_twice_is_counted_once_and_can_be_retried(post: Noti
 def test_retry_sends_nothing_to_users_who_became_reachable_since_the_run(post: NoticeHarness, db: Connection) -> None:
     unreachable, silent, outside, *_ = post.enrol(5)
     db.execute("delete from notify.contacts where user_id = any(%s)", ([unreachable, silent],))
-    db.execute("update core.provider_accounts set state = 'suspended', state_since = now() where user_id = %s", (outside,))
+    db.execute("update core.provider_accounts set state = 'suspended' where user_id = %s", (outside,))
     run_id, _ = fail_some(post)
     assert check_counters(post, run_id) == {"sent": 24, "failed": 3, "unreachable": 2}
     db.execute(
@@ -94,7 +94,7 @@ def test_retry_checks_consent_address_and_audience_again(post: NoticeHarness, db
     run_id, (refusing, moved, gone) = fail_some(post)
     db.execute("insert into notify.consents values (%s, 'reports', false)", (refusing,))
     db.execute("update notify.contacts set ended_at = now() where user_id = %s", (moved,))
-    db.execute("update core.provider_accounts set state = 'suspended', state_since = now() where user_id = %s", (gone,))
+    db.execute("update core.provider_accounts set state = 'suspended' where user_id = %s", (gone,))
     retry(post, run_id)
     send_unfinished(post, run_id)
     assert check_counters(post, run_id) == {"sent": 22, "failed": 2, "suppressed": 1}
