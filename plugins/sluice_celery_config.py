@@ -25,6 +25,7 @@ PRELOADED = (
     "airflow.providers.standard.decorators.python",
     "airflow.providers.standard.operators.empty",
     "airflow.sdk.definitions.timetables.interval",
+    "babel.core",
     "etl.sync.download",
     "etl.sync.load",
     "etl.sync.report",

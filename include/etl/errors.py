@@ -122,8 +122,7 @@ class RejectMissing(PermanentError):
 
     def __init__(self, reject_id: int) -> None:
         super().__init__(
-            f"reject {reject_id} is not in etl.rejects; its raw batch was transformed again since. "
-            "See `sluice rejects list`."
+            f"reject {reject_id} is not in etl.rejects; it was purged, or never existed. See `sluice rejects list`."
         )
 
 
@@ -183,17 +182,6 @@ class NotBackfillable(PermanentError):
         super().__init__(
             f"{entity}: only its current state can be read, as it has no window of past days; cancel the backfill, "
             "or declare a window for the entity."
-        )
-
-
-class TooManyRejects(PermanentError):
-    """The share of rejected records in a batch exceeds what its entity tolerates."""
-
-    def __init__(self, entity: str, raw_id: int, *, rejected: int, read: int, tolerated: float) -> None:
-        super().__init__(
-            f"{entity}: {rejected} of {read} records of raw batch {raw_id} were rejected, "
-            f"more than the declared share of {tolerated:.1%}; nothing was loaded. "
-            f"See etl.rejects where raw_id = {raw_id}, fix the declaration and clear the task `transform`."
         )
 
 

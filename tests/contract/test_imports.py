@@ -12,12 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-SHARED = {"db", "storage", "clients", "declare", "settings", "json_text", "mail_address", "chunking"}
+SHARED = {"db", "storage", "clients", "declare", "settings", "json_text", "mail_address", "chunking", "currency"}
 """Components that both `sync` and `notify` use."""
 
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
-    *("chunking", "clients.mail", "clients.mime", "declare", "json_text", "mail_address"),
+    *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
     *("notify.templates", "notify.unsubscribe_links", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
@@ -32,7 +32,7 @@ ALLOWED = {
     "maintenance.store": {"maintenance.store", "sync.store", "notify.store", "db", "declare"},
     "sync": {"sync", *SHARED},
     "sync.provider": {"sync.provider", "sync.records", "clients", "declare", "settings", "json_text", "chunking"},
-    "sync.records": {"sync.records", "declare", "json_text"},
+    "sync.records": {"sync.records", "currency", "declare", "json_text"},
     "sync.store": {"sync.store", "sync.records", "db", "storage", "declare", "json_text", "chunking"},
     "notify": {"notify", *SHARED},
     "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text", "mail_address"},
@@ -42,9 +42,10 @@ ALLOWED = {
     "db": {"db", "declare.sql_file", "settings"},
     "storage": {"storage"},
     "clients": {"clients", "settings", "json_text", "mail_address"},
-    "declare": {"declare", "mail_address"},
+    "declare": {"declare", "currency", "mail_address"},
     "settings": set(),
     "chunking": set(),
+    "currency": set(),
     "json_text": set(),
     "mail_address": set(),
     "errors": set(),
@@ -55,7 +56,7 @@ ALLOWED = {
     "alerts.mail": {"alerts.alert", "alerts.formatting", "clients.mail"},
     "clients.mail": set(),
     "clients.mime": {"clients.mail", "mail_address"},
-    "notify.templates": {"declare"},
+    "notify.templates": {"currency", "declare"},
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},

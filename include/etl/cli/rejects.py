@@ -1,4 +1,4 @@
-"""`sluice rejects`: list, show and retry rejected records."""
+"""`sluice rejects`: list, show and retry rejected records, and list bad fields of records that were loaded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,16 @@ _Entity = Annotated[
 ]
 _Batch = Annotated[int | None, typer.Option(metavar="ID", help="Only of this raw batch.", callback=require_id)]
 _REJECT = (
-    "`reject_id`, `raw_id` (its raw batch), `entity`, `version`, `provider_account_id`, `line` (its page in the batch, "
-    "from 0), `path`, `rule`, `reason` and `rejected_at`"
+    "`reject_id`, `raw_id` (its raw batch), `entity`, `version`, `provider_account_id`, `record_id` (its key, or a "
+    "digest), `line` (its page in the batch, from 0), `path`, `rule`, `reason`, `rejected_at` (last), "
+    "`first_rejected_at`, `failures` (how often) and `closed_at` (null while it is open)"
 )
 _LIST_JSON = (
     f"`tallies`, a list of `entity`, `rule` and `rejects` (how many), and `latest`, a list of objects with {_REJECT}"
+)
+_WARNINGS_JSON = (
+    "`warnings`, a list of `entity`, `path`, `rule`, `records` and `logins` (how many), `raw_id` (the latest raw "
+    "batch) and `found` (an example from it)"
 )
 _SHOW_JSON = f"{_REJECT}; and `record`, the record that the provider sent, or its text if it is not valid JSON"
 _RETRY_JSON = f"`entities`, a list of objects with `rejects_before`, `rejects_after`, {REPLAY_JSON}"
@@ -40,17 +45,22 @@ def list_rejects(
     entity: _Entity = None,
     batch: _Batch = None,
     rule: Annotated[str | None, typer.Option(help="Only those that broke this rule.")] = None,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Those whose record was loaded or is no longer rejected, instead.")
+    ] = False,
     limit: Annotated[
         int, typer.Option(metavar="N", help="Maximum number of rejects to list.", callback=require_id)
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show how many records each rule rejected, and the latest of them."""
+    """Show how many records each rule rejected, and the latest of them.
+
+    A record counts once, however often it was rejected, and until it is loaded.
+    """
     from etl.db.connection import connect_warehouse
     from etl.sync.store import rejects
 
-    versions = {each.name: each.version for each in ([find_entity(entity)] if entity else ENTITIES)}
-    reject_filter = rejects.RejectFilter(versions, rule, batch)
+    reject_filter = rejects.RejectFilter(_names(entity), rule, batch, closed)
     with connect_warehouse() as db:
         tallies = rejects.count_by_rule(db, reject_filter)
         latest = rejects.latest(db, reject_filter, limit=limit)
@@ -58,7 +68,7 @@ def list_rejects(
         print_json({"tallies": tallies, "latest": latest})
         return
     if not tallies:
-        typer.echo("No record was rejected.")
+        typer.echo("No reject was closed." if closed else "No record is rejected.")
         return
     print_table(
         ("entity", "rule", "rejects"),
@@ -67,7 +77,8 @@ def list_rejects(
     )
     for reject in latest:
         location = f"raw batch {reject.raw_id}, page {reject.line}, {reject.path}"
-        print_line(f"{reject.reject_id}: {reject.entity}, {location}: {reject.rule}: {reject.reason}")
+        times = "" if reject.failures == 1 else f" ({reject.failures:,} times)"
+        print_line(f"{reject.reject_id}: {reject.entity}, {location}: {reject.rule}: {reject.reason}{times}")
     count = sum(tally.rejects for tally in tallies)
     if count > len(latest):
         typer.echo(f"The latest {len(latest):,} of {count:,}; see more with --limit.")
@@ -112,8 +123,8 @@ def retry_rejects(*, entity: _Entity = None, batch: _Batch = None, as_json: AsJs
     root = UPath(Settings.from_environment().raw_root)
     with connect_warehouse() as db:
         for each in [find_entity(entity)] if entity else ENTITIES:
-            raw_ids = rejects.replayable_batches(db, entity=each.name, version=each.version, raw_id=batch)
-            reject_filter = rejects.RejectFilter({each.name: each.version}, raw_id=batch)
+            raw_ids = rejects.replayable_batches(db, entity=each.name, raw_id=batch)
+            reject_filter = rejects.RejectFilter([each.name], raw_id=batch)
             before = sum(tally.rejects for tally in rejects.count_by_rule(db, reject_filter))
             result = replay_batches(Selection(each, raw_ids, includes_all_later=False), db=db, root=root)
             after = sum(tally.rejects for tally in rejects.count_by_rule(db, reject_filter))
@@ -125,6 +136,47 @@ def retry_rejects(*, entity: _Entity = None, batch: _Batch = None, as_json: AsJs
     if as_json:
         print_json({"entities": documents})
     raise typer.Exit(has_failed)
+
+
+@examples(
+    "sluice rejects warnings",
+    "sluice rejects warnings --entity transactions --json | jq '.warnings[] | .path, .records'",
+    json=_WARNINGS_JSON,
+)
+def list_warnings(
+    *,
+    entity: _Entity = None,
+    batch: _Batch = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Maximum number of fields to list.", callback=require_id)
+    ] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show which fields of loaded records were bad.
+
+    Optional fields are null in the row then, and amounts with binary noise are rounded.
+    """
+    from etl.db.connection import connect_warehouse
+    from etl.sync.store import field_warnings
+
+    with connect_warehouse() as db:
+        warnings = field_warnings.summaries(db, entities=_names(entity), raw_id=batch, limit=limit)
+    if as_json:
+        print_json({"warnings": warnings})
+        return
+    if not warnings:
+        typer.echo("No field was bad.")
+        return
+    print_table(
+        ("entity", "path", "rule", "records", "logins", "example"),
+        [(each.entity, each.path, each.rule, each.records, each.logins, each.found) for each in warnings],
+        numbers=("records", "logins"),
+    )
+
+
+def _names(entity: str | None) -> list[str]:
+    """Return the name of an entity that was chosen, or those of all."""
+    return [each.name for each in ([find_entity(entity)] if entity else ENTITIES)]
 
 
 def _decode_record(record: bytes) -> Any:  # noqa: ANN401 - any JSON
@@ -150,8 +202,11 @@ def _format_record(record: bytes) -> str:
 
 
 app = typer.Typer(
-    help="List, show and retry rejected records.", no_args_is_help=True, epilog=format_epilog("sluice rejects list")
+    help="List, show and retry rejected records, and list bad fields.",
+    no_args_is_help=True,
+    epilog=format_epilog("sluice rejects list"),
 )
 add_command(app, list_rejects, name="list", panel="Rejects")
 add_command(app, show_reject, name="show", panel="Rejects")
 add_command(app, retry_rejects, name="retry", panel="Rejects")
+add_command(app, list_warnings, name="warnings", panel="Rejects")

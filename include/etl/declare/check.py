@@ -1,19 +1,20 @@
-"""Checks of typed rows; a row that fails one is rejected, the other rows of its batch are not."""
+"""Checks of typed rows.
+
+A row that fails one loses the value in the first column of the check, if that column may be dropped; else it is
+rejected. The other rows of its batch are not.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from iso4217 import Currency
-
+from etl.currency import currencies, decimals_by_code
 from etl.declare.column import ColumnType
 from etl.declare.validation import require_count, require_tuple
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_EXPONENTS = {currency.code: currency.exponent for currency in Currency}
 
 
 @runtime_checkable
@@ -29,7 +30,7 @@ class Check(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns that it reads; a reject names the first."""
+        """Names of the columns that it reads; a reject or field warning names the first."""
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
@@ -41,31 +42,52 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Iso4217:
-    """The column holds a currency code of ISO 4217."""
+    """The column holds a currency code of ISO 4217, of today or of before.
+
+    Parameters
+    ----------
+    column
+        The column.
+    on
+        Column with the date of the money: a former code must have been tender on that day, or up to a year before it.
+        Without it, and in rows without a date, every former code passes.
+    """
 
     column: str
     rule: str = "iso4217"
+    on: str | None = field(default=None, kw_only=True)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
-        return (self.column,)
+        return (self.column,) if self.on is None else (self.column, self.on)
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:
         """Required types of these."""
-        return (ColumnType.TEXT,)
+        return (ColumnType.TEXT,) if self.on is None else (ColumnType.TEXT, ColumnType.DATE)
 
     def passes(self, rows: pd.DataFrame) -> pd.Series:
         """Return for each row whether it passes."""
-        return rows[self.column].isin(_EXPONENTS) | rows[self.column].isna()
+        import numpy as np
+        import pandas as pd
+
+        codes = rows[self.column]
+        passes = codes.isin([code for code, currency in currencies().items() if currency.is_current]) | codes.isna()
+        for code in codes[~passes].unique():
+            if former := currencies().get(code):
+                has_code = codes.isin([code])
+                days = [None] * int(has_code.sum()) if self.on is None else rows.loc[has_code, self.on]
+                passes[has_code] = np.array([pd.isna(day) or former.was_booked_on(day) for day in days], dtype=bool)
+        return passes
 
 
 @dataclass(frozen=True)
 class MinorUnits:
     """The amount has no more decimals than its currency has: none in JPY, two in EUR, three in KWD.
 
-    Currencies that ISO 4217 does not list, or for which it defines no minor unit, are not limited.
+    An amount that exceeds them by binary noise only, less than a millionth of the minor unit, is rounded, with a field
+    warning. Currencies that ISO 4217 never listed, or that have no minor unit, are not limited.
     """
 
     amount: str
@@ -88,9 +110,9 @@ class MinorUnits:
         import pyarrow as pa
         from pyarrow import compute
 
-        amounts, currencies = (rows[name].array.__arrow_array__() for name in self.columns)
-        positions = compute.index_in(currencies, pa.array(_EXPONENTS))
-        exponents = pa.array(_EXPONENTS.values(), pa.int8()).take(positions.combine_chunks())
+        amounts, codes = (rows[name].array.__arrow_array__() for name in self.columns)
+        positions = compute.index_in(codes, pa.array(decimals_by_code()))
+        exponents = pa.array(decimals_by_code().values(), pa.int8()).take(positions.combine_chunks())
         fails = pa.nulls(len(rows), pa.bool_())
         for exponent in exponents.drop_null().unique().to_pylist():
             # Towards zero, since the largest amounts cannot be rounded up.

@@ -41,7 +41,8 @@ class Column:
         Dotted path of the field in the record; the column's name if not given. Each leading `../` goes up one list, to
         the record that contains it.
     required
-        Whether a record without it is rejected.
+        Whether a record is rejected if the field is missing or bad. In any other column, a bad value is null in the
+        row, and a field warning is kept; only the currency of money rejects the record even so.
     """
 
     name: str

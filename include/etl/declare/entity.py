@@ -66,6 +66,9 @@ class Entity:
         The typed columns.
     currencies
         Columns that hold the currency of the money in a row; the first that is not null applies.
+    replaces
+        Column with the key of an earlier record that a record replaces, such as the pending transaction of a posted
+        one; None if there is none. It is kept with rejects, so that the earlier row stays until the record is loaded.
     checks
         Rules that a row must pass.
     hook
@@ -103,6 +106,7 @@ class Entity:
     schedule: str | After
     window: Window | None = None
     currencies: tuple[str, ...] = ()
+    replaces: str | None = None
     checks: tuple[Check, ...] = ()
     hook: Hook | None = None
     chunk_size: int = 1_000
@@ -144,6 +148,13 @@ class Entity:
         """Declared columns of the key, which a record to remove must have."""
         return tuple(column for column in self.columns if column.name in self.key)
 
+    def may_drop(self, column: Column) -> bool:
+        """Return whether a bad value costs only this field of its row.
+
+        A required column rejects the record, and so does the currency of money, even if another column may hold it.
+        """
+        return not column.required and column.name not in self.currencies
+
 
 def _validate(entity: Entity) -> None:
     """Refuse an entity that has invalid values or contradicts itself.
@@ -156,7 +167,7 @@ def _validate(entity: Entity) -> None:
     where = f"entity {entity.name}"
     _check_values(where, entity)
     _check_columns(where, entity)
-    _check_currencies(where, entity)
+    _check_column_references(where, entity)
     _check_checks(where, entity)
     _check_record_paths(where, entity)
 
@@ -211,13 +222,18 @@ def _check_columns(where: str, entity: Entity) -> None:
             )
 
 
-def _check_currencies(where: str, entity: Entity) -> None:
+def _check_column_references(where: str, entity: Entity) -> None:
     types = {column.name: column.kind for column in entity.columns}
     for name, column_type in types.items():
         if column_type is ColumnType.MONEY and not entity.currencies:
             raise DeclarationError(
                 f"{where}: column {name} is money without a currency; name the columns that hold it in `currencies`"
             )
+    if entity.replaces is not None and types.get(entity.replaces) is not ColumnType.TEXT:
+        raise DeclarationError(
+            f"{where}: replaces is {entity.replaces!r}, which is no column of ColumnType.TEXT; declare it, or fix the "
+            "name"
+        )
     for name in entity.currencies:
         if types.get(name) is not ColumnType.TEXT:
             raise DeclarationError(

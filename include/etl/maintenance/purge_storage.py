@@ -8,6 +8,7 @@ published before its row exists: it is too young to be removed, and locked until
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from itertools import islice
@@ -25,6 +26,8 @@ from etl.storage import listing, objects
 from etl.storage.listing import StoredObject
 from etl.sync.store import landing, raw_batches, typed_batches
 
+_VERSION = re.compile(r"v(?P<version>\d+)(-\d+)?", re.ASCII)
+"""Name of the folder of an entity's version, with the format of its files; those of the first format had none."""
 _ROWS_FILE = "rows.parquet"
 
 log = logging.getLogger(__name__)
@@ -202,6 +205,6 @@ def _removable_typed_files(db: Connection, folder: UPath, before: datetime) -> I
 def _parse_typed_batch(path: UPath, folder: UPath) -> tuple[str, int, str] | None:
     """Return entity, version and content hash of a typed batch's file; None if it is not one."""
     match PurePosixPath(path.relative_to(folder).as_posix()).parts:
-        case (entity, version, content_hash, _) if version[1:].isdecimal():
-            return entity, int(version[1:]), content_hash
+        case (entity, version, content_hash, _) if match := _VERSION.fullmatch(version):
+            return entity, int(match["version"]), content_hash
     return None

@@ -9,17 +9,16 @@ from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
-from iso4217 import Currency
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
+from etl.currency import decimals_by_code
 from etl.declare.discovery import NOTICE_ROOT
 from etl.declare.fault import project_path
 from etl.declare.notice import Channel, Notice
 from etl.errors import PermanentError
 
-_EXPONENTS = {currency.code: currency.exponent for currency in Currency}
-_DEFAULT_EXPONENT = 2
+_DEFAULT_DECIMALS = 2
 
 _FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _RIGHT_TO_LEFT_CLASSES = {"R", "AL", "AN"}
@@ -117,8 +116,8 @@ class Templates:
 
 def format_money(amount: str | Decimal, currency: str) -> str:
     """Return an amount with as many decimals as its currency has, such as `1,234.50 USD`."""
-    exponent = _EXPONENTS.get(currency)
-    return f"{Decimal(amount):,.{_DEFAULT_EXPONENT if exponent is None else exponent}f} {currency}"
+    decimals = decimals_by_code().get(currency)
+    return f"{Decimal(amount):,.{_DEFAULT_DECIMALS if decimals is None else decimals}f} {currency}"
 
 
 def sanitize_text(text: str, max_length: int = 60) -> str:

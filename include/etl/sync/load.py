@@ -8,7 +8,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
 from etl.sync import merge, reprocess
-from etl.sync.store import before_image, chunks, loads, raw_batches, rejects
+from etl.sync.store import before_image, chunks, loads, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 
@@ -33,8 +33,8 @@ def load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCou
         raw_batches.lock(db, raw_id)
         counts = loads.find(db, raw_id=raw_id, entity=entity.name, version=entity.version)
         if counts is None:
-            rejected = rejects.count(db, raw_id=raw_id, entity=entity.name, version=entity.version)
             typed = TypedBatch(root, entity, batch)
+            rejected = typed.count_rejected()
             staged = merge.stage(entity, typed, db=db)
             if staged.was_loaded and entity.feed_name:
                 # Another version of the entity loaded it, and the feed has advanced since.

@@ -19,7 +19,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import ReplayDeadlocked
 from etl.sync import merge, reprocess
-from etl.sync.store import before_image, loads, raw_batches, rejects
+from etl.sync.store import before_image, loads, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 from etl.sync.transform import transform
@@ -85,8 +85,6 @@ def replay(
         If there is no such raw batch.
     RawCorrupt
         If it does not hold the bytes that were sealed.
-    TooManyRejects
-        If more than the tolerated share of its records was rejected.
     ReplayDeadlocked
         If a load and the replay deadlocked.
     """
@@ -98,9 +96,8 @@ def replay(
         staged = merge.stage(entity, typed, db=db)
         if dry_run is None:
             before_image.create(db, entity)
-        rejected = rejects.count(db, raw_id=raw_id, entity=entity.name, version=entity.version)
         counts = reprocess.reprocess(
-            entity, typed, staged, rejected=rejected, db=db, root=root, except_batches=except_batches
+            entity, typed, staged, rejected=typed.count_rejected(), db=db, root=root, except_batches=except_batches
         )
         _record_counts(entity, raw_id, counts, was_loaded=staged.was_loaded, db=db)
     log.info("%s: replayed raw batch %d: %s", entity.name, raw_id, counts)

@@ -5,7 +5,7 @@ import logging
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
-from etl.sync.store import chunks, cursors
+from etl.sync.store import chunks, cursors, field_warnings
 
 _PROBLEM_COUNTS = ("accounts_refused", "accounts_stopped", "accounts_unreachable", "accounts_unreadable")
 _EXPIRY_WARNING_SHARE = 11 / 12
@@ -57,8 +57,9 @@ def totals(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     Returns
     -------
     dict
-        `chunks`, `chunks_loaded`, the sums of `etl.sync.store.loads.LoadCounts`, and, where the run calls a provider,
-        its accounts by outcome as `accounts_<outcome>`.
+        `chunks`, `chunks_loaded`, the sums of `etl.sync.store.loads.LoadCounts`, `field_warnings` (bad fields of loaded
+        records), and, where the run calls a provider, its accounts by outcome as `accounts_<outcome>`.
     """
     query_totals = chunks.totals_of_raw_batches if isinstance(entity.source, RawOf) else chunks.totals
-    return query_totals(db, entity=entity.name, run_id=run_id, version=entity.version)
+    sums = query_totals(db, entity=entity.name, run_id=run_id, version=entity.version)
+    return {**sums, "field_warnings": field_warnings.count_of_run(db, entity=entity.name, run_id=run_id)}

@@ -6,17 +6,21 @@ The same raw batch and entity version always give the same bytes.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from upath import UPath
 
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.errors import PermanentError, TooManyRejects
+from etl.errors import PermanentError
+from etl.sync.records.blocks import Block
 from etl.sync.records.decoder import PageDecoder
+from etl.sync.records.faults import RecordFault, WarningTally
 from etl.sync.records.frames import Header
-from etl.sync.records.rows import Block, Reject, build_table
-from etl.sync.store import chunks, raw_batches, rejects
+from etl.sync.records.rows import Reject, build_table
+from etl.sync.store import chunks, field_warnings, raw_batches, rejects
 from etl.sync.store.typed_batches import CursorMove, TypedBatch, TypedWriter
 
 log = logging.getLogger(__name__)
@@ -26,7 +30,10 @@ BLOCK_SIZE = 10_000
 
 
 def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed_root: UPath | None = None) -> int:
-    """Write the typed batch of a raw batch, store its rejects, and return its id.
+    """Write the typed batch of a raw batch, store its rejects and field warnings, and return its id.
+
+    The typed batch holds the good rows of every login, however many others were rejected: the load decides which logins
+    it holds back.
 
     Parameters
     ----------
@@ -41,8 +48,6 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
         If there is no such raw batch.
     RawCorrupt
         If it does not hold the bytes that were sealed.
-    TooManyRejects
-        If more than the tolerated share of its records was rejected; the rejects are stored nevertheless.
     """
     batch = raw_batches.find(db, raw_id)
     with TypedBatch(typed_root or root, entity, batch).write() as writer:
@@ -54,10 +59,18 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
             entity=entity.name,
             version=entity.version,
         )
-        read = transformer.rows_written + rejected
-        log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
-        if rejected > max(entity.always_tolerated, entity.tolerated_rejects * read):
-            raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
+        warned = field_warnings.replace(
+            db, transformer.warnings, raw_id=raw_id, entity=entity.name, version=entity.version
+        )
+        log.info(
+            "%s: raw batch %d: %d rows, %d records rejected, %d bad fields dropped or rounded, %d rejects closed",
+            entity.name,
+            raw_id,
+            transformer.rows_written,
+            rejected.found,
+            warned,
+            rejected.closed,
+        )
     return raw_id
 
 
@@ -80,8 +93,24 @@ def transform_pending(entity: Entity, run_id: str, ordinal: int, *, db: Connecti
     return ordinal
 
 
+@dataclass
+class _LoginTally:
+    """What became of the records of a login."""
+
+    read: int = 0
+    faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def complete(self, move: CursorMove) -> CursorMove:
+        """Return the cursor move of the login with these counts."""
+        path, rule = next((kind for kind, _ in self.faults.most_common(1)), (None, None))
+        return replace(move, read=self.read, rejected=self.faults.total(), fault_path=path, fault_rule=rule)
+
+
 class _PageTransformer:
-    """Transforms the pages of a batch and writes the typed rows; `rows_written` counts them."""
+    """Transforms the pages of a batch and writes the typed rows.
+
+    `rows_written` counts the rows, and `warnings` the bad fields of their records.
+    """
 
     def __init__(self, entity: Entity, source: str, writer: TypedWriter) -> None:
         self._decoder = PageDecoder(entity, source)
@@ -89,7 +118,9 @@ class _PageTransformer:
         self._writer = writer
         self._block = Block(entity)
         self._cursor_moves: list[CursorMove] = []
+        self._tallies: dict[int, _LoginTally] = {}
         self.rows_written = 0
+        self.warnings = WarningTally()
 
     def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[Reject]:
         """Write the typed rows of all pages and yield the rejects."""
@@ -99,24 +130,36 @@ class _PageTransformer:
             self._track_cursor_move(header)
             account = header.provider_account_id
             page = self._decoder.decode(body)
-            yield from (Reject(account, line, fault) for fault in page.faults)
+            self._tallies[account].read += len(page.upserts) + len(page.deletes) + len(page.rejected)
+            for record in page.rejected:
+                self._count_fault(account, record.fault)
+                yield Reject(account, line, header.received_at, record.fault, record.identity)
             self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
         yield from self._write_block()
 
     def _track_cursor_move(self, header: Header) -> None:
         """Extend the account's cursor move to this page; the pages of an account are consecutive."""
-        cursor_from = header.cursor_from
-        if self._cursor_moves and self._cursor_moves[-1].provider_account_id == header.provider_account_id:
+        account, cursor_from = header.provider_account_id, header.cursor_from
+        if self._cursor_moves and self._cursor_moves[-1].provider_account_id == account:
             cursor_from = self._cursor_moves.pop().cursor_from
-        self._cursor_moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole))
+        self._cursor_moves.append(CursorMove(account, cursor_from, header.cursor_to, header.whole, header.generation))
+        self._tallies.setdefault(account, _LoginTally())
+
+    def _count_fault(self, provider_account_id: int, fault: RecordFault) -> None:
+        self._tallies[provider_account_id].faults[fault.kind] += 1
 
     def _write_block(self, unfinished_account: int | None = None) -> list[Reject]:
         """Write the block; keep back the cursor move of an account whose pages are not all read yet."""
-        table, rejected = build_table(self._block)
+        rows = build_table(self._block)
+        for reject in rows.rejects:
+            self._count_fault(reject.provider_account_id, reject.fault)
+        for record in rows.warned:
+            self.warnings.add(record.warnings, provider_account_id=record.provider_account_id, line=record.line)
         is_unfinished = self._cursor_moves and self._cursor_moves[-1].provider_account_id == unfinished_account
         unfinished_moves = [self._cursor_moves.pop()] if is_unfinished else []
-        self._writer.write(table, self._cursor_moves)
-        self.rows_written += table.num_rows
+        finished_moves = [self._tallies.pop(move.provider_account_id).complete(move) for move in self._cursor_moves]
+        self._writer.write(rows.table, finished_moves)
+        self.rows_written += rows.table.num_rows
         self._block = Block(self._entity, first_seq=self._block.first_seq + len(self._block))
         self._cursor_moves = unfinished_moves
-        return rejected
+        return rows.rejects

@@ -17,13 +17,14 @@ order by f.failed_at, f.task_id, f.map_index
 limit %(limit)s;
 
 -- name: count_rejects
--- Rejected records of a run, by the rule that they broke. A chunk with a page size has raw batches of its own; one without is a
+-- Rejected records of a run that were not loaded since, by the rule that they broke. A chunk with a page size has raw batches of its own; one without is a
 -- range of raw batches of another entity, whose rejects count if they were made since the chunk was planned.
 select r.rule, count(*)::int as rejects
 from etl.rejects as r
 inner join etl.raw_batches as b on b.raw_id = r.raw_id
 where
     r.entity = %(entity)s
+    and r.closed_at is null
     and exists (
         select 1
         from etl.chunks as c

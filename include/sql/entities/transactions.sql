@@ -418,15 +418,7 @@ with reported as (
     where
         m.whole
         and not i.removed
-        and not exists (
-            select 1
-            from etl.rejects as r
-            where
-                r.raw_id = %(raw_id)s
-                and r.entity = 'transactions'
-                and r.version = %(version)s
-                and r.provider_account_id = i.provider_account_id
-        )
+        and m.rejected = 0
     group by i.provider_account_id, i.account_id
 )
 update core.transactions as target set

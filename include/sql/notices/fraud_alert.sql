@@ -69,7 +69,7 @@ cross join lateral (
         r.currency,
         r.pending,
         coalesce(r.authorized_on, r.dated_on) as paid_on,
-        coalesce(r.merchant_name, r.description) as payee
+        coalesce(r.merchant_name, r.description, 'an unnamed payee') as payee
     from core.transactions as r
     where
         r.provider_account_id = p.provider_account_id

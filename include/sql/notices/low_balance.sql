@@ -20,7 +20,7 @@ select
     (p.provider_account_id << 24) + (hashtextextended(a.account_id, 0) & 16777215) as position,
     p.user_id,
     concat_ws('/', p.provider_account_id, a.account_id, to_char(%(as_of)s::timestamptz at time zone 'utc', 'IYYY-"W"IW')) as dedupe_key,
-    a.name as account,
+    coalesce(a.name, a.official_name, 'an account') as account,
     a.mask,
     coalesce(a.balance_available, a.balance_current)::text as balance,
     a.balance_available is not null as available,

@@ -50,6 +50,7 @@ comment on column etl.rejects.failures is 'How often the record was rejected; ra
 comment on column etl.rejects.closed_at is 'When a later record of the same id was loaded, or the batch was typed again without rejecting it; null while the reject is open.';
 comment on column etl.rejects.closed_by is 'The raw batch whose load closed it.';
 create unique index rejects_open on etl.rejects (entity, provider_account_id, record_id) where closed_at is null;
+create index rejects_closed on etl.rejects (entity, provider_account_id, record_id) where closed_at is not null;
 
 create table etl.field_warnings (
     raw_id bigint not null references etl.raw_batches,

@@ -3,17 +3,25 @@
 drop table if exists pg_temp.incoming_cursors;
 
 -- name: create_table
--- The cursor of each account at which the staged batch starts, and the one at which it ends.
+-- The cursor of each account at which the staged batch starts, and the one at which it ends; and what became of its
+-- records when they were typed.
 create temp table incoming_cursors (
     provider_account_id bigint primary key,
     cursor_from text not null,
     cursor_to text not null,
-    whole boolean not null
+    whole boolean not null,
+    generation bigint,
+    read bigint not null,
+    rejected bigint not null,
+    fault_path text,
+    fault_rule text
 ) on commit drop;
 
 -- name: copy_cursor_moves
 -- Cursors are opaque text of at most 256 characters.
-copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole) from stdin (format binary);
+copy incoming_cursors (
+    provider_account_id, cursor_from, cursor_to, whole, generation, read, rejected, fault_path, fault_rule
+) from stdin (format binary);
 
 -- name: create_missing
 -- Insert the cursors of feeds that were never loaded, so that they can be locked.

@@ -1,3 +1,5 @@
+import hashlib
+from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
@@ -6,7 +8,9 @@ import pytest
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Entity
-from etl.sync.records.decoder import DecodedPage, LocatedRecord, PageDecoder, Records, column_values, values_by_field
+from etl.sync.records.decoder import DecodedPage, LocatedRecord, PageDecoder, Records
+from etl.sync.records.identity import RecordIdentity
+from etl.sync.records.structs import column_values, values_by_field
 from tests.unit.sync.samples import page, transaction
 
 
@@ -49,9 +53,9 @@ def test_an_invalid_record_is_a_fault_with_its_path_and_its_siblings_are_decoded
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("amount", None), ("amount", "ten"), ("name", None), ("pending", "no"), ("datetime", "2026-11-23T10:00:00")],
+    [("amount", None), ("amount", "ten"), ("account_id", 7), ("pending", "no"), ("date", "2026-11-23T10:00:00Z")],
 )
-def test_wrong_type_missing_value_and_instant_without_zone_are_faults(field: str, value: object) -> None:
+def test_wrong_type_and_missing_value_of_a_required_field_are_faults(field: str, value: object) -> None:
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(modified=[transaction(**{field: value})]))
     assert [fault.path for fault in decoded.faults] == [f"modified[0].{field}"]
 
@@ -73,7 +77,7 @@ def test_a_removal_needs_only_the_key() -> None:
 
 
 def test_a_removal_without_its_key_is_a_fault() -> None:
-    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(removed=[{"transaction_id": "t"}]))
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(removed=[{"account_id": "a"}]))
     assert [fault.path for fault in decoded.faults] == ["removed[0]"]
 
 
@@ -102,3 +106,74 @@ def test_an_invalid_nested_record_does_not_affect_its_siblings() -> None:
     decoded = decode_merchants(page(added=[transaction(counterparties=[good, {"entity_id": "m2", "name": 7}, good])]))
     assert decoded.upserts.paths == ["added[0].counterparties[0]", "added[0].counterparties[2]"]
     assert [fault.path for fault in decoded.faults] == ["added[0].counterparties[1].name"]
+
+
+def test_a_bad_field_of_a_parent_is_null_in_each_of_its_nested_records() -> None:
+    good = {"entity_id": "m1", "name": "Deli"}
+    body = page(added=[transaction(personal_finance_category="FOOD", counterparties=[good, {**good, "type": 7}])])
+    decoded = decode_merchants(body)
+    assert (decoded.upserts.paths, decoded.faults) == (["added[0].counterparties[0]", "added[0].counterparties[1]"], [])
+    assert [value_of("category", each, MERCHANTS) for each in located_records(decoded.upserts)] == [None, None]
+    parent = "added[0].personal_finance_category"
+    assert {index: [each.path for each in warnings] for index, warnings in decoded.upserts.warnings.items()} == {
+        0: [parent],
+        1: ["added[0].counterparties[1].type", parent],
+    }
+
+
+def test_a_bad_record_without_the_field_that_it_must_have_is_skipped_as_a_good_one_is() -> None:
+    body = page(added=[transaction(counterparties=[{"entity_id": None, "name": None}, {"name": 7}])])
+    decoded = decode_merchants(body)
+    assert (len(decoded.upserts), decoded.faults) == (0, [])
+
+
+def test_a_list_of_records_that_is_none_is_a_fault() -> None:
+    decoded = decode_merchants(page(added=[transaction(counterparties="none")]))
+    assert [fault.path for fault in decoded.faults] == ["added[0].counterparties"]
+
+
+@pytest.mark.parametrize("field", ["merchant_name", "personal_finance_category", "unknown"])
+def test_a_value_of_any_depth_costs_only_its_field(field: str) -> None:
+    deep = msgspec.Raw(b'{"a":' * 50_000 + b"[" * 50_000 + b"]" * 50_000 + b"}" * 50_000)
+    body = page(added=[transaction(transaction_id="a", **{field: deep}), transaction(transaction_id="b")])
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(body)
+    assert [value_of("transaction_id", each) for each in located_records(decoded.upserts)] == ["a", "b"]
+    assert decoded.faults == []
+
+
+def test_text_that_is_not_unicode_costs_no_field() -> None:
+    body = page(added=[transaction(name="caf")]).replace(b"caf", rb"caf\ud83d")
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(body)
+    assert value_of("description", located_records(decoded.upserts)[0]) == "caf\ufffd"
+    assert decoded.is_flawless
+
+
+@pytest.mark.parametrize(
+    ("record", "record_id", "replaces"),
+    [
+        ({"transaction_id": "t", "pending_transaction_id": "p"}, "t", "p"),
+        ({"transaction_id": "t", "pending_transaction_id": 7}, "t", None),
+        ({"transaction_id": "t", "amount": [[]]}, "t", None),
+        ({"transaction_id": None}, None, None),
+        ({"transaction_id": 7, "pending_transaction_id": "p"}, None, "p"),
+        ({}, None, None),
+        (7, None, None),
+        (None, None, None),
+        ([], None, None),
+    ],
+)
+def test_a_rejected_record_is_identified_by_its_key_or_else_by_its_bytes(
+    record: object, record_id: str | None, replaces: str | None
+) -> None:
+    body = msgspec.json.encode({"added": [record, transaction()], "modified": [], "removed": []})
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(body)
+    (rejected,) = decoded.rejected
+    digest = hashlib.sha256(msgspec.json.encode(record)).hexdigest()
+    assert rejected.identity == RecordIdentity(record_id or f"sha256:{digest}", replaces)
+
+
+def test_the_key_of_an_entity_with_several_columns_is_joined() -> None:
+    entity = replace(TRANSACTIONS, key=("provider_account_id", "account_id", "transaction_id"))
+    decoded = PageDecoder(entity, "transactions_sync").decode(page(added=[transaction(account_id="a", date="")]))
+    (rejected,) = decoded.rejected
+    assert rejected.identity.record_id == f"a\x1f{transaction()['transaction_id']}"

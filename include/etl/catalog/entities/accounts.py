@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID
 from etl.catalog.queues import ETL
-from etl.declare.check import Iso4217, MaxLength, NotEmpty
+from etl.declare.check import ExactlyOne, Iso4217, MaxLength, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, Entity
 
 ACCOUNTS = Entity(
@@ -15,10 +15,10 @@ ACCOUNTS = Entity(
     key=("provider_account_id", "account_id"),
     columns=(
         Column("account_id", ColumnType.TEXT),
-        Column("name", ColumnType.TEXT),
+        Column("name", ColumnType.TEXT, required=False),
         Column("official_name", ColumnType.TEXT, required=False),
         Column("mask", ColumnType.TEXT, required=False),
-        Column("type", ColumnType.TEXT),
+        Column("type", ColumnType.TEXT, required=False),
         Column("subtype", ColumnType.TEXT, required=False),
         Column("balance_current", ColumnType.MONEY, path="balances.current", required=False),
         Column("balance_available", ColumnType.MONEY, path="balances.available", required=False),
@@ -31,10 +31,15 @@ ACCOUNTS = Entity(
         NotEmpty("account_id"),
         MaxLength("account_id", 256),
         Iso4217("currency"),
+        ExactlyOne(("currency", "unofficial_currency")),
+        MinorUnits("balance_current", "currency"),
+        MinorUnits("balance_available", "currency"),
+        MinorUnits("balance_limit", "currency"),
     ),
     queue=ETL,
     schedule="0 0 * * *",
     chunk_size=200,
     timeout=timedelta(hours=1),
     deadline=timedelta(hours=2),
+    version=2,
 )

@@ -40,4 +40,5 @@ MERCHANTS = Entity(
     chunk_size=8,
     timeout=timedelta(hours=1),
     deadline=timedelta(hours=1),
+    version=2,
 )

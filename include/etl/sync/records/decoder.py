@@ -1,44 +1,40 @@
 """Decoding of pages into records, by a decoder that is generated from the declared columns.
 
-A page whose records are all valid is decoded in one call. Only if that fails is each record decoded by itself, so that
-the invalid ones are found and the others are kept.
+A page whose records are all valid is decoded in one call. Only if that fails is each record decoded by itself, and an
+invalid one field by field, so that bad fields are found and everything else is kept.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal
 from itertools import chain
-from operator import attrgetter
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import astuple
 
-from etl.declare.entity import Column, ColumnType, Entity, RawOf
-from etl.json_text import DECODE_ERRORS, repair_unicode
+from etl.declare.entity import Column, Entity, RawOf
+from etl.json_text import DECODE_ERRORS, repair
+from etl.sync.records.faults import FieldWarning, RecordFault
+from etl.sync.records.identity import IdentityReader, RecordIdentity
+from etl.sync.records.lenient import InvalidRecord, LenientDecoder, has_member, to_fault
+from etl.sync.records.structs import define_struct, record_fields
 
 
 @dataclass(frozen=True)
-class RecordFault:
-    """Why a record is rejected.
+class RejectedRecord:
+    """A record that is rejected.
 
     Parameters
     ----------
-    path
-        Path of the record or field in the page, such as `added[3].amount`.
-    rule
-        Rule that it broke.
-    reason
-        What was expected and what was found.
+    fault
+        Its path in the page, and why it is rejected.
+    identity
+        What it is.
     """
 
-    path: str
-    rule: str
-    reason: str
+    fault: RecordFault
+    identity: RecordIdentity
 
 
 class LocatedRecord(NamedTuple):
@@ -50,10 +46,13 @@ class LocatedRecord(NamedTuple):
         Such as `added[3]`.
     records
         The record as a struct, then the record whose list contains it, and so on upwards; see `column_values`.
+    warnings
+        Bad fields of all these, which are null in the structs.
     """
 
     path: str
     records: tuple[msgspec.Struct, ...]
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 @dataclass
@@ -66,10 +65,13 @@ class Records:
         Paths in the page, such as `added[3]`.
     levels
         The records as structs, then the records whose lists contain them, and so on upwards; see `column_values`.
+    warnings
+        Index of a record → its bad fields; the other records have none.
     """
 
     paths: list[str] = field(default_factory=list)
     levels: list[list[msgspec.Struct]] = field(default_factory=list)
+    warnings: dict[int, tuple[FieldWarning, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many records there are."""
@@ -87,7 +89,9 @@ class Records:
     def extend_located(self, located_records: Iterable[LocatedRecord]) -> None:
         """Append records one by one."""
         if located := list(located_records):
-            paths, records = zip(*located, strict=True)
+            count = len(self)
+            self.warnings |= {count + index: each.warnings for index, each in enumerate(located) if each.warnings}
+            paths, records, _ = zip(*located, strict=True)
             self.extend(paths, list(zip(*records, strict=True)))
 
 
@@ -99,28 +103,23 @@ class DecodedPage:
     ----------
     upserts, deletes
         Valid records.
-    faults
-        Faults of the invalid records.
+    rejected
+        The invalid records.
     """
 
     upserts: Records = field(default_factory=Records)
     deletes: Records = field(default_factory=Records)
-    faults: list[RecordFault] = field(default_factory=list)
+    rejected: list[RejectedRecord] = field(default_factory=list)
 
+    @property
+    def faults(self) -> list[RecordFault]:
+        """Faults of the invalid records."""
+        return [rejected.fault for rejected in self.rejected]
 
-_MSGSPEC_TYPES: dict[ColumnType, Any] = {
-    ColumnType.TEXT: str,
-    ColumnType.MONEY: Decimal,
-    ColumnType.DATE: date,
-    ColumnType.INSTANT: Annotated[datetime, msgspec.Meta(tz=True)],
-    ColumnType.BOOLEAN: bool,
-    ColumnType.INTEGER: int,
-}
-
-FieldValues: TypeAlias = Mapping[str, Sequence[Any]]
-"""Field → its value in each record."""
-
-_ERROR_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+    @property
+    def is_flawless(self) -> bool:
+        """Whether every record is valid in every field."""
+        return not (self.rejected or self.upserts.warnings or self.deletes.warnings)
 
 
 class PageDecoder:
@@ -137,14 +136,19 @@ class PageDecoder:
     def __init__(self, entity: Entity, source: str) -> None:
         upserts, removals = entity.sources[source]
         having = entity.source.having if isinstance(entity.source, RawOf) else None
-        self._upsert_decoders = [_RecordListDecoder(path, entity.columns, having=having) for path in upserts]
-        self._delete_decoders = [_RecordListDecoder(path, entity.key_columns) for path in removals]
+        self._upsert_decoders = [_RecordListDecoder(entity, path, entity.columns, having=having) for path in upserts]
+        self._delete_decoders = [_RecordListDecoder(entity, path, entity.key_columns) for path in removals]
         self._page_decoder = _combined_decoder([*self._upsert_decoders, *self._delete_decoders])
 
     def decode(self, body: bytes) -> DecodedPage:
-        """Return the records of a page; an invalid record becomes a fault, and text that is not Unicode is repaired."""
+        """Return the records of a page, which is repaired first if it has bad records; see `repair`.
+
+        A bad field becomes null, with a warning, if the entity may drop it; else its record is rejected.
+        """
         page = self._decode(body)
-        return self._decode(repair_unicode(body)) if page.faults else page
+        if page.is_flawless or (repaired := repair(body)) == body:
+            return page
+        return self._decode(repaired)
 
     def _decode(self, body: bytes) -> DecodedPage:
         decoded = DecodedPage()
@@ -152,7 +156,7 @@ class PageDecoder:
         for decoders, records in ((self._upsert_decoders, decoded.upserts), (self._delete_decoders, decoded.deletes)):
             for decoder in decoders:
                 if page is None:
-                    decoder.decode(body, records, decoded.faults)
+                    decoder.decode(body, records, decoded.rejected)
                 else:
                     decoder.extract(page, records)
         return decoded
@@ -168,28 +172,32 @@ class PageDecoder:
 class _RecordListDecoder:
     """Decodes the records at one path of a page: those of a list, or of the lists nested in the records of a list."""
 
-    def __init__(self, list_path: str, columns: Sequence[Column], *, having: str | None = None) -> None:
+    def __init__(self, entity: Entity, list_path: str, columns: Sequence[Column], *, having: str | None = None) -> None:
         self._list_names = [name.removesuffix("[]") for name in list_path.split(".")]
         self._having = having
         self._path_cache: list[str] = []
+        self._identity_reader = IdentityReader(entity)
         self._record_decoders: list[msgspec.json.Decoder[Any]] = []
+        self._lenient_decoders: list[LenientDecoder] = []
         record: Any = None
         for level, below in enumerate([None, *self._list_names[:0:-1]]):
-            own = _struct_fields(
-                [(column.path_parts, column) for column in columns if column.levels_up == level], having=having
+            fields = record_fields(
+                entity, [(each.path_parts, each) for each in columns if each.levels_up == level], having=having
             )
-            self._record_decoders.insert(0, msgspec.json.Decoder(_define_struct("Record", own, below, msgspec.Raw)))
-            record = _define_struct("Record", own, below, record)
+            undecoded_below = define_struct("Record", fields, below, msgspec.Raw)
+            self._record_decoders.insert(0, msgspec.json.Decoder(undecoded_below))
+            self._lenient_decoders.insert(0, LenientDecoder(undecoded_below, fields, below))
+            record = define_struct("Record", fields, below, record)
         self.field = (self._list_names[0], list[record])
         self._page_decoder = msgspec.json.Decoder(_page_type([self.field]))
         self._undecoded_page_decoder = msgspec.json.Decoder(_page_type([(self._list_names[0], list[msgspec.Raw])]))
 
-    def decode(self, body: bytes, records: Records, faults: list[RecordFault]) -> None:
-        """Append the valid records of a page to `records`, and the faults of the others to `faults`."""
+    def decode(self, body: bytes, records: Records, rejected: list[RejectedRecord]) -> None:
+        """Append the valid records of a page to `records`, and the others to `rejected`."""
         try:
             page = self._page_decoder.decode(body)
         except DECODE_ERRORS:
-            records.extend_located(self._filter_having(self._decode_each(body, faults)))
+            records.extend_located(self._filter_having(self._decode_each(body, rejected)))
         else:
             self.extract(page, records)
 
@@ -227,78 +235,43 @@ class _RecordListDecoder:
             for ordinal, record in enumerate(records)
         )
 
-    def _decode_each(self, body: bytes, faults: list[RecordFault]) -> Iterator[LocatedRecord]:
+    def _decode_each(self, body: bytes, rejected: list[RejectedRecord]) -> Iterator[LocatedRecord]:
         try:
             page = self._undecoded_page_decoder.decode(body)
         except DECODE_ERRORS as error:
-            faults.append(_record_fault("", error))
+            rejected.append(self._reject(to_fault("", str(error)), body))
             return
-        yield from self._walk_decoding_each(page, "", (), faults)
+        yield from self._walk_decoding_each(page, LocatedRecord("", ()), rejected)
 
     def _walk_decoding_each(
-        self, parent: msgspec.Struct, path: str, ancestors: tuple[msgspec.Struct, ...], faults: list[RecordFault]
+        self, page_or_record: msgspec.Struct, parent: LocatedRecord, rejected: list[RejectedRecord]
     ) -> Iterator[LocatedRecord]:
         """Yield records as `_walk` does, but decode each by itself."""
-        depth = len(ancestors)
+        depth = len(parent.records)
         name = self._list_names[depth]
-        for ordinal, raw in enumerate(getattr(parent, name) or ()):
-            record_path = f"{path}{name}[{ordinal}]"
+        for ordinal, raw in enumerate(getattr(page_or_record, name) or ()):
+            path = f"{parent.path}.{name}[{ordinal}]".lstrip(".")
             try:
-                record = self._record_decoders[depth].decode(raw)
-            except DECODE_ERRORS as error:
-                faults.append(_record_fault(record_path, error))
+                record, warnings = self._decode_record(depth, raw, path)
+            except InvalidRecord as error:
+                if self._having is None or depth + 1 < len(self._list_names) or has_member(raw, self._having):
+                    rejected.append(self._reject(error.fault, bytes(raw)))
                 continue
+            located = LocatedRecord(path, (record, *parent.records), (*warnings, *parent.warnings))
             if depth + 1 == len(self._list_names):
-                yield LocatedRecord(record_path, (record, *ancestors))
+                yield located
             else:
-                yield from self._walk_decoding_each(record, f"{record_path}.", (record, *ancestors), faults)
+                yield from self._walk_decoding_each(record, located, rejected)
 
+    def _decode_record(self, depth: int, raw: msgspec.Raw, path: str) -> tuple[msgspec.Struct, list[FieldWarning]]:
+        try:
+            return self._record_decoders[depth].decode(raw), []
+        except DECODE_ERRORS:
+            warnings: list[FieldWarning] = []
+            return self._lenient_decoders[depth].decode(raw, path, warnings), warnings
 
-def values_by_field(records: Sequence[msgspec.Struct]) -> FieldValues:
-    """Return the values of each field; the records are of one type, and there is at least one."""
-    return dict(zip(records[0].__struct_fields__, zip(*map(astuple, records), strict=True), strict=True))
-
-
-def column_values(column: Column, fields: FieldValues) -> Sequence[Any]:
-    """Return the value of a column in each record of its level; None where an object on its path is absent."""
-    head, *below = column.path_parts
-    values = fields[head]
-    for name in below:
-        get = attrgetter(name)
-        values = [None if value is None else get(value) for value in values]
-    return values
-
-
-def _struct_fields(paths: Sequence[tuple[tuple[str, ...], Column]], *, having: str | None = None) -> list[Any]:
-    """Return the fields of a struct, nested as the paths are in the record.
-
-    A column that is not required may be absent or null, and so may every object on its path.
-    """
-    heads = dict.fromkeys(path[0] for path, _ in paths)
-    fields: list[Any] = []
-    for head in heads:
-        below = [(path[1:], column) for path, column in paths if path[0] == head]
-        field_type = _field_type(head, below)
-        required = head != having and any(column.required for _, column in below)
-        fields.append((head, field_type) if required else (head, field_type | None, None))
-    return fields
-
-
-def _field_type(name: str, paths: Sequence[tuple[tuple[str, ...], Column]]) -> Any:  # noqa: ANN401 - types are values
-    """Return the type of a field; its columns agree on it, as `Entity` refuses columns with conflicting types."""
-    path, column = paths[0]
-    return _define_struct(name, _struct_fields(paths)) if path else _MSGSPEC_TYPES[column.kind]
-
-
-def _define_struct(
-    name: str,
-    fields: list[Any],
-    child_field: str | None = None,
-    child_type: Any = None,  # noqa: ANN401 - types are values
-) -> type[msgspec.Struct]:
-    """Return a struct type with the fields and, if `child_field` is given, a list of `child_type` of that name."""
-    child: Any = [] if child_field is None else [(child_field, list[child_type] | None, None)]
-    return msgspec.defstruct(name, [*fields, *child], kw_only=True, frozen=True, gc=False)
+    def _reject(self, fault: RecordFault, record: bytes) -> RejectedRecord:
+        return RejectedRecord(fault, self._identity_reader.read(record))
 
 
 def _combined_decoder(decoders: Sequence[_RecordListDecoder]) -> msgspec.json.Decoder[Any] | None:
@@ -309,10 +282,3 @@ def _combined_decoder(decoders: Sequence[_RecordListDecoder]) -> msgspec.json.De
 
 def _page_type(fields: list[tuple[str, Any]]) -> type[msgspec.Struct]:
     return msgspec.defstruct("Page", fields, gc=False)
-
-
-def _record_fault(path: str, error: Exception) -> RecordFault:
-    text = str(error)
-    match = _ERROR_PATH.search(text)
-    fault_path = path + (match["path"] if match else "")
-    return RecordFault(fault_path.lstrip(".") or "$", "type", _ERROR_PATH.sub("", text))

@@ -1,8 +1,13 @@
-"""Rejects: records that could not be typed or broke a rule, each with its path and reason."""
+"""Rejects: records that could not be typed or broke a rule, each with its path and reason.
 
-from collections.abc import Iterable
+A record is one open reject, however often it fails. It is closed when a later record of the same id is loaded, or when
+its batch is typed again and the record passes.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from etl.db import locks
 from etl.db.connection import Connection
@@ -10,6 +15,9 @@ from etl.db.statements import StatementFile
 from etl.errors import RejectMissing
 from etl.sync.records.rows import Reject
 
+MAX_ROWS = 1_000
+"""Rejects that one statement stores."""
+_MAX_REPLACED_LENGTH = 256
 _SQL = StatementFile("sync/rejects")
 
 
@@ -27,14 +35,20 @@ class StoredReject:
         The entity that rejected it, and that entity's version.
     provider_account_id
         The account that it belongs to.
+    record_id
+        Its key as sent, without the account; `sha256:` and a digest if it has none. None in rejects of before.
     line
         Ordinal of the page in its raw batch, from 0.
     path
         Path of the record or field in the page, such as `added[3].amount`.
     rule, reason
         The rule that it broke, and how.
-    rejected_at
-        When it was rejected.
+    rejected_at, first_rejected_at
+        When it was last rejected, and when first.
+    failures
+        How often it was rejected.
+    closed_at
+        When it was closed; None while it is open.
     """
 
     reject_id: int
@@ -42,11 +56,15 @@ class StoredReject:
     entity: str
     version: int
     provider_account_id: int
+    record_id: str | None
     line: int
     path: str
     rule: str
     reason: str
     rejected_at: datetime
+    first_rejected_at: datetime
+    failures: int
+    closed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -68,51 +86,63 @@ class RejectCount:
 
 @dataclass(frozen=True)
 class RejectFilter:
-    """Selects rejects of the current version of some entities.
+    """Selects rejects of some entities.
 
     Parameters
     ----------
-    versions
-        Entity → its version; rejects of other versions are not selected.
+    entities
+        Names of the entities.
     rule, raw_id
         Select only rejects of this rule or raw batch; None for any.
+    closed
+        Whether to select the closed rejects instead of the open ones.
     """
 
-    versions: dict[str, int]
+    entities: Collection[str]
     rule: str | None = None
     raw_id: int | None = None
+    closed: bool = False
 
     @property
     def parameters(self) -> dict[str, object]:
         """Parameters that the statements bind."""
         return {
-            "entities": list(self.versions),
-            "versions": list(self.versions.values()),
+            "entities": list(self.entities),
             "rule": self.rule,
             "raw_id": self.raw_id,
+            "closed": self.closed,
         }
 
 
-def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: str, version: int) -> int:
-    """Store the rejects of a batch in place of earlier ones of the same version, and return their number."""
-    count = 0
+@dataclass(frozen=True)
+class ReplaceCounts:
+    """Numbers of rejects of a batch.
+
+    Parameters
+    ----------
+    found
+        Records of the batch that were rejected.
+    closed
+        Open rejects of the batch that were closed, since their records are not rejected any more.
+    """
+
+    found: int
+    closed: int
+
+
+def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: str, version: int) -> ReplaceCounts:
+    """Store the rejects of a batch, and close those that an earlier transformation of it found and this one did not."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    with db.transaction(), db.cursor() as cursor:
-        # Without the lock, two transactions that type the same batch would not see each other's rejects and store both.
-        locks.acquire_until_commit(db, f"rejects.{entity}.{version}.{raw_id}")
-        _SQL["clear"].run(db, batch)
-        with cursor.copy(_SQL["copy"]) as copy:
-            for reject in rejects:
-                fault = reject.fault
-                origin = (raw_id, entity, version, reject.provider_account_id, reject.line)
-                copy.write_row((*origin, fault.path, fault.rule, fault.reason.replace("\x00", "\\0")))
-                count += 1
-    return count
-
-
-def count(db: Connection, *, raw_id: int, entity: str, version: int) -> int:
-    """Return how many records of a batch were rejected."""
-    return int(_SQL["count"].scalar(db, {"raw_id": raw_id, "entity": entity, "version": version}))
+    found = 0
+    with db.transaction():
+        # Without the lock, two transactions that type the same batch would close each other's rejects.
+        locks.acquire_until_commit(db, f"rejects.{entity}.{raw_id}")
+        begun_at = _SQL["begin"].scalar(db)
+        for page in _pages(rejects):
+            _SQL["upsert"].run(db, {**batch, **_columns(page)})
+            found += len(page)
+        closed = _SQL["close_missing"].run(db, {**batch, "begun_at": begun_at})
+    return ReplaceCounts(found, closed)
 
 
 def latest(db: Connection, reject_filter: RejectFilter, *, limit: int) -> list[StoredReject]:
@@ -145,16 +175,34 @@ def count_by_rule(db: Connection, reject_filter: RejectFilter) -> list[RejectCou
     return _SQL["count_by_rule"].objects(db, RejectCount, reject_filter.parameters)
 
 
-def replayable_batches(db: Connection, *, entity: str, version: int, raw_id: int | None) -> list[int]:
-    """Return the raw batches whose rejects an entity may be able to load now, in the order in which they were sealed.
-
-    These are the batches with rejects of this version, and the batches with rejects of another version that this
-    version has not loaded.
+def replayable_batches(db: Connection, *, entity: str, raw_id: int | None) -> list[int]:
+    """Return the raw batches with open rejects of an entity, in the order in which they were sealed.
 
     Parameters
     ----------
     raw_id
         Return only this batch; None for any.
     """
-    values = {"entity": entity, "version": version, "raw_id": raw_id}
-    return _SQL["replayable_batches"].scalars(db, values)
+    return _SQL["replayable_batches"].scalars(db, {"entity": entity, "raw_id": raw_id})
+
+
+def _pages(rejects: Iterable[Reject]) -> Iterator[list[Reject]]:
+    iterator = iter(rejects)
+    while page := list(islice(iterator, MAX_ROWS)):
+        yield page
+
+
+def _columns(page: list[Reject]) -> dict[str, object]:
+    """Return the rejects of a page as columns; of several of one record, the last."""
+    last = {(reject.provider_account_id, reject.identity.record_id): reject for reject in page}.values()
+    replaced = [reject.identity.replaces for reject in last]
+    return {
+        "provider_account_ids": [reject.provider_account_id for reject in last],
+        "record_ids": [reject.identity.record_id for reject in last],
+        "replaced": [key if key is None or len(key) <= _MAX_REPLACED_LENGTH else None for key in replaced],
+        "observed_at": [reject.observed_at for reject in last],
+        "lines": [reject.line for reject in last],
+        "paths": [reject.fault.path for reject in last],
+        "rules": [reject.fault.rule for reject in last],
+        "reasons": [reject.fault.reason.replace("\x00", "\\0") for reject in last],
+    }

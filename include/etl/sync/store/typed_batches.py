@@ -1,7 +1,7 @@
-"""Typed batches: the rows and cursor moves of a raw batch, in Parquet.
+"""Typed batches: the rows of a raw batch, and what it says of each login, in Parquet.
 
-    {root}/typed/{entity}/v{version}/{raw hash}/rows.parquet
-    {root}/typed/{entity}/v{version}/{raw hash}/cursors.parquet
+    {root}/typed/{entity}/v{version}-{format}/{raw hash}/rows.parquet
+    {root}/typed/{entity}/v{version}-{format}/{raw hash}/cursors.parquet
 
 The same raw batch and entity version always result in the same bytes.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,16 +26,29 @@ from etl.sync.store.raw_batches import RawBatch
 
 FOLDER = "typed"
 """Folder below the raw root."""
+FORMAT = 2
+"""Increase it when the columns of the files change: files of another format are not read, but written again."""
 _PARQUET_OPTIONS = {"compression": "zstd", "use_dictionary": False}
 """No dictionaries: most columns are nearly unique, and zstd compresses the others well enough."""
 CURSOR_MOVE_SCHEMA = pa.schema(
-    [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
+    [
+        (PROVIDER_ACCOUNT, pa.int64()),
+        ("cursor_from", pa.string()),
+        ("cursor_to", pa.string()),
+        ("whole", pa.bool_()),
+        ("generation", pa.int64()),
+        ("read", pa.int64()),
+        ("rejected", pa.int64()),
+        ("fault_path", pa.string()),
+        ("fault_rule", pa.string()),
+    ]
 )
+"""One row for each login of the batch, whatever its source; cursors are empty where it has none."""
 
 
 @dataclass(frozen=True)
 class CursorMove:
-    """The move of an account's cursor by a batch.
+    """The move of an account's cursor by a batch, and what became of its records when they were typed.
 
     Parameters
     ----------
@@ -45,12 +58,23 @@ class CursorMove:
         The cursor before and after.
     whole
         Whether the batch holds the whole feed instead of the changes between the two cursors.
+    generation
+        Generation of its cursor when its download began; None if unknown.
+    read, rejected
+        Records as sent, and how many of them were rejected.
+    fault_path, fault_rule
+        The path, without list positions, and the rule that most of its rejects broke; None if it has no rejects.
     """
 
     provider_account_id: int
     cursor_from: str
     cursor_to: str
     whole: bool
+    generation: int | None = None
+    read: int = 0
+    rejected: int = 0
+    fault_path: str | None = None
+    fault_rule: str | None = None
 
 
 class TypedWriter:
@@ -67,13 +91,8 @@ class TypedWriter:
         self.finish()
         self._pending_write = self._executor.submit(self._rows.write_table, rows)
         if cursor_moves:
-            columns = [
-                [move.provider_account_id for move in cursor_moves],
-                [move.cursor_from for move in cursor_moves],
-                [move.cursor_to for move in cursor_moves],
-                [move.whole for move in cursor_moves],
-            ]
-            self._cursor_moves.write_table(pa.table(columns, schema=CURSOR_MOVE_SCHEMA))
+            moves = [asdict(move) for move in cursor_moves]
+            self._cursor_moves.write_table(pa.Table.from_pylist(moves, schema=CURSOR_MOVE_SCHEMA))
 
     def finish(self) -> None:
         """Wait until all rows are written, and raise the error of a failed write."""
@@ -129,7 +148,7 @@ class TypedBatch:
         return self._read("rows.parquet")
 
     def cursor_moves(self) -> Iterator[pa.RecordBatch]:
-        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`, `whole`.
+        """Yield the cursor moves: one row for each login, with the columns of `CURSOR_MOVE_SCHEMA`.
 
         Raises
         ------
@@ -142,9 +161,14 @@ class TypedBatch:
         """Return whether any account's feed was read from its beginning."""
         return any(pc.any(moves["whole"]).as_py() for moves in self.cursor_moves())
 
+    def count_rejected(self) -> int:
+        """Return how many records of the raw batch were rejected."""
+        return sum(pc.sum(moves["rejected"], min_count=0).as_py() for moves in self.cursor_moves())
+
     @property
     def _folder(self) -> UPath:
-        return self.root / FOLDER / self.entity.name / f"v{self.entity.version}" / self.raw_batch.content_hash
+        version = f"v{self.entity.version}-{FORMAT}"
+        return self.root / FOLDER / self.entity.name / version / self.raw_batch.content_hash
 
     def _read(self, name: str) -> Iterator[pa.RecordBatch]:
         with self._open(name) as file:
