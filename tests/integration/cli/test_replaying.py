@@ -26,7 +26,9 @@ def batch(pipeline: Pipeline, *records: dict[str, object]) -> int:
 
 def strict(pipeline: Pipeline) -> Pipeline:
     """Return the pipeline of a declaration that rejects all but very short descriptions."""
-    entity = replace(pipeline.entity, checks=(MaxLength("description", 3),))
+    declared = pipeline.entity.columns
+    columns = (replace(column, required=True) if column.name == "description" else column for column in declared)
+    entity = replace(pipeline.entity, columns=tuple(columns), checks=(MaxLength("description", 3),))
     return replace(pipeline, entity=entity)
 
 
@@ -155,7 +157,10 @@ def test_a_retry_loads_a_record_that_is_valid_now(etl: Command, pipeline: Pipeli
     assert result.returncode == 0, result.stderr
     assert "transactions: 2 rejects before, 1 now" in result.stdout
     assert rows("select transaction_id from core.transactions") == [(transaction()["transaction_id"],)]
-    assert rows("select rule from etl.rejects") == [("iso4217",)]
+    assert rows("select rule, closed_at is null, closed_by from etl.rejects order by 1") == [
+        ("iso4217", True, None),
+        ("max_length", False, 1),
+    ]
     document = json.loads(etl("rejects", "retry", "--entity", "transactions", "--json").stdout)
     (entity,) = document["entities"]
     assert (entity["entity"], entity["rejects_before"], entity["rejects_after"]) == ("transactions", 1, 1)

@@ -99,7 +99,7 @@ def test_batch_of_a_retired_source_is_purged_only_if_it_was_loaded(
 
 def test_new_version_neither_delays_the_purge_nor_plans_purged_batches(raw_purge: RawPurge, loaded: int) -> None:
     pipeline = raw_purge.pipeline
-    newer = replace(MERCHANTS, version=2)
+    newer = replace(MERCHANTS, version=MERCHANTS.version + 1)
     assert plan(newer, "before", db=pipeline.db) == [0]
     assert raw_purge.purge() == (1, 1)
     assert plan(newer, "after", db=pipeline.db) == []

@@ -61,11 +61,15 @@ def test_a_record_with_any_value_in_any_field_loads_or_is_rejected_and_its_sibli
     bad += [transaction(transaction_id=f"c{n}", iso_currency_code=c, amount=a) for n, (c, a) in enumerate(pairs)]
     good = [transaction(transaction_id=f"good {number}") for number in range(100)]
     records = [record for pair in zip(good, bad, strict=False) for record in pair] + bad[len(good) :]
-    pipeline.entity = replace(TRANSACTIONS, tolerated_rejects=1.0)
     (account,) = pipeline.enrol("one")
     counts = pipeline.load(pipeline.seal_pages((account, page(added=records))))
     assert counts.read == len(records)
-    assert counts.rejected > len(bad) / 2
+    assert len(bad) / 3 < counts.rejected < len(bad) / 2
+    paths = {path for (path,) in rows("select distinct path from etl.field_warnings")}
+    optional = [column for column in TRANSACTIONS.columns if TRANSACTIONS.may_drop(column)]
+    assert paths >= {f"added[].{column.path_parts[0]}" for column in optional}
+    rejected = rows("select distinct regexp_replace(path, '^added\\[\\d+\\]\\.', '') from etl.rejects")
+    assert {str(field) for (field,) in rejected}.isdisjoint(column.path_parts[0] for column in optional)
     assert rows("select count(*) from core.transactions where left(transaction_id, 5) = 'good '") == [(100,)]
     assert len(rows("select * from core.transactions")) == counts.inserted
 
@@ -81,9 +85,8 @@ def test_counterparties_of_any_shape_load_or_are_rejected_and_their_siblings_loa
     raw_id = pipeline.seal_pages(
         (account, page(added=[transaction(counterparties=counterparties) for counterparties in (good, *bad, good)])),
     )
-    tolerant = replace(MERCHANTS, tolerated_rejects=1.0)
-    transform(tolerant, raw_id, db=pipeline.db, root=pipeline.root)
-    counts = load(tolerant, raw_id, db=pipeline.db, root=pipeline.root)
+    transform(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
+    counts = load(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
     assert rows("select name from core.merchants where entity_id = 'good'") == [("Good",)]
     assert counts.rejected > len(HOSTILE)
 
@@ -91,9 +94,7 @@ def test_counterparties_of_any_shape_load_or_are_rejected_and_their_siblings_loa
 def test_every_record_of_the_bank_is_loaded_as_sent_or_kept_as_a_reject(
     own_bank_pipeline: Pipeline, own_bank: OwnBank, rows: Rows
 ) -> None:
-    own_bank_pipeline.entity = replace(
-        TRANSACTIONS, source=replace(TRANSACTIONS_SYNC, limits=()), tolerated_rejects=1.0
-    )
+    own_bank_pipeline.entity = replace(TRANSACTIONS, source=replace(TRANSACTIONS_SYNC, limits=()))
     own_bank_pipeline.link(8)
     expected = read_amounts_from_bank(own_bank_pipeline)
     record_faults = ("unknown_currency", "huge_amount", "nul_name", "emoji_name", "missing_field", "wrong_type")
@@ -104,7 +105,10 @@ def test_every_record_of_the_bank_is_loaded_as_sent_or_kept_as_a_reject(
     assert all(amount in (expected[key], HUGE) for key, amount in loaded.items())
     assert HUGE in loaded.values()
     assert rows("select count(*) > 0 from core.transactions where right(description, 7) = '🧑‍🍳☕️🇯🇵'") == [(True,)]
-    assert set(rows("select distinct rule from etl.rejects")) == {("iso4217",), ("nul",), ("type",)}
+    assert set(rows("select distinct rule from etl.rejects")) == {("iso4217",), ("type",)}
+    assert rows("select distinct path, rule, found like '%\\\\0%' from etl.field_warnings") == [
+        ("added[].name", "nul", True)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from etl.errors import NotBackfillable
 from etl.sync.load import load_pending
 from etl.sync.plan import plan
 from etl.sync.report import report
+from etl.sync.store import raw_batches
 from etl.sync.transform import transform_pending
 from tests.integration.sync.pipeline import LATER, PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
@@ -153,7 +154,7 @@ def test_merchants_are_planned_from_all_raw_batches_without_a_load_so_that_none_
         pipeline.seal_pages((account, body), run_id=f"run {number}")
     assert run_merchants(pipeline, "first")["inserted"] == 3
     assert run_merchants(pipeline, "second")["chunks"] == 0
-    assert run_merchants(pipeline, "new version", replace(MERCHANTS, version=2))["unchanged"] == 3
+    assert run_merchants(pipeline, "new version", replace(MERCHANTS, version=MERCHANTS.version + 1))["unchanged"] == 3
 
 
 def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline: Pipeline, rows: Rows) -> None:
@@ -169,12 +170,21 @@ def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline
 
 def test_a_raw_batch_that_cannot_be_loaded_does_not_stop_the_others(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    strict_merchants = replace(MERCHANTS, chunk_size=10, always_tolerated=0)
-    pipeline.seal_pages(
-        (account, page(added=[transaction(counterparties=[{"entity_id": "m", "name": 7}])])), run_id="one"
+    lost = pipeline.seal_pages(
+        (account, page(added=[transaction(counterparties=[counterparty("lost")])])), run_id="one"
     )
     pipeline.seal_pages((account, page(added=[transaction(counterparties=[counterparty("good")])])), run_id="two")
+    (pipeline.root / raw_batches.find(pipeline.db, lost).path).unlink()
     with pytest.raises(Exception, match="no typed batch"):
-        run_merchants(pipeline, "run", strict_merchants)
+        run_merchants(pipeline, "run", replace(MERCHANTS, chunk_size=10))
     assert rows("select entity_id from core.merchants") == [("good",)]
-    assert rows("select rule from etl.rejects where entity = 'merchants'") == [("type",)]
+
+
+def test_rejected_merchants_never_hold_back_the_others_of_their_batch(pipeline: Pipeline, rows: Rows) -> None:
+    (account,) = pipeline.enrol("one")
+    bad = [{"entity_id": f"bad {number}", "name": 7} for number in range(30)]
+    pipeline.seal_pages((account, page(added=[transaction(counterparties=[*bad, counterparty("good")])])))
+    totals = run_merchants(pipeline, "run", replace(MERCHANTS, always_tolerated=0))
+    assert (totals["inserted"], totals["rejected"]) == (1, 30)
+    assert rows("select entity_id from core.merchants") == [("good",)]
+    assert rows("select rule, count(*) from etl.rejects where entity = 'merchants' group by 1") == [("type", 30)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,10 @@ import msgspec
 import pytest
 
 from etl.db.connection import Connection
-from etl.errors import TooManyRejects, TypedMissing
-from etl.sync.store import cursors, staging
+from etl.errors import TypedMissing
+from etl.sync.store import cursors, raw_batches, staging
 from etl.sync.store.loads import LoadCounts
+from etl.sync.store.typed_batches import CursorMove, TypedBatch
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -184,19 +186,31 @@ def test_a_bad_record_is_kept_as_a_reject_and_its_siblings_load(pipeline: Pipeli
     ]
 
 
-def test_too_many_rejects_stop_the_batch_before_it_loads_and_are_kept(pipeline: Pipeline, rows: Rows) -> None:
+def test_a_batch_that_was_not_typed_is_not_loaded(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    currencies = ["???"] * 30 + ["USD"] * 30
-    records = [transaction(transaction_id=f"t{n}", iso_currency_code=code) for n, code in enumerate(currencies)]
-    with pytest.raises(TooManyRejects, match="30 of 60 records of raw batch 1 were rejected") as raised:
-        pipeline.seal_pages((account, page(added=records)))
-    assert "5.0%" in str(raised.value)
-    assert rows("select path, rule, reason from etl.rejects order by reject_id limit 1") == [
-        ("added[0].iso_currency_code", "iso4217", "found currency '???'")
-    ]
+    raw_id = pipeline.seal_pages((account, page(added=[transaction()])))
+    pipeline.entity = replace(pipeline.entity, version=pipeline.entity.version + 1)
     with pytest.raises(TypedMissing):
-        pipeline.load(1)
+        pipeline.load(raw_id)
     assert rows("select count(*) from core.transactions") == [(0,)]
+
+
+def test_a_typed_batch_has_every_good_row_and_says_of_each_login_what_was_rejected(pipeline: Pipeline) -> None:
+    one, two, three = pipeline.enrol("one", "two", "three")
+    bad = [transaction(transaction_id=f"t{number}", iso_currency_code="???") for number in range(30)]
+    mixed = page(added=[*bad, transaction(transaction_id="odd", amount="?"), transaction()], removed=[{}])
+    raw_id = pipeline.seal_pages((one, mixed), (one, mixed), (two, page(added=[transaction()])), (three, page()))
+    typed = TypedBatch(pipeline.root, pipeline.entity, raw_batches.find(pipeline.db, raw_id))
+    moves = [move for batch in typed.cursor_moves() for move in batch.to_pylist()]
+    kind = {"fault_path": "added[].iso_currency_code", "fault_rule": "iso4217"}
+    assert [CursorMove(**move) for move in moves] == [
+        CursorMove(one, "", "a", whole=False, read=66, rejected=64, **kind),
+        CursorMove(two, "", "a", whole=False, read=1),
+        CursorMove(three, "", "a", whole=False),
+    ]
+    assert typed.count_rejected() == 64
+    assert sum(batch.num_rows for batch in typed.rows()) == 3
+    assert pipeline.load(raw_id) == load_counts(inserted=2, superseded=1, rejected=64)
 
 
 def test_a_few_rejects_never_stop_a_small_batch(pipeline: Pipeline) -> None:

@@ -31,7 +31,8 @@ def account(pipeline: Pipeline) -> int:
 
 def strict(entity: Entity) -> Entity:
     """Return an entity that rejects all but very short descriptions."""
-    return replace(entity, checks=(MaxLength("description", 3),))
+    columns = (replace(column, required=True) if column.name == "description" else column for column in entity.columns)
+    return replace(entity, columns=tuple(columns), checks=(MaxLength("description", 3),))
 
 
 def dated(identifier: str, date: str, **fields: object) -> dict[str, object]:

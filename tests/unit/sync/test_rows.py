@@ -12,8 +12,8 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.check import ExactlyOne, MaxLength, NotEmpty
 from etl.declare.entity import Entity
-from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.blocks import Block
+from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.rows import HookMovesRows, Reject, TypedRows, build_table
 from tests.unit.sync.samples import page, transaction
 
