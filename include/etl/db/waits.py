@@ -166,6 +166,6 @@ def _remedy(blockers: Sequence[Blocker]) -> str:
 
 
 def _detail(error: psycopg.Error) -> str:
-    """Return what the server says, such as the row that was to be locked; never the values of a row."""
-    lines = ((text or "").strip().partition("\n")[0] for text in (error.diag.message_primary, error.diag.context))
-    return ", ".join(line for line in lines if line)
+    """Return what the server says, and which row was to be locked; other contexts, as that of `copy`, show values."""
+    message, context = (error.diag.message_primary or "").strip(), (error.diag.context or "").partition("\n")[0]
+    return f"{message}, {context}" if context.startswith("while ") else message
