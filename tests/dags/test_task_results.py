@@ -22,11 +22,11 @@ STEPS = [
 
 
 def set_task(monkeypatch: pytest.MonkeyPatch, task_id: str, *, map_index: int, plan: object = None) -> None:
-    import sluice_task_results
+    from airflow.sdk.definitions._internal import contextmanager
 
     pulled: Any = {"plan": plan}
     task = SimpleNamespace(task_id=task_id, map_index=map_index, xcom_pull=lambda task_ids: pulled[task_ids])
-    monkeypatch.setattr(sluice_task_results, "get_current_context", lambda: {"ti": task})
+    monkeypatch.setattr(contextmanager, "_CURRENT_CONTEXT", [{"ti": task}])
 
 
 def test_every_step_that_takes_a_result_is_among_those_tested(bag: Any) -> None:
@@ -47,8 +47,8 @@ def test_a_step_without_the_result_of_the_one_before_says_to_clear_that(
     with pytest.raises(PermanentError) as raised:
         bag.dags[dag_id].get_task(f"chunk.{step}").python_callable(None)
     assert str(raised.value) == (
-        f"`{step}` [3] got no result from `chunk.{earlier}` [3], which was marked as success by hand, or whose XCom was "
-        f"deleted; clear `chunk.{earlier}` [3], with its downstream tasks: it continues where it stopped."
+        f"`{step}` [3] got no result from `chunk.{earlier}` [3], which was marked as success by hand, or whose XCom "
+        f"was deleted; clear `chunk.{earlier}` [3], with its downstream tasks: it continues where it stopped."
     )
 
 

@@ -74,18 +74,24 @@ def test_a_batch_that_nobody_loaded_is_never_purged(raw_purge: RawPurge, account
 
 IN_USE = {
     "an open reject": (
-        "insert into etl.rejects (raw_id, entity, version, provider_account_id, line, path, rule, reason) "
-        "values (1, 'transactions', 1, 1, 0, 'added[0]', 'required', 'missing')",
+        (
+            "insert into etl.rejects (raw_id, entity, version, provider_account_id, line, path, rule, reason) "
+            "values (1, 'transactions', 1, 1, 0, 'added[0]', 'required', 'missing')"
+        ),
         "update etl.rejects set closed_at = now()",
     ),
     "a quarantined login": (
-        "insert into etl.quarantines (provider_account_id, entity, raw_id, read, rejected, path, rule) "
-        "values (1, 'transactions', 1, 30, 21, 'added[].amount', 'number')",
+        (
+            "insert into etl.quarantines (provider_account_id, entity, raw_id, read, rejected, path, rule) "
+            "values (1, 'transactions', 1, 30, 21, 'added[].amount', 'number')"
+        ),
         "delete from etl.quarantines",
     ),
     "an undecided reconciliation": (
-        "insert into etl.reconciliations (raw_id, entity, provider_account_id, state, live, absent) "
-        "values (1, 'transactions', 1, 'pending', 30, 24)",
+        (
+            "insert into etl.reconciliations (raw_id, entity, provider_account_id, state, live, absent) "
+            "values (1, 'transactions', 1, 'pending', 30, 24)"
+        ),
         "update etl.reconciliations set state = 'approved', decided_at = now()",
     ),
 }

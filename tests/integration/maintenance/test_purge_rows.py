@@ -76,7 +76,8 @@ def test_field_warnings_are_removed_after_the_retention_of_rejects(
 ) -> None:
     monkeypatch.setattr(expired, "MAX_ROWS", 3)
     pipeline.db.execute(
-        "insert into etl.field_warnings (raw_id, entity, version, provider_account_id, path, rule, records, line, found) "
+        "insert into etl.field_warnings "
+        "(raw_id, entity, version, provider_account_id, path, rule, records, line, found) "
         "select 1, 'transactions', v, a, p, 'instant', 1, 0, '\"\"' "
         "from generate_series(1, 2) v, generate_series(1, 2) a, unnest(array['a', 'b']) p"
     )
@@ -96,9 +97,7 @@ def test_field_warnings_of_the_same_batch_that_are_younger_stay(pipeline: Pipeli
     assert rows("select path from etl.field_warnings") == [("b",)]
 
 
-def test_an_unfinished_download_keeps_its_chunk_and_goes_with_it(
-    pipeline: Pipeline, account: int, rows: Rows
-) -> None:
+def test_an_unfinished_download_keeps_its_chunk_and_goes_with_it(pipeline: Pipeline, account: int, rows: Rows) -> None:
     pipeline.plan("never finished")
     pipeline.db.execute(
         "insert into etl.unfinished_downloads (provider_account_id, feed, chunk_id, attempt, generation, pages, bytes, "
