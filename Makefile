@@ -59,7 +59,7 @@ compose-test: $(INSTALLED) ## Build the image, start the whole stack in containe
 	@$(BIN)/python -m dev.compose
 
 psql: $(INSTALLED) ## Open the warehouse
-	@$(IN_STACK) psql "$$WAREHOUSE_URL"
+	@$(IN_STACK) PGOPTIONS="-c idle_in_transaction_session_timeout=10min" psql "$$WAREHOUSE_URL"
 
 logs: $(INSTALLED) ## Follow the logs of the running stack
 	@$(BIN)/python -m dev.stack logs --follow

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
+from etl.db.timeouts import TIMEOUTS
+
 _MAINTENANCE_DATABASE = "postgres"
 _READER_GRANTS = (
     "grant connect on database {database} to {reader}",
@@ -51,13 +53,14 @@ def ensure_roles_and_databases(server: str, databases: Sequence[Database]) -> No
     databases
         Every database that should exist, with its roles.
     """
-    with psycopg.connect(f"{server}/{_MAINTENANCE_DATABASE}", autocommit=True) as connection:
+    options = TIMEOUTS.options()
+    with psycopg.connect(f"{server}/{_MAINTENANCE_DATABASE}", autocommit=True, options=options) as connection:
         for database in databases:
             for role, password in {database.owner: database.password, **database.readers}.items():
                 _ensure_role(connection, role, password)
             _ensure_database(connection, database)
     for database in databases:
-        with psycopg.connect(f"{server}/{database.name}", autocommit=True) as connection:
+        with psycopg.connect(f"{server}/{database.name}", autocommit=True, options=options) as connection:
             _grant_readers(connection, database)
 
 

@@ -76,11 +76,10 @@ async def _send_alerts(
 def _collect_mails(
     kind: AlertKind, context: Mapping[str, Any], entity: str, deadline_at: datetime | None
 ) -> list[OutboxMail]:
-    import psycopg
-
     from etl.alerts import decide
     from etl.alerts.store import outbox
     from etl.clients import smtp  # noqa: F401 - imported in this thread, so that the import does not block the event loop
+    from etl.db.connection import WarehouseUnreachable
 
     check = decide.AlertCheck(
         _callback_run(context, entity), kind, datetime.now(UTC), deadline_at, str(context.get("reason") or "")
@@ -89,7 +88,7 @@ def _collect_mails(
         metadata = stack.enter_context(connections.metadata_db())
         try:
             db = stack.enter_context(connections.warehouse())
-        except psycopg.OperationalError as error:
+        except WarehouseUnreachable as error:
             mail = decide.compose_unsaved_alert(check, metadata_db=metadata, connection_error=str(error))
             return [mail] if mail else []
         mail = decide.enqueue_due_alert(check, db=db, metadata_db=metadata)

@@ -5,12 +5,13 @@ A database connection is closed at the end of its `with` block.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseHook
+from airflow.sdk import BaseHook, get_current_context
 
 from etl.settings import Endpoint, Settings
 
@@ -27,31 +28,31 @@ log = logging.getLogger(__name__)
 @contextmanager
 def warehouse() -> Iterator[Connection]:
     """Open the Airflow connection `warehouse`, in autocommit: each step opens its own transactions."""
-    from airflow.providers.postgres.hooks.postgres import PostgresHook
+    from etl.db.connection import connect
 
-    with PostgresHook("warehouse").get_conn() as connection:
-        connection.autocommit = True
-        yield connection
+    with connect(endpoint("warehouse"), application=_application_name()) as db:
+        yield db
 
 
 @contextmanager
 def metadata_db() -> Iterator[Connection | None]:
     """Open Airflow's own database, read-only, by the connection `airflow_db`; yield None if it cannot be opened."""
-    import psycopg
-    from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
-    try:
-        db = PostgresHook("airflow_db").get_conn()
-    except (AirflowNotFoundException, psycopg.OperationalError) as error:
-        log.warning("cannot connect to Airflow's own database, so alerts will not say what blocks a run: %s", error)
-        yield None
-        return
-    with db as connection:
-        connection.autocommit = True
-        connection.execute("set default_transaction_read_only = on")
-        connection.execute("set statement_timeout = '10s'")
-        yield connection
+    from etl.db.connection import WarehouseUnreachable, connect
+    from etl.db.timeouts import METADATA_TIMEOUTS
+
+    with ExitStack() as stack:
+        try:
+            db = stack.enter_context(
+                connect(endpoint("airflow_db"), timeouts=METADATA_TIMEOUTS, application=_application_name())
+            )
+        except (AirflowNotFoundException, WarehouseUnreachable) as error:
+            log.warning("cannot connect to Airflow's own database, so alerts will not say what blocks a run: %s", error)
+            yield None
+            return
+        db.execute("set default_transaction_read_only = on")
+        yield db
 
 
 def limiter() -> Limiter:
@@ -64,7 +65,7 @@ def limiter() -> Limiter:
 
 
 def endpoint(connection: str) -> Endpoint:
-    """Return the base URL (its host) and the credentials (login and password) of an Airflow connection."""
+    """Return an Airflow connection; for a provider, its host is the base URL."""
     fields = BaseHook.get_connection(connection)
     return Endpoint(
         host=fields.host or "",
@@ -72,6 +73,7 @@ def endpoint(connection: str) -> Endpoint:
         login=fields.login or "",
         password=fields.password or "",
         schema=fields.schema or "",
+        extra=json.loads(fields.extra or "{}"),
     )
 
 
@@ -87,3 +89,13 @@ def cipher() -> TokenCipher:
     from etl.sync.store.token_cipher import TokenCipher
 
     return TokenCipher(Settings.from_environment().keys)
+
+
+def _application_name() -> str:
+    """Return the task that runs, for whoever looks in Postgres for who blocks whom."""
+    try:
+        task_instance = get_current_context()["ti"]
+    except RuntimeError:
+        return "sluice"
+    index = "" if task_instance.map_index is None or task_instance.map_index < 0 else f"[{task_instance.map_index}]"
+    return f"{task_instance.dag_id}.{task_instance.task_id}{index}"

@@ -15,6 +15,7 @@ import sluice_connections as connections
 from etl.chunking import DayRange
 from etl.declare.entity import Entity
 from sluice_reschedule import task
+from sluice_task_results import require_result, warn_if_not_planned
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
@@ -64,9 +65,10 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
         max_active_tis_per_dagrun=_max_parallel_tasks(entity),
         map_index_template=_LABEL_TEMPLATE,
     )
-    def store_raw(ordinal: int) -> int:
+    def store_raw(ordinal: int | None) -> int:
         from etl.sync import store_raw as step
 
+        ordinal = require_result(ordinal, of="download")
         with connections.warehouse() as db:
             _set_label(entity, ordinal, db)
             return step.store_raw(entity, _run_id(), ordinal, db=db, root=connections.raw_root())
@@ -76,9 +78,10 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
         max_active_tis_per_dagrun=_max_parallel_tasks(entity),
         map_index_template=_LABEL_TEMPLATE,
     )
-    def transform(raw_id: int) -> int:
+    def transform(raw_id: int | None) -> int:
         from etl.sync import transform as step
 
+        raw_id = require_result(raw_id, of="store_raw")
         with connections.warehouse() as db:
             get_current_context()["chunk"] = f"raw batch {raw_id}"  # type: ignore[typeddict-unknown-key]
             return step.transform(entity, raw_id, db=db, root=connections.raw_root())
@@ -88,9 +91,10 @@ def provider_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
         max_active_tis_per_dagrun=_max_parallel_tasks(entity),
         map_index_template=_LABEL_TEMPLATE,
     )
-    def load(raw_id: int) -> None:
+    def load(raw_id: int | None) -> None:
         from etl.sync import load as step
 
+        raw_id = require_result(raw_id, of="transform")
         with connections.warehouse() as db:
             get_current_context()["chunk"] = f"raw batch {raw_id}"  # type: ignore[typeddict-unknown-key]
             step.load(entity, raw_id, db=db, root=connections.raw_root())
@@ -114,9 +118,10 @@ def raw_chunk(entity: Entity) -> Any:  # noqa: ANN401 - likewise
             return step.transform_pending(entity, _run_id(), ordinal, db=db, root=connections.raw_root())
 
     @task(priority_weight=_priority_weight(entity, step=4), map_index_template=_LABEL_TEMPLATE)
-    def load(ordinal: int) -> None:
+    def load(ordinal: int | None) -> None:
         from etl.sync import load as step
 
+        ordinal = require_result(ordinal, of="transform")
         with connections.warehouse() as db:
             _set_label(entity, ordinal, db)
             step.load_pending(entity, _run_id(), ordinal, db=db, root=connections.raw_root())
@@ -140,6 +145,7 @@ def report(entity: Entity, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
     def report_run() -> dict[str, int]:
         from etl.sync import report as step
 
+        warn_if_not_planned()
         with connections.warehouse() as db:
             totals = step.report(entity, _run_id(), db=db)
         get_current_context()["outlet_events"][outlet].extra = {**totals}

@@ -14,6 +14,7 @@ import sluice_connections as connections
 from etl.declare.notice import Notice
 from sluice_channels import build_senders
 from sluice_reschedule import task
+from sluice_task_results import require_result, warn_if_not_planned
 
 if TYPE_CHECKING:
     from etl.notify.run_request import RunRequest
@@ -47,10 +48,11 @@ def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
     """Return the task that sends a chunk, mapped over the planned ordinals."""
 
     @task(task_id="send", priority_weight=_priority_weight(notice, step=1), map_index_template=_LABEL_TEMPLATE)
-    def send_chunk(notice_run: int, ordinal: int) -> None:
+    def send_chunk(notice_run: int | None, ordinal: int | None) -> None:
         from etl.notify import send as step
         from etl.notify.store import chunks
 
+        notice_run, ordinal = (require_result(result, of="plan") for result in (notice_run, ordinal))
         with connections.warehouse() as db:
             get_current_context()["chunk"] = str(chunks.find(db, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
             step.send(
@@ -77,6 +79,7 @@ def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
     def report_run() -> dict[str, int]:
         from etl.notify import report as step
 
+        warn_if_not_planned()
         # Pulled instead of passed as an argument, since this task also runs if `plan` failed and pushed nothing.
         run_id = get_current_context()["ti"].xcom_pull(task_ids="plan", key=RUN_ID_KEY)
         with connections.warehouse() as db:

@@ -23,6 +23,8 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 import zstandard
 
+_OPTIONS = "-c lock_timeout=1min -c idle_in_transaction_session_timeout=10min"
+"""It reads all tables in one transaction, and must not hold up a migration while nobody watches it."""
 _SELECT_LOADED = """
 select
     t.provider_account_id,
@@ -168,7 +170,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
             _require_variable(environment, "WAREHOUSE_URL"),
             _local_folder(_require_variable(environment, "SLUICE_RAW_ROOT")),
         )
-        with psycopg.connect(url) as db:
+        with psycopg.connect(url, options=_OPTIONS) as db:
             is_equal = audit(read_file(Path(arguments[0])), db, root)
     except (AuditError, OSError) as error:
         sys.exit(f"error: {error}")

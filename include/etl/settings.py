@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from etl.errors import SettingInvalid, SettingMissing
 
@@ -18,6 +18,9 @@ _MIN_SECRET_LENGTH = 32
 """Characters."""
 _MAX_URL_LENGTH = 500
 _FORBIDDEN_CHARACTERS = set('<>"\\ ')
+_CONNECTION_FIELDS = {"conn_type", "description", "host", "login", "password", "schema", "port", "extra"}
+"""Fields that Airflow accepts in a connection as JSON; it fails on any other."""
+_MAX_SCHEMES = 2
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,11 @@ class Endpoint:
     schema: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        """Return what is not secret; a password that was not quoted in its URI may be before an `@` in these fields."""
+        host, schema = hide_login(self.host), hide_login(self.schema)
+        return f"Endpoint(host={host!r}, port={self.port!r}, login={self.login!r}, schema={schema!r})"
+
     @classmethod
     def from_environment(cls, connection: str, environment: Mapping[str, str] = os.environ) -> Endpoint:
         """Return the endpoint of an Airflow connection, read from `AIRFLOW_CONN_<NAME>` as JSON or as a URI.
@@ -144,6 +152,13 @@ class Endpoint:
             return _from_json(text) if text.lstrip().startswith("{") else _from_uri(text)
         except (ValueError, TypeError, AttributeError):
             raise SettingInvalid(name, "an Airflow connection, as JSON or as a URI") from None
+
+
+def hide_login(text: str) -> str:
+    """Return a host, a URL or a name without what stands before an `@`."""
+    before, at, rest = text.rpartition("@")
+    scheme, separator, _ = before.partition("://")
+    return f"{scheme}{separator}…@{rest}" if at and separator else f"…@{rest}" if at else text
 
 
 def _require(environment: Mapping[str, str], name: str, expected: str) -> str:
@@ -175,26 +190,63 @@ def _is_address(text: str) -> bool:
 
 
 def _from_json(text: str) -> Endpoint:
+    """Read a connection as `Connection.from_json` of Airflow 3.3 does."""
     values = json.loads(text)
-    extra = values.get("extra") or {}
-    extra = dict(json.loads(extra) if isinstance(extra, str) else extra)
+    if unknown := set(values) - _CONNECTION_FIELDS:
+        raise ValueError(f"unknown fields: {unknown}")
+    extra = values.get("extra")
     return Endpoint(
-        host=values.get("host") or "",
+        host=_read_text(values, "host"),
         port=int(values.get("port") or 0),
-        login=values.get("login") or "",
-        password=values.get("password") or "",
-        schema=str(values.get("schema") or extra.get("db", "")),
-        extra=extra,
+        login=_read_text(values, "login"),
+        password=_read_text(values, "password"),
+        schema=str(values.get("schema") or ""),
+        extra=_read_extra(json.loads(extra) if extra and isinstance(extra, str) else extra or {}),
     )
+
+
+def _read_text(values: Mapping[str, object], name: str) -> str:
+    text = values.get(name) or ""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is not text")
+    return text
 
 
 def _from_uri(text: str) -> Endpoint:
-    parts = urlsplit(text)
+    """Read a connection as `Connection.from_uri` of Airflow 3.3's SDK does.
+
+    The host may have a scheme of its own, as in `http://https://user:password@bank.example`, and the extra is either
+    the query, whose values are text, or the JSON in its parameter `__extra__`.
+    """
+    schemes = text.count("://")
+    if schemes > _MAX_SCHEMES:
+        raise ValueError("it has more than two schemes")
+    has_host_scheme = schemes == _MAX_SCHEMES
+    rest = text.replace(f"{urlsplit(text).scheme}://", "" if has_host_scheme else "//")
+    if has_host_scheme and set("@:") & set(rest.split("://", 1)[0]):
+        raise ValueError("there is a login or a port before the second scheme")
+    parts = urlsplit(rest)
+    host = _host_of(parts)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return Endpoint(
-        host=unquote(parts.hostname or ""),
+        host=f"{parts.scheme}://{host}" if host and has_host_scheme and parts.scheme else host,
         port=parts.port or 0,
         login=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
-        schema=unquote(parts.path.lstrip("/")),
-        extra=dict(parse_qsl(parts.query)),
+        schema=unquote(parts.path[1:]),
+        extra=_read_extra(json.loads(query["__extra__"] or "{}") if "__extra__" in query else query),
     )
+
+
+def _host_of(parts: SplitResult) -> str:
+    """Return the host; one that contains a quoted slash, such as the path of a socket, keeps its case."""
+    host = unquote(parts.hostname or "")
+    if "/" not in host:
+        return host
+    return unquote(parts.netloc.rpartition("@")[2].partition(":")[0])
+
+
+def _read_extra(extra: object) -> dict[str, Any]:
+    if not isinstance(extra, dict):
+        raise TypeError("extra is not a JSON object")
+    return extra

@@ -58,7 +58,7 @@ ALLOWED = {
     "clients.mime": {"clients.mail", "mail_address"},
     "notify.templates": {"currency", "declare"},
     "notify.unsubscribe_links": {"declare", "settings"},
-    "deploy": {"deploy", "cli", "catalog", "declare"},
+    "deploy": {"deploy", "cli", "catalog", "db", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},
     "dev.audit": set(),
     "benchmarks": {"benchmarks", "plugins", "dev", "sync", "notify", "catalog", *SHARED},

@@ -16,6 +16,7 @@ import pytest
 from psycopg import errors
 
 from etl.catalog.queues import EMAILS, ETL, URGENT_NOTIFICATIONS
+from etl.db.waits import StatementCancelled, TransactionExpired, WarehouseBusy
 from etl.errors import ChunkMissing, DeclarationError, ProviderUnavailable, RetryAfter
 from tests.airflow_environment import ENVIRONMENT
 from tests.dags.conftest import ROOT
@@ -87,6 +88,9 @@ def test_a_permanent_error_fails_at_once(error: Exception) -> None:
         errors.SerializationFailure(),
         errors.DeadlockDetected(),
         errors.DiskFull(),
+        WarehouseBusy(timedelta(minutes=5), "", (), ""),
+        StatementCancelled(timedelta(minutes=30), "canceling statement due to statement timeout", ()),
+        TransactionExpired(),
         errors.UniqueViolation(),
         MemoryError(),
         KeyError("anything else"),

@@ -135,7 +135,7 @@ def bank(stack: Stack) -> Endpoint:
 def limiter(stack: Stack) -> Limiter:
     """Return a limiter that has granted nothing yet."""
     endpoint = Endpoint.from_environment("limits", stack.environment)
-    with redis.Redis(endpoint.host, endpoint.port, int(endpoint.schema), endpoint.password) as server:
+    with redis.Redis(endpoint.host, endpoint.port, endpoint.extra["db"], endpoint.password) as server:
         server.flushdb()
     return rate_limits.connect(endpoint)
 

@@ -14,8 +14,9 @@ def migrate(*, as_json: AsJson = False) -> None:
     """Bring the warehouse's schema up to date; running it again changes nothing."""
     from etl.db import migrations
     from etl.db.connection import connect_warehouse
+    from etl.db.timeouts import MIGRATION_TIMEOUTS
 
-    with connect_warehouse() as db:
+    with connect_warehouse(timeouts=MIGRATION_TIMEOUTS) as db:
         applied = migrations.migrate(db, [entity.name for entity in ENTITIES])
     if as_json:
         print_json({"applied": applied})

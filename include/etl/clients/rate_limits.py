@@ -96,7 +96,7 @@ def connect(endpoint: Endpoint) -> Limiter:
         port=endpoint.port or 6379,
         username=endpoint.login or None,
         password=endpoint.password or None,
-        db=int(endpoint.schema or 0),
+        db=int(endpoint.extra.get("db") or 0),
         socket_timeout=10,
         **_tls_options(endpoint),
     )

@@ -1,18 +1,21 @@
-"""Connections to the warehouse for the command line, and the sorting of Postgres errors into permanent and transient.
+"""Connections to the warehouse, and the sorting of Postgres errors into permanent and transient.
 
-Tasks get their connections from Airflow's Postgres hook.
+Tasks and commands connect in the same way, so that the same bounds hold for the waits of both.
 """
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
+from etl.db.blockers import find_blockers
+from etl.db.timeouts import TIMEOUTS, Timeouts
+from etl.db.waits import BoundedConnection
 from etl.errors import PermanentError, TransientError
-from etl.settings import Endpoint
+from etl.settings import Endpoint, hide_login
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 """An autocommit connection: a transaction lasts exactly as long as its `with db.transaction()` block."""
@@ -21,15 +24,24 @@ _RACE_ERRORS = (psycopg.errors.UniqueViolation, psycopg.errors.ExclusionViolatio
 """Another transaction inserted the same row first; a retry finds that row."""
 _PERMANENT_ERRORS = (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError)
 """A statement, a schema, a permission or a record is wrong; a retry would fail as well."""
+_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
+"""A server that vanished without a word is noticed after two minutes; by default, that takes more than two hours."""
+_MAX_APPLICATION_LENGTH = 63
+"""Postgres cuts what is longer."""
 
 
 class WarehouseUnreachable(TransientError):
     """The warehouse does not answer."""
 
     def __init__(self, endpoint: Endpoint, detail: str) -> None:
+        is_pooler = "startup parameter" in detail
         super().__init__(
-            f"warehouse at {endpoint.host}:{endpoint.port or 5432}: {detail}; "
-            "check that it runs and that AIRFLOW_CONN_WAREHOUSE points to it."
+            f"warehouse at {hide_login(endpoint.host)}:{endpoint.port or 5432}: {detail}; "
+            + (
+                "it is a pooler that has to accept `options`; docs/deploy.md says how."
+                if is_pooler
+                else "check that it runs and that AIRFLOW_CONN_WAREHOUSE points to it."
+            )
         )
 
 
@@ -38,7 +50,8 @@ class WarehouseNotMigrated(PermanentError):
 
     def __init__(self, endpoint: Endpoint, detail: str) -> None:
         super().__init__(
-            f"warehouse {endpoint.schema!r} at {endpoint.host}:{endpoint.port or 5432}: {detail}; "
+            f"warehouse {hide_login(endpoint.schema)!r} at {hide_login(endpoint.host)}:{endpoint.port or 5432}: "
+            f"{detail}; "
             "run `sluice migrate` first."
         )
 
@@ -48,14 +61,26 @@ def is_permanent_error(error: BaseException) -> bool:
     return isinstance(error, _PERMANENT_ERRORS) and not isinstance(error, _RACE_ERRORS)
 
 
-def connect_warehouse(environment: Mapping[str, str] = os.environ) -> AbstractContextManager[Connection]:
+def connect_warehouse(
+    environment: Mapping[str, str] = os.environ, *, timeouts: Timeouts = TIMEOUTS
+) -> AbstractContextManager[Connection]:
     """Connect to the warehouse that `AIRFLOW_CONN_WAREHOUSE` points to, as `connect` does."""
-    return connect(Endpoint.from_environment("warehouse", environment))
+    return connect(Endpoint.from_environment("warehouse", environment), timeouts=timeouts)
 
 
 @contextmanager
-def connect(endpoint: Endpoint) -> Iterator[Connection]:
+def connect(endpoint: Endpoint, *, timeouts: Timeouts = TIMEOUTS, application: str = "sluice") -> Iterator[Connection]:
     """Connect to the warehouse; the connection is closed when the block ends.
+
+    A wait that is cut off raises an error of `etl.db.waits`, which names who was waited for.
+
+    Parameters
+    ----------
+    timeouts
+        Bounds of its waits. `options` of the endpoint's extra, or PGOPTIONS, take precedence; a transaction that needs
+        more runs `set local`.
+    application
+        Its name in Postgres, for whoever looks there for who blocks whom.
 
     Raises
     ------
@@ -64,20 +89,12 @@ def connect(endpoint: Endpoint) -> Iterator[Connection]:
     WarehouseNotMigrated
         If a statement of the block fails because a schema, a table or a column is missing.
     """
+    parameters = _parameters(endpoint, timeouts, application)
     try:
-        db = psycopg.connect(
-            _conninfo(endpoint),
-            host=endpoint.host,
-            port=endpoint.port or 5432,
-            user=endpoint.login,
-            password=endpoint.password,
-            dbname=endpoint.schema,
-            autocommit=True,
-            connect_timeout=10,
-            application_name="sluice",
-        )
+        db = BoundedConnection.connect(**parameters, autocommit=True)
     except psycopg.OperationalError as error:
         raise WarehouseUnreachable(endpoint, str(error).strip().splitlines()[-1]) from None
+    db.watch(partial(find_blockers, parameters=parameters), lock_timeout=timeouts.lock)
     try:
         with db:
             yield db
@@ -85,7 +102,20 @@ def connect(endpoint: Endpoint) -> Iterator[Connection]:
         raise WarehouseNotMigrated(endpoint, str(error).splitlines()[0]) from error
 
 
-def _conninfo(endpoint: Endpoint) -> str:
-    """Return the libpq options in the extra of a connection, such as `sslmode`, as Airflow's Postgres hook would."""
+def _parameters(endpoint: Endpoint, timeouts: Timeouts, application: str) -> dict[str, Any]:
+    """Return the parameters of libpq, with those in the extra of the connection, such as `sslmode`."""
     libpq_options = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
-    return make_conninfo(**{name: str(value) for name, value in endpoint.extra.items() if name in libpq_options})
+    extra = {name: str(value) for name, value in endpoint.extra.items() if name in libpq_options}
+    given = extra.pop("options", "") or os.environ.get("PGOPTIONS", "")
+    return {
+        **_KEEPALIVES,
+        "connect_timeout": 10,
+        "application_name": application[:_MAX_APPLICATION_LENGTH],
+        **extra,
+        "host": endpoint.host,
+        "port": endpoint.port or 5432,
+        "user": endpoint.login,
+        "password": endpoint.password,
+        "dbname": endpoint.schema,
+        "options": timeouts.options(given),
+    }

@@ -17,13 +17,14 @@ class Retention:
     Parameters
     ----------
     raw_batches
-        Pages as the provider sent them, since they were sealed; a batch that was not loaded is never removed.
+        Pages as the provider sent them, since they were sealed; a batch that was not loaded, or that has open rejects,
+        a quarantined login or an undecided reconciliation, is never removed.
     typed_batches
         Parquet files, since they were written; they can be created again from raw batches.
     rejects
-        Rejected records, with their reasons.
+        Rejected records, with their reasons, since a later record of theirs was loaded; and warnings of bad fields.
     history
-        History of runs: chunks, skipped accounts, replays.
+        History of runs: chunks, skipped accounts, unfinished downloads, interruptions, replays.
     deliveries
         What a run of a notice sent to whom, since the run ended. These rows prevent duplicate messages, so this must be
         longer than the statement `recipients` of any notice looks back: a notice about the transactions

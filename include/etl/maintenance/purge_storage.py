@@ -44,6 +44,8 @@ def purge_raw(
 ) -> list[PurgeResult]:
     """Purge the raw batches that are past their retention and loaded by every entity that reads them.
 
+    A batch with open rejects, of a quarantined login or of an undecided reconciliation is kept at any age.
+
     Parameters
     ----------
     entities
@@ -79,8 +81,9 @@ def purge_raw(
     log.info("%d raw batches, sealed before %s, of %d objects; dry run: %s", batch_count, before, object_count, dry_run)
     if kept_count:
         log.warning(
-            "%d raw batches sealed before %s are kept, since they are not loaded, or are being loaded; "
-            "`sluice replay --batch …` loads one that no run reads any more",
+            "%d raw batches sealed before %s are kept, since they are not loaded, are being loaded, or have open "
+            "rejects, quarantined logins or an undecided reconciliation; `sluice replay --batch …` loads one that no "
+            "run reads any more, and `sluice rejects list` shows the rejects",
             kept_count,
             before,
         )

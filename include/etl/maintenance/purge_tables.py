@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def purge_rows(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
-    """Remove rejects of loaded batches, replays, skipped accounts and chunks that are past their retention.
+    """Remove closed rejects, field warnings and the history of runs that are past their retention.
 
-    Each page of rows is one transaction. Rows that loads and replays still need are kept at any age; `etl.loads` is
-    kept for good, since a batch that it does not name is loaded again.
+    Each page of rows is one transaction. Rows that loads and replays still need are kept at any age, and so are open
+    rejects; `etl.loads` is kept for good, since a batch that it does not name is loaded again.
 
     Parameters
     ----------
@@ -36,8 +36,11 @@ def purge_rows(retention: Retention, *, db: Connection, as_of: datetime, dry_run
     """
     tables = {
         ExpiringTable.REJECTS: ("rejects", retention.rejects),
+        ExpiringTable.FIELD_WARNINGS: ("field warnings", retention.rejects),
         ExpiringTable.REPLAYS: ("replays", retention.history),
         ExpiringTable.SKIPPED_ACCOUNTS: ("skipped accounts", retention.history),
+        ExpiringTable.UNFINISHED_DOWNLOADS: ("unfinished downloads", retention.history),
+        ExpiringTable.INTERRUPTIONS: ("interruptions", retention.history),
         ExpiringTable.CHUNKS: ("chunks", retention.history),
     }
     results = []

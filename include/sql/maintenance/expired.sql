@@ -1,7 +1,7 @@
 -- name: expired_batches
 -- Batches past their retention that every entity which reads their source has loaded, in any version: a new version of an
 -- entity types the batches that still exist once more, but extends the retention of none. A batch that no entity has loaded is
--- never purged.
+-- never purged, nor is one that somebody still has to look into.
 select r.raw_id, r.path
 from etl.raw_batches as r
 where
@@ -24,17 +24,41 @@ where
                 where l.raw_id = r.raw_id and l.entity = e.entity
             )
     )
+    and not exists (
+        {in_use}
+    )
 order by r.raw_id
 limit %(limit)s;
 
+-- name: in_use
+-- What keeps a raw batch at any age, since only its pages can settle it: a record that is rejected until a later one of it
+-- loads, a login whose part of the batch waits for being accepted, rows whose end waits for a decision.
+select 1
+from etl.rejects as j
+where j.raw_id = r.raw_id and j.closed_at is null
+union all
+select 1
+from etl.quarantines as q
+where q.raw_id = r.raw_id
+union all
+select 1
+from etl.reconciliations as c
+where c.raw_id = r.raw_id and c.state = 'pending';
+
 -- name: mark_purged
 -- Rows are marked before objects are removed: an interrupted purge leaves objects without a row, which a later one finds. A
--- batch that is being loaded or replayed is locked, and is skipped until the next purge. Clock corrections are read by
+-- batch that is being loaded or replayed is locked, and is skipped until the next purge; so is one that came into use since
+-- it was found. Clock corrections are read by
 -- replays only, and a purged batch cannot be replayed.
 with batches as (
     select r.raw_id
     from etl.raw_batches as r
-    where r.raw_id = any(%(raw_ids)s) and r.purged_at is null
+    where
+        r.raw_id = any(%(raw_ids)s)
+        and r.purged_at is null
+        and not exists (
+            {in_use}
+        )
     order by r.raw_id
     for update skip locked
 ),
@@ -89,7 +113,8 @@ where
     );
 
 -- name: rejects
--- Rejects of batches that are loaded or purged. Those of a batch that is not loaded yet stay, since its load counts them.
+-- Closed rejects of batches that are loaded, and all of purged batches, whose records are gone. Those of a batch that is not
+-- loaded yet stay.
 select r.raw_id, r.reject_id
 from etl.rejects as r
 where
@@ -104,10 +129,13 @@ where
     )
     and r.rejected_at < %(before)s
     and (
-        exists (
-            select 1
-            from etl.loads as l
-            where l.raw_id = r.raw_id and l.entity = r.entity and l.version >= r.version
+        (
+            r.closed_at < %(before)s
+            and exists (
+                select 1
+                from etl.loads as l
+                where l.raw_id = r.raw_id and l.entity = r.entity and l.version >= r.version
+            )
         )
         or exists (
             select 1
@@ -122,6 +150,73 @@ limit %(limit)s;
 -- Remove one page of rejects.
 delete from etl.rejects as r
 where r.reject_id = any(%(second)s);
+
+-- name: field_warnings
+-- Warnings of fields that a batch was loaded without, as old as the rejects that are removed. The digest stands for the texts of
+-- the key.
+select w.raw_id, w.provider_account_id, w.digest
+from (
+    select
+        f.raw_id,
+        f.provider_account_id,
+        hashtextextended(concat_ws(E'\x1f', f.entity, f.version, f.path, f.rule), 0) as digest
+    from etl.field_warnings as f
+    where
+        f.raw_id >= %(first)s
+        and f.raw_id < coalesce(
+            (
+                select min(b.raw_id)
+                from etl.raw_batches as b
+                where b.sealed_at >= %(before)s
+            ),
+            9223372036854775807
+        )
+        and f.warned_at < %(before)s
+) as w
+where (w.raw_id, w.provider_account_id, w.digest) > (%(first)s, %(second)s, %(third)s)
+order by w.raw_id, w.provider_account_id, w.digest
+limit %(limit)s;
+
+-- name: remove_field_warnings
+-- Remove one page of field warnings.
+delete from etl.field_warnings as f
+using unnest(%(first)s::bigint[], %(second)s::bigint[], %(third)s::bigint[]) as k (raw_id, provider_account_id, digest)
+where
+    f.raw_id = k.raw_id
+    and f.provider_account_id = k.provider_account_id
+    and hashtextextended(concat_ws(E'\x1f', f.entity, f.version, f.path, f.rule), 0) = k.digest;
+
+-- name: unfinished_downloads
+-- Downloads that nothing continued for so long; the next one of the login begins anew.
+select u.provider_account_id, u.chunk_id
+from etl.unfinished_downloads as u
+where (u.provider_account_id, u.chunk_id) > (%(first)s, %(second)s) and u.saved_at < %(before)s
+order by u.provider_account_id, u.chunk_id
+limit %(limit)s;
+
+-- name: remove_unfinished_downloads
+-- Remove one page of unfinished downloads.
+delete from etl.unfinished_downloads as u
+using unnest(%(first)s::bigint[], %(second)s::bigint[]) as k (provider_account_id, chunk_id)
+where u.provider_account_id = k.provider_account_id and u.chunk_id = k.chunk_id;
+
+-- name: interruptions
+-- Interruptions of steps that were not repeated for so long. The digest stands for the texts of the key.
+select i.subject_id, i.digest
+from (
+    select d.subject_id, hashtextextended(concat_ws(E'\x1f', d.step, d.entity), 0) as digest
+    from etl.interruptions as d
+    where d.updated_at < %(before)s
+) as i
+where (i.subject_id, i.digest) > (%(first)s, %(second)s)
+order by i.subject_id, i.digest
+limit %(limit)s;
+
+-- name: remove_interruptions
+-- Remove one page of interruptions.
+delete from etl.interruptions as d
+using unnest(%(first)s::bigint[], %(second)s::bigint[]) as k (subject_id, digest)
+where d.subject_id = k.subject_id and hashtextextended(concat_ws(E'\x1f', d.step, d.entity), 0) = k.digest;
 
 -- name: replays
 -- Records of replays; the replayed rows stay in the core tables.
@@ -180,7 +275,8 @@ where
     and l.provider_account_id = k.provider_account_id;
 
 -- name: chunks
--- Chunks without a raw batch and without skipped accounts; the row of a batch, which is kept for good, keeps its chunk.
+-- Chunks without a raw batch, skipped accounts and unfinished downloads; the row of a batch, which is kept for good, keeps its
+-- chunk.
 select c.chunk_id
 from etl.chunks as c
 where
@@ -195,6 +291,11 @@ where
         select 1
         from etl.left_out as l
         where l.chunk_id = c.chunk_id
+    )
+    and not exists (
+        select 1
+        from etl.unfinished_downloads as u
+        where u.chunk_id = c.chunk_id
     )
 order by c.chunk_id
 limit %(limit)s;

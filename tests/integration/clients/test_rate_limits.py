@@ -67,7 +67,7 @@ def test_full_bucket_is_deleted(limiter: Limiter, stack: Stack) -> None:
     taken = bucket(calls=100, per=timedelta(seconds=5), burst=1)
     limiter.take([taken])
     endpoint = Endpoint.from_environment("limits", stack.environment)
-    server = redis.Redis(host=endpoint.host, port=endpoint.port, password=endpoint.password, db=int(endpoint.schema))
+    server = redis.Redis(host=endpoint.host, port=endpoint.port, password=endpoint.password, db=endpoint.extra["db"])
     assert server.exists(taken.key) == 1
     time.sleep(0.1)
     assert server.exists(taken.key) == 0

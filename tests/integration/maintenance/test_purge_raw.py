@@ -72,6 +72,55 @@ def test_a_batch_that_nobody_loaded_is_never_purged(raw_purge: RawPurge, account
     assert len(raw_purge.objects) == 1
 
 
+IN_USE = {
+    "an open reject": (
+        (
+            "insert into etl.rejects (raw_id, entity, version, provider_account_id, line, path, rule, reason) "
+            "values (1, 'transactions', 1, 1, 0, 'added[0]', 'required', 'missing')"
+        ),
+        "update etl.rejects set closed_at = now()",
+    ),
+    "a quarantined login": (
+        (
+            "insert into etl.quarantines (provider_account_id, entity, raw_id, read, rejected, path, rule) "
+            "values (1, 'transactions', 1, 30, 21, 'added[].amount', 'number')"
+        ),
+        "delete from etl.quarantines",
+    ),
+    "an undecided reconciliation": (
+        (
+            "insert into etl.reconciliations (raw_id, entity, provider_account_id, state, live, absent) "
+            "values (1, 'transactions', 1, 'pending', 30, 24)"
+        ),
+        "update etl.reconciliations set state = 'approved', decided_at = now()",
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", IN_USE)
+def test_a_batch_that_must_still_be_looked_into_is_kept_at_any_age(
+    raw_purge: RawPurge, loaded: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin, end = IN_USE[reason]
+    raw_purge.pipeline.db.execute(begin.encode())
+    assert raw_purge.purge(dry_run=True) == (0, 0)
+    assert raw_purge.purge() == (0, 0)
+    assert "1 raw batches" in caplog.text
+    assert len(raw_purge.objects) == 1
+    raw_purge.pipeline.db.execute(end.encode())
+    assert raw_purge.purge() == (1, 1)
+
+
+@pytest.mark.parametrize("reason", IN_USE)
+def test_a_batch_that_came_into_use_after_it_was_found_is_not_purged(
+    raw_purge: RawPurge, loaded: int, reason: str
+) -> None:
+    db = raw_purge.pipeline.db
+    (page_of_batches,) = expired.find_expired_batches(db, ENTITIES, before=AFTER_RETENTION)
+    db.execute(IN_USE[reason][0].encode())
+    assert expired.mark_purged(db, [raw_id for raw_id, _ in page_of_batches]) == []
+
+
 def test_batch_is_kept_until_every_reader_of_its_source_has_loaded_it(
     raw_purge: RawPurge, account: int, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""Purge of old rows: rejects, replays, skip reasons and chunks."""
+"""Purge of old rows: rejects, warnings, replays, skip reasons, unfinished work and chunks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ Rows = Callable[..., list[tuple[object, ...]]]
 LONG_AFTER = datetime.now(UTC) + timedelta(days=1_000)
 
 
-def purge_and_count(db: Connection, *, as_of: datetime = LONG_AFTER, dry_run: bool = False) -> tuple[int, ...]:
-    """Purge, and return the numbers of removed rejects, replays, reasons and chunks."""
-    return tuple(result.count for result in purge_rows(RETENTION, db=db, as_of=as_of, dry_run=dry_run))
+def purge_and_count(db: Connection, *, as_of: datetime = LONG_AFTER, dry_run: bool = False) -> dict[str, int]:
+    """Purge, and return the numbers of removed rows by their label; without those of which there are none."""
+    results = purge_rows(RETENTION, db=db, as_of=as_of, dry_run=dry_run)
+    return {result.label: result.count for result in results if result.count}
+
+
+def close_rejects(db: Connection, *, at: str = "now()") -> None:
+    db.execute(f"update etl.rejects set closed_at = {at}".encode())
 
 
 @pytest.fixture
@@ -40,11 +45,80 @@ def rejected(pipeline: Pipeline, account: int) -> int:
 
 
 def test_rejects_of_an_unloaded_batch_stay_and_count_when_it_is_loaded(pipeline: Pipeline, rejected: int) -> None:
-    assert purge_and_count(pipeline.db)[0] == 0
+    close_rejects(pipeline.db)
+    assert purge_and_count(pipeline.db) == {}
     assert pipeline.load(rejected) == load_counts(inserted=1, rejected=3)
-    assert purge_and_count(pipeline.db, dry_run=True)[0] == 3
-    assert purge_and_count(pipeline.db)[0] == 3
-    assert purge_and_count(pipeline.db)[0] == 0
+    assert purge_and_count(pipeline.db, dry_run=True) == {"rejects": 3}
+    assert purge_and_count(pipeline.db) == {"rejects": 3}
+    assert purge_and_count(pipeline.db) == {}
+
+
+def test_open_rejects_stay_at_any_age_until_their_batch_is_purged(
+    pipeline: Pipeline, rejected: int, rows: Rows
+) -> None:
+    pipeline.load(rejected)
+    assert purge_and_count(pipeline.db) == {}
+    assert rows("select count(*) from etl.rejects where closed_at is null") == [(3,)]
+    pipeline.db.execute("update etl.raw_batches set purged_at = now()")
+    assert purge_and_count(pipeline.db) == {"rejects": 3}
+
+
+def test_a_reject_is_kept_for_its_retention_after_it_was_closed(pipeline: Pipeline, rejected: int) -> None:
+    pipeline.load(rejected)
+    close_rejects(pipeline.db, at="now() + interval '100 days'")
+    for days, removed in ((99, {}), (101, {"rejects": 3})):
+        as_of = datetime.now(UTC) + RETENTION.rejects + timedelta(days=days)
+        assert purge_and_count(pipeline.db, as_of=as_of) == removed
+
+
+def test_field_warnings_are_removed_after_the_retention_of_rejects(
+    pipeline: Pipeline, rejected: int, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expired, "MAX_ROWS", 3)
+    pipeline.db.execute(
+        "insert into etl.field_warnings "
+        "(raw_id, entity, version, provider_account_id, path, rule, records, line, found) "
+        "select 1, 'transactions', v, a, p, 'instant', 1, 0, '\"\"' "
+        "from generate_series(1, 2) v, generate_series(1, 2) a, unnest(array['a', 'b']) p"
+    )
+    soon = datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1)
+    assert purge_and_count(pipeline.db, as_of=soon) == {}
+    assert purge_and_count(pipeline.db, dry_run=True) == {"field warnings": 8}
+    assert purge_and_count(pipeline.db) == {"field warnings": 8}
+    assert rows("select count(*) from etl.field_warnings") == [(0,)]
+
+
+def test_field_warnings_of_the_same_batch_that_are_younger_stay(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
+    pipeline.db.execute(
+        "insert into etl.field_warnings values (1, 'transactions', 1, 1, 'a', 'r', 1, 0, 'x', now()), "
+        "(1, 'transactions', 1, 1, 'b', 'r', 1, 0, 'x', now() + interval '1000 days')"
+    )
+    assert purge_and_count(pipeline.db) == {"field warnings": 1}
+    assert rows("select path from etl.field_warnings") == [("b",)]
+
+
+def test_an_unfinished_download_keeps_its_chunk_and_goes_with_it(pipeline: Pipeline, account: int, rows: Rows) -> None:
+    pipeline.plan("never finished")
+    pipeline.db.execute(
+        "insert into etl.unfinished_downloads (provider_account_id, feed, chunk_id, attempt, generation, pages, bytes, "
+        "cursor_to, is_full_read, saved_at) "
+        "select %s, 'transactions_sync', chunk_id, 1, 0, 1, 1, 'a', true, now() + interval '500 days' from etl.chunks",
+        (account,),
+    )
+    assert purge_and_count(pipeline.db, as_of=datetime.now(UTC) + RETENTION.history + timedelta(days=499)) == {}
+    assert purge_and_count(pipeline.db) == {"unfinished downloads": 1, "chunks": 1}
+
+
+def test_interruptions_are_removed_after_the_retention_of_history(pipeline: Pipeline, rows: Rows) -> None:
+    pipeline.db.execute(
+        "insert into etl.interruptions (step, subject_id, entity, deaths) values "
+        "('download', 1, 'transactions', 1), ('transform', 1, 'transactions', 2), ('transform', 1, 'merchants', 1)"
+    )
+    soon = datetime.now(UTC) + RETENTION.history - timedelta(hours=1)
+    assert purge_and_count(pipeline.db, as_of=soon) == {}
+    assert purge_and_count(pipeline.db, dry_run=True) == {"interruptions": 3}
+    assert purge_and_count(pipeline.db) == {"interruptions": 3}
+    assert rows("select count(*) from etl.interruptions") == [(0,)]
 
 
 def test_rejects_of_a_version_that_is_not_loaded_yet_stay(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
@@ -52,7 +126,8 @@ def test_rejects_of_a_version_that_is_not_loaded_yet_stay(pipeline: Pipeline, re
     newer = pipeline.entity.version + 1
     pipeline.entity = replace(pipeline.entity, version=newer)
     pipeline.transform(rejected)
-    assert purge_and_count(pipeline.db)[0] == 0
+    close_rejects(pipeline.db)
+    assert purge_and_count(pipeline.db) == {}
     assert rows("select version, count(*) from etl.rejects group by 1") == [(newer, 3)]
 
 
@@ -61,16 +136,17 @@ def test_rows_are_removed_in_pages_and_not_before_their_retention(
 ) -> None:
     monkeypatch.setattr(expired, "MAX_ROWS", 2)
     pipeline.load(rejected)
-    assert purge_and_count(pipeline.db, as_of=datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1))[0] == 0
-    assert purge_and_count(pipeline.db, dry_run=True)[0] == 3
-    assert purge_and_count(pipeline.db)[0] == 3
+    close_rejects(pipeline.db)
+    assert purge_and_count(pipeline.db, as_of=datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1)) == {}
+    assert purge_and_count(pipeline.db, dry_run=True) == {"rejects": 3}
+    assert purge_and_count(pipeline.db) == {"rejects": 3}
 
 
 def test_replays_are_removed_and_loads_never(pipeline: Pipeline, rejected: int, rows: Rows) -> None:
     pipeline.load(rejected)
     pipeline.replay(rejected)
-    assert purge_and_count(pipeline.db, dry_run=True)[1] == 1
-    assert purge_and_count(pipeline.db)[1] == 1
+    assert purge_and_count(pipeline.db, dry_run=True) == {"replays": 1}
+    assert purge_and_count(pipeline.db) == {"replays": 1}
     assert rows("select count(*) from etl.loads") == [(1,)]
 
 
@@ -79,18 +155,18 @@ def test_stale_accounts_stay_recorded_while_their_batch_can_be_replayed(pipeline
     loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)
     pipeline.load(winner)
     assert pipeline.load(loser) == load_counts(stale=1)
-    assert purge_and_count(pipeline.db)[2] == 0
+    assert purge_and_count(pipeline.db) == {}
     assert pipeline.replay(loser) == load_counts(stale=1)
     pipeline.db.execute("update etl.raw_batches set purged_at = now()")
-    assert purge_and_count(pipeline.db)[2] == 1
+    assert purge_and_count(pipeline.db) == {"replays": 1, "skipped accounts": 1}
 
 
 def test_skipped_accounts_stay_recorded_while_their_batch_can_be_replayed(pipeline: Pipeline, account: int) -> None:
     pipeline.seal_pages()
     pipeline.db.execute("insert into etl.left_out select chunk_id, 1, %s, 'refused', 'x' from etl.chunks", (account,))
-    assert purge_and_count(pipeline.db)[2] == 0
+    assert purge_and_count(pipeline.db) == {}
     pipeline.db.execute("update etl.raw_batches set purged_at = now()")
-    assert purge_and_count(pipeline.db)[2] == 1
+    assert purge_and_count(pipeline.db) == {"skipped accounts": 1}
 
 
 def test_chunk_with_a_batch_stays_and_one_without_is_removed(pipeline: Pipeline, account: int, rows: Rows) -> None:
@@ -100,9 +176,9 @@ def test_chunk_with_a_batch_stays_and_one_without_is_removed(pipeline: Pipeline,
         "insert into etl.left_out select chunk_id, 1, %s, 'unreachable', 'x' from etl.chunks where run_id <> 'sealed'",
         (account,),
     )
-    assert purge_and_count(pipeline.db) == (0, 0, 1, 1)
+    assert purge_and_count(pipeline.db) == {"skipped accounts": 1, "chunks": 1}
     assert rows("select run_id from etl.chunks") == [("sealed",)]
-    assert purge_and_count(pipeline.db) == (0, 0, 0, 0)
+    assert purge_and_count(pipeline.db) == {}
 
 
 def test_a_partitioned_table_is_analyzed_as_a_whole_and_once(pipeline: Pipeline, rejected: int, rows: Rows) -> None:

@@ -33,8 +33,11 @@ class ExpiringTable(Enum):
     """Tables whose rows are removed when they are old, by the name of their statement."""
 
     REJECTS = "rejects"
+    FIELD_WARNINGS = "field_warnings"
     REPLAYS = "replays"
     SKIPPED_ACCOUNTS = "left_out"
+    UNFINISHED_DOWNLOADS = "unfinished_downloads"
+    INTERRUPTIONS = "interruptions"
     CHUNKS = "chunks"
 
 
@@ -58,14 +61,15 @@ def find_expired_batches(
         "limit": MAX_BATCHES,
     }
     after = 0
-    while page := _SQL["expired_batches"].rows(db, {**values, "after": after}):
+    query = _SQL["expired_batches"].substitute(in_use=_SQL["in_use"])
+    while page := query.rows(db, {**values, "after": after}):
         yield page
         after = page[-1][0]
 
 
 def mark_purged(db: Connection, raw_ids: Sequence[int]) -> list[tuple[int, str]]:
     """Mark batches as purged; return the id and object path of those that were marked, whose objects may be removed."""
-    return _SQL["mark_purged"].rows(db, {"raw_ids": list(raw_ids)})
+    return _SQL["mark_purged"].substitute(in_use=_SQL["in_use"]).rows(db, {"raw_ids": list(raw_ids)})
 
 
 def count_kept_batches(db: Connection, *, before: datetime) -> int:
