@@ -16,7 +16,7 @@ def migrate(*, as_json: AsJson = False) -> None:
     from etl.db.connection import connect_warehouse
 
     with connect_warehouse() as db:
-        applied = migrations.migrate(db, [entity.name for entity in ENTITIES])
+        applied = migrations.migrate(db, ENTITIES)
     if as_json:
         print_json({"applied": applied})
     else:

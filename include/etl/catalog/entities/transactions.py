@@ -51,4 +51,5 @@ TRANSACTIONS = Entity(
     chunk_size=50,
     timeout=timedelta(hours=1),
     deadline=timedelta(hours=2),
+    history=True,
 )
