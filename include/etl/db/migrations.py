@@ -1,8 +1,8 @@
 """Migrations of the warehouse's schema, forward only.
 
 `include/sql/schema/` holds numbered files, each applied once, in order. After them the tables of the entities are
-created where they are missing; their statements stand beside the merges in `include/sql/entities/`. Entities that declare
-it also get a history: a table of the superseded versions of their rows.
+created where they are missing; their statements stand beside the merges in `include/sql/entities/`. Entities that
+declare it also get a history: a table of the superseded versions of their rows.
 """
 
 from collections.abc import Iterable
