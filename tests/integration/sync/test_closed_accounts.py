@@ -65,12 +65,8 @@ def test_a_closed_account_that_reappears_is_open_again(run: Callable[..., int], 
     run(A)
     run(A, B)
     assert rows(CLOSED) == []
-    assert rows(
-        "select closed_on is null from core.accounts_history where account_id = 'b' order by superseded_at"
-    ) == [
-        (True,),
-        (False,),
-    ]
+    versions = "select closed_on is null from core.accounts_history where account_id = 'b' order by superseded_at"
+    assert rows(versions) == [(True,), (False,)]
 
 
 def test_an_empty_snapshot_closes_nothing_and_says_so(
