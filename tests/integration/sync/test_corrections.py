@@ -116,6 +116,7 @@ def test_corrections_of_another_login_with_the_same_ids_are_not_carried(
     (other,) = pipeline.enrol("two")
     correct("pending", note="cat")
     load(pipeline, other, record("posted", replaces="pending"), moves=">x")
+    load(pipeline, account, record("pending", pending=True, amount=3), moves="a>b")
     assert notes(rows) == {"pending": "cat"}
 
 
@@ -148,8 +149,8 @@ def test_a_chain_that_arrives_at_once_is_followed_and_each_link_adds_its_own(
     pipeline: Pipeline, account: int, correct: Callable[..., None], rows: Rows
 ) -> None:
     load(pipeline, account, record("second", pending=True), moves="a>b")
-    correct("pending", note="cat")
-    correct("second", category="PETS")
+    correct("pending", note="cat", merchant_name="Shop")
+    correct("second", category="PETS", merchant_name="Zoo")
     load(
         pipeline,
         account,
@@ -157,7 +158,8 @@ def test_a_chain_that_arrives_at_once_is_followed_and_each_link_adds_its_own(
         record("posted", replaces="second"),
         moves="b>c",
     )
-    assert rows("select note, category from core.corrections where transaction_id = 'posted'") == [("cat", "PETS")]
+    posted = rows("select note, category, merchant_name from core.corrections where transaction_id = 'posted'")
+    assert posted == [("cat", "PETS", "Zoo")]
 
 
 def test_transactions_that_replace_each_other_end_nothing(

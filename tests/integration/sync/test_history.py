@@ -156,6 +156,10 @@ def test_the_rows_of_one_account_as_of_an_instant_are_looked_up_in_one_range_of_
     (superseded,) = ((line, condition) for line, condition in scans if "transactions_history" in line)
     assert re.search(r"rows=1(\.00)? ", superseded[0]), "it reads only the one version that was superseded afterwards"
     assert "superseded_at >" in superseded[1]
+    ((index,),) = rows("select indexdef from pg_indexes where tablename = 'transactions_history'")
+    assert str(index).endswith("(provider_account_id, superseded_at, transaction_id)"), (
+        "one range for all versions since"
+    )
     assert rows(query, LATER, accounts[3]) == [(200,)]
 
 
@@ -169,6 +173,34 @@ def test_a_batch_that_is_merged_once_more_after_its_rows_were_deleted_keeps_no_v
     assert rows("select amount::float from core.transactions") == [(1.0,)]
     assert rows(VERSIONS) == before
     assert len(before) == 1
+
+
+def test_superseding_a_row_reads_no_version_of_others_whatever_the_planner_settings_of_the_statement(
+    pipeline: Pipeline, account: int, db: Connection, rows: Rows
+) -> None:
+    others = pipeline.enrol(*(f"login {number}" for number in range(200)))
+    db.execute(
+        "insert into core.transactions_history select * from core.transactions, "
+        "lateral (select %s::timestamptz as superseded_at) as s",
+        (LATER,),
+    )
+    names = "account_id, amount, dated_on, pending, observed_at, raw_id, superseded_at"
+    db.execute(
+        f"insert into core.transactions_history (provider_account_id, transaction_id, {names}) "
+        f"select o.id, 't' || n, {names} from core.transactions_history, unnest(%s::bigint[]) as o (id), "
+        "generate_series(1, 100) as n".encode(),
+        (others,),
+    )
+    db.execute("analyze core.transactions_history")
+    read = (
+        "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int from pg_stat_xact_user_tables "
+        "where relname like 'transactions_history_%'"
+    )
+    with db.transaction():
+        db.execute("set local enable_nestloop = off")
+        db.execute("update core.transactions set amount = 2, observed_at = %s", (LATER,))
+        ((versions,),) = rows(read)
+    assert versions in (0, 1)
 
 
 def test_a_history_has_partitions_like_those_of_its_table(rows: Rows) -> None:
