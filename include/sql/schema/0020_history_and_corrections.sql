@@ -94,6 +94,9 @@ begin
     cross join unnest(i.indkey) with ordinality as k (attnum, ordinal)
     inner join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = k.attnum
     where i.indrelid = core_table and i.indisprimary;
+    if keys is null then
+        raise exception 'core.% keeps a history and has no primary key; add one to its statement `table`', entity;
+    end if;
 
     if to_regclass(format('core.%I', history_name)) is null then
         select pg_get_partkeydef(core_table) into partitioning;
