@@ -216,8 +216,13 @@ missing as (
                 then 'a rejected record may be the account'
         end as kept_for
     from incoming_cursors as m
-    inner join core.accounts as a using (provider_account_id)
-    left join latest as l using (provider_account_id)
+    cross join lateral (
+        select k.*
+        from core.accounts as k
+        where k.provider_account_id = m.provider_account_id
+        offset 0
+    ) as a
+    left join latest as l on l.provider_account_id = a.provider_account_id
     where
         a.closed_on is null
         and coalesce((a.observed_at, a.raw_id) <= (l.observed_at, %(raw_id)s), true)

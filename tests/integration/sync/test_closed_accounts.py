@@ -211,3 +211,25 @@ def test_a_snapshot_that_closes_nothing_logs_no_warning(
     run(A, B)
     run(A, B)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_snapshot_looks_up_the_accounts_of_its_logins_and_reads_no_others(
+    accounts: Pipeline, run: Callable[..., int], scripted_bank: ScriptedBank, db: Connection, rows: Rows
+) -> None:
+    run(A, B)
+    db.execute(
+        "with users as (insert into core.users (reference) select 'u' || n from generate_series(1, 3000) as n "
+        "returning user_id), logins as (insert into core.provider_accounts (user_id, provider, item_id, access_token) "
+        "select user_id, 'other', user_id, '' from users returning provider_account_id) "
+        "insert into core.accounts (provider_account_id, account_id, observed_at, raw_id) "
+        "select provider_account_id, 'x' || n, now(), 1 from logins, generate_series(1, 3) as n"
+    )
+    db.execute("analyze core.accounts, core.provider_accounts")
+    scripted_bank.script("one", snapshot(A))
+    (ordinal,) = accounts.plan("small")
+    raw_id = accounts.fetch("small", ordinal)
+    read = "select seq_tup_read::int from pg_stat_xact_user_tables where relid = 'core.accounts'::regclass"
+    with db.transaction():
+        accounts.load(raw_id)
+        assert rows(read) == [(0,)]
+    assert rows(CLOSED) == [(1, "b")]
