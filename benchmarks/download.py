@@ -127,7 +127,7 @@ def main(
             say=console.print,
         )
         with connect_warehouse(stack.environment) as db:
-            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            migrations.migrate(db, ENTITIES)
             runner = _step_runner(db, folder.parent, stack.environment)
             results = [
                 *(

@@ -113,7 +113,7 @@ def main(
             say=console.print,
         )
         with connect_warehouse(stack.environment) as db:
-            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            migrations.migrate(db, ENTITIES)
             audience.add_users(db, _USERS, category=MONTHLY_REPORT.category.name)
             environment = celery_workers.environment(stack, sink)
             setup = PaceSetup(db, sink, environment, folder.parent, window.total_seconds())

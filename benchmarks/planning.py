@@ -59,7 +59,7 @@ def main(
         )
         server = Endpoint.from_environment("warehouse", stack.environment)
         with databases.temporary(server, "benchmark") as database, connect(database) as db:
-            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            migrations.migrate(db, ENTITIES)
             seconds, peaks = _measure(QUICK_SIZES if quick else SIZES, db, console=console)
     results = list(_results(seconds, peaks))
     result.show(results, console)

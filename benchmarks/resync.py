@@ -79,7 +79,7 @@ def _measure_size(
     costs: dict[str, _Costs] = defaultdict(lambda: defaultdict(list))
     with databases.temporary(server, databases.TEMPLATE) as template:
         with connect(template) as db:
-            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            migrations.migrate(db, ENTITIES)
             batches = [*repeated_batches.seal_feeds(db, root, size)]
             if size <= MAX_ACCOUNTS:
                 batches += repeated_batches.seal_snapshots(db, root, size)

@@ -37,7 +37,7 @@ def template_database(
     """Create a template database with `size` transactions in sealed raw batches, none loaded; yield the batch ids."""
     with databases.temporary(server, databases.TEMPLATE) as template:
         with connect(template) as db:
-            migrations.migrate(db, [entity.name for entity in ENTITIES])
+            migrations.migrate(db, ENTITIES)
             raw_ids = seal(db, root, size, logins_of_a_chunk)
             for statement in ("analyze", "checkpoint"):
                 db.execute(statement)

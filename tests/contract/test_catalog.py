@@ -92,7 +92,7 @@ def test_every_statement_begins_with_a_comment(file: str) -> None:
 
 @pytest.mark.parametrize("file", [file for file in STATEMENT_FILES if not file.startswith(("entities/", "notices/"))])
 def test_a_statement_file_has_the_path_of_the_store_that_runs_it(file: str) -> None:
-    package, name = file.split("/")
+    package, _, name = file.rpartition("/")
     etl = SQL_ROOT.parent / "etl"
     assert any((etl / folder / f"{name}.py").is_file() for folder in (f"{package}/store", package))
 

@@ -39,7 +39,7 @@ ALLOWED = {
     "notify.store": {"notify.store", "db", "declare"},
     "catalog": {"catalog", "declare"},
     "catalog.hooks": set(),
-    "db": {"db", "declare.sql_file", "settings"},
+    "db": {"db", "declare", "settings"},
     "storage": {"storage"},
     "clients": {"clients", "settings", "json_text", "mail_address"},
     "declare": {"declare", "currency", "mail_address"},

@@ -87,7 +87,7 @@ def template(server: Endpoint) -> str:
     with warehouses.connect(server) as db:
         db.execute(SQL("create database {}").format(Identifier(name)))
     with warehouses.connect(replace(server, schema=name)) as db:
-        migrations.migrate(db, [entity.name for entity in ENTITIES])
+        migrations.migrate(db, ENTITIES)
     return name
 
 

@@ -66,7 +66,9 @@ def get_accounts(
     item, account_ids = ledger.item, request.options.account_ids
     accounts = item.accounts if account_ids is UNSET else [auth.find_account(item, each) for each in account_ids]
     outflows = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
-    return schemas.AccountsGetResponse(render.accounts(accounts, outflows), render.item(item), request_id)
+    return schemas.AccountsGetResponse(
+        render.accounts(item, accounts, outflows, today=bank.today), render.item(item), request_id
+    )
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (

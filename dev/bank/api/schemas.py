@@ -20,6 +20,7 @@ class Balances(Struct, frozen=True):
     limit: Decimal | None
     iso_currency_code: str | None
     unofficial_currency_code: str | None = None
+    last_updated_datetime: datetime | UnsetType = UNSET
 
 
 class Account(Struct, frozen=True):
@@ -33,6 +34,7 @@ class Account(Struct, frozen=True):
     subtype: str
     type: str
     holder_category: str = "personal"
+    persistent_account_id: str | UnsetType = UNSET
 
 
 class PersonalFinanceCategory(Struct, frozen=True):

@@ -41,7 +41,7 @@ def sync_transactions(
     next_cursor = cursors.seal(bank.key, stream, page.next_position) if has_moved else cursor
     updates = list(_with_duplicates(bank, page))
     return schemas.TransactionsSyncResponse(
-        accounts=render.accounts(_accounts_to_list(ledger, account, updates), page.outflows),
+        accounts=render.accounts(item, _accounts_to_list(ledger, account, updates), page.outflows, today=bank.today),
         added=_render_transactions(ledger, updates, Change.ADDED, request.options),
         modified=_render_transactions(ledger, updates, Change.MODIFIED, request.options),
         removed=[render.removed_transaction(each.event) for each in updates if each.change is Change.REMOVED],
@@ -71,7 +71,7 @@ def get_transactions(
     updates = [Update(Change.ADDED, each) for each in events[options.offset : options.offset + options.count]]
     outflows = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
     return schemas.TransactionsGetResponse(
-        accounts=render.accounts(accounts, outflows),
+        accounts=render.accounts(item, accounts, outflows, today=bank.today),
         transactions=_render_transactions(ledger, updates, Change.ADDED, options),
         total_transactions=len(events),
         item=render.item(item),

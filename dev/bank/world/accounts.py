@@ -30,6 +30,8 @@ class Account:
         Minor units held, or owed on a credit card, before the first transaction; None if unknown.
     credit_limit
         Minor units that may be owed; None for accounts without credit.
+    persistent_id
+        Id that stays when the login is linked again; None where the institution has none.
     """
 
     ordinal: int
@@ -41,6 +43,7 @@ class Account:
     mask: str
     opening_balance: int | None
     credit_limit: int | None = None
+    persistent_id: str | None = None
 
 
 _ACCOUNT_MIXES = (
@@ -66,13 +69,23 @@ def open_accounts(key: Key, item: int, institution: Institution, rng: Random) ->
     """Return the item's one to three accounts; the first is its checking account."""
     kinds = rng.choice(_ACCOUNT_MIXES)
     return tuple(
-        _open(ordinal, kind, institution, account_id=ids.account_id(key, item, ordinal), rng=rng)
+        _open(
+            ordinal,
+            kind,
+            institution,
+            account_id=ids.account_id(key, item, ordinal),
+            persistent_id=ids.persistent_account_id(key, item, ordinal),
+            rng=rng,
+        )
         for ordinal, kind in enumerate(kinds)
     )
 
 
-def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_id: str, rng: Random) -> Account:
+def _open(
+    ordinal: int, kind: AccountKind, institution: Institution, *, account_id: str, persistent_id: str, rng: Random
+) -> Account:
     is_savings = kind is AccountKind.SAVINGS
+    has_persistent_id = institution.sends_persistent_ids and kind is not AccountKind.CREDIT_CARD
     currency = (institution.savings_currency if is_savings else None) or institution.currency
     name = rng.choice(_NAMES[kind])
     limit = currency.from_cents(rng.choice(_CREDIT_LIMITS_CENTS)) if kind is AccountKind.CREDIT_CARD else None
@@ -86,4 +99,5 @@ def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_
         mask=f"{rng.randrange(10_000):04d}",
         opening_balance=currency.from_cents(rng.randrange(*_OPENING_BALANCE_CENTS[kind])),
         credit_limit=limit,
+        persistent_id=persistent_id if has_persistent_id else None,
     )

@@ -22,6 +22,11 @@ def account_id(key: Key, item: int, account: int) -> str:
     return _encode(key, HashDomain.ACCOUNT_ID, pack(item, account))
 
 
+def persistent_account_id(key: Key, item: int, account: int) -> str:
+    """Return the id that the account keeps when its login is linked again."""
+    return _encode(key, HashDomain.PERSISTENT_ID, pack(item, account))
+
+
 def transaction_id(key: Key, item: int, created_on: date, ordinal: int) -> str:
     """Return the posted id of the item's transaction number `ordinal`, 0-based, of those created on a day."""
     return _encode(key, HashDomain.TRANSACTION_ID, pack(item, created_on.toordinal(), ordinal))

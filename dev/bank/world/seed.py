@@ -17,6 +17,7 @@ class HashDomain(Enum):
     ITEM = b"item"
     ITEM_ID = b"item id"
     ACCOUNT_ID = b"account id"
+    PERSISTENT_ID = b"persistent id"
     DAY = b"day"
     ORDER = b"order"
     TRANSACTION_ID = b"transaction id"

@@ -19,6 +19,8 @@ from etl.cli.queues import app as queues
 from etl.cli.rejects import app as rejects
 from etl.cli.replay import replay
 from etl.cli.resync import resync
+from etl.cli.rows.correct import app as correct
+from etl.cli.rows.history import app as history
 from etl.cli.status import status
 from etl.errors import PermanentError
 
@@ -89,6 +91,8 @@ add_command(app, status, panel=_SYNC)
 add_command(app, plan, panel=_SYNC)
 add_command(app, replay, panel=_SYNC)
 app.add_typer(rejects, name="rejects", rich_help_panel=_SYNC)
+app.add_typer(history, name="history", rich_help_panel=_SYNC)
+app.add_typer(correct, name="correct", rich_help_panel=_SYNC)
 add_command(app, resync, panel=_SYNC)
 add_command(app, link, panel=_SYNC)
 app.add_typer(notify, name="notify", rich_help_panel=_NOTICES)

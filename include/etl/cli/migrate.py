@@ -17,7 +17,7 @@ def migrate(*, as_json: AsJson = False) -> None:
     from etl.db.timeouts import MIGRATION_TIMEOUTS
 
     with connect_warehouse(timeouts=MIGRATION_TIMEOUTS) as db:
-        applied = migrations.migrate(db, [entity.name for entity in ENTITIES])
+        applied = migrations.migrate(db, ENTITIES)
     if as_json:
         print_json({"applied": applied})
     else:

@@ -37,6 +37,7 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "queue": (Queue,),
     "schedule": (str, After),
     "tolerated_rejects": (int, float),
+    "history": (bool,),
 }
 _TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "key": (str, 1),
@@ -94,6 +95,8 @@ class Entity:
         it; None if it has no deadline.
     version
         Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version.
+    history
+        Whether the superseded versions of its rows are kept, in `core.<name>_history`.
     """
 
     name: str
@@ -116,6 +119,7 @@ class Entity:
     timeout: timedelta = timedelta(hours=1)
     deadline: timedelta | None = None
     version: int = 1
+    history: bool = False
 
     def __post_init__(self) -> None:
         _validate(self)

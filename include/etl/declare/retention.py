@@ -14,6 +14,8 @@ _MIN_RETENTION = timedelta(days=1)
 class Retention:
     """How long each kind of data is kept; maintenance removes what is older.
 
+    Rows, their superseded versions and users' corrections are kept for good.
+
     Parameters
     ----------
     raw_batches

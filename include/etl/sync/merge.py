@@ -12,6 +12,7 @@ from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile
 from etl.declare.entity import Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
+from etl.sync.history import after_merge
 from etl.sync.records.duplicates import DuplicateFilter
 from etl.sync.store import cursors, loads, staging
 from etl.sync.store.loads import LoadCounts
@@ -75,6 +76,8 @@ def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> StagedB
         # Without cursors there is nothing to lock per account, and row locks alone would cost WAL: take one advisory
         # lock for the entity.
         loads.lock_entity(db, entity=entity.name)
+        if isinstance(origin, Snapshot):
+            staging.fill_cursor_moves(db, typed_batch.cursor_moves())
     else:
         staging.fill_cursor_moves(db, typed_batch.cursor_moves())
         cursors.lock(db, feed=entity.feed_name)
@@ -107,6 +110,10 @@ def merge_staged(
             cursors.advance(db, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"]):
         cursors.record_observation(db, feed=entity.feed_name)
+    elif isinstance(origin, Snapshot):
+        closed_keys = after_merge.close_missing(db, entity, raw_id=raw_id)
+    if entity.feed_name:
+        after_merge.carry_corrections(db, entity)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     superseded = staged_batch.superseded + merged["superseded"] + removed["superseded"]
     counts = LoadCounts(

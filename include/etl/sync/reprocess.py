@@ -13,6 +13,7 @@ from upath import UPath
 
 from etl.db.connection import Connection
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.declare.source import Snapshot
 from etl.sync import merge
 from etl.sync.merge import StagedBatch
 from etl.sync.store import before_image, loads, raw_batches
@@ -73,8 +74,9 @@ def _merge_later_batch(
     if account_ids is not None and account_ids.isdisjoint(_account_ids(typed)):
         return
     staged = merge.stage(entity, typed, db=db)
-    if entity.feed_name and typed.has_full_read():
-        # A full read closes the rows that it lacks, so all of its records must stay in `incoming`.
+    is_snapshot = isinstance(entity.find_source(batch.source), Snapshot)
+    if is_snapshot or (entity.feed_name and typed.has_full_read()):
+        # A snapshot or a full read closes the rows that it lacks, so all of its records must stay in `incoming`.
         before_image.capture(db, entity)
     else:
         before_image.keep_changed_keys(db, entity)

@@ -15,3 +15,11 @@ order by m.name;
 -- name: record
 -- Record a migration.
 insert into sluice.migrations (name) values (%(name)s);
+
+-- name: keep_history
+-- Create or extend what keeps the superseded versions of an entity's rows. The function comes with a migration.
+select core.keep_history(%(entity)s);
+
+-- name: stop_history
+-- Keep no more versions of an entity's rows; those that it has stay.
+select core.stop_history(%(entity)s);

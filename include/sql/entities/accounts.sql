@@ -24,6 +24,9 @@ create table if not exists core.accounts (
 
 comment on table core.accounts is 'Bank accounts as last seen at the provider.';
 comment on column core.accounts.balance_current is 'What the account holds, or what is owed on a credit account, in major units of `currency`.';
+comment on column core.accounts.persistent_id is 'Id that stays when the login is linked again; only some institutions have one.';
+comment on column core.accounts.balance_as_of is 'As of when the institution says that the balances are; null where it does not say.';
+comment on column core.accounts.closed_on is 'UTC day of the snapshot that no longer had the account; null while it is open.';
 comment on column core.accounts.observed_at is 'When the row was first observed with its current values.';
 comment on column core.accounts.raw_id is 'The raw batch that holds the record as sent.';
 
@@ -48,6 +51,8 @@ with differing as materialized (
         i.balance_limit,
         i.currency,
         i.unofficial_currency,
+        i.persistent_id,
+        i.balance_as_of,
         i.observed_at,
         c.observed_at is not null as row_exists,
         coalesce(c.observed_at > i.observed_at, false) as superseded
@@ -62,6 +67,7 @@ with differing as materialized (
     ) as c on true
     where
         c.observed_at is null
+        or c.closed_on is not null
         or (
             i.name,
             i.official_name,
@@ -72,7 +78,9 @@ with differing as materialized (
             i.balance_available,
             i.balance_limit,
             i.currency,
-            i.unofficial_currency
+            i.unofficial_currency,
+            i.persistent_id,
+            i.balance_as_of
         ) is distinct from (
             c.name,
             c.official_name,
@@ -83,7 +91,9 @@ with differing as materialized (
             c.balance_available,
             c.balance_limit,
             c.currency,
-            c.unofficial_currency
+            c.unofficial_currency,
+            c.persistent_id,
+            c.balance_as_of
         )
 ),
 merged as (
@@ -100,6 +110,8 @@ merged as (
         balance_limit,
         currency,
         unofficial_currency,
+        persistent_id,
+        balance_as_of,
         observed_at,
         raw_id
     )
@@ -116,6 +128,8 @@ merged as (
         d.balance_limit,
         d.currency,
         d.unofficial_currency,
+        d.persistent_id,
+        d.balance_as_of,
         d.observed_at,
         %(raw_id)s
     from differing as d
@@ -132,6 +146,9 @@ merged as (
         balance_limit = excluded.balance_limit,
         currency = excluded.currency,
         unofficial_currency = excluded.unofficial_currency,
+        persistent_id = excluded.persistent_id,
+        balance_as_of = excluded.balance_as_of,
+        closed_on = null,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
     where target.observed_at <= excluded.observed_at
@@ -141,3 +158,97 @@ select
     count(*) filter (where row_exists and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;
+
+-- name: close_missing
+-- Close the accounts that a login's snapshot no longer has, as of its observation. Return those, and those that stay
+-- open for a reason: an empty snapshot is no evidence, a rejected record may be the account, and a snapshot is outdated
+-- once a later one of the login was loaded. A reject may have failed again in a later batch, which then is its batch.
+-- An account that was observed after the snapshot is no concern of it.
+with latest as (
+    select i.provider_account_id, max(i.observed_at) as observed_at
+    from incoming as i
+    group by i.provider_account_id
+),
+missing as (
+    select
+        a.provider_account_id,
+        a.account_id,
+        l.observed_at,
+        case
+            when
+                exists (
+                    select 1
+                    from etl.raw_batches as this
+                    inner join etl.raw_batches as later on later.source = this.source and later.raw_id > this.raw_id
+                    inner join etl.chunks as c on c.chunk_id = later.chunk_id
+                    where
+                        this.raw_id = %(raw_id)s
+                        and c.start <= a.provider_account_id
+                        and c.stop > a.provider_account_id
+                        and exists (
+                            select 1
+                            from etl.loads as d
+                            where d.raw_id = later.raw_id and d.entity = 'accounts'
+                        )
+                        and not exists (
+                            select 1
+                            from etl.left_out as o
+                            where
+                                o.chunk_id = later.chunk_id
+                                and o.attempt = later.attempt
+                                and o.provider_account_id = a.provider_account_id
+                        )
+                )
+                then 'a later snapshot was loaded'
+            when l.observed_at is null then 'the snapshot is empty'
+            when
+                exists (
+                    select 1
+                    from etl.rejects as r
+                    where
+                        r.entity = 'accounts'
+                        and r.version = %(version)s
+                        and r.provider_account_id = a.provider_account_id
+                        and r.raw_id >= %(raw_id)s
+                        and r.closed_at is null
+                        and coalesce(r.record_id = a.account_id or r.record_id like 'sha256:%%', true)
+                )
+                then 'a rejected record may be the account'
+        end as kept_for
+    from incoming_cursors as m
+    cross join lateral (
+        select k.*
+        from core.accounts as k
+        where k.provider_account_id = m.provider_account_id
+        offset 0
+    ) as a
+    left join latest as l on l.provider_account_id = a.provider_account_id
+    where
+        a.closed_on is null
+        and coalesce((a.observed_at, a.raw_id) <= (l.observed_at, %(raw_id)s), true)
+        and not exists (
+            select 1
+            from incoming as i
+            where i.provider_account_id = a.provider_account_id and i.account_id = a.account_id
+        )
+),
+closed as (
+    update core.accounts as target set
+        closed_on = (m.observed_at at time zone 'utc')::date,
+        observed_at = m.observed_at,
+        raw_id = %(raw_id)s
+    from missing as m
+    where
+        m.kept_for is null
+        and target.provider_account_id = m.provider_account_id
+        and target.account_id = m.account_id
+)
+select m.provider_account_id, m.account_id, m.kept_for
+from missing as m
+order by m.provider_account_id, m.account_id;
+
+-- name: count_open
+-- Accounts that are not closed.
+select count(*) as accounts
+from core.accounts as a
+where a.closed_on is null;

@@ -93,6 +93,57 @@ begin
 end
 $$;
 
+-- Created only if it is missing, since replacing a view waits for whoever reads it. A migration that drops it has it
+-- created anew.
+do $$
+begin
+    if to_regclass('core.effective_transactions') is not null then
+        return;
+    end if;
+    create view core.effective_transactions as
+    select
+        t.provider_account_id,
+        t.account_id,
+        t.transaction_id,
+        t.amount,
+        t.currency,
+        t.unofficial_currency,
+        t.dated_on,
+        t.dated_at,
+        t.authorized_on,
+        t.authorized_at,
+        t.pending,
+        t.pending_transaction_id,
+        t.description,
+        coalesce(c.merchant_name, t.merchant_name) as merchant_name,
+        t.merchant_entity_id,
+        t.payment_channel,
+        coalesce(c.category, t.category) as category,
+        case when c.category is null then t.category_detail end as category_detail,
+        c.note,
+        coalesce(c.is_ignored, false) as is_ignored,
+        array_remove(
+            array[
+                case when c.category is not null then 'category' end,
+                case when c.merchant_name is not null then 'merchant_name' end,
+                case when c.note is not null then 'note' end,
+                case when c.is_ignored is not null then 'is_ignored' end
+            ],
+            null
+        ) as corrected_fields,
+        t.outdated_at,
+        t.observed_at,
+        t.raw_id
+    from core.transactions as t
+    left join core.corrections as c
+        on c.provider_account_id = t.provider_account_id and c.transaction_id = t.transaction_id
+    where t.removed_at is null;
+    comment on view core.effective_transactions is 'Live transactions, with what users corrected in place of what the provider sent.';
+    comment on column core.effective_transactions.category_detail is 'The provider''s; null where the category was corrected.';
+    comment on column core.effective_transactions.corrected_fields is 'Names of the fields that were corrected.';
+end
+$$;
+
 -- name: existing_by_key
 -- The row of a record, looked up by its key, so that the cost of a batch does not depend on the size of the table:
 -- `offset 0` keeps the planner from scanning the table instead.
@@ -440,3 +491,82 @@ where
             and i.transaction_id = target.transaction_id
     )
 returning target.provider_account_id, target.transaction_id;
+
+-- name: carry_corrections
+-- Carry what users corrected on a pending transaction to the one that replaces it, and on along a chain of them,
+-- whichever of the rows came first. It starts from the few corrections of the batch's logins and looks up what replaces
+-- each. Fields that were corrected on the later transaction stay. Each correction is carried once, so that a field which
+-- a user cleared there does not return; and a ring of transactions that replace each other is left after 16 steps.
+with recursive carried as (
+    select
+        c.provider_account_id,
+        c.transaction_id,
+        c.category,
+        c.merchant_name,
+        c.note,
+        c.is_ignored,
+        c.carried_from,
+        c.corrected_at,
+        c.corrected_by,
+        0 as step
+    from incoming_cursors as m
+    cross join lateral (
+        select k.*
+        from core.corrections as k
+        where k.provider_account_id = m.provider_account_id
+        offset 0
+    ) as c
+    where num_nonnulls(c.category, c.merchant_name, c.note, c.is_ignored) > 0
+    union all
+    select
+        p.provider_account_id,
+        t.transaction_id,
+        coalesce(own.category, p.category),
+        coalesce(own.merchant_name, p.merchant_name),
+        coalesce(own.note, p.note),
+        coalesce(own.is_ignored, p.is_ignored),
+        p.transaction_id,
+        coalesce(own.corrected_at, p.corrected_at),
+        coalesce(own.corrected_by, p.corrected_by),
+        p.step + 1
+    from carried as p
+    cross join lateral (
+        select r.transaction_id
+        from core.transactions as r
+        where r.provider_account_id = p.provider_account_id and r.pending_transaction_id = p.transaction_id
+        offset 0
+    ) as t
+    left join core.corrections as own
+        on own.provider_account_id = p.provider_account_id and own.transaction_id = t.transaction_id
+    where own.carried_from is distinct from p.transaction_id and p.step < 16
+)
+insert into core.corrections as target (
+    provider_account_id,
+    transaction_id,
+    category,
+    merchant_name,
+    note,
+    is_ignored,
+    carried_from,
+    corrected_at,
+    corrected_by
+)
+select distinct on (c.provider_account_id, c.transaction_id)
+    c.provider_account_id,
+    c.transaction_id,
+    c.category,
+    c.merchant_name,
+    c.note,
+    c.is_ignored,
+    c.carried_from,
+    c.corrected_at,
+    c.corrected_by
+from carried as c
+where c.step > 0
+order by c.provider_account_id, c.transaction_id, c.step
+on conflict (provider_account_id, transaction_id) do update set
+    category = coalesce(target.category, excluded.category),
+    merchant_name = coalesce(target.merchant_name, excluded.merchant_name),
+    note = coalesce(target.note, excluded.note),
+    is_ignored = coalesce(target.is_ignored, excluded.is_ignored),
+    carried_from = excluded.carried_from;

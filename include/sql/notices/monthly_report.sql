@@ -12,6 +12,7 @@ where
 
 -- name: recipients
 -- Amounts are returned as text, so that no digit is lost. Spending is summed by currency, never across currencies.
+-- Transactions that their user ignores do not count.
 select
     u.user_id as position,
     u.user_id,
@@ -31,14 +32,14 @@ left join lateral (
             sum(t.amount) as amount,
             count(*) as payments
         from core.provider_accounts as p
-        inner join core.transactions as t using (provider_account_id)
+        inner join core.effective_transactions as t using (provider_account_id)
         where
             p.user_id = u.user_id
             and p.state = 'active'
             and t.amount > 0
             and t.currency is not null
             and not t.pending
-            and t.removed_at is null
+            and not t.is_ignored
             and t.dated_on >= (%(period)s || '-01')::date
             and t.dated_on < (%(period)s || '-01')::date + interval '1 month'
         group by t.currency

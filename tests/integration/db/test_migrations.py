@@ -14,7 +14,6 @@ from etl.db.connection import Connection, WarehouseUnreachable, connect
 from etl.db.statements import SQL_ROOT
 from etl.settings import Endpoint
 
-NAMES = [entity.name for entity in ENTITIES]
 ALL_MIGRATIONS = sorted(path.stem for path in (SQL_ROOT / "schema").glob("*.sql"))
 
 
@@ -26,14 +25,14 @@ def empty_database(server: Endpoint, db: Connection) -> Endpoint:
 
 def test_migrating_twice_applies_everything_once(empty_database: Endpoint) -> None:
     with connect(empty_database) as db:
-        assert migrations.migrate(db, NAMES) == ALL_MIGRATIONS
-        assert migrations.migrate(db, NAMES) == []
+        assert migrations.migrate(db, ENTITIES) == ALL_MIGRATIONS
+        assert migrations.migrate(db, ENTITIES) == []
 
 
 def test_concurrent_migrations_apply_everything_once(empty_database: Endpoint) -> None:
     def migrate(_: int) -> list[str]:
         with connect(empty_database) as db:
-            return migrations.migrate(db, NAMES)
+            return migrations.migrate(db, ENTITIES)
 
     with ThreadPoolExecutor(4) as threads:
         applied = list(threads.map(migrate, range(4)))

@@ -126,3 +126,28 @@ def test_thresholds_are_a_parameter_of_the_run(post: NoticeHarness, db: Connecti
     set_balance(db, provider_account, "4000", currency="JPY")
     post.send_all(parameters={"thresholds": {"JPY": "5000"}})
     assert post.mailbox.arrived[0].parts["body"] == "That is below 5,000 JPY."
+
+
+def test_a_closed_account_is_not_sent(post: NoticeHarness, db: Connection, provider_account: int) -> None:
+    set_balance(db, provider_account, "50")
+    planned = post.plan()
+    db.execute("update core.accounts set closed_on = current_date")
+    post.send(planned.run_id)
+    assert post.mailbox.arrived == []
+    assert post.plan("the day after").ordinals == []
+
+
+def test_a_low_balance_whose_account_only_changed_its_name_is_not_sent_again(
+    post: NoticeHarness, db: Connection, provider_account: int
+) -> None:
+    set_balance(db, provider_account, "50", observed_at=MONDAY - timedelta(days=9))
+    db.execute("update core.accounts set name = 'Mine', observed_at = %s", (MONDAY - timedelta(hours=9),))
+    assert post.plan("renamed", as_of=MONDAY).ordinals == []
+
+
+def test_a_balance_that_rose_and_fell_again_is_sent(post: NoticeHarness, db: Connection, provider_account: int) -> None:
+    set_balance(db, provider_account, "50", observed_at=MONDAY - timedelta(days=9))
+    for hours, balance in ((30, "500"), (9, "50")):
+        set_balance(db, provider_account, balance, observed_at=MONDAY - timedelta(hours=hours))
+    post.send_all(period="fell", as_of=MONDAY)
+    assert len(post.mailbox.arrived) == 2

@@ -139,7 +139,7 @@ def test_migrating_an_older_warehouse_replaces_foreign_keys_by_checks_per_statem
         "alter table core.transactions add foreign key (raw_id) references etl.raw_batches",
     ):
         db.execute(statement.encode())
-    assert migrations.migrate(db, [entity.name for entity in ENTITIES]) == [
+    assert migrations.migrate(db, ENTITIES) == [
         "0012_references",
         "0013_reference_plans",
         "0014_reference_names",
@@ -158,7 +158,7 @@ def test_triggers_that_were_created_under_the_old_function_names_keep_working(lo
         "delete from etl.loads",
     ):
         db.execute(statement.encode())
-    assert migrations.migrate(db, [entity.name for entity in ENTITIES]) == ["0014_reference_names"]
+    assert migrations.migrate(db, ENTITIES) == ["0014_reference_names"]
     assert "raw_id 99" in violation_of(loaded, "update core.transactions set raw_id = 99")
     assert "still has rows that core.transactions names" in violation_of(loaded, "delete from etl.raw_batches")
     setting = "select proconfig from pg_proc where oid = 'core.check_references'::regproc"

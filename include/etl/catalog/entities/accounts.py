@@ -25,6 +25,8 @@ ACCOUNTS = Entity(
         Column("balance_limit", ColumnType.MONEY, path="balances.limit", required=False),
         Column("currency", ColumnType.TEXT, path="balances.iso_currency_code", required=False),
         Column("unofficial_currency", ColumnType.TEXT, path="balances.unofficial_currency_code", required=False),
+        Column("balance_as_of", ColumnType.INSTANT, path="balances.last_updated_datetime", required=False),
+        Column("persistent_id", ColumnType.TEXT, path="persistent_account_id", required=False),
     ),
     currencies=("currency", "unofficial_currency"),
     checks=(
@@ -35,6 +37,7 @@ ACCOUNTS = Entity(
         MinorUnits("balance_current", "currency"),
         MinorUnits("balance_available", "currency"),
         MinorUnits("balance_limit", "currency"),
+        MaxLength("persistent_id", 256),
     ),
     queue=ETL,
     schedule="0 0 * * *",
@@ -42,4 +45,5 @@ ACCOUNTS = Entity(
     timeout=timedelta(hours=1),
     deadline=timedelta(hours=2),
     version=2,
+    history=True,
 )

@@ -53,4 +53,5 @@ TRANSACTIONS = Entity(
     timeout=timedelta(hours=1),
     deadline=timedelta(hours=2),
     version=2,
+    history=True,
 )

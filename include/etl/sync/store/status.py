@@ -27,7 +27,7 @@ class EntityStatus:
     entity
         Its name.
     rows
-        Rows of its core table; from the statistics if there are many.
+        Rows of its core table, without closed accounts; from the statistics, and all of them, if there are many.
     loaded_at
         When it was last loaded; None if never.
     lag
@@ -70,6 +70,8 @@ def _count_rows(db: Connection, entity: str) -> int:
     estimate = _SQL["estimate_rows"].scalar(db, {"relation": f"core.{entity}"})
     if estimate > MAX_COUNTED_ROWS:
         return int(estimate)
+    if "count_open" in (file := StatementFile(f"entities/{entity}")):
+        return int(file["count_open"].scalar(db))
     with db.cursor(row_factory=scalar_row) as cursor:
         (rows,) = cursor.execute(SQL("select count(*) from core.{}").format(Identifier(entity))).fetchall()
     return int(rows)
