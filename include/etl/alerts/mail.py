@@ -150,8 +150,8 @@ def _next_steps(alert: Alert) -> str:
         case AlertKind.LOGINS_STOPPED:
             return (
                 "The run loaded all other logins. Runs try the stopped ones again, with growing waits, and these "
-                "continue once their users have logged in. `sluice logins list --state needs_login` lists them; if they "
-                "were stopped wrongly, `sluice logins resume` lets the next run ask them."
+                "continue once their users have logged in. `sluice logins list --state needs_login` lists them; if "
+                "they were stopped wrongly, `sluice logins resume` lets the next run ask them."
             )
         case AlertKind.FAILED if not alert.next_run_catches_up:
             return (

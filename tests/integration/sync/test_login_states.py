@@ -136,7 +136,8 @@ def test_the_breaker_judges_each_code_by_itself(
     scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
     scripted_pipeline.enrol("a", "b", "c", "d")
-    for token, answer in {"a": INVALID_TOKEN, "b": INVALID_TOKEN, "c": LOGIN_REQUIRED, "d": GOOD}.items():
+    answers: dict[str, Answer | bytes] = {"a": INVALID_TOKEN, "b": INVALID_TOKEN, "c": LOGIN_REQUIRED, "d": GOOD}
+    for token, answer in answers.items():
         scripted_bank.script(token, answer)
     run(scripted_pipeline, "run")
     assert rows(STATES) == [("active",), ("active",), ("needs_login",), ("active",)]
@@ -150,7 +151,8 @@ def test_the_breaker_counts_over_all_chunks_of_a_run(
 ) -> None:
     scripted_pipeline.entity = replace(scripted_pipeline.entity, chunk_size=1)
     scripted_pipeline.enrol("a", "b", "c")
-    for token, answer in {"a": INVALID_TOKEN, "b": GOOD, "c": INVALID_TOKEN}.items():
+    answers: dict[str, Answer | bytes] = {"a": INVALID_TOKEN, "b": GOOD, "c": INVALID_TOKEN}
+    for token, answer in answers.items():
         scripted_bank.script(token, answer)
     run(scripted_pipeline, "run")
     assert rows(STATES) == [("active",)] * 3
@@ -274,7 +276,8 @@ def test_linking_a_login_again_makes_it_active_whatever_its_state(
 def test_a_login_that_only_a_person_resumes_is_neither_planned_nor_asked(one: Pipeline, rows: Rows, state: str) -> None:
     one.plan("run")
     one.db.execute(
-        "update core.provider_accounts set state = %s, access_token = case when %s <> 'unlinked' then access_token end, "
+        "update core.provider_accounts set state = %s, "
+        "access_token = case when %s <> 'unlinked' then access_token end, "
         "replaced_by = case when %s = 'replaced' then 2 end where provider_account_id = 1",
         [state] * 3,
     )
@@ -358,7 +361,8 @@ def test_many_quarantined_logins_fail_the_run_with_the_path_and_rule_that_most_s
         scripted_pipeline.check_logins("run")
     first, remedy, by_hand = str(raised.value).splitlines()
     assert first == (
-        "4 of 5 logins are quarantined, 3 of them mostly by decimal at added[].amount: plaid has probably changed its API."
+        "4 of 5 logins are quarantined, 3 of them mostly by decimal at added[].amount: "
+        "plaid has probably changed its API."
     )
     assert "sluice rejects list --entity transactions" in remedy
     assert "sluice quarantine" in by_hand
