@@ -129,7 +129,7 @@ def _facts(alert: Alert) -> list[tuple[str, str]]:
         facts.append(("Rejected records", counts))
     if alert.logins:
         facts.append(("Logins", ", ".join(_describe_logins(item) for item in alert.logins)))
-        facts += [(item.reason, item.remedy) for item in alert.logins]
+        facts += [("What to do", f"{item.reason}: {item.remedy}") for item in alert.logins if item.remedy]
     facts.append(("Started at", _format_optional_time(alert.started_at, alert) or "not yet"))
     if alert.data_interval:
         start, end = alert.data_interval
@@ -149,7 +149,7 @@ def _next_steps(alert: Alert) -> str:
             return "There is nothing to do. This was the last mail about this run."
         case AlertKind.LOGINS_STOPPED:
             return (
-                "The run loaded all other logins. Runs try the stopped ones again, with growing waits, and these "
+                "The others were loaded as usual. Runs try the stopped ones again, with growing waits, and these "
                 "continue once their users have logged in. `sluice logins list --state needs_login` lists them; if "
                 "they were stopped wrongly, `sluice logins resume` lets the next run ask them."
             )

@@ -29,9 +29,9 @@ order by logins desc, l.reason;
 
 -- name: skipped_by_run
 -- Logins that the latest attempts of a run's chunks left out, by outcome; only an error code is told as the reason, as
--- other reasons differ between logins.
+-- other reasons differ between logins. A proposal that was not accepted stopped nothing.
 select
-    l.outcome,
+    case when l.outcome = 'stopped' and l.accepted is not true then 'not_stopped' else l.outcome end as outcome,
     case when l.outcome in ('stopped', 'still_stopped') then l.reason end as reason,
     count(*)::int as logins
 from etl.left_out as l

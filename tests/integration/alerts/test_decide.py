@@ -247,7 +247,7 @@ def test_a_failure_alert_counts_the_logins_and_names_the_wave_before_the_other_f
     mail = enqueue_failed(db)
     assert mail is not None
     assert mail.subject == "etl_transactions failed: TooManyLoginsStopped from check_logins"
-    assert "79 read, 21 stopped (ITEM_LOGIN_REQUIRED), 1 still stopped (ITEM_LOGIN_REQUIRED)" in mail.body
+    assert "79 read, 21 not stopped (ITEM_LOGIN_REQUIRED), 1 still stopped (ITEM_LOGIN_REQUIRED)" in mail.body
     assert "plaid answered ITEM_LOGIN_REQUIRED for 21 of 100 logins" in mail.body
     assert "Link's update mode" in mail.body
     assert db.execute("select distinct state from core.provider_accounts").fetchall() == [("active",)]

@@ -169,6 +169,21 @@ def test_only_the_latest_attempt_of_a_chunk_is_settled(one: Pipeline, scripted_b
     assert rows(STATES) == [("active",)] * 3
 
 
+def test_failed_tries_of_logins_that_needed_one_do_not_make_a_wave_look_small(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol(*"abcdef")
+    for token in "abcdef":
+        scripted_bank.script(token, LOGIN_REQUIRED)
+    scripted_bank.script("c", GOOD)
+    provider_accounts.require_login(scripted_pipeline.db, [4, 5, 6], reason="ITEM_LOGIN_REQUIRED")
+    make_due(scripted_pipeline.db)
+    run(scripted_pipeline, "run")
+    assert rows(STATES) == [*[("active",)] * 3, *[("needs_login",)] * 3]
+    with pytest.raises(TooManyLoginsStopped, match="for 2 of 3 logins"):
+        scripted_pipeline.check_logins("run")
+
+
 def test_a_login_without_a_readable_token_is_not_counted_as_asked(
     scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:

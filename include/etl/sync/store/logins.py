@@ -48,7 +48,10 @@ class ProposedStops:
 
 @dataclass(frozen=True)
 class SkippedLogins:
-    """Logins that a run has left out with the same outcome; the reason is None unless it is an error code."""
+    """Logins that a run has left out with the same outcome; the reason is None unless it is an error code.
+
+    The outcome `not_stopped` is a proposal to stop that the report has not accepted.
+    """
 
     outcome: str
     reason: str | None
