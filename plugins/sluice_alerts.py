@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -49,50 +49,53 @@ async def on_deadline(*, entity: str, seconds_left: float, context: Mapping[str,
     """
     check_at = _parse_instant(context["deadline"]["deadline_time"])
     deadline_at = check_at + timedelta(seconds=seconds_left) if check_at else None
-    await _send_alerts(AlertKind.FORECAST if seconds_left else AlertKind.MISSED, context, entity, deadline_at)
+    kind = AlertKind.FORECAST if seconds_left else AlertKind.MISSED
+    await _send_alerts([kind], context, entity, deadline_at)
 
 
 def on_success(context: Mapping[str, Any], *, entity: str = "") -> None:
-    """Send an alert that a run has succeeded, if an earlier alert said that it is late or will be."""
-    asyncio.run(_send_alerts(AlertKind.RECOVERED, context, entity))
+    """Send an alert that a run has succeeded if an earlier one said that it is late, and one if many logins stopped."""
+    asyncio.run(_send_alerts([AlertKind.RECOVERED, AlertKind.LOGINS_STOPPED], context, entity))
 
 
 def on_failure(context: Mapping[str, Any], *, entity: str = "") -> None:
     """Send an alert that a run has failed."""
-    asyncio.run(_send_alerts(AlertKind.FAILED, context, entity))
+    asyncio.run(_send_alerts([AlertKind.FAILED], context, entity))
 
 
 async def _send_alerts(
-    kind: AlertKind, context: Mapping[str, Any], entity: str, deadline_at: datetime | None = None
+    kinds: Sequence[AlertKind], context: Mapping[str, Any], entity: str, deadline_at: datetime | None = None
 ) -> None:
-    """Send the alert if it is due, and retry mails of earlier alerts that could not be sent."""
+    """Send the alerts that are due, and retry mails of earlier alerts that could not be sent."""
     async with asyncio.timeout(_TIMEOUT_SECONDS):
-        mails = await asyncio.to_thread(_collect_mails, kind, context, entity, deadline_at)
+        mails = await asyncio.to_thread(_collect_mails, kinds, context, entity, deadline_at)
         if mails:
             errors = await _send_mails(mails)
             await asyncio.to_thread(_record_results, mails, errors)
 
 
 def _collect_mails(
-    kind: AlertKind, context: Mapping[str, Any], entity: str, deadline_at: datetime | None
+    kinds: Sequence[AlertKind], context: Mapping[str, Any], entity: str, deadline_at: datetime | None
 ) -> list[OutboxMail]:
     from etl.alerts import decide
     from etl.alerts.store import outbox
     from etl.clients import smtp  # noqa: F401 - imported in this thread, so that the import does not block the event loop
     from etl.db.connection import WarehouseUnreachable
 
-    check = decide.AlertCheck(
-        _callback_run(context, entity), kind, datetime.now(UTC), deadline_at, str(context.get("reason") or "")
-    )
+    run, reason = _callback_run(context, entity), str(context.get("reason") or "")
+    checks = [decide.AlertCheck(run, kind, datetime.now(UTC), deadline_at, reason) for kind in kinds]
     with ExitStack() as stack:
         metadata = stack.enter_context(connections.metadata_db())
         try:
             db = stack.enter_context(connections.warehouse())
         except WarehouseUnreachable as error:
-            mail = decide.compose_unsaved_alert(check, metadata_db=metadata, connection_error=str(error))
-            return [mail] if mail else []
-        mail = decide.enqueue_due_alert(check, db=db, metadata_db=metadata)
-        new = [mail] if mail else []
+            unsaved = [
+                decide.compose_unsaved_alert(check, metadata_db=metadata, connection_error=str(error))
+                for check in checks
+            ]
+            return [mail for mail in unsaved if mail]
+        due = [decide.enqueue_due_alert(check, db=db, metadata_db=metadata) for check in checks]
+        new = [mail for mail in due if mail]
         return [*new, *outbox.claim_unsent(db, except_ids=[mail.promise_id for mail in new])]
 
 

@@ -21,8 +21,9 @@ _DOC = """{summary}
 
 `plan` divides the run into chunks. Each chunk is downloaded and sealed as received, or read from raw batches that
 another entity downloaded; then it is typed, and merged by `{sql}` in one transaction with its cursors. `report` sums up
-what was loaded, also if chunks failed; `all_loaded` fails the run if a chunk failed. The next run continues from the
-cursors, so nothing is lost, and a failed task can be cleared safely at any time.
+what was loaded, also if chunks failed; `all_loaded` fails the run if a chunk failed, and `check_logins`, where the
+provider is called, if too many logins stopped or were quarantined at once. The next run continues from the cursors, so
+nothing is lost, and a failed task can be cleared safely at any time.
 """
 
 
@@ -40,7 +41,8 @@ def build_entity_dag(entity: Entity) -> DAG:
     """Return the Dag that syncs an entity.
 
     It plans the run's chunks, takes each through its steps, and then reports. A chunk that fails does not stop its
-    siblings: `report` counts what was loaded and triggers dependent Dags. `all_loaded` fails the run if a chunk failed.
+    siblings: `report` counts what was loaded and triggers dependent Dags. `all_loaded` fails the run if a chunk failed,
+    and `check_logins`, where a provider is called, if too many logins stopped or were quarantined at once.
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
@@ -58,10 +60,10 @@ def build_entity_dag(entity: Entity) -> DAG:
         **deadline,
     ) as dag:
         chunk = tasks.raw_chunk(entity) if isinstance(entity.source, RawOf) else tasks.provider_chunk(entity)
-        chunk.expand(ordinal=tasks.plan(entity)) >> [
-            tasks.report(entity, outlet=asset(entity.name)),
-            EmptyOperator(task_id="all_loaded"),
-        ]
+        report = tasks.report(entity, outlet=asset(entity.name))
+        chunk.expand(ordinal=tasks.plan(entity)) >> [report, EmptyOperator(task_id="all_loaded")]
+        if not isinstance(entity.source, RawOf):
+            report >> tasks.check_logins(entity)
     return dag
 
 

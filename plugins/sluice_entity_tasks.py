@@ -154,6 +154,23 @@ def report(entity: Entity, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
     return report_run()
 
 
+def check_logins(entity: Entity) -> Any:  # noqa: ANN401 - likewise
+    """Return the task that fails a run in which too many logins stopped or are quarantined.
+
+    It runs after `report`, which never fails for this, so that dependent Dags start. If `report` fails, it fails, too:
+    a run fails if one of its last tasks does.
+    """
+
+    @task(task_id="check_logins", priority_weight=_priority_weight(entity, step=6))
+    def check_logins_of_run() -> None:
+        from etl.sync import breaker as step
+
+        with connections.warehouse() as db:
+            step.check_logins(entity, _run_id(), db=db)
+
+    return check_logins_of_run()
+
+
 def _priority_weight(entity: Entity, *, step: int) -> int:
     """Return the weight of a step: later steps weigh more, so that chunks are processed depth first."""
     return 100 * entity.queue.priority + step

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 
 from dev.servers.bank import Sandbox
-from etl.catalog.providers.plaid import PLAID
+from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
 from etl.clients import rate_limits
 from etl.db.connection import connect, connect_warehouse
 from etl.db.statements import Statement
@@ -76,6 +76,7 @@ def _enrol_batch(numbers: Iterable[int], environment: Mapping[str, str]) -> None
                 cipher=cipher,
                 endpoint=bank,
                 limiter=limiter,
+                history=TRANSACTIONS_SYNC.history,
             )
 
 

@@ -68,7 +68,8 @@ def test_a_permanent_error_is_not_retried_and_a_transient_one_is(bag: Any) -> No
 
 def test_chunks_are_processed_depth_first_and_weigh_less_than_more_urgent_queues(bag: Any) -> None:
     dag = bag.dags["etl_transactions"]
-    chain = ("plan", "chunk.download", "chunk.store_raw", "chunk.transform", "chunk.load", "report")
+    steps = ("download", "store_raw", "transform", "load")
+    chain = ("plan", *(f"chunk.{step}" for step in steps), "report", "check_logins")
     weights = [dag.get_task(name).priority_weight for name in chain]
     assert weights == sorted(weights)
     assert len(set(weights)) == len(weights)
@@ -91,6 +92,17 @@ def test_a_failed_chunk_fails_the_run_and_not_the_report(bag: Any) -> None:
     assert dag.get_task("report").trigger_rule == "all_done"
     assert dag.get_task("all_loaded").trigger_rule == "all_success"
     assert dag.get_task("all_loaded").upstream_task_ids == {"chunk.load"}
+
+
+@pytest.mark.parametrize("entity", ["accounts", "transactions"])
+def test_a_run_fails_if_its_report_or_its_check_of_logins_does_and_the_check_never_fails_the_report(
+    bag: Any, entity: str
+) -> None:
+    dag = bag.dags[f"etl_{entity}"]
+    check = dag.get_task("check_logins")
+    assert check.upstream_task_ids == {"report"}
+    assert check.trigger_rule == "all_success"
+    assert {task.task_id for task in dag.leaves} == {"all_loaded", "check_logins"}
 
 
 def test_every_dag_has_a_deadline_or_the_tag_that_waives_it(bag: Any) -> None:

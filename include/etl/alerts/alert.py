@@ -33,6 +33,9 @@ class AlertKind(Enum):
     FAILED = "failed"
     """The run failed; no alert about its deadline follows."""
 
+    LOGINS_STOPPED = "logins_stopped"
+    """The run succeeded, but many logins stopped in it."""
+
 
 @dataclass(frozen=True)
 class TaskFailure:
@@ -92,6 +95,28 @@ class RejectsByRule:
 
 
 @dataclass(frozen=True)
+class LoginsByOutcome:
+    """Logins of a run with the same outcome.
+
+    Parameters
+    ----------
+    outcome
+        What became of them, such as `stopped`.
+    reason
+        The provider's error code; empty if they have no common one.
+    logins
+        Number of logins.
+    remedy
+        What a person can do about them; empty if unknown.
+    """
+
+    outcome: str
+    reason: str
+    logins: int
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
 class Alert:
     """The facts of one mail.
 
@@ -127,6 +152,8 @@ class Alert:
         Number of failed tasks.
     rejects
         Rejected records, by rule.
+    logins
+        Logins of the run, by outcome and error code.
     next_run_catches_up
         Whether the next run does the work that this one did not.
     """
@@ -147,6 +174,7 @@ class Alert:
     failures: tuple[TaskFailure, ...] = ()
     failed_task_count: int = 0
     rejects: tuple[RejectsByRule, ...] = ()
+    logins: tuple[LoginsByOutcome, ...] = ()
     next_run_catches_up: bool = True
 
 

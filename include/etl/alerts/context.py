@@ -10,17 +10,20 @@ from datetime import datetime
 import psycopg
 
 from etl.alerts import blockers
-from etl.alerts.alert import RUN_TYPES_WITH_DEADLINE, ChunkProgress, TaskFailure
+from etl.alerts.alert import RUN_TYPES_WITH_DEADLINE, ChunkProgress, LoginsByOutcome, TaskFailure
 from etl.alerts.blockers import OpenTask, PoolUsage
 from etl.alerts.eta import PastRun
 from etl.alerts.store import airflow_db, task_failures
 from etl.alerts.store.airflow_db import DagRun
 from etl.db.connection import Connection
-from etl.declare.entity import Entity
+from etl.declare.entity import Entity, RawOf
+from etl.sync import breaker
 from etl.sync.report import totals
-from etl.sync.store import chunks
+from etl.sync.store import chunks, logins
 
 _FINISHED_STATES = ("success", "failed")
+_ACCOUNTS_PREFIX = "accounts_"
+_READ_OUTCOME = "drained"
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +128,30 @@ def chunk_progress(run: CallbackRun, *, db: Connection) -> ChunkProgress:
         return ChunkProgress()
     counts = totals(run.entity, run.run_id, db=db)
     return ChunkProgress(counts["chunks"], counts["chunks_loaded"])
+
+
+def logins_by_outcome(run: CallbackRun, *, db: Connection) -> tuple[LoginsByOutcome, ...]:
+    """Return the logins of a run by outcome and error code: those that were read, then the most frequent others."""
+    if run.entity is None or isinstance(run.entity.source, RawOf):
+        return ()
+    counts = totals(run.entity, run.run_id, db=db)
+    read = LoginsByOutcome("read", "", counts.get(f"{_ACCOUNTS_PREFIX}{_READ_OUTCOME}", 0))
+    skipped = logins.skipped_by_run(db, entity=run.entity.name, run_id=run.run_id)
+    return (read, *(LoginsByOutcome(each.outcome, each.reason or "", each.logins) for each in skipped))
+
+
+def wave_of_stops(run: CallbackRun, *, db: Connection) -> tuple[LoginsByOutcome, ...]:
+    """Return the logins that a run has stopped, by error code, if they are so many that a person should know."""
+    if run.entity is None or isinstance(run.entity.source, RawOf):
+        return ()
+    proposed = logins.stops_of_run(db, entity=run.entity.name, run_id=run.run_id)
+    stopped = [
+        LoginsByOutcome("stopped", stops.code, stops.accepted, run.entity.provider.remedy(stops.code))
+        for stops in proposed
+        if stops.accepted
+    ]
+    asked = logins.count_asked(db, entity=run.entity.name, run_id=run.run_id)
+    return tuple(stopped) if breaker.is_wave(sum(each.logins for each in stopped), asked) else ()
 
 
 def blocking_reasons(context: RunContext, *, db: Connection | None, as_of: datetime) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from etl.alerts.context import (
     chunk_progress,
     find_failures,
     gather_run_context,
+    logins_by_outcome,
+    wave_of_stops,
 )
 from etl.alerts.mail import compose
 from etl.alerts.store import outbox, task_failures
@@ -24,6 +26,8 @@ from etl.db.connection import Connection
 
 _MAX_FAILURES = 3
 _TASK_FAILURE_REASON = "task_failure"
+_CHECK_LOGINS = "check_logins"
+"""The task whose failure names the cause of many others; told first."""
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ def enqueue_due_alert(check: AlertCheck, *, db: Connection, metadata_db: Connect
         AlertKind.MISSED: _build_late_alert,
         AlertKind.RECOVERED: _build_recovered_alert,
         AlertKind.FAILED: _build_failed_alert,
+        AlertKind.LOGINS_STOPPED: _build_logins_alert,
     }[check.kind]
     alert = build(check, context, db)
     mail = outbox.enqueue(db, alert, compose(alert)) if alert else None
@@ -155,7 +160,7 @@ def _build_failed_alert(check: AlertCheck, context: RunContext, db: Connection) 
         context.dag_run.deadline_at if context.dag_run else None,
         *(record.deadline_at for record in records.values()),
     ]
-    failures = find_failures(context, db=db)
+    failures = sorted(find_failures(context, db=db), key=lambda failure: failure.task_id != _CHECK_LOGINS)
     return _build_alert(
         check,
         context,
@@ -163,9 +168,24 @@ def _build_failed_alert(check: AlertCheck, context: RunContext, db: Connection) 
         finish_at=context.ended_at or check.as_of,
         reason="" if check.reason == _TASK_FAILURE_REASON else check.reason,
         progress=chunk_progress(run, db=db),
-        failures=failures[:_MAX_FAILURES],
+        failures=tuple(failures[:_MAX_FAILURES]),
         failed_task_count=len(failures),
         rejects=task_failures.count_rejects(db, entity=run.entity.name, run_id=run.run_id) if run.entity else (),
+        logins=logins_by_outcome(run, db=db),
+    )
+
+
+def _build_logins_alert(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
+    """Return the alert that a run has stopped many logins; None if there were few."""
+    stopped = wave_of_stops(check.run, db=db)
+    if not stopped:
+        return None
+    return _build_alert(
+        check,
+        context,
+        finish_at=context.ended_at or check.as_of,
+        progress=chunk_progress(check.run, db=db),
+        logins=stopped,
     )
 
 

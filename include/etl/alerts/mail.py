@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from etl.alerts.alert import Alert, AlertKind, TaskFailure
+from etl.alerts.alert import Alert, AlertKind, LoginsByOutcome, TaskFailure
 from etl.alerts.formatting import format_duration, format_time, pluralize
 from etl.clients.mail import MailContent
 
@@ -17,13 +17,16 @@ _COLOURS = {
     AlertKind.MISSED: "#b91c1c",
     AlertKind.RECOVERED: "#15803d",
     AlertKind.FAILED: "#b91c1c",
+    AlertKind.LOGINS_STOPPED: "#b45309",
 }
 _LABELS = {
     AlertKind.FORECAST: "going to be late",
     AlertKind.MISSED: "late",
     AlertKind.RECOVERED: "recovered",
     AlertKind.FAILED: "failed",
+    AlertKind.LOGINS_STOPPED: "logins stopped",
 }
+_ENDED = (AlertKind.RECOVERED, AlertKind.FAILED, AlertKind.LOGINS_STOPPED)
 _MAX_SUBJECT_LENGTH = 150
 
 
@@ -71,6 +74,9 @@ def _headline(alert: Alert) -> str:
         case AlertKind.FAILED:
             cause = _failure_cause(alert)
             return f"{alert.dag_id} failed: {cause}" if cause else f"{alert.dag_id} failed"
+        case AlertKind.LOGINS_STOPPED:
+            stopped = sum(item.logins for item in alert.logins)
+            return f"{alert.dag_id} stopped {pluralize(stopped, 'login')}"
 
 
 def _failure_cause(alert: Alert) -> str:
@@ -112,13 +118,18 @@ def _facts(alert: Alert) -> list[tuple[str, str]]:
             facts.append(
                 ("Failed tasks", f"{alert.failed_task_count}" if alert.failed_task_count > len(alert.failures) else "")
             )
+        case AlertKind.LOGINS_STOPPED:
+            facts.append(("Done at", _format_optional_time(alert.finish_at, alert)))
     if alert.kind is AlertKind.RECOVERED and alert.started_at and alert.finish_at:
         facts.append(("Took", format_duration(alert.finish_at - alert.started_at)))
-    if alert.kind in (AlertKind.RECOVERED, AlertKind.FAILED) and alert.progress.chunks:
+    if alert.kind in _ENDED and alert.progress.chunks:
         facts.append(("Loaded", f"{alert.progress.chunks_loaded} of {pluralize(alert.progress.chunks, 'chunk')}"))
     if alert.rejects:
         counts = ", ".join(f"{item.rejects:,} by {item.rule}" for item in alert.rejects)
         facts.append(("Rejected records", counts))
+    if alert.logins:
+        facts.append(("Logins", ", ".join(_describe_logins(item) for item in alert.logins)))
+        facts += [("What to do", f"{item.reason}: {item.remedy}") for item in alert.logins if item.remedy]
     facts.append(("Started at", _format_optional_time(alert.started_at, alert) or "not yet"))
     if alert.data_interval:
         start, end = alert.data_interval
@@ -136,6 +147,12 @@ def _next_steps(alert: Alert) -> str:
             return "The run continues. One more mail follows when it is done, or if it fails."
         case AlertKind.RECOVERED:
             return "There is nothing to do. This was the last mail about this run."
+        case AlertKind.LOGINS_STOPPED:
+            return (
+                "The others were loaded as usual. Runs try the stopped ones again, with growing waits, and these "
+                "continue once their users have logged in. `sluice logins list --state needs_login` lists them; if "
+                "they were stopped wrongly, `sluice logins resume` lets the next run ask them."
+            )
         case AlertKind.FAILED if not alert.next_run_catches_up:
             return (
                 "Completed work is kept, and nothing is lost. Fix the cause and clear the failed tasks: they continue "
@@ -146,6 +163,11 @@ def _next_steps(alert: Alert) -> str:
                 "Loaded records are kept, and nothing is lost. Fix the cause and clear the failed tasks, "
                 "or let the next run catch up. No mail about this run's deadline follows."
             )
+
+
+def _describe_logins(item: LoginsByOutcome) -> str:
+    count = f"{item.logins:,} {item.outcome.replace('_', ' ')}"
+    return f"{count} ({item.reason})" if item.reason else count
 
 
 def _delay(alert: Alert) -> timedelta | None:

@@ -10,7 +10,8 @@ from typer.core import TyperGroup
 from etl.catalog import entities, notices
 from etl.cli.describe import describe
 from etl.cli.help import add_command, format_epilog
-from etl.cli.link import link
+from etl.cli.logins.app import app as logins
+from etl.cli.logins.link import link
 from etl.cli.migrate import migrate
 from etl.cli.notify.app import app as notify
 from etl.cli.plan import plan
@@ -95,6 +96,7 @@ app.add_typer(history, name="history", rich_help_panel=_SYNC)
 app.add_typer(correct, name="correct", rich_help_panel=_SYNC)
 add_command(app, resync, panel=_SYNC)
 add_command(app, link, panel=_SYNC)
+app.add_typer(logins, name="logins", rich_help_panel=_SYNC)
 app.add_typer(notify, name="notify", rich_help_panel=_NOTICES)
 add_command(app, migrate, panel=_OPERATE)
 add_command(app, purge, panel=_OPERATE)

@@ -56,6 +56,13 @@ def require_id(number: int | None) -> int | None:
     return _require_range(number, 1, _MAX_BIGINT)
 
 
+def require_ids(numbers: list[int]) -> list[int]:
+    """Return numbers that can be ids; see `require_id`."""
+    for number in numbers:
+        require_id(number)
+    return numbers
+
+
 def require_run_id(number: int | None) -> int | None:
     """Return a number that can be the id of a run; see `require_id`."""
     return _require_range(number, 1, _MAX_INTEGER)

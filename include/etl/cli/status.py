@@ -1,40 +1,59 @@
-"""`sluice status`: how many rows there are, how fresh they are, and how many records were rejected."""
+"""`sluice status`: how many rows there are, how fresh they are, and what waits for a person."""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
-
-import typer
+from typing import TYPE_CHECKING
 
 from etl.catalog.entities import ENTITIES
 from etl.cli.help import AsJson, examples
-from etl.cli.terminal import print_json, print_table
+from etl.cli.terminal import print_json, print_line, print_table
 
+if TYPE_CHECKING:
+    from etl.sync.store.logins import StateCount
+
+_MAX_REASONS = 20
 _JSON = (
-    "`entities`, a list of `entity`, `rows`, `loaded_at`, `lag` (seconds) and `rejects`, and `provider_accounts`, the "
-    "number of accounts by state"
+    "`entities`, a list of `entity`, `rows`, `loaded_at`, `lag` (seconds), `rejects` (open ones), `field_warnings`, "
+    "`quarantined_logins` and `pending_reconciliations`; `provider_accounts`, the number of logins by state; and "
+    "`logins`, a list of `state`, `reason` and `logins` (how many), the most frequent first"
 )
 
 
 @examples("sluice status", "sluice status --json | jq '.entities[] | .entity, .lag'", json=_JSON)
 def status(*, as_json: AsJson = False) -> None:
-    """Show rows, last load, lag and rejects of each entity, and the provider accounts by state."""
+    """Show rows, last load, lag and rejects of each entity, what of it waits, and the logins by state and reason."""
     from etl.db.connection import connect_warehouse
+    from etl.sync.store import logins as login_store
     from etl.sync.store import status as status_store
 
     now = datetime.now(UTC)
     with connect_warehouse() as db:
-        entities = [status_store.entity_status(db, entity=entity.name, as_of=now) for entity in ENTITIES]
-        accounts = status_store.accounts_by_state(db)
+        entities = [
+            status_store.entity_status(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES
+        ]
+        logins = login_store.count_by_state(db)
+    by_state: Counter[str] = Counter()
+    for each in logins:
+        by_state[each.state] += each.logins
     if as_json:
-        print_json({"entities": entities, "provider_accounts": accounts})
+        print_json({"entities": entities, "provider_accounts": by_state, "logins": logins[:_MAX_REASONS]})
         return
     rows = []
     for entity in entities:
         lag = "never loaded" if entity.lag is None else str(timedelta(seconds=round(entity.lag)))
         loaded = "" if entity.loaded_at is None else f"{entity.loaded_at:%Y-%m-%d %H:%M:%S} UTC"
-        rows.append((entity.entity, entity.rows, loaded, lag, entity.rejects))
-    numbers = ("rows", "last load", "lag", "rejects")
+        waiting = (entity.rejects, entity.field_warnings, entity.quarantined_logins, entity.pending_reconciliations)
+        rows.append((entity.entity, entity.rows, loaded, lag, *waiting))
+    numbers = ("rows", "last load", "lag", "rejects", "warnings", "quarantined", "to approve")
     print_table(("entity", *numbers), rows, numbers=numbers)
-    counts = ", ".join(f"{count:,} {state}" for state, count in accounts.items())
-    typer.echo(f"Provider accounts: {counts or 'none'}")
+    counts = ", ".join(f"{count:,} {state}{_format_reasons(logins, state)}" for state, count in by_state.most_common())
+    print_line(f"Logins: {counts or 'none'}")
+
+
+def _format_reasons(logins: list[StateCount], state: str) -> str:
+    """Return why logins have a state, in parentheses; empty if they have no reasons."""
+    counts = [f"{each.logins:,} {each.reason}" for each in logins if each.state == state and each.reason]
+    more = ", …" if len(counts) > _MAX_REASONS else ""
+    return f" ({', '.join(counts[:_MAX_REASONS])}{more})" if counts else ""

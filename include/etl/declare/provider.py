@@ -93,16 +93,61 @@ class ErrorRule:
         HTTP status.
     error_type, error_code
         Fields of the provider's error body.
+    remedy
+        What a person can do where many logins get such a response at once, as whole sentences; empty if unknown.
     """
 
     action: ErrorAction
     status: int | None = None
     error_type: str | None = None
     error_code: str | None = None
+    remedy: str = ""
 
     def __post_init__(self) -> None:
         if self.status is None and self.error_type is None and self.error_code is None:
             raise DeclarationError(f"error rule {self.action.value}: it would match every error; name what it matches")
+
+
+@dataclass(frozen=True)
+class InstitutionLookup:
+    """How to ask at which bank a login is.
+
+    Parameters
+    ----------
+    path
+        Path of the endpoint; the request is a JSON POST.
+    request
+        Body of the request, with `Placeholder.ACCESS_TOKEN`.
+    institution_id, institution_name
+        Paths of these fields in the response, such as `item.institution_id`.
+    """
+
+    path: str
+    request: Mapping[str, object]
+    institution_id: str
+    institution_name: str
+
+
+@dataclass(frozen=True)
+class Unlinking:
+    """How to give up the access to a login.
+
+    Parameters
+    ----------
+    path
+        Path of the endpoint; the request is a JSON POST.
+    request
+        Body of the request, with `Placeholder.ACCESS_TOKEN`.
+    gone_codes
+        Error codes that say that there is no access to give up any more.
+    """
+
+    path: str
+    request: Mapping[str, object]
+    gone_codes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        require_tuple(f"unlinking by {self.path}", "gone_codes", self.gone_codes, str)
 
 
 @dataclass(frozen=True)
@@ -117,12 +162,15 @@ class Enrolment:
         Body of the request, with `Placeholder.PUBLIC_TOKEN`.
     access_token, item_id
         Fields of the response.
+    institution
+        How to ask for the bank of the new provider account; None if the provider does not tell.
     """
 
     path: str
     request: Mapping[str, object]
     access_token: str
     item_id: str
+    institution: InstitutionLookup | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +196,8 @@ class Provider:
         Maximum number of concurrent requests in one task.
     retries
         Maximum number of retries of one request.
+    unlinking
+        How the access to a login is given up; None if that is not possible.
     """
 
     name: str
@@ -158,6 +208,7 @@ class Provider:
     timeout: timedelta = timedelta(seconds=30)
     concurrency: int = 16
     retries: int = 4
+    unlinking: Unlinking | None = None
 
     def __post_init__(self) -> None:
         where = f"provider {self.name}"
@@ -167,3 +218,13 @@ class Provider:
         require_duration(where, "timeout", self.timeout)
         require_count(where, "concurrency", self.concurrency, minimum=1)
         require_count(where, "retries", self.retries, minimum=0)
+
+    def remedy(self, error_code: str) -> str:
+        """Return what to do where many logins stop for an error code; empty if nothing is declared.
+
+        The rule for this code applies, else the first remedy of a rule that stops logins for more than one code.
+        """
+        stopping = [rule for rule in self.errors if rule.action is ErrorAction.STOP_ACCOUNT and rule.remedy]
+        specific = [rule.remedy for rule in stopping if rule.error_code == error_code]
+        general = [rule.remedy for rule in stopping if rule.error_code is None]
+        return next(iter((*specific, *general)), "")

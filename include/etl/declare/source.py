@@ -6,7 +6,14 @@ from datetime import timedelta
 from typing import ClassVar
 
 from etl.declare.provider import Placeholder, RateLimit
-from etl.declare.validation import require_count, require_identifier, require_list_paths, require_tuple, require_type
+from etl.declare.validation import (
+    require_count,
+    require_duration,
+    require_identifier,
+    require_list_paths,
+    require_tuple,
+    require_type,
+)
 from etl.errors import DeclarationError
 
 
@@ -87,12 +94,16 @@ class Feed(Source):
         Field that is true while the feed has more pages.
     cursor_life
         Time for which a cursor is valid; a report warns of cursors that are about to expire. None if they never do.
+    history
+        How far back the provider promises to send records of a new login, if it is linked as usual; None if it promises
+        nothing. Kept per login, since `sluice link --history-days` may say otherwise.
     """
 
     deletes: tuple[str, ...]
     cursor: str
     more: str
     cursor_life: timedelta | None = None
+    history: timedelta | None = None
 
     required_placeholders: ClassVar[Mapping[Placeholder, str]] = {Placeholder.CURSOR: "every page would be the first"}
 
@@ -100,6 +111,11 @@ class Feed(Source):
     def removals(self) -> tuple[str, ...]:
         """Paths of the records to remove."""
         return self.deletes
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.history is not None:
+            require_duration(f"source {self.name}", "history", self.history)
 
 
 @dataclass(frozen=True, kw_only=True)

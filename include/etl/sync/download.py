@@ -31,7 +31,7 @@ from etl.sync.records.frames import Header
 from etl.sync.store import chunks, provider_accounts
 from etl.sync.store.chunks import PlannedChunk
 from etl.sync.store.landing import DrainedAccount, Landing, Manifest
-from etl.sync.store.provider_accounts import ProviderAccount
+from etl.sync.store.provider_accounts import LoginState, ProviderAccount
 from etl.sync.store.token_cipher import TokenCipher
 
 
@@ -51,6 +51,9 @@ class AccountOutcome(Enum):
 
     DRAINED = "drained"
     STOPPED = "stopped"
+    """A proposal, which the report of the run accepts or rejects; see `etl.sync.breaker`."""
+    STILL_STOPPED = "still_stopped"
+    """It needed a login before, and another try failed again."""
     NOT_READY = "not_ready"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
@@ -79,16 +82,19 @@ class DownloadResult:
 
 @dataclass
 class ChunkOutcomes:
-    """Outcomes of all accounts of a chunk: their counts, and the accounts that were skipped."""
+    """Outcomes of all accounts of a chunk: their counts, and the accounts that were skipped or can be read again."""
 
     counts: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[ProviderAccount, DownloadResult]] = field(default_factory=list)
+    resumed: list[int] = field(default_factory=list)
 
     def add(self, account: ProviderAccount, result: DownloadResult) -> None:
         """Count one account."""
         self.counts[result.outcome.value] += 1
         if result.outcome is not AccountOutcome.DRAINED:
             self.skipped.append((account, result))
+        elif account.state == LoginState.NEEDS_LOGIN.value:
+            self.resumed.append(account.provider_account_id)
 
 
 log = logging.getLogger(__name__)
@@ -155,6 +161,7 @@ def download(
     with chunks.closing_attempt(db, chunk, outcomes.counts), landing.manifest() as manifest:
         chunk_download = _ChunkDownload(entity, source, chunk, landing, cipher, outcomes)
         asyncio.run(chunk_download.run(account_batches, manifest, endpoint=endpoint, limiter=limiter))
+        provider_accounts.resume_after_success(db, outcomes.resumed)
         _record_skipped(chunk, outcomes, db=db)
         if not outcomes.counts[AccountOutcome.DRAINED.value]:
             _raise_if_any_failed(entity, chunk.chunk_id, outcomes)
@@ -163,13 +170,16 @@ def download(
 
 
 def _record_skipped(chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connection) -> None:
-    """Record the reason of each skipped account, and stop the accounts that their users must fix."""
+    """Record the reason of each skipped account; the report of the run decides which are stopped."""
     for account, result in outcomes.skipped:
         chunks.record_skipped_account(
-            db, chunk, account.provider_account_id, outcome=result.outcome.value, reason=result.reason
+            db,
+            chunk,
+            account.provider_account_id,
+            outcome=result.outcome.value,
+            reason=result.reason,
+            token_version=None if result.outcome is AccountOutcome.UNREADABLE else account.token_version,
         )
-        if result.outcome is AccountOutcome.STOPPED:
-            provider_accounts.stop(db, account, reason=result.reason)
 
 
 def _raise_if_any_failed(entity: Entity, chunk_id: int, outcomes: ChunkOutcomes) -> None:
@@ -240,7 +250,10 @@ class _ChunkDownload:
                     client, replace(account, needs_full_read=True), restarts_left=MAX_RESTARTS
                 )
             self._reschedule_if_long_wait(failure)
-            return DownloadResult(OUTCOME_BY_ACTION[failure.action], reason=failure.code)
+            outcome = OUTCOME_BY_ACTION[failure.action]
+            if outcome is AccountOutcome.STOPPED and account.state == LoginState.NEEDS_LOGIN.value:
+                outcome = AccountOutcome.STILL_STOPPED
+            return DownloadResult(outcome, reason=failure.code)
 
     def _reschedule_if_long_wait(self, failure: ProviderCallFailed) -> None:
         """Raise, to end the attempt, if the provider asks for a wait that is within the limits of rescheduling."""

@@ -1,17 +1,29 @@
-"""Enrolment of a user's login at a bank as a provider account."""
+"""Enrolment of a user's login at a bank as a provider account, and the end of it."""
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.provider import Provider
-from etl.errors import TransientError
+from etl.errors import PermanentError, ProviderRefused, TransientError
 from etl.settings import Endpoint
 from etl.sync.provider.client import ProviderCallFailed, open_client
-from etl.sync.provider.enrolment import GrantedItem, exchange_public_token
-from etl.sync.store import provider_accounts
+from etl.sync.provider.enrolment import (
+    GrantedItem,
+    Institution,
+    exchange_public_token,
+    find_institution,
+    give_up_access,
+)
+from etl.sync.store import logins, provider_accounts
+from etl.sync.store.logins import LinkedLogin
+from etl.sync.store.provider_accounts import LoginState
 from etl.sync.store.token_cipher import TokenCipher
+
+INSTITUTION_TIMEOUT = timedelta(seconds=10)
+"""Longest time to ask for the bank of a new login, with all retries."""
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +35,26 @@ class EnrolmentFailed(TransientError):
         super().__init__(f"{provider} returned no access token: {detail}; try again while the public token is valid.")
 
 
+class UnlinkFailed(PermanentError):
+    """A provider did not give up the access to a login."""
+
+    def __init__(self, provider: str, provider_account_id: int, detail: str) -> None:
+        super().__init__(
+            f"login {provider_account_id}: {provider} did not unlink it: {detail}; it keeps its token. Try again, or "
+            "stop it with `sluice logins stop`."
+        )
+
+
+class LinkedMeanwhile(PermanentError):
+    """A login was linked again while it was being unlinked."""
+
+    def __init__(self, provider_account_id: int) -> None:
+        super().__init__(
+            f"login {provider_account_id} was linked again while it was being unlinked, and keeps its new token; "
+            "unlink it again if that is what you want."
+        )
+
+
 def enrol_login(
     provider: Provider,
     public_token: str,
@@ -32,13 +64,19 @@ def enrol_login(
     cipher: TokenCipher,
     endpoint: Endpoint,
     limiter: Limiter,
+    history: timedelta | None = None,
 ) -> int:
     """Exchange a public token, store the access token encrypted, and return the provider account id.
+
+    The login is stored before its bank is asked for, so that no token is lost; if the provider does not tell, the login
+    is linked without its bank.
 
     Parameters
     ----------
     user
         The user's id in the application that Sluice serves.
+    history
+        How far back the provider promises to send records of a new login; None if unknown.
 
     Raises
     ------
@@ -57,6 +95,13 @@ def enrol_login(
             except ProviderCallFailed as failure:
                 raise EnrolmentFailed(provider.name, failure.code) from None
 
+    async def ask_for_institution() -> Institution:
+        async with (
+            open_client(provider, endpoint, limiter) as client,
+            asyncio.timeout(INSTITUTION_TIMEOUT.total_seconds()),
+        ):
+            return await find_institution(client, item.access_token)
+
     item = asyncio.run(exchange())
     provider_account_id = provider_accounts.enrol(
         db,
@@ -65,6 +110,61 @@ def enrol_login(
         user=user,
         item_id=item.item_id,
         access_token=item.access_token,
+        history_days=None if history is None else history.days,
     )
+    try:
+        institution = asyncio.run(ask_for_institution())
+    except (ProviderCallFailed, ProviderRefused, TimeoutError) as error:
+        log.warning("%s: the bank of provider account %d is not known: %s", provider.name, provider_account_id, error)
+    else:
+        provider_accounts.set_institution(
+            db, provider_account_id, institution_id=institution.institution_id, institution_name=institution.name
+        )
     log.info("%s: enrolled provider account %d", provider.name, provider_account_id)
     return provider_account_id
+
+
+def unlink_login(
+    provider: Provider,
+    login: LinkedLogin,
+    *,
+    reason: str | None,
+    db: Connection,
+    cipher: TokenCipher,
+    endpoint: Endpoint,
+    limiter: Limiter,
+) -> None:
+    """Make the provider give up the access to a login, and delete its token; do nothing if that was done before.
+
+    A login that the provider has no more is unlinked as well, so that an interrupted call can be repeated.
+
+    Raises
+    ------
+    UnlinkFailed
+        If the provider could not be reached, or refused; nothing was changed.
+    LinkedMeanwhile
+        If the login got a new token in the meantime.
+    TokenUnreadable
+        If no key decrypts its access token.
+    """
+    if login.access_token is None:
+        return
+    access_token = cipher.decrypt(login.access_token, provider_account_id=login.provider_account_id)
+
+    async def call() -> bool:
+        async with open_client(provider, endpoint, limiter) as client:
+            return await give_up_access(client, access_token)
+
+    try:
+        had_access = asyncio.run(call())
+    except ProviderCallFailed as failure:
+        raise UnlinkFailed(provider.name, login.provider_account_id, failure.code) from None
+    except ProviderRefused as refused:
+        raise UnlinkFailed(provider.name, login.provider_account_id, refused.detail) from None
+    is_unlinked = provider_accounts.unlink(
+        db, login.provider_account_id, token_version=login.token_version, reason=reason
+    )
+    states = logins.find_states(db, [login.provider_account_id])
+    if not is_unlinked and states.get(login.provider_account_id) != LoginState.UNLINKED.value:
+        raise LinkedMeanwhile(login.provider_account_id)
+    log.info("%s: unlinked login %d, had access: %s", provider.name, login.provider_account_id, had_access)

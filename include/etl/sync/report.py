@@ -1,13 +1,23 @@
-"""Report of a run: what it loaded, and warnings about skipped accounts and cursors that expire soon."""
+"""Report of a run: what it loaded, which logins stop, and warnings about skipped logins and expiring cursors."""
 
 import logging
+from collections import Counter
 
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
-from etl.sync.store import chunks, cursors, field_warnings
+from etl.sync import breaker
+from etl.sync.store import chunks, cursors, field_warnings, logins
+from etl.sync.store.provider_accounts import LoginState
 
-_PROBLEM_COUNTS = ("accounts_refused", "accounts_stopped", "accounts_unreachable", "accounts_unreadable")
+_PROBLEM_COUNTS = (
+    "accounts_refused",
+    "accounts_still_stopped",
+    "accounts_stopped",
+    "accounts_unreachable",
+    "accounts_unreadable",
+)
+_MAX_REASONS = 10
 _EXPIRY_WARNING_SHARE = 11 / 12
 """Share of a cursor's lifetime after which the report warns of it."""
 
@@ -15,8 +25,17 @@ log = logging.getLogger(__name__)
 
 
 def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
-    """Log and return the totals of a run; see `totals`."""
-    counts = totals(entity, run_id, db=db)
+    """Settle which logins stop, and log and return the totals of a run; can be repeated.
+
+    Returns
+    -------
+    dict
+        As `totals`; and where the run calls a provider, all logins of the provider as `logins_<state>`, and those that
+        need a login also as `logins_needs_login_<error code>`, for the most frequent codes.
+    """
+    if not isinstance(entity.source, RawOf):
+        breaker.settle(entity, run_id, db=db)
+    counts = {**totals(entity, run_id, db=db), **_login_counts(entity, db=db)}
     log.info("%s: run %s: %s", entity.name, run_id, counts)
     if counts["chunks_loaded"] < counts["chunks"]:
         log.error(
@@ -31,6 +50,18 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
         log.warning("%s: run %s skipped accounts, see etl.left_out: %s", entity.name, run_id, skipped)
     _warn_of_expiring_cursors(entity, db=db)
     return counts
+
+
+def _login_counts(entity: Entity, *, db: Connection) -> dict[str, int]:
+    if isinstance(entity.source, RawOf):
+        return {}
+    by_state: Counter[str] = Counter()
+    by_reason: dict[str, int] = {}
+    for each in logins.count_by_state(db, provider=entity.provider.name):
+        by_state[f"logins_{each.state}"] += each.logins
+        if each.state == LoginState.NEEDS_LOGIN.value and each.reason and len(by_reason) < _MAX_REASONS:
+            by_reason[f"logins_{each.state}_{each.reason}"] = each.logins
+    return {**by_state, **by_reason}
 
 
 def _warn_of_expiring_cursors(entity: Entity, *, db: Connection) -> None:

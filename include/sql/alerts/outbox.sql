@@ -12,11 +12,12 @@ on conflict (dag_id, run_id, kind) do nothing
 returning promise_id, kind, dag_id, run_id, subject, body, html;
 
 -- name: discard_unsent
--- Discard unsent mails of the run; a newer one contains all that they say, or they are out of date.
+-- Discard unsent mails of some kinds about the run; a newer one contains all that they say, or they are out of date.
 update etl.promises set withdrawn_at = now()
 where
     dag_id = %(dag_id)s
     and run_id = %(run_id)s
+    and kind = any(%(kinds)s)
     and promise_id <> %(promise_id)s
     and sent_at is null
     and withdrawn_at is null;

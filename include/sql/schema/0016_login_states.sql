@@ -22,14 +22,23 @@ alter table core.provider_accounts
     check (state in ('active', 'needs_login', 'suspended', 'unlinked', 'replaced')),
     add constraint provider_accounts_token_check check (access_token is not null or state = 'unlinked'),
     add constraint provider_accounts_next_try_check check (next_try_at is null or state = 'needs_login'),
-    add constraint provider_accounts_replaced_check check ((state = 'replaced') = (replaced_by is not null));
+    add constraint provider_accounts_replaced_check
+    check (case when replaced_by is null then state <> 'replaced' else state in ('replaced', 'unlinked') end);
 comment on column core.provider_accounts.state is '`active`; `needs_login`: its user must log in at the bank again, and it is tried again at `next_try_at`; `suspended`: stopped by hand; `unlinked`: given back to the provider, its token deleted; `replaced`: linked again as the login `replaced_by`.';
 comment on column core.provider_accounts.state_reason is 'Why it has its state: the provider''s error code, such as ITEM_LOGIN_REQUIRED, or what a person gave as reason.';
 comment on column core.provider_accounts.state_since is 'Since when it has its state.';
+comment on column core.provider_accounts.replaced_by is 'The login that its user linked instead; kept if the old one is unlinked.';
 comment on column core.provider_accounts.token_version is 'Grows with each new access token, so that an error for an older one does not stop the login.';
 comment on column core.provider_accounts.failed_tries is 'Failed tries in a row since it needs a login; each doubles the wait before the next.';
 comment on column core.provider_accounts.history_days is 'Days of history that the provider promised to send when the login was linked; null if unknown.';
 create index on core.provider_accounts (provider, next_try_at) where state = 'needs_login';
 
-alter table etl.left_out add column token_version int;
+alter table etl.left_out
+    add column token_version int,
+    add column accepted boolean;
 comment on column etl.left_out.token_version is 'Version of the access token that was used; null where no request was sent.';
+comment on column etl.left_out.accepted is 'What the report of the run made of the outcomes `stopped` and `still_stopped`, which are proposals: whether the login was stopped for it, or its next try put off. Null until then.';
+
+alter table etl.promises drop constraint promises_kind_check;
+alter table etl.promises add constraint promises_kind_check
+check (kind in ('forecast', 'missed', 'recovered', 'failed', 'logins_stopped'));

@@ -1,12 +1,12 @@
 -- name: count_active_accounts
--- Provider accounts that a run would sync.
+-- Provider accounts that a run would ask: the active ones, and those that need a login and are due for another try.
 select count(*) as rows
 from core.provider_accounts as p
-where p.provider = %(provider)s and p.state = 'active';
+where p.provider = %(provider)s and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()));
 
 -- name: plan_account_chunks
--- Split the active provider accounts into chunks of equal size, whatever the gaps in their ids; planning a run again
--- replaces its chunks in place.
+-- Split the provider accounts that a run asks into chunks of equal size, whatever the gaps in their ids; planning a run
+-- again replaces its chunks in place.
 -- The recursion steps from the first account of each chunk to that of the next. `ntile` would keep all accounts in
 -- memory.
 with recursive starts as (
@@ -14,14 +14,17 @@ with recursive starts as (
         0 as ordinal,
         min(p.provider_account_id) as start
     from core.provider_accounts as p
-    where p.provider = %(provider)s and p.state = 'active'
+    where p.provider = %(provider)s and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
     union all
     select
         s.ordinal + 1,
         (
             select p.provider_account_id
             from core.provider_accounts as p
-            where p.provider = %(provider)s and p.state = 'active' and p.provider_account_id >= s.start
+            where
+                p.provider = %(provider)s
+                and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
+                and p.provider_account_id >= s.start
             order by p.provider_account_id
             offset greatest(
                 ((s.ordinal + 1) * %(rows)s::bigint + %(chunks)s - 1) / %(chunks)s
@@ -52,7 +55,7 @@ select
         (
             select max(p.provider_account_id) + 1
             from core.provider_accounts as p
-            where p.provider = %(provider)s and p.state = 'active'
+            where p.provider = %(provider)s and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
         )
     ),
     %(page_size)s,
@@ -156,8 +159,8 @@ where chunk_id = %(chunk_id)s and attempts = %(attempt)s;
 
 -- name: record_skipped_account
 -- Record why an attempt skipped a provider account.
-insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
-values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s)
+insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason, token_version)
+values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s, %(token_version)s)
 on conflict do nothing;
 
 -- name: find

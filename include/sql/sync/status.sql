@@ -1,5 +1,6 @@
 -- name: of_entity
--- When an entity was last loaded, and how many of its records are rejected and were not loaded since.
+-- When an entity was last loaded, and what of it waits: records that were rejected and that no later one has
+-- replaced, fields that its current version left empty, logins that are held back, and full reads that need a decision.
 select
     (
         select max(l.loaded_at)
@@ -10,7 +11,22 @@ select
         select count(*)
         from etl.rejects as r
         where r.entity = %(entity)s and r.closed_at is null
-    ) as rejects;
+    ) as rejects,
+    (
+        select coalesce(sum(w.records), 0)::bigint
+        from etl.field_warnings as w
+        where w.entity = %(entity)s and w.version = %(version)s
+    ) as field_warnings,
+    (
+        select count(*)
+        from etl.quarantines as q
+        where q.entity = %(entity)s
+    ) as quarantined_logins,
+    (
+        select count(*)
+        from etl.reconciliations as r
+        where r.entity = %(entity)s and r.state = 'pending'
+    ) as pending_reconciliations;
 
 -- name: estimate_rows
 -- Rows of a table and its partitions as of their last `analyze`, since counting 1.5 TB would take hours. The result is
@@ -19,13 +35,6 @@ select coalesce(sum(case when c.reltuples < 0 then -1e15 else c.reltuples end), 
 from pg_partition_tree(%(relation)s::regclass) as t
 inner join pg_class as c on c.oid = t.relid
 where t.isleaf;
-
--- name: accounts_by_state
--- Provider accounts by state.
-select p.state, count(*) as accounts
-from core.provider_accounts as p
-group by p.state
-order by p.state;
 
 -- name: pages_per_account
 -- Average number of pages of an account in the latest downloads; null before the first download.

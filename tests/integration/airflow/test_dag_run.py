@@ -58,6 +58,7 @@ def test_a_run_loads_all_chunks_and_succeeds(first: DagRun, synced: Connection, 
         first.run_id,
     ) == [
         ("all_loaded", 1),
+        ("check_logins", 1),
         ("chunk.download", 2),
         ("chunk.load", 2),
         ("chunk.store_raw", 2),

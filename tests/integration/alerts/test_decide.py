@@ -17,6 +17,8 @@ from etl.alerts.store.outbox import OutboxMail
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.db.connection import Connection
 from etl.errors import ProviderRefused
+from etl.sync import breaker
+from etl.sync.breaker import TooManyLoginsStopped
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 DEADLINE = START + timedelta(hours=2)
@@ -160,6 +162,95 @@ def test_rejects_of_the_run_are_counted_by_rule(db: Connection, planned: Callabl
     assert mail is not None
     assert "2 by iso4217" in mail.body
     assert "Jane" not in mail.body
+
+
+@pytest.fixture
+def stop(db: Connection, planned: Callable[[int], None]) -> Callable[[int], None]:
+    """Return a function that lets the run stop some of its 100 logins, besides one that needed a login before."""
+
+    def stop_logins(count: int) -> None:
+        planned(4)
+        db.execute("update etl.chunks set outcome = '{\"drained\": 25}'")
+        db.execute(
+            "update etl.chunks set outcome = jsonb_build_object('drained', 25 - %s::int, 'stopped', %s::int) "
+            "where ordinal = 0",
+            [count, count],
+        )
+        db.execute("insert into core.users (reference) values ('ann')")
+        db.execute(
+            "insert into core.provider_accounts (user_id, provider, item_id, access_token) "
+            "select 1, 'plaid', n::text, '' from generate_series(1, %s) as n",
+            [count + 1],
+        )
+        db.execute(
+            "insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason, token_version) "
+            "select c.chunk_id, 1, n, case when n <= %s then 'stopped' else 'still_stopped' end, "
+            "'ITEM_LOGIN_REQUIRED', 1 from etl.chunks as c, generate_series(1, %s) as n where c.ordinal = 0",
+            [count, count + 1],
+        )
+
+    return stop_logins
+
+
+def enqueue_stopped(db: Connection) -> OutboxMail | None:
+    check = AlertCheck(RUN, AlertKind.LOGINS_STOPPED, DEADLINE)
+    return enqueue_due_alert(check, db=db, metadata_db=None)
+
+
+def test_a_wave_of_accepted_stops_is_one_mail_with_code_and_remedy(db: Connection, stop: Callable[[int], None]) -> None:
+    stop(5)
+    assert enqueue_stopped(db) is None
+    breaker.settle(TRANSACTIONS, RUN.run_id, db=db)
+    mail = enqueue_stopped(db)
+    assert mail is not None
+    assert mail.subject == "etl_transactions stopped 5 logins"
+    assert "5 stopped (ITEM_LOGIN_REQUIRED)" in mail.body
+    assert "Link's update mode" in mail.body
+    assert enqueue_stopped(db) is None
+
+
+def test_a_few_stops_are_no_mail(db: Connection, stop: Callable[[int], None]) -> None:
+    stop(4)
+    breaker.settle(TRANSACTIONS, RUN.run_id, db=db)
+    assert enqueue_stopped(db) is None
+
+
+def test_a_run_that_succeeds_late_and_stops_many_logins_has_both_mails(
+    db: Connection, stop: Callable[[int], None]
+) -> None:
+    stop(5)
+    breaker.settle(TRANSACTIONS, RUN.run_id, db=db)
+    outbox.mark_failed(db, enqueue_missed(db), "no answer")
+    assert enqueue_stopped(db) is not None
+    recovered = enqueue_recovered(db)
+    assert recovered is not None
+    outbox.mark_failed(db, recovered, "no answer")
+    db.execute("update etl.promises set error = 'no answer' where kind = 'logins_stopped'")
+    assert {mail.kind for mail in outbox.claim_unsent(db)} == {"recovered", "logins_stopped"}
+
+
+def test_a_failure_alert_counts_the_logins_and_names_the_wave_before_the_other_failures(
+    db: Connection, stop: Callable[[int], None]
+) -> None:
+    stop(21)
+    breaker.settle(TRANSACTIONS, RUN.run_id, db=db)
+    for index in range(3):
+        task_failures.save(
+            db, TaskFailure("chunk.load", index, 1, "Other", "late"), dag_id=RUN.dag_id, run_id=RUN.run_id
+        )
+    with pytest.raises(TooManyLoginsStopped) as raised:
+        breaker.check_logins(TRANSACTIONS, RUN.run_id, db=db)
+    message = sanitize_message(str(raised.value), raised.type)
+    assert message == str(raised.value)
+    failure = TaskFailure("check_logins", -1, 1, raised.type.__name__, message)
+    task_failures.save(db, failure, dag_id=RUN.dag_id, run_id=RUN.run_id)
+    mail = enqueue_failed(db)
+    assert mail is not None
+    assert mail.subject == "etl_transactions failed: TooManyLoginsStopped from check_logins"
+    assert "79 read, 21 not stopped (ITEM_LOGIN_REQUIRED), 1 still stopped (ITEM_LOGIN_REQUIRED)" in mail.body
+    assert "plaid answered ITEM_LOGIN_REQUIRED for 21 of 100 logins" in mail.body
+    assert "Link's update mode" in mail.body
+    assert db.execute("select distinct state from core.provider_accounts").fetchall() == [("active",)]
 
 
 def test_recovered_alert_follows_only_a_sent_warning(db: Connection) -> None:

@@ -68,7 +68,8 @@ def test_status_shows_every_entity_and_the_accounts_by_state(etl: Command, db: C
     )
     document = json.loads(etl("status", "--json").stdout)
     assert document["provider_accounts"] == {"active": 1}
-    assert document["entities"][0] == {"entity": "accounts", "rows": 0, "loaded_at": None, "lag": None, "rejects": 0}
+    waiting = {"rejects": 0, "field_warnings": 0, "quarantined_logins": 0, "pending_reconciliations": 0}
+    assert document["entities"][0] == {"entity": "accounts", "rows": 0, "loaded_at": None, "lag": None, **waiting}
     output = etl("status").stdout
     assert "never loaded" in output
     assert "1 active" in output
@@ -99,7 +100,14 @@ def test_plan_estimates_a_run_and_writes_nothing(etl: Command, db: Connection, r
 
 @pytest.mark.parametrize(
     "arguments",
-    [("status",), ("plan", "merchants"), ("replay", "--since", "2026-01-01"), ("rejects", "list"), ("resync", "1")],
+    [
+        ("status",),
+        ("plan", "merchants"),
+        ("replay", "--since", "2026-01-01"),
+        ("rejects", "list"),
+        ("resync", "1"),
+        ("logins", "list"),
+    ],
 )
 def test_a_warehouse_that_is_not_migrated_is_reported_in_one_sentence(
     etl: Command, environment: Mapping[str, str], arguments: tuple[str, ...]

@@ -9,18 +9,20 @@ import httpx
 from upath import UPath
 
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.catalog.providers.plaid import PLAID
+from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
 from etl.chunking import DayRange
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
+from etl.sync import breaker
 from etl.sync.download import download
 from etl.sync.link import enrol_login
 from etl.sync.load import load
 from etl.sync.plan import plan
 from etl.sync.records import frames
 from etl.sync.replay import DryRun, replay
+from etl.sync.report import report
 from etl.sync.store import chunks, provider_accounts, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.token_cipher import TokenCipher
@@ -49,7 +51,13 @@ class Pipeline:
         """Enrol an account for each access token without a request to the provider; return their ids."""
         return [
             provider_accounts.enrol(
-                self.db, self.cipher, provider="plaid", user=token, item_id=f"item-{token}", access_token=token
+                self.db,
+                self.cipher,
+                provider="plaid",
+                user=token,
+                item_id=f"item-{token}",
+                access_token=token,
+                history_days=730,
             )
             for token in tokens
         ]
@@ -75,6 +83,7 @@ class Pipeline:
                         cipher=self.cipher,
                         endpoint=self.endpoint,
                         limiter=self.limiter,
+                        history=TRANSACTIONS_SYNC.history,
                     )
                 )
         return account_ids
@@ -119,6 +128,14 @@ class Pipeline:
     def run(self, run_id: str, days: DayRange | None = None) -> list[LoadCounts]:
         """Run all steps for all chunks."""
         return [self.load(self.fetch(run_id, ordinal)) for ordinal in self.plan(run_id, days)]
+
+    def report(self, run_id: str) -> dict[str, int]:
+        """Report a run, which settles which logins stop."""
+        return report(self.entity, run_id, db=self.db)
+
+    def check_logins(self, run_id: str) -> None:
+        """Fail if too many logins of a run stopped or are quarantined."""
+        breaker.check_logins(self.entity, run_id, db=self.db)
 
     def seal_pages(
         self,

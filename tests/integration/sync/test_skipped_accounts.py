@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from etl.chunking import Chunk
 from etl.sync.provider import pages
 from etl.sync.store import provider_accounts
 from etl.sync.store.provider_accounts import ItemOfOtherUser
@@ -29,6 +28,7 @@ def test_a_required_login_stops_only_its_account(
     scripted_bank.script("stopped", refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"))
     scripted_bank.script("active", numbered_page(1))
     (counts,) = scripted_pipeline.run("run")
+    scripted_pipeline.report("run")
     assert counts.inserted == 1
     assert rows("select provider_account_id, state, state_reason from core.provider_accounts order by 1") == [
         (stopped, "needs_login", "ITEM_LOGIN_REQUIRED"),
@@ -45,6 +45,7 @@ def test_enrolling_a_stopped_account_again_reactivates_it(
     before = scripted_pipeline.enrol("one")
     scripted_bank.script("one", refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"), numbered_page(1))
     scripted_pipeline.run("run")
+    scripted_pipeline.report("run")
     assert scripted_pipeline.enrol("one") == before
     (counts,) = scripted_pipeline.run("next")
     assert counts.inserted == 1
@@ -81,16 +82,6 @@ def test_an_unreachable_account_is_skipped_and_the_others_load(
     (counts,) = scripted_pipeline.run("run")
     assert counts.inserted == 1
     assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
-
-
-def test_an_account_with_a_renewed_token_is_not_stopped_for_its_old_token(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    scripted_pipeline.enrol("one")
-    ((stale,),) = provider_accounts.read_pages(scripted_pipeline.db, Chunk(0, 9), provider="plaid", feed="f")
-    scripted_pipeline.enrol("one")
-    provider_accounts.stop(scripted_pipeline.db, stale, reason="ITEM_LOGIN_REQUIRED")
-    assert rows("select state from core.provider_accounts") == [("active",)]
 
 
 def test_an_item_of_another_user_cannot_be_enrolled(scripted_pipeline: Pipeline) -> None:

@@ -2,11 +2,23 @@ from datetime import timedelta
 
 import pytest
 
-from etl.alerts.alert import AlertKind, ChunkProgress, RejectsByRule, TaskFailure, sanitize_message
+from etl.alerts.alert import (
+    AlertKind,
+    ChunkProgress,
+    LoginsByOutcome,
+    RejectsByRule,
+    TaskFailure,
+    sanitize_message,
+)
 from etl.alerts.formatting import format_duration, format_time
 from etl.alerts.mail import compose
 from etl.errors import ProviderRefused
 from tests.unit.alerts.samples import DUE_AT, RUN_ID, URL, make_alert, minutes
+
+STOPPED = (
+    LoginsByOutcome("stopped", "ITEM_LOGIN_REQUIRED", 11, remedy="Ask the bank."),
+    LoginsByOutcome("stopped", "USER_PERMISSION_REVOKED", 1),
+)
 
 
 @pytest.mark.parametrize(
@@ -16,10 +28,11 @@ from tests.unit.alerts.samples import DUE_AT, RUN_ID, URL, make_alert, minutes
         (AlertKind.MISSED, "etl_transactions is late, expected at 02:34 UTC"),
         (AlertKind.RECOVERED, "etl_transactions is done, 34 min late"),
         (AlertKind.FAILED, "etl_transactions failed"),
+        (AlertKind.LOGINS_STOPPED, "etl_transactions stopped 12 logins"),
     ],
 )
 def test_subject_names_dag_and_outcome(kind: AlertKind, subject: str) -> None:
-    assert compose(make_alert(kind)).subject == subject
+    assert compose(make_alert(kind, logins=STOPPED)).subject == subject
 
 
 def test_recovery_before_the_deadline_is_reported_as_in_time() -> None:
@@ -62,6 +75,26 @@ def test_failure_mail_names_failed_tasks_and_rejects() -> None:
         "3 of 5",
     ):
         assert fragment in mail.text
+
+
+def test_failure_mail_names_logins_by_outcome_and_reason() -> None:
+    read = (LoginsByOutcome("read", "", 1228), LoginsByOutcome("still_stopped", "ITEM_LOCKED", 3))
+    mail = compose(make_alert(AlertKind.FAILED, logins=(*read, *STOPPED)))
+    expected = (
+        "1,228 read, 3 still stopped (ITEM_LOCKED), 11 stopped (ITEM_LOGIN_REQUIRED), "
+        "1 stopped (USER_PERMISSION_REVOKED)"
+    )
+    for form in (mail.text, mail.html):
+        assert expected in form
+
+
+def test_a_mail_about_stopped_logins_has_each_code_with_its_remedy() -> None:
+    mail = compose(make_alert(AlertKind.LOGINS_STOPPED, logins=STOPPED))
+    for form in (mail.text, mail.html):
+        assert "11 stopped (ITEM_LOGIN_REQUIRED), 1 stopped (USER_PERMISSION_REVOKED)" in form
+        assert "Ask the bank." in form
+        assert "sluice logins list --state needs_login" in form
+        assert "logins resume" in form
 
 
 def test_failure_details_cannot_inject_markup_or_headers() -> None:

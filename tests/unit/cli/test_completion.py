@@ -36,6 +36,8 @@ def bash_environment(line: str) -> dict[str, str]:
         ("sluice replay tr", ["transactions"]),
         ("sluice rejects list --entity ", ENTITY_NAMES),
         ("sluice queues purge ", [queue.name for queue in QUEUES]),
+        ("sluice logins list --state s", ["suspended"]),
+        ("sluice logins re", ["resume"]),
         ("sluice notify plan ", NOTICE_NAMES),
         ("sluice notify preview mo", ["monthly_report"]),
         ("sluice notify send ", NOTICE_NAMES),

@@ -22,6 +22,8 @@ _SUPERSEDED_BY = {
     AlertKind.FORECAST: (AlertKind.MISSED, AlertKind.FAILED, AlertKind.RECOVERED),
     AlertKind.MISSED: (AlertKind.FAILED, AlertKind.RECOVERED),
 }
+_DISCARDABLE = tuple(kind.value for kind in AlertKind if kind is not AlertKind.LOGINS_STOPPED)
+"""Kinds that a later mail about the run contains or corrects."""
 _MAX_MAILS = 5
 
 
@@ -87,7 +89,8 @@ class AlertRecord:
 def enqueue(db: Connection, alert: Alert, content: MailContent) -> OutboxMail | None:
     """Record a mail, and return it claimed by the caller; None if the run has had it, or one that supersedes it.
 
-    Unsent mails of the run are discarded: the new one contains all that they say.
+    Unsent mails about the end of the run are discarded: the new one contains all that they say. A mail about stopped
+    logins says something else: it discards none, and is not discarded.
     """
     values = {
         "dag_id": alert.dag_id,
@@ -101,8 +104,8 @@ def enqueue(db: Connection, alert: Alert, content: MailContent) -> OutboxMail | 
     }
     with db.transaction():
         mail = _SQL["enqueue"].first(db, OutboxMail, values)
-        if mail:
-            _SQL["discard_unsent"].run(db, {**values, "promise_id": mail.promise_id})
+        if mail and alert.kind is not AlertKind.LOGINS_STOPPED:
+            _SQL["discard_unsent"].run(db, {**values, "kinds": list(_DISCARDABLE), "promise_id": mail.promise_id})
     return mail
 
 
@@ -113,8 +116,9 @@ def claim_unsent(db: Connection, *, except_ids: Collection[int] = ()) -> list[Ou
 
 
 def discard_unsent(db: Connection, *, dag_id: str, run_id: str) -> None:
-    """Discard the unsent mails about a run, which are out of date."""
-    _SQL["discard_unsent"].run(db, {"dag_id": dag_id, "run_id": run_id, "promise_id": UNSAVED_ID})
+    """Discard the unsent mails about the end of a run, which are out of date."""
+    values = {"dag_id": dag_id, "run_id": run_id, "kinds": list(_DISCARDABLE), "promise_id": UNSAVED_ID}
+    _SQL["discard_unsent"].run(db, values)
 
 
 def mark_sent(db: Connection, mail: OutboxMail) -> None:

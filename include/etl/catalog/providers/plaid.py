@@ -6,7 +6,17 @@ burst of the busiest limit is only a quarter of a second's worth of calls: enoug
 
 from datetime import timedelta
 
-from etl.declare.provider import Enrolment, ErrorAction, ErrorRule, LimitScope, Placeholder, Provider, RateLimit
+from etl.declare.provider import (
+    Enrolment,
+    ErrorAction,
+    ErrorRule,
+    InstitutionLookup,
+    LimitScope,
+    Placeholder,
+    Provider,
+    RateLimit,
+    Unlinking,
+)
 from etl.declare.source import Feed, Snapshot, Window
 
 PLAID = Provider(
@@ -22,6 +32,17 @@ PLAID = Provider(
         request={"public_token": Placeholder.PUBLIC_TOKEN},
         access_token="access_token",
         item_id="item_id",
+        institution=InstitutionLookup(
+            path="/item/get",
+            request={"access_token": Placeholder.ACCESS_TOKEN},
+            institution_id="item.institution_id",
+            institution_name="item.institution_name",
+        ),
+    ),
+    unlinking=Unlinking(
+        path="/item/remove",
+        request={"access_token": Placeholder.ACCESS_TOKEN},
+        gone_codes=("ITEM_NOT_FOUND",),
     ),
     errors=(
         ErrorRule(ErrorAction.RETRY, error_type="RATE_LIMIT_EXCEEDED"),
@@ -29,8 +50,35 @@ PLAID = Provider(
         ErrorRule(ErrorAction.RETRY, error_type="INSTITUTION_ERROR"),
         ErrorRule(ErrorAction.RESTART_FEED, error_code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
         ErrorRule(ErrorAction.NOT_READY, error_code="PRODUCT_NOT_READY"),
-        ErrorRule(ErrorAction.STOP_ACCOUNT, error_code="INVALID_ACCESS_TOKEN"),
-        ErrorRule(ErrorAction.STOP_ACCOUNT, error_type="ITEM_ERROR"),
+        ErrorRule(
+            ErrorAction.STOP_ACCOUNT,
+            error_code="INVALID_ACCESS_TOKEN",
+            remedy="The Airflow connection `plaid` probably has the wrong host (sandbox instead of production) or the "
+            "client id of another team: a token is valid only where it was made.",
+        ),
+        ErrorRule(
+            ErrorAction.STOP_ACCOUNT,
+            error_code="ITEM_LOGIN_REQUIRED",
+            remedy="A bank has probably changed its login or its API: see its status in Plaid's dashboard, and let its "
+            "users log in again through Link's update mode.",
+        ),
+        ErrorRule(
+            ErrorAction.STOP_ACCOUNT,
+            error_code="ITEM_NOT_FOUND",
+            remedy="Plaid has none of these items: see whether they were removed by /item/remove or in Plaid's "
+            "dashboard, and whether the Airflow connection `plaid` has the right host.",
+        ),
+        ErrorRule(
+            ErrorAction.STOP_ACCOUNT,
+            error_code="USER_PERMISSION_REVOKED",
+            remedy="See in Plaid's dashboard whether the consents at a bank have ended together; if so, let its users "
+            "link it again.",
+        ),
+        ErrorRule(
+            ErrorAction.STOP_ACCOUNT,
+            error_type="ITEM_ERROR",
+            remedy="See the status of the bank and the error code in Plaid's dashboard.",
+        ),
     ),
 )
 
@@ -54,6 +102,7 @@ TRANSACTIONS_SYNC = Feed(
     cursor="next_cursor",
     more="has_more",
     cursor_life=timedelta(days=365),
+    history=timedelta(days=730),
     page_size=500,
     limits=(
         RateLimit(LimitScope.CLIENT, calls=2_500, per=timedelta(minutes=1), burst=10),

@@ -68,7 +68,7 @@ def plan_account_chunks(
     size: int,
     maximum: int,
 ) -> list[int]:
-    """Split the active provider accounts into the chunks of a run; planning a run again replaces its earlier plan.
+    """Split the provider accounts that a run asks into its chunks; planning a run again replaces its earlier plan.
 
     Parameters
     ----------
@@ -188,11 +188,24 @@ def closing_attempt(db: Connection, chunk: PlannedChunk, outcome_counts: Mapping
 
 
 def record_skipped_account(
-    db: Connection, chunk: PlannedChunk, provider_account_id: int, *, outcome: str, reason: str
+    db: Connection,
+    chunk: PlannedChunk,
+    provider_account_id: int,
+    *,
+    outcome: str,
+    reason: str,
+    token_version: int | None,
 ) -> None:
-    """Record why the attempt of the chunk skipped a provider account."""
+    """Record why the attempt of the chunk skipped a provider account.
+
+    Parameters
+    ----------
+    token_version
+        Version of the access token that was used; None if no request was sent.
+    """
     values = {"provider_account_id": provider_account_id, "outcome": outcome, "reason": reason}
-    _SQL["record_skipped_account"].run(db, {**values, "chunk_id": chunk.chunk_id, "attempt": chunk.attempt})
+    attempt = {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "token_version": token_version}
+    _SQL["record_skipped_account"].run(db, {**values, **attempt})
 
 
 def totals(db: Connection, *, entity: str, run_id: str, version: int) -> dict[str, int]:

@@ -1,7 +1,26 @@
-"""Provider accounts: logins of users at banks, each with its encrypted access token."""
+"""Provider accounts: logins of users at banks, each with its encrypted access token and its state.
 
-from collections.abc import Iterator
+    (linked) ──▶ active ── a run's report accepts its proposal to stop, or `logins stop --retry` ──▶ needs_login
+                   ▲ └──── too many records of an entity were rejected (etl.quarantines) ─▶ quarantined ─▶ active
+                   │
+                   ├── needs_login   a run asks it again at `next_try_at`: it is active once it is drained, and waits
+                   │                 twice as long if it fails again
+                   ├── suspended     `logins stop`, from active and needs_login
+                   ├── unlinked      `logins unlink`, from every other state; its access token is deleted
+                   └── replaced      its user has linked the same bank accounts again, as `replaced_by`
+
+`logins resume` makes a login that needs a login or is suspended active again, and linking it does so in every state.
+*Quarantined* is no state of its own but that of an active login with a row in etl.quarantines; runs ask it as usual.
+
+A transition that follows from a response of the provider compares `token_version` with that of the token which was
+used, and `state_since` with when the response was recorded: an error for an older token, or of before a person resumed
+the login, never stops it.
+"""
+
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
 
 from etl.chunking import Chunk
 from etl.db.connection import Connection
@@ -12,7 +31,24 @@ from etl.sync.store.token_cipher import TokenCipher
 PAGE_SIZE = 200
 """Most accounts in memory at a time."""
 
+FIRST_RETRY = timedelta(hours=1)
+"""Longest wait before a login that needs a login is tried again for the first time; each failed try doubles it."""
+
+MAX_RETRY_WAIT = timedelta(days=7)
+"""Longest wait between two tries; each wait is between half and all of its length, so that tries spread."""
+
 _SQL = StatementFile("sync/provider_accounts")
+
+
+class LoginState(Enum):
+    """States of a login, as shown."""
+
+    ACTIVE = "active"
+    QUARANTINED = "quarantined"
+    NEEDS_LOGIN = "needs_login"
+    SUSPENDED = "suspended"
+    UNLINKED = "unlinked"
+    REPLACED = "replaced"
 
 
 class ItemOfOtherUser(PermanentError):
@@ -39,16 +75,44 @@ class ProviderAccount:
         How far the feed was loaded; empty if never.
     needs_full_read
         Whether the feed must be read from its beginning in spite of its cursor.
+    generation
+        Generation of that cursor; 0 if the feed was never loaded.
+    state
+        `active` or `needs_login`; in the latter case this is another try.
+    token_version
+        Version of the access token.
     """
 
     provider_account_id: int
     access_token: bytes = field(repr=False)
     cursor: str
     needs_full_read: bool
+    generation: int
+    state: str
+    token_version: int
 
 
-def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str) -> int:
-    """Add a login, or replace the token of an enrolled one, and return its provider account id.
+def enrol(
+    db: Connection,
+    cipher: TokenCipher,
+    *,
+    provider: str,
+    user: str,
+    item_id: str,
+    access_token: str,
+    history_days: int | None = None,
+    institution_id: str | None = None,
+    institution_name: str | None = None,
+) -> int:
+    """Add a login, or replace the token of an enrolled one and make it active; return its provider account id.
+
+    Parameters
+    ----------
+    history_days
+        Days of history that the provider promised to send; None if unknown. An enrolled login keeps its own, since a
+        provider decides when a login is linked first.
+    institution_id, institution_name
+        The bank, as the provider names it; None if unknown.
 
     Raises
     ------
@@ -60,6 +124,9 @@ def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item
         "user": user,
         "item_id": item_id,
         "access_token": cipher.encrypt(access_token),
+        "history_days": history_days,
+        "institution_id": institution_id,
+        "institution_name": institution_name,
     }
     provider_account_ids = _SQL["enrol"].scalars(db, values)
     if not provider_account_ids:
@@ -67,8 +134,21 @@ def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item
     return int(provider_account_ids[0])
 
 
+def set_institution(
+    db: Connection, provider_account_id: int, *, institution_id: str | None, institution_name: str | None
+) -> None:
+    """Record the bank of a login, as the provider names it."""
+    values = {"institution_id": institution_id, "institution_name": institution_name}
+    _SQL["set_institution"].run(db, {**values, "provider_account_id": provider_account_id})
+
+
+def set_history_days(db: Connection, provider_account_id: int, history_days: int) -> None:
+    """Record the days of history that the provider promised to send, also for a login that was enrolled before."""
+    _SQL["set_history_days"].run(db, {"provider_account_id": provider_account_id, "history_days": history_days})
+
+
 def read_pages(db: Connection, chunk: Chunk, *, provider: str, feed: str) -> Iterator[list[ProviderAccount]]:
-    """Yield the active accounts of a chunk in id order, at most `PAGE_SIZE` at a time."""
+    """Yield the accounts of a chunk that a run asks, in id order, at most `PAGE_SIZE` at a time."""
     start = chunk.start
     while True:
         bounds = {"provider": provider, "feed": feed, "start": start, "stop": chunk.stop, "limit": PAGE_SIZE}
@@ -79,17 +159,48 @@ def read_pages(db: Connection, chunk: Chunk, *, provider: str, feed: str) -> Ite
         start = accounts[-1].provider_account_id + 1
 
 
-def stop(db: Connection, account: ProviderAccount, *, reason: str) -> None:
-    """Stop syncing an account until it is enrolled again; do nothing if that happened after its token was read.
+def accept_stops(db: Connection, *, entity: str, run_id: str, reasons: Collection[str]) -> int:
+    """Stop the logins that a run proposes to stop for some error codes, and return how many were stopped.
 
-    Parameters
-    ----------
-    reason
-        The provider's error code.
+    Each proposal is settled once, so that this can be repeated.
     """
-    values = {
-        "provider_account_id": account.provider_account_id,
-        "access_token": account.access_token,
-        "reason": reason,
-    }
-    _SQL["stop"].run(db, values)
+    values = {"entity": entity, "run_id": run_id, "reasons": list(reasons), "base": FIRST_RETRY}
+    return sum(is_accepted for _, is_accepted in _SQL["accept_stops"].rows(db, values))
+
+
+def reject_stops(db: Connection, *, entity: str, run_id: str, reasons: Collection[str]) -> None:
+    """Settle the proposals of a run to stop logins for some error codes, and leave the logins as they are."""
+    _SQL["reject_stops"].run(db, {"entity": entity, "run_id": run_id, "reasons": list(reasons)})
+
+
+def put_off_tries(db: Connection, *, entity: str, run_id: str) -> None:
+    """Double the wait before the next try of the logins that a run has tried in vain; can be repeated."""
+    values = {"entity": entity, "run_id": run_id, "base": FIRST_RETRY, "cap": MAX_RETRY_WAIT}
+    _SQL["put_off_tries"].run(db, values)
+
+
+def resume_after_success(db: Connection, provider_account_ids: Collection[int]) -> None:
+    """Make those of some logins active that needed a login, since they could be read."""
+    _SQL["resume_after_success"].run(db, {"provider_account_ids": list(provider_account_ids)})
+
+
+def resume(db: Connection, provider_account_ids: Collection[int]) -> set[int]:
+    """Make those of some logins active that need a login or are suspended, and return these."""
+    return set(_SQL["resume"].scalars(db, {"provider_account_ids": list(provider_account_ids)}))
+
+
+def suspend(db: Connection, provider_account_ids: Collection[int], *, reason: str | None) -> set[int]:
+    """Suspend those of some logins that are active, need a login or are suspended, and return these."""
+    return set(_SQL["suspend"].scalars(db, {"provider_account_ids": list(provider_account_ids), "reason": reason}))
+
+
+def require_login(db: Connection, provider_account_ids: Collection[int], *, reason: str | None) -> set[int]:
+    """Stop those of some logins that are active or suspended, as a run does, and return these."""
+    values = {"provider_account_ids": list(provider_account_ids), "reason": reason, "base": FIRST_RETRY}
+    return set(_SQL["require_login"].scalars(db, values))
+
+
+def unlink(db: Connection, provider_account_id: int, *, token_version: int, reason: str | None) -> bool:
+    """Delete the token of a login that the provider has given up; return False if it has another token since."""
+    values = {"provider_account_id": provider_account_id, "token_version": token_version, "reason": reason}
+    return bool(_SQL["unlink"].scalars(db, values))

@@ -1,4 +1,4 @@
-"""State of each entity: rows, freshness and rejects; and states of the provider accounts."""
+"""State of each entity: rows, freshness, and what waits for a person."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ class EntityStatus:
     lag
         Seconds since `loaded_at`.
     rejects
-        Records that are rejected, each once, and were not loaded since.
+        Open rejects: records, each once, that no later one of the same id has replaced.
+    field_warnings
+        Records in which its current version left a bad field empty, or rounded an amount.
+    quarantined_logins
+        Logins whose latest batch was not loaded.
+    pending_reconciliations
+        Full reads of logins whose absent rows wait for approval.
     """
 
     entity: str
@@ -41,22 +47,21 @@ class EntityStatus:
     loaded_at: datetime | None
     lag: float | None
     rejects: int
+    field_warnings: int
+    quarantined_logins: int
+    pending_reconciliations: int
 
 
-def entity_status(db: Connection, *, entity: str, as_of: datetime) -> EntityStatus:
+def entity_status(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
     """Return the state of an entity; `as_of` is the current time."""
-    ((loaded_at, rejects),) = _SQL["of_entity"].rows(db, {"entity": entity})
+    (found,) = _SQL["of_entity"].dicts(db, {"entity": entity, "version": version})
+    loaded_at = found["loaded_at"]
     lag = None if loaded_at is None else (as_of - loaded_at).total_seconds()
-    return EntityStatus(entity, _count_rows(db, entity), loaded_at, lag, rejects)
-
-
-def accounts_by_state(db: Connection) -> dict[str, int]:
-    """Return the number of provider accounts by state."""
-    return dict(_SQL["accounts_by_state"].rows(db))
+    return EntityStatus(entity, _count_rows(db, entity), lag=lag, **found)
 
 
 def count_active_accounts(db: Connection, *, provider: str) -> int:
-    """Return how many provider accounts a run would sync."""
+    """Return how many provider accounts a run would ask."""
     return int(_CHUNKS_SQL["count_active_accounts"].scalar(db, {"provider": provider}))
 
 

@@ -1,0 +1,170 @@
+"""`sluice logins resume`, `stop` and `unlink`: change the state of logins by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from etl.catalog.providers.plaid import PLAID
+from etl.cli.arguments import require_ids
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json, track_progress
+from etl.errors import PermanentError, SluiceError
+from etl.settings import Endpoint, Settings
+
+if TYPE_CHECKING:
+    from etl.db.connection import Connection
+    from etl.sync.store.logins import LinkedLogin
+
+_PROVIDERS = {provider.name: provider for provider in (PLAID,)}
+_BY_HAND = "by hand"
+_JSON = "`changed`, the ids of logins that have the new state now, and `failed`, a list of `login` and `error`"
+
+Logins = Annotated[
+    list[int],
+    typer.Argument(
+        metavar="LOGIN", help="Provider account ids; `sluice logins list` shows them.", callback=require_ids
+    ),
+]
+_Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; shown with the state.", show_default=False)]
+
+
+class LoginUnknown(PermanentError):
+    """There is no login with this id."""
+
+    def __init__(self, logins: Iterable[int]) -> None:
+        super().__init__(
+            f"there is no login {', '.join(map(str, logins))}; nothing was changed. See `sluice logins list`."
+        )
+
+
+@examples("sluice logins resume 17", "sluice logins resume 17 42 4711", json=_JSON)
+def resume_logins(logins: Logins, *, as_json: AsJson = False) -> None:
+    """Make logins active that need a login or are suspended: the next run asks them, whatever the wait."""
+    from etl.db.connection import connect_warehouse
+    from etl.sync.store import provider_accounts
+
+    with connect_warehouse() as db:
+        states = _find_states(db, logins)
+        resumed = provider_accounts.resume(db, logins)
+    unchanged = {
+        login: f"it is {states[login]}, and only `sluice link` makes it active again"
+        for login in _in_state(states, "unlinked", "replaced")
+    }
+    _finish("active", resumed | _in_state(states, "active"), unchanged, as_json=as_json)
+
+
+@examples(
+    "sluice logins stop 17 --reason 'asked by its user'",
+    "sluice logins stop --retry 17 42",
+    json=_JSON,
+)
+def stop_logins(
+    logins: Logins,
+    *,
+    reason: _Reason = None,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Let runs try again with growing waits, and resume by themselves.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Suspend logins: no run asks them until they are resumed or linked again.
+
+    With --retry they need a login instead, as if the provider had said so.
+    """
+    from etl.db.connection import connect_warehouse
+    from etl.sync.store import provider_accounts
+
+    with connect_warehouse() as db:
+        states = _find_states(db, logins)
+        if retry:
+            stopped = provider_accounts.require_login(db, logins, reason=reason or _BY_HAND)
+            stopped |= _in_state(states, "needs_login")
+        else:
+            stopped = provider_accounts.suspend(db, logins, reason=reason or _BY_HAND)
+    unchanged = {login: f"it is {state}, and never asked" for login, state in states.items() if login not in stopped}
+    _finish("needs_login" if retry else "suspended", stopped, unchanged, as_json=as_json)
+
+
+@examples("sluice logins unlink 17 --reason 'account closed'", "sluice logins unlink 17 42 --yes", json=_JSON)
+def unlink_logins(
+    logins: Logins,
+    *,
+    reason: _Reason = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give the access back to the provider, and delete the access tokens; the loaded rows stay.
+
+    This cannot be undone: only its user can link a login again. A login that the provider has no more is unlinked too,
+    and one that is unlinked is not sent again.
+    """
+    from etl.db.connection import connect_warehouse
+    from etl.sync.store import logins as login_store
+
+    with connect_warehouse() as db:
+        _find_states(db, logins)
+        if not yes:
+            typer.confirm(f"Unlink {len(set(logins)):,} logins for good?", abort=True, err=True)
+        found = {each.provider_account_id: each for each in login_store.find_to_unlink(db, logins)}
+        failed = _unlink(found, reason=reason or _BY_HAND, db=db)
+    _finish("unlinked", found.keys() - failed.keys(), failed, as_json=as_json)
+
+
+def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) -> dict[int, str]:
+    """Unlink logins, and return the errors of those that were not; one that fails does not stop the others."""
+    from etl.clients import rate_limits
+    from etl.sync.link import unlink_login
+    from etl.sync.store.token_cipher import TokenCipher
+
+    cipher = TokenCipher(Settings.from_environment().keys)
+    limiter = rate_limits.connect(Endpoint.from_environment("limits"))
+    errors: dict[int, str] = {}
+    for login in track_progress(list(found), "logins"):
+        provider = _PROVIDERS.get(found[login].provider)
+        if provider is None:
+            errors[login] = f"its provider {found[login].provider!r} is not declared"
+            continue
+        endpoint = Endpoint.from_environment(provider.connection)
+        try:
+            unlink_login(
+                provider, found[login], reason=reason, db=db, cipher=cipher, endpoint=endpoint, limiter=limiter
+            )
+        except SluiceError as error:
+            errors[login] = str(error)
+    return errors
+
+
+def _find_states(db: Connection, logins: Collection[int]) -> dict[int, str]:
+    """Return the states of logins before they are changed.
+
+    Raises
+    ------
+    LoginUnknown
+        If one does not exist.
+    """
+    from etl.sync.store import logins as login_store
+
+    states = login_store.find_states(db, logins)
+    if unknown := sorted(set(logins) - states.keys()):
+        raise LoginUnknown(unknown)
+    return states
+
+
+def _in_state(states: Mapping[int, str], *names: str) -> set[int]:
+    return {login for login, state in states.items() if state in names}
+
+
+def _finish(state: str, changed: Collection[int], failed: Mapping[int, str], *, as_json: bool) -> None:
+    """Print which logins have a state now, and why others do not; exit with code 1 if there are such."""
+    if as_json:
+        errors = [{"login": login, "error": error} for login, error in sorted(failed.items())]
+        print_json({"changed": sorted(changed), "failed": errors})
+    else:
+        for login in sorted(changed):
+            typer.echo(f"login {login}: {state}")
+        for login, error in sorted(failed.items()):
+            typer.echo(error if error.startswith(f"login {login}") else f"login {login}: {error}", err=True)
+    raise typer.Exit(bool(failed))
