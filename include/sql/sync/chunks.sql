@@ -156,8 +156,8 @@ where chunk_id = %(chunk_id)s and attempts = %(attempt)s;
 
 -- name: record_skipped_account
 -- Record why an attempt skipped a provider account.
-insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
-values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s)
+insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason, token_version)
+values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s, %(token_version)s)
 on conflict do nothing;
 
 -- name: find

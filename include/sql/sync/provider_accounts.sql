@@ -21,21 +21,34 @@ where p.user_id = excluded.user_id
 returning p.provider_account_id;
 
 -- name: page
--- The next active provider accounts of a chunk, each with the cursor of the feed.
+-- The next active provider accounts of a chunk, and those to try again, each with the cursor of the feed.
 select
     p.provider_account_id,
     p.access_token,
     coalesce(c.value, '') as cursor,
-    coalesce(c.reread, false) as needs_full_read
+    coalesce(c.reread, false) as needs_full_read,
+    coalesce(c.generation, 0) as generation,
+    p.state,
+    p.token_version
 from core.provider_accounts as p
 left join etl.cursors as c on c.provider_account_id = p.provider_account_id and c.feed = %(feed)s
 where
     p.provider = %(provider)s
-    and p.state = 'active'
+    and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
     and p.provider_account_id >= %(start)s
     and p.provider_account_id < %(stop)s
 order by p.provider_account_id
 limit %(limit)s;
+
+-- name: resume_after_success
+-- An account that needed a login and was read has been mended by its user, without a new token.
+update core.provider_accounts set
+    state = 'active',
+    state_reason = null,
+    state_since = now(),
+    next_try_at = null,
+    failed_tries = 0
+where provider_account_id = any(%(provider_account_ids)s) and state = 'needs_login';
 
 -- name: stop
 -- Stop syncing an account until its user has fixed it. An account that was enrolled again in the meantime has another

@@ -14,8 +14,8 @@ import pytest
 from etl.declare.provider import LimitScope, RateLimit
 from etl.declare.source import Feed
 from etl.errors import ProviderUnavailable
-from etl.sync import download
-from etl.sync.download import ProviderRetryAfter
+from etl.sync.drain import chunk as drain_chunk
+from etl.sync.drain.chunk import ProviderRetryAfter
 from etl.sync.store.landing import AccountPages
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
@@ -122,7 +122,7 @@ def test_an_account_that_always_gets_a_long_retry_after_is_skipped_in_the_end(
     scripted_bank.script("slow", busy(75))
     scripted_bank.script("quick", LAST_PAGE)
     scripted_pipeline.plan("run")
-    for _ in range(download.MAX_RESCHEDULED_ATTEMPTS):
+    for _ in range(drain_chunk.MAX_RESCHEDULED_ATTEMPTS):
         with pytest.raises(ProviderRetryAfter):
             scripted_pipeline.download("run")
     assert scripted_pipeline.load(scripted_pipeline.fetch("run")).inserted == 1

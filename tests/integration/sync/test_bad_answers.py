@@ -12,7 +12,7 @@ import pytest
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.providers.plaid import PLAID
 from etl.clients import http
-from etl.sync import download
+from etl.sync.drain import account as drain_account
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction
@@ -104,7 +104,7 @@ def test_an_account_with_a_bad_answer_is_unchanged_until_a_good_run(
     accounts = dict(zip([*BAD, "calm"], scripted_pipeline.enrol(*BAD, "calm"), strict=True))
     calm = accounts["calm"]
     for name, (bad, _) in BAD.items():
-        scripted_bank.script(name, FIRST, *[MIDDLE, bad] * (1 + download.MAX_RESTARTS))
+        scripted_bank.script(name, FIRST, *[MIDDLE, bad] * (1 + drain_account.MAX_RESTARTS))
     scripted_bank.script("calm", FIRST, MIDDLE, LAST, QUIET)
     scripted_pipeline.run("first")
     before = {name: rows(TABLE, accounts[name]) for name in BAD}

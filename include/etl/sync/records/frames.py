@@ -32,6 +32,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Bytes of the body.
     whole
         Whether the account's pages are a full read of the feed, instead of the changes since `cursor_from`.
+    generation
+        Generation of the account's cursor when the download began, which shows whether another batch moved the cursor
+        since; None if the page is not of a feed, or was read before cursors had generations.
     """
 
     provider_account_id: int
@@ -43,6 +46,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     received_at: datetime
     size: int
     whole: bool = False
+    generation: int | None = None
 
 
 class BrokenFrame(ValueError):

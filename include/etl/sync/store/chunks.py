@@ -188,11 +188,30 @@ def closing_attempt(db: Connection, chunk: PlannedChunk, outcome_counts: Mapping
 
 
 def record_skipped_account(
-    db: Connection, chunk: PlannedChunk, provider_account_id: int, *, outcome: str, reason: str
+    db: Connection,
+    chunk: PlannedChunk,
+    provider_account_id: int,
+    *,
+    outcome: str,
+    reason: str,
+    token_version: int | None = None,
 ) -> None:
-    """Record why the attempt of the chunk skipped a provider account."""
-    values = {"provider_account_id": provider_account_id, "outcome": outcome, "reason": reason}
-    _SQL["record_skipped_account"].run(db, {**values, "chunk_id": chunk.chunk_id, "attempt": chunk.attempt})
+    """Record why the attempt of the chunk skipped a provider account.
+
+    Parameters
+    ----------
+    token_version
+        Version of the access token that was used; None if no request was sent.
+    """
+    values = {
+        "chunk_id": chunk.chunk_id,
+        "attempt": chunk.attempt,
+        "provider_account_id": provider_account_id,
+        "outcome": outcome,
+        "reason": reason,
+        "token_version": token_version,
+    }
+    _SQL["record_skipped_account"].run(db, values)
 
 
 def totals(db: Connection, *, entity: str, run_id: str, version: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Provider accounts: logins of users at banks, each with its encrypted access token."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from etl.chunking import Chunk
@@ -39,12 +39,21 @@ class ProviderAccount:
         How far the feed was loaded; empty if never.
     needs_full_read
         Whether the feed must be read from its beginning in spite of its cursor.
+    generation
+        Generation of the cursor: how often the feed was loaded.
+    state
+        `active`, or `needs_login` if it is tried again.
+    token_version
+        Version of its access token.
     """
 
     provider_account_id: int
     access_token: bytes = field(repr=False)
     cursor: str
     needs_full_read: bool
+    generation: int = 0
+    state: str = "active"
+    token_version: int = 1
 
 
 def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str) -> int:
@@ -68,7 +77,7 @@ def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item
 
 
 def read_pages(db: Connection, chunk: Chunk, *, provider: str, feed: str) -> Iterator[list[ProviderAccount]]:
-    """Yield the active accounts of a chunk in id order, at most `PAGE_SIZE` at a time."""
+    """Yield the active accounts of a chunk, and those to try again, in id order, at most `PAGE_SIZE` at a time."""
     start = chunk.start
     while True:
         bounds = {"provider": provider, "feed": feed, "start": start, "stop": chunk.stop, "limit": PAGE_SIZE}
@@ -77,6 +86,12 @@ def read_pages(db: Connection, chunk: Chunk, *, provider: str, feed: str) -> Ite
             return
         yield accounts
         start = accounts[-1].provider_account_id + 1
+
+
+def resume_after_success(db: Connection, provider_account_ids: Collection[int]) -> None:
+    """Make accounts active again that needed a login and were read successfully."""
+    if provider_account_ids:
+        _SQL["resume_after_success"].run(db, {"provider_account_ids": list(provider_account_ids)})
 
 
 def stop(db: Connection, account: ProviderAccount, *, reason: str) -> None:
