@@ -230,9 +230,8 @@ def _now() -> float:
 def _with_time(waiting: _WaitingAccount) -> DownloadResult:
     """Return the result of an account with the time at which it may be asked again."""
     until = datetime.now(UTC) + timedelta(seconds=max(waiting.until - _now(), 0))
-    return replace(
-        waiting.result, reason=f"{waiting.result.reason}; to be asked again after {until:%Y-%m-%d %H:%M:%S} UTC"
-    )
+    reason = f"{waiting.result.reason}; to be asked again after {until:%Y-%m-%d %H:%M:%S} UTC"
+    return replace(waiting.result, reason=reason)
 
 
 async def _gather(coroutines: Iterable[Coroutine[None, None, DownloadResult]]) -> list[DownloadResult]:

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import PurePosixPath
 from typing import IO
 
 import msgspec
@@ -234,3 +235,13 @@ class Landing:
     def page_path(self, provider_account_id: int, page: int) -> UPath:
         """Return the path of a page."""
         return self.folder / str(provider_account_id) / f"{page:06d}"
+
+
+def folder_of(path: UPath, root: UPath) -> tuple[int, int, int] | None:
+    """Return chunk, attempt and account of a landed page's file; None if it is none."""
+    if not path.is_relative_to(root / FOLDER):
+        return None
+    match PurePosixPath(path.relative_to(root / FOLDER).as_posix()).parts:
+        case (chunk, attempt, account, _) if chunk.isdecimal() and attempt.isdecimal() and account.isdecimal():
+            return int(chunk), int(attempt), int(account)
+    return None
