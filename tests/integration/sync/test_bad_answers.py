@@ -132,7 +132,8 @@ def test_an_oversized_body_is_not_read_to_its_end(
     scripted_bank.script("calm", FIRST)
     (counts,) = scripted_pipeline.run("run")
     assert counts.inserted == 2
-    assert rows(SKIPPED) == [(flood, "unreachable", "an answer of more than 100000 bytes")]
+    assert rows(SKIPPED) == [(flood, "oversized", "an answer of more than 100000 bytes")]
+    assert len(scripted_bank.requests["flood"]) == 1
 
 
 def test_an_account_that_exceeds_the_time_limit_of_its_chunk_is_skipped_and_the_others_load(
@@ -140,9 +141,9 @@ def test_an_account_that_exceeds_the_time_limit_of_its_chunk_is_skipped_and_the_
 ) -> None:
     scripted_pipeline.entity = replace(scripted_pipeline.entity, timeout=timedelta(seconds=2))
     slow, _ = scripted_pipeline.enrol("slow", "calm")
-    endless = (page(next_cursor=f"c{number}", has_more=True) for number in range(60))
-    scripted_bank.script("slow", *endless)
+    scripted_bank.script("slow", refusal("RATE_LIMIT_EXCEEDED", "LIMIT", 429, Retry_After="30"))
     scripted_bank.script("calm", FIRST)
+    scripted_pipeline.entity = replace(scripted_pipeline.entity, provider=PLAID)
     (counts,) = scripted_pipeline.run("run")
     assert counts.inserted == 2
     assert rows(SKIPPED) == [(slow, "unreachable", "not drained within the chunk's time limit of 0:00:01.500000")]

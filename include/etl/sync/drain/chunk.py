@@ -167,19 +167,24 @@ class ChunkDownload:
 
     async def _drain(self, downloads: list[AccountDownload], manifest: Manifest) -> None:
         """Drain some accounts; put those aside that have to wait."""
-        concurrency = 1 if self.watch.is_one_by_one else self.entity.provider.concurrency
-        semaphore = asyncio.Semaphore(concurrency)
+        if not self.watch.is_one_by_one:
+            await self._drain_together(downloads, manifest)
+            return
+        for download in downloads:
+            self.watch.suspect(download.account.provider_account_id)
+            await self._drain_together([download], manifest)
+        self.watch.suspect(None)
+
+    async def _drain_together(self, downloads: list[AccountDownload], manifest: Manifest) -> None:
+        semaphore = asyncio.Semaphore(self.entity.provider.concurrency)
 
         async def drain_one(download: AccountDownload) -> DownloadResult:
             async with semaphore:
-                if self.watch.is_one_by_one:
-                    self.watch.suspect(download.account.provider_account_id)
                 result = self._result_unasked() or await download.run(end=self._end, out_of_time=out_of_time)
-                if result.wait:
-                    until = _now() + result.wait.total_seconds()
-                    self._waiting.append(_WaitingAccount(download, result, until))
-                self._is_any_drained |= result.outcome is AccountOutcome.DRAINED
-                return result
+            if result.wait:
+                self._waiting.append(_WaitingAccount(download, result, _now() + result.wait.total_seconds()))
+            self._is_any_drained |= result.outcome is AccountOutcome.DRAINED
+            return result
 
         out_of_time = f"not drained within the chunk's time limit of {self._time_limit}"
         results = await _gather(drain_one(download) for download in downloads)
@@ -188,8 +193,6 @@ class ChunkDownload:
                 self.outcomes.add(download.account, result)
             if result.drained_account is not None:
                 manifest.add(result.drained_account)
-        if self.watch.is_one_by_one:
-            self.watch.suspect(None)
 
     def _result_unasked(self) -> DownloadResult | None:
         """Return the result of an account that is not asked, since the provider has told enough others to wait."""
