@@ -75,10 +75,12 @@ def link(source: UPath, target: UPath) -> bytes:
     FileNotFoundError
         If there is no such object.
     """
+    if source == target:
+        return bytes(source.read_bytes())
     if not is_volume(source):
-        content = source.read_bytes()
+        content = bytes(source.read_bytes())
         put(target, content)
-        return bytes(content)
+        return content
     path = Path(target.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)

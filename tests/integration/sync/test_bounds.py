@@ -105,7 +105,7 @@ def test_a_snapshot_of_too_many_bytes_is_skipped(
 
 def fill(monkeypatch: pytest.MonkeyPatch, *, free: int) -> None:
     """Let every volume have so many free bytes."""
-    monkeypatch.setattr(objects.shutil, "disk_usage", lambda _: Usage(1 << 40, 0, free))
+    monkeypatch.setattr("etl.storage.objects.shutil.disk_usage", lambda _: Usage(1 << 40, 0, free))
 
 
 @pytest.mark.parametrize("step", ["download", "store_raw", "transform"])
@@ -137,7 +137,7 @@ def test_a_volume_that_fills_up_during_a_download_ends_the_attempt_in_order(
     two.entity = replace(two.entity, timeout=timedelta(seconds=30))
     landed = iter([objects.MIN_FREE_SPACE] * 3)
     with monkeypatch.context() as patch:
-        patch.setattr(objects.shutil, "disk_usage", lambda _: Usage(1 << 40, 0, next(landed, 5)))
+        patch.setattr("etl.storage.objects.shutil.disk_usage", lambda _: Usage(1 << 40, 0, next(landed, 5)))
         with pytest.raises(VolumeFull):
             two.download("run")
     assert rows("select attempts, page_size, outcome from etl.chunks") == [(1, 500, {})]

@@ -10,7 +10,7 @@ from etl.errors import ProviderRefused, ProviderUnavailable
 from etl.sync.store import cursors
 from etl.sync.store.landing import Landing
 from tests.integration.sync.pipeline import Pipeline
-from tests.integration.sync.scripted_bank import ScriptedBank, refusal
+from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -118,7 +118,8 @@ def test_a_cursor_that_is_always_lost_keeps_its_value(
     scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows, account: int
 ) -> None:
     more = page(added=[dated("half", "2026-11-19")], next_cursor="c8", has_more=True)
-    scripted_bank.script("one", LOST, *[more, LOST] * 6)
+    answers: list[bytes | Answer] = [more, LOST]
+    scripted_bank.script("one", LOST, *answers * 6)
     with pytest.raises(ProviderUnavailable, match="INVALID_FIELD"):
         scripted_pipeline.run("second")
     assert len(scripted_bank.requests["one"]) == 2 + 2 * 6
