@@ -30,6 +30,9 @@ class ErrorAction(Enum):
     """Request the same page again, after a wait."""
     RESTART_FEED = "restart_feed"
     """Discard the account's pages and start again from the cursor at which this download started."""
+    REREAD_FEED = "reread_feed"
+    """The provider no longer knows the cursor that was sent: read the feed from its beginning. The response to a
+    request without a cursor does not match such a rule."""
     STOP_ACCOUNT = "stop_account"
     """Skip the account until its user has fixed it; the others are not affected."""
     NOT_READY = "not_ready"

@@ -16,6 +16,10 @@ from etl.declare.validation import (
 )
 from etl.errors import DeclarationError
 
+PAGE_TOLERANCE = 4
+"""Records of a page, as a multiple of those that were asked for, above which the page is not read. Providers count
+differently what they were asked for; none sends thousands of records instead of hundreds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -35,6 +39,9 @@ class Source:
         Rate limits of the provider.
     page_size
         Records to request in one page.
+    max_records
+        Most records that a page may have; an account that gets a larger page is skipped. None for `PAGE_TOLERANCE`
+        times the page size.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Source:
     upserts: tuple[str, ...]
     limits: tuple[RateLimit, ...]
     page_size: int = 1
+    max_records: int | None = None
 
     required_placeholders: ClassVar[Mapping[Placeholder, str]] = {}
     """Placeholders that its request must have → what would happen without them."""
@@ -51,6 +59,11 @@ class Source:
     def removals(self) -> tuple[str, ...]:
         """Paths of the records to remove."""
         return ()
+
+    @property
+    def record_limit(self) -> int:
+        """Most records that a page may have."""
+        return self.max_records or PAGE_TOLERANCE * self.page_size
 
     def __post_init__(self) -> None:
         where = f"source {self.name}"
@@ -62,6 +75,8 @@ class Source:
         require_list_paths(where, "deletes", self.removals)
         require_tuple(where, "limits", self.limits, RateLimit)
         require_count(where, "page_size", self.page_size, minimum=1)
+        if self.max_records is not None:
+            require_count(where, "max_records", self.max_records, minimum=self.page_size)
         if not self.path.startswith("/"):
             raise DeclarationError(f"{where}: path is {self.path!r}; it must begin with '/'")
         for placeholder in (
@@ -122,6 +137,8 @@ class Feed(Source):
 class Snapshot(Source):
     """All records of an account, in one page."""
 
+    max_records: int | None = 10_000
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_top_level(self)
@@ -135,9 +152,13 @@ class Window(Source):
     ----------
     total
         Field that holds the number of records in the window.
+    identity
+        Field of a record that identifies it. Each page begins with the last record of the page before, which shows
+        whether records were added or removed meanwhile.
     """
 
     total: str
+    identity: str
 
     required_placeholders: ClassVar[Mapping[Placeholder, str]] = {
         Placeholder.FIRST_DAY: "every window would be the same",
@@ -148,6 +169,7 @@ class Window(Source):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_top_level(self)
+        require_type(f"source {self.name}", "identity", self.identity, str)
         if len(self.upserts) > 1:
             raise DeclarationError(
                 f"source {self.name}: upserts has {len(self.upserts)} paths, but an offset counts one; keep one"

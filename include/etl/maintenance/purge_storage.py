@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import PurePosixPath
 
@@ -24,7 +24,10 @@ from etl.maintenance.removed import PurgeResult
 from etl.maintenance.store import expired
 from etl.storage import listing, objects
 from etl.storage.listing import StoredObject
-from etl.sync.store import landing, raw_batches, typed_batches
+from etl.sync.store import interruptions, landing, raw_batches, typed_batches, unfinished_downloads
+
+MAX_AGE_OF_KEPT_PAGES = timedelta(days=30)
+"""How long the pages of an unfinished feed are kept since they were last continued, longer than between two runs."""
 
 _VERSION = re.compile(r"v(?P<version>\d+)(-\d+)?", re.ASCII)
 """Name of the folder of an entity's version, with the format of its files; those of the first format had none."""
@@ -150,6 +153,7 @@ def purge_unfinished(
     """Remove landing pages of attempts that were never sealed, and drafts that killed processes left behind.
 
     No records are lost: a cursor moves only when its rows are loaded, so the next run requests the same pages again.
+    Pages of a feed that the next download continues from stay, as long as it can.
 
     Raises
     ------
@@ -159,9 +163,15 @@ def purge_unfinished(
     before = as_of - retention.unfinished
     results = []
     with locks.hold(db, locks.MAINTENANCE):
+        kept = unfinished_downloads.all_kept_folders(db, since=as_of - MAX_AGE_OF_KEPT_PAGES)
+        if not dry_run:
+            unfinished_downloads.remove_unusable(db, since=as_of - MAX_AGE_OF_KEPT_PAGES)
+            interruptions.remove_old(db, before=as_of - MAX_AGE_OF_KEPT_PAGES)
         for label, folder in (("landing pages", root / landing.FOLDER), ("drafts", root / objects.DRAFTS)):
             count, total_size = 0, 0
             for file in listing.written_before(folder, before):
+                if landing.folder_of(file.path, root) in kept:
+                    continue
                 size = file.size if dry_run else listing.remove(file.path, older_than=before)
                 if size is not None:
                     count, total_size = count + 1, total_size + size

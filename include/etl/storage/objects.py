@@ -10,8 +10,26 @@ from typing import IO
 
 from upath import UPath
 
+from etl.errors import TransientError
+
+MIN_FREE_SPACE = 1 << 30
+"""Free bytes of a volume below which nothing is written any more. Postgres, logs and other attempts may be on the same
+volume, and a full one stops them all."""
+
 DRAFTS = "drafts"
 """Folder below the root of a volume for objects that are still being written."""
+
+
+class VolumeFull(TransientError):
+    """The volume of the raw root has almost no free space."""
+
+    def __init__(self, path: str, free_bytes: int) -> None:
+        super().__init__(
+            f"{path}: only {free_bytes:,} bytes of its volume are free, of at least {MIN_FREE_SPACE:,}; enlarge the "
+            "volume, or remove what is past its retention with `sluice purge`. No cursor moved and nothing is lost: "
+            "the next attempt or run continues."
+        )
+        self.free_bytes = free_bytes
 
 
 class Draft:
@@ -41,12 +59,70 @@ class Draft:
 def put(path: UPath, content: bytes) -> None:
     """Write an object to `path`, replacing an earlier one, without a flush: a machine crash may truncate it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if is_volume(path):
+        # A new file instead of new content of the old one, which `link` may have given a second name.
+        path.unlink(missing_ok=True)
     path.write_bytes(content)
+
+
+def link(source: UPath, target: UPath) -> bytes:
+    """Give an object a second name, or copy it where that is not possible, and return its content.
+
+    A later `put` to one of the names does not change the object at the other.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such object.
+    """
+    if source == target:
+        return bytes(source.read_bytes())
+    if not is_volume(source):
+        content = bytes(source.read_bytes())
+        put(target, content)
+        return content
+    path = Path(target.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    try:
+        os.link(source.path, path)
+        # Maintenance judges pages by their age; these are in use again.
+        os.utime(path)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(source.path, path)
+    return path.read_bytes()
+
+
+def require_free_space(root: UPath) -> None:
+    """Raise if the volume of `root` has less than `MIN_FREE_SPACE`; an object store is never full.
+
+    Raises
+    ------
+    VolumeFull
+        With the path, the free bytes and the remedy.
+    """
+    if not is_volume(root):
+        return
+    path = Path(root.path)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    free_bytes = shutil.disk_usage(path).free
+    if free_bytes < MIN_FREE_SPACE:
+        raise VolumeFull(root.path, free_bytes)
 
 
 @contextmanager
 def draft(root: UPath) -> Iterator[Draft]:
-    """Yield a draft of an object below `root`; it is deleted unless the block publishes it."""
+    """Yield a draft of an object below `root`; it is deleted unless the block publishes it.
+
+    Raises
+    ------
+    VolumeFull
+        If the volume has almost no free space.
+    """
+    require_free_space(root)
     if not is_volume(root):
         with tempfile.TemporaryFile() as spool:
             yield Draft(spool, local=None)

@@ -8,7 +8,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import LandingMissing
 from etl.sync.plan import source_of
-from etl.sync.store import chunks, raw_batches
+from etl.sync.store import chunks, raw_batches, unfinished_downloads
 from etl.sync.store.landing import Landing
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,6 @@ def store_raw(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root
             raw_id = raw_batches.find_by_attempt(db, chunk.chunk_id, chunk.attempt)
             if raw_id is None:
                 raise
-    landing.remove()
+    landing.remove(kept=unfinished_downloads.kept_folders(db, chunk.chunk_id))
     log.info("%s: chunk %d, attempt %d is raw batch %d", entity.name, chunk.chunk_id, chunk.attempt, raw_id)
     return raw_id

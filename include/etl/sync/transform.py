@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from tempfile import TemporaryDirectory
 
 from upath import UPath
 
 from etl.db.connection import Connection
-from etl.declare.entity import Entity
+from etl.declare.entity import Entity, RawOf
 from etl.errors import PermanentError
 from etl.sync.records.blocks import Block
 from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.faults import RecordFault, WarningTally
 from etl.sync.records.frames import Header
 from etl.sync.records.rows import Reject, build_table
-from etl.sync.store import chunks, field_warnings, raw_batches, rejects
+from etl.sync.store import chunks, field_warnings, interruptions, raw_batches, rejects
+from etl.sync.store.interruptions import Step, Watch
+from etl.sync.store.raw_batches import RawBatch
 from etl.sync.store.typed_batches import CursorMove, TypedBatch, TypedWriter
 
 log = logging.getLogger(__name__)
@@ -50,11 +54,16 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
         If it does not hold the bytes that were sealed.
     """
     batch = raw_batches.find(db, raw_id)
-    with TypedBatch(typed_root or root, entity, batch).write() as writer:
+    with (
+        interruptions.watch(db, Step.TRANSFORM, raw_id, entity=entity.name) as watch,
+        TypedBatch(typed_root or root, entity, batch).write() as writer,
+    ):
+        if watch.is_one_by_one:
+            _try_each_login(entity, batch, watch, root=root)
         transformer = _PageTransformer(entity, batch.source, writer)
         rejected = rejects.replace(
             db,
-            transformer.run(raw_batches.read(root, batch)),
+            transformer.run(_without(watch.culprits, raw_batches.read(root, batch))),
             raw_id=raw_id,
             entity=entity.name,
             version=entity.version,
@@ -71,6 +80,10 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
             warned,
             rejected.closed,
         )
+        for account in sorted(watch.culprits):
+            log.error("%s: raw batch %d: account %d: %s", entity.name, raw_id, account, interruptions.REASON)
+            if not isinstance(entity.source, RawOf):
+                interruptions.quarantine(db, raw_id, account, entity=entity.name)
     return raw_id
 
 
@@ -104,6 +117,25 @@ class _LoginTally:
         """Return the cursor move of the login with these counts."""
         path, rule = next((kind for kind, _ in self.faults.most_common(1)), (None, None))
         return replace(move, read=self.read, rejected=self.faults.total(), fault_path=path, fault_rule=rule)
+
+
+def _try_each_login(entity: Entity, batch: RawBatch, watch: Watch, *, root: UPath) -> None:
+    """Type each login's pages by themselves and discard the result, so that the one that kills the process is known."""
+    pages = _without(watch.culprits, raw_batches.read(root, batch))
+    for account, account_pages in groupby(pages, key=lambda page: page[0].provider_account_id):
+        watch.suspect(account)
+        with (
+            TemporaryDirectory(prefix="sluice-trial-") as folder,
+            TypedBatch(UPath(folder), entity, batch).write() as writer,
+        ):
+            for _ in _PageTransformer(entity, batch.source, writer).run(account_pages):
+                pass
+    watch.suspect(None)
+
+
+def _without(accounts: Collection[int], pages: Iterable[tuple[Header, bytes]]) -> Iterator[tuple[Header, bytes]]:
+    """Yield the pages of all other accounts; an account without pages is not loaded, and its cursor does not move."""
+    return (page for page in pages if page[0].provider_account_id not in accounts)
 
 
 class _PageTransformer:

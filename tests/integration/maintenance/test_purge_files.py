@@ -20,7 +20,9 @@ from etl.errors import LandingMissing
 from etl.maintenance.purge_storage import purge_typed, purge_unfinished
 from etl.storage import listing, objects
 from etl.sync.records.frames import Header
+from etl.sync.store import chunks, unfinished_downloads
 from etl.sync.store.landing import Landing
+from etl.sync.store.unfinished_downloads import UnfinishedDownload
 from tests.integration.sync.pipeline import FIRST, Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -98,7 +100,7 @@ def header(page_number: int = 0) -> Header:
         page=page_number,
         path="/",
         request={},
-        cursor_from="",
+        cursor_from="a" if page_number else "",
         cursor_to="a",
         received_at=FIRST,
         size=2,
@@ -122,6 +124,63 @@ def test_old_pages_of_unsealed_attempts_are_removed_and_recent_ones_stay(db: Con
         list(landings[0].read())
     assert [body for _, body in landings[1].read()] == [b"{}"]
     assert purge_and_count(db, root, purge_unfinished, as_of=now) == [0, 0]
+
+
+def keep_pages(pipeline: Pipeline, *, pages: int) -> Landing:
+    """Land pages of a login, keep them for its next download, and make their files old; return the landing."""
+    (account,) = pipeline.enrol("one")
+    pipeline.plan("run")
+    chunk = chunks.open_attempt(pipeline.db, entity="transactions", run_id="run", ordinal=0)
+    landing = Landing(pipeline.root, chunk.chunk_id, chunk.attempt)
+    kept = landing.account_pages(account)
+    for number in range(pages):
+        kept.add(header(number), b"{}")
+    own = UnfinishedDownload(account, 1, 1, 0, pages, kept.size, kept.digest, "a", is_full_read=False)
+    unfinished_downloads.save(pipeline.db, own, feed="transactions_sync")
+    stranger = landing.account_pages(account + 1)
+    stranger.add(header(), b"{}")
+    old = (datetime.now(UTC) - RETENTION.unfinished).timestamp() - 60
+    for path in [*Path(pipeline.root.path).rglob("*")][::-1]:
+        os.utime(path, (old, old))
+    return landing
+
+
+def test_pages_that_a_download_continues_from_stay_and_all_others_go(pipeline: Pipeline, rows: Rows) -> None:
+    landing = keep_pages(pipeline, pages=3)
+    now = datetime.now(UTC)
+    assert purge_and_count(pipeline.db, pipeline.root, purge_unfinished, as_of=now, dry_run=True) == [1, 0]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_unfinished, as_of=now) == [1, 0]
+    assert files(pipeline.root, "landing") == ["000000", "000001", "000002"]
+    assert landing.account_pages(1).adopt(landing, 3, cursor_from="") == {"", "a"}
+
+
+@pytest.mark.parametrize(
+    ("change", "days"),
+    [
+        ("insert into etl.cursors (provider_account_id, feed, generation) values (1, 'transactions_sync', 1)", 0),
+        ("update etl.unfinished_downloads set attempt = 2", 0),
+        ("delete from etl.unfinished_downloads", 0),
+        ("update etl.unfinished_downloads set saved_at = now()", 31),
+    ],
+    ids=["their cursor has moved", "a later attempt has them", "they were loaded", "nobody continues them"],
+)
+def test_pages_that_no_download_can_continue_from_are_removed(
+    pipeline: Pipeline, rows: Rows, change: str, days: int
+) -> None:
+    keep_pages(pipeline, pages=3)
+    rows(f"{change} returning 1")
+    as_of = datetime.now(UTC) + timedelta(days=days)
+    assert purge_and_count(pipeline.db, pipeline.root, purge_unfinished, as_of=as_of, dry_run=True) == [4, 0]
+    assert purge_and_count(pipeline.db, pipeline.root, purge_unfinished, as_of=as_of) == [4, 0]
+    assert files(pipeline.root, "landing") == []
+
+
+def test_an_interruption_that_nobody_tries_again_is_forgotten(db: Connection, root: UPath, rows: Rows) -> None:
+    rows("insert into etl.interruptions (step, subject_id, entity, deaths) values ('download', 1, 'e', 1) returning 1")
+    purge_and_count(db, root, purge_unfinished, as_of=datetime.now(UTC))
+    assert rows("select deaths from etl.interruptions") == [(1,)]
+    purge_and_count(db, root, purge_unfinished)
+    assert rows("select deaths from etl.interruptions") == []
 
 
 def test_draft_of_a_killed_process_is_removed(db: Connection, root: UPath) -> None:

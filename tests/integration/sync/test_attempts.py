@@ -5,17 +5,13 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from types import FrameType
 
 import pytest
 
-from etl.declare.provider import LimitScope, RateLimit
-from etl.declare.source import Feed
 from etl.errors import ProviderUnavailable
-from etl.sync import download
-from etl.sync.download import ProviderRetryAfter
+from etl.sync.drain.chunk import ProviderRetryAfter
 from etl.sync.store.landing import AccountPages
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
@@ -113,37 +109,6 @@ def test_a_long_retry_after_reschedules_the_download_which_then_starts_over(
     assert rows(CHUNK) == [(1, 500, {})]
     assert planned.load(planned.fetch("run")).inserted == 1
     assert requested_page_sizes(scripted_bank) == [500, 500]
-
-
-def test_an_account_that_always_gets_a_long_retry_after_is_skipped_in_the_end(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    account, _ = scripted_pipeline.enrol("slow", "quick")
-    scripted_bank.script("slow", busy(75))
-    scripted_bank.script("quick", LAST_PAGE)
-    scripted_pipeline.plan("run")
-    for _ in range(download.MAX_RESCHEDULED_ATTEMPTS):
-        with pytest.raises(ProviderRetryAfter):
-            scripted_pipeline.download("run")
-    assert scripted_pipeline.load(scripted_pipeline.fetch("run")).inserted == 1
-    assert rows("select provider_account_id, reason from etl.left_out") == [(account, "TRANSACTIONS_LIMIT")]
-
-
-def test_a_long_wait_for_a_declared_rate_limit_reschedules_the_download(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank
-) -> None:
-    slow_limit = RateLimit(LimitScope.CLIENT, calls=2, per=timedelta(minutes=2), burst=1)
-    assert isinstance(scripted_pipeline.entity.source, Feed)
-    scripted_pipeline.entity = replace(
-        scripted_pipeline.entity, source=replace(scripted_pipeline.entity.source, limits=(slow_limit,))
-    )
-    scripted_pipeline.enrol("one", "two")
-    scripted_bank.script("one", LAST_PAGE)
-    scripted_bank.script("two", LAST_PAGE)
-    scripted_pipeline.plan("run")
-    with pytest.raises(ProviderRetryAfter, match="declared rate limit exhausted") as raised:
-        scripted_pipeline.download("run")
-    assert timedelta(minutes=1) < raised.value.wait <= timedelta(minutes=2)
 
 
 def test_a_wait_inside_a_task_ends_at_the_timeout_of_the_task(

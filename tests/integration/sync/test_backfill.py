@@ -11,8 +11,9 @@ import pytest
 
 from etl.catalog.providers.plaid import TRANSACTIONS_GET
 from etl.chunking import DayRange
+from etl.sync.provider import pages
 from tests.integration.sync.pipeline import Pipeline
-from tests.integration.sync.scripted_bank import ScriptedBank
+from tests.integration.sync.scripted_bank import Answer, ScriptedBank
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -45,13 +46,78 @@ def test_a_window_restores_deleted_rows_and_moves_no_cursor(
 def test_a_window_requests_its_days_page_by_page(scripted_pipeline: Pipeline, scripted_bank: ScriptedBank) -> None:
     scripted_pipeline.entity = replace(scripted_pipeline.entity, window=replace(TRANSACTIONS_GET, page_size=2))
     scripted_pipeline.enrol("one")
-    scripted_bank.script("one", window("t1", "t2", total=3), window("t3", total=3))
+    scripted_bank.script("one", window("t1", "t2", total=3), window("t2", "t3", total=3))
     (counts,) = scripted_pipeline.run("backfill", DAY)
-    assert counts.inserted == 3
+    assert (counts.read, counts.inserted, counts.superseded) == (4, 3, 1)
     assert scripted_bank.requests["one"] == [
         {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2}},
-        {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2, "offset": 2}},
+        {"start_date": "2026-11-20", "end_date": "2026-11-20", "options": {"count": 2, "offset": 1}},
     ]
+
+
+class ListedBank(ScriptedBank):
+    """A bank that lists transactions newest first, and changes its list between two requests."""
+
+    def __init__(self, *lists: str) -> None:
+        super().__init__()
+        self._lists = [listed.split() for listed in lists]
+
+    def answer(self, request: dict[str, object]) -> Answer:
+        """Return the requested part of the list."""
+        super().answer(request)
+        listed = self._lists.pop(0) if len(self._lists) > 1 else self._lists[0]
+        options = request["options"]
+        assert isinstance(options, dict)
+        first = options.get("offset", 0)
+        return Answer(window(*listed[first : first + options["count"]], total=len(listed)))
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        ("t1 t2 t3 t4 t5", "t0 t1 t2 t3 t4"),
+        ("t1 t2 t3 t4 t5", "t1 t3 t4 t5 t6"),
+        ("t1 t2 t3 t4 t5", "t1 t2 t3 t4 t5", "t0 t1 t2 t3 t4"),
+    ],
+    ids=["one added at the front", "one removed at the front", "on the last page"],
+)
+def test_a_window_whose_records_shift_while_its_total_stays_is_read_again_and_misses_none(
+    scripted_pipeline: Pipeline, rows: Rows, lists: tuple[str, ...]
+) -> None:
+    scripted_pipeline.entity = replace(scripted_pipeline.entity, window=replace(TRANSACTIONS_GET, page_size=2))
+    scripted_pipeline.enrol("one")
+    with ListedBank(*lists) as bank:
+        bank.script("one", b"")
+        scripted_pipeline.endpoint = replace(scripted_pipeline.endpoint, host=bank.url)
+        scripted_pipeline.run("backfill", DAY)
+    assert [name for (name,) in rows("select transaction_id from core.transactions order by 1")] == lists[-1].split()
+
+
+def test_a_window_is_read_to_its_end_however_small_its_pages_are(scripted_pipeline: Pipeline, rows: Rows) -> None:
+    scripted_pipeline.entity = replace(scripted_pipeline.entity, window=replace(TRANSACTIONS_GET, page_size=1))
+    scripted_pipeline.enrol("one")
+    with ListedBank("t1 t2 t3 t4") as bank:
+        bank.script("one", b"")
+        scripted_pipeline.endpoint = replace(scripted_pipeline.endpoint, host=bank.url)
+        (counts,) = scripted_pipeline.run("backfill", DAY)
+    assert counts.inserted == 4
+
+
+def test_an_endless_window_is_skipped(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MAX_PAGES", 5)
+    scripted_pipeline.enrol("endless", "fine")
+    scripted_bank.script("endless", *(window(f"t{number}", f"t{number + 1}", total=99) for number in range(20)))
+    scripted_bank.script("fine", window("t2"))
+    scripted_pipeline.entity = replace(
+        scripted_pipeline.entity, provider=replace(scripted_pipeline.entity.provider, retries=0)
+    )
+    scripted_pipeline.run("backfill", DAY)
+    assert rows("select outcome, reason from etl.left_out") == [
+        ("unreachable", "a window that does not end, after 5 pages")
+    ]
+    assert len(scripted_bank.requests["endless"]) == 5
 
 
 def test_a_row_that_is_missing_from_a_window_is_not_removed(

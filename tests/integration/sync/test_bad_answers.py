@@ -12,7 +12,7 @@ import pytest
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.providers.plaid import PLAID
 from etl.clients import http
-from etl.sync import download
+from etl.sync.drain import account as drain_account
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction
@@ -104,7 +104,7 @@ def test_an_account_with_a_bad_answer_is_unchanged_until_a_good_run(
     accounts = dict(zip([*BAD, "calm"], scripted_pipeline.enrol(*BAD, "calm"), strict=True))
     calm = accounts["calm"]
     for name, (bad, _) in BAD.items():
-        scripted_bank.script(name, FIRST, *[MIDDLE, bad] * (1 + download.MAX_RESTARTS))
+        scripted_bank.script(name, FIRST, *[MIDDLE, bad] * (1 + drain_account.MAX_RESTARTS))
     scripted_bank.script("calm", FIRST, MIDDLE, LAST, QUIET)
     scripted_pipeline.run("first")
     before = {name: rows(TABLE, accounts[name]) for name in BAD}
@@ -132,7 +132,8 @@ def test_an_oversized_body_is_not_read_to_its_end(
     scripted_bank.script("calm", FIRST)
     (counts,) = scripted_pipeline.run("run")
     assert counts.inserted == 2
-    assert rows(SKIPPED) == [(flood, "unreachable", "an answer of more than 100000 bytes")]
+    assert rows(SKIPPED) == [(flood, "oversized", "an answer of more than 100000 bytes")]
+    assert len(scripted_bank.requests["flood"]) == 1
 
 
 def test_an_account_that_exceeds_the_time_limit_of_its_chunk_is_skipped_and_the_others_load(
@@ -140,9 +141,9 @@ def test_an_account_that_exceeds_the_time_limit_of_its_chunk_is_skipped_and_the_
 ) -> None:
     scripted_pipeline.entity = replace(scripted_pipeline.entity, timeout=timedelta(seconds=2))
     slow, _ = scripted_pipeline.enrol("slow", "calm")
-    endless = (page(next_cursor=f"c{number}", has_more=True) for number in range(60))
-    scripted_bank.script("slow", *endless)
+    scripted_bank.script("slow", refusal("RATE_LIMIT_EXCEEDED", "LIMIT", 429, Retry_After="30"))
     scripted_bank.script("calm", FIRST)
+    scripted_pipeline.entity = replace(scripted_pipeline.entity, provider=PLAID)
     (counts,) = scripted_pipeline.run("run")
     assert counts.inserted == 2
     assert rows(SKIPPED) == [(slow, "unreachable", "not drained within the chunk's time limit of 0:00:01.500000")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +14,8 @@ import pytest
 import zstandard
 from cryptography.fernet import Fernet
 
+from etl.catalog.providers.plaid import PLAID
+from etl.clients.rate_limits import Limiter
 from etl.errors import (
     ChunkMissing,
     LandingMissing,
@@ -20,6 +24,8 @@ from etl.errors import (
     ProviderUrlInvalid,
     TokenUnreadable,
 )
+from etl.settings import Endpoint
+from etl.sync.provider.client import ProviderCallFailed, open_client
 from etl.sync.store.landing import Landing
 from etl.sync.store.token_cipher import TokenCipher
 from tests.integration.sync.pipeline import Pipeline
@@ -214,6 +220,19 @@ def test_a_retry_after_that_is_too_long_is_not_waited_for(
     with pytest.raises(ProviderUnavailable, match="TRANSACTIONS_LIMIT"):
         scripted_pipeline.download("run")
     assert len(scripted_bank.requests["one"]) == 1
+
+
+def test_a_request_that_is_never_answered_fails_after_the_timeout_of_the_provider(limiter: Limiter) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = Endpoint(f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+        async def call() -> None:
+            impatient = replace(PLAID, timeout=timedelta(seconds=0.3), retries=0)
+            async with open_client(impatient, endpoint, limiter) as client, asyncio.timeout(10):
+                await client.post("/", {}, parse=bytes)
+
+        with pytest.raises(ProviderCallFailed, match="TimeoutError"):
+            asyncio.run(call())
 
 
 def test_an_unplanned_chunk_is_refused_with_its_run_and_number(scripted_pipeline: Pipeline) -> None:

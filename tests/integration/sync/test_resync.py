@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from etl.errors import ProviderRefused, ProviderUnavailable
 from etl.sync.store import cursors
+from etl.sync.store.landing import Landing
 from tests.integration.sync.pipeline import Pipeline
-from tests.integration.sync.scripted_bank import ScriptedBank, refusal
+from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -53,6 +55,74 @@ def test_an_account_whose_full_read_mutates_too_keeps_its_cursor(
     with pytest.raises(Exception, match="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"):
         scripted_pipeline.run("second")
     assert len(scripted_bank.requests["one"]) == 1 + 2 * 6
+    assert rows("select value from etl.cursors") == [("c1",)]
+
+
+LOST = refusal("INVALID_REQUEST", "INVALID_FIELD")
+
+
+@pytest.mark.parametrize("pages_before", [0, 1], ids=["at once", "in the middle"])
+def test_a_lost_cursor_leads_to_a_full_read_at_once(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows, account: int, pages_before: int
+) -> None:
+    rows("update etl.cursors set generation = 7 returning 1")
+    more = page(added=[dated("half", "2026-11-19")], next_cursor="c2", has_more=True)
+    scripted_bank.script("one", *[more] * pages_before, LOST, FULL_READ)
+    scripted_pipeline.plan("second")
+    scripted_pipeline.download("second")
+    ((header, _),) = Landing(scripted_pipeline.root, 2, 1).read()
+    assert (header.cursor_from, header.cursor_to, header.whole, header.generation) == ("c1", "c9", True, 7)
+    assert [request.get("cursor", "") for request in scripted_bank.requests["one"]] == [
+        "",
+        "c1",
+        *["c2"] * pages_before,
+        "",
+    ]
+    counts = scripted_pipeline.load(scripted_pipeline.transform(scripted_pipeline.store_raw("second")))
+    assert (counts.inserted, counts.unchanged) == (1, 1)
+    assert rows(REMOVALS) == [("ancient", None), ("gone", "absent"), ("kept", None), ("new", None)]
+
+
+def test_a_cursor_that_is_lost_during_a_full_read_restarts_it(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows, account: int
+) -> None:
+    more = page(added=[dated("half", "2026-11-19")], next_cursor="c8", has_more=True)
+    scripted_bank.script("one", LOST, more, LOST, FULL_READ)
+    scripted_pipeline.run("second")
+    assert [request.get("cursor", "") for request in scripted_bank.requests["one"]] == ["", "c1", "", "c8", ""]
+    assert rows("select value from etl.cursors") == [("c9",)]
+
+
+def test_a_cursor_that_is_lost_during_a_first_read_restarts_it(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("new")
+    more = page(added=[dated("half", "2026-11-19")], next_cursor="c8", has_more=True)
+    scripted_bank.script("new", more, LOST, FULL_READ)
+    scripted_pipeline.run("run")
+    assert rows("select value, reread from etl.cursors") == [("c9", False)]
+    assert [request.get("cursor", "") for request in scripted_bank.requests["new"]] == ["", "c8", ""]
+
+
+def test_an_invalid_field_of_a_request_without_a_cursor_is_refused(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank
+) -> None:
+    scripted_pipeline.enrol("one")
+    scripted_bank.script("one", LOST)
+    with pytest.raises(ProviderRefused, match="/transactions/sync answered INVALID_FIELD, HTTP 400"):
+        scripted_pipeline.run("run")
+    assert len(scripted_bank.requests["one"]) == 1
+
+
+def test_a_cursor_that_is_always_lost_keeps_its_value(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows, account: int
+) -> None:
+    more = page(added=[dated("half", "2026-11-19")], next_cursor="c8", has_more=True)
+    answers: list[bytes | Answer] = [more, LOST]
+    scripted_bank.script("one", LOST, *answers * 6)
+    with pytest.raises(ProviderUnavailable, match="INVALID_FIELD"):
+        scripted_pipeline.run("second")
+    assert len(scripted_bank.requests["one"]) == 2 + 2 * 6
     assert rows("select value from etl.cursors") == [("c1",)]
 
 

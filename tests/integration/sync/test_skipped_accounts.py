@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -21,22 +22,60 @@ def numbered_page(number: int) -> bytes:
     return page(added=[transaction(transaction_id=f"t{number}")], next_cursor=f"c{number}")
 
 
-def test_a_required_login_stops_only_its_account(
+def test_a_required_login_is_proposed_to_stop_and_the_others_load(
     scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
-    stopped, active = scripted_pipeline.enrol("stopped", "active")
+    stopped, _ = scripted_pipeline.enrol("stopped", "active")
+    scripted_pipeline.enrol("stopped")
     scripted_bank.script("stopped", refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"))
     scripted_bank.script("active", numbered_page(1))
     (counts,) = scripted_pipeline.run("run")
     scripted_pipeline.report("run")
     assert counts.inserted == 1
-    assert rows("select provider_account_id, state, state_reason from core.provider_accounts order by 1") == [
-        (stopped, "needs_login", "ITEM_LOGIN_REQUIRED"),
-        (active, "active", None),
-    ]
     assert rows(OUTCOME) == [({"stopped": 1, "drained": 1},)]
-    scripted_pipeline.run("next")
-    assert len(scripted_bank.requests["stopped"]) == 1
+    assert rows("select provider_account_id, outcome, reason, token_version from etl.left_out") == [
+        (stopped, "stopped", "ITEM_LOGIN_REQUIRED", 2)
+    ]
+    assert rows("select distinct state from core.provider_accounts") == [("active",)]
+
+
+def need_login(pipeline: Pipeline, account: int) -> None:
+    pipeline.db.execute(
+        "update core.provider_accounts set state = 'needs_login', state_reason = 'ITEM_LOGIN_REQUIRED', "
+        "next_try_at = now(), failed_tries = 3 where provider_account_id = %s",
+        [account],
+    )
+
+
+def test_a_login_that_is_tried_again_and_read_is_active_again(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    mended, _ = scripted_pipeline.enrol("mended", "active")
+    scripted_bank.script("mended", numbered_page(1))
+    scripted_bank.script("active", numbered_page(2))
+    scripted_pipeline.plan("run")
+    need_login(scripted_pipeline, mended)
+    since = rows("select state_since from core.provider_accounts where provider_account_id = 2")
+    scripted_pipeline.download("run")
+    assert rows("select distinct state, state_reason, failed_tries from core.provider_accounts") == [
+        ("active", None, 0)
+    ]
+    assert rows("select state_since from core.provider_accounts where provider_account_id = 2") == since
+
+
+def test_a_login_that_is_tried_again_and_fails_again_is_still_stopped(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    stopped, _ = scripted_pipeline.enrol("stopped", "active")
+    scripted_bank.script("stopped", refusal("ITEM_ERROR", "ITEM_LOGIN_REQUIRED"))
+    scripted_bank.script("active", numbered_page(1))
+    scripted_pipeline.plan("run")
+    need_login(scripted_pipeline, stopped)
+    scripted_pipeline.download("run")
+    assert rows("select provider_account_id, outcome, token_version from etl.left_out") == [
+        (stopped, "still_stopped", 1)
+    ]
+    assert rows("select state from core.provider_accounts where provider_account_id = 1") == [("needs_login",)]
 
 
 def test_enrolling_a_stopped_account_again_reactivates_it(
@@ -110,17 +149,22 @@ def test_an_account_with_an_unreadable_token_is_skipped_and_the_others_load(
     assert rows(OUTCOME) == [({"unreadable": 1, "drained": 1},)]
 
 
-@pytest.mark.parametrize("cursors", [["same"], ["x", "y", "z"]], ids=["stands still", "goes round"])
+@pytest.mark.parametrize(
+    ("cursors", "requests"),
+    [(["same"], 2), (["x", "y", "z"], 4), ([f"c{number}" for number in range(30)], 5)],
+    ids=["stands still", "goes round", "ever new cursors"],
+)
 def test_an_account_whose_feed_does_not_end_is_skipped(
-    scripted_pipeline: Pipeline,
-    scripted_bank: ScriptedBank,
-    rows: Rows,
-    monkeypatch: pytest.MonkeyPatch,
-    cursors: list[str],
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows, cursors: list[str], requests: int
 ) -> None:
-    monkeypatch.setattr(pages, "MAX_PAGES", 5)
+    scripted_pipeline.entity = replace(
+        scripted_pipeline.entity, provider=replace(scripted_pipeline.entity.provider, retries=0)
+    )
     scripted_pipeline.enrol("endless", "calm")
     scripted_bank.script("endless", *(page(next_cursor=cursor, has_more=True) for cursor in cursors * 10))
     scripted_bank.script("calm", numbered_page(1))
-    scripted_pipeline.run("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "MAX_PAGES", 5)
+        scripted_pipeline.run("run")
     assert rows(OUTCOME) == [({"unreachable": 1, "drained": 1},)]
+    assert len(scripted_bank.requests["endless"]) == requests

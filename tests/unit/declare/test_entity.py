@@ -12,7 +12,7 @@ from etl.declare.check import MaxLength, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, RawOf
 from etl.declare.provider import ErrorAction, ErrorRule, LimitScope, Placeholder, RateLimit
 from etl.declare.queue import queues_served
-from etl.declare.source import Source
+from etl.declare.source import Snapshot, Source
 from etl.errors import DeclarationError
 
 RAW = RawOf("transactions", places={"transactions_sync": ("added[].counterparties[]",)}, having="entity_id")
@@ -163,12 +163,21 @@ def test_a_feed_without_a_cursor_in_its_request_is_refused() -> None:
             "has Placeholder.CURSOR, which a Snapshot never fills; remove it",
         ),
         (TRANSACTIONS_GET, {"upserts": ("a[]", "b[]")}, "upserts has 2 paths, but an offset counts one; keep one"),
+        (TRANSACTIONS_GET, {"identity": None}, "identity is None"),
+        (TRANSACTIONS_SYNC, {"max_records": 499}, "max_records is 499; it must be at least 500"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_an_invalid_source_is_refused(source: Source, change: dict[str, Any], message: str) -> None:
     with pytest.raises(DeclarationError, match=f"source {source.name}: .*{message}"):
         replace(source, **change)
+
+
+def test_a_page_may_have_a_small_multiple_of_the_records_that_are_asked_for_or_what_is_declared() -> None:
+    assert TRANSACTIONS_SYNC.record_limit == 4 * TRANSACTIONS_SYNC.page_size
+    assert replace(TRANSACTIONS_SYNC, max_records=700).record_limit == 700
+    assert replace(ACCOUNTS_GET, max_records=5).record_limit == 5
+    assert Snapshot(name="s", path="/s", request={}, upserts=("a[]",), limits=()).record_limit == 10_000
 
 
 def test_an_error_rule_that_matches_everything_is_refused() -> None:

@@ -49,6 +49,7 @@ PLAID = Provider(
         ErrorRule(ErrorAction.RETRY, error_type="API_ERROR"),
         ErrorRule(ErrorAction.RETRY, error_type="INSTITUTION_ERROR"),
         ErrorRule(ErrorAction.RESTART_FEED, error_code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
+        ErrorRule(ErrorAction.REREAD_FEED, error_code="INVALID_FIELD"),
         ErrorRule(ErrorAction.NOT_READY, error_code="PRODUCT_NOT_READY"),
         ErrorRule(
             ErrorAction.STOP_ACCOUNT,
@@ -87,6 +88,7 @@ ACCOUNTS_GET = Snapshot(
     path="/accounts/get",
     request={"access_token": Placeholder.ACCESS_TOKEN},
     upserts=("accounts[]",),
+    max_records=2_000,
     limits=(
         RateLimit(LimitScope.CLIENT, calls=15_000, per=timedelta(minutes=1), burst=3_000),
         RateLimit(LimitScope.ACCOUNT, calls=15, per=timedelta(minutes=1), burst=5),
@@ -121,6 +123,7 @@ TRANSACTIONS_GET = Window(
     },
     upserts=("transactions[]",),
     total="total_transactions",
+    identity="transaction_id",
     page_size=500,
     limits=(
         RateLimit(LimitScope.CLIENT, calls=20_000, per=timedelta(minutes=1), burst=4_000),

@@ -49,6 +49,13 @@ class ProviderCallFailed(Exception):
         self.retry_after = retry_after
 
 
+class AnswerTooLarge(ProviderCallFailed):
+    """A response has more bytes or records than any that was asked for; it is not requested again."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(ErrorAction.RETRY, detail)
+
+
 class ProviderClient:
     """Sends requests to one provider.
 
@@ -81,6 +88,7 @@ class ProviderClient:
         limits: Sequence[RateLimit] = (),
         feed: str = "",
         provider_account_id: int = 0,
+        cursor: str = "",
     ) -> Parsed:
         """Send a request and return its response body, parsed by `parse`.
 
@@ -92,9 +100,13 @@ class ProviderClient:
             Called with the body, as sent; a `ProviderCallFailed` that it raises is handled like one from the provider.
         limits
             Rate limits that the call counts against, for this `feed` and `provider_account_id`.
+        cursor
+            The cursor that the request sends; only then can an error say that it is lost.
 
         Raises
         ------
+        AnswerTooLarge
+            If the response has more bytes than any page; it is not requested again.
         ProviderCallFailed
             If the response asks for another action, or still for a retry after all retries.
         ProviderRefused
@@ -104,7 +116,7 @@ class ProviderClient:
 
         async def attempt() -> Parsed:
             await self._wait_for_limits(buckets)
-            return parse(await self._send(path, request))
+            return parse(await self._send(path, request, sends_cursor=bool(cursor)))
 
         retrying = stamina.AsyncRetryingCaller(
             attempts=self.provider.retries + 1, timeout=None, wait_initial=0.5, wait_max=30.0
@@ -122,7 +134,7 @@ class ProviderClient:
                 raise ProviderCallFailed(ErrorAction.RETRY, "declared rate limit exhausted", wait)
             await asyncio.sleep(wait.total_seconds())
 
-    async def _send(self, path: str, request: Mapping[str, object]) -> bytes:
+    async def _send(self, path: str, request: Mapping[str, object], *, sends_cursor: bool) -> bytes:
         body = msgspec.json.encode(request)
         try:
             # A redirect would send the secrets to whatever host it points to.
@@ -131,18 +143,22 @@ class ProviderClient:
             ) as response:
                 content = await http.read_body(response)
         except BodyTooLarge as error:
-            raise ProviderCallFailed(ErrorAction.RETRY, str(error)) from None
+            raise AnswerTooLarge(str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
         if response.status >= _REDIRECT:
-            raise self._to_error(path, response.status, content, response.headers.get("Retry-After"))
+            wait = http.parse_retry_after(response.headers.get("Retry-After"), now=datetime.now(UTC))
+            raise self._to_error(path, response.status, content, wait=wait, sends_cursor=sends_cursor)
         return content
 
-    def _to_error(self, path: str, status: int, content: bytes, retry_after: str | None) -> Exception:
+    def _to_error(
+        self, path: str, status: int, content: bytes, *, wait: timedelta | None, sends_cursor: bool
+    ) -> Exception:
         error = http.parse_error(content)
         code = error.error_code or f"HTTP {status}"
-        wait = http.parse_retry_after(retry_after, now=datetime.now(UTC))
         for rule in self.provider.errors:
+            if rule.action is ErrorAction.REREAD_FEED and not sends_cursor:
+                continue
             expected = (rule.status, rule.error_type, rule.error_code)
             actual = (status, error.error_type, error.error_code)
             if all(value in (None, actual_value) for value, actual_value in zip(expected, actual, strict=True)):
@@ -196,7 +212,9 @@ def fill_template(template: Mapping[str, object], values: Mapping[Placeholder, o
 
 
 def _retry_delay(error: Exception) -> bool | timedelta:
-    if not isinstance(error, ProviderCallFailed) or error.action is not ErrorAction.RETRY:
+    if not isinstance(error, ProviderCallFailed) or isinstance(error, AnswerTooLarge):
+        return False
+    if error.action is not ErrorAction.RETRY:
         return False
     if error.retry_after is None:
         return True

@@ -33,7 +33,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     whole
         Whether the account's pages are a full read of the feed, instead of the changes since `cursor_from`.
     generation
-        Generation of the account's cursor when its download began; None in batches of before there was one.
+        Generation of the account's cursor when the download began, which shows whether another batch moved the cursor
+        since; None if the page is not of a feed, or was read before cursors had generations.
     """
 
     provider_account_id: int

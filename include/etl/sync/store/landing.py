@@ -5,15 +5,19 @@
 
 Pages are not flushed to disk, since they are deleted as soon as they are sealed. The manifest has their digests, which
 reveal pages that a machine crash truncated. Their chunk is then downloaded again, by the next run at the latest.
+
+The pages of a feed that was not read to its end stay, and a later attempt adopts them into its own folder: no attempt
+ever writes into the folder of another.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import PurePosixPath
 from typing import IO
 
 import msgspec
@@ -25,6 +29,13 @@ from etl.sync.records import frames
 
 FOLDER = "landing"
 """Folder below the raw root."""
+
+MANIFEST = "manifest.jsonl"
+"""Name of the file that lists the drained accounts of an attempt."""
+
+
+class UnusablePages(ValueError):
+    """Pages of an earlier attempt are missing, damaged, or do not continue one another."""
 
 
 class DrainedAccount(msgspec.Struct, frozen=True):
@@ -68,24 +79,79 @@ class AccountPages:
         The account.
     pages
         The number of pages so far.
+    size
+        Bytes of their bodies.
+    cursor_to
+        The cursor after the last page.
     """
 
     landing: Landing
     provider_account_id: int
     pages: int = 0
+    size: int = 0
+    cursor_to: str = ""
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256, init=False, repr=False)
 
     def add(self, header: frames.Header, body: bytes) -> None:
-        """Write the next page as sent; overwrite the page of an earlier loop that was restarted."""
+        """Write the next page as sent; overwrite the page of an earlier loop that was restarted.
+
+        Raises
+        ------
+        VolumeFull
+            If the volume has almost no free space.
+        """
+        objects.require_free_space(self.landing.root)
         frame = BytesIO()
         frames.write(frame, header, body)
-        self._digest.update(frame.getbuffer())
         objects.put(self.landing.page_path(self.provider_account_id, self.pages), frame.getvalue())
+        self._count(frame.getbuffer(), header)
+
+    def adopt(self, earlier: Landing, pages: int, *, cursor_from: str) -> frozenset[str]:
+        """Take over the first pages of a feed from an earlier attempt, and return the cursors that lead to them.
+
+        Parameters
+        ----------
+        cursor_from
+            The cursor that the first page continues from.
+
+        Raises
+        ------
+        UnusablePages
+            If a page is missing or damaged, or does not continue from the one before.
+        """
+        cursors = {cursor_from}
+        for page in range(pages):
+            expected_cursor = self.cursor_to if page else cursor_from
+            header = self._adopt_page(earlier, page)
+            if (header.page, header.cursor_from) != (page, expected_cursor):
+                raise UnusablePages(f"page {page} does not continue from the one before")
+            cursors.add(header.cursor_to)
+        return frozenset(cursors)
+
+    def _adopt_page(self, earlier: Landing, page: int) -> frames.Header:
+        source, target = (each.page_path(self.provider_account_id, page) for each in (earlier, self.landing))
+        try:
+            frame = objects.link(source, target)
+            ((header, _),) = frames.read(BytesIO(frame))
+        except (FileNotFoundError, ValueError) as error:
+            raise UnusablePages(f"page {page}: {error}") from None
+        self._count(frame, header)
+        return header
+
+    def _count(self, frame: bytes | memoryview, header: frames.Header) -> None:
+        self._digest.update(frame)
         self.pages += 1
+        self.size += header.size
+        self.cursor_to = header.cursor_to
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the frames of the pages so far, in hexadecimal."""
+        return self._digest.hexdigest()
 
     def finish(self) -> DrainedAccount:
         """Return the account's entry for the manifest; call it after its last page."""
-        return DrainedAccount(self.provider_account_id, self.pages, self._digest.hexdigest())
+        return DrainedAccount(self.provider_account_id, self.pages, self.digest)
 
 
 @dataclass(frozen=True)
@@ -118,7 +184,7 @@ class Landing:
         """Yield the manifest of the attempt, which is published when the block ends without an error."""
         with objects.draft(self.root) as draft:
             yield Manifest(draft.stream)
-            draft.publish(self.folder / "manifest.jsonl")
+            draft.publish(self.folder / MANIFEST)
 
     def read(self) -> Iterator[tuple[frames.Header, bytes]]:
         """Yield every page of the drained accounts with its header, account by account.
@@ -129,7 +195,7 @@ class Landing:
             If the attempt was not finished, is not below this root, or differs from what was received.
         """
         try:
-            with (self.folder / "manifest.jsonl").open("rb") as manifest:
+            with (self.folder / MANIFEST).open("rb") as manifest:
                 for line in manifest:
                     yield from self._read_account(msgspec.json.decode(line, type=DrainedAccount))
         except (FileNotFoundError, ValueError):
@@ -148,11 +214,34 @@ class Landing:
     def _missing_error(self) -> LandingMissing:
         return LandingMissing(self.chunk_id, self.attempt, str(self.root))
 
-    def remove(self) -> None:
-        """Remove the pages of this attempt and of all earlier attempts of the chunk."""
+    def remove(self, *, kept: Collection[tuple[int, int]] = ()) -> None:
+        """Remove the pages of this attempt and of all earlier attempts of the chunk.
+
+        Parameters
+        ----------
+        kept
+            Attempts and accounts whose pages stay, since a later download continues from them.
+        """
         for attempt in range(1, self.attempt + 1):
-            objects.remove_tree(self.folder.parent / str(attempt))
+            folder = self.folder.parent / str(attempt)
+            if not any(kept_attempt == attempt for kept_attempt, _ in kept) or not folder.exists():
+                objects.remove_tree(folder)
+                continue
+            for path in list(folder.iterdir()):
+                if path.is_dir() and (attempt, int(path.name)) not in kept:
+                    objects.remove_tree(path)
+            (folder / MANIFEST).unlink(missing_ok=True)
 
     def page_path(self, provider_account_id: int, page: int) -> UPath:
         """Return the path of a page."""
         return self.folder / str(provider_account_id) / f"{page:06d}"
+
+
+def folder_of(path: UPath, root: UPath) -> tuple[int, int, int] | None:
+    """Return chunk, attempt and account of a landed page's file; None if it is none."""
+    if not path.is_relative_to(root / FOLDER):
+        return None
+    match PurePosixPath(path.relative_to(root / FOLDER).as_posix()).parts:
+        case (chunk, attempt, account, _) if chunk.isdecimal() and attempt.isdecimal() and account.isdecimal():
+            return int(chunk), int(attempt), int(account)
+    return None

@@ -1,0 +1,268 @@
+"""Download of one provider account: its feed, snapshot or window, read to its end into landing pages.
+
+The pages of a feed that cannot be read to its end in one attempt are kept, and the next attempt continues from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from etl.chunking import DayRange
+from etl.db.connection import Connection
+from etl.declare.provider import ErrorAction
+from etl.declare.source import Feed, Snapshot, Window
+from etl.errors import ProviderRefused, TokenUnreadable
+from etl.sync.drain.outcome import AccountOutcome, DownloadResult, outcome_of
+from etl.sync.provider.client import MAX_WAIT_IN_TASK, AnswerTooLarge, ProviderCallFailed, ProviderClient
+from etl.sync.provider.pages import AccountReader, FeedPosition, prefetch
+from etl.sync.records.frames import Header
+from etl.sync.store import unfinished_downloads
+from etl.sync.store.landing import AccountPages, DrainedAccount, Landing, UnusablePages
+from etl.sync.store.provider_accounts import ProviderAccount
+from etl.sync.store.unfinished_downloads import UnfinishedDownload
+
+MAX_RESTARTS = 5
+"""Restarts of an account's feed from its first cursor in one download; after these it is read from its beginning."""
+
+MAX_BYTES = 1 << 30
+"""Bytes of one account in one attempt, so that one login cannot fill the volume: about 600,000 transactions, which the
+rate limit of Plaid allows in most of an hour. A feed with more is continued by the next download."""
+
+SAVE_EVERY = 20
+"""Pages after which those of a feed are kept for the next attempt, should this one die. A feed of fewer pages is read
+again in a moment."""
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class TooManyBytes(Exception):
+    """An account has sent as much as one attempt may land of it."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {MAX_BYTES} bytes in one attempt")
+
+
+@dataclass
+class AccountDownload:
+    """Drains one account.
+
+    Parameters
+    ----------
+    client
+        Sends the requests.
+    account, source
+        What is read.
+    landing
+        The landing of the attempt.
+    page_size
+        Records to request per page.
+    days
+        The days of a window; None for other sources.
+    decrypt
+        Returns the account's access token.
+    db
+        The warehouse, for pages that are kept.
+    earlier
+        Pages of its feed that an earlier attempt kept.
+    """
+
+    client: ProviderClient
+    account: ProviderAccount
+    source: Feed | Snapshot | Window
+    landing: Landing
+    page_size: int
+    days: DayRange | None
+    decrypt: Callable[[ProviderAccount], str]
+    db: Connection
+    earlier: UnfinishedDownload | None
+    _pages: AccountPages = field(init=False)
+    _seen_cursors: frozenset[str] = field(default_factory=frozenset, init=False)
+    _adopted_size: int = field(default=0, init=False)
+    _saved_pages: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._pages = self.landing.account_pages(self.account.provider_account_id)
+
+    async def run(self, *, end: float, out_of_time: str) -> DownloadResult:
+        """Drain the account; a second call continues a feed, and begins anew with any other source.
+
+        Parameters
+        ----------
+        end
+            When the time of the attempt is up, by the clock of the event loop.
+        out_of_time
+            Reason to give if it is not drained by then.
+
+        Raises
+        ------
+        VolumeFull
+            If the volume has almost no free space.
+        """
+        if not isinstance(self.source, Feed):
+            self._start_over()
+        try:
+            async with asyncio.timeout_at(end):
+                if self.earlier is not None and asyncio.get_running_loop().time() < end:
+                    await self._adopt(self.earlier)
+                return await self._drain()
+        except TimeoutError:
+            return self._unfinished(out_of_time, otherwise=AccountOutcome.UNREACHABLE)
+        except TooManyBytes as error:
+            return self._unfinished(str(error), otherwise=AccountOutcome.OVERSIZED)
+
+    async def _drain(self) -> DownloadResult:
+        restarts_left = MAX_RESTARTS
+        while True:
+            try:
+                return DownloadResult(AccountOutcome.DRAINED, drained_account=await self._land_pages())
+            except TokenUnreadable as error:
+                return DownloadResult(AccountOutcome.UNREADABLE, reason=str(error))
+            except ProviderRefused as error:
+                return DownloadResult(AccountOutcome.REFUSED, reason=error.detail)
+            except AnswerTooLarge as error:
+                return DownloadResult(AccountOutcome.OVERSIZED, reason=error.code)
+            except ProviderCallFailed as error:
+                failure = error
+            if not self._must_restart(failure, restarts_left):
+                return self._failed(failure)
+            if self._must_read_in_full(failure, restarts_left):
+                self.account = replace(self.account, needs_full_read=True)
+                restarts_left = MAX_RESTARTS
+            else:
+                restarts_left -= 1
+            self._discard_pages()
+
+    def _must_restart(self, failure: ProviderCallFailed, restarts_left: int) -> bool:
+        if failure.action not in (ErrorAction.RESTART_FEED, ErrorAction.REREAD_FEED):
+            return False
+        return restarts_left > 0 or self._must_read_in_full(failure, restarts_left)
+
+    def _must_read_in_full(self, failure: ProviderCallFailed, restarts_left: int) -> bool:
+        """Return whether the feed is read from its beginning, because its cursor cannot be continued from."""
+        is_possible = isinstance(self.source, Feed) and self.account.cursor and not self.account.needs_full_read
+        return bool(is_possible) and (failure.action is ErrorAction.REREAD_FEED or not restarts_left)
+
+    def _failed(self, failure: ProviderCallFailed) -> DownloadResult:
+        wait = failure.retry_after if failure.action is ErrorAction.RETRY else None
+        return DownloadResult(
+            outcome_of(failure.action, self.account),
+            reason=failure.code,
+            wait=wait if wait and wait > MAX_WAIT_IN_TASK else None,
+        )
+
+    async def _land_pages(self) -> DrainedAccount:
+        """Land the account's pages, after those that are kept of an earlier attempt."""
+        async with aclosing(prefetch(self._read_pages())) as pages:
+            async for header, body in pages:
+                if self._pages.size - self._adopted_size + len(body) > MAX_BYTES:
+                    raise TooManyBytes
+                await _uninterrupted(asyncio.to_thread(self._pages.add, header, body))
+                if isinstance(self.source, Feed) and self._pages.pages - self._saved_pages >= SAVE_EVERY:
+                    self._save_pages()
+        return self._pages.finish()
+
+    def _read_pages(self) -> AsyncIterator[tuple[Header, bytes]]:
+        is_feed = isinstance(self.source, Feed)
+        reader = AccountReader(
+            self.client,
+            self.account.provider_account_id,
+            self.decrypt(self.account),
+            self.page_size,
+            self.account.generation if is_feed else None,
+        )
+        if isinstance(self.source, Feed):
+            first_cursor = "" if self.account.needs_full_read else self.account.cursor
+            position = FeedPosition(
+                self._pages.cursor_to if self._pages.pages else first_cursor, self._pages.pages, self._seen_cursors
+            )
+            if self.account.needs_full_read:
+                return reader.read_full_feed(self.source, position, stored_cursor=self.account.cursor)
+            return reader.read_feed(self.source, position)
+        if isinstance(self.source, Window) and self.days:
+            return reader.read_window(self.source, days=self.days)
+        return reader.read_snapshot(self.source)
+
+    async def _adopt(self, earlier: UnfinishedDownload) -> None:
+        """Take over the pages of an earlier attempt, if they still begin at the account's cursor; else discard them."""
+        try:
+            self._pages, self._seen_cursors = await _uninterrupted(asyncio.to_thread(self._read_kept_pages, earlier))
+        except UnusablePages as error:
+            log.warning("account %d: kept pages are discarded: %s", earlier.provider_account_id, error)
+            self._forget(earlier.chunk_id, earlier.attempt)
+        else:
+            self.account = replace(self.account, needs_full_read=earlier.is_full_read)
+            self._adopted_size = self._pages.size
+            self._save_pages()
+        self.earlier = None
+
+    def _read_kept_pages(self, earlier: UnfinishedDownload) -> tuple[AccountPages, frozenset[str]]:
+        """Return the pages of an earlier attempt, now in the folder of this one, and the cursors that led to them."""
+        if earlier.generation != self.account.generation or (self.account.needs_full_read and not earlier.is_full_read):
+            raise UnusablePages("their cursor has moved, or a full read was requested")
+        pages = self.landing.account_pages(self.account.provider_account_id)
+        seen_cursors = pages.adopt(
+            Landing(self.landing.root, earlier.chunk_id, earlier.attempt),
+            earlier.pages,
+            cursor_from=self.account.cursor,
+        )
+        found = (pages.size, pages.digest, pages.cursor_to)
+        if found != (earlier.bytes, earlier.digest, earlier.cursor_to):
+            raise UnusablePages("they differ from what was kept")
+        return pages, seen_cursors
+
+    def _save_pages(self) -> bool:
+        """Keep the pages for the next attempt; return False if a later attempt has already taken them over."""
+        self._saved_pages = self._pages.pages
+        return unfinished_downloads.save(
+            self.db,
+            UnfinishedDownload(
+                self.account.provider_account_id,
+                self.landing.chunk_id,
+                self.landing.attempt,
+                self.account.generation,
+                pages=self._pages.pages,
+                bytes=self._pages.size,
+                digest=self._pages.digest,
+                cursor_to=self._pages.cursor_to,
+                is_full_read=self.account.needs_full_read,
+            ),
+            feed=self.source.name,
+        )
+
+    def _unfinished(self, reason: str, *, otherwise: AccountOutcome) -> DownloadResult:
+        """Keep the pages of a feed for the next download; other sources, and a feed without pages, are skipped."""
+        pages = self.earlier.pages if self.earlier else self._pages.pages
+        if isinstance(self.source, Feed) and pages and (self.earlier or self._save_pages()):
+            reason = f"{reason}; {pages} pages are kept, and the next download continues from them"
+            return DownloadResult(AccountOutcome.UNFINISHED, reason=reason)
+        return DownloadResult(otherwise, reason=reason)
+
+    def _discard_pages(self) -> None:
+        if self._saved_pages:
+            self._forget(self.landing.chunk_id, self.landing.attempt)
+        self._start_over()
+
+    def _forget(self, chunk_id: int, attempt: int) -> None:
+        accounts = [self.account.provider_account_id]
+        unfinished_downloads.discard(self.db, accounts, feed=self.source.name, chunk_id=chunk_id, attempt=attempt)
+
+    def _start_over(self) -> None:
+        self._pages = self.landing.account_pages(self.account.provider_account_id)
+        self._seen_cursors = frozenset()
+        self._adopted_size = self._saved_pages = 0
+
+
+async def _uninterrupted(work: Coroutine[None, None, Result]) -> Result:
+    """Await work in a thread to its end, even if cancelled meanwhile: an interrupted thread would go on unobserved."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

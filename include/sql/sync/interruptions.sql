@@ -1,0 +1,56 @@
+-- name: begin
+-- A row that is still there belongs to a try that did not end. The login that it was processing is a culprit from now on.
+insert into etl.interruptions as i (step, subject_id, entity, deaths)
+values (%(step)s, %(subject_id)s, %(entity)s, 0)
+on conflict (step, subject_id, entity) do update set
+    deaths = i.deaths + 1,
+    culprits = case when i.suspect is null then i.culprits else i.culprits || i.suspect end,
+    suspect = null,
+    updated_at = now()
+returning i.deaths, i.culprits;
+
+-- name: suspect
+-- Committed before the login is processed, so that the next try finds it if this one dies.
+update etl.interruptions set
+    suspect = %(suspect)s,
+    updated_at = now()
+where step = %(step)s and subject_id = %(subject_id)s and entity = %(entity)s;
+
+-- name: release
+-- A try that failed in order has not died: `begin` of the next one counts as many deaths as this one.
+update etl.interruptions set
+    deaths = deaths - 1,
+    suspect = null,
+    updated_at = now()
+where step = %(step)s and subject_id = %(subject_id)s and entity = %(entity)s;
+
+-- name: end
+-- The step ended in order.
+delete from etl.interruptions
+where step = %(step)s and subject_id = %(subject_id)s and entity = %(entity)s;
+
+-- name: record_left_out
+-- The login's part of a raw batch was not typed; a replay must not take it as read.
+insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
+select r.chunk_id, r.attempt, %(provider_account_id)s, 'quarantined', %(reason)s
+from etl.raw_batches as r
+where r.raw_id = %(raw_id)s
+on conflict do nothing;
+
+-- name: record_quarantine
+-- Its records cannot be counted without reading them, which killed the process.
+insert into etl.quarantines as q (provider_account_id, entity, raw_id, read, rejected, path, rule)
+values (%(provider_account_id)s, %(entity)s, %(raw_id)s, 0, 0, '', 'killed')
+on conflict (provider_account_id, entity) do update set
+    raw_id = excluded.raw_id,
+    read = excluded.read,
+    rejected = excluded.rejected,
+    path = excluded.path,
+    rule = excluded.rule,
+    last_failed_at = now(),
+    failures = q.failures + 1;
+
+-- name: remove_old
+-- Steps that nobody tries again.
+delete from etl.interruptions
+where updated_at < %(before)s;

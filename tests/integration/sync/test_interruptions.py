@@ -1,0 +1,162 @@
+"""Steps whose process dies: after two deaths the login that kills it is found and left out, and the others load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from etl.errors import ProviderUnavailable
+from etl.sync.records.decoder import PageDecoder
+from etl.sync.store.landing import AccountPages
+from tests.integration.sync.pipeline import Pipeline
+from tests.integration.sync.scripted_bank import Answer, ScriptedBank
+from tests.unit.sync.samples import page, transaction
+
+Rows = Callable[..., list[tuple[object, ...]]]
+LOGINS = ["one", "two", "poison", "four"]
+POISON = 3
+INTERRUPTIONS = "select step, subject_id, entity, deaths, suspect, culprits from etl.interruptions"
+SKIPPED = "select provider_account_id, outcome, reason, token_version from etl.left_out"
+REASON = "its pages killed the process twice"
+LOADED = "select provider_account_id from core.transactions order by 1"
+
+
+@pytest.fixture
+def steps(scripted_pipeline: Pipeline, scripted_bank: ScriptedBank) -> Pipeline:
+    """Return the steps of a sync of four logins."""
+    scripted_pipeline.enrol(*LOGINS)
+    for token in LOGINS:
+        scripted_bank.script(token, page(added=[transaction(transaction_id=token)], next_cursor="c"))
+    scripted_pipeline.plan("run")
+    return scripted_pipeline
+
+
+@pytest.fixture
+def poisoned_download() -> Iterator[None]:
+    """Let the process run out of memory whenever a page of the login `poison` is landed."""
+    add = AccountPages.add
+
+    def add_unless_poison(pages: AccountPages, *arguments: object) -> None:
+        if pages.provider_account_id == POISON:
+            raise MemoryError
+        add(pages, *arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AccountPages, "add", add_unless_poison)
+        yield
+
+
+@pytest.fixture
+def poisoned_transform() -> Iterator[None]:
+    """Let the process run out of memory whenever a page of the login `poison` is decoded."""
+    decode = PageDecoder.decode
+
+    def decode_unless_poison(decoder: PageDecoder, body: bytes) -> object:
+        if b"poison" in body:
+            raise MemoryError
+        return decode(decoder, body)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PageDecoder, "decode", decode_unless_poison)
+        yield
+
+
+@pytest.mark.usefixtures("poisoned_download")
+def test_a_download_that_died_twice_reads_one_login_at_a_time_and_leaves_out_the_one_that_kills_it(
+    steps: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    for deaths in range(2):
+        with pytest.raises(MemoryError):
+            steps.download("run")
+        assert rows(INTERRUPTIONS) == [("download", 1, "transactions", deaths, None, [])]
+    with pytest.raises(MemoryError):
+        steps.download("run")
+    assert rows(INTERRUPTIONS) == [("download", 1, "transactions", 2, POISON, [])]
+    scripted_bank.requests.clear()
+    assert steps.load(steps.fetch("run")).inserted == 3
+    assert "poison" not in scripted_bank.requests
+    assert rows(SKIPPED) == [(POISON, "quarantined", REASON, None)]
+    assert rows("select outcome from etl.chunks") == [({"drained": 3, "quarantined": 1},)]
+    assert rows(INTERRUPTIONS) == []
+    assert rows("select provider_account_id from etl.cursors order by 1") == [(1,), (2,), (4,)]
+
+
+@pytest.mark.usefixtures("poisoned_download")
+def test_the_next_run_tries_the_login_again(steps: Pipeline, rows: Rows) -> None:
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            steps.download("run")
+    steps.load(steps.fetch("run"))
+    steps.plan("next")
+    with pytest.raises(MemoryError):
+        steps.download("next")
+    assert rows(INTERRUPTIONS) == [("download", 2, "transactions", 0, None, [])]
+
+
+@pytest.mark.usefixtures("poisoned_download")
+def test_a_failure_in_order_is_no_death_and_forgets_no_culprit(
+    steps: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    for _ in range(3):
+        with pytest.raises(MemoryError):
+            steps.download("run")
+    for token in LOGINS:
+        scripted_bank.script(token, Answer(b"", 503))
+    for _ in range(2):
+        with pytest.raises(ProviderUnavailable):
+            steps.download("run")
+    assert rows(INTERRUPTIONS) == [("download", 1, "transactions", 2, None, [POISON])]
+
+
+def test_a_step_that_ends_in_order_leaves_no_trace(steps: Pipeline, scripted_bank: ScriptedBank, rows: Rows) -> None:
+    scripted_bank.script("one", Answer(b"", 503))
+    steps.load(steps.fetch("run"))
+    for token in LOGINS:
+        scripted_bank.script(token, Answer(b"", 503))
+    steps.plan("next")
+    with pytest.raises(ProviderUnavailable):
+        steps.download("next")
+    assert rows(INTERRUPTIONS) == []
+
+
+@pytest.mark.usefixtures("poisoned_transform")
+def test_a_transform_that_died_twice_tries_each_login_and_leaves_out_the_one_that_kills_it(
+    steps: Pipeline, rows: Rows
+) -> None:
+    raw_id = steps.store_raw("run", steps.download("run"))
+    for deaths in range(2):
+        with pytest.raises(MemoryError):
+            steps.transform(raw_id)
+        assert rows(INTERRUPTIONS) == [("transform", raw_id, "transactions", deaths, None, [])]
+    with pytest.raises(MemoryError):
+        steps.transform(raw_id)
+    assert rows(INTERRUPTIONS) == [("transform", raw_id, "transactions", 2, POISON, [])]
+    steps.load(steps.transform(raw_id))
+    assert rows(LOADED) == [(1,), (2,), (4,)]
+    assert rows("select provider_account_id from etl.cursors order by 1") == [(1,), (2,), (4,)]
+    assert rows(SKIPPED) == [(POISON, "quarantined", REASON, None)]
+    assert rows("select provider_account_id, entity, raw_id, rule, failures from etl.quarantines") == [
+        (POISON, "transactions", raw_id, "killed", 1)
+    ]
+    assert rows(INTERRUPTIONS) == []
+
+
+def test_several_logins_that_kill_a_step_are_all_left_out(
+    steps: Pipeline, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw_id = steps.store_raw("run", steps.download("run"))
+    decode = PageDecoder.decode
+
+    def decode_unless_poison(decoder: PageDecoder, body: bytes) -> object:
+        if b"poison" in body or b"two" in body:
+            raise MemoryError
+        return decode(decoder, body)
+
+    monkeypatch.setattr(PageDecoder, "decode", decode_unless_poison)
+    for _ in range(4):
+        with pytest.raises(MemoryError):
+            steps.transform(raw_id)
+    steps.load(steps.transform(raw_id))
+    assert rows(LOADED) == [(1,), (4,)]
+    assert rows("select provider_account_id from etl.quarantines order by 1") == [(2,), (POISON,)]
