@@ -1,6 +1,6 @@
 """The accounts of an item, with their opening balances and credit limits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
 
@@ -30,6 +30,8 @@ class Account:
         Minor units held, or owed on a credit card, before the first transaction; None if unknown.
     credit_limit
         Minor units that may be owed; None for accounts without credit.
+    persistent_id
+        Id that stays when the item is linked again; None where the institution sends none.
     """
 
     ordinal: int
@@ -41,6 +43,7 @@ class Account:
     mask: str
     opening_balance: int | None
     credit_limit: int | None = None
+    persistent_id: str | None = None
 
 
 _ACCOUNT_MIXES = (
@@ -62,13 +65,25 @@ _OPENING_BALANCE_CENTS = {
 _CREDIT_LIMITS_CENTS = (300_000, 500_000, 800_000, 1_200_000)
 
 
-def open_accounts(key: Key, item: int, institution: Institution, rng: Random) -> tuple[Account, ...]:
-    """Return the item's one to three accounts; the first is its checking account."""
+def open_accounts(
+    key: Key, item: int, institution: Institution, rng: Random, *, origin: int | None = None
+) -> tuple[Account, ...]:
+    """Return the item's one to three accounts; the first is its checking account.
+
+    Parameters
+    ----------
+    origin
+        The item of the same accounts that was linked first; None if that is this one.
+    """
     kinds = rng.choice(_ACCOUNT_MIXES)
-    return tuple(
+    opened = (
         _open(ordinal, kind, institution, account_id=ids.account_id(key, item, ordinal), rng=rng)
         for ordinal, kind in enumerate(kinds)
     )
+    if not institution.sends_persistent_ids:
+        return tuple(opened)
+    first_item = item if origin is None else origin
+    return tuple(replace(each, persistent_id=ids.persistent_id(key, first_item, each.ordinal)) for each in opened)
 
 
 def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_id: str, rng: Random) -> Account:

@@ -22,6 +22,11 @@ def account_id(key: Key, item: int, account: int) -> str:
     return _encode(key, HashDomain.ACCOUNT_ID, pack(item, account))
 
 
+def persistent_id(key: Key, item: int, account: int) -> str:
+    """Return the id that an account keeps when its item `item`, which was linked first, is linked again."""
+    return _encode(key, HashDomain.PERSISTENT_ID, pack(item, account))
+
+
 def transaction_id(key: Key, item: int, created_on: date, ordinal: int) -> str:
     """Return the posted id of the item's transaction number `ordinal`, 0-based, of those created on a day."""
     return _encode(key, HashDomain.TRANSACTION_ID, pack(item, created_on.toordinal(), ordinal))
@@ -50,6 +55,11 @@ def entity_id(key: Key, merchant: int) -> str:
 def named_entity_id(key: Key, name: str) -> str:
     """Return the id of a merchant of whom only `name` is known."""
     return _encode(key, HashDomain.NAMED_ENTITY_ID, name.encode())
+
+
+def extra_id(key: Key, item: int, name: str) -> str:
+    """Return the id of a transaction that the item has besides those that were created on its days."""
+    return _encode(key, HashDomain.EXTRA_ID, pack(item) + name.encode())
 
 
 def request_id(key: Key, path: str, body: bytes) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from dev.bank.world.currencies import EUR, GBP, JPY, KWD, USD, Currency
+from dev.bank.world.currencies import BGN, EUR, GBP, JPY, KWD, USD, Currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Institution:
         Currency of its savings accounts, if it differs from that of its other accounts.
     sends_transaction_codes
         Whether it sends transaction codes and times of day, as European banks do.
+    sends_persistent_ids
+        Whether its accounts have ids that they keep when they are linked again.
     """
 
     institution_id: str
@@ -30,6 +32,7 @@ class Institution:
     cities: tuple[str, ...]
     savings_currency: Currency | None = None
     sends_transaction_codes: bool = False
+    sends_persistent_ids: bool = False
 
 
 _US = ("Portland", "Austin", "Columbus", "Denver", "Raleigh", "Tucson", "Omaha", "Madison")
@@ -37,7 +40,7 @@ _GB = ("London", "Leeds", "Bristol", "Glasgow", "Norwich", "Cardiff", "York")
 
 INSTITUTIONS = (
     Institution("ins_109508", "Finch & Harbour Bank", "US", USD, 5, _US),
-    Institution("ins_109509", "Prairie Lantern Credit Union", "US", USD, 3, _US),
+    Institution("ins_109509", "Prairie Lantern Credit Union", "US", USD, 3, _US, sends_persistent_ids=True),
     Institution("ins_109510", "Copperline Federal Savings", "US", USD, 2, _US),
     Institution("ins_900101", "Thistledown Bank", "GB", GBP, 4, _GB, sends_transaction_codes=True),
     Institution("ins_900102", "Old Quay Building Society", "GB", GBP, 2, _GB, sends_transaction_codes=True),
@@ -68,6 +71,9 @@ INSTITUTIONS = (
 
 PURCHASE_CARD_INSTITUTION = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP, 0, ("Birmingham",))
 """The institution of all items of real purchases."""
+
+BULGARIAN_INSTITUTION = Institution("ins_900501", "Rila Spestovna Kasa", "BG", BGN, 0, ("Sofia", "Varna", "Ruse"))
+"""The institution of items whose accounts are in leva."""
 
 _WEIGHTS = tuple(institution.weight for institution in INSTITUTIONS)
 _IDS = frozenset(institution.institution_id for institution in INSTITUTIONS)

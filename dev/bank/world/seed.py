@@ -28,6 +28,8 @@ class HashDomain(Enum):
     NAMED_ENTITY_ID = b"named entity id"
     REQUEST_ID = b"request id"
     FAULT = b"fault"
+    PERSISTENT_ID = b"persistent id"
+    EXTRA_ID = b"extra id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,57 @@
+"""What a warehouse must hold of the merchants, which the transactions of all logins name."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import date
+
+from dev.bank.bank import Bank
+from dev.bank.hostile import flaws
+from dev.bank.truth import login, rows
+from dev.bank.truth.rows import Row
+from dev.bank.world.ledger import Change
+
+
+@dataclass
+class MerchantTruth:
+    """What a warehouse must hold of one merchant.
+
+    Parameters
+    ----------
+    must_exist
+        Whether a transaction names it that the bank has today.
+    newest_on
+        Day of the newest such transaction.
+    named
+        The rows that transactions which ever were name it as.
+    """
+
+    must_exist: bool = False
+    newest_on: date = date.min
+    is_in_bad_record: bool = False
+    named: list[Row] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of which the warehouse must hold one: as named on the newest day that its reader has seen."""
+        return [row for row in self.named if row["named_on"] >= self.newest_on]  # type: ignore[operator]
+
+
+def of_logins(bank: Bank, numbers: Collection[int]) -> dict[str, MerchantTruth]:
+    """Return the truth of the merchants that these items name, by entity id, as of the bank's current day."""
+    merchants: dict[str, MerchantTruth] = defaultdict(MerchantTruth)
+    for number in numbers:
+        ledger = bank.ledger(number)
+        for history in login.versions(bank, ledger).values():
+            for event in history:
+                row = rows.merchant_row(bank, ledger.item, event)
+                if row is None or event.change is Change.REMOVED:
+                    continue
+                truth = merchants[str(row["entity_id"])]
+                truth.named.append(row)
+                if not flaws.is_loadable(bank.flaws_of(ledger.item, event)):
+                    truth.is_in_bad_record = True
+                elif event is history[-1]:
+                    truth.must_exist = True
+                    truth.newest_on = max(truth.newest_on, event.transaction.posted_at.date())
+    return dict(merchants)
