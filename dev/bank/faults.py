@@ -22,7 +22,7 @@ class Fault(Enum):
 
     summary: str
 
-    def __new__(cls, name: str, summary: str) -> Self:
+    def __new__(cls, name: str, summary: str = "") -> Self:
         """Return a fault whose value is its name."""
         fault = object.__new__(cls)
         fault._value_ = name
@@ -115,9 +115,13 @@ class FaultRateInvalid(ValueError):
 
 
 class Faults:
-    """The enabled faults, and the history on which further draws depend."""
+    """The enabled faults, and the history on which further draws depend.
+
+    `struck` has the faults that have struck so far.
+    """
 
     def __init__(self, rates: Mapping[str, float] | None = None) -> None:
+        self.struck: set[Fault] = set()
         self._rates: dict[Fault, float] = {}
         self._request_counts: Counter[tuple[int, str]] = Counter()
         self._mutated_loops: dict[int, EventOffset] = {}
@@ -157,9 +161,11 @@ class Faults:
         rate = self._rates.get(fault)
         if rate is None:
             return False
-        return int.from_bytes(key.mac(HashDomain.FAULT, fault.value.encode() + b"\0" + subject, size=8)) < int(
-            rate * 2**64
-        )
+        draw = int.from_bytes(key.mac(HashDomain.FAULT, fault.value.encode() + b"\0" + subject, size=8))
+        has_struck = draw < int(rate * 2**64)
+        if has_struck:
+            self.struck.add(fault)
+        return has_struck
 
     def choose(self, key: Key, fault: Fault, subject: bytes, *, count: int) -> int:
         """Return how `fault` strikes `subject`: one of `count` ways, numbered from 0. Repeatable."""

@@ -48,7 +48,7 @@ def sync_transactions(
     next_cursor = _seal_position(bank, stream, page.next_position) if has_moved else cursor
     updates = list(_with_duplicates(bank, page))
     if full_read := _full_read(bank, ledger, stream, cursor):
-        updates = [*full_read.keep(updates), *(full_read.extra(ledger) if not cursor else ())]
+        updates = [*full_read.keep(updates), *(full_read.more_updates(ledger) if not cursor else ())]
     return schemas.TransactionsSyncResponse(
         accounts=render.accounts(_accounts_to_list(ledger, account, updates), page.outflows),
         added=_render_transactions(bank, item, updates, Change.ADDED, request.options),

@@ -12,6 +12,7 @@ from dev.bank.world import categories, ids
 from dev.bank.world.categories import PaymentChannel
 from dev.bank.world.currencies import HRK
 from dev.bank.world.customers import Customer
+from dev.bank.world.items import Item
 from dev.bank.world.ledger import Change, Event
 from dev.bank.world.merchants import Payee
 from dev.bank.world.seed import Key
@@ -156,7 +157,7 @@ class FaultQuirks:
         return replace(transaction, merchant=renamed)
 
 
-def extra_event(key: Key, item: Customer, name: str, *, happened_on: date, at: datetime) -> Event:
+def extra_event(key: Key, item: Item, name: str, *, happened_on: date, at: datetime) -> Event:
     """Return the addition of a transaction of the item's first account that no day created."""
     transaction = Transaction(
         account=item.accounts[0],

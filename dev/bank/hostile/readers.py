@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from dev.bank.faults import Fault, Faults
 from dev.bank.feed.feed import Position, Update
 from dev.bank.hostile.quirks import extra_event
-from dev.bank.world.customers import Customer
 from dev.bank.world.ledger import Change, Ledger
 from dev.bank.world.seed import Key, pack
 
@@ -57,7 +56,7 @@ class FullRead:
         """Return those updates of a page that it has."""
         return [each for each in updates if self._has(each)]
 
-    def extra(self, ledger: Ledger) -> Sequence[Update]:
+    def more_updates(self, ledger: Ledger) -> Sequence[Update]:
         """Return the updates that its first page has besides."""
         if not self.has_ancient_record:
             return []
@@ -142,7 +141,7 @@ class Readers:
             if strikes(Fault.REREAD_LACKS_ACCOUNT)
             else None,
             is_empty=strikes(Fault.REREAD_EMPTY),
-            has_ancient_record=strikes(Fault.ANCIENT_RECORD) and isinstance(ledger.item, Customer),
+            has_ancient_record=strikes(Fault.ANCIENT_RECORD),
         )
         self._full_reads[number] = full_read
         if full_read.lacks_records:

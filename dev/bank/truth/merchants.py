@@ -22,19 +22,21 @@ class MerchantTruth:
         Whether a transaction names it that the bank has today.
     newest_on
         Day of the newest such transaction.
+    is_in_bad_record
+        Whether a record names it that cannot be loaded as a transaction, and perhaps not as a merchant either.
     named
-        The rows that transactions which ever were name it as.
+        Day and row of each transaction that ever named it.
     """
 
     must_exist: bool = False
     newest_on: date = date.min
     is_in_bad_record: bool = False
-    named: list[Row] = field(default_factory=list)
+    named: list[tuple[date, Row]] = field(default_factory=list)
 
     @property
     def rows(self) -> list[Row]:
         """The rows of which the warehouse must hold one: as named on the newest day that its reader has seen."""
-        return [row for row in self.named if row["named_on"] >= self.newest_on]  # type: ignore[operator]
+        return [row for named_on, row in self.named if named_on >= self.newest_on]
 
 
 def of_logins(bank: Bank, numbers: Collection[int]) -> dict[str, MerchantTruth]:
@@ -48,10 +50,11 @@ def of_logins(bank: Bank, numbers: Collection[int]) -> dict[str, MerchantTruth]:
                 if row is None or event.change is Change.REMOVED:
                     continue
                 truth = merchants[str(row["entity_id"])]
-                truth.named.append(row)
+                named_on = event.transaction.posted_at.date()
+                truth.named.append((named_on, row))
                 if not flaws.is_loadable(bank.flaws_of(ledger.item, event)):
                     truth.is_in_bad_record = True
                 elif event is history[-1]:
                     truth.must_exist = True
-                    truth.newest_on = max(truth.newest_on, event.transaction.posted_at.date())
+                    truth.newest_on = max(truth.newest_on, named_on)
     return dict(merchants)

@@ -4,10 +4,10 @@ import re
 
 from dev.bank.bank import Bank
 from dev.bank.feed import feed
+from dev.bank.hostile import flaws
 from dev.bank.world.accounts import Account
 from dev.bank.world.items import Item
 from dev.bank.world.ledger import Event, Ledger
-from dev.bank.hostile import flaws
 
 Row = dict[str, object]
 
