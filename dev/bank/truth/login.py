@@ -5,7 +5,10 @@ Which one depends on what its reader has seen; the truth names all that it may b
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
+from typing import Self
 
 from dev.bank.bank import Bank
 from dev.bank.feed import cursors, feed
@@ -15,7 +18,8 @@ from dev.bank.hostile.readers import ANCIENT_RECORD
 from dev.bank.truth import rows
 from dev.bank.truth.rows import Row
 from dev.bank.world import ids
-from dev.bank.world.ledger import Change, Event, Ledger
+from dev.bank.world.items import Item
+from dev.bank.world.ledger import Change, DayEvents, Event, Ledger
 
 POSTED = frozenset({"posted"})
 UNPOSTED = frozenset({"withdrawn", "absent"})
@@ -78,9 +82,28 @@ class LoginTruth:
     unreal_ids: frozenset[str]
 
 
-def of_login(bank: Bank, number: int) -> LoginTruth:
-    """Return the truth of item `number` as of the bank's current day."""
-    ledger = bank.ledger(number)
+@dataclass(frozen=True, slots=True)
+class KnownLedger:
+    """A ledger whose events until a day were read once, since deriving them takes most of a comparison's time."""
+
+    item: Item
+    first_day: date
+    known_days: tuple[DayEvents, ...]
+
+    @classmethod
+    def read(cls, bank: Bank, number: int) -> Self:
+        """Return the ledger of item `number` until the bank's current day."""
+        ledger = bank.ledger(number)
+        return cls(ledger.item, ledger.first_day, tuple(ledger.days(ledger.first_day, bank.today)))
+
+    def days(self, first: date, last: date) -> Iterator[DayEvents]:
+        """Yield each day from `first` to `last` that has events, with all of them in order."""
+        return (each for each in self.known_days if first <= each[0] <= last)
+
+
+def of_login(bank: Bank, ledger: Ledger) -> LoginTruth:
+    """Return the truth of an item as of the bank's current day."""
+    number = ledger.item.number
     return LoginTruth(
         number,
         _accounts(bank, ledger),
@@ -89,11 +112,10 @@ def of_login(bank: Bank, number: int) -> LoginTruth:
     )
 
 
-def is_at_end(bank: Bank, number: int, cursor: str) -> bool:
+def is_at_end(bank: Bank, ledger: Ledger, cursor: str) -> bool:
     """Return whether a reader with this cursor has read everything that the feed holds today."""
-    ledger = bank.ledger(number)
     try:
-        position = cursors.unseal(bank.key, Stream(ledger.item), bank.readers.resolve(number, cursor))
+        position = cursors.unseal(bank.key, Stream(ledger.item), bank.readers.resolve(ledger.item.number, cursor))
     except CursorInvalid:
         return False
     return not position.is_mid_loop and not feed.read_page(ledger, position, today=bank.today, limit=1).updates

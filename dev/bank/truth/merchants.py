@@ -1,7 +1,7 @@
 """What a warehouse must hold of the merchants, which the transactions of all logins name."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -9,7 +9,7 @@ from dev.bank.bank import Bank
 from dev.bank.hostile import flaws
 from dev.bank.truth import login, rows
 from dev.bank.truth.rows import Row
-from dev.bank.world.ledger import Change
+from dev.bank.world.ledger import Change, Ledger
 
 
 @dataclass
@@ -39,11 +39,10 @@ class MerchantTruth:
         return [row for named_on, row in self.named if named_on >= self.newest_on]
 
 
-def of_logins(bank: Bank, numbers: Collection[int]) -> dict[str, MerchantTruth]:
+def of_ledgers(bank: Bank, ledgers: Iterable[Ledger]) -> dict[str, MerchantTruth]:
     """Return the truth of the merchants that these items name, by entity id, as of the bank's current day."""
     merchants: dict[str, MerchantTruth] = defaultdict(MerchantTruth)
-    for number in numbers:
-        ledger = bank.ledger(number)
+    for ledger in ledgers:
         for history in login.versions(bank, ledger).values():
             for event in history:
                 row = rows.merchant_row(bank, ledger.item, event)

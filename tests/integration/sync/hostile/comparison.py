@@ -12,7 +12,7 @@ from upath import UPath
 
 from dev.bank.bank import Bank
 from dev.bank.truth import login, merchants
-from dev.bank.truth.login import LoginTruth, TransactionTruth
+from dev.bank.truth.login import KnownLedger, LoginTruth, TransactionTruth
 from dev.bank.truth.rows import Row
 from etl.db.connection import Connection
 from etl.json_text import DECODE_ERRORS, repair_unicode
@@ -68,10 +68,12 @@ class Comparison:
     differences: list[Difference] = field(default_factory=list)
     rows: int = 0
     ghosts: set[int] = field(default_factory=set)
+    _ledgers: dict[int, KnownLedger] = field(default_factory=dict)
 
     def run(self) -> None:
         """Compare everything."""
-        truths = {number: login.of_login(self.bank, number) for number in self.logins}
+        self._ledgers = {number: KnownLedger.read(self.bank, number) for number in self.logins}
+        truths = {number: login.of_login(self.bank, ledger) for number, ledger in self._ledgers.items()}
         for number, truth in truths.items():
             account_id = self.logins[number]
             if "transactions" in self.checks:
@@ -166,7 +168,7 @@ class Comparison:
     def _compare_merchants(self) -> None:
         stored = {row["entity_id"]: row for row in self._query("select * from core.merchants")}
         self.rows += len(stored)
-        truths = merchants.of_logins(self.bank, self.logins)
+        truths = merchants.of_ledgers(self.bank, self._ledgers.values())
         for identity, truth in truths.items():
             row = stored.get(identity)
             if row is None:
@@ -189,7 +191,7 @@ class Comparison:
         values = self.db.execute(
             "select value from etl.cursors where provider_account_id = %s and feed = 'transactions_sync'", [account_id]
         ).fetchall()
-        if not values or not login.is_at_end(self.bank, number, values[0][0]):
+        if not values or not login.is_at_end(self.bank, self._ledgers[number], values[0][0]):
             self._add("cursor", account_id, f"item {number}", values, "the end of the feed")
 
     def _compare_replaced(self) -> None:

@@ -82,6 +82,7 @@ WAITING: dict[Fault, str] = {
     Fault.ANCIENT_RECORD: "ends: coverage",
     Fault.REREAD_LACKS_ACCOUNT: "ends: coverage",
     Fault.REREAD_EMPTY: "ends: coverage",
+    Fault.REREAD_LACKS_ROWS: "ends: full reads with rejects",
     Fault.LONG_HOLD: "ends: holds",
     Fault.LATE_POSTING: "ends: posted",
     Fault.BAD_POSTING: "ends: posted",
@@ -99,6 +100,7 @@ WAITING: dict[Fault, str] = {
 FAULTS_UNDER_TEST = frozenset((*LEDGER_FAULTS, *DELIVERY_FAULTS)).difference(WAITING)
 
 WAITING_CHECKS: dict[str, str] = {
+    "resync": "ends: full reads with rejects",
     "backfill": "ends: pending rows that a window brought",
     "relink": "relink: replaced logins",
     "rejects": "records and ends: identity of rejects",
@@ -113,7 +115,18 @@ WAITING_CHECKS: dict[str, str] = {
 
 CHECKS = frozenset(
     {
-        *("backfill", "relink", "rejects", "outdated", "endings", "come back", "closed", "persistent_id", "named_on"),
+        *(
+            "resync",
+            "backfill",
+            "relink",
+            "rejects",
+            "outdated",
+            "endings",
+            "come back",
+            "closed",
+            "persistent_id",
+            "named_on",
+        ),
         *("transactions", "accounts", "merchants", "states", "cursors", "counts"),
     }
 )

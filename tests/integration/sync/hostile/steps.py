@@ -92,9 +92,9 @@ class Steps:
         ordinals = self._try(lambda: plan(entity, run_id, db=self.pipeline.db, days=days)) or []
         self.rng.shuffle(ordinals)
         run_chunk = self._run_batches if entity is MERCHANTS else self._run_accounts
-        is_complete = all([run_chunk(entity, run_id, ordinal, mishaps=mishaps) for ordinal in ordinals])
+        completed = [run_chunk(entity, run_id, ordinal, mishaps=mishaps) for ordinal in ordinals]
         is_reported = self._try(lambda: report(entity, run_id, db=self.pipeline.db)) is not None
-        return is_complete and is_reported
+        return all(completed) and is_reported
 
     def load(self, entity: Entity, raw_id: int) -> bool:
         """Load a batch, now or late; return whether it was loaded."""
