@@ -69,7 +69,7 @@ def get_accounts(
     listed = [each for each in accounts if bank.lists_account(item, each)]
     rendered = [
         msgspec.structs.replace(each, flaws=bank.flaws_of_account(item, account) or UNSET)
-        for account, each in zip(listed, render.accounts(listed, outflows), strict=True)
+        for account, each in zip(listed, render.accounts(item, listed, outflows, today=bank.today), strict=True)
     ]
     return schemas.AccountsGetResponse(rendered, render.item(item), request_id)
 

@@ -29,9 +29,10 @@ _ICON_URLS = {primary: f"https://icons.bank.example/PFC_{primary.value}.png" for
 _LOGO_BASE_URL = "https://logos.bank.example"
 
 
-def accounts(held: Sequence[Account], outflows: Outflows) -> list[schemas.Account]:
-    """Return accounts, with their balances after `outflows`."""
-    return [_account(account, outflows) for account in held]
+def accounts(bank_item: Item, held: Sequence[Account], outflows: Outflows, *, today: date) -> list[schemas.Account]:
+    """Return accounts of the item, with their balances after `outflows`."""
+    updated_at = _midnight(today) if bank_item.institution.sends_balance_times else None
+    return [_account(account, outflows, updated_at) for account in held]
 
 
 def item(bank_item: Item) -> schemas.Item:
@@ -114,7 +115,7 @@ def error(api_error: ApiError, request_id: str) -> schemas.Error:
     )
 
 
-def _account(account: Account, outflows: Outflows) -> schemas.Account:
+def _account(account: Account, outflows: Outflows, updated_at: datetime | None) -> schemas.Account:
     balance = compute_balance(account, outflows)
     account_type, subtype = account.kind.value
     return schemas.Account(
@@ -124,6 +125,7 @@ def _account(account: Account, outflows: Outflows) -> schemas.Account:
             current=_decimal(account.currency, balance.current),
             limit=_decimal(account.currency, account.credit_limit),
             iso_currency_code=account.currency.code,
+            last_updated_datetime=updated_at or UNSET,
         ),
         mask=account.mask,
         name=account.name,

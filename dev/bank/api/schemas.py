@@ -21,6 +21,7 @@ class Balances(Struct, frozen=True):
     limit: Decimal | None
     iso_currency_code: str | None
     unofficial_currency_code: str | None = None
+    last_updated_datetime: datetime | UnsetType = UNSET
 
 
 class Account(Struct, frozen=True):

@@ -50,7 +50,7 @@ def sync_transactions(
     if full_read := _full_read(bank, ledger, stream, cursor):
         updates = [*full_read.keep(updates), *(full_read.more_updates(ledger) if not cursor else ())]
     return schemas.TransactionsSyncResponse(
-        accounts=render.accounts(_accounts_to_list(ledger, account, updates), page.outflows),
+        accounts=render.accounts(item, _accounts_to_list(ledger, account, updates), page.outflows, today=bank.today),
         added=_render_transactions(bank, item, updates, Change.ADDED, request.options),
         modified=_render_transactions(bank, item, updates, Change.MODIFIED, request.options),
         removed=[
@@ -85,7 +85,7 @@ def get_transactions(
     updates = [Update(Change.ADDED, each) for each in events[offset : offset + options.count]]
     outflows = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
     return schemas.TransactionsGetResponse(
-        accounts=render.accounts(accounts, outflows),
+        accounts=render.accounts(item, accounts, outflows, today=bank.today),
         transactions=_render_transactions(bank, item, updates, Change.ADDED, options),
         total_transactions=len(events),
         item=render.item(item),

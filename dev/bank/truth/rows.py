@@ -1,6 +1,7 @@
 """The rows that correct records of the bank are loaded as, by name of column."""
 
 import re
+from datetime import UTC, datetime, time
 
 from dev.bank.bank import Bank
 from dev.bank.feed import feed
@@ -58,10 +59,12 @@ def merchant_row(bank: Bank, item: Item, event: Event) -> Row | None:
 def account_rows(bank: Bank, ledger: Ledger) -> dict[str, Row]:
     """Return the rows of an item's accounts as of today, by account id."""
     outflows = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
-    return {account.account_id: _account_row(account, outflows) for account in ledger.item.accounts}
+    has_times = ledger.item.institution.sends_balance_times
+    as_of = datetime.combine(bank.today, time(), UTC) if has_times else None
+    return {account.account_id: _account_row(account, outflows, as_of) for account in ledger.item.accounts}
 
 
-def _account_row(account: Account, outflows: feed.Outflows) -> Row:
+def _account_row(account: Account, outflows: feed.Outflows, as_of: datetime | None) -> Row:
     balance = feed.compute_balance(account, outflows)
     kind, subtype = account.kind.value
     amounts = {
@@ -79,5 +82,6 @@ def _account_row(account: Account, outflows: feed.Outflows) -> Row:
         "currency": account.currency.code,
         "unofficial_currency": None,
         "persistent_id": account.persistent_id,
+        "balance_as_of": as_of,
         **{name: None if minor is None else account.currency.to_decimal(minor) for name, minor in amounts.items()},
     }

@@ -1,6 +1,6 @@
 """The accounts of an item, with their opening balances and credit limits."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
@@ -31,7 +31,7 @@ class Account:
     credit_limit
         Minor units that may be owed; None for accounts without credit.
     persistent_id
-        Id that stays when the item is linked again; None where the institution sends none.
+        Id that stays when the login is linked again; None where the institution has none.
     """
 
     ordinal: int
@@ -76,18 +76,24 @@ def open_accounts(
         The item of the same accounts that was linked first; None if that is this one.
     """
     kinds = rng.choice(_ACCOUNT_MIXES)
-    opened = (
-        _open(ordinal, kind, institution, account_id=ids.account_id(key, item, ordinal), rng=rng)
+    return tuple(
+        _open(
+            ordinal,
+            kind,
+            institution,
+            account_id=ids.account_id(key, item, ordinal),
+            persistent_id=ids.persistent_account_id(key, item if origin is None else origin, ordinal),
+            rng=rng,
+        )
         for ordinal, kind in enumerate(kinds)
     )
-    if not institution.sends_persistent_ids:
-        return tuple(opened)
-    first_item = item if origin is None else origin
-    return tuple(replace(each, persistent_id=ids.persistent_id(key, first_item, each.ordinal)) for each in opened)
 
 
-def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_id: str, rng: Random) -> Account:
+def _open(
+    ordinal: int, kind: AccountKind, institution: Institution, *, account_id: str, persistent_id: str, rng: Random
+) -> Account:
     is_savings = kind is AccountKind.SAVINGS
+    has_persistent_id = institution.sends_persistent_ids and kind is not AccountKind.CREDIT_CARD
     currency = (institution.savings_currency if is_savings else None) or institution.currency
     name = rng.choice(_NAMES[kind])
     limit = currency.from_cents(rng.choice(_CREDIT_LIMITS_CENTS)) if kind is AccountKind.CREDIT_CARD else None
@@ -101,4 +107,5 @@ def _open(ordinal: int, kind: AccountKind, institution: Institution, *, account_
         mask=f"{rng.randrange(10_000):04d}",
         opening_balance=currency.from_cents(rng.randrange(*_OPENING_BALANCE_CENTS[kind])),
         credit_limit=limit,
+        persistent_id=persistent_id if has_persistent_id else None,
     )

@@ -22,8 +22,8 @@ def account_id(key: Key, item: int, account: int) -> str:
     return _encode(key, HashDomain.ACCOUNT_ID, pack(item, account))
 
 
-def persistent_id(key: Key, item: int, account: int) -> str:
-    """Return the id that an account keeps when its item `item`, which was linked first, is linked again."""
+def persistent_account_id(key: Key, item: int, account: int) -> str:
+    """Return the id that the account keeps when its login is linked again."""
     return _encode(key, HashDomain.PERSISTENT_ID, pack(item, account))
 
 

@@ -21,7 +21,9 @@ class Institution:
     sends_transaction_codes
         Whether it sends transaction codes and times of day, as European banks do.
     sends_persistent_ids
-        Whether its accounts have ids that they keep when they are linked again.
+        Whether its deposit accounts have an id that stays when the login is linked again.
+    sends_balance_times
+        Whether it says as of when its balances are.
     """
 
     institution_id: str
@@ -33,6 +35,7 @@ class Institution:
     savings_currency: Currency | None = None
     sends_transaction_codes: bool = False
     sends_persistent_ids: bool = False
+    sends_balance_times: bool = False
 
 
 _US = ("Portland", "Austin", "Columbus", "Denver", "Raleigh", "Tucson", "Omaha", "Madison")
@@ -41,7 +44,7 @@ _GB = ("London", "Leeds", "Bristol", "Glasgow", "Norwich", "Cardiff", "York")
 INSTITUTIONS = (
     Institution("ins_109508", "Finch & Harbour Bank", "US", USD, 5, _US),
     Institution("ins_109509", "Prairie Lantern Credit Union", "US", USD, 3, _US, sends_persistent_ids=True),
-    Institution("ins_109510", "Copperline Federal Savings", "US", USD, 2, _US),
+    Institution("ins_109510", "Copperline Federal Savings", "US", USD, 2, _US, sends_balance_times=True),
     Institution("ins_900101", "Thistledown Bank", "GB", GBP, 4, _GB, sends_transaction_codes=True),
     Institution("ins_900102", "Old Quay Building Society", "GB", GBP, 2, _GB, sends_transaction_codes=True),
     Institution(

@@ -17,6 +17,7 @@ class HashDomain(Enum):
     ITEM = b"item"
     ITEM_ID = b"item id"
     ACCOUNT_ID = b"account id"
+    PERSISTENT_ID = b"persistent id"
     DAY = b"day"
     ORDER = b"order"
     TRANSACTION_ID = b"transaction id"
@@ -28,7 +29,6 @@ class HashDomain(Enum):
     NAMED_ENTITY_ID = b"named entity id"
     REQUEST_ID = b"request id"
     FAULT = b"fault"
-    PERSISTENT_ID = b"persistent id"
     EXTRA_ID = b"extra id"
 
 

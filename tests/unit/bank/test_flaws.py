@@ -55,7 +55,7 @@ def test_noise_does_not_change_what_an_amount_means(send: Send, records: Callabl
 def test_an_optional_field_is_bad_in_each_way(send: Send, records: Callable[[str], list[Record]]) -> None:
     set_faults(send, bad_optional_field=1)
     found = records("added")
-    ways = [
+    ways: list[Callable[[Record], bool]] = [
         lambda each: each["payment_channel"] is None,
         lambda each: str(each["datetime"]).endswith("T10:00:00"),
         lambda each: str(each["datetime"]).endswith(":60Z"),

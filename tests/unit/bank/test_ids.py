@@ -11,6 +11,7 @@ def test_ids_are_37_letters_and_digits() -> None:
     all_ids = [
         ids.item_id(KEY, 1),
         ids.account_id(KEY, 1, 0),
+        ids.persistent_account_id(KEY, 1, 0),
         ids.transaction_id(KEY, 1, DAY, 0),
         ids.pending_id(KEY, 1, DAY, 0),
         ids.created_id(KEY, 1, 0),
@@ -26,6 +27,7 @@ def test_no_two_things_share_an_id() -> None:
     all_ids = [
         *(ids.item_id(KEY, item) for item in numbers),
         *(ids.account_id(KEY, item, account) for item in numbers for account in range(3)),
+        *(ids.persistent_account_id(KEY, item, account) for item in numbers for account in range(3)),
         *(ids.transaction_id(KEY, item, DAY, ordinal) for item in numbers for ordinal in range(5)),
         *(ids.pending_id(KEY, item, DAY, ordinal) for item in numbers for ordinal in range(5)),
         *(ids.created_id(KEY, item, ordinal) for item in numbers for ordinal in range(5)),

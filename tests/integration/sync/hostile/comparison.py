@@ -19,7 +19,9 @@ from etl.json_text import DECODE_ERRORS, repair_unicode
 from etl.sync.store import raw_batches
 from tests.integration.sync.hostile.coverage import CHECKS_UNDER_TEST
 
-BALANCES = frozenset({"balance_current", "balance_available", "balance_limit"})
+BALANCES = frozenset({"balance_current", "balance_available", "balance_limit", "balance_as_of"})
+COLUMN_CHECKS = frozenset({"persistent_id", "balance_as_of", "named_on"})
+"""Columns that are checks of their own."""
 RECORD_LISTS = {
     "transactions_sync": ("transactions", ("added", "modified", "removed")),
     "transactions_get": ("transactions", ("transactions",)),
@@ -240,11 +242,7 @@ class Comparison:
             self._add(f"{kind}.{name}", account_id, identity, row[name], expected[name])
 
     def _differing(self, row: Row, expected: Row) -> list[str]:
-        return [
-            name
-            for name in _differing(row, expected)
-            if name not in ("persistent_id", "named_on") or name in self.checks
-        ]
+        return [name for name in _differing(row, expected) if name not in COLUMN_CHECKS or name in self.checks]
 
     def _add(self, kind: str, account_id: object, identity: str, found: object, expected: object) -> None:
         self.differences.append(Difference(kind, f"{account_id}/{identity}", found, expected))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
@@ -100,7 +101,7 @@ class History:
 
     def happen(self) -> None:
         """Let random things happen."""
-        acts = [
+        acts: list[tuple[Callable[[], None], int]] = [
             (self.run_transactions, 8),
             (self.run_accounts, 3),
             (self.run_merchants, 3),
@@ -108,7 +109,7 @@ class History:
             (self.change_faults, 4),
             (self.load_late, 3),
             (self.replay, 2),
-            (product.let_time_pass, 2),
+            (self.let_time_pass, 2),
         ]
         if "backfill" in self.scope.checks:
             acts.append((self.backfill, 2))
@@ -121,7 +122,7 @@ class History:
         for act in self.rng.choices(
             [act for act, _ in acts], [weight for _, weight in acts], k=self.rng.randint(6, 16)
         ):
-            act(self) if act is product.let_time_pass else act()
+            act()
 
     def recover(self) -> None:
         """Stop the faults of delivery, make the runs that are needed, and load once more what came late."""
@@ -191,6 +192,10 @@ class History:
         last = self.server.bank.today - timedelta(days=self.rng.randrange(20))
         days = DayRange(last - timedelta(days=self.rng.randrange(1, 15)), last)
         self.steps.run(self.entities.transactions, days=days)
+
+    def let_time_pass(self) -> None:
+        """Let the waits of logins end."""
+        product.let_time_pass(self)
 
     def resync(self) -> None:
         """Ask for full reads of some logins."""
@@ -266,11 +271,12 @@ class History:
         )
 
     def _draw_rates(self, highest_rates: dict[Fault, float]) -> Rates:
-        return {
-            fault.value: round(self.rng.uniform(0.1, 1) * highest, 4)
+        # Faults that are left out are drawn, too, so that a seed gives the others the same rates.
+        drawn = {
+            fault: (self.rng.random() < FAULT_SHARE, round(self.rng.uniform(0.1, 1) * highest, 4))
             for fault, highest in highest_rates.items()
-            if self.rng.random() < FAULT_SHARE and fault in self.scope.faults
         }
+        return {fault.value: rate for fault, (is_on, rate) in drawn.items() if is_on and fault in self.scope.faults}
 
     def _set_rates(self, delivery_rates: Rates) -> None:
         self.server.bank.faults.set_rates({**self.ledger_rates, **delivery_rates})

@@ -105,13 +105,18 @@ class Steps:
         self._try(lambda: replay(entity, raw_id, db=self.pipeline.db, root=self.pipeline.root))
 
     def _run_batches(self, entity: Entity, run_id: str, ordinal: int, *, mishaps: bool) -> bool:
-        options = {"db": self.pipeline.db, "root": self.pipeline.root}
+        db, root = self.pipeline.db, self.pipeline.root
         for _ in range(1 + (mishaps and self._mishap())):
-            if self._try(lambda: transform_pending(entity, run_id, ordinal, **options) + 1) is None:
+            if self._try(lambda: transform_pending(entity, run_id, ordinal, db=db, root=root)) is None:
                 return False
         if mishaps and self._mishap():
             return False
-        return self._try(lambda: load_pending(entity, run_id, ordinal, **options) or True) is not None
+
+        def load() -> int:
+            load_pending(entity, run_id, ordinal, db=db, root=root)
+            return ordinal
+
+        return self._try(load) is not None
 
     def _run_accounts(self, entity: Entity, run_id: str, ordinal: int, *, mishaps: bool) -> bool:
         raw_id = self._fetch(entity, run_id, ordinal, mishaps=mishaps)
