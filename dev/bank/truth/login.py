@@ -121,6 +121,17 @@ def is_at_end(bank: Bank, ledger: Ledger, cursor: str) -> bool:
     return not position.is_mid_loop and not feed.read_page(ledger, position, today=bank.today, limit=1).updates
 
 
+def twins(ledger: Ledger, other: Ledger) -> dict[str, str]:
+    """Return the ids of transactions of an item, each with its id in another item of the same accounts."""
+    return {
+        event.transaction_id: twin.transaction_id
+        for (_, events), (_, other_events) in zip(
+            ledger.days(ledger.first_day, date.max), other.days(other.first_day, date.max), strict=True
+        )
+        for event, twin in zip(events, other_events, strict=True)
+    }
+
+
 def versions(bank: Bank, ledger: Ledger) -> dict[str, list[Event]]:
     """Return the events of each transaction until today, in order, by id."""
     events: dict[str, list[Event]] = defaultdict(list)

@@ -52,6 +52,8 @@ class Comparison:
     ----------
     logins
         Item number → provider account id, of the logins that are synced.
+    replaced
+        Provider account id → item number, of those that were linked again as other items.
     checks
         What to compare.
     differences
@@ -66,6 +68,7 @@ class Comparison:
     root: UPath
     bank: Bank
     logins: Mapping[int, int]
+    replaced: Mapping[int, int]
     checks: frozenset[str] = CHECKS_UNDER_TEST
     differences: list[Difference] = field(default_factory=list)
     rows: int = 0
@@ -89,7 +92,7 @@ class Comparison:
         if "merchants" in self.checks:
             self._compare_merchants()
         if "relink" in self.checks:
-            self._compare_replaced()
+            self._compare_replaced(truths)
         if "rejects" in self.checks:
             self._compare_rejects(truths)
         if "counts" in self.checks:
@@ -196,15 +199,27 @@ class Comparison:
         if not values or not login.is_at_end(self.bank, self._ledgers[number], values[0][0]):
             self._add("cursor", account_id, f"item {number}", values, "the end of the feed")
 
-    def _compare_replaced(self) -> None:
-        """Compare the logins that were linked again: none of their rows counts any more."""
-        replaced = self._query(
-            "select provider_account_id, state from core.provider_accounts where not provider_account_id = any(%s)",
-            list(self.logins.values()),
-        )
-        for row in replaced:
-            if row["state"] != "replaced":
-                self._add("state", row["provider_account_id"], "linked again", row["state"], "replaced")
+    def _compare_replaced(self, truths: Mapping[int, LoginTruth]) -> None:
+        """Compare the logins that were linked again: no money of theirs counts that the new one knows."""
+        changes = self.bank.changes
+        current = {changes.origin(number): number for number in self.logins}
+        for account_id, number in self.replaced.items():
+            ((state,),) = self.db.execute(
+                "select state from core.provider_accounts where provider_account_id = %s", [account_id]
+            ).fetchall()
+            if state != "replaced":
+                self._add("state", account_id, f"item {number}", state, "replaced")
+            new_number = current[changes.origin(number)]
+            truth = truths[new_number].transactions
+            twins = login.twins(KnownLedger.read(self.bank, number), self._ledgers[new_number])
+            live = self._query(
+                "select transaction_id from core.transactions where provider_account_id = %s and removed_at is null",
+                account_id,
+            )
+            for row in live:
+                twin = twins.get(row["transaction_id"])
+                if twin is not None and (truth[twin].row is not None or not truth[twin].is_live):
+                    self._add("counted twice", account_id, row["transaction_id"], "live", f"only {twin}")
 
     def _compare_rejects(self, truths: Mapping[int, LoginTruth]) -> None:
         """Compare the open rejects with the records that cannot be loaded."""

@@ -110,6 +110,7 @@ WAITING_CHECKS: dict[str, str] = {
     "closed": "history: closed accounts",
     "persistent_id": "history: persistent ids",
     "balance_as_of": "history: times of balances",
+    "clocks": "load: times of observation",
     "named_on": "load: order of merchants",
 }
 """Acts, comparisons and columns that the product cannot pass yet → the part that will make it."""

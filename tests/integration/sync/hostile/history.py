@@ -89,12 +89,14 @@ class History:
         self.rng = Random(seed)
         self.pipeline, self.server, self.scope = pipeline, server, scope
         self.entities = Entities.of(chunk_size=self.rng.choice((4, 7, 12)), page_size=self.rng.choice((15, 40, 90)))
-        self.steps = Steps(pipeline, self.rng, self.rng.choice((0.0, 0.05, 0.12)))
+        mishaps = self.rng.choice((0.0, 0.05, 0.12))
+        self.steps = Steps(pipeline, self.rng, mishaps=mishaps, clocks_differ="clocks" in scope.checks)
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
         opened_on = FIRST_DAY - timedelta(days=self.rng.randint(3, 20))
         bank = Bank.from_seed(f"hostile {seed}", opened_on=opened_on, today=FIRST_DAY)
         server.serve(replace(bank, faults=Faults(self.ledger_rates)))
         self.logins: dict[int, int] = {}
+        self.replaced: dict[int, int] = {}
         for number in range(min(self.rng.randint(6, 20), self.rng.randint(6, 20))):
             self._link(number)
         self.set_promise()
@@ -204,14 +206,18 @@ class History:
 
     def relink(self) -> None:
         """Link a login again as a new item of the same accounts."""
-        number = self.rng.choice(sorted(self.logins))
+        known = self.pipeline.db.execute("select distinct provider_account_id from core.accounts").fetchall()
+        numbers = [number for number, account_id in sorted(self.logins.items()) if (account_id,) in known]
+        if not numbers:
+            return
+        number = self.rng.choice(numbers)
         origin = self.server.bank.changes.origin(number)
         rates = dict(self.server.bank.faults.rates)
         new_number = tokens.MAX_ITEMS - 1 - self.server.bank.changes.linked_again
-        self.server.bank.faults.set_rates({**rates, Fault.LINKED_AGAIN.value: 1})
+        self.server.bank.faults.set_rates({**self.ledger_rates, Fault.LINKED_AGAIN.value: 1})
         self.logins[new_number] = self._exchange(origin)
         self.server.bank.faults.set_rates(rates)
-        del self.logins[number]
+        self.replaced[self.logins.pop(number)] = number
         self.set_promise()
 
     def set_promise(self) -> None:
@@ -231,7 +237,9 @@ class History:
                 return
 
     def _comparison(self) -> Comparison:
-        return Comparison(self.pipeline.db, self.pipeline.root, self.server.bank, self.logins, checks=self.scope.checks)
+        return Comparison(
+            self.pipeline.db, self.pipeline.root, self.server.bank, self.logins, self.replaced, self.scope.checks
+        )
 
     def _link(self, number: int) -> None:
         self.logins[number] = self._exchange(number)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from random import Random
 from typing import TypeVar
 from unittest import mock
@@ -20,6 +20,7 @@ from etl.declare.entity import Entity
 from etl.errors import RetryAfter, SluiceError
 from etl.sync.load import load_pending
 from etl.sync.plan import plan
+from etl.sync.provider import pages
 from etl.sync.replay import replay
 from etl.sync.report import report
 from etl.sync.store.landing import AccountPages
@@ -67,6 +68,8 @@ class Steps:
 
     Parameters
     ----------
+    clocks_differ
+        Whether the clocks of workers may be wrong by days.
     mishaps
         Probability that a step is killed, repeated or forgotten.
     zombies
@@ -80,6 +83,7 @@ class Steps:
     pipeline: Pipeline
     rng: Random
     mishaps: float
+    clocks_differ: bool
     zombies: list[tuple[Entity, int]] = field(default_factory=list)
     loaded: list[tuple[Entity, int]] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
@@ -137,7 +141,9 @@ class Steps:
         if mishaps and self._mishap():
             with self._killed_download():
                 self._try(lambda: pipeline.download(run_id, ordinal))
-        downloaded = self._download(pipeline, run_id, ordinal)
+        skew = timedelta(days=self.rng.choice((-400, -1, 1, 400))) if mishaps and self._mishap() else timedelta()
+        with self._skewed_clock(skew if self.clocks_differ else timedelta()):
+            downloaded = self._download(pipeline, run_id, ordinal)
         if mishaps and self._mishap():
             downloaded = self._download(pipeline, run_id, ordinal)
         if downloaded is None or (mishaps and self._mishap()):
@@ -156,6 +162,18 @@ class Steps:
             except RetryAfter:
                 self.errors["RetryAfter"] += 1
         return None
+
+    @contextmanager
+    def _skewed_clock(self, skew: timedelta) -> Iterator[None]:
+        """Let the clock of the worker that downloads be wrong."""
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+                return datetime.now(tz) + skew
+
+        with mock.patch.object(pages, "datetime", Clock):
+            yield
 
     @contextmanager
     def _killed_download(self) -> Iterator[None]:
