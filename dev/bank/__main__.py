@@ -75,7 +75,12 @@ def _create_bank(options: argparse.Namespace, environment: Mapping[str, str]) ->
 
 
 def _create_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dev.bank", description="A bank that speaks Plaid's API.")
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.bank",
+        description="A bank that speaks Plaid's API.",
+        epilog="\n".join(("faults:", *(f"  {fault.value:24} {fault.summary}" for fault in Fault))),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, required=True, help="TCP port to listen on")
     parser.add_argument(
@@ -99,7 +104,7 @@ def _create_parser() -> argparse.ArgumentParser:
         default=[],
         type=_parse_fault_rate,
         metavar="NAME=RATE",
-        help=f"fault to inject, with a rate of 0 to 1; may be repeated; one of {', '.join(f.value for f in Fault)}",
+        help="fault to inject, with a rate of 0 to 1; may be repeated; see the list below",
     )
     parser.add_argument(
         "--limits", default="plaid", help="rate limits: plaid, off, or a factor of Plaid's (default: %(default)s)"

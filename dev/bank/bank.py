@@ -6,15 +6,24 @@ from datetime import date
 from typing import Self
 
 from dev.bank.changes import Changes
-from dev.bank.faults import Faults
+from dev.bank.faults import Fault, Faults
+from dev.bank.hostile import flaws
+from dev.bank.hostile.flaws import Flaw
+from dev.bank.hostile.quirks import QUIRKS, FaultQuirks
+from dev.bank.hostile.readers import Readers
 from dev.bank.purchases.file import PurchaseFile
 from dev.bank.world import customers, institutions, tokens
+from dev.bank.world.accounts import Account
 from dev.bank.world.amended_ledger import AmendedLedger
 from dev.bank.world.customer_ledger import CustomerLedger
-from dev.bank.world.institutions import PURCHASE_CARD_INSTITUTION
-from dev.bank.world.ledger import Ledger
+from dev.bank.world.institutions import BULGARIAN_INSTITUTION, PURCHASE_CARD_INSTITUTION
+from dev.bank.world.items import Item
+from dev.bank.world.ledger import Event, Ledger
 from dev.bank.world.merchants import Market
-from dev.bank.world.seed import Key
+from dev.bank.world.seed import Key, pack
+
+VANISHING_DAYS = 3
+"""Days for which an account that vanishes is not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,8 @@ class Bank:
         Changes made by requests; everything else follows from the seed.
     faults
         Faults to inject.
+    readers
+        What the bank remembers of those who read its feeds.
     purchases
         Real purchases to serve instead of generated ones.
     """
@@ -41,6 +52,7 @@ class Bank:
     today: date
     changes: Changes = field(default_factory=Changes, compare=False)
     faults: Faults = field(default_factory=Faults, compare=False)
+    readers: Readers = field(default_factory=Readers, compare=False)
     purchases: PurchaseFile | None = None
 
     @classmethod
@@ -69,6 +81,20 @@ class Bank:
         created = self.changes.created(number)
         return AmendedLedger(self.key, base, created) if created else base
 
+    def lists_account(self, item: Item, account: Account) -> bool:
+        """Return whether the bank lists an account today; it always lists the first one of an item."""
+        period = self.today.toordinal() // VANISHING_DAYS
+        subject = pack(item.number, account.ordinal, period)
+        return not (account.ordinal and self.faults.strikes(self.key, Fault.VANISHING_ACCOUNT, subject))
+
+    def flaws_of(self, item: Item, event: Event) -> tuple[Flaw, ...]:
+        """Return how the record of a transaction after `event` is spoiled."""
+        return flaws.flaws_of(self.key, self.faults, item, event)
+
+    def flaws_of_account(self, item: Item, account: Account) -> tuple[Flaw, ...]:
+        """Return how the record of an account is spoiled today."""
+        return flaws.flaws_of_account(self.key, self.faults, item, account, today=self.today.toordinal())
+
     def has_institution(self, institution_id: str) -> bool:
         """Return whether items may be linked at an institution; that of real purchases needs them to be served."""
         is_card_institution = self.purchases is not None and institution_id == PURCHASE_CARD_INSTITUTION.institution_id
@@ -84,5 +110,10 @@ class Bank:
     def _base_ledger(self, number: int) -> Ledger:
         if self.purchases is not None:
             return self.purchases.ledger(number)
-        customer = customers.derive(self.key, self.market, number)
-        return CustomerLedger(self.key, self.market, customer, self.opened_on - customer.head_start)
+        origin = self.changes.origin(number)
+        institution = None
+        if self.faults.strikes(self.key, Fault.BGN_ACCOUNTS, pack(origin)):
+            institution = BULGARIAN_INSTITUTION
+        customer = customers.derive(self.key, self.market, number, origin=origin, institution=institution)
+        quirks = FaultQuirks(self.key, self.faults, customer) if self.faults.any_enabled(*QUIRKS) else None
+        return CustomerLedger(self.key, self.market, customer, self.opened_on - customer.head_start, quirks)

@@ -48,7 +48,14 @@ class TransactionsCreated(Struct, frozen=True, tag="transactions_created"):
     created: list[CreatedTransaction]
 
 
-JournalEntry = AccessChanged | TransactionsCreated
+class LinkedAgain(Struct, frozen=True, tag="linked_again"):
+    """An item was linked again as a new one, of the same accounts with other ids."""
+
+    item: int
+    origin: int
+
+
+JournalEntry = AccessChanged | TransactionsCreated | LinkedAgain
 
 
 class Changes:
@@ -67,6 +74,7 @@ class Changes:
     ) -> None:
         self._access: dict[int, Access] = {}
         self._created: dict[int, list[CreatedTransaction]] = defaultdict(list)
+        self._origins: dict[int, int] = {}
         self._write = write
         for entry in entries:
             self._apply(entry)
@@ -79,6 +87,15 @@ class Changes:
         """Return the transactions created for the item, oldest first."""
         return self._created.get(item, ())
 
+    def origin(self, item: int) -> int:
+        """Return the item of the same accounts that was linked first; the item itself if it was linked once."""
+        return self._origins.get(item, item)
+
+    @property
+    def linked_again(self) -> int:
+        """Number of items that were linked again as new ones."""
+        return len(self._origins)
+
     def record(self, entry: JournalEntry) -> None:
         """Write and apply a change."""
         if self._write is not None:
@@ -88,6 +105,8 @@ class Changes:
     def _apply(self, entry: JournalEntry) -> None:
         if isinstance(entry, TransactionsCreated):
             self._created[entry.item] += entry.created
+        elif isinstance(entry, LinkedAgain):
+            self._origins[entry.item] = entry.origin
         elif entry.access is Access.OPEN:
             self._access.pop(entry.item, None)
         else:

@@ -29,6 +29,7 @@ from dev.bank.api.errors import ApiError, InternalServerError, InvalidBody, NotF
 from dev.bank.api.rate_limits import RateLimits
 from dev.bank.api.requests import DayRequest, FaultsRequest
 from dev.bank.bank import Bank
+from dev.bank.faults import Fault
 from dev.bank.world import ids
 
 MAX_BODY_BYTES = 64 * 1024
@@ -86,7 +87,10 @@ def _endpoint_handler(endpoint: Endpoint[Any], credentials: Credentials, limits:
             if subject and (fault_response := await fault_injection.inject_before(bank, endpoint.path, subject)):
                 return fault_response
         content = endpoint.handle(bank, api_request, _request_id(request, body))
-        response = _json_response(bad_records.corrupt(bank.key, bank.faults, content))
+        answer = bad_records.spoil(bank.faults, content)
+        if subject and bank.faults.strikes(bank.key, Fault.EMPTY_RECORDS, subject):
+            answer = bad_records.add_empty_records(answer)
+        response = _json_response(answer)
         return fault_injection.inject_after(bank, response, subject) if subject else response
 
     return handle

@@ -24,6 +24,7 @@ from dev.bank.world import tokens
 from dev.bank.world.accounts import Account
 from dev.bank.world.items import Item
 from dev.bank.world.ledger import Ledger
+from dev.bank.world.seed import pack
 from dev.bank.world.tokens import TokenKind, TokenUnknown
 
 
@@ -72,6 +73,8 @@ def item_number(bank: Bank, request: ClientRequest) -> int:
         If the bank did not issue the request's token.
     """
     if isinstance(request, ItemRequest):
+        if bank.faults.strikes(bank.key, Fault.WRONG_ENVIRONMENT, pack(bank.today.toordinal())):
+            raise InvalidAccessToken
         return _item_of_token(bank, TokenKind.ACCESS, request.access_token, InvalidAccessToken)
     if isinstance(request, PublicTokenExchangeRequest):
         return _item_of_token(bank, TokenKind.PUBLIC, request.public_token, InvalidPublicToken)
@@ -97,6 +100,8 @@ def access_error(bank: Bank, item: int) -> ApiError | None:
     if bank.faults.strikes_item(bank.key, Fault.REVOKED, item):
         return PermissionRevoked()
     if bank.changes.access(item) is Access.LOCKED or bank.faults.strikes_item(bank.key, Fault.LOGIN_REQUIRED, item):
+        return ItemLoginRequired()
+    if bank.faults.strikes(bank.key, Fault.LOGIN_REPAIRED, pack(item, bank.today.toordinal())):
         return ItemLoginRequired()
     return None
 

@@ -66,9 +66,12 @@ def get_accounts(
     item, account_ids = ledger.item, request.options.account_ids
     accounts = item.accounts if account_ids is UNSET else [auth.find_account(item, each) for each in account_ids]
     outflows = feed.end_position(ledger, feed.start_position(ledger), today=bank.today).outflows
-    return schemas.AccountsGetResponse(
-        render.accounts(item, accounts, outflows, today=bank.today), render.item(item), request_id
-    )
+    listed = [each for each in accounts if bank.lists_account(item, each)]
+    rendered = [
+        msgspec.structs.replace(each, flaws=bank.flaws_of_account(item, account) or UNSET)
+        for account, each in zip(listed, render.accounts(item, listed, outflows, today=bank.today), strict=True)
+    ]
+    return schemas.AccountsGetResponse(rendered, render.item(item), request_id)
 
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (

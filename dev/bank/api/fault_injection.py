@@ -15,8 +15,12 @@ from dev.bank.faults import Fault
 SLOW_DELAY = timedelta(seconds=2)
 """Delay of a slow response."""
 
-RETRY_AFTER = timedelta(seconds=1)
-"""`Retry-After` of an injected rate limit error, if it has one."""
+RETRY_AFTER = {
+    Fault.RATE_LIMIT: None,
+    Fault.RATE_LIMIT_RETRY_AFTER: timedelta(seconds=1),
+    Fault.LONG_WAIT: timedelta(seconds=90),
+}
+"""`Retry-After` of each injected rate limit error; None for none."""
 
 _REQUEST_FAULTS = (
     Fault.CONNECTION_RESET,
@@ -26,6 +30,7 @@ _REQUEST_FAULTS = (
     Fault.NOT_JSON,
     Fault.RATE_LIMIT,
     Fault.RATE_LIMIT_RETRY_AFTER,
+    Fault.LONG_WAIT,
 )
 _HTML_PAGE = "<!doctype html><title>{0}</title><h1>{0}</h1>"
 
@@ -98,10 +103,10 @@ async def inject_before(bank: Bank, path: str, subject: bytes) -> Response | Non
     fault = next((each for each in _REQUEST_FAULTS if bank.faults.strikes(bank.key, each, subject)), None)
     if fault is Fault.SERVER_ERROR:
         raise InternalServerError
-    if fault in {Fault.RATE_LIMIT, Fault.RATE_LIMIT_RETRY_AFTER}:
-        retry_after = int(RETRY_AFTER.total_seconds()) if fault is Fault.RATE_LIMIT_RETRY_AFTER else None
+    if fault in RETRY_AFTER:
+        wait = RETRY_AFTER[fault]
         limit = rate_limits.PLAID_LIMITS.get(path, rate_limits.DEFAULT_LIMIT)
-        raise RateLimitExceeded(limit.error_code, retry_after=retry_after)
+        raise RateLimitExceeded(limit.error_code, retry_after=None if wait is None else int(wait.total_seconds()))
     return _BROKEN_RESPONSES[fault]() if fault else None
 
 

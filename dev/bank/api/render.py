@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from dev.bank.api import schemas
 from dev.bank.api.errors import ApiError
 from dev.bank.feed.feed import Outflows, compute_balance
+from dev.bank.hostile.flaws import Flaw
 from dev.bank.world.accounts import Account
 from dev.bank.world.categories import PaymentChannel, PrimaryCategory
 from dev.bank.world.currencies import Currency
@@ -59,8 +60,8 @@ def status(today: date) -> schemas.ItemStatus:
     return schemas.ItemStatus(transactions=schemas.TransactionsStatus(last_successful_update=_midnight(today)))
 
 
-def transaction(bank_item: Item, event: Event) -> schemas.Transaction:
-    """Return one of the item's transactions as it is after `event`."""
+def transaction(bank_item: Item, event: Event, flaws: tuple[Flaw, ...] = ()) -> schemas.Transaction:
+    """Return one of the item's transactions as it is after `event`, marked with the flaws that it is sent with."""
     bank_transaction = event.transaction
     account, merchant, category = bank_transaction.account, bank_transaction.merchant, bank_transaction.category
     has_details = bank_item.institution.sends_transaction_codes
@@ -91,12 +92,13 @@ def transaction(bank_item: Item, event: Event) -> schemas.Transaction:
         transaction_id=event.transaction_id,
         transaction_code=bank_transaction.code if has_details else None,
         transaction_type=_TRANSACTION_TYPES[bank_transaction.channel],
+        flaws=flaws or UNSET,
     )
 
 
-def removed_transaction(event: Event) -> schemas.RemovedTransaction:
-    """Return the removal of one of the item's transactions."""
-    return schemas.RemovedTransaction(event.transaction.account.account_id, event.transaction_id)
+def removed_transaction(event: Event, account_id: str | UnsetType) -> schemas.RemovedTransaction:
+    """Return the removal of one of the item's transactions, with the account that it names."""
+    return schemas.RemovedTransaction(account_id, event.transaction_id)
 
 
 def error(api_error: ApiError, request_id: str) -> schemas.Error:

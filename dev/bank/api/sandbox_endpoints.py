@@ -10,10 +10,11 @@ from dev.bank.api.endpoints import Endpoint
 from dev.bank.api.errors import InvalidField, InvalidInstitution
 from dev.bank.api.requests import CustomTransaction, DayRequest, FaultsRequest, ItemRequest
 from dev.bank.bank import Bank
-from dev.bank.changes import Access, AccessChanged, CreatedTransaction, TransactionsCreated
-from dev.bank.faults import FaultRateInvalid, FaultUnknown
+from dev.bank.changes import Access, AccessChanged, CreatedTransaction, LinkedAgain, TransactionsCreated
+from dev.bank.faults import Fault, FaultRateInvalid, FaultUnknown
 from dev.bank.world import tokens
 from dev.bank.world.accounts import Account
+from dev.bank.world.seed import pack
 from dev.bank.world.tokens import TokenKind
 
 DAY_PATH = "/sandbox/day"
@@ -40,6 +41,7 @@ def create_public_token(
         raise InvalidInstitution
     numbered_user = _NUMBERED_USER.fullmatch(request.options.override_username or "")
     number = _parse_item_number(bank, numbered_user[1]) if numbered_user else bank.random_item(request.institution_id)
+    number = _link_again(bank, number)
     return schemas.PublicTokenCreateResponse(tokens.mint(bank.key, TokenKind.PUBLIC, number), request_id)
 
 
@@ -101,6 +103,15 @@ def set_faults(bank: Bank, request: FaultsRequest) -> None:
         bank.faults.set_rates(request.faults)
     except (FaultUnknown, FaultRateInvalid) as error:
         raise InvalidField(str(error)) from None
+
+
+def _link_again(bank: Bank, number: int) -> int:
+    """Return the number of the item that linking item `number` makes: a new one if that fault strikes, else itself."""
+    if not bank.faults.strikes(bank.key, Fault.LINKED_AGAIN, pack(number, bank.changes.linked_again)):
+        return number
+    new_number = tokens.MAX_ITEMS - 1 - bank.changes.linked_again
+    bank.changes.record(LinkedAgain(new_number, number))
+    return new_number
 
 
 def _parse_item_number(bank: Bank, digits: str) -> int:

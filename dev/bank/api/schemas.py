@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
+from dev.bank.hostile.flaws import Flaw
 from dev.bank.world.categories import PaymentChannel, PrimaryCategory
 from dev.bank.world.transactions import TransactionCode
 
@@ -24,7 +25,7 @@ class Balances(Struct, frozen=True):
 
 
 class Account(Struct, frozen=True):
-    """Plaid's `AccountBase`."""
+    """Plaid's `AccountBase`; `flaws` are applied before it is sent."""
 
     account_id: str
     balances: Balances
@@ -35,6 +36,7 @@ class Account(Struct, frozen=True):
     type: str
     holder_category: str = "personal"
     persistent_account_id: str | UnsetType = UNSET
+    flaws: tuple[Flaw, ...] | UnsetType = UNSET
 
 
 class PersonalFinanceCategory(Struct, frozen=True):
@@ -84,7 +86,7 @@ class PaymentMeta(Struct, frozen=True):
 
 
 class Transaction(Struct, frozen=True, kw_only=True):
-    """Plaid's `Transaction`."""
+    """Plaid's `Transaction`; `flaws` are applied before it is sent."""
 
     account_id: str
     account_owner: str | None = None
@@ -113,12 +115,13 @@ class Transaction(Struct, frozen=True, kw_only=True):
     transaction_id: str
     transaction_code: TransactionCode | None
     transaction_type: str
+    flaws: tuple[Flaw, ...] | UnsetType = UNSET
 
 
 class RemovedTransaction(Struct, frozen=True):
     """Plaid's `RemovedTransaction`."""
 
-    account_id: str
+    account_id: str | UnsetType
     transaction_id: str
 
 

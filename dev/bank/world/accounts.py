@@ -65,8 +65,16 @@ _OPENING_BALANCE_CENTS = {
 _CREDIT_LIMITS_CENTS = (300_000, 500_000, 800_000, 1_200_000)
 
 
-def open_accounts(key: Key, item: int, institution: Institution, rng: Random) -> tuple[Account, ...]:
-    """Return the item's one to three accounts; the first is its checking account."""
+def open_accounts(
+    key: Key, item: int, institution: Institution, rng: Random, *, origin: int | None = None
+) -> tuple[Account, ...]:
+    """Return the item's one to three accounts; the first is its checking account.
+
+    Parameters
+    ----------
+    origin
+        The item of the same accounts that was linked first; None if that is this one.
+    """
     kinds = rng.choice(_ACCOUNT_MIXES)
     return tuple(
         _open(
@@ -74,7 +82,7 @@ def open_accounts(key: Key, item: int, institution: Institution, rng: Random) ->
             kind,
             institution,
             account_id=ids.account_id(key, item, ordinal),
-            persistent_id=ids.persistent_account_id(key, item, ordinal),
+            persistent_id=ids.persistent_account_id(key, item if origin is None else origin, ordinal),
             rng=rng,
         )
         for ordinal, kind in enumerate(kinds)

@@ -36,5 +36,9 @@ EUR = Currency("EUR", exponent=2, per_dollar=92)
 GBP = Currency("GBP", exponent=2, per_dollar=79)
 JPY = Currency("JPY", exponent=0, per_dollar=150)
 KWD = Currency("KWD", exponent=3, per_dollar=307)
+BGN = Currency("BGN", exponent=2, per_dollar=180)
+"""In use until the end of 2025; only of accounts that a fault strikes."""
+HRK = Currency("HRK", exponent=2, per_dollar=695)
+"""In use until the end of 2022; only of transactions that a fault strikes."""
 
 CURRENCIES = (USD, EUR, GBP, JPY, KWD)

@@ -24,6 +24,8 @@ class Customer(Item):
 
     Parameters
     ----------
+    origin
+        The item of the same accounts that was linked first, from which the habits are derived.
     head_start
         How long the ledger begins before the bank opened.
     payment_accounts
@@ -32,6 +34,7 @@ class Customer(Item):
         Cities of the shops, weighted in the same way: home and, rarely, another.
     """
 
+    origin: int
     head_start: timedelta
     recurring_payments: tuple[RecurringPayment, ...]
     payment_accounts: tuple[Account, ...]
@@ -39,17 +42,30 @@ class Customer(Item):
     favourite_shops: tuple[Merchant, ...]
 
 
-def derive(key: Key, market: Market, number: int) -> Customer:
-    """Return customer `number`, 0 to 2**64 - 1; always the same one."""
-    rng = key.rng(HashDomain.ITEM, number)
-    institution = institutions.pick(rng)
-    item_accounts = accounts.open_accounts(key, number, institution, rng)
+def derive(
+    key: Key, market: Market, number: int, *, origin: int | None = None, institution: Institution | None = None
+) -> Customer:
+    """Return customer `number`, 0 to 2**64 - 1; always the same one.
+
+    Parameters
+    ----------
+    origin
+        The item that was linked first, if `number` is one that was linked again: it differs in its ids only.
+    institution
+        Where the accounts are; None for one that is drawn.
+    """
+    first_number = number if origin is None else origin
+    rng = key.rng(HashDomain.ITEM, first_number)
+    drawn_institution = institutions.pick(rng)
+    institution = institution or drawn_institution
+    item_accounts = accounts.open_accounts(key, number, institution, rng, origin=origin)
     cards = tuple(account for account in item_accounts if account.kind is AccountKind.CREDIT_CARD)
     return Customer(
         number=number,
         item_id=ids.item_id(key, number),
         institution=institution,
         accounts=item_accounts,
+        origin=first_number,
         head_start=timedelta(days=rng.randrange(MAX_HEAD_START_DAYS)),
         recurring_payments=recurring.create_payments(item_accounts, market, rng),
         payment_accounts=(item_accounts[0], item_accounts[0], *cards * 3),

@@ -57,6 +57,11 @@ def named_entity_id(key: Key, name: str) -> str:
     return _encode(key, HashDomain.NAMED_ENTITY_ID, name.encode())
 
 
+def extra_id(key: Key, item: int, name: str) -> str:
+    """Return the id of a transaction that the item has besides those that were created on its days."""
+    return _encode(key, HashDomain.EXTRA_ID, pack(item) + name.encode())
+
+
 def request_id(key: Key, path: str, body: bytes) -> str:
     """Return the id of a request. Equal requests have equal ids, so that whole responses are repeatable."""
     return _encode(key, HashDomain.REQUEST_ID, path.encode() + b"\0" + body, length=REQUEST_ID_LENGTH)

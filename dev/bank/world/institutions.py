@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from dev.bank.world.currencies import EUR, GBP, JPY, KWD, USD, Currency
+from dev.bank.world.currencies import BGN, EUR, GBP, JPY, KWD, USD, Currency
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,9 @@ INSTITUTIONS = (
 
 PURCHASE_CARD_INSTITUTION = Institution("ins_900901", "Town Hall Purchase Cards", "GB", GBP, 0, ("Birmingham",))
 """The institution of all items of real purchases."""
+
+BULGARIAN_INSTITUTION = Institution("ins_900501", "Rila Spestovna Kasa", "BG", BGN, 0, ("Sofia", "Varna", "Ruse"))
+"""The institution of items whose accounts are in leva."""
 
 _WEIGHTS = tuple(institution.weight for institution in INSTITUTIONS)
 _IDS = frozenset(institution.institution_id for institution in INSTITUTIONS)

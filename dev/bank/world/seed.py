@@ -29,6 +29,7 @@ class HashDomain(Enum):
     NAMED_ENTITY_ID = b"named entity id"
     REQUEST_ID = b"request id"
     FAULT = b"fault"
+    EXTRA_ID = b"extra id"
 
 
 @dataclass(frozen=True, slots=True)

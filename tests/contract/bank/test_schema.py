@@ -16,6 +16,7 @@ from dev.bank.api.rate_limits import RateLimits
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
 from dev.bank.faults import Faults
+from dev.bank.hostile.readers import Readers
 from dev.bank.world import tokens
 from dev.bank.world.tokens import TokenKind
 
@@ -55,7 +56,7 @@ def _schema() -> Any:
         }
     )
     schema = schemathesis.openapi.from_dict(document, config=config)
-    fresh_bank = replace(BANK, changes=Changes(), faults=Faults())
+    fresh_bank = replace(BANK, changes=Changes(), faults=Faults(), readers=Readers())
     schema.app = app.create_app(fresh_bank, Credentials("client", "secret"), RateLimits(None))
     return schema
 

@@ -28,6 +28,16 @@ class OwnBank:
 
     endpoint: Endpoint = field(init=False)
 
+    @property
+    def bank(self) -> Bank:
+        """The bank that answers, with its current day."""
+        bank: Bank = self._app.state.bank
+        return bank
+
+    def serve(self, bank: Bank) -> None:
+        """Let another bank answer from now on."""
+        self._app.state.bank = bank
+
     def advance_day(self, days: int) -> None:
         """Advance the bank's day."""
         self._post("/sandbox/day", {"advance": days})
@@ -44,10 +54,10 @@ class OwnBank:
     def __enter__(self) -> Self:
         """Start."""
         bank = Bank.from_seed("moods", opened_on=DAY - timedelta(days=30), today=DAY)
-        app = create_app(bank, Credentials("client", "secret"), RateLimits(None))
+        self._app = create_app(bank, Credentials("client", "secret"), RateLimits(None))
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._server = uvicorn.Server(
-            uvicorn.Config(app, http=ConnectionExposingProtocol, lifespan="off", log_level="critical")
+            uvicorn.Config(self._app, http=ConnectionExposingProtocol, lifespan="off", log_level="critical")
         )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]})
         self._thread.start()

@@ -12,6 +12,7 @@ from dev.bank.api.auth import Credentials
 from dev.bank.bank import Bank
 from dev.bank.changes import Changes
 from dev.bank.faults import Faults
+from dev.bank.hostile.readers import Readers
 
 HEADERS = {"PLAID-CLIENT-ID": "client", "PLAID-SECRET": "secret"}
 
@@ -25,7 +26,7 @@ def bank() -> Bank:
 
 @pytest.fixture
 def send(bank: Bank) -> Send:
-    fresh_bank = replace(bank, changes=Changes(), faults=Faults())
+    fresh_bank = replace(bank, changes=Changes(), faults=Faults(), readers=Readers())
     app = create_app(fresh_bank, Credentials("client", "secret"))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 

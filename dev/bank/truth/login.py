@@ -1,0 +1,181 @@
+"""What a warehouse must hold of a login, whatever happened on the way: computed from the ledger alone.
+
+A version of a transaction that cannot be loaded must be an open reject, and the row of an earlier version must stay.
+Which one depends on what its reader has seen; the truth names all that it may be.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Self
+
+from dev.bank.bank import Bank
+from dev.bank.feed import cursors, feed
+from dev.bank.feed.cursors import CursorInvalid, Stream
+from dev.bank.hostile import flaws
+from dev.bank.hostile.readers import ANCIENT_RECORD
+from dev.bank.truth import rows
+from dev.bank.truth.rows import Row
+from dev.bank.world import ids
+from dev.bank.world.items import Item
+from dev.bank.world.ledger import Change, DayEvents, Event, Ledger
+
+POSTED = frozenset({"posted"})
+UNPOSTED = frozenset({"withdrawn", "absent"})
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionTruth:
+    """What a warehouse must hold of one transaction.
+
+    Parameters
+    ----------
+    is_live
+        Whether the bank has it today.
+    row
+        Its row today; None if its record cannot be loaded, or if it is not live.
+    earlier_rows
+        Rows of its earlier versions that could be loaded.
+    endings
+        What may have ended a row of it that is not live any more; empty if its row must not have ended.
+    was_rejected
+        Whether any version of it cannot be loaded.
+    """
+
+    is_live: bool
+    row: Row | None
+    earlier_rows: tuple[Row, ...]
+    endings: frozenset[str]
+    was_rejected: bool
+
+    @property
+    def must_be_rejected(self) -> bool:
+        """Whether its record of today cannot be loaded."""
+        return self.is_live and self.row is None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTruth:
+    """What a warehouse must hold of one account: its row, unless the bank does not list it or its record is bad."""
+
+    row: Row
+    is_listed: bool
+    is_loadable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoginTruth:
+    """What a warehouse must hold of one login.
+
+    Parameters
+    ----------
+    accounts, transactions
+        By id.
+    unreal_ids
+        Ids of records that the bank may have sent, although no ledger holds them.
+    """
+
+    number: int
+    accounts: dict[str, AccountTruth]
+    transactions: dict[str, TransactionTruth]
+    unreal_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLedger:
+    """A ledger whose events until a day were read once, since deriving them takes most of a comparison's time."""
+
+    item: Item
+    first_day: date
+    known_days: tuple[DayEvents, ...]
+
+    @classmethod
+    def read(cls, bank: Bank, number: int) -> Self:
+        """Return the ledger of item `number` until the bank's current day."""
+        ledger = bank.ledger(number)
+        return cls(ledger.item, ledger.first_day, tuple(ledger.days(ledger.first_day, bank.today)))
+
+    def days(self, first: date, last: date) -> Iterator[DayEvents]:
+        """Yield each day from `first` to `last` that has events, with all of them in order."""
+        return (each for each in self.known_days if first <= each[0] <= last)
+
+
+def of_login(bank: Bank, ledger: Ledger) -> LoginTruth:
+    """Return the truth of an item as of the bank's current day."""
+    number = ledger.item.number
+    return LoginTruth(
+        number,
+        _accounts(bank, ledger),
+        _transactions(bank, ledger),
+        frozenset({ids.extra_id(bank.key, number, ANCIENT_RECORD)}),
+    )
+
+
+def is_at_end(bank: Bank, ledger: Ledger, cursor: str) -> bool:
+    """Return whether a reader with this cursor has read everything that the feed holds today."""
+    try:
+        position = cursors.unseal(bank.key, Stream(ledger.item), bank.readers.resolve(ledger.item.number, cursor))
+    except CursorInvalid:
+        return False
+    return not position.is_mid_loop and not feed.read_page(ledger, position, today=bank.today, limit=1).updates
+
+
+def twins(ledger: Ledger, other: Ledger) -> dict[str, str]:
+    """Return the ids of transactions of an item, each with its id in another item of the same accounts."""
+    return {
+        event.transaction_id: twin.transaction_id
+        for (_, events), (_, other_events) in zip(
+            ledger.days(ledger.first_day, date.max), other.days(other.first_day, date.max), strict=True
+        )
+        for event, twin in zip(events, other_events, strict=True)
+    }
+
+
+def versions(bank: Bank, ledger: Ledger) -> dict[str, list[Event]]:
+    """Return the events of each transaction until today, in order, by id."""
+    events: dict[str, list[Event]] = defaultdict(list)
+    for _, day_events in ledger.days(ledger.first_day, bank.today):
+        for event in day_events:
+            events[event.transaction_id].append(event)
+    return events
+
+
+def _accounts(bank: Bank, ledger: Ledger) -> dict[str, AccountTruth]:
+    account_rows = rows.account_rows(bank, ledger)
+    return {
+        account.account_id: AccountTruth(
+            account_rows[account.account_id],
+            is_listed=bank.lists_account(ledger.item, account),
+            is_loadable=not bank.flaws_of_account(ledger.item, account),
+        )
+        for account in ledger.item.accounts
+    }
+
+
+def _transactions(bank: Bank, ledger: Ledger) -> dict[str, TransactionTruth]:
+    events = versions(bank, ledger)
+    posted_by_pending = {each[0].pending_id: each for each in events.values() if each[0].pending_id}
+    truth: dict[str, TransactionTruth] = {}
+    for identity, history in events.items():
+        version_rows = [rows.transaction_row(bank, ledger.item, each) for each in history]
+        is_live = history[-1].change is not Change.REMOVED
+        held = version_rows if is_live else version_rows[:-1]
+        truth[identity] = TransactionTruth(
+            is_live,
+            held[-1] if is_live else None,
+            tuple(row for row in (held[:-1] if is_live else held) if row is not None),
+            frozenset() if is_live else _endings(bank, ledger, posted_by_pending.get(identity, [])),
+            was_rejected=any(row is None for row in held),
+        )
+    return truth
+
+
+def _endings(bank: Bank, ledger: Ledger, posted: list[Event]) -> frozenset[str]:
+    """Return what may have ended a row that was removed, from the events of its posted transaction."""
+    if not posted:
+        return UNPOSTED
+    loadable = [flaws.is_loadable(bank.flaws_of(ledger.item, each)) for each in posted]
+    if posted[-1].change is Change.REMOVED or (any(loadable) and not all(loadable)):
+        return POSTED | UNPOSTED
+    return POSTED if all(loadable) else frozenset()

@@ -1,0 +1,291 @@
+"""Comparison of a warehouse with what is true at the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from psycopg.rows import dict_row
+from upath import UPath
+
+from dev.bank.bank import Bank
+from dev.bank.truth import login, merchants
+from dev.bank.truth.login import KnownLedger, LoginTruth, TransactionTruth
+from dev.bank.truth.rows import Row
+from etl.db.connection import Connection
+from etl.json_text import DECODE_ERRORS, repair_unicode
+from etl.sync.store import raw_batches
+from tests.integration.sync.hostile.coverage import CHECKS_UNDER_TEST
+
+BALANCES = frozenset({"balance_current", "balance_available", "balance_limit", "balance_as_of"})
+COLUMN_CHECKS = frozenset({"persistent_id", "balance_as_of", "named_on"})
+"""Columns that are checks of their own."""
+RECORD_LISTS = {
+    "transactions_sync": ("transactions", ("added", "modified", "removed")),
+    "transactions_get": ("transactions", ("transactions",)),
+    "accounts_get": ("accounts", ("accounts",)),
+}
+"""Source → entity that reads it, and lists of its pages."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that the warehouse holds, and the bank does not, or the other way round."""
+
+    kind: str
+    subject: str
+    found: object
+    expected: object
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return f"{self.kind}: {self.subject}: found {self.found}, expected {self.expected}"
+
+
+@dataclass
+class Comparison:
+    """Compares a warehouse with the bank.
+
+    Parameters
+    ----------
+    logins
+        Item number → provider account id, of the logins that are synced.
+    replaced
+        Provider account id → item number, of those that were linked again as other items.
+    checks
+        What to compare.
+    differences
+        What differed.
+    rows
+        Number of rows compared.
+    ghosts
+        Item numbers of logins with a pending row that a window brought, and whose end no feed reports.
+    """
+
+    db: Connection
+    root: UPath
+    bank: Bank
+    logins: Mapping[int, int]
+    replaced: Mapping[int, int]
+    checks: frozenset[str] = CHECKS_UNDER_TEST
+    differences: list[Difference] = field(default_factory=list)
+    rows: int = 0
+    ghosts: set[int] = field(default_factory=set)
+    _ledgers: dict[int, KnownLedger] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Compare everything."""
+        self._ledgers = {number: KnownLedger.read(self.bank, number) for number in self.logins}
+        truths = {number: login.of_login(self.bank, ledger) for number, ledger in self._ledgers.items()}
+        for number, truth in truths.items():
+            account_id = self.logins[number]
+            if "transactions" in self.checks:
+                self._compare_transactions(account_id, truth)
+            if "accounts" in self.checks:
+                self._compare_accounts(account_id, truth)
+            if "states" in self.checks:
+                self._compare_state(account_id, number)
+            if "cursors" in self.checks:
+                self._compare_cursor(account_id, number)
+        if "merchants" in self.checks:
+            self._compare_merchants()
+        if "relink" in self.checks:
+            self._compare_replaced(truths)
+        if "rejects" in self.checks:
+            self._compare_rejects(truths)
+        if "counts" in self.checks:
+            self._compare_counts()
+
+    def _compare_transactions(self, account_id: int, truth: LoginTruth) -> None:
+        stored = {
+            row["transaction_id"]: row
+            for row in self._query(
+                "select t.*, r.source from core.transactions as t inner join etl.raw_batches as r using (raw_id) "
+                "where t.provider_account_id = %s",
+                account_id,
+            )
+        }
+        self.rows += len(stored)
+        for identity in stored.keys() - truth.transactions.keys() - truth.unreal_ids:
+            self._add("unknown transaction", account_id, identity, stored[identity], None)
+        for identity, expected in truth.transactions.items():
+            row = stored.get(identity)
+            if expected.is_live and expected.row is not None:
+                self._compare_live(account_id, identity, row, expected.row)
+            elif expected.is_live or not expected.endings:
+                self._compare_rejected(account_id, identity, row, expected)
+            elif row is not None:
+                self._compare_ended(account_id, identity, row, expected, truth.number)
+
+    def _compare_live(self, account_id: int, identity: str, row: Row | None, expected: Row) -> None:
+        if row is None:
+            self._add("missing transaction", account_id, identity, None, expected)
+        elif row["removed_at"] is not None:
+            self._add("ended transaction", account_id, identity, row["removed_for"], "live")
+        else:
+            self._compare_columns("transaction", account_id, identity, row, expected)
+            if "outdated" in self.checks and row["outdated_at"] is not None:
+                self._add("outdated transaction", account_id, identity, row["outdated_at"], None)
+
+    def _compare_rejected(self, account_id: int, identity: str, row: Row | None, expected: TransactionTruth) -> None:
+        """Compare a transaction whose record of today, or whose posted one, cannot be loaded."""
+        if row is None:
+            return
+        if row["removed_at"] is not None:
+            if "endings" in self.checks:
+                self._add("ended by a reject", account_id, identity, row["removed_for"], "live")
+        elif not any(_differing(row, each) == [] for each in expected.earlier_rows):
+            self._add("rejected version", account_id, identity, row, expected.earlier_rows)
+        elif "outdated" in self.checks and expected.must_be_rejected and row["outdated_at"] is None:
+            self._add("not outdated", account_id, identity, None, "a time")
+
+    def _compare_ended(self, account_id: int, identity: str, row: Row, expected: TransactionTruth, number: int) -> None:
+        if row["removed_at"] is not None:
+            if "endings" in self.checks and row["removed_for"] not in expected.endings:
+                self._add("ending", account_id, identity, row["removed_for"], sorted(expected.endings))
+        elif row["pending"] and row["source"] == "transactions_get":
+            self.ghosts.add(number)
+        else:
+            self._add("not ended", account_id, identity, "live", sorted(expected.endings))
+
+    def _compare_accounts(self, account_id: int, truth: LoginTruth) -> None:
+        stored = {
+            row["account_id"]: row
+            for row in self._query("select * from core.accounts where provider_account_id = %s", account_id)
+        }
+        self.rows += len(stored)
+        for identity in stored.keys() - truth.accounts.keys():
+            self._add("unknown account", account_id, identity, stored[identity], None)
+        for identity, expected in truth.accounts.items():
+            row = stored.get(identity)
+            is_current = expected.is_listed and expected.is_loadable
+            if row is None:
+                if is_current:
+                    self._add("missing account", account_id, identity, None, expected.row)
+                continue
+            columns = expected.row.keys() if is_current else expected.row.keys() - BALANCES
+            self._compare_columns("account", account_id, identity, row, {name: expected.row[name] for name in columns})
+            if "closed" in self.checks and (row["closed_on"] is None) != expected.is_listed:
+                self._add("closed account", account_id, identity, row["closed_on"], f"listed: {expected.is_listed}")
+
+    def _compare_merchants(self) -> None:
+        stored = {row["entity_id"]: row for row in self._query("select * from core.merchants")}
+        self.rows += len(stored)
+        truths = merchants.of_ledgers(self.bank, self._ledgers.values())
+        for identity, truth in truths.items():
+            row = stored.get(identity)
+            if row is None:
+                if truth.must_exist:
+                    self._add("missing merchant", 0, identity, None, truth.rows)
+            elif truth.must_exist:
+                differing = min((self._differing(row, each) for each in truth.rows), key=len)
+                if differing:
+                    found = {name: row[name] for name in differing}
+                    self._add("merchant", 0, identity, found, truth.rows)
+
+    def _compare_state(self, account_id: int, number: int) -> None:
+        ((state, reason),) = self.db.execute(
+            "select state, state_reason from core.provider_accounts where provider_account_id = %s", [account_id]
+        ).fetchall()
+        if state != "active":
+            self._add("state", account_id, f"item {number}", (state, reason), "active")
+
+    def _compare_cursor(self, account_id: int, number: int) -> None:
+        values = self.db.execute(
+            "select value from etl.cursors where provider_account_id = %s and feed = 'transactions_sync'", [account_id]
+        ).fetchall()
+        if not values or not login.is_at_end(self.bank, self._ledgers[number], values[0][0]):
+            self._add("cursor", account_id, f"item {number}", values, "the end of the feed")
+
+    def _compare_replaced(self, truths: Mapping[int, LoginTruth]) -> None:
+        """Compare the logins that were linked again: no money of theirs counts that the new one knows."""
+        changes = self.bank.changes
+        current = {changes.origin(number): number for number in self.logins}
+        for account_id, number in self.replaced.items():
+            ((state,),) = self.db.execute(
+                "select state from core.provider_accounts where provider_account_id = %s", [account_id]
+            ).fetchall()
+            if state != "replaced":
+                self._add("state", account_id, f"item {number}", state, "replaced")
+            new_number = current[changes.origin(number)]
+            truth = truths[new_number].transactions
+            twins = login.twins(KnownLedger.read(self.bank, number), self._ledgers[new_number])
+            live = self._query(
+                "select transaction_id from core.transactions where provider_account_id = %s and removed_at is null",
+                account_id,
+            )
+            for row in live:
+                twin = twins.get(row["transaction_id"])
+                if twin is not None and (truth[twin].row is not None or not truth[twin].is_live):
+                    self._add("counted twice", account_id, row["transaction_id"], "live", f"only {twin}")
+
+    def _compare_rejects(self, truths: Mapping[int, LoginTruth]) -> None:
+        """Compare the open rejects with the records that cannot be loaded."""
+        by_account = {self.logins[number]: truth for number, truth in truths.items()}
+        found: set[tuple[int, str]] = set()
+        for row in self._query("select * from etl.rejects where closed_at is null and entity <> 'merchants'"):
+            truth = by_account.get(row["provider_account_id"])
+            if truth is None or str(row["record_id"]).startswith("sha256:"):
+                continue
+            if row["entity"] == "transactions":
+                found.add((row["provider_account_id"], row["record_id"]))
+            if not _explains(truth, row["entity"], row["record_id"]):
+                self._add("open reject", row["provider_account_id"], row["record_id"], row["reason"], None)
+        for account_id, truth in by_account.items():
+            for identity, expected in truth.transactions.items():
+                if expected.must_be_rejected and (account_id, identity) not in found:
+                    self._add("missing reject", account_id, identity, None, "an open reject")
+
+    def _compare_counts(self) -> None:
+        """Compare the counts of each load with the records of its raw batch."""
+        for row in self._query("select raw_id, entity, version, read from etl.loads where entity <> 'merchants'"):
+            batch = raw_batches.find(self.db, row["raw_id"])
+            entity, names = RECORD_LISTS[batch.source]
+            records = sum(
+                len(page[name])
+                for _, body in raw_batches.read(self.root, batch)
+                for page in [_decode(body)]
+                for name in names
+            )
+            if (entity, records) != (row["entity"], row["read"]):
+                self._add("count", 0, f"raw batch {row['raw_id']}", row["read"], records)
+
+    def _compare_columns(self, kind: str, account_id: int, identity: str, row: Row, expected: Row) -> None:
+        for name in self._differing(row, expected):
+            self._add(f"{kind}.{name}", account_id, identity, row[name], expected[name])
+
+    def _differing(self, row: Row, expected: Row) -> list[str]:
+        return [name for name in _differing(row, expected) if name not in COLUMN_CHECKS or name in self.checks]
+
+    def _add(self, kind: str, account_id: object, identity: str, found: object, expected: object) -> None:
+        self.differences.append(Difference(kind, f"{account_id}/{identity}", found, expected))
+
+    def _query(self, query: str, *values: object) -> Iterator[dict[str, Any]]:
+        with self.db.cursor(row_factory=dict_row) as cursor:
+            yield from cursor.execute(query.encode(), values or None).fetchall()
+
+
+def _differing(row: Row, expected: Row) -> list[str]:
+    """Return the names of the columns that differ."""
+    return [name for name, value in expected.items() if row[name] != value]
+
+
+def _explains(truth: LoginTruth, entity: str, record_id: str) -> bool:
+    """Return whether a record may be an open reject."""
+    if entity == "accounts":
+        account = truth.accounts.get(record_id)
+        return account is not None and not (account.is_listed and account.is_loadable)
+    transaction = truth.transactions.get(record_id)
+    if transaction is None:
+        return record_id in truth.unreal_ids
+    return transaction.must_be_rejected or (not transaction.is_live and transaction.was_rejected)
+
+
+def _decode(body: bytes) -> dict[str, list[object]]:
+    try:
+        page: dict[str, list[object]] = msgspec.json.decode(body)
+    except DECODE_ERRORS:
+        page = msgspec.json.decode(repair_unicode(body))
+    return page
