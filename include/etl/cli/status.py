@@ -24,9 +24,7 @@ def status(*, as_json: AsJson = False) -> None:
 
     now = datetime.now(UTC)
     with connect_warehouse() as db:
-        entities = [
-            status_store.entity_status(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES
-        ]
+        entities = [status_store.entity_status(db, entity=entity.name, as_of=now) for entity in ENTITIES]
         accounts = status_store.accounts_by_state(db)
     if as_json:
         print_json({"entities": entities, "provider_accounts": accounts})

@@ -5,7 +5,7 @@ import logging
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
-from etl.sync.store import chunks, cursors
+from etl.sync.store import chunks, cursors, reconciliations
 
 _PROBLEM_COUNTS = ("accounts_refused", "accounts_stopped", "accounts_unreachable", "accounts_unreadable")
 _EXPIRY_WARNING_SHARE = 11 / 12
@@ -29,6 +29,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     skipped = {name: count for name, count in counts.items() if name in _PROBLEM_COUNTS and count}
     if skipped:
         log.warning("%s: run %s skipped accounts, see etl.left_out: %s", entity.name, run_id, skipped)
+    for reconciliation in reconciliations.of_run(db, entity=entity.name, run_id=run_id):
+        log.warning("%s; see `sluice resync --show`", reconciliation)
     _warn_of_expiring_cursors(entity, db=db)
     return counts
 

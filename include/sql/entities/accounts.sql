@@ -62,6 +62,7 @@ with differing as materialized (
     ) as c on true
     where
         c.observed_at is null
+        or c.outdated_at <= i.observed_at
         or (
             i.name,
             i.official_name,
@@ -132,6 +133,7 @@ merged as (
         balance_limit = excluded.balance_limit,
         currency = excluded.currency,
         unofficial_currency = excluded.unofficial_currency,
+        outdated_at = case when target.outdated_at > excluded.observed_at then target.outdated_at end,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
     where target.observed_at <= excluded.observed_at
@@ -141,3 +143,16 @@ select
     count(*) filter (where row_exists and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;
+
+-- name: mark_outdated
+-- Mark the rows whose newer record was rejected; the next record that is loaded clears the mark.
+with rejected as (
+    {rejected}
+)
+update core.accounts as target set outdated_at = r.observed_at
+from rejected as r
+where
+    target.provider_account_id = r.provider_account_id
+    and target.account_id = r.record_id
+    and (r.observed_at, %(raw_id)s) >= (target.observed_at, target.raw_id)
+    and (target.outdated_at is null or target.outdated_at < r.observed_at);

@@ -58,9 +58,6 @@ where pending_transaction_id is not null;
 -- Finds the transactions of a provider account in a span of days without reading its whole history.
 create index if not exists transactions_dated on core.transactions (provider_account_id, dated_on);
 
-create index if not exists transactions_still_pending on core.transactions (provider_account_id)
-where pending and removed_at is null;
-
 -- Triggers are created only if they are missing, since `create trigger` waits for concurrent writers and blocks new
 -- ones.
 do $$
@@ -152,6 +149,7 @@ with differing as materialized (
         and (
             c.observed_at is null
             or c.removed_at is not null
+            or c.outdated_at <= i.observed_at
             or (
                 i.account_id,
                 i.amount,
@@ -303,6 +301,7 @@ updated as (
         category_detail = excluded.category_detail,
         removed_at = null,
         removed_for = null,
+        outdated_at = case when target.outdated_at > excluded.observed_at then target.outdated_at end,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
     where target.observed_at <= excluded.observed_at
@@ -312,139 +311,3 @@ select
     count(*) filter (where row_exists and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;
-
--- name: remove
--- Set tombstones on the rows that the provider removed. A row that was observed after the removal stays; a removal of
--- an unknown row has no effect.
--- A posted transaction that replaces a pending one is merged already, whichever page it came on.
-with removals as (
-    select
-        i.provider_account_id,
-        i.account_id,
-        i.transaction_id,
-        i.observed_at,
-        c.observed_at > i.observed_at as superseded,
-        exists (
-            select 1
-            from core.transactions as posted
-            where
-                posted.provider_account_id = i.provider_account_id
-                and posted.pending_transaction_id = i.transaction_id
-                and posted.removed_at is null
-        ) as posted
-    from incoming as i
-    inner join core.transactions as c using (provider_account_id, transaction_id)
-    where i.removed and c.removed_at is null
-),
-removed as (
-    update core.transactions as target set
-        removed_at = r.observed_at,
-        removed_for = case when r.posted then 'posted' else 'withdrawn' end,
-        observed_at = r.observed_at,
-        raw_id = %(raw_id)s
-    from removals as r
-    where
-        not r.superseded
-        and target.provider_account_id = r.provider_account_id
-            and target.transaction_id = r.transaction_id
-)
-select
-    count(*) filter (where not superseded) as removed,
-    count(*) filter (where superseded) as superseded
-from removals;
-
--- name: close_pending
--- Close pending rows whose removal the feed does not report. A window may bring a pending transaction that the feed
--- never reported, since it appeared and vanished between two readings of the feed; the feed does not report its removal
--- either.
--- It is closed when a posted transaction refers to it, and after two weeks at the latest, since no bank keeps a
--- transaction pending for longer.
-with closing as (
-    select
-        c.provider_account_id,
-        c.account_id,
-        c.transaction_id,
-        'posted' as removed_for,
-        i.observed_at
-    from incoming as i
-    inner join core.transactions as c
-        on
-            c.provider_account_id = i.provider_account_id
-                    and c.transaction_id = i.pending_transaction_id
-    where not i.removed and not i.pending and c.pending and c.removed_at is null and c.observed_at <= i.observed_at
-    union all
-    select
-        c.provider_account_id,
-        c.account_id,
-        c.transaction_id,
-        'withdrawn' as removed_for,
-        latest.observed_at
-    from (
-        select i.provider_account_id, max(i.observed_at) as observed_at
-        from incoming as i
-        group by i.provider_account_id
-    ) as latest
-    inner join core.transactions as c using (provider_account_id)
-    inner join etl.raw_batches as r on r.raw_id = c.raw_id and r.source <> %(feed)s
-    where
-        c.pending
-        and c.removed_at is null
-        and c.observed_at <= latest.observed_at
-        and c.dated_on < (latest.observed_at at time zone 'utc')::date - 14
-)
-update core.transactions as target set
-    removed_at = c.observed_at,
-    removed_for = c.removed_for,
-    observed_at = c.observed_at,
-    raw_id = %(raw_id)s
-from closing as c
-where
-    target.provider_account_id = c.provider_account_id
-    and target.transaction_id = c.transaction_id
-returning target.provider_account_id, target.transaction_id;
-
--- name: close_absent
--- Where a feed was read again from its beginning, close the rows that it does not report any more. A feed covers only a
--- span of time, so rows older than its oldest record stay. So do all rows of accounts with a rejected record, since
--- that record may belong to any of them.
-with reported as (
-    select
-        i.provider_account_id,
-        i.account_id,
-        min(i.dated_on) as first_on,
-        max(i.observed_at) as observed_at
-    from incoming as i
-    inner join incoming_cursors as m using (provider_account_id)
-    where
-        m.whole
-        and not i.removed
-        and not exists (
-            select 1
-            from etl.rejects as r
-            where
-                r.raw_id = %(raw_id)s
-                and r.entity = 'transactions'
-                and r.version = %(version)s
-                and r.provider_account_id = i.provider_account_id
-        )
-    group by i.provider_account_id, i.account_id
-)
-update core.transactions as target set
-    removed_at = r.observed_at,
-    removed_for = 'absent',
-    observed_at = r.observed_at,
-    raw_id = %(raw_id)s
-from reported as r
-where
-    target.provider_account_id = r.provider_account_id
-    and target.dated_on >= r.first_on
-    and target.removed_at is null
-    and (target.observed_at, target.raw_id) <= (r.observed_at, %(raw_id)s)
-    and not exists (
-        select 1
-        from incoming as i
-        where
-            i.provider_account_id = target.provider_account_id
-            and i.transaction_id = target.transaction_id
-    )
-returning target.provider_account_id, target.transaction_id;

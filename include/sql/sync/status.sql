@@ -1,5 +1,5 @@
 -- name: of_entity
--- When an entity was last loaded, and how many records its current version rejects.
+-- When an entity was last loaded, and how many of its records are rejected, each counted once until it is loaded.
 select
     (
         select max(l.loaded_at)
@@ -9,7 +9,7 @@ select
     (
         select count(*)
         from etl.rejects as r
-        where r.entity = %(entity)s and r.version = %(version)s
+        where r.entity = %(entity)s and r.closed_at is null
     ) as rejects;
 
 -- name: estimate_rows

@@ -47,12 +47,14 @@ class Pipeline:
 
     def enrol(self, *tokens: str) -> list[int]:
         """Enrol an account for each access token without a request to the provider; return their ids."""
-        return [
+        account_ids = [
             provider_accounts.enrol(
                 self.db, self.cipher, provider="plaid", user=token, item_id=f"item-{token}", access_token=token
             )
             for token in tokens
         ]
+        self.db.execute("update core.provider_accounts set history_days = 730 where history_days is null")
+        return account_ids
 
     def link(self, users: int) -> list[int]:
         """Enrol users of the sandbox bank, as an application does; return the ids of their accounts."""

@@ -172,7 +172,7 @@ def test_a_dry_run_reports_rows_and_money_and_changes_nothing(pipeline: Pipeline
         totals = before_image.money_totals(pipeline.db, pipeline.entity)
     assert count == 2
     (change,) = changed
-    assert change.key == {"provider_account_id": account, **KEY}
+    assert change.key == {"provider_account_id": account, "transaction_id": KEY["transaction_id"]}
     assert change.before is not None
     assert (change.before["amount"], change.after["amount"]) == (Decimal("0.25"), Decimal("1.25"))
     assert totals == [

@@ -34,6 +34,7 @@ TRANSACTIONS = Entity(
         Column("category_detail", ColumnType.TEXT, path="personal_finance_category.detailed", required=False),
     ),
     currencies=("currency", "unofficial_currency"),
+    replaces="pending_transaction_id",
     checks=(
         NotEmpty("account_id"),
         NotEmpty("transaction_id"),

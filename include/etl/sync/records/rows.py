@@ -62,11 +62,20 @@ class Reject:
         Ordinal of the page in its raw batch.
     fault
         Its path in the page, and why it was rejected.
+    record_id
+        Its key without the login, several columns joined by U+001F; None if it could not be decoded.
+    replaces
+        Key of the row that it replaces, if its entity declares where.
+    observed_at
+        When its page was received.
     """
 
     provider_account_id: int
     line: int
     fault: RecordFault
+    record_id: str | None = None
+    replaces: str | None = None
+    observed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -143,8 +152,23 @@ class Block:
 
     def to_reject(self, row: int, fault: RecordFault) -> Reject:
         """Return the reject of a row."""
-        group = self.groups[bisect_right(self.group_ends, row)]
-        return Reject(group.provider_account_id, group.line, fault)
+        ordinal = bisect_right(self.group_ends, row)
+        group = self.groups[ordinal]
+        place = row - (self.group_ends[ordinal - 1] if ordinal else 0)
+        values = {
+            column.name: array[place].as_py()
+            for column, array in zip(self.entity.columns, group.columns, strict=True)
+            if column.name in self.entity.key or column.name == self.entity.replaces
+        }
+        key = [values[column.name] for column in self.entity.key_columns]
+        return Reject(
+            group.provider_account_id,
+            group.line,
+            fault,
+            record_id=None if None in key else "\x1f".join(map(str, key)),
+            replaces=values.get(self.entity.replaces or ""),
+            observed_at=group.received_at,
+        )
 
     def _to_arrow(self, column: Column, values: Sequence[Any], first_row: int) -> pa.Array:
         """Return values as an Arrow array of the column's type; one that does not fit becomes null and adds a fault."""

@@ -4,9 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg.sql import SQL, Identifier
+
 from etl.db import locks
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.statements import Statement, StatementFile
+from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.declare.source import Snapshot, Source, Window
 from etl.errors import RejectMissing
 from etl.sync.records.rows import Reject
 
@@ -101,18 +105,46 @@ def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: s
         # Without the lock, two transactions that type the same batch would not see each other's rejects and store both.
         locks.acquire_until_commit(db, f"rejects.{entity}.{version}.{raw_id}")
         _SQL["clear"].run(db, batch)
+        _SQL["create_staging"].run(db)
         with cursor.copy(_SQL["copy"]) as copy:
             for reject in rejects:
                 fault = reject.fault
                 origin = (raw_id, entity, version, reject.provider_account_id, reject.line)
-                copy.write_row((*origin, fault.path, fault.rule, fault.reason.replace("\x00", "\\0")))
+                reason = fault.reason.replace("\x00", "\\0")
+                identity = (reject.record_id, reject.replaces, reject.observed_at)
+                copy.write_row((*origin, fault.path, fault.rule, reason, *identity))
                 count += 1
+        _SQL["insert_staged"].run(db)
     return count
 
 
 def count(db: Connection, *, raw_id: int, entity: str, version: int) -> int:
     """Return how many records of a batch were rejected."""
     return int(_SQL["count"].scalar(db, {"raw_id": raw_id, "entity": entity, "version": version}))
+
+
+def close_loaded(db: Connection, entity: Entity, *, raw_id: int) -> int:
+    """Close the rejects of records that the staged batch brought in a later state; return how many."""
+    query = _SQL["close_loaded"].format(
+        record_id=SQL(" || chr(31) || ").join(
+            SQL("{}::text").format(Identifier("i", column.name)) for column in entity.key_columns
+        ),
+        same_login=SQL("target.provider_account_id = i.provider_account_id")
+        if PROVIDER_ACCOUNT in entity.key
+        else SQL("true"),
+    )
+    return db.execute(query, {"raw_id": raw_id, "entity": entity.name}).rowcount
+
+
+def mark_outdated(db: Connection, entity: Entity, statement: Statement, *, raw_id: int, source: Source) -> None:
+    """Mark the rows of which the staged batch has a newer record that was rejected, by the entity's statement."""
+    values = {
+        "raw_id": raw_id,
+        "entity": entity.name,
+        "feed_of_window": entity.feed_name if isinstance(source, Window) else None,
+        "is_snapshot": isinstance(source, Snapshot),
+    }
+    statement.substitute(rejected=_SQL["open_of_batch"]).run(db, values)
 
 
 def latest(db: Connection, reject_filter: RejectFilter, *, limit: int) -> list[StoredReject]:

@@ -33,7 +33,7 @@ class EntityStatus:
     lag
         Seconds since `loaded_at`.
     rejects
-        Rejects of its current version.
+        Records that are rejected and were not loaded since.
     """
 
     entity: str
@@ -43,9 +43,9 @@ class EntityStatus:
     rejects: int
 
 
-def entity_status(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
+def entity_status(db: Connection, *, entity: str, as_of: datetime) -> EntityStatus:
     """Return the state of an entity; `as_of` is the current time."""
-    ((loaded_at, rejects),) = _SQL["of_entity"].rows(db, {"entity": entity, "version": version})
+    ((loaded_at, rejects),) = _SQL["of_entity"].rows(db, {"entity": entity})
     lag = None if loaded_at is None else (as_of - loaded_at).total_seconds()
     return EntityStatus(entity, _count_rows(db, entity), loaded_at, lag, rejects)
 
