@@ -261,6 +261,7 @@ where
     and c.removed_at is null
     and c.dated_on >= f.promised_on
     and (c.observed_at, c.raw_id) <= (f.observed_at, %(raw_id)s)
+    and not (f.is_raised and c.observed_at = f.observed_at)
     and not exists (
         select 1
         from incoming as i

@@ -7,11 +7,20 @@ drop table if exists pg_temp.full_reads, pg_temp.absent_rows;
 -- A read without records is no evidence of anything; nor is one of a login without a promise, or with a rejected record
 -- that has no id, since it may be any of the login's rows.
 -- Logins that were stale when the batch was first loaded were read, but not loaded.
+-- `is_raised`: the time of the read was raised to that of something that was loaded before, and may have been read later.
 create temp table full_reads on commit drop as
 select
     m.provider_account_id,
     latest.observed_at,
     (latest.observed_at at time zone 'utc')::date - p.history_days as promised_on,
+    exists (
+        select 1
+        from etl.clock_corrections as k
+        where
+            k.raw_id = %(raw_id)s
+            and k.provider_account_id = m.provider_account_id
+            and k.observed_at = latest.observed_at
+    ) as is_raised,
     case
         when latest.observed_at is null then 'the read has no records'
         when p.history_days is null then 'it is not known how much history the provider promised'

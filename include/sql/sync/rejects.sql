@@ -1,7 +1,7 @@
 -- name: clear
--- Delete the open rejects of a batch before the same version stores its rejects again.
+-- Delete the rejects of a batch that have no id, before the same version stores its rejects again.
 delete from etl.rejects
-where raw_id = %(raw_id)s and entity = %(entity)s and version = %(version)s and closed_at is null;
+where raw_id = %(raw_id)s and entity = %(entity)s and version = %(version)s and record_id is null;
 
 -- name: create_staging
 -- The rejects of one batch, before they are compared with those that are open.
@@ -47,11 +47,25 @@ on conflict (entity, provider_account_id, record_id) where closed_at is null do 
     failures = target.failures + 1
 where target.raw_id <= excluded.raw_id;
 
+-- name: close_missing
+-- Close the rejects of a batch that were not found again when it was typed again.
+update etl.rejects as target set closed_at = now()
+where
+    target.raw_id = %(raw_id)s
+    and target.entity = %(entity)s
+    and target.closed_at is null
+    and target.record_id is not null
+    and not exists (
+        select 1
+        from found_rejects as f
+        where f.provider_account_id = target.provider_account_id and f.record_id = target.record_id
+    );
+
 -- name: count
 -- Number of rejected records of one batch.
 select count(*)::int as rejected
 from etl.rejects as r
-where r.raw_id = %(raw_id)s and r.entity = %(entity)s and r.version = %(version)s;
+where r.raw_id = %(raw_id)s and r.entity = %(entity)s and r.version = %(version)s and r.closed_at is null;
 
 -- name: latest
 -- The latest rejects of the current versions of some entities; rejects of replaced versions are history.
@@ -69,7 +83,8 @@ select
 from etl.rejects as r
 inner join unnest(%(entities)s::text[], %(versions)s::int[]) as e (entity, version) using (entity, version)
 where
-    (%(rule)s::text is null or r.rule = %(rule)s)
+    r.closed_at is null
+    and (%(rule)s::text is null or r.rule = %(rule)s)
     and (%(raw_id)s::bigint is null or r.raw_id = %(raw_id)s)
 order by r.reject_id desc
 limit %(limit)s;
@@ -80,7 +95,8 @@ select r.entity, r.rule, count(*)::int as rejects
 from etl.rejects as r
 inner join unnest(%(entities)s::text[], %(versions)s::int[]) as e (entity, version) using (entity, version)
 where
-    (%(rule)s::text is null or r.rule = %(rule)s)
+    r.closed_at is null
+    and (%(rule)s::text is null or r.rule = %(rule)s)
     and (%(raw_id)s::bigint is null or r.raw_id = %(raw_id)s)
 group by r.entity, r.rule
 order by rejects desc, r.entity, r.rule;
@@ -109,6 +125,7 @@ from etl.rejects as r
 inner join etl.raw_batches as b on b.raw_id = r.raw_id and b.purged_at is null
 where
     r.entity = %(entity)s
+    and r.closed_at is null
     and (%(raw_id)s::bigint is null or r.raw_id = %(raw_id)s)
     and (
         r.version = %(version)s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -128,9 +129,16 @@ class Pipeline:
         run_id: str = "by hand",
         at: datetime = FIRST,
         moves: str = ">a",
-        whole: bool = False,
+        whole: bool | Collection[int] = False,
     ) -> int:
-        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`."""
+        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`.
+
+        Parameters
+        ----------
+        whole
+            Whether they are a full read, or the accounts of which they are one.
+        """
+        full_reads = {account for account, _ in pages} if whole is True else set(whole or ())
         if not chunks.plan_account_chunks(
             self.db,
             entity=self.entity.name,
@@ -155,7 +163,7 @@ class Pipeline:
                     cursor_to=cursor_to,
                     received_at=at,
                     size=len(body),
-                    whole=whole,
+                    whole=account in full_reads,
                 ),
                 body,
             )

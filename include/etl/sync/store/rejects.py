@@ -115,6 +115,7 @@ def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: s
                 copy.write_row((*origin, fault.path, fault.rule, reason, *identity))
                 count += 1
         _SQL["insert_staged"].run(db)
+        _SQL["close_missing"].run(db, batch)
     return count
 
 
