@@ -38,6 +38,8 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "schedule": (str, After),
     "tolerated_rejects": (int, float),
     "history": (bool,),
+    "tolerated_absences": (int, float),
+    "replaces": (str, type(None)),
 }
 _TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "key": (str, 1),
@@ -88,6 +90,9 @@ class Entity:
         Share of rejected records (0 to 1) above which a batch is not loaded.
     always_tolerated
         Number of rejects that never stops a batch, however small it is: a single reject must not stop a quiet day.
+    tolerated_absences
+        Share of a login's live rows (0 to 1) that may end without approval because a feed that was read again from its
+        beginning does not contain them any more; a handful may always.
     timeout
         Maximum duration of one task.
     deadline
@@ -116,6 +121,7 @@ class Entity:
     max_chunks: int = 64
     tolerated_rejects: float = 0.05
     always_tolerated: int = 20
+    tolerated_absences: float = 0.1
     timeout: timedelta = timedelta(hours=1)
     deadline: timedelta | None = None
     version: int = 1
@@ -190,10 +196,9 @@ def _check_values(where: str, entity: Entity) -> None:
         require_duration(where, "deadline", entity.deadline)
     if isinstance(entity.schedule, str):
         require_cron(where, "schedule", entity.schedule)
-    if not 0 <= entity.tolerated_rejects <= 1:
-        raise DeclarationError(
-            f"{where}: tolerated_rejects is {entity.tolerated_rejects}; it must be a share between 0 and 1"
-        )
+    for field in ("tolerated_rejects", "tolerated_absences"):
+        if not 0 <= (share := getattr(entity, field)) <= 1:
+            raise DeclarationError(f"{where}: {field} is {share}; it must be a share between 0 and 1")
     if entity.hook is not None and not callable(entity.hook):
         raise DeclarationError(
             f"{where}: hook is {entity.hook!r}; write a function from etl/catalog/hooks, without a call"

@@ -13,24 +13,23 @@ _NAME_LINE = re.compile(r"^-- name: (\w+)[^\S\n]*\n", re.MULTILINE)
 def read_statements(path: Path) -> dict[str, str]:
     """Return the statements of a file by name, each with its comment.
 
+    `<name>.<part>.sql` continues `<name>.sql`.
+
     Raises
     ------
     DeclarationError
         If the file is missing, is not UTF-8, or names a statement twice.
     """
-    try:
-        parts = _NAME_LINE.split(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DeclarationError(
-            f"{project_path(path)} is missing; write it, with a `-- name:` line before each statement"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DeclarationError(f"{project_path(path)} is not UTF-8 text: {error}; save it as UTF-8") from None
-    names = parts[1::2]
+    names: list[str] = []
+    texts: list[str] = []
+    for each in (path, *sorted(path.parent.glob(f"{path.stem}.*.sql"))):
+        parts = _NAME_LINE.split(_read(each))
+        names += parts[1::2]
+        texts += parts[2::2]
     for name in names:
         if names.count(name) > 1:
             raise DeclarationError(f"{project_path(path)}: statement {name} is defined twice; rename one")
-    return dict(zip(names, parts[2::2], strict=True))
+    return dict(zip(names, texts, strict=True))
 
 
 def require_statements(path: Path, names: tuple[str, ...]) -> None:
@@ -45,6 +44,17 @@ def require_statements(path: Path, names: tuple[str, ...]) -> None:
     if missing := [name for name in names if _is_empty(statements.get(name, ""))]:
         lines = " and ".join(f"`-- name: {name}`" for name in missing)
         raise DeclarationError(f"{project_path(path)} lacks {', '.join(missing)}; write the SQL below a line {lines}")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DeclarationError(
+            f"{project_path(path)} is missing; write it, with a `-- name:` line before each statement"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DeclarationError(f"{project_path(path)} is not UTF-8 text: {error}; save it as UTF-8") from None
 
 
 def _is_empty(text: str) -> bool:

@@ -14,7 +14,7 @@ from etl.declare.entity import Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
 from etl.sync.history import after_merge
 from etl.sync.records.duplicates import DuplicateFilter
-from etl.sync.store import cursors, loads, staging
+from etl.sync.store import cursors, loads, reconciliations, rejects, staging
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 
@@ -90,6 +90,8 @@ def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> StagedB
     if duplicate_filter.has_possible_duplicates:
         superseded += staging.drop_superseded(db, entity)
     superseded += _drop_outdated(entity, origin, raw_id, was_loaded=was_loaded, db=db)
+    if isinstance(origin, Window) and isinstance(entity.source, Feed) and entity.source.removals:
+        superseded += _drop_unconfirmed(entity, db=db)
     return StagedBatch(was_loaded, duplicate_filter.rows, duplicate_filter.has_removals, stale, superseded)
 
 
@@ -101,17 +103,15 @@ def merge_staged(
     origin = entity.find_source(typed_batch.raw_batch.source)
     merged = _merge_rows(entity, staged_batch.rows, raw_id, db=db)
     removed = {"removed": 0, "superseded": 0}
-    closed_keys: list[tuple[Any, ...]] = []
-    if isinstance(origin, Feed):
-        if staged_batch.has_removals:
-            removed = _run_and_count(db, _statements_of(entity)["remove"], raw_id)
-        closed_keys = _close_unreported_rows(entity, typed_batch, origin, db=db)
-        if not staged_batch.was_loaded:
-            cursors.advance(db, feed=origin.name, raw_id=raw_id)
-    elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"]):
+    if staged_batch.has_removals:
+        removed = _run_and_count(db, _statements_of(entity)["remove"], raw_id)
+    closed_keys = _close_unreported_rows(entity, typed_batch, origin, db=db)
+    if isinstance(origin, Feed) and not staged_batch.was_loaded:
+        cursors.advance(db, feed=origin.name, raw_id=raw_id)
+    elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"] or closed_keys):
         cursors.record_observation(db, feed=entity.feed_name)
     elif isinstance(origin, Snapshot):
-        closed_keys = after_merge.close_missing(db, entity, raw_id=raw_id)
+        closed_keys += after_merge.close_missing(db, entity, raw_id=raw_id)
     if entity.feed_name:
         after_merge.carry_corrections(db, entity)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
@@ -142,6 +142,12 @@ def _drop_outdated(entity: Entity, origin: Origin, raw_id: int, *, was_loaded: b
     return dropped
 
 
+def _drop_unconfirmed(entity: Entity, *, db: Connection) -> int:
+    """Drop a window's records that only a feed with removals may bring, if any are, and return how many those were."""
+    file = _statements_of(entity)
+    return file["drop_unconfirmed"].run(db) if "drop_unconfirmed" in file else 0
+
+
 def _apply_feed_order(
     feed: Feed, raw_id: int, duplicate_filter: DuplicateFilter, *, was_loaded: bool, db: Connection
 ) -> dict[int, int]:
@@ -158,21 +164,28 @@ def _apply_feed_order(
 
 
 def _close_unreported_rows(
-    entity: Entity, typed_batch: TypedBatch, feed: Feed, *, db: Connection
+    entity: Entity, typed_batch: TypedBatch, origin: Origin, *, db: Connection
 ) -> list[tuple[Any, ...]]:
-    """Close rows whose end no record reports, by the statements that the entity's file has, and return their keys."""
+    """Close rows whose end no record reports, and rejects that a record ends; return the keys of the closed rows.
+
+    Which rows these are is said by the statements that the entity's file has.
+    """
     file = _statements_of(entity)
-    names = ("close_pending", "close_absent") if typed_batch.has_full_read() else ("close_pending",)
-    values = {"raw_id": typed_batch.raw_batch.raw_id, "feed": feed.name, "version": entity.version}
-    closed_keys: list[tuple[Any, ...]] = []
-    for name in names:
-        if name not in file:
-            continue
-        keys = file[name].rows(db, values)
-        closed_keys += keys
+    raw_id = typed_batch.raw_batch.raw_id
+    keys_by_statement: dict[str, list[tuple[Any, ...]]] = {}
+    if "close_pending" in file and not isinstance(origin, Snapshot):
+        keys_by_statement["close_pending"] = file["close_pending"].rows(db, {"raw_id": raw_id})
+    rejects.close_loaded(db, entity, raw_id=raw_id)
+    if "close_held" in file:
+        keys_by_statement["close_held"] = file["close_held"].rows(db, {"raw_id": raw_id})
+    if "mark_outdated" in file and not isinstance(origin, RawOf):
+        rejects.mark_outdated(db, entity, file["mark_outdated"], raw_id=raw_id, source=origin)
+    if "close_absent" in file and isinstance(origin, Feed) and typed_batch.has_full_read():
+        keys_by_statement["close_absent"] = reconciliations.close_absent(db, entity, file, raw_id=raw_id)
+    for name, keys in keys_by_statement.items():
         if keys:
-            log.info("%s: raw batch %d: %d rows closed (%s)", entity.name, values["raw_id"], len(keys), name)
-    return closed_keys
+            log.info("%s: raw batch %d: %d rows closed (%s)", entity.name, raw_id, len(keys), name)
+    return [key for keys in keys_by_statement.values() for key in keys]
 
 
 def _merge_rows(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:

@@ -7,7 +7,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
 from etl.sync import breaker
-from etl.sync.store import chunks, cursors, field_warnings, logins
+from etl.sync.store import chunks, cursors, field_warnings, logins, reconciliations
 from etl.sync.store.provider_accounts import LoginState
 
 _PROBLEM_COUNTS = (
@@ -48,6 +48,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     skipped = {name: count for name, count in counts.items() if name in _PROBLEM_COUNTS and count}
     if skipped:
         log.warning("%s: run %s skipped accounts, see etl.left_out: %s", entity.name, run_id, skipped)
+    for reconciliation in reconciliations.of_run(db, entity=entity.name, run_id=run_id):
+        log.warning("%s; see `sluice resync --show`", reconciliation)
     _warn_of_expiring_cursors(entity, db=db)
     return counts
 

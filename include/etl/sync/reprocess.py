@@ -48,12 +48,36 @@ def reprocess(
     result = merge.merge_staged(entity, typed_batch, staged_batch, rejected=rejected, db=db)
     before_image.capture_closed(db, entity, result.closed_keys)
     if before_image.collect_changed_keys(db, entity, raw_id=raw_id):
-        account_ids = before_image.changed_accounts(db, entity)
-        # List the later batches only now: loads that begin from here on wait for the accounts that this batch locked.
-        for later_id in loads.find_later(db, raw_id=raw_id, entity=entity.name):
-            if later_id not in except_batches:
-                _merge_later_batch(entity, later_id, account_ids, db=db, root=root, typed_root=typed_batch.root)
+        merge_later_batches(
+            entity, raw_id, db=db, root=root, typed_root=typed_batch.root, except_batches=except_batches
+        )
     return result.counts
+
+
+def merge_later_batches(
+    entity: Entity,
+    raw_id: int,
+    *,
+    db: Connection,
+    root: UPath,
+    typed_root: UPath,
+    except_batches: Collection[int] = (),
+) -> None:
+    """Merge the batches after `raw_id` again for the rows in `changed_keys`.
+
+    The caller has locked the accounts of these rows, so that loads which begin from here on wait.
+
+    Parameters
+    ----------
+    typed_root
+        Root of typed batches that do not exist under the raw root.
+    except_batches
+        Later batches that the caller merges again anyway.
+    """
+    account_ids = before_image.changed_accounts(db, entity)
+    for later_id in loads.find_later(db, raw_id=raw_id, entity=entity.name):
+        if later_id not in except_batches:
+            _merge_later_batch(entity, later_id, account_ids, db=db, root=root, typed_root=typed_root)
 
 
 def _merge_later_batch(
@@ -75,11 +99,10 @@ def _merge_later_batch(
         return
     staged = merge.stage(entity, typed, db=db)
     is_snapshot = isinstance(entity.find_source(batch.source), Snapshot)
-    if is_snapshot or (entity.feed_name and typed.has_full_read()):
+    if not (is_snapshot or (entity.feed_name and typed.has_full_read())):
         # A snapshot or a full read closes the rows that it lacks, so all of its records must stay in `incoming`.
-        before_image.capture(db, entity)
-    else:
         before_image.keep_changed_keys(db, entity)
+    before_image.capture(db, entity)
     result = merge.merge_staged(entity, typed, staged, rejected=0, db=db)
     before_image.capture_closed(db, entity, result.closed_keys)
 

@@ -68,6 +68,7 @@ with differing as materialized (
     where
         c.observed_at is null
         or c.closed_on is not null
+        or c.outdated_at <= i.observed_at
         or (
             i.name,
             i.official_name,
@@ -149,6 +150,7 @@ merged as (
         persistent_id = excluded.persistent_id,
         balance_as_of = excluded.balance_as_of,
         closed_on = null,
+        outdated_at = case when target.outdated_at > excluded.observed_at then target.outdated_at end,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
     where target.observed_at <= excluded.observed_at
@@ -252,3 +254,16 @@ order by m.provider_account_id, m.account_id;
 select count(*) as accounts
 from core.accounts as a
 where a.closed_on is null;
+
+-- name: mark_outdated
+-- Mark the rows whose newer record was rejected; the next record that is loaded clears the mark.
+with rejected as (
+    {rejected}
+)
+update core.accounts as target set outdated_at = r.observed_at
+from rejected as r
+where
+    target.provider_account_id = r.provider_account_id
+    and target.account_id = r.record_id
+    and (r.observed_at, %(raw_id)s) >= (target.observed_at, target.raw_id)
+    and (target.outdated_at is null or target.outdated_at < r.observed_at);

@@ -58,9 +58,6 @@ where pending_transaction_id is not null;
 -- Finds the transactions of a provider account in a span of days without reading its whole history.
 create index if not exists transactions_dated on core.transactions (provider_account_id, dated_on);
 
-create index if not exists transactions_still_pending on core.transactions (provider_account_id)
-where pending and removed_at is null;
-
 -- Triggers are created only if they are missing, since `create trigger` waits for concurrent writers and blocks new
 -- ones.
 do $$
@@ -203,6 +200,7 @@ with differing as materialized (
         and (
             c.observed_at is null
             or c.removed_at is not null
+            or c.outdated_at <= i.observed_at
             or (
                 i.account_id,
                 i.amount,
@@ -354,6 +352,7 @@ updated as (
         category_detail = excluded.category_detail,
         removed_at = null,
         removed_for = null,
+        outdated_at = case when target.outdated_at > excluded.observed_at then target.outdated_at end,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
     where target.observed_at <= excluded.observed_at
@@ -363,210 +362,3 @@ select
     count(*) filter (where row_exists and not superseded) as updated,
     count(*) filter (where superseded) as superseded
 from differing;
-
--- name: remove
--- Set tombstones on the rows that the provider removed. A row that was observed after the removal stays; a removal of
--- an unknown row has no effect.
--- A posted transaction that replaces a pending one is merged already, whichever page it came on.
-with removals as (
-    select
-        i.provider_account_id,
-        i.account_id,
-        i.transaction_id,
-        i.observed_at,
-        c.observed_at > i.observed_at as superseded,
-        exists (
-            select 1
-            from core.transactions as posted
-            where
-                posted.provider_account_id = i.provider_account_id
-                and posted.pending_transaction_id = i.transaction_id
-                and posted.removed_at is null
-        ) as posted
-    from incoming as i
-    inner join core.transactions as c using (provider_account_id, transaction_id)
-    where i.removed and c.removed_at is null
-),
-removed as (
-    update core.transactions as target set
-        removed_at = r.observed_at,
-        removed_for = case when r.posted then 'posted' else 'withdrawn' end,
-        observed_at = r.observed_at,
-        raw_id = %(raw_id)s
-    from removals as r
-    where
-        not r.superseded
-        and target.provider_account_id = r.provider_account_id
-            and target.transaction_id = r.transaction_id
-)
-select
-    count(*) filter (where not superseded) as removed,
-    count(*) filter (where superseded) as superseded
-from removals;
-
--- name: close_pending
--- Close pending rows whose removal the feed does not report. A window may bring a pending transaction that the feed
--- never reported, since it appeared and vanished between two readings of the feed; the feed does not report its removal
--- either.
--- It is closed when a posted transaction refers to it, and after two weeks at the latest, since no bank keeps a
--- transaction pending for longer.
-with closing as (
-    select
-        c.provider_account_id,
-        c.account_id,
-        c.transaction_id,
-        'posted' as removed_for,
-        i.observed_at
-    from incoming as i
-    inner join core.transactions as c
-        on
-            c.provider_account_id = i.provider_account_id
-                    and c.transaction_id = i.pending_transaction_id
-    where not i.removed and not i.pending and c.pending and c.removed_at is null and c.observed_at <= i.observed_at
-    union all
-    select
-        c.provider_account_id,
-        c.account_id,
-        c.transaction_id,
-        'withdrawn' as removed_for,
-        latest.observed_at
-    from (
-        select i.provider_account_id, max(i.observed_at) as observed_at
-        from incoming as i
-        group by i.provider_account_id
-    ) as latest
-    inner join core.transactions as c using (provider_account_id)
-    inner join etl.raw_batches as r on r.raw_id = c.raw_id and r.source <> %(feed)s
-    where
-        c.pending
-        and c.removed_at is null
-        and c.observed_at <= latest.observed_at
-        and c.dated_on < (latest.observed_at at time zone 'utc')::date - 14
-)
-update core.transactions as target set
-    removed_at = c.observed_at,
-    removed_for = c.removed_for,
-    observed_at = c.observed_at,
-    raw_id = %(raw_id)s
-from closing as c
-where
-    target.provider_account_id = c.provider_account_id
-    and target.transaction_id = c.transaction_id
-returning target.provider_account_id, target.transaction_id;
-
--- name: close_absent
--- Where a feed was read again from its beginning, close the rows that it does not report any more. A feed covers only a
--- span of time, so rows older than its oldest record stay. So do all rows of accounts with a rejected record, since
--- that record may belong to any of them.
-with reported as (
-    select
-        i.provider_account_id,
-        i.account_id,
-        min(i.dated_on) as first_on,
-        max(i.observed_at) as observed_at
-    from incoming as i
-    inner join incoming_cursors as m using (provider_account_id)
-    where
-        m.whole
-        and not i.removed
-        and m.rejected = 0
-    group by i.provider_account_id, i.account_id
-)
-update core.transactions as target set
-    removed_at = r.observed_at,
-    removed_for = 'absent',
-    observed_at = r.observed_at,
-    raw_id = %(raw_id)s
-from reported as r
-where
-    target.provider_account_id = r.provider_account_id
-    and target.dated_on >= r.first_on
-    and target.removed_at is null
-    and (target.observed_at, target.raw_id) <= (r.observed_at, %(raw_id)s)
-    and not exists (
-        select 1
-        from incoming as i
-        where
-            i.provider_account_id = target.provider_account_id
-            and i.transaction_id = target.transaction_id
-    )
-returning target.provider_account_id, target.transaction_id;
-
--- name: carry_corrections
--- Carry what users corrected on a pending transaction to the one that replaces it, and on along a chain of them,
--- whichever of the rows came first. It starts from the few corrections of the batch's logins and looks up what replaces
--- each. Fields that were corrected on the later transaction stay. Each correction is carried once, so that a field which
--- a user cleared there does not return; and a ring of transactions that replace each other is left after 16 steps.
-with recursive carried as (
-    select
-        c.provider_account_id,
-        c.transaction_id,
-        c.category,
-        c.merchant_name,
-        c.note,
-        c.is_ignored,
-        c.carried_from,
-        c.corrected_at,
-        c.corrected_by,
-        0 as step
-    from incoming_cursors as m
-    cross join lateral (
-        select k.*
-        from core.corrections as k
-        where k.provider_account_id = m.provider_account_id
-        offset 0
-    ) as c
-    where num_nonnulls(c.category, c.merchant_name, c.note, c.is_ignored) > 0
-    union all
-    select
-        p.provider_account_id,
-        t.transaction_id,
-        coalesce(own.category, p.category),
-        coalesce(own.merchant_name, p.merchant_name),
-        coalesce(own.note, p.note),
-        coalesce(own.is_ignored, p.is_ignored),
-        p.transaction_id,
-        coalesce(own.corrected_at, p.corrected_at),
-        coalesce(own.corrected_by, p.corrected_by),
-        p.step + 1
-    from carried as p
-    cross join lateral (
-        select r.transaction_id
-        from core.transactions as r
-        where r.provider_account_id = p.provider_account_id and r.pending_transaction_id = p.transaction_id
-        offset 0
-    ) as t
-    left join core.corrections as own
-        on own.provider_account_id = p.provider_account_id and own.transaction_id = t.transaction_id
-    where own.carried_from is distinct from p.transaction_id and p.step < 16
-)
-insert into core.corrections as target (
-    provider_account_id,
-    transaction_id,
-    category,
-    merchant_name,
-    note,
-    is_ignored,
-    carried_from,
-    corrected_at,
-    corrected_by
-)
-select distinct on (c.provider_account_id, c.transaction_id)
-    c.provider_account_id,
-    c.transaction_id,
-    c.category,
-    c.merchant_name,
-    c.note,
-    c.is_ignored,
-    c.carried_from,
-    c.corrected_at,
-    c.corrected_by
-from carried as c
-where c.step > 0
-order by c.provider_account_id, c.transaction_id, c.step
-on conflict (provider_account_id, transaction_id) do update set
-    category = coalesce(target.category, excluded.category),
-    merchant_name = coalesce(target.merchant_name, excluded.merchant_name),
-    note = coalesce(target.note, excluded.note),
-    is_ignored = coalesce(target.is_ignored, excluded.is_ignored),
-    carried_from = excluded.carried_from;

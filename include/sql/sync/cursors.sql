@@ -40,6 +40,13 @@ where c.feed = %(feed)s
 order by c.provider_account_id
 for update of c;
 
+-- name: lock_of
+-- The cursor of one account, whose rows are about to be written without a batch.
+select c.provider_account_id
+from etl.cursors as c
+where c.provider_account_id = %(provider_account_id)s and c.feed = %(feed)s
+for update;
+
 -- name: drop_stale_accounts
 -- Drop the accounts whose cursor another batch has moved since this one was downloaded, with their rows; the other
 -- accounts are loaded. They are recorded, since a replay of this batch must skip them too: the other batch brought

@@ -139,3 +139,72 @@ from etl.rejects as r
 inner join etl.raw_batches as b on b.raw_id = r.raw_id and b.purged_at is null
 where r.entity = %(entity)s and r.closed_at is null and (%(raw_id)s::bigint is null or r.raw_id = %(raw_id)s)
 order by r.raw_id;
+
+-- name: close_loaded
+-- Close the rejects of records of which the staged batch brought a later state, or the removal. Their times are bounded
+-- as those of loaded records are, since the clocks of workers differ.
+update etl.rejects as target set closed_at = now(), closed_by = %(raw_id)s
+from etl.raw_batches as b, incoming as i
+where
+    target.entity = %(entity)s
+    and target.closed_at is null
+    and b.raw_id = target.raw_id
+    and target.record_id = {record_id}
+    and {same_login}
+    and (i.observed_at, %(raw_id)s) > (
+        least(greatest(target.observed_at, b.opened_at), b.sealed_at), target.raw_id
+    );
+
+-- name: open_of_batch
+-- The open rejects of a batch that may be newer than the rows: not those of logins that were stale, nor those of a window
+-- or snapshot that is older than what was loaded.
+-- Their times are bounded and corrected as those of loaded records are.
+select
+    r.provider_account_id,
+    r.record_id,
+    greatest(
+        least(greatest(r.observed_at, b.opened_at), b.sealed_at),
+        (
+            select max(k.observed_at)
+            from etl.clock_corrections as k
+            where k.raw_id = r.raw_id and k.provider_account_id = r.provider_account_id
+        )
+    ) as observed_at
+from etl.rejects as r
+inner join etl.raw_batches as b using (raw_id)
+where
+    r.raw_id = %(raw_id)s
+    and r.entity = %(entity)s
+    and r.closed_at is null
+    and r.observed_at is not null
+    and not exists (
+        select 1
+        from etl.left_out as l
+        where
+            l.chunk_id = b.chunk_id
+            and l.attempt = b.attempt
+            and l.provider_account_id = r.provider_account_id
+            and l.outcome = 'stale'
+    )
+    and not exists (
+        select 1
+        from etl.cursors as c
+        where
+            c.provider_account_id = r.provider_account_id
+            and c.feed = %(feed_of_window)s
+            and c.told_at > r.observed_at
+    )
+    and not (
+        %(is_snapshot)s
+        and exists (
+            select 1
+            from etl.raw_batches as later
+            inner join etl.chunks as c using (chunk_id)
+            inner join etl.loads as l on l.raw_id = later.raw_id and l.entity = r.entity
+            where
+                later.source = b.source
+                and later.raw_id > b.raw_id
+                and r.provider_account_id >= c.start
+                and r.provider_account_id < c.stop
+        )
+    );

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +50,7 @@ class Pipeline:
 
     def enrol(self, *tokens: str) -> list[int]:
         """Enrol an account for each access token without a request to the provider; return their ids."""
-        return [
+        account_ids = [
             provider_accounts.enrol(
                 self.db,
                 self.cipher,
@@ -61,6 +62,8 @@ class Pipeline:
             )
             for token in tokens
         ]
+        self.db.execute("update core.provider_accounts set history_days = 730 where history_days is null")
+        return account_ids
 
     def link(self, users: int) -> list[int]:
         """Enrol users of the sandbox bank, as an application does; return the ids of their accounts."""
@@ -143,9 +146,16 @@ class Pipeline:
         run_id: str = "by hand",
         at: datetime = FIRST,
         moves: str = ">a",
-        whole: bool = False,
+        whole: bool | Collection[int] = False,
     ) -> int:
-        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`."""
+        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`.
+
+        Parameters
+        ----------
+        whole
+            Whether they are a full read, or the accounts of which they are one.
+        """
+        full_reads = {account for account, _ in pages} if whole is True else set(whole or ())
         if not chunks.plan_account_chunks(
             self.db,
             entity=self.entity.name,
@@ -170,7 +180,7 @@ class Pipeline:
                     cursor_to=cursor_to,
                     received_at=at,
                     size=len(body),
-                    whole=whole,
+                    whole=account in full_reads,
                 ),
                 body,
             )

@@ -176,27 +176,73 @@ def test_an_account_whose_window_ends_before_its_total_is_skipped(
     assert rows("select outcome from etl.chunks") == [({"unreachable": 1, "drained": 1},)]
 
 
-def test_a_pending_transaction_that_only_a_window_read_is_closed_without_an_event_of_the_feed(
+def holds(*ids: str, **fields: object) -> bytes:
+    """Return a window of pending transactions."""
+    records = [transaction(transaction_id=identifier, pending=True, **fields) for identifier in ids]
+    return msgspec.json.encode({"transactions": records, "total_transactions": len(ids)})
+
+
+def test_a_pending_transaction_that_only_a_window_has_is_not_loaded_since_the_feed_would_never_end_it(
     scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
     scripted_pipeline.enrol("one")
-    today = datetime.now(UTC).date()
-    pending = {
-        name: transaction(transaction_id=name, pending=True, date=str(today - timedelta(days=days)))
-        for name, days in {"posted soon": 1, "withdrawn": 15, "still pending": 13}.items()
-    }
-    posted = transaction(transaction_id="posted", pending_transaction_id="posted soon")
-    listed = msgspec.json.encode({"transactions": list(pending.values()), "total_transactions": 3})
-    scripted_bank.script("one", listed, page(added=[posted]))
-    (counts,) = scripted_pipeline.run("backfill", DAY)
-    assert counts.inserted == 3
+    known = transaction(transaction_id="known", pending=True)
+    scripted_bank.script("one", page(added=[known]), holds("known", "unknown", name="NEW NAME"))
     scripted_pipeline.run("scheduled")
-    assert rows("select transaction_id, removed_for from core.transactions order by 1") == [
-        ("posted", None),
-        ("posted soon", "posted"),
-        ("still pending", None),
-        ("withdrawn", "withdrawn"),
-    ]
+    (counts,) = scripted_pipeline.run("backfill", DAY)
+    assert (counts.read, counts.updated, counts.superseded) == (2, 1, 1)
+    assert rows("select transaction_id, description from core.transactions") == [("known", "NEW NAME")]
+
+
+def test_a_window_does_not_revive_a_pending_transaction_that_the_feed_ended(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    hold = transaction(transaction_id="hold", pending=True)
+    scripted_bank.script(
+        "one", page(added=[hold], next_cursor="c1"), page(removed=[hold], next_cursor="c2"), holds("hold")
+    )
+    scripted_pipeline.run("first")
+    scripted_pipeline.run("second")
+    (counts,) = scripted_pipeline.run("backfill", DAY)
+    assert counts.superseded == 1
+    assert rows("select transaction_id, removed_for from core.transactions") == [("hold", "withdrawn")]
+
+
+def test_a_window_that_brings_a_posted_transaction_ends_its_pending_one_at_once(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    posted = transaction(transaction_id="posted", pending_transaction_id="hold")
+    scripted_bank.script(
+        "one",
+        page(added=[transaction(transaction_id="hold", pending=True)]),
+        msgspec.json.encode({"transactions": [posted], "total_transactions": 1}),
+    )
+    scripted_pipeline.run("scheduled")
+    scripted_pipeline.run("backfill", DAY)
+    ends = rows("select transaction_id, removed_for, observed_at from core.transactions order by 1")
+    assert [row[:2] for row in ends] == [("hold", "posted"), ("posted", None)]
+    assert rows("select observed_at from etl.cursors") == [(ends[0][2],)]
+
+
+def test_a_pending_transaction_lives_until_the_feed_or_a_posted_one_ends_it_however_old_it_is(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    old = str(datetime.now(UTC).date() - timedelta(days=40))
+    hold = transaction(transaction_id="hold", pending=True, date=old)
+    other = {"transaction_id": "other"}
+    scripted_bank.script(
+        "one",
+        page(added=[hold], next_cursor="c1"),
+        holds("hold", date=old, name="NEW NAME"),
+        page(added=[transaction(**other)], next_cursor="c2"),
+    )
+    scripted_pipeline.run("first")
+    scripted_pipeline.run("backfill", DAY)
+    scripted_pipeline.run("second")
+    assert rows("select description, removed_at from core.transactions where pending") == [("NEW NAME", None)]
 
 
 def test_a_pending_transaction_of_the_feed_is_closed_only_by_the_feed(

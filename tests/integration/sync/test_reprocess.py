@@ -40,12 +40,13 @@ def dated(identifier: str, date: str, **fields: object) -> dict[str, object]:
 
 
 def load_full_read_with_a_reject(pipeline: Pipeline, account: int) -> int:
-    """Load an account, then a full read that lacks one row and has a reject; return the second batch."""
+    """Load an account, then a full read that lacks one row and has a reject without an id; return the second batch."""
     both = [dated("gone", "2026-11-02"), dated("kept", "2026-11-01", name="abc")]
     pipeline.load(pipeline.seal_pages((account, page(added=both)), moves=">a"))
     declared, pipeline.entity = pipeline.entity, strict(pipeline.entity)
     body = page(added=[dated("kept", "2026-11-01", name="abc"), dated("new", "2026-11-20")])
     full_read = pipeline.seal_pages((account, body), moves="a>b", at=LATER, whole=True)
+    pipeline.db.execute("update etl.rejects set record_id = 'sha256:0'")
     pipeline.load(full_read)
     pipeline.entity = declared
     return full_read

@@ -129,6 +129,17 @@ def collect_changed_keys(db: Connection, entity: Entity, *, raw_id: int) -> bool
     return db.execute(query, {"raw_id": raw_id}).rowcount > 0
 
 
+def set_changed_keys(db: Connection, entity: Entity, keys: Collection[tuple[Any, ...]]) -> None:
+    """Fill `changed_keys` with given keys, each in the order of the entity's key."""
+    _SQL["clear_changed_keys"].run(db)
+    query = SQL("insert into changed_keys ({key}) values ({values})").format(
+        key=SQL(", ").join(map(Identifier, entity.key)),
+        values=SQL(", ").join(SQL("%s") for _ in entity.key),
+    )
+    with db.cursor() as cursor:
+        cursor.executemany(query, keys)
+
+
 def changed_accounts(db: Connection, entity: Entity) -> set[int] | None:
     """Return the provider accounts of the rows in `changed_keys`; None if the entity's key has no provider account."""
     if PROVIDER_ACCOUNT not in entity.key:
@@ -137,11 +148,12 @@ def changed_accounts(db: Connection, entity: Entity) -> set[int] | None:
 
 
 def keep_changed_keys(db: Connection, entity: Entity) -> None:
-    """Delete all records from `incoming` whose key is not in `changed_keys`."""
+    """Delete all records from `incoming` whose key is not in `changed_keys`, and that replace no such row."""
     db.execute(
-        SQL("delete from incoming as i where not exists (select 1 from changed_keys as k where {same})").format(
-            same=same_key_condition(entity, "k", "i")
-        )
+        SQL(
+            "delete from incoming as i where not exists (select 1 from changed_keys as k where {same}) "
+            "and not exists (select 1 from changed_keys as k where {replaced})"
+        ).format(same=same_key_condition(entity, "k", "i"), replaced=_replaced_key_condition(entity))
     )
 
 
@@ -222,6 +234,16 @@ def _capture_query(entity: Entity) -> Composed:
         core_same=same_key_condition(entity, "i", "c"),
         same=same_key_condition(entity, "b", "i"),
     )
+
+
+def _replaced_key_condition(entity: Entity) -> Composed | SQL:
+    """Return the SQL condition that a record of `incoming` replaces the row of a changed key."""
+    if entity.replaces is None:
+        return SQL("false")
+    (own_key,) = entity.key_columns
+    same_login = SQL("k.{0} = i.{0}").format(Identifier(PROVIDER_ACCOUNT))
+    same_row = SQL("{} = {}").format(Identifier("k", own_key.name), Identifier("i", entity.replaces))
+    return SQL(" and ").join([same_login, same_row] if PROVIDER_ACCOUNT in entity.key else [same_row])
 
 
 def _captured_columns(entity: Entity) -> Composed:

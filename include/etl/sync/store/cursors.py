@@ -1,6 +1,7 @@
 """Cursors: how far each feed was loaded. A cursor moves only in the transaction that loads the rows.
 
-All functions but `count_expiring` and `request_full_read` work on `incoming_cursors`; see `staging.fill_cursor_moves`.
+All functions but `lock_of`, `count_expiring` and `request_full_read` work on `incoming_cursors`; see
+`staging.fill_cursor_moves`.
 """
 
 from collections.abc import Collection
@@ -16,6 +17,11 @@ def lock(db: Connection, *, feed: str) -> None:
     """Exclude every other load of the batch's accounts until the transaction ends."""
     _SQL["create_missing"].run(db, {"feed": feed})
     _SQL["lock"].run(db, {"feed": feed})
+
+
+def lock_of(db: Connection, provider_account_id: int, *, feed: str) -> None:
+    """Exclude every load of one account until the transaction ends."""
+    _SQL["lock_of"].run(db, {"provider_account_id": provider_account_id, "feed": feed})
 
 
 def drop_stale_accounts(db: Connection, *, feed: str, raw_id: int) -> dict[int, int]:

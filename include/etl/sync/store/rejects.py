@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from psycopg.sql import SQL, Identifier
+
 from etl.db import locks
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.statements import Statement, StatementFile
+from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.declare.source import Snapshot, Source, Window
 from etl.errors import RejectMissing
 from etl.sync.records.rows import Reject
 
@@ -143,6 +147,30 @@ def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: s
             found += len(page)
         closed = _SQL["close_missing"].run(db, {**batch, "begun_at": begun_at})
     return ReplaceCounts(found, closed)
+
+
+def close_loaded(db: Connection, entity: Entity, *, raw_id: int) -> int:
+    """Close the rejects of records that the staged batch brought in a later state; return how many."""
+    query = _SQL["close_loaded"].format(
+        record_id=SQL(" || chr(31) || ").join(
+            SQL("{}::text").format(Identifier("i", column.name)) for column in entity.key_columns
+        ),
+        same_login=SQL("target.provider_account_id = i.provider_account_id")
+        if PROVIDER_ACCOUNT in entity.key
+        else SQL("true"),
+    )
+    return db.execute(query, {"raw_id": raw_id, "entity": entity.name}).rowcount
+
+
+def mark_outdated(db: Connection, entity: Entity, statement: Statement, *, raw_id: int, source: Source) -> None:
+    """Mark the rows of which the staged batch has a newer record that was rejected, by the entity's statement."""
+    values = {
+        "raw_id": raw_id,
+        "entity": entity.name,
+        "feed_of_window": entity.feed_name if isinstance(source, Window) else None,
+        "is_snapshot": isinstance(source, Snapshot),
+    }
+    statement.substitute(rejected=_SQL["open_of_batch"]).run(db, values)
 
 
 def latest(db: Connection, reject_filter: RejectFilter, *, limit: int) -> list[StoredReject]:

@@ -1,0 +1,78 @@
+-- name: carry_corrections
+-- Carry what users corrected on a pending transaction to the one that replaces it, and on along a chain of them,
+-- whichever of the rows came first. It starts from the few corrections of the batch's logins and looks up what replaces
+-- each. Fields that were corrected on the later transaction stay. Each correction is carried once, so that a field which
+-- a user cleared there does not return; and a ring of transactions that replace each other is left after 16 steps.
+with recursive carried as (
+    select
+        c.provider_account_id,
+        c.transaction_id,
+        c.category,
+        c.merchant_name,
+        c.note,
+        c.is_ignored,
+        c.carried_from,
+        c.corrected_at,
+        c.corrected_by,
+        0 as step
+    from incoming_cursors as m
+    cross join lateral (
+        select k.*
+        from core.corrections as k
+        where k.provider_account_id = m.provider_account_id
+        offset 0
+    ) as c
+    where num_nonnulls(c.category, c.merchant_name, c.note, c.is_ignored) > 0
+    union all
+    select
+        p.provider_account_id,
+        t.transaction_id,
+        coalesce(own.category, p.category),
+        coalesce(own.merchant_name, p.merchant_name),
+        coalesce(own.note, p.note),
+        coalesce(own.is_ignored, p.is_ignored),
+        p.transaction_id,
+        coalesce(own.corrected_at, p.corrected_at),
+        coalesce(own.corrected_by, p.corrected_by),
+        p.step + 1
+    from carried as p
+    cross join lateral (
+        select r.transaction_id
+        from core.transactions as r
+        where r.provider_account_id = p.provider_account_id and r.pending_transaction_id = p.transaction_id
+        offset 0
+    ) as t
+    left join core.corrections as own
+        on own.provider_account_id = p.provider_account_id and own.transaction_id = t.transaction_id
+    where own.carried_from is distinct from p.transaction_id and p.step < 16
+)
+insert into core.corrections as target (
+    provider_account_id,
+    transaction_id,
+    category,
+    merchant_name,
+    note,
+    is_ignored,
+    carried_from,
+    corrected_at,
+    corrected_by
+)
+select distinct on (c.provider_account_id, c.transaction_id)
+    c.provider_account_id,
+    c.transaction_id,
+    c.category,
+    c.merchant_name,
+    c.note,
+    c.is_ignored,
+    c.carried_from,
+    c.corrected_at,
+    c.corrected_by
+from carried as c
+where c.step > 0
+order by c.provider_account_id, c.transaction_id, c.step
+on conflict (provider_account_id, transaction_id) do update set
+    category = coalesce(target.category, excluded.category),
+    merchant_name = coalesce(target.merchant_name, excluded.merchant_name),
+    note = coalesce(target.note, excluded.note),
+    is_ignored = coalesce(target.is_ignored, excluded.is_ignored),
+    carried_from = excluded.carried_from;
