@@ -21,7 +21,7 @@ class Retention:
     typed_batches
         Parquet files, since they were written; they can be created again from raw batches.
     rejects
-        Rejected records, with their reasons.
+        Rejected records with their reasons, and field warnings.
     history
         History of runs: chunks, skipped accounts, replays.
     deliveries

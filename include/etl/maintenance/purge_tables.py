@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def purge_rows(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
-    """Remove rejects of loaded batches, replays, skipped accounts and chunks that are past their retention.
+    """Remove rejects of loaded batches, replays, skipped accounts, chunks and field warnings past their retention.
 
     Each page of rows is one transaction. Rows that loads and replays still need are kept at any age; `etl.loads` is
     kept for good, since a batch that it does not name is loaded again.
@@ -39,6 +39,7 @@ def purge_rows(retention: Retention, *, db: Connection, as_of: datetime, dry_run
         ExpiringTable.REPLAYS: ("replays", retention.history),
         ExpiringTable.SKIPPED_ACCOUNTS: ("skipped accounts", retention.history),
         ExpiringTable.CHUNKS: ("chunks", retention.history),
+        ExpiringTable.FIELD_WARNINGS: ("field warnings", retention.rejects),
     }
     results = []
     with locks.hold(db, locks.MAINTENANCE):

@@ -123,6 +123,30 @@ limit %(limit)s;
 delete from etl.rejects as r
 where r.reject_id = any(%(second)s);
 
+-- name: field_warnings
+-- Field warnings, which nothing needs any more once they are old. A hash stands for the text in their key.
+select
+    w.raw_id,
+    w.provider_account_id,
+    hashtextextended(concat_ws('/', w.entity, w.version, w.path, w.rule), 0) as hash
+from etl.field_warnings as w
+where
+    w.warned_at < %(before)s
+    and w.raw_id >= %(first)s
+    and (w.raw_id, w.provider_account_id, hashtextextended(concat_ws('/', w.entity, w.version, w.path, w.rule), 0))
+    > (%(first)s, %(second)s, %(third)s)
+order by w.raw_id, w.provider_account_id, hash
+limit %(limit)s;
+
+-- name: remove_field_warnings
+-- Remove one page of field warnings.
+delete from etl.field_warnings as w
+using unnest(%(first)s::bigint[], %(second)s::bigint[], %(third)s::bigint[]) as k (raw_id, provider_account_id, hash)
+where
+    w.raw_id = k.raw_id
+    and w.provider_account_id = k.provider_account_id
+    and hashtextextended(concat_ws('/', w.entity, w.version, w.path, w.rule), 0) = k.hash;
+
 -- name: replays
 -- Records of replays; the replayed rows stay in the core tables.
 select r.raw_id, r.replay_id

@@ -22,7 +22,7 @@ LONG_AFTER = datetime.now(UTC) + timedelta(days=1_000)
 
 
 def purge_and_count(db: Connection, *, as_of: datetime = LONG_AFTER, dry_run: bool = False) -> tuple[int, ...]:
-    """Purge, and return the numbers of removed rejects, replays, reasons and chunks."""
+    """Purge, and return the numbers of removed rejects, replays, reasons, chunks and warnings."""
     return tuple(result.count for result in purge_rows(RETENTION, db=db, as_of=as_of, dry_run=dry_run))
 
 
@@ -100,9 +100,22 @@ def test_chunk_with_a_batch_stays_and_one_without_is_removed(pipeline: Pipeline,
         "insert into etl.left_out select chunk_id, 1, %s, 'unreachable', 'x' from etl.chunks where run_id <> 'sealed'",
         (account,),
     )
-    assert purge_and_count(pipeline.db) == (0, 0, 1, 1)
+    assert purge_and_count(pipeline.db) == (0, 0, 1, 1, 0)
     assert rows("select run_id from etl.chunks") == [("sealed",)]
-    assert purge_and_count(pipeline.db) == (0, 0, 0, 0)
+    assert purge_and_count(pipeline.db) == (0, 0, 0, 0, 0)
+
+
+def test_field_warnings_are_removed_after_the_retention_of_rejects(
+    pipeline: Pipeline, account: int, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expired, "MAX_ROWS", 3)
+    for number in range(2):
+        odd = transaction(datetime="", merchant_name=7)
+        pipeline.seal_pages((account, page(added=[odd])), run_id=f"run {number}")
+    assert purge_and_count(pipeline.db, as_of=datetime.now(UTC) + RETENTION.rejects - timedelta(hours=1))[-1] == 0
+    assert purge_and_count(pipeline.db, dry_run=True)[-1] == 4
+    assert purge_and_count(pipeline.db)[-1] == 4
+    assert rows("select count(*) from etl.field_warnings") == [(0,)]
 
 
 def test_a_partitioned_table_is_analyzed_as_a_whole_and_once(pipeline: Pipeline, rejected: int, rows: Rows) -> None:

@@ -36,6 +36,7 @@ class ExpiringTable(Enum):
     REPLAYS = "replays"
     SKIPPED_ACCOUNTS = "left_out"
     CHUNKS = "chunks"
+    FIELD_WARNINGS = "field_warnings"
 
 
 def find_expired_batches(
