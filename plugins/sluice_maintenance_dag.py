@@ -33,7 +33,7 @@ _DOC = """Removes data past its retention, as `include/etl/catalog/retention.py`
   rows of the core tables refer to them, and record when the batch was purged.
 * `purge_orphans`: objects to which no row refers.
 * `purge_typed`: typed batches that are loaded. `purge_unfinished`: landing pages that were never sealed, and drafts.
-* `purge_rows`: rejects of loaded batches, replays, skipped accounts, chunks.
+* `purge_rows`: rejects of loaded batches, replays, skipped accounts, chunks, field warnings.
 * `purge_deliveries`: deliveries and chunks of notice runs; the runs stay, so that no period is sent twice.
 * `clean_metadata`: rows of Airflow's metadata, by `airflow db clean`; needs the Airflow connection `metadata`.
 * `analyze`: statistics of whole partitioned tables that have changed; autovacuum does the rest.

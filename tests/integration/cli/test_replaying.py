@@ -167,6 +167,40 @@ def test_a_retry_loads_a_record_that_is_valid_now(etl: Command, pipeline: Pipeli
     assert (entity["totals"]["rejected"], entity["failed"]) == (1, [])
 
 
+def test_a_record_that_failed_often_is_listed_once_and_a_closed_reject_by_request(
+    etl: Command, pipeline: Pipeline
+) -> None:
+    (account,) = pipeline.enrol("one")
+    records = [transaction(transaction_id="often", iso_currency_code="???"), transaction(name="long")]
+    for number in range(3):
+        last = strict(pipeline).seal_pages((account, page(added=records)), run_id=f"run {number}")
+    assert "found currency '???', dated_on '2026-11-20' (3 times)\n" in etl("rejects", "list", COLUMNS="200").stdout
+    assert json.loads(etl("status", "--json").stdout)["entities"][1]["rejects"] == 2
+    pipeline.transform(last)
+    (reject,) = json.loads(etl("rejects", "list", "--json").stdout)["latest"]
+    assert (reject["record_id"], reject["failures"], reject["closed_at"]) == ("often", 3, None)
+    (closed,) = json.loads(etl("rejects", "list", "--closed", "--json").stdout)["latest"]
+    assert (closed["rule"], closed["failures"], closed["closed_at"] is None) == ("max_length", 3, False)
+    assert json.loads(etl("status", "--json").stdout)["entities"][1]["rejects"] == 1
+
+
+def test_bad_fields_of_loaded_records_are_listed_with_an_example(etl: Command, pipeline: Pipeline) -> None:
+    assert etl("rejects", "warnings").stdout == "No field was bad.\n"
+    odd = {"datetime": "", "name": "nul\0 \x1b]0;title\x07"}
+    raw_id = batch(
+        pipeline, transaction(), transaction(transaction_id="2", **odd), transaction(transaction_id="3", datetime="")
+    )
+    lines = [line.split() for line in etl("rejects", "warnings", COLUMNS="200").stdout.splitlines()]
+    assert ["transactions", "added[].datetime", "type", "2", "1", '""'] in lines
+    (first, second) = json.loads(etl("rejects", "warnings", "--json").stdout)["warnings"]
+    expected: dict[str, object] = {"entity": "transactions", "path": "added[].datetime", "rule": "type", "records": 2}
+    assert first == {**expected, "logins": 1, "raw_id": raw_id, "found": '""'}
+    assert (second["rule"], second["found"]) == ("nul", "nul\\0 \x1b]0;title\x07")
+    for arguments in (("--limit", "1"), ("--batch", str(raw_id)), ("--entity", "accounts")):
+        found = json.loads(etl("rejects", "warnings", "--json", *arguments).stdout)["warnings"]
+        assert len(found) == {"--limit": 1, "--batch": 2, "--entity": 0}[arguments[0]]
+
+
 def test_a_resync_of_an_account_without_a_cursor_is_reported_in_one_sentence(
     etl: Command, pipeline: Pipeline, rows: Rows
 ) -> None:

@@ -58,6 +58,16 @@ def test_payment_much_larger_than_the_others_is_sent_once_over_both_channels(
     assert push.expires_at is not None
 
 
+def test_payment_without_any_name_is_sent(
+    post: NoticeHarness, db: Connection, user: int, provider_account: int
+) -> None:
+    add_payment(db, provider_account, "200", on=days_ago(0))
+    db.execute("update core.transactions set merchant_name = null, description = null")
+    post.send_all(period="first")
+    assert post.mailbox.addresses == {"the phone": 1, address(user): 1}
+    assert post.mailbox.arrived[0].parts["body"].startswith("200.00 USD to an unnamed payee, ")
+
+
 @pytest.mark.parametrize(
     "payment",
     [

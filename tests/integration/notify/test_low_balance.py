@@ -44,6 +44,19 @@ def test_account_below_its_threshold_is_sent_over_both_channels(
     assert "Everyday …4821 is below 100.00 USD." in mail.parts["text"]
 
 
+def test_account_without_a_name_is_called_by_its_official_name_or_just_an_account(
+    post: NoticeHarness, db: Connection, user: int, provider_account: int
+) -> None:
+    set_balance(db, provider_account, "99.99")
+    db.execute("update core.accounts set name = null, official_name = 'Giro Plus'")
+    post.send_all()
+    db.execute("update core.accounts set official_name = null")
+    db.execute("truncate notify.deliveries")
+    post.send_all()
+    titles = [message.parts["title"] for message in post.mailbox.arrived if "title" in message.parts]
+    assert titles == ["Low balance: 99.99 USD in Giro Plus", "Low balance: 99.99 USD in an account"]
+
+
 @pytest.mark.parametrize(
     ("account", "is_sent"),
     [

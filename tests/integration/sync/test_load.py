@@ -202,9 +202,9 @@ def test_a_typed_batch_has_every_good_row_and_says_of_each_login_what_was_reject
     raw_id = pipeline.seal_pages((one, mixed), (one, mixed), (two, page(added=[transaction()])), (three, page()))
     typed = TypedBatch(pipeline.root, pipeline.entity, raw_batches.find(pipeline.db, raw_id))
     moves = [move for batch in typed.cursor_moves() for move in batch.to_pylist()]
-    kind = {"fault_path": "added[].iso_currency_code", "fault_rule": "iso4217"}
+    path, rule = "added[].iso_currency_code", "iso4217"
     assert [CursorMove(**move) for move in moves] == [
-        CursorMove(one, "", "a", whole=False, read=66, rejected=64, **kind),
+        CursorMove(one, "", "a", whole=False, read=66, rejected=64, fault_path=path, fault_rule=rule),
         CursorMove(two, "", "a", whole=False, read=1),
         CursorMove(three, "", "a", whole=False),
     ]

@@ -8,7 +8,7 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL, HIGH_PRIORITY, LOW_PRIORITY, QUEUES, WORKER_GROUPS
-from etl.declare.check import MaxLength, MinorUnits, NotEmpty
+from etl.declare.check import Iso4217, MaxLength, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, RawOf
 from etl.declare.provider import ErrorAction, ErrorRule, LimitScope, Placeholder, RateLimit
 from etl.declare.queue import queues_served
@@ -66,6 +66,13 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
             {"checks": (MinorUnits("currency", "amount"),)},
             "check minor_units needs a column of ColumnType.MONEY, but curr",
         ),
+        (
+            {"checks": (Iso4217("currency", on="pending"),)},
+            "check iso4217 needs a column of ColumnType.DATE, but pending is of",
+        ),
+        ({"checks": (Iso4217("currency", on="nowhere"),)}, "check iso4217 names no column: nowhere"),
+        ({"replaces": "nowhere"}, "replaces is 'nowhere', which is no column of ColumnType.TEXT"),
+        ({"replaces": "amount"}, "replaces is 'amount', which is no column of ColumnType.TEXT"),
         ({"tolerated_rejects": 5}, "tolerated_rejects is 5; it must be a share between 0 and 1"),
         ({"tolerated_rejects": float("nan")}, "tolerated_rejects is nan"),
         ({"chunk_size": 0}, "chunk_size is 0; it must be at least 1"),

@@ -69,7 +69,7 @@ def typed(entity: Entity, body: bytes) -> TypedRows:
 
 
 ACCOUNT = {"account_id": "a", "name": "Checking", "balances": {"current": 10, "iso_currency_code": "USD"}}
-SAMPLES = {
+SAMPLES: dict[str, tuple[Entity, Mapping[str, Any]]] = {
     TRANSACTIONS.name: (TRANSACTIONS, transaction()),
     ACCOUNTS.name: (ACCOUNTS, ACCOUNT),
     MERCHANTS.name: (MERCHANTS, {"entity_id": "m", "name": "Deli"}),
