@@ -186,17 +186,6 @@ class NotBackfillable(PermanentError):
         )
 
 
-class TooManyRejects(PermanentError):
-    """The share of rejected records in a batch exceeds what its entity tolerates."""
-
-    def __init__(self, entity: str, raw_id: int, *, rejected: int, read: int, tolerated: float) -> None:
-        super().__init__(
-            f"{entity}: {rejected} of {read} records of raw batch {raw_id} were rejected, "
-            f"more than the declared share of {tolerated:.1%}; nothing was loaded. "
-            f"See etl.rejects where raw_id = {raw_id}, fix the declaration and clear the task `transform`."
-        )
-
-
 class MailServerUnavailable(TransientError):
     """A mail server does not respond, or asks to retry later."""
 

@@ -15,6 +15,7 @@ from etl.cli.migrate import migrate
 from etl.cli.notify.app import app as notify
 from etl.cli.plan import plan
 from etl.cli.purge import purge
+from etl.cli.quarantine import app as quarantine
 from etl.cli.queues import app as queues
 from etl.cli.rejects import app as rejects
 from etl.cli.replay import replay
@@ -89,6 +90,7 @@ add_command(app, status, panel=_SYNC)
 add_command(app, plan, panel=_SYNC)
 add_command(app, replay, panel=_SYNC)
 app.add_typer(rejects, name="rejects", rich_help_panel=_SYNC)
+app.add_typer(quarantine, name="quarantine", rich_help_panel=_SYNC)
 add_command(app, resync, panel=_SYNC)
 add_command(app, link, panel=_SYNC)
 app.add_typer(notify, name="notify", rich_help_panel=_NOTICES)

@@ -44,6 +44,7 @@ _TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "currencies": (str, 0),
     "checks": (Check, 0),
 }
+_ORDERED_TYPES = (ColumnType.DATE, ColumnType.INSTANT, ColumnType.INTEGER)
 _MIN_COUNTS = {"chunk_size": 1, "max_chunks": 1, "always_tolerated": 0, "version": 1}
 
 
@@ -81,9 +82,9 @@ class Entity:
     max_chunks
         Maximum number of chunks in a run, at most 64; if more were needed, chunks are larger instead.
     tolerated_rejects
-        Share of rejected records (0 to 1) above which a batch is not loaded.
+        Share of a login's records in a batch (0 to 1) that may be rejected; above it the login is quarantined.
     always_tolerated
-        Number of rejects that never stops a batch, however small it is: a single reject must not stop a quiet day.
+        Number of rejects that never quarantines a login: a single reject must not stop a quiet day.
     timeout
         Maximum duration of one task.
     deadline
@@ -91,6 +92,9 @@ class Entity:
         it; None if it has no deadline.
     version
         Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version.
+    newest_by
+        Column by which the newest record of a key is chosen, where records do not arrive in their order; null is the
+        oldest. None if the record that was observed last is the newest.
     """
 
     name: str
@@ -112,6 +116,7 @@ class Entity:
     timeout: timedelta = timedelta(hours=1)
     deadline: timedelta | None = None
     version: int = 1
+    newest_by: str | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -158,6 +163,7 @@ def _validate(entity: Entity) -> None:
     _check_columns(where, entity)
     _check_currencies(where, entity)
     _check_checks(where, entity)
+    _check_order(where, entity)
     _check_record_paths(where, entity)
 
 
@@ -244,6 +250,25 @@ def _check_checks(where: str, entity: Entity) -> None:
                     f"{where}: check {check.rule} needs a column of ColumnType.{required_type.name}, but {name} is of "
                     f"ColumnType.{types[name].name}; remove the check, or fix the kind of the column"
                 )
+
+
+def _check_order(where: str, entity: Entity) -> None:
+    if entity.newest_by is None:
+        return
+    require_type(where, "newest_by", entity.newest_by, str)
+    types = {column.name: column.kind for column in entity.columns if column.name not in entity.key}
+    if types.get(entity.newest_by) not in _ORDERED_TYPES:
+        ordered = ", ".join(name for name, kind in types.items() if kind in _ORDERED_TYPES)
+        remedy = f"name one of {ordered}" if ordered else "declare one"
+        raise DeclarationError(
+            f"{where}: newest_by is {entity.newest_by!r}, which is no date, instant or integer outside its key; "
+            f"{remedy}, or remove it"
+        )
+    if isinstance(entity.source, Feed):
+        raise DeclarationError(
+            f"{where}: newest_by is {entity.newest_by!r}, but the changes of a feed apply in the order of the feed; "
+            "remove it"
+        )
 
 
 def _check_record_paths(where: str, entity: Entity) -> None:

@@ -266,6 +266,7 @@ class _ChunkDownload:
             account.provider_account_id,
             self.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id),
             self.chunk.page_size,
+            account.generation,
         )
         if isinstance(self.source, Feed) and account.needs_full_read:
             return reader.read_full_feed(self.source, cursor=account.cursor)

@@ -1,7 +1,7 @@
 """Replay of a raw batch: transform it again and merge what differs.
 
-No cursor moves, and newer data is not overwritten. Only a feed's batch that was never loaded is loaded as usual, since
-no later batch continues from it.
+No cursor moves, and newer data is not overwritten. Only what was never loaded is loaded as usual: a whole batch, or the
+logins of a batch that were quarantined and no longer have too many rejects, unless another batch was loaded since.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import ReplayDeadlocked
 from etl.sync import merge, reprocess
-from etl.sync.store import before_image, loads, raw_batches, rejects
+from etl.sync.store import before_image, loads, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 from etl.sync.transform import transform
@@ -85,8 +85,6 @@ def replay(
         If there is no such raw batch.
     RawCorrupt
         If it does not hold the bytes that were sealed.
-    TooManyRejects
-        If more than the tolerated share of its records was rejected.
     ReplayDeadlocked
         If a load and the replay deadlocked.
     """
@@ -95,14 +93,14 @@ def replay(
     typed = TypedBatch(typed_root, entity, raw_batches.find(db, raw_id))
     with _translate_deadlock(entity), db.transaction():
         raw_batches.lock(db, raw_id)
-        staged = merge.stage(entity, typed, db=db)
+        was_loaded = loads.was_loaded(db, raw_id=raw_id, entity=entity.name)
         if dry_run is None:
             before_image.create(db, entity)
-        rejected = rejects.count(db, raw_id=raw_id, entity=entity.name, version=entity.version)
-        counts = reprocess.reprocess(
-            entity, typed, staged, rejected=rejected, db=db, root=root, except_batches=except_batches
+        counts = loads.add_up(
+            reprocess.reprocess(entity, typed, staged, db=db, root=root, except_batches=except_batches)
+            for staged in merge.stage(entity, typed, db=db)
         )
-        _record_counts(entity, raw_id, counts, was_loaded=staged.was_loaded, db=db)
+        _record_counts(entity, raw_id, counts, was_loaded=was_loaded, db=db)
     log.info("%s: replayed raw batch %d: %s", entity.name, raw_id, counts)
     return counts
 

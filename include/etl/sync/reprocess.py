@@ -26,7 +26,6 @@ def reprocess(
     typed_batch: TypedBatch,
     staged_batch: StagedBatch,
     *,
-    rejected: int,
     db: Connection,
     root: UPath,
     except_batches: Collection[int] = (),
@@ -44,7 +43,7 @@ def reprocess(
     """
     raw_id = typed_batch.raw_batch.raw_id
     before_image.capture(db, entity)
-    result = merge.merge_staged(entity, typed_batch, staged_batch, rejected=rejected, db=db)
+    result = merge.merge_staged(entity, typed_batch, staged_batch, db=db)
     before_image.capture_closed(db, entity, result.closed_keys)
     if before_image.collect_changed_keys(db, entity, raw_id=raw_id):
         account_ids = before_image.changed_accounts(db, entity)
@@ -72,13 +71,13 @@ def _merge_later_batch(
         transform(entity, raw_id, db=db, root=root, typed_root=typed_root)
     if account_ids is not None and account_ids.isdisjoint(_account_ids(typed)):
         return
-    staged = merge.stage(entity, typed, db=db)
+    staged = merge.stage_loaded(entity, typed, db=db)
     if entity.feed_name and typed.has_full_read():
         # A full read closes the rows that it lacks, so all of its records must stay in `incoming`.
         before_image.capture(db, entity)
     else:
         before_image.keep_changed_keys(db, entity)
-    result = merge.merge_staged(entity, typed, staged, rejected=0, db=db)
+    result = merge.merge_staged(entity, typed, staged, db=db)
     before_image.capture_closed(db, entity, result.closed_keys)
 
 

@@ -6,13 +6,16 @@ The same raw batch and entity version always give the same bytes.
 from __future__ import annotations
 
 import logging
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from upath import UPath
 
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.errors import PermanentError, TooManyRejects
+from etl.errors import PermanentError
 from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.frames import Header
 from etl.sync.records.rows import Block, Reject, build_table
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 
 BLOCK_SIZE = 10_000
 """Records after which a block is typed; it may exceed this by one page."""
+
+_LIST_POSITION = re.compile(r"\[\d+\]")
 
 
 def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed_root: UPath | None = None) -> int:
@@ -41,8 +46,6 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
         If there is no such raw batch.
     RawCorrupt
         If it does not hold the bytes that were sealed.
-    TooManyRejects
-        If more than the tolerated share of its records was rejected; the rejects are stored nevertheless.
     """
     batch = raw_batches.find(db, raw_id)
     with TypedBatch(typed_root or root, entity, batch).write() as writer:
@@ -56,8 +59,6 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
         )
         read = transformer.rows_written + rejected
         log.info("%s: raw batch %d: %d records, %d rejected", entity.name, raw_id, read, rejected)
-        if rejected > max(entity.always_tolerated, entity.tolerated_rejects * read):
-            raise TooManyRejects(entity.name, raw_id, rejected=rejected, read=read, tolerated=entity.tolerated_rejects)
     return raw_id
 
 
@@ -89,6 +90,8 @@ class _PageTransformer:
         self._writer = writer
         self._block = Block(entity)
         self._cursor_moves: list[CursorMove] = []
+        self._faults: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
+        self._read: Counter[int] = Counter()
         self.rows_written = 0
 
     def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[Reject]:
@@ -99,23 +102,41 @@ class _PageTransformer:
             self._track_cursor_move(header)
             account = header.provider_account_id
             page = self._decoder.decode(body)
-            yield from (Reject(account, line, fault) for fault in page.faults)
+            self._read[account] += len(page.upserts) + len(page.deletes) + len(page.faults)
+            yield from self._count(Reject(account, line, fault) for fault in page.faults)
             self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
         yield from self._write_block()
 
     def _track_cursor_move(self, header: Header) -> None:
         """Extend the account's cursor move to this page; the pages of an account are consecutive."""
-        cursor_from = header.cursor_from
+        cursor_from, generation = header.cursor_from, header.generation
         if self._cursor_moves and self._cursor_moves[-1].provider_account_id == header.provider_account_id:
-            cursor_from = self._cursor_moves.pop().cursor_from
-        self._cursor_moves.append(CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole))
+            first = self._cursor_moves.pop()
+            cursor_from, generation = first.cursor_from, first.generation
+        move = CursorMove(header.provider_account_id, cursor_from, header.cursor_to, header.whole, generation)
+        self._cursor_moves.append(move)
+
+    def _count(self, rejects: Iterable[Reject]) -> Iterator[Reject]:
+        """Yield the rejects, and count them by account, path and rule."""
+        for reject in rejects:
+            fault = reject.fault
+            self._faults[reject.provider_account_id][_LIST_POSITION.sub("[]", fault.path), fault.rule] += 1
+            yield reject
+
+    def _with_counts(self, move: CursorMove) -> CursorMove:
+        """Return the move of an account whose pages are all typed, with the counts of its records."""
+        account = move.provider_account_id
+        faults = self._faults.pop(account, Counter())
+        path, rule = min(faults, key=lambda fault: (-faults[fault], fault)) if faults else (None, None)
+        return replace(move, read=self._read.pop(account, 0), rejected=faults.total(), fault_path=path, fault_rule=rule)
 
     def _write_block(self, unfinished_account: int | None = None) -> list[Reject]:
         """Write the block; keep back the cursor move of an account whose pages are not all read yet."""
-        table, rejected = build_table(self._block)
+        table, faulty = build_table(self._block)
+        rejected = list(self._count(faulty))
         is_unfinished = self._cursor_moves and self._cursor_moves[-1].provider_account_id == unfinished_account
         unfinished_moves = [self._cursor_moves.pop()] if is_unfinished else []
-        self._writer.write(table, self._cursor_moves)
+        self._writer.write(table, list(map(self._with_counts, self._cursor_moves)))
         self.rows_written += table.num_rows
         self._block = Block(self._entity, first_seq=self._block.first_seq + len(self._block))
         self._cursor_moves = unfinished_moves

@@ -26,7 +26,8 @@ select
     p.provider_account_id,
     p.access_token,
     coalesce(c.value, '') as cursor,
-    coalesce(c.reread, false) as needs_full_read
+    coalesce(c.reread, false) as needs_full_read,
+    coalesce(c.generation, 0) as generation
 from core.provider_accounts as p
 left join etl.cursors as c on c.provider_account_id = p.provider_account_id and c.feed = %(feed)s
 where

@@ -127,8 +127,14 @@ class Pipeline:
         at: datetime = FIRST,
         moves: str = ">a",
         whole: bool = False,
+        generation: int | None = None,
+        opened_at: datetime | None = None,
+        sealed_at: datetime | None = None,
     ) -> int:
-        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`."""
+        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`.
+
+        By default the pages were received at the instant at which the batch was opened and sealed.
+        """
         if not chunks.plan_account_chunks(
             self.db,
             entity=self.entity.name,
@@ -154,6 +160,7 @@ class Pipeline:
                     received_at=at,
                     size=len(body),
                     whole=whole,
+                    generation=generation,
                 ),
                 body,
             )
@@ -166,5 +173,10 @@ class Pipeline:
             source=self.source,
             chunk_id=chunk.chunk_id,
             attempt=chunk.attempt,
+            opened_at=opened_at or at,
+        )
+        self.db.execute(
+            "update etl.raw_batches set sealed_at = %(sealed_at)s where raw_id = %(raw_id)s",
+            {"sealed_at": sealed_at or at, "raw_id": raw_id},
         )
         return self.transform(raw_id)

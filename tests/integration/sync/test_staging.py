@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -15,7 +16,7 @@ from etl.db.connection import Connection
 from etl.db.statements import statements
 from etl.sync.records.rows import schema
 from etl.sync.store import staging
-from etl.sync.store.typed_batches import CURSOR_MOVE_SCHEMA
+from etl.sync.store.typed_batches import CURSOR_MOVE_SCHEMA, CursorMove
 
 RECORDS = 5_000
 TEN_ROWS = """
@@ -139,11 +140,9 @@ def test_sequential_scans_and_jit_are_off_only_while_index_lookups_are_preferred
 def test_existing_rows_are_few_up_to_the_limit_and_those_of_other_accounts_do_not_count(db: Connection) -> None:
     db.execute("alter table core.transactions disable trigger user")
     db.execute(TEN_ROWS, [[1, 2, 3]])
-    columns = [[1, 2, 4], ["", "", ""], ["a", "a", "a"], [False, False, False]]
+    moves = [asdict(CursorMove(account, "", "a", whole=False)) for account in (1, 2, 4)]
     with db.transaction():
-        staging.fill_cursor_moves(
-            db, [pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=CURSOR_MOVE_SCHEMA)]
-        )
+        staging.fill_cursor_moves(db, pa.Table.from_pylist(moves, CURSOR_MOVE_SCHEMA))
         assert staging.has_few_existing_rows(db, TRANSACTIONS, limit=20)
         assert not staging.has_few_existing_rows(db, TRANSACTIONS, limit=19)
 
@@ -154,7 +153,7 @@ def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(db: Connectio
     merge = file["merge"].substitute(existing=file[lookup])
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
-        staging.fill_cursor_moves(db, [])
+        staging.fill_cursor_moves(db, CURSOR_MOVE_SCHEMA.empty_table())
         with staging.prefer_index_lookup(db), ExitStack() as stack:
             if lookup == "existing_of_accounts":
                 stack.enter_context(staging.prefer_hash_join(db))

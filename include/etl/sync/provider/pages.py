@@ -42,12 +42,15 @@ class AccountReader:
         Its access token, in clear text; never shown in a representation.
     page_size
         Records to request per page.
+    generation
+        Generation of the account's cursor, kept with each page.
     """
 
     client: ProviderClient
     provider_account_id: int
     access_token: str = field(repr=False)
     page_size: int
+    generation: int = 0
 
     def read_feed(self, feed: Feed, *, cursor: str) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the pages of changes since a cursor, until there are no more.
@@ -153,6 +156,7 @@ class AccountReader:
             cursor_to=cursor_to,
             received_at=datetime.now(UTC),
             size=len(body),
+            generation=self.generation,
         )
 
 

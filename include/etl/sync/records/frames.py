@@ -32,6 +32,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Bytes of the body.
     whole
         Whether the account's pages are a full read of the feed, instead of the changes since `cursor_from`.
+    generation
+        Generation of the account's cursor when its download began; None in pages of before there were generations.
     """
 
     provider_account_id: int
@@ -43,6 +45,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     received_at: datetime
     size: int
     whole: bool = False
+    generation: int | None = None
 
 
 class BrokenFrame(ValueError):

@@ -39,12 +39,15 @@ class ProviderAccount:
         How far the feed was loaded; empty if never.
     needs_full_read
         Whether the feed must be read from its beginning in spite of its cursor.
+    generation
+        Generation of the cursor, which grows with each load of the feed.
     """
 
     provider_account_id: int
     access_token: bytes = field(repr=False)
     cursor: str
     needs_full_read: bool
+    generation: int = 0
 
 
 def enrol(db: Connection, cipher: TokenCipher, *, provider: str, user: str, item_id: str, access_token: str) -> int:

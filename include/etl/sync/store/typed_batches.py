@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,13 +29,23 @@ FOLDER = "typed"
 _PARQUET_OPTIONS = {"compression": "zstd", "use_dictionary": False}
 """No dictionaries: most columns are nearly unique, and zstd compresses the others well enough."""
 CURSOR_MOVE_SCHEMA = pa.schema(
-    [(PROVIDER_ACCOUNT, pa.int64()), ("cursor_from", pa.string()), ("cursor_to", pa.string()), ("whole", pa.bool_())]
+    [
+        (PROVIDER_ACCOUNT, pa.int64()),
+        ("cursor_from", pa.string()),
+        ("cursor_to", pa.string()),
+        ("whole", pa.bool_()),
+        ("generation", pa.int64()),
+        ("read", pa.int64()),
+        ("rejected", pa.int64()),
+        ("fault_path", pa.string()),
+        ("fault_rule", pa.string()),
+    ]
 )
 
 
 @dataclass(frozen=True)
 class CursorMove:
-    """The move of an account's cursor by a batch.
+    """The move of an account's cursor by a batch, and how many of the account's records are bad.
 
     Parameters
     ----------
@@ -45,12 +55,25 @@ class CursorMove:
         The cursor before and after.
     whole
         Whether the batch holds the whole feed instead of the changes between the two cursors.
+    generation
+        Generation of the cursor when the download began; None in batches of before there were generations.
+    read
+        Records as sent, rejected ones included.
+    rejected
+        Rejected records.
+    fault_path, fault_rule
+        The most frequent path (without list positions) and rule among the rejects; None if there are none.
     """
 
     provider_account_id: int
     cursor_from: str
     cursor_to: str
     whole: bool
+    generation: int | None = None
+    read: int = 0
+    rejected: int = 0
+    fault_path: str | None = None
+    fault_rule: str | None = None
 
 
 class TypedWriter:
@@ -67,13 +90,7 @@ class TypedWriter:
         self.finish()
         self._pending_write = self._executor.submit(self._rows.write_table, rows)
         if cursor_moves:
-            columns = [
-                [move.provider_account_id for move in cursor_moves],
-                [move.cursor_from for move in cursor_moves],
-                [move.cursor_to for move in cursor_moves],
-                [move.whole for move in cursor_moves],
-            ]
-            self._cursor_moves.write_table(pa.table(columns, schema=CURSOR_MOVE_SCHEMA))
+            self._cursor_moves.write_table(pa.Table.from_pylist(list(map(asdict, cursor_moves)), CURSOR_MOVE_SCHEMA))
 
     def finish(self) -> None:
         """Wait until all rows are written, and raise the error of a failed write."""
@@ -128,8 +145,12 @@ class TypedBatch:
         """
         return self._read("rows.parquet")
 
+    def read_cursor_moves(self) -> pa.Table:
+        """Return all cursor moves; raise as `cursor_moves` does."""
+        return pa.Table.from_batches(self.cursor_moves(), CURSOR_MOVE_SCHEMA)
+
     def cursor_moves(self) -> Iterator[pa.RecordBatch]:
-        """Yield the cursor moves: `provider_account_id`, `cursor_from`, `cursor_to`, `whole`.
+        """Yield the cursor moves, with the columns of `CURSOR_MOVE_SCHEMA`.
 
         Raises
         ------
