@@ -31,6 +31,8 @@ order by o.user_id
 returning provider_account_id
 """)
 
+_SET_SEALED_AT = Statement("update etl.raw_batches set sealed_at = %(at)s where raw_id = %(raw_id)s")
+
 
 def enrol(db: Connection, logins: int) -> list[int]:
     """Add logins without a valid token, and return their provider account ids in ascending order."""
@@ -71,7 +73,11 @@ def seal(
     )
     chunk = chunks.open_attempt(db, entity=entity.name, run_id=run, ordinal=0)
     page_frames = _frame_pages(accounts, pages, at=at, cursors=cursors)
-    return raw_batches.seal(db, root, page_frames, source=source, chunk_id=chunk.chunk_id, attempt=chunk.attempt)
+    raw_id = raw_batches.seal(
+        db, root, page_frames, source=source, chunk_id=chunk.chunk_id, attempt=chunk.attempt, opened_at=at
+    )
+    _SET_SEALED_AT.run(db, {"raw_id": raw_id, "at": at})
+    return raw_id
 
 
 def _frame_pages(

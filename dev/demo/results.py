@@ -26,7 +26,7 @@ select
     (select count(*)::int from core.transactions where removed_at is null) as transactions,
     (select count(*)::int from core.merchants) as merchants
 """)
-_COUNT_NAMES = ("read", "inserted", "updated", "unchanged", "removed", "superseded", "stale", "rejected")
+_COUNT_NAMES = ("read", "inserted", "updated", "unchanged", "removed", "superseded", "stale", "rejected", "quarantined")
 
 
 def count_rows(db: Connection) -> dict[str, int]:

@@ -16,6 +16,7 @@ from etl.cli.migrate import migrate
 from etl.cli.notify.app import app as notify
 from etl.cli.plan import plan
 from etl.cli.purge import purge
+from etl.cli.quarantine import app as quarantine
 from etl.cli.queues import app as queues
 from etl.cli.rejects import app as rejects
 from etl.cli.replay import replay
@@ -92,6 +93,7 @@ add_command(app, status, panel=_SYNC)
 add_command(app, plan, panel=_SYNC)
 add_command(app, replay, panel=_SYNC)
 app.add_typer(rejects, name="rejects", rich_help_panel=_SYNC)
+app.add_typer(quarantine, name="quarantine", rich_help_panel=_SYNC)
 app.add_typer(history, name="history", rich_help_panel=_SYNC)
 app.add_typer(correct, name="correct", rich_help_panel=_SYNC)
 add_command(app, resync, panel=_SYNC)

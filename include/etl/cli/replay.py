@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 REPLAY_JSON = (
     "`entity`, `batches` (a list of `raw_id` and the number of records `read`, `inserted`, `updated`, `unchanged`, "
-    "`removed`, `superseded`, `stale` and `rejected`), `totals` (these numbers over all batches; null if there are no "
-    "batches) and `failed` (a list of `raw_id` and `error`)"
+    "`removed`, `superseded`, `stale`, `rejected` and `quarantined`), `totals` (these numbers over all batches; null "
+    "if there are no batches) and `failed` (a list of `raw_id` and `error`)"
 )
 """What `to_document` returns, for the help of commands."""
 
@@ -189,9 +189,9 @@ def print_counts(entity: Entity, result: ReplayResult, *, only_errors: bool = Fa
     if counts and not only_errors:
         if 1 < len(counts) <= _MAX_BATCHES_SHOWN:
             for raw_id, batch_counts in counts.items():
-                typer.echo(f"{entity.name}, raw batch {raw_id}: {_format_counts(batch_counts)}")
+                typer.echo(f"{entity.name}, raw batch {raw_id}: {format_counts(batch_counts)}")
         batches = f"raw batch {next(iter(counts))}" if len(counts) == 1 else f"all {len(counts):,} raw batches"
-        typer.echo(f"{entity.name}, {batches}: {_format_counts(_sum(counts.values()))}")
+        typer.echo(f"{entity.name}, {batches}: {format_counts(_sum(counts.values()))}")
     for raw_id, error in result.errors.items():
         typer.echo(f"{entity.name}: raw batch {raw_id} was not replayed: {error}", err=True)
 
@@ -317,7 +317,7 @@ def _format_value(value: Any) -> str:  # noqa: ANN401 - any column's value
     return truncate(repr(value) if isinstance(value, str) else str(value))
 
 
-def _format_counts(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[str, int]) -> str:
     """Return counts as words, without those that are zero."""
     rest = [f"{count:,} {name}" for name, count in counts.items() if count and name != "read"]
     return f"{counts['read']:,} records{': ' if rest else ''}{', '.join(rest)}"

@@ -47,6 +47,7 @@ _TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "currencies": (str, 0),
     "checks": (Check, 0),
 }
+_ORDERED_TYPES = (ColumnType.DATE, ColumnType.INSTANT, ColumnType.INTEGER)
 _MIN_COUNTS = {"chunk_size": 1, "max_chunks": 1, "always_tolerated": 0, "version": 1}
 
 
@@ -87,9 +88,9 @@ class Entity:
     max_chunks
         Maximum number of chunks in a run, at most 64; if more were needed, chunks are larger instead.
     tolerated_rejects
-        Share of rejected records (0 to 1) above which a batch is not loaded.
+        Share of a login's records in a batch (0 to 1) that may be rejected; above it the login is quarantined.
     always_tolerated
-        Number of rejects that never stops a batch, however small it is: a single reject must not stop a quiet day.
+        Number of rejects that never quarantines a login: a single reject must not stop a quiet day.
     tolerated_absences
         Share of a login's live rows (0 to 1) that may end without approval because a feed that was read again from its
         beginning does not contain them any more; a handful may always.
@@ -102,6 +103,9 @@ class Entity:
         Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version.
     history
         Whether the superseded versions of its rows are kept, in `core.<name>_history`.
+    newest_by
+        Column by which the newest record of a key is chosen, where records do not arrive in their order; null is the
+        oldest. None if the record that was observed last is the newest.
     """
 
     name: str
@@ -126,6 +130,7 @@ class Entity:
     deadline: timedelta | None = None
     version: int = 1
     history: bool = False
+    newest_by: str | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -179,6 +184,7 @@ def _validate(entity: Entity) -> None:
     _check_columns(where, entity)
     _check_column_references(where, entity)
     _check_checks(where, entity)
+    _check_order(where, entity)
     _check_record_paths(where, entity)
 
 
@@ -269,6 +275,25 @@ def _check_checks(where: str, entity: Entity) -> None:
                     f"{where}: check {check.rule} needs a column of ColumnType.{required_type.name}, but {name} is of "
                     f"ColumnType.{types[name].name}; remove the check, or fix the kind of the column"
                 )
+
+
+def _check_order(where: str, entity: Entity) -> None:
+    if entity.newest_by is None:
+        return
+    require_type(where, "newest_by", entity.newest_by, str)
+    types = {column.name: column.kind for column in entity.columns if column.name not in entity.key}
+    if types.get(entity.newest_by) not in _ORDERED_TYPES:
+        ordered = ", ".join(name for name, kind in types.items() if kind in _ORDERED_TYPES)
+        remedy = f"name one of {ordered}" if ordered else "declare one"
+        raise DeclarationError(
+            f"{where}: newest_by is {entity.newest_by!r}, which is no date, instant or integer outside its key; "
+            f"{remedy}, or remove it"
+        )
+    if isinstance(entity.source, Feed):
+        raise DeclarationError(
+            f"{where}: newest_by is {entity.newest_by!r}, but the changes of a feed apply in the order of the feed; "
+            "remove it"
+        )
 
 
 def _check_record_paths(where: str, entity: Entity) -> None:

@@ -1,6 +1,7 @@
 """Loading of typed batches: merge a batch into its core table and move the cursors, in one transaction."""
 
 import logging
+from datetime import UTC
 
 from upath import UPath
 
@@ -8,18 +9,31 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
 from etl.sync import merge, reprocess
-from etl.sync.store import before_image, chunks, loads, raw_batches
+from etl.sync.store import before_image, chunks, loads, quarantines, raw_batches
 from etl.sync.store.loads import LoadCounts
+from etl.sync.store.quarantines import Quarantine
 from etl.sync.store.typed_batches import TypedBatch
+from etl.sync.transform import transform
 
 log = logging.getLogger(__name__)
+
+
+class NotAcceptable(PermanentError):
+    """The records of a quarantined login can no longer be loaded."""
+
+    def __init__(self, quarantine: Quarantine, reason: str) -> None:
+        super().__init__(
+            f"{quarantine.entity}: provider account {quarantine.provider_account_id} cannot be accepted from raw batch "
+            f"{quarantine.raw_id}: {reason}; trigger etl_{quarantine.entity}, which reads it again from where its "
+            "cursor is, and accept it then if it is still quarantined."
+        )
 
 
 def load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCounts:
     """Load a typed batch once; loading it again changes nothing and returns the same counts.
 
-    Records of an account whose cursor another batch moved first are dropped and counted as stale; the other accounts
-    are loaded.
+    A login of which another batch was loaded since the download is left out as stale, and one with too many rejects is
+    quarantined; the other logins are loaded.
 
     Raises
     ------
@@ -34,14 +48,18 @@ def load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCou
         counts = loads.find(db, raw_id=raw_id, entity=entity.name, version=entity.version)
         if counts is None:
             typed = TypedBatch(root, entity, batch)
-            rejected = typed.count_rejected()
-            staged = merge.stage(entity, typed, db=db)
-            if staged.was_loaded and entity.feed_name:
+            if entity.feed_name and loads.was_loaded(db, raw_id=raw_id, entity=entity.name):
                 # Another version of the entity loaded it, and the feed has advanced since.
                 before_image.create(db, entity)
-                counts = reprocess.reprocess(entity, typed, staged, rejected=rejected, db=db, root=root)
+                counts = loads.add_up(
+                    reprocess.reprocess(entity, typed, staged, db=db, root=root)
+                    for staged in merge.stage(entity, typed, db=db)
+                )
             else:
-                counts = merge.merge_staged(entity, typed, staged, rejected=rejected, db=db).counts
+                counts = loads.add_up(
+                    merge.merge_staged(entity, typed, staged, db=db).counts
+                    for staged in merge.stage(entity, typed, db=db)
+                )
             loads.record(db, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
     log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
     return counts
@@ -69,3 +87,43 @@ def load_pending(entity: Entity, run_id: str, ordinal: int, *, db: Connection, r
             first_error = first_error or error
     if first_error is not None:
         raise first_error
+
+
+def accept(entity: Entity, provider_account_id: int, *, db: Connection, root: UPath) -> LoadCounts | None:
+    """Load the valid records of a quarantined login, and return what became of all its records.
+
+    The batch is the latest that was not loaded. Its cursor moves as on a first load, so that the next run continues
+    from there; the rejected records stay rejects.
+
+    Returns
+    -------
+    LoadCounts or None
+        None if the login is not quarantined, or no longer.
+
+    Raises
+    ------
+    NotAcceptable
+        If another batch of the login was loaded since, or the batch was purged.
+    """
+    quarantine = quarantines.find(db, entity=entity.name, provider_account_id=provider_account_id)
+    if quarantine is None:
+        return None
+    raw_id = quarantine.raw_id
+    batch = raw_batches.find(db, raw_id)
+    typed = TypedBatch(root, entity, batch)
+    if not typed.exists():
+        if batch.purged_at is not None:
+            raise NotAcceptable(quarantine, f"it was purged at {batch.purged_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        transform(entity, raw_id, db=db, root=root)
+    with db.transaction():
+        raw_batches.lock(db, raw_id)
+        if quarantines.find(db, entity=entity.name, provider_account_id=provider_account_id) == quarantine:
+            staged = merge.stage_first_load(entity, typed, db=db, only={provider_account_id})
+            if provider_account_id in staged.left_out:
+                raise NotAcceptable(quarantine, "another batch moved its cursor first")
+            counts = merge.merge_staged(entity, typed, staged, db=db).counts
+            loads.accept(db, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
+            log.info("%s: raw batch %d: accepted account %d: %s", entity.name, raw_id, provider_account_id, counts)
+            return counts
+    # A load, or another acceptance, has ended this quarantine meanwhile; there may be a newer one.
+    return accept(entity, provider_account_id, db=db, root=root)

@@ -1,22 +1,29 @@
 """Merging of a typed batch into the core table, shared by load and replay.
 
-The first load of a feed's batch moves the cursors. On a second load no cursor moves, and every record keeps the
+The first load of a login's records moves its cursor. On a second load no cursor moves, and every record keeps the
 effective time of its first load, so that newer data is not overwritten.
 """
 
 import logging
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile
-from etl.declare.entity import Entity
+from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
 from etl.sync.history import after_merge
+from etl.sync.quarantine import exceeds
 from etl.sync.records.duplicates import DuplicateFilter
-from etl.sync.store import cursors, loads, reconciliations, rejects, staging
+from etl.sync.records.filters import clamp_observation, without_logins
+from etl.sync.store import cursors, loads, quarantines, reconciliations, rejects, staging
 from etl.sync.store.loads import LoadCounts
-from etl.sync.store.typed_batches import TypedBatch
+from etl.sync.store.typed_batches import CursorMove, TypedBatch
 
 log = logging.getLogger(__name__)
 
@@ -26,27 +33,50 @@ MAX_SCANNED_ROWS_PER_RECORD = 2
 Origin = Feed | Snapshot | Window | RawOf
 
 
+class _Reason(Enum):
+    """Why a login of a batch is not staged; the first two are outcomes in etl.left_out."""
+
+    STALE = "stale"
+    QUARANTINED = "quarantined"
+    OTHER_PART = "other part"
+    """It is staged, and counted, in another part of the same load."""
+
+
+_STALE, _QUARANTINED, _OTHER_PART = _Reason
+
+
 @dataclass(frozen=True)
 class StagedBatch:
-    """A batch in the staging table `incoming`, ready to be merged.
+    """The logins of a batch that apply, or some of them, in the staging tables and ready to be merged.
 
     Parameters
     ----------
     was_loaded
-        Whether any version of the entity loaded it before.
+        Whether these logins were loaded before, by any version of the entity.
     rows
-        All its rows.
+        All their rows.
     has_removals
         Whether any of them is a removal.
-    stale, superseded
-        How many of its rows were already dropped as stale or superseded.
+    superseded
+        How many of the rows were already dropped as superseded.
+    stale
+        Rows of the logins that another load overtook; they are not staged.
+    rejected
+        Rejected records, apart from those of quarantined logins.
+    quarantined
+        Records of quarantined logins; they are not staged.
+    left_out
+        The logins that are not staged.
     """
 
     was_loaded: bool
     rows: int
     has_removals: bool
-    stale: int
     superseded: int
+    stale: int
+    rejected: int
+    quarantined: int
+    left_out: Collection[int]
 
 
 @dataclass(frozen=True)
@@ -65,39 +95,63 @@ class MergeResult:
     closed_keys: list[tuple[Any, ...]]
 
 
-def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> StagedBatch:
-    """Fill `incoming` with the rows of a batch that are not outdated; other loads of them wait for the commit."""
+def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> Iterator[StagedBatch]:
+    """Stage a batch that is loaded or replayed, and yield it; each part must be merged before the next is staged.
+
+    On the first load, logins that another load overtook are left out as stale, and those with too many rejects are
+    quarantined. A later load leaves out the same stale logins, and whoever has too many rejects now. Logins that were
+    quarantined, and no longer have too many, are a second part: they are loaded for the first time.
+    """
     raw_id = typed_batch.raw_batch.raw_id
-    origin = entity.find_source(typed_batch.raw_batch.source)
-    was_loaded = loads.was_loaded(db, raw_id=raw_id, entity=entity.name)
-    duplicate_filter = DuplicateFilter(entity)
-    staging.fill_rows(db, entity, duplicate_filter.drop_duplicates(typed_batch.rows()))
-    if entity.feed_name is None:
-        # Without cursors there is nothing to lock per account, and row locks alone would cost WAL: take one advisory
-        # lock for the entity.
-        loads.lock_entity(db, entity=entity.name)
-        if isinstance(origin, Snapshot):
-            staging.fill_cursor_moves(db, typed_batch.cursor_moves())
+    if not loads.was_loaded(db, raw_id=raw_id, entity=entity.name):
+        yield stage_first_load(entity, typed_batch, db=db)
+        return
+    moves = typed_batch.read_cursor_moves()
+    left_out = _find_left_out(entity, raw_id, db=db)
+    excessive = _find_excessive(entity, moves)
+    released = {login for login, reason in left_out.items() if reason is _QUARANTINED} - excessive.keys()
+    left_out = {**dict.fromkeys(excessive, _QUARANTINED), **left_out, **dict.fromkeys(released, _OTHER_PART)}
+    yield _stage_again(entity, typed_batch, moves, left_out, db=db)
+    if released:
+        yield stage_first_load(entity, typed_batch, db=db, only=released)
+
+
+def stage_first_load(
+    entity: Entity, typed_batch: TypedBatch, *, db: Connection, only: Collection[int] | None = None
+) -> StagedBatch:
+    """Stage the logins of a batch that were not loaded before; other loads of them wait for the commit.
+
+    Parameters
+    ----------
+    only
+        Stage only these logins, which were quarantined, however many of their records are rejected; None for all.
+    """
+    raw_id, source = typed_batch.raw_batch.raw_id, typed_batch.raw_batch.source
+    moves = typed_batch.read_cursor_moves()
+    if isinstance(entity.source, RawOf):
+        return _fill(entity, typed_batch, moves, {}, was_loaded=False, db=db)
+    logins = moves[PROVIDER_ACCOUNT].to_pylist() if only is not None else ()
+    left_out = {login: _OTHER_PART for login in logins if login not in (only or ())}
+    _lock(entity, _without(moves, left_out), db=db)
+    if source == entity.feed_name:
+        left_out |= dict.fromkeys(cursors.drop_stale(db, feed=source, raw_id=raw_id), _STALE)
+    if only is None:
+        excessive = _find_excessive(entity, _without(moves, left_out))
+        left_out |= dict.fromkeys(excessive, _QUARANTINED)
+        _quarantine(entity, raw_id, excessive, db=db)
     else:
-        staging.fill_cursor_moves(db, typed_batch.cursor_moves())
-        cursors.lock(db, feed=entity.feed_name)
-    stale_by_account: dict[int, int] = {}
-    if isinstance(origin, Feed):
-        stale_by_account = _apply_feed_order(origin, raw_id, duplicate_filter, was_loaded=was_loaded, db=db)
-    stale_duplicates = sum(duplicate_filter.dropped_by_account[account] for account in stale_by_account)
-    stale = sum(stale_by_account.values()) + stale_duplicates
-    superseded = duplicate_filter.dropped_by_account.total() - stale_duplicates
-    if duplicate_filter.has_possible_duplicates:
-        superseded += staging.drop_superseded(db, entity)
-    superseded += _drop_outdated(entity, origin, raw_id, was_loaded=was_loaded, db=db)
-    if isinstance(origin, Window) and isinstance(entity.source, Feed) and entity.source.removals:
-        superseded += _drop_unconfirmed(entity, db=db)
-    return StagedBatch(was_loaded, duplicate_filter.rows, duplicate_filter.has_removals, stale, superseded)
+        quarantines.forget(db, only, raw_id=raw_id)
+    quarantines.release(db, entity=entity.name, source=source, own_source=entity.source.name)
+    return _fill(entity, typed_batch, moves, left_out, was_loaded=False, db=db)
 
 
-def merge_staged(
-    entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBatch, *, rejected: int, db: Connection
-) -> MergeResult:
+def stage_loaded(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> StagedBatch:
+    """Stage the logins of a batch that were loaded before, however many of their records are rejected now."""
+    left_out = _find_left_out(entity, typed_batch.raw_batch.raw_id, db=db)
+    return _stage_again(entity, typed_batch, typed_batch.read_cursor_moves(), left_out, db=db)
+
+
+def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBatch, *, db: Connection) -> MergeResult:
     """Merge `incoming` into the core table; on the first load of a feed's batch, move the cursors."""
     raw_id = typed_batch.raw_batch.raw_id
     origin = entity.find_source(typed_batch.raw_batch.source)
@@ -116,29 +170,129 @@ def merge_staged(
         after_merge.carry_corrections(db, entity)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     superseded = staged_batch.superseded + merged["superseded"] + removed["superseded"]
+    not_staged = staged_batch.stale + staged_batch.rejected + staged_batch.quarantined
     counts = LoadCounts(
-        read=staged_batch.rows + rejected,
+        read=staged_batch.rows + not_staged,
         inserted=merged["inserted"],
         updated=merged["updated"],
-        unchanged=staged_batch.rows - staged_batch.stale - superseded - changed,
+        unchanged=staged_batch.rows - superseded - changed,
         removed=removed["removed"],
         superseded=superseded,
         stale=staged_batch.stale,
-        rejected=rejected,
+        rejected=staged_batch.rejected,
+        quarantined=staged_batch.quarantined,
     )
     return MergeResult(counts, closed_keys)
 
 
+def _stage_again(
+    entity: Entity, typed_batch: TypedBatch, moves: pa.Table, left_out: Mapping[int, _Reason], *, db: Connection
+) -> StagedBatch:
+    if not isinstance(entity.source, RawOf):
+        _lock(entity, _without(moves, left_out), db=db)
+    return _fill(entity, typed_batch, moves, left_out, was_loaded=True, db=db)
+
+
+def _fill(
+    entity: Entity,
+    typed_batch: TypedBatch,
+    moves: pa.Table,
+    left_out: Mapping[int, _Reason],
+    *,
+    was_loaded: bool,
+    db: Connection,
+) -> StagedBatch:
+    """Fill `incoming` with the rows of the logins that are not left out, apart from those that are outdated."""
+    raw_batch = typed_batch.raw_batch
+    origin = entity.find_source(raw_batch.source)
+    rows = clamp_observation(
+        without_logins(typed_batch.rows(), left_out), earliest=raw_batch.opened_at, latest=raw_batch.sealed_at
+    )
+    duplicate_filter = DuplicateFilter(entity)
+    staging.fill_rows(db, entity, duplicate_filter.drop_duplicates(rows))
+    if isinstance(origin, RawOf):
+        # It has no logins to lock, and row locks alone would cost WAL: take one advisory lock for the entity.
+        loads.lock_entity(db, entity=entity.name)
+    elif isinstance(origin, Feed):
+        _apply_feed_order(origin, raw_batch.raw_id, duplicate_filter, was_loaded=was_loaded, db=db)
+    superseded = duplicate_filter.dropped
+    if duplicate_filter.has_possible_duplicates:
+        superseded += staging.drop_superseded(db, entity)
+    superseded += _drop_outdated(entity, origin, raw_batch.raw_id, was_loaded=was_loaded, db=db)
+    if isinstance(origin, Window) and isinstance(entity.source, Feed) and entity.source.removals:
+        superseded += _drop_unconfirmed(entity, db=db)
+    stale, quarantined = (_select(moves, left_out, reason) for reason in (_STALE, _QUARANTINED))
+    counted = _without(moves, [login for login, reason in left_out.items() if reason is _OTHER_PART])
+    return StagedBatch(
+        was_loaded,
+        duplicate_filter.rows,
+        duplicate_filter.has_removals,
+        superseded,
+        stale=_sum(stale, "read") - _sum(stale, "rejected"),
+        rejected=_sum(counted, "rejected") - _sum(quarantined, "rejected"),
+        quarantined=_sum(quarantined, "read"),
+        left_out=left_out.keys(),
+    )
+
+
+def _find_excessive(entity: Entity, moves: pa.Table) -> dict[int, CursorMove]:
+    """Return the logins that have too many rejects."""
+    faulty = [CursorMove(**move) for move in moves.filter(pc.greater(moves["rejected"], 0)).to_pylist()]
+    return {
+        move.provider_account_id: move for move in faulty if exceeds(entity, read=move.read, rejected=move.rejected)
+    }
+
+
+def _find_left_out(entity: Entity, raw_id: int, *, db: Connection) -> dict[int, _Reason]:
+    """Return the logins that the first load of a batch left out; an entity that others download leaves out none."""
+    if isinstance(entity.source, RawOf):
+        return {}
+    return {login: _Reason(outcome) for login, outcome in cursors.left_out(db, raw_id=raw_id).items()}
+
+
+def _lock(entity: Entity, moves: pa.Table, *, db: Connection) -> None:
+    """Exclude other loads of the same logins, or of the whole entity where no cursor of a login can be locked."""
+    if entity.feed_name is None or PROVIDER_ACCOUNT not in entity.key:
+        loads.lock_entity(db, entity=entity.name)
+    staging.fill_cursor_moves(db, moves)
+    if entity.feed_name:
+        cursors.lock(db, feed=entity.feed_name)
+
+
+def _quarantine(entity: Entity, raw_id: int, excessive: Mapping[int, CursorMove], *, db: Connection) -> None:
+    if excessive:
+        cursors.drop(db, excessive)
+        quarantines.record(db, list(excessive.values()), raw_id=raw_id, entity=entity.name)
+        log.warning("%s: raw batch %d: quarantined provider accounts %s", entity.name, raw_id, sorted(excessive))
+
+
+def _select(moves: pa.Table, left_out: Mapping[int, _Reason], reason: _Reason) -> pa.Table:
+    logins = [login for login, other in left_out.items() if other is reason]
+    return moves.filter(pc.is_in(moves[PROVIDER_ACCOUNT], pa.array(logins, pa.int64())))
+
+
+def _without(moves: pa.Table, logins: Collection[int]) -> pa.Table:
+    if not logins:
+        return moves
+    return moves.filter(pc.invert(pc.is_in(moves[PROVIDER_ACCOUNT], pa.array(logins, pa.int64()))))
+
+
+def _sum(moves: pa.Table, column: str) -> int:
+    return int(pc.sum(moves[column]).as_py() or 0)
+
+
 def _drop_outdated(entity: Entity, origin: Origin, raw_id: int, *, was_loaded: bool, db: Connection) -> int:
     """Drop records that later batches have outdated, and return how many those were."""
-    dropped = staging.drop_overwritten(db, entity, raw_id=raw_id) if was_loaded else 0
+    dropped = 0
+    if was_loaded and entity.newest_by is None:
+        dropped += staging.drop_overwritten(db, entity, raw_id=raw_id)
     match origin:
         case Window() if entity.feed_name and was_loaded:
             dropped += staging.drop_older_than_feed_on_replay(db, entity, feed=entity.feed_name, raw_id=raw_id)
         case Window() if entity.feed_name:
             dropped += staging.drop_older_than_feed(db, feed=entity.feed_name)
-        case Snapshot() if not was_loaded:
-            dropped += staging.drop_older_than_snapshot(db, entity, raw_id=raw_id)
+        case Snapshot():
+            dropped += staging.drop_older_than_snapshots(db, entity, raw_id=raw_id, is_replay=was_loaded)
     return dropped
 
 
@@ -150,17 +304,14 @@ def _drop_unconfirmed(entity: Entity, *, db: Connection) -> int:
 
 def _apply_feed_order(
     feed: Feed, raw_id: int, duplicate_filter: DuplicateFilter, *, was_loaded: bool, db: Connection
-) -> dict[int, int]:
-    """Drop stale accounts, correct timestamps to the order of the feed, and return the dropped rows of each account."""
+) -> None:
+    """Correct the times of observation to the order of the feed."""
     if was_loaded:
-        stale_by_account = cursors.drop_recorded_stale_accounts(db, raw_id=raw_id)
         cursors.reapply_clamped_timestamps(db, raw_id=raw_id)
-        return stale_by_account
-    stale_by_account = cursors.drop_stale_accounts(db, feed=feed.name, raw_id=raw_id)
+        return
     cursors.clamp_timestamps(
         db, feed=feed.name, raw_id=raw_id, earliest_observed_at=duplicate_filter.earliest_observed_at
     )
-    return stale_by_account
 
 
 def _close_unreported_rows(

@@ -1,7 +1,7 @@
 """Replay of a raw batch: transform it again and merge what differs.
 
-No cursor moves, and newer data is not overwritten. Only a feed's batch that was never loaded is loaded as usual, since
-no later batch continues from it.
+No cursor moves, and newer data is not overwritten. Only what was never loaded is loaded as usual: a whole batch, or the
+logins of a batch that were quarantined and no longer have too many rejects, unless another batch was loaded since.
 """
 
 from __future__ import annotations
@@ -93,13 +93,14 @@ def replay(
     typed = TypedBatch(typed_root, entity, raw_batches.find(db, raw_id))
     with _translate_deadlock(entity), db.transaction():
         raw_batches.lock(db, raw_id)
-        staged = merge.stage(entity, typed, db=db)
+        was_loaded = loads.was_loaded(db, raw_id=raw_id, entity=entity.name)
         if dry_run is None:
             before_image.create(db, entity)
-        counts = reprocess.reprocess(
-            entity, typed, staged, rejected=typed.count_rejected(), db=db, root=root, except_batches=except_batches
+        counts = loads.add_up(
+            reprocess.reprocess(entity, typed, staged, db=db, root=root, except_batches=except_batches)
+            for staged in merge.stage(entity, typed, db=db)
         )
-        _record_counts(entity, raw_id, counts, was_loaded=staged.was_loaded, db=db)
+        _record_counts(entity, raw_id, counts, was_loaded=was_loaded, db=db)
     log.info("%s: replayed raw batch %d: %s", entity.name, raw_id, counts)
     return counts
 

@@ -27,7 +27,6 @@ def reprocess(
     typed_batch: TypedBatch,
     staged_batch: StagedBatch,
     *,
-    rejected: int,
     db: Connection,
     root: UPath,
     except_batches: Collection[int] = (),
@@ -45,7 +44,7 @@ def reprocess(
     """
     raw_id = typed_batch.raw_batch.raw_id
     before_image.capture(db, entity)
-    result = merge.merge_staged(entity, typed_batch, staged_batch, rejected=rejected, db=db)
+    result = merge.merge_staged(entity, typed_batch, staged_batch, db=db)
     before_image.capture_closed(db, entity, result.closed_keys)
     if before_image.collect_changed_keys(db, entity, raw_id=raw_id):
         merge_later_batches(
@@ -97,13 +96,13 @@ def _merge_later_batch(
         transform(entity, raw_id, db=db, root=root, typed_root=typed_root)
     if account_ids is not None and account_ids.isdisjoint(_account_ids(typed)):
         return
-    staged = merge.stage(entity, typed, db=db)
+    staged = merge.stage_loaded(entity, typed, db=db)
     is_snapshot = isinstance(entity.find_source(batch.source), Snapshot)
     if not (is_snapshot or (entity.feed_name and typed.has_full_read())):
         # A snapshot or a full read closes the rows that it lacks, so all of its records must stay in `incoming`.
         before_image.keep_changed_keys(db, entity)
     before_image.capture(db, entity)
-    result = merge.merge_staged(entity, typed, staged, rejected=0, db=db)
+    result = merge.merge_staged(entity, typed, staged, db=db)
     before_image.capture_closed(db, entity, result.closed_keys)
 
 

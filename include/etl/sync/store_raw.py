@@ -36,6 +36,7 @@ def store_raw(entity: Entity, run_id: str, ordinal: int, *, db: Connection, root
                 source=source_of(entity, chunk.days).name,
                 chunk_id=chunk.chunk_id,
                 attempt=chunk.attempt,
+                opened_at=chunk.opened_at,
             )
         except LandingMissing:
             # Another run of this step may have sealed it and removed its landing pages meanwhile.

@@ -14,11 +14,13 @@ create table if not exists core.merchants (
 comment on table core.merchants is 'Counterparties as last named on a transaction; shared by all users.';
 comment on column core.merchants.entity_id is 'The provider''s id, which stays when the name changes.';
 comment on column core.merchants.category is 'Category of the transaction that last named it.';
+comment on column core.merchants.named_on is 'Date of the transaction that last named it.';
 comment on column core.merchants.raw_id is 'The raw batch that holds the transaction as sent.';
 
 -- name: merge
--- Upsert the records of a typed batch that differ from their rows, and count them. The join drops unchanged records
--- first: `on conflict … where` alone would lock each of their rows and log it to the WAL.
+-- Upsert the records of a typed batch that differ from their rows and are newer, and count them. The newest is the one on
+-- the transaction with the latest date, then the one that was observed last, whatever the order of loads.
+-- The join drops unchanged records first: `on conflict … where` alone would lock each of their rows and log it to the WAL.
 -- Ordered by key, so that parallel merges cannot deadlock. A lock excludes other loads of this entity, so that
 -- `row_exists` stays valid.
 -- Each row is looked up by its key, so that the cost of a batch does not depend on the size of the table: `offset 0`
@@ -30,9 +32,15 @@ with differing as materialized (
         i.type,
         i.website,
         i.category,
+        i.named_on,
         i.observed_at,
         c.observed_at is not null as row_exists,
-        coalesce(c.observed_at > i.observed_at, false) as superseded
+        coalesce(
+            c.raw_id <> %(raw_id)s
+            and (coalesce(c.named_on, '-infinity'), c.observed_at, c.raw_id)
+            > (coalesce(i.named_on, '-infinity'), i.observed_at, %(raw_id)s),
+            false
+        ) as superseded
     from incoming as i
     left join lateral (
         select k.*
@@ -46,12 +54,14 @@ with differing as materialized (
             i.name,
             i.type,
             i.website,
-            i.category
+            i.category,
+            i.named_on
         ) is distinct from (
             c.name,
             c.type,
             c.website,
-            c.category
+            c.category,
+            c.named_on
         )
 ),
 merged as (
@@ -61,6 +71,7 @@ merged as (
         type,
         website,
         category,
+        named_on,
         observed_at,
         raw_id
     )
@@ -70,6 +81,7 @@ merged as (
         d.type,
         d.website,
         d.category,
+        d.named_on,
         d.observed_at,
         %(raw_id)s
     from differing as d
@@ -80,9 +92,9 @@ merged as (
         type = excluded.type,
         website = excluded.website,
         category = excluded.category,
+        named_on = excluded.named_on,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
-    where target.observed_at <= excluded.observed_at
 )
 select
     count(*) filter (where not row_exists) as inserted,

@@ -5,4 +5,5 @@ comment on column etl.cursors.generation is 'Grows with each load of the feed, s
 alter table etl.chunks add column opened_at timestamptz;
 comment on column etl.chunks.opened_at is 'When the latest download attempt began, by the clock of the warehouse.';
 alter table etl.raw_batches add column opened_at timestamptz;
+create index on etl.raw_batches (source, sealed_at);
 comment on column etl.raw_batches.opened_at is 'When its download attempt began, by the clock of the warehouse: nothing in it was observed before, nor after sealed_at.';

@@ -148,9 +148,10 @@ where entity = %(entity)s and run_id = %(run_id)s and ordinal >= %(chunks)s and 
 update etl.chunks set
     attempts = attempts + 1,
     page_size = case when attempts > 0 and outcome is null then greatest(page_size / 2, 1) else page_size end,
-    outcome = null
+    outcome = null,
+    opened_at = now()
 where entity = %(entity)s and run_id = %(run_id)s and ordinal = %(ordinal)s and withdrawn_at is null
-returning chunk_id, start, stop, page_size, first_day, last_day, attempts as attempt;
+returning chunk_id, start, stop, page_size, first_day, last_day, attempts as attempt, opened_at;
 
 -- name: close_attempt
 -- Record the outcomes of the chunk's provider accounts, unless a later attempt has started.
@@ -165,7 +166,7 @@ on conflict do nothing;
 
 -- name: find
 -- The chunk with its latest attempt.
-select c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.attempts as attempt
+select c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.attempts as attempt, c.opened_at
 from etl.chunks as c
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.withdrawn_at is null;
 
@@ -190,7 +191,8 @@ select
     coalesce(sum(l.removed), 0)::int as removed,
     coalesce(sum(l.superseded), 0)::int as superseded,
     coalesce(sum(l.stale), 0)::int as stale,
-    coalesce(sum(l.rejected), 0)::int as rejected
+    coalesce(sum(l.rejected), 0)::int as rejected,
+    coalesce(sum(l.quarantined), 0)::int as quarantined
 from etl.chunks as c
 left join etl.raw_batches as r on r.chunk_id = c.chunk_id
 left join etl.loads as l on l.raw_id = r.raw_id and l.entity = c.entity and l.version = %(version)s
@@ -212,7 +214,8 @@ select
     coalesce(sum(l.removed), 0)::int as removed,
     coalesce(sum(l.superseded), 0)::int as superseded,
     coalesce(sum(l.stale), 0)::int as stale,
-    coalesce(sum(l.rejected), 0)::int as rejected
+    coalesce(sum(l.rejected), 0)::int as rejected,
+    coalesce(sum(l.quarantined), 0)::int as quarantined
 from etl.chunks as c
 inner join etl.loads as l
     on

@@ -3,8 +3,8 @@
 drop table if exists pg_temp.incoming_cursors;
 
 -- name: create_table
--- The cursor of each account at which the staged batch starts, and the one at which it ends; and what became of its
--- records when they were typed.
+-- The cursor of each login at which the staged batch starts, and the one at which it ends; and how many records of the
+-- login were read and rejected.
 create temp table incoming_cursors (
     provider_account_id bigint primary key,
     cursor_from text not null,
@@ -12,16 +12,13 @@ create temp table incoming_cursors (
     whole boolean not null,
     generation bigint,
     read bigint not null,
-    rejected bigint not null,
-    fault_path text,
-    fault_rule text
+    rejected bigint not null
 ) on commit drop;
 
 -- name: copy_cursor_moves
 -- Cursors are opaque text of at most 256 characters.
-copy incoming_cursors (
-    provider_account_id, cursor_from, cursor_to, whole, generation, read, rejected, fault_path, fault_rule
-) from stdin (format binary);
+copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole, generation, read, rejected)
+from stdin (format binary);
 
 -- name: create_missing
 -- Insert the cursors of feeds that were never loaded, so that they can be locked.
@@ -47,18 +44,21 @@ from etl.cursors as c
 where c.provider_account_id = %(provider_account_id)s and c.feed = %(feed)s
 for update;
 
--- name: drop_stale_accounts
--- Drop the accounts whose cursor another batch has moved since this one was downloaded, with their rows; the other
--- accounts are loaded. They are recorded, since a replay of this batch must skip them too: the other batch brought
--- their records.
+-- name: drop_stale
+-- Drop the logins of which another batch was loaded since this one was downloaded; the others are loaded. A cursor may
+-- return to an earlier value, so that only its generation tells. Batches of before there were generations have none.
+-- They are recorded, since a replay of this batch must skip them too: the other batch brought their records.
 with stale as (
     delete from incoming_cursors as m
     using etl.cursors as c
-    where c.provider_account_id = m.provider_account_id and c.feed = %(feed)s and c.value <> m.cursor_from
+    where
+        c.provider_account_id = m.provider_account_id
+        and c.feed = %(feed)s
+        and (c.value <> m.cursor_from or c.generation <> m.generation)
     returning m.provider_account_id
 ),
 recorded as (
-    insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reason)
+    insert into etl.left_out as l (chunk_id, attempt, provider_account_id, outcome, reason)
     select
         r.chunk_id,
         r.attempt,
@@ -67,38 +67,26 @@ recorded as (
         'another batch moved its cursor first'
     from stale as s
     inner join etl.raw_batches as r on r.raw_id = %(raw_id)s
-    on conflict do nothing
-),
-dropped as (
-    delete from incoming as i
-    using stale as s
-    where i.provider_account_id = s.provider_account_id
-    returning i.provider_account_id
+    on conflict (chunk_id, attempt, provider_account_id) do update set
+        outcome = excluded.outcome,
+        reason = excluded.reason,
+        left_out_at = now()
+    where l.outcome = 'quarantined'
 )
-select
-    d.provider_account_id,
-    count(*)::int as rows
-from dropped as d
-group by d.provider_account_id;
+select s.provider_account_id
+from stale as s;
 
--- name: drop_recorded_stale_accounts
--- Drop the rows of the accounts that were stale when the batch was first loaded.
-with dropped as (
-    delete from incoming as i
-    using etl.raw_batches as r, etl.left_out as l
-    where
-        r.raw_id = %(raw_id)s
-        and l.chunk_id = r.chunk_id
-        and l.attempt = r.attempt
-        and l.outcome = 'stale'
-        and i.provider_account_id = l.provider_account_id
-    returning i.provider_account_id
-)
-select
-    d.provider_account_id,
-    count(*)::int as rows
-from dropped as d
-group by d.provider_account_id;
+-- name: drop
+-- Take logins out of the staged batch.
+delete from incoming_cursors
+where provider_account_id = any(%(provider_account_ids)s);
+
+-- name: left_out
+-- Logins that were not loaded with the rest of a batch, each with the reason; other attempts of its chunk have their own.
+select l.provider_account_id, l.outcome
+from etl.left_out as l
+inner join etl.raw_batches as r using (chunk_id, attempt)
+where r.raw_id = %(raw_id)s and l.outcome in ('stale', 'quarantined');
 
 -- name: clamp_timestamps
 -- The cursors define the order of a feed's batches; the clocks of workers differ. The records of a batch therefore count
@@ -134,11 +122,13 @@ where
     and c.observed_at > i.observed_at;
 
 -- name: advance
--- Move the cursors; one that does not change is not written.
+-- Move the cursors. Each load that moves a cursor, brings rows or completes a full read has its own generation; a cursor
+-- of which nothing changed is not written.
 update etl.cursors as c set
     value = m.cursor_to,
+    generation = c.generation + 1,
     raw_id = %(raw_id)s,
-    moved_at = now(),
+    moved_at = case when c.value <> m.cursor_to or m.whole then now() else c.moved_at end,
     observed_at = greatest(c.observed_at, latest.observed_at),
     told_at = greatest(c.told_at, latest.observed_at),
     reread = c.reread and not m.whole
@@ -151,7 +141,7 @@ left join (
 where
     c.provider_account_id = m.provider_account_id
     and c.feed = %(feed)s
-    and (c.value <> m.cursor_to or (c.reread and m.whole));
+    and (c.value <> m.cursor_to or m.whole or latest.observed_at is not null);
 
 -- name: record_observation
 -- A window changed rows: later records of the feed must not count as older, although no cursor moves.

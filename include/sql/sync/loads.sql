@@ -1,6 +1,6 @@
 -- name: find
 -- The counts of a batch that this version of the entity has loaded.
-select l.read, l.inserted, l.updated, l.unchanged, l.removed, l.superseded, l.stale, l.rejected
+select l.read, l.inserted, l.updated, l.unchanged, l.removed, l.superseded, l.stale, l.rejected, l.quarantined
 from etl.loads as l
 where l.raw_id = %(raw_id)s and l.entity = %(entity)s and l.version = %(version)s;
 
@@ -22,7 +22,20 @@ order by l.raw_id;
 
 -- name: record
 -- Record the results of all records of a batch.
-insert into etl.loads (raw_id, entity, version, read, inserted, updated, unchanged, removed, superseded, stale, rejected)
+insert into etl.loads (
+    raw_id,
+    entity,
+    version,
+    read,
+    inserted,
+    updated,
+    unchanged,
+    removed,
+    superseded,
+    stale,
+    rejected,
+    quarantined
+)
 values (
     %(raw_id)s,
     %(entity)s,
@@ -34,12 +47,26 @@ values (
     %(removed)s,
     %(superseded)s,
     %(stale)s,
-    %(rejected)s
+    %(rejected)s,
+    %(quarantined)s
 );
 
 -- name: record_replay
 -- Record the results of all records of a batch that was replayed.
-insert into etl.replays (raw_id, entity, version, read, inserted, updated, unchanged, removed, superseded, stale, rejected)
+insert into etl.replays (
+    raw_id,
+    entity,
+    version,
+    read,
+    inserted,
+    updated,
+    unchanged,
+    removed,
+    superseded,
+    stale,
+    rejected,
+    quarantined
+)
 values (
     %(raw_id)s,
     %(entity)s,
@@ -51,5 +78,29 @@ values (
     %(removed)s,
     %(superseded)s,
     %(stale)s,
-    %(rejected)s
+    %(rejected)s,
+    %(quarantined)s
 );
+
+-- name: accept
+-- A quarantined login of a loaded batch was loaded after all: its records move from `quarantined` to what became of them.
+-- They are part of the counts of the version that loads them now, or of the last version that quarantined them.
+update etl.loads as l set
+    quarantined = l.quarantined - %(read)s,
+    inserted = l.inserted + %(inserted)s,
+    updated = l.updated + %(updated)s,
+    unchanged = l.unchanged + %(unchanged)s,
+    removed = l.removed + %(removed)s,
+    superseded = l.superseded + %(superseded)s,
+    stale = l.stale + %(stale)s,
+    rejected = l.rejected + %(rejected)s
+where
+    l.raw_id = %(raw_id)s
+    and l.entity = %(entity)s
+    and l.version = (
+        select k.version
+        from etl.loads as k
+        where k.raw_id = %(raw_id)s and k.entity = %(entity)s and k.quarantined >= %(read)s
+        order by k.version = %(version)s desc, k.version desc
+        limit 1
+    );

@@ -1,7 +1,17 @@
 -- name: record
 -- Insert the row of a sealed attempt; sealing it again changes nothing.
-insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes)
-values (%(source)s, %(chunk_id)s, %(attempt)s, %(content_hash)s, %(path)s, %(accounts)s, %(pages)s, %(bytes)s)
+insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes, opened_at)
+values (
+    %(source)s,
+    %(chunk_id)s,
+    %(attempt)s,
+    %(content_hash)s,
+    %(path)s,
+    %(accounts)s,
+    %(pages)s,
+    %(bytes)s,
+    %(opened_at)s
+)
 on conflict (chunk_id, attempt) do nothing;
 
 -- name: find_by_attempt
@@ -12,7 +22,17 @@ where r.chunk_id = %(chunk_id)s and r.attempt = %(attempt)s;
 
 -- name: find
 -- A batch by its id.
-select r.raw_id, r.source, r.content_hash, r.path, r.accounts, r.pages, r.bytes, r.purged_at
+select
+    r.raw_id,
+    r.source,
+    r.content_hash,
+    r.path,
+    r.accounts,
+    r.pages,
+    r.bytes,
+    r.opened_at,
+    r.sealed_at,
+    r.purged_at
 from etl.raw_batches as r
 where r.raw_id = %(raw_id)s;
 

@@ -47,24 +47,44 @@ delete from incoming as i
 using etl.cursors as c
 where c.provider_account_id = i.provider_account_id and c.feed = %(feed)s and c.told_at > i.observed_at;
 
--- name: drop_older_than_snapshot
--- A snapshot is complete: where a later one of the same account was loaded, the earlier one is outdated.
-delete from incoming as i
-using etl.raw_batches as this, etl.raw_batches as later, etl.chunks as c
+-- name: later_snapshots
+-- Loaded snapshots that may have been read later than this one, of some of its logins: what a batch holds was read before
+-- it was sealed, so that those which were sealed before this one was opened were read earlier.
+select later.raw_id
+from etl.raw_batches as this
+inner join etl.chunks as own on own.chunk_id = this.chunk_id
+inner join etl.raw_batches as later
+    on later.source = this.source and later.sealed_at > coalesce(this.opened_at, '-infinity')
+inner join etl.chunks as c on c.chunk_id = later.chunk_id and c.start < own.stop and c.stop > own.start
 where
     this.raw_id = %(raw_id)s
-    and later.source = this.source
-    and later.raw_id > this.raw_id
-    and c.chunk_id = later.chunk_id
-    and i.provider_account_id >= c.start
-    and i.provider_account_id < c.stop
+    and later.raw_id <> this.raw_id
     and exists (
         select 1
         from etl.loads as l
         where l.raw_id = later.raw_id and l.entity = %(entity)s
-    )
+    );
+
+-- name: drop_logins_of_later_snapshots
+-- Take the logins out of a snapshot that a later one has too, unless records of theirs apply: an account that this snapshot
+-- lacks may be in the later one.
+delete from incoming_cursors as m
+using etl.raw_batches as later, etl.chunks as c
+where
+    later.raw_id = any(%(later)s)
+    and c.chunk_id = later.chunk_id
+    and m.provider_account_id >= c.start
+    and m.provider_account_id < c.stop
     and not exists (
         select 1
         from etl.left_out as o
-        where o.chunk_id = later.chunk_id and o.attempt = later.attempt and o.provider_account_id = i.provider_account_id
+        where o.chunk_id = later.chunk_id and o.attempt = later.attempt and o.provider_account_id = m.provider_account_id
+    )
+    and (
+        %(is_replay)s
+        or not exists (
+            select 1
+            from incoming as i
+            where i.provider_account_id = m.provider_account_id
+        )
     );

@@ -147,8 +147,13 @@ class Pipeline:
         at: datetime = FIRST,
         moves: str = ">a",
         whole: bool | Collection[int] = False,
+        generation: int | None = None,
+        opened_at: datetime | None = None,
+        sealed_at: datetime | None = None,
     ) -> int:
         """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`.
+
+        By default the pages were received at the instant at which the batch was opened and sealed.
 
         Parameters
         ----------
@@ -181,6 +186,7 @@ class Pipeline:
                     received_at=at,
                     size=len(body),
                     whole=account in full_reads,
+                    generation=generation,
                 ),
                 body,
             )
@@ -193,5 +199,10 @@ class Pipeline:
             source=self.source,
             chunk_id=chunk.chunk_id,
             attempt=chunk.attempt,
+            opened_at=opened_at or at,
+        )
+        self.db.execute(
+            "update etl.raw_batches set sealed_at = %(sealed_at)s where raw_id = %(raw_id)s",
+            {"sealed_at": sealed_at or at, "raw_id": raw_id},
         )
         return self.transform(raw_id)

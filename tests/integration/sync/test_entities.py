@@ -12,11 +12,11 @@ from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.chunking import DayRange
 from etl.declare.entity import Entity
-from etl.errors import NotBackfillable
+from etl.errors import NotBackfillable, TypedMissing
 from etl.sync.load import load_pending
 from etl.sync.plan import plan
 from etl.sync.report import report
-from etl.sync.store import raw_batches
+from etl.sync.store import chunks, raw_batches
 from etl.sync.transform import transform_pending
 from tests.integration.sync.pipeline import LATER, PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
@@ -168,23 +168,42 @@ def test_an_older_batch_that_is_loaded_later_does_not_rename_a_merchant(pipeline
     assert rows("select name from core.merchants") == [("New",)]
 
 
-def test_a_raw_batch_that_cannot_be_loaded_does_not_stop_the_others(pipeline: Pipeline, rows: Rows) -> None:
+def test_a_raw_batch_that_cannot_be_loaded_does_not_stop_the_others_and_the_first_error_is_raised(
+    pipeline: Pipeline, rows: Rows
+) -> None:
     (account,) = pipeline.enrol("one")
-    lost = pipeline.seal_pages(
-        (account, page(added=[transaction(counterparties=[counterparty("lost")])])), run_id="one"
-    )
-    pipeline.seal_pages((account, page(added=[transaction(counterparties=[counterparty("good")])])), run_id="two")
-    (pipeline.root / raw_batches.find(pipeline.db, lost).path).unlink()
-    with pytest.raises(Exception, match="no typed batch"):
+    raw_ids = [
+        pipeline.seal_pages((account, page(added=[transaction(counterparties=[counterparty(f"m{n}")])])), run_id=f"{n}")
+        for n in range(3)
+    ]
+    for raw_id in raw_ids[:2]:
+        (pipeline.root / raw_batches.find(pipeline.db, raw_id).path).unlink()
+    with pytest.raises(TypedMissing, match=f"raw batch {raw_ids[0]} has no typed batch"):
         run_merchants(pipeline, "run", replace(MERCHANTS, chunk_size=10))
-    assert rows("select entity_id from core.merchants") == [("good",)]
+    assert rows("select entity_id from core.merchants") == [("m2",)]
 
 
-def test_rejected_merchants_never_hold_back_the_others_of_their_batch(pipeline: Pipeline, rows: Rows) -> None:
+def test_what_another_entity_downloaded_is_never_quarantined(pipeline: Pipeline, rows: Rows) -> None:
     (account,) = pipeline.enrol("one")
-    bad = [{"entity_id": f"bad {number}", "name": 7} for number in range(30)]
-    pipeline.seal_pages((account, page(added=[transaction(counterparties=[*bad, counterparty("good")])])))
-    totals = run_merchants(pipeline, "run", replace(MERCHANTS, always_tolerated=0))
-    assert (totals["inserted"], totals["rejected"]) == (1, 30)
-    assert rows("select entity_id from core.merchants") == [("good",)]
-    assert rows("select rule, count(*) from etl.rejects where entity = 'merchants' group by 1") == [("type", 30)]
+    parties = [counterparty("good"), *({"entity_id": "m", "name": 7} for _ in range(30))]
+    pipeline.seal_pages((account, page(added=[transaction(counterparties=parties)])))
+    totals = run_merchants(pipeline, "run")
+    assert (totals["inserted"], totals["rejected"], totals["quarantined"]) == (1, 30, 0)
+    assert rows("select count(*) from etl.quarantines") == [(0,)]
+
+
+def test_purged_batches_are_not_pending(pipeline: Pipeline) -> None:
+    (account,) = pipeline.enrol("one")
+    for number in range(3):
+        body = page(added=[transaction(counterparties=[counterparty(f"m{number}")])])
+        pipeline.seal_pages((account, body), run_id=f"run {number}")
+    pipeline.db.execute("update etl.raw_batches set purged_at = now() where raw_id = 2")
+    sources, version = list(MERCHANTS.sources), MERCHANTS.version
+    assert chunks.count_pending_batches(pipeline.db, entity="merchants", sources=sources, version=version) == 2
+    one_each = replace(MERCHANTS, chunk_size=1)
+    assert plan(one_each, "run", db=pipeline.db) == [0, 1]
+    (whole,) = plan(replace(MERCHANTS, chunk_size=9), "whole", db=pipeline.db)
+    chunk = chunks.find(pipeline.db, entity="merchants", run_id="whole", ordinal=whole)
+    pending = chunks.pending_batches(pipeline.db, chunk, entity="merchants", sources=sources, version=version)
+    assert pending == [1, 3]
+    assert run_merchants(pipeline, "run", one_each)["inserted"] == 2

@@ -149,9 +149,6 @@ def test_rejects_of_an_earlier_version_prevent_no_removal(pipeline: Pipeline, ro
 
 def wait_for_a_blocked_session(db: Connection) -> None:
     """Return once a session waits for a lock."""
-    query = (
-        "select count(*) from pg_locks where not granted "
-        "and database = (select oid from pg_database where datname = current_database())"
-    )
+    query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
     while db.execute(query).fetchone() == (0,):
         db.execute("select pg_sleep(0.02)")

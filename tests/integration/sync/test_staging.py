@@ -142,7 +142,7 @@ def test_existing_rows_are_few_up_to_the_limit_and_those_of_other_accounts_do_no
     db.execute(TEN_ROWS, [[1, 2, 3]])
     moves = [asdict(CursorMove(account, "", "a", whole=False)) for account in (1, 2, 4)]
     with db.transaction():
-        staging.fill_cursor_moves(db, [pa.RecordBatch.from_pylist(moves, schema=CURSOR_MOVE_SCHEMA)])
+        staging.fill_cursor_moves(db, pa.Table.from_pylist(moves, CURSOR_MOVE_SCHEMA))
         assert staging.has_few_existing_rows(db, TRANSACTIONS, limit=20)
         assert not staging.has_few_existing_rows(db, TRANSACTIONS, limit=19)
 
@@ -153,7 +153,7 @@ def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(db: Connectio
     merge = file["merge"].substitute(existing=file[lookup])
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
-        staging.fill_cursor_moves(db, [])
+        staging.fill_cursor_moves(db, CURSOR_MOVE_SCHEMA.empty_table())
         with staging.prefer_index_lookup(db), ExitStack() as stack:
             if lookup == "existing_of_accounts":
                 stack.enter_context(staging.prefer_hash_join(db))

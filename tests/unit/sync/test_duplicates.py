@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -51,11 +51,7 @@ def filter_blocks(*blocks: pa.RecordBatch, entity: Entity = TRANSACTIONS) -> tup
 def test_the_last_record_of_a_key_in_a_block_passes() -> None:
     duplicate_filter, passed = filter_blocks(block("a", "b", "a", "c", "b", "d"))
     assert passed == [[2, 3, 4, 5]]
-    assert (duplicate_filter.rows, duplicate_filter.dropped_by_account, duplicate_filter.has_possible_duplicates) == (
-        6,
-        {1: 2},
-        False,
-    )
+    assert (duplicate_filter.rows, duplicate_filter.dropped, duplicate_filter.has_possible_duplicates) == (6, 2, False)
 
 
 def test_one_key_in_several_accounts_is_no_duplicate() -> None:
@@ -63,7 +59,7 @@ def test_one_key_in_several_accounts_is_no_duplicate() -> None:
         combine(block("a", account=1), block("a", account=2)), block("b", "a", account=3)
     )
     assert passed == [[0, 0], [0, 1]]
-    assert (duplicate_filter.dropped_by_account, duplicate_filter.has_possible_duplicates) == ({}, False)
+    assert (duplicate_filter.dropped, duplicate_filter.has_possible_duplicates) == (0, False)
 
 
 @pytest.mark.parametrize(("last", "repeats"), [("a", True), ("z", False)])
@@ -71,7 +67,7 @@ def test_keys_of_an_account_are_compared_with_those_in_all_its_earlier_blocks(la
     first, other = combine(block("a", account=7), block("a", "b")), block("a", account=8)
     duplicate_filter, _ = filter_blocks(first, block("c"), block("d"), combine(block(last), other))
     assert duplicate_filter.has_possible_duplicates is repeats
-    assert duplicate_filter.dropped_by_account == {}
+    assert duplicate_filter.dropped == 0
 
 
 def test_an_account_with_too_many_keys_for_memory_has_possible_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,17 +83,20 @@ def test_keys_that_accounts_share_are_possible_duplicates_in_any_other_block() -
     assert (one.has_possible_duplicates, two.has_possible_duplicates) == (False, True)
 
 
-def test_a_key_that_accounts_with_cursors_share_passes_for_each_of_them() -> None:
+def test_of_a_key_that_accounts_share_the_last_record_passes() -> None:
     shared = replace(TRANSACTIONS, key=("transaction_id",))
     duplicate_filter, passed = filter_blocks(combine(block("a", "b"), block("a", account=2)), entity=shared)
-    assert passed == [[0, 1, 0]]
-    assert (duplicate_filter.dropped_by_account, duplicate_filter.has_possible_duplicates) == ({}, True)
+    assert passed == [[1, 0]]
+    assert (duplicate_filter.dropped, duplicate_filter.has_possible_duplicates) == (1, False)
 
 
-def test_dropped_records_are_counted_by_account() -> None:
-    records = combine(block("a", "a", "b", account=1), block("a", account=2), block("c", "c", "c", account=3))
-    duplicate_filter, _ = filter_blocks(records)
-    assert duplicate_filter.dropped_by_account == {1: 1, 3: 2}
+def test_the_newest_record_of_a_key_passes_whatever_its_position() -> None:
+    evening = NOON.replace(hour=18)
+    days = [date(2026, 11, 2), None, date(2026, 11, 3), date(2026, 11, 3), date(2026, 11, 3), date(2026, 11, 1), None]
+    observed_at = [evening, evening, NOON, evening, NOON, evening, evening]
+    keys = ["a", "a", "a", "a", "a", "a", "b"]
+    _, passed = filter_blocks(block(*keys, entity=MERCHANTS, named_on=days, observed_at=observed_at), entity=MERCHANTS)
+    assert passed == [[3, 6]]
 
 
 def test_a_key_column_may_be_named_place() -> None:

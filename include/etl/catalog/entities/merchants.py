@@ -27,7 +27,9 @@ MERCHANTS = Entity(
         Column("type", ColumnType.TEXT, required=False),
         Column("website", ColumnType.TEXT, required=False),
         Column("category", ColumnType.TEXT, path="../personal_finance_category.primary", required=False),
+        Column("named_on", ColumnType.DATE, path="../date", required=False),
     ),
+    newest_by="named_on",
     checks=(
         NotEmpty("entity_id"),
         MaxLength("entity_id", 256),

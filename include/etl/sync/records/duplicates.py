@@ -5,9 +5,8 @@ Checking for duplicates here, on Arrow columns, is far cheaper than an SQL state
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -32,8 +31,8 @@ class DuplicateFilter:
         Whose records they are.
     rows
         Records read so far, duplicates included.
-    dropped_by_account
-        Provider account → records dropped, because a later record of the same block has the same key.
+    dropped
+        Records dropped, because a newer record of the same block has the same key.
     has_possible_duplicates
         Whether the yielded blocks may still hold a key twice.
     has_removals
@@ -44,42 +43,36 @@ class DuplicateFilter:
 
     entity: Entity
     rows: int = 0
-    dropped_by_account: Counter[int] = field(default_factory=Counter)
+    dropped: int = 0
     has_possible_duplicates: bool = False
     has_removals: bool = False
     earliest_observed_at: datetime | None = None
 
     def drop_duplicates(self, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield each block with only the last record of each key; an account's records must be consecutive."""
+        """Yield each block with only the newest record of each key; an account's records must be consecutive."""
         open_keys: pa.Table | None = None
         for block in blocks:
             self.rows += block.num_rows
             self.has_removals = self.has_removals or bool(pc.any(block["removed"]).as_py())
             earliest = pc.min(block["observed_at"]).as_py()
             self.earliest_observed_at = min(self.earliest_observed_at or earliest, earliest)
-            last = self._keep_last(block)
+            newest = self._keep_newest(block)
             open_keys = (
-                None if self.has_possible_duplicates else self._compare_with_previous(self._keys(last), open_keys)
+                None if self.has_possible_duplicates else self._compare_with_previous(self._keys(newest), open_keys)
             )
-            yield last
+            yield newest
 
-    def _keep_last(self, block: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the last record of each key, and count the others."""
-        if self.entity.feed_name and PROVIDER_ACCOUNT not in self.entity.key:
-            # The account with the last record of a key may turn out to be stale; then another account's record applies.
-            self.has_possible_duplicates = True
-            return block
+    def _keep_newest(self, block: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the newest record of each key, and count the others."""
         if pc.count_distinct(block[self.entity.key[-1]], mode="all").as_py() == block.num_rows:
             # Fast path, and the usual case: if the last key column has no duplicates, neither has the key.
             return block
-        keys = self._keys(block).append_column(_POSITION, pa.array(np.arange(block.num_rows)))
+        order = _by_age(block, self.entity)
+        keys = self._keys(block).take(order).append_column(_POSITION, pa.array(np.arange(block.num_rows)))
         grouped = keys.group_by(list(self.entity.key), use_threads=False).aggregate([(_POSITION, "max")])
-        last = grouped[f"{_POSITION}_max"].combine_chunks().sort()
-        if len(last) == block.num_rows:
-            return block
-        dropped = np.setdiff1d(np.arange(block.num_rows), last)
-        self.dropped_by_account.update(block[PROVIDER_ACCOUNT].take(dropped).to_pylist())
-        return block.take(last)
+        newest = order.take(grouped[f"{_POSITION}_max"].combine_chunks()).sort()
+        self.dropped += block.num_rows - len(newest)
+        return block if len(newest) == block.num_rows else block.take(newest)
 
     def _compare_with_previous(self, keys: pa.Table, previous_keys: pa.Table | None) -> pa.Table:
         """Set `has_possible_duplicates` if earlier blocks may share keys, and return those that the next may repeat.
@@ -98,6 +91,16 @@ class DuplicateFilter:
 
     def _keys(self, block: pa.RecordBatch) -> pa.Table:
         return pa.Table.from_batches([block.select(list(self.entity.key))])
+
+
+def _by_age(block: pa.RecordBatch, entity: Entity) -> pa.Array:
+    """Return the positions of a block's records, the oldest first."""
+    if entity.newest_by is None:
+        return pa.array(np.arange(block.num_rows))
+    newest_by = block[entity.newest_by]
+    columns = [newest_by.is_valid(), newest_by, block["observed_at"], block["seq"]]
+    ages = pa.table(columns, names=list(map(str, range(len(columns)))))
+    return pc.sort_indices(ages, sort_keys=[(name, "ascending") for name in ages.column_names])
 
 
 def _keys_of_account(account: pa.Scalar, keys: pa.Table) -> pa.Table:

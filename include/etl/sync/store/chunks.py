@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 from psycopg.types.json import Jsonb
 
@@ -31,6 +31,8 @@ class PlannedChunk:
         The window of a backfill; None where the feed itself is read.
     attempt
         1-based; 0 before the first download.
+    opened_at
+        When this attempt began, by the clock of the warehouse; None before the first download.
     """
 
     chunk_id: int
@@ -40,6 +42,7 @@ class PlannedChunk:
     first_day: date | None
     last_day: date | None
     attempt: int
+    opened_at: datetime | None = None
 
     def __str__(self) -> str:
         """Return the label of the chunk, as shown in the grid of the web UI."""

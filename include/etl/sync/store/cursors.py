@@ -1,6 +1,6 @@
 """Cursors: how far each feed was loaded. A cursor moves only in the transaction that loads the rows.
 
-All functions but `lock_of`, `count_expiring` and `request_full_read` work on `incoming_cursors`; see
+All functions but `lock_of`, `left_out`, `count_expiring` and `request_full_read` work on `incoming_cursors`; see
 `staging.fill_cursor_moves`.
 """
 
@@ -24,20 +24,22 @@ def lock_of(db: Connection, provider_account_id: int, *, feed: str) -> None:
     _SQL["lock_of"].run(db, {"provider_account_id": provider_account_id, "feed": feed})
 
 
-def drop_stale_accounts(db: Connection, *, feed: str, raw_id: int) -> dict[int, int]:
-    """Drop the accounts whose cursor has moved since the batch was downloaded, and record them for later loads.
+def drop_stale(db: Connection, *, feed: str, raw_id: int) -> set[int]:
+    """Drop the logins of which another batch was loaded since this one was downloaded, and return them.
 
-    Returns
-    -------
-    dict
-        Provider account → number of rows that were dropped from `incoming`; accounts without rows are missing.
+    They are recorded, so that later loads of the batch leave them out too; see `left_out`.
     """
-    return dict(_SQL["drop_stale_accounts"].rows(db, {"feed": feed, "raw_id": raw_id}))
+    return set(_SQL["drop_stale"].scalars(db, {"feed": feed, "raw_id": raw_id}))
 
 
-def drop_recorded_stale_accounts(db: Connection, *, raw_id: int) -> dict[int, int]:
-    """Drop the rows of the accounts that `drop_stale_accounts` dropped on the first load; return the same counts."""
-    return dict(_SQL["drop_recorded_stale_accounts"].rows(db, {"raw_id": raw_id}))
+def drop(db: Connection, provider_account_ids: Collection[int]) -> None:
+    """Take logins out of the batch."""
+    _SQL["drop"].run(db, {"provider_account_ids": list(provider_account_ids)})
+
+
+def left_out(db: Connection, *, raw_id: int) -> dict[int, str]:
+    """Return the logins that were left out when a batch was loaded: provider account → `stale` or `quarantined`."""
+    return dict(_SQL["left_out"].rows(db, {"raw_id": raw_id}))
 
 
 def clamp_timestamps(db: Connection, *, feed: str, raw_id: int, earliest_observed_at: datetime | None) -> None:
@@ -65,7 +67,7 @@ def record_observation(db: Connection, *, feed: str) -> None:
 
 
 def advance(db: Connection, *, feed: str, raw_id: int) -> None:
-    """Move the cursors to the end of the batch."""
+    """Move the cursors to the end of the batch; those of which nothing changed keep their generation."""
     _SQL["advance"].run(db, {"feed": feed, "raw_id": raw_id})
 
 

@@ -1,6 +1,7 @@
 """Loads: for every batch that an entity loaded or replayed, how many of its records had which result."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, astuple, dataclass
 
 from etl.db import locks
 from etl.db.connection import Connection
@@ -27,6 +28,8 @@ class LoadCounts:
         Records of accounts whose cursor another batch moved first.
     rejected
         Records that could not be typed or broke a rule.
+    quarantined
+        Records of logins that were not loaded, since too many of their records were rejected; all of their records.
     """
 
     read: int
@@ -37,10 +40,16 @@ class LoadCounts:
     superseded: int
     stale: int
     rejected: int
+    quarantined: int
+
+
+def add_up(parts: Iterable[LoadCounts]) -> LoadCounts:
+    """Return the counts of a batch that was loaded in parts."""
+    return LoadCounts(*map(sum, zip(*map(astuple, parts), strict=True)))
 
 
 def lock_entity(db: Connection, *, entity: str) -> None:
-    """Exclude every other load of the entity until the transaction ends; for entities without cursors to lock."""
+    """Exclude every other load of the entity until the transaction ends; for rows that belong to no single login."""
     locks.acquire_until_commit(db, f"load.{entity}")
 
 
@@ -70,3 +79,9 @@ def record_replay(db: Connection, counts: LoadCounts, *, raw_id: int, entity: st
     """Record the counts of a replay; the table refuses counts that do not add up."""
     batch = {"raw_id": raw_id, "entity": entity, "version": version}
     _SQL["record_replay"].run(db, {**batch, **asdict(counts)})
+
+
+def accept(db: Connection, counts: LoadCounts, *, raw_id: int, entity: str, version: int) -> None:
+    """Move the records of a quarantined login of a loaded batch to what became of them when they were accepted."""
+    batch = {"raw_id": raw_id, "entity": entity, "version": version}
+    _SQL["accept"].run(db, {**batch, **asdict(counts)})

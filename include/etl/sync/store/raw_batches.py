@@ -44,6 +44,9 @@ class RawBatch:
         Size; bytes before compression.
     purged_at
         When its object was deleted after its retention; None while it exists.
+    opened_at, sealed_at
+        Between these instants its pages were received, by the clock of the warehouse. `opened_at` is None in batches of
+        before it was stored.
     """
 
     raw_id: int
@@ -53,6 +56,8 @@ class RawBatch:
     accounts: int
     pages: int
     bytes: int
+    sealed_at: datetime
+    opened_at: datetime | None = None
     purged_at: datetime | None = None
 
 
@@ -96,8 +101,15 @@ def seal(
     source: str,
     chunk_id: int,
     attempt: int,
+    opened_at: datetime | None = None,
 ) -> int:
-    """Seal the pages of an attempt and return the id of the batch; sealing twice gives the same batch."""
+    """Seal the pages of an attempt and return the id of the batch; sealing twice gives the same batch.
+
+    Parameters
+    ----------
+    opened_at
+        When the attempt began, by the clock of the warehouse; None if that is not known.
+    """
     accounts, page_count, last_account = 0, 0, 0
     with objects.draft(root) as draft:
         with compression.compress_to(draft.stream) as compressed:
@@ -117,6 +129,7 @@ def seal(
             "accounts": accounts,
             "pages": page_count,
             "bytes": content.size,
+            "opened_at": opened_at,
         }
         return _publish(db, root, draft, row)
 

@@ -11,7 +11,6 @@ from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.sync.records.rows import schema
-from etl.sync.store.typed_batches import CURSOR_MOVE_SCHEMA
 
 _SQL = StatementFile("sync/staging")
 _CURSORS_SQL = StatementFile("sync/cursors")
@@ -26,18 +25,39 @@ from (
 ) as existing
 """)
 _DROP_SUPERSEDED_SQL = SQL("""
--- One aggregation and one join: `not in (select max(seq) …)` would compare every row with every other as soon as the
--- keys of a batch exceed work_mem.
-with repeated as (
-    select {key}, max(i.seq) as seq
+-- One sort and one join: `not in (select max(seq) …)` would compare every row with every other as soon as the keys of a
+-- batch exceed work_mem.
+with ranked as (
+    select i.seq, row_number() over (partition by {key} order by {newest_first}) as ordinal
     from incoming as i
-    group by {key}
-    having count(*) > 1
 )
 delete from incoming as i
-using repeated as r
-where ({key}) = ({repeated_key}) and i.seq < r.seq
+using ranked as r
+where i.seq = r.seq and r.ordinal > 1
 """)
+_DROP_OLDER_THAN_SNAPSHOTS = SQL("""
+-- A snapshot is complete: where a later one of the same login was loaded, the earlier one is outdated. What was
+-- observed before a batch was sealed counts as older than the batch: an older balance must not win, while one that is a
+-- little newer comes again with the next snapshot.
+delete from incoming as i
+using etl.raw_batches as later, etl.chunks as c
+where
+    later.raw_id = any(%(later)s)
+    and c.chunk_id = later.chunk_id
+    and i.provider_account_id >= c.start
+    and i.provider_account_id < c.stop
+    and later.sealed_at > i.observed_at
+    and not exists (
+        select 1
+        from etl.left_out as o
+        where
+            o.chunk_id = later.chunk_id
+            and o.attempt = later.attempt
+            and o.provider_account_id = i.provider_account_id
+    )
+    {condition}
+""")
+_CURSOR_MOVE_COLUMNS = (PROVIDER_ACCOUNT, "cursor_from", "cursor_to", "whole", "generation", "read", "rejected")
 
 
 def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) -> int:
@@ -60,11 +80,18 @@ def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) ->
     return count
 
 
-def fill_cursor_moves(db: Connection, moves: Iterable[pa.RecordBatch]) -> None:
-    """Create and fill the staging table `incoming_cursors` for this transaction, replacing an earlier one."""
+def fill_cursor_moves(db: Connection, moves: pa.Table) -> None:
+    """Create and fill the staging table `incoming_cursors` for this transaction, replacing an earlier one.
+
+    Parameters
+    ----------
+    moves
+        Its columns are those of `CURSOR_MOVE_SCHEMA`.
+    """
     _CURSORS_SQL["drop_table"].run(db)
     _CURSORS_SQL["create_table"].run(db)
-    _copy(db, _CURSORS_SQL["copy_cursor_moves"], moves, CURSOR_MOVE_SCHEMA)
+    columns = moves.select(_CURSOR_MOVE_COLUMNS)
+    _copy(db, _CURSORS_SQL["copy_cursor_moves"], columns.to_batches(), columns.schema)
 
 
 @contextmanager
@@ -91,7 +118,7 @@ def has_few_existing_rows(db: Connection, entity: Entity, *, limit: int) -> bool
 
 
 def drop_superseded(db: Connection, entity: Entity) -> int:
-    """Delete all records but the last of each key, and return how many were deleted."""
+    """Delete all records but the newest of each key, and return how many were deleted."""
     return db.execute(_drop_superseded_query(entity)).rowcount
 
 
@@ -104,11 +131,6 @@ def drop_older_than_feed(db: Connection, *, feed: str) -> int:
     return _SQL["drop_older_than_feed"].run(db, {"feed": feed})
 
 
-def drop_older_than_snapshot(db: Connection, entity: Entity, *, raw_id: int) -> int:
-    """Drop a snapshot's records of accounts of which a later snapshot was loaded; return their number."""
-    return _SQL["drop_older_than_snapshot"].run(db, {"entity": entity.name, "raw_id": raw_id})
-
-
 def drop_older_than_feed_on_replay(db: Connection, entity: Entity, *, feed: str, raw_id: int) -> int:
     """Drop records as `drop_older_than_feed` does, but keep those whose row is missing or written by this window."""
     query = SQL(
@@ -116,6 +138,28 @@ def drop_older_than_feed_on_replay(db: Connection, entity: Entity, *, feed: str,
         "and k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at"
     ).format(core=core_table(entity), same=same_key_condition(entity, "i", "c"))
     return db.execute(query, {"feed": feed, "raw_id": raw_id}).rowcount
+
+
+def drop_older_than_snapshots(db: Connection, entity: Entity, *, raw_id: int, is_replay: bool) -> int:
+    """Drop a snapshot's records of logins of which a later snapshot was loaded; return their number.
+
+    A row that a later snapshot did not change was not rewritten, so that it does not tell that it is newer.
+
+    Parameters
+    ----------
+    is_replay
+        Whether to keep records whose row is missing or written by this snapshot, since a replay may restore or mend it.
+    """
+    later = _SQL["later_snapshots"].scalars(db, {"raw_id": raw_id, "entity": entity.name})
+    if not later:
+        return 0
+    other_row = SQL("and exists (select 1 from {core} as k where {same} and k.raw_id <> %(raw_id)s)").format(
+        core=core_table(entity), same=same_key_condition(entity, "i", "k")
+    )
+    query = _DROP_OLDER_THAN_SNAPSHOTS.format(condition=other_row if is_replay else SQL(""))
+    dropped = db.execute(query, {"later": later, "raw_id": raw_id}).rowcount
+    _SQL["drop_logins_of_later_snapshots"].run(db, {"later": later, "is_replay": is_replay})
+    return dropped
 
 
 def drop_overwritten(db: Connection, entity: Entity, *, raw_id: int) -> int:
@@ -140,8 +184,13 @@ def same_key_condition(entity: Entity, one: str, other: str) -> Composed:
 
 
 def _drop_superseded_query(entity: Entity) -> Composed:
-    key, repeated_key = (SQL(", ").join(Identifier(table, name) for name in entity.key) for table in ("i", "r"))
-    return _DROP_SUPERSEDED_SQL.format(key=key, repeated_key=repeated_key)
+    key = SQL(", ").join(Identifier("i", name) for name in entity.key)
+    seq = SQL("i.seq desc")
+    newest_first: Composed | SQL = seq
+    if entity.newest_by:
+        newest_by = SQL("{} desc nulls last").format(Identifier("i", entity.newest_by))
+        newest_first = SQL(", ").join((newest_by, SQL("i.observed_at desc"), seq))
+    return _DROP_SUPERSEDED_SQL.format(key=key, newest_first=newest_first)
 
 
 def _create_query(entity: Entity) -> Composed:

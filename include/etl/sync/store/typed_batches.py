@@ -147,6 +147,10 @@ class TypedBatch:
         """
         return self._read("rows.parquet")
 
+    def read_cursor_moves(self) -> pa.Table:
+        """Return all cursor moves; raise as `cursor_moves` does."""
+        return pa.Table.from_batches(self.cursor_moves(), CURSOR_MOVE_SCHEMA)
+
     def cursor_moves(self) -> Iterator[pa.RecordBatch]:
         """Yield the cursor moves: one row for each login, with the columns of `CURSOR_MOVE_SCHEMA`.
 

@@ -1,0 +1,357 @@
+"""The order of loads depends on no worker's clock, on no value that may return, and on no order of arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import permutations
+
+import pytest
+from upath import UPath
+
+from etl.catalog.entities.accounts import ACCOUNTS
+from etl.catalog.entities.merchants import MERCHANTS
+from etl.db.connection import Connection
+from etl.sync.load import load
+from etl.sync.replay import replay
+from etl.sync.store import chunks, cursors, raw_batches
+from etl.sync.transform import transform
+from tests.integration.sync.pipeline import FIRST, LATER, PLAID_ONE_RETRY, Pipeline
+from tests.integration.sync.scripted_bank import ScriptedBank
+from tests.integration.sync.test_entities import account as bank_account
+from tests.integration.sync.test_entities import counterparty, snapshot
+from tests.integration.sync.test_load import load_counts
+from tests.integration.sync.test_reprocess import wait_for_a_blocked_session
+from tests.unit.sync.samples import page, transaction
+
+Rows = Callable[..., list[tuple[object, ...]]]
+Connect = Callable[[], Connection]
+MINUTE, HOUR, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=365)
+CURSOR = "select value, generation from etl.cursors"
+BALANCES = "select account_id, balance_current::int from core.accounts order by 1"
+
+
+@pytest.fixture
+def account(pipeline: Pipeline) -> int:
+    (account,) = pipeline.enrol("one")
+    return account
+
+
+@pytest.fixture
+def snapshots(pipeline: Pipeline, account: int) -> Pipeline:
+    """Return the steps of accounts, with batches of one login."""
+    pipeline.entity = replace(ACCOUNTS, provider=PLAID_ONE_RETRY)
+    pipeline.source = "accounts_get"
+    return pipeline
+
+
+def balance(amount: int, account_id: str = "a") -> dict[str, object]:
+    return bank_account(account_id=account_id, balances={"current": amount, "iso_currency_code": "USD"})
+
+
+def seal_balance(snapshots: Pipeline, amount: int, hour: float, **times: datetime) -> int:
+    at = FIRST + hour * HOUR
+    return snapshots.seal_pages((1, snapshot(balance(amount))), moves=">", at=at, run_id=f"{amount} {hour}", **times)
+
+
+def test_a_batch_is_stale_if_its_cursor_has_moved_and_returned(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">c3", generation=0))
+    assert rows(CURSOR) == [("c3", 1)]
+    zombie = pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="c3>c4", generation=1)
+    pipeline.load(pipeline.seal_pages((account, page(added=[])), moves="c3>c5", generation=1))
+    back = pipeline.seal_pages((account, page(modified=[transaction(amount=3)])), moves="c5>c3", generation=2, at=LATER)
+    pipeline.load(back)
+    assert rows(CURSOR) == [("c3", 3)]
+    assert pipeline.load(zombie) == load_counts(stale=1)
+    assert rows("select amount::int from core.transactions") == [(3,)]
+
+
+def test_a_batch_of_before_there_were_generations_is_fenced_by_the_value(pipeline: Pipeline, account: int) -> None:
+    pipeline.load(pipeline.seal_pages((account, page(added=[])), moves=">c3", generation=0))
+    assert pipeline.load(pipeline.seal_pages((account, page(added=[transaction()])), moves="c3>c4")).inserted == 1
+    assert pipeline.load(pipeline.seal_pages((account, page(added=[transaction()])), moves="c3>c5")).stale == 1
+
+
+def test_a_batch_is_stale_if_a_person_has_reset_the_cursor_meanwhile(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    pipeline.load(pipeline.seal_pages((account, page(added=[])), moves=">c3", generation=0))
+    pipeline.db.execute("update etl.cursors set value = ''")
+    assert pipeline.load(
+        pipeline.seal_pages((account, page(added=[transaction()])), moves="c3>c4", generation=1)
+    ) == load_counts(stale=1)
+    assert rows(CURSOR) == [("", 1)]
+
+
+def test_each_load_that_moves_the_cursor_brings_rows_or_completes_a_full_read_has_its_generation(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    loads = (
+        (page(added=[]), ">a", False, 1),
+        (page(added=[]), "a>a", False, 1),
+        (page(added=[transaction()]), "a>a", False, 2),
+        (page(added=[transaction(amount="?")]), "a>a", False, 2),
+        (page(added=[]), "a>b", False, 3),
+        (page(added=[transaction()]), "b>b", True, 4),
+    )
+    for body, moves, whole, generation in loads:
+        pipeline.load(pipeline.seal_pages((account, body), moves=moves, whole=whole))
+        assert rows("select generation from etl.cursors") == [(generation,)]
+    cursors.request_full_read(pipeline.db, [account], feeds=["transactions_sync"])
+    pipeline.load(pipeline.seal_pages((account, page(added=[])), moves="b>b", whole=True))
+    assert rows("select generation, reread from etl.cursors") == [(5, False)]
+
+
+def test_a_replay_and_a_window_keep_the_generation(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    raw_id = pipeline.seal_pages((account, page(added=[transaction()])))
+    pipeline.load(raw_id)
+    pipeline.replay(raw_id)
+    pipeline.source = "transactions_get"
+    pipeline.load(pipeline.seal_pages((account, b'{"transactions": [], "total_transactions": 0}'), moves=">"))
+    assert rows("select generation from etl.cursors") == [(1,)]
+
+
+def test_a_download_keeps_the_generation_of_its_cursor_with_each_page(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    scripted_bank.script("one", page(added=[transaction()], next_cursor="c1"), page(added=[], next_cursor="c2"))
+    scripted_pipeline.run("first")
+    scripted_pipeline.plan("second")
+    raw_id = scripted_pipeline.fetch("second")
+    batch = raw_batches.find(scripted_pipeline.db, raw_id)
+    assert [header.generation for header, _ in raw_batches.read(scripted_pipeline.root, batch)] == [1]
+    scripted_pipeline.db.execute("update etl.cursors set generation = 9")
+    scripted_pipeline.load(raw_id)
+    assert rows("select outcome from etl.left_out") == [("stale",)]
+
+
+def test_who_was_stale_in_one_attempt_is_loaded_and_replayed_in_the_next(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    first = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves="never>a")
+    assert pipeline.load(first) == load_counts(stale=1)
+    second = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b")
+    assert rows("select attempt from etl.raw_batches order by raw_id") == [(1,), (2,)]
+    assert pipeline.load(second) == load_counts(inserted=1)
+    assert pipeline.replay(second) == load_counts(unchanged=1)
+    assert pipeline.replay(first) == load_counts(stale=1)
+
+
+def test_two_batches_of_one_login_are_never_merged_side_by_side(
+    pipeline: Pipeline, rows: Rows, account: int, connect: Connect
+) -> None:
+    pipeline.load(pipeline.seal_pages((account, page(added=[])), moves=">a"))
+    one = pipeline.seal_pages((account, page(added=[transaction(transaction_id="one")])), moves="a>b")
+    two = pipeline.seal_pages((account, page(added=[transaction(transaction_id="two")])), moves="a>c")
+    with ThreadPoolExecutor() as pool:
+        with pipeline.db.transaction():
+            pipeline.load(one)
+            other = pool.submit(pipeline.load, two, db=connect())
+            wait_for_a_blocked_session(connect())
+        assert other.result() == load_counts(stale=1)
+    assert rows("select transaction_id from core.transactions") == [("one",)]
+
+
+@pytest.mark.parametrize("skew", [YEAR, -YEAR], ids=["ahead", "behind"])
+def test_a_worker_whose_clock_is_wrong_by_a_year_neither_freezes_nor_loses_balances(
+    snapshots: Pipeline, rows: Rows, skew: timedelta
+) -> None:
+    snapshots.load(seal_balance(snapshots, 1, 0))
+    opened_at, sealed_at = LATER, LATER + MINUTE
+    skewed = snapshots.seal_pages(
+        (1, snapshot(balance(2))), moves=">", at=LATER + skew, opened_at=opened_at, sealed_at=sealed_at
+    )
+    assert snapshots.load(skewed) == load_counts(updated=1)
+    assert rows("select observed_at from core.accounts") == [(sealed_at if skew > timedelta() else opened_at,)]
+    assert snapshots.replay(skewed) == load_counts(unchanged=1)
+    assert snapshots.load(seal_balance(snapshots, 3, 2)) == load_counts(updated=1)
+    assert snapshots.replay(skewed) == load_counts(superseded=1)
+    assert rows(BALANCES) == [("a", 3)]
+
+
+def test_a_feed_that_was_read_by_a_wrong_clock_does_not_freeze_its_rows(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    body = page(added=[transaction(amount=1)])
+    pipeline.load(pipeline.seal_pages((account, body), at=FIRST + YEAR, opened_at=FIRST, sealed_at=FIRST + MINUTE))
+    pipeline.load(pipeline.seal_pages((account, page(modified=[transaction(amount=2)])), moves="a>b", at=LATER))
+    assert rows("select amount::int, observed_at from core.transactions") == [(2, LATER)]
+
+
+def test_a_batch_of_before_its_opening_was_stored_is_bounded_by_its_sealing(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    raw_ids = [
+        pipeline.seal_pages(
+            (account, page(added=[transaction(transaction_id=f"{skew}")])), moves=moves, at=FIRST + skew
+        )
+        for skew, moves in ((YEAR, ">a"), (-YEAR, "a>b"))
+    ]
+    pipeline.db.execute("update etl.raw_batches set opened_at = null, sealed_at = %s", [FIRST])
+    pipeline.load(raw_ids[0])
+    pipeline.db.execute("update etl.cursors set observed_at = null")
+    pipeline.load(raw_ids[1])
+    assert rows("select observed_at from core.transactions order by 1") == [(FIRST - YEAR,), (FIRST,)]
+
+
+def test_an_attempt_and_its_batch_keep_when_they_were_opened_by_the_clock_of_the_warehouse(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    scripted_bank.script("one", page(added=[transaction()], next_cursor="c1"))
+    scripted_pipeline.run("first")
+    scripted_pipeline.plan("second")
+    scripted_pipeline.download("second")
+    first_attempt = rows("select opened_at from etl.chunks where run_id = 'second'")
+    scripted_pipeline.fetch("second")
+    assert rows("select opened_at from etl.chunks where run_id = 'second'") != first_attempt
+    query = "select r.opened_at = c.opened_at, r.opened_at < r.sealed_at from etl.raw_batches as r join etl.chunks as c using (chunk_id)"
+    assert rows(query) == [(True, True)] * 2
+    assert rows(
+        "select t.observed_at between r.opened_at and r.sealed_at from core.transactions as t "
+        "join etl.raw_batches as r using (raw_id)"
+    ) == [(True,)]
+
+
+def test_an_older_balance_that_is_loaded_later_never_wins_although_the_newer_load_changed_nothing(
+    snapshots: Pipeline, rows: Rows
+) -> None:
+    snapshots.load(seal_balance(snapshots, 100, 0))
+    newer = seal_balance(snapshots, 100, 2)
+    older = seal_balance(snapshots, 90, 1)
+    assert snapshots.load(newer) == load_counts(unchanged=1)
+    assert snapshots.load(older) == load_counts(superseded=1)
+    assert snapshots.replay(older) == load_counts(superseded=1)
+    assert rows(BALANCES) == [("a", 100)]
+
+
+def test_a_balance_that_was_read_while_another_batch_was_open_never_replaces_a_newer_one(
+    snapshots: Pipeline, rows: Rows
+) -> None:
+    long_open = {"opened_at": FIRST, "sealed_at": FIRST + 3 * HOUR}
+    snapshots.load(seal_balance(snapshots, 100, -1))
+    older = seal_balance(snapshots, 90, 1)
+    newer = seal_balance(snapshots, 100, 2, **long_open)
+    assert snapshots.load(newer) == load_counts(unchanged=1)
+    assert snapshots.load(older) == load_counts(superseded=1)
+    assert rows(BALANCES) == [("a", 100)]
+
+
+def test_a_login_that_a_later_snapshot_left_out_is_loaded_from_an_earlier_one(snapshots: Pipeline, rows: Rows) -> None:
+    (other,) = snapshots.enrol("two")
+    earlier = snapshots.seal_pages(
+        (1, snapshot(balance(1))), (other, snapshot(balance(1))), moves=">", run_id="earlier"
+    )
+    later = snapshots.seal_pages((1, snapshot(balance(2))), moves=">", at=LATER, run_id="later")
+    snapshots.db.execute(
+        "insert into etl.left_out select chunk_id, attempt, %s, 'refused', 'x' from etl.raw_batches where raw_id = %s",
+        [other, later],
+    )
+    snapshots.load(later)
+    assert snapshots.load(earlier) == load_counts(inserted=1, superseded=1)
+    assert rows("select balance_current::int from core.accounts order by provider_account_id") == [(2,), (1,)]
+
+
+def test_a_later_snapshot_of_other_logins_outdates_nothing(snapshots: Pipeline) -> None:
+    earlier = seal_balance(snapshots, 1, 0)
+    snapshots.db.execute("update core.provider_accounts set state = 'suspended'")
+    (other,) = snapshots.enrol("next to it")
+    snapshots.load(snapshots.seal_pages((other, snapshot(balance(2))), moves=">", at=LATER, run_id="later"))
+    assert snapshots.load(earlier) == load_counts(inserted=1)
+
+
+def test_a_replay_of_an_older_snapshot_restores_lost_rows_in_their_current_state(
+    snapshots: Pipeline, rows: Rows
+) -> None:
+    both = snapshot(balance(1, "a"), balance(1, "b"))
+    first = snapshots.seal_pages((1, both), moves=">", run_id="first")
+    snapshots.load(first)
+    snapshots.load(snapshots.seal_pages((1, snapshot(balance(2, "a"))), moves=">", at=LATER, run_id="second"))
+    snapshots.db.execute("delete from core.accounts")
+    snapshots.replay(first)
+    assert rows(BALANCES) == [("a", 2), ("b", 1)]
+
+
+def test_an_older_attempt_does_not_count_as_loaded_and_does_not_close_the_chunk(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    pipeline.load(pipeline.seal_pages((account, page(added=[transaction()]))))
+    name = pipeline.entity.name
+    totals = {"entity": name, "run_id": "by hand", "version": pipeline.entity.version}
+    assert chunks.totals(pipeline.db, **totals)["chunks_loaded"] == 1  # type: ignore[arg-type]
+    zombie = chunks.find(pipeline.db, entity=name, run_id="by hand", ordinal=0)
+    latest = chunks.open_attempt(pipeline.db, entity=name, run_id="by hand", ordinal=0)
+    assert (zombie.attempt, latest.attempt) == (1, 2)
+    assert chunks.totals(pipeline.db, **totals)["chunks_loaded"] == 0  # type: ignore[arg-type]
+    with chunks.closing_attempt(pipeline.db, zombie, {"drained": 1}):
+        pass
+    assert rows("select outcome from etl.chunks") == [(None,)]
+    with chunks.closing_attempt(pipeline.db, latest, {"refused": 1}):
+        pass
+    assert rows("select outcome from etl.chunks") == [({"refused": 1},)]
+
+
+NAMINGS = (("Old", "2026-11-01", 3), ("Today", "2026-11-20", 1), ("Undated", None, 4), ("Corrected", "2026-11-20", 2))
+"""Name, date of the transaction, hour of its observation."""
+
+
+def seal_namings(pipeline: Pipeline, account: int) -> list[int]:
+    return [
+        pipeline.seal_pages(
+            (account, page(added=[transaction(date=date, counterparties=[counterparty("m", name)])])),
+            run_id=name,
+            at=FIRST + hour * HOUR,
+        )
+        for name, date, hour in NAMINGS
+    ]
+
+
+def test_a_merchant_is_named_by_the_latest_transaction_in_whatever_order_batches_are_loaded_and_replayed(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    undated = replace(
+        MERCHANTS,
+        columns=tuple(
+            replace(column, path="../day") if column.name == "named_on" else column for column in MERCHANTS.columns
+        ),
+    )
+    raw_ids = [
+        pipeline.seal_pages(
+            (account, page(added=[transaction(day=date, counterparties=[counterparty("m", name)])])),
+            run_id=name,
+            at=FIRST + hour * HOUR,
+        )
+        for name, date, hour in NAMINGS
+    ]
+    store = {"db": pipeline.db, "root": pipeline.root}
+    for raw_id in raw_ids:
+        transform(undated, raw_id, **store)
+    results = set()
+    for order in permutations(raw_ids):
+        pipeline.db.execute("truncate core.merchants, etl.loads, etl.replays")
+        for raw_id in order:
+            load(undated, raw_id, **store)
+        results.update(rows("select name, named_on::text, observed_at, raw_id from core.merchants"))
+        for raw_id in reversed(order):
+            replay(undated, raw_id, **store)
+        results.update(rows("select name, named_on::text, observed_at, raw_id from core.merchants"))
+    assert results == {("Corrected", "2026-11-20", FIRST + 2 * HOUR, raw_ids[3])}
+
+
+def test_a_batch_of_many_days_names_a_merchant_by_the_latest_of_them(
+    pipeline: Pipeline, rows: Rows, account: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.sync.transform.BLOCK_SIZE", 1)
+    dates = ["2026-11-03", "2026-11-20", "2026-11-20", "2026-11-01"]
+    pages = [
+        (account, page(added=[transaction(date=date, counterparties=[counterparty("m", f"{number}")])]))
+        for number, date in enumerate(dates)
+    ]
+    raw_id = pipeline.seal_pages(*pages)
+    transform(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
+    counts = load(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
+    assert (counts.inserted, counts.superseded) == (1, 3)
+    assert rows("select name, named_on::text from core.merchants") == [("2", "2026-11-20")]
