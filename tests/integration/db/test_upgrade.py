@@ -48,7 +48,7 @@ def old(database: Endpoint, db: Connection) -> Iterator[Connection]:
 @pytest.fixture
 def upgraded(old: Connection) -> Connection:
     """Return that warehouse, brought up to date."""
-    assert migrations.migrate(old, NAMES) == [path.stem for path in ALL if path not in BEFORE]
+    assert migrations.migrate(old, ENTITIES) == [path.stem for path in ALL if path not in BEFORE]
     return old
 
 
@@ -89,7 +89,7 @@ def test_a_snapshot_shows_every_change_of_a_schema(db: Connection, change: str) 
 def test_an_upgrade_keeps_every_row_outside_of_transactions(old: Connection) -> None:
     counts = {table: rows_of(old, f"select count(*) from {table}") for table in KEPT}
     assert [(0,)] not in counts.values()
-    migrations.migrate(old, NAMES)
+    migrations.migrate(old, ENTITIES)
     assert {table: rows_of(old, f"select count(*) from {table}") for table in KEPT} == counts
 
 
@@ -144,5 +144,5 @@ def test_an_upgrade_of_an_empty_warehouse_without_entities_works(old: Connection
     for path in BEFORE:
         old.execute(path.read_bytes())
         MIGRATIONS["record"].run(old, {"name": path.stem})
-    migrations.migrate(old, NAMES)
+    migrations.migrate(old, ENTITIES)
     assert take_snapshot(old) == take_snapshot(db)

@@ -79,7 +79,7 @@ def _servers() -> Iterator[tuple[Endpoint, dict[str, str]]]:
             with warehouses.connect(server) as db:
                 db.execute(SQL("create database {}").format(Identifier(TEMPLATE)))
             with warehouses.connect(replace(server, schema=TEMPLATE)) as db:
-                migrations.migrate(db, [entity.name for entity in ENTITIES])
+                migrations.migrate(db, ENTITIES)
             yield server, dict(environment)
         finally:
             down(home)
