@@ -39,7 +39,7 @@ _LOAD_ONE = (
     "select 'deadline_alerts', chunk_id, 1, '', '', 0, 0, 0 from etl.chunks "
     "where entity = 'accounts' and run_id = %s and ordinal = 0 "
     "returning raw_id) "
-    "insert into etl.loads select raw_id, 'accounts', 1, 0, 0, 0, 0, 0, 0, 0, 0 from sealed"
+    "insert into etl.loads select raw_id, 'accounts', 2, 0, 0, 0, 0, 0, 0, 0, 0 from sealed"
 )
 
 

@@ -43,7 +43,8 @@ def planned(db: Connection) -> Callable[[int], None]:
             [loaded],
         )
         db.execute(
-            "insert into etl.loads select raw_id, 'transactions', 1, 0, 0, 0, 0, 0, 0, 0, 0 from etl.raw_batches"
+            "insert into etl.loads select raw_id, 'transactions', %s, 0, 0, 0, 0, 0, 0, 0, 0 from etl.raw_batches",
+            [TRANSACTIONS.version],
         )
 
     return plan

@@ -131,7 +131,7 @@ def test_a_span_of_time_selects_the_batches_sealed_in_it(etl: Command, pipeline:
 
 
 def test_rejects_are_listed_with_place_and_reason(etl: Command, pipeline: Pipeline) -> None:
-    raw_id = batch(strict(pipeline), transaction(name="long [red]name[/red]"), transaction(transaction_id="2"))
+    raw_id = batch(strict(pipeline), transaction(name="long [red]name[/red]"), transaction(transaction_id="z"))
     listed = etl("rejects", "list", "--limit", "1", COLUMNS="200").stdout
     assert f"2: transactions, raw batch {raw_id}, page 0, added[1].name: max_length: found description" in listed
     assert "The latest 1 of 2" in listed
