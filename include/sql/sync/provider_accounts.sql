@@ -171,14 +171,22 @@ where
 
 -- name: resume_after_success
 -- The provider answers again for logins that needed one: their users have logged in. One that was suspended or unlinked
--- meanwhile stays so.
-update core.provider_accounts set
+-- meanwhile stays so. See `accept_stops` for the locks.
+with locked as (
+    select p.provider_account_id
+    from core.provider_accounts as p
+    where p.provider_account_id = any(%(provider_account_ids)s) and p.state = 'needs_login'
+    order by p.provider_account_id
+    for no key update
+)
+update core.provider_accounts as p set
     state = 'active',
     state_reason = null,
     state_since = now(),
     next_try_at = null,
     failed_tries = 0
-where provider_account_id = any(%(provider_account_ids)s) and state = 'needs_login';
+from locked as k
+where p.provider_account_id = k.provider_account_id and p.state = 'needs_login';
 
 -- name: resume
 -- Make stopped logins active by hand; the next run asks them.

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dev.demo.airflow_api import AirflowApi, DagRun
@@ -43,6 +44,13 @@ def test_merchants_are_loaded_after_the_transactions_that_name_them(
         "where t.merchant_entity_id is not null and m.entity_id is null"
     ).fetchone() == (0,)
     assert metadata("select distinct run_type from dag_run where dag_id = 'etl_merchants'") == [("asset_triggered",)]
+
+
+def set_faults(stack: Stack, **rates: float) -> None:
+    bank = Endpoint.from_environment("plaid", stack.environment)
+    headers = {"PLAID-CLIENT-ID": bank.login, "PLAID-SECRET": bank.password}
+    with httpx.Client(base_url=bank.host, headers=headers, trust_env=False) as client:
+        client.post("/sandbox/faults", json={"faults": rates}).raise_for_status()
 
 
 def totals(synced: Connection) -> tuple[object, ...]:
@@ -131,6 +139,27 @@ def test_a_failed_chunk_stops_no_sibling_and_fails_the_run(
     assert by_task["report", -1] == ("success", 1)
     assert by_task["all_loaded", -1][0] == "upstream_failed"
     assert synced.execute("select count(*) from etl.cursors where value <> ''").fetchone() == (USERS // 2,)
+
+
+def test_a_wave_of_stops_fails_the_run_after_its_report_and_stops_no_login(
+    first: DagRun, api: AirflowApi, airflow_stack: Stack, synced: Connection, metadata: Rows
+) -> None:
+    set_faults(airflow_stack, login_required=1.0)
+    run = run_to_the_end(api)
+    set_faults(airflow_stack)
+    assert run.state == "failed"
+    assert metadata(
+        "select task_id, state, try_number from task_instance where run_id = %s and map_index < 0 order by 1",
+        run.run_id,
+    ) == [("all_loaded", "success", 1), ("check_logins", "failed", 1), ("plan", "success", 1), ("report", "success", 1)]
+    assert synced.execute("select distinct state from core.provider_accounts").fetchall() == [("active",)]
+    assert metadata("select count(*) from asset_event where source_run_id = %s", run.run_id) == [(1,)]
+    failures = synced.execute("select error_type, message from etl.failures where run_id = %s", [run.run_id]).fetchall()
+    ((error_type, message),) = failures
+    assert error_type == "TooManyLoginsStopped"
+    assert f"plaid answered ITEM_LOGIN_REQUIRED for {USERS} of {USERS} logins" in message
+    assert "Link's update mode" in message
+    assert run_to_the_end(api).state == "success"
 
 
 def test_no_secret_is_in_a_log_or_an_xcom(first: DagRun, airflow_stack: Stack, metadata: Rows) -> None:

@@ -200,6 +200,9 @@ def enqueue_stopped(db: Connection) -> OutboxMail | None:
 
 def test_a_wave_of_accepted_stops_is_one_mail_with_code_and_remedy(db: Connection, stop: Callable[[int], None]) -> None:
     stop(5)
+    db.execute(
+        "update etl.left_out set outcome = 'stopped', reason = 'OLD', token_version = 7 where outcome <> 'stopped'"
+    )
     assert enqueue_stopped(db) is None
     breaker.settle(TRANSACTIONS, RUN.run_id, db=db)
     mail = enqueue_stopped(db)
@@ -207,6 +210,7 @@ def test_a_wave_of_accepted_stops_is_one_mail_with_code_and_remedy(db: Connectio
     assert mail.subject == "etl_transactions stopped 5 logins"
     assert "5 stopped (ITEM_LOGIN_REQUIRED)" in mail.body
     assert "Link's update mode" in mail.body
+    assert "OLD" not in mail.body
     assert enqueue_stopped(db) is None
 
 
@@ -216,17 +220,19 @@ def test_a_few_stops_are_no_mail(db: Connection, stop: Callable[[int], None]) ->
     assert enqueue_stopped(db) is None
 
 
+@pytest.mark.parametrize(
+    "order", [(enqueue_recovered, enqueue_stopped), (enqueue_stopped, enqueue_recovered)], ids=["first", "last"]
+)
 def test_a_run_that_succeeds_late_and_stops_many_logins_has_both_mails(
-    db: Connection, stop: Callable[[int], None]
+    db: Connection, stop: Callable[[int], None], order: tuple[Callable[[Connection], OutboxMail | None], ...]
 ) -> None:
     stop(5)
     breaker.settle(TRANSACTIONS, RUN.run_id, db=db)
     outbox.mark_failed(db, enqueue_missed(db), "no answer")
-    assert enqueue_stopped(db) is not None
-    recovered = enqueue_recovered(db)
-    assert recovered is not None
-    outbox.mark_failed(db, recovered, "no answer")
-    db.execute("update etl.promises set error = 'no answer' where kind = 'logins_stopped'")
+    for enqueue in order:
+        mail = enqueue(db)
+        assert mail is not None
+        outbox.mark_failed(db, mail, "no answer")
     assert {mail.kind for mail in outbox.claim_unsent(db)} == {"recovered", "logins_stopped"}
 
 

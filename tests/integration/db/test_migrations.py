@@ -39,6 +39,29 @@ def test_concurrent_migrations_apply_everything_once(empty_database: Endpoint) -
     assert sorted(applied) == [[], [], [], ALL_MIGRATIONS]
 
 
+def test_logins_that_stopped_before_there_were_states_are_due_for_another_try(
+    empty_database: Endpoint, rows: Callable[..., object]
+) -> None:
+    with connect(empty_database) as db:
+        for name in ALL_MIGRATIONS:
+            if name.startswith("0016"):
+                db.execute("insert into core.users (reference) values ('ann')")
+                db.execute(
+                    "insert into core.provider_accounts "
+                    "(user_id, provider, item_id, access_token, state, stopped_for, stopped_at, enrolled_at) values "
+                    "(1, 'plaid', 'a', 'x', 'active', null, null, '2026-01-01'), "
+                    "(1, 'plaid', 'b', 'x', 'stopped', 'ITEM_LOGIN_REQUIRED', '2026-02-01', '2026-01-01')"
+                )
+            db.execute((SQL_ROOT / "schema" / f"{name}.sql").read_bytes())
+    assert rows(
+        "select item_id, state, state_reason, (state_since at time zone 'utc')::date::text, next_try_at <= now(), "
+        "failed_tries, token_version from core.provider_accounts order by 1"
+    ) == [
+        ("a", "active", None, "2026-01-01", None, 0, 1),
+        ("b", "needs_login", "ITEM_LOGIN_REQUIRED", "2026-02-01", True, 0, 1),
+    ]
+
+
 def test_the_loads_table_refuses_counts_that_do_not_add_up(rows: Callable[..., object], db: Connection) -> None:
     db.execute("insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)")
     db.execute(

@@ -11,6 +11,7 @@ import pytest
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.db.connection import Connection
 from etl.sync.breaker import TooManyLoginsQuarantined, TooManyLoginsStopped
+from etl.sync.estimate import estimate_run
 from etl.sync.store import cursors, logins, provider_accounts
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
@@ -67,6 +68,15 @@ def test_a_login_that_needs_one_is_not_asked_before_its_next_try(
         ({"stopped": 1, "drained": 2},),
         ({"drained": 2},),
     ]
+
+
+def test_a_login_that_waits_between_others_of_its_chunk_is_not_asked(
+    one: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    provider_accounts.require_login(one.db, [2], reason="ITEM_LOGIN_REQUIRED")
+    run(one, "run")
+    assert rows("select start, stop, outcome from etl.chunks") == [(1, 4, {"stopped": 1, "drained": 1})]
+    assert scripted_bank.requests["calm"] == []
 
 
 def test_each_failed_try_doubles_the_wait_up_to_a_week_and_counts_for_no_breaker(
@@ -160,13 +170,17 @@ def test_the_breaker_counts_over_all_chunks_of_a_run(
         scripted_pipeline.check_logins("run")
 
 
-def test_only_the_latest_attempt_of_a_chunk_is_settled(one: Pipeline, scripted_bank: ScriptedBank, rows: Rows) -> None:
+def test_only_the_latest_attempt_of_a_chunk_counts_and_is_settled(
+    one: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_bank.script("calm", LOGIN_REQUIRED)
     one.plan("run")
     one.download("run")
     scripted_bank.script("one", GOOD)
     one.download("run")
     one.report("run")
-    assert rows(STATES) == [("active",)] * 3
+    assert rows(STATES) == [("active",), ("needs_login",), ("active",)]
+    one.check_logins("run")
 
 
 def test_failed_tries_of_logins_that_needed_one_do_not_make_a_wave_look_small(
@@ -228,6 +242,12 @@ def test_a_try_that_two_runs_made_counts_once(one: Pipeline, rows: Rows) -> None
     [
         (lambda pipeline: pipeline.enrol("one"), "active"),
         (lambda pipeline: provider_accounts.suspend(pipeline.db, [1], reason="asked"), "suspended"),
+        (
+            lambda pipeline: pipeline.db.execute(
+                "update core.provider_accounts set state = 'suspended', state_since = now() - interval '1 hour'"
+            ),
+            "suspended",
+        ),
         (lambda pipeline: provider_accounts.unlink(pipeline.db, 1, token_version=1, reason="asked"), "unlinked"),
         (
             lambda pipeline: (
@@ -237,7 +257,7 @@ def test_a_try_that_two_runs_made_counts_once(one: Pipeline, rows: Rows) -> None
             "active",
         ),
     ],
-    ids=["linked again", "suspended", "unlinked", "resumed"],
+    ids=["linked again", "suspended", "suspended while it was read", "unlinked", "resumed"],
 )
 def test_a_login_that_changed_since_its_token_was_used_is_not_stopped(
     one: Pipeline, rows: Rows, change: Callable[[Pipeline], object], state: str
@@ -258,7 +278,7 @@ def test_an_old_token_that_still_fails_does_not_put_off_a_login_that_was_linked_
     one.download("late")
     one.enrol("one")
     provider_accounts.require_login(one.db, [1], reason="by hand")
-    make_due(one.db)
+    one.db.execute("update core.provider_accounts set next_try_at = now() - interval '1 day' where state <> 'active'")
     one.report("late")
     assert rows(STATE)[0] == ("needs_login", "by hand", 0)
 
@@ -304,10 +324,13 @@ def test_a_login_that_only_a_person_resumes_is_neither_planned_nor_asked(one: Pi
 
 def test_a_due_login_is_planned_into_even_chunks_and_one_that_waits_is_not(one: Pipeline, rows: Rows) -> None:
     one.entity = replace(one.entity, chunk_size=1)
-    provider_accounts.require_login(one.db, [1, 2], reason="ITEM_LOGIN_REQUIRED")
+    one.enrol("four", "five")
+    provider_accounts.require_login(one.db, [1, 2, 3, 5], reason="ITEM_LOGIN_REQUIRED")
     one.db.execute("update core.provider_accounts set next_try_at = now() where provider_account_id = 2")
     assert one.plan("run") == [0, 1]
-    assert rows("select start, stop from etl.chunks order by ordinal") == [(2, 3), (3, 4)]
+    assert rows("select start, stop from etl.chunks order by ordinal") == [(2, 4), (4, 5)]
+    estimate = estimate_run(one.entity, db=one.db)
+    assert (estimate.unit_count, estimate.chunks) == (2, 2)
 
 
 def test_logins_that_stopped_are_not_warned_of_when_their_cursors_expire(

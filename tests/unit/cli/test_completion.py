@@ -11,6 +11,7 @@ import pytest
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES
+from etl.sync.store.provider_accounts import LoginState
 from tests.project_copy import ProjectCopy
 from tests.unit.cli.processes import BOTH_COMMANDS, INSTALLED, MODULE, run
 
@@ -36,7 +37,7 @@ def bash_environment(line: str) -> dict[str, str]:
         ("sluice replay tr", ["transactions"]),
         ("sluice rejects list --entity ", ENTITY_NAMES),
         ("sluice queues purge ", [queue.name for queue in QUEUES]),
-        ("sluice logins list --state s", ["suspended"]),
+        ("sluice logins list --state ", [state.value for state in LoginState]),
         ("sluice logins re", ["resume"]),
         ("sluice notify plan ", NOTICE_NAMES),
         ("sluice notify preview mo", ["monthly_report"]),
