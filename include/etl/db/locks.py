@@ -39,8 +39,12 @@ class LockLost(PermanentError):
 def acquire_until_commit(db: Connection, key: str) -> None:
     """Wait for the lock and hold it until the transaction ends.
 
-    This works through a pooler in transaction mode too. Only `lock_timeout` bounds the wait, so keep such transactions
-    short.
+    This works through a pooler in transaction mode too. Keep such transactions short.
+
+    Raises
+    ------
+    WarehouseBusy
+        If the holder keeps it for longer than `lock_timeout`.
     """
     _SQL["acquire_until_commit"].run(db, {"key": key})
 

@@ -18,7 +18,8 @@ _SQL = StatementFile("db/migrations")
 def migrate(db: Connection, entities: Iterable[Entity]) -> list[str]:
     """Bring the schema up to date, in one transaction.
 
-    Only one process migrates at a time; the others wait, and then have nothing to do.
+    Only one process migrates at a time; the others wait, and then have nothing to do. One that waits too long raises
+    `WarehouseBusy`.
 
     Parameters
     ----------

@@ -63,6 +63,15 @@ def test_a_call_is_taken_from_every_key_or_from_none(limiter: Limiter) -> None:
     assert limiter.take([client])
 
 
+@pytest.mark.parametrize("exhausted", [0, 1, 2])
+def test_a_call_waits_for_the_slowest_of_its_buckets_wherever_it_stands(limiter: Limiter, exhausted: int) -> None:
+    buckets = [bucket(calls=13, per=timedelta(minutes=10), burst=3) for _ in range(3)]
+    assert not limiter.take([buckets[exhausted]], calls=3)
+    assert timedelta(seconds=59) < limiter.take(buckets) <= timedelta(minutes=1)
+    others = [free for number, free in enumerate(buckets) if number != exhausted]
+    assert not limiter.take(others, calls=3)
+
+
 def test_full_bucket_is_deleted(limiter: Limiter, stack: Stack) -> None:
     taken = bucket(calls=100, per=timedelta(seconds=5), burst=1)
     limiter.take([taken])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from dev.servers.ports import LOOPBACK
 from etl.clients import smtp
 from etl.clients.mail import MailContent
 from etl.clients.mail_server import MailServer, Security
+from etl.clients.mime import MimeMessage
+from etl.clients.smtp import SmtpConnection, SmtpOutcome
 from etl.errors import MailRefused, MailServerUnavailable
 from tests.integration.clients.scripted_smtp import HANG_UP, ScriptedSmtp
 from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer, write_certificate
@@ -138,6 +142,46 @@ def test_mail_is_retried_unless_every_recipient_is_refused_permanently(code: int
     with pytest.raises(error, match=str(min(code, 550))):
         send_to_scripted(server, to="c@d.example,e@f.example")
     assert server.connections == (3 if error is MailServerUnavailable else 1)
+
+
+def test_a_mail_that_is_given_up_does_not_leave_afterwards() -> None:
+    content = b"Subject: large\r\n\r\n" + b"x" * 998 + b"\r\n"
+    content *= 64 * 1024
+    received = 0
+
+    async def read_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        writer.write(b"220 here\r\n")
+        while not (await reader.readline()).startswith(b"DATA"):
+            writer.write(b"250 ok\r\n")
+        writer.write(b"354 go on\r\n")
+        given_up.set()
+        await asyncio.sleep(1)
+        with suppress(ConnectionError):
+            while block := await reader.read(1 << 20):
+                received += len(block)
+        writer.close()
+        read.set()
+
+    given_up, read = asyncio.Event(), asyncio.Event()
+
+    async def send_and_give_up() -> SmtpOutcome:
+        async with await asyncio.start_server(read_late, LOOPBACK, 0) as listener:
+            server = MailServer.from_connection(
+                host=LOOPBACK,
+                port=listener.sockets[0].getsockname()[1],
+                login="",
+                password="",
+                extra=PLAIN | {"to": "c@d.example"},
+            )
+            connection = SmtpConnection(server, None, max_mails=1, reply_timeout=timedelta(seconds=0.3))
+            result = await connection.send_once(MimeMessage(server.recipients, content))
+            await asyncio.wait_for(read.wait(), 30)
+            await connection.close()
+            return result.outcome
+
+    assert asyncio.run(send_and_give_up()) is SmtpOutcome.DEFERRED
+    assert received < len(content) / 2
 
 
 @pytest.mark.parametrize("script", [{"MAIL": "421 later"}, {".": "421 later"}, {"MAIL": HANG_UP}], ids=repr)

@@ -15,7 +15,8 @@ _QUERIES = {
     """,
     "column": f"""
         select format('%I.%I.%I', n.nspname, c.relname, a.attname), format_type(a.atttypid, a.atttypmod), a.attnotnull,
-            pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text, a.attcollation::regcollation::text,
+            pg_get_expr(d.adbin, d.adrelid), a.attidentity::text, a.attgenerated::text,
+            a.attcollation::regcollation::text,
             col_description(c.oid, a.attnum)
         from pg_attribute as a
         join pg_class as c on c.oid = a.attrelid and c.relkind in ('r', 'p', 'v', 'm')

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.retention import RETENTION
 from etl.db import locks
 from etl.db.connection import Connection
+from etl.db.waits import WarehouseBusy
 from etl.declare.fault import DeclarationFault
 from etl.errors import DeclarationError, RawPurged
 from etl.maintenance.purge import purge
@@ -244,9 +246,44 @@ def test_sealing_waits_while_its_object_is_being_purged(
             raw_batches.seal(other, raw_purge.pipeline.root, [], source="transactions_sync", chunk_id=1, attempt=9)
 
 
+def test_a_purge_waits_while_its_object_is_being_sealed(
+    raw_purge: RawPurge, connect: Callable[[], Connection], loaded: int, rows: Rows
+) -> None:
+    other = connect()
+    ((path,),) = rows("select path from etl.raw_batches")
+    raw_purge.pipeline.db.execute("set lock_timeout = 200")
+    with other.transaction():
+        raw_batches.lock_object(other, str(path))
+        with pytest.raises(WarehouseBusy):
+            raw_purge.purge()
+        assert len(raw_purge.objects) == 1
+    assert raw_purge.purge_orphans().count == 1
+
+
+def test_an_object_that_is_sealed_again_after_it_was_listed_is_no_orphan(
+    raw_purge: RawPurge, loaded: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raw_purge.objects[0].with_name("0" * 64 + ".zst")
+    path.write_bytes(b"old")
+    now = datetime.now(UTC)
+    old = (now - RETENTION.unfinished).timestamp() - 60
+    os.utime(path, (old, old))
+    find = expired.find_unreferenced_objects
+
+    def find_and_seal(*arguments: Any, **options: Any) -> set[str]:
+        found = find(*arguments, **options)
+        path.write_bytes(b"new")
+        return found
+
+    monkeypatch.setattr(expired, "find_unreferenced_objects", find_and_seal)
+    assert raw_purge.purge_orphans(as_of=now).count == 0
+    assert path.read_bytes() == b"new"
+
+
 def test_batch_that_is_being_loaded_is_left_to_a_later_purge(
     raw_purge: RawPurge, connect: Callable[[], Connection], loaded: int
 ) -> None:
+    raw_purge.pipeline.db.execute("set lock_timeout = '2s'")
     other = connect()
     with other.transaction():
         raw_batches.lock(other, loaded)

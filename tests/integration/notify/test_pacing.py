@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -9,14 +10,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from dev.stack.stack import Stack
+from etl.catalog.channels import EMAIL
 from etl.clients import rate_limits
 from etl.db.connection import Connection
 from etl.notify import pacing
-from etl.notify.pacing import PaceTooSlow, SendingPaused
+from etl.notify.pacing import PaceTooSlow, RunControl, SendingCancelled, SendingPaused
 from etl.notify.store import runs
 from etl.notify.store.runs import RunState
 from etl.settings import Endpoint
@@ -87,6 +90,33 @@ def test_long_pause_is_rescheduled_and_loses_nothing(post: NoticeHarness, operat
     assert post.states() == {"sent": 30}
     assert max(post.mailbox.addresses.values()) == 1
     assert post.totals(planned.run_id)["sent"] == 30
+
+
+@pytest.mark.parametrize(
+    ("change", "raised"),
+    [
+        ({"state": RunState.PAUSED}, SendingPaused),
+        ({"state": RunState.CANCELLED}, SendingCancelled),
+        ({"pace": 0}, SendingPaused),
+    ],
+    ids=["paused", "cancelled", "at a pace of 0"],
+)
+def test_a_sender_that_waits_for_its_turn_notices_a_change_within_seconds(
+    post: NoticeHarness, operator: Connection, change: dict[str, Any], raised: type[Exception]
+) -> None:
+    post.enrol(1)
+    post.notice = replace(FAST, pace=1 / 30)
+    planned = post.plan()
+    control = RunControl(post.db, post.limiter, planned.run_id)
+
+    async def wait_for_the_second_turn() -> None:
+        assert await control.acquire(EMAIL, "mail.example", 1) == 1
+        assert runs.set_pace_or_state(operator, planned.run_id, **change)
+        async with asyncio.timeout(5):
+            await control.acquire(EMAIL, "mail.example", 1)
+
+    with pytest.raises(raised):
+        asyncio.run(wait_for_the_second_turn())
 
 
 def test_cancelled_run_sends_nothing_more(post: NoticeHarness, operator: Connection) -> None:

@@ -74,6 +74,19 @@ def test_run_created_after_its_expiry_sends_nothing_and_leaves_the_period_free(p
     assert manual.ordinals == [0]
 
 
+def test_a_planned_run_is_continued_after_its_expiry(post: NoticeHarness) -> None:
+    post.enrol(25)
+    post.db.execute("update core.users set created_at = '2020-01-01'")
+    late = replace(SCHEDULED, data_interval=(BEGIN - timedelta(days=365), END - timedelta(days=365)))
+    planned = plan(post, late)
+    assert planned is not None
+    assert planned.ordinals == [0, 1, 2]
+    post.send(planned.run_id, [0, 2])
+    post.notice = replace(FAST, expiry=timedelta(days=7))
+    assert plan(post, late) == PlannedRun(planned.run_id, [1])
+    assert plan(post, replace(late, trigger="another")) == PlannedRun(planned.run_id, [])
+
+
 def test_reopened_run_continues_with_its_unfinished_chunks(post: NoticeHarness) -> None:
     post.enrol(25)
     planned = post.plan()
