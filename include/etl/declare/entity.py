@@ -26,6 +26,9 @@ __all__ = ["PROVIDER_ACCOUNT", "After", "Column", "ColumnType", "Entity", "RawOf
 Hook = Callable[["pd.DataFrame"], "pd.DataFrame"]
 """Changes the values of a frame with Arrow dtypes, row by row; keeps its index and columns."""
 
+MAX_HISTORY_NAME = 48
+"""Letters of a name to which Postgres can append `_history` and the number of a partition."""
+
 MAX_CHUNKS = 64
 """Above this, each scheduler loop spends seconds on a run."""
 
@@ -186,6 +189,7 @@ def _validate(entity: Entity) -> None:
     _check_checks(where, entity)
     _check_order(where, entity)
     _check_record_paths(where, entity)
+    _check_history(where, entity)
 
 
 def _check_values(where: str, entity: Entity) -> None:
@@ -254,6 +258,15 @@ def _check_column_references(where: str, entity: Entity) -> None:
             raise DeclarationError(
                 f"{where}: currencies has {name}, which is no column of ColumnType.TEXT; declare it, or fix the name"
             )
+
+
+def _check_history(where: str, entity: Entity) -> None:
+    if entity.history and len(entity.name) > MAX_HISTORY_NAME:
+        raise DeclarationError(
+            f"{where}: its name has {len(entity.name)} letters; with history it may have {MAX_HISTORY_NAME}"
+        )
+    if entity.history and all(column.name in entity.key for column in entity.columns):
+        raise DeclarationError(f"{where}: all of its columns are in its key, which never changes; remove history")
 
 
 def _have_conflicting_types(column: Column, other: Column) -> bool:

@@ -164,8 +164,8 @@ from differing;
 -- name: close_missing
 -- Close the accounts that a login's snapshot no longer has, as of its observation. Return those, and those that stay
 -- open for a reason: an empty snapshot is no evidence, a rejected record may be the account, and a snapshot is outdated
--- once a later one of the login was loaded. A reject may have failed again in a later batch, which then is its batch.
--- An account that was observed after the snapshot is no concern of it.
+-- once a later one of the login was loaded, or where it was read before the account was. A reject may have failed again
+-- in a later batch, which then is its batch.
 with latest as (
     select i.provider_account_id, max(i.observed_at) as observed_at
     from incoming as i
@@ -203,6 +203,7 @@ missing as (
                 )
                 then 'a later snapshot was loaded'
             when l.observed_at is null then 'the snapshot is empty'
+            when (a.observed_at, a.raw_id) > (l.observed_at, %(raw_id)s) then 'they were observed later'
             when
                 exists (
                     select 1
@@ -227,7 +228,6 @@ missing as (
     left join latest as l on l.provider_account_id = a.provider_account_id
     where
         a.closed_on is null
-        and coalesce((a.observed_at, a.raw_id) <= (l.observed_at, %(raw_id)s), true)
         and not exists (
             select 1
             from incoming as i

@@ -69,7 +69,7 @@ select distinct on (c.provider_account_id, c.transaction_id)
     c.corrected_by
 from carried as c
 where c.step > 0
-order by c.provider_account_id, c.transaction_id, c.step
+order by c.provider_account_id, c.transaction_id, c.step desc
 on conflict (provider_account_id, transaction_id) do update set
     category = coalesce(target.category, excluded.category),
     merchant_name = coalesce(target.merchant_name, excluded.merchant_name),

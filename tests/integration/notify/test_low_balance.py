@@ -164,3 +164,12 @@ def test_a_balance_that_rose_and_fell_again_is_sent(post: NoticeHarness, db: Con
         set_balance(db, provider_account, balance, observed_at=MONDAY - timedelta(hours=hours))
     post.send_all(period="fell", as_of=MONDAY)
     assert len(post.mailbox.arrived) == 2
+
+
+def test_a_new_account_with_a_low_balance_is_sent_although_it_changed_its_name_since(
+    post: NoticeHarness, db: Connection, provider_account: int
+) -> None:
+    set_balance(db, provider_account, "50", observed_at=MONDAY - timedelta(hours=30))
+    db.execute("update core.accounts set name = 'Mine', observed_at = %s", (MONDAY - timedelta(hours=9),))
+    post.send_all(period="new", as_of=MONDAY)
+    assert len(post.mailbox.arrived) == 2

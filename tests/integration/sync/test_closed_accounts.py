@@ -116,6 +116,22 @@ def test_a_snapshot_that_is_older_than_a_loaded_one_closes_nothing_and_says_so(
     assert "which stay open: a later snapshot was loaded" in caplog.text
 
 
+def test_a_snapshot_that_was_read_before_an_account_was_observed_does_not_close_it_and_says_so(
+    accounts: Pipeline,
+    run: Callable[..., int],
+    scripted_bank: ScriptedBank,
+    rows: Rows,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scripted_bank.script("one", snapshot(A))
+    accounts.plan("slow")
+    attempt = accounts.download("slow")
+    run(A, B)
+    accounts.load(accounts.transform(accounts.store_raw("slow", attempt)))
+    assert rows(CLOSED) == []
+    assert "lacks 1 rows, which stay open: they were observed later" in caplog.text
+
+
 def test_only_logins_whose_snapshot_was_read_lose_accounts(
     accounts: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
@@ -179,12 +195,14 @@ def test_balances_keep_their_history_with_the_time_that_the_institution_gives(
     run({**A, "balances": balance(10.5, 18), "persistent_account_id": "p"})
     run({**A, "balances": balance(10.5, 19), "persistent_account_id": "p"})
     run({**A, "balances": balance(7, 20), "persistent_account_id": "p"})
+    run({**A, "balances": balance(7, 20), "persistent_account_id": "q"})
     columns = "balance_current::float, extract(day from balance_as_of at time zone 'utc')::int, persistent_id"
     assert rows(f"select {columns} from core.accounts_history order by superseded_at") == [
         (10.5, 18, "p"),
         (10.5, 19, "p"),
+        (7.0, 20, "p"),
     ]
-    assert rows(f"select {columns} from core.accounts") == [(7.0, 20, "p")]
+    assert rows(f"select {columns} from core.accounts") == [(7.0, 20, "q")]
 
 
 def test_accounts_as_of_an_instant_are_those_that_were_open_then(run: Callable[..., int], rows: Rows) -> None:

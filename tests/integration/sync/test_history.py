@@ -246,3 +246,9 @@ def test_migrating_again_waits_for_no_reader_and_no_writer(account: int, db: Con
         other.execute("update core.transactions set amount = 2, observed_at = %s", (LATER,))
         other.execute("select amount from core.transactions_as_of(now())")
         db.execute("select core.keep_history('transactions')")
+
+
+def test_a_table_without_a_primary_key_cannot_keep_versions(db: Connection) -> None:
+    db.execute("create table core.things (name text, observed_at timestamptz, raw_id bigint)")
+    with pytest.raises(errors.RaiseException, match=r"core\.things keeps a history and has no primary key; add one"):
+        db.execute("select core.keep_history('things')")

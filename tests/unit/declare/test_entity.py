@@ -79,6 +79,16 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"chunk_size": 1.5}, r"chunk_size is 1.5 \(float\); write an int"),
         ({"max_chunks": 0}, "max_chunks is 0; it must be between 1 and 64"),
         ({"max_chunks": 65}, "max_chunks is 65; it must be between 1 and 64"),
+        ({"history": "yes"}, r"history is 'yes' \(str\); write a bool"),
+        (
+            {
+                "history": True,
+                "columns": TRANSACTIONS.key_columns,
+                "checks": (),
+                "currencies": (),
+            },
+            "all of its columns are in its key, which never changes; remove history",
+        ),
         ({"version": True}, r"version is True \(bool\); write an int"),
         ({"timeout": timedelta()}, "timeout is 0:00:00; it must be longer than 0"),
         ({"deadline": timedelta()}, "deadline is 0:00:00; it must be longer than 0"),
@@ -143,6 +153,12 @@ def test_a_column_name_that_postgres_does_not_accept_without_quotes_is_refused(n
 def test_a_column_with_a_reserved_name_is_refused(name: str) -> None:
     with pytest.raises(DeclarationError, match=f"column {name}: every row has this column .*; remove it"):
         Column(name, ColumnType.TEXT)
+
+
+def test_an_entity_with_history_has_a_name_to_which_a_suffix_fits() -> None:
+    replace(TRANSACTIONS, history=True, name="a" * 48)
+    with pytest.raises(DeclarationError, match="its name has 49 letters; with history it may have 48"):
+        replace(TRANSACTIONS, history=True, name="a" * 49)
 
 
 def test_a_column_type_given_as_text_is_refused() -> None:
