@@ -100,6 +100,15 @@ class Steps:
         is_reported = self._try(lambda: report(entity, run_id, db=self.pipeline.db)) is not None
         return all(completed) and is_reported
 
+    def fetch(self, entity: Entity) -> None:
+        """Fetch the batches of a run, of which no step is repeated, and load none of them."""
+        self.runs += 1
+        run_id = f"run {self.runs}"
+        for ordinal in self._try(lambda: plan(entity, run_id, db=self.pipeline.db)) or []:
+            raw_id = self._fetch(entity, run_id, ordinal, mishaps=False)
+            if raw_id is not None:
+                self.zombies.append((entity, raw_id))
+
     def load(self, entity: Entity, raw_id: int) -> bool:
         """Load a batch, now or late; return whether it was loaded."""
         return self._try(lambda: self._of(entity).load(raw_id)) is not None
