@@ -225,7 +225,13 @@ class Comparison:
         """Compare the open rejects with the records that cannot be loaded."""
         by_account = {self.logins[number]: truth for number, truth in truths.items()}
         found: set[tuple[int, str]] = set()
-        for row in self._query("select * from etl.rejects where closed_at is null and entity <> 'merchants'"):
+        named = merchants.of_ledgers(self.bank, self._ledgers.values())
+        for row in self._query("select * from etl.rejects where closed_at is null"):
+            if row["entity"] == "merchants":
+                merchant = named.get(row["record_id"])
+                if merchant is None or not merchant.is_in_bad_record:
+                    self._add("open reject", row["provider_account_id"], row["record_id"], row["reason"], None)
+                continue
             truth = by_account.get(row["provider_account_id"])
             if truth is None or str(row["record_id"]).startswith("sha256:"):
                 continue

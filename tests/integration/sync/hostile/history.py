@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
+from unittest import mock
 
 import httpx
 
+from dev.bank.api import bad_records
 from dev.bank.bank import Bank
 from dev.bank.faults import Fault, Faults
+from dev.bank.hostile import quirks
 from dev.bank.hostile.readers import SHORT_HISTORY
 from dev.bank.world import tokens
 from etl.catalog.providers.plaid import PLAID
@@ -37,6 +41,8 @@ FIRST_DAY = date(2022, 12, 15)
 MAX_ROUNDS = 5
 """Runs of all entities after which everything must be loaded, once the faults have stopped."""
 
+LARGE_ACTIVITY = 6
+EMPTY_RECORDS = 20_000
 FAULT_SHARE = 0.5
 """Share of the faults that are on at a time."""
 
@@ -66,20 +72,31 @@ class Outcome:
 
 def play(seed: int, pipeline: Pipeline, server: OwnBank, *, scope: Scope | None = None) -> Outcome:
     """Play a history in an empty warehouse, and compare what it ends in with what is true at the bank."""
-    history = History(seed, pipeline, server, scope or Scope())
     outcome = Outcome(seed)
     try:
-        history.happen()
-        history.recover()
-        history.compare(outcome)
+        with _small_sizes():
+            history = History(seed, pipeline, server, scope or Scope())
+            outcome.errors = history.steps.errors
+            history.happen()
+            history.recover()
+            history.compare(outcome)
+            outcome.runs = history.steps.runs
     except Exception as error:  # noqa: BLE001 - whatever ends a history is a difference
         last_lines = " | ".join(traceback.format_exc().strip().splitlines()[-4:])
         outcome.differences.append(Difference("crash", type(error).__name__, last_lines, "no error"))
     outcome.days = (server.bank.today - FIRST_DAY).days
-    outcome.runs = history.steps.runs
     outcome.faults = frozenset(fault.value for fault in server.bank.faults.struck)
-    outcome.errors = history.steps.errors
     return outcome
+
+
+@contextmanager
+def _small_sizes() -> Iterator[None]:
+    """Let what is large at the bank be large relative to the pages of these histories only."""
+    with (
+        mock.patch.object(quirks, "LARGE_ACTIVITY", LARGE_ACTIVITY),
+        mock.patch.object(bad_records, "EMPTY_RECORDS", EMPTY_RECORDS),
+    ):
+        yield
 
 
 class History:
@@ -97,6 +114,7 @@ class History:
         server.serve(replace(bank, faults=Faults(self.ledger_rates)))
         self.logins: dict[int, int] = {}
         self.replaced: dict[int, int] = {}
+        self.honest_since = 0
         for number in range(min(self.rng.randint(6, 20), self.rng.randint(6, 20))):
             self._link(number)
         self.set_promise()
@@ -109,25 +127,29 @@ class History:
             (self.run_merchants, 3),
             (self.advance, 6),
             (self.change_faults, 4),
-            (self.load_late, 3),
+            (self.fetch, 3),
+            (self.load_late, 4),
             (self.replay, 2),
             (self.let_time_pass, 2),
         ]
         if "backfill" in self.scope.checks:
             acts.append((self.backfill, 2))
         if "resync" in self.scope.checks:
-            acts.append((self.resync, 2))
+            acts.append((self.resync, 3))
         if "relink" in self.scope.checks:
             acts.append((self.relink, 1))
         self.change_faults()
         self.run_transactions()
         for act in self.rng.choices(
-            [act for act, _ in acts], [weight for _, weight in acts], k=self.rng.randint(6, 16)
+            [act for act, _ in acts], [weight for _, weight in acts], k=self.rng.randint(6, 14)
         ):
             act()
 
     def recover(self) -> None:
         """Stop the faults of delivery, make the runs that are needed, and load once more what came late."""
+        (self.honest_since,) = self.pipeline.db.execute(
+            "select coalesce(max(raw_id), 0) from etl.raw_batches"
+        ).fetchone() or (0,)
         self.advance()
         self._set_rates({})
         if "come back" not in self.scope.checks:
@@ -161,6 +183,12 @@ class History:
 
     def run_accounts(self) -> None:
         self.steps.run(self.entities.accounts)
+
+    def fetch(self) -> None:
+        """Fetch batches, to be loaded late or never."""
+        self.steps.fetch(
+            self.rng.choice((self.entities.transactions, self.entities.transactions, self.entities.accounts))
+        )
 
     def run_merchants(self) -> None:
         self.steps.run(self.entities.merchants)
@@ -197,7 +225,7 @@ class History:
 
     def let_time_pass(self) -> None:
         """Let the waits of logins end."""
-        product.let_time_pass(self)
+        product.let_time_pass(self.pipeline.db)
 
     def resync(self) -> None:
         """Ask for full reads of some logins."""
@@ -227,12 +255,12 @@ class History:
 
     def _run_until_complete(self) -> None:
         for _ in range(MAX_ROUNDS):
-            product.let_time_pass(self)
+            product.let_time_pass(self.pipeline.db)
             is_complete = [
                 self.steps.run(entity, mishaps=False)
                 for entity in (self.entities.accounts, self.entities.transactions, self.entities.merchants)
             ]
-            has_decided = product.decide(self)
+            has_decided = product.decide(self, honest_since=self.honest_since)
             if all(is_complete) and not has_decided:
                 return
 

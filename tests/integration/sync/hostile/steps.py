@@ -25,6 +25,7 @@ from etl.sync.replay import replay
 from etl.sync.report import report
 from etl.sync.store.landing import AccountPages
 from etl.sync.transform import transform_pending
+from tests.integration.sync.hostile import product
 from tests.integration.sync.pipeline import Pipeline
 
 MAX_ATTEMPTS = 6
@@ -98,7 +99,21 @@ class Steps:
         run_chunk = self._run_batches if entity is MERCHANTS else self._run_accounts
         completed = [run_chunk(entity, run_id, ordinal, mishaps=mishaps) for ordinal in ordinals]
         is_reported = self._try(lambda: report(entity, run_id, db=self.pipeline.db)) is not None
-        return all(completed) and is_reported
+
+        def check_logins() -> str:
+            product.check_logins(entity, run_id, db=self.pipeline.db)
+            return run_id
+
+        return all(completed) and is_reported and self._try(check_logins) is not None
+
+    def fetch(self, entity: Entity) -> None:
+        """Fetch the batches of a run, of which no step is repeated, and load none of them."""
+        self.runs += 1
+        run_id = f"run {self.runs}"
+        for ordinal in self._try(lambda: plan(entity, run_id, db=self.pipeline.db)) or []:
+            raw_id = self._fetch(entity, run_id, ordinal, mishaps=False)
+            if raw_id is not None:
+                self.zombies.append((entity, raw_id))
 
     def load(self, entity: Entity, raw_id: int) -> bool:
         """Load a batch, now or late; return whether it was loaded."""
