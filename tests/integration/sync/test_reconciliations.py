@@ -220,7 +220,7 @@ def read_twice(pipeline: Pipeline, case: Case) -> Login:
 ALL = "transaction_id, to_jsonb(transactions)"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=CASES)
 @example(case=Case((*FEW, SENT), (), has_nameless_reject=False, promise=730))
 @example(case=Case((*MANY, SENT), (), has_nameless_reject=False, promise=730))
@@ -407,7 +407,7 @@ def test_a_lost_row_that_ended_ends_again_although_few_rows_are_live_now(pipelin
     sent = tuple(replace(SENT, age=age % 700) for age in range(60))
     login = read_in_full(pipeline, case_of(*MANY, *sent))
     assert len(live(login)) == 61
-    removed = [{"transaction_id": f"t{number}"} for number in range(6, 60)]
+    removed: list[dict[str, object]] = [{"transaction_id": f"t{number}"} for number in range(6, 60)]
     login.load((login.account, page(removed=removed)), hours=2, moves="b>c")
     after = login.states(ALL)
     pipeline.db.execute("delete from core.transactions where provider_account_id = %s", [login.account])
