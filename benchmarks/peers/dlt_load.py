@@ -68,10 +68,9 @@ create table raw_batches as select 1::bigint as raw_id;
 alter table provider_accounts add primary key (provider_account_id);
 alter table raw_batches add primary key (raw_id);
 alter table transactions
-    add primary key (provider_account_id, account_id, transaction_id);
+    add primary key (provider_account_id, transaction_id);
 create index on transactions (provider_account_id, pending_transaction_id) where pending_transaction_id is not null;
 create index on transactions (provider_account_id, dated_on);
-create index on transactions (provider_account_id) where pending;
 create trigger refers_when_inserted after insert on transactions referencing new table as added
 for each statement execute function core.check_references(
     'provider_account_id', 'benchmark_dataset.provider_accounts', 'raw_id', 'benchmark_dataset.raw_batches'

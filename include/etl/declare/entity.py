@@ -230,6 +230,11 @@ def _check_columns(where: str, entity: Entity) -> None:
             raise DeclarationError(
                 f"{where}: key column {name} is not among its columns; declare it, or name one of {', '.join(names)}"
             )
+    if entity.replaces is not None and len(entity.key_columns) != 1:
+        raise DeclarationError(
+            f"{where}: replaces is {entity.replaces}, but one column cannot name a row with the key "
+            f"{', '.join(entity.key)}; remove it"
+        )
     for column in entity.columns:
         if column.name in entity.key and not column.required:
             raise DeclarationError(f"{where}: key column {column.name} must be required; remove required=False")

@@ -240,7 +240,7 @@ select
         when r.record_id is not null then 'their records were rejected'
         when posted.was_rejected then 'the posted records that replace them were rejected'
     end,
-    c.dated_on >= a.first_on and r.record_id is null and posted.was_rejected
+    a.first_on is not null and c.dated_on >= a.first_on and r.record_id is null and posted.was_rejected
 from full_reads as f
 inner join core.transactions as c using (provider_account_id)
 left join reported as a using (provider_account_id, account_id)

@@ -3,10 +3,11 @@
 -- `usual_days` before, of which there must be at least `usual_payments`, and not below the floor of their currency. Payments dated earlier
 -- cause no alert even if they were loaded just now, since a first sync brings years of history.
 -- Payments have no numeric id, so a position is made of the id of the provider account and 24 bits of a hash. A payment that was pending is
--- identified by the id that it had then, so that it keeps its position when it is posted.
+-- identified by the id that it had then, so that it keeps its position when it is posted; its bank account identifies nothing, since banks
+-- correct it.
 -- `offset 0` keeps Postgres from reading all transactions: the last days of each provider account are looked up in the index
 -- `transactions_dated`.
-select (p.provider_account_id << 24) + (hashtextextended(t.account_id || '/' || t.payment_id, 0) & 16777215) as position
+select (p.provider_account_id << 24) + (hashtextextended(t.payment_id, 0) & 16777215) as position
 from core.provider_accounts as p
 cross join (select (%(as_of)s::timestamptz at time zone 'utc')::date - %(days)s::int as first_on) as d
 cross join lateral (
@@ -47,9 +48,9 @@ where
 -- The rule of `bounds`, applied again at this moment: a payment that was removed since causes no alert. Provider accounts are read in order,
 -- so that a page reads no more of them than it needs.
 select
-    (p.provider_account_id << 24) + (hashtextextended(t.account_id || '/' || t.payment_id, 0) & 16777215) as position,
+    (p.provider_account_id << 24) + (hashtextextended(t.payment_id, 0) & 16777215) as position,
     p.user_id,
-    concat_ws('/', p.provider_account_id, t.account_id, t.payment_id) as dedupe_key,
+    concat_ws('/', p.provider_account_id, t.payment_id) as dedupe_key,
     t.payee,
     t.amount::text as amount,
     t.currency,
@@ -99,7 +100,7 @@ where
     and p.provider_account_id between %(after)s::bigint >> 24 and %(stop)s::bigint >> 24
     and usual.payments >= %(usual_payments)s::int
     and t.amount >= %(factor)s::numeric * usual.largest
-    and (p.provider_account_id << 24) + (hashtextextended(t.account_id || '/' || t.payment_id, 0) & 16777215) > %(after)s
-    and (p.provider_account_id << 24) + (hashtextextended(t.account_id || '/' || t.payment_id, 0) & 16777215) < %(stop)s
+    and (p.provider_account_id << 24) + (hashtextextended(t.payment_id, 0) & 16777215) > %(after)s
+    and (p.provider_account_id << 24) + (hashtextextended(t.payment_id, 0) & 16777215) < %(stop)s
 order by p.provider_account_id, position
 limit %(limit)s;

@@ -214,6 +214,64 @@ def test_a_resync_of_an_account_without_a_cursor_is_reported_in_one_sentence(
     assert rows("select reread from etl.cursors") == [(True,)]
 
 
+def test_rows_that_a_full_read_lacks_wait_are_approved_and_brought_back(
+    etl: Command, pipeline: Pipeline, rows: Rows
+) -> None:
+    kept = transaction(transaction_id="kept", date="2026-01-01")
+    batch(pipeline, kept, *(transaction(transaction_id=f"t{number}") for number in range(6)))
+    read = pipeline.seal_pages((1, page(added=[kept])), moves="a>b", at=LATER, run_id="again", whole=True)
+    pipeline.load(read)
+    live = "select count(*)::int from core.transactions where removed_at is null"
+    prefix = f"transactions: raw batch {read}: provider account 1: 6 of 7 live rows are absent and "
+    assert etl("resync", "--show").stdout == f"{prefix}wait for approval\n"
+    (shown,) = json.loads(etl("resync", "--show", "--json").stdout)["reconciliations"]
+    assert (shown["provider_account_id"], shown["state"], shown["live"], shown["absent"]) == (1, "pending", 7, 6)
+    assert etl("resync", "--approve", "1").stdout == f"{prefix}ended\n"
+    assert rows(live) == [(1,)]
+    again = etl("resync", "--approve", "1")
+    assert (again.returncode, again.stderr.partition(";")[0]) == (
+        1,
+        "error: provider accounts 1: no row waits for approval",
+    )
+    (revoked,) = json.loads(etl("resync", "--revoke", "1", "--json").stdout)["reconciliations"]
+    assert revoked["state"] == "revoked"
+    assert rows(live) == [(7,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "say which accounts"),
+        (("--approve",), "say which accounts"),
+        (("--show", "1"), "--show takes no accounts"),
+        (("--show", "--approve"), "exclude each other"),
+    ],
+)
+def test_a_resync_that_does_not_say_what_to_do_is_refused(
+    etl: Command, arguments: tuple[str, ...], message: str
+) -> None:
+    result = etl("resync", *arguments, COLUMNS="200")
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
+def test_the_status_counts_a_record_that_failed_twice_once_and_none_that_was_loaded_since(
+    etl: Command, pipeline: Pipeline
+) -> None:
+    def rejects() -> int:
+        document = json.loads(etl("status", "--json").stdout)
+        return int(document["entities"][1]["rejects"])
+
+    wrong = transaction(transaction_id="bad", iso_currency_code="???")
+    batch(pipeline, wrong)
+    again = pipeline.seal_pages((1, page(modified=[wrong])), moves="a>b", at=LATER, run_id="again")
+    pipeline.load(again)
+    assert rejects() == 1
+    good = page(modified=[transaction(transaction_id="bad")])
+    pipeline.load(pipeline.seal_pages((1, good), moves="b>c", at=LATER, run_id="good"))
+    assert rejects() == 0
+
+
 def test_text_of_a_provider_cannot_control_a_terminal(etl: Command, pipeline: Pipeline) -> None:
     evil = "\x1b]0;title\x07[red]x[/red]\x9b31m\u202e\U000e0001"
     bare = {"iso_currency_code": None, "unofficial_currency_code": evil, "name": "abc"}

@@ -68,6 +68,19 @@ def test_payment_without_any_name_is_sent(
     assert post.mailbox.arrived[0].parts["body"].startswith("200.00 USD to an unnamed payee, ")
 
 
+def test_payment_that_moved_to_another_account_of_the_login_is_not_sent_again(
+    post: NoticeHarness, db: Connection, provider_account: int
+) -> None:
+    payment = add_payment(db, provider_account, "200", on=days_ago(0))
+    for number in range(12):
+        add_payment(db, provider_account, "7.5", on=days_ago(5 + 3 * number), account="savings")
+    post.send_all(period="first")
+    db.execute("update core.transactions set account_id = 'savings' where transaction_id = %s", [payment])
+    second = post.send_all(period="second")
+    assert post.totals(second.run_id)["repeated"] == 2
+    assert len(post.mailbox.arrived) == 2
+
+
 @pytest.mark.parametrize(
     "payment",
     [

@@ -23,7 +23,8 @@ STATE = "select * from core.transactions order by provider_account_id, transacti
 HOLD = transaction(transaction_id="hold", pending=True)
 POSTED = transaction(transaction_id="posted", pending_transaction_id="hold")
 BAD_POSTED = {**POSTED, "iso_currency_code": "???"}
-REMOVED_HOLD = {"transaction_id": "hold"}
+REMOVED_HOLD: dict[str, object] = {"transaction_id": "hold"}
+REMOVED_POSTED: dict[str, object] = {"transaction_id": "posted"}
 OUTDATED = "select transaction_id, outdated_at from core.transactions where outdated_at is not null"
 REJECTS = "select record_id, closed_at is null, closed_by from etl.rejects order by 1"
 
@@ -108,12 +109,11 @@ def test_the_posted_transaction_of_another_login_ends_no_hold(pipeline: Pipeline
 def test_a_posted_transaction_that_was_removed_before_does_not_make_a_hold_posted(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    removed_posted = {"transaction_id": "posted"}
     batches = load_in_turn(
         pipeline,
         account,
         page(added=[POSTED]),
-        page(removed=[removed_posted]),
+        page(removed=[REMOVED_POSTED]),
         page(added=[HOLD]),
         page(removed=[REMOVED_HOLD]),
     )
@@ -126,7 +126,7 @@ def test_a_posted_transaction_that_was_removed_before_does_not_make_a_hold_poste
 def test_a_hold_that_a_later_reversal_of_its_posted_transaction_brings_back_lives(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    reversal = page(added=[HOLD], removed=[{"transaction_id": "posted"}])
+    reversal = page(added=[HOLD], removed=[REMOVED_POSTED])
     load_in_turn(pipeline, account, page(added=[HOLD]), page(added=[POSTED], removed=[REMOVED_HOLD]), reversal)
     assert rows(ENDS) == [("hold", None), ("posted", "withdrawn")]
 
@@ -197,7 +197,7 @@ def test_a_hold_ends_as_posted_once_its_posted_transaction_is_loaded_from_a_late
 def test_a_hold_ends_as_withdrawn_once_its_rejected_posted_transaction_is_removed(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    removal = page(removed=[{"transaction_id": "posted"}])
+    removal = page(removed=[REMOVED_POSTED])
     load_in_turn(pipeline, account, page(added=[HOLD]), page(added=[BAD_POSTED], removed=[REMOVED_HOLD]), removal)
     assert rows("select removed_for, removed_at, outdated_at from core.transactions") == [("withdrawn", at(1), None)]
 
@@ -205,7 +205,7 @@ def test_a_hold_ends_as_withdrawn_once_its_rejected_posted_transaction_is_remove
 def test_a_hold_whose_removal_was_never_reported_outlives_its_reject(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    removal = page(removed=[{"transaction_id": "posted"}])
+    removal = page(removed=[REMOVED_POSTED])
     load_in_turn(pipeline, account, page(added=[HOLD]), page(added=[BAD_POSTED]), removal)
     assert rows(ENDS) == [("hold", None)]
 
@@ -217,7 +217,7 @@ def test_a_hold_is_held_until_its_last_reject_is_closed(pipeline: Pipeline, rows
         account,
         page(added=[HOLD]),
         page(added=[BAD_POSTED, second], removed=[REMOVED_HOLD]),
-        page(removed=[{"transaction_id": "posted"}]),
+        page(removed=[REMOVED_POSTED]),
     )
     assert rows(ENDS) == [("hold", None)]
     pipeline.load(pipeline.seal_pages((account, page(removed=[second])), moves="3>4", at=at(3), run_id="last"))
@@ -277,7 +277,7 @@ def test_a_removal_closes_the_reject_of_its_record_and_clears_the_mark(
 def test_a_rejected_revival_marks_the_tombstone_until_the_next_removal(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
-    key = {"transaction_id": "t"}
+    key: dict[str, object] = {"transaction_id": "t"}
     wrong = transaction(transaction_id="t", iso_currency_code="???")
     bodies = [page(added=[transaction(transaction_id="t")]), page(removed=[key]), page(added=[wrong])]
     load_in_turn(pipeline, account, *bodies)

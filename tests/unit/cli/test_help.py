@@ -110,5 +110,5 @@ def test_paragraphs_are_wrapped_by_the_terminal(
     lines = [line.strip() for line in help_of(("resync",), capsys, monkeypatch).splitlines()]
     start = next(number for number, line in enumerate(lines) if line.startswith("Rows that the provider"))
     *full, _ = lines[start : lines.index("", start)]
-    assert len(full) == 2
+    assert len(full) == 3
     assert min(map(len, full)) > WIDTH - 20

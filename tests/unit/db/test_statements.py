@@ -36,3 +36,14 @@ def test_a_statement_that_is_defined_twice_is_refused(sql_root: Path) -> None:
     (sql_root / "x.sql").write_text("-- name: one\nselect 1;\n-- name: one\nselect 2;\n")
     with pytest.raises(DeclarationError, match="statement one is defined twice"):
         statements("x")
+
+
+def test_a_file_is_continued_by_those_named_after_it(sql_root: Path) -> None:
+    (sql_root / "x.sql").write_text("-- name: one\nselect 1;\n")
+    (sql_root / "x.more.sql").write_text("-- name: two\nselect 2;\n")
+    (sql_root / "xy.sql").write_text("-- name: three\nselect 3;\n")
+    assert list(statements("x")) == ["one", "two"]
+    (sql_root / "x.most.sql").write_text("-- name: one\nselect 4;\n")
+    statements.cache_clear()
+    with pytest.raises(DeclarationError, match="statement one is defined twice"):
+        statements("x")

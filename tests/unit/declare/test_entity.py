@@ -75,6 +75,8 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"replaces": "amount"}, "replaces is 'amount', which is no column of ColumnType.TEXT"),
         ({"tolerated_rejects": 5}, "tolerated_rejects is 5; it must be a share between 0 and 1"),
         ({"tolerated_rejects": float("nan")}, "tolerated_rejects is nan"),
+        ({"tolerated_absences": -0.1}, "tolerated_absences is -0.1; it must be a share between 0 and 1"),
+        ({"replaces": "gone"}, "replaces is gone, which is none of its columns"),
         ({"chunk_size": 0}, "chunk_size is 0; it must be at least 1"),
         ({"chunk_size": 1.5}, r"chunk_size is 1.5 \(float\); write an int"),
         ({"max_chunks": 0}, "max_chunks is 0; it must be between 1 and 64"),
