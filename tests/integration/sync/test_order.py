@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from itertools import permutations
 
 import pytest
-from upath import UPath
 
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.db.connection import Connection
 from etl.sync.load import load
 from etl.sync.replay import replay
+from etl.sync.report import report
 from etl.sync.store import chunks, cursors, raw_batches
 from etl.sync.transform import transform
 from tests.integration.sync.pipeline import FIRST, LATER, PLAID_ONE_RETRY, Pipeline
@@ -208,8 +208,13 @@ def test_an_attempt_and_its_batch_keep_when_they_were_opened_by_the_clock_of_the
     first_attempt = rows("select opened_at from etl.chunks where run_id = 'second'")
     scripted_pipeline.fetch("second")
     assert rows("select opened_at from etl.chunks where run_id = 'second'") != first_attempt
-    query = "select r.opened_at = c.opened_at, r.opened_at < r.sealed_at from etl.raw_batches as r join etl.chunks as c using (chunk_id)"
-    assert rows(query) == [(True, True)] * 2
+    assert (
+        rows(
+            "select r.opened_at = c.opened_at, r.opened_at < r.sealed_at "
+            "from etl.raw_batches as r join etl.chunks as c using (chunk_id)"
+        )
+        == [(True, True)] * 2
+    )
     assert rows(
         "select t.observed_at between r.opened_at and r.sealed_at from core.transactions as t "
         "join etl.raw_batches as r using (raw_id)"
@@ -280,12 +285,11 @@ def test_an_older_attempt_does_not_count_as_loaded_and_does_not_close_the_chunk(
 ) -> None:
     pipeline.load(pipeline.seal_pages((account, page(added=[transaction()]))))
     name = pipeline.entity.name
-    totals = {"entity": name, "run_id": "by hand", "version": pipeline.entity.version}
-    assert chunks.totals(pipeline.db, **totals)["chunks_loaded"] == 1  # type: ignore[arg-type]
+    assert report(pipeline.entity, "by hand", db=pipeline.db)["chunks_loaded"] == 1
     zombie = chunks.find(pipeline.db, entity=name, run_id="by hand", ordinal=0)
     latest = chunks.open_attempt(pipeline.db, entity=name, run_id="by hand", ordinal=0)
     assert (zombie.attempt, latest.attempt) == (1, 2)
-    assert chunks.totals(pipeline.db, **totals)["chunks_loaded"] == 0  # type: ignore[arg-type]
+    assert report(pipeline.entity, "by hand", db=pipeline.db)["chunks_loaded"] == 0
     with chunks.closing_attempt(pipeline.db, zombie, {"drained": 1}):
         pass
     assert rows("select outcome from etl.chunks") == [(None,)]
@@ -298,8 +302,10 @@ NAMINGS = (("Old", "2026-11-01", 3), ("Today", "2026-11-20", 1), ("Undated", Non
 """Name, date of the transaction, hour of its observation."""
 
 
-def seal_namings(pipeline: Pipeline, account: int) -> list[int]:
-    return [
+def test_a_merchant_is_named_by_the_latest_transaction_in_whatever_order_batches_are_loaded_and_replayed(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    raw_ids = [
         pipeline.seal_pages(
             (account, page(added=[transaction(date=date, counterparties=[counterparty("m", name)])])),
             run_id=name,
@@ -307,36 +313,16 @@ def seal_namings(pipeline: Pipeline, account: int) -> list[int]:
         )
         for name, date, hour in NAMINGS
     ]
-
-
-def test_a_merchant_is_named_by_the_latest_transaction_in_whatever_order_batches_are_loaded_and_replayed(
-    pipeline: Pipeline, rows: Rows, account: int
-) -> None:
-    undated = replace(
-        MERCHANTS,
-        columns=tuple(
-            replace(column, path="../day") if column.name == "named_on" else column for column in MERCHANTS.columns
-        ),
-    )
-    raw_ids = [
-        pipeline.seal_pages(
-            (account, page(added=[transaction(day=date, counterparties=[counterparty("m", name)])])),
-            run_id=name,
-            at=FIRST + hour * HOUR,
-        )
-        for name, date, hour in NAMINGS
-    ]
-    store = {"db": pipeline.db, "root": pipeline.root}
     for raw_id in raw_ids:
-        transform(undated, raw_id, **store)
+        transform(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
     results = set()
     for order in permutations(raw_ids):
         pipeline.db.execute("truncate core.merchants, etl.loads, etl.replays")
         for raw_id in order:
-            load(undated, raw_id, **store)
+            load(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
         results.update(rows("select name, named_on::text, observed_at, raw_id from core.merchants"))
         for raw_id in reversed(order):
-            replay(undated, raw_id, **store)
+            replay(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
         results.update(rows("select name, named_on::text, observed_at, raw_id from core.merchants"))
     assert results == {("Corrected", "2026-11-20", FIRST + 2 * HOUR, raw_ids[3])}
 

@@ -72,6 +72,13 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
         ({"chunk_size": 1.5}, r"chunk_size is 1.5 \(float\); write an int"),
         ({"max_chunks": 0}, "max_chunks is 0; it must be between 1 and 64"),
         ({"max_chunks": 65}, "max_chunks is 65; it must be between 1 and 64"),
+        ({"newest_by": "nowhere"}, "newest_by is 'nowhere', which is no date.* name one of dated_on, dated_at"),
+        ({"newest_by": "amount"}, "newest_by is 'amount', which is no date, instant or integer outside its key"),
+        ({"newest_by": 7}, r"newest_by is 7 \(int\); write a str"),
+        (
+            {"newest_by": "dated_on"},
+            "newest_by is 'dated_on', but the changes of a feed apply in the order of the feed",
+        ),
         ({"version": True}, r"version is True \(bool\); write an int"),
         ({"timeout": timedelta()}, "timeout is 0:00:00; it must be longer than 0"),
         ({"deadline": timedelta()}, "deadline is 0:00:00; it must be longer than 0"),
