@@ -7,16 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
+from threading import Event
 
 import pytest
 
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.db.connection import Connection
+from etl.declare.entity import Entity
+from etl.sync import merge
 from etl.sync.load import load
 from etl.sync.replay import replay
 from etl.sync.report import report
 from etl.sync.store import chunks, cursors, raw_batches
+from etl.sync.store.loads import LoadCounts
 from etl.sync.transform import transform
 from tests.integration.sync.pipeline import FIRST, LATER, PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
@@ -51,9 +55,22 @@ def balance(amount: int, account_id: str = "a") -> dict[str, object]:
     return bank_account(account_id=account_id, balances={"current": amount, "iso_currency_code": "USD"})
 
 
-def seal_balance(snapshots: Pipeline, amount: int, hour: float, **times: datetime) -> int:
-    at = FIRST + hour * HOUR
-    return snapshots.seal_pages((1, snapshot(balance(amount))), moves=">", at=at, run_id=f"{amount} {hour}", **times)
+def seal_balance(
+    snapshots: Pipeline,
+    amount: int,
+    hour: float,
+    *,
+    opened_at: datetime | None = None,
+    sealed_at: datetime | None = None,
+) -> int:
+    return snapshots.seal_pages(
+        (1, snapshot(balance(amount))),
+        moves=">",
+        at=FIRST + hour * HOUR,
+        run_id=f"{amount} {hour}",
+        opened_at=opened_at,
+        sealed_at=sealed_at,
+    )
 
 
 def test_a_batch_is_stale_if_its_cursor_has_moved_and_returned(pipeline: Pipeline, rows: Rows, account: int) -> None:
@@ -140,19 +157,50 @@ def test_who_was_stale_in_one_attempt_is_loaded_and_replayed_in_the_next(
     assert pipeline.replay(first) == load_counts(stale=1)
 
 
+def load_second_while_the_first_is_merged(
+    pipeline: Pipeline, first: int, second: int, *, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> LoadCounts:
+    """Return the counts of the second batch, whose load has to wait for that of the first."""
+    is_merging, may_continue, merge_rows = Event(), Event(), merge._merge_rows
+
+    def wait_in_the_first(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:
+        if raw_id == first:
+            is_merging.set()
+            may_continue.wait(60)
+        return merge_rows(entity, rows, raw_id, db=db)
+
+    monkeypatch.setattr(merge, "_merge_rows", wait_in_the_first)
+    with ThreadPoolExecutor() as pool:
+        try:
+            loads = [pool.submit(pipeline.load, first, db=connect())]
+            is_merging.wait(60)
+            loads.append(pool.submit(pipeline.load, second, db=connect()))
+            wait_for_a_blocked_session(connect())
+        finally:
+            may_continue.set()
+    return loads[1].result()
+
+
 def test_two_batches_of_one_login_are_never_merged_side_by_side(
-    pipeline: Pipeline, rows: Rows, account: int, connect: Connect
+    pipeline: Pipeline, rows: Rows, account: int, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline.load(pipeline.seal_pages((account, page(added=[])), moves=">a"))
-    one = pipeline.seal_pages((account, page(added=[transaction(transaction_id="one")])), moves="a>b")
-    two = pipeline.seal_pages((account, page(added=[transaction(transaction_id="two")])), moves="a>c")
-    with ThreadPoolExecutor() as pool:
-        with pipeline.db.transaction():
-            pipeline.load(one)
-            other = pool.submit(pipeline.load, two, db=connect())
-            wait_for_a_blocked_session(connect())
-        assert other.result() == load_counts(stale=1)
+    first = pipeline.seal_pages((account, page(added=[transaction(transaction_id="one")])), moves="a>b")
+    second = pipeline.seal_pages((account, page(added=[transaction(transaction_id="two")])), moves="a>c")
+    assert load_second_while_the_first_is_merged(
+        pipeline, first, second, connect=connect, monkeypatch=monkeypatch
+    ) == load_counts(stale=1)
     assert rows("select transaction_id from core.transactions") == [("one",)]
+
+
+def test_two_snapshots_of_one_login_are_never_merged_side_by_side(
+    snapshots: Pipeline, rows: Rows, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = seal_balance(snapshots, 1, 1), seal_balance(snapshots, 2, 2)
+    assert load_second_while_the_first_is_merged(
+        snapshots, newer, older, connect=connect, monkeypatch=monkeypatch
+    ) == load_counts(superseded=1)
+    assert rows(BALANCES) == [("a", 2)]
 
 
 @pytest.mark.parametrize("skew", [YEAR, -YEAR], ids=["ahead", "behind"])
@@ -236,10 +284,9 @@ def test_an_older_balance_that_is_loaded_later_never_wins_although_the_newer_loa
 def test_a_balance_that_was_read_while_another_batch_was_open_never_replaces_a_newer_one(
     snapshots: Pipeline, rows: Rows
 ) -> None:
-    long_open = {"opened_at": FIRST, "sealed_at": FIRST + 3 * HOUR}
     snapshots.load(seal_balance(snapshots, 100, -1))
     older = seal_balance(snapshots, 90, 1)
-    newer = seal_balance(snapshots, 100, 2, **long_open)
+    newer = seal_balance(snapshots, 100, 2, opened_at=FIRST, sealed_at=FIRST + 3 * HOUR)
     assert snapshots.load(newer) == load_counts(unchanged=1)
     assert snapshots.load(older) == load_counts(superseded=1)
     assert rows(BALANCES) == [("a", 100)]
