@@ -21,6 +21,7 @@ from etl.sync.replay import replay
 from etl.sync.report import report
 from etl.sync.store import chunks, cursors, raw_batches
 from etl.sync.store.loads import LoadCounts
+from etl.sync.store.typed_batches import TypedBatch
 from etl.sync.transform import transform
 from tests.integration.sync.pipeline import FIRST, LATER, PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
@@ -307,12 +308,48 @@ def test_a_login_that_a_later_snapshot_left_out_is_loaded_from_an_earlier_one(sn
     assert rows("select balance_current::int from core.accounts order by provider_account_id") == [(2,), (1,)]
 
 
-def test_a_later_snapshot_of_other_logins_outdates_nothing(snapshots: Pipeline) -> None:
+def test_a_login_that_an_older_attempt_left_out_is_outdated_by_the_next(snapshots: Pipeline, rows: Rows) -> None:
     earlier = seal_balance(snapshots, 1, 0)
-    snapshots.db.execute("update core.provider_accounts set state = 'suspended'")
+    attempts = [snapshots.seal_pages((1, snapshot(balance(2))), moves=">", at=LATER, run_id="later") for _ in range(2)]
+    snapshots.db.execute(
+        "insert into etl.left_out select chunk_id, attempt, 1, 'refused', 'x' from etl.raw_batches where raw_id = %s",
+        [attempts[0]],
+    )
+    snapshots.load(attempts[1])
+    assert snapshots.load(earlier) == load_counts(superseded=1)
+    assert rows(BALANCES) == [("a", 2)]
+
+
+def test_a_later_snapshot_outdates_only_the_logins_of_its_chunk(snapshots: Pipeline, rows: Rows) -> None:
     (other,) = snapshots.enrol("next to it")
-    snapshots.load(snapshots.seal_pages((other, snapshot(balance(2))), moves=">", at=LATER, run_id="later"))
-    assert snapshots.load(earlier) == load_counts(inserted=1)
+    both = [(login, snapshot(balance(1))) for login in (1, other)]
+    earlier = snapshots.seal_pages(*both, moves=">", run_id="earlier")
+    snapshots.db.execute("update core.provider_accounts set state = 'suspended' where provider_account_id = 2")
+    snapshots.load(snapshots.seal_pages((1, snapshot(balance(2))), moves=">", at=LATER, run_id="later"))
+    assert rows("select start, stop from etl.chunks order by 1, 2") == [(1, 2), (1, 3)]
+    assert snapshots.load(earlier) == load_counts(inserted=1, superseded=1)
+
+
+def test_the_logins_of_a_snapshot_apply_unless_a_later_one_has_them(snapshots: Pipeline, rows: Rows) -> None:
+    snapshots.enrol("two", "three")
+    both = [(1, snapshot(balance(1))), (2, snapshot()), (3, snapshot())]
+    earlier, current = (snapshots.seal_pages(*both, moves=">", run_id=f"{at}", at=at) for at in (FIRST, LATER + HOUR))
+    snapshots.db.execute("update core.provider_accounts set state = 'suspended' where provider_account_id = 3")
+    pages = [(1, snapshot(balance(2))), (2, snapshot(balance(2)))]
+    snapshots.load(snapshots.seal_pages(*pages, moves=">", at=LATER, run_id="later"))
+
+    def logins_that_apply(raw_id: int, stage: Callable[..., object]) -> list[tuple[object, ...]]:
+        typed = TypedBatch(snapshots.root, snapshots.entity, raw_batches.find(snapshots.db, raw_id))
+        with snapshots.db.transaction(force_rollback=True):
+            stage(snapshots.entity, typed, db=snapshots.db)
+            return rows("select provider_account_id from incoming_cursors order by 1")
+
+    assert logins_that_apply(earlier, merge.stage_first_load) == [(3,)]
+    assert logins_that_apply(current, merge.stage_first_load) == [(1,), (2,), (3,)]
+    snapshots.load(earlier)
+    snapshots.load(current)
+    assert logins_that_apply(earlier, merge.stage_loaded) == []
+    assert logins_that_apply(current, merge.stage_loaded) == [(1,), (2,), (3,)]
 
 
 def test_a_replay_of_an_older_snapshot_restores_lost_rows_in_their_current_state(
