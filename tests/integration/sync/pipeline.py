@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -145,18 +145,22 @@ class Pipeline:
         *pages: tuple[int, bytes],
         run_id: str = "by hand",
         at: datetime = FIRST,
-        moves: str = ">a",
+        moves: str | Mapping[int, str] = ">a",
         whole: bool | Collection[int] = False,
-        generation: int | None = None,
+        generation: int | Mapping[int, int] | None = None,
         opened_at: datetime | None = None,
         sealed_at: datetime | None = None,
     ) -> int:
-        """Seal and transform given pages; `moves` is the cursor move of each account, such as `a>b`.
+        """Seal and transform given pages.
 
         By default the pages were received at the instant at which the batch was opened and sealed.
 
         Parameters
         ----------
+        moves
+            The cursor move of each account, such as `a>b`; one for all, or by account.
+        generation
+            The generation of each account's cursor; one for all, or by account.
         whole
             Whether they are a full read, or the accounts of which they are one.
         """
@@ -173,7 +177,7 @@ class Pipeline:
         ):
             raise LookupError("enrol an account first")
         chunk = chunks.open_attempt(self.db, entity=self.entity.name, run_id=run_id, ordinal=0)
-        cursor_from, cursor_to = moves.split(">")
+        cursors = {account: (moves if isinstance(moves, str) else moves[account]).split(">") for account, _ in pages}
         pages_with_headers = [
             (
                 frames.Header(
@@ -181,12 +185,12 @@ class Pipeline:
                     page=0,
                     path="/transactions/sync",
                     request={},
-                    cursor_from=cursor_from,
-                    cursor_to=cursor_to,
+                    cursor_from=cursors[account][0],
+                    cursor_to=cursors[account][1],
                     received_at=at,
                     size=len(body),
                     whole=account in full_reads,
-                    generation=generation,
+                    generation=generation.get(account) if isinstance(generation, Mapping) else generation,
                 ),
                 body,
             )

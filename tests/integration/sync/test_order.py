@@ -7,16 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import permutations
+from threading import Event
 
 import pytest
-from upath import UPath
 
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.db.connection import Connection
+from etl.declare.entity import Entity
+from etl.sync import merge
 from etl.sync.load import load
 from etl.sync.replay import replay
+from etl.sync.report import report
 from etl.sync.store import chunks, cursors, raw_batches
+from etl.sync.store.loads import LoadCounts
+from etl.sync.store.typed_batches import TypedBatch
 from etl.sync.transform import transform
 from tests.integration.sync.pipeline import FIRST, LATER, PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
@@ -51,9 +56,22 @@ def balance(amount: int, account_id: str = "a") -> dict[str, object]:
     return bank_account(account_id=account_id, balances={"current": amount, "iso_currency_code": "USD"})
 
 
-def seal_balance(snapshots: Pipeline, amount: int, hour: float, **times: datetime) -> int:
-    at = FIRST + hour * HOUR
-    return snapshots.seal_pages((1, snapshot(balance(amount))), moves=">", at=at, run_id=f"{amount} {hour}", **times)
+def seal_balance(
+    snapshots: Pipeline,
+    amount: int,
+    hour: float,
+    *,
+    opened_at: datetime | None = None,
+    sealed_at: datetime | None = None,
+) -> int:
+    return snapshots.seal_pages(
+        (1, snapshot(balance(amount))),
+        moves=">",
+        at=FIRST + hour * HOUR,
+        run_id=f"{amount} {hour}",
+        opened_at=opened_at,
+        sealed_at=sealed_at,
+    )
 
 
 def test_a_batch_is_stale_if_its_cursor_has_moved_and_returned(pipeline: Pipeline, rows: Rows, account: int) -> None:
@@ -140,19 +158,50 @@ def test_who_was_stale_in_one_attempt_is_loaded_and_replayed_in_the_next(
     assert pipeline.replay(first) == load_counts(stale=1)
 
 
+def load_second_while_the_first_is_merged(
+    pipeline: Pipeline, first: int, second: int, *, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> LoadCounts:
+    """Return the counts of the second batch, whose load has to wait for that of the first."""
+    is_merging, may_continue, merge_rows = Event(), Event(), merge._merge_rows
+
+    def wait_in_the_first(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:
+        if raw_id == first:
+            is_merging.set()
+            may_continue.wait(60)
+        return merge_rows(entity, rows, raw_id, db=db)
+
+    monkeypatch.setattr(merge, "_merge_rows", wait_in_the_first)
+    with ThreadPoolExecutor() as pool:
+        try:
+            loads = [pool.submit(pipeline.load, first, db=connect())]
+            is_merging.wait(60)
+            loads.append(pool.submit(pipeline.load, second, db=connect()))
+            wait_for_a_blocked_session(connect())
+        finally:
+            may_continue.set()
+    return loads[1].result()
+
+
 def test_two_batches_of_one_login_are_never_merged_side_by_side(
-    pipeline: Pipeline, rows: Rows, account: int, connect: Connect
+    pipeline: Pipeline, rows: Rows, account: int, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline.load(pipeline.seal_pages((account, page(added=[])), moves=">a"))
-    one = pipeline.seal_pages((account, page(added=[transaction(transaction_id="one")])), moves="a>b")
-    two = pipeline.seal_pages((account, page(added=[transaction(transaction_id="two")])), moves="a>c")
-    with ThreadPoolExecutor() as pool:
-        with pipeline.db.transaction():
-            pipeline.load(one)
-            other = pool.submit(pipeline.load, two, db=connect())
-            wait_for_a_blocked_session(connect())
-        assert other.result() == load_counts(stale=1)
+    first = pipeline.seal_pages((account, page(added=[transaction(transaction_id="one")])), moves="a>b")
+    second = pipeline.seal_pages((account, page(added=[transaction(transaction_id="two")])), moves="a>c")
+    assert load_second_while_the_first_is_merged(
+        pipeline, first, second, connect=connect, monkeypatch=monkeypatch
+    ) == load_counts(stale=1)
     assert rows("select transaction_id from core.transactions") == [("one",)]
+
+
+def test_two_snapshots_of_one_login_are_never_merged_side_by_side(
+    snapshots: Pipeline, rows: Rows, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = seal_balance(snapshots, 1, 1), seal_balance(snapshots, 2, 2)
+    assert load_second_while_the_first_is_merged(
+        snapshots, newer, older, connect=connect, monkeypatch=monkeypatch
+    ) == load_counts(superseded=1)
+    assert rows(BALANCES) == [("a", 2)]
 
 
 @pytest.mark.parametrize("skew", [YEAR, -YEAR], ids=["ahead", "behind"])
@@ -208,8 +257,13 @@ def test_an_attempt_and_its_batch_keep_when_they_were_opened_by_the_clock_of_the
     first_attempt = rows("select opened_at from etl.chunks where run_id = 'second'")
     scripted_pipeline.fetch("second")
     assert rows("select opened_at from etl.chunks where run_id = 'second'") != first_attempt
-    query = "select r.opened_at = c.opened_at, r.opened_at < r.sealed_at from etl.raw_batches as r join etl.chunks as c using (chunk_id)"
-    assert rows(query) == [(True, True)] * 2
+    assert (
+        rows(
+            "select r.opened_at = c.opened_at, r.opened_at < r.sealed_at "
+            "from etl.raw_batches as r join etl.chunks as c using (chunk_id)"
+        )
+        == [(True, True)] * 2
+    )
     assert rows(
         "select t.observed_at between r.opened_at and r.sealed_at from core.transactions as t "
         "join etl.raw_batches as r using (raw_id)"
@@ -231,10 +285,9 @@ def test_an_older_balance_that_is_loaded_later_never_wins_although_the_newer_loa
 def test_a_balance_that_was_read_while_another_batch_was_open_never_replaces_a_newer_one(
     snapshots: Pipeline, rows: Rows
 ) -> None:
-    long_open = {"opened_at": FIRST, "sealed_at": FIRST + 3 * HOUR}
     snapshots.load(seal_balance(snapshots, 100, -1))
     older = seal_balance(snapshots, 90, 1)
-    newer = seal_balance(snapshots, 100, 2, **long_open)
+    newer = seal_balance(snapshots, 100, 2, opened_at=FIRST, sealed_at=FIRST + 3 * HOUR)
     assert snapshots.load(newer) == load_counts(unchanged=1)
     assert snapshots.load(older) == load_counts(superseded=1)
     assert rows(BALANCES) == [("a", 100)]
@@ -255,12 +308,48 @@ def test_a_login_that_a_later_snapshot_left_out_is_loaded_from_an_earlier_one(sn
     assert rows("select balance_current::int from core.accounts order by provider_account_id") == [(2,), (1,)]
 
 
-def test_a_later_snapshot_of_other_logins_outdates_nothing(snapshots: Pipeline) -> None:
+def test_a_login_that_an_older_attempt_left_out_is_outdated_by_the_next(snapshots: Pipeline, rows: Rows) -> None:
     earlier = seal_balance(snapshots, 1, 0)
-    snapshots.db.execute("update core.provider_accounts set state = 'suspended'")
+    attempts = [snapshots.seal_pages((1, snapshot(balance(2))), moves=">", at=LATER, run_id="later") for _ in range(2)]
+    snapshots.db.execute(
+        "insert into etl.left_out select chunk_id, attempt, 1, 'refused', 'x' from etl.raw_batches where raw_id = %s",
+        [attempts[0]],
+    )
+    snapshots.load(attempts[1])
+    assert snapshots.load(earlier) == load_counts(superseded=1)
+    assert rows(BALANCES) == [("a", 2)]
+
+
+def test_a_later_snapshot_outdates_only_the_logins_of_its_chunk(snapshots: Pipeline, rows: Rows) -> None:
     (other,) = snapshots.enrol("next to it")
-    snapshots.load(snapshots.seal_pages((other, snapshot(balance(2))), moves=">", at=LATER, run_id="later"))
-    assert snapshots.load(earlier) == load_counts(inserted=1)
+    both = [(login, snapshot(balance(1))) for login in (1, other)]
+    earlier = snapshots.seal_pages(*both, moves=">", run_id="earlier")
+    snapshots.db.execute("update core.provider_accounts set state = 'suspended' where provider_account_id = 2")
+    snapshots.load(snapshots.seal_pages((1, snapshot(balance(2))), moves=">", at=LATER, run_id="later"))
+    assert rows("select start, stop from etl.chunks order by 1, 2") == [(1, 2), (1, 3)]
+    assert snapshots.load(earlier) == load_counts(inserted=1, superseded=1)
+
+
+def test_the_logins_of_a_snapshot_apply_unless_a_later_one_has_them(snapshots: Pipeline, rows: Rows) -> None:
+    snapshots.enrol("two", "three")
+    both = [(1, snapshot(balance(1))), (2, snapshot()), (3, snapshot())]
+    earlier, current = (snapshots.seal_pages(*both, moves=">", run_id=f"{at}", at=at) for at in (FIRST, LATER + HOUR))
+    snapshots.db.execute("update core.provider_accounts set state = 'suspended' where provider_account_id = 3")
+    pages = [(1, snapshot(balance(2))), (2, snapshot(balance(2)))]
+    snapshots.load(snapshots.seal_pages(*pages, moves=">", at=LATER, run_id="later"))
+
+    def logins_that_apply(raw_id: int, stage: Callable[..., object]) -> list[tuple[object, ...]]:
+        typed = TypedBatch(snapshots.root, snapshots.entity, raw_batches.find(snapshots.db, raw_id))
+        with snapshots.db.transaction(force_rollback=True):
+            stage(snapshots.entity, typed, db=snapshots.db)
+            return rows("select provider_account_id from incoming_cursors order by 1")
+
+    assert logins_that_apply(earlier, merge.stage_first_load) == [(3,)]
+    assert logins_that_apply(current, merge.stage_first_load) == [(1,), (2,), (3,)]
+    snapshots.load(earlier)
+    snapshots.load(current)
+    assert logins_that_apply(earlier, merge.stage_loaded) == []
+    assert logins_that_apply(current, merge.stage_loaded) == [(1,), (2,), (3,)]
 
 
 def test_a_replay_of_an_older_snapshot_restores_lost_rows_in_their_current_state(
@@ -280,12 +369,11 @@ def test_an_older_attempt_does_not_count_as_loaded_and_does_not_close_the_chunk(
 ) -> None:
     pipeline.load(pipeline.seal_pages((account, page(added=[transaction()]))))
     name = pipeline.entity.name
-    totals = {"entity": name, "run_id": "by hand", "version": pipeline.entity.version}
-    assert chunks.totals(pipeline.db, **totals)["chunks_loaded"] == 1  # type: ignore[arg-type]
+    assert report(pipeline.entity, "by hand", db=pipeline.db)["chunks_loaded"] == 1
     zombie = chunks.find(pipeline.db, entity=name, run_id="by hand", ordinal=0)
     latest = chunks.open_attempt(pipeline.db, entity=name, run_id="by hand", ordinal=0)
     assert (zombie.attempt, latest.attempt) == (1, 2)
-    assert chunks.totals(pipeline.db, **totals)["chunks_loaded"] == 0  # type: ignore[arg-type]
+    assert report(pipeline.entity, "by hand", db=pipeline.db)["chunks_loaded"] == 0
     with chunks.closing_attempt(pipeline.db, zombie, {"drained": 1}):
         pass
     assert rows("select outcome from etl.chunks") == [(None,)]
@@ -298,8 +386,10 @@ NAMINGS = (("Old", "2026-11-01", 3), ("Today", "2026-11-20", 1), ("Undated", Non
 """Name, date of the transaction, hour of its observation."""
 
 
-def seal_namings(pipeline: Pipeline, account: int) -> list[int]:
-    return [
+def test_a_merchant_is_named_by_the_latest_transaction_in_whatever_order_batches_are_loaded_and_replayed(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    raw_ids = [
         pipeline.seal_pages(
             (account, page(added=[transaction(date=date, counterparties=[counterparty("m", name)])])),
             run_id=name,
@@ -307,36 +397,16 @@ def seal_namings(pipeline: Pipeline, account: int) -> list[int]:
         )
         for name, date, hour in NAMINGS
     ]
-
-
-def test_a_merchant_is_named_by_the_latest_transaction_in_whatever_order_batches_are_loaded_and_replayed(
-    pipeline: Pipeline, rows: Rows, account: int
-) -> None:
-    undated = replace(
-        MERCHANTS,
-        columns=tuple(
-            replace(column, path="../day") if column.name == "named_on" else column for column in MERCHANTS.columns
-        ),
-    )
-    raw_ids = [
-        pipeline.seal_pages(
-            (account, page(added=[transaction(day=date, counterparties=[counterparty("m", name)])])),
-            run_id=name,
-            at=FIRST + hour * HOUR,
-        )
-        for name, date, hour in NAMINGS
-    ]
-    store = {"db": pipeline.db, "root": pipeline.root}
     for raw_id in raw_ids:
-        transform(undated, raw_id, **store)
+        transform(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
     results = set()
     for order in permutations(raw_ids):
         pipeline.db.execute("truncate core.merchants, etl.loads, etl.replays")
         for raw_id in order:
-            load(undated, raw_id, **store)
+            load(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
         results.update(rows("select name, named_on::text, observed_at, raw_id from core.merchants"))
         for raw_id in reversed(order):
-            replay(undated, raw_id, **store)
+            replay(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
         results.update(rows("select name, named_on::text, observed_at, raw_id from core.merchants"))
     assert results == {("Corrected", "2026-11-20", FIRST + 2 * HOUR, raw_ids[3])}
 

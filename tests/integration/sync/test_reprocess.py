@@ -148,7 +148,10 @@ def test_rejects_of_an_earlier_version_prevent_no_removal(pipeline: Pipeline, ro
 
 
 def wait_for_a_blocked_session(db: Connection) -> None:
-    """Return once a session waits for a lock."""
+    """Return once a session waits for a lock; fail if none does within 30 seconds."""
     query = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    while db.execute(query).fetchone() == (0,):
+    for _ in range(1_500):
+        if db.execute(query).fetchone() != (0,):
+            return
         db.execute("select pg_sleep(0.02)")
+    pytest.fail("no session waits for a lock")

@@ -91,6 +91,13 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
             },
             "all of its columns are in its key, which never changes; remove history",
         ),
+        ({"newest_by": "nowhere"}, "newest_by is 'nowhere', which is no date.* name one of dated_on, dated_at"),
+        ({"newest_by": "amount"}, "newest_by is 'amount', which is no date, instant or integer outside its key"),
+        ({"newest_by": 7}, r"newest_by is 7 \(int\); write a str"),
+        (
+            {"newest_by": "dated_on"},
+            "newest_by is 'dated_on', but the changes of a feed apply in the order of the feed",
+        ),
         ({"version": True}, r"version is True \(bool\); write an int"),
         ({"timeout": timedelta()}, "timeout is 0:00:00; it must be longer than 0"),
         ({"deadline": timedelta()}, "deadline is 0:00:00; it must be longer than 0"),
