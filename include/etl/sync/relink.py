@@ -1,0 +1,71 @@
+"""Detection of logins that were linked again: a new login at the provider, with new ids for the same money.
+
+The earlier login of the same user at the same institution is replaced if the two have accounts in common. Its
+transactions end when those of the new login are loaded; see `end_replaced` in `entities/transactions.sql`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from etl.db.connection import Connection
+from etl.declare.entity import Entity
+from etl.sync.provider.client import ProviderClient
+from etl.sync.provider.pages import AccountReader
+from etl.sync.records.decoder import PageDecoder, column_values, values_by_field
+from etl.sync.store import replaced_accounts
+from etl.sync.store.replaced_accounts import AccountMatch, LinkedAccount
+
+log = logging.getLogger(__name__)
+
+_ATTRIBUTES = ("account_id", "persistent_id", "mask", "type", "subtype")
+
+
+async def read_accounts(
+    client: ProviderClient, accounts: Entity, *, provider_account_id: int, access_token: str
+) -> list[LinkedAccount]:
+    """Return the accounts of a login that was just linked.
+
+    Parameters
+    ----------
+    accounts
+        The entity whose snapshot lists them.
+
+    Raises
+    ------
+    ProviderCallFailed
+        If the provider could not be reached, or is not ready.
+    ProviderRefused
+        If no rule covers its response.
+    """
+    source = accounts.source
+    reader = AccountReader(client, provider_account_id, access_token, source.page_size)
+    decoder = PageDecoder(accounts, source.name)
+    linked: list[LinkedAccount] = []
+    async for _, body in reader.read_snapshot(source):
+        records = decoder.decode(body).upserts
+        if records:
+            fields = values_by_field(records.levels[0])
+            columns = {column.name: column_values(column, fields) for column in accounts.columns}
+            currencies = [
+                next((value for value in values if value), None)
+                for values in zip(*(columns[name] for name in accounts.currencies), strict=True)
+            ]
+            attributes = [columns[name] for name in _ATTRIBUTES]
+            linked += [LinkedAccount(*values) for values in zip(*attributes, currencies, strict=True)]
+    return linked
+
+
+def replace_earlier_logins(
+    provider_account_id: int, accounts: list[LinkedAccount], *, db: Connection
+) -> list[AccountMatch]:
+    """Let a new login replace the user's earlier ones that have accounts in common with it, and return the matches."""
+    matches = replaced_accounts.match(db, provider_account_id, accounts)
+    if matches:
+        replaced_accounts.replace(db, provider_account_id, matches)
+        log.info(
+            "provider account %d replaces %s, linked before",
+            provider_account_id,
+            ", ".join(str(login) for login in sorted({match.old_provider_account_id for match in matches})),
+        )
+    return matches

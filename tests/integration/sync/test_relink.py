@@ -1,0 +1,224 @@
+"""A login that is linked again brings the same money under new ids, and it counts once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from etl.sync.relink import replace_earlier_logins
+from etl.sync.store import provider_accounts, replaced_accounts
+from etl.sync.store.replaced_accounts import LinkedAccount
+from tests.integration.sync.pipeline import FIRST, Pipeline
+from tests.unit.sync.samples import page, transaction
+
+Rows = Callable[..., list[tuple[object, ...]]]
+CHECKING = LinkedAccount("checking", None, "0001", "depository", "checking", "USD")
+SAVINGS = LinkedAccount("savings", None, "0002", "depository", "savings", "USD")
+LIVE = "select provider_account_id, transaction_id from core.transactions where removed_at is null order by 1, 2"
+TODAY = FIRST.date()
+
+
+def link(
+    pipeline: Pipeline, item: str, *accounts: LinkedAccount, user: str = "ada", institution: str = "ins_1"
+) -> int:
+    """Link a login whose accounts have ids of their own, load its accounts, and return it."""
+    login = provider_accounts.enrol(
+        pipeline.db,
+        pipeline.cipher,
+        provider="plaid",
+        user=user,
+        item_id=item,
+        access_token=item,
+        history_days=730,
+        institution_id=institution,
+        institution_name="Bank",
+    )
+    own = [replace(account, account_id=f"{item} {account.account_id}") for account in accounts]
+    replace_earlier_logins(login, own, db=pipeline.db)
+    for account in own:
+        pipeline.db.execute(
+            "insert into core.accounts (provider_account_id, account_id, persistent_id, mask, type, subtype, currency, "
+            "observed_at, raw_id) values (%s, %s, %s, %s, %s, %s, %s, now(), %s)",
+            (
+                *(login, account.account_id, account.persistent_id, account.mask, account.type, account.subtype),
+                *(account.currency, raw_batch(pipeline)),
+            ),
+        )
+    return login
+
+
+def raw_batch(pipeline: Pipeline) -> int:
+    """Return a raw batch that rows can name."""
+    first = pipeline.db.execute("select min(raw_id) from etl.raw_batches").fetchall()[0][0]
+    return int(first) if first else pipeline.seal_pages(run_id="accounts")
+
+
+def load(pipeline: Pipeline, login: int, item: str, *days_and_amounts: tuple[date, int], account: str = "checking") -> None:
+    """Load transactions of an account, each named after its item and its position."""
+    records = [
+        transaction(transaction_id=f"{item} {number}", account_id=f"{item} {account}", date=str(day), amount=amount)
+        for number, (day, amount) in enumerate(days_and_amounts)
+    ]
+    moved = pipeline.db.execute("select value from etl.cursors where provider_account_id = %s", (login,)).fetchall()
+    cursor = moved[0][0] if moved else ""
+    pipeline.load(
+        pipeline.seal_pages((login, page(added=records)), run_id=f"{item} {cursor}", moves=f"{cursor}>{cursor}x")
+    )
+
+
+def days(*amounts: int, until: date = TODAY) -> list[tuple[date, int]]:
+    """Return one transaction a day, the last of them today."""
+    return [(until - timedelta(days=len(amounts) - 1 - number), amount) for number, amount in enumerate(amounts)]
+
+
+def test_the_same_money_counts_once_and_what_only_the_earlier_login_knew_stays(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *days(1, 2, 3, 4))
+    new = link(pipeline, "new", CHECKING)
+    assert len(rows(LIVE)) == 4, "until the new login was read, the earlier one has the only rows"
+    load(pipeline, new, "new", *days(3, 4, 5, until=TODAY + timedelta(days=1)))
+    assert rows(LIVE) == [(old, "old 0"), (old, "old 1"), (new, "new 0"), (new, "new 1"), (new, "new 2")]
+    assert rows("select distinct removed_for from core.transactions where removed_at is not null") == [("replaced",)]
+    assert rows("select state, replaced_by from core.provider_accounts order by 1") == [
+        ("active", None),
+        ("replaced", new),
+    ]
+    assert rows("select count(*) from core.accounts where closed_on is null") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        link_options
+        for link_options in (
+            {"user": "bob"},
+            {"institution": "ins_2"},
+        )
+    ],
+)
+def test_a_login_of_another_user_or_institution_replaces_nothing(
+    pipeline: Pipeline, rows: Rows, again: dict[str, str]
+) -> None:
+    link(pipeline, "old", CHECKING)
+    link(pipeline, "new", CHECKING, **again)
+    assert rows("select distinct state from core.provider_accounts") == [("active",)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ([replace(CHECKING, persistent_id="p")], [replace(CHECKING, persistent_id="p", mask="9")], ["persistent_id"]),
+        ([replace(CHECKING, persistent_id="p")], [replace(CHECKING, persistent_id="q")], []),
+        ([replace(CHECKING, persistent_id="p")], [CHECKING], ["mask"]),
+        ([CHECKING], [replace(CHECKING, mask="9")], []),
+        ([CHECKING], [replace(CHECKING, type="credit")], []),
+        ([CHECKING], [replace(CHECKING, currency="EUR")], []),
+        ([replace(CHECKING, mask=None)], [replace(CHECKING, mask=None)], []),
+        ([CHECKING], [CHECKING, replace(CHECKING, account_id="twin")], []),
+        ([CHECKING, SAVINGS], [SAVINGS], ["mask"]),
+    ],
+    ids=["persistent", "other persistent", "one persistent", "mask", "type", "currency", "no mask", "twins", "one of two"],
+)
+def test_accounts_are_the_same_by_persistent_id_or_by_mask_type_and_currency(
+    pipeline: Pipeline, rows: Rows, old: list[LinkedAccount], new: list[LinkedAccount], expected: list[str]
+) -> None:
+    link(pipeline, "old", *old)
+    link(pipeline, "new", *new)
+    assert rows("select matched_by from core.replaced_accounts") == [(each,) for each in expected]
+
+
+def test_an_account_that_was_not_linked_again_keeps_its_rows_and_balance(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING, SAVINGS)
+    load(pipeline, old, "old", *days(1), account="savings")
+    new = link(pipeline, "new", CHECKING)
+    load(pipeline, new, "new", *days(2))
+    assert rows(LIVE) == [(old, "old 0"), (new, "new 0")]
+    assert rows("select account_id from core.accounts where closed_on is null order by 1") == [
+        ("new checking",),
+        ("old savings",),
+    ]
+
+
+def test_a_record_of_long_ago_does_not_end_the_history_in_between(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING)
+    long_ago, later = TODAY - timedelta(days=2_000), TODAY - timedelta(days=1_500)
+    load(pipeline, old, "old", (long_ago, 7), (long_ago, 7), (later, 8))
+    new = link(pipeline, "new", CHECKING)
+    for _ in range(2):
+        load(pipeline, new, "new", (long_ago, 7), (TODAY, 1))
+        assert rows(LIVE) == [(old, "old 1"), (old, "old 2"), (new, "new 0"), (new, "new 1")]
+
+
+def test_a_pending_row_of_the_earlier_login_ends_since_nobody_would_post_it(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING)
+    hold = transaction(transaction_id="hold", account_id="old checking", date="2020-01-01", pending=True)
+    pipeline.load(pipeline.seal_pages((old, page(added=[hold]))))
+    new = link(pipeline, "new", CHECKING)
+    load(pipeline, new, "new", *days(1))
+    assert rows(LIVE) == [(new, "new 0")]
+
+
+def test_a_replacement_can_be_undone_and_is_not_found_again(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *days(1, 2))
+    new = link(pipeline, "new", CHECKING)
+    load(pipeline, new, "new", *days(1, 2))
+    assert replaced_accounts.restore(pipeline.db, old) == 1
+    expected = [(old, "old 0"), (old, "old 1"), (new, "new 0"), (new, "new 1")]
+    assert rows(LIVE) == expected
+    assert rows("select distinct state from core.provider_accounts") == [("active",)]
+    assert rows("select count(*) from core.accounts where closed_on is null") == [(2,)]
+    replace_earlier_logins(new, [replace(CHECKING, account_id="new checking")], db=pipeline.db)
+    load(pipeline, new, "new", *days(1, 2))
+    assert rows(LIVE) == expected
+    assert replaced_accounts.restore(pipeline.db, old) == 0
+
+
+def test_a_login_that_was_linked_thrice_counts_once(pipeline: Pipeline, rows: Rows) -> None:
+    for item in ("first", "second", "third"):
+        login = link(pipeline, item, CHECKING)
+        load(pipeline, login, item, *days(1, 2, 3))
+    assert {login for login, _ in rows(LIVE)} == {login}
+    assert len(rows(LIVE)) == 3
+
+
+def test_replaying_a_batch_of_the_earlier_login_brings_nothing_back(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *days(1, 2))
+    new = link(pipeline, "new", CHECKING)
+    load(pipeline, new, "new", *days(1, 2))
+    live = rows(LIVE)
+    for (raw_id,) in rows("select raw_id from etl.loads order by 1 desc"):
+        pipeline.replay(int(str(raw_id)))
+        assert rows(LIVE) == live
+
+
+AMOUNTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 2)), max_size=8)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(earlier=AMOUNTS, renewed=AMOUNTS)
+def test_no_money_of_the_covered_days_counts_twice_and_none_of_before_is_lost(
+    pipeline: Pipeline, earlier: list[tuple[int, int]], renewed: list[tuple[int, int]]
+) -> None:
+    for table in ("core.transactions", "core.replaced_accounts", "core.accounts", "etl.cursors", "etl.loads"):
+        pipeline.db.execute(f"delete from {table}".encode())
+    pipeline.db.execute("delete from core.provider_accounts where item_id in ('old', 'new')")
+    first = TODAY - timedelta(days=9)
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *((first + timedelta(days=day), amount) for day, amount in earlier))
+    new = link(pipeline, "new", CHECKING)
+    load(pipeline, new, "new", *((first + timedelta(days=day), amount) for day, amount in renewed))
+    live = pipeline.db.execute(
+        "select dated_on - %s, amount::int from core.transactions where removed_at is null", (first,)
+    ).fetchall()
+    start = min((day for day, _ in renewed), default=10)
+    of_before = Counter(each for each in earlier if each[0] < start)
+    on_the_first_day = Counter(each for each in earlier if each[0] == start) - Counter(renewed)
+    assert Counter(live) == of_before + on_the_first_day + Counter(renewed)
