@@ -32,8 +32,8 @@ from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.db.connection import connect_warehouse
 from etl.declare.provider import LimitScope
 from etl.settings import Settings
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.report import totals
-from etl.sync.store.token_cipher import TokenCipher
 
 CHUNKS = 8
 LOGINS = CHUNKS * TRANSACTIONS.chunk_size

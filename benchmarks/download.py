@@ -38,8 +38,8 @@ from etl.db.connection import Connection, connect_warehouse
 from etl.declare.provider import RateLimit
 from etl.settings import Endpoint, Settings
 from etl.sync.download import download
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.plan import plan
-from etl.sync.store.token_cipher import TokenCipher
 from etl.sync.store_raw import store_raw
 
 LOGINS = 50

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from etl.clients.rate_limits import Limiter
     from etl.db.connection import Connection
-    from etl.sync.store.token_cipher import TokenCipher
+    from etl.sync.logins.store.token_cipher import TokenCipher
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def raw_root() -> UPath:
 
 def cipher() -> TokenCipher:
     """Return the cipher of access tokens."""
-    from etl.sync.store.token_cipher import TokenCipher
+    from etl.sync.logins.store.token_cipher import TokenCipher
 
     return TokenCipher(Settings.from_environment().keys)
 

@@ -163,7 +163,7 @@ def check_logins(entity: Entity) -> Any:  # noqa: ANN401 - likewise
 
     @task(task_id="check_logins", priority_weight=_priority_weight(entity, step=6))
     def check_logins_of_run() -> None:
-        from etl.sync import breaker as step
+        from etl.sync.logins import breaker as step
 
         with connections.warehouse() as db:
             step.check_logins(entity, _run_id(), db=db)

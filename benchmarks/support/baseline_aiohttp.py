@@ -17,9 +17,9 @@ from etl.db.connection import Connection
 from etl.db.statements import Statement
 from etl.declare.provider import Placeholder
 from etl.settings import Endpoint
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider.client import fill_template
 from etl.sync.store import raw_batches
-from etl.sync.store.token_cipher import TokenCipher
 
 _TOKENS = "select provider_account_id, access_token from core.provider_accounts"
 _RAW_IDS = Statement("select raw_id from etl.raw_batches order by raw_id")

@@ -16,8 +16,8 @@ from etl.db.connection import connect_warehouse
 from etl.settings import Endpoint, Settings
 from etl.sync.download import download
 from etl.sync.load import load
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.plan import plan
-from etl.sync.store.token_cipher import TokenCipher
 from etl.sync.store_raw import store_raw
 from etl.sync.transform import transform
 

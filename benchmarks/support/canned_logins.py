@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from etl.catalog.providers.plaid import PLAID
 from etl.db.connection import Connection
-from etl.sync.store import provider_accounts
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store import provider_accounts
+from etl.sync.logins.store.token_cipher import TokenCipher
 
 _TRUNCATE = "truncate core.users, core.transactions, etl.chunks cascade"
 

@@ -13,8 +13,8 @@ from etl.clients import rate_limits
 from etl.db.connection import connect, connect_warehouse
 from etl.db.statements import Statement
 from etl.settings import Endpoint, Settings
-from etl.sync.link import enrol_login
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.link import enrol_login
+from etl.sync.logins.store.token_cipher import TokenCipher
 
 DEFAULT_USERS = 240
 """Users to enrol at a bank with invented customers, which are unlimited."""

@@ -33,7 +33,7 @@ from etl.db import connection as warehouses
 from etl.db import migrations
 from etl.db.connection import Connection
 from etl.settings import Endpoint
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.notify.notice_harness import NoticeHarness
 from tests.integration.sync.pipeline import Pipeline
 

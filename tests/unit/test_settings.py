@@ -2,7 +2,7 @@ import pytest
 
 from etl.errors import SettingInvalid, SettingMissing
 from etl.settings import Endpoint, Settings
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 
 
 def test_a_missing_setting_is_named_with_what_it_must_hold() -> None:

@@ -17,9 +17,10 @@ from etl.alerts.store import airflow_db, task_failures
 from etl.alerts.store.airflow_db import DagRun
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
-from etl.sync import breaker
+from etl.sync.logins import breaker
+from etl.sync.logins.store import logins
 from etl.sync.report import totals
-from etl.sync.store import chunks, logins
+from etl.sync.store import chunks
 
 _FINISHED_STATES = ("success", "failed")
 _ACCOUNTS_PREFIX = "accounts_"

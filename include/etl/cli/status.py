@@ -11,7 +11,7 @@ from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from etl.sync.store.logins import StateCount
+    from etl.sync.logins.store.logins import StateCount
 
 _MAX_REASONS = 20
 _JSON = (
@@ -25,7 +25,7 @@ _JSON = (
 def status(*, as_json: AsJson = False) -> None:
     """Show rows, last load, lag and rejects of each entity, what of it waits, and the logins by state and reason."""
     from etl.db.connection import connect_warehouse
-    from etl.sync.store import logins as login_store
+    from etl.sync.logins.store import logins as login_store
     from etl.sync.store import status as status_store
 
     now = datetime.now(UTC)

@@ -19,12 +19,13 @@ from etl.errors import ProviderRefused, ProviderUnavailable, TokenUnreadable
 from etl.settings import Endpoint
 from etl.sync.drain.chunk import ChunkDownload
 from etl.sync.drain.outcome import UNASKED, AccountOutcome, ChunkOutcomes
+from etl.sync.logins.store import provider_accounts
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.plan import source_of
-from etl.sync.store import chunks, interruptions, provider_accounts, unfinished_downloads
+from etl.sync.store import chunks, interruptions, unfinished_downloads
 from etl.sync.store.chunks import PlannedChunk
 from etl.sync.store.interruptions import Step
 from etl.sync.store.landing import Landing
-from etl.sync.store.token_cipher import TokenCipher
 
 log = logging.getLogger(__name__)
 

@@ -167,6 +167,7 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
     elif isinstance(origin, Snapshot):
         closed_keys += after_merge.close_missing(db, entity, raw_id=raw_id)
     if entity.feed_name:
+        closed_keys += after_merge.end_replaced(db, entity)
         after_merge.carry_corrections(db, entity)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     superseded = staged_batch.superseded + merged["superseded"] + removed["superseded"]

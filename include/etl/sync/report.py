@@ -6,9 +6,10 @@ from collections import Counter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
-from etl.sync import breaker
-from etl.sync.store import chunks, cursors, field_warnings, logins, reconciliations
-from etl.sync.store.provider_accounts import LoginState
+from etl.sync.logins import breaker
+from etl.sync.logins.store import logins
+from etl.sync.logins.store.provider_accounts import LoginState
+from etl.sync.store import chunks, cursors, field_warnings, reconciliations
 
 _PROBLEM_COUNTS = (
     "accounts_refused",

@@ -15,8 +15,8 @@ from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
 from etl.db.connection import connect_warehouse
 from etl.settings import Settings
-from etl.sync.store import provider_accounts
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store import provider_accounts
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.sync.scripted_bank import ScriptedBank, refusal
 from tests.unit.sync.samples import page
 

@@ -17,8 +17,8 @@ from etl.alerts.store.outbox import OutboxMail
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.db.connection import Connection
 from etl.errors import ProviderRefused
-from etl.sync import breaker
-from etl.sync.breaker import TooManyLoginsStopped
+from etl.sync.logins import breaker
+from etl.sync.logins.breaker import TooManyLoginsStopped
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 DEADLINE = START + timedelta(hours=2)

@@ -10,7 +10,7 @@ from etl.catalog.entities import ENTITIES
 from etl.clients import rate_limits
 from etl.db.connection import connect_warehouse
 from etl.settings import Endpoint, Settings
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.sync.pipeline import Pipeline
 
 USERS = 3

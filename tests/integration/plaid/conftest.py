@@ -16,9 +16,9 @@ from etl.chunking import Chunk
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.settings import Endpoint
-from etl.sync.link import enrol_login
-from etl.sync.store import provider_accounts
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.link import enrol_login
+from etl.sync.logins.store import provider_accounts
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.sync.pipeline import Pipeline
 
 SANDBOX = "https://sandbox.plaid.com"

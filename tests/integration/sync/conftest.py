@@ -10,7 +10,7 @@ from upath import UPath
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank

@@ -14,7 +14,7 @@ from etl.clients import rate_limits
 from etl.db import connection
 from etl.settings import Endpoint
 from etl.sync.download import download
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 
 
 def main(arguments: dict[str, object]) -> None:

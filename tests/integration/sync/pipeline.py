@@ -16,17 +16,18 @@ from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
-from etl.sync import breaker
 from etl.sync.download import download
-from etl.sync.link import enrol_login
 from etl.sync.load import load
+from etl.sync.logins import breaker
+from etl.sync.logins.link import enrol_login
+from etl.sync.logins.store import provider_accounts
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.plan import plan
 from etl.sync.records import frames
 from etl.sync.replay import DryRun, replay
 from etl.sync.report import report
-from etl.sync.store import chunks, provider_accounts, raw_batches
+from etl.sync.store import chunks, raw_batches
 from etl.sync.store.loads import LoadCounts
-from etl.sync.store.token_cipher import TokenCipher
 from etl.sync.store_raw import store_raw
 from etl.sync.transform import transform
 

@@ -25,9 +25,9 @@ from etl.errors import (
     TokenUnreadable,
 )
 from etl.settings import Endpoint
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider.client import ProviderCallFailed, open_client
 from etl.sync.store.landing import Landing
-from etl.sync.store.token_cipher import TokenCipher
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction

@@ -11,8 +11,8 @@ from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.errors import ProviderRefused
 from etl.settings import Endpoint
-from etl.sync.link import enrol_login
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.link import enrol_login
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.sync.scripted_bank import ScriptedBank
 
 

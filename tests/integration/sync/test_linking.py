@@ -9,10 +9,10 @@ import pytest
 
 from etl.catalog.providers.plaid import PLAID
 from etl.errors import TokenUnreadable
-from etl.sync import link
-from etl.sync.link import LinkedMeanwhile, UnlinkFailed, enrol_login, unlink_login
-from etl.sync.store import logins, provider_accounts
-from etl.sync.store.logins import LinkedLogin
+from etl.sync.logins import link
+from etl.sync.logins.link import LinkedMeanwhile, UnlinkFailed, enrol_login, unlink_login
+from etl.sync.logins.store import logins, provider_accounts
+from etl.sync.logins.store.logins import LinkedLogin
 from tests.integration.sync.pipeline import PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 

@@ -10,9 +10,10 @@ import pytest
 
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.db.connection import Connection
-from etl.sync.breaker import TooManyLoginsQuarantined, TooManyLoginsStopped
 from etl.sync.estimate import estimate_run
-from etl.sync.store import cursors, logins, provider_accounts
+from etl.sync.logins.breaker import TooManyLoginsQuarantined, TooManyLoginsStopped
+from etl.sync.logins.store import logins, provider_accounts
+from etl.sync.store import cursors
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etl.sync.relink import replace_earlier_logins
-from etl.sync.store import provider_accounts, replaced_accounts
-from etl.sync.store.replaced_accounts import LinkedAccount
+from etl.sync.logins.relink import replace_earlier_logins
+from etl.sync.logins.store import provider_accounts, replaced_accounts
+from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from tests.integration.sync.pipeline import FIRST, Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -24,9 +24,7 @@ LIVE = "select provider_account_id, transaction_id from core.transactions where 
 TODAY = FIRST.date()
 
 
-def link(
-    pipeline: Pipeline, item: str, *accounts: LinkedAccount, user: str = "ada", institution: str = "ins_1"
-) -> int:
+def link(pipeline: Pipeline, item: str, *accounts: LinkedAccount, user: str = "ada", institution: str = "ins_1") -> int:
     """Link a login whose accounts have ids of their own, load its accounts, and return it."""
     login = provider_accounts.enrol(
         pipeline.db,
@@ -59,7 +57,9 @@ def raw_batch(pipeline: Pipeline) -> int:
     return int(first) if first else pipeline.seal_pages(run_id="accounts")
 
 
-def load(pipeline: Pipeline, login: int, item: str, *days_and_amounts: tuple[date, int], account: str = "checking") -> None:
+def load(
+    pipeline: Pipeline, login: int, item: str, *days_and_amounts: tuple[date, int], account: str = "checking"
+) -> None:
     """Load transactions of an account, each named after its item and its position."""
     records = [
         transaction(transaction_id=f"{item} {number}", account_id=f"{item} {account}", date=str(day), amount=amount)
@@ -92,16 +92,7 @@ def test_the_same_money_counts_once_and_what_only_the_earlier_login_knew_stays(p
     assert rows("select count(*) from core.accounts where closed_on is null") == [(1,)]
 
 
-@pytest.mark.parametrize(
-    "again",
-    [
-        link_options
-        for link_options in (
-            {"user": "bob"},
-            {"institution": "ins_2"},
-        )
-    ],
-)
+@pytest.mark.parametrize("again", [{"user": "bob"}, {"institution": "ins_2"}])
 def test_a_login_of_another_user_or_institution_replaces_nothing(
     pipeline: Pipeline, rows: Rows, again: dict[str, str]
 ) -> None:
@@ -123,7 +114,17 @@ def test_a_login_of_another_user_or_institution_replaces_nothing(
         ([CHECKING], [CHECKING, replace(CHECKING, account_id="twin")], []),
         ([CHECKING, SAVINGS], [SAVINGS], ["mask"]),
     ],
-    ids=["persistent", "other persistent", "one persistent", "mask", "type", "currency", "no mask", "twins", "one of two"],
+    ids=[
+        "persistent",
+        "other persistent",
+        "one persistent",
+        "mask",
+        "type",
+        "currency",
+        "no mask",
+        "twins",
+        "one of two",
+    ],
 )
 def test_accounts_are_the_same_by_persistent_id_or_by_mask_type_and_currency(
     pipeline: Pipeline, rows: Rows, old: list[LinkedAccount], new: list[LinkedAccount], expected: list[str]

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from etl.sync.logins.store import provider_accounts
+from etl.sync.logins.store.provider_accounts import ItemOfOtherUser
 from etl.sync.provider import pages
-from etl.sync.store import provider_accounts
-from etl.sync.store.provider_accounts import ItemOfOtherUser
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction

@@ -15,8 +15,8 @@ import pytest
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.chunking import Chunk
 from etl.sync import transform
+from etl.sync.logins.store import provider_accounts
 from etl.sync.report import report
-from etl.sync.store import provider_accounts
 from tests.integration.sync.pipeline import Pipeline
 
 Rows = Callable[..., list[tuple[object, ...]]]

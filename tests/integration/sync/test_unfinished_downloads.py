@@ -19,11 +19,11 @@ from etl.db.connection import Connection
 from etl.declare.source import Feed as DeclaredFeed
 from etl.settings import Endpoint
 from etl.sync.drain import account as drain
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider import pages as provider_pages
 from etl.sync.records.frames import Header
 from etl.sync.store import cursors, unfinished_downloads
 from etl.sync.store.landing import AccountPages, Landing
-from etl.sync.store.token_cipher import TokenCipher
 from etl.sync.store.unfinished_downloads import UnfinishedDownload
 from tests.integration.sync.paged_bank import Feed, PagedBank
 from tests.integration.sync.pipeline import FIRST, Pipeline

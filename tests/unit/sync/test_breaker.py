@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl.sync.breaker import is_systematic, is_wave
+from etl.sync.logins.breaker import is_systematic, is_wave
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from etl.errors import TokenUnreadable
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 
 
 def test_a_token_stays_readable_after_a_rotation_of_its_key() -> None:

@@ -1,4 +1,4 @@
-"""`sluice logins resume`, `stop` and `unlink`: change the state of logins by hand."""
+"""`sluice logins resume`, `stop`, `unlink` and `restore`: change the state of logins by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from etl.settings import Endpoint, Settings
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
-    from etl.sync.store.logins import LinkedLogin
+    from etl.sync.logins.store.logins import LinkedLogin
 
 _PROVIDERS = {provider.name: provider for provider in (PLAID,)}
 _BY_HAND = "by hand"
@@ -44,7 +44,7 @@ class LoginUnknown(PermanentError):
 def resume_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     """Make logins active that need a login or are suspended: the next run asks them, whatever the wait."""
     from etl.db.connection import connect_warehouse
-    from etl.sync.store import provider_accounts
+    from etl.sync.logins.store import provider_accounts
 
     with connect_warehouse() as db:
         states = _find_states(db, logins)
@@ -75,7 +75,7 @@ def stop_logins(
     With --retry they need a login instead, as if the provider had said so.
     """
     from etl.db.connection import connect_warehouse
-    from etl.sync.store import provider_accounts
+    from etl.sync.logins.store import provider_accounts
 
     with connect_warehouse() as db:
         states = _find_states(db, logins)
@@ -102,7 +102,7 @@ def unlink_logins(
     and one that is unlinked is not sent again.
     """
     from etl.db.connection import connect_warehouse
-    from etl.sync.store import logins as login_store
+    from etl.sync.logins.store import logins as login_store
 
     with connect_warehouse() as db:
         _find_states(db, logins)
@@ -113,11 +113,28 @@ def unlink_logins(
     _finish("unlinked", found.keys() - failed.keys(), failed, as_json=as_json)
 
 
+@examples("sluice logins restore 17", json=_JSON)
+def restore_logins(logins: Logins, *, as_json: AsJson = False) -> None:
+    """Undo that a later login of the same user and bank replaced these: they are synced again, and their money counts.
+
+    Use it if the accounts of the two are not the same after all. It is not decided again by itself.
+    """
+    from etl.db.connection import connect_warehouse
+    from etl.sync.logins.store import replaced_accounts
+
+    with connect_warehouse() as db:
+        states = _find_states(db, logins)
+        restored = {login for login in states if replaced_accounts.restore(db, login)}
+        states_now = _find_states(db, restored)
+    failed = {login: f"it is {state}, and was not replaced" for login, state in states.items() if login not in restored}
+    _finish(", ".join(sorted(set(states_now.values()))), restored, failed, as_json=as_json)
+
+
 def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) -> dict[int, str]:
     """Unlink logins, and return the errors of those that were not; one that fails does not stop the others."""
     from etl.clients import rate_limits
-    from etl.sync.link import unlink_login
-    from etl.sync.store.token_cipher import TokenCipher
+    from etl.sync.logins.link import unlink_login
+    from etl.sync.logins.store.token_cipher import TokenCipher
 
     cipher = TokenCipher(Settings.from_environment().keys)
     limiter = rate_limits.connect(Endpoint.from_environment("limits"))
@@ -145,7 +162,7 @@ def _find_states(db: Connection, logins: Collection[int]) -> dict[int, str]:
     LoginUnknown
         If one does not exist.
     """
-    from etl.sync.store import logins as login_store
+    from etl.sync.logins.store import logins as login_store
 
     states = login_store.find_states(db, logins)
     if unknown := sorted(set(logins) - states.keys()):

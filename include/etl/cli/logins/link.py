@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from etl.catalog.entities import ENTITIES
+from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.providers.plaid import PLAID
 from etl.cli.help import examples
 from etl.declare.source import Feed
@@ -36,13 +37,15 @@ def link(
 ) -> None:
     """Enrol a user's login at a bank, and print its provider account id; the access token is stored encrypted.
 
-    A login that was stopped, suspended or unlinked becomes active again.
+    A login that was stopped, suspended or unlinked becomes active again. Earlier logins of the user at the same
+    bank are replaced if they have accounts in common with it, so that their money counts once; `sluice logins restore`
+    undoes it.
     """
     from etl.clients import rate_limits
     from etl.db.connection import connect_warehouse
-    from etl.sync.link import enrol_login
-    from etl.sync.store import provider_accounts
-    from etl.sync.store.token_cipher import TokenCipher
+    from etl.sync.logins.link import enrol_login
+    from etl.sync.logins.store import provider_accounts
+    from etl.sync.logins.store.token_cipher import TokenCipher
 
     with connect_warehouse() as db:
         provider_account_id = enrol_login(
@@ -54,6 +57,7 @@ def link(
             endpoint=Endpoint.from_environment(PLAID.connection),
             limiter=rate_limits.connect(Endpoint.from_environment("limits")),
             history=timedelta(days=history_days) if history_days else _promised_history(),
+            accounts=ACCOUNTS,
         )
         if history_days:
             provider_accounts.set_history_days(db, provider_account_id, history_days)

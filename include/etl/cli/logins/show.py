@@ -16,7 +16,7 @@ from etl.cli.logins.change import LoginUnknown
 from etl.cli.terminal import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from etl.sync.store.logins import Login, LoginReport
+    from etl.sync.logins.store.logins import Login, LoginReport
 
 _LOGIN = (
     "`login` (its provider account id), `user_reference`, `provider`, `institution_id`, `institution_name`, `state`, "
@@ -56,7 +56,7 @@ def list_logins(
 ) -> None:
     """List logins by id: their bank, state, why and since when, and the next try of those that need a login."""
     from etl.db.connection import connect_warehouse
-    from etl.sync.store import logins
+    from etl.sync.logins.store import logins
 
     login_filter = logins.LoginFilter(state and state.value, user)
     with connect_warehouse() as db:
@@ -88,7 +88,7 @@ def show_login(
 ) -> None:
     """Show one login: its state, cursors, last loads, bank accounts, and what of it waits for a person."""
     from etl.db.connection import connect_warehouse
-    from etl.sync.store import logins
+    from etl.sync.logins.store import logins
 
     with connect_warehouse() as db:
         report = logins.find(db, login)

@@ -18,12 +18,12 @@ from etl.declare.provider import ErrorAction
 from etl.declare.source import Feed, Snapshot, Window
 from etl.errors import ProviderRefused, TokenUnreadable
 from etl.sync.drain.outcome import AccountOutcome, DownloadResult, outcome_of
+from etl.sync.logins.store.provider_accounts import ProviderAccount
 from etl.sync.provider.client import MAX_WAIT_IN_TASK, AnswerTooLarge, ProviderCallFailed, ProviderClient
 from etl.sync.provider.pages import AccountReader, FeedPosition, prefetch
 from etl.sync.records.frames import Header
 from etl.sync.store import unfinished_downloads
 from etl.sync.store.landing import AccountPages, DrainedAccount, Landing, UnusablePages
-from etl.sync.store.provider_accounts import ProviderAccount
 from etl.sync.store.unfinished_downloads import UnfinishedDownload
 
 MAX_RESTARTS = 5

@@ -16,13 +16,13 @@ from etl.errors import RetryAfter
 from etl.settings import Endpoint
 from etl.sync.drain.account import AccountDownload
 from etl.sync.drain.outcome import AccountOutcome, ChunkOutcomes, DownloadResult
+from etl.sync.logins.store.provider_accounts import ProviderAccount
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider.client import ProviderClient, open_client
 from etl.sync.store import interruptions, unfinished_downloads
 from etl.sync.store.chunks import PlannedChunk
 from etl.sync.store.interruptions import Watch
 from etl.sync.store.landing import Landing, Manifest
-from etl.sync.store.provider_accounts import ProviderAccount
-from etl.sync.store.token_cipher import TokenCipher
 
 MAX_RESCHEDULED_ATTEMPTS = 4
 """Attempts of a chunk that are rescheduled if all its accounts have to wait; later attempts skip the accounts."""

@@ -8,8 +8,8 @@ from datetime import timedelta
 from enum import Enum
 
 from etl.declare.provider import ErrorAction
+from etl.sync.logins.store.provider_accounts import ProviderAccount
 from etl.sync.store.landing import DrainedAccount
-from etl.sync.store.provider_accounts import ProviderAccount
 
 
 class AccountOutcome(Enum):

@@ -7,6 +7,8 @@ from typing import Any
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.declare.entity import Entity
+from etl.sync.history import corrections
+from etl.sync.logins.store import replaced_accounts
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,23 @@ def close_missing(db: Connection, entity: Entity, *, raw_id: int) -> list[tuple[
     for reason, count in sorted(Counter(kept_for for *_, kept_for in missing if kept_for).items()):
         log.warning("%s: raw batch %d lacks %d rows, which stay open: %s", entity.name, raw_id, count, reason)
     return [tuple(key) for key in closed_keys]
+
+
+def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
+    """End the rows of logins that were linked again, by the statement `end_replaced`, and return their keys.
+
+    What users corrected on them is carried to the rows of the new logins that repeat them. `incoming_cursors` must hold
+    the logins of the batch.
+    """
+    file = StatementFile(f"entities/{entity.name}")
+    if "end_replaced" not in file or not replaced_accounts.concern_batch(db):
+        return []
+    ended = file["end_replaced"].rows(db, {"feed": entity.feed_name})
+    if ended:
+        log.info("%s: %d rows of logins that were linked again ended (end_replaced)", entity.name, len(ended))
+    for old_login, old_id, new_login, new_id in file["find_renewed"].rows(db):
+        corrections.carry(db, (old_login, old_id), (new_login, new_id))
+    return ended
 
 
 def carry_corrections(db: Connection, entity: Entity) -> None:

@@ -28,7 +28,7 @@ from etl.clients import rate_limits
 from etl.db import connection as warehouses
 from etl.db import migrations
 from etl.settings import Endpoint
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.conftest import start_stack
 from tests.integration.sync.hostile.coverage import CHECKS_UNDER_TEST, FAULTS_UNDER_TEST
 from tests.integration.sync.hostile.history import Outcome, Scope, play

@@ -21,7 +21,7 @@ from dev.bank.hostile.readers import SHORT_HISTORY
 from dev.bank.world import tokens
 from etl.catalog.providers.plaid import PLAID
 from etl.chunking import DayRange
-from etl.sync.link import enrol_login
+from etl.sync.logins.link import enrol_login
 from etl.sync.store import cursors
 from tests.integration.sync.hostile import product
 from tests.integration.sync.hostile.comparison import Comparison, Difference

@@ -22,7 +22,7 @@ def let_time_pass(db: Connection) -> None:
 
 def check_logins(entity: Entity, run_id: str, *, db: Connection) -> None:
     """Fail as the last task of a run does, if too many of its logins stopped or are quarantined."""
-    if breaker := _module("etl.sync.breaker"):
+    if breaker := _module("etl.sync.logins.breaker"):
         breaker.check_logins(entity, run_id, db=db)
 
 

@@ -1,13 +1,13 @@
 """Accounts of logins that were linked again, and the accounts that hold the same money now."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 
-_SQL = StatementFile("sync/replaced_accounts")
+_SQL = StatementFile("sync/logins/replaced_accounts")
 _TRANSACTIONS_SQL = StatementFile("entities/transactions")
 
 
@@ -123,9 +123,9 @@ def restore(db: Connection, provider_account_id: int) -> int:
     return len(account_ids)
 
 
-def concerns(db: Connection, provider_account_ids: Collection[int]) -> bool:
-    """Return whether any of some logins replaces another, or was replaced."""
-    return bool(_SQL["concerns"].scalar(db, {"provider_account_ids": list(provider_account_ids)}))
+def concern_batch(db: Connection) -> bool:
+    """Return whether any login of the staged batch replaces another, or was replaced."""
+    return bool(_SQL["concern_batch"].scalar(db))
 
 
 def of_login(db: Connection, provider_account_id: int) -> list[ReplacedAccount]:

@@ -10,11 +10,12 @@ import logging
 
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
+from etl.declare.source import Snapshot
+from etl.sync.logins.store import replaced_accounts
+from etl.sync.logins.store.replaced_accounts import AccountMatch, LinkedAccount
 from etl.sync.provider.client import ProviderClient
 from etl.sync.provider.pages import AccountReader
 from etl.sync.records.decoder import PageDecoder, column_values, values_by_field
-from etl.sync.store import replaced_accounts
-from etl.sync.store.replaced_accounts import AccountMatch, LinkedAccount
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ async def read_accounts(
         If no rule covers its response.
     """
     source = accounts.source
+    if not isinstance(source, Snapshot):
+        return []
     reader = AccountReader(client, provider_account_id, access_token, source.page_size)
     decoder = PageDecoder(accounts, source.name)
     linked: list[LinkedAccount] = []

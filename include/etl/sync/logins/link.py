@@ -6,9 +6,16 @@ from datetime import timedelta
 
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
+from etl.declare.entity import Entity
 from etl.declare.provider import Provider
 from etl.errors import PermanentError, ProviderRefused, TransientError
 from etl.settings import Endpoint
+from etl.sync.logins import relink
+from etl.sync.logins.store import logins, provider_accounts
+from etl.sync.logins.store.logins import LinkedLogin
+from etl.sync.logins.store.provider_accounts import LoginState
+from etl.sync.logins.store.replaced_accounts import LinkedAccount
+from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider.client import ProviderCallFailed, open_client
 from etl.sync.provider.enrolment import (
     GrantedItem,
@@ -17,10 +24,6 @@ from etl.sync.provider.enrolment import (
     find_institution,
     give_up_access,
 )
-from etl.sync.store import logins, provider_accounts
-from etl.sync.store.logins import LinkedLogin
-from etl.sync.store.provider_accounts import LoginState
-from etl.sync.store.token_cipher import TokenCipher
 
 INSTITUTION_TIMEOUT = timedelta(seconds=10)
 """Longest time to ask for the bank of a new login, with all retries."""
@@ -65,11 +68,13 @@ def enrol_login(
     endpoint: Endpoint,
     limiter: Limiter,
     history: timedelta | None = None,
+    accounts: Entity | None = None,
 ) -> int:
     """Exchange a public token, store the access token encrypted, and return the provider account id.
 
     The login is stored before its bank is asked for, so that no token is lost; if the provider does not tell, the login
-    is linked without its bank.
+    is linked without its bank. Earlier logins of the user at the same bank are replaced if they have accounts in common
+    with it.
 
     Parameters
     ----------
@@ -77,6 +82,8 @@ def enrol_login(
         The user's id in the application that Sluice serves.
     history
         How far back the provider promises to send records of a new login; None if unknown.
+    accounts
+        The entity whose snapshot lists the accounts of a login; None to replace no earlier login.
 
     Raises
     ------
@@ -95,12 +102,17 @@ def enrol_login(
             except ProviderCallFailed as failure:
                 raise EnrolmentFailed(provider.name, failure.code) from None
 
-    async def ask_for_institution() -> Institution:
+    async def ask_for_institution() -> tuple[Institution, list[LinkedAccount]]:
         async with (
             open_client(provider, endpoint, limiter) as client,
             asyncio.timeout(INSTITUTION_TIMEOUT.total_seconds()),
         ):
-            return await find_institution(client, item.access_token)
+            institution = await find_institution(client, item.access_token)
+            if accounts is None:
+                return institution, []
+            return institution, await relink.read_accounts(
+                client, accounts, provider_account_id=provider_account_id, access_token=item.access_token
+            )
 
     item = asyncio.run(exchange())
     provider_account_id = provider_accounts.enrol(
@@ -113,13 +125,14 @@ def enrol_login(
         history_days=None if history is None else history.days,
     )
     try:
-        institution = asyncio.run(ask_for_institution())
+        institution, linked_accounts = asyncio.run(ask_for_institution())
     except (ProviderCallFailed, ProviderRefused, TimeoutError) as error:
         log.warning("%s: the bank of provider account %d is not known: %s", provider.name, provider_account_id, error)
     else:
         provider_accounts.set_institution(
             db, provider_account_id, institution_id=institution.institution_id, institution_name=institution.name
         )
+        relink.replace_earlier_logins(provider_account_id, linked_accounts, db=db)
     log.info("%s: enrolled provider account %d", provider.name, provider_account_id)
     return provider_account_id
 

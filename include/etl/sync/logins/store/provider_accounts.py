@@ -26,7 +26,7 @@ from etl.chunking import Chunk
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.errors import PermanentError
-from etl.sync.store.token_cipher import TokenCipher
+from etl.sync.logins.store.token_cipher import TokenCipher
 
 PAGE_SIZE = 200
 """Most accounts in memory at a time."""
@@ -37,7 +37,7 @@ FIRST_RETRY = timedelta(hours=1)
 MAX_RETRY_WAIT = timedelta(days=7)
 """Longest wait between two tries; each wait is between half and all of its length, so that tries spread."""
 
-_SQL = StatementFile("sync/provider_accounts")
+_SQL = StatementFile("sync/logins/provider_accounts")
 
 
 class LoginState(Enum):

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.errors import PermanentError
-from etl.sync.store import logins, provider_accounts
-from etl.sync.store.logins import ProposedStops, QuarantinedLogins
+from etl.sync.logins.store import logins, provider_accounts
+from etl.sync.logins.store.logins import ProposedStops, QuarantinedLogins
 
 _ALWAYS_TOLERATED = 20
 _TOLERATED_SHARE = 0.05

@@ -122,18 +122,21 @@ where provider_account_id = %(old_provider_account_id)s and state = 'replaced';
 update core.accounts set closed_on = null
 where provider_account_id = %(old_provider_account_id)s and account_id = any(%(account_ids)s);
 
--- name: concerns
--- Whether a batch has logins that replace others, or were replaced.
-select exists (
-    select 1
-    from core.replaced_accounts as r
-    where
-        r.undone_at is null
-        and (
-            r.new_provider_account_id = any(%(provider_account_ids)s)
-            or r.old_provider_account_id = any(%(provider_account_ids)s)
-        )
-);
+-- name: concern_batch
+-- Whether the staged batch has logins that replace others, or were replaced.
+select
+    exists (
+        select 1
+        from incoming_cursors as m
+        inner join core.replaced_accounts as r on r.new_provider_account_id = m.provider_account_id
+        where r.undone_at is null
+    )
+    or exists (
+        select 1
+        from incoming_cursors as m
+        inner join core.replaced_accounts as r on r.old_provider_account_id = m.provider_account_id
+        where r.undone_at is null
+    );
 
 -- name: of_login
 -- The pairs of a login, as the earlier one or as the new one.

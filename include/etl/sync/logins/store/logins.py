@@ -21,7 +21,7 @@ _MAX_DETAILS = 20
 _MAX_EVENTS = 5
 """Most loads and skips in the details of a login."""
 
-_SQL = StatementFile("sync/logins")
+_SQL = StatementFile("sync/logins/logins")
 
 
 @dataclass(frozen=True)
