@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +23,7 @@ CHECKING = LinkedAccount("checking", None, "0001", "depository", "checking", "US
 SAVINGS = LinkedAccount("savings", None, "0002", "depository", "savings", "USD")
 LIVE = "select provider_account_id, transaction_id from core.transactions where removed_at is null order by 1, 2"
 TODAY = FIRST.date()
+USERS = count()
 
 
 def link(pipeline: Pipeline, item: str, *accounts: LinkedAccount, user: str = "ada", institution: str = "ins_1") -> int:
@@ -208,16 +210,16 @@ AMOUNTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 2)), max_size=8)
 def test_no_money_of_the_covered_days_counts_twice_and_none_of_before_is_lost(
     pipeline: Pipeline, earlier: list[tuple[int, int]], renewed: list[tuple[int, int]]
 ) -> None:
-    for table in ("core.transactions", "core.replaced_accounts", "core.accounts", "etl.cursors", "etl.loads"):
-        pipeline.db.execute(f"delete from {table}".encode())
-    pipeline.db.execute("delete from core.provider_accounts where item_id in ('old', 'new')")
     first = TODAY - timedelta(days=9)
-    old = link(pipeline, "old", CHECKING)
-    load(pipeline, old, "old", *((first + timedelta(days=day), amount) for day, amount in earlier))
-    new = link(pipeline, "new", CHECKING)
-    load(pipeline, new, "new", *((first + timedelta(days=day), amount) for day, amount in renewed))
+    user = f"user {next(USERS)}"
+    old = link(pipeline, f"old {user}", CHECKING, user=user)
+    load(pipeline, old, f"old {user}", *((first + timedelta(days=day), amount) for day, amount in earlier))
+    new = link(pipeline, f"new {user}", CHECKING, user=user)
+    load(pipeline, new, f"new {user}", *((first + timedelta(days=day), amount) for day, amount in renewed))
     live = pipeline.db.execute(
-        "select dated_on - %s, amount::int from core.transactions where removed_at is null", (first,)
+        "select dated_on - %s, amount::int from core.transactions "
+        "where removed_at is null and provider_account_id = any(%s)",
+        (first, [old, new]),
     ).fetchall()
     start = min((day for day, _ in renewed), default=10)
     of_before = Counter(each for each in earlier if each[0] < start)

@@ -15,7 +15,8 @@ from etl.sync.logins.store import replaced_accounts
 from etl.sync.logins.store.replaced_accounts import AccountMatch, LinkedAccount
 from etl.sync.provider.client import ProviderClient
 from etl.sync.provider.pages import AccountReader
-from etl.sync.records.decoder import PageDecoder, column_values, values_by_field
+from etl.sync.records.decoder import PageDecoder
+from etl.sync.records.structs import column_values, values_by_field
 
 log = logging.getLogger(__name__)
 
