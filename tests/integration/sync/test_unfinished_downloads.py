@@ -203,6 +203,36 @@ def test_a_full_read_is_continued_as_a_full_read(steps: Pipeline, bank: PagedBan
     assert rows("select removed_for from core.transactions where transaction_id = 'gone'") == [("absent",)]
 
 
+def test_a_full_read_for_a_lost_cursor_is_continued_as_a_full_read(
+    steps: Pipeline, bank: PagedBank, rows: Rows
+) -> None:
+    bank.feeds["big"] = Feed(3)
+    steps.run("first")
+    bank.feeds["big"] = Feed(PAGES, interrupt=once(3, refusal("INVALID_REQUEST", "INVALID_FIELD")))
+    steps.plan("run")
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, 45)
+        with pytest.raises(MemoryError):
+            steps.download("run")
+    assert rows(KEPT) == [(2, 1, 40, "40", True)]
+    bank.requests.clear()
+    steps.download("run")
+    headers = [header for header, _ in Landing(steps.root, 2, 2).read()]
+    assert bank.cursors("big") == numbers(40, PAGES)
+    assert {header.whole for header in headers} == {True}
+    assert [header.cursor_from for header in headers] == ["3", *numbers(1, PAGES)]
+    assert steps.load(steps.transform(steps.store_raw("run"))).inserted == PAGES - 3
+
+
+def test_pages_from_before_a_mutation_are_never_continued(killed: Pipeline, bank: PagedBank, rows: Rows) -> None:
+    bank.feeds["big"] = Feed(PAGES, interrupt=once(42, MUTATION))
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, 5)
+        with pytest.raises(MemoryError):
+            killed.download("run")
+    assert rows(KEPT) == []
+
+
 def test_a_mutation_discards_the_kept_pages(killed: Pipeline, bank: PagedBank, rows: Rows) -> None:
     bank.feeds["big"] = Feed(PAGES, interrupt=once(42, MUTATION))
     assert killed.load(killed.fetch("run")).inserted == PAGES
