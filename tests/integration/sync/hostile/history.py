@@ -135,7 +135,7 @@ class History:
         if "backfill" in self.scope.checks:
             acts.append((self.backfill, 2))
         if "resync" in self.scope.checks:
-            acts.append((self.resync, 3))
+            acts.append((self.resync, 5))
         if "relink" in self.scope.checks:
             acts.append((self.relink, 1))
         self.change_faults()
@@ -228,9 +228,10 @@ class History:
         product.let_time_pass(self.pipeline.db)
 
     def resync(self) -> None:
-        """Ask for full reads of some logins."""
-        logins = [each for each in self.logins.values() if self.rng.random() < 0.4]
+        """Read the feeds of some logins again from their beginning."""
+        logins = [each for each in self.logins.values() if self.rng.random() < 0.6]
         cursors.request_full_read(self.pipeline.db, logins, feeds=["transactions_sync"])
+        self.run_transactions()
 
     def relink(self) -> None:
         """Link a login again as a new item of the same accounts."""
