@@ -42,18 +42,19 @@ class Bank:
 
     def write(self, identifier: str, amount: int, **fields: object) -> None:
         exists = identifier in self.live
-        self.live[identifier] = transaction(transaction_id=identifier, amount=amount, **fields)
+        variant = {"account_id": f"account {amount % 3}", "pending": amount < 0, "name": f"NAME {amount % 2}"}
+        self.live[identifier] = transaction(**{"transaction_id": identifier, "amount": amount, **variant, **fields})
         self.changes.append(("modified" if exists else "added", self.live[identifier]))
 
     def remove(self, identifier: str) -> None:
         removed = self.live.pop(identifier, None)
         if removed is not None:
-            self.changes.append(("removed", {name: removed[name] for name in ("account_id", "transaction_id")}))
+            self.changes.append(("removed", {"transaction_id": identifier}))
 
     def post(self, identifier: str, amount: int) -> None:
         if identifier in self.live:
             self.remove(identifier)
-            self.write(f"{identifier} posted", amount, pending_transaction_id=identifier)
+            self.write(f"{identifier} posted", amount, pending_transaction_id=identifier, pending=False)
 
     def pages(self, since: int, size: int) -> Iterator[bytes]:
         """Yield pages of changes; a page names a transaction only once, since its lists apply one after the other."""
@@ -178,13 +179,12 @@ def test_any_interleaving_ends_in_the_table_that_a_naive_reader_would_write(
     for action, identifier, number in history:
         act(reader, action, identifier, number)
     reader.load(reader.fetch(2))
+    names = ("transaction_id", "account_id", "amount", "pending", "pending_transaction_id", "name")
     stored = pipeline.db.execute(
-        "select transaction_id, amount::int, pending_transaction_id from core.transactions "
-        "where provider_account_id = %s and removed_at is null",
+        "select transaction_id, account_id, amount::int, pending, pending_transaction_id, description "
+        "from core.transactions where provider_account_id = %s and removed_at is null",
         [account],
     ).fetchall()
-    expected = {
-        (identifier, record["amount"], record["pending_transaction_id"])
-        for identifier, record in reader.bank.live.items()
-    }
-    assert set(stored) == expected
+    assert set(stored) == {tuple(record[name] for name in names) for record in reader.bank.live.values()}
+    ends = "select transaction_id from core.transactions where removed_for is null <> (removed_at is null)"
+    assert pipeline.db.execute(ends).fetchall() == []
