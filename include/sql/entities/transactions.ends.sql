@@ -83,11 +83,16 @@ where
     );
 
 -- name: close_pending
--- End the pending rows that a posted record replaces, without waiting for their removal. One that was removed before its
--- posted record came keeps the time of its removal, and ends as posted, too; its key is not returned, since its state
--- stays.
+-- End the pending rows that a posted record replaces, without waiting for their removal, unless the batch says that they
+-- are still pending. One that was removed before its posted record came keeps the time of its removal, and ends as
+-- posted, too; its key is not returned, since its state stays.
 -- Each replaced row is looked up by its key: `offset 0` keeps the planner from scanning the table instead.
-with closing as (
+with still_pending as (
+    select i.provider_account_id, i.transaction_id
+    from incoming as i
+    where i.pending and not i.removed
+),
+closing as (
     select distinct on (c.provider_account_id, c.transaction_id)
         c.provider_account_id,
         c.transaction_id,
@@ -109,6 +114,11 @@ with closing as (
         and c.pending
         and c.removed_for is distinct from 'posted'
         and coalesce(c.removed_at, c.observed_at) <= i.observed_at
+        and not exists (
+            select 1
+            from still_pending as p
+            where p.provider_account_id = c.provider_account_id and p.transaction_id = c.transaction_id
+        )
     order by c.provider_account_id, c.transaction_id, i.observed_at
 ),
 renamed as (

@@ -131,6 +131,18 @@ def test_a_hold_that_a_later_reversal_of_its_posted_transaction_brings_back_live
     assert rows(ENDS) == [("hold", None), ("posted", "withdrawn")]
 
 
+def test_a_hold_that_the_same_read_lists_beside_its_posted_transaction_lives(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    first, _, full_read = load_in_turn(
+        pipeline, account, page(added=[POSTED]), page(added=[HOLD]), page(added=[HOLD, POSTED])
+    )
+    assert rows(ENDS) == [("hold", None), ("posted", None)]
+    for batch in (full_read, first):
+        pipeline.replay(batch)
+    assert rows(ENDS) == [("hold", None), ("posted", None)]
+
+
 def test_a_rejected_posted_transaction_does_not_let_its_hold_vanish(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:
@@ -208,6 +220,14 @@ def test_a_hold_whose_removal_was_never_reported_outlives_its_reject(
     removal = page(removed=[REMOVED_POSTED])
     load_in_turn(pipeline, account, page(added=[HOLD]), page(added=[BAD_POSTED]), removal)
     assert rows(ENDS) == [("hold", None)]
+
+
+def test_a_removal_that_comes_after_the_reject_was_closed_ends_the_hold(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    bodies = page(added=[HOLD]), page(added=[BAD_POSTED]), page(removed=[REMOVED_POSTED]), page(removed=[REMOVED_HOLD])
+    load_in_turn(pipeline, account, *bodies)
+    assert rows(ENDS) == [("hold", "withdrawn")]
 
 
 def test_a_hold_is_held_until_its_last_reject_is_closed(pipeline: Pipeline, rows: Rows, account: int) -> None:

@@ -130,7 +130,7 @@ class Bank:
     def remove(self, identifier: str) -> None:
         removed = self.live.pop(identifier, None)
         if removed is not None:
-            self.changes.append(("removed", {name: removed[name] for name in ("account_id", "transaction_id")}))
+            self.changes.append(("removed", {"transaction_id": identifier}))
 
     def post(self, identifier: str, number: int) -> None:
         if identifier in self.live:
