@@ -50,7 +50,7 @@ _TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "currencies": (str, 0),
     "checks": (Check, 0),
 }
-_ORDERED_TYPES = (ColumnType.DATE, ColumnType.INSTANT, ColumnType.INTEGER)
+_ORDERED_TYPES = (ColumnType.DATE, ColumnType.INSTANT)
 _MIN_COUNTS = {"chunk_size": 1, "max_chunks": 1, "always_tolerated": 0, "version": 1}
 
 
@@ -107,8 +107,8 @@ class Entity:
     history
         Whether the superseded versions of its rows are kept, in `core.<name>_history`.
     newest_by
-        Column by which the newest record of a key is chosen, where records do not arrive in their order; null is the
-        oldest. None if the record that was observed last is the newest.
+        Column of a date or an instant by which the newest record of a key is chosen, where records do not arrive in
+        their order; null is the oldest. None if the record that was observed last is the newest.
     """
 
     name: str
@@ -304,7 +304,7 @@ def _check_order(where: str, entity: Entity) -> None:
         ordered = ", ".join(name for name, kind in types.items() if kind in _ORDERED_TYPES)
         remedy = f"name one of {ordered}" if ordered else "declare one"
         raise DeclarationError(
-            f"{where}: newest_by is {entity.newest_by!r}, which is no date, instant or integer outside its key; "
+            f"{where}: newest_by is {entity.newest_by!r}, which is no date or instant outside its key; "
             f"{remedy}, or remove it"
         )
     if isinstance(entity.source, Feed):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from psycopg.sql import SQL
 
+from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.db.connection import Connection
 from etl.db.statements import statements
@@ -52,11 +53,34 @@ def test_the_last_record_of_each_key_is_kept(db: Connection) -> None:
     assert remaining == [(seq,) for seq in range(RECORDS - 10, RECORDS)]
 
 
+def test_the_newest_record_of_each_key_is_kept_by_date_then_observation_then_position(db: Connection) -> None:
+    noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    days = [date(2026, 11, 3), None, date(2026, 11, 3), date(2026, 11, 3), date(2026, 11, 1), None]
+    observed_at = [
+        noon,
+        noon.replace(hour=18),
+        noon.replace(hour=18),
+        noon.replace(hour=18),
+        noon.replace(hour=19),
+        noon,
+    ]
+    keys = ["a", "a", "a", "a", "a", "b"]
+    records = [
+        {"seq": seq, "entity_id": key, "named_on": day, "observed_at": observed}
+        for seq, (key, day, observed) in enumerate(zip(keys, days, observed_at, strict=True))
+    ]
+    with db.transaction():
+        staging.fill_rows(db, MERCHANTS, [pa.RecordBatch.from_pylist(records, schema(MERCHANTS))])
+        assert staging.drop_superseded(db, MERCHANTS) == 4
+        assert db.execute("select i.seq from incoming as i order by i.seq").fetchall() == [(3,), (5,)]
+
+
 def test_records_are_not_compared_pairwise_when_memory_is_short(db: Connection) -> None:
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])
         db.execute("set local work_mem = '64kB'")
-        explained = SQL("explain {}").format(staging._drop_superseded_query(TRANSACTIONS))
+        (query,) = staging._drop_superseded_queries(TRANSACTIONS)
+        explained = SQL("explain {}").format(query)
         plan = "\n".join(line for (line,) in db.execute(explained).fetchall())
     assert "SubPlan" not in plan
     assert "Nested Loop" not in plan

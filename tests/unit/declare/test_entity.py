@@ -92,7 +92,7 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
             "all of its columns are in its key, which never changes; remove history",
         ),
         ({"newest_by": "nowhere"}, "newest_by is 'nowhere', which is no date.* name one of dated_on, dated_at"),
-        ({"newest_by": "amount"}, "newest_by is 'amount', which is no date, instant or integer outside its key"),
+        ({"newest_by": "amount"}, "newest_by is 'amount', which is no date or instant outside its key"),
         ({"newest_by": 7}, r"newest_by is 7 \(int\); write a str"),
         (
             {"newest_by": "dated_on"},
