@@ -6,6 +6,7 @@ from dev.bank.faults import Fault
 
 LEDGER_FAULTS: dict[Fault, float] = {
     Fault.RETURNING_CURSOR: 0.5,
+    Fault.LOST_CURSOR: 0.3,
     Fault.BGN_ACCOUNTS: 0.3,
     Fault.LARGE_LOGIN: 0.1,
     Fault.OLD_LOAN: 0.5,
@@ -32,7 +33,7 @@ LEDGER_FAULTS: dict[Fault, float] = {
     Fault.INVALID_CORRECTION: 0.4,
     Fault.BAD_POSTING: 0.1,
 }
-"""Faults of what the bank holds → highest rate; they last for a whole history."""
+"""Faults of what the bank holds, and has forgotten → highest rate; they last for a whole history."""
 
 DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.SERVER_ERROR: 0.1,
@@ -52,7 +53,6 @@ DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.LOGIN_REPAIRED: 0.2,
     Fault.LOGIN_REQUIRED: 0.2,
     Fault.REVOKED: 0.2,
-    Fault.LOST_CURSOR: 0.3,
     Fault.SHORT_HISTORY: 0.7,
     Fault.REREAD_LACKS_ROWS: 0.2,
     Fault.REREAD_LACKS_ACCOUNT: 0.2,

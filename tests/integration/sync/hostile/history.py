@@ -41,7 +41,7 @@ FIRST_DAY = date(2022, 12, 15)
 MAX_ROUNDS = 5
 """Runs of all entities after which everything must be loaded, once the faults have stopped."""
 
-LARGE_ACTIVITY = 6
+LARGE_ACTIVITY = 4
 EMPTY_RECORDS = 20_000
 FAULT_SHARE = 0.5
 """Share of the faults that are on at a time."""
@@ -105,7 +105,7 @@ class History:
     def __init__(self, seed: int, pipeline: Pipeline, server: OwnBank, scope: Scope) -> None:
         self.rng = Random(seed)
         self.pipeline, self.server, self.scope = pipeline, server, scope
-        self.entities = Entities.of(chunk_size=self.rng.choice((4, 7, 12)), page_size=self.rng.choice((15, 40, 90)))
+        self.entities = Entities.of(chunk_size=self.rng.choice((4, 7, 12)), page_size=self.rng.choice((20, 40, 90)))
         mishaps = self.rng.choice((0.0, 0.05, 0.12))
         self.steps = Steps(pipeline, self.rng, mishaps=mishaps, clocks_differ="clocks" in scope.checks)
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
@@ -141,7 +141,7 @@ class History:
         self.change_faults()
         self.run_transactions()
         for act in self.rng.choices(
-            [act for act, _ in acts], [weight for _, weight in acts], k=self.rng.randint(6, 14)
+            [act for act, _ in acts], [weight for _, weight in acts], k=self.rng.randint(4, 11)
         ):
             act()
 
@@ -154,8 +154,7 @@ class History:
         self._set_rates({})
         if "come back" not in self.scope.checks:
             self._link_stopped()
-        misled = [self.logins[number] for number in self.server.bank.readers.misled if number in self.logins]
-        cursors.request_full_read(self.pipeline.db, misled, feeds=["transactions_sync"])
+        cursors.request_full_read(self.pipeline.db, self._misled(), feeds=["transactions_sync"])
         self._run_until_complete()
         for entity, raw_id in self.steps.zombies:
             self.steps.load(entity, raw_id)
@@ -261,9 +260,23 @@ class History:
                 self.steps.run(entity, mishaps=False)
                 for entity in (self.entities.accounts, self.entities.transactions, self.entities.merchants)
             ]
-            has_decided = product.decide(self, honest_since=self.honest_since)
+            has_decided = self._decide()
             if all(is_complete) and not has_decided:
                 return
+
+    def _decide(self) -> bool:
+        """Accept quarantines, and decide about rows that full reads lacked; return whether there was anything."""
+        entities = {each.name: each for each in (self.entities.transactions, self.entities.accounts)}
+        db, root = self.pipeline.db, self.pipeline.root
+        has_accepted = product.accept_quarantines(entities, db=db, root=root)
+        has_decided = product.decide_reconciliations(
+            self._misled(), self.honest_since, entities=entities, db=db, root=root
+        )
+        return has_accepted or has_decided
+
+    def _misled(self) -> list[int]:
+        """Return the logins that the bank has misled."""
+        return [self.logins[number] for number in self.server.bank.readers.misled if number in self.logins]
 
     def _comparison(self) -> Comparison:
         return Comparison(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from upath import UPath
 
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import SluiceError
-
-if TYPE_CHECKING:
-    from tests.integration.sync.hostile.history import History
 
 
 def let_time_pass(db: Connection) -> None:
@@ -26,49 +26,40 @@ def check_logins(entity: Entity, run_id: str, *, db: Connection) -> None:
         breaker.check_logins(entity, run_id, db=db)
 
 
-def decide(history: History, *, honest_since: int) -> bool:
-    """Accept quarantines, and decide about rows that full reads lacked; return whether there was anything to decide.
+def accept_quarantines(entities: Mapping[str, Entity], *, db: Connection, root: UPath) -> bool:
+    """Load what is good of quarantined logins; return whether there were any."""
+    quarantined = db.execute("select provider_account_id, entity from etl.quarantines order by 1, 2").fetchall()
+    accept = getattr(_module("etl.sync.load"), "accept", None)
+    if not quarantined or accept is None:
+        return False
+    for account_id, entity in quarantined:
+        # A batch that a later one has overtaken cannot be accepted; the next run downloads another.
+        with suppress(SluiceError):
+            accept(entities[entity], account_id, db=db, root=root)
+    return True
+
+
+def decide_reconciliations(
+    misled: Collection[int], honest_since: int, *, entities: Mapping[str, Entity], db: Connection, root: UPath
+) -> bool:
+    """Bring back what misled reads ended, and end what honest ones lacked; return whether any waited for a decision.
 
     Parameters
     ----------
+    misled
+        Provider accounts of which a full read lacked records that it should have had.
     honest_since
-        Id of the last raw batch that the bank may have misled its reader with.
+        Id of the last raw batch that may hold such a read.
     """
-    accepted = _accept_quarantines(history)
-    return _decide_reconciliations(history, honest_since) or accepted
-
-
-def _decide_reconciliations(history: History, honest_since: int) -> bool:
-    """Bring back what a misled read ended, and end what an honest one lacked."""
-    pending = history.pipeline.db.execute(
+    pending = db.execute(
         "select provider_account_id, max(raw_id) from etl.reconciliations where state = 'pending' group by 1 order by 1"
     ).fetchall()
     resync = _module("etl.sync.resync")
     if not pending or resync is None:
         return False
-    numbers = {account_id: number for number, account_id in history.logins.items()}
-    misled = history.server.bank.readers.misled
-    entities = {history.entities.transactions.name: history.entities.transactions}
     for account_id, raw_id in pending:
-        is_misled = numbers.get(account_id) in misled and raw_id <= honest_since
-        decision = resync.revoke if is_misled else resync.approve
-        decision([account_id], entities=entities, db=history.pipeline.db, root=history.pipeline.root)
-    return True
-
-
-def _accept_quarantines(history: History) -> bool:
-    """Load what is good of quarantined logins."""
-    quarantined = history.pipeline.db.execute(
-        "select provider_account_id, entity from etl.quarantines order by 1, 2"
-    ).fetchall()
-    accept = getattr(_module("etl.sync.load"), "accept", None)
-    if not quarantined or accept is None:
-        return False
-    entities = {each.name: each for each in (history.entities.transactions, history.entities.accounts)}
-    for account_id, entity in quarantined:
-        # A batch that a later one has overtaken cannot be accepted; the next run downloads another.
-        with suppress(SluiceError):
-            accept(entities[entity], account_id, db=history.pipeline.db, root=history.pipeline.root)
+        decide = resync.revoke if account_id in misled and raw_id <= honest_since else resync.approve
+        decide([account_id], entities=entities, db=db, root=root)
     return True
 
 
