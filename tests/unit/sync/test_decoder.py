@@ -73,7 +73,7 @@ def test_a_removal_needs_only_the_key() -> None:
 
 
 def test_a_removal_without_its_key_is_a_fault() -> None:
-    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(removed=[{"transaction_id": "t"}]))
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(removed=[{"account_id": "a"}]))
     assert [fault.path for fault in decoded.faults] == ["removed[0]"]
 
 
