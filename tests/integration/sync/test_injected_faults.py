@@ -57,7 +57,8 @@ TABLES = {
     "merchants": "select m.* from core.merchants as m where exists (select 1 from core.transactions as t "
     "where t.merchant_entity_id = m.entity_id and t.removed_at is null)",
 }
-HISTORY_COLUMNS = ("observed_at", "raw_id")
+HISTORY_COLUMNS = ("observed_at", "raw_id", "named_on")
+"""Columns that depend on when a feed was read: a pending record that names a merchant may vanish before it is seen."""
 CLOSE_UNFINISHED = (
     "update core.transactions as t set removed_at = now() from etl.raw_batches as r where r.raw_id = t.raw_id "
     "and r.source = 'transactions_get' and t.pending and t.removed_at is null and not exists "
