@@ -141,8 +141,10 @@ def stage_first_load(
         _quarantine(entity, raw_id, excessive, db=db)
     else:
         quarantines.forget(db, only, raw_id=raw_id)
+    staged_batch = _fill(entity, typed_batch, moves, left_out, was_loaded=False, db=db)
+    # Only now: of a snapshot, the logins of which a later one was loaded are no longer staged.
     quarantines.release(db, entity=entity.name, source=source, own_source=entity.source.name)
-    return _fill(entity, typed_batch, moves, left_out, was_loaded=False, db=db)
+    return staged_batch
 
 
 def stage_loaded(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> StagedBatch:
@@ -237,7 +239,9 @@ def _fill(
 
 
 def _find_excessive(entity: Entity, moves: pa.Table) -> dict[int, CursorMove]:
-    """Return the logins that have too many rejects."""
+    """Return the logins that have too many rejects; whoever downloaded the records of another entity judges them."""
+    if isinstance(entity.source, RawOf):
+        return {}
     faulty = [CursorMove(**move) for move in moves.filter(pc.greater(moves["rejected"], 0)).to_pylist()]
     return {
         move.provider_account_id: move for move in faulty if exceeds(entity, read=move.read, rejected=move.rejected)

@@ -59,7 +59,7 @@ TABLES = {
     "where t.merchant_entity_id = m.entity_id and t.removed_at is null)",
 }
 """What both warehouses have alike; a hold whose posted record was rejected lives only where a run saw it in time."""
-HISTORY_COLUMNS = ("observed_at", "raw_id", "outdated_at")
+HISTORY_COLUMNS = ("observed_at", "raw_id", "outdated_at", "named_on")
 
 
 @pytest.mark.parametrize("fault", REASONS, ids=lambda fault: fault.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -231,6 +232,22 @@ def test_a_login_is_quarantined_in_a_snapshot_and_released_by_the_next(
     following = pipeline.seal_pages((bad, snapshot(bank_account())), moves=">", at=LATER)
     assert pipeline.load(following) == load_counts(unchanged=1)
     assert rows(QUARANTINES) == []
+
+
+def test_an_older_snapshot_that_is_loaded_late_does_not_end_a_quarantine(
+    pipeline: Pipeline, rows: Rows, logins: tuple[int, int]
+) -> None:
+    _, bad = logins
+    pipeline.entity = replace(ACCOUNTS, provider=PLAID_ONE_RETRY)
+    pipeline.source = "accounts_get"
+    late = pipeline.seal_pages((bad, snapshot(bank_account())), moves=">", run_id="late")
+    between = pipeline.seal_pages((bad, snapshot(bank_account())), moves=">", at=LATER, run_id="between")
+    pipeline.load(between)
+    many = [bank_account(account_id=f"a{n}", name=7) for n in range(21)]
+    newest = pipeline.seal_pages((bad, snapshot(*many)), moves=">", at=LATER + timedelta(hours=1), run_id="newest")
+    pipeline.load(newest)
+    assert pipeline.load(late) == load_counts(superseded=1)
+    assert rows("select raw_id from etl.quarantines") == [(newest,)]
 
 
 def test_acceptance_loads_what_is_good_of_this_login_and_moves_its_cursor(
