@@ -140,7 +140,7 @@ def retry_rejects(*, entity: _Entity = None, batch: _Batch = None, as_json: AsJs
 
 @examples(
     "sluice rejects warnings",
-    "sluice rejects warnings --entity transactions --json | jq '.warnings[] | .path, .records'",
+    "sluice rejects warnings --json | jq .warnings",
     json=_WARNINGS_JSON,
 )
 def list_warnings(

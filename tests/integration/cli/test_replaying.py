@@ -171,10 +171,10 @@ def test_a_record_that_failed_often_is_listed_once_and_a_closed_reject_by_reques
     etl: Command, pipeline: Pipeline
 ) -> None:
     (account,) = pipeline.enrol("one")
-    records = [transaction(transaction_id="often", iso_currency_code="???"), transaction(name="long")]
+    records = [transaction(transaction_id="often", amount="?"), transaction(name="long")]
     for number in range(3):
         last = strict(pipeline).seal_pages((account, page(added=records)), run_id=f"run {number}")
-    assert "found currency '???', dated_on '2026-11-20' (3 times)\n" in etl("rejects", "list", COLUMNS="200").stdout
+    assert "added[0].amount: type: Invalid decimal string (3 times)\n" in etl("rejects", "list", COLUMNS="200").stdout
     assert json.loads(etl("status", "--json").stdout)["entities"][1]["rejects"] == 2
     pipeline.transform(last)
     (reject,) = json.loads(etl("rejects", "list", "--json").stdout)["latest"]

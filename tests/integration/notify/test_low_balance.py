@@ -44,17 +44,16 @@ def test_account_below_its_threshold_is_sent_over_both_channels(
     assert "Everyday …4821 is below 100.00 USD." in mail.parts["text"]
 
 
+@pytest.mark.parametrize(("official_name", "shown"), [("Giro Plus", "Giro Plus"), (None, "an account")])
 def test_account_without_a_name_is_called_by_its_official_name_or_just_an_account(
-    post: NoticeHarness, db: Connection, user: int, provider_account: int
+    post: NoticeHarness, db: Connection, provider_account: int, official_name: str | None, shown: str
 ) -> None:
     set_balance(db, provider_account, "99.99")
-    db.execute("update core.accounts set name = null, official_name = 'Giro Plus'")
+    db.execute("update core.accounts set name = null, official_name = %s", (official_name,))
     post.send_all()
-    db.execute("update core.accounts set official_name = null")
-    db.execute("truncate notify.deliveries")
-    post.send_all()
-    titles = [message.parts["title"] for message in post.mailbox.arrived if "title" in message.parts]
-    assert titles == ["Low balance: 99.99 USD in Giro Plus", "Low balance: 99.99 USD in an account"]
+    desktop, mail = post.mailbox.arrived
+    assert desktop.parts["title"] == f"Low balance: 99.99 USD in {shown}"
+    assert f"{shown} …4821 is below 100.00 USD." in mail.parts["text"]
 
 
 @pytest.mark.parametrize(
