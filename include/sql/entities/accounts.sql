@@ -164,8 +164,8 @@ from differing;
 -- name: close_missing
 -- Close the accounts that a login's snapshot no longer has, as of its observation. Return those, and those that stay
 -- open for a reason: an empty snapshot is no evidence, a rejected record may be the account, and a snapshot is outdated
--- once a later one of the login was loaded, or where it was read before the account was. A reject may have failed again
--- in a later batch, which then is its batch.
+-- where it was read before the account was. A reject may have failed again in a later batch, which then is its batch.
+-- Logins of which a later snapshot was loaded are not in `incoming_cursors`.
 with latest as (
     select i.provider_account_id, max(i.observed_at) as observed_at
     from incoming as i
@@ -177,31 +177,6 @@ missing as (
         a.account_id,
         l.observed_at,
         case
-            when
-                exists (
-                    select 1
-                    from etl.raw_batches as this
-                    inner join etl.raw_batches as later on later.source = this.source and later.raw_id > this.raw_id
-                    inner join etl.chunks as c on c.chunk_id = later.chunk_id
-                    where
-                        this.raw_id = %(raw_id)s
-                        and c.start <= a.provider_account_id
-                        and c.stop > a.provider_account_id
-                        and exists (
-                            select 1
-                            from etl.loads as d
-                            where d.raw_id = later.raw_id and d.entity = 'accounts'
-                        )
-                        and not exists (
-                            select 1
-                            from etl.left_out as o
-                            where
-                                o.chunk_id = later.chunk_id
-                                and o.attempt = later.attempt
-                                and o.provider_account_id = a.provider_account_id
-                        )
-                )
-                then 'a later snapshot was loaded'
             when l.observed_at is null then 'the snapshot is empty'
             when (a.observed_at, a.raw_id) > (l.observed_at, %(raw_id)s) then 'they were observed later'
             when

@@ -62,6 +62,7 @@ def test_a_record_with_any_value_in_any_field_loads_or_is_rejected_and_its_sibli
     good = [transaction(transaction_id=f"good {number}") for number in range(100)]
     records = [record for pair in zip(good, bad, strict=False) for record in pair] + bad[len(good) :]
     (account,) = pipeline.enrol("one")
+    pipeline.entity = replace(pipeline.entity, tolerated_rejects=1.0)
     counts = pipeline.load(pipeline.seal_pages((account, page(added=records))))
     assert counts.read == len(records)
     assert len(bad) / 3 < counts.rejected < len(bad) / 2

@@ -113,7 +113,7 @@ def test_a_snapshot_that_is_older_than_a_loaded_one_closes_nothing_and_says_so(
     run(A, B)
     accounts.load(late)
     assert rows(CLOSED) == []
-    assert "which stay open: a later snapshot was loaded" in caplog.text
+    assert "is older than loaded snapshots of 1 logins, and closes no row of theirs" in caplog.text
 
 
 def test_a_snapshot_that_was_read_before_an_account_was_observed_does_not_close_it_and_says_so(
@@ -129,7 +129,7 @@ def test_a_snapshot_that_was_read_before_an_account_was_observed_does_not_close_
     run(A, B)
     accounts.load(accounts.transform(accounts.store_raw("slow", attempt)))
     assert rows(CLOSED) == []
-    assert "lacks 1 rows, which stay open: they were observed later" in caplog.text
+    assert "is older than loaded snapshots of 1 logins, and closes no row of theirs" in caplog.text
 
 
 def test_only_logins_whose_snapshot_was_read_lose_accounts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -48,13 +49,21 @@ def record(entity: Entity, number: int, **changes: object) -> dict[str, Any]:
     return fields
 
 
-def load(pipeline: Pipeline, account: int, entity: Entity, sent: dict[str, Any], number: int) -> Any:
+def load(
+    pipeline: Pipeline,
+    account: int,
+    entity: Entity,
+    sent: dict[str, Any],
+    number: int,
+    *,
+    at: datetime | None = None,
+) -> Any:
     if entity is TRANSACTIONS:
         body, source, moves = page(modified=[sent]), "transactions_sync", f"{number or ''}>{number + 1}"
     else:
         body, source, moves = msgspec.json.encode({"accounts": [sent]}), "accounts_get", ">"
     runner = replace(pipeline, entity=entity, source=source)
-    at = LATER if number else FIRST
+    at = at or (LATER if number else FIRST)
     return runner.load(runner.seal_pages((account, body), moves=moves, at=at, run_id=f"{account} {number}"))
 
 
@@ -64,7 +73,11 @@ def test_a_change_of_one_column_alone_is_stored(pipeline: Pipeline, rows: Rows, 
     others = {"currency": None} if column.name == "unofficial_currency" else {}
     first, second = values_of(column)
     load(pipeline, account, entity, record(entity, 0, **others, **{column.name: first}), 0)
-    query = f"select {column.name}::text from core.{entity.name} order by raw_id"
+    # A snapshot closes the account that it lacks, whose row then is of the same batch.
+    query = (
+        f"select t.{column.name}::text from core.{entity.name} as t "
+        "order by t.raw_id, to_jsonb(t) ->> 'closed_on' is null"
+    )
     before = rows(query)
     counts = load(pipeline, account, entity, record(entity, 0, **others, **{column.name: second}), 1)
     assert (counts.updated, counts.inserted) == ((0, 1) if column.name in entity.key else (1, 0))
@@ -77,7 +90,7 @@ def test_an_update_writes_every_column_anew(pipeline: Pipeline, rows: Rows, enti
     updated, inserted = pipeline.enrol("updated", "inserted")
     load(pipeline, updated, entity, record(entity, 0), 0)
     load(pipeline, updated, entity, record(entity, 1), 1)
-    load(pipeline, inserted, entity, record(entity, 1), 0)
+    load(pipeline, inserted, entity, record(entity, 1), 0, at=LATER + timedelta(hours=1))
     names = ", ".join(column.name for column in entity.columns)
     ((one,), (other,)) = rows(f"select ({names})::text from core.{entity.name} order by provider_account_id")
     assert one == other

@@ -171,14 +171,13 @@ def test_a_hold_ends_as_posted_once_its_posted_transaction_is_loaded_by_a_retry(
     pipeline: Pipeline, rows: Rows, account: int, *, is_lost: bool
 ) -> None:
     declared = pipeline.entity
-    pipeline.entity = replace(declared, checks=(MaxLength("description", 30),))
-    bad = {**POSTED, "name": "x" * 31}
+    pipeline.entity = replace(declared, checks=(MaxLength("transaction_id", len("hold")),))
     corrected = {**HOLD, "amount": 3}
     first, second, *_ = load_in_turn(
         pipeline,
         account,
         page(added=[HOLD]),
-        page(added=[bad]),
+        page(added=[POSTED]),
         page(modified=[corrected]),
         page(removed=[REMOVED_HOLD]),
     )

@@ -218,11 +218,11 @@ def test_a_login_is_quarantined_in_a_snapshot_and_released_by_the_next(
     good, bad = logins
     pipeline.entity = replace(ACCOUNTS, provider=PLAID_ONE_RETRY)
     pipeline.source = "accounts_get"
-    many = [bank_account(account_id=f"a{n}", name=7) for n in range(21)]
+    many = [bank_account(account_id=f"a{n}", balances={"current": 1, "iso_currency_code": "???"}) for n in range(21)]
     batch = pipeline.seal_pages((good, snapshot(bank_account())), (bad, snapshot(bank_account(), *many)), moves=">")
     assert pipeline.load(batch) == load_counts(inserted=1, quarantined=22)
     assert rows("select provider_account_id, entity, path from etl.quarantines") == [
-        (bad, "accounts", "accounts[].name")
+        (bad, "accounts", "accounts[].balances.iso_currency_code")
     ]
     accepted = accept(pipeline, bad)
     assert accepted == load_counts(inserted=1, rejected=21)
@@ -243,7 +243,7 @@ def test_an_older_snapshot_that_is_loaded_late_does_not_end_a_quarantine(
     late = pipeline.seal_pages((bad, snapshot(bank_account())), moves=">", run_id="late")
     between = pipeline.seal_pages((bad, snapshot(bank_account())), moves=">", at=LATER, run_id="between")
     pipeline.load(between)
-    many = [bank_account(account_id=f"a{n}", name=7) for n in range(21)]
+    many = [bank_account(account_id=f"a{n}", balances={"current": 1, "iso_currency_code": "???"}) for n in range(21)]
     newest = pipeline.seal_pages((bad, snapshot(*many)), moves=">", at=LATER + timedelta(hours=1), run_id="newest")
     pipeline.load(newest)
     assert pipeline.load(late) == load_counts(superseded=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -122,7 +122,7 @@ def test_a_row_that_came_back_by_itself_is_not_touched_by_a_revocation(ended: Lo
 def test_a_row_that_a_person_brought_back_is_ended_again_only_after_approval(ended: Login) -> None:
     ended.decide(revoke)
     read = ended.pipeline.seal_pages(
-        (ended.account, ended.case.full_read()), run_id="again", at=FIRST + timedelta(hours=3), moves="b>c", whole=True
+        (ended.account, ended.case.full_read()), run_id="again", at=datetime.now(UTC), moves="b>c", whole=True
     )
     ended.pipeline.load(read)
     assert (ended.reconciliation().state, live(ended)) == ("pending", {"t0", "t1"})

@@ -22,7 +22,7 @@ def numbered_page(number: int) -> bytes:
     return page(added=[transaction(transaction_id=f"t{number}")], next_cursor=f"c{number}")
 
 
-def test_a_required_login_is_proposed_to_stop_and_the_others_load(
+def test_a_login_that_its_user_must_mend_stops_and_the_others_load(
     scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
 ) -> None:
     stopped, _ = scripted_pipeline.enrol("stopped", "active")
@@ -36,7 +36,10 @@ def test_a_required_login_is_proposed_to_stop_and_the_others_load(
     assert rows("select provider_account_id, outcome, reason, token_version from etl.left_out") == [
         (stopped, "stopped", "ITEM_LOGIN_REQUIRED", 2)
     ]
-    assert rows("select distinct state from core.provider_accounts") == [("active",)]
+    assert rows("select state, state_reason from core.provider_accounts order by 1") == [
+        ("active", None),
+        ("needs_login", "ITEM_LOGIN_REQUIRED"),
+    ]
 
 
 def need_login(pipeline: Pipeline, account: int) -> None:

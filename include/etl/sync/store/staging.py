@@ -1,5 +1,6 @@
 """Staging tables: a typed batch, in temporary tables, while it is merged into its core table."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.sync.records.rows import schema
+
+log = logging.getLogger(__name__)
 
 _SQL = StatementFile("sync/staging")
 _CURSORS_SQL = StatementFile("sync/cursors")
@@ -160,7 +163,14 @@ def drop_older_than_snapshots(db: Connection, entity: Entity, *, raw_id: int, is
     )
     query = _DROP_OLDER_THAN_SNAPSHOTS.format(condition=other_row if is_replay else SQL(""))
     dropped = db.execute(query, {"later": later, "raw_id": raw_id}).rowcount
-    _SQL["drop_logins_of_later_snapshots"].run(db, {"later": later, "is_replay": is_replay})
+    outdated = _SQL["drop_logins_of_later_snapshots"].run(db, {"later": later, "is_replay": is_replay})
+    if outdated and not is_replay:
+        log.warning(
+            "%s: raw batch %d is older than loaded snapshots of %d logins, and closes no row of theirs",
+            entity.name,
+            raw_id,
+            outdated,
+        )
     return dropped
 
 
