@@ -73,7 +73,6 @@ def test_a_change_of_one_column_alone_is_stored(pipeline: Pipeline, rows: Rows, 
     others = {"currency": None} if column.name == "unofficial_currency" else {}
     first, second = values_of(column)
     load(pipeline, account, entity, record(entity, 0, **others, **{column.name: first}), 0)
-    # A snapshot closes the account that it lacks, whose row then is of the same batch.
     query = (
         f"select t.{column.name}::text from core.{entity.name} as t "
         "order by t.raw_id, to_jsonb(t) ->> 'closed_on' is null"

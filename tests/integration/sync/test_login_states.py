@@ -1,4 +1,4 @@
-"""Logins that stop, wait, and come back; and the circuit breaker that keeps them from stopping all at once."""
+"""Logins that stop, wait, and come back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.db.connection import Connection
 from etl.sync.estimate import estimate_run
-from etl.sync.logins.breaker import TooManyLoginsQuarantined, TooManyLoginsStopped
+from etl.sync.logins.breaker import TooManyLoginsQuarantined
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.store import cursors
 from tests.integration.sync.pipeline import Pipeline
@@ -120,97 +120,6 @@ def test_a_login_mended_with_the_same_token_resumes_by_itself(
     assert rows("select next_try_at from core.provider_accounts") == [(None,)] * 3
     assert (counts["accounts_drained"], counts["logins_active"]) == (3, 3)
     assert rows("select count(*) from core.transactions") == [(3,)]
-
-
-def test_one_code_for_half_of_the_logins_stops_none_and_fails_the_run_with_code_counts_and_remedy(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    tokens = [f"t{number}" for number in range(30)]
-    scripted_pipeline.enrol(*tokens)
-    for token in tokens:
-        scripted_bank.script(token, INVALID_TOKEN, GOOD)
-    counts = run(scripted_pipeline, "run")
-    assert rows(STATES) == [("active",)] * 30
-    assert counts["accounts_stopped"] == counts["logins_active"] == 30
-    with pytest.raises(TooManyLoginsStopped) as raised:
-        scripted_pipeline.check_logins("run")
-    first, remedy, by_hand = str(raised.value).splitlines()
-    assert first.startswith("plaid answered INVALID_ACCESS_TOKEN for 30 of 30 logins: ")
-    assert "connection `plaid` probably has the wrong host" in remedy
-    assert by_hand.endswith("`sluice logins stop --retry 1 2 3 4 5 6 7 8 9 10 …`.")
-    run(scripted_pipeline, "mended")
-    scripted_pipeline.check_logins("mended")
-    assert rows("select count(*) from core.transactions") == [(30,)]
-
-
-def test_the_breaker_judges_each_code_by_itself(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    scripted_pipeline.enrol("a", "b", "c", "d")
-    answers: dict[str, Answer | bytes] = {"a": INVALID_TOKEN, "b": INVALID_TOKEN, "c": LOGIN_REQUIRED, "d": GOOD}
-    for token, answer in answers.items():
-        scripted_bank.script(token, answer)
-    run(scripted_pipeline, "run")
-    assert rows(STATES) == [("active",), ("active",), ("needs_login",), ("active",)]
-    assert rows(OUTCOMES) == [("stopped", False), ("stopped", False), ("stopped", True)]
-    with pytest.raises(TooManyLoginsStopped, match="INVALID_ACCESS_TOKEN for 2 of 4 logins"):
-        scripted_pipeline.check_logins("run")
-
-
-def test_the_breaker_counts_over_all_chunks_of_a_run(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    scripted_pipeline.entity = replace(scripted_pipeline.entity, chunk_size=1)
-    scripted_pipeline.enrol("a", "b", "c")
-    answers: dict[str, Answer | bytes] = {"a": INVALID_TOKEN, "b": GOOD, "c": INVALID_TOKEN}
-    for token, answer in answers.items():
-        scripted_bank.script(token, answer)
-    run(scripted_pipeline, "run")
-    assert rows(STATES) == [("active",)] * 3
-    with pytest.raises(TooManyLoginsStopped, match="2 of 3"):
-        scripted_pipeline.check_logins("run")
-
-
-def test_only_the_latest_attempt_of_a_chunk_counts_and_is_settled(
-    one: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    scripted_bank.script("calm", LOGIN_REQUIRED)
-    one.plan("run")
-    one.download("run")
-    scripted_bank.script("one", GOOD)
-    one.download("run")
-    one.report("run")
-    assert rows(STATES) == [("active",), ("needs_login",), ("active",)]
-    one.check_logins("run")
-
-
-def test_failed_tries_of_logins_that_needed_one_do_not_make_a_wave_look_small(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    scripted_pipeline.enrol(*"abcdef")
-    for token in "abcdef":
-        scripted_bank.script(token, LOGIN_REQUIRED)
-    scripted_bank.script("c", GOOD)
-    provider_accounts.require_login(scripted_pipeline.db, [4, 5, 6], reason="ITEM_LOGIN_REQUIRED")
-    make_due(scripted_pipeline.db)
-    run(scripted_pipeline, "run")
-    assert rows(STATES) == [*[("active",)] * 3, *[("needs_login",)] * 3]
-    with pytest.raises(TooManyLoginsStopped, match="for 2 of 3 logins"):
-        scripted_pipeline.check_logins("run")
-
-
-def test_a_login_without_a_readable_token_is_not_counted_as_asked(
-    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
-) -> None:
-    locked = scripted_pipeline.enrol("a", "b", "c", "d")[2:]
-    scripted_bank.script("a", LOGIN_REQUIRED)
-    scripted_bank.script("b", GOOD)
-    scripted_pipeline.db.execute(
-        "update core.provider_accounts set access_token = 'x' where provider_account_id = any(%s)", [locked]
-    )
-    run(scripted_pipeline, "run")
-    assert logins.count_asked(scripted_pipeline.db, entity="transactions", run_id="run") == 2
-    assert rows("select token_version from etl.left_out order by provider_account_id") == [(1,), (None,), (None,)]
 
 
 def test_reporting_again_neither_stops_a_resumed_login_nor_counts_a_try_twice(one: Pipeline, rows: Rows) -> None:
