@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -97,6 +98,22 @@ class Comparison:
             self._compare_rejects(truths)
         if "counts" in self.checks:
             self._compare_counts()
+
+    def missing_of(self, number: int, first: date, last: date) -> list[Difference]:
+        """Return the transactions of some days of a login that the warehouse lacks."""
+        truth = login.of_login(self.bank, KnownLedger.read(self.bank, number))
+        account_id = self.logins[number]
+        query = "select transaction_id from core.transactions where provider_account_id = %s and removed_at is null"
+        stored = {row["transaction_id"] for row in self._query(query, account_id)}
+        return [
+            Difference("missing of window", f"{account_id}/{identity}", None, each.row)
+            for identity, each in truth.transactions.items()
+            if each.is_live
+            and each.row
+            and isinstance(dated := each.row["dated_on"], date)
+            and first <= dated <= last
+            and identity not in stored
+        ]
 
     def _compare_transactions(self, account_id: int, truth: LoginTruth) -> None:
         stored = {

@@ -10,6 +10,8 @@ LEDGER_FAULTS: dict[Fault, float] = {
     Fault.BGN_ACCOUNTS: 0.3,
     Fault.LARGE_LOGIN: 0.1,
     Fault.OLD_LOAN: 0.5,
+    Fault.VANISHING_ACCOUNT: 0.3,
+    Fault.BAD_BALANCE: 0.3,
     Fault.SPOILED_LOGIN: 0.2,
     Fault.NULL_CHANNEL: 0.4,
     Fault.LONG_HOLD: 0.2,
@@ -21,12 +23,12 @@ LEDGER_FAULTS: dict[Fault, float] = {
     Fault.DUPLICATE: 0.05,
     Fault.REMOVAL_WITHOUT_ACCOUNT: 0.3,
     Fault.REMOVAL_ELSEWHERE: 0.3,
-    Fault.UNKNOWN_CURRENCY: 0.02,
+    Fault.UNKNOWN_CURRENCY: 0.01,
     Fault.HUGE_AMOUNT: 0.02,
     Fault.NUL_NAME: 0.02,
     Fault.EMOJI_NAME: 0.05,
-    Fault.MISSING_FIELD: 0.02,
-    Fault.WRONG_TYPE: 0.02,
+    Fault.MISSING_FIELD: 0.01,
+    Fault.WRONG_TYPE: 0.01,
     Fault.TINY_EXPONENT: 0.02,
     Fault.AMOUNT_NOISE: 0.1,
     Fault.BAD_OPTIONAL_FIELD: 0.1,
@@ -58,8 +60,6 @@ DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.REREAD_LACKS_ACCOUNT: 0.2,
     Fault.REREAD_EMPTY: 0.1,
     Fault.ANCIENT_RECORD: 0.5,
-    Fault.VANISHING_ACCOUNT: 0.3,
-    Fault.BAD_BALANCE: 0.3,
 }
 """Faults of what the bank answers → highest rate; they change during a history, and stop before its end.
 

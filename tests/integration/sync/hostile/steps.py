@@ -90,10 +90,15 @@ class Steps:
     errors: Counter[str] = field(default_factory=Counter)
     runs: int = 0
 
+    @property
+    def last_run(self) -> str:
+        """Id of the last run."""
+        return f"run {self.runs}"
+
     def run(self, entity: Entity, *, days: DayRange | None = None, mishaps: bool = True) -> bool:
         """Run an entity, and return whether no step failed or was killed."""
         self.runs += 1
-        run_id = f"run {self.runs}"
+        run_id = self.last_run
         ordinals = self._try(lambda: plan(entity, run_id, db=self.pipeline.db, days=days)) or []
         self.rng.shuffle(ordinals)
         run_chunk = self._run_batches if entity is MERCHANTS else self._run_accounts
@@ -109,7 +114,7 @@ class Steps:
     def fetch(self, entity: Entity) -> None:
         """Fetch the batches of a run, of which no step is repeated, and load none of them."""
         self.runs += 1
-        run_id = f"run {self.runs}"
+        run_id = self.last_run
         for ordinal in self._try(lambda: plan(entity, run_id, db=self.pipeline.db)) or []:
             raw_id = self._fetch(entity, run_id, ordinal, mishaps=False)
             if raw_id is not None:
