@@ -140,7 +140,7 @@ left join (
 order by f.provider_account_id;
 
 -- name: record
--- What a person decided stays, and what waits for a decision goes on waiting.
+-- A replay may find more absent rows than the first load, or fewer reasons to keep them.
 insert into etl.reconciliations as target (raw_id, entity, provider_account_id, state, live, absent, skipped)
 values (
     %(raw_id)s,
@@ -155,8 +155,7 @@ on conflict (raw_id, entity, provider_account_id) do update set
     state = excluded.state,
     live = greatest(target.live, excluded.live),
     absent = excluded.absent,
-    skipped = excluded.skipped
-where target.state = 'applied';
+    skipped = excluded.skipped;
 
 -- name: choose_rows
 -- Choose the absent rows to end. Rows that the same reconciliation ended before end again, also while new ones wait.

@@ -119,6 +119,16 @@ def test_a_row_that_came_back_by_itself_is_not_touched_by_a_revocation(ended: Lo
     assert ended.states(ALL) == before
 
 
+def test_a_row_that_came_back_by_itself_and_is_absent_again_ends_again_without_approval(ended: Login) -> None:
+    ended.load((ended.account, page(added=[ended.case.record(0)])), hours=2, moves="b>c")
+    assert live(ended) == {"t0", "t1"}
+    read = ended.pipeline.seal_pages(
+        (ended.account, ended.case.full_read()), run_id="again", at=FIRST + timedelta(hours=3), moves="c>d", whole=True
+    )
+    ended.pipeline.load(read)
+    assert (ended.reconciliation().state, live(ended)) == ("applied", {"t1"})
+
+
 def test_a_row_that_a_person_brought_back_is_ended_again_only_after_approval(ended: Login) -> None:
     ended.decide(revoke)
     read = ended.pipeline.seal_pages(
