@@ -44,7 +44,9 @@ _QUERIES = {
         where not t.tgisinternal and {_OURS}
     """,
     "function": f"""
-        select p.oid::regprocedure::text, pg_get_functiondef(p.oid), obj_description(p.oid, 'pg_proc')
+        select p.oid::regprocedure::text,
+            case when p.proname like '%\\_as\\_of' then 'columns as in the table' else pg_get_functiondef(p.oid) end,
+            obj_description(p.oid, 'pg_proc')
         from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
         where p.prokind in ('f', 'p') and {_OURS}
     """,

@@ -26,7 +26,7 @@ from etl.storage import listing
 from etl.sync.plan import plan
 from etl.sync.store import raw_batches
 from tests.integration.maintenance.purging import AFTER_RETENTION, RawPurge, load_for_all
-from tests.integration.sync.pipeline import Pipeline
+from tests.integration.sync.pipeline import FIRST, Pipeline
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -62,7 +62,7 @@ def test_loaded_batch_is_purged_once_and_its_rows_stay(raw_purge: RawPurge, rows
 
 def test_a_batch_within_its_retention_stays(raw_purge: RawPurge, loaded: int) -> None:
     pipeline = raw_purge.pipeline
-    soon = datetime.now(UTC) + RETENTION.raw_batches - timedelta(hours=1)
+    soon = FIRST + RETENTION.raw_batches - timedelta(hours=1)
     removed = purge_raw(RETENTION, ENTITIES, db=pipeline.db, root=pipeline.root, as_of=soon, dry_run=False)
     assert [result.count for result in removed] == [0, 0]
     assert len(raw_purge.objects) == 1

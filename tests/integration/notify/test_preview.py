@@ -115,7 +115,9 @@ def test_preview_for_a_user_outside_the_audience_names_the_reason(
 ) -> None:
     stopped, *_ = post.enrol(2)
     stop_logins(db, stopped)
-    with pytest.raises(NotInAudience, match=r"`recipients` in .*monthly_report\.sql does not select them.* 1 stop"):
+    with pytest.raises(
+        NotInAudience, match=r"`recipients` in .*monthly_report\.sql does not select them.* 1 suspended"
+    ):
         preview(stopped)
     with pytest.raises(NotInAudience, match="there is no user of this id"):
         preview(99)

@@ -38,7 +38,7 @@ def bash_environment(line: str) -> dict[str, str]:
         ("sluice rejects list --entity ", ENTITY_NAMES),
         ("sluice queues purge ", [queue.name for queue in QUEUES]),
         ("sluice logins list --state ", [state.value for state in LoginState]),
-        ("sluice logins re", ["resume"]),
+        ("sluice logins re", ["resume", "restore"]),
         ("sluice notify plan ", NOTICE_NAMES),
         ("sluice notify preview mo", ["monthly_report"]),
         ("sluice notify send ", NOTICE_NAMES),

@@ -173,7 +173,7 @@ def test_a_rejected_record_is_identified_by_its_key_or_else_by_its_bytes(
 
 
 def test_the_key_of_an_entity_with_several_columns_is_joined() -> None:
-    entity = replace(TRANSACTIONS, key=("provider_account_id", "account_id", "transaction_id"))
+    entity = replace(TRANSACTIONS, key=("provider_account_id", "account_id", "transaction_id"), replaces=None)
     decoded = PageDecoder(entity, "transactions_sync").decode(page(added=[transaction(account_id="a", date="")]))
     (rejected,) = decoded.rejected
     assert rejected.identity.record_id == f"a\x1f{transaction()['transaction_id']}"
