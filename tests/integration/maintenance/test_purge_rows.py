@@ -101,8 +101,8 @@ def test_an_unfinished_download_keeps_its_chunk_and_goes_with_it(pipeline: Pipel
     pipeline.plan("never finished")
     pipeline.db.execute(
         "insert into etl.unfinished_downloads (provider_account_id, feed, chunk_id, attempt, generation, pages, bytes, "
-        "digest, cursor_to, is_full_read, saved_at) "
-        "select %s, 'transactions_sync', chunk_id, 1, 0, 1, 1, 'd', 'a', true, now() + interval '500 days' from etl.chunks",
+        "digest, cursor_to, is_full_read, saved_at) select %s, 'transactions_sync', "
+        "chunk_id, 1, 0, 1, 1, 'd', 'a', true, now() + interval '500 days' from etl.chunks",
         (account,),
     )
     assert purge_and_count(pipeline.db, as_of=datetime.now(UTC) + RETENTION.history + timedelta(days=499)) == {}
