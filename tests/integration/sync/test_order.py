@@ -304,6 +304,7 @@ def test_a_login_that_a_later_snapshot_left_out_is_loaded_from_an_earlier_one(sn
 
 
 def test_a_login_that_an_older_attempt_left_out_is_outdated_by_the_next(snapshots: Pipeline, rows: Rows) -> None:
+    snapshots.load(seal_balance(snapshots, 2, -1))
     earlier = seal_balance(snapshots, 1, 0)
     attempts = [snapshots.seal_pages((1, snapshot(balance(2))), moves=">", at=LATER, run_id="later") for _ in range(2)]
     snapshots.db.execute(
