@@ -2,8 +2,10 @@ import subprocess
 import sys
 from datetime import date, timedelta
 
+import babel.core
 import pytest
 
+from etl import currency
 from etl.currency import LATE_BOOKINGS, currencies, decimals_by_code
 
 FORMER = ("BGN", "HRK", "BYR", "LTL", "VEF", "ZWL", "EEK", "DEM", "ANG", "SLL", "MRO")
@@ -28,6 +30,22 @@ def test_a_former_currency_is_booked_until_a_year_after_its_last_day() -> None:
 def test_the_days_of_a_currency_are_those_of_all_its_territories() -> None:
     guilder = currencies()["ANG"]
     assert (guilder.first_on, guilder.last_on) == (date(1940, 5, 10), date(2025, 6, 30))
+
+
+def test_a_currency_lasts_from_its_first_day_anywhere_until_its_last_and_unknown_days_are_no_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lists = {
+        "currency_fractions": {"DEFAULT": (2, 0, 2, 0)},
+        "territory_currencies": {
+            "AA": [("ONE", (1990, 1, 1), (2000, 1, 1), True), ("TWO", (1990, 1, 1), (2000, 1, 1), True)],
+            "BB": [("ONE", (1980, 1, 1), (1995, 1, 1), True), ("TWO", None, None, True)],
+        },
+    }
+    monkeypatch.setattr(babel.core, "get_global", lists.get)
+    former = currency.currencies.__wrapped__()
+    assert (former["ONE"].first_on, former["ONE"].last_on) == (date(1980, 1, 1), date(2000, 1, 1))
+    assert (former["TWO"].first_on, former["TWO"].last_on) == (None, None)
 
 
 def test_a_currency_whose_end_nobody_recorded_has_none() -> None:
