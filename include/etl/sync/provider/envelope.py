@@ -9,7 +9,7 @@ import msgspec
 
 from etl.declare.provider import ErrorAction
 from etl.declare.source import Source
-from etl.json_text import DECODE_ERRORS, repair_unicode
+from etl.json_text import DECODE_ERRORS, repair
 from etl.sync.provider.client import AnswerTooLarge, ProviderCallFailed
 
 MAX_COMMAS_PER_RECORD = 100
@@ -67,7 +67,7 @@ def _decode(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgsp
     try:
         return decoder.decode(body)
     except DECODE_ERRORS:
-        return decoder.decode(repair_unicode(body))
+        return decoder.decode(repair(body))
 
 
 def _list_names(source: Source) -> tuple[str, ...]:

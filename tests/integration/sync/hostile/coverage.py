@@ -43,7 +43,6 @@ DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.NOT_JSON: 0.1,
     Fault.RATE_LIMIT: 0.1,
     Fault.RATE_LIMIT_RETRY_AFTER: 0.1,
-    Fault.LONG_WAIT: 0.05,
     Fault.TRUNCATED_BODY: 0.1,
     Fault.CONNECTION_RESET: 0.1,
     Fault.NOT_READY: 0.2,
@@ -63,7 +62,8 @@ DELIVERY_FAULTS: dict[Fault, float] = {
 }
 """Faults of what the bank answers → highest rate; they change during a history, and stop before its end.
 
-Timeouts and slow responses are left out, since a history would mostly wait; `test_injected_faults` has them.
+Timeouts, slow responses and long waits are left out, since a history would mostly wait; `test_injected_faults` and
+`test_waits` have them.
 """
 
 WAITING: dict[Fault, str] = {
