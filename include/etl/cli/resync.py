@@ -68,7 +68,7 @@ def resync(
     if show == bool(accounts):
         raise typer.BadParameter("--show takes no accounts" if show else "say which accounts")
     if show:
-        _print_reconciliations(_show(limit), as_json=as_json, empty="no feed was read again from its beginning")
+        _print_reconciliations(_show(limit), as_json=as_json, empty="No feed was read again from its beginning.")
     elif approve or revoke:
         decided = _decide(accounts or [], is_approved=approve)
         _print_reconciliations(decided, as_json=as_json, empty="")

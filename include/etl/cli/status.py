@@ -23,7 +23,7 @@ _JSON = (
 
 @examples("sluice status", "sluice status --json | jq '.entities[] | .entity, .lag'", json=_JSON)
 def status(*, as_json: AsJson = False) -> None:
-    """Show rows, last load, lag and rejects of each entity, what of it waits, and the logins by state and reason."""
+    """Show rows, lag, rejects and open decisions of each entity, and the logins by state and reason."""
     from etl.db.connection import connect_warehouse
     from etl.sync.logins.store import logins as login_store
     from etl.sync.store import status as status_store

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 from upath import UPath
 
+from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
 from etl.chunking import DayRange
@@ -88,6 +89,7 @@ class Pipeline:
                         endpoint=self.endpoint,
                         limiter=self.limiter,
                         history=TRANSACTIONS_SYNC.history,
+                        accounts=ACCOUNTS,
                     )
                 )
         return account_ids

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from etl.catalog.entities.accounts import ACCOUNTS
+from etl.sync.history import corrections
 from etl.sync.logins.relink import replace_earlier_logins
 from etl.sync.logins.store import provider_accounts, replaced_accounts
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
+from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import FIRST, Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -156,6 +159,49 @@ def test_a_record_of_long_ago_does_not_end_the_history_in_between(pipeline: Pipe
     for _ in range(2):
         load(pipeline, new, "new", (long_ago, 7), (TODAY, 1))
         assert rows(LIVE) == [(old, "old 1"), (old, "old 2"), (new, "new 0"), (new, "new 1")]
+
+
+def test_without_a_promise_of_history_only_repeated_rows_end(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *days(1, 2, 3))
+    new = link(pipeline, "new", CHECKING)
+    pipeline.db.execute("update core.provider_accounts set history_days = null")
+    load(pipeline, new, "new", *days(1, 7, 3))
+    assert rows(LIVE) == [(old, "old 1"), (new, "new 0"), (new, "new 1"), (new, "new 2")]
+
+
+def test_what_a_user_corrected_is_carried_to_the_transaction_that_repeats_it(pipeline: Pipeline, rows: Rows) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", (TODAY, 7), (TODAY, 7), (TODAY, 8))
+    corrections.correct(pipeline.db, old, "old 1", values={"category": "RENT", "note": "flat"}, corrected_by="ada")
+    new = link(pipeline, "new", CHECKING)
+    for _ in range(2):
+        load(pipeline, new, "new", (TODAY, 7), (TODAY, 7), (TODAY, 8))
+        assert rows("select provider_account_id, transaction_id, category, note from core.corrections order by 1") == [
+            (old, "old 1", "RENT", "flat"),
+            (new, "new 1", "RENT", "flat"),
+        ]
+
+
+def test_linking_a_bank_again_is_recognised_by_its_accounts(
+    own_bank_pipeline: Pipeline, own_bank: OwnBank, rows: Rows
+) -> None:
+    (old,) = own_bank_pipeline.link(1)
+    accounts = replace(own_bank_pipeline, entity=ACCOUNTS, source="accounts_get")
+    accounts.run("accounts")
+    own_bank_pipeline.run("first")
+    live = "select dated_on, amount, currency from core.transactions where removed_at is null order by 1, 2, 3"
+    money = rows(live)
+    own_bank.set_faults({"linked_again": 1.0})
+    (new,) = own_bank_pipeline.link(1)
+    own_bank.set_faults({})
+    assert rows("select provider_account_id, state, replaced_by from core.provider_accounts order by 1") == [
+        (old, "replaced", new),
+        (new, "active", None),
+    ]
+    own_bank_pipeline.run("second")
+    assert rows(live) == money
+    assert rows("select distinct provider_account_id from core.transactions where removed_at is null") == [(new,)]
 
 
 def test_a_pending_row_of_the_earlier_login_ends_since_nobody_would_post_it(pipeline: Pipeline, rows: Rows) -> None:

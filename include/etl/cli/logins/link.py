@@ -44,7 +44,7 @@ def link(
     from etl.clients import rate_limits
     from etl.db.connection import connect_warehouse
     from etl.sync.logins.link import enrol_login
-    from etl.sync.logins.store import provider_accounts
+    from etl.sync.logins.store import provider_accounts, replaced_accounts
     from etl.sync.logins.store.token_cipher import TokenCipher
 
     with connect_warehouse() as db:
@@ -61,7 +61,11 @@ def link(
         )
         if history_days:
             provider_accounts.set_history_days(db, provider_account_id, history_days)
+        earlier = replaced_accounts.replaced_by(db, provider_account_id)
     typer.echo(f"provider account {provider_account_id}")
+    if earlier:
+        logins = " ".join(map(str, earlier))
+        typer.echo(f"It replaces login {logins} of the same accounts; `sluice logins restore {logins}` undoes it.")
 
 
 def _promised_history() -> timedelta | None:

@@ -1,7 +1,7 @@
 """What users corrected on transactions: it outranks what the provider sends, field by field.
 
 The view `core.effective_transactions` applies it. A load carries a correction from a pending transaction to the one
-that replaces it (`carry_corrections` in `include/sql/entities/transactions.sql`), and changes none otherwise.
+that replaces it (`carry_corrections` in `include/sql/entities/transactions.corrections.sql`), and changes nothing else.
 """
 
 from __future__ import annotations

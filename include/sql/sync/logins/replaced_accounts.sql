@@ -138,16 +138,9 @@ select
         where r.undone_at is null
     );
 
--- name: of_login
--- The pairs of a login, as the earlier one or as the new one.
-select
-    r.old_provider_account_id,
-    r.old_account_id,
-    r.new_provider_account_id,
-    r.new_account_id,
-    r.matched_by,
-    r.replaced_at,
-    r.undone_at
+-- name: replaced_by
+-- The earlier logins that a login replaces.
+select distinct r.old_provider_account_id
 from core.replaced_accounts as r
-where %(provider_account_id)s in (r.old_provider_account_id, r.new_provider_account_id)
-order by r.old_provider_account_id, r.old_account_id, r.new_provider_account_id;
+where r.new_provider_account_id = %(provider_account_id)s and r.undone_at is null
+order by r.old_provider_account_id;

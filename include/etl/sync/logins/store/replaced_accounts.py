@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
@@ -51,27 +50,6 @@ class AccountMatch:
     old_account_id: str
     new_account_id: str
     matched_by: str
-
-
-@dataclass(frozen=True)
-class ReplacedAccount:
-    """A pair of accounts that is recorded; see `AccountMatch`.
-
-    Parameters
-    ----------
-    replaced_at
-        When the pair was found.
-    undone_at
-        When a person undid it; None while it counts.
-    """
-
-    old_provider_account_id: int
-    old_account_id: str
-    new_provider_account_id: int
-    new_account_id: str
-    matched_by: str
-    replaced_at: datetime
-    undone_at: datetime | None
 
 
 def match(db: Connection, provider_account_id: int, accounts: Sequence[LinkedAccount]) -> list[AccountMatch]:
@@ -128,6 +106,6 @@ def concern_batch(db: Connection) -> bool:
     return bool(_SQL["concern_batch"].scalar(db))
 
 
-def of_login(db: Connection, provider_account_id: int) -> list[ReplacedAccount]:
-    """Return the pairs of a login, as the earlier one or as the new one."""
-    return _SQL["of_login"].objects(db, ReplacedAccount, {"provider_account_id": provider_account_id})
+def replaced_by(db: Connection, provider_account_id: int) -> list[int]:
+    """Return the earlier logins that a login replaces, in the order of their ids."""
+    return _SQL["replaced_by"].scalars(db, {"provider_account_id": provider_account_id})
