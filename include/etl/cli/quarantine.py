@@ -24,7 +24,7 @@ _EntityName = Annotated[
     typer.Option("--entity", metavar="ENTITY", help=f"Only of one of {ENTITY_NAMES}.", autocompletion=complete_entity),
 ]
 _Login = Annotated[
-    int, typer.Argument(metavar="ACCOUNT", help="Its provider account id; `sluice quarantine list` shows it.")
+    int, typer.Argument(metavar="LOGIN", help="Its provider account id; `sluice quarantine list` shows it.")
 ]
 _QUARANTINE = (
     "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded), `read` and `rejected` (its "
@@ -111,7 +111,7 @@ def show_quarantine(account: _Login, *, entity: _EntityName = None, as_json: AsJ
 @examples("sluice quarantine accept 17", "sluice quarantine accept 17 42 --entity transactions", json=_ACCEPT_JSON)
 def accept(
     accounts: Annotated[
-        list[int], typer.Argument(metavar="ACCOUNT", help="Provider account ids, as `sluice quarantine list` shows.")
+        list[int], typer.Argument(metavar="LOGIN", help="Provider account ids, as `sluice quarantine list` shows.")
     ],
     *,
     entity: _EntityName = None,

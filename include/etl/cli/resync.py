@@ -40,7 +40,7 @@ class NothingToResync(PermanentError):
 @examples("sluice resync 17", "sluice resync --show", "sluice resync --approve 17 42", json=_JSON)
 def resync(
     accounts: Annotated[
-        list[int] | None, typer.Argument(metavar="ACCOUNT", help="Provider account ids, as in core.provider_accounts.")
+        list[int] | None, typer.Argument(metavar="LOGIN", help="Provider account ids, as in core.provider_accounts.")
     ] = None,
     *,
     show: Annotated[

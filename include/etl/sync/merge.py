@@ -168,6 +168,7 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
         cursors.record_observation(db, feed=entity.feed_name)
     elif isinstance(origin, Snapshot):
         closed_keys += after_merge.close_missing(db, entity, raw_id=raw_id)
+        after_merge.replace_linked_again(db, entity)
     if entity.feed_name:
         closed_keys += after_merge.end_replaced(db, entity)
         after_merge.carry_corrections(db, entity)

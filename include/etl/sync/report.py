@@ -8,7 +8,7 @@ from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
 from etl.sync.logins import breaker
 from etl.sync.logins.store import logins
-from etl.sync.logins.store.provider_accounts import LoginState
+from etl.sync.logins.store.login_state import LoginState
 from etl.sync.store import chunks, cursors, field_warnings, reconciliations
 
 _PROBLEM_COUNTS = (
@@ -62,7 +62,7 @@ def _login_counts(entity: Entity, *, db: Connection) -> dict[str, int]:
     by_reason: dict[str, int] = {}
     for each in logins.count_by_state(db, provider=entity.provider.name):
         by_state[f"logins_{each.state}"] += each.logins
-        if each.state == LoginState.NEEDS_LOGIN.value and each.reason and len(by_reason) < _MAX_REASONS:
+        if each.state == LoginState.NEEDS_LOGIN and each.reason and len(by_reason) < _MAX_REASONS:
             by_reason[f"logins_{each.state}_{each.reason}"] = each.logins
     return {**by_state, **by_reason}
 

@@ -26,7 +26,7 @@ comment on table core.accounts is 'Bank accounts as last seen at the provider.';
 comment on column core.accounts.balance_current is 'What the account holds, or what is owed on a credit account, in major units of `currency`.';
 comment on column core.accounts.persistent_id is 'Id that stays when the login is linked again; only some institutions have one.';
 comment on column core.accounts.balance_as_of is 'As of when the institution says that the balances are; null where it does not say.';
-comment on column core.accounts.closed_on is 'UTC day of the snapshot that no longer had the account; null while it is open.';
+comment on column core.accounts.closed_on is 'UTC day of the snapshot that no longer had the account, or on which a login with the same account replaced it; null while it is open.';
 comment on column core.accounts.observed_at is 'When the row was first observed with its current values.';
 comment on column core.accounts.raw_id is 'The raw batch that holds the record as sent.';
 
@@ -37,6 +37,8 @@ comment on column core.accounts.raw_id is 'The raw batch that holds the record a
 -- `row_exists` stays valid.
 -- Each row is looked up by its key, so that the cost of a batch does not depend on the size of the table: `offset 0`
 -- keeps the planner from scanning the table instead.
+-- An account that a snapshot has is open, unless the account of a login that was linked later replaces it: then it is
+-- closed, whichever batch comes late or is replayed.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -53,6 +55,7 @@ with differing as materialized (
         i.unofficial_currency,
         i.persistent_id,
         i.balance_as_of,
+        case when r.replaced_on is not null then coalesce(c.closed_on, r.replaced_on) end as closed_on,
         i.observed_at,
         c.observed_at is not null as row_exists,
         coalesce(c.observed_at > i.observed_at, false) as superseded
@@ -65,9 +68,17 @@ with differing as materialized (
             and k.account_id = i.account_id
         offset 0
     ) as c on true
+    cross join lateral (
+        select (min(k.replaced_at) at time zone 'utc')::date as replaced_on
+        from core.replaced_accounts as k
+        where
+            k.old_provider_account_id = i.provider_account_id
+            and k.old_account_id = i.account_id
+            and k.undone_at is null
+    ) as r
     where
         c.observed_at is null
-        or c.closed_on is not null
+        or (c.closed_on is null) <> (r.replaced_on is null)
         or c.outdated_at <= i.observed_at
         or (
             i.name,
@@ -113,6 +124,7 @@ merged as (
         unofficial_currency,
         persistent_id,
         balance_as_of,
+        closed_on,
         observed_at,
         raw_id
     )
@@ -131,6 +143,7 @@ merged as (
         d.unofficial_currency,
         d.persistent_id,
         d.balance_as_of,
+        d.closed_on,
         d.observed_at,
         %(raw_id)s
     from differing as d
@@ -149,7 +162,7 @@ merged as (
         unofficial_currency = excluded.unofficial_currency,
         persistent_id = excluded.persistent_id,
         balance_as_of = excluded.balance_as_of,
-        closed_on = null,
+        closed_on = excluded.closed_on,
         outdated_at = case when target.outdated_at > excluded.observed_at then target.outdated_at end,
         observed_at = excluded.observed_at,
         raw_id = excluded.raw_id
@@ -223,6 +236,33 @@ closed as (
 select m.provider_account_id, m.account_id, m.kept_for
 from missing as m
 order by m.provider_account_id, m.account_id;
+
+-- name: newly_linked
+-- Accounts of the staged logins that were not compared with others since they were linked, if their user has others at
+-- the provider.
+select
+    a.provider_account_id,
+    a.account_id,
+    a.persistent_id,
+    a.mask,
+    a.type,
+    a.subtype,
+    coalesce(a.currency, a.unofficial_currency) as currency
+from incoming_cursors as m
+inner join core.provider_accounts as p using (provider_account_id)
+cross join lateral (
+    select k.*
+    from core.accounts as k
+    where k.provider_account_id = m.provider_account_id
+    offset 0
+) as a
+where
+    p.compared_at is null
+    and exists (
+        select 1
+        from core.provider_accounts as o
+        where o.user_id = p.user_id and o.provider = p.provider and o.provider_account_id <> p.provider_account_id
+    );
 
 -- name: count_open
 -- Accounts that are not closed.

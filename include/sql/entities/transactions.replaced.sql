@@ -86,8 +86,8 @@ inner join renewed as n
 -- A login that was linked again brings the money of the earlier one once more, under other ids. In the accounts that
 -- are the same, it ends the earlier rows of the days that its feed covers, those that are pending, which nobody would
 -- post, and of the other rows those that it repeats one for one: what only the earlier login knew stays.
--- The feed covers the days that the provider promised, as far as it brought rows. Before it was loaded, and without a
--- promise, it covers none.
+-- The feed covers the days that the provider promised, as far as it brought rows. Before it was loaded since the login
+-- was linked last, and without a promise, it covers none.
 with covered as (
     select
         r.old_provider_account_id,
@@ -101,7 +101,10 @@ with covered as (
     from core.replaced_accounts as r
     inner join core.provider_accounts as n on n.provider_account_id = r.new_provider_account_id
     inner join etl.cursors as c
-        on c.provider_account_id = r.new_provider_account_id and c.feed = %(feed)s and c.generation > 0
+        on
+            c.provider_account_id = r.new_provider_account_id
+            and c.feed = %(feed)s
+            and c.moved_at >= n.linked_at
     inner join lateral (
         select min(t.dated_on) as dated_on
         from core.transactions as t

@@ -15,7 +15,10 @@ alter table core.provider_accounts
     add column institution_id text,
     add column institution_name text,
     add column history_days int,
-    add column replaced_by bigint references core.provider_accounts;
+    add column replaced_by bigint references core.provider_accounts,
+    add column linked_at timestamptz not null default now(),
+    add column compared_at timestamptz;
+update core.provider_accounts set linked_at = enrolled_at;
 update core.provider_accounts set state = 'needs_login', next_try_at = now() where state = 'stopped';
 alter table core.provider_accounts
     add constraint provider_accounts_state_check
@@ -27,11 +30,19 @@ alter table core.provider_accounts
 comment on column core.provider_accounts.state is '`active`; `needs_login`: its user must log in at the bank again, and it is tried again at `next_try_at`; `suspended`: stopped by hand; `unlinked`: given back to the provider, its token deleted; `replaced`: linked again as the login `replaced_by`.';
 comment on column core.provider_accounts.state_reason is 'Why it has its state: the provider''s error code, such as ITEM_LOGIN_REQUIRED, or what a person gave as reason.';
 comment on column core.provider_accounts.state_since is 'Since when it has its state.';
-comment on column core.provider_accounts.replaced_by is 'The login that its user linked instead; kept if the old one is unlinked.';
+comment on column core.provider_accounts.replaced_by is 'The login that its user linked instead; an unlinked login can have one, too.';
+comment on column core.provider_accounts.linked_at is 'When its user linked it last; of logins with the same accounts, the one that was linked last counts.';
+comment on column core.provider_accounts.compared_at is 'When its loaded accounts were first compared with those of the user''s other logins after it was linked last; null until then.';
 comment on column core.provider_accounts.token_version is 'Grows with each new access token, so that an error for an older one does not stop the login.';
 comment on column core.provider_accounts.failed_tries is 'Failed tries in a row since it needs a login; each doubles the wait before the next.';
 comment on column core.provider_accounts.history_days is 'Days of history that the provider promised to send when the login was linked; null if unknown.';
 create index on core.provider_accounts (provider, next_try_at) where state = 'needs_login';
+
+create view core.due_logins as
+select p.provider_account_id, p.provider, p.access_token, p.token_version, p.state
+from core.provider_accounts as p
+where p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now());
+comment on view core.due_logins is 'Logins that a run asks now: the active ones, and those that need a login and are due for another try.';
 
 alter table etl.left_out
     add column token_version int,

@@ -1,8 +1,8 @@
 -- name: count_active_accounts
--- Provider accounts that a run would ask: the active ones, and those that need a login and are due for another try.
+-- Provider accounts that a run would ask.
 select count(*) as rows
-from core.provider_accounts as p
-where p.provider = %(provider)s and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()));
+from core.due_logins as p
+where p.provider = %(provider)s;
 
 -- name: plan_account_chunks
 -- Split the provider accounts that a run asks into chunks of equal size, whatever the gaps in their ids; planning a run
@@ -13,17 +13,16 @@ with recursive starts as (
     select
         0 as ordinal,
         min(p.provider_account_id) as start
-    from core.provider_accounts as p
-    where p.provider = %(provider)s and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
+    from core.due_logins as p
+    where p.provider = %(provider)s
     union all
     select
         s.ordinal + 1,
         (
             select p.provider_account_id
-            from core.provider_accounts as p
+            from core.due_logins as p
             where
                 p.provider = %(provider)s
-                and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
                 and p.provider_account_id >= s.start
             order by p.provider_account_id
             offset greatest(
@@ -54,8 +53,8 @@ select
         b.stop,
         (
             select max(p.provider_account_id) + 1
-            from core.provider_accounts as p
-            where p.provider = %(provider)s and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
+            from core.due_logins as p
+            where p.provider = %(provider)s
         )
     ),
     %(page_size)s,

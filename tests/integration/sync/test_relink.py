@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 
 import pytest
@@ -16,21 +16,22 @@ from etl.catalog.entities.accounts import ACCOUNTS
 from etl.sync.history import corrections
 from etl.sync.logins.relink import replace_earlier_logins
 from etl.sync.logins.store import provider_accounts, replaced_accounts
+from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import FIRST, Pipeline
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
-CHECKING = LinkedAccount("checking", None, "0001", "depository", "checking", "USD")
-SAVINGS = LinkedAccount("savings", None, "0002", "depository", "savings", "USD")
+CHECKING = LinkedAccount(0, "checking", None, "0001", "depository", "checking", "USD")
+SAVINGS = LinkedAccount(0, "savings", None, "0002", "depository", "savings", "USD")
 LIVE = "select provider_account_id, transaction_id from core.transactions where removed_at is null order by 1, 2"
 TODAY = FIRST.date()
 USERS = count()
 
 
 def link(pipeline: Pipeline, item: str, *accounts: LinkedAccount, user: str = "ada", institution: str = "ins_1") -> int:
-    """Link a login whose accounts have ids of their own, load its accounts, and return it."""
+    """Link a login, anew or again, whose accounts have ids of their own, load its accounts, and return it."""
     login = provider_accounts.enrol(
         pipeline.db,
         pipeline.cipher,
@@ -42,12 +43,14 @@ def link(pipeline: Pipeline, item: str, *accounts: LinkedAccount, user: str = "a
         institution_id=institution,
         institution_name="Bank",
     )
-    own = [replace(account, account_id=f"{item} {account.account_id}") for account in accounts]
-    replace_earlier_logins(login, own, db=pipeline.db)
+    own = [
+        replace(account, provider_account_id=login, account_id=f"{item} {account.account_id}") for account in accounts
+    ]
+    replace_earlier_logins(own, db=pipeline.db)
     for account in own:
         pipeline.db.execute(
             "insert into core.accounts (provider_account_id, account_id, persistent_id, mask, type, subtype, currency, "
-            "observed_at, raw_id) values (%s, %s, %s, %s, %s, %s, %s, now(), %s)",
+            "observed_at, raw_id) values (%s, %s, %s, %s, %s, %s, %s, now(), %s) on conflict do nothing",
             (
                 *(login, account.account_id, account.persistent_id, account.mask, account.type, account.subtype),
                 *(account.currency, raw_batch(pipeline)),
@@ -63,17 +66,31 @@ def raw_batch(pipeline: Pipeline) -> int:
 
 
 def load(
-    pipeline: Pipeline, login: int, item: str, *days_and_amounts: tuple[date, int], account: str = "checking"
+    pipeline: Pipeline,
+    login: int,
+    item: str,
+    *days_and_amounts: tuple[date, int],
+    account: str = "checking",
+    whole: bool = False,
 ) -> None:
-    """Load transactions of an account, each named after its item and its position."""
+    """Load transactions of an account, each named after its item and its position.
+
+    Parameters
+    ----------
+    whole
+        Whether they are all that the bank has.
+    """
     records = [
         transaction(transaction_id=f"{item} {number}", account_id=f"{item} {account}", date=str(day), amount=amount)
         for number, (day, amount) in enumerate(days_and_amounts)
     ]
     moved = pipeline.db.execute("select value from etl.cursors where provider_account_id = %s", (login,)).fetchall()
     cursor = moved[0][0] if moved else ""
+    now = datetime.now(UTC)
     pipeline.load(
-        pipeline.seal_pages((login, page(added=records)), run_id=f"{item} {cursor}", moves=f"{cursor}>{cursor}x")
+        pipeline.seal_pages(
+            (login, page(added=records)), run_id=f"{item} {cursor}", moves=f"{cursor}>{cursor}x", at=now, whole=whole
+        )
     )
 
 
@@ -218,15 +235,15 @@ def test_a_replacement_can_be_undone_and_is_not_found_again(pipeline: Pipeline, 
     load(pipeline, old, "old", *days(1, 2))
     new = link(pipeline, "new", CHECKING)
     load(pipeline, new, "new", *days(1, 2))
-    assert replaced_accounts.restore(pipeline.db, old) == 1
+    assert replaced_accounts.restore(pipeline.db, old) is LoginState.ACTIVE
     expected = [(old, "old 0"), (old, "old 1"), (new, "new 0"), (new, "new 1")]
     assert rows(LIVE) == expected
     assert rows("select distinct state from core.provider_accounts") == [("active",)]
     assert rows("select count(*) from core.accounts where closed_on is null") == [(2,)]
-    replace_earlier_logins(new, [replace(CHECKING, account_id="new checking")], db=pipeline.db)
+    replace_earlier_logins([replace(CHECKING, provider_account_id=new, account_id="new checking")], db=pipeline.db)
     load(pipeline, new, "new", *days(1, 2))
     assert rows(LIVE) == expected
-    assert replaced_accounts.restore(pipeline.db, old) == 0
+    assert replaced_accounts.restore(pipeline.db, old) is None
 
 
 def test_a_login_that_was_linked_thrice_counts_once(pipeline: Pipeline, rows: Rows) -> None:

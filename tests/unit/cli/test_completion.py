@@ -11,7 +11,7 @@ import pytest
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES
-from etl.sync.logins.store.provider_accounts import LoginState
+from etl.sync.logins.store.login_state import LoginState
 from tests.project_copy import ProjectCopy
 from tests.unit.cli.processes import BOTH_COMMANDS, INSTALLED, MODULE, run
 

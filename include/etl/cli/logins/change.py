@@ -13,6 +13,7 @@ from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, track_progress
 from etl.errors import PermanentError, SluiceError
 from etl.settings import Endpoint, Settings
+from etl.sync.logins.store.login_state import LoginState
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
@@ -49,11 +50,13 @@ def resume_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     with connect_warehouse() as db:
         states = _find_states(db, logins)
         resumed = provider_accounts.resume(db, logins)
+    remedies = {LoginState.UNLINKED: "`sluice link`", LoginState.REPLACED: "`sluice logins restore`, or `sluice link`,"}
     unchanged = {
-        login: f"it is {states[login]}, and only `sluice link` makes it active again"
-        for login in _in_state(states, "unlinked", "replaced")
+        login: f"it is {states[login]}, and only {remedies[LoginState(states[login])]} makes it active again"
+        for login in _in_state(states, *remedies)
     }
-    _finish("active", resumed | _in_state(states, "active"), unchanged, as_json=as_json)
+    active = resumed | _in_state(states, LoginState.ACTIVE)
+    _finish(dict.fromkeys(active, LoginState.ACTIVE), unchanged, as_json=as_json)
 
 
 @examples(
@@ -81,11 +84,12 @@ def stop_logins(
         states = _find_states(db, logins)
         if retry:
             stopped = provider_accounts.require_login(db, logins, reason=reason or _BY_HAND)
-            stopped |= _in_state(states, "needs_login")
+            stopped |= _in_state(states, LoginState.NEEDS_LOGIN)
         else:
             stopped = provider_accounts.suspend(db, logins, reason=reason or _BY_HAND)
     unchanged = {login: f"it is {state}, and never asked" for login, state in states.items() if login not in stopped}
-    _finish("needs_login" if retry else "suspended", stopped, unchanged, as_json=as_json)
+    state = LoginState.NEEDS_LOGIN if retry else LoginState.SUSPENDED
+    _finish(dict.fromkeys(stopped, state), unchanged, as_json=as_json)
 
 
 @examples("sluice logins unlink 17 --reason 'account closed'", "sluice logins unlink 17 42 --yes", json=_JSON)
@@ -110,24 +114,24 @@ def unlink_logins(
             typer.confirm(f"Unlink {len(set(logins)):,} logins for good?", abort=True, err=True)
         found = {each.provider_account_id: each for each in login_store.find_to_unlink(db, logins)}
         failed = _unlink(found, reason=reason or _BY_HAND, db=db)
-    _finish("unlinked", found.keys() - failed.keys(), failed, as_json=as_json)
+    _finish(dict.fromkeys(found.keys() - failed.keys(), LoginState.UNLINKED), failed, as_json=as_json)
 
 
 @examples("sluice logins restore 17", json=_JSON)
 def restore_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     """Undo that a later login of the same user and bank replaced these: they are synced again, and their money counts.
 
-    Use it if the accounts of the two are not the same after all. It is not decided again by itself.
+    Use it if the accounts of the two are not the same after all. It is not decided again by itself. The rows of a
+    login that was unlinked count again, too, but only its user can have it synced, by linking it again.
     """
     from etl.db.connection import connect_warehouse
     from etl.sync.logins.store import replaced_accounts
 
     with connect_warehouse() as db:
         states = _find_states(db, logins)
-        restored = {login for login in states if replaced_accounts.restore(db, login)}
-        states_now = _find_states(db, restored)
+        restored = {login: state for login in states if (state := replaced_accounts.restore(db, login))}
     failed = {login: f"it is {state}, and was not replaced" for login, state in states.items() if login not in restored}
-    _finish(", ".join(sorted(set(states_now.values()))), restored, failed, as_json=as_json)
+    _finish(restored, failed, as_json=as_json)
 
 
 def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) -> dict[int, str]:
@@ -174,14 +178,15 @@ def _in_state(states: Mapping[int, str], *names: str) -> set[int]:
     return {login for login, state in states.items() if state in names}
 
 
-def _finish(state: str, changed: Collection[int], failed: Mapping[int, str], *, as_json: bool) -> None:
-    """Print which logins have a state now, and why others do not; exit with code 1 if there are such."""
+def _finish(changed: Mapping[int, LoginState], failed: Mapping[int, str], *, as_json: bool) -> None:
+    """Print the states that logins have now, and why others could not be changed; exit with code 1 if there are such."""
     if as_json:
         errors = [{"login": login, "error": error} for login, error in sorted(failed.items())]
         print_json({"changed": sorted(changed), "failed": errors})
     else:
-        for login in sorted(changed):
-            typer.echo(f"login {login}: {state}")
+        for login, state in sorted(changed.items()):
+            typer.echo(f"Login {login}: {state}.")
         for login, error in sorted(failed.items()):
-            typer.echo(error if error.startswith(f"login {login}") else f"login {login}: {error}", err=True)
+            sentence = error if error.startswith(f"login {login}") else f"login {login}: {error}"
+            typer.echo(f"L{sentence[1:].removesuffix('.')}.", err=True)
     raise typer.Exit(bool(failed))

@@ -37,9 +37,9 @@ def link(
 ) -> None:
     """Enrol a user's login at a bank, and print its provider account id; the access token is stored encrypted.
 
-    A login that was stopped, suspended or unlinked becomes active again. Earlier logins of the user at the same
-    bank are replaced if they have accounts in common with it, so that their money counts once; `sluice logins restore`
-    undoes it.
+    A login that needs a login, or was suspended, unlinked or replaced, becomes active again. Earlier logins of the
+    user at the same bank are replaced if they have accounts in common with it, so that their money counts once;
+    `sluice logins restore` undoes it.
     """
     from etl.clients import rate_limits
     from etl.db.connection import connect_warehouse

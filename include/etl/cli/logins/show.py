@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from etl.cli.arguments import require_id, require_limit
 from etl.cli.help import AsJson, examples
 from etl.cli.logins.change import LoginUnknown
 from etl.cli.terminal import print_json, print_line, print_table
+from etl.sync.logins.store.login_state import LoginState
 
 if TYPE_CHECKING:
     from etl.sync.logins.store.logins import Login, LoginReport
@@ -29,15 +29,6 @@ _SHOW_JSON = (
 )
 
 
-class _StateName(StrEnum):
-    ACTIVE = "active"
-    QUARANTINED = "quarantined"
-    NEEDS_LOGIN = "needs_login"
-    SUSPENDED = "suspended"
-    UNLINKED = "unlinked"
-    REPLACED = "replaced"
-
-
 @examples(
     "sluice logins list --state needs_login",
     "sluice logins list --user 4711 --json",
@@ -46,7 +37,7 @@ class _StateName(StrEnum):
 )
 def list_logins(
     *,
-    state: Annotated[_StateName | None, typer.Option(help="Only in this state.")] = None,
+    state: Annotated[LoginState | None, typer.Option(help="Only in this state.")] = None,
     user: Annotated[
         str | None, typer.Option(metavar="ID", help="Only of this user, by the id in the application.")
     ] = None,
@@ -58,7 +49,7 @@ def list_logins(
     from etl.db.connection import connect_warehouse
     from etl.sync.logins.store import logins
 
-    login_filter = logins.LoginFilter(state and state.value, user)
+    login_filter = logins.LoginFilter(state, user)
     with connect_warehouse() as db:
         found = logins.find_page(db, login_filter, after=after, limit=limit + 1)
     listed = found[:limit]

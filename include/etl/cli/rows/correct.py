@@ -40,7 +40,7 @@ _NAMES = {_Field.MERCHANT: "merchant_name", _Field.IGNORE: "is_ignored"}
 def correct_transaction(
     transaction: Annotated[str, typer.Argument(metavar="ID", help="The provider's id of the transaction.")],
     *,
-    login: Annotated[int, typer.Option(metavar="N", help="Its provider account.", callback=require_id)],
+    login: Annotated[int, typer.Option(metavar="LOGIN", help="Its login.", callback=require_id)],
     category: Annotated[str | None, typer.Option(metavar="TEXT", help="The right category.")] = None,
     merchant: Annotated[str | None, typer.Option(metavar="TEXT", help="The right merchant name.")] = None,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="A note.")] = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _Login = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Only of this provider account; otherwise each is looked up.", callback=require_id),
+    typer.Option(metavar="LOGIN", help="Only of this login; otherwise each is looked up.", callback=require_id),
 ]
 _VERSIONS = (
     "`versions`, a list from the oldest to the current one of `observed_at` and `superseded_at` (from when, and until "
@@ -77,7 +77,7 @@ def show_transaction(
 
 @examples("sluice history account BxBXxLj1m4HMXBm9WZZm --login 17", json=_ACCOUNT_JSON)
 def show_account(
-    account: Annotated[str, typer.Argument(metavar="ID", help="The provider's id of the account.")],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The provider's id of the account.")],
     *,
     login: _Login = None,
     as_json: AsJson = False,
@@ -146,7 +146,7 @@ def _format_instant(instant: datetime) -> str:
 app = typer.Typer(
     help="Show every version of a transaction or an account.",
     no_args_is_help=True,
-    epilog=format_epilog("sluice history transaction ID", "sluice history account ID --login 17"),
+    epilog=format_epilog("sluice history transaction ID", "sluice history account ACCOUNT --login 17"),
 )
 add_command(app, show_transaction, name="transaction", panel="History")
 add_command(app, show_account, name="account", panel="History")

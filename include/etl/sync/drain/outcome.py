@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import Enum
 
 from etl.declare.provider import ErrorAction
+from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.provider_accounts import ProviderAccount
 from etl.sync.store.landing import DrainedAccount
 
@@ -97,12 +98,12 @@ class ChunkOutcomes:
             self.skipped.append((account, result))
             return
         self.drained.append(account.provider_account_id)
-        if account.state == "needs_login":
+        if account.state == LoginState.NEEDS_LOGIN:
             self.resumed.append(account.provider_account_id)
 
 
 def outcome_of(action: ErrorAction, account: ProviderAccount) -> AccountOutcome:
     """Return the outcome of an account whose last response still asks for an action."""
-    if action is ErrorAction.STOP_ACCOUNT and account.state == "needs_login":
+    if action is ErrorAction.STOP_ACCOUNT and account.state == LoginState.NEEDS_LOGIN:
         return AccountOutcome.STILL_STOPPED
     return _OUTCOME_BY_ACTION[action]

@@ -9,6 +9,7 @@ from etl.db.statements import StatementFile
 from etl.declare.entity import Entity
 from etl.sync.history import corrections
 from etl.sync.logins.store import replaced_accounts
+from etl.sync.logins.store.replaced_accounts import LinkedAccount
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,22 @@ def close_missing(db: Connection, entity: Entity, *, raw_id: int) -> list[tuple[
     for reason, count in sorted(Counter(kept_for for *_, kept_for in missing if kept_for).items()):
         log.warning("%s: raw batch %d lacks %d rows, which stay open: %s", entity.name, raw_id, count, reason)
     return [tuple(key) for key in closed_keys]
+
+
+def replace_linked_again(db: Connection, entity: Entity) -> None:
+    """Let logins replace the earlier ones of the same accounts, once, when their accounts are first loaded.
+
+    The statement `newly_linked` returns the accounts of the batch's logins that are still to be compared. Linking tries
+    it before; see `relink`. `incoming_cursors` must hold the logins of the batch.
+    """
+    file = StatementFile(f"entities/{entity.name}")
+    if "newly_linked" not in file:
+        return
+    if accounts := file["newly_linked"].objects(db, LinkedAccount):
+        matches = replaced_accounts.compare(db, accounts)
+        for new, old in sorted({(match.new_provider_account_id, match.old_provider_account_id) for match in matches}):
+            log.info("%s: provider account %d replaces %d, linked before", entity.name, new, old)
+    replaced_accounts.mark_compared(db)
 
 
 def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:

@@ -12,14 +12,13 @@ from etl.errors import PermanentError, ProviderRefused, TransientError
 from etl.settings import Endpoint
 from etl.sync.logins import relink
 from etl.sync.logins.store import logins, provider_accounts
+from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.logins import LinkedLogin
-from etl.sync.logins.store.provider_accounts import LoginState
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider.client import ProviderCallFailed, open_client
 from etl.sync.provider.enrolment import (
     GrantedItem,
-    Institution,
     exchange_public_token,
     find_institution,
     give_up_access,
@@ -74,7 +73,8 @@ def enrol_login(
 
     The login is stored before its bank is asked for, so that no token is lost; if the provider does not tell, the login
     is linked without its bank. Earlier logins of the user at the same bank are replaced if they have accounts in common
-    with it.
+    with it; if the provider does not list its accounts now, that is found when they are first loaded. An earlier login
+    that is linked again replaces those that had replaced it.
 
     Parameters
     ----------
@@ -102,15 +102,19 @@ def enrol_login(
             except ProviderCallFailed as failure:
                 raise EnrolmentFailed(provider.name, failure.code) from None
 
-    async def ask_for_institution() -> tuple[Institution, list[LinkedAccount]]:
+    async def ask_for_institution() -> list[LinkedAccount]:
         async with (
             open_client(provider, endpoint, limiter) as client,
             asyncio.timeout(INSTITUTION_TIMEOUT.total_seconds()),
         ):
             institution = await find_institution(client, item.access_token)
+            # At once, so that it is known even if the accounts are not.
+            provider_accounts.set_institution(
+                db, provider_account_id, institution_id=institution.institution_id, institution_name=institution.name
+            )
             if accounts is None:
-                return institution, []
-            return institution, await relink.read_accounts(
+                return []
+            return await relink.read_accounts(
                 client, accounts, provider_account_id=provider_account_id, access_token=item.access_token
             )
 
@@ -125,14 +129,15 @@ def enrol_login(
         history_days=None if history is None else history.days,
     )
     try:
-        institution, linked_accounts = asyncio.run(ask_for_institution())
+        relink.replace_earlier_logins(asyncio.run(ask_for_institution()), db=db)
     except (ProviderCallFailed, ProviderRefused, TimeoutError) as error:
-        log.warning("%s: the bank of provider account %d is not known: %s", provider.name, provider_account_id, error)
-    else:
-        provider_accounts.set_institution(
-            db, provider_account_id, institution_id=institution.institution_id, institution_name=institution.name
+        log.warning(
+            "%s: the bank or the accounts of provider account %d are not known yet: %s; if its user linked the same "
+            "accounts before, their money may count twice until its accounts and then its transactions are loaded",
+            provider.name,
+            provider_account_id,
+            error or type(error).__name__,
         )
-        relink.replace_earlier_logins(provider_account_id, linked_accounts, db=db)
     log.info("%s: enrolled provider account %d", provider.name, provider_account_id)
     return provider_account_id
 
@@ -178,6 +183,6 @@ def unlink_login(
         db, login.provider_account_id, token_version=login.token_version, reason=reason
     )
     states = logins.find_states(db, [login.provider_account_id])
-    if not is_unlinked and states.get(login.provider_account_id) != LoginState.UNLINKED.value:
+    if not is_unlinked and states.get(login.provider_account_id) != LoginState.UNLINKED:
         raise LinkedMeanwhile(login.provider_account_id)
     log.info("%s: unlinked login %d, had access: %s", provider.name, login.provider_account_id, had_access)

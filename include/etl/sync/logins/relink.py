@@ -1,7 +1,10 @@
 """Detection of logins that were linked again: a new login at the provider, with new ids for the same money.
 
-The earlier login of the same user at the same institution is replaced if the two have accounts in common. Its
-transactions end when those of the new login are loaded; see `end_replaced` in `entities/transactions.sql`.
+The earlier login of the same user at the same institution is replaced if the two have accounts in common. They are
+compared when the login is linked, so that the earlier one is not synced any more, and once more when its accounts are
+first loaded (`after_merge.replace_linked_again`): at link, the provider may not answer, and the accounts of the earlier
+login may not be loaded yet. The transactions of the earlier login end when those of the new one are loaded; see
+`end_replaced` in `include/sql/entities/transactions.replaced.sql`.
 """
 
 from __future__ import annotations
@@ -56,20 +59,21 @@ async def read_accounts(
                 for values in zip(*(columns[name] for name in accounts.currencies), strict=True)
             ]
             attributes = [columns[name] for name in _ATTRIBUTES]
-            linked += [LinkedAccount(*values) for values in zip(*attributes, currencies, strict=True)]
+            linked += [
+                LinkedAccount(provider_account_id, *values) for values in zip(*attributes, currencies, strict=True)
+            ]
     return linked
 
 
-def replace_earlier_logins(
-    provider_account_id: int, accounts: list[LinkedAccount], *, db: Connection
-) -> list[AccountMatch]:
-    """Let a new login replace the user's earlier ones that have accounts in common with it, and return the matches."""
-    matches = replaced_accounts.match(db, provider_account_id, accounts)
-    if matches:
-        replaced_accounts.replace(db, provider_account_id, matches)
-        log.info(
-            "provider account %d replaces %s, linked before",
-            provider_account_id,
-            ", ".join(str(login) for login in sorted({match.old_provider_account_id for match in matches})),
-        )
+def replace_earlier_logins(accounts: list[LinkedAccount], *, db: Connection) -> list[AccountMatch]:
+    """Let a new login replace the user's earlier ones that have accounts in common with it, and return the matches.
+
+    Parameters
+    ----------
+    accounts
+        The accounts of the new login.
+    """
+    matches = replaced_accounts.compare(db, accounts)
+    for new, old in sorted({(match.new_provider_account_id, match.old_provider_account_id) for match in matches}):
+        log.info("provider account %d replaces %d, linked before", new, old)
     return matches

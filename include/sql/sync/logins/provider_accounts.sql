@@ -1,14 +1,15 @@
 -- name: enrol
 -- Insert a login at a bank, or replace the access token of an enrolled one of the same user; the latter makes it active,
 -- whatever its state. The provider sends the history that it promised when the login was linked first, so that stays.
--- Returns no row if the login is enrolled for another user.
+-- Returns no row if the login is enrolled for another user. The row of the user is locked, so that logins of one user are
+-- enrolled and compared one after the other.
 with owner as (
     insert into core.users as u (reference) values (%(user)s)
     on conflict (reference) do update set reference = excluded.reference
     returning u.user_id
 )
 insert into core.provider_accounts as p
-(user_id, provider, item_id, access_token, history_days, institution_id, institution_name)
+(user_id, provider, item_id, access_token, history_days, institution_id, institution_name, linked_at)
 select
     o.user_id,
     %(provider)s,
@@ -16,7 +17,8 @@ select
     %(access_token)s,
     %(history_days)s,
     %(institution_id)s,
-    %(institution_name)s
+    %(institution_name)s,
+    clock_timestamp()
 from owner as o
 on conflict (provider, item_id) do update set
     access_token = excluded.access_token,
@@ -27,6 +29,8 @@ on conflict (provider, item_id) do update set
     next_try_at = null,
     failed_tries = 0,
     replaced_by = null,
+    linked_at = clock_timestamp(),
+    compared_at = null,
     institution_id = coalesce(excluded.institution_id, p.institution_id),
     institution_name = coalesce(excluded.institution_name, p.institution_name)
 where p.user_id = excluded.user_id
@@ -45,8 +49,7 @@ update core.provider_accounts set history_days = %(history_days)s
 where provider_account_id = %(provider_account_id)s;
 
 -- name: page
--- The next provider accounts of a chunk that a run asks, each with the cursor of the feed: the active ones, and those
--- that need a login and are due for another try.
+-- The next provider accounts of a chunk that a run asks, each with the cursor of the feed.
 select
     p.provider_account_id,
     p.access_token,
@@ -55,11 +58,10 @@ select
     coalesce(c.generation, 0) as generation,
     p.state,
     p.token_version
-from core.provider_accounts as p
+from core.due_logins as p
 left join etl.cursors as c on c.provider_account_id = p.provider_account_id and c.feed = %(feed)s
 where
     p.provider = %(provider)s
-    and (p.state = 'active' or (p.state = 'needs_login' and p.next_try_at <= now()))
     and p.provider_account_id >= %(start)s
     and p.provider_account_id < %(stop)s
 order by p.provider_account_id

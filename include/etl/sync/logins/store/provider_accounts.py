@@ -7,9 +7,11 @@
                    │                 twice as long if it fails again
                    ├── suspended     `logins stop`, from active and needs_login
                    ├── unlinked      `logins unlink`, from every other state; its access token is deleted
-                   └── replaced      its user has linked the same bank accounts again, as `replaced_by`
+                   └── replaced      its user has linked the same bank accounts again, as `replaced_by`; from every
+                                     state but `unlinked`, which stays, with a `replaced_by` of its own
 
-`logins resume` makes a login that needs a login or is suspended active again, and linking it does so in every state.
+`logins resume` makes a login that needs a login or is suspended active again, `logins restore` one that is replaced, and
+linking it does so in every state.
 *Quarantined* is no state of its own but that of an active login with a row in etl.quarantines; runs ask it as usual.
 
 A transition that follows from a response of the provider compares `token_version` with that of the token which was
@@ -17,15 +19,16 @@ used, and `state_since` with when the response was recorded: an error for an old
 the login, never stops it.
 """
 
+import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 
 from etl.chunking import Chunk
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.errors import PermanentError
+from etl.sync.logins.store import replaced_accounts
 from etl.sync.logins.store.token_cipher import TokenCipher
 
 PAGE_SIZE = 200
@@ -39,16 +42,7 @@ MAX_RETRY_WAIT = timedelta(days=7)
 
 _SQL = StatementFile("sync/logins/provider_accounts")
 
-
-class LoginState(Enum):
-    """States of a login, as shown."""
-
-    ACTIVE = "active"
-    QUARANTINED = "quarantined"
-    NEEDS_LOGIN = "needs_login"
-    SUSPENDED = "suspended"
-    UNLINKED = "unlinked"
-    REPLACED = "replaced"
+log = logging.getLogger(__name__)
 
 
 class ItemOfOtherUser(PermanentError):
@@ -78,7 +72,7 @@ class ProviderAccount:
     generation
         Generation of that cursor; 0 if the feed was never loaded.
     state
-        `active` or `needs_login`; in the latter case this is another try.
+        `LoginState.ACTIVE` or `NEEDS_LOGIN`; in the latter case this is another try.
     token_version
         Version of the access token.
     """
@@ -106,6 +100,8 @@ def enrol(
 ) -> int:
     """Add a login, or replace the token of an enrolled one and make it active; return its provider account id.
 
+    One that other logins had replaced replaces them now.
+
     Parameters
     ----------
     history_days
@@ -128,10 +124,14 @@ def enrol(
         "institution_id": institution_id,
         "institution_name": institution_name,
     }
-    provider_account_ids = _SQL["enrol"].scalars(db, values)
-    if not provider_account_ids:
-        raise ItemOfOtherUser(provider, item_id, user)
-    return int(provider_account_ids[0])
+    with db.transaction():
+        provider_account_ids = _SQL["enrol"].scalars(db, values)
+        if not provider_account_ids:
+            raise ItemOfOtherUser(provider, item_id, user)
+        (provider_account_id,) = provider_account_ids
+        if others := replaced_accounts.reverse(db, provider_account_id):
+            log.info("provider account %d was linked again, and replaces %s", provider_account_id, others)
+    return int(provider_account_id)
 
 
 def set_institution(
