@@ -1,7 +1,8 @@
 """Named SQL statements, read from `include/sql/`.
 
 Each file holds blocks that begin with `-- name: <name>` and a comment with the reason. Values are bound as `%(name)s`.
-The only text ever substituted into a statement, at `{name}`, is another statement of the project.
+The only text ever substituted into a statement, at `{name}`, is another statement of the project: that of this name in
+the same file, if there is one.
 """
 
 from __future__ import annotations
@@ -60,12 +61,9 @@ class Statement(SQL):
 
     def substitute(self, **parts: Statement) -> Statement:
         """Return this statement with each `{name}` replaced by the statement passed under that name."""
-        text = self.as_string(None)
-        for name, part in parts.items():
-            inner = part.as_string(None).strip().removesuffix(";")
-            # The line break ends a comment that the last line may have.
-            text = text.replace(f"{{{name}}}", f"{inner}\n")
-        return Statement(text)
+        return Statement(
+            _substitute(self.as_string(None), {name: part.as_string(None) for name, part in parts.items()})
+        )
 
     def _fetch(self, db: Connection, values: Values | None, row_factory: RowFactory[Row]) -> list[Row]:
         with db.cursor(row_factory=row_factory) as cursor:
@@ -93,7 +91,7 @@ class StatementFile:
 
 @cache
 def statements(file: str) -> dict[str, Statement]:
-    """Return the statements of a file by name.
+    """Return the statements of a file by name; `{name}` in one of them stands for another of the file.
 
     Parameters
     ----------
@@ -106,7 +104,8 @@ def statements(file: str) -> dict[str, Statement]:
         If the file is missing or names a statement twice.
     """
     # SQL() must never get untrusted text: this text comes only from files of the project.
-    return {name: Statement(text) for name, text in read_statements(SQL_ROOT / f"{file}.sql").items()}
+    texts = read_statements(SQL_ROOT / f"{file}.sql")
+    return {name: Statement(_substitute(text, texts)) for name, text in texts.items()}
 
 
 def statement(file: str, name: str) -> Statement:
@@ -121,3 +120,11 @@ def statement(file: str, name: str) -> Statement:
     if name not in by_name:
         raise DeclarationError(f"{SQL_ROOT / file}.sql has no statement {name!r}; add a block `-- name: {name}`")
     return by_name[name]
+
+
+def _substitute(text: str, parts: Mapping[str, str]) -> str:
+    """Return a statement with each `{name}` replaced by the part of that name."""
+    for name, part in parts.items():
+        # The line break ends a comment that the last line may have.
+        text = text.replace(f"{{{name}}}", f"{part.strip().removesuffix(';')}\n")
+    return text

@@ -1,5 +1,6 @@
 -- name: bounds
--- Users who may have spent anything: those with an active provider account.
+-- Users who may have spent anything: those with an active provider account, or with transactions of the month. These count whatever became of
+-- their login since. `offset 0` keeps Postgres from reading all transactions of the month.
 select u.user_id as position
 from core.users as u
 where
@@ -7,12 +8,27 @@ where
     and exists (
         select 1
         from core.provider_accounts as p
-        where p.user_id = u.user_id and p.state = 'active'
+        where
+            p.user_id = u.user_id
+            and (
+                p.state = 'active'
+                or exists (
+                    select 1
+                    from core.transactions as t
+                    where
+                        t.provider_account_id = p.provider_account_id
+                        and t.removed_at is null
+                        and t.dated_on >= (%(period)s || '-01')::date
+                        and t.dated_on < (%(period)s || '-01')::date + interval '1 month'
+                    offset 0
+                )
+            )
     );
 
 -- name: recipients
 -- Amounts are returned as text, so that no digit is lost. Spending is summed by currency, never across currencies.
--- Transactions that their user ignores do not count.
+-- Transactions that their user ignores do not count. Those of any login do, whatever its state, except what ended: of a login that was linked
+-- again, the money counts once.
 select
     u.user_id as position,
     u.user_id,
@@ -35,7 +51,6 @@ left join lateral (
         inner join core.effective_transactions as t using (provider_account_id)
         where
             p.user_id = u.user_id
-            and p.state = 'active'
             and t.amount > 0
             and t.currency is not null
             and not t.pending
@@ -52,7 +67,21 @@ where
     and exists (
         select 1
         from core.provider_accounts as p
-        where p.user_id = u.user_id and p.state = 'active'
+        where
+            p.user_id = u.user_id
+            and (
+                p.state = 'active'
+                or exists (
+                    select 1
+                    from core.transactions as t
+                    where
+                        t.provider_account_id = p.provider_account_id
+                        and t.removed_at is null
+                        and t.dated_on >= (%(period)s || '-01')::date
+                        and t.dated_on < (%(period)s || '-01')::date + interval '1 month'
+                    offset 0
+                )
+            )
     )
 order by u.user_id
 limit %(limit)s;

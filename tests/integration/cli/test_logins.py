@@ -173,7 +173,7 @@ def test_a_command_changes_the_logins_that_it_can_and_names_the_others(
     assert {login: states[login] for login in unchanged} == unchanged
     again = etl("logins", *command.split(), "1", "2", "3")
     assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout == "".join(f"login {login}: {after}\n" for login in changed)
+    assert again.stdout == "".join(f"Login {login}: {after}.\n" for login in changed)
 
 
 def test_stopping_keeps_why_and_resuming_forgets_it(etl: Command, five: Connection, rows: Rows) -> None:
@@ -207,13 +207,31 @@ def test_unlinking_gives_several_logins_back_once_and_names_those_that_fail(
     )
     result = etl("logins", "unlink", "1", "2", "3", "4", "--yes", "--reason", "closed")
     assert result.returncode == 1
-    assert result.stdout == "login 1: unlinked\nlogin 2: unlinked\n"
-    assert "login 3: provider account 3: none of the SLUICE_KEYS decrypts its access token" in result.stderr
-    assert "login 4: its provider 'other' is not declared" in result.stderr
+    assert result.stdout == "Login 1: unlinked.\nLogin 2: unlinked.\n"
+    assert "Login 3: provider account 3: none of the SLUICE_KEYS decrypts its access token" in result.stderr
+    assert "Login 4: its provider 'other' is not declared" in result.stderr
     assert [row[:2] for row in rows(STATES)] == [(1, "unlinked"), (2, "unlinked"), (3, "active"), (4, "active")]
     assert rows("select count(*) from core.provider_accounts where access_token is null") == [(2,)]
     again = etl("logins", "unlink", "1", "--yes", AIRFLOW_CONN_PLAID=json.dumps({"host": "http://127.0.0.1:1"}))
-    assert (again.returncode, again.stdout) == (0, "login 1: unlinked\n")
+    assert (again.returncode, again.stdout) == (0, "Login 1: unlinked.\n")
+
+
+def test_restoring_tells_the_state_of_each_login_and_why_others_stay(
+    etl: Command, five: Connection, rows: Rows
+) -> None:
+    five.execute("update core.provider_accounts set replaced_by = 6 where state = 'unlinked'")
+    result = etl("logins", "restore", "4", "5", "1")
+    assert result.returncode == 1
+    assert result.stdout == "Login 4: unlinked.\nLogin 5: active.\n"
+    assert result.stderr == "Login 1: it is active, and was not replaced.\n"
+    assert rows("select provider_account_id from core.provider_accounts where replaced_by is not null") == []
+
+
+def test_resuming_a_replaced_login_names_the_command_that_restores_it(etl: Command, five: Connection) -> None:
+    assert etl("logins", "resume", "4", "5").stderr == (
+        "Login 4: it is unlinked, and only `sluice link` makes it active again.\n"
+        "Login 5: it is replaced, and only `sluice logins restore`, or `sluice link`, makes it active again.\n"
+    )
 
 
 def test_unlinking_asks_first(etl: Command, five: Connection, rows: Rows) -> None:

@@ -8,6 +8,8 @@ from itertools import count
 from psycopg.rows import scalar_row
 
 from etl.db.connection import Connection
+from etl.sync.logins.store import replaced_accounts
+from etl.sync.logins.store.replaced_accounts import LinkedAccount
 
 _ordinals = count(1)
 DESKTOP_ADDRESS = '{"endpoint": "https://push.example/1"}'
@@ -107,6 +109,47 @@ def set_balance(
             observed_at or datetime.now(UTC) - timedelta(hours=1),
             _raw_batch(db),
         ),
+    )
+
+
+def link_again(db: Connection, provider_account_id: int, *, account: str = "everyday") -> int:
+    """Add a login of the same user with the same bank account, which replaces the earlier one; return it."""
+    with db.cursor(row_factory=scalar_row) as cursor:
+        (new,) = cursor.execute(
+            "insert into core.provider_accounts (user_id, provider, item_id, access_token, institution_id) "
+            "select user_id, provider, item_id || ' again', '', 'ins_1' from core.provider_accounts "
+            "where provider_account_id = %s returning provider_account_id",
+            (provider_account_id,),
+        ).fetchall()
+    db.execute(
+        "update core.provider_accounts set institution_id = 'ins_1' where provider_account_id = %s",
+        (provider_account_id,),
+    )
+    db.execute(
+        "insert into core.accounts (provider_account_id, account_id, persistent_id, observed_at, raw_id) "
+        "values (%s, %s, 'p', now(), %s) on conflict (provider_account_id, account_id) do update "
+        "set persistent_id = 'p'",
+        (provider_account_id, account, _raw_batch(db)),
+    )
+    assert replaced_accounts.compare(db, [LinkedAccount(new, account, "p", None, None, None, None)])
+    return int(new)
+
+
+def end_replaced(db: Connection, provider_account_id: int) -> None:
+    """End the transactions of a login that was replaced, as the first load of the new one does."""
+    db.execute(
+        "update core.transactions set removed_at = now(), removed_for = 'replaced' "
+        "where provider_account_id = %s and removed_at is null",
+        (provider_account_id,),
+    )
+
+
+def set_state(db: Connection, provider_account_id: int, state: str) -> None:
+    """Put a login into a state of its own."""
+    db.execute(
+        "update core.provider_accounts set state = %s, access_token = case when %s <> 'unlinked' then access_token end "
+        "where provider_account_id = %s",
+        (state, state, provider_account_id),
     )
 
 

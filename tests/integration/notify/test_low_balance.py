@@ -10,7 +10,14 @@ import pytest
 
 from etl.catalog.notices.low_balance.notice import LOW_BALANCE
 from etl.db.connection import Connection
-from tests.integration.notify.bank_data import DESKTOP_ADDRESS, add_contact, find_provider_account, set_balance
+from tests.integration.notify.bank_data import (
+    DESKTOP_ADDRESS,
+    add_contact,
+    find_provider_account,
+    link_again,
+    set_balance,
+    set_state,
+)
 from tests.integration.notify.notice_harness import NoticeHarness, address
 
 MONDAY = datetime(2026, 12, 28, 9, tzinfo=UTC)
@@ -172,3 +179,43 @@ def test_a_new_account_with_a_low_balance_is_sent_although_it_changed_its_name_s
     db.execute("update core.accounts set name = 'Mine', observed_at = %s", (MONDAY - timedelta(hours=9),))
     post.send_all(period="new", as_of=MONDAY)
     assert len(post.mailbox.arrived) == 2
+
+
+def test_an_account_that_was_linked_again_is_not_sent_again_in_the_same_week(
+    post: NoticeHarness, db: Connection, provider_account: int
+) -> None:
+    set_balance(db, provider_account, "50")
+    post.send_all(period="monday")
+    set_balance(db, link_again(db, provider_account), "40")
+    second = post.send_all(period="tuesday")
+    assert post.totals(second.run_id)["repeated"] == 2
+    assert len(post.mailbox.arrived) == 2
+
+
+def test_a_balance_that_was_as_low_before_the_account_was_linked_again_is_not_sent(
+    post: NoticeHarness, db: Connection, provider_account: int
+) -> None:
+    now = datetime.now(UTC)
+    set_balance(db, provider_account, "50", observed_at=now - timedelta(days=9))
+    new = link_again(db, provider_account)
+    set_balance(db, new, "50")
+    assert post.plan("same", as_of=now).ordinals == []
+    db.execute("update core.replaced_accounts set replaced_at = now() - interval '5 days'")
+    db.execute(
+        "update core.accounts_history set superseded_at = r.replaced_at from core.replaced_accounts as r "
+        "where closed_on is null and provider_account_id = %s",
+        [provider_account],
+    )
+    assert post.plan("same, and loaded days after it was linked", as_of=now).ordinals == []
+    set_balance(db, new, "40")
+    assert len(post.plan("lower", as_of=now).ordinals) == 1
+
+
+@pytest.mark.parametrize(("state", "messages"), [("needs_login", 2), ("suspended", 0), ("unlinked", 0)])
+def test_a_login_that_waits_for_its_user_is_sent_and_one_that_was_ended_is_not(
+    post: NoticeHarness, db: Connection, provider_account: int, state: str, messages: int
+) -> None:
+    set_balance(db, provider_account, "50")
+    set_state(db, provider_account, state)
+    post.send_all()
+    assert len(post.mailbox.arrived) == messages

@@ -13,7 +13,15 @@ from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.notify.store import runs
 from etl.sync.history import corrections
-from tests.integration.notify.bank_data import add_payment, add_usual_payments, days_ago, find_provider_account
+from tests.integration.notify.bank_data import (
+    add_payment,
+    add_usual_payments,
+    days_ago,
+    end_replaced,
+    find_provider_account,
+    link_again,
+    set_state,
+)
 from tests.integration.notify.notice_harness import NoticeHarness
 
 OCTOBER = date(2026, 10, 5)
@@ -84,3 +92,31 @@ def test_the_report_looks_up_transactions_and_corrections_of_one_login_and_reads
         conditions = {after for line, after in pairwise(plan) if table in line}
         assert conditions
         assert all("Cond: ((provider_account_id = " in condition for condition in conditions), conditions
+
+
+def test_the_money_of_a_login_that_was_linked_again_counts_once(
+    post: NoticeHarness, db: Connection, provider_account: int
+) -> None:
+    add_payment(db, provider_account, "10", on=OCTOBER)
+    new = link_again(db, provider_account)
+    assert spending(post, db) == [{"currency": "USD", "amount": "10.0000000000", "payments": 1}]
+    end_replaced(db, provider_account)
+    add_payment(db, new, "10", on=OCTOBER)
+    add_payment(db, provider_account, "5", on=OCTOBER)
+    assert spending(post, db) == [{"currency": "USD", "amount": "15.0000000000", "payments": 2}]
+
+
+@pytest.mark.parametrize("state", ["needs_login", "suspended", "unlinked"])
+def test_what_a_login_brought_before_it_stopped_counts_and_without_it_there_is_no_report(
+    post: NoticeHarness, db: Connection, provider_account: int, state: str
+) -> None:
+    set_state(db, provider_account, state)
+    assert post.plan("2026-10").ordinals == []
+    add_payment(db, provider_account, "7", on=date(2026, 9, 30))
+    add_payment(db, provider_account, "8", on=OCTOBER, removed=True)
+    assert post.plan("2026-10", parameters={"again": 1}).ordinals == []
+    add_payment(db, provider_account, "9", on=OCTOBER)
+    db.execute("delete from notify.runs")
+    planned = post.plan("2026-10")
+    (recipient,) = post.read_one_by_one(planned)
+    assert recipient.values["spending"] == [{"currency": "USD", "amount": "9.0000000000", "payments": 1}]

@@ -12,6 +12,8 @@ import pytest
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.db.connection import Connection
 from etl.sync.load import load
+from etl.sync.logins.store import replaced_accounts
+from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from etl.sync.store import status
 from tests.integration.sync.pipeline import PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank, refusal
@@ -20,7 +22,7 @@ from tests.integration.sync.test_entities import account, snapshot
 Rows = Callable[..., list[tuple[object, ...]]]
 CLOSED = "select provider_account_id, account_id from core.accounts where closed_on is not null order by 1, 2"
 A, B, C = (account(account_id=each) for each in "abc")
-BAD = {**B, "name": 7}
+BAD = {**B, "balances": {"current": 1, "iso_currency_code": "???"}}
 
 
 @pytest.fixture
@@ -87,16 +89,65 @@ def test_a_rejected_record_without_an_id_closes_nothing_and_says_so(
     assert "lacks 2 rows, which stay open: a rejected record may be the account" in caplog.text
 
 
-def test_a_rejected_record_keeps_its_own_account_open_and_closes_others(
+def test_a_rejected_record_keeps_its_own_account_open_and_closes_others(run: Callable[..., int], rows: Rows) -> None:
+    run(A, B, C)
+    raw_id = run(A, BAD)
+    assert rows("select raw_id, record_id from etl.rejects where closed_at is null") == [(raw_id, "b")]
+    assert rows(CLOSED) == [(1, "c")]
+    run(A, B, C)
+    assert rows(CLOSED) == []
+
+
+def replace_account(db: Connection, account_id: str) -> None:
+    """Replace an account of login 1 by one of a login that was linked later."""
+    db.execute(
+        "insert into core.provider_accounts (user_id, provider, item_id, access_token, institution_id, state) "
+        "select user_id, provider, 'later', 'x', 'ins_1', 'suspended' from core.provider_accounts"
+    )
+    db.execute("update core.provider_accounts set institution_id = 'ins_1'")
+    db.execute("update core.accounts set persistent_id = account_id")
+    later = LinkedAccount(2, "later", account_id, None, None, None, None)
+    assert replaced_accounts.compare(db, [later])
+
+
+def test_a_replaced_account_stays_closed_whichever_batch_has_it_until_it_is_restored(
     accounts: Pipeline, run: Callable[..., int], scripted_bank: ScriptedBank, db: Connection, rows: Rows
 ) -> None:
-    run(A, B, C)
-    scripted_bank.script("one", snapshot(A, BAD))
-    accounts.plan("bad")
-    raw_id = accounts.fetch("bad")
-    db.execute("update etl.rejects set record_id = 'b'")
-    accounts.load(raw_id)
-    assert rows(CLOSED) == [(1, "c")]
+    first = run(A, B)
+    accounts.plan("late")
+    attempt = accounts.download("late")
+    replace_account(db, "a")
+    assert rows(CLOSED) == [(1, "a")]
+    late = accounts.transform(accounts.store_raw("late", attempt))
+    accounts.load(late)
+    assert rows(CLOSED) == [(1, "a")]
+    db.execute("update core.provider_accounts set state = 'active', replaced_by = null where provider_account_id = 1")
+    changed = run({**A, "name": "Renamed"}, B)
+    assert rows("select name, closed_on is null from core.accounts where account_id = 'a'") == [("Renamed", False)]
+    counts = accounts.load(changed), accounts.replay(changed), accounts.replay(first), accounts.replay(late)
+    assert rows(CLOSED) == [(1, "a")]
+    assert [each.updated for each in counts[1:]] == [0, 0, 0]
+    db.execute("delete from core.accounts")
+    accounts.replay(changed)
+    assert rows(CLOSED) == [(1, "a")]
+    db.execute("update core.provider_accounts set state = 'replaced', replaced_by = 2 where provider_account_id = 1")
+    replaced_accounts.restore(db, 1)
+    assert rows(CLOSED) == []
+    run({**A, "name": "Renamed again"}, B)
+    assert rows(CLOSED) == []
+
+
+def test_an_account_that_is_replaced_or_restored_was_so_from_then_on(
+    run: Callable[..., int], db: Connection, rows: Rows
+) -> None:
+    run(A)
+    ((before,),) = rows("select clock_timestamp()")
+    replace_account(db, "a")
+    ((between,),) = rows("select clock_timestamp()")
+    replaced_accounts.restore(db, 1)
+    known = "select account_id from core.accounts_as_of(%s)"
+    assert [rows(known, instant) for instant in (before, between)] == [[("a",)], []]
+    assert rows("select account_id from core.accounts_as_of(now())") == [("a",)]
 
 
 def test_a_snapshot_that_is_older_than_a_loaded_one_closes_nothing_and_says_so(

@@ -179,7 +179,7 @@ def _in_state(states: Mapping[int, str], *names: str) -> set[int]:
 
 
 def _finish(changed: Mapping[int, LoginState], failed: Mapping[int, str], *, as_json: bool) -> None:
-    """Print the states that logins have now, and why others could not be changed; exit with code 1 if there are such."""
+    """Print the states that logins have now, and why others did not change; exit with code 1 if there are such."""
     if as_json:
         errors = [{"login": login, "error": error} for login, error in sorted(failed.items())]
         print_json({"changed": sorted(changed), "failed": errors})

@@ -61,7 +61,7 @@ def find_expired_batches(
         "limit": MAX_BATCHES,
     }
     after = 0
-    query = _SQL["expired_batches"].substitute(in_use=_SQL["in_use"])
+    query = _SQL["expired_batches"]
     while page := query.rows(db, {**values, "after": after}):
         yield page
         after = page[-1][0]
@@ -69,7 +69,7 @@ def find_expired_batches(
 
 def mark_purged(db: Connection, raw_ids: Sequence[int]) -> list[tuple[int, str]]:
     """Mark batches as purged; return the id and object path of those that were marked, whose objects may be removed."""
-    return _SQL["mark_purged"].substitute(in_use=_SQL["in_use"]).rows(db, {"raw_ids": list(raw_ids)})
+    return _SQL["mark_purged"].rows(db, {"raw_ids": list(raw_ids)})
 
 
 def count_kept_batches(db: Connection, *, before: datetime) -> int:

@@ -54,8 +54,8 @@ def category_parameters(category: Category) -> dict[str, str]:
 def check_recipient(db: Connection, notice: Notice, run: NoticeRun, recipient: Recipient) -> list[Eligibility]:
     """Return one recipient's eligibility for each channel of the notice, in declared order."""
     values = {**_parameters(notice, run), "user_id": recipient.user_id, "dedupe_key": recipient.dedupe_key}
-    query = _SQL["check_recipient"].substitute(eligibility=_SQL["eligibility"])
-    by_channel = {eligibility.channel: eligibility for eligibility in query.objects(db, Eligibility, values)}
+    found = _SQL["check_recipient"].objects(db, Eligibility, values)
+    by_channel = {eligibility.channel: eligibility for eligibility in found}
     return [by_channel[channel.name] for channel in notice.channels]
 
 
@@ -68,9 +68,7 @@ def count_audience(db: Connection, notice: Notice, run: NoticeRun) -> dict[str, 
         Channel → disposition → messages. A disposition is `to_send`, `unreachable`, `repeated`, or the reason why it is
         held back.
     """
-    query = _SQL["count_audience"].substitute(
-        recipients=statement(run.statement_file, "recipients"), eligibility=_SQL["eligibility"]
-    )
+    query = _SQL["count_audience"].substitute(recipients=statement(run.statement_file, "recipients"))
     counts: dict[str, dict[str, int]] = {channel.name: {} for channel in notice.channels}
     for channel, disposition, messages in query.rows(db, {**unbounded_parameters(run), **_parameters(notice, run)}):
         counts[channel][disposition] = messages

@@ -57,11 +57,10 @@ def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
     file = StatementFile(f"entities/{entity.name}")
     if "end_replaced" not in file or not replaced_accounts.concern_batch(db):
         return []
-    repeated = file["repeated"]
-    ended = file["end_replaced"].substitute(repeated=repeated).rows(db, {"feed": entity.feed_name})
+    ended = file["end_replaced"].rows(db, {"feed": entity.feed_name})
     if ended:
         log.info("%s: %d rows of logins that were linked again ended (end_replaced)", entity.name, len(ended))
-    for old_login, old_id, new_login, new_id in file["repeated_corrections"].substitute(repeated=repeated).rows(db):
+    for old_login, old_id, new_login, new_id in file["repeated_corrections"].rows(db):
         corrections.carry(db, (old_login, old_id), (new_login, new_id))
     return ended
 

@@ -136,7 +136,7 @@ def enrol_login(
             "accounts before, their money may count twice until its accounts and then its transactions are loaded",
             provider.name,
             provider_account_id,
-            error or type(error).__name__,
+            str(error) or type(error).__name__,
         )
     log.info("%s: enrolled provider account %d", provider.name, provider_account_id)
     return provider_account_id

@@ -10,9 +10,9 @@
                    └── replaced      its user has linked the same bank accounts again, as `replaced_by`; from every
                                      state but `unlinked`, which stays, with a `replaced_by` of its own
 
-`logins resume` makes a login that needs a login or is suspended active again, `logins restore` one that is replaced, and
-linking it does so in every state.
-*Quarantined* is no state of its own but that of an active login with a row in etl.quarantines; runs ask it as usual.
+`logins resume` makes a login that needs a login or is suspended active again, `logins restore` one that is replaced,
+and linking it does so in every state. *Quarantined* is no state of its own but that of an active login with a row in
+etl.quarantines; runs ask it as usual.
 
 A transition that follows from a response of the provider compares `token_version` with that of the token which was
 used, and `state_since` with when the response was recorded: an error for an older token, or of before a person resumed
