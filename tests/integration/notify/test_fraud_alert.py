@@ -27,7 +27,7 @@ from tests.integration.notify.bank_data import (
 )
 from tests.integration.notify.notice_harness import NoticeHarness, address
 
-INDEX_LOOKUP = re.compile(r"Index Cond: \(+provider_account_id = ")
+INDEX_LOOKUP = re.compile(r"(Index|Recheck) Cond: \(+provider_account_id = ")
 
 Rows = Callable[..., list[tuple[object, ...]]]
 
