@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from etl.catalog.entities.accounts import ACCOUNTS
+from etl.db.connection import Connection
 from etl.sync.logins import link as linking
 from etl.sync.logins.link import enrol_login
 from etl.sync.logins.store import provider_accounts, replaced_accounts
@@ -16,7 +18,7 @@ from etl.sync.logins.store.login_state import LoginState
 from tests.integration.sync.pipeline import PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.integration.sync.test_entities import account, snapshot
-from tests.integration.sync.test_relink import CHECKING, LIVE, TODAY, days, link, load
+from tests.integration.sync.test_relink import CHECKING, LIVE, SAVINGS, TODAY, days, link, load
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -140,6 +142,23 @@ def test_restoring_a_login_that_was_not_replaced_changes_nothing(pipeline: Pipel
     assert replaced_accounts.restore(pipeline.db, a) is None
     assert (rows("select * from core.provider_accounts"), rows("select * from core.accounts")) == before
     assert rows("select reread from etl.cursors") == [(False,)]
+
+
+def test_a_login_that_is_linked_again_while_it_is_compared_is_the_newest(
+    pipeline: Pipeline, connect: Callable[[], Connection], rows: Rows
+) -> None:
+    a = link(pipeline, "a", CHECKING)
+    b = link(pipeline, "b", SAVINGS)
+    other = connect()
+    accounts = [replace(CHECKING, provider_account_id=b, account_id="b checking")]
+    with ThreadPoolExecutor(1) as threads:
+        with pipeline.db.transaction():
+            link(pipeline, "a", CHECKING)
+            comparison = threads.submit(replaced_accounts.compare, other, accounts)
+            while not rows("select 1 from pg_locks where not granted"):
+                assert not comparison.done()
+        comparison.result(timeout=10)
+    assert rows(PAIRS) == [(b, a)]
 
 
 @pytest.fixture

@@ -47,3 +47,11 @@ def test_a_file_is_continued_by_those_named_after_it(sql_root: Path) -> None:
     statements.cache_clear()
     with pytest.raises(DeclarationError, match="statement one is defined twice"):
         statements("x")
+
+
+def test_a_name_in_braces_stands_for_the_statement_of_the_file_and_any_other_is_left_for_later(sql_root: Path) -> None:
+    (sql_root / "x.sql").write_text(
+        "-- name: rows\n-- Why.\nselect 1; \n\n-- name: all\nselect * from (\n{rows}) as r, ({others}) as o;\n"
+    )
+    found = statements("x")["all"].substitute(others=statement("x", "rows"))
+    assert found.as_string(None) == ("select * from (\n-- Why.\nselect 1\n) as r, (-- Why.\nselect 1\n) as o;\n")
