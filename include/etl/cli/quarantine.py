@@ -30,8 +30,9 @@ _Login = Annotated[
     int, typer.Argument(metavar="ACCOUNT", help="Its provider account id; `sluice quarantine list` shows it.")
 ]
 _QUARANTINE = (
-    "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded; null if its download was killed), "
-    "`read` and `rejected` (its records), `path` and `rule` (of most rejects, or `killed`), `quarantined_at`, `last_failed_at` and `failures` (in a row)"
+    "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded; null if there is none), "
+    "`read` and `rejected` (its records), `path` and `rule` (of most rejects; or `killed`), `quarantined_at`, "
+    "`last_failed_at` and `failures` (in a row)"
 )
 _ACCEPT_JSON = (
     "`accepted`, a list of `provider_account_id`, `entity` and the number of records `read`, `inserted`, `updated`, "
@@ -170,7 +171,7 @@ def _print_quarantine(quarantine: Quarantine) -> None:
     login, entity = quarantine.provider_account_id, quarantine.entity
     if quarantine.rule == KILLED:
         print_line("Its pages killed the process that read them, so that it is left out until a run can read it.")
-        print_line(f"The next run of etl_{entity} tries it again, after the others; see the failed task of the last run.")
+        print_line(f"The next run of etl_{entity} tries it again, after the others; see the failed tasks of the last.")
         return
     print_line(f"The rejects: sluice rejects list --entity {entity} --batch {quarantine.raw_id}")
     print_line(f"To load it after the declaration is fixed: sluice rejects retry --entity {entity}")

@@ -120,7 +120,7 @@ class _LoginTally:
 
 
 def _try_suspected_logins(entity: Entity, batch: RawBatch, watch: Watch, *, root: UPath) -> None:
-    """Type the pages of each suspected login by themselves and discard the result, to find one that kills the process."""
+    """Type the pages of each suspected login by themselves and discard the result, so that one that kills is known."""
     pages = _without(watch.culprits, raw_batches.read(root, batch))
     for account, account_pages in groupby(pages, key=lambda page: page[0].provider_account_id):
         if not watch.is_suspected(account):

@@ -37,6 +37,8 @@ comment on column core.accounts.raw_id is 'The raw batch that holds the record a
 -- `row_exists` stays valid.
 -- Each row is looked up by its key, so that the cost of a batch does not depend on the size of the table: `offset 0`
 -- keeps the planner from scanning the table instead.
+-- A later snapshot may repeat an older balance, since the provider caches them: the balances of the row stay if they are
+-- as of a later time, which must not lie in the future, and are in the same currency.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -46,13 +48,13 @@ with differing as materialized (
         i.mask,
         i.type,
         i.subtype,
-        i.balance_current,
-        i.balance_available,
-        i.balance_limit,
+        b.balance_current,
+        b.balance_available,
+        b.balance_limit,
         i.currency,
         i.unofficial_currency,
         i.persistent_id,
-        i.balance_as_of,
+        b.balance_as_of,
         i.observed_at,
         c.observed_at is not null as row_exists,
         coalesce(c.observed_at > i.observed_at, false) as superseded
@@ -65,6 +67,22 @@ with differing as materialized (
             and k.account_id = i.account_id
         offset 0
     ) as c on true
+    cross join lateral (
+        select
+            coalesce(
+                c.balance_as_of > i.balance_as_of
+                and c.balance_as_of <= i.observed_at
+                and (c.currency, c.unofficial_currency) is not distinct from (i.currency, i.unofficial_currency),
+                false
+            ) as is_newer
+    ) as kept
+    cross join lateral (
+        select
+            case when kept.is_newer then c.balance_current else i.balance_current end as balance_current,
+            case when kept.is_newer then c.balance_available else i.balance_available end as balance_available,
+            case when kept.is_newer then c.balance_limit else i.balance_limit end as balance_limit,
+            case when kept.is_newer then c.balance_as_of else i.balance_as_of end as balance_as_of
+    ) as b
     where
         c.observed_at is null
         or c.closed_on is not null
@@ -75,13 +93,13 @@ with differing as materialized (
             i.mask,
             i.type,
             i.subtype,
-            i.balance_current,
-            i.balance_available,
-            i.balance_limit,
+            b.balance_current,
+            b.balance_available,
+            b.balance_limit,
             i.currency,
             i.unofficial_currency,
             i.persistent_id,
-            i.balance_as_of
+            b.balance_as_of
         ) is distinct from (
             c.name,
             c.official_name,

@@ -28,7 +28,7 @@ def main(arguments: dict[str, object]) -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
     before = _memory("VmRSS")
     with_memory_cap(lambda _: download_process.main(arguments), ETL)(Context())
-    print(_memory("VmHWM") - before)
+    sys.stdout.write(f"{_memory('VmHWM') - before}\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from etl.db.connection import Connection
 from etl.errors import ProviderUnavailable
 from etl.sync.load import NotAcceptable, accept
 from etl.sync.logins.store import logins
+from etl.sync.logins.store.logins import LoginFilter
 from etl.sync.records.decoder import PageDecoder
 from etl.sync.store import interruptions, quarantines
 from etl.sync.store.interruptions import Step
@@ -87,7 +88,7 @@ def test_a_download_that_died_twice_reads_one_login_at_a_time_and_leaves_out_the
     assert rows(INTERRUPTIONS) == []
     assert rows("select provider_account_id from etl.cursors order by 1") == [(1,), (2,), (4,)]
     assert rows(QUARANTINED) == [(POISON, "transactions", None, "killed", 1)]
-    (login,) = logins.page(steps.db, state="quarantined", limit=10)
+    (login,) = logins.find_page(steps.db, LoginFilter("quarantined", None), after=0, limit=10)
     assert (login.login, login.reason) == (POISON, "transactions: its pages killed the process")
     with pytest.raises(NotAcceptable, match="account 3 cannot be accepted: its pages killed the process"):
         accept(steps.entity, POISON, db=steps.db, root=steps.root)
@@ -126,13 +127,12 @@ def test_a_login_that_no_longer_kills_its_download_is_loaded_and_not_quarantined
     assert rows(QUARANTINED) == []
 
 
-def test_a_window_does_not_end_the_quarantine_of_a_killed_download(
-    steps: Pipeline, rows: Rows
-) -> None:
+def test_a_window_does_not_end_the_quarantine_of_a_killed_download(steps: Pipeline, rows: Rows) -> None:
     interruptions.quarantine(steps.db, POISON, entity="transactions")
     for source, expected in (("transactions_get", 1), ("transactions_sync", 0)):
         with steps.db.transaction():
-            steps.db.execute(f"create temp table incoming_cursors on commit drop as select {POISON}::bigint as provider_account_id")
+            steps.db.execute("create temp table incoming_cursors (provider_account_id bigint) on commit drop")
+            steps.db.execute("insert into incoming_cursors values (%s)", (POISON,))
             quarantines.release(steps.db, entity="transactions", source=source, own_source="transactions_sync")
         assert rows("select count(*) from etl.quarantines") == [(expected,)]
 

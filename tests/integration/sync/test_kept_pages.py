@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 
 import pytest
 
@@ -143,9 +142,7 @@ def test_a_continued_feed_whose_cursors_repeat_is_read_anew(
     assert scripted_bank.cursors("big") == [*numbers(40, 43), *numbers(0, PAGES)]
 
 
-def test_a_feed_that_does_not_end_leaves_no_pages(
-    killed: Pipeline, scripted_bank: PagedBank, rows: Rows
-) -> None:
+def test_a_feed_that_does_not_end_leaves_no_pages(killed: Pipeline, scripted_bank: PagedBank, rows: Rows) -> None:
     back = Answer(page(added=[transaction()], next_cursor="7", has_more=True))
     scripted_bank.feeds["big"] = Feed(PAGES, interrupt=lambda number: back if number == 42 else None)
     with pytest.raises(Exception, match="a feed that does not end, after 43 pages"):

@@ -40,8 +40,9 @@ MAX_BYTES = 1 << 30
 rate limit of Plaid allows in most of an hour. A feed with more is continued by the next download."""
 
 MAX_SIZE_TOGETHER = 4 << 20
-"""Bytes of a page of an account that is read together with others, some four times those of a full page. Each holds a few
-copies of two pages at a time, which bounds the memory of all together. An account with larger pages is read alone."""
+"""Bytes of a page of an account that is read together with others, some four times those of a full page. Each holds a
+few copies of two pages at a time, which bounds the memory of all together. An account with larger pages is read alone.
+"""
 
 SAVE_EVERY = 20
 """Pages after which those of a feed are kept for the next attempt, should this one die. A feed of fewer pages is read

@@ -1,8 +1,8 @@
 """Interruptions: steps that began and did not end, since their process was killed or ran out of memory.
 
 After two deaths a step processes each login by itself and names it first. If the process dies again, that login is the
-culprit: it is quarantined and left out, so that the others go on. The next run tries it again, by itself from the start,
-so that it costs one death at most.
+culprit: it is quarantined and left out, so that the others go on. The next run tries it again, by itself and after the
+others, so that it costs one death at most.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def watch(db: Connection, step: Step, subject_id: int, *, entity: str) -> Iterat
     except MemoryError:
         raise
     except BaseException:
-        # The next try must know the culprits, but this one has not died. An error of the warehouse, which may be gone by
-        # now, must not hide the one that is raised.
+        # The next try must know the culprits, but this one has not died. The warehouse may be gone by now, whose error
+        # must not hide the one that is raised.
         with suppress(psycopg.Error):
             _SQL["release" if history.deaths else "end"].run(db, subject)
         raise
