@@ -110,7 +110,8 @@ def test_the_next_run_tries_the_login_again_after_the_others_at_the_cost_of_one_
     steps.plan("next")
     scripted_bank.requests.clear()
     die(lambda: steps.download("next"), times=1)
-    assert list(scripted_bank.requests) == ["one", "two", "four", "poison"]
+    assert sorted(scripted_bank.requests) == sorted(LOGINS)
+    assert list(scripted_bank.requests)[-1] == "poison"
     assert rows(INTERRUPTIONS) == [("download", 2, "transactions", 0, POISON, [])]
     steps.load(steps.fetch("next"))
     assert rows(QUARANTINED) == [(POISON, "transactions", None, "killed", 2)]
