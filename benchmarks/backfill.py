@@ -27,7 +27,7 @@ from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.db.connection import connect_warehouse
+from etl.db.connection import connect_url, connect_warehouse
 
 DAYS = 60
 USERS = 240
@@ -88,7 +88,7 @@ def _measure(stack: Stack, repetitions: int, *, console: Console) -> list[Timing
     last = datetime.now(UTC).date() - timedelta(days=2)
     with (
         AirflowApi(stack.ui_url, user=ADMIN, password=stack.ui_password) as airflow,
-        psycopg.connect(stack.metadata_url, autocommit=True) as metadata,
+        connect_url(stack.metadata_url) as metadata,
     ):
         airflow.wait_for_dag(_DAG)
         _wait_for_duration(airflow, airflow.start_run(_DAG), metadata)

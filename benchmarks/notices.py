@@ -30,7 +30,7 @@ from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import up
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.db.connection import Connection, connect_warehouse
+from etl.db.connection import Connection, connect_url, connect_warehouse
 from etl.notify.store import runs
 
 SMALL, LARGE, QUICK_SIZES = 10_000, 200_000, (2_000, 20_000)
@@ -151,7 +151,7 @@ def _measure_run(
         runs.set_pace_or_state(db, run_id, pace=_PACE)
         _wait_for_run(airflow, run.run_id)
     _check_states(db, run_id, users, mails=sink.count() - earlier_mails)
-    with psycopg.connect(stack.metadata_url) as metadata:
+    with connect_url(stack.metadata_url) as metadata:
         plan_seconds, run_seconds = (
             _query_number(metadata, query, _DAG, run.run_id) for query in (_PLAN_SECONDS, _RUN_SECONDS)
         )

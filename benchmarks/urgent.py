@@ -16,7 +16,6 @@ from datetime import UTC, date, datetime, timedelta
 from subprocess import PIPE, STDOUT, Popen
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 from upath import UPath
@@ -33,7 +32,7 @@ from dev.stack.up import up
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.catalog.queues import LOW_PRIORITY
-from etl.db.connection import connect_warehouse
+from etl.db.connection import connect_url, connect_warehouse
 
 STARTS, QUICK_STARTS = 40, 5
 """Urgent starts per side."""
@@ -121,7 +120,7 @@ def _measure_starts(airflow: AirflowApi, stack: Stack, count: int) -> list[float
         requested_at[run.run_id] = now
         while airflow.get_run("urgent", run.run_id).state not in ("success", "failed"):
             time.sleep(0.2)
-    with psycopg.connect(stack.metadata_url) as db:
+    with connect_url(stack.metadata_url) as db:
         rows = db.execute(_STARTED, (list(requested_at),)).fetchall()
     return [(started_at - requested_at[run_id]).total_seconds() for run_id, started_at in rows]
 
@@ -157,7 +156,7 @@ def _backlog(airflow: AirflowApi, stack: Stack, raw_id: int, *, console: Console
 
 
 def _count(stack: Stack, query: str) -> int:
-    with psycopg.connect(stack.metadata_url) as db:
+    with connect_url(stack.metadata_url) as db:
         ((count,),) = db.execute(query.encode()).fetchall()
     return int(count)
 

@@ -32,12 +32,11 @@ def api_server_responds(_: Mapping[str, str]) -> bool:
 
 def has_fresh_heartbeat(component: str, environment: Mapping[str, str]) -> bool:
     """Return whether the component on this host has recently written a heartbeat to Airflow's database."""
-    import psycopg
-
+    from etl.db.connection import connect_url
     from etl.db.timeouts import METADATA_TIMEOUTS
 
     url = environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg", "", 1)
-    with psycopg.connect(url, connect_timeout=_TIMEOUT_SECONDS, options=METADATA_TIMEOUTS.options()) as connection:
+    with connect_url(url, timeouts=METADATA_TIMEOUTS, connect_seconds=_TIMEOUT_SECONDS) as connection:
         values = {"fresh": MAX_HEARTBEAT_AGE, "job": JOBS[component], "host": socket.gethostname()}
         row = connection.execute(_HEARTBEAT_IS_FRESH, values).fetchone()
     return row is not None and bool(row[0])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg import sql
 
-from etl.db.timeouts import TIMEOUTS
+from etl.db.connection import connect_url
 
 _MAINTENANCE_DATABASE = "postgres"
 _READER_GRANTS = (
@@ -53,14 +53,13 @@ def ensure_roles_and_databases(server: str, databases: Sequence[Database]) -> No
     databases
         Every database that should exist, with its roles.
     """
-    options = TIMEOUTS.options()
-    with psycopg.connect(f"{server}/{_MAINTENANCE_DATABASE}", autocommit=True, options=options) as connection:
+    with connect_url(f"{server}/{_MAINTENANCE_DATABASE}") as connection:
         for database in databases:
             for role, password in {database.owner: database.password, **database.readers}.items():
                 _ensure_role(connection, role, password)
             _ensure_database(connection, database)
     for database in databases:
-        with psycopg.connect(f"{server}/{database.name}", autocommit=True, options=options) as connection:
+        with connect_url(f"{server}/{database.name}") as connection:
             _grant_readers(connection, database)
 
 

@@ -57,11 +57,9 @@ def metadata_db() -> Iterator[Connection | None]:
 
 def limiter() -> Limiter:
     """Return the rate limiter, which uses the Redis of the Airflow connection `limits`."""
-    from airflow.providers.redis.hooks.redis import RedisHook
+    from etl.clients import rate_limits
 
-    from etl.clients.rate_limits import Limiter
-
-    return Limiter(RedisHook("limits").get_conn())  # type: ignore[no-untyped-call]
+    return rate_limits.connect(endpoint("limits"))
 
 
 def endpoint(connection: str) -> Endpoint:

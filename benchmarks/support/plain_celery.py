@@ -12,14 +12,15 @@ import smtplib
 from datetime import UTC, datetime
 from functools import cache
 
-import psycopg
 from celery import Celery
 from celery.signals import worker_ready
+from psycopg.conninfo import make_conninfo
 
 from benchmarks.support.audience import MONTH
 from etl.catalog.channels import EMAIL
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.clients.mime import MimeBuilder
+from etl.db.connection import connect_url
 from etl.db.statements import StatementFile
 from etl.mail_address import parse_address
 from etl.notify.channels.channel import Message
@@ -74,13 +75,14 @@ class WorkerResources:
 
     def __init__(self) -> None:
         warehouse = Endpoint.from_environment("warehouse")
-        self._db = psycopg.connect(
-            host=warehouse.host,
-            port=warehouse.port,
-            user=warehouse.login,
-            password=warehouse.password,
-            dbname=warehouse.schema,
-            autocommit=True,
+        self._db = connect_url(
+            make_conninfo(
+                host=warehouse.host,
+                port=warehouse.port,
+                user=warehouse.login,
+                password=warehouse.password,
+                dbname=warehouse.schema,
+            )
         )
         ((self._notice_id,),) = self._db.execute(_NOTICE, (NOTICE_NAME,)).fetchall()
         self._templates = Templates(MONTHLY_REPORT)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg
 from rich.console import Console
 
 from benchmarks.support import home
@@ -27,6 +26,7 @@ from dev.stack.plan import StackOptions
 from dev.stack.programs import BANK
 from dev.stack.stack import Stack
 from dev.stack.up import up
+from etl.db.connection import connect_url
 
 _DAY = date(2026, 1, 1)
 _BUNDLES = [
@@ -78,7 +78,7 @@ class MeasuredStack:
 
     def query_metadata(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Run a query on Airflow's own database, and return its rows."""
-        with psycopg.connect(self.stack.metadata_url) as connection:
+        with connect_url(self.stack.metadata_url) as connection:
             return connection.execute(query.encode(), values).fetchall()
 
     def cpu_seconds(self) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psycopg
+from etl.db.connection import connect_url
 
 MIB = 1 << 20
 _POLL_SECONDS = 0.1
@@ -41,7 +41,7 @@ class TaskMemory:
 
     def peaks(self, metadata_url: str) -> dict[str, int]:
         """Return step, as `dag.task` → peak memory (VmHWM) in bytes; the names come from Airflow's database."""
-        with psycopg.connect(metadata_url) as connection:
+        with connect_url(metadata_url) as connection:
             rows = connection.execute(_STEPS, (list(self._peaks),)).fetchall()
         steps: dict[str, int] = {}
         for instance, dag_id, task_id in rows:

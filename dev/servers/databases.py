@@ -5,14 +5,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from dev.servers.errors import DatabaseRefused, ServerUnreachable
-from etl.db.timeouts import TIMEOUTS
+from etl.db.connection import connect_url
 
 _CONNECT_SECONDS = 5
 
 
 def connect(url: str) -> psycopg.Connection:
     """Open an autocommit connection; it fails within seconds if the server does not answer."""
-    return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=TIMEOUTS.options())
+    return connect_url(url, connect_seconds=_CONNECT_SECONDS)
 
 
 def is_reachable(url: str) -> bool:

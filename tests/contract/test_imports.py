@@ -178,6 +178,28 @@ def test_etl_never_imports_airflow_and_nothing_imports_dev(path: Path) -> None:
         assert "dev" not in tops
 
 
+def test_only_one_package_opens_connections_to_postgres() -> None:
+    own = ("include/etl/db", "dev/audit", "tests")  # an audit shares no code with what it audits
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in sources()
+        if not any(path.is_relative_to(ROOT / folder) for folder in own)
+        for line in postgres_connects(path)
+    ]
+    assert wrong == []
+
+
+def postgres_connects(path: Path) -> Iterator[int]:
+    """Yield the lines that open a connection by psycopg itself, without the bounds of `etl.db`."""
+    connections = ("psycopg", "psycopg.Connection", "psycopg.AsyncConnection")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "psycopg":
+            names = {"connect", "Connection", "AsyncConnection"} & {alias.name for alias in node.names}
+            yield from [node.lineno] * len(names)
+        elif isinstance(node, ast.Attribute) and node.attr == "connect" and ast.unparse(node.value) in connections:
+            yield node.lineno
+
+
 @pytest.mark.parametrize("component", sorted(PURE))
 def test_a_pure_module_uses_no_clock_network_or_database(component: str) -> None:
     for module, path in MODULES.items():

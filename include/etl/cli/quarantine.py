@@ -1,4 +1,7 @@
-"""`sluice quarantine`: list, show and accept logins that are not loaded, since too many of their records are bad."""
+"""`sluice quarantine`: list, show and accept logins that are not loaded.
+
+Too many of their records are bad, or their pages killed the process that read them.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,9 @@ _Login = Annotated[
     int, typer.Argument(metavar="LOGIN", help="Its provider account id; `sluice quarantine list` shows it.")
 ]
 _QUARANTINE = (
-    "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded), `read` and `rejected` (its "
-    "records), `path` and `rule` (of most rejects), `quarantined_at`, `last_failed_at` and `failures` (in a row)"
+    "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded; null if there is none), "
+    "`read` and `rejected` (its records), `path` and `rule` (of most rejects; or `killed`), `quarantined_at`, "
+    "`last_failed_at` and `failures` (in a row)"
 )
 _ACCEPT_JSON = (
     "`accepted`, a list of `provider_account_id`, `entity` and the number of records `read`, `inserted`, `updated`, "
@@ -73,7 +77,7 @@ def list_quarantines(
             (
                 str(each.provider_account_id),
                 each.entity,
-                str(each.raw_id),
+                "" if each.raw_id is None else str(each.raw_id),
                 each.rejected,
                 each.read,
                 each.rule,
@@ -160,9 +164,15 @@ def _entities(name: str | None) -> list[Entity]:
 
 
 def _print_quarantine(quarantine: Quarantine) -> None:
+    from etl.sync.store.quarantines import KILLED
+
     for name, value in asdict(quarantine).items():
         print_line(f"{name}: {value}")
     login, entity = quarantine.provider_account_id, quarantine.entity
+    if quarantine.rule == KILLED:
+        print_line("Its pages killed the process that read them, so that it is left out until a run can read it.")
+        print_line(f"The next run of etl_{entity} tries it again, after the others; see the failed tasks of the last.")
+        return
     print_line(f"The rejects: sluice rejects list --entity {entity} --batch {quarantine.raw_id}")
     print_line(f"To load it after the declaration is fixed: sluice rejects retry --entity {entity}")
     print_line(f"To load only its valid records: sluice quarantine accept {login} --entity {entity}")

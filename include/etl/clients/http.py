@@ -20,8 +20,8 @@ _PRINTABLE_CODE = re.compile(r"[\w .:/-]{1,100}", re.ASCII)
 class BodyTooLarge(Exception):
     """A response has more bytes than any page; the rest was not read."""
 
-    def __init__(self) -> None:
-        super().__init__(f"an answer of more than {MAX_BODY_SIZE} bytes")
+    def __init__(self, max_size: int) -> None:
+        super().__init__(f"an answer of more than {max_size} bytes")
 
 
 class ErrorBody(msgspec.Struct):
@@ -37,19 +37,25 @@ class ErrorBody(msgspec.Struct):
     error_code: str | None = None
 
 
-async def read_body(response: aiohttp.ClientResponse) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, *, max_size: int | None = None) -> bytes:
     """Return the body of a response, as sent.
+
+    Parameters
+    ----------
+    max_size
+        Most bytes that it may have; None for `MAX_BODY_SIZE`.
 
     Raises
     ------
     BodyTooLarge
-        If it has more than `MAX_BODY_SIZE` bytes.
+        If it has more.
     """
+    max_size = MAX_BODY_SIZE if max_size is None else max_size
     content = bytearray()
     async for block in response.content.iter_chunked(_READ_SIZE):
         content += block
-        if len(content) > MAX_BODY_SIZE:
-            raise BodyTooLarge
+        if len(content) > max_size:
+            raise BodyTooLarge(max_size)
     return bytes(content)
 
 

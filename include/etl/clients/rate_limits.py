@@ -9,6 +9,8 @@ import redis
 
 from etl.settings import Endpoint
 
+_TIMEOUT_SECONDS = 10
+"""Wait for a connection, and for each answer: a server that hangs must not block a worker."""
 _MICROSECOND = timedelta(microseconds=1)
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_keyfile", "ssl_certfile", "ssl_check_hostname")
 
@@ -90,21 +92,21 @@ class Limiter:
 
 
 def connect(endpoint: Endpoint) -> Limiter:
-    """Return a limiter for the command line; tasks get theirs from Airflow's Redis hook."""
+    """Return the limiter of a Redis; a call fails if it does not answer within `_TIMEOUT_SECONDS`, after retries."""
     server = redis.Redis(
         host=endpoint.host,
         port=endpoint.port or 6379,
         username=endpoint.login or None,
         password=endpoint.password or None,
         db=int(endpoint.extra.get("db") or 0),
-        socket_timeout=10,
+        socket_timeout=_TIMEOUT_SECONDS,
         **_tls_options(endpoint),
     )
     return Limiter(server)
 
 
 def _tls_options(endpoint: Endpoint) -> dict[str, Any]:
-    """Return the options for TLS, as Airflow's Redis hook reads them; none if it is off."""
+    """Return the options for TLS, named as Airflow's Redis connections name them; none if it is off."""
     if str(endpoint.extra.get("ssl", "")).lower() not in ("true", "1"):
         return {}
     return {"ssl": True, **{name: endpoint.extra[name] for name in _TLS_OPTIONS if name in endpoint.extra}}

@@ -102,6 +102,26 @@ def connect(endpoint: Endpoint, *, timeouts: Timeouts = TIMEOUTS, application: s
         raise WarehouseNotMigrated(endpoint, str(error).splitlines()[0]) from error
 
 
+def connect_url(url: str, *, timeouts: Timeouts = TIMEOUTS, connect_seconds: int = 10) -> Connection:
+    """Return an autocommit connection to a database that is not the warehouse, or not yet; the caller closes it.
+
+    Parameters
+    ----------
+    url
+        Its URL, or libpq's parameters in one text.
+    timeouts
+        Bounds of its waits.
+    connect_seconds
+        Seconds in which the server must answer.
+
+    Raises
+    ------
+    psycopg.OperationalError
+        If it does not answer or refuses the login.
+    """
+    return psycopg.connect(url, autocommit=True, connect_timeout=connect_seconds, options=timeouts.options())
+
+
 def _parameters(endpoint: Endpoint, timeouts: Timeouts, application: str) -> dict[str, Any]:
     """Return the parameters of libpq, with those in the extra of the connection, such as `sslmode`."""
     libpq_options = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}

@@ -26,7 +26,7 @@ class Retention:
     rejects
         Rejected records, with their reasons, since a later record of theirs was loaded; and warnings of bad fields.
     history
-        History of runs: chunks, skipped accounts, unfinished downloads, interruptions, replays.
+        History of runs: chunks, skipped accounts, reconciliations that nobody has to decide, replays.
     deliveries
         What a run of a notice sent to whom, since the run ended. These rows prevent duplicate messages, so this must be
         longer than the statement `recipients` of any notice looks back: a notice about the transactions

@@ -153,7 +153,8 @@ def purge_unfinished(
     """Remove landing pages of attempts that were never sealed, and drafts that killed processes left behind.
 
     No records are lost: a cursor moves only when its rows are loaded, so the next run requests the same pages again.
-    Pages of a feed that the next download continues from stay, as long as it can.
+    Pages of a feed that the next download continues from stay, as long as it can. The rows that tell of them are
+    removed with them, and so are those of steps that were interrupted and not tried again.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def download(
     """Land the pages of a chunk, as a new attempt, and return its ordinal.
 
     An attempt that is killed or runs out of memory stays open, and the next one requests pages of half the size. After
-    two of them, accounts are read one by one, and the one that kills the process again is skipped.
+    two of them, accounts are read one by one, and the one that kills the process again is quarantined.
 
     Parameters
     ----------
@@ -83,6 +83,9 @@ def download(
         chunks.closing_attempt(db, chunk, outcomes.counts),
         interruptions.watch(db, Step.DOWNLOAD, chunk.chunk_id, entity=entity.name) as watch,
     ):
+        for account_id in sorted(watch.culprits):
+            log.error("%s: chunk %d: account %d: %s", entity.name, chunk.chunk_id, account_id, interruptions.REASON)
+            interruptions.quarantine(db, account_id, entity=entity.name)
         with landing.manifest() as manifest:
             chunk_download = ChunkDownload(entity, source, chunk, landing, cipher, db, watch, outcomes)
             asyncio.run(chunk_download.run(account_batches, manifest, endpoint=endpoint, limiter=limiter))

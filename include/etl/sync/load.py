@@ -22,9 +22,10 @@ class NotAcceptable(PermanentError):
     """The records of a quarantined login can no longer be loaded."""
 
     def __init__(self, quarantine: Quarantine, reason: str) -> None:
+        batch = "" if quarantine.raw_id is None else f" from raw batch {quarantine.raw_id}"
         super().__init__(
-            f"{quarantine.entity}: provider account {quarantine.provider_account_id} cannot be accepted from raw batch "
-            f"{quarantine.raw_id}: {reason}; trigger etl_{quarantine.entity}, which reads it again from where its "
+            f"{quarantine.entity}: provider account {quarantine.provider_account_id} cannot be accepted{batch}: "
+            f"{reason}; trigger etl_{quarantine.entity}, which reads it again from where its "
             "cursor is, and accept it then if it is still quarantined."
         )
 
@@ -103,12 +104,14 @@ def accept(entity: Entity, provider_account_id: int, *, db: Connection, root: UP
     Raises
     ------
     NotAcceptable
-        If another batch of the login was loaded since, or the batch was purged.
+        If another batch of the login was loaded since, the batch was purged, or its pages cannot be read.
     """
     quarantine = quarantines.find(db, entity=entity.name, provider_account_id=provider_account_id)
     if quarantine is None:
         return None
     raw_id = quarantine.raw_id
+    if raw_id is None or quarantine.rule == quarantines.KILLED:
+        raise NotAcceptable(quarantine, "its pages killed the process that read them")
     batch = raw_batches.find(db, raw_id)
     typed = TypedBatch(root, entity, batch)
     if not typed.exists():

@@ -58,8 +58,12 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
         interruptions.watch(db, Step.TRANSFORM, raw_id, entity=entity.name) as watch,
         TypedBatch(typed_root or root, entity, batch).write() as writer,
     ):
-        if watch.is_one_by_one:
-            _try_each_login(entity, batch, watch, root=root)
+        for account in sorted(watch.culprits):
+            log.error("%s: raw batch %d: account %d: %s", entity.name, raw_id, account, interruptions.REASON)
+            if not isinstance(entity.source, RawOf):
+                interruptions.quarantine(db, account, entity=entity.name, raw_id=raw_id)
+        if watch.is_any_suspected:
+            _try_suspected_logins(entity, batch, watch, root=root)
         transformer = _PageTransformer(entity, batch.source, writer)
         rejected = rejects.replace(
             db,
@@ -80,10 +84,6 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
             warned,
             rejected.closed,
         )
-        for account in sorted(watch.culprits):
-            log.error("%s: raw batch %d: account %d: %s", entity.name, raw_id, account, interruptions.REASON)
-            if not isinstance(entity.source, RawOf):
-                interruptions.quarantine(db, raw_id, account, entity=entity.name)
     return raw_id
 
 
@@ -119,10 +119,12 @@ class _LoginTally:
         return replace(move, read=self.read, rejected=self.faults.total(), fault_path=path, fault_rule=rule)
 
 
-def _try_each_login(entity: Entity, batch: RawBatch, watch: Watch, *, root: UPath) -> None:
-    """Type each login's pages by themselves and discard the result, so that the one that kills the process is known."""
+def _try_suspected_logins(entity: Entity, batch: RawBatch, watch: Watch, *, root: UPath) -> None:
+    """Type the pages of each suspected login by themselves and discard the result, so that one that kills is known."""
     pages = _without(watch.culprits, raw_batches.read(root, batch))
     for account, account_pages in groupby(pages, key=lambda page: page[0].provider_account_id):
+        if not watch.is_suspected(account):
+            continue
         watch.suspect(account)
         with (
             TemporaryDirectory(prefix="sluice-trial-") as folder,

@@ -39,6 +39,8 @@ comment on column core.accounts.raw_id is 'The raw batch that holds the record a
 -- keeps the planner from scanning the table instead.
 -- An account that a snapshot has is open, unless the account of a login that was linked later replaces it: then it is
 -- closed, whichever batch comes late or is replayed.
+-- A later snapshot may repeat an older balance, since the provider caches them: the balances of the row stay if they are
+-- as of a later time, which must not lie in the future, and are in the same currency.
 with differing as materialized (
     select
         i.provider_account_id,
@@ -48,13 +50,13 @@ with differing as materialized (
         i.mask,
         i.type,
         i.subtype,
-        i.balance_current,
-        i.balance_available,
-        i.balance_limit,
+        b.balance_current,
+        b.balance_available,
+        b.balance_limit,
         i.currency,
         i.unofficial_currency,
         i.persistent_id,
-        i.balance_as_of,
+        b.balance_as_of,
         case when r.replaced_on is not null then coalesce(c.closed_on, r.replaced_on) end as closed_on,
         i.observed_at,
         c.observed_at is not null as row_exists,
@@ -76,6 +78,22 @@ with differing as materialized (
             and k.old_account_id = i.account_id
             and k.undone_at is null
     ) as r
+    cross join lateral (
+        select
+            coalesce(
+                c.balance_as_of > i.balance_as_of
+                and c.balance_as_of <= i.observed_at
+                and (c.currency, c.unofficial_currency) is not distinct from (i.currency, i.unofficial_currency),
+                false
+            ) as is_newer
+    ) as kept
+    cross join lateral (
+        select
+            case when kept.is_newer then c.balance_current else i.balance_current end as balance_current,
+            case when kept.is_newer then c.balance_available else i.balance_available end as balance_available,
+            case when kept.is_newer then c.balance_limit else i.balance_limit end as balance_limit,
+            case when kept.is_newer then c.balance_as_of else i.balance_as_of end as balance_as_of
+    ) as b
     where
         c.observed_at is null
         or (c.closed_on is null) <> (r.replaced_on is null)
@@ -86,13 +104,13 @@ with differing as materialized (
             i.mask,
             i.type,
             i.subtype,
-            i.balance_current,
-            i.balance_available,
-            i.balance_limit,
+            b.balance_current,
+            b.balance_available,
+            b.balance_limit,
             i.currency,
             i.unofficial_currency,
             i.persistent_id,
-            i.balance_as_of
+            b.balance_as_of
         ) is distinct from (
             c.name,
             c.official_name,

@@ -186,37 +186,43 @@ where
     and f.provider_account_id = k.provider_account_id
     and hashtextextended(concat_ws(E'\x1f', f.entity, f.version, f.path, f.rule), 0) = k.digest;
 
--- name: unfinished_downloads
--- Downloads that nothing continued for so long; the next one of the login begins anew.
-select u.provider_account_id, u.chunk_id
-from etl.unfinished_downloads as u
-where (u.provider_account_id, u.chunk_id) > (%(first)s, %(second)s) and u.saved_at < %(before)s
-order by u.provider_account_id, u.chunk_id
-limit %(limit)s;
-
--- name: remove_unfinished_downloads
--- Remove one page of unfinished downloads.
-delete from etl.unfinished_downloads as u
-using unnest(%(first)s::bigint[], %(second)s::bigint[]) as k (provider_account_id, chunk_id)
-where u.provider_account_id = k.provider_account_id and u.chunk_id = k.chunk_id;
-
--- name: interruptions
--- Interruptions of steps that were not repeated for so long. The digest stands for the texts of the key.
-select i.subject_id, i.digest
+-- name: reconciliations
+-- Reconciliations that wait for nobody, of batches that are gone. A revoked one stays: it is why the rows that a person brought
+-- back are not ended by a later read without being asked for. The digest stands for the entity of the key.
+select c.raw_id, c.provider_account_id, c.digest
 from (
-    select d.subject_id, hashtextextended(concat_ws(E'\x1f', d.step, d.entity), 0) as digest
-    from etl.interruptions as d
-    where d.updated_at < %(before)s
-) as i
-where (i.subject_id, i.digest) > (%(first)s, %(second)s)
-order by i.subject_id, i.digest
+    select r.raw_id, r.provider_account_id, hashtextextended(r.entity, 0) as digest
+    from etl.reconciliations as r
+    inner join etl.raw_batches as b using (raw_id)
+    where
+        r.raw_id >= %(first)s
+        and r.state in ('applied', 'approved')
+        and greatest(r.reconciled_at, r.decided_at) < %(before)s
+        and b.purged_at is not null
+) as c
+where (c.raw_id, c.provider_account_id, c.digest) > (%(first)s, %(second)s, %(third)s)
+order by c.raw_id, c.provider_account_id, c.digest
 limit %(limit)s;
 
--- name: remove_interruptions
--- Remove one page of interruptions.
-delete from etl.interruptions as d
-using unnest(%(first)s::bigint[], %(second)s::bigint[]) as k (subject_id, digest)
-where d.subject_id = k.subject_id and hashtextextended(concat_ws(E'\x1f', d.step, d.entity), 0) = k.digest;
+-- name: remove_reconciliations
+-- Remove one page of reconciliations, with what they would need to bring back their rows.
+with expired as (
+    select r.raw_id, r.entity, r.provider_account_id
+    from etl.reconciliations as r
+    inner join unnest(%(first)s::bigint[], %(second)s::bigint[], %(third)s::bigint[]) as k (raw_id, provider_account_id, digest)
+        on
+            r.raw_id = k.raw_id
+            and r.provider_account_id = k.provider_account_id
+            and hashtextextended(r.entity, 0) = k.digest
+),
+deleted_rows as (
+    delete from etl.ended_rows as e
+    using expired as x
+    where e.raw_id = x.raw_id and e.entity = x.entity and e.provider_account_id = x.provider_account_id
+)
+delete from etl.reconciliations as r
+using expired as x
+where r.raw_id = x.raw_id and r.entity = x.entity and r.provider_account_id = x.provider_account_id;
 
 -- name: replays
 -- Records of replays; the replayed rows stay in the core tables.

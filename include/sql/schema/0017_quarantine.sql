@@ -4,7 +4,7 @@
 create table etl.quarantines (
     provider_account_id bigint not null references core.provider_accounts,
     entity text not null,
-    raw_id bigint not null references etl.raw_batches,
+    raw_id bigint references etl.raw_batches,
     read int not null,
     rejected int not null,
     path text not null,
@@ -15,9 +15,9 @@ create table etl.quarantines (
     primary key (provider_account_id, entity)
 );
 comment on table etl.quarantines is 'Logins whose latest batch of an entity was not loaded, since too many of its records were rejected; their cursors stay.';
-comment on column etl.quarantines.raw_id is 'The latest batch that was not loaded.';
+comment on column etl.quarantines.raw_id is 'The latest batch that was not loaded; null if there is none, since the login killed the process that downloaded it.';
 comment on column etl.quarantines.path is 'Most frequent path of a rejected field, without list positions, such as added[].amount.';
-comment on column etl.quarantines.rule is 'Rule that most records broke at that path.';
+comment on column etl.quarantines.rule is 'Rule that most records broke at that path; `killed` if the pages killed the process that read them.';
 create index on etl.quarantines (raw_id);
 
 alter table etl.loads add column quarantined int not null default 0;

@@ -1,5 +1,6 @@
 -- name: begin
 -- A row that is still there belongs to a try that did not end. The login that it was processing is a culprit from now on.
+-- Logins of the same chunk that killed the process of an earlier run are told, too.
 insert into etl.interruptions as i (step, subject_id, entity, deaths)
 values (%(step)s, %(subject_id)s, %(entity)s, 0)
 on conflict (step, subject_id, entity) do update set
@@ -7,7 +8,25 @@ on conflict (step, subject_id, entity) do update set
     culprits = case when i.suspect is null then i.culprits else i.culprits || i.suspect end,
     suspect = null,
     updated_at = now()
-returning i.deaths, i.culprits;
+returning
+    i.deaths,
+    i.culprits,
+    array(
+        select q.provider_account_id
+        from etl.quarantines as q
+        inner join etl.chunks as c on q.provider_account_id >= c.start and q.provider_account_id < c.stop
+        where
+            q.entity = i.entity
+            and q.rule = 'killed'
+            and c.chunk_id = case i.step
+                when 'download' then i.subject_id
+                else (
+                    select r.chunk_id
+                    from etl.raw_batches as r
+                    where r.raw_id = i.subject_id
+                )
+            end
+    ) as killers;
 
 -- name: suspect
 -- Committed before the login is processed, so that the next try finds it if this one dies.

@@ -43,12 +43,18 @@ on conflict (provider_account_id, entity) do update set
 -- End the quarantine of the logins that are being loaded. A window of past days says nothing about what is new: it ends
 -- only the quarantine of a window.
 delete from etl.quarantines as q
-using incoming_cursors as m, etl.raw_batches as r
+using incoming_cursors as m
 where
     q.provider_account_id = m.provider_account_id
     and q.entity = %(entity)s
-    and r.raw_id = q.raw_id
-    and %(source)s in (r.source, %(own_source)s);
+    and (
+        %(source)s = %(own_source)s
+        or exists (
+            select 1
+            from etl.raw_batches as r
+            where r.raw_id = q.raw_id and r.source = %(source)s
+        )
+    );
 
 -- name: forget
 -- Logins that were left out of a batch are loaded now.

@@ -15,7 +15,7 @@ where u.provider_account_id = any(%(provider_account_ids)s) and u.feed = %(feed)
 
 -- name: save
 -- Attempts are ordered by chunk and number. A later one takes the row over; an earlier one that still runs, although
--- its process was believed dead, changes nothing.
+-- its process was believed dead, changes nothing. Only new pages make the row younger: what nobody can continue grows old.
 insert into etl.unfinished_downloads as u (
     provider_account_id, feed, chunk_id, attempt, generation, pages, bytes, digest, cursor_to, is_full_read
 )
@@ -40,7 +40,7 @@ on conflict (provider_account_id, feed) do update set
     digest = excluded.digest,
     cursor_to = excluded.cursor_to,
     is_full_read = excluded.is_full_read,
-    saved_at = now()
+    saved_at = case when excluded.pages > u.pages then now() else u.saved_at end
 where (u.chunk_id, u.attempt) <= (excluded.chunk_id, excluded.attempt);
 
 -- name: discard

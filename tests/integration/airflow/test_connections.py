@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,28 @@ def test_tasks_have_bounded_connections_that_say_which_task_they_are_of(
         "autocommit": True,
         "metadata": ["etl_transactions.chunk.load[3]", "10s", "1min", "10s", "read-only"],
     }
+
+
+_TAKE = """
+from datetime import timedelta
+import redis
+from etl.clients import rate_limits
+rate_limits._TIMEOUT_SECONDS = 0.2
+import sluice_connections as connections
+try:
+    connections.limiter().take([rate_limits.Bucket("k", timedelta(seconds=1), 1)])
+except redis.TimeoutError:
+    print("gave up")
+"""
+
+
+def test_a_server_of_rate_limits_that_never_answers_does_not_block_a_task(stack: Stack, tmp_path: Path) -> None:
+    environment = {**stack.environment, "AIRFLOW_HOME": str(tmp_path)}
+    environment["PYTHONPATH"] += f":{environment['AIRFLOW__CORE__PLUGINS_FOLDER']}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        limits = {"conn_type": "redis", "host": "127.0.0.1", "port": silent.getsockname()[1]}
+        environment["AIRFLOW_CONN_LIMITS"] = json.dumps(limits)
+        call = subprocess.run(
+            [sys.executable, "-c", _TAKE], env=environment, text=True, check=True, stdout=subprocess.PIPE, timeout=60
+        )
+    assert call.stdout.splitlines()[-1] == "gave up"

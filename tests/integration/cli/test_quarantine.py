@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from etl.sync.store import interruptions
 from tests.integration.cli.conftest import Command
 from tests.integration.sync.pipeline import Pipeline
 from tests.unit.sync.samples import page, transaction
@@ -51,6 +52,23 @@ def test_a_quarantined_login_is_shown_with_what_can_be_done(etl: Command, quaran
     missing = etl("quarantine", "show", "3")
     assert missing.returncode == 1
     assert missing.stderr.startswith("error: provider account 3 is not quarantined for accounts or transactions")
+
+
+def test_a_login_that_killed_its_download_is_shown_with_what_happens_next(etl: Command, pipeline: Pipeline) -> None:
+    (login,) = pipeline.enrol("killer")
+    interruptions.quarantine(pipeline.db, login, entity="transactions")
+    (line,) = [line for line in etl("quarantine", "list", COLUMNS="200").stdout.splitlines() if "killed" in line]
+    assert line.split()[:5] == ["1", "transactions", "0", "0", "killed"]
+    (document,) = json.loads(etl("quarantine", "list", "--json").stdout)
+    assert (document["raw_id"], document["rule"]) == (None, "killed")
+    shown = etl("quarantine", "show", "1").stdout
+    assert "Its pages killed the process that read them" in shown
+    assert "The next run of etl_transactions tries it again" in shown
+    assert "sluice quarantine accept" not in shown
+    assert ": its pages killed the process" in etl("logins", "show", "1").stdout
+    accepted = etl("quarantine", "accept", "1")
+    assert accepted.returncode == 1
+    assert "cannot be accepted: its pages killed the process that read them; trigger" in accepted.stderr
 
 
 def test_accepted_logins_are_loaded_without_their_bad_records(etl: Command, quarantined: list[int], rows: Rows) -> None:

@@ -151,7 +151,7 @@ def test_pages_that_a_download_continues_from_stay_and_all_others_go(pipeline: P
     assert purge_and_count(pipeline.db, pipeline.root, purge_unfinished, as_of=now, dry_run=True) == [1, 0]
     assert purge_and_count(pipeline.db, pipeline.root, purge_unfinished, as_of=now) == [1, 0]
     assert files(pipeline.root, "landing") == ["000000", "000001", "000002"]
-    assert landing.account_pages(1).adopt(landing, 3, cursor_from="") == {"", "a"}
+    assert landing.account_pages(1).adopt(landing, 3, cursor_from="", is_full_read=False) == {"", "a"}
 
 
 @pytest.mark.parametrize(

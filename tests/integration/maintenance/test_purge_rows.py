@@ -1,4 +1,4 @@
-"""Purge of old rows: rejects, warnings, replays, skip reasons, unfinished work and chunks."""
+"""Purge of old rows: rejects, warnings, replays, skip reasons, reconciliations and chunks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from etl.catalog.retention import RETENTION
 from etl.db.connection import Connection
 from etl.maintenance.analyze import analyze_stale_tables
+from etl.maintenance.purge_storage import purge_unfinished
 from etl.maintenance.purge_tables import purge_rows
 from etl.maintenance.store import expired
 from tests.integration.sync.pipeline import LATER, Pipeline
@@ -97,28 +98,52 @@ def test_field_warnings_of_the_same_batch_that_are_younger_stay(pipeline: Pipeli
     assert rows("select path from etl.field_warnings") == [("b",)]
 
 
-def test_an_unfinished_download_keeps_its_chunk_and_goes_with_it(pipeline: Pipeline, account: int, rows: Rows) -> None:
+def test_an_unfinished_download_keeps_its_chunk_until_its_pages_are_removed(pipeline: Pipeline, account: int) -> None:
     pipeline.plan("never finished")
     pipeline.db.execute(
         "insert into etl.unfinished_downloads (provider_account_id, feed, chunk_id, attempt, generation, pages, bytes, "
-        "digest, cursor_to, is_full_read, saved_at) select %s, 'transactions_sync', "
-        "chunk_id, 1, 0, 1, 1, 'd', 'a', true, now() + interval '500 days' from etl.chunks",
+        "digest, cursor_to, is_full_read) select %s, 'transactions_sync', chunk_id, 1, 0, 1, 1, 'd', 'a', true "
+        "from etl.chunks",
         (account,),
     )
-    assert purge_and_count(pipeline.db, as_of=datetime.now(UTC) + RETENTION.history + timedelta(days=499)) == {}
-    assert purge_and_count(pipeline.db) == {"unfinished downloads": 1, "chunks": 1}
+    assert purge_and_count(pipeline.db) == {}
+    purge_unfinished(RETENTION, db=pipeline.db, root=pipeline.root, as_of=LONG_AFTER, dry_run=False)
+    assert purge_and_count(pipeline.db) == {"chunks": 1}
 
 
-def test_interruptions_are_removed_after_the_retention_of_history(pipeline: Pipeline, rows: Rows) -> None:
-    pipeline.db.execute(
-        "insert into etl.interruptions (step, subject_id, entity, deaths) values "
-        "('download', 1, 'transactions', 1), ('transform', 1, 'transactions', 2), ('transform', 1, 'merchants', 1)"
-    )
+@pytest.mark.parametrize(
+    ("state", "purged_at", "removed"),
+    [
+        ("applied", "now()", 1),
+        ("approved", "now()", 1),
+        ("pending", "now()", 0),
+        ("revoked", "now()", 0),
+        ("applied", "null", 0),
+    ],
+)
+def test_reconciliations_are_removed_with_their_rows_unless_they_wait_or_protect_rows_or_can_be_replayed(
+    pipeline: Pipeline, rejected: int, state: str, purged_at: str, removed: int
+) -> None:
+    account = 1
+    for entity in ("transactions", "other"):
+        pipeline.db.execute(
+            "insert into etl.reconciliations (raw_id, entity, provider_account_id, state, live, absent, decided_at) "
+            "values (%s, %s, %s, %s, 9, 1, now())",
+            (rejected, entity, account, state if entity == "transactions" else "pending"),
+        )
+        pipeline.db.execute(
+            "insert into etl.ended_rows select %s, %s, %s, 't1', now(), %s", (rejected, entity, account, rejected)
+        )
+    pipeline.db.execute(f"update etl.raw_batches set purged_at = {purged_at}".encode())
     soon = datetime.now(UTC) + RETENTION.history - timedelta(hours=1)
-    assert purge_and_count(pipeline.db, as_of=soon) == {}
-    assert purge_and_count(pipeline.db, dry_run=True) == {"interruptions": 3}
-    assert purge_and_count(pipeline.db) == {"interruptions": 3}
-    assert rows("select count(*) from etl.interruptions") == [(0,)]
+    expected = {"reconciliations": removed} if removed else {}
+    assert "reconciliations" not in purge_and_count(pipeline.db, as_of=soon, dry_run=True)
+    for dry_run in (True, False):
+        counts = purge_and_count(pipeline.db, dry_run=dry_run)
+        assert {label: count for label, count in counts.items() if label == "reconciliations"} == expected
+    for table in ("reconciliations", "ended_rows"):
+        left = pipeline.db.execute(f"select entity from etl.{table} order by 1".encode()).fetchall()
+        assert left == [("other",), ("transactions",)][: 2 - removed]
 
 
 def test_rejects_of_a_version_that_is_not_loaded_yet_stay(pipeline: Pipeline, rejected: int, rows: Rows) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import pytest
+
+from etl.declare.source import Feed as DeclaredFeed
+from etl.sync.store.landing import AccountPages
+from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank
 from tests.unit.sync.samples import page, transaction
+
+KEPT = "select chunk_id, attempt, pages, cursor_to, is_full_read from etl.unfinished_downloads"
 
 
 @dataclass
@@ -54,3 +61,35 @@ class PagedBank(ScriptedBank):
         return feed.interrupt(number) or Answer(
             page(added=[record], next_cursor=str(number + 1), has_more=number + 1 < feed.pages)
         )
+
+
+def once(at: int, answer: Answer) -> Callable[[int], Answer | None]:
+    """Return an interruption that answers the first request of a page."""
+    left = [at]
+    return lambda number: answer if left and number == left[0] and left.pop() == number else None
+
+
+def numbers(first: int, last: int) -> list[object]:
+    """Return the cursors of the pages between two numbers; that of the first page is not sent."""
+    return [str(number) if number else None for number in range(first, last)]
+
+
+def die_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let a process run out of memory at a page, which leaves the attempt open as a kill would."""
+    add = AccountPages.add
+
+    def add_until(pages: AccountPages, *arguments: object) -> None:
+        if pages.pages == number:
+            raise MemoryError
+        add(pages, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(AccountPages, "add", add_until)
+
+
+def remove_limits(pipeline: Pipeline) -> None:
+    """Let a pipeline call the bank without rate limits and retries."""
+    entity = pipeline.entity
+    assert isinstance(entity.source, DeclaredFeed)
+    pipeline.entity = replace(
+        entity, source=replace(entity.source, limits=()), provider=replace(entity.provider, retries=0)
+    )

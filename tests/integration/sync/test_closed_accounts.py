@@ -256,6 +256,57 @@ def test_balances_keep_their_history_with_the_time_that_the_institution_gives(
     assert rows(f"select {columns} from core.accounts") == [(7.0, 20, "q")]
 
 
+def balances(current: int, as_of: str | None, currency: str = "USD") -> dict[str, object]:
+    amounts = {"current": current, "available": current - 1, "limit": current + 1}
+    return {"balances": {**amounts, "iso_currency_code": currency, "last_updated_datetime": as_of}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "current"),
+    [
+        (balances(1, "2026-11-19T06:00:00Z"), balances(2, "2026-11-18T06:00:00Z"), 1),
+        (balances(1, "2026-11-18T06:00:00Z"), balances(2, "2026-11-19T06:00:00Z"), 2),
+        (balances(1, "2026-11-19T06:00:00Z"), balances(2, "2026-11-19T06:00:00Z"), 2),
+        (balances(1, "2026-11-19T06:00:00Z"), balances(2, None), 2),
+        (balances(1, None), balances(2, "2026-11-18T06:00:00Z"), 2),
+        (balances(1, "2999-11-19T06:00:00Z"), balances(2, "2026-11-18T06:00:00Z"), 2),
+        (balances(1, "2026-11-19T06:00:00Z"), balances(2, "2026-11-18T06:00:00Z", "EUR"), 2),
+    ],
+    ids=[
+        "older",
+        "newer",
+        "of the same time",
+        "then unknown",
+        "first unknown",
+        "first in the future",
+        "other currency",
+    ],
+)
+def test_an_older_balance_in_a_later_snapshot_does_not_replace_a_newer_one_and_the_other_columns_follow_it(
+    run: Callable[..., int],
+    rows: Rows,
+    first: dict[str, object],
+    second: dict[str, object],
+    current: int,
+) -> None:
+    run({**A, **first, "name": "first"})
+    run({**A, **second, "name": "second"})
+    kept = first if current == 1 else second
+    columns = "name, balance_current::int, balance_available::int, balance_limit::int, to_char(balance_as_of, 'YYYY')"
+    year = str(kept["balances"]["last_updated_datetime"])[:4]  # type: ignore[index]
+    assert rows(f"select {columns} from core.accounts") == [
+        ("second", current, current - 1, current + 1, None if year == "None" else year)
+    ]
+
+
+def test_an_older_balance_alone_changes_nothing(run: Callable[..., int], rows: Rows) -> None:
+    first = run({**A, **balances(1, "2026-11-19T06:00:00Z")})
+    run({**A, **balances(2, "2026-11-18T06:00:00Z")})
+    assert rows("select balance_current::int, raw_id from core.accounts") == [(1, first)]
+    assert rows("select count(*) from core.accounts_history") == [(0,)]
+    assert rows("select updated, unchanged from etl.loads order by raw_id desc limit 1") == [(0, 1)]
+
+
 def test_accounts_as_of_an_instant_are_those_that_were_open_then(run: Callable[..., int], rows: Rows) -> None:
     run(A, B)
     ((opened_at,),) = rows("select min(observed_at) from core.accounts")

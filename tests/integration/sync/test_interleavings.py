@@ -262,7 +262,7 @@ def _lookup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("_lookup")
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORY)
 @example(history=[*WRITE_1, FETCH_WINDOW, *WRITE_2, ("load late", "", 0)])
 @example(history=[*WRITE_1, ("write", "1a", 2), FETCH_WINDOW, *WRITE_1, ("load late", "", 0)])

@@ -16,22 +16,19 @@ import pytest
 from cryptography.fernet import Fernet
 
 from etl.db.connection import Connection
-from etl.declare.source import Feed as DeclaredFeed
 from etl.settings import Endpoint
 from etl.sync.drain import account as drain
 from etl.sync.logins.store.token_cipher import TokenCipher
-from etl.sync.provider import pages as provider_pages
 from etl.sync.records.frames import Header
 from etl.sync.store import cursors, unfinished_downloads
 from etl.sync.store.landing import AccountPages, Landing
 from etl.sync.store.unfinished_downloads import UnfinishedDownload
-from tests.integration.sync.paged_bank import Feed, PagedBank
+from tests.integration.sync.paged_bank import KEPT, Feed, PagedBank, die_at, numbers, once, remove_limits
 from tests.integration.sync.pipeline import FIRST, Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank, refusal
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
-KEPT = "select chunk_id, attempt, pages, cursor_to, is_full_read from etl.unfinished_downloads"
 OUTCOMES = "select outcome from etl.chunks order by chunk_id"
 LOADED = "select count(*), sum(amount)::int from core.transactions where removed_at is null"
 MUTATION = refusal("TRANSACTIONS_ERROR", "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION")
@@ -58,36 +55,9 @@ def bank(scripted_bank: ScriptedBank) -> PagedBank:
 @pytest.fixture
 def steps(scripted_pipeline: Pipeline) -> Pipeline:
     """Return the steps of a sync of one login, without rate limits and retries."""
-    entity = scripted_pipeline.entity
-    assert isinstance(entity.source, DeclaredFeed)
-    scripted_pipeline.entity = replace(
-        entity, source=replace(entity.source, limits=()), provider=replace(entity.provider, retries=0)
-    )
+    remove_limits(scripted_pipeline)
     scripted_pipeline.enrol("big")
     return scripted_pipeline
-
-
-def once(at: int, answer: Answer) -> Callable[[int], Answer | None]:
-    """Return an interruption that answers the first request of a page."""
-    left = [at]
-    return lambda number: answer if left and number == left[0] and left.pop() == number else None
-
-
-def numbers(first: int, last: int) -> list[object]:
-    """Return the cursors of the pages between two numbers; that of the first page is not sent."""
-    return [str(number) if number else None for number in range(first, last)]
-
-
-def die_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Let a process run out of memory at a page, which leaves the attempt open as a kill would."""
-    add = AccountPages.add
-
-    def add_until(pages: AccountPages, *arguments: object) -> None:
-        if pages.pages == number:
-            raise MemoryError
-        add(pages, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(AccountPages, "add", add_until)
 
 
 @pytest.fixture
@@ -292,7 +262,7 @@ def test_pages_are_kept_if_the_provider_fails_in_the_middle(steps: Pipeline, ban
     assert rows("select outcome from etl.left_out") == [("unreachable",)]
     bank.requests.clear()
     steps.run("next")
-    assert bank.cursors("big") == numbers(40, PAGES)
+    assert bank.cursors("big") == numbers(45, PAGES)
 
 
 def test_an_attempt_that_goes_on_after_it_was_believed_dead_disturbs_nothing(
@@ -358,36 +328,29 @@ def test_a_login_may_land_only_so_many_bytes_in_an_attempt_and_is_continued_by_t
     assert rows(OUTCOMES) == [({"unfinished": 1},), ({"unfinished": 1},), ({"drained": 1},)]
 
 
-def test_the_pages_of_all_attempts_count_against_the_limit_of_pages(
-    killed: Pipeline, bank: PagedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(provider_pages, "MAX_PAGES", 48)
-    with pytest.raises(Exception, match="a feed that does not end, after 48 pages"):
-        killed.download("run")
-    assert bank.cursors("big") == numbers(40, 48)
-
-
-def test_a_continued_feed_whose_cursors_repeat_does_not_end(killed: Pipeline, bank: PagedBank) -> None:
-    back = Answer(page(added=[transaction()], next_cursor="7", has_more=True))
-    bank.feeds["big"] = Feed(PAGES, interrupt=once(42, back))
-    with pytest.raises(Exception, match="a feed that does not end, after 43 pages"):
-        killed.download("run")
-    assert bank.cursors("big") == numbers(40, 43)
-
-
-def test_a_task_stopped_by_a_time_limit_leaves_no_thread_that_writes_pages(
+def test_pages_are_kept_only_once_the_thread_that_writes_the_last_one_has_ended(
     steps: Pipeline, bank: PagedBank, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = AccountPages.add
+    add, save, events = AccountPages.add, unfinished_downloads.save, []
 
     def add_slowly(pages: AccountPages, *arguments: object) -> None:
-        time.sleep(0.5)
+        number = pages.pages
+        events.append(f"writes {number}")
+        if number == 3:
+            time.sleep(2)
         add(pages, *arguments)  # type: ignore[arg-type]
+        events.append(f"has written {number}")
+
+    def save_noted(db: Connection, download: UnfinishedDownload, *, feed: str) -> bool:
+        events.append(f"keeps {download.pages}")
+        return save(db, download, feed=feed)
 
     monkeypatch.setattr(AccountPages, "add", add_slowly)
-    steps.entity = replace(steps.entity, timeout=timedelta(seconds=1))
+    monkeypatch.setattr(unfinished_downloads, "save", save_noted)
+    steps.entity = replace(steps.entity, timeout=timedelta(seconds=2))
     bank.feeds["big"] = Feed(500)
-    steps.download(f"run {len(steps.plan('run 1'))}")
-    ((_, _, kept, cursor_to, _),) = rows(KEPT)
-    assert len(list(Path(steps.root.path, "landing/1/1/1").iterdir())) == kept
-    assert cursor_to == str(kept)
+    steps.plan("run")
+    steps.download("run")
+    assert events[-3:] == ["writes 3", "has written 3", "keeps 4"]
+    assert len(list(Path(steps.root.path, "landing/1/1/1").iterdir())) == 4
+    assert [(pages, cursor_to) for _, _, pages, cursor_to, _ in rows(KEPT)] == [(4, "4")]

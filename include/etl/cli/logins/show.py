@@ -150,9 +150,7 @@ def _sections(report: LoginReport) -> Iterator[tuple[str, Iterable[str]]]:
         yield (
             "quarantined",
             [
-                f"{each.entity}, since {_format_time(each.quarantined_at)}: {each.rejected:,} of {each.read:,} records "
-                f"of raw batch {each.raw_id} rejected, mostly {each.rule} at {each.path}"
-                for each in report.quarantines
+                f"{each.entity}, since {_format_time(each.quarantined_at)}: {each}" for each in report.quarantines
             ],
         )
     if report.reconciliations:

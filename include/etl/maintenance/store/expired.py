@@ -36,8 +36,7 @@ class ExpiringTable(Enum):
     FIELD_WARNINGS = "field_warnings"
     REPLAYS = "replays"
     SKIPPED_ACCOUNTS = "left_out"
-    UNFINISHED_DOWNLOADS = "unfinished_downloads"
-    INTERRUPTIONS = "interruptions"
+    RECONCILIATIONS = "reconciliations"
     CHUNKS = "chunks"
 
 

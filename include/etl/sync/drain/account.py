@@ -19,8 +19,14 @@ from etl.declare.source import Feed, Snapshot, Window
 from etl.errors import ProviderRefused, TokenUnreadable
 from etl.sync.drain.outcome import AccountOutcome, DownloadResult, outcome_of
 from etl.sync.logins.store.provider_accounts import ProviderAccount
-from etl.sync.provider.client import MAX_WAIT_IN_TASK, AnswerTooLarge, ProviderCallFailed, ProviderClient
-from etl.sync.provider.pages import AccountReader, FeedPosition, prefetch
+from etl.sync.provider.client import (
+    MAX_WAIT_IN_TASK,
+    AnswerTooLarge,
+    LargeAnswer,
+    ProviderCallFailed,
+    ProviderClient,
+)
+from etl.sync.provider.pages import AccountReader, FeedEndless, FeedPosition, prefetch
 from etl.sync.records.frames import Header
 from etl.sync.store import unfinished_downloads
 from etl.sync.store.landing import AccountPages, DrainedAccount, Landing, UnusablePages
@@ -32,6 +38,11 @@ MAX_RESTARTS = 5
 MAX_BYTES = 1 << 30
 """Bytes of one account in one attempt, so that one login cannot fill the volume: about 600,000 transactions, which the
 rate limit of Plaid allows in most of an hour. A feed with more is continued by the next download."""
+
+MAX_SIZE_TOGETHER = 4 << 20
+"""Bytes of a page of an account that is read together with others, some four times those of a full page. Each holds a
+few copies of two pages at a time, which bounds the memory of all together. An account with larger pages is read alone.
+"""
 
 SAVE_EVERY = 20
 """Pages after which those of a feed are kept for the next attempt, should this one die. A feed of fewer pages is read
@@ -70,6 +81,8 @@ class AccountDownload:
         The warehouse, for pages that are kept.
     earlier
         Pages of its feed that an earlier attempt kept.
+    is_alone
+        Whether no other account is read meanwhile, so that its pages may be large.
     """
 
     client: ProviderClient
@@ -81,12 +94,16 @@ class AccountDownload:
     decrypt: Callable[[ProviderAccount], str]
     db: Connection
     earlier: UnfinishedDownload | None
+    is_alone: bool = False
     _pages: AccountPages = field(init=False)
     _seen_cursors: frozenset[str] = field(default_factory=frozenset, init=False)
+    _adopted_pages: int = field(default=0, init=False)
     _adopted_size: int = field(default=0, init=False)
     _saved_pages: int = field(default=0, init=False)
+    _is_full_read_requested: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self._is_full_read_requested = self.account.needs_full_read
         self._pages = self.landing.account_pages(self.account.provider_account_id)
 
     async def run(self, *, end: float, out_of_time: str) -> DownloadResult:
@@ -123,13 +140,13 @@ class AccountDownload:
                 return DownloadResult(AccountOutcome.DRAINED, drained_account=await self._land_pages())
             except TokenUnreadable as error:
                 return DownloadResult(AccountOutcome.UNREADABLE, reason=str(error))
-            except ProviderRefused as error:
-                return DownloadResult(AccountOutcome.REFUSED, reason=error.detail)
-            except AnswerTooLarge as error:
-                return DownloadResult(AccountOutcome.OVERSIZED, reason=error.code)
-            except ProviderCallFailed as error:
+            except LargeAnswer as error:
+                return DownloadResult(AccountOutcome.OVERSIZED, reason=error.code, must_be_alone=True)
+            except (ProviderRefused, ProviderCallFailed) as error:
                 failure = error
-            if not self._must_restart(failure, restarts_left):
+            if isinstance(failure, ProviderRefused) or not self._must_restart(failure, restarts_left):
+                if await self._begins_anew(failure):
+                    continue
                 return self._failed(failure)
             if self._must_read_in_full(failure, restarts_left):
                 self.account = replace(self.account, needs_full_read=True)
@@ -146,9 +163,49 @@ class AccountDownload:
     def _must_read_in_full(self, failure: ProviderCallFailed, restarts_left: int) -> bool:
         """Return whether the feed is read from its beginning, because its cursor cannot be continued from."""
         is_possible = isinstance(self.source, Feed) and self.account.cursor and not self.account.needs_full_read
-        return bool(is_possible) and (failure.action is ErrorAction.REREAD_FEED or not restarts_left)
+        # The cursor that is lost may be that of kept pages; then the stored one is tried first.
+        is_lost = failure.action is ErrorAction.REREAD_FEED and not self._adopted_pages
+        return bool(is_possible) and (is_lost or not restarts_left)
 
-    def _failed(self, failure: ProviderCallFailed) -> DownloadResult:
+    async def _begins_anew(self, failure: ProviderRefused | ProviderCallFailed) -> bool:
+        """Keep the pages that were read before a failure, or discard them if they cannot be continued.
+
+        Returns
+        -------
+        bool
+            Whether pages of an earlier attempt were discarded, so that the feed is read again from its stored cursor.
+        """
+        if not isinstance(failure, FeedEndless):
+            if self._pages.pages > self._adopted_pages:
+                if self._saved_pages:
+                    self._save_pages()
+                return False
+            if not self._adopted_pages or self._failed(failure).wait or not await self._is_answered_from_the_start():
+                return False
+        was_continued = self._adopted_pages > 0
+        log.warning("account %d: %s; its pages are discarded", self.account.provider_account_id, failure)
+        self._discard_pages()
+        self.account = replace(self.account, needs_full_read=self._is_full_read_requested)
+        return was_continued
+
+    async def _is_answered_from_the_start(self) -> bool:
+        """Return whether the provider sends what follows the stored cursor: then only the kept pages are at fault."""
+        if not isinstance(self.source, Feed):
+            return False
+        first_cursor = "" if self._is_full_read_requested else self.account.cursor
+        try:
+            await anext(self._reader().read_feed(self.source, FeedPosition(first_cursor)))
+        except ProviderCallFailed as error:
+            return error.action in (ErrorAction.RESTART_FEED, ErrorAction.REREAD_FEED)
+        except ProviderRefused:
+            return False
+        return True
+
+    def _failed(self, failure: ProviderRefused | ProviderCallFailed) -> DownloadResult:
+        if isinstance(failure, ProviderRefused):
+            return DownloadResult(AccountOutcome.REFUSED, reason=failure.detail)
+        if isinstance(failure, AnswerTooLarge):
+            return DownloadResult(AccountOutcome.OVERSIZED, reason=failure.code)
         wait = failure.retry_after if failure.action is ErrorAction.RETRY else None
         return DownloadResult(
             outcome_of(failure.action, self.account),
@@ -167,15 +224,18 @@ class AccountDownload:
                     self._save_pages()
         return self._pages.finish()
 
-    def _read_pages(self) -> AsyncIterator[tuple[Header, bytes]]:
-        is_feed = isinstance(self.source, Feed)
-        reader = AccountReader(
+    def _reader(self) -> AccountReader:
+        return AccountReader(
             self.client,
             self.account.provider_account_id,
             self.decrypt(self.account),
             self.page_size,
-            self.account.generation if is_feed else None,
+            self.account.generation if isinstance(self.source, Feed) else None,
+            None if self.is_alone else MAX_SIZE_TOGETHER,
         )
+
+    def _read_pages(self) -> AsyncIterator[tuple[Header, bytes]]:
+        reader = self._reader()
         if isinstance(self.source, Feed):
             first_cursor = "" if self.account.needs_full_read else self.account.cursor
             position = FeedPosition(
@@ -197,7 +257,7 @@ class AccountDownload:
             self._forget(earlier.chunk_id, earlier.attempt)
         else:
             self.account = replace(self.account, needs_full_read=earlier.is_full_read)
-            self._adopted_size = self._pages.size
+            self._adopted_pages, self._adopted_size = self._pages.pages, self._pages.size
             self._save_pages()
         self.earlier = None
 
@@ -210,6 +270,7 @@ class AccountDownload:
             Landing(self.landing.root, earlier.chunk_id, earlier.attempt),
             earlier.pages,
             cursor_from=self.account.cursor,
+            is_full_read=earlier.is_full_read,
         )
         found = (pages.size, pages.digest, pages.cursor_to)
         if found != (earlier.bytes, earlier.digest, earlier.cursor_to):
@@ -255,7 +316,7 @@ class AccountDownload:
     def _start_over(self) -> None:
         self._pages = self.landing.account_pages(self.account.provider_account_id)
         self._seen_cursors = frozenset()
-        self._adopted_size = self._saved_pages = 0
+        self._adopted_pages = self._adopted_size = self._saved_pages = 0
 
 
 async def _uninterrupted(work: Coroutine[None, None, Result]) -> Result:

@@ -166,14 +166,25 @@ class ChunkDownload:
         return self.cipher.decrypt(account.access_token, provider_account_id=account.provider_account_id)
 
     async def _drain(self, downloads: list[AccountDownload], manifest: Manifest) -> None:
-        """Drain some accounts; put those aside that have to wait."""
-        if not self.watch.is_one_by_one:
-            await self._drain_together(downloads, manifest)
-            return
-        for download in downloads:
+        """Drain some accounts; put those aside that have to wait.
+
+        Those whose pages turn out to be large, and those that may kill the process, are drained one by one, after the
+        others.
+        """
+        suspected = [each for each in downloads if self._is_suspected(each)]
+        others = [each for each in downloads if not self._is_suspected(each)]
+        await self._drain_together([each for each in others if not each.is_alone], manifest)
+        for download in (each for each in others if each.is_alone):
+            await self._drain_together([download], manifest)
+        for download in suspected:
+            download.is_alone = True
             self.watch.suspect(download.account.provider_account_id)
             await self._drain_together([download], manifest)
-        self.watch.suspect(None)
+        if suspected:
+            self.watch.suspect(None)
+
+    def _is_suspected(self, download: AccountDownload) -> bool:
+        return self.watch.is_suspected(download.account.provider_account_id)
 
     async def _drain_together(self, downloads: list[AccountDownload], manifest: Manifest) -> None:
         semaphore = asyncio.Semaphore(self.entity.provider.concurrency)
@@ -181,6 +192,7 @@ class ChunkDownload:
         async def drain_one(download: AccountDownload) -> DownloadResult:
             async with semaphore:
                 result = self._result_unasked() or await download.run(end=self._end, out_of_time=out_of_time)
+            download.is_alone |= result.must_be_alone
             if result.wait:
                 self._waiting.append(_WaitingAccount(download, result, _now() + result.wait.total_seconds()))
             self._is_any_drained |= result.outcome is AccountOutcome.DRAINED
@@ -189,7 +201,7 @@ class ChunkDownload:
         out_of_time = f"not drained within the chunk's time limit of {self._time_limit}"
         results = await _gather(drain_one(download) for download in downloads)
         for download, result in zip(downloads, results, strict=True):
-            if not result.wait:
+            if not result.wait and not result.must_be_alone:
                 self.outcomes.add(download.account, result)
             if result.drained_account is not None:
                 manifest.add(result.drained_account)

@@ -62,12 +62,15 @@ class DownloadResult:
         Why it was not drained.
     wait
         How long the provider asked to wait before the next request, if that is too long to sleep between two requests.
+    must_be_alone
+        Whether the account can only be read while no other is, since its pages are large.
     """
 
     outcome: AccountOutcome
     drained_account: DrainedAccount | None = None
     reason: str = ""
     wait: timedelta | None = None
+    must_be_alone: bool = False
 
 
 @dataclass

@@ -56,6 +56,10 @@ class AnswerTooLarge(ProviderCallFailed):
         super().__init__(ErrorAction.RETRY, detail)
 
 
+class LargeAnswer(AnswerTooLarge):
+    """A response has more bytes than one may have while other accounts are read."""
+
+
 class ProviderClient:
     """Sends requests to one provider.
 
@@ -89,6 +93,7 @@ class ProviderClient:
         feed: str = "",
         provider_account_id: int = 0,
         cursor: str = "",
+        max_size: int | None = None,
     ) -> Parsed:
         """Send a request and return its response body, parsed by `parse`.
 
@@ -102,11 +107,15 @@ class ProviderClient:
             Rate limits that the call counts against, for this `feed` and `provider_account_id`.
         cursor
             The cursor that the request sends; only then can an error say that it is lost.
+        max_size
+            Most bytes that the response may have, if fewer than any page may have.
 
         Raises
         ------
         AnswerTooLarge
             If the response has more bytes than any page; it is not requested again.
+        LargeAnswer
+            If it has more than `max_size` bytes.
         ProviderCallFailed
             If the response asks for another action, or still for a retry after all retries.
         ProviderRefused
@@ -116,7 +125,7 @@ class ProviderClient:
 
         async def attempt() -> Parsed:
             await self._wait_for_limits(buckets)
-            return parse(await self._send(path, request, sends_cursor=bool(cursor)))
+            return parse(await self._send(path, request, sends_cursor=bool(cursor), max_size=max_size))
 
         retrying = stamina.AsyncRetryingCaller(
             attempts=self.provider.retries + 1, timeout=None, wait_initial=0.5, wait_max=30.0
@@ -134,16 +143,18 @@ class ProviderClient:
                 raise ProviderCallFailed(ErrorAction.RETRY, "declared rate limit exhausted", wait)
             await asyncio.sleep(wait.total_seconds())
 
-    async def _send(self, path: str, request: Mapping[str, object], *, sends_cursor: bool) -> bytes:
+    async def _send(
+        self, path: str, request: Mapping[str, object], *, sends_cursor: bool, max_size: int | None
+    ) -> bytes:
         body = msgspec.json.encode(request)
         try:
             # A redirect would send the secrets to whatever host it points to.
             async with self._session.post(
                 self._endpoint.host.rstrip("/") + path, data=body, allow_redirects=False
             ) as response:
-                content = await http.read_body(response)
+                content = await http.read_body(response, max_size=max_size)
         except BodyTooLarge as error:
-            raise AnswerTooLarge(str(error)) from None
+            raise (AnswerTooLarge if max_size is None else LargeAnswer)(str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
         if response.status >= _REDIRECT:

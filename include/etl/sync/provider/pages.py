@@ -32,6 +32,13 @@ _MIN_WINDOW_PAGE = 2
 """Records of a page of a window: the last of the page before, and a new one."""
 
 
+class FeedEndless(ProviderCallFailed):
+    """The cursors of a feed repeat, or it has more pages than any; what was read of it is of no use."""
+
+    def __init__(self, pages: int) -> None:
+        super().__init__(ErrorAction.RETRY, f"a feed that does not end, after {pages} pages")
+
+
 @dataclass(frozen=True)
 class FeedPosition:
     """Where the reading of a feed begins or continues.
@@ -67,6 +74,8 @@ class AccountReader:
         Records to request per page.
     generation
         Generation of the account's cursor; None if the source is no feed.
+    max_size
+        Most bytes of a page, if fewer than any page may have.
     """
 
     client: ProviderClient
@@ -74,6 +83,7 @@ class AccountReader:
     access_token: str = field(repr=False)
     page_size: int
     generation: int | None = None
+    max_size: int | None = None
 
     def read_feed(self, feed: Feed, position: FeedPosition) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the pages of changes since a position, until there are no more.
@@ -82,6 +92,8 @@ class AccountReader:
         ------
         ProviderCallFailed
             If the feed must be restarted or the account skipped, or the provider could not be reached.
+        FeedEndless
+            If it would never end.
         AnswerTooLarge
             If a page has more records than the feed declares.
         ProviderRefused
@@ -126,7 +138,7 @@ class AccountReader:
             )
             ordinal += 1
             if has_more and (next_cursor in seen_cursors or ordinal >= MAX_PAGES):
-                raise ProviderCallFailed(ErrorAction.RETRY, f"a feed that does not end, after {ordinal} pages")
+                raise FeedEndless(ordinal)
             seen_cursors.add(next_cursor)
             cursor = next_cursor
 
@@ -182,6 +194,7 @@ class AccountReader:
             feed=source.name,
             provider_account_id=self.provider_account_id,
             cursor=str(values.get(Placeholder.CURSOR, "")),
+            max_size=self.max_size,
         )
 
     def _header(

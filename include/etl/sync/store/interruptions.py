@@ -1,17 +1,19 @@
 """Interruptions: steps that began and did not end, since their process was killed or ran out of memory.
 
 After two deaths a step processes each login by itself and names it first. If the process dies again, that login is the
-culprit, and is left out, so that the others go on.
+culprit: it is quarantined and left out, so that the others go on. The next run tries it again, by itself and after the
+others, so that it costs one death at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+import psycopg
 from psycopg.pq import TransactionStatus
 
 from etl.db.connection import Connection
@@ -45,10 +47,13 @@ class History:
         How many began and did not end.
     culprits
         Logins that killed the process, and are left out.
+    killers
+        Logins that killed the process of an earlier run, and are quarantined.
     """
 
     deaths: int
     culprits: list[int]
+    killers: list[int]
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,14 @@ class Watch:
         """Logins that killed the process, and are left out."""
         return frozenset(self.history.culprits)
 
+    def is_suspected(self, provider_account_id: int) -> bool:
+        """Return whether a login is processed by itself, and named by `suspect` first."""
+        return self.history.deaths >= MAX_DEATHS or provider_account_id in self.history.killers
+
     @property
-    def is_one_by_one(self) -> bool:
-        """Whether each login is processed by itself, and named by `suspect` first."""
-        return self.history.deaths >= MAX_DEATHS
+    def is_any_suspected(self) -> bool:
+        """Whether any login is processed by itself."""
+        return self.history.deaths >= MAX_DEATHS or not self.culprits.issuperset(self.history.killers)
 
     def suspect(self, provider_account_id: int | None) -> None:
         """Name the login that is processed next; None if it is none any more."""
@@ -87,7 +96,7 @@ def watch(db: Connection, step: Step, subject_id: int, *, entity: str) -> Iterat
     Inside a transaction nothing is watched, since what it writes ends with the process.
     """
     if db.info.transaction_status is not TransactionStatus.IDLE:
-        yield Watch(History(0, []), db, {"step": step.value, "subject_id": None, "entity": entity})
+        yield Watch(History(0, [], []), db, {"step": step.value, "subject_id": None, "entity": entity})
         return
     subject: dict[str, object] = {"step": step.value, "subject_id": subject_id, "entity": entity}
     (history,) = _SQL["begin"].objects(db, History, subject)
@@ -96,14 +105,22 @@ def watch(db: Connection, step: Step, subject_id: int, *, entity: str) -> Iterat
     except MemoryError:
         raise
     except BaseException:
-        # The next try must know the culprits, but this one has not died.
-        _SQL["release" if history.deaths else "end"].run(db, subject)
+        # The next try must know the culprits, but this one has not died. The warehouse may be gone by now, whose error
+        # must not hide the one that is raised.
+        with suppress(psycopg.Error):
+            _SQL["release" if history.deaths else "end"].run(db, subject)
         raise
     _SQL["end"].run(db, subject)
 
 
-def quarantine(db: Connection, raw_id: int, provider_account_id: int, *, entity: str) -> None:
-    """Record a login whose pages of a raw batch are not typed, since they killed the process."""
+def quarantine(db: Connection, provider_account_id: int, *, entity: str, raw_id: int | None = None) -> None:
+    """Record a login whose pages killed the process, and are left out.
+
+    Parameters
+    ----------
+    raw_id
+        The raw batch whose transformation they killed; None if it was the download.
+    """
     values = {"raw_id": raw_id, "provider_account_id": provider_account_id, "entity": entity, "reason": REASON}
     with db.transaction():
         _SQL["record_left_out"].run(db, values)

@@ -106,20 +106,22 @@ class AccountPages:
         objects.put(self.landing.page_path(self.provider_account_id, self.pages), frame.getvalue())
         self._count(frame.getbuffer(), header)
 
-    def adopt(self, earlier: Landing, pages: int, *, cursor_from: str) -> frozenset[str]:
+    def adopt(self, earlier: Landing, pages: int, *, cursor_from: str, is_full_read: bool) -> frozenset[str]:
         """Take over the first pages of a feed from an earlier attempt, and return the cursors that lead to them.
 
         Parameters
         ----------
         cursor_from
-            The cursor that the first page continues from.
+            The stored cursor, which the first page names as the one that it continues from.
+        is_full_read
+            Whether the first page is in fact the beginning of the feed, which then comes past the stored cursor.
 
         Raises
         ------
         UnusablePages
             If a page is missing or damaged, or does not continue from the one before.
         """
-        cursors = {cursor_from}
+        cursors = {"" if is_full_read else cursor_from}
         for page in range(pages):
             expected_cursor = self.cursor_to if page else cursor_from
             header = self._adopt_page(earlier, page)

@@ -1,4 +1,7 @@
-"""Quarantines: logins whose latest batch of an entity was not loaded, since too many of its records were rejected."""
+"""Quarantines: logins whose latest batch of an entity was not loaded.
+
+Too many of its records were rejected, or its pages killed the process that read them.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,6 +10,9 @@ from datetime import datetime
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.sync.store.typed_batches import CursorMove
+
+KILLED = "killed"
+"""Rule of a login whose pages killed the process."""
 
 _SQL = StatementFile("sync/quarantines")
 
@@ -20,18 +26,18 @@ class Quarantine:
     provider_account_id, entity
         The login, and the entity of which it is not loaded.
     raw_id
-        The latest batch that was not loaded.
+        The latest batch that was not loaded; None if there is none, since the login killed its download.
     read, rejected
         Records of the login in that batch, and how many of them were rejected.
     path, rule
-        The most frequent path and rule among the rejects.
+        The most frequent path and rule among the rejects; the rule is `KILLED` if the pages killed the process.
     quarantined_at, last_failed_at, failures
         Since when, the last time, and how many times in a row.
     """
 
     provider_account_id: int
     entity: str
-    raw_id: int
+    raw_id: int | None
     read: int
     rejected: int
     path: str

@@ -165,10 +165,6 @@ class TypedBatch:
         """Return whether any account's feed was read from its beginning."""
         return any(pc.any(moves["whole"]).as_py() for moves in self.cursor_moves())
 
-    def count_rejected(self) -> int:
-        """Return how many records of the raw batch were rejected."""
-        return sum(pc.sum(moves["rejected"], min_count=0).as_py() for moves in self.cursor_moves())
-
     @property
     def _folder(self) -> UPath:
         version = f"v{self.entity.version}-{FORMAT}"

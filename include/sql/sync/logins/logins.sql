@@ -91,7 +91,11 @@ from core.provider_accounts as p
 inner join core.users as u using (user_id)
 left join lateral (
     select
-        format('%%s: %%s of %%s records rejected, mostly %%s at %%s', e.entity, e.rejected, e.read, e.rule, e.path) as reason,
+        case
+            when e.rule = 'killed' then format('%%s: its pages killed the process', e.entity)
+            else
+                format('%%s: %%s of %%s records rejected, mostly %%s at %%s', e.entity, e.rejected, e.read, e.rule, e.path)
+        end as reason,
         e.quarantined_at
     from etl.quarantines as e
     where e.provider_account_id = p.provider_account_id

@@ -172,16 +172,23 @@ class BankAccount:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """An entity whose latest batch was not loaded for a login."""
+    """An entity whose latest batch was not loaded for a login; see `etl.quarantines`."""
 
     entity: str
-    raw_id: int
+    raw_id: int | None
     read: int
     rejected: int
     path: str
     rule: str
     quarantined_at: datetime
     failures: int
+
+    def __str__(self) -> str:
+        """Return why, in a few words."""
+        if self.rule == "killed":
+            return "its pages killed the process"
+        records = f"{self.rejected:,} of {self.read:,} records of raw batch {self.raw_id}"
+        return f"{records} rejected, mostly {self.rule} at {self.path}"
 
 
 @dataclass(frozen=True)
