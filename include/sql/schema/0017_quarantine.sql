@@ -4,6 +4,7 @@
 create table etl.quarantines (
     provider_account_id bigint not null references core.provider_accounts,
     entity text not null,
+    source text not null,
     raw_id bigint not null references etl.raw_batches,
     read int not null,
     rejected int not null,
@@ -12,9 +13,10 @@ create table etl.quarantines (
     quarantined_at timestamptz not null default now(),
     last_failed_at timestamptz not null default now(),
     failures int not null default 1,
-    primary key (provider_account_id, entity)
+    primary key (provider_account_id, entity, source)
 );
 comment on table etl.quarantines is 'Logins whose latest batch of an entity was not loaded, since too many of its records were rejected; their cursors stay.';
+comment on column etl.quarantines.source is 'Source of that batch: a window of past days is quarantined by itself, since it says nothing about what the feed brought.';
 comment on column etl.quarantines.raw_id is 'The latest batch that was not loaded.';
 comment on column etl.quarantines.path is 'Most frequent path of a rejected field, without list positions, such as added[].amount.';
 comment on column etl.quarantines.rule is 'Rule that most records broke at that path.';

@@ -10,7 +10,7 @@ copy etl.field_warnings (
 ) from stdin;
 
 -- name: summaries
--- Bad fields of some entities over all batches, the most frequent first, each with the latest example.
+-- Bad fields of some entities in one batch or since an instant, the most frequent first, each with the latest example.
 select
     w.entity,
     w.path,
@@ -20,28 +20,41 @@ select
     max(w.raw_id) as raw_id,
     (array_agg(w.found order by w.raw_id desc, w.line))[1] as found
 from etl.field_warnings as w
-where w.entity = any(%(entities)s) and (%(raw_id)s::bigint is null or w.raw_id = %(raw_id)s)
+where
+    w.entity = any(%(entities)s)
+    and w.raw_id >= coalesce(
+        %(raw_id)s,
+        (
+            select min(b.raw_id)
+            from etl.raw_batches as b
+            where b.sealed_at >= now() - %(summarized_for)s::interval
+        ),
+        0
+    )
+    and (w.raw_id = %(raw_id)s or (%(raw_id)s::bigint is null and w.warned_at >= now() - %(summarized_for)s::interval))
 group by w.entity, w.path, w.rule
 order by records desc, w.entity, w.path, w.rule
 limit %(limit)s;
 
 -- name: count_of_run
 -- Bad fields of a run. A chunk with a page size has raw batches of its own; one without is a range of raw batches of
--- another entity, whose warnings count if they were made since the chunk was planned.
-select coalesce(sum(w.records), 0)::int as field_warnings
-from etl.field_warnings as w
-inner join etl.raw_batches as b on b.raw_id = w.raw_id
-where
-    w.entity = %(entity)s
-    and exists (
-        select 1
-        from etl.chunks as c
-        where
-            c.entity = %(entity)s
-            and c.run_id = %(run_id)s
-            and c.withdrawn_at is null
-            and (
-                (c.page_size > 0 and c.chunk_id = b.chunk_id)
-                or (c.page_size = 0 and w.raw_id >= c.start and w.raw_id < c.stop and w.warned_at >= c.planned_at)
-            )
-    );
+-- another entity, whose warnings count if they were made since the chunk was planned. Each branch finds warnings by their
+-- raw batch: the table has those of all runs.
+select coalesce(sum(f.records), 0)::int as field_warnings
+from (
+    select w.records
+    from etl.chunks as c
+    inner join etl.raw_batches as b on b.chunk_id = c.chunk_id
+    inner join etl.field_warnings as w on w.raw_id = b.raw_id and w.entity = c.entity
+    where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null and c.page_size > 0
+    union all
+    select w.records
+    from etl.chunks as c
+    inner join etl.field_warnings as w on w.raw_id >= c.start and w.raw_id < c.stop and w.entity = c.entity
+    where
+        c.entity = %(entity)s
+        and c.run_id = %(run_id)s
+        and c.withdrawn_at is null
+        and c.page_size = 0
+        and w.warned_at >= c.planned_at
+) as f;

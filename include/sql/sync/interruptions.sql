@@ -39,9 +39,11 @@ on conflict do nothing;
 
 -- name: record_quarantine
 -- Its records cannot be counted without reading them, which killed the process.
-insert into etl.quarantines as q (provider_account_id, entity, raw_id, read, rejected, path, rule)
-values (%(provider_account_id)s, %(entity)s, %(raw_id)s, 0, 0, '', 'killed')
-on conflict (provider_account_id, entity) do update set
+insert into etl.quarantines as q (provider_account_id, entity, source, raw_id, read, rejected, path, rule)
+select %(provider_account_id)s, %(entity)s, r.source, %(raw_id)s, 0, 0, '', 'killed'
+from etl.raw_batches as r
+where r.raw_id = %(raw_id)s
+on conflict (provider_account_id, entity, source) do update set
     raw_id = excluded.raw_id,
     read = excluded.read,
     rejected = excluded.rejected,
