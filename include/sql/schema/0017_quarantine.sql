@@ -67,6 +67,7 @@ create table etl.field_warnings (
     warned_at timestamptz not null default now(),
     primary key (raw_id, entity, version, provider_account_id, path, rule)
 );
+create index on etl.field_warnings (entity, warned_at);
 comment on table etl.field_warnings is 'Optional fields that were bad and are null in the row, or amounts that were rounded: counted by field and rule.';
 comment on column etl.field_warnings.path is 'Path of the field without list positions, such as added[].datetime.';
 comment on column etl.field_warnings.line is 'Ordinal of the page of the first such record in its raw batch, from 0.';

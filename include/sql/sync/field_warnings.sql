@@ -3,14 +3,36 @@
 delete from etl.field_warnings
 where raw_id = %(raw_id)s and entity = %(entity)s;
 
--- name: copy
--- Warnings of one batch, by login, path and rule.
-copy etl.field_warnings (
-    raw_id, entity, version, provider_account_id, path, rule, records, line, found
-) from stdin;
+-- name: store
+-- Warnings of one batch, by login, path and rule. Who types the same batch at the same time stores the same: the second
+-- waits for the first, in the order of the key. A lock for each batch would fill the lock table of a transaction that types
+-- a long archive.
+insert into etl.field_warnings (raw_id, entity, version, provider_account_id, path, rule, records, line, found)
+select
+    %(raw_id)s,
+    %(entity)s,
+    %(version)s,
+    c.provider_account_id,
+    c.path,
+    c.rule,
+    c.records,
+    c.line,
+    c.found
+from unnest(
+    %(provider_account_ids)s::bigint[],
+    %(paths)s::text[],
+    %(rules)s::text[],
+    %(records)s::int[],
+    %(lines)s::int[],
+    %(found)s::text[]
+) as c (provider_account_id, path, rule, records, line, found)
+on conflict (raw_id, entity, version, provider_account_id, path, rule) do update set
+    records = excluded.records,
+    line = excluded.line,
+    found = excluded.found;
 
 -- name: summaries
--- Bad fields of some entities in one batch or since an instant, the most frequent first, each with the latest example.
+-- Bad fields of some entities in one batch, or of the last time, the most frequent first, each with the latest example.
 select
     w.entity,
     w.path,
@@ -22,16 +44,10 @@ select
 from etl.field_warnings as w
 where
     w.entity = any(%(entities)s)
-    and w.raw_id >= coalesce(
-        %(raw_id)s,
-        (
-            select min(b.raw_id)
-            from etl.raw_batches as b
-            where b.sealed_at >= now() - %(summarized_for)s::interval
-        ),
-        0
-    )
-    and (w.raw_id = %(raw_id)s or (%(raw_id)s::bigint is null and w.warned_at >= now() - %(summarized_for)s::interval))
+    and case
+        when %(raw_id)s::bigint is null then w.warned_at >= now() - %(summarized_for)s::interval
+        else w.raw_id = %(raw_id)s
+    end
 group by w.entity, w.path, w.rule
 order by records desc, w.entity, w.path, w.rule
 limit %(limit)s;

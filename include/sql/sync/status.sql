@@ -18,11 +18,6 @@ select
         where
             w.entity = %(entity)s
             and w.version = %(version)s
-            and w.raw_id >= (
-                select coalesce(min(b.raw_id), 0)
-                from etl.raw_batches as b
-                where b.sealed_at >= %(warned_since)s
-            )
             and w.warned_at >= %(warned_since)s
     ) as field_warnings,
     (
