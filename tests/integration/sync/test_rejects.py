@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from psycopg.sql import SQL
 
+from etl.db.statements import StatementFile
 from etl.declare.check import Iso4217
 from etl.sync.records.blocks import Block
 from etl.sync.report import totals
@@ -203,6 +205,53 @@ def test_a_run_counts_its_bad_fields(scripted_pipeline: Pipeline, scripted_bank:
     scripted_pipeline.run("second")
     counts = [totals(scripted_pipeline.entity, run_id, db=scripted_pipeline.db) for run_id in ("first", "second")]
     assert [each["field_warnings"] for each in counts] == [2, 0]
+
+
+WARNING = (
+    "insert into etl.field_warnings (raw_id, entity, version, provider_account_id, path, rule, records, line, found, "
+    "warned_at) select {}, 'transactions', 2, n, 'a', 'r', 1, 0, '', now() - {}::interval from generate_series(1, {}) n"
+)
+
+
+def test_counting_the_bad_fields_of_a_run_reads_no_others(pipeline: Pipeline, rows: Rows, account: int) -> None:
+    raw_ids = [pipeline.seal_pages((account, page()), run_id=f"run {number}") for number in range(40)]
+    for raw_id in raw_ids:
+        pipeline.db.execute(SQL(WARNING).format(raw_id, "1 day", 500))
+    pipeline.db.execute("analyze etl.field_warnings, etl.chunks, etl.raw_batches")
+    assert field_warnings.count_of_run(pipeline.db, entity="transactions", run_id="run 7") == 500
+    statement = StatementFile("sync/field_warnings")["count_of_run"]
+    ((plan,),) = pipeline.db.execute(
+        SQL("explain (analyze, format json) {}").format(statement), {"entity": "transactions", "run_id": "run 7"}
+    ).fetchall()
+    read = sum(
+        (each["Actual Rows"] + each.get("Rows Removed by Filter", 0)) * each["Actual Loops"]
+        for each in nodes(plan[0]["Plan"])
+        if each.get("Relation Name") == "field_warnings"
+    )
+    assert read == 500
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a plan."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def test_a_summary_has_the_bad_fields_of_thirty_days_or_of_one_batch(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    old, new = (pipeline.seal_pages((account, page()), run_id=f"run {number}") for number in range(2))
+    pipeline.db.execute(SQL(WARNING).format(old, "31 days", 3))
+    pipeline.db.execute(SQL(WARNING).format(new, "29 days", 2))
+
+    def count(raw_id: int | None = None) -> int:
+        found = field_warnings.summaries(pipeline.db, entities=["transactions"], raw_id=raw_id, limit=9)
+        return sum(each.records for each in found)
+
+    assert (count(), count(old), count(new)) == (2, 3, 2)
+    ((as_of,),) = pipeline.db.execute("select now()").fetchall()
+    assert status.entity_status(pipeline.db, entity="transactions", version=2, as_of=as_of).field_warnings == 2
 
 
 def test_a_transformation_that_fails_keeps_the_rejects_as_they_were(
