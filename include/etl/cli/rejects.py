@@ -152,7 +152,7 @@ def list_warnings(
     ] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show which fields of loaded records were bad.
+    """Show which fields of loaded records were bad, in the last 30 days or in one batch.
 
     Optional fields are null in the row then, and amounts with binary noise are rounded.
     """

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from etl.declare.validation import FIELD_PATTERN, require_identifier, require_type
+from etl.declare.validation import FIELD_PATTERN, require_count, require_identifier, require_type
 from etl.errors import DeclarationError
 
 PROVIDER_ACCOUNT = "provider_account_id"
@@ -12,6 +12,9 @@ PROVIDER_ACCOUNT = "provider_account_id"
 
 IMPLICIT_COLUMNS = (PROVIDER_ACCOUNT, "seq", "removed", "observed_at", "raw_id")
 """Columns that every row has without a declaration."""
+
+MAX_TEXT_LENGTH = 500
+"""Characters that a text may have if its column does not say otherwise, so that no bank fills the table with one."""
 
 _PATH = re.compile(rf"(\.\./)*{FIELD_PATTERN}(\.{FIELD_PATTERN})*")
 
@@ -43,12 +46,15 @@ class Column:
     required
         Whether a record is rejected if the field is missing or bad. In any other column, a bad value is null in the
         row, and a field warning is kept; only the currency of money rejects the record even so.
+    max_length
+        Most characters of a text; a longer one is a bad value. Other types have limits of their own.
     """
 
     name: str
     kind: ColumnType
     path: str = ""
     required: bool = True
+    max_length: int = MAX_TEXT_LENGTH
 
     def __post_init__(self) -> None:
         where = f"column {self.name}"
@@ -56,6 +62,12 @@ class Column:
         require_type(where, "kind", self.kind, ColumnType)
         require_type(where, "path", self.path, str)
         require_type(where, "required", self.required, bool)
+        require_count(where, "max_length", self.max_length, minimum=1)
+        if self.kind is not ColumnType.TEXT and self.max_length != MAX_TEXT_LENGTH:
+            raise DeclarationError(
+                f"{where}: max_length is {self.max_length}, but only a text has one and this is ColumnType."
+                f"{self.kind.name}; remove it"
+            )
         if self.name in IMPLICIT_COLUMNS:
             raise DeclarationError(f"{where}: every row has this column without a declaration; remove it")
         if self.path and not _PATH.fullmatch(self.path):

@@ -85,7 +85,7 @@ def download(
     ):
         for account_id in sorted(watch.culprits):
             log.error("%s: chunk %d: account %d: %s", entity.name, chunk.chunk_id, account_id, interruptions.REASON)
-            interruptions.quarantine(db, account_id, entity=entity.name)
+            interruptions.quarantine(db, account_id, entity=entity.name, source=source.name)
         with landing.manifest() as manifest:
             chunk_download = ChunkDownload(entity, source, chunk, landing, cipher, db, watch, outcomes)
             asyncio.run(chunk_download.run(account_batches, manifest, endpoint=endpoint, limiter=limiter))

@@ -17,20 +17,21 @@ from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
+from etl.sync import outdated
 from etl.sync.history import after_merge
+from etl.sync.outdated import Origin
 from etl.sync.quarantine import exceeds
 from etl.sync.records.duplicates import DuplicateFilter
 from etl.sync.records.filters import clamp_observation, without_logins
 from etl.sync.store import cursors, loads, quarantines, reconciliations, rejects, staging
 from etl.sync.store.loads import LoadCounts
+from etl.sync.store.rejects import KnownLater
 from etl.sync.store.typed_batches import CursorMove, TypedBatch
 
 log = logging.getLogger(__name__)
 
 MAX_SCANNED_ROWS_PER_RECORD = 2
 """Existing rows per record of a batch up to which all rows of its accounts are read, instead of looked up by key."""
-
-Origin = Feed | Snapshot | Window | RawOf
 
 
 class _Reason(Enum):
@@ -67,6 +68,8 @@ class StagedBatch:
         Records of quarantined logins; they are not staged.
     left_out
         The logins that are not staged.
+    known_later
+        What was loaded that may be later than these logins.
     """
 
     was_loaded: bool
@@ -77,6 +80,7 @@ class StagedBatch:
     rejected: int
     quarantined: int
     left_out: Collection[int]
+    known_later: KnownLater
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,9 @@ def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> Iterato
     """Stage a batch that is loaded or replayed, and yield it; each part must be merged before the next is staged.
 
     On the first load, logins that another load overtook are left out as stale, and those with too many rejects are
-    quarantined. A later load leaves out the same stale logins, and whoever has too many rejects now. Logins that were
-    quarantined, and no longer have too many, are a second part: they are loaded for the first time.
+    quarantined. A later load leaves out the same logins. Those that were quarantined, and no longer have too
+    many rejects, are a second part: they are loaded for the first time. A login that was loaded before is loaded again,
+    however many of its records are rejected now: its cursor has moved already, so that nothing would wait for it.
     """
     raw_id = typed_batch.raw_batch.raw_id
     if not loads.was_loaded(db, raw_id=raw_id, entity=entity.name):
@@ -110,7 +115,7 @@ def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> Iterato
     left_out = _find_left_out(entity, raw_id, db=db)
     excessive = _find_excessive(entity, moves)
     released = {login for login, reason in left_out.items() if reason is _QUARANTINED} - excessive.keys()
-    left_out = {**dict.fromkeys(excessive, _QUARANTINED), **left_out, **dict.fromkeys(released, _OTHER_PART)}
+    left_out |= dict.fromkeys(released, _OTHER_PART)
     yield _stage_again(entity, typed_batch, moves, left_out, db=db)
     if released:
         yield stage_first_load(entity, typed_batch, db=db, only=released)
@@ -147,10 +152,18 @@ def stage_first_load(
     return staged_batch
 
 
-def stage_loaded(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> StagedBatch:
-    """Stage the logins of a batch that were loaded before, however many of their records are rejected now."""
+def stage_loaded(entity: Entity, typed_batch: TypedBatch, *, is_complete: bool, db: Connection) -> StagedBatch:
+    """Stage the logins of a batch that were loaded before, however many of their records are rejected now.
+
+    Parameters
+    ----------
+    is_complete
+        Whether all of their records are going to be merged. Otherwise their rejects stay as they are: one whose record
+        passes now must not be closed before that record is merged.
+    """
     left_out = _find_left_out(entity, typed_batch.raw_batch.raw_id, db=db)
-    return _stage_again(entity, typed_batch, typed_batch.read_cursor_moves(), left_out, db=db)
+    moves = typed_batch.read_cursor_moves()
+    return _stage_again(entity, typed_batch, moves, left_out, judges_rejects=is_complete, db=db)
 
 
 def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBatch, *, db: Connection) -> MergeResult:
@@ -161,7 +174,7 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
     removed = {"removed": 0, "superseded": 0}
     if staged_batch.has_removals:
         removed = _run_and_count(db, _statements_of(entity)["remove"], raw_id)
-    closed_keys = _close_unreported_rows(entity, typed_batch, origin, db=db)
+    closed_keys = _close_unreported_rows(entity, typed_batch, origin, staged_batch.known_later, db=db)
     if isinstance(origin, Feed) and not staged_batch.was_loaded:
         cursors.advance(db, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"] or closed_keys):
@@ -190,11 +203,17 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
 
 
 def _stage_again(
-    entity: Entity, typed_batch: TypedBatch, moves: pa.Table, left_out: Mapping[int, _Reason], *, db: Connection
+    entity: Entity,
+    typed_batch: TypedBatch,
+    moves: pa.Table,
+    left_out: Mapping[int, _Reason],
+    *,
+    judges_rejects: bool = True,
+    db: Connection,
 ) -> StagedBatch:
     if not isinstance(entity.source, RawOf):
         _lock(entity, _without(moves, left_out), db=db)
-    return _fill(entity, typed_batch, moves, left_out, was_loaded=True, db=db)
+    return _fill(entity, typed_batch, moves, left_out, was_loaded=True, judges_rejects=judges_rejects, db=db)
 
 
 def _fill(
@@ -204,6 +223,7 @@ def _fill(
     left_out: Mapping[int, _Reason],
     *,
     was_loaded: bool,
+    judges_rejects: bool = True,
     db: Connection,
 ) -> StagedBatch:
     """Fill `incoming` with the rows of the logins that are not left out, apart from those that are outdated."""
@@ -222,9 +242,12 @@ def _fill(
     superseded = duplicate_filter.dropped
     if duplicate_filter.has_possible_duplicates:
         superseded += staging.drop_superseded(db, entity)
-    superseded += _drop_outdated(entity, origin, raw_batch.raw_id, was_loaded=was_loaded, db=db)
+    known_later = outdated.find_known_later(entity, origin, moves, raw_batch.raw_id, db=db)
+    superseded += outdated.drop(entity, origin, raw_batch.raw_id, known_later, was_loaded=was_loaded, db=db)
+    if judges_rejects:
+        _judge_rejects(typed_batch, moves, left_out, known_later, was_loaded=was_loaded, db=db)
     if isinstance(origin, Window) and isinstance(entity.source, Feed) and entity.source.removals:
-        superseded += _drop_unconfirmed(entity, db=db)
+        superseded += outdated.drop_unconfirmed(entity, db=db)
     stale, quarantined = (_select(moves, left_out, reason) for reason in (_STALE, _QUARANTINED))
     counted = _without(moves, [login for login, reason in left_out.items() if reason is _OTHER_PART])
     return StagedBatch(
@@ -236,6 +259,7 @@ def _fill(
         rejected=_sum(counted, "rejected") - _sum(quarantined, "rejected"),
         quarantined=_sum(quarantined, "read"),
         left_out=left_out.keys(),
+        known_later=known_later,
     )
 
 
@@ -287,25 +311,22 @@ def _sum(moves: pa.Table, column: str) -> int:
     return int(pc.sum(moves[column]).as_py() or 0)
 
 
-def _drop_outdated(entity: Entity, origin: Origin, raw_id: int, *, was_loaded: bool, db: Connection) -> int:
-    """Drop records that later batches have outdated, and return how many those were."""
-    dropped = 0
-    if was_loaded and entity.newest_by is None:
-        dropped += staging.drop_overwritten(db, entity, raw_id=raw_id)
-    match origin:
-        case Window() if entity.feed_name and was_loaded:
-            dropped += staging.drop_older_than_feed_on_replay(db, entity, feed=entity.feed_name, raw_id=raw_id)
-        case Window() if entity.feed_name:
-            dropped += staging.drop_older_than_feed(db, feed=entity.feed_name)
-        case Snapshot():
-            dropped += staging.drop_older_than_snapshots(db, entity, raw_id=raw_id, is_replay=was_loaded)
-    return dropped
-
-
-def _drop_unconfirmed(entity: Entity, *, db: Connection) -> int:
-    """Drop a window's records that only a feed with removals may bring, if any are, and return how many those were."""
-    file = _statements_of(entity)
-    return file["drop_unconfirmed"].run(db) if "drop_unconfirmed" in file else 0
+def _judge_rejects(
+    typed_batch: TypedBatch,
+    moves: pa.Table,
+    left_out: Mapping[int, _Reason],
+    known_later: KnownLater,
+    *,
+    was_loaded: bool,
+    db: Connection,
+) -> None:
+    """Store the rejects of the logins that this batch speaks for; a login that is stale in it has none of it."""
+    stale = [login for login, reason in left_out.items() if reason is _STALE]
+    others = [login for login, reason in left_out.items() if reason is _OTHER_PART]
+    judged = _without(moves, [*stale, *others])[PROVIDER_ACCOUNT].to_pylist()
+    rejects.replace(db, typed_batch, judged, known_later=None if was_loaded else known_later)
+    if stale:
+        rejects.close_stale(db, typed_batch, stale)
 
 
 def _apply_feed_order(
@@ -321,7 +342,7 @@ def _apply_feed_order(
 
 
 def _close_unreported_rows(
-    entity: Entity, typed_batch: TypedBatch, origin: Origin, *, db: Connection
+    entity: Entity, typed_batch: TypedBatch, origin: Origin, known_later: KnownLater, *, db: Connection
 ) -> list[tuple[Any, ...]]:
     """Close rows whose end no record reports, and rejects that a record ends; return the keys of the closed rows.
 
@@ -336,7 +357,7 @@ def _close_unreported_rows(
     if "close_held" in file:
         keys_by_statement["close_held"] = file["close_held"].rows(db, {"raw_id": raw_id})
     if "mark_outdated" in file and not isinstance(origin, RawOf):
-        rejects.mark_outdated(db, entity, file["mark_outdated"], raw_id=raw_id, source=origin)
+        rejects.mark_outdated(db, entity, file["mark_outdated"], raw_id=raw_id, known_later=known_later)
     if "close_absent" in file and isinstance(origin, Feed) and typed_batch.has_full_read():
         keys_by_statement["close_absent"] = reconciliations.close_absent(db, entity, file, raw_id=raw_id)
     for name, keys in keys_by_statement.items():

@@ -6,6 +6,7 @@ Later batches that touched the row are then merged again, in order, so that it e
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 
 import pyarrow.compute as pc
@@ -20,6 +21,8 @@ from etl.sync.store import before_image, loads, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
 from etl.sync.transform import transform
+
+log = logging.getLogger(__name__)
 
 
 def reprocess(
@@ -74,7 +77,7 @@ def merge_later_batches(
         Later batches that the caller merges again anyway.
     """
     account_ids = before_image.changed_accounts(db, entity)
-    for later_id in loads.find_later(db, raw_id=raw_id, entity=entity.name):
+    for later_id in loads.find_later(db, raw_id=raw_id, entity=entity.name, provider_account_ids=account_ids):
         if later_id not in except_batches:
             _merge_later_batch(entity, later_id, account_ids, db=db, root=root, typed_root=typed_root)
 
@@ -84,6 +87,8 @@ def _merge_later_batch(
 ) -> None:
     """Merge the records of a later batch for the rows in `changed_keys`.
 
+    A batch that was purged, and is not typed in this version, is skipped with a warning: nothing can read it any more.
+
     Parameters
     ----------
     account_ids
@@ -92,14 +97,22 @@ def _merge_later_batch(
     batch = raw_batches.find(db, raw_id)
     typed = TypedBatch(root, entity, batch)
     if not typed.exists():
+        if batch.purged_at is not None:
+            log.warning(
+                "%s: raw batch %d was purged: rows that it changed stay as the batches before and after it have them",
+                entity.name,
+                raw_id,
+            )
+            return
         typed = TypedBatch(typed_root, entity, batch)
         transform(entity, raw_id, db=db, root=root, typed_root=typed_root)
     if account_ids is not None and account_ids.isdisjoint(_account_ids(typed)):
         return
-    staged = merge.stage_loaded(entity, typed, db=db)
+    # A snapshot or a full read closes the rows that it lacks, so all of its records must stay in `incoming`.
     is_snapshot = isinstance(entity.find_source(batch.source), Snapshot)
-    if not (is_snapshot or (entity.feed_name and typed.has_full_read())):
-        # A snapshot or a full read closes the rows that it lacks, so all of its records must stay in `incoming`.
+    is_complete = is_snapshot or (entity.feed_name is not None and typed.has_full_read())
+    staged = merge.stage_loaded(entity, typed, is_complete=is_complete, db=db)
+    if not is_complete:
         before_image.keep_changed_keys(db, entity)
     before_image.capture(db, entity)
     result = merge.merge_staged(entity, typed, staged, db=db)

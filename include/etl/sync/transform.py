@@ -22,7 +22,7 @@ from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.faults import RecordFault, WarningTally
 from etl.sync.records.frames import Header
 from etl.sync.records.rows import Reject, build_table
-from etl.sync.store import chunks, field_warnings, interruptions, raw_batches, rejects
+from etl.sync.store import chunks, field_warnings, interruptions, raw_batches
 from etl.sync.store.interruptions import Step, Watch
 from etl.sync.store.raw_batches import RawBatch
 from etl.sync.store.typed_batches import CursorMove, TypedBatch, TypedWriter
@@ -34,10 +34,10 @@ BLOCK_SIZE = 10_000
 
 
 def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed_root: UPath | None = None) -> int:
-    """Write the typed batch of a raw batch, store its rejects and field warnings, and return its id.
+    """Write the typed batch of a raw batch, store its field warnings, and return its id.
 
-    The typed batch holds the good rows of every login, however many others were rejected: the load decides which logins
-    it holds back.
+    The typed batch holds the good rows and the rejects of every login, however many were rejected: the load decides
+    which logins it holds back, and whose rejects count.
 
     Parameters
     ----------
@@ -61,28 +61,24 @@ def transform(entity: Entity, raw_id: int, *, db: Connection, root: UPath, typed
         for account in sorted(watch.culprits):
             log.error("%s: raw batch %d: account %d: %s", entity.name, raw_id, account, interruptions.REASON)
             if not isinstance(entity.source, RawOf):
-                interruptions.quarantine(db, account, entity=entity.name, raw_id=raw_id)
+                interruptions.quarantine(db, account, entity=entity.name, source=batch.source, raw_id=raw_id)
         if watch.is_any_suspected:
             _try_suspected_logins(entity, batch, watch, root=root)
         transformer = _PageTransformer(entity, batch.source, writer)
-        rejected = rejects.replace(
-            db,
-            transformer.run(_without(watch.culprits, raw_batches.read(root, batch))),
-            raw_id=raw_id,
-            entity=entity.name,
-            version=entity.version,
-        )
+        rejected = 0
+        for rejects in transformer.run(_without(watch.culprits, raw_batches.read(root, batch))):
+            writer.write_rejects(rejects)
+            rejected += len(rejects)
         warned = field_warnings.replace(
             db, transformer.warnings, raw_id=raw_id, entity=entity.name, version=entity.version
         )
         log.info(
-            "%s: raw batch %d: %d rows, %d records rejected, %d bad fields dropped or rounded, %d rejects closed",
+            "%s: raw batch %d: %d rows, %d records rejected, %d bad fields dropped or rounded",
             entity.name,
             raw_id,
             transformer.rows_written,
-            rejected.found,
+            rejected,
             warned,
-            rejected.closed,
         )
     return raw_id
 
@@ -156,20 +152,22 @@ class _PageTransformer:
         self.rows_written = 0
         self.warnings = WarningTally()
 
-    def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[Reject]:
-        """Write the typed rows of all pages and yield the rejects."""
+    def run(self, pages: Iterable[tuple[Header, bytes]]) -> Iterator[list[Reject]]:
+        """Write the typed rows of all pages and yield the rejects of each block."""
+        rejects: list[Reject] = []
         for line, (header, body) in enumerate(pages):
-            if len(self._block) >= BLOCK_SIZE:
-                yield from self._write_block(unfinished_account=header.provider_account_id)
+            if len(self._block) + len(rejects) >= BLOCK_SIZE:
+                yield [*rejects, *self._write_block(unfinished_account=header.provider_account_id)]
+                rejects = []
             self._track_cursor_move(header)
             account = header.provider_account_id
             page = self._decoder.decode(body)
             self._tallies[account].read += len(page.upserts) + len(page.deletes) + len(page.rejected)
             for record in page.rejected:
                 self._count_fault(account, record.fault)
-                yield Reject(account, line, header.received_at, record.fault, record.identity)
+                rejects.append(Reject(account, line, header.received_at, record.fault, record.identity))
             self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
-        yield from self._write_block()
+        yield [*rejects, *self._write_block()]
 
     def _track_cursor_move(self, header: Header) -> None:
         """Extend the account's cursor move to this page; the pages of an account are consecutive."""

@@ -19,7 +19,8 @@ comment on column core.merchants.raw_id is 'The raw batch that holds the transac
 
 -- name: merge
 -- Upsert the records of a typed batch that differ from their rows and are newer, and count them. The newest is the one on
--- the transaction with the latest date, then the one that was observed last, whatever the order of loads.
+-- the transaction with the latest date, then the one that was observed last, whatever the order of loads. A date after the
+-- day of its observation counts as that day, so that no bank fixes the name of a merchant by a date in the future.
 -- The join drops unchanged records first: `on conflict … where` alone would lock each of their rows and log it to the WAL.
 -- Ordered by key, so that parallel merges cannot deadlock. A lock excludes other loads of this entity, so that
 -- `row_exists` stays valid.
@@ -37,8 +38,15 @@ with differing as materialized (
         c.observed_at is not null as row_exists,
         coalesce(
             c.raw_id <> %(raw_id)s
-            and (coalesce(c.named_on, '-infinity'), c.observed_at, c.raw_id)
-            > (coalesce(i.named_on, '-infinity'), i.observed_at, %(raw_id)s),
+            and (
+                least(coalesce(c.named_on, '-infinity'), (c.observed_at at time zone 'utc')::date),
+                c.observed_at,
+                c.raw_id
+            ) > (
+                least(coalesce(i.named_on, '-infinity'), (i.observed_at at time zone 'utc')::date),
+                i.observed_at,
+                %(raw_id)s
+            ),
             false
         ) as superseded
     from incoming as i

@@ -4,6 +4,7 @@
 create table etl.quarantines (
     provider_account_id bigint not null references core.provider_accounts,
     entity text not null,
+    source text not null,
     raw_id bigint references etl.raw_batches,
     read int not null,
     rejected int not null,
@@ -12,9 +13,10 @@ create table etl.quarantines (
     quarantined_at timestamptz not null default now(),
     last_failed_at timestamptz not null default now(),
     failures int not null default 1,
-    primary key (provider_account_id, entity)
+    primary key (provider_account_id, entity, source)
 );
 comment on table etl.quarantines is 'Logins whose latest batch of an entity was not loaded, since too many of its records were rejected; their cursors stay.';
+comment on column etl.quarantines.source is 'Source of that batch: a window of past days is quarantined by itself, since it says nothing about what the feed brought.';
 comment on column etl.quarantines.raw_id is 'The latest batch that was not loaded; null if there is none, since the login killed the process that downloaded it.';
 comment on column etl.quarantines.path is 'Most frequent path of a rejected field, without list positions, such as added[].amount.';
 comment on column etl.quarantines.rule is 'Rule that most records broke at that path; `killed` if the pages killed the process that read them.';
@@ -53,7 +55,6 @@ create unique index rejects_open on etl.rejects (entity, provider_account_id, re
 create index rejects_closed on etl.rejects (entity, provider_account_id, record_id) where closed_at is not null;
 
 create table etl.field_warnings (
-    raw_id bigint not null references etl.raw_batches,
     entity text not null,
     version int not null,
     provider_account_id bigint not null,
@@ -65,6 +66,7 @@ create table etl.field_warnings (
     warned_at timestamptz not null default now(),
     primary key (raw_id, entity, version, provider_account_id, path, rule)
 );
+create index on etl.field_warnings (entity, warned_at);
 comment on table etl.field_warnings is 'Optional fields that were bad and are null in the row, or amounts that were rounded: counted by field and rule.';
 comment on column etl.field_warnings.path is 'Path of the field without list positions, such as added[].datetime.';
 comment on column etl.field_warnings.line is 'Ordinal of the page of the first such record in its raw batch, from 0.';

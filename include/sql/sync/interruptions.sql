@@ -58,9 +58,9 @@ on conflict do nothing;
 
 -- name: record_quarantine
 -- Its records cannot be counted without reading them, which killed the process.
-insert into etl.quarantines as q (provider_account_id, entity, raw_id, read, rejected, path, rule)
-values (%(provider_account_id)s, %(entity)s, %(raw_id)s, 0, 0, '', 'killed')
-on conflict (provider_account_id, entity) do update set
+insert into etl.quarantines as q (provider_account_id, entity, source, raw_id, read, rejected, path, rule)
+values (%(provider_account_id)s, %(entity)s, %(source)s, %(raw_id)s, 0, 0, '', 'killed')
+on conflict (provider_account_id, entity, source) do update set
     raw_id = excluded.raw_id,
     read = excluded.read,
     rejected = excluded.rejected,

@@ -13,12 +13,31 @@ select exists (
 );
 
 -- name: find_later
--- Loaded batches that were sealed after a batch; its records may be outdated by theirs.
-select l.raw_id
-from etl.loads as l
-where l.entity = %(entity)s and l.raw_id > %(raw_id)s
-group by l.raw_id
-order by l.raw_id;
+-- Loaded batches that were sealed after a batch; its records may be outdated by theirs. Only those that may hold one of the
+-- logins: a batch's own logins are known, but for batches of before they were stored, whose chunk must contain one.
+select b.raw_id
+from etl.raw_batches as b
+inner join etl.chunks as c using (chunk_id)
+where
+    b.raw_id > %(raw_id)s
+    and exists (
+        select 1
+        from etl.loads as l
+        where l.raw_id = b.raw_id and l.entity = %(entity)s
+    )
+    and (
+        %(provider_account_ids)s::bigint[] is null
+        or exists (
+            select 1
+            from unnest(%(provider_account_ids)s::bigint[]) as a (login)
+            where
+                case
+                    when b.provider_account_ids is null then a.login >= c.start and a.login < c.stop
+                    else a.login = any(b.provider_account_ids)
+                end
+        )
+    )
+order by b.raw_id;
 
 -- name: record
 -- Record the results of all records of a batch.

@@ -5,6 +5,7 @@ with logins as (
     select
         r.chunk_id,
         r.attempt,
+        r.source,
         l.provider_account_id,
         l.read,
         l.rejected,
@@ -27,10 +28,10 @@ left_out as (
     from logins as l
     on conflict do nothing
 )
-insert into etl.quarantines as q (provider_account_id, entity, raw_id, read, rejected, path, rule)
-select l.provider_account_id, %(entity)s, %(raw_id)s, l.read, l.rejected, l.path, l.rule
+insert into etl.quarantines as q (provider_account_id, entity, source, raw_id, read, rejected, path, rule)
+select l.provider_account_id, %(entity)s, l.source, %(raw_id)s, l.read, l.rejected, l.path, l.rule
 from logins as l
-on conflict (provider_account_id, entity) do update set
+on conflict (provider_account_id, entity, source) do update set
     raw_id = excluded.raw_id,
     read = excluded.read,
     rejected = excluded.rejected,
@@ -47,14 +48,7 @@ using incoming_cursors as m
 where
     q.provider_account_id = m.provider_account_id
     and q.entity = %(entity)s
-    and (
-        %(source)s = %(own_source)s
-        or exists (
-            select 1
-            from etl.raw_batches as r
-            where r.raw_id = q.raw_id and r.source = %(source)s
-        )
-    );
+    and %(source)s in (q.source, %(own_source)s);
 
 -- name: forget
 -- Logins that were left out of a batch are loaded now.
@@ -68,10 +62,11 @@ where
     and l.provider_account_id = any(%(provider_account_ids)s);
 
 -- name: find
--- The quarantine of a login.
+-- The quarantine of a login; that of a window first, since a load of the feed ends both.
 select
     q.provider_account_id,
     q.entity,
+    q.source,
     q.raw_id,
     q.read,
     q.rejected,
@@ -81,13 +76,18 @@ select
     q.last_failed_at,
     q.failures
 from etl.quarantines as q
-where q.provider_account_id = %(provider_account_id)s and q.entity = %(entity)s;
+left join etl.raw_batches as r using (raw_id)
+left join etl.chunks as c using (chunk_id)
+where q.provider_account_id = %(provider_account_id)s and q.entity = %(entity)s
+order by c.first_day is null, q.source
+limit 1;
 
 -- name: latest
 -- Quarantined logins, the latest first.
 select
     q.provider_account_id,
     q.entity,
+    q.source,
     q.raw_id,
     q.read,
     q.rejected,
@@ -98,5 +98,5 @@ select
     q.failures
 from etl.quarantines as q
 where q.entity = any(%(entities)s)
-order by q.last_failed_at desc, q.provider_account_id, q.entity
+order by q.last_failed_at desc, q.provider_account_id, q.entity, q.source
 limit %(limit)s;

@@ -1,6 +1,8 @@
 -- name: record
 -- Insert the row of a sealed attempt; sealing it again changes nothing.
-insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes, opened_at)
+insert into etl.raw_batches (
+    source, chunk_id, attempt, content_hash, path, accounts, provider_account_ids, pages, bytes, opened_at
+)
 values (
     %(source)s,
     %(chunk_id)s,
@@ -8,6 +10,7 @@ values (
     %(content_hash)s,
     %(path)s,
     %(accounts)s,
+    %(provider_account_ids)s,
     %(pages)s,
     %(bytes)s,
     %(opened_at)s

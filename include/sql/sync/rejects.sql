@@ -1,9 +1,53 @@
--- name: begin
--- The instant from which the rejects of this transformation count, by the same clock that dates them.
-select clock_timestamp();
+-- name: drop_table
+-- A transaction that loads several batches stages the rejects of one after the other.
+drop table if exists pg_temp.incoming_rejects;
+
+-- name: create_table
+-- The rejects of the logins of a batch that are being judged, in the order of the typed batch.
+create temp table incoming_rejects (
+    ordinal bigint not null,
+    provider_account_id bigint not null,
+    record_id text not null,
+    replaces text,
+    observed_at timestamptz not null,
+    line int not null,
+    path text not null,
+    rule text not null,
+    reason text not null
+) on commit drop;
+
+-- name: copy
+-- Each row of a typed batch's rejects, with its ordinal.
+copy incoming_rejects (ordinal, provider_account_id, record_id, replaces, observed_at, line, path, rule, reason)
+from stdin (format binary);
+
+-- name: drop_outdated
+-- Drop the rejects of a window or snapshot that is older than what was loaded: a later state of these records is known.
+-- Their times are bounded as those of loaded records are, since the clocks of workers differ.
+delete from incoming_rejects as i
+using etl.raw_batches as b
+where
+    b.raw_id = %(raw_id)s
+    and (
+        exists (
+            select 1
+            from etl.cursors as c
+            where
+                c.provider_account_id = i.provider_account_id
+                and c.feed = %(feed_of_window)s
+                and c.told_at > least(greatest(i.observed_at, b.opened_at), b.sealed_at)
+        )
+        or exists (
+            select 1
+            from unnest(%(snapshot_logins)s::bigint[], %(snapshots_sealed_at)s::timestamptz[]) as s (login, sealed_at)
+            where
+                s.login = i.provider_account_id
+                and s.sealed_at > least(greatest(i.observed_at, b.opened_at), b.sealed_at)
+        )
+    );
 
 -- name: upsert
--- A record that was rejected before stays one reject, with what was found last. The same batch, typed again, is no
+-- A record that was rejected before stays one reject, with what was found last. The same batch, loaded again, is no
 -- further failure; an older one, replayed, says nothing new.
 -- A reject that a later batch closed is not opened again: its record is loaded by now.
 insert into etl.rejects as target (
@@ -20,40 +64,31 @@ insert into etl.rejects as target (
     reason,
     rejected_at
 )
-select
+select distinct on (i.provider_account_id, i.record_id)
     %(raw_id)s,
     %(entity)s,
     %(version)s,
-    f.provider_account_id,
-    f.record_id,
-    f.replaces,
-    f.observed_at,
-    f.line,
-    f.path,
-    f.rule,
-    f.reason,
+    i.provider_account_id,
+    i.record_id,
+    i.replaces,
+    i.observed_at,
+    i.line,
+    i.path,
+    i.rule,
+    i.reason,
     clock_timestamp()
-from unnest(
-    %(provider_account_ids)s::bigint[],
-    %(record_ids)s::text[],
-    %(replaced)s::text[],
-    %(observed_at)s::timestamptz[],
-    %(lines)s::int[],
-    %(paths)s::text[],
-    %(rules)s::text[],
-    %(reasons)s::text[]
-) as f (provider_account_id, record_id, replaces, observed_at, line, path, rule, reason)
+from incoming_rejects as i
 where
     not exists (
         select 1
         from etl.rejects as r
         where
             r.entity = %(entity)s
-            and r.provider_account_id = f.provider_account_id
-            and r.record_id = f.record_id
+            and r.provider_account_id = i.provider_account_id
+            and r.record_id = i.record_id
             and r.closed_by > %(raw_id)s
     )
-order by f.provider_account_id, f.record_id
+order by i.provider_account_id, i.record_id, i.line desc, i.ordinal desc
 on conflict (entity, provider_account_id, record_id) where closed_at is null do update set
     raw_id = excluded.raw_id,
     version = excluded.version,
@@ -68,11 +103,32 @@ on conflict (entity, provider_account_id, record_id) where closed_at is null do 
 where excluded.raw_id >= target.raw_id;
 
 -- name: close_missing
--- Close the rejects of a batch that the transformation which has just ended did not find any more.
-update etl.rejects set
+-- Close the rejects of a batch that it does not have any more, as it is typed now.
+update etl.rejects as r set
     closed_at = now(),
-    closed_by = raw_id
-where raw_id = %(raw_id)s and entity = %(entity)s and closed_at is null and rejected_at < %(begun_at)s;
+    closed_by = r.raw_id
+where
+    r.raw_id = %(raw_id)s
+    and r.entity = %(entity)s
+    and r.closed_at is null
+    and r.provider_account_id = any(%(provider_account_ids)s)
+    and not exists (
+        select 1
+        from incoming_rejects as i
+        where i.provider_account_id = r.provider_account_id and i.record_id = r.record_id
+    );
+
+-- name: close_of_logins
+-- Close the rejects of a batch in which logins are stale: the batch that moved their cursors brought the same records, and
+-- has its own rejects.
+update etl.rejects as r set
+    closed_at = now(),
+    closed_by = r.raw_id
+where
+    r.raw_id = %(raw_id)s
+    and r.entity = %(entity)s
+    and r.closed_at is null
+    and r.provider_account_id = any(%(provider_account_ids)s);
 
 -- name: latest
 -- The latest rejects of some entities. A record has one, however often it failed.
@@ -163,7 +219,7 @@ select
     r.provider_account_id,
     r.record_id,
     greatest(
-        least(greatest(r.observed_at, b.opened_at), b.sealed_at),
+        bounded.observed_at,
         (
             select max(k.observed_at)
             from etl.clock_corrections as k
@@ -172,6 +228,9 @@ select
     ) as observed_at
 from etl.rejects as r
 inner join etl.raw_batches as b using (raw_id)
+cross join lateral (
+    select least(greatest(r.observed_at, b.opened_at), b.sealed_at) as observed_at
+) as bounded
 where
     r.raw_id = %(raw_id)s
     and r.entity = %(entity)s
@@ -192,19 +251,10 @@ where
         where
             c.provider_account_id = r.provider_account_id
             and c.feed = %(feed_of_window)s
-            and c.told_at > r.observed_at
+            and c.told_at > bounded.observed_at
     )
-    and not (
-        %(is_snapshot)s
-        and exists (
-            select 1
-            from etl.raw_batches as later
-            inner join etl.chunks as c using (chunk_id)
-            inner join etl.loads as l on l.raw_id = later.raw_id and l.entity = r.entity
-            where
-                later.source = b.source
-                and later.raw_id > b.raw_id
-                and r.provider_account_id >= c.start
-                and r.provider_account_id < c.stop
-        )
+    and not exists (
+        select 1
+        from unnest(%(snapshot_logins)s::bigint[], %(snapshots_sealed_at)s::timestamptz[]) as s (login, sealed_at)
+        where s.login = r.provider_account_id and s.sealed_at > bounded.observed_at
     );

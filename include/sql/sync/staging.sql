@@ -48,38 +48,43 @@ using etl.cursors as c
 where c.provider_account_id = i.provider_account_id and c.feed = %(feed)s and c.told_at > i.observed_at;
 
 -- name: later_snapshots
--- Loaded snapshots that may have been read later than this one, of some of its logins: what a batch holds was read before
--- it was sealed, so that those which were sealed before this one was opened were read earlier.
-select later.raw_id
+-- Of some logins, when the latest loaded snapshot of theirs was sealed that may have been read later than this one: what a
+-- batch holds was read before it was sealed, so that those which were sealed before this one was opened were read earlier.
+-- A login is in a snapshot if its pages are, and if the load did not leave it out: not every login of a chunk is asked.
+-- Of batches of before their logins were stored, all between the bounds count.
+select l.provider_account_id, max(later.sealed_at) as sealed_at
 from etl.raw_batches as this
 inner join etl.chunks as own on own.chunk_id = this.chunk_id
 inner join etl.raw_batches as later
     on later.source = this.source and later.sealed_at > coalesce(this.opened_at, '-infinity')
 inner join etl.chunks as c on c.chunk_id = later.chunk_id and c.start < own.stop and c.stop > own.start
+cross join lateral unnest(coalesce(later.provider_account_ids, %(logins)s::bigint[])) as l (provider_account_id)
+inner join unnest(%(logins)s::bigint[]) as m (provider_account_id) on m.provider_account_id = l.provider_account_id
 where
     this.raw_id = %(raw_id)s
     and later.raw_id <> this.raw_id
+    and (
+        later.provider_account_ids is not null
+        or (l.provider_account_id >= c.start and l.provider_account_id < c.stop)
+    )
     and exists (
         select 1
-        from etl.loads as l
-        where l.raw_id = later.raw_id and l.entity = %(entity)s
-    );
+        from etl.loads as d
+        where d.raw_id = later.raw_id and d.entity = %(entity)s
+    )
+    and not exists (
+        select 1
+        from etl.left_out as o
+        where o.chunk_id = later.chunk_id and o.attempt = later.attempt and o.provider_account_id = l.provider_account_id
+    )
+group by l.provider_account_id;
 
 -- name: drop_logins_of_later_snapshots
 -- Take the logins out of a snapshot that a later one has too, unless records of theirs apply: an account that this snapshot
 -- lacks may be in the later one.
 delete from incoming_cursors as m
-using etl.raw_batches as later, etl.chunks as c
 where
-    later.raw_id = any(%(later)s)
-    and c.chunk_id = later.chunk_id
-    and m.provider_account_id >= c.start
-    and m.provider_account_id < c.stop
-    and not exists (
-        select 1
-        from etl.left_out as o
-        where o.chunk_id = later.chunk_id and o.attempt = later.attempt and o.provider_account_id = m.provider_account_id
-    )
+    m.provider_account_id = any(%(logins)s)
     and (
         %(is_replay)s
         or not exists (

@@ -15,10 +15,13 @@ select
     (
         select coalesce(sum(w.records), 0)::bigint
         from etl.field_warnings as w
-        where w.entity = %(entity)s and w.version = %(version)s
+        where
+            w.entity = %(entity)s
+            and w.version = %(version)s
+            and w.warned_at >= %(warned_since)s
     ) as field_warnings,
     (
-        select count(*)
+        select count(distinct q.provider_account_id)
         from etl.quarantines as q
         where q.entity = %(entity)s
     ) as quarantined_logins,

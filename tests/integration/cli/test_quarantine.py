@@ -56,7 +56,7 @@ def test_a_quarantined_login_is_shown_with_what_can_be_done(etl: Command, quaran
 
 def test_a_login_that_killed_its_download_is_shown_with_what_happens_next(etl: Command, pipeline: Pipeline) -> None:
     (login,) = pipeline.enrol("killer")
-    interruptions.quarantine(pipeline.db, login, entity="transactions")
+    interruptions.quarantine(pipeline.db, login, entity="transactions", source="transactions_sync")
     (line,) = [line for line in etl("quarantine", "list", COLUMNS="200").stdout.splitlines() if "killed" in line]
     assert line.split()[:5] == ["1", "transactions", "0", "0", "killed"]
     (document,) = json.loads(etl("quarantine", "list", "--json").stdout)

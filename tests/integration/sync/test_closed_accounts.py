@@ -15,7 +15,7 @@ from etl.sync.load import load
 from etl.sync.logins.store import replaced_accounts
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from etl.sync.store import status
-from tests.integration.sync.pipeline import PLAID_ONE_RETRY, Pipeline
+from tests.integration.sync.pipeline import LATER, PLAID_ONE_RETRY, Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank, refusal
 from tests.integration.sync.test_entities import account, snapshot
 
@@ -353,3 +353,39 @@ def test_a_snapshot_looks_up_the_accounts_of_its_logins_and_reads_no_others(
         accounts.load(raw_id)
         assert rows(read) == [(0,)]
     assert rows(CLOSED) == [(1, "b")]
+
+
+@pytest.mark.parametrize("are_logins_known", [True, False], ids=["logins are stored", "only the bounds of the chunk"])
+def test_a_login_that_a_later_snapshot_did_not_ask_is_loaded_from_an_earlier_one(
+    scripted_pipeline: Pipeline, rows: Rows, *, are_logins_known: bool
+) -> None:
+    accounts = replace(scripted_pipeline, entity=ACCOUNTS, source="accounts_get")
+    logins = accounts.enrol("one", "two", "three")
+    first = accounts.seal_pages(*[(login, snapshot(A)) for login in logins], moves=">", run_id="first")
+    asked = logins[::2]
+    second = accounts.seal_pages(*[(login, snapshot(A)) for login in asked], moves=">", at=LATER, run_id="second")
+    assert rows("select provider_account_ids from etl.raw_batches order by raw_id") == [(logins,), (asked,)]
+    if not are_logins_known:
+        accounts.db.execute("update etl.raw_batches set provider_account_ids = null")
+    accounts.load(second)
+    counts = accounts.load(first)
+    loaded = logins if are_logins_known else asked
+    assert (counts.inserted, counts.superseded) == (len(loaded) - len(asked), 3 - len(loaded) + len(asked))
+    assert rows("select provider_account_id from core.accounts order by 1") == [(login,) for login in loaded]
+
+
+def test_a_reject_marks_the_row_of_a_login_that_a_later_snapshot_did_not_ask(
+    scripted_pipeline: Pipeline, rows: Rows
+) -> None:
+    accounts = replace(scripted_pipeline, entity=ACCOUNTS, source="accounts_get")
+    logins = accounts.enrol("one", "two", "three")
+    wrong = snapshot({**A, "balances": {"current": 1, "iso_currency_code": "???"}})
+    moves = ">"
+    accounts.load(accounts.seal_pages(*[(login, snapshot(A)) for login in logins], moves=moves, run_id="0"))
+    late = accounts.seal_pages(*[(login, wrong) for login in logins], moves=moves, at=LATER, run_id="1")
+    latest_at = LATER + timedelta(hours=1)
+    accounts.load(
+        accounts.seal_pages(*[(login, snapshot(A)) for login in logins[::2]], moves=moves, at=latest_at, run_id="2")
+    )
+    accounts.load(late)
+    assert rows("select provider_account_id from core.accounts where outdated_at is not null") == [(logins[1],)]

@@ -129,7 +129,7 @@ def test_a_login_that_no_longer_kills_its_download_is_loaded_and_not_quarantined
 
 
 def test_a_window_does_not_end_the_quarantine_of_a_killed_download(steps: Pipeline, rows: Rows) -> None:
-    interruptions.quarantine(steps.db, POISON, entity="transactions")
+    interruptions.quarantine(steps.db, POISON, entity="transactions", source="transactions_sync")
     for source, expected in (("transactions_get", 1), ("transactions_sync", 0)):
         with steps.db.transaction():
             steps.db.execute("create temp table incoming_cursors (provider_account_id bigint) on commit drop")

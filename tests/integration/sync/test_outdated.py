@@ -129,6 +129,23 @@ def test_a_rejected_record_of_a_window_marks_its_row_unless_the_feed_was_read_la
     assert bool(rows(OUTDATED)) == is_marked
 
 
+def test_the_clock_of_a_worker_does_not_make_a_window_older_than_the_feed(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    load_in_turn(pipeline, account, page(added=[transaction()]), page(added=[transaction(transaction_id="other")]))
+    pipeline.source = "transactions_get"
+    wrong = pipeline.seal_pages(
+        (account, window(transaction(iso_currency_code="???"))),
+        moves=">",
+        at=at(-5),
+        opened_at=at(2),
+        sealed_at=at(2),
+        run_id="backfill",
+    )
+    pipeline.load(wrong)
+    assert [outdated_at for _, outdated_at in rows(OUTDATED)] == [at(2)]
+
+
 @pytest.fixture
 def accounts(pipeline: Pipeline) -> Pipeline:
     return replace(pipeline, entity=ACCOUNTS, source="accounts_get")

@@ -204,12 +204,48 @@ def test_a_window_is_quarantined_too_and_ends_no_quarantine_of_the_feed(
         (good, window(*records(0, 2, "x"))), (bad, window(*records(22, 1, "v"))), moves=">", at=LATER, run_id="backfill"
     )
     assert pipeline.load(bad_window) == load_counts(inserted=2, quarantined=23)
-    assert rows("select raw_id, path from etl.quarantines") == [(bad_window, "transactions[].iso_currency_code")]
+    assert rows("select source, raw_id, failures from etl.quarantines order by 1") == [
+        ("transactions_get", bad_window, 1),
+        ("transactions_sync", quarantined, 1),
+    ]
+    pipeline.load(pipeline.seal_pages((bad, window(*records(0, 1, "w"))), moves=">", at=LATER, run_id="good"))
+    assert rows("select raw_id from etl.quarantines") == [(quarantined,)]
+    pipeline.load(pipeline.seal_pages((bad, window(*records(22, 1))), moves=">", at=LATER, run_id="bad"))
     pipeline.source = "transactions_sync"
     assert pipeline.load(
         pipeline.seal_pages((bad, page(added=records(0, 1))), at=LATER, run_id="next", generation=0)
     ) == load_counts(inserted=1)
     assert rows(QUARANTINES) == []
+
+
+def test_the_window_and_the_feed_of_a_login_are_accepted_one_after_the_other(
+    pipeline: Pipeline, rows: Rows, logins: tuple[int, int], quarantined: int
+) -> None:
+    _, bad = logins
+    pipeline.source = "transactions_get"
+    body = msgspec.json.encode({"transactions": records(22, 1, "v"), "total_transactions": 23})
+    pipeline.db.execute("update etl.cursors set told_at = null")
+    window = pipeline.seal_pages((bad, body), moves=">", at=LATER, run_id="backfill")
+    pipeline.db.execute(
+        "update etl.chunks set first_day = '2026-11-01', last_day = '2026-11-02' where run_id = 'backfill'"
+    )
+    pipeline.load(window)
+    assert accept(pipeline, bad) == load_counts(inserted=1, rejected=22)
+    assert accept(pipeline, bad) == load_counts(inserted=10, rejected=30)
+    assert (accept(pipeline, bad), rows(QUARANTINES)) == (None, [])
+
+
+def test_a_new_version_that_rejects_more_loads_what_is_good_of_a_login_that_was_loaded_before(
+    pipeline: Pipeline, rows: Rows, logins: tuple[int, int]
+) -> None:
+    _, bad = logins
+    raw_id = pipeline.seal_pages((bad, page(added=records(0, 40))))
+    pipeline.load(raw_id)
+    pipeline.db.execute("delete from core.transactions")
+    pipeline.entity = replace(pipeline.entity, version=7, checks=(MaxLength("transaction_id", 2),))
+    assert pipeline.load(pipeline.transform(raw_id)) == load_counts(inserted=10, rejected=30)
+    assert rows("select version, count(*) from etl.rejects where closed_at is null group by 1") == [(7, 30)]
+    assert (rows(QUARANTINES), rows(LEFT_OUT)) == ([], [])
 
 
 def test_a_login_is_quarantined_in_a_snapshot_and_released_by_the_next(
@@ -271,11 +307,11 @@ def test_acceptance_again_changes_nothing(
     assert (rows("select * from core.transactions"), rows("select * from etl.loads"), rows(CURSORS)) == before
 
 
-def test_an_accepted_login_counts_as_loaded_in_a_replay_that_still_leaves_it_out(
+def test_an_accepted_login_is_loaded_again_by_a_replay_that_still_rejects_as_many_records(
     pipeline: Pipeline, rows: Rows, logins: tuple[int, int], quarantined: int
 ) -> None:
     accept(pipeline, logins[1])
-    assert pipeline.replay(quarantined) == load_counts(unchanged=3, quarantined=40)
+    assert pipeline.replay(quarantined) == load_counts(unchanged=13, rejected=30)
     assert (rows(QUARANTINES), rows(LEFT_OUT)) == ([], [])
     assert rows(CURSORS) == [(logins[0], "a", 1), (logins[1], "a", 1)]
 

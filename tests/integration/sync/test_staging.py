@@ -75,6 +75,18 @@ def test_the_newest_record_of_each_key_is_kept_by_date_then_observation_then_pos
         assert db.execute("select i.seq from incoming as i order by i.seq").fetchall() == [(3,), (5,)]
 
 
+def test_a_date_in_the_future_counts_as_the_day_of_its_observation(db: Connection) -> None:
+    noon = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    records = [
+        {"seq": seq, "entity_id": "a", "named_on": day, "observed_at": noon}
+        for seq, day in enumerate((date(9999, 12, 31), date(2026, 11, 28), None))
+    ]
+    with db.transaction():
+        staging.fill_rows(db, MERCHANTS, [pa.RecordBatch.from_pylist(records, schema(MERCHANTS))])
+        assert staging.drop_superseded(db, MERCHANTS) == 2
+        assert db.execute("select i.seq from incoming as i").fetchall() == [(1,)]
+
+
 def test_records_are_not_compared_pairwise_when_memory_is_short(db: Connection) -> None:
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])

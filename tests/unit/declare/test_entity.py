@@ -34,6 +34,21 @@ def test_a_group_polls_the_most_urgent_of_its_queues_first() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "max_length", "message"),
+    [
+        (ColumnType.TEXT, 0, "max_length is 0; it must be at least 1"),
+        (ColumnType.TEXT, None, r"max_length is None \(NoneType\); write an int"),
+        (ColumnType.DATE, 10, "max_length is 10, but only a text has one and this is ColumnType.DATE; remove it"),
+    ],
+)
+def test_only_a_text_has_a_limit_and_it_is_no_less_than_one_character(
+    kind: ColumnType, max_length: Any, message: str
+) -> None:
+    with pytest.raises(DeclarationError, match=f"column some: {message}"):
+        Column("some", kind, max_length=max_length)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"name": "Transactions"}, "name is 'Transactions'; write lower-case letters"),

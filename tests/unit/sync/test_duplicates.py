@@ -54,6 +54,12 @@ def test_the_last_record_of_a_key_in_a_block_passes() -> None:
     assert (duplicate_filter.rows, duplicate_filter.dropped, duplicate_filter.has_possible_duplicates) == (6, 2, False)
 
 
+def test_a_date_in_the_future_counts_as_the_day_of_its_observation() -> None:
+    days = [date(9999, 12, 31), date(2026, 11, 28), None]
+    _, passed = filter_blocks(block("m", "m", "m", entity=MERCHANTS, named_on=days), entity=MERCHANTS)
+    assert passed == [[1]]
+
+
 def test_one_key_in_several_accounts_is_no_duplicate() -> None:
     duplicate_filter, passed = filter_blocks(
         combine(block("a", account=1), block("a", account=2)), block("b", "a", account=3)

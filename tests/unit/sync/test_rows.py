@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -11,7 +12,7 @@ from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.check import ExactlyOne, MaxLength
-from etl.declare.entity import Entity
+from etl.declare.entity import Column, ColumnType, Entity
 from etl.sync.records.blocks import Block
 from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.rows import HookMovesRows, Reject, TypedRows, build_table
@@ -244,6 +245,40 @@ def test_a_balance_with_binary_noise_is_rounded() -> None:
 def test_an_account_without_name_and_type_loads() -> None:
     table, rejects = typed_page(accounts_page(account()), ACCOUNTS)
     assert (table["name"].to_pylist(), table["type"].to_pylist(), rejects) == ([None], [None], [])
+
+
+def with_text(entity: Entity, column: Column, text: str) -> bytes:
+    """Return a page with one record, which has a text in a column."""
+    record = transaction() if entity is TRANSACTIONS else account()
+    *parents, name = column.path_parts
+    innermost: dict[str, Any] = record
+    for parent in parents:
+        innermost[parent] = dict(innermost.get(parent) or {})
+        innermost = innermost[parent]
+    innermost[name] = text
+    return page(added=[record]) if entity is TRANSACTIONS else accounts_page(record)
+
+
+@pytest.mark.parametrize(
+    ("entity", "column"),
+    [
+        pytest.param(entity, column, id=f"{entity.name}.{column.name}")
+        for entity in (TRANSACTIONS, ACCOUNTS)
+        for column in entity.columns
+        if column.kind is ColumnType.TEXT
+    ],
+)
+def test_no_text_is_longer_than_its_column_says(entity: Entity, column: Column) -> None:
+    unchecked = replace(entity, checks=())
+    whole = "x" * column.max_length
+    table, rejects = typed_page(with_text(entity, column, whole), unchecked)
+    assert (table[column.name].to_pylist(), rejects) == ([whole], [])
+    rows = typed_rows(with_text(entity, column, whole + "x"), unchecked)
+    if entity.may_drop(column):
+        assert [rule for _, rule, _ in warnings_of(rows)] == ["max_length"]
+        assert rows.table[column.name].to_pylist() == [None]
+    else:
+        assert [reject.fault.rule for reject in rows.rejects] == ["max_length"]
 
 
 def test_a_check_of_a_missing_value_still_rejects_the_row() -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID
 from etl.catalog.queues import ETL
-from etl.declare.check import ExactlyOne, Iso4217, MaxLength, MinorUnits, NotEmpty
+from etl.declare.check import ExactlyOne, Iso4217, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, Entity
 
 ACCOUNTS = Entity(
@@ -14,7 +14,7 @@ ACCOUNTS = Entity(
     source=ACCOUNTS_GET,
     key=("provider_account_id", "account_id"),
     columns=(
-        Column("account_id", ColumnType.TEXT),
+        Column("account_id", ColumnType.TEXT, max_length=256),
         Column("name", ColumnType.TEXT, required=False),
         Column("official_name", ColumnType.TEXT, required=False),
         Column("mask", ColumnType.TEXT, required=False),
@@ -26,18 +26,16 @@ ACCOUNTS = Entity(
         Column("currency", ColumnType.TEXT, path="balances.iso_currency_code", required=False),
         Column("unofficial_currency", ColumnType.TEXT, path="balances.unofficial_currency_code", required=False),
         Column("balance_as_of", ColumnType.INSTANT, path="balances.last_updated_datetime", required=False),
-        Column("persistent_id", ColumnType.TEXT, path="persistent_account_id", required=False),
+        Column("persistent_id", ColumnType.TEXT, path="persistent_account_id", required=False, max_length=256),
     ),
     currencies=("currency", "unofficial_currency"),
     checks=(
         NotEmpty("account_id"),
-        MaxLength("account_id", 256),
         Iso4217("currency"),
         ExactlyOne(("currency", "unofficial_currency")),
         MinorUnits("balance_current", "currency"),
         MinorUnits("balance_available", "currency"),
         MinorUnits("balance_limit", "currency"),
-        MaxLength("persistent_id", 256),
     ),
     queue=ETL,
     schedule="0 0 * * *",

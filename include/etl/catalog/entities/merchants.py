@@ -5,7 +5,7 @@ from datetime import timedelta
 from etl.catalog.hooks.merchants import normalise_names
 from etl.catalog.providers.plaid import PLAID
 from etl.catalog.queues import ETL
-from etl.declare.check import MaxLength, NotEmpty
+from etl.declare.check import NotEmpty
 from etl.declare.entity import After, Column, ColumnType, Entity, RawOf
 
 MERCHANTS = Entity(
@@ -22,19 +22,17 @@ MERCHANTS = Entity(
     ),
     key=("entity_id",),
     columns=(
-        Column("entity_id", ColumnType.TEXT),
+        Column("entity_id", ColumnType.TEXT, max_length=256),
         Column("name", ColumnType.TEXT),
         Column("type", ColumnType.TEXT, required=False),
-        Column("website", ColumnType.TEXT, required=False),
+        Column("website", ColumnType.TEXT, required=False, max_length=2_000),
         Column("category", ColumnType.TEXT, path="../personal_finance_category.primary", required=False),
         Column("named_on", ColumnType.DATE, path="../date", required=False),
     ),
     newest_by="named_on",
     checks=(
         NotEmpty("entity_id"),
-        MaxLength("entity_id", 256),
         NotEmpty("name"),
-        MaxLength("name", 500),
     ),
     hook=normalise_names,
     queue=ETL,

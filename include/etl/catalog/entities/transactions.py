@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL
-from etl.declare.check import ExactlyOne, Iso4217, MaxLength, MinorUnits, NotEmpty
+from etl.declare.check import ExactlyOne, Iso4217, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, Entity
 
 TRANSACTIONS = Entity(
@@ -15,8 +15,8 @@ TRANSACTIONS = Entity(
     window=TRANSACTIONS_GET,
     key=("provider_account_id", "transaction_id"),
     columns=(
-        Column("account_id", ColumnType.TEXT),
-        Column("transaction_id", ColumnType.TEXT),
+        Column("account_id", ColumnType.TEXT, max_length=256),
+        Column("transaction_id", ColumnType.TEXT, max_length=256),
         Column("amount", ColumnType.MONEY),
         Column("currency", ColumnType.TEXT, path="iso_currency_code", required=False),
         Column("unofficial_currency", ColumnType.TEXT, path="unofficial_currency_code", required=False),
@@ -25,10 +25,10 @@ TRANSACTIONS = Entity(
         Column("authorized_on", ColumnType.DATE, path="authorized_date", required=False),
         Column("authorized_at", ColumnType.INSTANT, path="authorized_datetime", required=False),
         Column("pending", ColumnType.BOOLEAN),
-        Column("pending_transaction_id", ColumnType.TEXT, required=False),
-        Column("description", ColumnType.TEXT, path="name", required=False),
+        Column("pending_transaction_id", ColumnType.TEXT, required=False, max_length=256),
+        Column("description", ColumnType.TEXT, path="name", required=False, max_length=2_000),
         Column("merchant_name", ColumnType.TEXT, required=False),
-        Column("merchant_entity_id", ColumnType.TEXT, required=False),
+        Column("merchant_entity_id", ColumnType.TEXT, required=False, max_length=256),
         Column("payment_channel", ColumnType.TEXT, required=False),
         Column("category", ColumnType.TEXT, path="personal_finance_category.primary", required=False),
         Column("category_detail", ColumnType.TEXT, path="personal_finance_category.detailed", required=False),
@@ -41,11 +41,6 @@ TRANSACTIONS = Entity(
         Iso4217("currency", on="dated_on"),
         ExactlyOne(("currency", "unofficial_currency")),
         MinorUnits("amount", "currency"),
-        MaxLength("account_id", 256),
-        MaxLength("transaction_id", 256),
-        MaxLength("pending_transaction_id", 256),
-        MaxLength("merchant_entity_id", 256),
-        MaxLength("description", 2_000),
     ),
     queue=ETL,
     schedule="0 0 * * *",

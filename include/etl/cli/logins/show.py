@@ -149,9 +149,7 @@ def _sections(report: LoginReport) -> Iterator[tuple[str, Iterable[str]]]:
     if report.quarantines:
         yield (
             "quarantined",
-            [
-                f"{each.entity}, since {_format_time(each.quarantined_at)}: {each}" for each in report.quarantines
-            ],
+            [f"{each.entity}, since {_format_time(each.quarantined_at)}: {each}" for each in report.quarantines],
         )
     if report.reconciliations:
         yield (

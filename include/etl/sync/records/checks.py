@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.currency import decimals_by_code
-from etl.declare.check import Check, MinorUnits
+from etl.declare.check import Check, MaxLength, MinorUnits
+from etl.declare.entity import ColumnType, Entity
 from etl.sync.records import money
 from etl.sync.records.blocks import Block
 from etl.sync.records.faults import RecordFault
@@ -40,7 +41,7 @@ class _CheckedRows:
         self._upserts = frame[~removed] if removed.any() else frame
 
     def run(self) -> pa.Table:
-        for check in self._block.entity.checks:
+        for check in (*_length_checks(self._block.entity), *self._block.entity.checks):
             passes = check.passes(self._upserts).to_numpy(dtype="bool")
             if not passes.all():
                 self._settle(check, self._upserts.index[~passes].to_list())
@@ -77,6 +78,10 @@ class _CheckedRows:
         self._table = self._table.set_column(index, self._table.schema.field(index), changed)
         series = pd.Series(pd.arrays.ArrowExtensionArray(changed))
         self._upserts = self._upserts.assign(**{name: series.loc[self._upserts.index]})
+
+
+def _length_checks(entity: Entity) -> list[MaxLength]:
+    return [MaxLength(each.name, each.max_length) for each in entity.columns if each.kind is ColumnType.TEXT]
 
 
 def _without_noise(check: Check, values: Mapping[str, Any]) -> Decimal | None:

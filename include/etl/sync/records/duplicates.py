@@ -94,10 +94,11 @@ class DuplicateFilter:
 
 
 def _by_age(block: pa.RecordBatch, entity: Entity) -> pa.Array:
-    """Return the positions of a block's records, the oldest first."""
+    """Return the positions of a block's records, the oldest first; none is newer than its observation."""
     if entity.newest_by is None:
         return pa.array(np.arange(block.num_rows))
-    newest_by = block[entity.newest_by]
+    sent = block[entity.newest_by]
+    newest_by = pc.min_element_wise(sent, block["observed_at"].cast(sent.type), skip_nulls=False)
     columns = [newest_by.is_valid(), newest_by, block["observed_at"], block["seq"]]
     ages = pa.table(columns, names=list(map(str, range(len(columns)))))
     return pc.sort_indices(ages, sort_keys=[(name, "ascending") for name in ages.column_names])

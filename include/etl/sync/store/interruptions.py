@@ -113,15 +113,25 @@ def watch(db: Connection, step: Step, subject_id: int, *, entity: str) -> Iterat
     _SQL["end"].run(db, subject)
 
 
-def quarantine(db: Connection, provider_account_id: int, *, entity: str, raw_id: int | None = None) -> None:
+def quarantine(
+    db: Connection, provider_account_id: int, *, entity: str, source: str, raw_id: int | None = None
+) -> None:
     """Record a login whose pages killed the process, and are left out.
 
     Parameters
     ----------
+    source
+        The source of the pages.
     raw_id
         The raw batch whose transformation they killed; None if it was the download.
     """
-    values = {"raw_id": raw_id, "provider_account_id": provider_account_id, "entity": entity, "reason": REASON}
+    values = {
+        "raw_id": raw_id,
+        "provider_account_id": provider_account_id,
+        "entity": entity,
+        "source": source,
+        "reason": REASON,
+    }
     with db.transaction():
         _SQL["record_left_out"].run(db, values)
         _SQL["record_quarantine"].run(db, values)

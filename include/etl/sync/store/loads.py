@@ -1,6 +1,6 @@
 """Loads: for every batch that an entity loaded or replayed, how many of its records had which result."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, astuple, dataclass
 
 from etl.db import locks
@@ -64,9 +64,18 @@ def was_loaded(db: Connection, *, raw_id: int, entity: str) -> bool:
     return bool(_SQL["was_loaded"].scalar(db, {"raw_id": raw_id, "entity": entity}))
 
 
-def find_later(db: Connection, *, raw_id: int, entity: str) -> list[int]:
-    """Return the loaded batches that were sealed after batch `raw_id`, in the order in which they were sealed."""
-    return _SQL["find_later"].scalars(db, {"raw_id": raw_id, "entity": entity})
+def find_later(
+    db: Connection, *, raw_id: int, entity: str, provider_account_ids: Collection[int] | None = None
+) -> list[int]:
+    """Return the loaded batches that were sealed after batch `raw_id`, in the order in which they were sealed.
+
+    Parameters
+    ----------
+    provider_account_ids
+        Only those that may hold one of these logins; None for all.
+    """
+    logins = None if provider_account_ids is None else sorted(provider_account_ids)
+    return _SQL["find_later"].scalars(db, {"raw_id": raw_id, "entity": entity, "provider_account_ids": logins})
 
 
 def record(db: Connection, counts: LoadCounts, *, raw_id: int, entity: str, version: int) -> None:

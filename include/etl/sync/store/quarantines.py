@@ -25,6 +25,8 @@ class Quarantine:
     ----------
     provider_account_id, entity
         The login, and the entity of which it is not loaded.
+    source
+        The source of the batches that fail: a window of past days is quarantined by itself.
     raw_id
         The latest batch that was not loaded; None if there is none, since the login killed its download.
     read, rejected
@@ -37,6 +39,7 @@ class Quarantine:
 
     provider_account_id: int
     entity: str
+    source: str
     raw_id: int | None
     read: int
     rejected: int
@@ -84,7 +87,10 @@ def forget(db: Connection, provider_account_ids: Collection[int], *, raw_id: int
 
 
 def find(db: Connection, *, entity: str, provider_account_id: int) -> Quarantine | None:
-    """Return the quarantine of a login; None if the login is not quarantined."""
+    """Return the quarantine of a login; None if it is not quarantined.
+
+    If both a window and the feed are quarantined, it is that of the window, since a load of the feed ends both.
+    """
     return _SQL["find"].first(db, Quarantine, {"entity": entity, "provider_account_id": provider_account_id})
 
 

@@ -110,14 +110,15 @@ def seal(
     opened_at
         When the attempt began, by the clock of the warehouse; None if that is not known.
     """
-    accounts, page_count, last_account = 0, 0, 0
+    accounts: list[int] = []
+    page_count = 0
     with objects.draft(root) as draft:
         with compression.compress_to(draft.stream) as compressed:
             content = _HashingStream(compressed)
             for header, body in pages:
                 frames.write(cast(IO[bytes], content), header, body)
-                accounts += header.provider_account_id != last_account
-                last_account = header.provider_account_id
+                if accounts[-1:] != [header.provider_account_id]:
+                    accounts.append(header.provider_account_id)
                 page_count += 1
         content_hash = content.digest.hexdigest()
         row = {
@@ -126,7 +127,8 @@ def seal(
             "attempt": attempt,
             "content_hash": content_hash,
             "path": f"{FOLDER}/{source}/{content_hash[:2]}/{content_hash}{_SUFFIX}",
-            "accounts": accounts,
+            "accounts": len(accounts),
+            "provider_account_ids": accounts,
             "pages": page_count,
             "bytes": content.size,
             "opened_at": opened_at,

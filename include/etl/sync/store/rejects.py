@@ -1,27 +1,26 @@
 """Rejects: records that could not be typed or broke a rule, each with its path and reason.
 
-A record is one open reject, however often it fails. It is closed when a later record of the same id is loaded, or when
-its batch is typed again and the record passes.
+A transformation only finds them. The load of the batch stores those of the logins that it loads or quarantines, since
+only then it is known whether another batch brought their records. A record is one open reject, however often it fails.
+It is closed when a later record of the same id is loaded, or when its batch is loaded again and the record passes.
 """
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg.sql import SQL, Identifier
 
-from etl.db import locks
 from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.declare.source import Snapshot, Source, Window
 from etl.errors import RejectMissing
-from etl.sync.records.rows import Reject
+from etl.sync.store import staging
+from etl.sync.store.typed_batches import REJECT_SCHEMA, TypedBatch
 
-MAX_ROWS = 1_000
-"""Rejects that one statement stores."""
-_MAX_REPLACED_LENGTH = 256
+_STAGED_SCHEMA = pa.schema([("ordinal", pa.int64()), *REJECT_SCHEMA])
 _SQL = StatementFile("sync/rejects")
 
 
@@ -119,34 +118,55 @@ class RejectFilter:
 
 
 @dataclass(frozen=True)
-class ReplaceCounts:
-    """Numbers of rejects of a batch.
+class KnownLater:
+    """What was loaded that may be later than a batch.
 
     Parameters
     ----------
-    found
-        Records of the batch that were rejected.
-    closed
-        Open rejects of the batch that were closed, since their records are not rejected any more.
+    feed
+        If the batch is a window: the feed, of which each login may have told a later state. None otherwise.
+    snapshots
+        If the batch is a snapshot: logins of which a later one was loaded → when the latest of them was sealed.
     """
 
-    found: int
-    closed: int
+    feed: str | None = None
+    snapshots: Mapping[int, datetime] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """Parameters that the statements bind."""
+        return {
+            "feed_of_window": self.feed,
+            "snapshot_logins": list(self.snapshots.keys()),
+            "snapshots_sealed_at": list(self.snapshots.values()),
+        }
 
 
-def replace(db: Connection, rejects: Iterable[Reject], *, raw_id: int, entity: str, version: int) -> ReplaceCounts:
-    """Store the rejects of a batch, and close those that an earlier transformation of it found and this one did not."""
-    batch = {"raw_id": raw_id, "entity": entity, "version": version}
-    found = 0
-    with db.transaction():
-        # Without the lock, two transactions that type the same batch would close each other's rejects.
-        locks.acquire_until_commit(db, f"rejects.{entity}.{raw_id}")
-        begun_at = _SQL["begin"].scalar(db)
-        for page in _pages(rejects):
-            _SQL["upsert"].run(db, {**batch, **_columns(page)})
-            found += len(page)
-        closed = _SQL["close_missing"].run(db, {**batch, "begun_at": begun_at})
-    return ReplaceCounts(found, closed)
+def replace(
+    db: Connection, typed_batch: TypedBatch, logins: Collection[int], *, known_later: KnownLater | None = None
+) -> None:
+    """Store the rejects of some logins of a batch, and close those that an earlier version of it had and this has not.
+
+    No other load of these logins may run at the same time.
+
+    Parameters
+    ----------
+    known_later
+        On the first load: rejects that this outdates are not stored. None on a later one.
+    """
+    batch = _parameters_of(typed_batch)
+    for name in ("drop_table", "create_table"):
+        _SQL[name].run(db)
+    staging.copy(db, _SQL["copy"], _numbered(typed_batch.rejects(), logins), _STAGED_SCHEMA)
+    if known_later is not None:
+        _SQL["drop_outdated"].run(db, {**batch, **known_later.parameters})
+    _SQL["upsert"].run(db, batch)
+    _SQL["close_missing"].run(db, {**batch, "provider_account_ids": list(logins)})
+
+
+def close_stale(db: Connection, typed_batch: TypedBatch, logins: Collection[int]) -> None:
+    """Close the rejects of a batch of logins that are stale in it."""
+    _SQL["close_of_logins"].run(db, {**_parameters_of(typed_batch), "provider_account_ids": list(logins)})
 
 
 def close_loaded(db: Connection, entity: Entity, *, raw_id: int) -> int:
@@ -162,14 +182,11 @@ def close_loaded(db: Connection, entity: Entity, *, raw_id: int) -> int:
     return db.execute(query, {"raw_id": raw_id, "entity": entity.name}).rowcount
 
 
-def mark_outdated(db: Connection, entity: Entity, statement: Statement, *, raw_id: int, source: Source) -> None:
+def mark_outdated(
+    db: Connection, entity: Entity, statement: Statement, *, raw_id: int, known_later: KnownLater
+) -> None:
     """Mark the rows of which the staged batch has a newer record that was rejected, by the entity's statement."""
-    values = {
-        "raw_id": raw_id,
-        "entity": entity.name,
-        "feed_of_window": entity.feed_name if isinstance(source, Window) else None,
-        "is_snapshot": isinstance(source, Snapshot),
-    }
+    values = {"raw_id": raw_id, "entity": entity.name, **known_later.parameters}
     statement.substitute(rejected=_SQL["open_of_batch"]).run(db, values)
 
 
@@ -214,23 +231,17 @@ def replayable_batches(db: Connection, *, entity: str, raw_id: int | None) -> li
     return _SQL["replayable_batches"].scalars(db, {"entity": entity, "raw_id": raw_id})
 
 
-def _pages(rejects: Iterable[Reject]) -> Iterator[list[Reject]]:
-    iterator = iter(rejects)
-    while page := list(islice(iterator, MAX_ROWS)):
-        yield page
+def _parameters_of(typed_batch: TypedBatch) -> dict[str, object]:
+    entity = typed_batch.entity
+    return {"raw_id": typed_batch.raw_batch.raw_id, "entity": entity.name, "version": entity.version}
 
 
-def _columns(page: list[Reject]) -> dict[str, object]:
-    """Return the rejects of a page as columns; of several of one record, the last."""
-    last = {(reject.provider_account_id, reject.identity.record_id): reject for reject in page}.values()
-    replaced = [reject.identity.replaces for reject in last]
-    return {
-        "provider_account_ids": [reject.provider_account_id for reject in last],
-        "record_ids": [reject.identity.record_id for reject in last],
-        "replaced": [key if key is None or len(key) <= _MAX_REPLACED_LENGTH else None for key in replaced],
-        "observed_at": [reject.observed_at for reject in last],
-        "lines": [reject.line for reject in last],
-        "paths": [reject.fault.path for reject in last],
-        "rules": [reject.fault.rule for reject in last],
-        "reasons": [reject.fault.reason.replace("\x00", "\\0") for reject in last],
-    }
+def _numbered(blocks: Iterable[pa.RecordBatch], logins: Collection[int]) -> Iterator[pa.RecordBatch]:
+    """Yield the rejects of some logins, each with its ordinal."""
+    judged = pa.array(logins, pa.int64())
+    first = 0
+    for block in blocks:
+        ordinals = pa.array(range(first, first + block.num_rows), pa.int64())
+        numbered = pa.RecordBatch.from_arrays([ordinals, *block.columns], schema=_STAGED_SCHEMA)
+        yield numbered.filter(pc.is_in(block[PROVIDER_ACCOUNT], judged))
+        first += block.num_rows

@@ -1,8 +1,9 @@
 """Staging tables: a typed batch, in temporary tables, while it is merged into its core table."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 import pyarrow as pa
 from pgpq import ArrowToPostgresBinaryEncoder
@@ -10,7 +11,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
-from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
 from etl.sync.records.rows import schema
 
 log = logging.getLogger(__name__)
@@ -45,22 +46,8 @@ _DROP_OLDER_THAN_SNAPSHOTS = SQL("""
 -- observed before a batch was sealed counts as older than the batch: an older balance must not win, while one that is a
 -- little newer comes again with the next snapshot.
 delete from incoming as i
-using etl.raw_batches as later, etl.chunks as c
-where
-    later.raw_id = any(%(later)s)
-    and c.chunk_id = later.chunk_id
-    and i.provider_account_id >= c.start
-    and i.provider_account_id < c.stop
-    and later.sealed_at > i.observed_at
-    and not exists (
-        select 1
-        from etl.left_out as o
-        where
-            o.chunk_id = later.chunk_id
-            and o.attempt = later.attempt
-            and o.provider_account_id = i.provider_account_id
-    )
-    {condition}
+using unnest(%(logins)s::bigint[], %(sealed_at)s::timestamptz[]) as s (login, sealed_at)
+where s.login = i.provider_account_id and s.sealed_at > i.observed_at {condition}
 """)
 _CURSOR_MOVE_COLUMNS = (PROVIDER_ACCOUNT, "cursor_from", "cursor_to", "whole", "generation", "read", "rejected")
 
@@ -78,7 +65,7 @@ def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) ->
     for name in ("raise_temp_buffers", "drop_table", "raise_work_mem"):
         _SQL[name].run(db)
     db.execute(_create_query(entity))
-    count = _copy(db, SQL("copy incoming from stdin (format binary, freeze)"), rows, schema(entity))
+    count = copy(db, SQL("copy incoming from stdin (format binary, freeze)"), rows, schema(entity))
     _SQL["lower_statistics_target"].run(db)
     db.execute(SQL("analyze incoming ({})").format(_analyzed_columns(entity)))
     _SQL["reset_statistics_target"].run(db)
@@ -96,7 +83,7 @@ def fill_cursor_moves(db: Connection, moves: pa.Table) -> None:
     _CURSORS_SQL["drop_table"].run(db)
     _CURSORS_SQL["create_table"].run(db)
     columns = moves.select(_CURSOR_MOVE_COLUMNS)
-    _copy(db, _CURSORS_SQL["copy_cursor_moves"], columns.to_batches(), columns.schema)
+    copy(db, _CURSORS_SQL["copy_cursor_moves"], columns.to_batches(), columns.schema)
 
 
 @contextmanager
@@ -145,25 +132,35 @@ def drop_older_than_feed_on_replay(db: Connection, entity: Entity, *, feed: str,
     return db.execute(query, {"feed": feed, "raw_id": raw_id}).rowcount
 
 
-def drop_older_than_snapshots(db: Connection, entity: Entity, *, raw_id: int, is_replay: bool) -> int:
+def later_snapshots(db: Connection, entity: Entity, logins: Collection[int], *, raw_id: int) -> dict[int, datetime]:
+    """Return the logins of which a snapshot was loaded that may be later than this one → when it was sealed."""
+    values = {"raw_id": raw_id, "entity": entity.name, "logins": list(logins)}
+    return dict(_SQL["later_snapshots"].rows(db, values))
+
+
+def drop_older_than_snapshots(
+    db: Connection, entity: Entity, later: Mapping[int, datetime], *, raw_id: int, is_replay: bool
+) -> int:
     """Drop a snapshot's records of logins of which a later snapshot was loaded; return their number.
 
     A row that a later snapshot did not change was not rewritten, so that it does not tell that it is newer.
 
     Parameters
     ----------
+    later
+        What `later_snapshots` returns.
     is_replay
         Whether to keep records whose row is missing or written by this snapshot, since a replay may restore or mend it.
     """
-    later = _SQL["later_snapshots"].scalars(db, {"raw_id": raw_id, "entity": entity.name})
     if not later:
         return 0
     other_row = SQL("and exists (select 1 from {core} as k where {same} and k.raw_id <> %(raw_id)s)").format(
         core=core_table(entity), same=same_key_condition(entity, "i", "k")
     )
     query = _DROP_OLDER_THAN_SNAPSHOTS.format(condition=other_row if is_replay else SQL(""))
-    dropped = db.execute(query, {"later": later, "raw_id": raw_id}).rowcount
-    outdated = _SQL["drop_logins_of_later_snapshots"].run(db, {"later": later, "is_replay": is_replay})
+    logins = list(later)
+    dropped = db.execute(query, {"logins": logins, "sealed_at": list(later.values()), "raw_id": raw_id}).rowcount
+    outdated = _SQL["drop_logins_of_later_snapshots"].run(db, {"logins": logins, "is_replay": is_replay})
     if outdated and not is_replay:
         log.warning(
             "%s: raw batch %d is older than loaded snapshots of %d logins, and closes no row of theirs",
@@ -183,6 +180,19 @@ def drop_overwritten(db: Connection, entity: Entity, *, raw_id: int) -> int:
     return db.execute(query, {"raw_id": raw_id}).rowcount
 
 
+def copy(db: Connection, query: SQL, batches: Iterable[pa.RecordBatch], arrow_schema: pa.Schema) -> int:
+    """Copy batches in Postgres' binary format, which it reads twice as fast as text; return the number of rows."""
+    rows = 0
+    encoder = ArrowToPostgresBinaryEncoder(arrow_schema)
+    with db.cursor() as cursor, cursor.copy(query) as copy:
+        copy.write(encoder.write_header())
+        for batch in batches:
+            copy.write(encoder.write_batch(batch))
+            rows += batch.num_rows
+        copy.write(encoder.finish())
+    return rows
+
+
 def core_table(entity: Entity) -> Identifier:
     """Return the name of an entity's core table."""
     return Identifier("core", entity.name)
@@ -199,7 +209,10 @@ def _drop_superseded_queries(entity: Entity) -> list[Composed]:
     """Return a statement for each criterion by which the newest record of a key is chosen, the first one first."""
     ages: list[SQL | Composed] = [SQL("i.seq")]
     if entity.newest_by:
-        newest_by = SQL("coalesce({}, '-infinity')").format(Identifier("i", entity.newest_by))
+        column = next(each for each in entity.columns if each.name == entity.newest_by)
+        # A time after the observation counts as that of the observation.
+        observed = "(i.observed_at at time zone 'utc')::date" if column.kind is ColumnType.DATE else "i.observed_at"
+        newest_by = SQL("least(coalesce({}, '-infinity'), {})").format(Identifier("i", column.name), SQL(observed))
         ages = [newest_by, SQL("i.observed_at"), *ages]
     key, repeated_key = (SQL(", ").join(Identifier(table, name) for name in entity.key) for table in ("i", "r"))
     return [_DROP_SUPERSEDED_SQL.format(key=key, repeated_key=repeated_key, age=age) for age in ages]
@@ -219,16 +232,3 @@ def _analyzed_columns(entity: Entity) -> Composed:
     """Return the columns by which statements find rows; statistics of the others would only add to the WAL."""
     columns = dict.fromkeys((PROVIDER_ACCOUNT, "removed", *entity.key))
     return SQL(", ").join(map(Identifier, columns))
-
-
-def _copy(db: Connection, query: SQL, batches: Iterable[pa.RecordBatch], arrow_schema: pa.Schema) -> int:
-    """Copy batches in Postgres' binary format, which it reads twice as fast as text; return the number of rows."""
-    rows = 0
-    encoder = ArrowToPostgresBinaryEncoder(arrow_schema)
-    with db.cursor() as cursor, cursor.copy(query) as copy:
-        copy.write(encoder.write_header())
-        for batch in batches:
-            copy.write(encoder.write_batch(batch))
-            rows += batch.num_rows
-        copy.write(encoder.finish())
-    return rows

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.sync.store import field_warnings
 
 MAX_COUNTED_ROWS = 1_000_000
 """Tables with more rows are not counted; their statistics are used instead."""
@@ -35,7 +36,7 @@ class EntityStatus:
     rejects
         Open rejects: records, each once, that no later one of the same id has replaced.
     field_warnings
-        Records in which its current version left a bad field empty, or rounded an amount.
+        Records of the last 30 days in which its current version left a bad field empty, or rounded an amount.
     quarantined_logins
         Logins whose latest batch was not loaded.
     pending_reconciliations
@@ -54,7 +55,8 @@ class EntityStatus:
 
 def entity_status(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
     """Return the state of an entity; `as_of` is the current time."""
-    (found,) = _SQL["of_entity"].dicts(db, {"entity": entity, "version": version})
+    values = {"entity": entity, "version": version, "warned_since": as_of - field_warnings.SUMMARIZED_FOR}
+    (found,) = _SQL["of_entity"].dicts(db, values)
     loaded_at = found["loaded_at"]
     lag = None if loaded_at is None else (as_of - loaded_at).total_seconds()
     return EntityStatus(entity, _count_rows(db, entity), lag=lag, **found)

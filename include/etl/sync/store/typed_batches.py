@@ -2,16 +2,18 @@
 
     {root}/typed/{entity}/v{version}-{format}/{raw hash}/rows.parquet
     {root}/typed/{entity}/v{version}-{format}/{raw hash}/cursors.parquet
+    {root}/typed/{entity}/v{version}-{format}/{raw hash}/rejects.parquet
 
 The same raw batch and entity version always result in the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,12 +23,12 @@ from upath import UPath
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.errors import TypedMissing
 from etl.storage import objects
-from etl.sync.records.rows import schema
+from etl.sync.records.rows import Reject, schema
 from etl.sync.store.raw_batches import RawBatch
 
 FOLDER = "typed"
 """Folder below the raw root."""
-FORMAT = 2
+FORMAT = 3
 """Increase it when the columns of the files change: files of another format are not read, but written again."""
 _PARQUET_OPTIONS = {"compression": "zstd", "use_dictionary": False}
 """No dictionaries: most columns are nearly unique, and zstd compresses the others well enough."""
@@ -44,6 +46,21 @@ CURSOR_MOVE_SCHEMA = pa.schema(
     ]
 )
 """One row for each login of the batch, whatever its source; cursors are empty where it has none."""
+REJECT_SCHEMA = pa.schema(
+    [
+        (PROVIDER_ACCOUNT, pa.int64()),
+        ("record_id", pa.string()),
+        ("replaces", pa.string()),
+        ("observed_at", pa.timestamp("us", tz="UTC")),
+        ("line", pa.int32()),
+        ("path", pa.string()),
+        ("rule", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""One row for each rejected record; see `etl.sync.store.rejects.StoredReject`."""
+_MAX_REPLACED_LENGTH = 256
+"""Characters of the key of a replaced record; a longer one names no row."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +97,12 @@ class CursorMove:
 class TypedWriter:
     """Writes a typed batch block by block; a thread writes a block while the next is being typed."""
 
-    def __init__(self, rows: pq.ParquetWriter, cursor_moves: pq.ParquetWriter, executor: Executor) -> None:
+    def __init__(
+        self, rows: pq.ParquetWriter, cursor_moves: pq.ParquetWriter, rejects: pq.ParquetWriter, executor: Executor
+    ) -> None:
         self._rows = rows
         self._cursor_moves = cursor_moves
+        self._rejects = rejects
         self._executor = executor
         self._pending_write: Future[None] | None = None
 
@@ -93,6 +113,11 @@ class TypedWriter:
         if cursor_moves:
             moves = [asdict(move) for move in cursor_moves]
             self._cursor_moves.write_table(pa.Table.from_pylist(moves, schema=CURSOR_MOVE_SCHEMA))
+
+    def write_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Append rejects, of several of one record the last one last."""
+        if rejects:
+            self._rejects.write_table(pa.Table.from_pylist([_to_row(each) for each in rejects], schema=REJECT_SCHEMA))
 
     def finish(self) -> None:
         """Wait until all rows are written, and raise the error of a failed write."""
@@ -121,16 +146,22 @@ class TypedBatch:
     @contextmanager
     def write(self) -> Iterator[TypedWriter]:
         """Yield a writer of the batch, which is published when the block ends without an error."""
-        with objects.draft(self.root) as rows, objects.draft(self.root) as moves:
+        with (
+            objects.draft(self.root) as rows,
+            objects.draft(self.root) as moves,
+            objects.draft(self.root) as rejects,
+        ):
             with (
                 pq.ParquetWriter(rows.stream, schema(self.entity), **_PARQUET_OPTIONS) as rows_writer,
                 pq.ParquetWriter(moves.stream, CURSOR_MOVE_SCHEMA, **_PARQUET_OPTIONS) as moves_writer,
+                pq.ParquetWriter(rejects.stream, REJECT_SCHEMA, **_PARQUET_OPTIONS) as rejects_writer,
                 ThreadPoolExecutor(1) as thread,
             ):
-                writer = TypedWriter(rows_writer, moves_writer, thread)
+                writer = TypedWriter(rows_writer, moves_writer, rejects_writer, thread)
                 yield writer
                 writer.finish()
             moves.publish(self._folder / "cursors.parquet")
+            rejects.publish(self._folder / "rejects.parquet")
             rows.publish(self._folder / "rows.parquet")
 
     def exists(self) -> bool:
@@ -161,6 +192,16 @@ class TypedBatch:
         """
         return self._read("cursors.parquet")
 
+    def rejects(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rejects, with the columns of `REJECT_SCHEMA`.
+
+        Raises
+        ------
+        TypedMissing
+            If the batch was not written.
+        """
+        return self._read("rejects.parquet")
+
     def has_full_read(self) -> bool:
         """Return whether any account's feed was read from its beginning."""
         return any(pc.any(moves["whole"]).as_py() for moves in self.cursor_moves())
@@ -183,3 +224,17 @@ class TypedBatch:
                 yield pq.ParquetFile(stream)
         except FileNotFoundError:
             raise TypedMissing(self.raw_batch.raw_id, self.entity.name, self.entity.version) from None
+
+
+def _to_row(reject: Reject) -> dict[str, Any]:
+    replaces = reject.identity.replaces
+    return {
+        PROVIDER_ACCOUNT: reject.provider_account_id,
+        "record_id": reject.identity.record_id,
+        "replaces": replaces if replaces is None or len(replaces) <= _MAX_REPLACED_LENGTH else None,
+        "observed_at": reject.observed_at,
+        "line": reject.line,
+        "path": reject.fault.path,
+        "rule": reject.fault.rule,
+        "reason": reject.fault.reason.replace("\x00", "\\0"),
+    }

@@ -46,7 +46,9 @@ limit %(limit)s;
 select q.path, q.rule, count(*)::int as logins
 from etl.left_out as l
 inner join etl.chunks as c on c.chunk_id = l.chunk_id and c.attempts = l.attempt
-left join etl.quarantines as q on q.provider_account_id = l.provider_account_id and q.entity = c.entity
+left join etl.raw_batches as b on b.chunk_id = l.chunk_id and b.attempt = l.attempt
+left join etl.quarantines as q
+    on q.provider_account_id = l.provider_account_id and q.entity = c.entity and q.source = b.source
 where
     c.entity = %(entity)s
     and c.run_id = %(run_id)s
