@@ -17,7 +17,7 @@ HUGE_AMOUNT = Decimal(10**15)
 """Whole units of currency; more than any account holds."""
 
 TINY_AMOUNT = Decimal("1e-999999999")
-"""Not zero, and smaller than what any column can hold."""
+"""Not zero, and so far below the minor unit of any currency that it is noise."""
 
 UNKNOWN_CURRENCY = "ZZZ"
 """A currency code that is not in ISO 4217."""
@@ -132,7 +132,7 @@ _KINDS: dict[Fault, _Kind] = {
     Fault.EMOJI_NAME: _Kind(_emoji_name, null_columns=_no_column),
     Fault.MISSING_FIELD: _Kind(_missing_field),
     Fault.WRONG_TYPE: _Kind(_set("amount", {"value": "twelve"})),
-    Fault.TINY_EXPONENT: _Kind(_set("amount", TINY_AMOUNT)),
+    Fault.TINY_EXPONENT: _Kind(_set("amount", TINY_AMOUNT), null_columns=_no_column),
     Fault.AMOUNT_NOISE: _Kind(_add_noise, ways=2, null_columns=_no_column),
     Fault.BAD_OPTIONAL_FIELD: _Kind(
         _break_optional_field, ways=len(FIELDS_BY_WAY), null_columns=FIELDS_BY_WAY.__getitem__
@@ -190,6 +190,8 @@ def row_of(row: Mapping[str, object], flaws: tuple[Flaw, ...]) -> dict[str, obje
         loaded |= dict.fromkeys(kind.null_columns(way))
         if name == Fault.HUGE_AMOUNT.value:
             loaded["amount"] = HUGE_AMOUNT
+        elif name == Fault.TINY_EXPONENT.value:
+            loaded["amount"] = Decimal(0)
         elif name == Fault.EMOJI_NAME.value:
             loaded["description"] = emoji_name(str(loaded["description"]))
     return loaded
