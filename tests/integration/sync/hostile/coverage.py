@@ -6,7 +6,6 @@ from dev.bank.faults import Fault
 
 LEDGER_FAULTS: dict[Fault, float] = {
     Fault.RETURNING_CURSOR: 0.5,
-    Fault.LOST_CURSOR: 0.3,
     Fault.BGN_ACCOUNTS: 0.3,
     Fault.LARGE_LOGIN: 0.1,
     Fault.OLD_LOAN: 0.5,
@@ -35,7 +34,7 @@ LEDGER_FAULTS: dict[Fault, float] = {
     Fault.INVALID_CORRECTION: 0.4,
     Fault.BAD_POSTING: 0.1,
 }
-"""Faults of what the bank holds, and of cursors that it has forgotten → highest rate; they last for a whole history."""
+"""Faults of what the bank holds → highest rate; they last for a whole history."""
 
 DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.SERVER_ERROR: 0.1,
@@ -47,6 +46,7 @@ DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.CONNECTION_RESET: 0.1,
     Fault.NOT_READY: 0.2,
     Fault.MUTATION: 0.4,
+    Fault.LOST_CURSOR: 0.3,
     Fault.EMPTY_RECORDS: 0.03,
     Fault.OVERSIZED_PAGE: 0.3,
     Fault.WINDOW_SHIFT: 0.3,

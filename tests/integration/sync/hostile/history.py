@@ -135,10 +135,10 @@ class History:
     def __init__(self, seed: int, pipeline: Pipeline, server: OwnBank) -> None:
         self.rng = Random(seed)
         self.pipeline, self.server = pipeline, server
-        self.entities = Entities.of(chunk_size=self.rng.choice((4, 7, 12)), page_size=self.rng.choice((20, 40, 90)))
+        self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((20, 40, 90)))
         self.steps = Steps(pipeline, self.rng, crash_rate=self.rng.choice((0.0, 0.05, 0.12)))
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
-        opened_on = FIRST_DAY - timedelta(days=self.rng.randint(3, 20))
+        opened_on = FIRST_DAY - timedelta(days=self.rng.randint(1, 10))
         bank = Bank.from_seed(f"hostile {seed}", opened_on=opened_on, today=FIRST_DAY)
         server.serve(replace(bank, faults=Faults(self.ledger_rates)))
         self.logins: dict[int, int] = {}
@@ -147,7 +147,7 @@ class History:
         self.last_faulty_batch = 0
         self.acts: Counter[str] = Counter()
         self.differences: list[Difference] = []
-        for number in range(min(self.rng.randint(6, 20), self.rng.randint(6, 20))):
+        for number in range(min(self.rng.randint(6, 20) for _ in range(3))):
             self.logins[number] = product.link(pipeline, number, accounts=self.entities.accounts)
         self.set_promise()
 

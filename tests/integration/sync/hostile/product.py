@@ -73,14 +73,16 @@ def correct_transaction(db: Connection, rng: Random, ordinal: int) -> CorrectedR
 
 def accept_quarantines(entities: Mapping[str, Entity], *, db: Connection, root: UPath) -> None:
     """Load what is good of quarantined logins, unless a later batch has overtaken them."""
-    for account_id, entity in find_quarantines(db):
+    for account_id, entity, _ in find_quarantines(db):
         with suppress(NotAcceptable):
             load.accept(entities[entity], account_id, db=db, root=root)
 
 
-def find_quarantines(db: Connection) -> list[tuple[int, str]]:
-    """Return the quarantined logins, each with its entity."""
-    return db.execute("select provider_account_id, entity from etl.quarantines order by 1, 2").fetchall()
+def find_quarantines(db: Connection) -> list[tuple[int, str, str]]:
+    """Return the quarantined logins, each with its entity and the rule that most of its records broke."""
+    return db.execute(
+        "select provider_account_id, entity, concat_ws(' ', path, rule) from etl.quarantines order by 1, 2"
+    ).fetchall()
 
 
 def find_pending_reconciliations(db: Connection) -> list[tuple[int, int]]:
