@@ -221,27 +221,20 @@ def _struck(key: Key, faults: Faults, item: Item, event: Event) -> list[tuple[Fa
     institution = item.institution.institution_id.encode()
     if faults.strikes(key, Fault.NULL_CHANNEL, institution):
         struck.append((Fault.NULL_CHANNEL, institution))
-    subjects = {
-        **dict.fromkeys(_KINDS, identity),
-        Fault.INVALID_CORRECTION: version if is_correction else None,
-        Fault.BAD_POSTING: version if is_posting else None,
-        Fault.SPOILED_LOGIN: None,
-        Fault.NULL_CHANNEL: None,
-    }
     if faults.strikes(key, Fault.SPOILED_LOGIN, pack(item.number)) and (
         faults.choose(key, Fault.SPOILED_LOGIN, identity, count=10) < _SPOILED_IN_TEN
     ):
         return [*struck, (Fault.SPOILED_LOGIN, identity)]
     # One flaw a record, besides that of its institution, so that each keeps its effect.
-    first = next(
-        (
-            (fault, subject)
-            for fault, subject in subjects.items()
-            if subject is not None and faults.strikes(key, fault, subject)
-        ),
-        None,
-    )
-    return [*struck, first] if first else struck
+    for fault in _KINDS:
+        if not faults.any_enabled(fault) or fault in (Fault.SPOILED_LOGIN, Fault.NULL_CHANNEL):
+            continue
+        if (fault is Fault.INVALID_CORRECTION and not is_correction) or (fault is Fault.BAD_POSTING and not is_posting):
+            continue
+        subject = version if fault in (Fault.INVALID_CORRECTION, Fault.BAD_POSTING) else identity
+        if faults.strikes(key, fault, subject):
+            return [*struck, (fault, subject)]
+    return struck
 
 
 def _spoil_balance(record: Record, way: int) -> None:

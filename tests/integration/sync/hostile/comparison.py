@@ -14,6 +14,7 @@ from upath import UPath
 from dev.bank.bank import Bank
 from dev.bank.truth import login, merchants
 from dev.bank.truth.login import POSTED, KnownLedger, LoginTruth, TransactionTruth
+from dev.bank.truth.merchants import MerchantTruth
 from dev.bank.truth.rows import Row
 from etl.chunking import DayRange
 from etl.db.connection import Connection
@@ -82,9 +83,10 @@ class Comparison:
             self._compare_accounts(account_id, truth)
             self._compare_state(account_id, number)
             self._compare_cursor(account_id, number)
-        self._compare_merchants()
+        named = merchants.of_ledgers(self.bank, self._ledgers.values())
+        self._compare_merchants(named)
         self._compare_replaced(truths)
-        self._compare_rejects(truths)
+        self._compare_rejects(truths, named)
         self._compare_counts()
         self._compare_corrections()
 
@@ -184,10 +186,9 @@ class Comparison:
             if (row["closed_on"] is None) != expected.is_listed:
                 self._add("closed account", account_id, identity, row["closed_on"], f"listed: {expected.is_listed}")
 
-    def _compare_merchants(self) -> None:
+    def _compare_merchants(self, truths: Mapping[str, MerchantTruth]) -> None:
         stored = {row["entity_id"]: row for row in self._query("select * from core.merchants")}
         self.rows += len(stored)
-        truths = merchants.of_ledgers(self.bank, self._ledgers.values())
         for identity, truth in truths.items():
             row = stored.get(identity)
             if row is None:
@@ -235,11 +236,10 @@ class Comparison:
                 if twin is not None and (truth[twin].row is not None or not truth[twin].is_live):
                     self._add("counted twice", account_id, row["transaction_id"], "live", f"only {twin}")
 
-    def _compare_rejects(self, truths: Mapping[int, LoginTruth]) -> None:
+    def _compare_rejects(self, truths: Mapping[int, LoginTruth], named: Mapping[str, MerchantTruth]) -> None:
         """Compare the open rejects with the records that cannot be loaded."""
         by_account = {self.logins[number]: truth for number, truth in truths.items()}
         found: set[tuple[int, str]] = set()
-        named = merchants.of_ledgers(self.bank, self._ledgers.values())
         for row in self._query("select * from etl.rejects where closed_at is null"):
             if row["entity"] == "merchants":
                 merchant = named.get(row["record_id"])

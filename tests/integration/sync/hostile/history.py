@@ -148,7 +148,7 @@ class History:
         self.acts: Counter[str] = Counter()
         self.differences: list[Difference] = []
         for number in range(min(self.rng.randint(6, 20) for _ in range(3))):
-            self.logins[number] = product.link(pipeline, number, accounts=self.entities.accounts)
+            self.logins[number] = self._link(number)
         self.set_promise()
 
     def happen(self) -> None:
@@ -270,7 +270,7 @@ class History:
         rates = dict(self.server.bank.faults.rates)
         new_number = tokens.MAX_ITEMS - 1 - self.server.bank.changes.linked_again
         self.server.bank.faults.set_rates({**self.ledger_rates, Fault.LINKED_AGAIN.value: 1})
-        self.logins[new_number] = product.link(self.pipeline, origin, accounts=self.entities.accounts)
+        self.logins[new_number] = self._link(origin)
         self.server.bank.faults.set_rates(rates)
         self.replaced[self.logins.pop(number)] = number
         self.set_promise()
@@ -295,17 +295,21 @@ class History:
         db, root = self.pipeline.db, self.pipeline.root
         for _ in range(MAX_ROUNDS):
             product.end_waits_of_logins(db)
-            failed = [
-                entity.name
-                for entity in (self.entities.accounts, self.entities.transactions, self.entities.merchants)
-                if not self.steps.run(entity)
-            ]
-            left = [*failed, *product.find_quarantines(db), *product.find_pending_reconciliations(db)]
-            if not left:
-                return
+            failed = [name for name, entity in entities.items() if not self.steps.run(entity)]
             product.accept_quarantines(entities, db=db, root=root)
             product.decide_reconciliations(self._misled(), self.last_faulty_batch, entities=entities, db=db, root=root)
-        self.differences.append(Difference("incomplete", f"after {MAX_ROUNDS} rounds", left, "nothing"))
+            left = [*failed, *product.find_quarantines(db), *product.find_pending_reconciliations(db)]
+            if not left:
+                break
+        if not self.steps.run(self.entities.merchants):
+            left.append(self.entities.merchants.name)
+        if left:
+            self.differences.append(Difference("incomplete", f"after {MAX_ROUNDS} rounds", left, "nothing"))
+
+    def _link(self, number: int) -> int:
+        """Link an item, and return the provider account id of the new login."""
+        token = self.server.create_public_token(number)
+        return product.link(self.pipeline, token, user=str(number), accounts=self.entities.accounts)
 
     def _misled(self) -> list[int]:
         """Return the logins that the bank has misled."""

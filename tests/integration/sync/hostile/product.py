@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from random import Random
 
-import httpx
 from upath import UPath
 
 from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
@@ -20,26 +19,15 @@ from tests.integration.sync.hostile.corrections import CorrectedRow
 from tests.integration.sync.pipeline import Pipeline
 
 
-def link(pipeline: Pipeline, number: int, *, accounts: Entity) -> int:
-    """Link an item of the bank as its user does, and return its provider account id."""
-    endpoint = pipeline.endpoint
-    answer = httpx.post(
-        f"{endpoint.host}/sandbox/public_token/create",
-        json={
-            "institution_id": "ins_109508",
-            "initial_products": ["transactions"],
-            "options": {"override_username": f"user_{number}"},
-        },
-        headers={"PLAID-CLIENT-ID": endpoint.login, "PLAID-SECRET": endpoint.password},
-        trust_env=False,
-    ).json()
+def link(pipeline: Pipeline, public_token: str, *, user: str, accounts: Entity) -> int:
+    """Link a login as its user does, and return its provider account id."""
     return enrol_login(
         PLAID,
-        answer["public_token"],
-        user=str(number),
+        public_token,
+        user=user,
         db=pipeline.db,
         cipher=pipeline.cipher,
-        endpoint=endpoint,
+        endpoint=pipeline.endpoint,
         limiter=pipeline.limiter,
         history=TRANSACTIONS_SYNC.history,
         accounts=accounts,
