@@ -274,7 +274,7 @@ class Comparison:
 
     def _compare_corrections(self) -> None:
         """Compare what reports show with what users corrected."""
-        numbers = {account_id: number for number, account_id in self.logins.items()} | self.replaced
+        numbers = {account_id: number for number, account_id in self.logins.items()} | dict(self.replaced)
         current = {self.bank.changes.origin(number): number for number in self.logins}
         expected = ExpectedCorrections(
             self.bank, {number: current[self.bank.changes.origin(number)] for number in self.replaced.values()}
@@ -308,7 +308,7 @@ class Comparison:
             yield from cursor.execute(query.encode(), values or None).fetchall()
 
 
-def _differing(row: Row, expected: Row) -> list[str]:
+def _differing(row: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
     """Return the names of the columns that differ."""
     return [name for name, value in expected.items() if row[name] != value]
 

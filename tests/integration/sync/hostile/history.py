@@ -101,11 +101,12 @@ ACTS: dict[str, int] = {
     "run_transactions": 8,
     "run_accounts": 3,
     "run_merchants": 3,
-    "advance": 6,
+    "advance": 8,
     "change_faults": 4,
     "fetch": 3,
     "load_late": 4,
     "replay": 2,
+    "overtake": 4,
     "let_time_pass": 2,
     "backfill": 4,
     "resync": 5,
@@ -220,6 +221,19 @@ class History:
         if batches:
             self.steps.load(*self.rng.choice(batches))
         return bool(batches)
+
+    def overtake(self) -> bool:
+        """Fetch batches, load later ones of the same logins, and then the first."""
+        known = len(self.steps.zombies)
+        self.fetch()
+        fetched = self.steps.zombies[known:]
+        for _ in range(self.rng.randint(1, 3)):
+            self.advance()
+            self.run_transactions()
+            self.run_accounts()
+        for entity, raw_id in fetched:
+            self.steps.load(entity, raw_id)
+        return bool(fetched)
 
     def replay(self) -> bool:
         """Replay a batch that was loaded, of any age."""
