@@ -22,6 +22,9 @@ class Fault(Enum):
 
     summary: str
 
+    __hash__ = object.__hash__
+    """By identity: that of an Enum hashes its name in Python, and takes most of the time of a draw."""
+
     def __new__(cls, name: str, summary: str = "") -> Self:
         """Return a fault whose value is its name."""
         fault = object.__new__(cls)
@@ -117,11 +120,11 @@ class FaultRateInvalid(ValueError):
 class Faults:
     """The enabled faults, and the history on which further draws depend.
 
-    `struck` has the faults that have struck so far.
+    `struck` counts how often each has struck so far.
     """
 
     def __init__(self, rates: Mapping[str, float] | None = None) -> None:
-        self.struck: set[Fault] = set()
+        self.struck: Counter[Fault] = Counter()
         self._rates: dict[Fault, float] = {}
         self._request_counts: Counter[tuple[int, str]] = Counter()
         self._mutated_loops: dict[int, EventOffset] = {}
@@ -164,7 +167,7 @@ class Faults:
         draw = int.from_bytes(key.mac(HashDomain.FAULT, fault.value.encode() + b"\0" + subject, size=8))
         has_struck = draw < int(rate * 2**64)
         if has_struck:
-            self.struck.add(fault)
+            self.struck[fault] += 1
         return has_struck
 
     def choose(self, key: Key, fault: Fault, subject: bytes, *, count: int) -> int:

@@ -17,7 +17,7 @@ HUGE_AMOUNT = Decimal(10**15)
 """Whole units of currency; more than any account holds."""
 
 TINY_AMOUNT = Decimal("1e-999999999")
-"""Not zero, and smaller than what any column can hold."""
+"""Not zero, and so far below the minor unit of any currency that it is noise."""
 
 UNKNOWN_CURRENCY = "ZZZ"
 """A currency code that is not in ISO 4217."""
@@ -132,7 +132,7 @@ _KINDS: dict[Fault, _Kind] = {
     Fault.EMOJI_NAME: _Kind(_emoji_name, null_columns=_no_column),
     Fault.MISSING_FIELD: _Kind(_missing_field),
     Fault.WRONG_TYPE: _Kind(_set("amount", {"value": "twelve"})),
-    Fault.TINY_EXPONENT: _Kind(_set("amount", TINY_AMOUNT)),
+    Fault.TINY_EXPONENT: _Kind(_set("amount", TINY_AMOUNT), null_columns=_no_column),
     Fault.AMOUNT_NOISE: _Kind(_add_noise, ways=2, null_columns=_no_column),
     Fault.BAD_OPTIONAL_FIELD: _Kind(
         _break_optional_field, ways=len(FIELDS_BY_WAY), null_columns=FIELDS_BY_WAY.__getitem__
@@ -190,6 +190,8 @@ def row_of(row: Mapping[str, object], flaws: tuple[Flaw, ...]) -> dict[str, obje
         loaded |= dict.fromkeys(kind.null_columns(way))
         if name == Fault.HUGE_AMOUNT.value:
             loaded["amount"] = HUGE_AMOUNT
+        elif name == Fault.TINY_EXPONENT.value:
+            loaded["amount"] = Decimal(0)
         elif name == Fault.EMOJI_NAME.value:
             loaded["description"] = emoji_name(str(loaded["description"]))
     return loaded
@@ -219,27 +221,20 @@ def _struck(key: Key, faults: Faults, item: Item, event: Event) -> list[tuple[Fa
     institution = item.institution.institution_id.encode()
     if faults.strikes(key, Fault.NULL_CHANNEL, institution):
         struck.append((Fault.NULL_CHANNEL, institution))
-    subjects = {
-        **dict.fromkeys(_KINDS, identity),
-        Fault.INVALID_CORRECTION: version if is_correction else None,
-        Fault.BAD_POSTING: version if is_posting else None,
-        Fault.SPOILED_LOGIN: None,
-        Fault.NULL_CHANNEL: None,
-    }
     if faults.strikes(key, Fault.SPOILED_LOGIN, pack(item.number)) and (
         faults.choose(key, Fault.SPOILED_LOGIN, identity, count=10) < _SPOILED_IN_TEN
     ):
         return [*struck, (Fault.SPOILED_LOGIN, identity)]
     # One flaw a record, besides that of its institution, so that each keeps its effect.
-    first = next(
-        (
-            (fault, subject)
-            for fault, subject in subjects.items()
-            if subject is not None and faults.strikes(key, fault, subject)
-        ),
-        None,
-    )
-    return [*struck, first] if first else struck
+    for fault in _KINDS:
+        if not faults.any_enabled(fault) or fault in (Fault.SPOILED_LOGIN, Fault.NULL_CHANNEL):
+            continue
+        if (fault is Fault.INVALID_CORRECTION and not is_correction) or (fault is Fault.BAD_POSTING and not is_posting):
+            continue
+        subject = version if fault in (Fault.INVALID_CORRECTION, Fault.BAD_POSTING) else identity
+        if faults.strikes(key, fault, subject):
+            return [*struck, (fault, subject)]
+    return struck
 
 
 def _spoil_balance(record: Record, way: int) -> None:

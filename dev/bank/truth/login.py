@@ -38,7 +38,9 @@ class TransactionTruth:
     earlier_rows
         Rows of its earlier versions that could be loaded.
     endings
-        What may have ended a row of it that is not live any more; empty if its row must not have ended.
+        What may have ended a row of it that is not live any more.
+    posted_id
+        Id of the transaction that was posted in its place; None if none was.
     was_rejected
         Whether any version of it cannot be loaded.
     """
@@ -47,6 +49,7 @@ class TransactionTruth:
     row: Row | None
     earlier_rows: tuple[Row, ...]
     endings: frozenset[str]
+    posted_id: str | None
     was_rejected: bool
 
     @property
@@ -161,21 +164,26 @@ def _transactions(bank: Bank, ledger: Ledger) -> dict[str, TransactionTruth]:
         version_rows = [rows.transaction_row(bank, ledger.item, each) for each in history]
         is_live = history[-1].change is not Change.REMOVED
         held = version_rows if is_live else version_rows[:-1]
+        posted = posted_by_pending.get(identity)
         truth[identity] = TransactionTruth(
             is_live,
             held[-1] if is_live else None,
             tuple(row for row in (held[:-1] if is_live else held) if row is not None),
-            frozenset() if is_live else _endings(bank, ledger, posted_by_pending.get(identity, [])),
+            frozenset() if is_live else _endings(bank, ledger, history[-1], posted),
+            posted[0].transaction_id if posted else None,
             was_rejected=any(row is None for row in held),
         )
     return truth
 
 
-def _endings(bank: Bank, ledger: Ledger, posted: list[Event]) -> frozenset[str]:
+def _endings(bank: Bank, ledger: Ledger, removal: Event, posted: list[Event] | None) -> frozenset[str]:
     """Return what may have ended a row that was removed, from the events of its posted transaction."""
-    if not posted:
+    if posted is None:
         return UNPOSTED
-    loadable = [flaws.is_loadable(bank.flaws_of(ledger.item, each)) for each in posted]
-    if posted[-1].change is Change.REMOVED or (any(loadable) and not all(loadable)):
+    *earlier, is_loadable = (flaws.is_loadable(bank.flaws_of(ledger.item, each)) for each in posted)
+    if posted[-1].change is Change.REMOVED:
         return POSTED | UNPOSTED
-    return POSTED if all(loadable) else frozenset()
+    if is_loadable:
+        return POSTED
+    is_late = posted[0].happened_on > removal.happened_on
+    return (POSTED if any(earlier) else frozenset()) | (UNPOSTED if is_late else frozenset())

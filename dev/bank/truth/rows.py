@@ -1,6 +1,5 @@
 """The rows that correct records of the bank are loaded as, by name of column."""
 
-import re
 from datetime import UTC, datetime, time
 
 from dev.bank.bank import Bank
@@ -48,7 +47,7 @@ def merchant_row(bank: Bank, item: Item, event: Event) -> Row | None:
     has_bad_category = any("category" in flaws.null_columns(flaw) for flaw in bank.flaws_of(item, event))
     return {
         "entity_id": merchant.entity_id,
-        "name": re.sub(r"\s+", " ", merchant.name).strip(),
+        "name": merchant.name,
         "type": "merchant",
         "website": merchant.website,
         "category": None if has_bad_category else event.transaction.category.primary.value,

@@ -46,10 +46,19 @@ class OwnBank:
         """Enable these faults and disable all others."""
         self._post("/sandbox/faults", {"faults": dict(rates)})
 
-    def _post(self, path: str, fields: Mapping[str, Any]) -> None:
-        headers = {"PLAID-CLIENT-ID": self.endpoint.login, "PLAID-SECRET": self.endpoint.password}
-        with httpx.Client(base_url=self.endpoint.host, headers=headers, trust_env=False) as client:
-            client.post(path, json=fields).raise_for_status()
+    def create_public_token(self, number: int) -> str:
+        """Return a public token of an item, as its user gets it."""
+        request = {
+            "institution_id": "ins_109508",
+            "initial_products": ["transactions"],
+            "options": {"override_username": f"user_{number}"},
+        }
+        token: str = self._post("/sandbox/public_token/create", request)["public_token"]
+        return token
+
+    def _post(self, path: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._client.post(path, json=fields).raise_for_status().json()
+        return answer
 
     def __enter__(self) -> Self:
         """Start."""
@@ -63,10 +72,13 @@ class OwnBank:
         self._thread.start()
         url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.endpoint = Endpoint(url, login="client", password="secret")
+        headers = {"PLAID-CLIENT-ID": self.endpoint.login, "PLAID-SECRET": self.endpoint.password}
+        self._client = httpx.Client(base_url=url, headers=headers, trust_env=False)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop."""
+        self._client.close()
         self._server.should_exit = True
         self._thread.join()
         self._listening.close()

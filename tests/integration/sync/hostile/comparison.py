@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -13,16 +13,16 @@ from upath import UPath
 
 from dev.bank.bank import Bank
 from dev.bank.truth import login, merchants
-from dev.bank.truth.login import KnownLedger, LoginTruth, TransactionTruth
+from dev.bank.truth.login import POSTED, KnownLedger, LoginTruth, TransactionTruth
+from dev.bank.truth.merchants import MerchantTruth
 from dev.bank.truth.rows import Row
+from etl.chunking import DayRange
 from etl.db.connection import Connection
 from etl.json_text import DECODE_ERRORS, repair_unicode
 from etl.sync.store import raw_batches
-from tests.integration.sync.hostile.coverage import CHECKS_UNDER_TEST
+from tests.integration.sync.hostile.corrections import CorrectedRow, ExpectedCorrections
 
 BALANCES = frozenset({"balance_current", "balance_available", "balance_limit", "balance_as_of"})
-COLUMN_CHECKS = frozenset({"persistent_id", "balance_as_of", "named_on"})
-"""Columns that are checks of their own."""
 RECORD_LISTS = {
     "transactions_sync": ("transactions", ("added", "modified", "removed")),
     "transactions_get": ("transactions", ("transactions",)),
@@ -55,14 +55,12 @@ class Comparison:
         Item number → provider account id, of the logins that are synced.
     replaced
         Provider account id → item number, of those that were linked again as other items.
-    checks
-        What to compare.
+    corrected
+        What users corrected, each with the number of the item, oldest first.
     differences
         What differed.
     rows
         Number of rows compared.
-    ghosts
-        Item numbers of logins with a pending row that a window brought, and whose end no feed reports.
     """
 
     db: Connection
@@ -70,10 +68,9 @@ class Comparison:
     bank: Bank
     logins: Mapping[int, int]
     replaced: Mapping[int, int]
-    checks: frozenset[str] = CHECKS_UNDER_TEST
+    corrected: Sequence[tuple[int, CorrectedRow]]
     differences: list[Difference] = field(default_factory=list)
     rows: int = 0
-    ghosts: set[int] = field(default_factory=set)
     _ledgers: dict[int, KnownLedger] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -82,25 +79,22 @@ class Comparison:
         truths = {number: login.of_login(self.bank, ledger) for number, ledger in self._ledgers.items()}
         for number, truth in truths.items():
             account_id = self.logins[number]
-            if "transactions" in self.checks:
-                self._compare_transactions(account_id, truth)
-            if "accounts" in self.checks:
-                self._compare_accounts(account_id, truth)
-            if "states" in self.checks:
-                self._compare_state(account_id, number)
-            if "cursors" in self.checks:
-                self._compare_cursor(account_id, number)
-        if "merchants" in self.checks:
-            self._compare_merchants()
-        if "relink" in self.checks:
-            self._compare_replaced(truths)
-        if "rejects" in self.checks:
-            self._compare_rejects(truths)
-        if "counts" in self.checks:
-            self._compare_counts()
+            self._compare_transactions(account_id, truth)
+            self._compare_accounts(account_id, truth)
+            self._compare_state(account_id, number)
+            self._compare_cursor(account_id, number)
+        named = merchants.of_ledgers(self.bank, self._ledgers.values())
+        self._compare_merchants(named)
+        self._compare_replaced(truths)
+        self._compare_rejects(truths, named)
+        self._compare_counts()
+        self._compare_corrections()
 
-    def missing_of(self, number: int, first: date, last: date) -> list[Difference]:
-        """Return the transactions of some days of a login that the warehouse lacks."""
+    def missing_of(self, number: int, days: DayRange) -> list[Difference]:
+        """Return the posted transactions of some days of a login that the warehouse lacks.
+
+        Pending ones come from the feed alone.
+        """
         truth = login.of_login(self.bank, KnownLedger.read(self.bank, number))
         account_id = self.logins[number]
         query = "select transaction_id from core.transactions where provider_account_id = %s and removed_at is null"
@@ -110,8 +104,9 @@ class Comparison:
             for identity, each in truth.transactions.items()
             if each.is_live
             and each.row
+            and not each.row["pending"]
             and isinstance(dated := each.row["dated_on"], date)
-            and first <= dated <= last
+            and days.first <= dated <= days.last
             and identity not in stored
         ]
 
@@ -119,8 +114,7 @@ class Comparison:
         stored = {
             row["transaction_id"]: row
             for row in self._query(
-                "select t.*, r.source from core.transactions as t inner join etl.raw_batches as r using (raw_id) "
-                "where t.provider_account_id = %s",
+                "select * from core.transactions where provider_account_id = %s",
                 account_id,
             )
         }
@@ -131,10 +125,12 @@ class Comparison:
             row = stored.get(identity)
             if expected.is_live and expected.row is not None:
                 self._compare_live(account_id, identity, row, expected.row)
-            elif expected.is_live or not expected.endings:
+            elif expected.is_live:
                 self._compare_rejected(account_id, identity, row, expected)
             elif row is not None:
-                self._compare_ended(account_id, identity, row, expected, truth.number)
+                posted = truth.transactions.get(expected.posted_id or "")
+                is_held = posted is not None and posted.must_be_rejected and expected.posted_id not in stored
+                self._compare_ended(account_id, identity, row, expected, is_held=is_held)
 
     def _compare_live(self, account_id: int, identity: str, row: Row | None, expected: Row) -> None:
         if row is None:
@@ -143,7 +139,7 @@ class Comparison:
             self._add("ended transaction", account_id, identity, row["removed_for"], "live")
         else:
             self._compare_columns("transaction", account_id, identity, row, expected)
-            if "outdated" in self.checks and row["outdated_at"] is not None:
+            if row["outdated_at"] is not None:
                 self._add("outdated transaction", account_id, identity, row["outdated_at"], None)
 
     def _compare_rejected(self, account_id: int, identity: str, row: Row | None, expected: TransactionTruth) -> None:
@@ -151,21 +147,24 @@ class Comparison:
         if row is None:
             return
         if row["removed_at"] is not None:
-            if "endings" in self.checks:
-                self._add("ended by a reject", account_id, identity, row["removed_for"], "live")
+            self._add("ended by a reject", account_id, identity, row["removed_for"], "live")
         elif not any(_differing(row, each) == [] for each in expected.earlier_rows):
             self._add("rejected version", account_id, identity, row, expected.earlier_rows)
-        elif "outdated" in self.checks and expected.must_be_rejected and row["outdated_at"] is None:
+        elif expected.must_be_rejected and row["outdated_at"] is None:
             self._add("not outdated", account_id, identity, None, "a time")
 
-    def _compare_ended(self, account_id: int, identity: str, row: Row, expected: TransactionTruth, number: int) -> None:
+    def _compare_ended(
+        self, account_id: int, identity: str, row: Row, expected: TransactionTruth, *, is_held: bool
+    ) -> None:
+        """Compare a transaction that the bank has no more; it is held as long as its posted one cannot be loaded."""
+        endings = expected.endings - POSTED if is_held else expected.endings
         if row["removed_at"] is not None:
-            if "endings" in self.checks and row["removed_for"] not in expected.endings:
-                self._add("ending", account_id, identity, row["removed_for"], sorted(expected.endings))
-        elif row["pending"] and row["source"] == "transactions_get":
-            self.ghosts.add(number)
-        else:
-            self._add("not ended", account_id, identity, "live", sorted(expected.endings))
+            if row["removed_for"] not in endings:
+                self._add("ending", account_id, identity, row["removed_for"], sorted(endings))
+        elif not is_held:
+            self._add("not ended", account_id, identity, "live", sorted(endings))
+        elif row["outdated_at"] is None:
+            self._add("not outdated", account_id, identity, None, "a time")
 
     def _compare_accounts(self, account_id: int, truth: LoginTruth) -> None:
         stored = {
@@ -184,20 +183,19 @@ class Comparison:
                 continue
             columns = expected.row.keys() if is_current else expected.row.keys() - BALANCES
             self._compare_columns("account", account_id, identity, row, {name: expected.row[name] for name in columns})
-            if "closed" in self.checks and (row["closed_on"] is None) != expected.is_listed:
+            if (row["closed_on"] is None) != expected.is_listed:
                 self._add("closed account", account_id, identity, row["closed_on"], f"listed: {expected.is_listed}")
 
-    def _compare_merchants(self) -> None:
+    def _compare_merchants(self, truths: Mapping[str, MerchantTruth]) -> None:
         stored = {row["entity_id"]: row for row in self._query("select * from core.merchants")}
         self.rows += len(stored)
-        truths = merchants.of_ledgers(self.bank, self._ledgers.values())
         for identity, truth in truths.items():
             row = stored.get(identity)
             if row is None:
                 if truth.must_exist:
                     self._add("missing merchant", 0, identity, None, truth.rows)
             elif truth.must_exist:
-                differing = min((self._differing(row, each) for each in truth.rows), key=len)
+                differing = min((_differing(row, each) for each in truth.rows), key=len)
                 if differing:
                     found = {name: row[name] for name in differing}
                     self._add("merchant", 0, identity, found, truth.rows)
@@ -238,11 +236,10 @@ class Comparison:
                 if twin is not None and (truth[twin].row is not None or not truth[twin].is_live):
                     self._add("counted twice", account_id, row["transaction_id"], "live", f"only {twin}")
 
-    def _compare_rejects(self, truths: Mapping[int, LoginTruth]) -> None:
+    def _compare_rejects(self, truths: Mapping[int, LoginTruth], named: Mapping[str, MerchantTruth]) -> None:
         """Compare the open rejects with the records that cannot be loaded."""
         by_account = {self.logins[number]: truth for number, truth in truths.items()}
         found: set[tuple[int, str]] = set()
-        named = merchants.of_ledgers(self.bank, self._ledgers.values())
         for row in self._query("select * from etl.rejects where closed_at is null"):
             if row["entity"] == "merchants":
                 merchant = named.get(row["record_id"])
@@ -275,12 +272,33 @@ class Comparison:
             if (entity, records) != (row["entity"], row["read"]):
                 self._add("count", 0, f"raw batch {row['raw_id']}", row["read"], records)
 
-    def _compare_columns(self, kind: str, account_id: int, identity: str, row: Row, expected: Row) -> None:
-        for name in self._differing(row, expected):
-            self._add(f"{kind}.{name}", account_id, identity, row[name], expected[name])
+    def _compare_corrections(self) -> None:
+        """Compare what reports show with what users corrected."""
+        numbers = {account_id: number for number, account_id in self.logins.items()} | dict(self.replaced)
+        current = {self.bank.changes.origin(number): number for number in self.logins}
+        expected = ExpectedCorrections(
+            self.bank, {number: current[self.bank.changes.origin(number)] for number in self.replaced.values()}
+        )
+        for number, corrected in self.corrected:
+            expected.add(number, corrected)
+        for row in self._query("select * from core.effective_transactions"):
+            values = expected.values.get((numbers[row["provider_account_id"]], row["transaction_id"]), {})
+            for name in _differing(row, values):
+                self._add(
+                    f"corrected {name}", row["provider_account_id"], row["transaction_id"], row[name], values[name]
+                )
+        for row in self._query("select * from core.corrections"):
+            origins = {
+                self.bank.changes.origin(number)
+                for number, corrected in self.corrected
+                if row[corrected.field] == corrected.value
+            }
+            if self.bank.changes.origin(numbers[row["provider_account_id"]]) not in origins:
+                self._add("corrected of another", row["provider_account_id"], row["transaction_id"], row, None)
 
-    def _differing(self, row: Row, expected: Row) -> list[str]:
-        return [name for name in _differing(row, expected) if name not in COLUMN_CHECKS or name in self.checks]
+    def _compare_columns(self, kind: str, account_id: int, identity: str, row: Row, expected: Row) -> None:
+        for name in _differing(row, expected):
+            self._add(f"{kind}.{name}", account_id, identity, row[name], expected[name])
 
     def _add(self, kind: str, account_id: object, identity: str, found: object, expected: object) -> None:
         self.differences.append(Difference(kind, f"{account_id}/{identity}", found, expected))
@@ -290,7 +308,7 @@ class Comparison:
             yield from cursor.execute(query.encode(), values or None).fetchall()
 
 
-def _differing(row: Row, expected: Row) -> list[str]:
+def _differing(row: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
     """Return the names of the columns that differ."""
     return [name for name, value in expected.items() if row[name] != value]
 

@@ -1,4 +1,4 @@
-"""Which faults, acts and comparisons the histories are made of."""
+"""The faults that histories have, and how often."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dev.bank.faults import Fault
 
 LEDGER_FAULTS: dict[Fault, float] = {
     Fault.RETURNING_CURSOR: 0.5,
-    Fault.LOST_CURSOR: 0.3,
     Fault.BGN_ACCOUNTS: 0.3,
     Fault.LARGE_LOGIN: 0.1,
     Fault.OLD_LOAN: 0.5,
@@ -35,7 +34,7 @@ LEDGER_FAULTS: dict[Fault, float] = {
     Fault.INVALID_CORRECTION: 0.4,
     Fault.BAD_POSTING: 0.1,
 }
-"""Faults of what the bank holds, and has forgotten → highest rate; they last for a whole history."""
+"""Faults of what the bank holds → highest rate; they last for a whole history."""
 
 DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.SERVER_ERROR: 0.1,
@@ -47,6 +46,7 @@ DELIVERY_FAULTS: dict[Fault, float] = {
     Fault.CONNECTION_RESET: 0.1,
     Fault.NOT_READY: 0.2,
     Fault.MUTATION: 0.4,
+    Fault.LOST_CURSOR: 0.3,
     Fault.EMPTY_RECORDS: 0.03,
     Fault.OVERSIZED_PAGE: 0.3,
     Fault.WINDOW_SHIFT: 0.3,
@@ -66,55 +66,5 @@ Timeouts, slow responses and long waits are left out, since a history would most
 `test_waits` have them.
 """
 
-WAITING: dict[Fault, str] = {
-    Fault.BGN_ACCOUNTS: "records: currencies of the past",
-    Fault.HISTORICAL_CURRENCY: "records: currencies of the past",
-    Fault.NULL_CHANNEL: "records: optional fields",
-    Fault.BAD_OPTIONAL_FIELD: "records: optional fields",
-    Fault.NUL_NAME: "records: optional fields",
-    Fault.AMOUNT_NOISE: "records: rounding",
-    Fault.TINY_EXPONENT: "records: exponents; kills the process",
-    Fault.SPOILED_LOGIN: "load: quarantine",
-    Fault.RETURNING_CURSOR: "load: generations",
-    Fault.RENAMED_MERCHANT: "load: order of merchants",
-    Fault.OLD_LOAN: "ends: coverage",
-    Fault.SHORT_HISTORY: "ends: coverage",
-    Fault.ANCIENT_RECORD: "ends: coverage",
-    Fault.REREAD_LACKS_ACCOUNT: "ends: coverage",
-    Fault.REREAD_EMPTY: "ends: coverage",
-    Fault.REREAD_LACKS_ROWS: "ends: full reads with rejects",
-    Fault.LONG_HOLD: "ends: holds",
-    Fault.LATE_POSTING: "ends: posted",
-    Fault.BAD_POSTING: "ends: posted",
-    Fault.INVALID_CORRECTION: "ends: outdated rows",
-    Fault.BAD_BALANCE: "records: money of accounts",
-    Fault.EMPTY_RECORDS: "download: bounds; kills the process",
-    Fault.LOST_CURSOR: "download: lost cursors",
-    Fault.WINDOW_SHIFT: "download: overlap of windows",
-    Fault.WRONG_ENVIRONMENT: "logins: circuit breaker",
-    Fault.LOGIN_REPAIRED: "logins: tries",
-    Fault.VANISHING_ACCOUNT: "history: closed accounts",
-}
-"""Faults that the product cannot handle yet → the part that will."""
-
-FAULTS_UNDER_TEST = frozenset((*LEDGER_FAULTS, *DELIVERY_FAULTS)).difference(WAITING)
-
-WAITING_CHECKS: dict[str, str] = {
-    "resync": "ends: full reads with rejects",
-    "backfill": "ends: pending rows that a window brought",
-    "relink": "relink: replaced logins",
-    "rejects": "records and ends: identity of rejects",
-    "outdated": "ends: outdated rows",
-    "endings": "ends: posted after withdrawn",
-    "come back": "logins: tries",
-    "closed": "history: closed accounts",
-    "persistent_id": "history: persistent ids",
-    "balance_as_of": "history: times of balances",
-    "clocks": "load: times of observation",
-    "named_on": "load: order of merchants",
-}
-"""Acts, comparisons and columns that the product cannot pass yet → the part that will make it."""
-
-CHECKS = frozenset((*WAITING_CHECKS, "transactions", "accounts", "merchants", "states", "cursors", "counts"))
-
-CHECKS_UNDER_TEST = CHECKS.difference(WAITING_CHECKS)
+ALL_FAULTS = frozenset((*LEDGER_FAULTS, *DELIVERY_FAULTS, Fault.LINKED_AGAIN))
+"""Every fault that must strike in a run of histories."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from unittest import mock
-
-import httpx
 
 from dev.bank.api import bad_records
 from dev.bank.bank import Bank
@@ -19,18 +16,12 @@ from dev.bank.faults import Fault, Faults
 from dev.bank.hostile import quirks
 from dev.bank.hostile.readers import SHORT_HISTORY
 from dev.bank.world import tokens
-from etl.catalog.providers.plaid import PLAID
 from etl.chunking import DayRange
-from etl.sync.logins.link import enrol_login
 from etl.sync.store import cursors
 from tests.integration.sync.hostile import product
 from tests.integration.sync.hostile.comparison import Comparison, Difference
-from tests.integration.sync.hostile.coverage import (
-    CHECKS_UNDER_TEST,
-    DELIVERY_FAULTS,
-    FAULTS_UNDER_TEST,
-    LEDGER_FAULTS,
-)
+from tests.integration.sync.hostile.corrections import CorrectedRow
+from tests.integration.sync.hostile.coverage import ALL_FAULTS, DELIVERY_FAULTS, LEDGER_FAULTS
 from tests.integration.sync.hostile.steps import Entities, Steps
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import Pipeline
@@ -49,44 +40,51 @@ FAULT_SHARE = 0.5
 Rates = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Which faults and checks a history has."""
-
-    faults: frozenset[Fault] = FAULTS_UNDER_TEST
-    checks: frozenset[str] = CHECKS_UNDER_TEST
-
-
 @dataclass
 class Outcome:
-    """What a history ended in."""
+    """What a history ended in.
+
+    Parameters
+    ----------
+    struck
+        How often each fault struck.
+    acts
+        How often each act was played.
+    """
 
     seed: int
-    days: int = 0
-    runs: int = 0
-    faults: frozenset[str] = frozenset()
-    errors: Counter[str] = field(default_factory=Counter)
-    rows: int = 0
-    differences: list[Difference] = field(default_factory=list)
+    days: int
+    runs: int
+    rows: int
+    struck: Counter[Fault]
+    acts: Counter[str]
+    differences: list[Difference]
 
 
-def play(seed: int, pipeline: Pipeline, server: OwnBank, *, scope: Scope | None = None) -> Outcome:
+def play(seed: int, pipeline: Pipeline, server: OwnBank) -> Outcome:
     """Play a history in an empty warehouse, and compare what it ends in with what is true at the bank."""
-    outcome = Outcome(seed)
-    try:
-        with _small_sizes():
-            history = History(seed, pipeline, server, scope or Scope())
-            outcome.errors = history.steps.errors
-            history.happen()
-            history.recover()
-            history.compare(outcome)
-            outcome.runs = history.steps.runs
-    except Exception as error:  # noqa: BLE001 - whatever ends a history is a difference
-        last_lines = " | ".join(traceback.format_exc().strip().splitlines()[-4:])
-        outcome.differences.append(Difference("crash", type(error).__name__, last_lines, "no error"))
-    outcome.days = (server.bank.today - FIRST_DAY).days
-    outcome.faults = frozenset(fault.value for fault in server.bank.faults.struck)
-    return outcome
+    with _small_sizes():
+        history = History(seed, pipeline, server)
+        history.happen()
+        history.recover()
+        struck = Counter(server.bank.faults.struck)
+        comparison = history.compare()
+    return Outcome(
+        seed,
+        (server.bank.today - FIRST_DAY).days,
+        history.steps.runs,
+        comparison.rows,
+        struck,
+        history.acts,
+        history.differences + comparison.differences,
+    )
+
+
+def missing_coverage(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the faults that never struck in some histories, and the acts that were never played."""
+    struck = {fault for outcome in outcomes for fault in +outcome.struck}
+    acts = {name for outcome in outcomes for name in +outcome.acts}
+    return [*sorted(fault.value for fault in ALL_FAULTS - struck), *sorted(ACTS.keys() - acts)]
 
 
 @contextmanager
@@ -99,164 +97,206 @@ def _small_sizes() -> Iterator[None]:
         yield
 
 
-class History:
-    """A bank, its logins, and a warehouse that reads them."""
+ACTS: dict[str, int] = {
+    "run_transactions": 8,
+    "run_accounts": 3,
+    "run_merchants": 3,
+    "advance": 8,
+    "change_faults": 4,
+    "fetch": 3,
+    "load_late": 4,
+    "replay": 2,
+    "overtake": 4,
+    "let_time_pass": 2,
+    "backfill": 4,
+    "resync": 5,
+    "relink": 3,
+    "correct": 4,
+}
+"""What happens in a history: method → weight."""
 
-    def __init__(self, seed: int, pipeline: Pipeline, server: OwnBank, scope: Scope) -> None:
+
+class History:
+    """A bank, its logins, and a warehouse that reads them.
+
+    Parameters
+    ----------
+    logins
+        Item number → provider account id, of the logins that are synced.
+    replaced
+        Provider account id → item number, of those that were linked again as other items.
+    corrected
+        What users corrected, each with the number of the item, oldest first.
+    last_faulty_batch
+        Id of the last raw batch that was read while the bank gave faulty answers.
+    differences
+        What differed before the end.
+    """
+
+    def __init__(self, seed: int, pipeline: Pipeline, server: OwnBank) -> None:
         self.rng = Random(seed)
-        self.pipeline, self.server, self.scope = pipeline, server, scope
-        self.entities = Entities.of(chunk_size=self.rng.choice((4, 7, 12)), page_size=self.rng.choice((20, 40, 90)))
-        mishaps = self.rng.choice((0.0, 0.05, 0.12))
-        self.steps = Steps(pipeline, self.rng, mishaps=mishaps, clocks_differ="clocks" in scope.checks)
+        self.pipeline, self.server = pipeline, server
+        self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((20, 40, 90)))
+        self.steps = Steps(pipeline, self.rng, crash_rate=self.rng.choice((0.0, 0.05, 0.12)))
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
-        opened_on = FIRST_DAY - timedelta(days=self.rng.randint(3, 20))
+        opened_on = FIRST_DAY - timedelta(days=self.rng.randint(1, 10))
         bank = Bank.from_seed(f"hostile {seed}", opened_on=opened_on, today=FIRST_DAY)
         server.serve(replace(bank, faults=Faults(self.ledger_rates)))
         self.logins: dict[int, int] = {}
         self.replaced: dict[int, int] = {}
-        self.honest_since = 0
-        self.early_differences: list[Difference] = []
-        for number in range(min(self.rng.randint(6, 20), self.rng.randint(6, 20))):
-            self._link(number)
+        self.corrected: list[tuple[int, CorrectedRow]] = []
+        self.last_faulty_batch = 0
+        self.acts: Counter[str] = Counter()
+        self.differences: list[Difference] = []
+        for number in range(min(self.rng.randint(6, 20) for _ in range(3))):
+            self.logins[number] = self._link(number)
         self.set_promise()
 
     def happen(self) -> None:
         """Let random things happen."""
-        acts: list[tuple[Callable[[], None], int]] = [
-            (self.run_transactions, 8),
-            (self.run_accounts, 3),
-            (self.run_merchants, 3),
-            (self.advance, 6),
-            (self.change_faults, 4),
-            (self.fetch, 3),
-            (self.load_late, 4),
-            (self.replay, 2),
-            (self.let_time_pass, 2),
-        ]
-        if "backfill" in self.scope.checks:
-            acts.append((self.backfill, 4))
-        if "resync" in self.scope.checks:
-            acts.append((self.resync, 5))
-        if "relink" in self.scope.checks:
-            acts.append((self.relink, 3))
+        acts: dict[str, Callable[[], bool]] = {name: getattr(self, name) for name in ACTS}
         self.change_faults()
         self.run_transactions()
-        for act in self.rng.choices(
-            [act for act, _ in acts], [weight for _, weight in acts], k=self.rng.randint(4, 11)
-        ):
-            act()
+        for name in self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(4, 11)):
+            self.acts[name] += acts[name]()
 
     def recover(self) -> None:
         """Stop the faults of delivery, make the runs that are needed, and load once more what came late."""
-        (self.honest_since,) = self.pipeline.db.execute(
+        ((self.last_faulty_batch,),) = self.pipeline.db.execute(
             "select coalesce(max(raw_id), 0) from etl.raw_batches"
-        ).fetchone() or (0,)
+        ).fetchall()
         self.advance()
         self._set_rates({})
-        if "come back" not in self.scope.checks:
-            self._link_stopped()
         cursors.request_full_read(self.pipeline.db, self._misled(), feeds=["transactions_sync"])
-        self._run_until_complete()
+        with self.steps.without_crashes():
+            self._run_until_complete()
         for entity, raw_id in self.steps.zombies:
             self.steps.load(entity, raw_id)
         for _ in range(3):
             self.replay()
 
-    def compare(self, outcome: Outcome) -> None:
-        """Compare the warehouse with the bank; read logins with ghosts again, which must lay them."""
+    def compare(self) -> Comparison:
+        """Compare the warehouse with the bank."""
         comparison = self._comparison()
         comparison.run()
-        if comparison.ghosts:
-            ghosts = [self.logins[number] for number in comparison.ghosts]
-            cursors.request_full_read(self.pipeline.db, ghosts, feeds=["transactions_sync"])
-            self._run_until_complete()
-            second = self._comparison()
-            second.run()
-            comparison.differences += [
-                Difference("ghost", f"item {number}", "live", "ended by a full read") for number in second.ghosts
-            ]
-        outcome.rows = comparison.rows
-        outcome.differences += self.early_differences + comparison.differences
+        return comparison
 
-    def run_transactions(self) -> None:
+    def run_transactions(self) -> bool:
+        """Run the Dag of transactions."""
         self.steps.run(self.entities.transactions)
+        return True
 
-    def run_accounts(self) -> None:
+    def run_accounts(self) -> bool:
+        """Run the Dag of accounts."""
         self.steps.run(self.entities.accounts)
+        return True
 
-    def fetch(self) -> None:
+    def run_merchants(self) -> bool:
+        """Run the Dag of merchants."""
+        self.steps.run(self.entities.merchants)
+        return True
+
+    def fetch(self) -> bool:
         """Fetch batches, to be loaded late or never."""
         self.steps.fetch(
             self.rng.choice((self.entities.transactions, self.entities.transactions, self.entities.accounts))
         )
+        return True
 
-    def run_merchants(self) -> None:
-        self.steps.run(self.entities.merchants)
-
-    def advance(self) -> None:
+    def advance(self) -> bool:
         """Let days pass at the bank."""
         days = self.rng.choice((1, 1, 2, 4, 7))
         self.server.serve(replace(self.server.bank, today=self.server.bank.today + timedelta(days=days)))
         self.set_promise()
+        return True
 
-    def change_faults(self) -> None:
+    def change_faults(self) -> bool:
         """Draw other faults of delivery."""
         self._set_rates(self._draw_rates(DELIVERY_FAULTS))
+        return True
 
-    def load_late(self) -> None:
+    def load_late(self) -> bool:
         """Load a batch that was fetched earlier, or one that was loaded before."""
         batches = self.steps.zombies or self.steps.loaded
         if batches:
             self.steps.load(*self.rng.choice(batches))
+        return bool(batches)
 
-    def replay(self) -> None:
+    def overtake(self) -> bool:
+        """Fetch batches, load later ones of the same logins, and then the first."""
+        known = len(self.steps.zombies)
+        self.fetch()
+        fetched = self.steps.zombies[known:]
+        for _ in range(self.rng.randint(1, 3)):
+            self.advance()
+            self.run_transactions()
+            self.run_accounts()
+        for entity, raw_id in fetched:
+            self.steps.load(entity, raw_id)
+        return bool(fetched)
+
+    def replay(self) -> bool:
         """Replay a batch that was loaded, of any age."""
         if self.steps.loaded:
             entity, raw_id = self.rng.choice(self.steps.loaded)
             if entity is self.entities.transactions and self.rng.random() < 0.25:
                 entity = self.entities.merchants
             self.steps.replay(entity, raw_id)
+        return bool(self.steps.loaded)
 
-    def backfill(self) -> None:
+    def backfill(self) -> bool:
         """Read some past days; if no step fails, every transaction of those days must be there at once."""
         last = self.server.bank.today - timedelta(days=self.rng.randrange(20))
         days = DayRange(last - timedelta(days=self.rng.randrange(1, 15)), last)
-        if not self.steps.run(self.entities.transactions, days=days, mishaps=self.rng.random() < FAULT_SHARE):
-            return
-        left_out = self.pipeline.db.execute(
+        active = self._query("select provider_account_id from core.provider_accounts where state = 'active'")
+        with nullcontext() if self.rng.random() < FAULT_SHARE else self.steps.without_crashes():
+            is_complete = self.steps.run(self.entities.transactions, days=days)
+        left_out = self._query(
             "select l.provider_account_id from etl.left_out as l inner join etl.chunks as c using (chunk_id) "
             "where c.run_id = %s",
-            [self.steps.last_run],
-        ).fetchall()
-        for number, account_id in self.logins.items():
-            if (account_id,) not in left_out:
-                self.early_differences += self._comparison().missing_of(number, days.first, days.last)
+            self.steps.last_run,
+        )
+        if is_complete:
+            read = [number for number, account_id in self.logins.items() if account_id in active - left_out]
+            self.differences += [each for number in read for each in self._comparison().missing_of(number, days)]
+        return True
 
-    def let_time_pass(self) -> None:
+    def let_time_pass(self) -> bool:
         """Let the waits of logins end."""
-        product.let_time_pass(self.pipeline.db)
+        product.end_waits_of_logins(self.pipeline.db)
+        return True
 
-    def resync(self) -> None:
+    def resync(self) -> bool:
         """Read the feeds of some logins again from their beginning."""
         logins = [each for each in self.logins.values() if self.rng.random() < 0.6]
         cursors.request_full_read(self.pipeline.db, logins, feeds=["transactions_sync"])
         self.run_transactions()
+        return bool(logins)
 
-    def relink(self) -> None:
+    def relink(self) -> bool:
         """Link a login again as a new item of the same accounts."""
-        known = self.pipeline.db.execute("select distinct provider_account_id from core.accounts").fetchall()
-        numbers = [number for number, account_id in sorted(self.logins.items()) if (account_id,) in known]
+        known = self._query("select distinct provider_account_id from core.accounts")
+        numbers = [number for number, account_id in sorted(self.logins.items()) if account_id in known]
         if not numbers:
-            return
+            return False
         number = self.rng.choice(numbers)
         origin = self.server.bank.changes.origin(number)
         rates = dict(self.server.bank.faults.rates)
         new_number = tokens.MAX_ITEMS - 1 - self.server.bank.changes.linked_again
         self.server.bank.faults.set_rates({**self.ledger_rates, Fault.LINKED_AGAIN.value: 1})
-        self.logins[new_number] = self._exchange(origin)
+        self.logins[new_number] = self._link(origin)
         self.server.bank.faults.set_rates(rates)
         self.replaced[self.logins.pop(number)] = number
         self.set_promise()
+        return True
+
+    def correct(self) -> bool:
+        """Correct a field of a transaction."""
+        corrected = product.correct_transaction(self.pipeline.db, self.rng, len(self.corrected))
+        if corrected is not None:
+            numbers = {account_id: number for number, account_id in self.logins.items()} | self.replaced
+            self.corrected.append((numbers[corrected.provider_account_id], corrected))
+        return corrected is not None
 
     def set_promise(self) -> None:
         """Store how many days of history a full read covers, by the warehouse's clock, which is ahead of the bank's."""
@@ -264,25 +304,26 @@ class History:
         self.pipeline.db.execute("update core.provider_accounts set history_days = %s", [days])
 
     def _run_until_complete(self) -> None:
-        for _ in range(MAX_ROUNDS):
-            product.let_time_pass(self.pipeline.db)
-            is_complete = [
-                self.steps.run(entity, mishaps=False)
-                for entity in (self.entities.accounts, self.entities.transactions, self.entities.merchants)
-            ]
-            has_decided = self._decide()
-            if all(is_complete) and not has_decided:
-                return
-
-    def _decide(self) -> bool:
-        """Accept quarantines, and decide about rows that full reads lacked; return whether there was anything."""
-        entities = {each.name: each for each in (self.entities.transactions, self.entities.accounts)}
+        """Run all entities until nothing is left to load or to decide; what is left then is a difference."""
+        entities = {each.name: each for each in (self.entities.accounts, self.entities.transactions)}
         db, root = self.pipeline.db, self.pipeline.root
-        has_accepted = product.accept_quarantines(entities, db=db, root=root)
-        has_decided = product.decide_reconciliations(
-            self._misled(), self.honest_since, entities=entities, db=db, root=root
-        )
-        return has_accepted or has_decided
+        for _ in range(MAX_ROUNDS):
+            product.end_waits_of_logins(db)
+            failed = [name for name, entity in entities.items() if not self.steps.run(entity)]
+            product.accept_quarantines(entities, db=db, root=root)
+            product.decide_reconciliations(self._misled(), self.last_faulty_batch, entities=entities, db=db, root=root)
+            left = [*failed, *product.find_quarantines(db), *product.find_pending_reconciliations(db)]
+            if not left:
+                break
+        if not self.steps.run(self.entities.merchants):
+            left.append(self.entities.merchants.name)
+        if left:
+            self.differences.append(Difference("incomplete", f"after {MAX_ROUNDS} rounds", left, "nothing"))
+
+    def _link(self, number: int) -> int:
+        """Link an item, and return the provider account id of the new login."""
+        token = self.server.create_public_token(number)
+        return product.link(self.pipeline, token, user=str(number), accounts=self.entities.accounts)
 
     def _misled(self) -> list[int]:
         """Return the logins that the bank has misled."""
@@ -290,53 +331,18 @@ class History:
 
     def _comparison(self) -> Comparison:
         return Comparison(
-            self.pipeline.db, self.pipeline.root, self.server.bank, self.logins, self.replaced, self.scope.checks
+            self.pipeline.db, self.pipeline.root, self.server.bank, self.logins, self.replaced, self.corrected
         )
 
-    def _link(self, number: int) -> None:
-        self.logins[number] = self._exchange(number)
-
-    def _link_stopped(self) -> None:
-        """Link stopped logins again, as their users do."""
-        for number, account_id in list(self.logins.items()):
-            ((state,),) = self.pipeline.db.execute(
-                "select state from core.provider_accounts where provider_account_id = %s", [account_id]
-            ).fetchall()
-            if state == "needs_login":
-                self._link(number)
-
-    def _exchange(self, number: int) -> int:
-        endpoint = self.pipeline.endpoint
-        headers = {"PLAID-CLIENT-ID": endpoint.login, "PLAID-SECRET": endpoint.password}
-        request = {
-            "institution_id": "ins_109508",
-            "initial_products": ["transactions"],
-            "options": {"override_username": f"user_{number}"},
-        }
-        answer = httpx.post(
-            f"{endpoint.host}/sandbox/public_token/create",
-            json=request,
-            headers=headers,
-            trust_env=False,
-            verify=False,
-        ).json()
-        return enrol_login(
-            PLAID,
-            answer["public_token"],
-            user=str(number),
-            db=self.pipeline.db,
-            cipher=self.pipeline.cipher,
-            endpoint=endpoint,
-            limiter=self.pipeline.limiter,
-        )
+    def _query(self, query: str, *values: object) -> set[int]:
+        return {value for (value,) in self.pipeline.db.execute(query.encode(), values or None).fetchall()}
 
     def _draw_rates(self, highest_rates: dict[Fault, float]) -> Rates:
-        # Faults that are left out are drawn, too, so that a seed gives the others the same rates.
-        drawn = {
-            fault: (self.rng.random() < FAULT_SHARE, round(self.rng.uniform(0.1, 1) * highest, 4))
+        return {
+            fault.value: round(self.rng.uniform(0.1, 1) * highest, 4)
             for fault, highest in highest_rates.items()
+            if self.rng.random() < FAULT_SHARE
         }
-        return {fault.value: rate for fault, (is_on, rate) in drawn.items() if is_on and fault in self.scope.faults}
 
     def _set_rates(self, delivery_rates: Rates) -> None:
         self.server.bank.faults.set_rates({**self.ledger_rates, **delivery_rates})

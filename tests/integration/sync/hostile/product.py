@@ -1,68 +1,99 @@
-"""What a person, or time, does between the runs of a history, and what a run does beside its steps."""
+"""What users, operators and time do between the runs of a history."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
+from random import Random
 
 from upath import UPath
 
+from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.errors import SluiceError
+from etl.sync import load, resync
+from etl.sync.history import corrections
+from etl.sync.load import NotAcceptable
+from etl.sync.logins.link import enrol_login
+from tests.integration.sync.hostile.corrections import CorrectedRow
+from tests.integration.sync.pipeline import Pipeline
 
 
-def let_time_pass(db: Connection) -> None:
+def link(pipeline: Pipeline, public_token: str, *, user: str, accounts: Entity) -> int:
+    """Link a login as its user does, and return its provider account id."""
+    return enrol_login(
+        PLAID,
+        public_token,
+        user=user,
+        db=pipeline.db,
+        cipher=pipeline.cipher,
+        endpoint=pipeline.endpoint,
+        limiter=pipeline.limiter,
+        history=TRANSACTIONS_SYNC.history,
+        accounts=accounts,
+    )
+
+
+def end_waits_of_logins(db: Connection) -> None:
     """Let the waits of logins end, after which they are tried again."""
     db.execute("update core.provider_accounts set next_try_at = now() where state = 'needs_login'")
 
 
-def check_logins(entity: Entity, run_id: str, *, db: Connection) -> None:
-    """Fail as the last task of a run does, if too many of its logins stopped or are quarantined."""
-    if breaker := _module("etl.sync.logins.breaker"):
-        breaker.check_logins(entity, run_id, db=db)
+def correct_transaction(db: Connection, rng: Random, ordinal: int) -> CorrectedRow | None:
+    """Correct a random field of a random live transaction; None if there is none.
+
+    Parameters
+    ----------
+    ordinal
+        Makes the new value unique.
+    """
+    live = db.execute(
+        "select provider_account_id, transaction_id from core.transactions where removed_at is null order by 1, 2"
+    ).fetchall()
+    if not live:
+        return None
+    account_id, transaction_id = rng.choice(live)
+    field = rng.choice(corrections.FIELDS)
+    value = rng.random() < 0.5 if field == "is_ignored" else f"{field} {ordinal}"
+    corrections.correct(db, account_id, transaction_id, values={field: value}, corrected_by="user")
+    return CorrectedRow(account_id, transaction_id, field, value)
 
 
-def accept_quarantines(entities: Mapping[str, Entity], *, db: Connection, root: UPath) -> bool:
-    """Load what is good of quarantined logins; return whether there were any."""
-    quarantined = db.execute("select provider_account_id, entity from etl.quarantines order by 1, 2").fetchall()
-    accept = getattr(_module("etl.sync.load"), "accept", None)
-    if not quarantined or accept is None:
-        return False
-    for account_id, entity in quarantined:
-        # A batch that a later one has overtaken cannot be accepted; the next run downloads another.
-        with suppress(SluiceError):
-            accept(entities[entity], account_id, db=db, root=root)
-    return True
+def accept_quarantines(entities: Mapping[str, Entity], *, db: Connection, root: UPath) -> None:
+    """Load what is good of quarantined logins, unless a later batch has overtaken them."""
+    for account_id, entity, _ in find_quarantines(db):
+        with suppress(NotAcceptable):
+            load.accept(entities[entity], account_id, db=db, root=root)
+
+
+def find_quarantines(db: Connection) -> list[tuple[int, str, str]]:
+    """Return the quarantined logins, each with its entity and the rule that most of its records broke."""
+    return db.execute(
+        "select provider_account_id, entity, concat_ws(' ', path, rule) from etl.quarantines order by 1, 2"
+    ).fetchall()
+
+
+def find_pending_reconciliations(db: Connection) -> list[tuple[int, int]]:
+    """Return the logins whose absent rows wait for a decision, each with its raw batch."""
+    return db.execute(
+        "select l.provider_account_id, l.raw_id from (select distinct on (r.provider_account_id) r.* "
+        "from etl.reconciliations as r order by r.provider_account_id, r.raw_id desc) as l where l.state = 'pending' "
+        "order by 1"
+    ).fetchall()
 
 
 def decide_reconciliations(
-    misled: Collection[int], honest_since: int, *, entities: Mapping[str, Entity], db: Connection, root: UPath
-) -> bool:
-    """Bring back what misled reads ended, and end what honest ones lacked; return whether any waited for a decision.
+    misled: Collection[int], last_faulty_batch: int, *, entities: Mapping[str, Entity], db: Connection, root: UPath
+) -> None:
+    """Bring back what incomplete reads ended, and end what complete ones lacked.
 
     Parameters
     ----------
     misled
-        Provider accounts of which a full read lacked records that it should have had.
-    honest_since
+        Provider accounts of which the bank answered a full read without records that it should have had.
+    last_faulty_batch
         Id of the last raw batch that may hold such a read.
     """
-    pending = db.execute(
-        "select provider_account_id, max(raw_id) from etl.reconciliations where state = 'pending' group by 1 order by 1"
-    ).fetchall()
-    resync = _module("etl.sync.resync")
-    if not pending or resync is None:
-        return False
-    for account_id, raw_id in pending:
-        decide = resync.revoke if account_id in misled and raw_id <= honest_since else resync.approve
+    for account_id, raw_id in find_pending_reconciliations(db):
+        decide = resync.revoke if account_id in misled and raw_id <= last_faulty_batch else resync.approve
         decide([account_id], entities=entities, db=db, root=root)
-    return True
-
-
-def _module(name: str) -> Any | None:
-    """Return a module of the product; None while it does not exist."""
-    return import_module(name) if find_spec(name) else None

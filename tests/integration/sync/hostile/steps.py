@@ -1,4 +1,4 @@
-"""Runs of entities in which steps are killed, repeated and forgotten."""
+"""Runs of entities whose steps are killed, repeated and left undone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from random import Random
 from typing import TypeVar
 from unittest import mock
@@ -19,13 +19,14 @@ from etl.chunking import DayRange
 from etl.declare.entity import Entity
 from etl.errors import RetryAfter, SluiceError
 from etl.sync.load import load_pending
+from etl.sync.logins import breaker
 from etl.sync.plan import plan
 from etl.sync.provider import pages
+from etl.sync.records.frames import Header
 from etl.sync.replay import replay
 from etl.sync.report import report
 from etl.sync.store.landing import AccountPages
 from etl.sync.transform import transform_pending
-from tests.integration.sync.hostile import product
 from tests.integration.sync.pipeline import Pipeline
 
 MAX_ATTEMPTS = 6
@@ -69,10 +70,8 @@ class Steps:
 
     Parameters
     ----------
-    clocks_differ
-        Whether the clocks of workers may be wrong by days.
-    mishaps
-        Probability that a step is killed, repeated or forgotten.
+    crash_rate
+        Probability that a step is killed, repeated or never continued.
     zombies
         Entity and raw batch of batches that were fetched and not loaded.
     loaded
@@ -83,8 +82,7 @@ class Steps:
 
     pipeline: Pipeline
     rng: Random
-    mishaps: float
-    clocks_differ: bool
+    crash_rate: float
     zombies: list[tuple[Entity, int]] = field(default_factory=list)
     loaded: list[tuple[Entity, int]] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
@@ -95,30 +93,38 @@ class Steps:
         """Id of the last run."""
         return f"run {self.runs}"
 
-    def run(self, entity: Entity, *, days: DayRange | None = None, mishaps: bool = True) -> bool:
+    def run(self, entity: Entity, *, days: DayRange | None = None) -> bool:
         """Run an entity, and return whether no step failed or was killed."""
         self.runs += 1
         run_id = self.last_run
         ordinals = self._try(lambda: plan(entity, run_id, db=self.pipeline.db, days=days)) or []
         self.rng.shuffle(ordinals)
         run_chunk = self._run_batches if entity is MERCHANTS else self._run_accounts
-        completed = [run_chunk(entity, run_id, ordinal, mishaps=mishaps) for ordinal in ordinals]
+        completed = [run_chunk(entity, run_id, ordinal) for ordinal in ordinals]
         is_reported = self._try(lambda: report(entity, run_id, db=self.pipeline.db)) is not None
 
         def check_logins() -> str:
-            product.check_logins(entity, run_id, db=self.pipeline.db)
+            breaker.check_logins(entity, run_id, db=self.pipeline.db)
             return run_id
 
         return all(completed) and is_reported and self._try(check_logins) is not None
 
+    @contextmanager
+    def without_crashes(self) -> Iterator[None]:
+        """Let no step of the block be killed, repeated or left undone."""
+        crash_rate, self.crash_rate = self.crash_rate, 0.0
+        yield
+        self.crash_rate = crash_rate
+
     def fetch(self, entity: Entity) -> None:
-        """Fetch the batches of a run, of which no step is repeated, and load none of them."""
+        """Fetch the batches of a run without crashes, and load none of them."""
         self.runs += 1
         run_id = self.last_run
-        for ordinal in self._try(lambda: plan(entity, run_id, db=self.pipeline.db)) or []:
-            raw_id = self._fetch(entity, run_id, ordinal, mishaps=False)
-            if raw_id is not None:
-                self.zombies.append((entity, raw_id))
+        with self.without_crashes():
+            for ordinal in self._try(lambda: plan(entity, run_id, db=self.pipeline.db)) or []:
+                raw_id = self._fetch(entity, run_id, ordinal)
+                if raw_id is not None:
+                    self.zombies.append((entity, raw_id))
 
     def load(self, entity: Entity, raw_id: int) -> bool:
         """Load a batch, now or late; return whether it was loaded."""
@@ -128,12 +134,12 @@ class Steps:
         """Replay a batch."""
         self._try(lambda: replay(entity, raw_id, db=self.pipeline.db, root=self.pipeline.root))
 
-    def _run_batches(self, entity: Entity, run_id: str, ordinal: int, *, mishaps: bool) -> bool:
+    def _run_batches(self, entity: Entity, run_id: str, ordinal: int) -> bool:
         db, root = self.pipeline.db, self.pipeline.root
-        for _ in range(1 + (mishaps and self._mishap())):
+        for _ in range(1 + self._crashes()):
             if self._try(lambda: transform_pending(entity, run_id, ordinal, db=db, root=root)) is None:
                 return False
-        if mishaps and self._mishap():
+        if self._crashes():
             return False
 
         def load() -> int:
@@ -142,36 +148,36 @@ class Steps:
 
         return self._try(load) is not None
 
-    def _run_accounts(self, entity: Entity, run_id: str, ordinal: int, *, mishaps: bool) -> bool:
-        raw_id = self._fetch(entity, run_id, ordinal, mishaps=mishaps)
+    def _run_accounts(self, entity: Entity, run_id: str, ordinal: int) -> bool:
+        raw_id = self._fetch(entity, run_id, ordinal)
         if raw_id is None:
             return False
-        if mishaps and self._mishap():
+        if self._crashes():
             self.zombies.append((entity, raw_id))
             return False
         is_loaded = self.load(entity, raw_id)
-        if mishaps and self._mishap():
+        if self._crashes():
             self.load(entity, raw_id)
         (self.loaded if is_loaded else self.zombies).append((entity, raw_id))
         return is_loaded
 
-    def _fetch(self, entity: Entity, run_id: str, ordinal: int, *, mishaps: bool) -> int | None:
+    def _fetch(self, entity: Entity, run_id: str, ordinal: int) -> int | None:
         """Download, seal and transform a chunk; None if a step failed or was killed."""
         pipeline = self._of(entity)
-        if mishaps and self._mishap():
+        if self._crashes():
             with self._killed_download():
                 self._try(lambda: pipeline.download(run_id, ordinal))
-        skew = timedelta(days=self.rng.choice((-400, -1, 1, 400))) if mishaps and self._mishap() else timedelta()
-        with self._skewed_clock(skew if self.clocks_differ else timedelta()):
+        skew = timedelta(days=self.rng.choice((-400, -1, 1, 400))) if self._crashes() else timedelta()
+        with self._skewed_clock(skew):
             downloaded = self._download(pipeline, run_id, ordinal)
-        if mishaps and self._mishap():
+        if self._crashes():
             downloaded = self._download(pipeline, run_id, ordinal)
-        if downloaded is None or (mishaps and self._mishap()):
+        if downloaded is None or self._crashes():
             return None
         raw_id = self._try(lambda: pipeline.store_raw(run_id, ordinal))
-        if raw_id is None or (mishaps and self._mishap()):
+        if raw_id is None or self._crashes():
             return None
-        if mishaps and self._mishap():
+        if self._crashes():
             self._try(lambda: pipeline.transform(raw_id))
         return self._try(lambda: pipeline.transform(raw_id))
 
@@ -187,12 +193,8 @@ class Steps:
     def _skewed_clock(self, skew: timedelta) -> Iterator[None]:
         """Let the clock of the worker that downloads be wrong."""
 
-        class Clock(datetime):
-            @classmethod
-            def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-                return datetime.now(tz) + skew
-
-        with mock.patch.object(pages, "datetime", Clock):
+        with mock.patch.object(pages, "datetime", wraps=datetime) as clock:
+            clock.now.side_effect = lambda zone: datetime.now(zone) + skew
             yield
 
     @contextmanager
@@ -201,12 +203,12 @@ class Steps:
         pages_left = self.rng.randrange(6)
         add = AccountPages.add
 
-        def add_or_die(*arguments: object) -> None:
+        def add_or_die(pages_of_account: AccountPages, header: Header, body: bytes) -> None:
             nonlocal pages_left
             pages_left -= 1
             if pages_left < 0:
                 raise Killed
-            add(*arguments)  # type: ignore[arg-type]
+            add(pages_of_account, header, body)
 
         with mock.patch.object(AccountPages, "add", add_or_die):
             try:
@@ -227,5 +229,5 @@ class Steps:
     def _of(self, entity: Entity) -> Pipeline:
         return replace(self.pipeline, entity=entity)
 
-    def _mishap(self) -> bool:
-        return self.rng.random() < self.mishaps
+    def _crashes(self) -> bool:
+        return self.rng.random() < self.crash_rate
