@@ -55,6 +55,7 @@ create unique index rejects_open on etl.rejects (entity, provider_account_id, re
 create index rejects_closed on etl.rejects (entity, provider_account_id, record_id) where closed_at is not null;
 
 create table etl.field_warnings (
+    raw_id bigint not null references etl.raw_batches,
     entity text not null,
     version int not null,
     provider_account_id bigint not null,
