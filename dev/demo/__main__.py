@@ -33,7 +33,9 @@ def demo(
     """Start everything, sync the sandbox bank into Postgres, and leave it running."""
     started = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
-    stack = up(home, caller_environment=os.environ, options=StackOptions(advance_days=advance), say=console.print)
+    stack = up(
+        home, caller_environment=os.environ, options=StackOptions(advance_days=advance, watches=True), say=console.print
+    )
     target = DemoTarget(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _NEXT_STEPS)
     if not run_demo(target, users=user_count(users, stack.sandbox), started=started, console=console):
         sys.exit(1)

@@ -1,0 +1,171 @@
+"""Restarting the Dag processor and the workers of a running stack, so that they import edited steps and plugins."""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dev.servers import databases, private_files
+from dev.servers.binaries import interpreter
+from dev.servers.errors import QueuesChanged, ReloadRefused, StackNotRunning
+from dev.stack import home as homes
+from dev.stack import prepare_databases, programs, saved_state, shell_environment, status, wait
+from dev.stack.chosen_servers import METADATA_VARIABLE
+from dev.stack.down import find_supervisor
+from dev.stack.home import DEFAULT_HOME, Home
+from dev.stack.lock import hold_lock
+from dev.stack.supervisor import ALIVE_STATES, STOPPABLE_STATES, Supervisor, has_program
+from etl.declare import fault
+
+GRACE = timedelta(seconds=60)
+"""Time that running tasks have to finish."""
+
+_HANDOVER = timedelta(seconds=15)
+"""Time in which a worker hands back the tasks that did not finish; then it is killed."""
+_POLL_INTERVAL = timedelta(milliseconds=200)
+_READY_TIMEOUT = timedelta(minutes=2)
+_OUTPUT_TAIL_LINES = 8
+_IMPORT_ALL = """
+import airflow.settings
+from importlib import import_module
+from pathlib import Path
+from sluice_celery_config import PRELOADED
+
+for module in (*PRELOADED, *(path.stem for path in Path(airflow.settings.PLUGINS_FOLDER).glob("*.py"))):
+    import_module(module)
+"""
+
+
+def reload(
+    folder: Path = DEFAULT_HOME,
+    *,
+    caller_environment: Mapping[str, str] = os.environ,
+    grace: timedelta = GRACE,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Restart the Dag processor and the workers; a worker first finishes its tasks, and takes no others meanwhile.
+
+    A task that does not finish is handed back: it fails with the signal in its log, and is retried.
+
+    Parameters
+    ----------
+    folder
+        Home of the stack.
+    caller_environment
+        Environment for the check of the edited code.
+    grace
+        Time that running tasks have to finish.
+    say
+        Called with each message for the user.
+
+    Raises
+    ------
+    StackNotRunning
+        If Airflow does not run.
+    QueuesChanged
+        If the declared queues need other workers or pools.
+    ReloadRefused
+        If the edited code cannot be imported.
+    NotReady, ProgramDied
+        If a program does not start again.
+    """
+    home = homes.find(folder)
+    if not home.folder.exists():
+        raise StackNotRunning(home.folder)
+    with hold_lock(home, say=say):
+        supervisor = find_supervisor(home)
+        variables = shell_environment.read_env_file(home.env_file)
+        worker_names, names = _reloaded_programs(home, variables)
+        states = (supervisor.states() if supervisor else None) or {}
+        if supervisor is None or not all(name in states and states[name].state in ALIVE_STATES for name in names):
+            raise StackNotRunning(home.folder)
+        environment = shell_environment.for_programs(variables, caller_environment=caller_environment, home=home)
+        _require_importable(environment, home)
+        started, started_at = time.monotonic(), datetime.now(UTC)
+        say(f"Restarting {', '.join(names)}; running tasks have {grace.total_seconds():.0f} s to finish.")
+        _restart(supervisor, names, grace=grace, say=say)
+        port = saved_state.load_ports(home.ports_file)["ui"]
+        wait.until_ready(
+            lambda: _unready(port, variables["BROKER_URL"], worker_names, tag=home.tag, since=started_at),
+            programs=names,
+            supervisor=supervisor,
+            home=home,
+            timeout=_READY_TIMEOUT,
+        )
+        say(f"Reloaded in {time.monotonic() - started:.0f} s.")
+
+
+def _reloaded_programs(home: Home, variables: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the programs of the workers by the names of these, and all programs that are restarted."""
+    with fault.explained():
+        from etl.catalog.queues import QUEUES, WORKER_GROUPS
+
+    configuration = private_files.read(home.supervisor_configuration) or ""
+    if not configuration or METADATA_VARIABLE not in variables:
+        raise StackNotRunning(home.folder)
+    log_port = saved_state.load_ports(home.ports_file)["logs"]
+    planned = programs.airflow(home, WORKER_GROUPS, QUEUES, log_port=log_port)
+    metadata = variables[METADATA_VARIABLE].replace("+psycopg", "", 1)
+    is_prepared = databases.read_comment(metadata) == prepare_databases.metadata_stamp(QUEUES)
+    if not is_prepared or not all(has_program(configuration, program) for program in planned):
+        raise QueuesChanged
+    workers = {
+        programs.worker_name(group, tag=home.tag): programs.worker_program_name(group) for group in WORKER_GROUPS
+    }
+    return workers, [programs.DAG_PROCESSOR, *workers.values()]
+
+
+def _require_importable(environment: Mapping[str, str], home: Home) -> None:
+    done = subprocess.run(
+        (str(interpreter()), "-P", "-c", _IMPORT_ALL),
+        cwd=home.folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        raise ReloadRefused(done.stdout.splitlines()[-_OUTPUT_TAIL_LINES:])
+
+
+def _restart(supervisor: Supervisor, names: Sequence[str], *, grace: timedelta, say: Callable[[str], None]) -> None:
+    """End each program, gently at first; the supervisor starts it again."""
+    before = {name: state.pid for name, state in (supervisor.states() or {}).items()}
+    for name in names:
+        supervisor.signal(name, "TERM")
+    if running := _wait_for_restart(supervisor, {name: before[name] for name in names}, grace):
+        say(f"{', '.join(running)}: tasks still run; they are handed back.")
+        for name in running:
+            supervisor.signal(name, "QUIT")
+    for name in _wait_for_restart(supervisor, {name: before[name] for name in running}, _HANDOVER):
+        say(f"{name} does not end; killing it.")
+        supervisor.stop(name)
+        while (supervisor.states() or {})[name].pid:
+            time.sleep(_POLL_INTERVAL.total_seconds())
+        supervisor.start(name)
+
+
+def _wait_for_restart(supervisor: Supervisor, before: Mapping[str, int], limit: timedelta) -> list[str]:
+    """Wait until programs have other process ids than before, and return those that have not in time."""
+    deadline = time.monotonic() + limit.total_seconds()
+    waiting = list(before)
+    while waiting and time.monotonic() < deadline:
+        time.sleep(_POLL_INTERVAL.total_seconds())
+        states = supervisor.states() or {}
+        waiting = [
+            name
+            for name in waiting
+            if states[name].pid in (0, before[name]) or states[name].state not in STOPPABLE_STATES
+        ]
+    return waiting
+
+
+def _unready(port: int, broker_url: str, workers: Mapping[str, str], *, tag: str, since: datetime) -> list[str]:
+    if unhealthy := status.fetch_unhealthy_components(port, since=since):
+        return unhealthy
+    return [workers[name] for name in status.unresponsive_workers(broker_url, list(workers), tag=tag)]
