@@ -138,9 +138,10 @@ def _restart(supervisor: Supervisor, names: Sequence[str], *, grace: timedelta, 
     before = {name: state.pid for name, state in (supervisor.states() or {}).items()}
     for name in names:
         supervisor.signal(name, "TERM")
-    if running := _wait_for_restart(supervisor, {name: before[name] for name in names}, grace):
-        say(f"{', '.join(running)}: tasks still run; they are handed back.")
-        for name in running:
+    running = _wait_for_restart(supervisor, {name: before[name] for name in names}, grace)
+    if working := [name for name in running if name != programs.DAG_PROCESSOR]:
+        for name in working:
+            say(f"{name}: not ended in time; its tasks are handed back.")
             supervisor.signal(name, "QUIT")
     for name in _wait_for_restart(supervisor, {name: before[name] for name in running}, _HANDOVER):
         say(f"{name} does not end; killing it.")
