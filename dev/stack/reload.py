@@ -22,10 +22,10 @@ from etl.declare import fault
 GRACE = timedelta(seconds=60)
 """Time that running tasks have to finish."""
 
-_HANDOVER = timedelta(seconds=15)
+_HANDOVER = timedelta(seconds=20)
 """Time in which a worker hands back the tasks that did not finish; then it is killed."""
 _POLL_INTERVAL = timedelta(milliseconds=200)
-_READY_TIMEOUT = timedelta(minutes=2)
+_READY_TIMEOUT = timedelta(minutes=4)
 _OUTPUT_TAIL_LINES = 8
 _IMPORT_ALL = """
 import airflow.settings
