@@ -85,7 +85,7 @@ def reload(
         _require_importable(environment, home)
         started, started_at = time.monotonic(), datetime.now(UTC)
         say(f"Restarting {', '.join(names)}; running tasks have {grace.total_seconds():.0f} s to finish.")
-        _restart(supervisor, names, grace=grace, say=say)
+        _restart(supervisor, list(worker_names.values()), grace=grace, say=say)
         port = saved_state.load_ports(home.ports_file)["ui"]
         wait.until_ready(
             lambda: _unready(port, variables["BROKER_URL"], worker_names, tag=home.tag, since=started_at),
@@ -133,22 +133,30 @@ def _require_importable(environment: Mapping[str, str], home: Home) -> None:
         raise ReloadRefused(done.stdout.splitlines()[-_OUTPUT_TAIL_LINES:])
 
 
-def _restart(supervisor: Supervisor, names: Sequence[str], *, grace: timedelta, say: Callable[[str], None]) -> None:
-    """End each program, gently at first; the supervisor starts it again."""
-    before = {name: state.pid for name, state in (supervisor.states() or {}).items()}
-    for name in names:
+def _restart(supervisor: Supervisor, workers: Sequence[str], *, grace: timedelta, say: Callable[[str], None]) -> None:
+    """End each program, workers gently at first; the supervisor starts a worker that has ended again."""
+    states = supervisor.states() or {}
+    before = {name: states[name].pid for name in workers}
+    for name in workers:
         supervisor.signal(name, "TERM")
-    running = _wait_for_restart(supervisor, {name: before[name] for name in names}, grace)
-    if working := [name for name in running if name != programs.DAG_PROCESSOR]:
-        for name in working:
-            say(f"{name}: not ended in time; its tasks are handed back.")
-            supervisor.signal(name, "QUIT")
-    for name in _wait_for_restart(supervisor, {name: before[name] for name in running}, _HANDOVER):
+    # Has no tasks, and may miss a signal: Airflow's handler raises an error, which a query in progress can swallow.
+    _stop_and_start(supervisor, programs.DAG_PROCESSOR)
+    working = _wait_for_restart(supervisor, before, grace)
+    for name in working:
+        say(f"{name}: not ended in time; its tasks are handed back.")
+        supervisor.signal(name, "QUIT")
+    for name in _wait_for_restart(supervisor, {name: before[name] for name in working}, _HANDOVER):
         say(f"{name} does not end; killing it.")
-        supervisor.stop(name)
-        while (supervisor.states() or {})[name].pid:
-            time.sleep(_POLL_INTERVAL.total_seconds())
-        supervisor.start(name)
+        _stop_and_start(supervisor, name)
+
+
+def _stop_and_start(supervisor: Supervisor, name: str) -> None:
+    """Start a program again once it has ended; the supervisor kills it if it takes longer than its grace."""
+    supervisor.stop(name)
+    deadline = time.monotonic() + _HANDOVER.total_seconds()
+    while time.monotonic() < deadline and ((states := supervisor.states()) is None or states[name].pid):
+        time.sleep(_POLL_INTERVAL.total_seconds())
+    supervisor.start(name)
 
 
 def _wait_for_restart(supervisor: Supervisor, before: Mapping[str, int], limit: timedelta) -> list[str]:
