@@ -7,6 +7,7 @@ from threading import Event
 from watchfiles import PythonFilter, watch
 
 from dev.servers.errors import StackError
+from etl.errors import SluiceError
 
 _QUIET_MILLISECONDS = 1_000
 """Edits closer together are reloaded together."""
@@ -37,7 +38,7 @@ def watch_project(
             say(f"Changed: {', '.join(str(path.relative_to(project)) for path in changed)}.")
             try:
                 reload()
-            except StackError as error:
+            except (StackError, SluiceError) as error:
                 say(str(error))
 
 
