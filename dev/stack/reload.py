@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from dev.stack.chosen_servers import METADATA_VARIABLE
 from dev.stack.down import find_supervisor
 from dev.stack.home import DEFAULT_HOME, Home
 from dev.stack.lock import hold_lock
-from dev.stack.supervisor import ALIVE_STATES, STOPPABLE_STATES, Supervisor, has_program
+from dev.stack.supervisor import ALIVE_STATES, Supervisor, has_program
 from etl.declare import fault
 
 GRACE = timedelta(seconds=60)
@@ -76,16 +76,17 @@ def reload(
         raise StackNotRunning(home.folder)
     with hold_lock(home, say=say):
         supervisor = find_supervisor(home)
-        variables = shell_environment.read_env_file(home.env_file)
-        worker_names, names = _reloaded_programs(home, variables)
-        states = (supervisor.states() if supervisor else None) or {}
-        if supervisor is None or not all(name in states and states[name].state in ALIVE_STATES for name in names):
+        states = supervisor.states() if supervisor else None
+        if supervisor is None or states is None or states[programs.DAG_PROCESSOR].state not in ALIVE_STATES:
             raise StackNotRunning(home.folder)
+        variables = shell_environment.read_env_file(home.env_file)
+        worker_names = _worker_names(home, variables)
+        names = [programs.DAG_PROCESSOR, *worker_names.values()]
         environment = shell_environment.for_programs(variables, caller_environment=caller_environment, home=home)
         _require_importable(environment, home)
         started, started_at = time.monotonic(), datetime.now(UTC)
         say(f"Restarting {', '.join(names)}; running tasks have {grace.total_seconds():.0f} s to finish.")
-        _restart(supervisor, list(worker_names.values()), grace=grace, say=say)
+        _restart(supervisor, {name: states[name].pid for name in worker_names.values()}, grace=grace, say=say)
         port = saved_state.load_ports(home.ports_file)["ui"]
         wait.until_ready(
             lambda: _unready(port, variables["BROKER_URL"], worker_names, tag=home.tag, since=started_at),
@@ -97,24 +98,19 @@ def reload(
         say(f"Reloaded in {time.monotonic() - started:.0f} s.")
 
 
-def _reloaded_programs(home: Home, variables: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Return the programs of the workers by the names of these, and all programs that are restarted."""
+def _worker_names(home: Home, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the programs of the workers by the names of these, if they are those that the queues need."""
     with fault.explained():
         from etl.catalog.queues import QUEUES, WORKER_GROUPS
 
     configuration = private_files.read(home.supervisor_configuration) or ""
-    if not configuration or METADATA_VARIABLE not in variables:
-        raise StackNotRunning(home.folder)
     log_port = saved_state.load_ports(home.ports_file)["logs"]
     planned = programs.airflow(home, WORKER_GROUPS, QUEUES, log_port=log_port)
     metadata = variables[METADATA_VARIABLE].replace("+psycopg", "", 1)
     is_prepared = databases.read_comment(metadata) == prepare_databases.metadata_stamp(QUEUES)
     if not is_prepared or not all(has_program(configuration, program) for program in planned):
         raise QueuesChanged
-    workers = {
-        programs.worker_name(group, tag=home.tag): programs.worker_program_name(group) for group in WORKER_GROUPS
-    }
-    return workers, [programs.DAG_PROCESSOR, *workers.values()]
+    return {programs.worker_name(group, tag=home.tag): programs.worker_program_name(group) for group in WORKER_GROUPS}
 
 
 def _require_importable(environment: Mapping[str, str], home: Home) -> None:
@@ -133,19 +129,31 @@ def _require_importable(environment: Mapping[str, str], home: Home) -> None:
         raise ReloadRefused(done.stdout.splitlines()[-_OUTPUT_TAIL_LINES:])
 
 
-def _restart(supervisor: Supervisor, workers: Sequence[str], *, grace: timedelta, say: Callable[[str], None]) -> None:
-    """End each program, workers gently at first; the supervisor starts a worker that has ended again."""
-    states = supervisor.states() or {}
-    before = {name: states[name].pid for name in workers}
+def _restart(
+    supervisor: Supervisor, workers: Mapping[str, int], *, grace: timedelta, say: Callable[[str], None]
+) -> None:
+    """End each program, workers gently at first; the supervisor starts a worker that has ended again.
+
+    Parameters
+    ----------
+    supervisor
+        Supervisor of the programs.
+    workers
+        Programs of the workers, with their process ids.
+    grace
+        Time that running tasks have to finish.
+    say
+        Called with each message for the user.
+    """
     for name in workers:
         supervisor.signal(name, "TERM")
     # Has no tasks, and may miss a signal: Airflow's handler raises an error, which a query in progress can swallow.
     _stop_and_start(supervisor, programs.DAG_PROCESSOR)
-    working = _wait_for_restart(supervisor, before, grace)
+    working = _wait_for_restart(supervisor, workers, grace)
     for name in working:
         say(f"{name}: not ended in time; its tasks are handed back.")
         supervisor.signal(name, "QUIT")
-    for name in _wait_for_restart(supervisor, {name: before[name] for name in working}, _HANDOVER):
+    for name in _wait_for_restart(supervisor, {name: workers[name] for name in working}, _HANDOVER):
         say(f"{name} does not end; killing it.")
         _stop_and_start(supervisor, name)
 
@@ -165,12 +173,12 @@ def _wait_for_restart(supervisor: Supervisor, before: Mapping[str, int], limit: 
     waiting = list(before)
     while waiting and time.monotonic() < deadline:
         time.sleep(_POLL_INTERVAL.total_seconds())
-        states = supervisor.states() or {}
-        waiting = [
-            name
-            for name in waiting
-            if states[name].pid in (0, before[name]) or states[name].state not in STOPPABLE_STATES
-        ]
+        if states := supervisor.states():
+            waiting = [
+                name
+                for name in waiting
+                if states[name].pid in (0, before[name]) or states[name].state not in ALIVE_STATES
+            ]
     return waiting
 
 
