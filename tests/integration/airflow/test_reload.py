@@ -33,7 +33,7 @@ def plugin(stack: Stack) -> Path:
 
 
 def wait_until_running(metadata: Rows, run_id: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while [row[0] for row in metadata(TASK, run_id)] != ["running"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
