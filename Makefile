@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down test test-airflow test-sync test-rest faults hostile check bench lock psql logs env compose-test install
+.PHONY: help demo down reload test test-airflow test-sync test-rest faults hostile check bench lock psql logs env compose-test install
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,6 +20,9 @@ demo: $(INSTALLED) ## Start everything, sync the sandbox bank into Postgres, kee
 
 down: $(INSTALLED) ## Stop everything that `make demo` started; keep the data
 	@$(BIN)/python -m dev.stack down
+
+reload: $(INSTALLED) ## Restart Dag processor and workers with edited steps and plugins; running tasks finish first
+	@$(BIN)/python -m dev.stack reload
 
 test: $(INSTALLED) ## Run all tests, on servers of their own
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line --keep-going test-airflow test-sync test-rest

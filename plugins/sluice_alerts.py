@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -182,6 +183,16 @@ def _callback_run(context: Mapping[str, Any], entity: str) -> CallbackRun:
 
 
 def _find_entity(name: str) -> Entity | None:
+    """Return an entity; the triggerer, which runs for weeks, reads the declarations again to find a new one."""
+    found = _declared_entity(name)
+    if found is None and name:
+        for module in [each for each in sys.modules if f"{each}.".startswith("etl.catalog.entities.")]:
+            del sys.modules[module]
+        found = _declared_entity(name)
+    return found
+
+
+def _declared_entity(name: str) -> Entity | None:
     from etl.catalog.entities import ENTITIES
 
     return next((entity for entity in ENTITIES if entity.name == name), None)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from airflow.sdk import DAG, get_current_context
 
 import sluice_connections as connections
-from etl.catalog.notices import NOTICES
-from etl.catalog.queues import URGENT_NOTIFICATIONS
 from sluice_channels import build_senders
 from sluice_cluster_policy import NO_DEADLINE_TAG
 from sluice_dag import SluiceDag
@@ -29,6 +27,8 @@ this Dag. If it is triggered twice, nobody gets the notice twice.
 
 def build_announce_dag() -> DAG:
     """Return the Dag. It has no schedule, so it is created unpaused."""
+    from etl.catalog.queues import URGENT_NOTIFICATIONS
+
     settings = build_default_args(URGENT_NOTIFICATIONS, timedelta(minutes=10))
     with SluiceDag(
         dag_id="notify_now",
@@ -42,12 +42,12 @@ def build_announce_dag() -> DAG:
         doc_md=_DOC,
         default_args=settings,
     ) as dag:
-        _send()
+        task(task_id="send", priority_weight=100 * URGENT_NOTIFICATIONS.priority + 99)(_send)()
     return dag
 
 
-@task(task_id="send", priority_weight=100 * URGENT_NOTIFICATIONS.priority + 99)
 def _send(**_params: object) -> dict[str, int]:
+    from etl.catalog.notices import NOTICES
     from etl.notify import announce as step
 
     with connections.warehouse() as db:

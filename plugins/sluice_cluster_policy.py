@@ -1,4 +1,7 @@
-"""Rules for every Dag and task. Breaking one is an import error that names the rule and the fix."""
+"""Rules for every Dag and task. Breaking one is an import error that names the rule and the fix.
+
+Queues are those of the last start, see `sluice_declared_dags`.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +49,15 @@ def task_policy(task: Any) -> None:  # noqa: ANN401 - an operator of any kind, m
     # Airflow imports this module while it imports itself, before its SDK can be imported.
     from sluice_queue_ttl import apply_queue_ttl
 
-    if violations := list(_violations(task)):
-        raise AirflowClusterPolicyViolation(f"Task {task.dag_id}.{task.task_id} {'; it '.join(violations)}.")
+    _require_task_rules(task)
     apply_queue_ttl(task, _QUEUES_BY_NAME[task.queue])
+
+
+def require_rules(dag: Any) -> None:  # noqa: ANN401 - likewise
+    """Raise if a Dag or one of its tasks breaks a rule."""
+    dag_policy(dag)
+    for task in dag.tasks:
+        _require_task_rules(task)
 
 
 def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
@@ -64,6 +73,11 @@ def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | N
         return
     task_instance.pool = queue.backfill_pool.name
     task_instance.priority_weight = (task_instance.priority_weight or 0) % 100
+
+
+def _require_task_rules(task: Any) -> None:  # noqa: ANN401 - likewise
+    if violations := list(_violations(task)):
+        raise AirflowClusterPolicyViolation(f"Task {task.dag_id}.{task.task_id} {'; it '.join(violations)}.")
 
 
 def _is_test(dag_run: DagRun) -> bool:

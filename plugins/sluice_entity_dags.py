@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, get_parsing_context
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
 import sluice_entity_tasks as tasks
 from etl.declare.entity import After, Entity, RawOf
@@ -25,11 +25,6 @@ what was loaded, also if chunks failed; `all_loaded` fails the run if a chunk fa
 provider is called, if too many logins stopped or were quarantined at once. The next run continues from the cursors, so
 nothing is lost, and a failed task can be cleared safely at any time.
 """
-
-
-def should_build(dag_id: str) -> bool:
-    """Return whether to build a Dag: the process of a task needs only its own Dag."""
-    return get_parsing_context().dag_id in (None, dag_id)
 
 
 def entity_dag_id(entity: Entity) -> str:

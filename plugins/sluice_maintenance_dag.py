@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, get_current_context
 
 import sluice_connections as connections
-from etl.catalog.entities import ENTITIES, FAULTS
-from etl.catalog.queues import MAINTENANCE
-from etl.catalog.retention import RETENTION
 from sluice_dag import SluiceDag
 from sluice_entity_dags import START_DATE
 from sluice_reschedule import task
@@ -61,27 +58,24 @@ def build_maintenance_dag() -> DAG:
         doc_md=_DOC,
         default_args=_default_args(),
     ) as dag:
-        steps = [
-            _purge_raw(),
-            _purge_orphans(),
-            _purge_typed(),
-            _purge_unfinished(),
-            _purge_rows(),
-            _purge_deliveries(),
-            _clean_metadata(),
-        ]
-        analyzed = _analyze()
+        steps = [_task(purge, weight)() for purge, weight in zip(_PURGES, range(9, 2, -1), strict=True)]
+        analyzed = _task(_analyze, 2)()
         [*steps, analyzed] >> EmptyOperator(task_id="all_done")
-        analyzed >> _report(steps)
+        analyzed >> _task(_report, 1, trigger_rule=TriggerRule.ALL_DONE)(steps)
     return dag
 
 
-def _priority_weight(step: int) -> int:
-    return 100 * MAINTENANCE.priority + step
+def _task(function: Callable[..., Any], weight: int, **arguments: Any) -> Any:  # noqa: ANN401 - as Airflow has them
+    """Return the task of a step; the weights give the order."""
+    from etl.catalog.queues import MAINTENANCE
+
+    name = function.__name__.removeprefix("_")
+    return task(task_id=name, priority_weight=100 * MAINTENANCE.priority + weight, **arguments)(function)
 
 
-@task(task_id="purge_raw", priority_weight=_priority_weight(9))
 def _purge_raw(**_params: object) -> list[dict[str, Any]]:
+    from etl.catalog.entities import ENTITIES, FAULTS
+    from etl.catalog.retention import RETENTION
     from etl.maintenance.purge import require_no_faults
     from etl.maintenance.purge_storage import purge_raw
 
@@ -90,54 +84,53 @@ def _purge_raw(**_params: object) -> list[dict[str, Any]]:
         return _to_dicts(purge_raw(RETENTION, ENTITIES, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_orphans", priority_weight=_priority_weight(8))
 def _purge_orphans(**_params: object) -> list[dict[str, Any]]:
+    from etl.catalog.retention import RETENTION
     from etl.maintenance.purge_storage import purge_orphans
 
     with connections.warehouse() as db:
         return _to_dicts(purge_orphans(RETENTION, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_typed", priority_weight=_priority_weight(7))
 def _purge_typed(**_params: object) -> list[dict[str, Any]]:
+    from etl.catalog.retention import RETENTION
     from etl.maintenance.purge_storage import purge_typed
 
     with connections.warehouse() as db:
         return _to_dicts(purge_typed(RETENTION, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_unfinished", priority_weight=_priority_weight(6))
 def _purge_unfinished(**_params: object) -> list[dict[str, Any]]:
+    from etl.catalog.retention import RETENTION
     from etl.maintenance.purge_storage import purge_unfinished
 
     with connections.warehouse() as db:
         return _to_dicts(purge_unfinished(RETENTION, db=db, root=connections.raw_root(), **_run_arguments()))
 
 
-@task(task_id="purge_rows", priority_weight=_priority_weight(5))
 def _purge_rows(**_params: object) -> list[dict[str, Any]]:
+    from etl.catalog.retention import RETENTION
     from etl.maintenance.purge_tables import purge_rows
 
     with connections.warehouse() as db:
         return _to_dicts(purge_rows(RETENTION, db=db, **_run_arguments()))
 
 
-@task(task_id="purge_deliveries", priority_weight=_priority_weight(4))
 def _purge_deliveries(**_params: object) -> list[dict[str, Any]]:
+    from etl.catalog.retention import RETENTION
     from etl.maintenance.purge_tables import purge_deliveries
 
     with connections.warehouse() as db:
         return _to_dicts(purge_deliveries(RETENTION, db=db, **_run_arguments()))
 
 
-@task(task_id="clean_metadata", priority_weight=_priority_weight(3))
 def _clean_metadata(**_params: object) -> list[dict[str, Any]]:
+    from etl.catalog.retention import RETENTION
     from sluice_metadata_cleanup import clean_metadata
 
     return _to_dicts(clean_metadata(RETENTION, **_run_arguments()))
 
 
-@task(task_id="analyze", priority_weight=_priority_weight(2))
 def _analyze(**_params: object) -> list[str]:
     from etl.maintenance.analyze import analyze_stale_tables
 
@@ -145,7 +138,6 @@ def _analyze(**_params: object) -> list[str]:
         return analyze_stale_tables(db=db, dry_run=_dry_run())
 
 
-@task(task_id="report", priority_weight=_priority_weight(1), trigger_rule=TriggerRule.ALL_DONE)
 def _report(steps: list[Any], **_params: object) -> str:
     from etl.maintenance.removed import PurgeResult, summarize
 
@@ -155,6 +147,18 @@ def _report(steps: list[Any], **_params: object) -> str:
         log.error("%d steps failed; the next run removes what they did not", failed)
     log.info(summary)
     return summary
+
+
+_PURGES = (
+    _purge_raw,
+    _purge_orphans,
+    _purge_typed,
+    _purge_unfinished,
+    _purge_rows,
+    _purge_deliveries,
+    _clean_metadata,
+)
+"""In the order in which they run."""
 
 
 def _run_arguments() -> dict[str, Any]:
@@ -170,6 +174,8 @@ def _to_dicts(results: Iterable[PurgeResult]) -> list[dict[str, Any]]:
 
 
 def _default_args() -> dict[str, Any]:
+    from etl.catalog.queues import MAINTENANCE
+
     return {
         "owner": "sluice",
         "queue": MAINTENANCE.name,

@@ -1,4 +1,4 @@
-"""The `task` decorator of Sluice's Dags: it reschedules a task that raises `RetryAfter`.
+"""The `task` decorator of Sluice's Dags: it reschedules a task that raises `RetryAfter`, or whose worker must end.
 
 A rescheduled task gives up its slot until the wait is over, and spends no retry.
 """
@@ -6,8 +6,12 @@ A rescheduled task gives up its slot until the wait is over, and spends no retry
 from __future__ import annotations
 
 import logging
+import os
 import random
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -26,8 +30,20 @@ log = logging.getLogger(__name__)
 JITTER_SHARE = 0.1
 """Share of a wait that is added at most, so that sibling tasks with the same wait do not all resume at once."""
 
+_HANDOVER = timedelta(seconds=10)
+"""Until then, the worker has ended."""
+
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
+
+
+class HandedBack(RetryAfter):
+    """The worker of a task must end before the task does."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the worker has to end, and the task is handed back: it continues on another worker", _HANDOVER
+        )
 
 
 def task(**arguments: Any) -> Callable[[Callable[_Parameters, _Result]], Task[_Parameters, _Result]]:  # noqa: ANN401 - as Airflow has them
@@ -56,13 +72,33 @@ def reschedule_on_retry_after(function: Callable[_Parameters, _Result]) -> Calla
     @wraps(function)
     def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         try:
-            return function(*args, **kwargs)
+            with _handed_back_on_termination():
+                return function(*args, **kwargs)
         except RetryAfter as error:
             resume_at = reschedule_at(error.wait, as_of=datetime.now(UTC), jitter=random.random())  # noqa: S311 - no secret
             log.info("rescheduled to %s: %s", resume_at.isoformat(timespec="seconds"), error)
             raise AirflowRescheduleException(resume_at) from error  # type: ignore[no-untyped-call]
 
     return run
+
+
+@contextmanager
+def _handed_back_on_termination() -> Iterator[None]:
+    """Raise `HandedBack` in the block if this process is asked to end; Airflow would let it run until it is killed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process_id = os.getpid()
+
+    def hand_back(*_: object) -> None:
+        if os.getpid() == process_id:
+            raise HandedBack
+
+    earlier = signal.signal(signal.SIGTERM, hand_back)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def reschedule_at(wait: timedelta, *, as_of: datetime, jitter: float) -> datetime:

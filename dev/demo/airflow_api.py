@@ -82,6 +82,16 @@ class AirflowApi:
             else:
                 return
 
+    def schedules(self) -> dict[str, str | None]:
+        """Return the schedules of all Dags that are not gone, as the web UI shows them, by Dag."""
+        dags = self._get("/dags", limit=1_000)["dags"]
+        return {dag["dag_id"]: dag["timetable_summary"] for dag in dags}
+
+    def import_errors(self) -> dict[str, str]:
+        """Return the import errors, by file."""
+        errors = self._get("/importErrors", limit=1_000)["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in errors}
+
     def start_run(self, dag_id: str) -> DagRun:
         """Unpause a Dag and return its next run: the scheduled run if one is due, otherwise a manual run."""
         due = self._get(f"/dags/{dag_id}")["next_dagrun_run_after"]

@@ -47,10 +47,11 @@ def currency_table(db: Connection) -> Table:
 
 
 def run_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
-    """Return the number of records by disposition, a column for each entity."""
-    table = Table("records", title="this run")
-    for entity in counts:
-        table.add_column(entity, justify="right")
-    for name in _COUNT_NAMES:
-        table.add_row(name, *(f"{entity_counts[name]:,}" for entity_counts in counts.values()))
+    """Return the number of records by disposition, a row for each entity; dispositions of no record are left out."""
+    names = ["read", *(name for name in _COUNT_NAMES[1:] if any(each[name] for each in counts.values()))]
+    table = Table("entity", title="records of this run")
+    for name in names:
+        table.add_column(name, justify="right")
+    for entity, entity_counts in counts.items():
+        table.add_row(entity, *(f"{entity_counts[name]:,}" for name in names))
     return table

@@ -1,15 +1,17 @@
-"""One run of every entity's Dag; Dags that are scheduled after another Dag run after it."""
+"""One run of the Dag of every entity that the sandbox serves; Dags scheduled after another Dag run after it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from rich.console import Console
 
+from dev.bank.api.app import ENDPOINTS
 from dev.demo.airflow_api import AirflowApi, DagRun
 from dev.demo.progress import ProgressDisplay
 from etl.catalog.entities import ENTITIES
-from etl.declare.entity import After, Entity
+from etl.catalog.providers.plaid import PLAID
+from etl.declare.entity import After, Entity, RawOf
 
 EntityRuns = dict[str, tuple[Entity, DagRun]]
 """Dag → its entity and its run."""
@@ -20,11 +22,37 @@ def dag_id_of(entity: Entity) -> str:
     return f"etl_{entity.name}"
 
 
+def served_entities(entities: Iterable[Entity], *, provider: str, paths: Collection[str]) -> list[Entity]:
+    """Return the entities that a sandbox serves, in the given order.
+
+    Parameters
+    ----------
+    entities
+        Each after the entities that it depends on.
+    provider
+        Name of the provider whose place the sandbox takes.
+    paths
+        Paths of its endpoints.
+    """
+    served: dict[str, Entity] = {}
+    for entity in entities:
+        if isinstance(entity.source, RawOf):
+            is_served = entity.source.entity in served
+        else:
+            is_served = entity.provider.name == provider and entity.source.path in paths
+        if is_served and not (isinstance(entity.schedule, After) and entity.schedule.entity not in served):
+            served[entity.name] = entity
+    return list(served.values())
+
+
 def sync_all(airflow: AirflowApi, *, environment: Mapping[str, str], console: Console) -> EntityRuns:
-    """Unpause every entity's Dag, wait for the end of one run of each, and return these runs."""
-    independent = [entity for entity in ENTITIES if not isinstance(entity.schedule, After)]
-    dependent = [entity for entity in ENTITIES if isinstance(entity.schedule, After)]
-    for entity in ENTITIES:
+    """Unpause the Dags of the sandbox's entities, wait for the end of one run of each, and return these runs."""
+    entities = served_entities(ENTITIES, provider=PLAID.name, paths=[endpoint.path for endpoint in ENDPOINTS])
+    if others := [entity.name for entity in ENTITIES if entity not in entities]:
+        console.print(f"Not run, since the sandbox bank does not serve them: {', '.join(others)}.")
+    independent = [entity for entity in entities if not isinstance(entity.schedule, After)]
+    dependent = [entity for entity in entities if isinstance(entity.schedule, After)]
+    for entity in entities:
         airflow.wait_for_dag(dag_id_of(entity))
     known_run_ids = {dag_id_of(entity): airflow.unpause(dag_id_of(entity)) for entity in dependent}
     display = ProgressDisplay(airflow, environment=environment, console=console)

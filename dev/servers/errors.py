@@ -17,7 +17,11 @@ StackError
 ├── StepFailed                a command that prepares a database failed
 ├── PurchasesRefused          a file cannot be served as real purchases
 ├── PurchasesLost             the file that a home's bank serves is missing or has changed
-└── BankServesOthers          a home's bank serves other customers than the caller requested
+├── BankServesOthers          a home's bank serves other customers than the caller requested
+├── WarehouseBelongsElsewhere the caller names another warehouse than that of the home
+├── StackNotRunning           nothing runs that could be reloaded
+├── QueuesChanged             the declared queues need other workers or pools
+└── ReloadRefused             the edited code cannot be imported
 """
 
 from collections.abc import Sequence
@@ -180,6 +184,41 @@ class BankServesOthers(StackError):
             f"the sandbox bank of {home} serves {served}, and SANDBOX_CSV names {requested}; the two are never mixed. "
             f"Unset SANDBOX_CSV to continue as before. {_start_over_advice(home)}"
         )
+
+
+class WarehouseBelongsElsewhere(StackError):
+    """The caller names another warehouse than that of the last start."""
+
+    def __init__(self, last: str, named: str) -> None:
+        super().__init__(
+            f"the warehouse of this home is {last}, with its logins and raw store, and WAREHOUSE_URL names {named}. "
+            "Unset WAREHOUSE_URL to continue with the former, or choose another folder for the latter with --home. If "
+            "the same database has moved there, write its new address into the file `env` of this home."
+        )
+
+
+class StackNotRunning(StackError):
+    """Nothing runs that could be reloaded."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(f"Airflow does not run in {home}, so nothing was reloaded; start it with `make demo`.")
+
+
+class QueuesChanged(StackError):
+    """The declared queues need other workers or pools than those of the last start."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "include/etl/catalog/queues.py has changed since the start, and its workers and pools are made at a start "
+            "only; nothing was reloaded. Run `make down demo`."
+        )
+
+
+class ReloadRefused(StackError):
+    """The edited code cannot be imported; what runs keeps running."""
+
+    def __init__(self, output: Sequence[str]) -> None:
+        super().__init__(f"the edited code cannot be imported, so nothing was reloaded; fix it:\n{_indent(output)}")
 
 
 def _start_over_advice(home: Path) -> str:

@@ -1,7 +1,8 @@
-"""The local stack: `python -m dev.stack up`, `down`, `status` and `logs`."""
+"""The local stack: `python -m dev.stack up`, `down`, `reload`, `watch`, `status` and `logs`."""
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -11,15 +12,20 @@ from dev.servers.errors import StackError
 from dev.stack.down import down as stop_stack
 from dev.stack.home import DEFAULT_HOME
 from dev.stack.home import find as find_home
+from dev.stack.plan import StackOptions
+from dev.stack.reload import GRACE, reload
+from dev.stack.shell_environment import read_env_file
 from dev.stack.status import status as read_status
 from dev.stack.up import StackScope
 from dev.stack.up import up as start_stack
+from etl.errors import SluiceError
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 HomeOption = Annotated[Path, typer.Option("--home", readable=False, help="Folder of all files of the stack.")]
 _EXIT_NOT_RUNNING = 3
 _TAIL_LINES = 40
+_GRACE_SECONDS = int(GRACE.total_seconds())
 
 
 @app.command()
@@ -30,7 +36,7 @@ def up(
     ] = StackScope.ALL,
 ) -> None:
     """Start all that does not run yet, and wait until it is ready."""
-    stack = start_stack(home, scope=only, say=_say)
+    stack = start_stack(home, scope=only, options=StackOptions(watches=True), say=_say)
     _say(f"`. {_relative_path(stack.home / 'env')}` sets this environment in any shell.")
 
 
@@ -38,6 +44,25 @@ def up(
 def down(home: HomeOption = DEFAULT_HOME) -> None:
     """Stop everything, and keep the data."""
     stop_stack(home, say=_say)
+
+
+@app.command("reload")
+def reload_stack(
+    home: HomeOption = DEFAULT_HOME,
+    grace: Annotated[int, typer.Option(min=0, help="Seconds that running tasks have to finish.")] = _GRACE_SECONDS,
+) -> None:
+    """Restart Dag processor and workers, so that they import edited steps and plugins."""
+    reload(home, grace=timedelta(seconds=grace), say=_say)
+
+
+@app.command()
+def watch(home: HomeOption = DEFAULT_HOME) -> None:
+    """Reload whenever a step or a plugin changes, until interrupted; `up` runs this."""
+    from dev.stack.watch import watch_project
+
+    variables = read_env_file(find_home(home).env_file)
+    project = Path(variables["AIRFLOW__CORE__PLUGINS_FOLDER"]).parent
+    watch_project(project, lambda: reload(home, say=_say), say=_say)
 
 
 @app.command()
@@ -72,7 +97,7 @@ def main() -> None:
     """Run a command; an expected error is printed as one sentence, with exit code 1."""
     try:
         app()
-    except StackError as error:
+    except (StackError, SluiceError) as error:
         _fail(str(error))
 
 

@@ -6,11 +6,12 @@ and secrets.
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 from dev.servers.ports import LOOPBACK
 from dev.stack.chosen_servers import ChosenServers
-from dev.stack.home import REPOSITORY, Home
+from dev.stack.home import Home
 from dev.stack.saved_state import Secrets
 
 ADMIN = "admin"
@@ -26,6 +27,8 @@ SETTINGS: Settings = {
         "default_timezone": "utc",
         "load_examples": "False",
         "parallelism": "32",
+        # A Dag that is edited twice within half a minute shows the second edit too.
+        "min_serialized_dag_update_interval": "5",
         # Tasks pass on ids only; the backend rejects larger values.
         "xcom_backend": "sluice_xcom_backend.CappedXCom",
     },
@@ -50,9 +53,15 @@ SETTINGS: Settings = {
         "task_queued_timeout_check_interval": "15",
         "num_stuck_in_queued_retries": "10",
         "task_instance_heartbeat_timeout": "60",
+        # How often Dags that are gone from their file are looked for.
+        "parsing_cleanup_interval": "5",
     },
     "dag_processor": {
+        # An edit of a declaration is seen at the next parse. A Dag that is gone is stale if it was not in its file for
+        # longer than the threshold: longer than an interval, so that one parse that was not stored ends no Dag.
         "refresh_interval": "10",
+        "min_file_process_interval": "10",
+        "stale_dag_threshold": "15",
         # The Dags folder is one local bundle without versions, so it has no stale versions.
         "stale_bundle_cleanup_interval": "0",
     },
@@ -67,12 +76,12 @@ SETTINGS: Settings = {
 """Settings that are the same wherever Sluice runs."""
 
 
-def folder_settings(home: Home) -> Settings:
-    """Return the settings that hold paths of files and folders."""
+def folder_settings(home: Home, project: Path) -> Settings:
+    """Return the settings that hold paths of files and folders; the project has `dags` and `plugins`."""
     return {
         "core": {
-            "dags_folder": str(REPOSITORY / "dags"),
-            "plugins_folder": str(REPOSITORY / "plugins"),
+            "dags_folder": str(project / "dags"),
+            "plugins_folder": str(project / "plugins"),
             "simple_auth_manager_users": f"{ADMIN}:admin",
             "simple_auth_manager_passwords_file": str(home.passwords_file),
         },

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dev.servers import bank, purchases
 from dev.servers.bank import Sandbox
-from dev.servers.errors import BankServesOthers, PurchasesLost, PurchasesRefused
+from dev.servers.errors import BankServesOthers, PurchasesLost, PurchasesRefused, WarehouseBelongsElsewhere
 from dev.servers.ports import LOOPBACK
 from dev.servers.postgres import SUPERUSER
 from dev.servers.purchases import PurchaseSource
@@ -40,6 +40,8 @@ class ChosenServers:
         Addresses (`host:port`) of the servers that the stack starts itself.
     has_named_metadata
         Whether the caller named Airflow's database, which is then not created.
+    remembered
+        Variables that named servers at the last start, and which the caller does not set now.
     """
 
     warehouse: Url
@@ -47,6 +49,7 @@ class ChosenServers:
     broker: Url
     embedded: frozenset[str]
     has_named_metadata: bool = False
+    remembered: frozenset[str] = frozenset()
 
     @property
     def warehouse_is_embedded(self) -> bool:
@@ -60,9 +63,15 @@ class ChosenServers:
 
 
 def choose_servers(
-    caller_environment: Mapping[str, str], *, secrets: Secrets, ports: Mapping[str, int]
+    caller_environment: Mapping[str, str],
+    *,
+    secrets: Secrets,
+    ports: Mapping[str, int],
+    last_start: Mapping[str, str] | None = None,
 ) -> ChosenServers:
-    """Return the servers to use.
+    """Return the servers to use: those that the caller names, those of the last start, or embedded ones.
+
+    A home never changes its warehouse: the logins, the raw store and the bank belong together.
 
     Parameters
     ----------
@@ -73,36 +82,52 @@ def choose_servers(
         Secrets of this home.
     ports
         Ports of this home.
+    last_start
+        Variables of the env file that the last start of this home wrote.
 
     Raises
     ------
     AddressInvalid
         If the value of a variable is not a URL of such a server.
+    WarehouseBelongsElsewhere
+        If the caller names another warehouse than that of the last start.
     """
-    warehouse = _external_url(
-        caller_environment, "WAREHOUSE_URL", own_password=secrets.postgres_password, kind=ServerKind.POSTGRES
+    last_start = last_start or {}
+    named, last = (
+        _external_url(each, "WAREHOUSE_URL", own_password=secrets.postgres_password, kind=ServerKind.POSTGRES)
+        for each in (caller_environment, last_start)
     )
-    broker = _external_url(
-        caller_environment, "BROKER_URL", own_password=secrets.valkey_password, kind=ServerKind.REDIS
+    if named and "WAREHOUSE_URL" in last_start and _place(named) != _place(last):
+        raise WarehouseBelongsElsewhere(_place(last), _place(named))
+    warehouse = named or last
+    named_broker, last_broker = (
+        _external_url(each, "BROKER_URL", own_password=secrets.valkey_password, kind=ServerKind.REDIS)
+        for each in (caller_environment, last_start)
     )
+    broker = named_broker or last_broker
     own_postgres = Url(
         "postgresql", LOOPBACK, ports["postgres"], SUPERUSER, secrets.postgres_password, database="sluice"
     )
     own_valkey = Url("redis", LOOPBACK, ports["valkey"], "", secrets.valkey_password, database="0")
     embedded = [own_postgres] * (warehouse is None) + [own_valkey] * (broker is None)
-    metadata = (
-        _external_url(
-            caller_environment, METADATA_VARIABLE, own_password=secrets.postgres_password, kind=ServerKind.POSTGRES
+    default_metadata = _default_metadata(warehouse, own_postgres)
+    metadata = default_metadata
+    for each in (last_start, caller_environment) if warehouse else ():
+        metadata = (
+            _external_url(each, METADATA_VARIABLE, own_password=secrets.postgres_password, kind=ServerKind.POSTGRES)
+            or metadata
         )
-        if warehouse
-        else None
-    )
+    remembered = {
+        "WAREHOUSE_URL": last if named is None else None,
+        "BROKER_URL": last_broker if named_broker is None else None,
+    }
     return ChosenServers(
         warehouse=warehouse or own_postgres,
-        metadata=metadata or _default_metadata(warehouse, own_postgres),
+        metadata=metadata,
         broker=replace(broker, database=broker.database or "0") if broker else own_valkey,
         embedded=frozenset(url.address for url in embedded),
-        has_named_metadata=metadata is not None,
+        has_named_metadata=_place(metadata) != _place(default_metadata),
+        remembered=frozenset(name for name, url in remembered.items() if url),
     )
 
 
@@ -134,6 +159,11 @@ def choose_bank(home: Home, *, caller_environment: Mapping[str, str], today: dat
     if saved is None:
         return replace(bank.new_sandbox(today), purchases=purchases.inspect_source(requested) if requested else None)
     return bank.advance(replace(saved, purchases=_current_purchases(home, saved.purchases, requested)), advance_days)
+
+
+def _place(url: Url | None) -> str:
+    """Return address and database for people."""
+    return "an embedded Postgres" if url is None else f"the database {url.database} on {url.address}"
 
 
 def _default_metadata(warehouse: Url | None, own: Url) -> Url:

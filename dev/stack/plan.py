@@ -22,11 +22,11 @@ from dev.stack import (
     supervisor,
 )
 from dev.stack.chosen_servers import ChosenServers
-from dev.stack.home import Home
+from dev.stack.home import REPOSITORY, Home
 from dev.stack.programs import Program
 from dev.stack.saved_state import Secrets
 from dev.stack.shell_environment import OVERRIDABLE_VARIABLES
-from etl.catalog.queues import QUEUES, WORKER_GROUPS
+from etl.declare import fault
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class Plan:
         State of the sandbox bank.
     inherited_settings
         Settings from the caller's environment; those of the stack override them.
+    project
+        Folder with the `dags`, `plugins` and `include` to run.
+    watches
+        Whether edited steps and plugins are reloaded.
     """
 
     home: Home
@@ -61,12 +65,14 @@ class Plan:
     postgres_settings: Mapping[str, str]
     sandbox: Sandbox
     inherited_settings: Mapping[str, str] = field(repr=False)
+    project: Path = REPOSITORY
+    watches: bool = False
 
     @property
     def env_file_variables(self) -> dict[str, str]:
         """Variables of the env file."""
         own = shell_environment.env_file_variables(
-            self.home, secrets=self.secrets, ports=self.ports, servers=self.servers
+            self.home, secrets=self.secrets, ports=self.ports, servers=self.servers, project=self.project
         )
         # The caller may choose another mail server, and another address of unsubscribe links.
         own |= {
@@ -77,12 +83,17 @@ class Plan:
     @property
     def programs(self) -> list[Program]:
         """Programs of the supervisor, in the order of their start."""
+        with fault.explained():
+            from etl.catalog.queues import QUEUES, WORKER_GROUPS
+
         ports = self.ports
         planned = [
             programs.sandbox_bank(self.sandbox, port=ports["bank"]),
             programs.mail_server(self.home, port=ports["mail"]),
             *programs.airflow(self.home, WORKER_GROUPS, QUEUES, log_port=ports["logs"]),
         ]
+        if self.watches:
+            planned.append(programs.watcher(self.home))
         if self.servers.broker_is_embedded:
             planned.append(programs.valkey(self.home, valkey_server()))
         if self.cluster is not None:
@@ -133,6 +144,10 @@ class StackOptions:
         Privileges with which the embedded Postgres runs; None for the best that work on this machine.
     ui_port
         Port of the web UI at the first start, if it is free; None for any.
+    project
+        Folder with the `dags`, `plugins` and `include` to run.
+    watches
+        Whether edited steps and plugins are reloaded.
     """
 
     sandbox: Sandbox | None = None
@@ -140,6 +155,8 @@ class StackOptions:
     postgres_settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
     privileges: Privileges | None = None
     ui_port: int | None = UI_PORT
+    project: Path = REPOSITORY
+    watches: bool = False
 
 
 def plan_running(
@@ -184,7 +201,8 @@ def _build_plan(
 ) -> Plan:
     _check_secrets(home)
     secrets = saved_state.load_secrets(home.secrets_file)
-    servers = chosen_servers.choose_servers(caller_environment, secrets=secrets, ports=ports)
+    last_start = shell_environment.read_env_file(home.env_file)
+    servers = chosen_servers.choose_servers(caller_environment, secrets=secrets, ports=ports, last_start=last_start)
     cluster = None
     if servers.warehouse_is_embedded:
         cluster = placement.place_cluster(
@@ -199,6 +217,8 @@ def _build_plan(
         options.postgres_settings,
         sandbox,
         shell_environment.inherited_settings(caller_environment),
+        options.project,
+        options.watches,
     )
 
 

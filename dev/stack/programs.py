@@ -21,6 +21,8 @@ BANK = "bank"
 MAIL = "mail"
 API_SERVER = "api-server"
 TASK_LOGS = "task-logs"
+DAG_PROCESSOR = "dag-processor"
+WATCHER = "watcher"
 
 
 class Stage(Enum):
@@ -143,7 +145,7 @@ def airflow(home: Home, groups: Sequence[WorkerGroup], queues: Sequence[Queue], 
     commands = {
         API_SERVER: ("api-server",),
         "scheduler": ("scheduler", "--skip-serve-logs"),
-        "dag-processor": ("dag-processor",),
+        DAG_PROCESSOR: ("dag-processor",),
         **{worker_program_name(group): worker_arguments(group, queues, tag=home.tag) for group in groups},
     }
     triggerer = _python_program(home, "triggerer", "airflow", "triggerer", "--skip-serve-logs")
@@ -155,6 +157,11 @@ def airflow(home: Home, groups: Sequence[WorkerGroup], queues: Sequence[Queue], 
         replace(triggerer, stop_grace=timedelta(seconds=3)),
         _python_program(home, TASK_LOGS, *log_server, *options),
     ]
+
+
+def watcher(home: Home) -> Program:
+    """Return the program that reloads edited steps and plugins."""
+    return Program(WATCHER, (str(interpreter()), "-m", "dev.stack", "watch", "--home", str(home.folder)), REPOSITORY)
 
 
 def _python_program(home: Home, name: str, module: str, *arguments: str) -> Program:

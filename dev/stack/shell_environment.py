@@ -3,8 +3,10 @@
 import os
 import shlex
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
+from dev.servers import private_files
 from dev.servers.binaries import interpreter
 from dev.servers.ports import LOOPBACK
 from dev.stack import airflow_environment
@@ -32,7 +34,7 @@ def inherited_settings(caller_environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def env_file_variables(
-    home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers: ChosenServers
+    home: Home, *, secrets: Secrets, ports: Mapping[str, int], servers: ChosenServers, project: Path = REPOSITORY
 ) -> dict[str, str]:
     """Return the variables of the env file, except for search paths."""
     bank_url = f"http://{LOOPBACK}:{ports['bank']}"
@@ -63,7 +65,7 @@ def env_file_variables(
         "AIRFLOW_CONFIG": str(home.airflow_configuration),
         **airflow_environment.to_environment(
             airflow_environment.SETTINGS,
-            airflow_environment.folder_settings(home),
+            airflow_environment.folder_settings(home, project),
             airflow_environment.server_settings(ports, servers),
             airflow_environment.secret_settings(secrets),
         ),
@@ -76,7 +78,7 @@ def for_shell(variables: Mapping[str, str], caller_environment: Mapping[str, str
         **caller_environment,
         **variables,
         "PATH": f"{BIN_FOLDER}:{caller_environment.get('PATH', os.defpath)}",
-        "PYTHONPATH": _python_path(caller_environment.get("PYTHONPATH", "")),
+        "PYTHONPATH": _python_path(caller_environment.get("PYTHONPATH", ""), include=_include_folder(variables)),
     }
 
 
@@ -119,7 +121,7 @@ def render_env_file(variables: Mapping[str, str], *, psql: Path) -> str:
     psql
         Folder of the Postgres client programs, appended to the search path.
     """
-    first, last, include = (shlex.quote(str(path)) for path in (BIN_FOLDER, psql, INCLUDE_FOLDER))
+    first, last, include = (shlex.quote(str(path)) for path in (BIN_FOLDER, psql, _include_folder(variables)))
     paths = (
         f'case "$PATH" in {first}:*) ;; *) PATH={first}:"$PATH" ;; esac',
         f'case "$PATH" in *:{last}) ;; *) PATH="$PATH":{last} ;; esac',
@@ -130,9 +132,22 @@ def render_env_file(variables: Mapping[str, str], *, psql: Path) -> str:
     return "\n".join(("# Read by `. env`; written by `python -m dev.stack up`.", *paths, *exports, ""))
 
 
-def _python_path(inherited: str) -> str:
-    parts = [part for part in inherited.split(":") if part and part != str(INCLUDE_FOLDER)]
-    return ":".join((str(INCLUDE_FOLDER), *parts))
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the variables that an env file sets, except for search paths; empty if there is no such file."""
+    words = shlex.split(private_files.read(path) or "", comments=True)
+    exports = (word for export, word in pairwise(words) if export == "export")
+    return {name: value for name, equals, value in (word.partition("=") for word in exports) if equals}
+
+
+def _include_folder(variables: Mapping[str, str]) -> Path:
+    """Return the folder of the steps: that beside the plugins."""
+    plugins = variables.get("AIRFLOW__CORE__PLUGINS_FOLDER")
+    return Path(plugins).parent / "include" if plugins else INCLUDE_FOLDER
+
+
+def _python_path(inherited: str, *, include: Path) -> str:
+    parts = [part for part in inherited.split(":") if part and part != str(include)]
+    return ":".join((str(include), *parts))
 
 
 def _quote(value: str) -> str:

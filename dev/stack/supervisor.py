@@ -75,19 +75,23 @@ class Supervisor:
 
     def start(self, name: str) -> None:
         """Start a program unless it runs, without waiting for it."""
-        self._change_state("startProcess", name)
+        self._change_state("startProcess", name, _NO_WAIT)
 
     def stop(self, name: str) -> None:
         """Stop a program if it runs, without waiting for its end."""
-        self._change_state("stopProcess", name)
+        self._change_state("stopProcess", name, _NO_WAIT)
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a signal, such as `TERM`, to a program if it runs; it is started again if it ends."""
+        self._change_state("signalProcess", name, signal)
 
     def shut_down(self) -> None:
         """Request the supervisor to stop all programs, and then itself."""
         self._call("shutdown")
 
-    def _change_state(self, method: str, name: str) -> None:
+    def _change_state(self, method: str, name: str, argument: object) -> None:
         try:
-            self._call(method, name, _NO_WAIT)
+            self._call(method, name, argument)
         except Fault as fault:
             if not fault.faultString.startswith(("ALREADY_STARTED", "NOT_RUNNING")):
                 raise
@@ -138,6 +142,11 @@ def render_configuration(home: Home, programs: Sequence[Program], *, port: int, 
         "\n".join((f"[{name}]", *(f"{option}={value}" for option, value in options.items()), ""))
         for name, options in sections.items()
     )
+
+
+def has_program(configuration: str, program: Program) -> bool:
+    """Return whether a configuration file runs a program with the same command."""
+    return f"\n[program:{program.name}]\ncommand={_escape(shlex.join(program.command))}\n" in configuration
 
 
 def launch(configuration: Path, *, environment: Mapping[str, str], output: Path) -> None:

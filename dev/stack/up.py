@@ -19,7 +19,7 @@ from dev.stack.plan import Plan, StackOptions, plan_running, plan_start
 from dev.stack.programs import API_SERVER, BANK, MAIL, POSTGRES, TASK_LOGS, VALKEY, Stage
 from dev.stack.stack import Stack
 from dev.stack.supervisor import ALIVE_STATES, Supervisor, launch
-from etl.catalog.queues import QUEUES, WORKER_GROUPS
+from etl.declare import fault
 
 _SERVERS_TIMEOUT = timedelta(seconds=60)
 _MAINTENANCE_DATABASE = "postgres"
@@ -243,16 +243,22 @@ def _summarize(plan: Plan) -> list[str]:
     if plan.cluster is not None:
         postgres = f"Postgres {postgres_version(plan.cluster.installation)} on {warehouse.address}."
     else:
-        postgres = f"Postgres of WAREHOUSE_URL on {warehouse.address}."
+        postgres = f"Postgres of WAREHOUSE_URL{_since(plan, 'WAREHOUSE_URL')} on {warehouse.address}."
     is_embedded = plan.servers.broker_is_embedded
     purchases = plan.sandbox.purchases
     serving = f"; it serves the {purchases.items} items of {purchases.path}" if purchases else ""
     return [
         postgres,
-        f"Valkey on {broker.address}." if is_embedded else f"Broker of BROKER_URL on {broker.address}.",
+        f"Valkey on {broker.address}."
+        if is_embedded
+        else f"Broker of BROKER_URL{_since(plan, 'BROKER_URL')} on {broker.address}.",
         f"Sandbox bank on http://127.0.0.1:{ports['bank']}; its date is {plan.sandbox.day}{serving}.",
         f"Mails are stored in {plan.home.mails_folder}.",
     ]
+
+
+def _since(plan: Plan, variable: str) -> str:
+    return " at the last start" if variable in plan.servers.remembered else ""
 
 
 def _start_airflow(
@@ -280,6 +286,9 @@ def _start_airflow(
     NotReady
         If a program is not healthy in time.
     """
+    with fault.explained():
+        from etl.catalog.queues import QUEUES
+
     say("Preparing the databases.")
     metadata = plan.servers.metadata.to_string()
     prepare_databases.prepare_metadata(metadata, QUEUES, environment=environment)
@@ -306,6 +315,8 @@ def _unhealthy_programs(plan: Plan, *, since: datetime = _ANY_TIME) -> list[str]
     """Return the programs of Airflow that are not healthy; heartbeats before `since` do not count."""
     if unhealthy := status.fetch_unhealthy_components(plan.ports["ui"], since=since):
         return unhealthy
+    from etl.catalog.queues import WORKER_GROUPS
+
     tag = plan.home.tag
     names = {programs.worker_name(group, tag=tag): programs.worker_program_name(group) for group in WORKER_GROUPS}
     return [names[name] for name in status.unresponsive_workers(plan.servers.broker.to_string(), list(names), tag=tag)]

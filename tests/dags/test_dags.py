@@ -155,6 +155,19 @@ def test_the_process_of_a_task_builds_few_dags_besides_its_own(
     assert DagBag(str(ROOT / "dags" / f"{file}.py")).dags.keys() == {dag_id, *others}
 
 
+def test_plugins_import_no_declarations_but_queues(bag: Any) -> None:
+    script = (
+        f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
+        "import airflow\n"
+        "from importlib import import_module\n"
+        "from pathlib import Path\n"
+        f"for path in Path({str(ROOT / 'plugins')!r}).glob('*.py'): import_module(path.stem)\n"
+        "print(*(name for name in sys.modules if name.startswith('etl.catalog.')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "etl.catalog.queues"
+
+
 def test_a_worker_preloads_steps_but_no_declarations(bag: Any) -> None:
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"

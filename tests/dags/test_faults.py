@@ -85,7 +85,7 @@ class Stages:
 
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
-    """Return the state of Airflow before, while and after two declarations are wrong."""
+    """Return the state of Airflow before, while and after three declarations are wrong."""
     copy = ProjectCopy.make(tmp_path_factory.mktemp("project") / "copy")
     airflow = Airflow(copy)
     good = airflow.read()
@@ -93,12 +93,17 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
     original = transactions.read_text()
     transactions.write_text(original.replace("chunk_size=50", "chunk_size=0"))
     copy.declaration("balances").write_text("from etl.declare.entity import Entty\n")
+    # It is declared correctly, but breaks a rule for Dags.
+    accounts = copy.declaration("accounts").read_text().replace('name="accounts"', 'name="slow"')
+    copy.declaration("slow").write_text(accounts.replace("timeout=timedelta(hours=1)", "timeout=timedelta(hours=13)"))
+    copy.sql("slow").write_text(copy.sql("accounts").read_text())
     wrong = airflow.read()
     import_errors = json.loads(
         airflow.run("dags", "list-import-errors", "--output", "json", check=False).splitlines()[-1]
     )
     transactions.write_text(original)
     copy.declaration("balances").unlink()
+    copy.declaration("slow").unlink()
     return Stages(good, wrong, airflow.read(), import_errors)
 
 
@@ -116,11 +121,14 @@ def test_each_fault_is_listed_with_its_file_line_field_and_fix(stages: Stages) -
     (import_error,) = stages.import_errors
     assert import_error["filepath"] == "declarations.py"
     entities = "include/etl/catalog/entities"
-    *_, first, second, end = import_error["error"].split("\n")
+    *_, first, second, third, end = import_error["error"].split("\n")
     assert first.startswith(f"- {entities}/balances.py:1: ImportError: cannot import name 'Entty' from")
     assert first.endswith("; fix the import")
     assert second.startswith(f"- {entities}/transactions.py:")
     assert second.endswith(": entity transactions: chunk_size is 0; it must be at least 1")
+    assert third.startswith(
+        f"- {entities}/slow.py: entity slow: Task etl_slow.plan has an execution timeout of 13:00:00"
+    )
     assert end == ""
     assert stages.wrong.errors == {"declarations.py": import_error["error"]}
 

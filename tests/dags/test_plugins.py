@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -113,6 +115,22 @@ def test_a_timeout_is_transient_and_a_missing_connection_is_permanent() -> None:
 
     assert ErrorTypeRetryPolicy().evaluate(AirflowTaskTimeout(), 1, 3).action is RetryAction.RETRY
     assert ErrorTypeRetryPolicy().evaluate(AirflowNotFoundException(), 1, 3).action is RetryAction.FAIL
+
+
+def test_a_task_that_is_asked_to_end_is_rescheduled_and_spends_no_retry() -> None:
+    from airflow.sdk.exceptions import AirflowRescheduleException
+
+    from sluice_reschedule import reschedule_on_retry_after
+
+    def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(AirflowRescheduleException) as caught:
+        reschedule_on_retry_after(work)()
+    assert timedelta() < caught.value.reschedule_date - datetime.now(UTC) < timedelta(seconds=12)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_rescheduled_task_never_resumes_early_nor_together_with_its_siblings() -> None:

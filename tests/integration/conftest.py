@@ -36,30 +36,35 @@ from etl.settings import Endpoint
 from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.notify.notice_harness import NoticeHarness
 from tests.integration.sync.pipeline import Pipeline
+from tests.project_copy import ProjectCopy
 
 DAY = date(2026, 11, 20)
 SANDBOX = Sandbox(seed="tests", opened=DAY - timedelta(days=30), day=DAY)
-BUNDLES = [
-    {
-        "name": name,
-        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-        "kwargs": {"path": str(REPOSITORY / folder), "refresh_interval": 10},
-    }
-    for name, folder in (("dags-folder", "dags"), ("tests", "tests/integration/airflow/dags"))
-]
+AIRFLOW_TESTS = REPOSITORY / "tests" / "integration" / "airflow"
 _SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
 _ordinals = count(1)
 
 
 def start_stack(home: Path, scope: StackScope) -> Stack:
-    """Start a stack of the tests, or what of it does not run yet."""
+    """Start a stack of the tests, or what of it does not run yet; it runs a copy of the project, beside its home."""
+    project = home.with_name("project")
+    if not project.exists():
+        ProjectCopy.make(project)
+    bundles = [
+        {
+            "name": name,
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(folder), "refresh_interval": 10},
+        }
+        for name, folder in (("dags-folder", project / "dags"), ("tests", AIRFLOW_TESTS / "dags"))
+    ]
     caller = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
-    caller |= {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(BUNDLES)}
+    caller |= {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles)}
     return up(
         home,
         scope=scope,
         caller_environment=caller,
-        options=StackOptions(SANDBOX, postgres_settings=THROWAWAY_SETTINGS, ui_port=None),
+        options=StackOptions(SANDBOX, postgres_settings=THROWAWAY_SETTINGS, ui_port=None, project=project),
     )
 
 

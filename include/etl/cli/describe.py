@@ -2,10 +2,9 @@
 
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
-from etl.catalog.queues import QUEUES, WORKER_GROUPS
-from etl.catalog.retention import RETENTION
 from etl.cli.help import examples
 from etl.cli.terminal import print_json
+from etl.declare import fault
 
 
 @examples("sluice describe", "sluice describe | jq '.entities[].name'")
@@ -14,6 +13,10 @@ def describe() -> None:
 
     Durations are in seconds.
     """
+    with fault.explained():
+        from etl.catalog.queues import QUEUES, WORKER_GROUPS
+        from etl.catalog.retention import RETENTION
+
     declarations = {
         "entities": ENTITIES,
         "notices": NOTICES,

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from etl.catalog.entities import ENTITIES, FAULTS
-from etl.catalog.retention import RETENTION
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json
+from etl.declare import fault
 from etl.settings import Settings
 
 _JSON = (
@@ -31,6 +31,8 @@ def purge(
     """
     from upath import UPath
 
+    with fault.explained():
+        from etl.catalog.retention import RETENTION
     from etl.db.connection import connect_warehouse
     from etl.maintenance.purge import purge as purge_all
     from etl.maintenance.removed import summarize

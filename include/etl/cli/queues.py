@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.catalog.queues import QUEUES, WORKER_GROUPS
 from etl.cli.arguments import list_completions
 from etl.cli.help import AsJson, add_command, examples, format_epilog
 from etl.cli.terminal import print_json, print_line
-from etl.declare.queue import Queue, queues_served
-from etl.errors import SettingMissing
+from etl.declare import fault
+from etl.declare.queue import Queue, WorkerGroup, queues_served
+from etl.errors import DeclarationError, SettingMissing
 
 if TYPE_CHECKING:
     from etl.clients.broker import QueuedTask
 
 _BROKER_VARIABLE = "AIRFLOW__CELERY__BROKER_URL"
-_QUEUE_NAMES = ", ".join(queue.name for queue in QUEUES)
 _JSON = (
     "a list of `name`, `priority`, `pools` (slots by pool), `memory_mib`, `niceness`, `time_to_live_seconds` (null if "
     "messages never expire), `workers` (processes by worker group) and `summary`"
@@ -31,8 +32,10 @@ _INSPECT_JSON = (
 
 
 def complete_queue() -> list[tuple[str, str]]:
-    """Return the queues for the completion of a shell."""
-    return list_completions(QUEUES)
+    """Return the queues for the completion of a shell; none if they cannot be read."""
+    with suppress(DeclarationError):
+        return list_completions(_declared()[0])
+    return []
 
 
 def queues(context: typer.Context, *, as_json: AsJson = False) -> None:
@@ -41,14 +44,15 @@ def queues(context: typer.Context, *, as_json: AsJson = False) -> None:
         if as_json:
             raise typer.BadParameter(f"write --json after the command: queues {context.invoked_subcommand} --json")
         return
-    ordered = sorted(QUEUES, key=lambda queue: -queue.priority)
+    declared, groups = _declared()
+    ordered = sorted(declared, key=lambda queue: -queue.priority)
     if as_json:
-        print_json([_to_document(queue) for queue in ordered])
+        print_json([_to_document(queue, _processes(queue, declared, groups)) for queue in ordered])
         return
     for queue in ordered:
         pools = ", ".join(f"{pool.slots} in pool {pool.name}" for pool in queue.pools)
         expires = "never expires" if queue.time_to_live is None else f"expires after {queue.time_to_live}"
-        served = ", ".join(f"{name} ({processes})" for name, processes in _processes_by_group(queue).items())
+        served = ", ".join(f"{name} ({processes})" for name, processes in _processes(queue, declared, groups).items())
         typer.echo(f"{queue.name}: {queue.summary}")
         typer.echo(f"    priority {queue.priority}; tasks at once: {pools}; served by {served}")
         typer.echo(f"    a task may take {queue.memory} MiB, has niceness {queue.niceness}, and {expires}")
@@ -66,7 +70,7 @@ def inspect_queues(
     with broker.connect(_broker_url()) as connection:
         inspected = [
             (queue.name, connection.count_messages(queue.name), connection.peek(queue.name, limit=limit))
-            for queue in QUEUES
+            for queue in _declared()[0]
         ]
     if as_json:
         print_json(
@@ -85,7 +89,8 @@ def inspect_queues(
 @examples("sluice queues purge emails", "sluice queues purge etl --yes")
 def purge_queue(
     queue: Annotated[
-        str, typer.Argument(metavar="QUEUE", help=f"One of {_QUEUE_NAMES}.", autocompletion=complete_queue)
+        str,
+        typer.Argument(metavar="QUEUE", help="Its name; see `sluice queues`.", autocompletion=complete_queue),
     ],
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
@@ -93,8 +98,9 @@ def purge_queue(
     """Delete the messages of a queue that no worker has taken yet; Airflow sends their tasks again after a while."""
     from etl.clients import broker
 
-    if queue not in {declared.name for declared in QUEUES}:
-        raise typer.BadParameter(f"{queue!r} is no queue; it is one of {_QUEUE_NAMES}")
+    names = [declared.name for declared in _declared()[0]]
+    if queue not in names:
+        raise typer.BadParameter(f"{queue!r} is no queue; it is one of {', '.join(names)}")
     with broker.connect(_broker_url()) as connection:
         if not yes:
             typer.confirm(f"Delete {connection.count_messages(queue):,} messages of {queue}?", abort=True)
@@ -108,7 +114,7 @@ def _describe_task(task: QueuedTask) -> str:
     return f"{task.dag_id} {task.task_id}{index}, try {task.try_number}, run {task.run_id}"
 
 
-def _to_document(queue: Queue) -> dict[str, object]:
+def _to_document(queue: Queue, workers: dict[str, int]) -> dict[str, object]:
     return {
         "name": queue.name,
         "priority": queue.priority,
@@ -116,13 +122,28 @@ def _to_document(queue: Queue) -> dict[str, object]:
         "memory_mib": queue.memory,
         "niceness": queue.niceness,
         "time_to_live_seconds": queue.time_to_live,
-        "workers": _processes_by_group(queue),
+        "workers": workers,
         "summary": queue.summary,
     }
 
 
-def _processes_by_group(queue: Queue) -> dict[str, int]:
-    return {group.name: group.processes for group in WORKER_GROUPS if queue in queues_served(group, QUEUES)}
+def _processes(queue: Queue, declared: Sequence[Queue], groups: Sequence[WorkerGroup]) -> dict[str, int]:
+    """Return the processes that serve a queue, by worker group."""
+    return {group.name: group.processes for group in groups if queue in queues_served(group, declared)}
+
+
+def _declared() -> tuple[tuple[Queue, ...], tuple[WorkerGroup, ...]]:
+    """Return the declared queues and worker groups.
+
+    Raises
+    ------
+    DeclarationError
+        If they cannot be read.
+    """
+    with fault.explained():
+        from etl.catalog.queues import QUEUES, WORKER_GROUPS
+
+    return QUEUES, WORKER_GROUPS
 
 
 def _broker_url() -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from etl.catalog.entities import ENTITIES
+from etl.catalog.entities import ENTITIES, FAULTS
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, print_line, print_table
 
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 _MAX_REASONS = 20
 _JSON = (
     "`entities`, a list of `entity`, `rows`, `loaded_at`, `lag` (seconds), `rejects` (open ones), `field_warnings`, "
-    "`quarantined_logins` and `pending_reconciliations`; `provider_accounts`, the number of logins by state; and "
-    "`logins`, a list of `state`, `reason` and `logins` (how many), the most frequent first"
+    "`quarantined_logins` and `pending_reconciliations`; `provider_accounts`, the number of logins by state; "
+    "`logins`, a list of `state`, `reason` and `logins` (how many), the most frequent first; and `faults`, a list of "
+    "`name`, `location` and `reason` of entities that are not synced, since their declarations are wrong"
 )
 
 
@@ -38,7 +39,9 @@ def status(*, as_json: AsJson = False) -> None:
     for each in logins:
         by_state[each.state] += each.logins
     if as_json:
-        print_json({"entities": entities, "provider_accounts": by_state, "logins": logins[:_MAX_REASONS]})
+        print_json(
+            {"entities": entities, "provider_accounts": by_state, "logins": logins[:_MAX_REASONS], "faults": FAULTS}
+        )
         return
     rows = []
     for entity in entities:
@@ -50,6 +53,8 @@ def status(*, as_json: AsJson = False) -> None:
     print_table(("entity", *numbers), rows, numbers=numbers)
     counts = ", ".join(f"{count:,} {state}{_format_reasons(logins, state)}" for state, count in by_state.most_common())
     print_line(f"Logins: {counts or 'none'}")
+    if FAULTS:
+        print_line(f"Not synced, since the declaration is wrong: {', '.join(fault.name for fault in FAULTS)}")
 
 
 def _format_reasons(logins: list[StateCount], state: str) -> str:

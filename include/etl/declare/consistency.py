@@ -110,9 +110,8 @@ def _dependency_cycle(entity: Entity, entities: Mapping[str, Entity]) -> str | N
 def _shared_feeds(entities: Mapping[str, Entity]) -> dict[str, str]:
     """Return the faults of entities that read the same feed, by name.
 
-    They would share its cursors, and each would miss the changes that another read. The entity that the feed is named
-    after has no fault: a new entity must not stop it. Without such an entity all of them are faulty, since it is
-    unknown which of them the cursors belong to.
+    They would share its cursors, and each would miss the changes that another read. The one that the cursors belong to
+    has no fault: a new entity must not stop it. If it is unknown which one that is, all of them are faulty.
     """
     readers: defaultdict[str, list[str]] = defaultdict(list)
     for name, entity in sorted(entities.items()):
@@ -120,7 +119,7 @@ def _shared_feeds(entities: Mapping[str, Entity]) -> dict[str, str]:
             readers[entity.source.name].append(name)
     faults: dict[str, str] = {}
     for feed, sharing in readers.items():
-        owner = max((name for name in sharing if f"{feed}_".startswith(f"{name}_")), key=len, default=None)
+        owner = _owner(feed, sharing)
         for name in sharing if len(sharing) > 1 else ():
             if name != owner:
                 other = owner or next(other for other in sharing if other != name)
@@ -129,3 +128,15 @@ def _shared_feeds(entities: Mapping[str, Entity]) -> dict[str, str]:
                     f"declare it as RawOf({other!r}, …)"
                 )
     return faults
+
+
+def _owner(feed: str, sharing: Collection[str]) -> str | None:
+    """Return the entity that the cursors of a feed belong to: the one that the feed, or each other one, is named after.
+
+    A copy is named after its original, perhaps with the rest of the feed's name.
+    """
+    named_after = [name for name in sharing if f"{feed}_".startswith(f"{name}_")]
+    if named_after:
+        return min(named_after, key=len)
+    shortest = min(sharing, key=len)
+    return shortest if all(name.startswith(shortest) for name in sharing) else None

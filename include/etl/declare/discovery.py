@@ -9,13 +9,12 @@ from typing import TypeVar
 
 from etl.declare import consistency, fault
 from etl.declare.entity import Entity
-from etl.declare.fault import INCLUDE_ROOT, DeclarationFault
+from etl.declare.fault import CATALOG, FAILURES, DeclarationFault
 from etl.declare.notice import REQUIRED_STATEMENTS, Notice
 from etl.declare.sql_file import SQL_ROOT, require_statements
 from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
 
-CATALOG = INCLUDE_ROOT / "etl" / "catalog"
 ENTITY_ROOT = CATALOG / "entities"
 """Folder of the entities that a notice may be scheduled after."""
 
@@ -114,7 +113,7 @@ def _import_all(
     for name, path in paths.items():
         try:
             declared[name] = _import_declaration(declaration_type, package, name, path)
-        except Exception as error:  # noqa: BLE001 - a file may fail in any way, and must not stop the others
+        except FAILURES as error:
             faults.append(fault.from_error(name, path, error))
     return declared, faults
 
@@ -156,6 +155,8 @@ def _find_faults(
         except DeclarationError as error:
             noun = type(declaration).__name__.lower()
             faults.append(DeclarationFault(name, fault.project_path(paths[name]), f"{noun} {name}: {error}"))
+        except FAILURES as error:
+            faults.append(fault.from_error(name, paths[name], error))
     return faults
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +12,20 @@ from etl.errors import DeclarationError
 
 INCLUDE_ROOT = Path(__file__).parents[2]
 PROJECT_ROOT = INCLUDE_ROOT.parent
+CATALOG = INCLUDE_ROOT / "etl" / "catalog"
 _DECLARE_ROOT = Path(__file__).parent
 
-_REMEDIES: tuple[tuple[type[Exception], str], ...] = (
+_REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     (SyntaxError, "write valid Python"),
     (ImportError, "fix the import"),
     (NameError, "import it, or fix its spelling"),
     (TypeError, "see include/etl/declare/ for the fields of a declaration"),
+    (SystemExit, "remove the exit"),
     (Exception, "fix this line"),
 )
+
+FAILURES = (Exception, SystemExit)
+"""What a file may raise when it is imported; anything else, such as Ctrl-C, is not its fault."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class DeclarationFault:
         return f"{self.location}: {self.reason}"
 
 
-def from_error(name: str, path: Path, error: Exception) -> DeclarationFault:
+def from_error(name: str, path: Path, error: BaseException) -> DeclarationFault:
     """Return the fault of a declaration whose import failed, perhaps because of a file that it imports."""
     reason = str(error)
     if not isinstance(error, DeclarationError):
@@ -60,13 +66,31 @@ def from_error(name: str, path: Path, error: Exception) -> DeclarationFault:
     return DeclarationFault(name, location, reason + raised_at)
 
 
-def _traceback_lines(error: Exception) -> Iterator[tuple[Path, int]]:
+def _traceback_lines(error: BaseException) -> Iterator[tuple[Path, int]]:
     """Yield file and line of each frame of an error, the outermost first."""
     for frame in traceback.extract_tb(error.__traceback__):
         if not frame.filename.startswith("<"):
             yield Path(frame.filename).resolve(), frame.lineno or 0
     if isinstance(error, SyntaxError) and error.filename:
         yield Path(error.filename).resolve(), error.lineno or 0
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Import a file of the catalogue in this block; if that fails, say in one sentence where and why.
+
+    Raises
+    ------
+    DeclarationError
+        With the file of the catalogue and its line.
+    """
+    try:
+        yield
+    except FAILURES as error:
+        files = [file for file, _ in _traceback_lines(error) if file.is_relative_to(CATALOG)]
+        if not files:
+            raise
+        raise DeclarationError(str(from_error(files[-1].stem, files[-1], error))) from error
 
 
 def project_path(path: Path) -> str:

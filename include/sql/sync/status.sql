@@ -33,9 +33,13 @@ select
 
 -- name: estimate_rows
 -- Rows of a table and its partitions as of their last `analyze`, since counting 1.5 TB would take hours. The result is
--- negative if a partition was never analyzed.
-select coalesce(sum(case when c.reltuples < 0 then -1e15 else c.reltuples end), -1)::bigint as rows
-from pg_partition_tree(%(relation)s::regclass) as t
+-- negative if a partition was never analyzed, and null if there is no such table yet.
+select
+    case
+        when to_regclass(%(relation)s) is not null
+            then coalesce(sum(case when c.reltuples < 0 then -1e15 else c.reltuples end), -1)::bigint
+    end as rows
+from pg_partition_tree(to_regclass(%(relation)s)) as t
 inner join pg_class as c on c.oid = t.relid
 where t.isleaf;
 

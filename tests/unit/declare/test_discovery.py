@@ -223,6 +223,39 @@ def test_a_fault_of_an_entity_is_no_fault_of_its_dependants(package: Package, sq
     assert package.outcome() == (["beta"], ["alpha"])
 
 
+def test_a_file_that_exits_is_a_fault(package: Package) -> None:
+    path = package.write("odd", "import sys\n\nsys.exit(3)\n")
+    assert package.fault() == f"{path}:3: SystemExit: 3; remove the exit"
+
+
+def test_an_sql_file_that_cannot_be_read_is_a_fault_of_its_entity(package: Package) -> None:
+    path = package.declare("odd", sql=None)
+    (package.sql / "odd.sql").mkdir()
+    assert package.fault().startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("original", "copy"),
+    [
+        ("transactions", "transactions_copy"),
+        ("transactions", "a_copy"),
+        ("transactions", "transactions_sync"),
+        ("payments", "payments2"),
+        ("payments", "payments_sync"),
+    ],
+)
+def test_a_copy_of_an_entity_is_a_fault_and_its_original_is_not(package: Package, original: str, copy: str) -> None:
+    package.declare(original, source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    package.declare(copy, source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    assert package.outcome() == ([original], [copy])
+
+
+def test_a_copy_that_kept_the_name_of_its_original_is_a_fault_and_the_original_is_not(package: Package) -> None:
+    text = package.declare("transactions", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE).read_text()
+    package.write("a_copy", text)
+    assert package.outcome() == (["transactions"], ["a_copy"])
+
+
 def test_a_second_reader_of_a_feed_is_a_fault_and_the_entity_with_the_name_of_the_feed_is_not(package: Package) -> None:
     package.declare("copies", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
     package.declare("transactions", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)

@@ -29,7 +29,7 @@ def documented() -> set[tuple[str, str]]:
 def test_every_setting_exists_in_the_installed_airflow(tmp_path: Path, documented: set[tuple[str, str]]) -> None:
     tables = (
         SETTINGS,
-        folder_settings(Home(tmp_path)),
+        folder_settings(Home(tmp_path), tmp_path),
         server_settings(PORTS, make_plan(tmp_path).servers),
         secret_settings(SECRETS),
     )

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 
-from dev.servers.errors import AddressInvalid
+from dev.servers.errors import AddressInvalid, WarehouseBelongsElsewhere
+from dev.stack import shell_environment
 from dev.stack.chosen_servers import EMBEDDED_VARIABLE, METADATA_VARIABLE, ChosenServers, choose_servers
-from tests.unit.stack.samples import PORTS, SECRETS
+from dev.stack.home import Home
+from tests.unit.stack.samples import PORTS, SECRETS, make_plan
 
 EXTERNAL = "postgresql://me:p%40ss@db.example:6543/bank?sslmode=require"
 
@@ -68,3 +72,63 @@ def test_invalid_url_is_reported_by_its_variable_without_its_value(text: str) ->
     with pytest.raises(AddressInvalid, match="WAREHOUSE_URL cannot be read") as caught:
         choose(WAREHOUSE_URL=text)
     assert "secret" not in str(caught.value)
+
+
+def last_start(folder: Path, **caller: str) -> dict[str, str]:
+    """Return what the env file of a start with these variables holds."""
+    plan = make_plan(folder, **caller)
+    file = folder / "env"
+    file.write_text(plan.files[Home(folder).env_file])
+    return shell_environment.read_env_file(file)
+
+
+def choose_again(last: dict[str, str], **caller: str) -> ChosenServers:
+    return choose_servers(caller, secrets=SECRETS, ports=PORTS, last_start=last)
+
+
+def test_a_home_remembers_its_servers(tmp_path: Path) -> None:
+    metadata = "postgresql://a:b@meta:5432/airflow"
+    broker = "rediss://:p%2Fw@cache.example:6380/3"
+    last = last_start(tmp_path, WAREHOUSE_URL=EXTERNAL, BROKER_URL=broker, **{METADATA_VARIABLE: metadata})
+    again = choose_again(last)
+    assert (again.warehouse.to_string(), again.broker.to_string()) == (EXTERNAL, broker)
+    assert (again.metadata.to_string(), again.has_named_metadata) == (metadata, True)
+    assert again.remembered == {"WAREHOUSE_URL", "BROKER_URL"}
+    assert again.embedded == frozenset()
+
+
+def test_a_home_remembers_that_its_servers_are_embedded(tmp_path: Path) -> None:
+    again = choose_again(last_start(tmp_path))
+    assert (again.embedded, again.remembered) == (choose().embedded, frozenset())
+
+
+def test_the_default_database_of_airflow_is_created_at_each_start(tmp_path: Path) -> None:
+    again = choose_again(last_start(tmp_path, WAREHOUSE_URL=EXTERNAL))
+    assert again.metadata.database == "bank_airflow"
+    assert not again.has_named_metadata
+
+
+def test_a_home_takes_a_new_password_of_its_warehouse(tmp_path: Path) -> None:
+    again = choose_again(last_start(tmp_path, WAREHOUSE_URL=EXTERNAL), WAREHOUSE_URL=EXTERNAL.replace("p%40ss", "new"))
+    assert again.warehouse.password == "new"
+    assert again.remembered == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (EXTERNAL, EXTERNAL.replace("db.example", "other.example")),
+        (EXTERNAL, EXTERNAL.replace("/bank?", "/books?")),
+        (None, EXTERNAL),
+    ],
+)
+def test_a_home_never_moves_to_another_warehouse(tmp_path: Path, first: str | None, second: str) -> None:
+    last = last_start(tmp_path, **({"WAREHOUSE_URL": first} if first else {}))
+    with pytest.raises(WarehouseBelongsElsewhere, match="Unset WAREHOUSE_URL to continue with the former") as caught:
+        choose_again(last, WAREHOUSE_URL=second)
+    assert "p@ss" not in str(caught.value)
+
+
+def test_a_home_may_move_to_another_broker(tmp_path: Path) -> None:
+    last = last_start(tmp_path, BROKER_URL="redis://cache/0")
+    assert choose_again(last, BROKER_URL="redis://other/0").broker.host == "other"

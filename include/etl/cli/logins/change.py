@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.catalog.providers.plaid import PLAID
 from etl.cli.arguments import require_ids
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, track_progress
+from etl.declare import fault
 from etl.errors import PermanentError, SluiceError
 from etl.settings import Endpoint, Settings
 from etl.sync.logins.store.login_state import LoginState
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from etl.db.connection import Connection
     from etl.sync.logins.store.logins import LinkedLogin
 
-_PROVIDERS = {provider.name: provider for provider in (PLAID,)}
 _BY_HAND = "by hand"
 _JSON = "`changed`, the ids of logins that have the new state now, and `failed`, a list of `login` and `error`"
 
@@ -136,6 +135,8 @@ def restore_logins(logins: Logins, *, as_json: AsJson = False) -> None:
 
 def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) -> dict[int, str]:
     """Unlink logins, and return the errors of those that were not; one that fails does not stop the others."""
+    with fault.explained():
+        from etl.catalog.providers.plaid import PLAID
     from etl.clients import rate_limits
     from etl.sync.logins.link import unlink_login
     from etl.sync.logins.store.token_cipher import TokenCipher
@@ -144,8 +145,8 @@ def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) ->
     limiter = rate_limits.connect(Endpoint.from_environment("limits"))
     errors: dict[int, str] = {}
     for login in track_progress(list(found), "logins"):
-        provider = _PROVIDERS.get(found[login].provider)
-        if provider is None:
+        provider = PLAID
+        if provider.name != found[login].provider:
             errors[login] = f"its provider {found[login].provider!r} is not declared"
             continue
         endpoint = Endpoint.from_environment(provider.connection)

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from etl.catalog.entities import ENTITIES
-from etl.catalog.entities.accounts import ACCOUNTS
-from etl.catalog.providers.plaid import PLAID
 from etl.cli.help import examples
+from etl.declare import fault
 from etl.declare.source import Feed
 from etl.settings import Endpoint, Settings
 
@@ -41,6 +40,9 @@ def link(
     user at the same bank are replaced if they have accounts in common with it, so that their money counts once;
     `sluice logins restore` undoes it.
     """
+    with fault.explained():
+        from etl.catalog.entities.accounts import ACCOUNTS
+        from etl.catalog.providers.plaid import PLAID
     from etl.clients import rate_limits
     from etl.db.connection import connect_warehouse
     from etl.sync.logins.link import enrol_login
@@ -56,7 +58,7 @@ def link(
             cipher=TokenCipher(Settings.from_environment().keys),
             endpoint=Endpoint.from_environment(PLAID.connection),
             limiter=rate_limits.connect(Endpoint.from_environment("limits")),
-            history=timedelta(days=history_days) if history_days else _promised_history(),
+            history=timedelta(days=history_days) if history_days else _promised_history(PLAID.name),
             accounts=ACCOUNTS,
         )
         if history_days:
@@ -68,7 +70,7 @@ def link(
         typer.echo(f"It replaces login {logins} of the same accounts; `sluice logins restore {logins}` undoes it.")
 
 
-def _promised_history() -> timedelta | None:
+def _promised_history(provider: str) -> timedelta | None:
     """Return the shortest history that a feed of the provider promises; None if none promises any."""
-    feeds = [entity.source for entity in ENTITIES if entity.provider.name == PLAID.name]
+    feeds = [entity.source for entity in ENTITIES if entity.provider.name == provider]
     return min((feed.history for feed in feeds if isinstance(feed, Feed) and feed.history), default=None)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.catalog import channels
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import escape_unprintable, print_json, print_line
+from etl.declare import fault
 from etl.declare.channel import Channel
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
-
-_CHANNELS = {channel.name: channel for channel in (channels.EMAIL, channels.PUSH, channels.DESKTOP)}
 
 
 class _ChannelName(StrEnum):
@@ -62,10 +60,10 @@ def suppress(
         raise typer.BadParameter("give either an address or --file")
     with connect_warehouse() as db:
         if address is not None:
-            is_new = suppress_address(_CHANNELS[channel], address, reason or "", db=db)
+            is_new = suppress_address(_declared(channel), address, reason or "", db=db)
             typer.echo("suppressed" if is_new else "was suppressed before, and keeps its reason")
         elif file is not None:
-            _suppress_file(_CHANNELS[channel], file, reason, db)
+            _suppress_file(_declared(channel), file, reason, db)
 
 
 @examples("sluice notify unsuppress joe@example.org")
@@ -75,7 +73,7 @@ def unsuppress(address: _Address, *, channel: _ChannelOption = _ChannelName.EMAI
     from etl.notify.store import suppressions
 
     with connect_warehouse() as db:
-        was_suppressed = suppressions.remove(db, _CHANNELS[channel], address.strip())
+        was_suppressed = suppressions.remove(db, _declared(channel), address.strip())
     typer.echo("gets messages again" if was_suppressed else "was not suppressed")
     raise typer.Exit(not was_suppressed)
 
@@ -126,3 +124,18 @@ def _suppress_file(channel: Channel, path: Path, reason: str | None, db: Connect
         result = suppress_from_csv(channel, file, default_reason=reason, db=db, on_invalid=report)
     typer.echo(f"{result.added:,} suppressed, {result.existing:,} suppressed before, {result.invalid:,} invalid lines")
     raise typer.Exit(bool(result.invalid))
+
+
+def _declared(name: _ChannelName) -> Channel:
+    """Return the declared channel.
+
+    Raises
+    ------
+    DeclarationError
+        If the channels cannot be read.
+    """
+    with fault.explained():
+        from etl.catalog import channels
+
+    declared: Channel = getattr(channels, name.name)
+    return declared

@@ -28,7 +28,8 @@ class EntityStatus:
     entity
         Its name.
     rows
-        Rows of its core table, without closed accounts; from the statistics, and all of them, if there are many.
+        Rows of its core table, without closed accounts; from the statistics, and all of them, if there are many; 0 if
+        it has no table yet.
     loaded_at
         When it was last loaded; None if never.
     lag
@@ -75,8 +76,8 @@ def pages_per_account(db: Connection, *, source: str) -> float | None:
 
 def _count_rows(db: Connection, entity: str) -> int:
     estimate = _SQL["estimate_rows"].scalar(db, {"relation": f"core.{entity}"})
-    if estimate > MAX_COUNTED_ROWS:
-        return int(estimate)
+    if estimate is None or estimate > MAX_COUNTED_ROWS:
+        return int(estimate or 0)
     if "count_open" in (file := StatementFile(f"entities/{entity}")):
         return int(file["count_open"].scalar(db))
     with db.cursor(row_factory=scalar_row) as cursor:
