@@ -118,8 +118,10 @@ def test_the_same_money_counts_once_and_what_only_the_earlier_login_knew_stays(p
 def test_a_login_of_another_user_or_institution_replaces_nothing(
     pipeline: Pipeline, rows: Rows, again: dict[str, str]
 ) -> None:
-    link(pipeline, "old", CHECKING)
-    link(pipeline, "new", CHECKING, **again)
+    for mask, persistent_id in (("0001", None), ("0002", "p")):
+        account = replace(CHECKING, mask=mask, persistent_id=persistent_id)
+        link(pipeline, f"old {mask}", account)
+        link(pipeline, f"new {mask}", account, **again)
     assert rows("select distinct state from core.provider_accounts") == [("active",)]
 
 
