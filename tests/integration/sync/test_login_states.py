@@ -290,8 +290,8 @@ def quarantine(pipeline: Pipeline, run_id: str, count: int, *, path: str = "adde
         [count, run_id],
     )
     pipeline.db.execute(
-        "insert into etl.quarantines (provider_account_id, entity, raw_id, read, rejected, path, rule) "
-        "select n, 'transactions', (select max(raw_id) from etl.raw_batches), 30, 21, "
+        "insert into etl.quarantines (provider_account_id, entity, source, raw_id, read, rejected, path, rule) "
+        "select n, 'transactions', 'transactions_sync', (select max(raw_id) from etl.raw_batches), 30, 21, "
         "case n when 1 then 'added[].date' else %s end, 'decimal' from generate_series(1, %s) as n",
         [path, count],
     )
