@@ -30,9 +30,9 @@ _Login = Annotated[
     int, typer.Argument(metavar="LOGIN", help="Its provider account id; `sluice quarantine list` shows it.")
 ]
 _QUARANTINE = (
-    "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded; null if there is none), "
-    "`read` and `rejected` (its records), `path` and `rule` (of most rejects; or `killed`), `quarantined_at`, "
-    "`last_failed_at` and `failures` (in a row)"
+    "`provider_account_id`, `entity`, `source` (a window of past days, or what the entity is read from), `raw_id` (the "
+    "latest batch that was not loaded; null if there is none), `read` and `rejected` (its records), `path` and `rule` "
+    "(of most rejects; or `killed`), `quarantined_at`, `last_failed_at` and `failures` (in a row)"
 )
 _ACCEPT_JSON = (
     "`accepted`, a list of `provider_account_id`, `entity` and the number of records `read`, `inserted`, `updated`, "

@@ -108,7 +108,8 @@ class Entity:
         Whether the superseded versions of its rows are kept, in `core.<name>_history`.
     newest_by
         Column of a date or an instant by which the newest record of a key is chosen, where records do not arrive in
-        their order; null is the oldest. None if the record that was observed last is the newest.
+        their order; null is the oldest, and what is later than its observation counts as that. None if the record
+        that was observed last is the newest.
     """
 
     name: str

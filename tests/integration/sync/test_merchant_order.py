@@ -53,18 +53,21 @@ def test_a_merchant_is_named_by_the_latest_transaction_in_whatever_order_batches
     assert results == {("Corrected", "2026-11-20", FIRST + 2 * HOUR, raw_ids[3])}
 
 
-@pytest.mark.parametrize("in_one_batch", [True, False])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in their order", "the later one first"])
 def test_a_date_in_the_future_counts_as_the_day_of_its_observation(
-    pipeline: Pipeline, rows: Rows, account: int, *, in_one_batch: bool
+    pipeline: Pipeline, rows: Rows, account: int, order: tuple[int, int]
 ) -> None:
-    pages = [
-        (account, page(added=[transaction(date=date, counterparties=[counterparty("m", name)])]))
-        for name, date in (("Bogus", "9999-12-31"), ("Real", "2026-11-20"))
+    raw_ids = [
+        pipeline.seal_pages(
+            (account, page(added=[transaction(date=date, counterparties=[counterparty("m", name)])])),
+            run_id=name,
+            at=FIRST + hour * HOUR,
+        )
+        for name, date, hour in (("Bogus", "9999-12-31", 0), ("Real", "2026-11-21", 30))
     ]
-    for batch in [pages] if in_one_batch else [[each] for each in pages]:
-        raw_id = pipeline.seal_pages(*batch, at=FIRST + len(rows("select from etl.loads")) * HOUR)
-        transform(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
-        load(MERCHANTS, raw_id, db=pipeline.db, root=pipeline.root)
+    for position in order:
+        transform(MERCHANTS, raw_ids[position], db=pipeline.db, root=pipeline.root)
+        load(MERCHANTS, raw_ids[position], db=pipeline.db, root=pipeline.root)
     assert rows("select name from core.merchants") == [("Real",)]
 
 

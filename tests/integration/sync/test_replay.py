@@ -149,13 +149,15 @@ def test_a_late_window_does_not_overwrite_later_records_of_the_feed(
     assert rows("select amount::int from core.transactions") == [(1,)]
 
 
-def test_a_replay_changes_no_row_of_a_login_with_too_many_rejects(pipeline: Pipeline, rows: Rows, account: int) -> None:
+def test_a_replay_that_rejects_all_records_of_a_loaded_login_changes_no_row(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
     records = [transaction(transaction_id=f"t{number}") for number in range(60)]
     raw_id = pipeline.seal_pages((account, page(added=records)))
     pipeline.load(raw_id)
     before = rows(ROWS)
     pipeline.entity = versioned(pipeline.entity, pending="no_such_field")
-    assert pipeline.replay(raw_id) == load_counts(quarantined=60)
+    assert pipeline.replay(raw_id) == load_counts(rejected=60)
     assert rows(ROWS) == before
     assert rows("select count(*) from etl.quarantines") == rows("select count(*) from etl.left_out") == [(0,)]
 
