@@ -160,7 +160,7 @@ class History:
         acts: dict[str, Callable[[], bool]] = {name: getattr(self, name) for name in ACTS}
         self.change_faults()
         self.run_transactions()
-        for name in self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(4, 11)):
+        for name in self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(3, 8)):
             self.acts[name] += acts[name]()
 
     def recover(self) -> None:
@@ -175,7 +175,7 @@ class History:
             self._run_until_complete()
         for entity, raw_id in self.steps.zombies:
             self.steps.load(entity, raw_id)
-        for _ in range(3):
+        for _ in range(2):
             self.replay()
 
     def compare(self) -> Comparison:
@@ -230,7 +230,7 @@ class History:
         known = len(self.steps.zombies)
         self.fetch()
         fetched = self.steps.zombies[known:]
-        for _ in range(self.rng.randint(1, 3)):
+        for _ in range(self.rng.randint(1, 2)):
             self.advance()
             self.run_transactions()
             self.run_accounts()
