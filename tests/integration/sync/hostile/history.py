@@ -37,6 +37,9 @@ EMPTY_RECORDS = 20_000
 FAULT_SHARE = 0.5
 """Share of the faults that are on at a time."""
 
+WINDOW_SHARE = 0.4
+"""Share of the batches of transactions fetched to be loaded late that are of a window."""
+
 Rates = dict[str, float]
 
 
@@ -157,7 +160,7 @@ class History:
         acts: dict[str, Callable[[], bool]] = {name: getattr(self, name) for name in ACTS}
         self.change_faults()
         self.run_transactions()
-        for name in self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(4, 11)):
+        for name in self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(3, 8)):
             self.acts[name] += acts[name]()
 
     def recover(self) -> None:
@@ -172,7 +175,7 @@ class History:
             self._run_until_complete()
         for entity, raw_id in self.steps.zombies:
             self.steps.load(entity, raw_id)
-        for _ in range(3):
+        for _ in range(2):
             self.replay()
 
     def compare(self) -> Comparison:
@@ -197,10 +200,10 @@ class History:
         return True
 
     def fetch(self) -> bool:
-        """Fetch batches, to be loaded late or never."""
-        self.steps.fetch(
-            self.rng.choice((self.entities.transactions, self.entities.transactions, self.entities.accounts))
-        )
+        """Fetch batches of a feed, a window or a snapshot, to be loaded late or never."""
+        entity = self.rng.choice((self.entities.transactions, self.entities.transactions, self.entities.accounts))
+        is_window = entity is self.entities.transactions and self.rng.random() < WINDOW_SHARE
+        self.steps.fetch(entity, days=self._draw_days() if is_window else None)
         return True
 
     def advance(self) -> bool:
@@ -227,7 +230,7 @@ class History:
         known = len(self.steps.zombies)
         self.fetch()
         fetched = self.steps.zombies[known:]
-        for _ in range(self.rng.randint(1, 3)):
+        for _ in range(self.rng.randint(1, 2)):
             self.advance()
             self.run_transactions()
             self.run_accounts()
@@ -246,8 +249,7 @@ class History:
 
     def backfill(self) -> bool:
         """Read some past days; if no step fails, every transaction of those days must be there at once."""
-        last = self.server.bank.today - timedelta(days=self.rng.randrange(20))
-        days = DayRange(last - timedelta(days=self.rng.randrange(1, 15)), last)
+        days = self._draw_days()
         active = self._query("select provider_account_id from core.provider_accounts where state = 'active'")
         with nullcontext() if self.rng.random() < FAULT_SHARE else self.steps.without_crashes():
             is_complete = self.steps.run(self.entities.transactions, days=days)
@@ -336,6 +338,11 @@ class History:
 
     def _query(self, query: str, *values: object) -> set[int]:
         return {value for (value,) in self.pipeline.db.execute(query.encode(), values or None).fetchall()}
+
+    def _draw_days(self) -> DayRange:
+        """Draw some past days."""
+        last = self.server.bank.today - timedelta(days=self.rng.randrange(20))
+        return DayRange(last - timedelta(days=self.rng.randrange(1, 15)), last)
 
     def _draw_rates(self, highest_rates: dict[Fault, float]) -> Rates:
         return {

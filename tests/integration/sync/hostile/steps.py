@@ -116,12 +116,12 @@ class Steps:
         yield
         self.crash_rate = crash_rate
 
-    def fetch(self, entity: Entity) -> None:
+    def fetch(self, entity: Entity, *, days: DayRange | None = None) -> None:
         """Fetch the batches of a run without crashes, and load none of them."""
         self.runs += 1
         run_id = self.last_run
         with self.without_crashes():
-            for ordinal in self._try(lambda: plan(entity, run_id, db=self.pipeline.db)) or []:
+            for ordinal in self._try(lambda: plan(entity, run_id, db=self.pipeline.db, days=days)) or []:
                 raw_id = self._fetch(entity, run_id, ordinal)
                 if raw_id is not None:
                     self.zombies.append((entity, raw_id))
