@@ -1,4 +1,4 @@
-"""`sluice quarantine`: list, show and accept logins that are not loaded, since too many of their records are bad."""
+"""`sluice quarantine`: list, show and accept logins that are not loaded, since their records are bad."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.catalog.entities import ENTITIES
-from etl.cli.arguments import ENTITY_NAMES, complete_entity, find_entity, require_id
+from etl.cli.arguments import ENTITY_NAMES, complete_entity, find_entity, require_id, require_ids
 from etl.cli.help import AsJson, add_command, examples, format_epilog
 from etl.cli.replay import format_counts
 from etl.cli.terminal import print_json, print_line, print_table
@@ -24,11 +24,15 @@ _EntityName = Annotated[
     typer.Option("--entity", metavar="ENTITY", help=f"Only of one of {ENTITY_NAMES}.", autocompletion=complete_entity),
 ]
 _Login = Annotated[
-    int, typer.Argument(metavar="ACCOUNT", help="Its provider account id; `sluice quarantine list` shows it.")
+    int,
+    typer.Argument(
+        metavar="ACCOUNT", help="Its provider account id; `sluice quarantine list` shows it.", callback=require_id
+    ),
 ]
 _QUARANTINE = (
-    "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded), `read` and `rejected` (its "
-    "records), `path` and `rule` (of most rejects), `quarantined_at`, `last_failed_at` and `failures` (in a row)"
+    "`provider_account_id`, `entity`, `raw_id` (the latest batch that was not loaded, or null if the download died), "
+    "`read` and `rejected` (its records), `path` and `rule` (of most rejects; the rule `killed`, if its pages killed "
+    "the process), `reason` (in words), `quarantined_at`, `last_failed_at` and `failures` (in a row)"
 )
 _ACCEPT_JSON = (
     "`accepted`, a list of `provider_account_id`, `entity` and the number of records `read`, `inserted`, `updated`, "
@@ -66,18 +70,15 @@ def list_quarantines(
     if not found:
         typer.echo("No login is quarantined.")
         return
-    numbers = ("account", "batch", "rejected", "of", "failures")
+    numbers = ("account", "batch", "failures")
     print_table(
-        ("account", "entity", "batch", "rejected", "of", "rule", "path", "since", "failures"),
+        ("account", "entity", "batch", "reason", "since", "failures"),
         [
             (
                 str(each.provider_account_id),
                 each.entity,
-                str(each.raw_id),
-                each.rejected,
-                each.read,
-                each.rule,
-                each.path,
+                str(each.raw_id or ""),
+                each.reason,
                 f"{each.quarantined_at:%Y-%m-%d %H:%M}",
                 each.failures,
             )
@@ -111,7 +112,10 @@ def show_quarantine(account: _Login, *, entity: _EntityName = None, as_json: AsJ
 @examples("sluice quarantine accept 17", "sluice quarantine accept 17 42 --entity transactions", json=_ACCEPT_JSON)
 def accept(
     accounts: Annotated[
-        list[int], typer.Argument(metavar="ACCOUNT", help="Provider account ids, as `sluice quarantine list` shows.")
+        list[int],
+        typer.Argument(
+            metavar="ACCOUNT", help="Provider account ids, as `sluice quarantine list` shows.", callback=require_ids
+        ),
     ],
     *,
     entity: _EntityName = None,
@@ -120,7 +124,8 @@ def accept(
     """Load the valid records of quarantined logins at once, and leave the bad ones as rejects.
 
     The cursors of the logins move, so that the next run continues from there. If the declaration is wrong, fix it
-    and use `sluice rejects retry` instead: it loads all records.
+    and use `sluice rejects retry` instead: it loads all records. A login whose pages killed the process has no valid
+    records, and is refused.
     """
     from upath import UPath
 
@@ -162,14 +167,13 @@ def _entities(name: str | None) -> list[Entity]:
 def _print_quarantine(quarantine: Quarantine) -> None:
     for name, value in asdict(quarantine).items():
         print_line(f"{name}: {value}")
-    login, entity = quarantine.provider_account_id, quarantine.entity
-    print_line(f"The rejects: sluice rejects list --entity {entity} --batch {quarantine.raw_id}")
-    print_line(f"To load it after the declaration is fixed: sluice rejects retry --entity {entity}")
-    print_line(f"To load only its valid records: sluice quarantine accept {login} --entity {entity}")
+    if not quarantine.is_killed:
+        print_line(f"The rejects: `sluice rejects list --entity {quarantine.entity} --batch {quarantine.raw_id}`")
+    print_line(f"What to do: {quarantine.remedy}")
 
 
 app = typer.Typer(
-    help="List, show and accept logins that are not loaded, since too many of their records are bad.",
+    help="List, show and accept logins that are not loaded, since their records are bad.",
     no_args_is_help=True,
     epilog=format_epilog("sluice quarantine list"),
 )

@@ -22,7 +22,7 @@ from etl.sync.drain.outcome import UNASKED, AccountOutcome, ChunkOutcomes
 from etl.sync.logins.store import provider_accounts
 from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.plan import source_of
-from etl.sync.store import chunks, interruptions, unfinished_downloads
+from etl.sync.store import chunks, interruptions, quarantines, unfinished_downloads
 from etl.sync.store.chunks import PlannedChunk
 from etl.sync.store.interruptions import Step
 from etl.sync.store.landing import Landing
@@ -86,7 +86,7 @@ def download(
         with landing.manifest() as manifest:
             chunk_download = ChunkDownload(entity, source, chunk, landing, cipher, db, watch, outcomes)
             asyncio.run(chunk_download.run(account_batches, manifest, endpoint=endpoint, limiter=limiter))
-            _record_outcomes(chunk, outcomes, db=db)
+            _record_outcomes(entity, chunk, outcomes, db=db)
             if not outcomes.drained:
                 _raise_if_any_failed(entity, chunk.chunk_id, outcomes)
         if isinstance(source, Feed):
@@ -98,7 +98,7 @@ def download(
     return ordinal
 
 
-def _record_outcomes(chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connection) -> None:
+def _record_outcomes(entity: Entity, chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connection) -> None:
     """Record the reason of each skipped account; an account that needed a login, and was drained, is active again."""
     for account, result in outcomes.skipped:
         chunks.record_skipped_account(
@@ -109,6 +109,12 @@ def _record_outcomes(chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connec
             reason=result.reason,
             token_version=None if result.outcome in UNASKED else account.token_version,
         )
+    culprits = [
+        account.provider_account_id
+        for account, result in outcomes.skipped
+        if result.outcome is AccountOutcome.QUARANTINED
+    ]
+    quarantines.record_killed(db, culprits, raw_id=None, entity=entity.name, reason=interruptions.REASON)
     provider_accounts.resume_after_success(db, outcomes.resumed)
 
 

@@ -27,8 +27,8 @@ left_out as (
     from logins as l
     on conflict do nothing
 )
-insert into etl.quarantines as q (provider_account_id, entity, raw_id, read, rejected, path, rule)
-select l.provider_account_id, %(entity)s, %(raw_id)s, l.read, l.rejected, l.path, l.rule
+insert into etl.quarantines as q (provider_account_id, entity, raw_id, read, rejected, path, rule, reason)
+select l.provider_account_id, %(entity)s, %(raw_id)s, l.read, l.rejected, l.path, l.rule, l.reason
 from logins as l
 on conflict (provider_account_id, entity) do update set
     raw_id = excluded.raw_id,
@@ -36,6 +36,23 @@ on conflict (provider_account_id, entity) do update set
     rejected = excluded.rejected,
     path = excluded.path,
     rule = excluded.rule,
+    reason = excluded.reason,
+    last_failed_at = now(),
+    failures = q.failures + 1;
+
+-- name: record_killed
+-- The records of these logins cannot be counted without reading them, which killed the process. They have no batch if it
+-- was a download that died.
+insert into etl.quarantines as q (provider_account_id, entity, raw_id, read, rejected, path, rule, reason)
+select l.provider_account_id, %(entity)s, %(raw_id)s, 0, 0, '', 'killed', %(reason)s
+from unnest(%(provider_account_ids)s::bigint[]) as l (provider_account_id)
+on conflict (provider_account_id, entity) do update set
+    raw_id = excluded.raw_id,
+    read = excluded.read,
+    rejected = excluded.rejected,
+    path = excluded.path,
+    rule = excluded.rule,
+    reason = excluded.reason,
     last_failed_at = now(),
     failures = q.failures + 1;
 
@@ -43,12 +60,18 @@ on conflict (provider_account_id, entity) do update set
 -- End the quarantine of the logins that are being loaded. A window of past days says nothing about what is new: it ends
 -- only the quarantine of a window.
 delete from etl.quarantines as q
-using incoming_cursors as m, etl.raw_batches as r
+using incoming_cursors as m
 where
     q.provider_account_id = m.provider_account_id
     and q.entity = %(entity)s
-    and r.raw_id = q.raw_id
-    and %(source)s in (r.source, %(own_source)s);
+    and (
+        %(source)s = %(own_source)s
+        or exists (
+            select 1
+            from etl.raw_batches as r
+            where r.raw_id = q.raw_id and r.source = %(source)s
+        )
+    );
 
 -- name: forget
 -- Logins that were left out of a batch are loaded now.
@@ -71,6 +94,7 @@ select
     q.rejected,
     q.path,
     q.rule,
+    q.reason,
     q.quarantined_at,
     q.last_failed_at,
     q.failures
@@ -87,6 +111,7 @@ select
     q.rejected,
     q.path,
     q.rule,
+    q.reason,
     q.quarantined_at,
     q.last_failed_at,
     q.failures

@@ -43,7 +43,7 @@ def test_one_code_for_half_of_the_logins_stops_none_and_fails_the_run_with_code_
     first, remedy, by_hand = str(raised.value).splitlines()
     assert first.startswith("plaid answered INVALID_ACCESS_TOKEN for 30 of 30 logins: ")
     assert "connection `plaid` probably has the wrong host" in remedy
-    assert by_hand.endswith("`sluice logins stop --retry 1 2 3 4 5 6 7 8 9 10 …`.")
+    assert by_hand.endswith("`sluice logins stop --retry 1 2 3 4 5 6 7 8 9 10`, and so on for 20 more.")
     run(scripted_pipeline, "mended")
     scripted_pipeline.check_logins("mended")
     assert rows("select count(*) from core.transactions") == [(30,)]

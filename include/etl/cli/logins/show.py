@@ -157,10 +157,10 @@ def _sections(report: LoginReport) -> Iterator[tuple[str, Iterable[str]]]:
         )
     if report.quarantines:
         yield (
-            "quarantined",
+            f"quarantined (sluice quarantine show {report.login.login})",
             [
-                f"{each.entity}, since {_format_time(each.quarantined_at)}: {each.rejected:,} of {each.read:,} records "
-                f"of raw batch {each.raw_id} rejected, mostly {each.rule} at {each.path}"
+                f"{each.entity}, since {_format_time(each.quarantined_at)}: {each.reason}"
+                f"{f' (raw batch {each.raw_id})' if each.raw_id else ''}"
                 for each in report.quarantines
             ],
         )

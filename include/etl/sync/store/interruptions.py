@@ -16,6 +16,7 @@ from psycopg.pq import TransactionStatus
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.sync.store import quarantines
 
 MAX_DEATHS = 2
 """Deaths after which a step processes one login at a time: the first may be chance, as a restart of the machine is."""
@@ -107,7 +108,7 @@ def quarantine(db: Connection, raw_id: int, provider_account_id: int, *, entity:
     values = {"raw_id": raw_id, "provider_account_id": provider_account_id, "entity": entity, "reason": REASON}
     with db.transaction():
         _SQL["record_left_out"].run(db, values)
-        _SQL["record_quarantine"].run(db, values)
+        quarantines.record_killed(db, [provider_account_id], raw_id=raw_id, entity=entity, reason=REASON)
 
 
 def remove_old(db: Connection, *, before: datetime) -> int:

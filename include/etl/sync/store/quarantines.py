@@ -1,4 +1,7 @@
-"""Quarantines: logins whose latest batch of an entity was not loaded, since too many of its records were rejected."""
+"""Quarantines: logins whose latest batch of an entity was not loaded, since too many of its records were rejected.
+
+Or since its pages killed the process that read them; then none of its records was typed.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,6 +10,9 @@ from datetime import datetime
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.sync.store.typed_batches import CursorMove
+
+_KILLED = "killed"
+"""Rule of a login that killed the process."""
 
 _SQL = StatementFile("sync/quarantines")
 
@@ -20,25 +26,49 @@ class Quarantine:
     provider_account_id, entity
         The login, and the entity of which it is not loaded.
     raw_id
-        The latest batch that was not loaded.
+        The latest batch that was not loaded; None if the process died while its pages were downloaded.
     read, rejected
         Records of the login in that batch, and how many of them were rejected.
     path, rule
-        The most frequent path and rule among the rejects.
+        The most frequent path and rule among the rejects; see `is_killed`.
+    reason
+        What happened, in words.
     quarantined_at, last_failed_at, failures
         Since when, the last time, and how many times in a row.
     """
 
     provider_account_id: int
     entity: str
-    raw_id: int
+    raw_id: int | None
     read: int
     rejected: int
     path: str
     rule: str
+    reason: str
     quarantined_at: datetime
     last_failed_at: datetime
     failures: int
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether its pages killed the process, so that none of its records was typed."""
+        return self.rule == _KILLED
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about it, as the end of a sentence or as several."""
+        if not self.is_killed:
+            return (
+                "fix the declaration and load all records with "
+                f"`sluice rejects retry --entity {self.entity} --batch {self.raw_id}`, or load only the valid ones "
+                f"with `sluice quarantine accept {self.provider_account_id} --entity {self.entity}`."
+            )
+        again = f" `sluice replay {self.entity} --batch {self.raw_id}` tries this batch again." if self.raw_id else ""
+        return (
+            "each run tries it again: if the task's log names the memory cap, raise `memory` of its queue in "
+            f"include/etl/catalog/queues.py; if not, see what in its pages kills the process.{again} "
+            f"`sluice logins stop {self.provider_account_id}` leaves it out until then."
+        )
 
 
 def record(db: Connection, logins: Sequence[CursorMove], *, raw_id: int, entity: str) -> None:
@@ -57,6 +87,22 @@ def record(db: Connection, logins: Sequence[CursorMove], *, raw_id: int, entity:
         ],
     }
     _SQL["record"].run(db, values)
+
+
+def record_killed(
+    db: Connection, provider_account_ids: Collection[int], *, raw_id: int | None, entity: str, reason: str
+) -> None:
+    """Record logins whose pages killed the process.
+
+    Parameters
+    ----------
+    raw_id
+        The batch that was being typed; None if they were being downloaded.
+    reason
+        What happened, in words.
+    """
+    values = {"provider_account_ids": list(provider_account_ids), "raw_id": raw_id, "entity": entity, "reason": reason}
+    _SQL["record_killed"].run(db, values)
 
 
 def release(db: Connection, *, entity: str, source: str, own_source: str) -> None:
