@@ -151,8 +151,7 @@ def test_a_changed_api_fails_the_run_with_path_and_rule_and_is_loaded_in_full_on
         changed_api.check_logins("changed")
     first, remedy, by_hand = str(raised.value).splitlines()
     assert first == (
-        "4 of 5 logins are quarantined, 4 of them mostly by required at added[].date: "
-        "plaid has probably changed its API."
+        "4 of 5 logins are quarantined, 4 of them mostly by type at added[].date: plaid has probably changed its API."
     )
     assert "fix include/etl/catalog/entities/transactions.py" in remedy
     assert "`sluice quarantine accept 1 2 3 4 --entity transactions`" in by_hand

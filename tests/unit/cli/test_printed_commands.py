@@ -17,7 +17,9 @@ from etl.cli.app import app
 
 ROOT = Path(__file__).parents[3]
 SOURCES = [path for suffix in ("py", "jinja") for path in sorted((ROOT / "include/etl").rglob(f"*.{suffix}"))]
-COMMAND = re.compile(r"`(sluice [^`]+)`")
+COMMAND = re.compile(r"`(sluice (?!link`)[^`]+)`")
+"""A command in a text; `sluice link` is only named, where it is up to the user of a login."""
+
 VALUES = {"ENTITY": TRANSACTIONS.name, "entity": TRANSACTIONS.name}
 """Values of placeholders; all others are numbers, which are also texts."""
 

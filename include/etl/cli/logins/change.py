@@ -50,7 +50,7 @@ def resume_logins(logins: Logins, *, as_json: AsJson = False) -> None:
         states = _find_states(db, logins)
         resumed = provider_accounts.resume(db, logins)
     unchanged = {
-        login: f"it is {states[login]}; only its user makes it active again, by linking it"
+        login: f"it is {states[login]}, and only `sluice link` makes it active again"
         for login in _in_state(states, "unlinked", "replaced")
     }
     _finish("active", resumed | _in_state(states, "active"), unchanged, as_json=as_json)
