@@ -73,8 +73,8 @@ returning
 
 -- name: carry
 -- Copy corrections to the transactions that replace the corrected ones, of this login or another, each once: fields that
--- are corrected there stay, and those that are cleared there later do not return. The inner statement has a row for each copy,
--- with the number of replacements behind it; the longest chain has the most fields.
+-- are corrected there stay, and those that are cleared there later do not return. The inner statement has a row for each
+-- copy, with the number of replacements behind it: the longest chain has the most fields.
 insert into core.corrections as target (
     provider_account_id,
     transaction_id,
