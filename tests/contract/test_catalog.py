@@ -54,6 +54,12 @@ def test_every_entity_has_its_statements_each_with_a_comment(entity: Entity) -> 
     assert all(sql.as_string(None).lstrip().startswith("--") for sql in file.values())
 
 
+@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+def test_every_statement_of_an_entity_is_explained_to_those_who_add_one(entity: Entity) -> None:
+    text = (CATALOG.parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert [name for name in statements(f"entities/{entity.name}") if f"`{name}`" not in text] == []
+
+
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
 def test_every_notice_has_its_statements_each_with_a_comment(notice: Notice) -> None:
     file = statements(f"notices/{notice.name}")

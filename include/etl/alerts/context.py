@@ -25,6 +25,10 @@ from etl.sync.store import chunks
 _FINISHED_STATES = ("success", "failed")
 _ACCOUNTS_PREFIX = "accounts_"
 _READ_OUTCOME = "drained"
+_KILLED_REMEDY = (
+    "`sluice quarantine list` names them, and `sluice quarantine show ID` says what to do. The next run tries them "
+    "again."
+)
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +142,13 @@ def logins_by_outcome(run: CallbackRun, *, db: Connection) -> tuple[LoginsByOutc
     counts = totals(run.entity, run.run_id, db=db)
     read = LoginsByOutcome("read", "", counts.get(f"{_ACCOUNTS_PREFIX}{_READ_OUTCOME}", 0))
     skipped = logins.skipped_by_run(db, entity=run.entity.name, run_id=run.run_id)
-    return (read, *(LoginsByOutcome(each.outcome, each.reason or "", each.logins) for each in skipped))
+    return (
+        read,
+        *(
+            LoginsByOutcome(each.outcome, each.reason or "", each.logins, _KILLED_REMEDY if each.is_killed else "")
+            for each in skipped
+        ),
+    )
 
 
 def wave_of_stops(run: CallbackRun, *, db: Connection) -> tuple[LoginsByOutcome, ...]:

@@ -151,7 +151,7 @@ def _next_steps(alert: Alert) -> str:
             return (
                 "The others were loaded as usual. Runs try the stopped ones again, with growing waits, and these "
                 "continue once their users have logged in. `sluice logins list --state needs_login` lists them; if "
-                "they were stopped wrongly, `sluice logins resume` lets the next run ask them."
+                "they were stopped wrongly, `sluice logins resume ID` lets the next run ask one."
             )
         case AlertKind.FAILED if not alert.next_run_catches_up:
             return (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl.catalog.entities import ENTITIES
-from etl.cli.arguments import ENTITY_NAMES, complete_entity, find_entity, require_id
+from etl.cli.arguments import ENTITY_NAMES, complete_entity, find_entity, require_id, require_ids
 from etl.cli.help import AsJson, add_command, examples, format_epilog
 from etl.cli.replay import format_counts
 from etl.cli.terminal import print_json, print_line, print_table
@@ -27,12 +27,16 @@ _EntityName = Annotated[
     typer.Option("--entity", metavar="ENTITY", help=f"Only of one of {ENTITY_NAMES}.", autocompletion=complete_entity),
 ]
 _Login = Annotated[
-    int, typer.Argument(metavar="LOGIN", help="Its provider account id; `sluice quarantine list` shows it.")
+    int,
+    typer.Argument(
+        metavar="LOGIN", help="Its provider account id; `sluice quarantine list` shows it.", callback=require_id
+    ),
 ]
 _QUARANTINE = (
     "`provider_account_id`, `entity`, `source` (a window of past days, or what the entity is read from), `raw_id` (the "
-    "latest batch that was not loaded; null if there is none), `read` and `rejected` (its records), `path` and `rule` "
-    "(of most rejects; or `killed`), `quarantined_at`, `last_failed_at` and `failures` (in a row)"
+    "latest batch that was not loaded, or null if the download died), `read` and `rejected` (its records), `path` and "
+    "`rule` (of most rejects; the rule `killed`, if its pages killed the process), `reason` (in words), "
+    "`quarantined_at`, `last_failed_at` and `failures` (in a row)"
 )
 _ACCEPT_JSON = (
     "`accepted`, a list of `provider_account_id`, `entity` and the number of records `read`, `inserted`, `updated`, "
@@ -70,18 +74,15 @@ def list_quarantines(
     if not found:
         typer.echo("No login is quarantined.")
         return
-    numbers = ("account", "batch", "rejected", "of", "failures")
+    numbers = ("account", "batch", "failures")
     print_table(
-        ("account", "entity", "batch", "rejected", "of", "rule", "path", "since", "failures"),
+        ("account", "entity", "batch", "reason", "since", "failures"),
         [
             (
                 str(each.provider_account_id),
                 each.entity,
-                "" if each.raw_id is None else str(each.raw_id),
-                each.rejected,
-                each.read,
-                each.rule,
-                each.path,
+                str(each.raw_id or ""),
+                each.reason,
                 f"{each.quarantined_at:%Y-%m-%d %H:%M}",
                 each.failures,
             )
@@ -115,7 +116,10 @@ def show_quarantine(account: _Login, *, entity: _EntityName = None, as_json: AsJ
 @examples("sluice quarantine accept 17", "sluice quarantine accept 17 42 --entity transactions", json=_ACCEPT_JSON)
 def accept(
     accounts: Annotated[
-        list[int], typer.Argument(metavar="LOGIN", help="Provider account ids, as `sluice quarantine list` shows.")
+        list[int],
+        typer.Argument(
+            metavar="LOGIN", help="Provider account ids, as `sluice quarantine list` shows.", callback=require_ids
+        ),
     ],
     *,
     entity: _EntityName = None,
@@ -124,7 +128,8 @@ def accept(
     """Load the valid records of quarantined logins at once, and leave the bad ones as rejects.
 
     The cursors of the logins move, so that the next run continues from there. If the declaration is wrong, fix it
-    and use `sluice rejects retry` instead: it loads all records.
+    and use `sluice rejects retry` instead: it loads all records. A login whose pages killed the process has no valid
+    records, and is refused.
     """
     from upath import UPath
 
@@ -164,22 +169,15 @@ def _entities(name: str | None) -> list[Entity]:
 
 
 def _print_quarantine(quarantine: Quarantine) -> None:
-    from etl.sync.store.quarantines import KILLED
-
     for name, value in asdict(quarantine).items():
         print_line(f"{name}: {value}")
-    login, entity = quarantine.provider_account_id, quarantine.entity
-    if quarantine.rule == KILLED:
-        print_line("Its pages killed the process that read them, so that it is left out until a run can read it.")
-        print_line(f"The next run of etl_{entity} tries it again, after the others; see the failed tasks of the last.")
-        return
-    print_line(f"The rejects: sluice rejects list --entity {entity} --batch {quarantine.raw_id}")
-    print_line(f"To load it after the declaration is fixed: sluice rejects retry --entity {entity}")
-    print_line(f"To load only its valid records: sluice quarantine accept {login} --entity {entity}")
+    if not quarantine.is_killed:
+        print_line(f"The rejects: `sluice rejects list --entity {quarantine.entity} --batch {quarantine.raw_id}`")
+    print_line(f"What to do: {quarantine.remedy}")
 
 
 app = typer.Typer(
-    help="List, show and accept logins that are not loaded, since too many of their records are bad.",
+    help="List, show and accept logins that are not loaded, since their records are bad.",
     no_args_is_help=True,
     epilog=format_epilog("sluice quarantine list"),
 )

@@ -36,7 +36,8 @@ _MAX_BATCHES_SHOWN = 20
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 _JSON = (
     f"`dry_run`, and `entities`, a list of objects with {REPLAY_JSON}; with --diff also `changed_rows` (how many), "
-    "`changes` (a list of `key`, `before` and `after`: values by column, and null as `before` of a new row) and "
+    "`changes` (a list of `key`, `before` and `after`: values by column, and null as `before` of a new row; a row that "
+    "ends gets `removed_at` or `closed_on`) and "
     "`money` (a list of `column`, `currency`, `before`, `after` and `difference`); amounts of money are strings"
 )
 
@@ -298,7 +299,7 @@ def _diff_document(diff: _Diff | None) -> dict[str, object]:
 
 
 def _format_change(change: RowChange) -> str:
-    """Return a change in one line: `+` or `~`, the key, and each value that differs."""
+    """Return a change in one line: `+`, `-` if the row ends, or `~`; the key; and each value that differs."""
     key = "/".join(str(value) for value in change.key.values())
     if change.before is None:
         present = {name: value for name, value in change.after.items() if value is not None}
@@ -308,7 +309,7 @@ def _format_change(change: RowChange) -> str:
         for name, before in change.before.items()
         if before != change.after[name]
     ]
-    return f"~ {key}: {', '.join(differences)}"
+    return f"{'-' if change.is_end else '~'} {key}: {', '.join(differences)}"
 
 
 def _format_value(value: Any) -> str:  # noqa: ANN401 - any column's value

@@ -85,7 +85,7 @@ def purge_raw(
     if kept_count:
         log.warning(
             "%d raw batches sealed before %s are kept, since they are not loaded, are being loaded, or have open "
-            "rejects, quarantined logins or an undecided reconciliation; `sluice replay --batch …` loads one that no "
+            "rejects, quarantined logins or an undecided reconciliation; `sluice replay --batch ID` loads one that no "
             "run reads any more, and `sluice rejects list` shows the rejects",
             kept_count,
             before,

@@ -19,14 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class NotAcceptable(PermanentError):
-    """The records of a quarantined login can no longer be loaded."""
+    """The records of a quarantined login cannot be loaded, or no longer."""
 
-    def __init__(self, quarantine: Quarantine, reason: str) -> None:
-        batch = "" if quarantine.raw_id is None else f" from raw batch {quarantine.raw_id}"
+    def __init__(self, quarantine: Quarantine, reason: str, remedy: str = "") -> None:
+        entity = quarantine.entity
+        batch = f" from raw batch {quarantine.raw_id}" if quarantine.raw_id else ""
+        remedy = remedy or (
+            f"trigger etl_{entity}, which reads it again from where its cursor is, and accept it then if it is still "
+            "quarantined."
+        )
         super().__init__(
-            f"{quarantine.entity}: provider account {quarantine.provider_account_id} cannot be accepted{batch}: "
-            f"{reason}; trigger etl_{quarantine.entity}, which reads it again from where its "
-            "cursor is, and accept it then if it is still quarantined."
+            f"{entity}: provider account {quarantine.provider_account_id} cannot be accepted{batch}: {reason}; {remedy}"
         )
 
 
@@ -104,14 +107,16 @@ def accept(entity: Entity, provider_account_id: int, *, db: Connection, root: UP
     Raises
     ------
     NotAcceptable
-        If another batch of the login was loaded since, the batch was purged, or its pages cannot be read.
+        If another batch of the login was loaded since, the batch was purged, or the login killed the process, so that
+        none of its records was typed.
     """
     quarantine = quarantines.find(db, entity=entity.name, provider_account_id=provider_account_id)
     if quarantine is None:
         return None
     raw_id = quarantine.raw_id
-    if raw_id is None or quarantine.rule == quarantines.KILLED:
-        raise NotAcceptable(quarantine, "its pages killed the process that read them")
+    if quarantine.is_killed or raw_id is None:
+        reason = f"{quarantine.reason}, so that none of its records was typed"
+        raise NotAcceptable(quarantine, reason, quarantine.remedy)
     batch = raw_batches.find(db, raw_id)
     typed = TypedBatch(root, entity, batch)
     if not typed.exists():

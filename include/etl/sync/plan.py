@@ -1,6 +1,7 @@
 """Planning of a run: its provider accounts or raw batches, divided into chunks."""
 
 import logging
+from datetime import UTC
 
 from etl.chunking import DayRange
 from etl.db.connection import Connection
@@ -50,12 +51,7 @@ def plan(entity: Entity, run_id: str, *, db: Connection, days: DayRange | None =
     if ordinals:
         log.info("%s: planned %d chunks of %s", entity.name, len(ordinals), days or source.name)
     else:
-        log.warning(
-            "%s: no active account of %s is enrolled, so there is nothing to sync; "
-            "enrol one with `sluice link --public-token …`",
-            entity.name,
-            entity.provider.name,
-        )
+        _warn_of_empty_plan(entity, db=db)
     return ordinals
 
 
@@ -71,6 +67,26 @@ def source_of(entity: Entity, days: DayRange | None) -> Feed | Snapshot | Window
     if source is None or isinstance(source, RawOf):
         raise NotBackfillable(entity.name)
     return source
+
+
+def _warn_of_empty_plan(entity: Entity, *, db: Connection) -> None:
+    waiting = chunks.find_waiting(db, provider=entity.provider.name)
+    if waiting.first_try_at is None:
+        log.warning(
+            "%s: no login of %s is active, so there is nothing to sync; `sluice logins list` shows those that are "
+            "stopped, and `sluice link --public-token TOKEN --user ID` adds one",
+            entity.name,
+            entity.provider.name,
+        )
+        return
+    log.warning(
+        "%s: no login of %s is due, so there is nothing to sync: %d need a login, and the first is tried again at "
+        "%s UTC; `sluice logins resume ID` lets the next run ask one at once",
+        entity.name,
+        entity.provider.name,
+        waiting.logins,
+        f"{waiting.first_try_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+    )
 
 
 def _plan_raw_batches(entity: Entity, run_id: str, *, db: Connection) -> list[int]:

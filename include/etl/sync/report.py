@@ -9,15 +9,9 @@ from etl.declare.source import Feed
 from etl.sync.logins import breaker
 from etl.sync.logins.store import logins
 from etl.sync.logins.store.login_state import LoginState
+from etl.sync.logins.store.logins import MAX_EXAMPLES
 from etl.sync.store import chunks, cursors, field_warnings, reconciliations
 
-_PROBLEM_COUNTS = (
-    "accounts_refused",
-    "accounts_still_stopped",
-    "accounts_stopped",
-    "accounts_unreachable",
-    "accounts_unreadable",
-)
 _MAX_REASONS = 10
 _EXPIRY_WARNING_SHARE = 11 / 12
 """Share of a cursor's lifetime after which the report warns of it."""
@@ -31,12 +25,17 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     Returns
     -------
     dict
-        As `totals`; and where the run calls a provider, all logins of the provider as `logins_<state>`, and those that
-        need a login also as `logins_needs_login_<error code>`, for the most frequent codes.
+        As `totals`, with the logins that a load has left out (`accounts_quarantined`, `accounts_stale`), which are also
+        in `accounts_drained`; and where the run calls a provider, all logins of the provider as `logins_<state>`, and
+        those that need a login also as `logins_needs_login_<error code>`, for the most frequent codes.
     """
     if not isinstance(entity.source, RawOf):
         breaker.settle(entity, run_id, db=db)
-    counts = {**totals(entity, run_id, db=db), **_login_counts(entity, db=db)}
+    left_out = {
+        f"accounts_{outcome}": count
+        for outcome, count in chunks.left_out_by_outcome(db, entity=entity.name, run_id=run_id).items()
+    }
+    counts = {**totals(entity, run_id, db=db), **left_out, **_login_counts(entity, db=db)}
     log.info("%s: run %s: %s", entity.name, run_id, counts)
     if counts["chunks_loaded"] < counts["chunks"]:
         log.error(
@@ -46,9 +45,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
             counts["chunks"] - counts["chunks_loaded"],
             counts["chunks"],
         )
-    skipped = {name: count for name, count in counts.items() if name in _PROBLEM_COUNTS and count}
-    if skipped:
-        log.warning("%s: run %s skipped accounts, see etl.left_out: %s", entity.name, run_id, skipped)
+    if left_out:
+        log.warning("%s: run %s left out logins, see etl.left_out: %s", entity.name, run_id, left_out)
     for reconciliation in reconciliations.of_run(db, entity=entity.name, run_id=run_id):
         log.warning("%s; see `sluice resync --show`", reconciliation)
     _warn_of_expiring_cursors(entity, db=db)
@@ -72,16 +70,18 @@ def _warn_of_expiring_cursors(entity: Entity, *, db: Connection) -> None:
         return
     feed, lifetime = entity.source.name, entity.source.cursor_life
     min_age = lifetime * _EXPIRY_WARNING_SHARE
-    expiring = cursors.count_expiring(db, feed=feed, min_age=min_age)
-    if expiring:
+    expiring = cursors.find_expiring(db, feed=feed, min_age=min_age, examples=MAX_EXAMPLES)
+    if expiring.cursors:
         log.warning(
-            "%s: %d cursors of %s have not moved for %d days and expire after %d; where etl.cursors.moved_at is that "
-            "old, set value to '': the next run reads the account from the beginning, which does not change its rows",
+            "%s: %d cursors of %s have not moved for %d days, and the provider forgets them after %d; "
+            "`sluice resync %s`%s lets the next run read these logins from the beginning, which keeps their rows",
             entity.name,
-            expiring,
+            expiring.cursors,
             feed,
             min_age.days,
             lifetime.days,
+            " ".join(map(str, expiring.first_ids)),
+            ", and so on," if expiring.cursors > len(expiring.first_ids) else "",
         )
 
 

@@ -148,13 +148,23 @@ where
 returning target.provider_account_id, target.transaction_id;
 
 -- name: repeated_corrections
--- Transactions that users corrected before their login was linked again, each with the one that repeats it.
-select m.provider_account_id, m.transaction_id, m.new_provider_account_id, m.new_transaction_id
+-- What users corrected on transactions before their login was linked again, for those that repeat them.
+select
+    m.new_provider_account_id as provider_account_id,
+    m.new_transaction_id as transaction_id,
+    c.category,
+    c.merchant_name,
+    c.note,
+    c.is_ignored,
+    c.transaction_id as carried_from,
+    c.corrected_at,
+    c.corrected_by,
+    1 as step
 from core.corrections as c
 inner join (
     {repeated}
 ) as m using (provider_account_id, transaction_id)
-order by m.provider_account_id, m.transaction_id;
+where num_nonnulls(c.category, c.merchant_name, c.note, c.is_ignored) > 0;
 
 -- name: restore_replaced
 -- Bring back the rows of an earlier login that `end_replaced` ended.

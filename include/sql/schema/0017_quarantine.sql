@@ -10,16 +10,18 @@ create table etl.quarantines (
     rejected int not null,
     path text not null,
     rule text not null,
+    reason text not null,
     quarantined_at timestamptz not null default now(),
     last_failed_at timestamptz not null default now(),
     failures int not null default 1,
     primary key (provider_account_id, entity, source)
 );
-comment on table etl.quarantines is 'Logins whose latest batch of an entity was not loaded, since too many of its records were rejected; their cursors stay.';
+comment on table etl.quarantines is 'Logins whose latest batch of an entity was not loaded, since too many of its records were rejected or its pages killed the process; their cursors stay.';
 comment on column etl.quarantines.source is 'Source of that batch: a window of past days is quarantined by itself, since it says nothing about what the feed brought.';
-comment on column etl.quarantines.raw_id is 'The latest batch that was not loaded; null if there is none, since the login killed the process that downloaded it.';
-comment on column etl.quarantines.path is 'Most frequent path of a rejected field, without list positions, such as added[].amount.';
-comment on column etl.quarantines.rule is 'Rule that most records broke at that path; `killed` if the pages killed the process that read them.';
+comment on column etl.quarantines.raw_id is 'The latest batch that was not loaded; null if its pages killed the download.';
+comment on column etl.quarantines.path is 'Most frequent path of a rejected field, without list positions, such as added[].amount; empty for one that killed the process.';
+comment on column etl.quarantines.rule is 'Rule that most records broke at that path; `killed` for one that killed the process, of which no record was typed.';
+comment on column etl.quarantines.reason is 'What happened, in words.';
 create index on etl.quarantines (raw_id);
 
 alter table etl.loads add column quarantined int not null default 0;

@@ -4,6 +4,12 @@ select count(*) as rows
 from core.due_logins as p
 where p.provider = %(provider)s;
 
+-- name: find_waiting
+-- Logins that need a login and are not due for another try yet, and when the first of them is.
+select count(*)::int as logins, min(p.next_try_at) as first_try_at
+from core.provider_accounts as p
+where p.provider = %(provider)s and p.state = 'needs_login' and p.next_try_at > now();
+
 -- name: plan_account_chunks
 -- Split the provider accounts that a run asks into chunks of equal size, whatever the gaps in their ids; planning a run
 -- again replaces its chunks in place.
@@ -177,6 +183,15 @@ cross join lateral jsonb_each_text(c.outcome) as o
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
 group by o.key
 order by o.key;
+
+-- name: left_out_by_outcome
+-- Logins that a run has left out, those of its loads too: the latest attempts count.
+select l.outcome, count(*)::int as logins
+from etl.left_out as l
+inner join etl.chunks as c on c.chunk_id = l.chunk_id and c.attempts = l.attempt
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
+group by l.outcome
+order by l.outcome;
 
 -- name: totals
 -- What a run has loaded so far, over all attempts of its chunks; a chunk counts as loaded if its latest attempt is.

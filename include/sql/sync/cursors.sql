@@ -153,12 +153,19 @@ from (
 ) as latest
 where c.provider_account_id = latest.provider_account_id and c.feed = %(feed)s;
 
--- name: count_expiring
--- Cursors of active accounts that have not moved for long; providers discard them after a while.
-select count(*) as cursors
+-- name: find_expiring
+-- Cursors that have not moved for long, of logins that a run asks now or later; providers discard them after a while.
+-- Those that are read from the beginning anyway need no cursor.
+select
+    count(*)::int as cursors,
+    coalesce((array_agg(c.provider_account_id order by c.provider_account_id))[1:%(examples)s], '{}') as first_ids
 from etl.cursors as c
 inner join core.provider_accounts as p using (provider_account_id)
-where c.feed = %(feed)s and c.moved_at < now() - %(min_age)s and p.state = 'active';
+where
+    c.feed = %(feed)s
+    and c.moved_at < now() - %(min_age)s
+    and not c.reread
+    and p.state in ('active', 'needs_login');
 
 -- name: request_full_read
 -- Make the next download read a feed from its beginning; one that was never loaded is read so anyway.

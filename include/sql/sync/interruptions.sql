@@ -56,19 +56,6 @@ from etl.raw_batches as r
 where r.raw_id = %(raw_id)s
 on conflict do nothing;
 
--- name: record_quarantine
--- Its records cannot be counted without reading them, which killed the process.
-insert into etl.quarantines as q (provider_account_id, entity, source, raw_id, read, rejected, path, rule)
-values (%(provider_account_id)s, %(entity)s, %(source)s, %(raw_id)s, 0, 0, '', 'killed')
-on conflict (provider_account_id, entity, source) do update set
-    raw_id = excluded.raw_id,
-    read = excluded.read,
-    rejected = excluded.rejected,
-    path = excluded.path,
-    rule = excluded.rule,
-    last_failed_at = now(),
-    failures = q.failures + 1;
-
 -- name: remove_old
 -- Steps that nobody tries again.
 delete from etl.interruptions

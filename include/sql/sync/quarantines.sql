@@ -28,8 +28,8 @@ left_out as (
     from logins as l
     on conflict do nothing
 )
-insert into etl.quarantines as q (provider_account_id, entity, source, raw_id, read, rejected, path, rule)
-select l.provider_account_id, %(entity)s, l.source, %(raw_id)s, l.read, l.rejected, l.path, l.rule
+insert into etl.quarantines as q (provider_account_id, entity, source, raw_id, read, rejected, path, rule, reason)
+select l.provider_account_id, %(entity)s, l.source, %(raw_id)s, l.read, l.rejected, l.path, l.rule, l.reason
 from logins as l
 on conflict (provider_account_id, entity, source) do update set
     raw_id = excluded.raw_id,
@@ -37,6 +37,21 @@ on conflict (provider_account_id, entity, source) do update set
     rejected = excluded.rejected,
     path = excluded.path,
     rule = excluded.rule,
+    reason = excluded.reason,
+    last_failed_at = now(),
+    failures = q.failures + 1;
+
+-- name: record_killed
+-- Its records cannot be counted without reading them, which killed the process. It has no batch if the download died.
+insert into etl.quarantines as q (provider_account_id, entity, source, raw_id, read, rejected, path, rule, reason)
+values (%(provider_account_id)s, %(entity)s, %(source)s, %(raw_id)s, 0, 0, '', 'killed', %(reason)s)
+on conflict (provider_account_id, entity, source) do update set
+    raw_id = excluded.raw_id,
+    read = excluded.read,
+    rejected = excluded.rejected,
+    path = excluded.path,
+    rule = excluded.rule,
+    reason = excluded.reason,
     last_failed_at = now(),
     failures = q.failures + 1;
 
@@ -72,6 +87,7 @@ select
     q.rejected,
     q.path,
     q.rule,
+    q.reason,
     q.quarantined_at,
     q.last_failed_at,
     q.failures
@@ -93,6 +109,7 @@ select
     q.rejected,
     q.path,
     q.rule,
+    q.reason,
     q.quarantined_at,
     q.last_failed_at,
     q.failures

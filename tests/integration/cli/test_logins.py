@@ -63,8 +63,9 @@ def quarantined(five: Connection) -> Connection:
     five.execute("insert into etl.loads select raw_id, 'transactions', 1, 0, 0, 0, 0, 0, 0, 0, 0 from etl.raw_batches")
     five.execute("insert into etl.left_out values (2, 1, 1, 'quarantined', '21 of 30 records rejected')")
     five.execute(
-        "insert into etl.quarantines (provider_account_id, entity, source, raw_id, read, rejected, path, rule) "
-        "values (1, 'transactions', 'transactions_sync', 2, 30, 21, 'added[].amount', 'decimal')"
+        "insert into etl.quarantines (provider_account_id, entity, source, raw_id, read, rejected, path, rule, reason) "
+        "values (1, 'transactions', 'transactions_sync', 2, 30, 21, 'added[].amount', 'decimal', "
+        "'21 of 30 records rejected, mostly decimal at added[].amount')"
     )
     five.execute("insert into etl.cursors values (1, 'transactions_sync', 'secret-cursor', 1, now())")
     five.execute(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -30,10 +31,10 @@ def quarantined(pipeline: Pipeline) -> list[int]:
 def test_quarantined_logins_are_listed_with_path_and_rule(etl: Command, quarantined: list[int]) -> None:
     listed = etl("quarantine", "list", COLUMNS="200")
     assert listed.returncode == 0, listed.stderr
-    lines = [line.split()[:7] for line in listed.stdout.splitlines() if PATH in line]
-    assert lines == [
-        ["1", "transactions", "1", "30", "35", "iso4217", PATH],
-        ["2", "transactions", "1", "30", "30", "iso4217", PATH],
+    lines = [" ".join(line.split()) for line in listed.stdout.splitlines() if PATH in line]
+    assert [line.partition(f" at {PATH} ")[0] for line in lines] == [
+        "1 transactions 1 30 of 35 records rejected, mostly iso4217",
+        "2 transactions 1 30 of 30 records rejected, mostly iso4217",
     ]
     (first, second) = json.loads(etl("quarantine", "list", "--json").stdout)
     assert (first["provider_account_id"], second["provider_account_id"]) == (1, 2)
@@ -46,7 +47,13 @@ def test_a_quarantined_login_is_shown_with_what_can_be_done(etl: Command, quaran
     shown = etl("quarantine", "show", "1")
     assert shown.returncode == 0, shown.stderr
     assert f"path: {PATH}" in shown.stdout
-    assert "sluice quarantine accept 1 --entity transactions" in shown.stdout
+    commands = re.findall(r"`(sluice [^`]+)`", shown.stdout)
+    assert commands == [
+        "sluice rejects list --entity transactions --batch 1",
+        "sluice rejects retry --entity transactions --batch 1",
+        "sluice quarantine accept 1 --entity transactions",
+    ]
+    assert [etl(*command.split()[1:]).returncode for command in commands] == [0, 0, 0]
     (document,) = json.loads(etl("quarantine", "show", "2", "--json").stdout)
     assert (document["entity"], document["rule"]) == ("transactions", "iso4217")
     missing = etl("quarantine", "show", "3")
@@ -54,21 +61,34 @@ def test_a_quarantined_login_is_shown_with_what_can_be_done(etl: Command, quaran
     assert missing.stderr.startswith("error: provider account 3 is not quarantined for accounts or transactions")
 
 
-def test_a_login_that_killed_its_download_is_shown_with_what_happens_next(etl: Command, pipeline: Pipeline) -> None:
-    (login,) = pipeline.enrol("killer")
-    interruptions.quarantine(pipeline.db, login, entity="transactions", source="transactions_sync")
-    (line,) = [line for line in etl("quarantine", "list", COLUMNS="200").stdout.splitlines() if "killed" in line]
-    assert line.split()[:5] == ["1", "transactions", "0", "0", "killed"]
-    (document,) = json.loads(etl("quarantine", "list", "--json").stdout)
-    assert (document["raw_id"], document["rule"]) == (None, "killed")
-    shown = etl("quarantine", "show", "1").stdout
-    assert "Its pages killed the process that read them" in shown
-    assert "The next run of etl_transactions tries it again" in shown
-    assert "sluice quarantine accept" not in shown
-    assert ": its pages killed the process" in etl("logins", "show", "1").stdout
-    accepted = etl("quarantine", "accept", "1")
+@pytest.fixture
+def killed(quarantined: list[int], pipeline: Pipeline) -> int:
+    """Return a login whose pages of raw batch 1 killed the process."""
+    interruptions.quarantine(pipeline.db, quarantined[2], entity="transactions", source="transactions_sync", raw_id=1)
+    return quarantined[2]
+
+
+def test_a_login_that_killed_its_process_is_told_apart_and_cannot_be_accepted(
+    etl: Command, killed: int, rows: Rows
+) -> None:
+    (listed,) = [line for line in etl("quarantine", "list", COLUMNS="200").stdout.splitlines() if "killed" in line]
+    assert " ".join(listed.split()).startswith("3 transactions 1 its pages killed the process twice 20")
+    in_logins = etl("logins", "list", COLUMNS="200").stdout
+    assert "transactions: its pages killed the process twice" in in_logins
+    assert "0 of 0" not in in_logins
+    shown = etl("quarantine", "show", "3").stdout
+    replay = "`sluice replay transactions --batch 1`"
+    for fragment in ("reason: its pages killed the process twice", "memory cap", replay):
+        assert fragment in shown
+    assert "quarantine accept" not in shown
+    assert "transactions, since" in etl("logins", "show", "3").stdout
+    accepted = etl("quarantine", "accept", "3", "--json")
     assert accepted.returncode == 1
-    assert "cannot be accepted: its pages killed the process that read them; trigger" in accepted.stderr
+    assert "none of its records was typed" in accepted.stderr
+    document = json.loads(accepted.stdout)
+    assert (document["accepted"], document["not_quarantined"]) == ([], [])
+    assert [each["provider_account_id"] for each in document["failed"]] == [3]
+    assert rows("select count(*) from etl.quarantines") == [(3,)]
 
 
 def test_accepted_logins_are_loaded_without_their_bad_records(etl: Command, quarantined: list[int], rows: Rows) -> None:

@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from etl.catalog.entities.accounts import ACCOUNTS
 from etl.declare.check import MaxLength
 from etl.sync.store import raw_batches
 from tests.integration.cli.conftest import Command
 from tests.integration.sync.pipeline import LATER, Pipeline
+from tests.integration.sync.test_entities import account as bank_account
+from tests.integration.sync.test_entities import snapshot
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -45,6 +48,33 @@ def test_a_diff_shows_rows_and_money_by_currency_and_changes_nothing(
     totals = [line.split() for line in result.stdout.splitlines() if line.startswith(" amount ")]
     assert totals == [["amount", "EUR", "0", "5", "5"], ["amount", "USD", "2", "72.1", "70.1"]]
     assert rows("select amount::int from core.transactions") == [(2,)]
+
+
+def test_a_diff_shows_which_rows_would_end(etl: Command, pipeline: Pipeline) -> None:
+    (account,) = pipeline.enrol("one")
+    pending = transaction(transaction_id="held", pending=True, amount=5)
+    pipeline.load(pipeline.seal_pages((account, page(added=[pending]))))
+    posted = transaction(pending_transaction_id="held", amount=5)
+    pipeline.load(pipeline.seal_pages((account, page(added=[posted])), moves="a>b", at=LATER))
+    pipeline.db.execute("update core.transactions set removed_at = null, removed_for = null")
+    result = etl("replay", "transactions", "--diff", COLUMNS="200")
+    assert "- 1/held: removed_at nothing → 2026-11-20 09:00:00+00:00" in result.stdout
+    assert "transactions: 1 rows would change." in result.stdout
+    totals = [line.split() for line in result.stdout.splitlines() if line.startswith(" amount ")]
+    assert totals == [["amount", "USD", "10", "5", "-5"]]
+
+
+def test_a_diff_shows_which_accounts_would_close_and_open_again(etl: Command, pipeline: Pipeline) -> None:
+    (login,) = pipeline.enrol("one")
+    pipeline.entity, pipeline.source = ACCOUNTS, "accounts_get"
+    both = snapshot(bank_account(account_id="kept"), bank_account(account_id="gone"))
+    pipeline.load(pipeline.seal_pages((login, both), moves=">"))
+    pipeline.load(pipeline.seal_pages((login, snapshot(bank_account(account_id="kept"))), moves=">", at=LATER))
+    pipeline.db.execute("update core.accounts set closed_on = case when account_id = 'kept' then date '2026-11-19' end")
+    result = etl("replay", "accounts", "--diff", COLUMNS="200")
+    assert "- 1/gone: closed_on nothing → 2026-11-20" in result.stdout
+    assert "~ 1/kept: closed_on 2026-11-19 → nothing" in result.stdout
+    assert "accounts: 2 rows would change." in result.stdout
 
 
 def test_a_diff_is_json_for_programs(etl: Command, pipeline: Pipeline, rows: Rows) -> None:

@@ -103,7 +103,12 @@ def test_an_upgrade_keeps_one_row_of_each_transaction_id_of_a_login(upgraded: Co
         (1, "moved", "savings"),
         (1, "same instant", "savings"),
         (1, "single", "checking"),
+        (2, "feed due", "checking"),
         (2, "moved", "checking"),
+        (2, "window due", "checking"),
+        (2, "window ended", "checking"),
+        (2, "window posted", "checking"),
+        (2, "window young", "checking"),
     ]
     assert rows_of(upgraded, "select distinct description from core.transactions") == [("stays",)]
     assert rows_of(
@@ -111,6 +116,15 @@ def test_an_upgrade_keeps_one_row_of_each_transaction_id_of_a_login(upgraded: Co
         "select amount::text, currency, removed_for, observed_at = '2026-01-10Z', raw_id, outdated_at "
         "from core.transactions where transaction_id = 'ended'",
     ) == [("1.2000000000", "USD", "withdrawn", True, 1, None)]
+
+
+def test_an_upgrade_withdraws_the_old_pending_rows_of_windows_and_no_others(upgraded: Connection) -> None:
+    assert rows_of(
+        upgraded,
+        "select transaction_id, removed_for, removed_at = observed_at, removed_at > now() - interval '1 hour', raw_id "
+        "from core.transactions where provider_account_id = 2 and removed_at is not null order by 1",
+    ) == [("window due", "withdrawn", True, True, 3), ("window ended", "posted", True, False, 3)]
+    assert rows_of(upgraded, "select count(*) from core.transactions_history") == [(0,)]
 
 
 def test_an_upgrade_has_stopped_logins_tried_again(upgraded: Connection) -> None:

@@ -15,7 +15,8 @@ values ('transactions', 'run', 0, 1, 4, 500, 1, '{"drained": 2, "stopped": 1}');
 insert into etl.raw_batches (source, chunk_id, attempt, content_hash, path, accounts, pages, bytes, sealed_at)
 values
     ('transactions_sync', 1, 1, 'aa', 'raw/aa.zst', 2, 2, 100, '2026-01-10Z'),
-    ('transactions_sync', 1, 2, 'bb', 'raw/bb.zst', 2, 2, 100, '2026-01-11Z');
+    ('transactions_sync', 1, 2, 'bb', 'raw/bb.zst', 2, 2, 100, '2026-01-11Z'),
+    ('transactions_get', 1, 3, 'cc', 'raw/cc.zst', 2, 2, 100, '2026-01-12Z');
 
 insert into etl.cursors (provider_account_id, feed, value, raw_id, moved_at, observed_at, told_at)
 values
@@ -64,5 +65,19 @@ values
     (1, 'checking', 'both ended', 5, 'USD', '2026-01-05', false, 'goes', 'online', '2026-01-10Z', 'absent', '2026-01-10Z', 1),
     (1, 'savings', 'both ended', 5, 'USD', '2026-01-05', false, 'stays', 'online', '2026-01-11Z', 'absent', '2026-01-11Z', 2),
     (2, 'checking', 'moved', 6, 'EUR', '2026-01-05', false, 'stays', 'online', null, null, '2026-01-09Z', 1);
+
+-- Batch 3 is a window, whose pending rows were withdrawn two weeks after their date.
+insert into core.transactions
+    (
+        provider_account_id, account_id, transaction_id, amount, currency, dated_on, pending, description,
+        payment_channel, removed_at, removed_for, observed_at, raw_id
+    )
+values
+    (2, 'checking', 'window due', 7, 'EUR', current_date - 15, true, 'stays', 'online', null, null, '2026-01-12Z', 3),
+    (2, 'savings', 'window due', 7, 'EUR', current_date - 15, true, 'goes', 'online', null, null, '2026-01-11Z', 3),
+    (2, 'checking', 'window young', 7, 'EUR', current_date - 13, true, 'stays', 'online', null, null, '2026-01-12Z', 3),
+    (2, 'checking', 'window posted', 7, 'EUR', current_date - 15, false, 'stays', 'online', null, null, '2026-01-12Z', 3),
+    (2, 'checking', 'window ended', 7, 'EUR', current_date - 15, true, 'stays', 'online', '2026-01-13Z', 'posted', '2026-01-13Z', 3),
+    (2, 'checking', 'feed due', 7, 'EUR', current_date - 15, true, 'stays', 'online', null, null, '2026-01-10Z', 1);
 
 insert into notify.contacts (user_id, channel, address) values (1, 'email', 'ada@example.com');

@@ -84,8 +84,9 @@ IN_USE = {
     ),
     "a quarantined login": (
         (
-            "insert into etl.quarantines (provider_account_id, entity, source, raw_id, read, rejected, path, rule) "
-            "values (1, 'transactions', 'transactions_sync', 1, 30, 21, 'added[].amount', 'number')"
+            "insert into etl.quarantines "
+            "(provider_account_id, entity, source, raw_id, read, rejected, path, rule, reason) "
+            "values (1, 'transactions', 'transactions_sync', 1, 30, 21, 'added[].amount', 'number', '')"
         ),
         "delete from etl.quarantines",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,7 @@ LOGINS = ["one", "two", "poison", "four"]
 POISON = 3
 INTERRUPTIONS = "select step, subject_id, entity, deaths, suspect, culprits from etl.interruptions"
 SKIPPED = "select provider_account_id, outcome, reason, token_version from etl.left_out"
+QUARANTINES = "select provider_account_id, entity, raw_id, rule, reason from etl.quarantines"
 REASON = "its pages killed the process twice"
 QUARANTINED = "select provider_account_id, entity, raw_id, rule, failures from etl.quarantines order by 1"
 LOADED = "select provider_account_id from core.transactions order by 1"
@@ -57,16 +59,18 @@ def poisoned_download() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture
 def poisoned_transform() -> Iterator[pytest.MonkeyPatch]:
     """Let the process run out of memory whenever a page of the login `poison` is decoded."""
-    decode = PageDecoder.decode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PageDecoder, "decode", _decode_unless_poison(PageDecoder.decode))
+        yield patch
 
+
+def _decode_unless_poison(decode: Callable[[PageDecoder, bytes], object]) -> Callable[[PageDecoder, bytes], object]:
     def decode_unless_poison(decoder: PageDecoder, body: bytes) -> object:
         if b"poison" in body:
             raise MemoryError
         return decode(decoder, body)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PageDecoder, "decode", decode_unless_poison)
-        yield patch
+    return decode_unless_poison
 
 
 @pytest.mark.usefixtures("poisoned_download")
@@ -208,6 +212,29 @@ def test_a_transform_that_died_twice_tries_each_login_and_leaves_out_the_one_tha
     assert rows(SKIPPED) == [(POISON, "quarantined", REASON, None)]
     assert rows(QUARANTINED) == [(POISON, "transactions", raw_id, "killed", 1)]
     assert rows(INTERRUPTIONS) == []
+
+
+def test_a_login_that_killed_a_transform_is_never_accepted_and_is_loaded_by_a_replay_that_survives(
+    steps: Pipeline, rows: Rows
+) -> None:
+    raw_id = steps.store_raw("run", steps.download("run"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PageDecoder, "decode", _decode_unless_poison(PageDecoder.decode))
+        for _ in range(3):
+            with pytest.raises(MemoryError):
+                steps.transform(raw_id)
+        steps.load(steps.transform(raw_id))
+    before = rows("select * from etl.loads"), rows(SKIPPED), rows(QUARANTINES)
+    for entity in (steps.entity, replace(steps.entity, version=7)):
+        with pytest.raises(NotAcceptable) as raised:
+            accept(entity, POISON, db=steps.db, root=steps.root)
+        assert f"cannot be accepted from raw batch {raw_id}: {REASON}, so that none of its records" in str(raised.value)
+        assert f"`sluice replay transactions --batch {raw_id}`" in str(raised.value)
+        assert "memory cap" in str(raised.value)
+    assert (rows("select * from etl.loads"), rows(SKIPPED), rows(QUARANTINES)) == before
+    assert steps.replay(raw_id).inserted == 1
+    assert rows(LOADED) == [(1,), (2,), (POISON,), (4,)]
+    assert (rows(QUARANTINES), rows(SKIPPED)) == ([], [])
 
 
 def test_several_logins_that_kill_a_step_are_all_left_out(

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from etl.catalog.providers.plaid import PLAID
 from etl.errors import TokenUnreadable
 from etl.sync.logins import link
 from etl.sync.logins.link import LinkedMeanwhile, UnlinkFailed, enrol_login, unlink_login
@@ -196,10 +195,3 @@ def test_a_replaced_login_that_is_unlinked_remembers_what_replaced_it(
     scripted_bank.script("old", b"{}")
     unlink(scripted_pipeline, find(scripted_pipeline, old))
     assert rows(f"{TOKEN} where provider_account_id = %s", old) == [("unlinked", "asked", True, new)]
-
-
-def test_every_stop_of_plaid_has_a_remedy_for_when_it_is_systematic() -> None:
-    for code in ("INVALID_ACCESS_TOKEN", "ITEM_LOGIN_REQUIRED", "ITEM_NOT_FOUND", "USER_PERMISSION_REVOKED", "OTHER"):
-        assert PLAID.remedy(code).endswith("."), code
-    assert "connection `plaid`" in PLAID.remedy("INVALID_ACCESS_TOKEN")
-    assert PLAID.remedy("OTHER") != PLAID.remedy("ITEM_LOGIN_REQUIRED")

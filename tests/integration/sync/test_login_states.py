@@ -243,16 +243,22 @@ def test_a_due_login_is_planned_into_even_chunks_and_one_that_waits_is_not(one: 
     assert (estimate.unit_count, estimate.chunks) == (2, 2)
 
 
-def test_logins_that_stopped_are_not_warned_of_when_their_cursors_expire(
-    one: Pipeline, scripted_bank: ScriptedBank
+def test_expiring_cursors_are_those_of_logins_that_are_asked_now_or_later_and_the_warning_names_a_resync(
+    one: Pipeline, scripted_bank: ScriptedBank, caplog: pytest.LogCaptureFixture
 ) -> None:
     scripted_bank.script("one", GOOD)
     run(one, "run")
+    assert "have not moved" not in caplog.text
     one.db.execute("update etl.cursors set moved_at = now() - interval '400 days'")
-    assert cursors.count_expiring(one.db, feed="transactions_sync", min_age=timedelta(days=300)) == 3
     provider_accounts.require_login(one.db, [1], reason="ITEM_LOGIN_REQUIRED")
     provider_accounts.suspend(one.db, [2], reason=None)
-    assert cursors.count_expiring(one.db, feed="transactions_sync", min_age=timedelta(days=300)) == 1
+    one.report("run")
+    assert "2 cursors of transactions_sync have not moved for 334 days" in caplog.text
+    assert "`sluice resync 1 3` lets the next run read these logins" in caplog.text
+    caplog.clear()
+    cursors.request_full_read(one.db, [1, 3], feeds=["transactions_sync"])
+    one.report("run")
+    assert "have not moved" not in caplog.text
 
 
 def test_a_report_counts_logins_by_state_and_reason(one: Pipeline) -> None:
@@ -290,9 +296,9 @@ def quarantine(pipeline: Pipeline, run_id: str, count: int, *, path: str = "adde
         [count, run_id],
     )
     pipeline.db.execute(
-        "insert into etl.quarantines (provider_account_id, entity, source, raw_id, read, rejected, path, rule) "
+        "insert into etl.quarantines (provider_account_id, entity, source, raw_id, read, rejected, path, rule, reason) "
         "select n, 'transactions', 'transactions_sync', (select max(raw_id) from etl.raw_batches), 30, 21, "
-        "case n when 1 then 'added[].date' else %s end, 'decimal' from generate_series(1, %s) as n",
+        "case n when 1 then 'added[].date' else %s end, 'decimal', '' from generate_series(1, %s) as n",
         [path, count],
     )
 
@@ -313,7 +319,7 @@ def test_many_quarantined_logins_fail_the_run_with_the_path_and_rule_that_most_s
         "plaid has probably changed its API."
     )
     assert "sluice rejects list --entity transactions" in remedy
-    assert "sluice quarantine" in by_hand
+    assert "`sluice quarantine accept 1 2 3 4 --entity transactions`." in by_hand
 
 
 def test_a_few_quarantined_logins_fail_no_run_and_are_counted_as_such(

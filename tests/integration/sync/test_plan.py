@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from etl.sync.logins.store import provider_accounts
 from tests.integration.sync.pipeline import Pipeline
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -38,8 +42,28 @@ def test_chunks_are_larger_if_there_would_be_more_than_the_maximum(pipeline: Pip
     assert rows(SIZES) == [(11,), (10,), (10,)]
 
 
-def test_a_run_without_enrolled_accounts_has_no_chunk(pipeline: Pipeline) -> None:
+def test_a_run_without_enrolled_accounts_has_no_chunk(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     assert pipeline.plan("run") == []
+    assert "no login of plaid is active" in caplog.text
+    assert "`sluice link --public-token TOKEN --user ID`" in caplog.text
+
+
+def test_a_run_of_which_no_login_is_due_says_how_many_wait_and_until_when(
+    pipeline: Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    accounts = pipeline.enrol(*tokens(4))
+    provider_accounts.require_login(pipeline.db, accounts[:3], reason="ITEM_LOGIN_REQUIRED")
+    provider_accounts.suspend(pipeline.db, accounts[3:], reason="asked")
+    for hours, account in enumerate(accounts[:3], start=1):
+        pipeline.db.execute(
+            "update core.provider_accounts set next_try_at = date_trunc('day', now(), 'utc') "
+            "+ make_interval(days => 1, hours => %s) where provider_account_id = %s",
+            [hours, account],
+        )
+    assert pipeline.plan("run") == []
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)
+    assert f"3 need a login, and the first is tried again at {tomorrow} 01:00:00 UTC" in caplog.text
+    assert "is active, so there" not in caplog.text
 
 
 def test_a_stopped_account_is_not_planned(pipeline: Pipeline, rows: Rows) -> None:

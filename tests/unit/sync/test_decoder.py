@@ -60,6 +60,16 @@ def test_wrong_type_and_missing_value_of_a_required_field_are_faults(field: str,
     assert [fault.path for fault in decoded.faults] == [f"modified[0].{field}"]
 
 
+def test_a_required_field_that_is_missing_is_a_fault_at_its_own_path() -> None:
+    record = transaction()
+    record["posted_date"] = record.pop("date")
+    decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(added=[record], removed=[{"account_id": "a"}]))
+    assert [(fault.kind, fault.reason) for fault in decoded.faults] == [
+        (("added[].date", "type"), "the required field is missing"),
+        (("removed[].transaction_id", "type"), "the required field is missing"),
+    ]
+
+
 def test_an_optional_column_is_null_if_an_object_on_its_path_is_missing() -> None:
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(
         page(added=[transaction(personal_finance_category=None)])
@@ -78,7 +88,7 @@ def test_a_removal_needs_only_the_key() -> None:
 
 def test_a_removal_without_its_key_is_a_fault() -> None:
     decoded = PageDecoder(TRANSACTIONS, "transactions_sync").decode(page(removed=[{"account_id": "a"}]))
-    assert [fault.path for fault in decoded.faults] == ["removed[0]"]
+    assert [fault.path for fault in decoded.faults] == ["removed[0].transaction_id"]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"added": 3, "modified": [], "removed": []}'])

@@ -148,8 +148,12 @@ def _sections(report: LoginReport) -> Iterator[tuple[str, Iterable[str]]]:
         )
     if report.quarantines:
         yield (
-            "quarantined",
-            [f"{each.entity}, since {_format_time(each.quarantined_at)}: {each}" for each in report.quarantines],
+            f"quarantined (sluice quarantine show {report.login.login})",
+            [
+                f"{each.entity}, since {_format_time(each.quarantined_at)}: {each.reason}"
+                f"{f' (raw batch {each.raw_id})' if each.raw_id else ''}"
+                for each in report.quarantines
+            ],
         )
     if report.reconciliations:
         yield (

@@ -60,16 +60,15 @@ def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
     ended = file["end_replaced"].rows(db, {"feed": entity.feed_name})
     if ended:
         log.info("%s: %d rows of logins that were linked again ended (end_replaced)", entity.name, len(ended))
-    for old_login, old_id, new_login, new_id in file["repeated_corrections"].rows(db):
-        corrections.carry(db, (old_login, old_id), (new_login, new_id))
+    corrections.carry(db, file["repeated_corrections"])
     return ended
 
 
 def carry_corrections(db: Connection, entity: Entity) -> None:
-    """Carry users' corrections to the rows that replace the corrected ones, by the statement `carry_corrections`.
+    """Carry users' corrections to the rows that replace the corrected ones, by the statement `carried_corrections`.
 
     `incoming_cursors` must hold the logins of the batch.
     """
     file = StatementFile(f"entities/{entity.name}")
-    if "carry_corrections" in file and (carried := file["carry_corrections"].run(db)):
+    if "carried_corrections" in file and (carried := corrections.carry(db, file["carried_corrections"])):
         log.info("%s: %d corrections carried to rows that replace others", entity.name, carried)

@@ -2,7 +2,7 @@
 
 A download that finds a login stopped only proposes to stop it. `settle` decides at the end of the run, for each error
 code: if the code is systematic, no login is stopped for it, and `check_logins` fails the run with the code and what to
-do; else its logins need a login from then on.
+do, until it is resolved; else its logins need a login from then on.
 """
 
 import logging
@@ -12,7 +12,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.errors import PermanentError
 from etl.sync.logins.store import logins, provider_accounts
-from etl.sync.logins.store.logins import ProposedStops, QuarantinedLogins
+from etl.sync.logins.store.logins import MAX_EXAMPLES, ProposedStops, QuarantinedLogins
 
 _ALWAYS_TOLERATED = 20
 _TOLERATED_SHARE = 0.05
@@ -77,7 +77,7 @@ def settle(entity: Entity, run_id: str, *, db: Connection) -> None:
 
 
 def check_logins(entity: Entity, run_id: str, *, db: Connection) -> None:
-    """Fail a run in which too many logins stopped or are quarantined.
+    """Fail a run in which too many logins stopped or are quarantined, apart from those that were mended since.
 
     Raises
     ------
@@ -89,7 +89,8 @@ def check_logins(entity: Entity, run_id: str, *, db: Connection) -> None:
     if isinstance(entity.source, RawOf):
         return
     asked = logins.count_asked(db, entity=entity.name, run_id=run_id)
-    stops = _systematic(logins.stops_of_run(db, entity=entity.name, run_id=run_id), asked)
+    proposed = logins.stops_of_run(db, entity=entity.name, run_id=run_id)
+    stops = [each for each in _systematic(proposed, asked) if is_systematic(each.unresolved, asked)]
     quarantined = logins.quarantined_by_run(db, entity=entity.name, run_id=run_id)
     lines = [line for each in stops for line in _describe_stops(entity, each, asked)]
     if is_systematic(_count(quarantined), asked):
@@ -105,11 +106,10 @@ def _systematic(proposed: Sequence[ProposedStops], asked: int) -> list[ProposedS
 
 
 def _describe_stops(entity: Entity, stops: ProposedStops, asked: int) -> list[str]:
-    ids = " ".join(map(str, stops.first_ids))
-    more = " …" if stops.logins > len(stops.first_ids) else ""
-    found = f"{entity.provider.name} answered {stops.code} for {stops.logins:,} of {asked:,} logins"
+    found = f"{entity.provider.name} answered {stops.code} for {stops.unresolved:,} of {asked:,} logins"
     remedy = entity.provider.remedy(stops.code) or f"See what {stops.code} means in the provider's documentation."
-    by_hand = f"If their users must link them again after all: `sluice logins stop --retry {ids}{more}`."
+    ids, others = _name_first(stops.first_ids, stops.unresolved)
+    by_hand = f"If their users must link them again after all: `sluice logins stop --retry {ids}`{others}."
     return [
         f"{found}: too many to be their users' doing, so none was stopped.",
         remedy,
@@ -118,15 +118,27 @@ def _describe_stops(entity: Entity, stops: ProposedStops, asked: int) -> list[st
 
 
 def _describe_quarantined(entity: Entity, quarantined: Sequence[QuarantinedLogins], asked: int) -> list[str]:
-    common = next((each for each in quarantined if each.path), None)
-    cause = f", {common.logins:,} of them mostly by {common.rule} at {common.path}" if common else ""
-    found = f"{_count(quarantined):,} of {asked:,} logins are quarantined{cause}"
+    common, count = quarantined[0], _count(quarantined)
+    found = f"{count:,} of {asked:,} logins are quarantined, {common.logins:,} of them"
+    ids, others = _name_first(sorted(id_ for each in quarantined for id_ in each.first_ids)[:MAX_EXAMPLES], count)
+    if not common.path:
+        return [
+            f"{found} since their pages killed the process.",
+            "See the memory cap in the logs of the killed tasks, and whether one of their pages is the same for all.",
+            f"The next run reads them again. What is known of each: `sluice quarantine list --entity {entity.name}`.",
+        ]
     file = f"include/etl/catalog/entities/{entity.name}.py"
     return [
-        f"{found}: {entity.provider.name} has probably changed its API.",
+        f"{found} mostly by {common.rule} at {common.path}: {entity.provider.name} has probably changed its API.",
         f"See `sluice rejects list --entity {entity.name}` and fix {file}: the next run reads these logins again.",
-        "Or load what is good of them with `sluice quarantine`.",
+        f"Or load only their valid records: `sluice quarantine accept {ids} --entity {entity.name}`{others}.",
     ]
+
+
+def _name_first(first_ids: Sequence[int], count: int) -> tuple[str, str]:
+    """Return the ids of a command, and what to say behind it of the logins that it does not name."""
+    others = count - len(first_ids)
+    return " ".join(map(str, first_ids)), f", and so on for {others:,} more" if others else ""
 
 
 def _count(quarantined: Sequence[QuarantinedLogins]) -> int:

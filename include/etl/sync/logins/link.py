@@ -43,7 +43,7 @@ class UnlinkFailed(PermanentError):
     def __init__(self, provider: str, provider_account_id: int, detail: str) -> None:
         super().__init__(
             f"login {provider_account_id}: {provider} did not unlink it: {detail}; it keeps its token. Try again, or "
-            "stop it with `sluice logins stop`."
+            f"stop it with `sluice logins stop {provider_account_id}`."
         )
 
 

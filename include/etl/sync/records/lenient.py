@@ -68,7 +68,7 @@ class LenientDecoder:
             if field.name in members:
                 values[field.name] = self._decode_field(field, decoder, members[field.name], path, warnings)
             elif field.is_required:
-                raise InvalidRecord(to_fault(path, f"Object missing required field `{field.name}`"))
+                raise InvalidRecord(to_fault(f"{path}.{field.name}", "the required field is missing"))
         if self._child_field is not None and self._child_field in members:
             child_path = f"{path}.{self._child_field}"
             values[self._child_field] = _decode(self._child_decoder, members[self._child_field], child_path)

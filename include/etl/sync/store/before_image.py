@@ -23,6 +23,9 @@ from etl.sync.store.staging import core_table, same_key_condition
 TOMBSTONE_COLUMN = "removed_at"
 """Column of a tombstone: when the provider was seen to have removed the row."""
 
+CLOSING_COLUMN = "closed_on"
+"""Column of a row that a login's snapshot no longer has, in entities whose file has `close_missing`."""
+
 _SQL = StatementFile("sync/before_image")
 _STAGING_SQL = StatementFile("sync/staging")
 
@@ -45,10 +48,18 @@ class RowChange:
     before: dict[str, Any] | None
     after: dict[str, Any]
 
+    @property
+    def is_end(self) -> bool:
+        """Whether the row was live, and ended."""
+        names = (TOMBSTONE_COLUMN, CLOSING_COLUMN)
+        return self.before is not None and any(
+            self.before.get(name) is None and self.after.get(name) is not None for name in names
+        )
+
 
 @dataclass(frozen=True)
 class MoneyTotal:
-    """Sums of a money column over the captured rows in one currency, without tombstones.
+    """Sums of a money column over the captured rows in one currency, without those that ended.
 
     Parameters
     ----------
@@ -91,11 +102,11 @@ def capture_closed(db: Connection, entity: Entity, keys: Collection[tuple[Any, .
     """Save the values that closed rows had before, except those that were captured before.
 
     These rows are not in `incoming`, and the merge has closed them already: their current values are saved without the
-    tombstone.
+    end.
     """
     value_columns = (*mutable_columns(entity), "observed_at")
     values_before_closing = SQL(", ").join(
-        SQL("null") if name == TOMBSTONE_COLUMN else Identifier("c", name) for name in value_columns
+        SQL("null") if name == end_column(entity) else Identifier("c", name) for name in value_columns
     )
     query = SQL(
         "insert into before_image ({columns}) select {key}, {values} from {core} as c where ({key}) = ({key_values}) "
@@ -205,15 +216,18 @@ def money_totals(db: Connection, entity: Entity) -> list[MoneyTotal]:
     return totals
 
 
-def has_tombstones(entity: Entity) -> bool:
-    """Return whether the entity's table keeps tombstones."""
-    return any(removals for _, removals in entity.sources.values())
+def end_column(entity: Entity) -> str | None:
+    """Return the name of the column that tells that a row ended; None if rows of the entity never end."""
+    if any(removals for _, removals in entity.sources.values()):
+        return TOMBSTONE_COLUMN
+    return CLOSING_COLUMN if "close_missing" in StatementFile(f"entities/{entity.name}") else None
 
 
 def mutable_columns(entity: Entity) -> tuple[str, ...]:
     """Return the names of the columns in which a row may change."""
     declared = tuple(column.name for column in entity.columns if column.name not in entity.key)
-    return (*declared, TOMBSTONE_COLUMN) if has_tombstones(entity) else declared
+    ends = end_column(entity)
+    return (*declared, ends) if ends else declared
 
 
 def qualified_columns(alias: str, names: tuple[str, ...]) -> Composed:
@@ -271,4 +285,5 @@ def _totals_query(entity: Entity, column: str) -> Composed:
 
 
 def _is_live(entity: Entity, alias: str) -> SQL | Composed:
-    return SQL("{} is null").format(Identifier(alias, TOMBSTONE_COLUMN)) if has_tombstones(entity) else SQL("true")
+    ends = end_column(entity)
+    return SQL("{} is null").format(Identifier(alias, ends)) if ends else SQL("true")

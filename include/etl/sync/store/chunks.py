@@ -60,6 +60,22 @@ class PlannedChunk:
         return None if self.first_day is None or self.last_day is None else DayRange(self.first_day, self.last_day)
 
 
+@dataclass(frozen=True)
+class WaitingLogins:
+    """Logins that need a login and are not due for another try yet.
+
+    Parameters
+    ----------
+    logins
+        How many there are.
+    first_try_at
+        When the first of them is tried again; None if there are none.
+    """
+
+    logins: int
+    first_try_at: datetime | None
+
+
 def plan_account_chunks(
     db: Connection,
     *,
@@ -131,6 +147,12 @@ def plan_batch_chunks(
         size=size,
         maximum=maximum,
     )
+
+
+def find_waiting(db: Connection, *, provider: str) -> WaitingLogins:
+    """Return the logins that no run asks yet, since they wait for another try."""
+    (waiting,) = _SQL["find_waiting"].objects(db, WaitingLogins, {"provider": provider})
+    return waiting
 
 
 def count_pending_batches(db: Connection, *, entity: str, sources: Collection[str], version: int) -> int:
@@ -209,6 +231,11 @@ def record_skipped_account(
     values = {"provider_account_id": provider_account_id, "outcome": outcome, "reason": reason}
     attempt = {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "token_version": token_version}
     _SQL["record_skipped_account"].run(db, {**values, **attempt})
+
+
+def left_out_by_outcome(db: Connection, *, entity: str, run_id: str) -> dict[str, int]:
+    """Return how many logins the downloads and loads of a run have left out: outcome → logins."""
+    return dict(_SQL["left_out_by_outcome"].rows(db, {"entity": entity, "run_id": run_id}))
 
 
 def totals(db: Connection, *, entity: str, run_id: str, version: int) -> dict[str, int]:

@@ -1,16 +1,33 @@
 """Cursors: how far each feed was loaded. A cursor moves only in the transaction that loads the rows.
 
-All functions but `lock_of`, `left_out`, `count_expiring` and `request_full_read` work on `incoming_cursors`; see
+All functions but `lock_of`, `left_out`, `find_expiring` and `request_full_read` work on `incoming_cursors`; see
 `staging.fill_cursor_moves`.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 
 _SQL = StatementFile("sync/cursors")
+
+
+@dataclass(frozen=True)
+class ExpiringCursors:
+    """Cursors that the provider will soon forget.
+
+    Parameters
+    ----------
+    cursors
+        How many there are.
+    first_ids
+        Provider account ids of the first few.
+    """
+
+    cursors: int
+    first_ids: list[int]
 
 
 def lock(db: Connection, *, feed: str) -> None:
@@ -77,6 +94,15 @@ def request_full_read(db: Connection, provider_account_ids: Collection[int], *, 
     return _SQL["request_full_read"].scalars(db, values)
 
 
-def count_expiring(db: Connection, *, feed: str, min_age: timedelta) -> int:
-    """Return how many cursors of active accounts have not moved for longer than `min_age`."""
-    return int(_SQL["count_expiring"].scalar(db, {"feed": feed, "min_age": min_age}))
+def find_expiring(db: Connection, *, feed: str, min_age: timedelta, examples: int) -> ExpiringCursors:
+    """Return the cursors that have not moved for longer than `min_age`, of logins that are asked now or later.
+
+    Parameters
+    ----------
+    examples
+        Most logins to name.
+    """
+    (expiring,) = _SQL["find_expiring"].objects(
+        db, ExpiringCursors, {"feed": feed, "min_age": min_age, "examples": examples}
+    )
+    return expiring

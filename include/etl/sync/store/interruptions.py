@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.sync.store import quarantines
 
 MAX_DEATHS = 2
 """Deaths after which a step processes one login at a time: the first may be chance, as a restart of the machine is."""
@@ -125,16 +126,10 @@ def quarantine(
     raw_id
         The raw batch whose transformation they killed; None if it was the download.
     """
-    values = {
-        "raw_id": raw_id,
-        "provider_account_id": provider_account_id,
-        "entity": entity,
-        "source": source,
-        "reason": REASON,
-    }
+    left_out = {"raw_id": raw_id, "provider_account_id": provider_account_id, "reason": REASON}
     with db.transaction():
-        _SQL["record_left_out"].run(db, values)
-        _SQL["record_quarantine"].run(db, values)
+        _SQL["record_left_out"].run(db, left_out)
+        quarantines.record_killed(db, provider_account_id, entity=entity, source=source, raw_id=raw_id, reason=REASON)
 
 
 def remove_old(db: Connection, *, before: datetime) -> int:

@@ -32,7 +32,9 @@ class Quarantine:
     read, rejected
         Records of the login in that batch, and how many of them were rejected.
     path, rule
-        The most frequent path and rule among the rejects; the rule is `KILLED` if the pages killed the process.
+        The most frequent path and rule among the rejects; see `is_killed`.
+    reason
+        What happened, in words.
     quarantined_at, last_failed_at, failures
         Since when, the last time, and how many times in a row.
     """
@@ -45,9 +47,31 @@ class Quarantine:
     rejected: int
     path: str
     rule: str
+    reason: str
     quarantined_at: datetime
     last_failed_at: datetime
     failures: int
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether its pages killed the process, so that none of its records was typed."""
+        return self.rule == KILLED
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about it, as the end of a sentence or as several."""
+        if not self.is_killed:
+            return (
+                "fix the declaration and load all records with "
+                f"`sluice rejects retry --entity {self.entity} --batch {self.raw_id}`, or load only the valid ones "
+                f"with `sluice quarantine accept {self.provider_account_id} --entity {self.entity}`."
+            )
+        again = f" `sluice replay {self.entity} --batch {self.raw_id}` tries this batch again." if self.raw_id else ""
+        return (
+            "each run tries it again: if the task's log names the memory cap, raise `memory` of its queue in "
+            f"include/etl/catalog/queues.py; if not, see what in its pages kills the process.{again} "
+            f"`sluice logins stop {self.provider_account_id}` leaves it out until then."
+        )
 
 
 def record(db: Connection, logins: Sequence[CursorMove], *, raw_id: int, entity: str) -> None:
@@ -66,6 +90,30 @@ def record(db: Connection, logins: Sequence[CursorMove], *, raw_id: int, entity:
         ],
     }
     _SQL["record"].run(db, values)
+
+
+def record_killed(
+    db: Connection, provider_account_id: int, *, entity: str, source: str, raw_id: int | None, reason: str
+) -> None:
+    """Record a login whose pages killed the process.
+
+    Parameters
+    ----------
+    source
+        The source of the pages.
+    raw_id
+        The batch that was being typed; None if they were being downloaded.
+    reason
+        What happened, in words.
+    """
+    values = {
+        "provider_account_id": provider_account_id,
+        "entity": entity,
+        "source": source,
+        "raw_id": raw_id,
+        "reason": reason,
+    }
+    _SQL["record_killed"].run(db, values)
 
 
 def release(db: Connection, *, entity: str, source: str, own_source: str) -> None:

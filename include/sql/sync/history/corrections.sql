@@ -72,8 +72,9 @@ returning
     target.corrected_by;
 
 -- name: carry
--- Copy a correction to another transaction, of this login or another, once: fields that are corrected there stay, and
--- those that are cleared there later do not return.
+-- Copy corrections to the transactions that replace the corrected ones, of this login or another, each once: fields that
+-- are corrected there stay, and those that are cleared there later do not return. The inner statement has a row for each
+-- copy, with the number of replacements behind it: the longest chain has the most fields.
 insert into core.corrections as target (
     provider_account_id,
     transaction_id,
@@ -85,21 +86,21 @@ insert into core.corrections as target (
     corrected_at,
     corrected_by
 )
-select
-    %(to_account)s,
-    %(to_transaction)s,
+select distinct on (c.provider_account_id, c.transaction_id)
+    c.provider_account_id,
+    c.transaction_id,
     c.category,
     c.merchant_name,
     c.note,
     c.is_ignored,
-    c.transaction_id,
+    c.carried_from,
     c.corrected_at,
     c.corrected_by
-from core.corrections as c
-where
-    c.provider_account_id = %(from_account)s
-    and c.transaction_id = %(from_transaction)s
-    and num_nonnulls(c.category, c.merchant_name, c.note, c.is_ignored) > 0
+from (
+    {carried}
+) as c
+where c.step > 0
+order by c.provider_account_id, c.transaction_id, c.step desc, c.corrected_at desc, c.carried_from
 on conflict (provider_account_id, transaction_id) do update set
     category = coalesce(target.category, excluded.category),
     merchant_name = coalesce(target.merchant_name, excluded.merchant_name),

@@ -11,51 +11,107 @@ where
     and o.key not in ('still_stopped', 'unreadable');
 
 -- name: stops_of_run
--- Logins that the latest attempts of a run's chunks propose to stop, by error code.
+-- Logins that the latest attempts of a run's chunks propose to stop, by error code. Those are unresolved that are still
+-- as they were then: not linked, stopped or resumed since, nor read by a later download of the entity.
+with later as materialized (
+    select k.chunk_id, k.attempts, k.start, k.stop, k.opened_at
+    from etl.chunks as k
+    inner join etl.raw_batches as r on r.chunk_id = k.chunk_id and r.attempt = k.attempts
+    where
+        k.entity = %(entity)s
+        and k.opened_at > (
+            select min(c.opened_at)
+            from etl.chunks as c
+            where c.entity = %(entity)s and c.run_id = %(run_id)s
+        )
+),
+proposals as (
+    select
+        l.reason,
+        l.accepted,
+        l.provider_account_id,
+        p.state = 'active'
+        and p.state_since <= l.left_out_at
+        and p.token_version = l.token_version
+        and not exists (
+            select 1
+            from later as k
+            where
+                k.opened_at > l.left_out_at
+                and p.provider_account_id >= k.start
+                and p.provider_account_id < k.stop
+                and not exists (
+                    select 1
+                    from etl.left_out as o
+                    where
+                        o.chunk_id = k.chunk_id
+                        and o.attempt = k.attempts
+                        and o.provider_account_id = p.provider_account_id
+                )
+        ) as is_unresolved
+    from etl.left_out as l
+    inner join etl.chunks as c on c.chunk_id = l.chunk_id and c.attempts = l.attempt
+    inner join core.provider_accounts as p on p.provider_account_id = l.provider_account_id
+    where
+        c.entity = %(entity)s
+        and c.run_id = %(run_id)s
+        and c.withdrawn_at is null
+        and l.outcome = 'stopped'
+)
 select
-    l.reason as code,
+    p.reason as code,
     count(*)::int as logins,
-    (count(*) filter (where l.accepted))::int as accepted,
-    (array_agg(l.provider_account_id order by l.provider_account_id))[1:%(examples)s] as first_ids
-from etl.left_out as l
-inner join etl.chunks as c on c.chunk_id = l.chunk_id and c.attempts = l.attempt
-where
-    c.entity = %(entity)s
-    and c.run_id = %(run_id)s
-    and c.withdrawn_at is null
-    and l.outcome = 'stopped'
-group by l.reason
-order by logins desc, l.reason;
+    (count(*) filter (where p.accepted))::int as accepted,
+    (count(*) filter (where p.is_unresolved))::int as unresolved,
+    coalesce(
+        (array_agg(p.provider_account_id order by p.provider_account_id) filter (where p.is_unresolved))[1:%(examples)s],
+        '{}'
+    ) as first_ids
+from proposals as p
+group by p.reason
+order by logins desc, p.reason;
 
 -- name: skipped_by_run
 -- Logins that the latest attempts of a run's chunks left out, by outcome; only an error code is told as the reason, as
--- other reasons differ between logins. A proposal that was not accepted stopped nothing.
+-- other reasons differ between logins, or that they killed the process. A proposal that was not accepted stopped
+-- nothing.
 select
     case when l.outcome = 'stopped' and l.accepted is not true then 'not_stopped' else l.outcome end as outcome,
-    case when l.outcome in ('stopped', 'still_stopped') then l.reason end as reason,
+    case
+        when l.outcome in ('stopped', 'still_stopped') then l.reason
+        when l.outcome = 'quarantined' and q.rule = 'killed' then %(killed)s
+    end as reason,
     count(*)::int as logins
 from etl.left_out as l
 inner join etl.chunks as c on c.chunk_id = l.chunk_id and c.attempts = l.attempt
+left join etl.quarantines as q on q.provider_account_id = l.provider_account_id and q.entity = c.entity
 where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
 group by 1, 2
 order by logins desc, 1, 2
 limit %(limit)s;
 
 -- name: quarantined_by_run
--- Logins that a run has quarantined, by the field and the rule that most of their rejects have in common.
-select q.path, q.rule, count(*)::int as logins
+-- Logins that a run has quarantined and that still are, by the field and the rule that most of their rejects have in
+-- common.
+select
+    q.path,
+    q.rule,
+    count(*)::int as logins,
+    (array_agg(q.provider_account_id order by q.provider_account_id))[1:%(examples)s] as first_ids
 from etl.left_out as l
 inner join etl.chunks as c on c.chunk_id = l.chunk_id and c.attempts = l.attempt
 left join etl.raw_batches as b on b.chunk_id = l.chunk_id and b.attempt = l.attempt
-left join etl.quarantines as q
-    on q.provider_account_id = l.provider_account_id and q.entity = c.entity and q.source = b.source
+inner join etl.quarantines as q
+    on q.provider_account_id = l.provider_account_id
+    and q.entity = c.entity
+    and q.source = coalesce(b.source, q.source)
 where
     c.entity = %(entity)s
     and c.run_id = %(run_id)s
     and c.withdrawn_at is null
     and l.outcome = 'quarantined'
 group by q.path, q.rule
-order by logins desc, q.path nulls last, q.rule;
+order by logins desc, q.path, q.rule;
 
 -- name: count_by_state
 -- Logins by state, and those that need a login or are suspended also by the reason; the most frequent first.
@@ -93,11 +149,7 @@ from core.provider_accounts as p
 inner join core.users as u using (user_id)
 left join lateral (
     select
-        case
-            when e.rule = 'killed' then format('%%s: its pages killed the process', e.entity)
-            else
-                format('%%s: %%s of %%s records rejected, mostly %%s at %%s', e.entity, e.rejected, e.read, e.rule, e.path)
-        end as reason,
+        concat(e.entity, ': ', e.reason) as reason,
         e.quarantined_at
     from etl.quarantines as e
     where e.provider_account_id = p.provider_account_id
@@ -176,7 +228,7 @@ limit %(limit)s;
 
 -- name: quarantines
 -- Entities whose latest batch was not loaded for a login.
-select q.entity, q.raw_id, q.read, q.rejected, q.path, q.rule, q.quarantined_at, q.failures
+select q.entity, q.raw_id, q.read, q.rejected, q.path, q.rule, q.reason, q.quarantined_at, q.failures
 from etl.quarantines as q
 where q.provider_account_id = %(login)s
 order by q.entity;

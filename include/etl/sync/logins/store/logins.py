@@ -15,6 +15,9 @@ from etl.db.statements import StatementFile
 MAX_EXAMPLES = 10
 """Most logins that a message names."""
 
+_KILLED = "killed the process"
+"""Reason of logins that were left out since their pages killed the process."""
+
 _MAX_OUTCOMES = 12
 _MAX_DETAILS = 20
 """Most accounts or reconciliations in the details of a login."""
@@ -36,19 +39,22 @@ class ProposedStops:
         How many there are.
     accepted
         How many of them the report has stopped.
+    unresolved
+        How many of them are still as they were: not linked, stopped or resumed since, nor read by a later run.
     first_ids
-        Provider account ids of the first few.
+        Provider account ids of the first few of these.
     """
 
     code: str
     logins: int
     accepted: int
+    unresolved: int
     first_ids: list[int]
 
 
 @dataclass(frozen=True)
 class SkippedLogins:
-    """Logins that a run has left out with the same outcome; the reason is None unless it is an error code.
+    """Logins that a run has left out with the same outcome; the reason is None unless they have a common one.
 
     The outcome `not_stopped` is a proposal to stop that the report has not accepted.
     """
@@ -57,14 +63,30 @@ class SkippedLogins:
     reason: str | None
     logins: int
 
+    @property
+    def is_killed(self) -> bool:
+        """Whether their pages killed the process."""
+        return self.reason == _KILLED
+
 
 @dataclass(frozen=True)
 class QuarantinedLogins:
-    """Logins that a run has quarantined, by path and rule of most of their rejects; None where these are unknown."""
+    """Logins that a run has quarantined, by path and rule of most of their rejects.
 
-    path: str | None
-    rule: str | None
+    Parameters
+    ----------
+    path, rule
+        See etl.quarantines.
+    logins
+        How many there are.
+    first_ids
+        Provider account ids of the first few.
+    """
+
+    path: str
+    rule: str
     logins: int
+    first_ids: list[int]
 
 
 @dataclass(frozen=True)
@@ -172,7 +194,7 @@ class BankAccount:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """An entity whose latest batch was not loaded for a login; see `etl.quarantines`."""
+    """An entity whose latest batch was not loaded for a login; see etl.quarantines."""
 
     entity: str
     raw_id: int | None
@@ -180,6 +202,7 @@ class Quarantine:
     rejected: int
     path: str
     rule: str
+    reason: str
     quarantined_at: datetime
     failures: int
 
@@ -256,13 +279,17 @@ def stops_of_run(db: Connection, *, entity: str, run_id: str) -> list[ProposedSt
 
 def skipped_by_run(db: Connection, *, entity: str, run_id: str) -> list[SkippedLogins]:
     """Return the logins that a run has left out, by outcome and error code, the most frequent first."""
-    values = {"entity": entity, "run_id": run_id, "limit": _MAX_OUTCOMES}
+    values = {"entity": entity, "run_id": run_id, "killed": _KILLED, "limit": _MAX_OUTCOMES}
     return _SQL["skipped_by_run"].objects(db, SkippedLogins, values)
 
 
 def quarantined_by_run(db: Connection, *, entity: str, run_id: str) -> list[QuarantinedLogins]:
-    """Return the logins that a run has quarantined, by what their rejects have in common, the most frequent first."""
-    return _SQL["quarantined_by_run"].objects(db, QuarantinedLogins, {"entity": entity, "run_id": run_id})
+    """Return the logins that a run has quarantined, by what their rejects have in common, the most frequent first.
+
+    Those whose quarantine has ended since are left out.
+    """
+    values = {"entity": entity, "run_id": run_id, "examples": MAX_EXAMPLES}
+    return _SQL["quarantined_by_run"].objects(db, QuarantinedLogins, values)
 
 
 def count_by_state(db: Connection, *, provider: str | None = None) -> list[StateCount]:
