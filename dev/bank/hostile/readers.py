@@ -108,9 +108,12 @@ class Readers:
     ----------
     misled
         Items of which a full read lacked records that it should have had.
+    read_again_on
+        Item → days on which it was read from the beginning by a reader that had read it before.
     """
 
     misled: set[int] = field(default_factory=set)
+    read_again_on: dict[int, set[date]] = field(default_factory=dict)
     _positions: dict[int, Position] = field(default_factory=dict)
     _full_reads: dict[int, FullRead] = field(default_factory=dict)
     _full_read_counts: dict[int, int] = field(default_factory=dict)
@@ -122,6 +125,7 @@ class Readers:
         self._full_reads.pop(number, None)
         if number not in self._positions:
             return
+        self.read_again_on.setdefault(number, set()).add(today)
         count = self._full_read_counts[number] = self._full_read_counts.get(number, 0) + 1
         subject = pack(number, count)
         account_count = len(ledger.item.accounts)

@@ -5,7 +5,7 @@ Which one depends on what its reader has seen; the truth names all that it may b
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Self
@@ -14,7 +14,7 @@ from dev.bank.bank import Bank
 from dev.bank.feed import cursors, feed
 from dev.bank.feed.cursors import CursorInvalid, Stream
 from dev.bank.hostile import flaws
-from dev.bank.hostile.readers import ANCIENT_RECORD
+from dev.bank.hostile.readers import ANCIENT_RECORD, SHORT_HISTORY
 from dev.bank.truth import rows
 from dev.bank.truth.rows import Row
 from dev.bank.world import ids
@@ -41,6 +41,9 @@ class TransactionTruth:
         What may have ended a row of it that is not live any more.
     posted_id
         Id of the transaction that was posted in its place; None if none was.
+    may_stay
+        Whether its row may be live although the bank has it no more: its removal fell to a read from the beginning,
+        which reports no removals, and which did not cover its day.
     was_rejected
         Whether any version of it cannot be loaded.
     """
@@ -50,6 +53,7 @@ class TransactionTruth:
     earlier_rows: tuple[Row, ...]
     endings: frozenset[str]
     posted_id: str | None
+    may_stay: bool
     was_rejected: bool
 
     @property
@@ -171,6 +175,7 @@ def _transactions(bank: Bank, ledger: Ledger) -> dict[str, TransactionTruth]:
             tuple(row for row in (held[:-1] if is_live else held) if row is not None),
             frozenset() if is_live else _endings(bank, ledger, history[-1], posted),
             posted[0].transaction_id if posted else None,
+            may_stay=not is_live and _may_stay(bank, ledger.item, history, events.values()),
             was_rejected=any(row is None for row in held),
         )
     return truth
@@ -187,3 +192,30 @@ def _endings(bank: Bank, ledger: Ledger, removal: Event, posted: list[Event] | N
         return POSTED
     is_late = posted[0].happened_on > removal.happened_on
     return (POSTED if any(earlier) else frozenset()) | (UNPOSTED if is_late else frozenset())
+
+
+def _may_stay(bank: Bank, item: Item, history: list[Event], others: Iterable[list[Event]]) -> bool:
+    """Return whether a read from the beginning absorbed the end of a transaction without covering its day.
+
+    A read covers the days that are promised, and of each account those since the oldest record that it brought.
+    """
+    *_, last, removal = history
+    return any(
+        removal.happened_on <= day
+        and (last.transaction.posted_at.date() < day - SHORT_HISTORY or not _has_older(bank, item, last, others, day))
+        for day in bank.readers.read_again_on.get(item.number, ())
+    )
+
+
+def _has_older(bank: Bank, item: Item, last: Event, histories: Iterable[list[Event]], day: date) -> bool:
+    """Return whether on a day an account had a loadable transaction that was dated as early as one of its others."""
+    account, dated = last.transaction.account, last.transaction.posted_at.date()
+    current = (next((event for event in reversed(each) if event.happened_on <= day), None) for each in histories)
+    return any(
+        event is not None
+        and event.change is not Change.REMOVED
+        and event.transaction.account.ordinal == account.ordinal
+        and event.transaction.posted_at.date() <= dated
+        and flaws.is_loadable(bank.flaws_of(item, event))
+        for event in current
+    )

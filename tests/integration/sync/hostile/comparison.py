@@ -161,9 +161,9 @@ class Comparison:
         if row["removed_at"] is not None:
             if row["removed_for"] not in endings:
                 self._add("ending", account_id, identity, row["removed_for"], sorted(endings))
-        elif not is_held:
+        elif not is_held and not expected.may_stay:
             self._add("not ended", account_id, identity, "live", sorted(endings))
-        elif row["outdated_at"] is None:
+        elif is_held and row["outdated_at"] is None:
             self._add("not outdated", account_id, identity, None, "a time")
 
     def _compare_accounts(self, account_id: int, truth: LoginTruth) -> None:
