@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from etl.declare.source import Feed as DeclaredFeed
+from etl.sync.records.frames import Header
 from etl.sync.store.landing import AccountPages
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import Answer, ScriptedBank
@@ -74,14 +75,20 @@ def numbers(first: int, last: int) -> list[object]:
     return [str(number) if number else None for number in range(first, last)]
 
 
-def die_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Let a process run out of memory at a page, which leaves the attempt open as a kill would."""
+def die_at(monkeypatch: pytest.MonkeyPatch, number: int, *, bank: PagedBank | None = None) -> None:
+    """Let a process run out of memory at a page, which leaves the attempt open as a kill would.
+
+    With a bank, it dies once its request for the next page of `big` has arrived there, so that none comes late.
+    """
     add = AccountPages.add
 
-    def add_until(pages: AccountPages, *arguments: object) -> None:
+    def add_until(pages: AccountPages, header: Header, body: bytes) -> None:
         if pages.pages == number:
+            deadline = time.monotonic() + 60
+            while bank and header.cursor_to not in bank.cursors("big") and time.monotonic() < deadline:
+                time.sleep(0.01)
             raise MemoryError
-        add(pages, *arguments)  # type: ignore[arg-type]
+        add(pages, header, body)
 
     monkeypatch.setattr(AccountPages, "add", add_until)
 

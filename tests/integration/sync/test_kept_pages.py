@@ -33,7 +33,7 @@ def download_until_killed(steps: Pipeline, bank: PagedBank, *, pages: int = PAGE
     bank.feeds["big"] = Feed(pages)
     steps.plan("run")
     with pytest.MonkeyPatch.context() as patch:
-        die_at(patch, 45)
+        die_at(patch, 45, bank=bank)
         with pytest.raises(MemoryError):
             steps.download("run")
     bank.requests.clear()

@@ -66,7 +66,7 @@ def killed(steps: Pipeline, bank: PagedBank) -> Pipeline:
     bank.feeds["big"] = Feed(PAGES)
     steps.plan("run")
     with pytest.MonkeyPatch.context() as patch:
-        die_at(patch, 45)
+        die_at(patch, 45, bank=bank)
         with pytest.raises(MemoryError):
             steps.download("run")
     bank.requests.clear()
@@ -163,7 +163,7 @@ def test_a_full_read_is_continued_as_a_full_read(steps: Pipeline, bank: PagedBan
     bank.feeds["big"] = Feed(PAGES)
     steps.plan("run")
     with pytest.MonkeyPatch.context() as patch:
-        die_at(patch, 45)
+        die_at(patch, 45, bank=bank)
         with pytest.raises(MemoryError):
             steps.download("run")
     assert rows(KEPT) == [(2, 1, 40, "40", True)]
@@ -181,7 +181,7 @@ def test_a_full_read_for_a_lost_cursor_is_continued_as_a_full_read(
     bank.feeds["big"] = Feed(PAGES, interrupt=once(3, refusal("INVALID_REQUEST", "INVALID_FIELD")))
     steps.plan("run")
     with pytest.MonkeyPatch.context() as patch:
-        die_at(patch, 45)
+        die_at(patch, 45, bank=bank)
         with pytest.raises(MemoryError):
             steps.download("run")
     assert rows(KEPT) == [(2, 1, 40, "40", True)]
