@@ -93,7 +93,7 @@ def test_a_download_that_died_twice_reads_one_login_at_a_time_and_leaves_out_the
     assert rows("select provider_account_id from etl.cursors order by 1") == [(1,), (2,), (4,)]
     assert rows(QUARANTINED) == [(POISON, "transactions", None, "killed", 1)]
     (login,) = logins.find_page(steps.db, LoginFilter("quarantined", None), after=0, limit=10)
-    assert (login.login, login.reason) == (POISON, "transactions: its pages killed the process")
+    assert (login.login, login.reason) == (POISON, "transactions: its pages killed the process twice")
     with pytest.raises(NotAcceptable, match="account 3 cannot be accepted: its pages killed the process"):
         accept(steps.entity, POISON, db=steps.db, root=steps.root)
 
