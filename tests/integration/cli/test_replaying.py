@@ -203,10 +203,13 @@ def test_a_record_that_failed_often_is_listed_once_and_a_closed_reject_by_reques
     (account,) = pipeline.enrol("one")
     records = [transaction(transaction_id="often", amount="?"), transaction(name="long")]
     for number in range(3):
-        last = strict(pipeline).seal_pages((account, page(added=records)), run_id=f"run {number}")
+        last = strict(pipeline).seal_pages(
+            (account, page(added=records)), run_id=f"run {number}", moves=f"{'a' * number}>{'a' * (number + 1)}"
+        )
+        pipeline.load(last)
     assert "added[0].amount: type: Invalid decimal string (3 times)\n" in etl("rejects", "list", COLUMNS="200").stdout
     assert json.loads(etl("status", "--json").stdout)["entities"][1]["rejects"] == 2
-    pipeline.transform(last)
+    pipeline.replay(last)
     (reject,) = json.loads(etl("rejects", "list", "--json").stdout)["latest"]
     assert (reject["record_id"], reject["failures"], reject["closed_at"]) == ("often", 3, None)
     (closed,) = json.loads(etl("rejects", "list", "--closed", "--json").stdout)["latest"]
