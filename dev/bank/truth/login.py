@@ -148,6 +148,18 @@ def versions(bank: Bank, ledger: Ledger) -> dict[str, list[Event]]:
     return events
 
 
+def count_bad(bank: Bank, ledger: Ledger, *, on: date) -> tuple[int, int]:
+    """Return how many of the transactions that an item has on a day cannot be loaded, and how many it has."""
+    current = [event for history in versions(bank, ledger).values() if (event := _current_on(on, history))]
+    return sum(not flaws.is_loadable(bank.flaws_of(ledger.item, event)) for event in current), len(current)
+
+
+def _current_on(day: date, history: list[Event]) -> Event | None:
+    """Return what a transaction was on a day; None if the bank did not have it."""
+    event = next((event for event in reversed(history) if event.happened_on <= day), None)
+    return None if event is None or event.change is Change.REMOVED else event
+
+
 def _accounts(bank: Bank, ledger: Ledger) -> dict[str, AccountTruth]:
     account_rows = rows.account_rows(bank, ledger)
     return {
@@ -210,10 +222,9 @@ def _may_stay(bank: Bank, item: Item, history: list[Event], others: Iterable[lis
 def _has_older(bank: Bank, item: Item, last: Event, histories: Iterable[list[Event]], day: date) -> bool:
     """Return whether on a day an account had a loadable transaction that was dated as early as one of its others."""
     account, dated = last.transaction.account, last.transaction.posted_at.date()
-    current = (next((event for event in reversed(each) if event.happened_on <= day), None) for each in histories)
+    current = (_current_on(day, history) for history in histories)
     return any(
         event is not None
-        and event.change is not Change.REMOVED
         and event.transaction.account.ordinal == account.ordinal
         and event.transaction.posted_at.date() <= dated
         and flaws.is_loadable(bank.flaws_of(item, event))

@@ -23,6 +23,8 @@ from etl.sync.store import raw_batches
 from tests.integration.sync.hostile.corrections import CorrectedRow, ExpectedCorrections
 
 BALANCES = frozenset({"balance_current", "balance_available", "balance_limit", "balance_as_of"})
+MANY_BAD_RECORDS = 40
+"""Bad records of a login of which nobody could say that they are a few."""
 RECORD_LISTS = {
     "transactions_sync": ("transactions", ("added", "modified", "removed")),
     "transactions_get": ("transactions", ("transactions",)),
@@ -108,6 +110,34 @@ class Comparison:
             and isinstance(dated := each.row["dated_on"], date)
             and days.first <= dated <= days.last
             and identity not in stored
+        ]
+
+    def loaded_of_spoiled(self, first_day: date) -> list[Difference]:
+        """Return the logins that were loaded before anybody accepted them, although most of their records are bad.
+
+        Parameters
+        ----------
+        first_day
+            The bank's first day in this history; every first read of a feed contains what the bank had then.
+        """
+        loaded = {
+            row["provider_account_id"]: row["total"]
+            for row in self._query(
+                "select t.provider_account_id, count(*) as total from core.transactions as t "
+                "inner join etl.raw_batches as r using (raw_id) where r.source = 'transactions_sync' group by 1"
+            )
+        }
+        counts = {
+            number: login.count_bad(self.bank, KnownLedger.read(self.bank, number), on=first_day)
+            for number, account_id in self.logins.items()
+            if account_id in loaded
+        }
+        return [
+            Difference(
+                "not quarantined", f"item {number}", f"{loaded[self.logins[number]]} rows", f"{bad} of {total} bad"
+            )
+            for number, (bad, total) in counts.items()
+            if bad > MANY_BAD_RECORDS and bad > total / 2
         ]
 
     def _compare_transactions(self, account_id: int, truth: LoginTruth) -> None:

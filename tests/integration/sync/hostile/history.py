@@ -162,6 +162,7 @@ class History:
         self.run_transactions()
         for name in self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(3, 8)):
             self.acts[name] += acts[name]()
+        self.differences += self._comparison().loaded_of_spoiled(FIRST_DAY)
 
     def recover(self) -> None:
         """Stop the faults of delivery, make the runs that are needed, and load once more what came late."""
