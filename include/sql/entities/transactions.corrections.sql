@@ -1,8 +1,8 @@
--- name: carry_corrections
--- Carry what users corrected on a pending transaction to the one that replaces it, and on along a chain of them,
--- whichever of the rows came first. It starts from the few corrections of the batch's logins and looks up what replaces
--- each. Fields that were corrected on the later transaction stay. Each correction is carried once, so that a field which
--- a user cleared there does not return; and a ring of transactions that replace each other is left after 16 steps.
+-- name: carried_corrections
+-- What users corrected on a pending transaction, for the one that replaces it, and on along a chain of them, whichever of
+-- the rows came first; step 0 is the corrected one itself. It starts from the few corrections of the batch's logins and
+-- looks up what replaces each. What was carried before is left out, and a ring of transactions that replace each other is
+-- left after 16 steps.
 with recursive carried as (
     select
         c.provider_account_id,
@@ -11,7 +11,7 @@ with recursive carried as (
         c.merchant_name,
         c.note,
         c.is_ignored,
-        c.carried_from,
+        null::text as carried_from,
         c.corrected_at,
         c.corrected_by,
         0 as step
@@ -44,20 +44,9 @@ with recursive carried as (
     ) as t
     left join core.corrections as own
         on own.provider_account_id = p.provider_account_id and own.transaction_id = t.transaction_id
-    where own.carried_from is distinct from p.transaction_id and p.step < 16
+    where not coalesce(p.transaction_id = any(own.carried_from), false) and p.step < 16
 )
-insert into core.corrections as target (
-    provider_account_id,
-    transaction_id,
-    category,
-    merchant_name,
-    note,
-    is_ignored,
-    carried_from,
-    corrected_at,
-    corrected_by
-)
-select distinct on (c.provider_account_id, c.transaction_id)
+select
     c.provider_account_id,
     c.transaction_id,
     c.category,
@@ -66,13 +55,6 @@ select distinct on (c.provider_account_id, c.transaction_id)
     c.is_ignored,
     c.carried_from,
     c.corrected_at,
-    c.corrected_by
-from carried as c
-where c.step > 0
-order by c.provider_account_id, c.transaction_id, c.step desc
-on conflict (provider_account_id, transaction_id) do update set
-    category = coalesce(target.category, excluded.category),
-    merchant_name = coalesce(target.merchant_name, excluded.merchant_name),
-    note = coalesce(target.note, excluded.note),
-    is_ignored = coalesce(target.is_ignored, excluded.is_ignored),
-    carried_from = excluded.carried_from;
+    c.corrected_by,
+    c.step
+from carried as c;

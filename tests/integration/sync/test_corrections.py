@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from etl.db.connection import Connection
+from etl.db.statements import Statement
 from etl.sync.history import corrections
 from etl.sync.history.corrections import CorrectionInvalid, TransactionMissing
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
@@ -106,7 +107,7 @@ def test_a_correction_of_a_pending_transaction_is_carried_to_the_posted_one(
     load(pipeline, account, record("posted", replaces="pending"), removed=["pending"], moves="a>b")
     assert rows(EFFECTIVE) == [("posted", "PETS", None, "Harbour Deli", "cat", False, ["category", "note"])]
     assert rows("select carried_from, corrected_by from core.corrections where transaction_id = 'posted'") == [
-        ("pending", "ann")
+        (["pending"], "ann")
     ]
 
 
@@ -207,13 +208,18 @@ def test_carry_copies_a_correction_once_to_another_login_and_overwrites_nothing(
     load(pipeline, other, record("new"), moves=">x")
     corrections.correct(db, other, "new", values={"note": "dog"}, corrected_by="ann")
     correct("pending", note="cat", category="PETS")
-    assert corrections.carry(db, (account, "pending"), (other, "new"))
+    copy = Statement(
+        "select p.provider_account_id, 'new' as transaction_id, c.category, c.merchant_name, c.note, c.is_ignored, "
+        "c.transaction_id as carried_from, c.corrected_at, c.corrected_by, 1 as step "
+        "from core.corrections as c, core.provider_accounts as p "
+        "where c.transaction_id = 'pending' and p.item_id = 'item-two'"
+    )
+    assert corrections.carry(db, copy) == 1
     carried = corrections.find(db, other, "new")
     assert carried is not None
     assert carried.fields == {"category": "PETS", "note": "dog"}
     corrections.correct(db, other, "new", values={}, cleared=["category"], corrected_by="ann")
-    assert not corrections.carry(db, (account, "pending"), (other, "new"))
-    assert not corrections.carry(db, (account, "unknown"), (other, "new"))
+    assert corrections.carry(db, copy) == 0
     carried = corrections.find(db, other, "new")
     assert carried is not None
     assert carried.fields == {"note": "dog"}

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.sync.history import corrections
 from etl.sync.logins.relink import replace_earlier_logins
@@ -235,7 +236,7 @@ def test_a_replacement_can_be_undone_and_is_not_found_again(pipeline: Pipeline, 
     load(pipeline, old, "old", *days(1, 2))
     new = link(pipeline, "new", CHECKING)
     load(pipeline, new, "new", *days(1, 2))
-    assert replaced_accounts.restore(pipeline.db, old) is LoginState.ACTIVE
+    assert replaced_accounts.restore(pipeline.db, old, entities=ENTITIES) is LoginState.ACTIVE
     expected = [(old, "old 0"), (old, "old 1"), (new, "new 0"), (new, "new 1")]
     assert rows(LIVE) == expected
     assert rows("select distinct state from core.provider_accounts") == [("active",)]
@@ -243,7 +244,7 @@ def test_a_replacement_can_be_undone_and_is_not_found_again(pipeline: Pipeline, 
     replace_earlier_logins([replace(CHECKING, provider_account_id=new, account_id="new checking")], db=pipeline.db)
     load(pipeline, new, "new", *days(1, 2))
     assert rows(LIVE) == expected
-    assert replaced_accounts.restore(pipeline.db, old) is None
+    assert replaced_accounts.restore(pipeline.db, old, entities=ENTITIES) is None
 
 
 def test_a_login_that_was_linked_thrice_counts_once(pipeline: Pipeline, rows: Rows) -> None:

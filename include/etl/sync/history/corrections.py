@@ -1,7 +1,8 @@
 """What users corrected on transactions: it outranks what the provider sends, field by field.
 
 The view `core.effective_transactions` applies it. A load carries a correction from a pending transaction to the one
-that replaces it (`carry_corrections` in `include/sql/entities/transactions.corrections.sql`), and changes nothing else.
+that replaces it (`carried_corrections` in `include/sql/entities/transactions.corrections.sql`), and changes nothing
+else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.statements import Statement, StatementFile
 from etl.errors import PermanentError
 
 MAX_LENGTHS = {"category": 100, "merchant_name": 500, "note": 2_000, "corrected_by": 200}
@@ -49,7 +50,7 @@ class Correction:
     is_ignored
         Whether reports leave the transaction out.
     carried_from
-        The pending transaction whose correction was carried to this one; None if none was.
+        The transactions whose corrections were carried to this one.
     corrected_at, corrected_by
         When it was last corrected, and by whom.
     """
@@ -60,7 +61,7 @@ class Correction:
     merchant_name: str | None
     note: str | None
     is_ignored: bool | None
-    carried_from: str | None
+    carried_from: list[str]
     corrected_at: datetime
     corrected_by: str
 
@@ -122,24 +123,19 @@ def correct(
     return sorted(found, key=lambda each: each.transaction_id != transaction_id)
 
 
-def carry(db: Connection, source: tuple[int, str], target: tuple[int, str]) -> bool:
-    """Copy a correction to another transaction, and return whether there was something to copy.
+def carry(db: Connection, carried: Statement) -> int:
+    """Copy corrections to other transactions, and return how many there were to copy.
 
     Fields that are corrected there stay. A correction is copied once, so that a field which is cleared there later does
     not return.
 
     Parameters
     ----------
-    source, target
-        The provider account and the id of the transaction.
+    carried
+        Returns the copies: the columns of `core.corrections`, but in `carried_from` the id of the one transaction that
+        was corrected; and `step`, which is above 0.
     """
-    values = {
-        "from_account": source[0],
-        "from_transaction": source[1],
-        "to_account": target[0],
-        "to_transaction": target[1],
-    }
-    return bool(_SQL["carry"].run(db, values))
+    return _SQL["carry"].substitute(carried=carried).run(db)
 
 
 def find(db: Connection, provider_account_id: int, transaction_id: str) -> Correction | None:
