@@ -285,6 +285,7 @@ def _lock(entity: Entity, moves: pa.Table, *, db: Connection) -> None:
     if entity.feed_name is None or PROVIDER_ACCOUNT not in entity.key:
         loads.lock_entity(db, entity=entity.name)
     staging.fill_cursor_moves(db, moves)
+    after_merge.lock_newly_linked(db, entity)
     if entity.feed_name:
         cursors.lock(db, feed=entity.feed_name)
 

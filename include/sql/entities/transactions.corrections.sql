@@ -11,7 +11,7 @@ with recursive carried as (
         c.merchant_name,
         c.note,
         c.is_ignored,
-        c.carried_from,
+        null::text as carried_from,
         c.corrected_at,
         c.corrected_by,
         0 as step
@@ -44,7 +44,7 @@ with recursive carried as (
     ) as t
     left join core.corrections as own
         on own.provider_account_id = p.provider_account_id and own.transaction_id = t.transaction_id
-    where own.carried_from is distinct from p.transaction_id and p.step < 16
+    where not coalesce(p.transaction_id = any(own.carried_from), false) and p.step < 16
 )
 select
     c.provider_account_id,

@@ -1,61 +1,71 @@
--- name: repeated
--- Transactions of earlier logins that were linked again, each with the one of the new login that repeats it: in the same
--- account, of the same day, amount and currency, and in the same place among equal ones. A row that ended as `replaced`
--- keeps its place, so that no row of the new login is matched twice.
-with pairs as (
-    select r.old_provider_account_id, r.old_account_id, r.new_provider_account_id, r.new_account_id
-    from core.replaced_accounts as r
-    where
-        r.undone_at is null
-        and exists (
-            select 1
-            from incoming_cursors as m
-            where m.provider_account_id in (r.old_provider_account_id, r.new_provider_account_id)
-        )
-),
-earlier as (
+-- name: drop_compared
+-- A transaction that merges several batches compares their logins one after the other.
+drop table if exists pg_temp.compared_rows;
+
+-- name: compare_replaced
+-- The rows of earlier logins that were linked again, in accounts that are the same: what the later login repeats, and what
+-- it should have.
+-- The accounts are found from the batch's logins, and the rows from the accounts, each by an index: `offset 0` keeps the
+-- planner from reading whole tables. Where nothing came of either login, nothing changed, unless they were never compared.
+-- Before the later login was read since it was linked last, it is no evidence of anything.
+--
+-- A row is repeated by one of the same day, amount and currency, and in the same place among equal ones. Of the others,
+-- banks date some differently after the login is linked again: those of the same amount and currency that lie within three
+-- days are matched, the latest first. A row that ended as `replaced` keeps its place, so that no row is matched twice.
+--
+-- A row that nothing repeats should be there on a day that the later login covers: within the history that the provider
+-- promised, and between days of which it has records that are at most `max_gap` days apart, or as long after the last of
+-- them. Its first day may be a part of a day; and one old record does not cover the years until the next one. If more rows
+-- are lacking than an account may lose without a person, it is no evidence: the accounts may be different after all.
+create temp table compared_rows on commit drop as
+with pairs as materialized (
     select
-        p.new_provider_account_id,
-        p.new_account_id,
-        t.provider_account_id,
-        t.account_id,
-        t.transaction_id,
-        t.dated_on,
-        t.amount,
-        t.currency,
-        t.unofficial_currency,
-        row_number() over (
-            partition by
-                p.new_provider_account_id,
-                t.provider_account_id,
-                t.account_id,
-                t.dated_on,
-                t.amount,
-                t.currency,
-                t.unofficial_currency
-            order by t.transaction_id
-        ) as ordinal
-    from pairs as p
-    inner join core.transactions as t
-        on t.provider_account_id = p.old_provider_account_id and t.account_id = p.old_account_id
-    where t.removed_at is null or t.removed_for = 'replaced'
+        r.old_provider_account_id,
+        r.old_account_id,
+        r.new_provider_account_id,
+        r.new_account_id,
+        (n.enrolled_at at time zone 'utc')::date - n.history_days as promised_on
+    from (
+        select k.*
+        from incoming_cursors as m
+        cross join lateral (
+            select e.*
+            from core.replaced_accounts as e
+            where
+                e.new_provider_account_id = m.provider_account_id
+                and e.undone_at is null
+                and (m.read > 0 or %(feed)s <> all(e.ended_feeds))
+            offset 0
+        ) as k
+        union
+        select k.*
+        from incoming_cursors as m
+        cross join lateral (
+            select e.*
+            from core.replaced_accounts as e
+            where
+                e.old_provider_account_id = m.provider_account_id
+                and e.undone_at is null
+                and (m.read > 0 or %(feed)s <> all(e.ended_feeds))
+            offset 0
+        ) as k
+    ) as r
+    inner join core.provider_accounts as n on n.provider_account_id = r.new_provider_account_id
+    inner join etl.cursors as c on c.provider_account_id = r.new_provider_account_id and c.feed = %(feed)s
+    where c.moved_at >= n.linked_at
 ),
-renewed as (
+earlier as materialized (
     select
         p.old_provider_account_id,
         p.old_account_id,
-        t.provider_account_id,
-        t.account_id,
-        t.transaction_id,
-        t.dated_on,
-        t.amount,
-        t.currency,
-        t.unofficial_currency,
+        p.new_provider_account_id,
+        p.promised_on,
+        t.*,
         row_number() over (
             partition by
                 p.old_provider_account_id,
                 p.old_account_id,
-                t.provider_account_id,
+                p.new_provider_account_id,
                 t.dated_on,
                 t.amount,
                 t.currency,
@@ -63,89 +73,329 @@ renewed as (
             order by t.transaction_id
         ) as ordinal
     from pairs as p
-    inner join core.transactions as t
-        on t.provider_account_id = p.new_provider_account_id and t.account_id = p.new_account_id
-    where t.removed_at is null
+    cross join lateral (
+        select
+            k.transaction_id,
+            k.dated_on,
+            k.amount,
+            k.currency,
+            k.unofficial_currency,
+            k.pending,
+            k.removed_at is null as is_live
+        from core.transactions as k
+        where
+            k.provider_account_id = p.old_provider_account_id
+            and k.account_id = p.old_account_id
+            and (k.removed_at is null or k.removed_for = 'replaced')
+        offset 0
+    ) as t
+),
+renewed as materialized (
+    select
+        p.old_provider_account_id,
+        p.old_account_id,
+        p.new_provider_account_id,
+        t.*,
+        row_number() over (
+            partition by
+                p.old_provider_account_id,
+                p.old_account_id,
+                p.new_provider_account_id,
+                t.dated_on,
+                t.amount,
+                t.currency,
+                t.unofficial_currency
+            order by t.transaction_id
+        ) as ordinal
+    from pairs as p
+    cross join lateral (
+        select k.transaction_id, k.dated_on, k.amount, k.currency, k.unofficial_currency
+        from core.transactions as k
+        where
+            k.provider_account_id = p.new_provider_account_id
+            and k.account_id = p.new_account_id
+            and k.removed_at is null
+        offset 0
+    ) as t
+),
+same as materialized (
+    select
+        e.old_provider_account_id,
+        e.old_account_id,
+        e.new_provider_account_id,
+        e.transaction_id,
+        n.transaction_id as new_transaction_id
+    from earlier as e
+    inner join renewed as n
+        on
+            n.old_provider_account_id = e.old_provider_account_id
+            and n.old_account_id = e.old_account_id
+            and n.new_provider_account_id = e.new_provider_account_id
+            and n.dated_on = e.dated_on
+            and n.amount = e.amount
+            and n.ordinal = e.ordinal
+            and (n.currency, n.unofficial_currency) is not distinct from (e.currency, e.unofficial_currency)
+),
+other_earlier as materialized (
+    select e.*
+    from earlier as e
+    left join same as s
+        on
+            s.old_provider_account_id = e.old_provider_account_id
+            and s.new_provider_account_id = e.new_provider_account_id
+            and s.transaction_id = e.transaction_id
+    where s.transaction_id is null
+),
+other_renewed as materialized (
+    select n.*
+    from renewed as n
+    left join same as s
+        on
+            s.old_provider_account_id = n.old_provider_account_id
+            and s.old_account_id = n.old_account_id
+            and s.new_provider_account_id = n.new_provider_account_id
+            and s.new_transaction_id = n.transaction_id
+    where s.transaction_id is null
+),
+-- Pairs of rows that may be the same money, then the rows that have any such partner.
+near as materialized (
+    select
+        e.old_provider_account_id,
+        e.old_account_id,
+        e.new_provider_account_id,
+        e.amount,
+        e.currency,
+        e.unofficial_currency,
+        e.transaction_id,
+        e.dated_on,
+        n.transaction_id as new_transaction_id,
+        n.dated_on as new_dated_on
+    from other_earlier as e
+    inner join other_renewed as n
+        on
+            n.old_provider_account_id = e.old_provider_account_id
+            and n.old_account_id = e.old_account_id
+            and n.new_provider_account_id = e.new_provider_account_id
+            and n.amount = e.amount
+            and (n.currency, n.unofficial_currency) is not distinct from (e.currency, e.unofficial_currency)
+            and n.dated_on between e.dated_on - %(max_shift)s::int and e.dated_on + %(max_shift)s::int
+),
+sides as (
+    select distinct
+        n.old_provider_account_id,
+        n.old_account_id,
+        n.new_provider_account_id,
+        n.amount,
+        n.currency,
+        n.unofficial_currency,
+        false as is_new,
+        n.transaction_id,
+        n.dated_on
+    from near as n
+    union all
+    select distinct
+        n.old_provider_account_id,
+        n.old_account_id,
+        n.new_provider_account_id,
+        n.amount,
+        n.currency,
+        n.unofficial_currency,
+        true,
+        n.new_transaction_id,
+        n.new_dated_on
+    from near as n
+),
+steps as (
+    select
+        s.*,
+        s.dated_on - lag(s.dated_on) over (
+            partition by
+                s.old_provider_account_id,
+                s.old_account_id,
+                s.new_provider_account_id,
+                s.amount,
+                s.currency,
+                s.unofficial_currency
+            order by s.dated_on
+        ) > %(max_shift)s::int as begins_group
+    from sides as s
+),
+grouped as (
+    select
+        s.*,
+        count(*) filter (where s.begins_group) over (
+            partition by
+                s.old_provider_account_id,
+                s.old_account_id,
+                s.new_provider_account_id,
+                s.amount,
+                s.currency,
+                s.unofficial_currency
+            order by s.dated_on
+        ) as group_number
+    from steps as s
+),
+placed as materialized (
+    select
+        g.*,
+        row_number() over (
+            partition by
+                g.old_provider_account_id,
+                g.old_account_id,
+                g.new_provider_account_id,
+                g.amount,
+                g.currency,
+                g.unofficial_currency,
+                g.group_number,
+                g.is_new
+            order by g.dated_on desc, g.transaction_id desc
+        ) as ordinal
+    from grouped as g
+),
+shifted as materialized (
+    select
+        e.old_provider_account_id,
+        e.old_account_id,
+        e.new_provider_account_id,
+        e.transaction_id,
+        n.transaction_id as new_transaction_id
+    from placed as e
+    inner join placed as n
+        on
+            n.is_new
+            and n.old_provider_account_id = e.old_provider_account_id
+            and n.old_account_id = e.old_account_id
+            and n.new_provider_account_id = e.new_provider_account_id
+            and n.amount = e.amount
+            and (n.currency, n.unofficial_currency) is not distinct from (e.currency, e.unofficial_currency)
+            and n.group_number = e.group_number
+            and n.ordinal = e.ordinal
+    where not e.is_new and abs(n.dated_on - e.dated_on) <= %(max_shift)s::int
+),
+gaps as (
+    select
+        d.*,
+        d.dated_on - lag(d.dated_on) over (
+            partition by d.old_provider_account_id, d.old_account_id, d.new_provider_account_id
+            order by d.dated_on
+        ) > %(max_gap)s::int as begins_span
+    from (
+        select distinct n.old_provider_account_id, n.old_account_id, n.new_provider_account_id, n.dated_on
+        from renewed as n
+    ) as d
+),
+numbered as (
+    select
+        g.*,
+        count(*) filter (where g.begins_span) over (
+            partition by g.old_provider_account_id, g.old_account_id, g.new_provider_account_id
+            order by g.dated_on
+        ) as span_number
+    from gaps as g
+),
+spans as materialized (
+    select
+        s.old_provider_account_id,
+        s.old_account_id,
+        s.new_provider_account_id,
+        s.first_on,
+        s.last_on + case
+            when lead(s.first_on) over (
+                partition by s.old_provider_account_id, s.old_account_id, s.new_provider_account_id
+                order by s.first_on
+            ) is null then %(max_gap)s::int
+            else 0
+        end as covered_until
+    from (
+        select
+            n.old_provider_account_id,
+            n.old_account_id,
+            n.new_provider_account_id,
+            min(n.dated_on) as first_on,
+            max(n.dated_on) as last_on
+        from numbered as n
+        group by n.old_provider_account_id, n.old_account_id, n.new_provider_account_id, n.span_number
+    ) as s
+),
+judged as (
+    select
+        e.old_provider_account_id,
+        e.old_account_id,
+        e.new_provider_account_id,
+        e.transaction_id,
+        e.pending,
+        e.is_live,
+        coalesce(s.new_transaction_id, d.new_transaction_id) as new_transaction_id,
+        c.first_on is not null and e.dated_on >= e.promised_on as is_covered
+    from earlier as e
+    left join same as s
+        on
+            s.old_provider_account_id = e.old_provider_account_id
+            and s.new_provider_account_id = e.new_provider_account_id
+            and s.transaction_id = e.transaction_id
+    left join shifted as d
+        on
+            d.old_provider_account_id = e.old_provider_account_id
+            and d.new_provider_account_id = e.new_provider_account_id
+            and d.transaction_id = e.transaction_id
+    left join spans as c
+        on
+            c.old_provider_account_id = e.old_provider_account_id
+            and c.old_account_id = e.old_account_id
+            and c.new_provider_account_id = e.new_provider_account_id
+            and e.dated_on > c.first_on
+            and e.dated_on <= c.covered_until
+),
+counted as (
+    select
+        j.*,
+        j.is_covered and not j.pending and j.new_transaction_id is null as is_lacking,
+        count(*) filter (where j.is_covered and not j.pending) over account as covered,
+        count(*) filter (where j.is_covered and not j.pending and j.new_transaction_id is null) over account as lacking
+    from judged as j
+    window account as (partition by j.old_provider_account_id, j.old_account_id, j.new_provider_account_id)
 )
 select
-    e.provider_account_id,
-    e.transaction_id,
-    n.provider_account_id as new_provider_account_id,
-    n.transaction_id as new_transaction_id
-from earlier as e
-inner join renewed as n
-    on
-        n.provider_account_id = e.new_provider_account_id
-        and n.account_id = e.new_account_id
-        and n.old_provider_account_id = e.provider_account_id
-        and n.old_account_id = e.account_id
-        and (n.dated_on, n.amount, n.ordinal) = (e.dated_on, e.amount, e.ordinal)
-        and (n.currency, n.unofficial_currency) is not distinct from (e.currency, e.unofficial_currency);
+    c.old_provider_account_id as provider_account_id,
+    c.transaction_id,
+    c.new_provider_account_id,
+    c.new_transaction_id,
+    c.is_live and (c.pending or c.new_transaction_id is not null or c.is_lacking and not e.is_excessive) as ends,
+    c.is_live and c.is_lacking and e.is_excessive as is_kept
+from counted as c
+cross join lateral (
+    select c.lacking > greatest(%(always_tolerated)s::int, %(tolerated_share)s::float8 * c.covered) as is_excessive
+) as e
+where
+    c.new_transaction_id is not null
+    or c.is_live and (c.pending or c.is_lacking);
 
 -- name: end_replaced
--- A login that was linked again brings the money of the earlier one once more, under other ids. In the accounts that
--- are the same, it ends the earlier rows of the days that its feed covers, those that are pending, which nobody would
--- post, and of the other rows those that it repeats one for one: what only the earlier login knew stays.
--- The feed covers the days that the provider promised, as far as it brought rows. Before it was loaded since the login
--- was linked last, and without a promise, it covers none.
-with covered as (
-    select
-        r.old_provider_account_id,
-        r.old_account_id,
-        min(
-            case
-                when n.history_days is not null
-                    then greatest(oldest.dated_on, (n.enrolled_at at time zone 'utc')::date - n.history_days)
-            end
-        ) as first_on
-    from core.replaced_accounts as r
-    inner join core.provider_accounts as n on n.provider_account_id = r.new_provider_account_id
-    inner join etl.cursors as c
-        on
-            c.provider_account_id = r.new_provider_account_id
-            and c.feed = %(feed)s
-            and c.moved_at >= n.linked_at
-    inner join lateral (
-        select min(t.dated_on) as dated_on
-        from core.transactions as t
-        where
-            t.provider_account_id = r.new_provider_account_id
-            and t.account_id = r.new_account_id
-            and t.removed_at is null
-    ) as oldest on oldest.dated_on is not null
-    where
-        r.undone_at is null
-        and exists (
-            select 1
-            from incoming_cursors as m
-            where m.provider_account_id in (r.old_provider_account_id, r.new_provider_account_id)
-        )
-    group by r.old_provider_account_id, r.old_account_id
-),
-repeated as (
-    {repeated}
-)
+-- End the rows that a later login repeats or should have, and those that are pending, which nobody would post: what only
+-- the earlier login knew stays. Only rows of these logins are read, whatever the plan.
 update core.transactions as target set
     removed_at = now(),
     removed_for = 'replaced',
     observed_at = greatest(target.observed_at, now())
-from covered as c
+from (
+    select distinct c.provider_account_id, c.transaction_id
+    from compared_rows as c
+    where c.ends
+) as e
 where
-    target.provider_account_id = c.old_provider_account_id
-    and target.account_id = c.old_account_id
+    target.provider_account_id = any(array(select c.provider_account_id from compared_rows as c where c.ends))
+    and target.provider_account_id = e.provider_account_id
+    and target.transaction_id = e.transaction_id
     and target.removed_at is null
-    and (
-        target.pending
-        or target.dated_on > c.first_on
-        or exists (
-            select 1
-            from repeated as m
-            where
-                m.provider_account_id = target.provider_account_id
-                and m.transaction_id = target.transaction_id
-        )
-    )
 returning target.provider_account_id, target.transaction_id;
+
+-- name: count_kept
+-- Rows that later logins should have, and that do not end since they are too many, by login.
+select c.provider_account_id, count(distinct c.transaction_id)::int as kept
+from compared_rows as c
+where c.is_kept
+group by c.provider_account_id
+order by c.provider_account_id;
 
 -- name: repeated_corrections
 -- What users corrected on transactions before their login was linked again, for those that repeat them.
@@ -161,18 +411,25 @@ select
     c.corrected_by,
     1 as step
 from core.corrections as c
-inner join (
-    {repeated}
-) as m using (provider_account_id, transaction_id)
-where num_nonnulls(c.category, c.merchant_name, c.note, c.is_ignored) > 0;
+inner join compared_rows as m using (provider_account_id, transaction_id)
+where
+    m.new_transaction_id is not null
+    and num_nonnulls(c.category, c.merchant_name, c.note, c.is_ignored) > 0;
 
 -- name: restore_replaced
--- Bring back the rows of an earlier login that `end_replaced` ended.
-update core.transactions set
+-- Bring back the rows of an earlier login that `end_replaced` ended, in the accounts that no later login has any more.
+update core.transactions as target set
     removed_at = null,
     removed_for = null,
-    observed_at = greatest(observed_at, now())
+    observed_at = greatest(target.observed_at, now())
 where
-    provider_account_id = %(old_provider_account_id)s
-    and account_id = any(%(account_ids)s)
-    and removed_for = 'replaced';
+    target.provider_account_id = %(old_provider_account_id)s
+    and target.removed_for = 'replaced'
+    and not exists (
+        select 1
+        from core.replaced_accounts as r
+        where
+            r.old_provider_account_id = target.provider_account_id
+            and r.old_account_id = target.account_id
+            and r.undone_at is null
+    );

@@ -33,7 +33,7 @@ comment on column core.transactions.currency is 'ISO 4217 code; null where the m
 comment on column core.transactions.unofficial_currency is 'What the provider calls a currency without an ISO 4217 code.';
 comment on column core.transactions.pending_transaction_id is 'Of a posted transaction: the pending transaction that it replaces.';
 comment on column core.transactions.removed_at is 'When the removal by the provider was observed; the row stays as a tombstone.';
-comment on column core.transactions.removed_for is '`posted` if a posted transaction replaced this pending one; `absent` if the feed did not contain it any more when it was read again from its beginning; else `withdrawn`.';
+comment on column core.transactions.removed_for is '`posted` if a posted transaction replaced this pending one; `absent` if the feed did not contain it any more when it was read again from its beginning; `replaced` if its login was linked again, and the later login has it; else `withdrawn`.';
 comment on column core.transactions.outdated_at is 'When a newer record of the transaction was observed that was rejected; null while the row is up to date.';
 comment on column core.transactions.observed_at is 'When the current values, or the removal, were observed.';
 comment on column core.transactions.raw_id is 'The raw batch that holds the record as sent.';

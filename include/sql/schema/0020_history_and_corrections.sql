@@ -6,6 +6,7 @@ language plpgsql
 -- Old versions are looked up by key, however the statement is planned that supersedes rows: a merge that reads rows at
 -- once allows itself no nested loops, and whole histories would be read in their place.
 set enable_nestloop = on
+set enable_seqscan = off
 as $$
 declare
     history_table constant regclass := format('%I.%I', tg_table_schema, tg_table_name || '_history');
@@ -40,20 +41,26 @@ begin
         where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
     ) as s;
     -- Where a row was set back to an earlier observation, versions that were observed later no longer count; the
-    -- intervals of a row's versions never overlap.
+    -- intervals of a row's versions never overlap, and none is empty.
     -- A batch that is merged once more after its rows were deleted keeps no version twice.
+    -- Versions are found by the index, whatever the estimates: the array narrows an update to the logins of the rows that
+    -- were set back, usually none, and `offset 0` keeps the other condition from becoming a join with whole histories.
     execute format(
         $query$
         with superseded as materialized (
             select %2$s, n.observed_at as superseded_at
             from old_rows as o
             inner join new_rows as n on %3$s
-            where (%4$s) is distinct from (%5$s)
+            where (%4$s) is distinct from (%5$s) and n.observed_at <> o.observed_at
         ),
         set_back as (
             update %1$s as h set superseded_at = o.superseded_at
             from superseded as o
-            where o.superseded_at < o.observed_at and %6$s and h.superseded_at > o.superseded_at
+            where
+                h.%9$I = any(array(select s.%9$I from superseded as s where s.superseded_at < s.observed_at))
+                and o.superseded_at < o.observed_at
+                and %6$s
+                and h.superseded_at > o.superseded_at
         )
         insert into %1$s (%7$s, superseded_at)
         select %2$s, o.superseded_at
@@ -66,9 +73,10 @@ begin
                 and h.superseded_at = o.superseded_at
                 and h.observed_at = o.observed_at
                 and (%8$s) is not distinct from (%4$s)
+            offset 0
         )
         $query$,
-        history_table, old_columns, same_row, old_values, new_values, same_kept_row, columns, kept_values
+        history_table, old_columns, same_row, old_values, new_values, same_kept_row, columns, kept_values, tg_argv[0]
     );
     return null;
 end
@@ -223,12 +231,12 @@ create table core.corrections (
     merchant_name text check (length(merchant_name) between 1 and 500),
     note text check (length(note) between 1 and 2000),
     is_ignored boolean,
-    carried_from text,
+    carried_from text[] not null default '{}',
     corrected_at timestamptz not null default now(),
     corrected_by text not null check (length(corrected_by) between 1 and 200),
     primary key (provider_account_id, transaction_id)
 );
 comment on table core.corrections is 'What users corrected on transactions: each field that is not null outranks the provider''s value. No load changes it, but a correction of a pending transaction is carried to the posted one.';
 comment on column core.corrections.is_ignored is 'Whether reports leave the transaction out; null is no correction, and reports count it.';
-comment on column core.corrections.carried_from is 'Id of the pending transaction whose correction was carried to this one; it is carried once, so that fields which are cleared here stay cleared.';
+comment on column core.corrections.carried_from is 'Ids of the transactions whose corrections were carried to this one: pending ones that it replaces, and those of earlier logins that it repeats. Each is carried once, so that fields which are cleared here stay cleared.';
 comment on column core.corrections.corrected_by is 'Who corrected it last: a user, or a person at the command line.';

@@ -29,10 +29,24 @@ order by m.provider_account_id
 on conflict do nothing;
 
 -- name: lock
--- In id order, so that two batches with common accounts cannot deadlock.
+-- In id order, so that two batches with common accounts cannot deadlock. A login that was linked again ends rows of
+-- earlier logins, and the other way round: their cursors are locked, too.
 select c.provider_account_id
-from etl.cursors as c
-inner join incoming_cursors as m using (provider_account_id)
+from (
+    select m.provider_account_id
+    from incoming_cursors as m
+    union
+    select r.old_provider_account_id
+    from incoming_cursors as m
+    inner join core.replaced_accounts as r on r.new_provider_account_id = m.provider_account_id
+    where r.undone_at is null
+    union
+    select r.new_provider_account_id
+    from incoming_cursors as m
+    inner join core.replaced_accounts as r on r.old_provider_account_id = m.provider_account_id
+    where r.undone_at is null
+) as m
+inner join etl.cursors as c using (provider_account_id)
 where c.feed = %(feed)s
 order by c.provider_account_id
 for update of c;

@@ -107,7 +107,7 @@ def test_a_correction_of_a_pending_transaction_is_carried_to_the_posted_one(
     load(pipeline, account, record("posted", replaces="pending"), removed=["pending"], moves="a>b")
     assert rows(EFFECTIVE) == [("posted", "PETS", None, "Harbour Deli", "cat", False, ["category", "note"])]
     assert rows("select carried_from, corrected_by from core.corrections where transaction_id = 'posted'") == [
-        ("pending", "ann")
+        (["pending"], "ann")
     ]
 
 

@@ -204,6 +204,33 @@ def test_superseding_a_row_reads_no_version_of_others_whatever_the_planner_setti
     assert versions < 10, "there are 20,000 of others"
 
 
+def test_superseding_many_rows_reads_no_table_of_versions_as_a_whole(
+    pipeline: Pipeline, account: int, db: Connection, rows: Rows
+) -> None:
+    names = "account_id, amount, dated_on, pending, observed_at, raw_id"
+    db.execute(
+        f"insert into core.transactions (provider_account_id, transaction_id, {names}) "
+        f"select provider_account_id, 'many' || n, {names} from core.transactions, "
+        "generate_series(1, 2000) as n".encode()
+    )
+    for hours in (1, 2):
+        db.execute("update core.transactions set amount = %s, observed_at = %s", (hours, FIRST + hours * HOUR))
+    db.execute("analyze core.transactions_history")
+    read = (
+        "select sum(seq_tup_read)::int, sum(coalesce(idx_tup_fetch, 0))::int from pg_stat_xact_user_tables "
+        "where relname like 'transactions_history_%'"
+    )
+    with db.transaction():
+        db.execute("update core.transactions set amount = 3, observed_at = %s", (FIRST + 3 * HOUR,))
+        assert rows(read) == [(0, 0)]
+    with db.transaction():
+        db.execute("update core.transactions set amount = 4, observed_at = %s where transaction_id = 'many1'", (LATER,))
+        ((in_sequence, by_index),) = rows(read)
+    assert in_sequence == 0
+    assert isinstance(by_index, int)
+    assert by_index < 20_000
+
+
 def test_a_history_has_partitions_like_those_of_its_table(rows: Rows) -> None:
     bounds = "select pg_get_expr(c.relpartbound, c.oid) from pg_inherits as i join pg_class as c on c.oid = i.inhrelid "
     expected = rows(f"{bounds} where i.inhparent = 'core.transactions'::regclass order by 1")

@@ -123,12 +123,16 @@ def restore_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     Use it if the accounts of the two are not the same after all. It is not decided again by itself. The rows of a
     login that was unlinked count again, too, but only its user can have it synced, by linking it again.
     """
+    with fault.explained():
+        from etl.catalog.entities import ENTITIES
     from etl.db.connection import connect_warehouse
     from etl.sync.logins.store import replaced_accounts
 
     with connect_warehouse() as db:
         states = _find_states(db, logins)
-        restored = {login: state for login in states if (state := replaced_accounts.restore(db, login))}
+        restored = {
+            login: state for login in states if (state := replaced_accounts.restore(db, login, entities=ENTITIES))
+        }
     failed = {login: f"it is {state}, and was not replaced" for login, state in states.items() if login not in restored}
     _finish(restored, failed, as_json=as_json)
 

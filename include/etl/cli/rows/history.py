@@ -126,7 +126,7 @@ def _describe_end(version: Version) -> str:
 
 def _describe_correction(correction: Correction) -> str:
     fields = ", ".join(f"{name} = {_format(value)}" for name, value in correction.fields.items())
-    origin = f", carried from {correction.carried_from}" if correction.carried_from else ""
+    origin = f", carried from {', '.join(correction.carried_from)}" if correction.carried_from else ""
     when = _format_instant(correction.corrected_at)
     return f"  corrected at {when} by {correction.corrected_by}{origin}: {fields or 'nothing any more'}"
 

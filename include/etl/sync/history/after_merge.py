@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 from etl.db.connection import Connection
@@ -10,6 +11,13 @@ from etl.declare.entity import Entity
 from etl.sync.history import corrections
 from etl.sync.logins.store import replaced_accounts
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
+from etl.sync.store import cursors, reconciliations, staging
+
+MAX_SHIFT = timedelta(days=3)
+"""Between the days on which a bank dates the same money before and after its login is linked again."""
+
+MAX_GAP = timedelta(days=7)
+"""Between two days of which a login has records, if it shall be known to have all those of the days in between."""
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +56,47 @@ def replace_linked_again(db: Connection, entity: Entity) -> None:
     replaced_accounts.mark_compared(db)
 
 
+def lock_newly_linked(db: Connection, entity: Entity) -> None:
+    """Exclude whoever links or restores logins that `replace_linked_again` is going to compare, before rows are locked."""
+    if "newly_linked" in StatementFile(f"entities/{entity.name}"):
+        replaced_accounts.lock_users_of_batch(db)
+
+
 def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
     """End the rows of logins that were linked again, by the statement `end_replaced`, and return their keys.
 
-    What users corrected on them is carried to the rows of the new logins that repeat them. `incoming_cursors` must hold
-    the logins of the batch.
+    The statement `compare_replaced` finds them. What users corrected on them is carried to the rows of the new logins
+    that repeat them. `incoming_cursors` must hold the logins of the batch.
     """
-    file = StatementFile(f"entities/{entity.name}")
-    if "end_replaced" not in file or not replaced_accounts.concern_batch(db):
+    file, feed = StatementFile(f"entities/{entity.name}"), entity.feed_name
+    if feed is None or "end_replaced" not in file or not replaced_accounts.concern_batch(db):
         return []
-    ended = file["end_replaced"].rows(db, {"feed": entity.feed_name})
+    # A login may have been found to replace another after the load had begun; those of before are locked already.
+    cursors.lock(db, feed=feed)
+    values = {
+        "feed": feed,
+        "max_shift": MAX_SHIFT.days,
+        "max_gap": MAX_GAP.days,
+        "always_tolerated": reconciliations.ALWAYS_TOLERATED_ABSENCES,
+        "tolerated_share": entity.tolerated_absences,
+    }
+    with staging.prefer_index_lookup(db):
+        file["drop_compared"].run(db)
+        file["compare_replaced"].run(db, values)
+        ended = file["end_replaced"].rows(db)
+        corrections.carry(db, file["repeated_corrections"])
+    replaced_accounts.mark_ended(db, feed=feed)
     if ended:
         log.info("%s: %d rows of logins that were linked again ended (end_replaced)", entity.name, len(ended))
-    corrections.carry(db, file["repeated_corrections"])
+    for login, kept in file["count_kept"].rows(db):
+        log.warning(
+            "%s: provider account %d was linked again, and %d of its rows are lacking in the later login: too many to "
+            "end them; if the accounts are not the same, use `sluice logins restore %d`",
+            entity.name,
+            login,
+            kept,
+            login,
+        )
     return ended
 
 

@@ -50,7 +50,7 @@ class Correction:
     is_ignored
         Whether reports leave the transaction out.
     carried_from
-        The pending transaction whose correction was carried to this one; None if none was.
+        The transactions whose corrections were carried to this one.
     corrected_at, corrected_by
         When it was last corrected, and by whom.
     """
@@ -61,7 +61,7 @@ class Correction:
     merchant_name: str | None
     note: str | None
     is_ignored: bool | None
-    carried_from: str | None
+    carried_from: list[str]
     corrected_at: datetime
     corrected_by: str
 
@@ -132,7 +132,8 @@ def carry(db: Connection, carried: Statement) -> int:
     Parameters
     ----------
     carried
-        Returns the copies: the columns of `core.corrections`, and `step`, which is above 0.
+        Returns the copies: the columns of `core.corrections`, but in `carried_from` the id of the one transaction that
+        was corrected; and `step`, which is above 0.
     """
     return _SQL["carry"].substitute(carried=carried).run(db)
 

@@ -19,6 +19,7 @@ _REMOVALS = {
     "posted": "a posted transaction replaced it",
     "withdrawn": "the provider withdrew it",
     "absent": "a full read of its feed no longer had it",
+    "replaced": "its login was linked again, and the later login has it",
 }
 """Values of `removed_for` and what they mean."""
 
@@ -140,5 +141,5 @@ def _describe_end(row: Mapping[str, Any]) -> str | None:
     if row.get("removed_at") is not None:
         return f"removed: {_REMOVALS.get(row['removed_for'], row['removed_for'])}"
     if row.get("closed_on") is not None:
-        return f"closed on {row['closed_on']}: the login's snapshot no longer had it"
+        return f"closed on {row['closed_on']}: the login's snapshot no longer had it, or a later login has it"
     return None

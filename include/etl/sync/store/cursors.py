@@ -31,7 +31,7 @@ class ExpiringCursors:
 
 
 def lock(db: Connection, *, feed: str) -> None:
-    """Exclude every other load of the batch's accounts until the transaction ends."""
+    """Exclude every other load of the batch's accounts, and of those that they replace, until the transaction ends."""
     _SQL["create_missing"].run(db, {"feed": feed})
     _SQL["lock"].run(db, {"feed": feed})
 

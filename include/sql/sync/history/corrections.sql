@@ -44,7 +44,7 @@ select distinct on (c.transaction_id)
     %(merchant_name)s,
     %(note)s,
     %(is_ignored)s,
-    c.carried_from,
+    array_remove(array[c.carried_from], null),
     %(corrected_by)s
 from chain as c
 order by c.transaction_id, c.carried_from nulls first
@@ -57,7 +57,10 @@ on conflict (provider_account_id, transaction_id) do update set
     is_ignored = case
         when 'is_ignored' = any(%(cleared)s) then null else coalesce(excluded.is_ignored, target.is_ignored)
     end,
-    carried_from = coalesce(target.carried_from, excluded.carried_from),
+    carried_from = case
+        when excluded.carried_from <@ target.carried_from then target.carried_from
+        else target.carried_from || excluded.carried_from
+    end,
     corrected_at = now(),
     corrected_by = excluded.corrected_by
 returning
@@ -74,7 +77,8 @@ returning
 -- name: carry
 -- Copy corrections to the transactions that replace the corrected ones, of this login or another, each once: fields that
 -- are corrected there stay, and those that are cleared there later do not return. The inner statement has a row for each
--- copy, with the number of replacements behind it: the longest chain has the most fields.
+-- copy, with the number of replacements behind it; of several copies for one transaction, the longest chain and then the
+-- latest correction fill each field first.
 insert into core.corrections as target (
     provider_account_id,
     transaction_id,
@@ -86,25 +90,36 @@ insert into core.corrections as target (
     corrected_at,
     corrected_by
 )
-select distinct on (c.provider_account_id, c.transaction_id)
+select
     c.provider_account_id,
     c.transaction_id,
-    c.category,
-    c.merchant_name,
-    c.note,
-    c.is_ignored,
-    c.carried_from,
-    c.corrected_at,
-    c.corrected_by
+    (array_agg(c.category order by c.precedence) filter (where c.category is not null))[1],
+    (array_agg(c.merchant_name order by c.precedence) filter (where c.merchant_name is not null))[1],
+    (array_agg(c.note order by c.precedence) filter (where c.note is not null))[1],
+    (array_agg(c.is_ignored order by c.precedence) filter (where c.is_ignored is not null))[1],
+    array_agg(distinct c.carried_from),
+    (array_agg(c.corrected_at order by c.precedence))[1],
+    (array_agg(c.corrected_by order by c.precedence))[1]
 from (
-    {carried}
+    select
+        k.*,
+        row_number() over (
+            partition by k.provider_account_id, k.transaction_id
+            order by k.step desc, k.corrected_at desc, k.carried_from
+        ) as precedence
+    from (
+        {carried}
+    ) as k
+    where k.step > 0
 ) as c
-where c.step > 0
-order by c.provider_account_id, c.transaction_id, c.step desc, c.corrected_at desc, c.carried_from
+left join core.corrections as known
+    on known.provider_account_id = c.provider_account_id and known.transaction_id = c.transaction_id
+where not coalesce(c.carried_from = any(known.carried_from), false)
+group by c.provider_account_id, c.transaction_id
+order by c.provider_account_id, c.transaction_id
 on conflict (provider_account_id, transaction_id) do update set
     category = coalesce(target.category, excluded.category),
     merchant_name = coalesce(target.merchant_name, excluded.merchant_name),
     note = coalesce(target.note, excluded.note),
     is_ignored = coalesce(target.is_ignored, excluded.is_ignored),
-    carried_from = excluded.carried_from
-where target.carried_from is distinct from excluded.carried_from;
+    carried_from = target.carried_from || excluded.carried_from;

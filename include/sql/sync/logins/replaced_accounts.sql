@@ -11,6 +11,29 @@ where
 order by u.user_id
 for no key update;
 
+-- name: lock_users_of_batch
+-- The users of the staged logins that are still to be compared, before rows of their accounts are locked: whoever links or
+-- restores a login locks its user first, and its accounts afterwards.
+select u.user_id
+from core.users as u
+where
+    u.user_id in (
+        select p.user_id
+        from incoming_cursors as m
+        inner join core.provider_accounts as p using (provider_account_id)
+        where p.compared_at is null
+    )
+order by u.user_id
+for no key update;
+
+-- name: lock_cursors
+-- No load writes rows of these logins until the transaction ends. In the order of loads, so that they cannot deadlock.
+select c.provider_account_id
+from etl.cursors as c
+where c.provider_account_id = any(%(provider_account_ids)s)
+order by c.provider_account_id, c.feed
+for update;
+
 -- name: match
 -- Accounts that are also accounts of another login of the same user at the same institution: by persistent id where both
 -- have one, else by mask, type, subtype and currency, if that names one account on either side. Where the institution of
@@ -103,28 +126,83 @@ where
     )
 order by c.old_provider_account_id, c.old_account_id, c.new_provider_account_id;
 
+-- name: was_closed
+-- Whether the provider had closed an account. One that was replaced is closed whether it had or not.
+select
+    coalesce(
+        (
+            select k.was_closed
+            from core.replaced_accounts as k
+            where
+                k.old_provider_account_id = f.old_provider_account_id
+                and k.old_account_id = f.old_account_id
+                and k.undone_at is null
+            limit 1
+        ),
+        (
+            select a.closed_on is not null
+            from core.accounts as a
+            where a.provider_account_id = f.old_provider_account_id and a.account_id = f.old_account_id
+        ),
+        false
+    ) as was_closed;
+
 -- name: record
 -- Remember a pair of accounts; one that is known stays as it is.
 insert into core.replaced_accounts (
-    old_provider_account_id, old_account_id, new_provider_account_id, new_account_id, matched_by
+    old_provider_account_id, old_account_id, new_provider_account_id, new_account_id, matched_by, was_closed
 )
-values (
-    %(old_provider_account_id)s, %(old_account_id)s, %(new_provider_account_id)s, %(new_account_id)s, %(matched_by)s
-)
+select
+    f.old_provider_account_id,
+    f.old_account_id,
+    f.new_provider_account_id,
+    f.new_account_id,
+    f.matched_by,
+    w.was_closed
+from (
+    select
+        %(old_provider_account_id)s::bigint as old_provider_account_id,
+        %(old_account_id)s::text as old_account_id,
+        %(new_provider_account_id)s::bigint as new_provider_account_id,
+        %(new_account_id)s::text as new_account_id,
+        %(matched_by)s::text as matched_by
+) as f
+cross join lateral (
+    {was_closed}
+) as w
 on conflict do nothing
 returning old_account_id;
 
 -- name: replace_login
--- The earlier login is not synced any more. One that is unlinked stays so, and one that was replaced before keeps its own
+-- The earlier login is not synced any more, unless it has an open account that no later login has: then only the accounts
+-- that are the same count no more. One that is unlinked stays so, and one that was replaced before keeps its own
 -- successor.
-update core.provider_accounts set
-    state = case state when 'unlinked' then state else 'replaced' end,
-    state_reason = case state when 'unlinked' then state_reason else 'linked again' end,
-    state_since = case state when 'unlinked' then state_since else now() end,
+update core.provider_accounts as p set
+    state = case p.state when 'unlinked' then p.state else 'replaced' end,
+    state_reason = case p.state when 'unlinked' then p.state_reason else 'linked again' end,
+    state_since = case p.state when 'unlinked' then p.state_since else now() end,
     next_try_at = null,
     failed_tries = 0,
     replaced_by = %(new_provider_account_id)s
-where provider_account_id = %(old_provider_account_id)s and replaced_by is null;
+where
+    p.provider_account_id = %(old_provider_account_id)s
+    and p.replaced_by is null
+    and not exists (
+        select 1
+        from core.accounts as a
+        where
+            a.provider_account_id = p.provider_account_id
+            and a.closed_on is null
+            and not exists (
+                select 1
+                from core.replaced_accounts as r
+                where
+                    r.old_provider_account_id = a.provider_account_id
+                    and r.old_account_id = a.account_id
+                    and r.undone_at is null
+            )
+    )
+returning p.provider_account_id;
 
 -- name: close_accounts
 -- The balances of the replaced accounts count no more. The rows are locked in the order of their keys, as merges do.
@@ -151,9 +229,16 @@ update core.accounts as a set
 from locked as l
 where a.provider_account_id = l.provider_account_id and a.account_id = l.account_id;
 
+-- name: counterparts
+-- The logins that replace accounts of a login.
+select distinct r.new_provider_account_id
+from core.replaced_accounts as r
+where r.old_provider_account_id = %(old_provider_account_id)s and r.undone_at is null
+order by r.new_provider_account_id;
+
 -- name: reverse
 -- A login that was replaced is linked again itself: now it is the newest, and its pairs point the other way. Return the
--- logins that it replaces, each with the account that counts again.
+-- logins that it replaces.
 with former as (
     delete from core.replaced_accounts as r
     where r.old_provider_account_id = %(provider_account_id)s and r.undone_at is null
@@ -165,16 +250,33 @@ with former as (
         r.matched_by
 )
 insert into core.replaced_accounts (
-    old_provider_account_id, old_account_id, new_provider_account_id, new_account_id, matched_by
+    old_provider_account_id, old_account_id, new_provider_account_id, new_account_id, matched_by, was_closed
 )
-select f.new_provider_account_id, f.new_account_id, f.old_provider_account_id, f.old_account_id, f.matched_by
-from former as f
-order by f.new_provider_account_id, f.new_account_id
+select
+    f.old_provider_account_id,
+    f.old_account_id,
+    f.new_provider_account_id,
+    f.new_account_id,
+    f.matched_by,
+    w.was_closed
+from (
+    select
+        d.new_provider_account_id as old_provider_account_id,
+        d.new_account_id as old_account_id,
+        d.old_provider_account_id as new_provider_account_id,
+        d.old_account_id as new_account_id,
+        d.matched_by
+    from former as d
+) as f
+cross join lateral (
+    {was_closed}
+) as w
+order by f.old_provider_account_id, f.old_account_id
 on conflict do nothing
-returning old_provider_account_id, new_account_id;
+returning old_provider_account_id;
 
 -- name: undo
--- Forget the pairs of an earlier login, and return their accounts.
+-- Forget the pairs of an earlier login.
 update core.replaced_accounts set undone_at = now()
 where old_provider_account_id = %(old_provider_account_id)s and undone_at is null
 returning old_account_id;
@@ -186,16 +288,38 @@ update core.provider_accounts set
     state_reason = case state when 'unlinked' then state_reason else 'replacement undone' end,
     state_since = case state when 'unlinked' then state_since else now() end,
     replaced_by = null
-where provider_account_id = %(old_provider_account_id)s and replaced_by is not null
-returning state;
+where provider_account_id = %(old_provider_account_id)s and replaced_by is not null;
+
+-- name: state_of
+-- What state a login is in.
+select p.state
+from core.provider_accounts as p
+where p.provider_account_id = %(old_provider_account_id)s;
 
 -- name: reopen_accounts
--- The balances of these accounts count again; their next snapshot decides whether they are still open.
-update core.accounts set closed_on = null, observed_at = greatest(observed_at, now())
-where
-    provider_account_id = %(old_provider_account_id)s
-    and account_id = any(%(account_ids)s)
-    and closed_on is not null;
+-- The balances of the accounts that were replaced count again, but not of those that the provider had closed before; their
+-- next snapshot decides whether they are still open. The rows are locked in the order of their keys, as merges do.
+with locked as (
+    select a.provider_account_id, a.account_id
+    from core.accounts as a
+    where
+        a.provider_account_id = %(old_provider_account_id)s
+        and a.closed_on is not null
+        and exists (
+            select 1
+            from core.replaced_accounts as r
+            where
+                r.old_provider_account_id = a.provider_account_id
+                and r.old_account_id = a.account_id
+                and r.undone_at is null
+                and not r.was_closed
+        )
+    order by a.account_id
+    for no key update
+)
+update core.accounts as a set closed_on = null, observed_at = greatest(a.observed_at, now())
+from locked as l
+where a.provider_account_id = l.provider_account_id and a.account_id = l.account_id;
 
 -- name: request_full_read
 -- Changes and removals that came for rows which had ended as replaced are lost: the next run reads everything.
@@ -217,6 +341,19 @@ select
         inner join core.replaced_accounts as r on r.old_provider_account_id = m.provider_account_id
         where r.undone_at is null
     );
+
+-- name: mark_ended
+-- The rows of the staged logins were compared since the later login was read; until rows of either are loaded, nothing
+-- changes. Cursors that are locked keep others from writing these pairs.
+update core.replaced_accounts as r set ended_feeds = r.ended_feeds || %(feed)s::text
+from incoming_cursors as m
+inner join core.provider_accounts as n using (provider_account_id)
+inner join etl.cursors as c on c.provider_account_id = m.provider_account_id and c.feed = %(feed)s
+where
+    r.new_provider_account_id = m.provider_account_id
+    and r.undone_at is null
+    and %(feed)s <> all(r.ended_feeds)
+    and c.moved_at >= n.linked_at;
 
 -- name: mark_compared
 -- The accounts of the staged logins were compared with those of their users' other logins. One without accounts, or whose

@@ -1,14 +1,14 @@
 """Accounts of logins that were linked again, and the accounts that hold the same money now."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.declare.entity import Entity
 from etl.sync.logins.store.login_state import LoginState
 
 _SQL = StatementFile("sync/logins/replaced_accounts")
-_TRANSACTIONS_SQL = StatementFile("entities/transactions")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ class AccountMatch:
 def compare(db: Connection, accounts: Sequence[LinkedAccount]) -> list[AccountMatch]:
     """Let the logins that were linked last replace those that have accounts in common with them.
 
-    The logins of these accounts are compared with the loaded accounts of their users' other logins. The replaced ones
-    are not synced, and their balances not counted; their transactions end when those of the new logins are loaded.
+    The logins of these accounts are compared with the loaded accounts of their users' other logins. The accounts that
+    are the same count no more in the earlier login, which is not synced any more if a later one has all its open
+    accounts; its transactions end when those of the new logins are loaded.
 
     Returns
     -------
@@ -73,15 +74,15 @@ def compare(db: Connection, accounts: Sequence[LinkedAccount]) -> list[AccountMa
         _SQL["lock_users"].run(
             db, {"provider_account_ids": sorted({account.provider_account_id for account in accounts})}
         )
-        for match in _match(db, accounts):
-            pair = {"old_account_id": match.old_account_id, "new_account_id": match.new_account_id}
-            logins = {
-                "old_provider_account_id": match.old_provider_account_id,
-                "new_provider_account_id": match.new_provider_account_id,
-            }
-            if _SQL["record"].scalars(db, {**logins, **pair, "matched_by": match.matched_by}):
-                _replace_login(db, **logins)
+        matches = _match(db, accounts)
+        logins = {(match.old_provider_account_id, match.new_provider_account_id): None for match in matches}
+        _lock_cursors(db, [login for pair in logins for login in pair])
+        for match in matches:
+            if _SQL["record"].scalars(db, asdict(match)):
                 new_matches.append(match)
+        for old, new in logins:
+            if any((each.old_provider_account_id, each.new_provider_account_id) == (old, new) for each in new_matches):
+                _replace_login(db, old_provider_account_id=old, new_provider_account_id=new)
     return new_matches
 
 
@@ -90,42 +91,59 @@ def mark_compared(db: Connection) -> None:
     _SQL["mark_compared"].run(db)
 
 
+def lock_users_of_batch(db: Connection) -> None:
+    """Exclude whoever links or restores logins of the users whose staged logins are still to be compared."""
+    _SQL["lock_users_of_batch"].run(db)
+
+
 def reverse(db: Connection, provider_account_id: int) -> list[int]:
-    """Let a replaced login replace those that had replaced it, since it was linked again; return these.
+    """Let a login replace those that had replaced it or some of its accounts, since it was linked again; return these.
 
     Its accounts count again at once. Its transactions, and the end of the others', come with its next load, which reads
     everything, so that the money counts once in between as well.
     """
     login = {"old_provider_account_id": provider_account_id}
-    pairs = _SQL["reverse"].rows(db, {"provider_account_id": provider_account_id})
-    others = sorted({other for other, _ in pairs})
-    for other in others:
-        _replace_login(db, old_provider_account_id=other, new_provider_account_id=provider_account_id)
-    if pairs:
-        _SQL["reopen_accounts"].run(db, {**login, "account_ids": [account_id for _, account_id in pairs]})
+    others = _SQL["counterparts"].scalars(db, login)
+    if others:
+        _lock_cursors(db, [provider_account_id, *others])
+        _SQL["reopen_accounts"].run(db, login)
+        others = sorted(set(_SQL["reverse"].scalars(db, {"provider_account_id": provider_account_id})))
+        for other in others:
+            _replace_login(db, old_provider_account_id=other, new_provider_account_id=provider_account_id)
         _SQL["request_full_read"].run(db, login)
     return others
 
 
-def restore(db: Connection, provider_account_id: int) -> LoginState | None:
-    """Undo the replacement of an earlier login: all its money counts again, and it is synced unless it was unlinked.
+def restore(db: Connection, provider_account_id: int, *, entities: Collection[Entity]) -> LoginState | None:
+    """Undo the replacement of a login or of some of its accounts.
+
+    All its money counts again, and it is synced unless it was unlinked or is stopped for another reason. Rows that had
+    ended as replaced come back even if the replacement was undone before.
+
+    Parameters
+    ----------
+    entities
+        All entities; rows of those whose file has `restore_replaced` come back.
 
     Returns
     -------
     LoginState or None
-        Its state now; None if it was not replaced, and nothing was done.
+        Its state now; None if there was nothing to undo.
     """
     login = {"old_provider_account_id": provider_account_id}
     with db.transaction():
         _SQL["lock_users"].run(db, {"provider_account_ids": [provider_account_id]})
-        states = _SQL["restore_login"].scalars(db, login)
-        if not states:
+        _lock_cursors(db, [provider_account_id, *_SQL["counterparts"].scalars(db, login)])
+        _SQL["reopen_accounts"].run(db, login)
+        undone = _SQL["restore_login"].run(db, login) + _SQL["undo"].run(db, login)
+        for entity in entities:
+            file = StatementFile(f"entities/{entity.name}")
+            if "restore_replaced" in file:
+                undone += file["restore_replaced"].run(db, login)
+        if not undone:
             return None
-        accounts = {**login, "account_ids": _SQL["undo"].scalars(db, login)}
-        _SQL["reopen_accounts"].run(db, accounts)
-        _TRANSACTIONS_SQL["restore_replaced"].run(db, accounts)
         _SQL["request_full_read"].run(db, login)
-    return LoginState(states[0])
+        return LoginState(_SQL["state_of"].scalar(db, login))
 
 
 def concern_batch(db: Connection) -> bool:
@@ -133,9 +151,19 @@ def concern_batch(db: Connection) -> bool:
     return bool(_SQL["concern_batch"].scalar(db))
 
 
+def mark_ended(db: Connection, *, feed: str) -> None:
+    """Record that the rows of the staged logins were compared with those of the logins that they replace."""
+    _SQL["mark_ended"].run(db, {"feed": feed})
+
+
 def replaced_by(db: Connection, provider_account_id: int) -> list[int]:
     """Return the earlier logins that a login replaces, in the order of their ids."""
     return _SQL["replaced_by"].scalars(db, {"provider_account_id": provider_account_id})
+
+
+def _lock_cursors(db: Connection, provider_account_ids: Collection[int]) -> None:
+    """Exclude loads of these logins: none may end or bring rows while it is decided which of them count."""
+    _SQL["lock_cursors"].run(db, {"provider_account_ids": sorted(set(provider_account_ids))})
 
 
 def _match(db: Connection, accounts: Sequence[LinkedAccount]) -> list[AccountMatch]:
