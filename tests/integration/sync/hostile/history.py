@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -277,12 +277,14 @@ class History:
         return bool(logins)
 
     def relink(self) -> bool:
-        """Link a login again as a new item of the same accounts."""
+        """Correct transactions of a login, and link it again as a new item of the same accounts."""
         known = self._query("select distinct provider_account_id from core.accounts")
         numbers = [number for number, account_id in sorted(self.logins.items()) if account_id in known]
         if not numbers:
             return False
         number = self.rng.choice(numbers)
+        for _ in range(2):
+            self._correct([self.logins[number]])
         origin = self.server.bank.changes.origin(number)
         rates = dict(self.server.bank.faults.rates)
         new_number = tokens.MAX_ITEMS - 1 - self.server.bank.changes.linked_again
@@ -295,11 +297,7 @@ class History:
 
     def correct(self) -> bool:
         """Correct a field of a transaction."""
-        corrected = product.correct_transaction(self.pipeline.db, self.rng, len(self.corrected))
-        if corrected is not None:
-            numbers = {account_id: number for number, account_id in self.logins.items()} | self.replaced
-            self.corrected.append((numbers[corrected.provider_account_id], corrected))
-        return corrected is not None
+        return self._correct([*self.logins.values(), *self.replaced])
 
     def set_promise(self) -> None:
         """Store how many days of history a full read covers, by the warehouse's clock, which is ahead of the bank's."""
@@ -322,6 +320,14 @@ class History:
             left.append(self.entities.merchants.name)
         if left:
             self.differences.append(Difference("incomplete", f"after {MAX_ROUNDS} rounds", left, "nothing"))
+
+    def _correct(self, logins: Collection[int]) -> bool:
+        """Correct a field of a transaction of some provider accounts; return whether they have one."""
+        corrected = product.correct_transaction(self.pipeline.db, self.rng, logins, ordinal=len(self.corrected))
+        if corrected is not None:
+            numbers = {account_id: number for number, account_id in self.logins.items()} | self.replaced
+            self.corrected.append((numbers[corrected.provider_account_id], corrected))
+        return corrected is not None
 
     def _link(self, number: int) -> int:
         """Link an item, and return the provider account id of the new login."""

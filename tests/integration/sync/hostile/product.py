@@ -39,16 +39,20 @@ def end_waits_of_logins(db: Connection) -> None:
     db.execute("update core.provider_accounts set next_try_at = now() where state = 'needs_login'")
 
 
-def correct_transaction(db: Connection, rng: Random, ordinal: int) -> CorrectedRow | None:
-    """Correct a random field of a random live transaction; None if there is none.
+def correct_transaction(db: Connection, rng: Random, logins: Collection[int], *, ordinal: int) -> CorrectedRow | None:
+    """Correct a random field of a random live transaction of some logins; None if there is none.
 
     Parameters
     ----------
+    logins
+        Provider accounts.
     ordinal
         Makes the new value unique.
     """
     live = db.execute(
-        "select provider_account_id, transaction_id from core.transactions where removed_at is null order by 1, 2"
+        "select provider_account_id, transaction_id from core.transactions "
+        "where removed_at is null and provider_account_id = any(%s) order by 1, 2",
+        [list(logins)],
     ).fetchall()
     if not live:
         return None
