@@ -139,7 +139,8 @@ def test_comparing_and_ending_rows_reads_no_table_of_transactions_as_a_whole(pip
     names = "amount, currency, dated_on, pending, observed_at, raw_id"
     pipeline.db.execute(
         f"insert into core.transactions (provider_account_id, account_id, transaction_id, {names}) "
-        f"select o.id, account_id, transaction_id || n, {names} from core.transactions, unnest(%s::bigint[]) as o (id), "
+        f"select o.id, account_id, transaction_id || n, {names} "
+        "from core.transactions, unnest(%s::bigint[]) as o (id), "
         "generate_series(1, 5) as n".encode(),
         (others,),
     )

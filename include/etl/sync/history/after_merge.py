@@ -57,7 +57,7 @@ def replace_linked_again(db: Connection, entity: Entity) -> None:
 
 
 def lock_newly_linked(db: Connection, entity: Entity) -> None:
-    """Exclude whoever links or restores logins that `replace_linked_again` is going to compare, before rows are locked."""
+    """Exclude whoever links or restores logins that `replace_linked_again` compares, before rows are locked."""
     if "newly_linked" in StatementFile(f"entities/{entity.name}"):
         replaced_accounts.lock_users_of_batch(db)
 

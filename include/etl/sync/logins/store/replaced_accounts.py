@@ -77,9 +77,7 @@ def compare(db: Connection, accounts: Sequence[LinkedAccount]) -> list[AccountMa
         matches = _match(db, accounts)
         logins = {(match.old_provider_account_id, match.new_provider_account_id): None for match in matches}
         _lock_cursors(db, [login for pair in logins for login in pair])
-        for match in matches:
-            if _SQL["record"].scalars(db, asdict(match)):
-                new_matches.append(match)
+        new_matches.extend(match for match in matches if _SQL["record"].scalars(db, asdict(match)))
         for old, new in logins:
             if any((each.old_provider_account_id, each.new_provider_account_id) == (old, new) for each in new_matches):
                 _replace_login(db, old_provider_account_id=old, new_provider_account_id=new)
