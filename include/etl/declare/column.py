@@ -13,6 +13,9 @@ PROVIDER_ACCOUNT = "provider_account_id"
 IMPLICIT_COLUMNS = (PROVIDER_ACCOUNT, "seq", "removed", "observed_at", "raw_id")
 """Columns that every row has without a declaration."""
 
+MERGE_COLUMNS = ("removed_at", "removed_for", "closed_on", "outdated_at", "superseded_at", "row_exists", "superseded")
+"""Columns that a merge writes, or computes, in rows of some entities."""
+
 _PATH = re.compile(rf"(\.\./)*{FIELD_PATTERN}(\.{FIELD_PATTERN})*")
 
 
@@ -43,12 +46,15 @@ class Column:
     required
         Whether a record is rejected if the field is missing or bad. In any other column, a bad value is null in the
         row, and a field warning is kept; only the currency of money rejects the record even so.
+    summary
+        What it holds, where the name does not say it; the comment of the column in Postgres.
     """
 
     name: str
     kind: ColumnType
     path: str = ""
     required: bool = True
+    summary: str = ""
 
     def __post_init__(self) -> None:
         where = f"column {self.name}"
@@ -56,8 +62,11 @@ class Column:
         require_type(where, "kind", self.kind, ColumnType)
         require_type(where, "path", self.path, str)
         require_type(where, "required", self.required, bool)
+        require_type(where, "summary", self.summary, str)
         if self.name in IMPLICIT_COLUMNS:
             raise DeclarationError(f"{where}: every row has this column without a declaration; remove it")
+        if self.name in MERGE_COLUMNS:
+            raise DeclarationError(f"{where}: the merge keeps a column of this name by itself; choose another name")
         if self.path and not _PATH.fullmatch(self.path):
             raise DeclarationError(
                 f"{where}: path is {self.path!r}; write the names that lead to the field, such as "

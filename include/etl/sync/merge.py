@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.db.connection import Connection
-from etl.db.statements import Statement, StatementFile
+from etl.db.statements import Statement
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
 from etl.sync.history import after_merge
@@ -160,7 +161,7 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
     merged = _merge_rows(entity, staged_batch.rows, raw_id, db=db)
     removed = {"removed": 0, "superseded": 0}
     if staged_batch.has_removals:
-        removed = _run_and_count(db, _statements_of(entity)["remove"], raw_id)
+        removed = _run_and_count(db, EntityStatements(entity)["remove"], raw_id)
     closed_keys = _close_unreported_rows(entity, typed_batch, origin, db=db)
     if isinstance(origin, Feed) and not staged_batch.was_loaded:
         cursors.advance(db, feed=origin.name, raw_id=raw_id)
@@ -303,7 +304,7 @@ def _drop_outdated(entity: Entity, origin: Origin, raw_id: int, *, was_loaded: b
 
 def _drop_unconfirmed(entity: Entity, *, db: Connection) -> int:
     """Drop a window's records that only a feed with removals may bring, if any are, and return how many those were."""
-    file = _statements_of(entity)
+    file = EntityStatements(entity)
     return file["drop_unconfirmed"].run(db) if "drop_unconfirmed" in file else 0
 
 
@@ -324,9 +325,9 @@ def _close_unreported_rows(
 ) -> list[tuple[Any, ...]]:
     """Close rows whose end no record reports, and rejects that a record ends; return the keys of the closed rows.
 
-    Which rows these are is said by the statements that the entity's file has.
+    Which rows these are is said by the statements that the entity has.
     """
-    file = _statements_of(entity)
+    file = EntityStatements(entity)
     raw_id = typed_batch.raw_batch.raw_id
     keys_by_statement: dict[str, list[tuple[Any, ...]]] = {}
     if "close_pending" in file and not isinstance(origin, Snapshot):
@@ -336,7 +337,7 @@ def _close_unreported_rows(
         keys_by_statement["close_held"] = file["close_held"].rows(db, {"raw_id": raw_id})
     if "mark_outdated" in file and not isinstance(origin, RawOf):
         rejects.mark_outdated(db, entity, file["mark_outdated"], raw_id=raw_id, source=origin)
-    if "close_absent" in file and isinstance(origin, Feed) and typed_batch.has_full_read():
+    if "find_absent" in file and isinstance(origin, Feed) and typed_batch.has_full_read():
         keys_by_statement["close_absent"] = reconciliations.close_absent(db, entity, file, raw_id=raw_id)
     for name, keys in keys_by_statement.items():
         if keys:
@@ -347,10 +348,10 @@ def _close_unreported_rows(
 def _merge_rows(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:
     """Merge the records that differ from existing rows, and return their counts.
 
-    Where the entity's SQL file can find existing rows by key or by account, all rows of the batch's accounts are read
-    if they are few relative to the rows of the batch.
+    Where existing rows can be found by key or by account, all rows of the batch's accounts are read if they are few
+    relative to the rows of the batch.
     """
-    file = _statements_of(entity)
+    file = EntityStatements(entity)
     with staging.prefer_index_lookup(db):
         if "existing_of_accounts" not in file:
             return _run_and_count(db, file["merge"], raw_id)
@@ -358,10 +359,6 @@ def _merge_rows(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> di
             return _run_and_count(db, file["merge"].substitute(existing=file["existing_by_key"]), raw_id)
         with staging.prefer_hash_join(db):
             return _run_and_count(db, file["merge"].substitute(existing=file["existing_of_accounts"]), raw_id)
-
-
-def _statements_of(entity: Entity) -> StatementFile:
-    return StatementFile(f"entities/{entity.name}")
 
 
 def _run_and_count(db: Connection, query: Statement, raw_id: int) -> dict[str, int]:

@@ -1,11 +1,11 @@
-"""Statements that an entity's file may have, and that run after its merge, while the batch is staged."""
+"""Statements that an entity may have, and that run after its merge, while the batch is staged."""
 
 import logging
 from collections import Counter
 from typing import Any
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import Entity
 from etl.sync.history import corrections
 from etl.sync.logins.store import replaced_accounts
@@ -19,7 +19,7 @@ def close_missing(db: Connection, entity: Entity, *, raw_id: int) -> list[tuple[
     `incoming` must hold all records of the snapshot, and `incoming_cursors` its logins. Rows that the snapshot lacks
     without proving that they ended stay as they are; the log says how many, and why.
     """
-    file = StatementFile(f"entities/{entity.name}")
+    file = EntityStatements(entity)
     if "close_missing" not in file:
         return []
     missing = file["close_missing"].rows(db, {"raw_id": raw_id, "version": entity.version})
@@ -37,7 +37,7 @@ def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
     What users corrected on them is carried to the rows of the new logins that repeat them. `incoming_cursors` must hold
     the logins of the batch.
     """
-    file = StatementFile(f"entities/{entity.name}")
+    file = EntityStatements(entity)
     if "end_replaced" not in file or not replaced_accounts.concern_batch(db):
         return []
     repeated = file["repeated"]
@@ -54,6 +54,6 @@ def carry_corrections(db: Connection, entity: Entity) -> None:
 
     `incoming_cursors` must hold the logins of the batch.
     """
-    file = StatementFile(f"entities/{entity.name}")
+    file = EntityStatements(entity)
     if "carry_corrections" in file and (carried := file["carry_corrections"].run(db)):
         log.info("%s: %d corrections carried to rows that replace others", entity.name, carried)

@@ -17,11 +17,8 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.db.tables.layout import TOMBSTONE_COLUMN, core_table, has_tombstones, same_key_condition
 from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
-from etl.sync.store.staging import core_table, same_key_condition
-
-TOMBSTONE_COLUMN = "removed_at"
-"""Column of a tombstone: when the provider was seen to have removed the row."""
 
 _SQL = StatementFile("sync/before_image")
 _STAGING_SQL = StatementFile("sync/staging")
@@ -203,11 +200,6 @@ def money_totals(db: Connection, entity: Entity) -> list[MoneyTotal]:
                 rows = cursor.execute(_totals_query(entity, column.name)).fetchall()
             totals.extend(MoneyTotal(column.name, *row) for row in rows)
     return totals
-
-
-def has_tombstones(entity: Entity) -> bool:
-    """Return whether the entity's table keeps tombstones."""
-    return any(removals for _, removals in entity.sources.values())
 
 
 def mutable_columns(entity: Entity) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.db.tables.layout import core_table, same_key_condition
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.sync.records.rows import schema
 
@@ -181,18 +182,6 @@ def drop_overwritten(db: Connection, entity: Entity, *, raw_id: int) -> int:
         "where {same} and c.observed_at = i.observed_at and c.raw_id > %(raw_id)s"
     ).format(core=core_table(entity), same=same_key_condition(entity, "i", "c"))
     return db.execute(query, {"raw_id": raw_id}).rowcount
-
-
-def core_table(entity: Entity) -> Identifier:
-    """Return the name of an entity's core table."""
-    return Identifier("core", entity.name)
-
-
-def same_key_condition(entity: Entity, one: str, other: str) -> Composed:
-    """Return the SQL condition that rows of two tables, given by their aliases, have the same key."""
-    return SQL(" and ").join(
-        SQL("{} = {}").format(Identifier(one, name), Identifier(other, name)) for name in entity.key
-    )
 
 
 def _drop_superseded_queries(entity: Entity) -> list[Composed]:
