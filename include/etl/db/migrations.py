@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import count
 from pathlib import Path
 
 from etl.db import locks
@@ -167,19 +166,18 @@ def migrate(
     entities = list(entities)
     applied: list[str] = []
     deadline = time.monotonic() + patience.total_seconds()
-    for attempt in count():
+    pause = _FIRST_PAUSE
+    is_done = False
+    while not is_done:
         try:
-            while not _apply(db, entities, folder, applied, tell=tell):
-                pass
+            is_done = _apply(db, entities, folder, applied, tell=tell)
         except WarehouseBusy as error:
-            pause = min(_FIRST_PAUSE * 2**attempt, _LONGEST_PAUSE)
             if time.monotonic() + pause > deadline:
                 raise
             tell(f"waiting: {error} Trying again in {pause:.0f} s.")
             time.sleep(pause)
-        else:
-            return applied
-    raise AssertionError
+            pause = min(2 * pause, _LONGEST_PAUSE)
+    return applied
 
 
 def _apply(db: Connection, entities: Sequence[Entity], folder: Path, applied: list[str], *, tell: Tell) -> bool:

@@ -61,7 +61,7 @@ class Entity:
     Parameters
     ----------
     name
-        Plural noun, the same as the name of its file; it names the Dag (`etl_<name>`), the SQL file and the core table.
+        Plural noun, the same as the name of its file; it names the Dag (`etl_<name>`) and the core table.
     summary
         What a row is; shown with the Dag in Airflow's web UI.
     provider, source
@@ -103,7 +103,8 @@ class Entity:
         Time by which a scheduled run must be done, after the end of its data interval or after the load that started
         it; None if it has no deadline.
     version
-        Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version.
+        Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version. `sluice
+        migrate` says so if it was forgotten.
     history
         Whether the superseded versions of its rows are kept, in `core.<name>_history`.
     newest_by

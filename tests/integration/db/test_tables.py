@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from psycopg.sql import SQL
@@ -30,7 +31,7 @@ COLUMN = (
     "select format_type(a.atttypid, a.atttypmod), a.attnotnull from pg_attribute as a "
     "where a.attrelid = %s::regclass and a.attname = %s"
 )
-PLAIN = {"currencies": (), "checks": (), "replaces": None, "window": None, "history": False}
+PLAIN: dict[str, Any] = {"currencies": (), "checks": (), "replaces": None, "window": None, "history": False}
 ORDER = (Column("order", ColumnType.INTEGER), Column("group", ColumnType.DATE), Column("user", ColumnType.TEXT))
 
 SHAPES = [

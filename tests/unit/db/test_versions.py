@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from dataclasses import replace
 from types import ModuleType
@@ -90,7 +91,7 @@ def test_the_code_of_a_hooks_module_counts_but_not_its_comments(
         module = ModuleType("hooks_of_a_test")
         exec(text, module.__dict__)
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(versions.inspect, "getsource", lambda _: text)
+        monkeypatch.setattr(inspect, "getsource", lambda _: text)
         return versions.describe(replace(MERCHANTS, hook=module.hook))["hook"]
 
     hooks = {declare("def hook(rows):\n    return rows[:LAST]\n\n\nLAST = 1\n"), declare(source)}
