@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,7 +44,8 @@ def migrate(
             _show(found, as_json=as_json)
             raise typer.Exit(check and found.is_open)
         changes: list[str] = []
-        applied = migrations.migrate(db, ENTITIES, tell=changes.append if as_json else typer.echo)
+        tell = changes.append if as_json else typer.echo
+        applied = migrations.migrate(db, ENTITIES, tell=tell, warn=partial(typer.echo, err=True))
     if as_json:
         print_json({"applied": applied, "changes": changes})
     else:

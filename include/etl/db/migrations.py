@@ -18,6 +18,7 @@ from pathlib import Path
 
 from etl.db import locks
 from etl.db.connection import Connection
+from etl.db.locks import LockTaken
 from etl.db.statements import SQL_ROOT, StatementFile
 from etl.db.tables import changes, versions
 from etl.db.tables.changes import Obstacle, TablePlan
@@ -118,6 +119,10 @@ class Plan:
         return bool(self.edited or self.pending or has_changes)
 
 
+def _ignore(_: str) -> None:
+    pass
+
+
 def plan(db: Connection, entities: Iterable[Entity], *, folder: Path = SCHEMA) -> Plan:
     """Return what `migrate` would do, without changing or locking anything."""
     applied = _find_applied(db)
@@ -132,7 +137,8 @@ def migrate(
     *,
     folder: Path = SCHEMA,
     patience: timedelta = PATIENCE,
-    tell: Tell = lambda _: None,
+    tell: Tell = _ignore,
+    warn: Tell = _ignore,
 ) -> list[str]:
     """Bring the schema and the tables of the entities up to date.
 
@@ -146,8 +152,8 @@ def migrate(
         The entities whose tables must exist.
     patience
         Time after which it gives up.
-    tell
-        Is given a line for each change of a table, and for each wait.
+    tell, warn
+        Are given a line for each change of a table, and for each wait.
 
     Returns
     -------
@@ -160,8 +166,8 @@ def migrate(
         Before anything is changed, if the file of an applied migration was edited.
     TableDiffers
         After everything else is up to date, if a table cannot become what is declared.
-    WarehouseBusy
-        If somebody held a lock all the time; it names who.
+    WarehouseBusy, LockTaken
+        If somebody held a lock all the time, or migrated; the first names who.
     """
     entities = list(entities)
     applied: list[str] = []
@@ -171,10 +177,10 @@ def migrate(
     while not is_done:
         try:
             is_done = _apply(db, entities, folder, applied, tell=tell)
-        except WarehouseBusy as error:
+        except (WarehouseBusy, LockTaken) as error:
             if time.monotonic() + pause > deadline:
                 raise
-            tell(f"waiting: {error} Trying again in {pause:.0f} s.")
+            warn(f"waiting: {error} Trying again in {pause:.0f} s.")
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
     return applied
@@ -225,7 +231,7 @@ def _fit_table(db: Connection, entity: Entity, lines: list[str]) -> tuple[Obstac
 
 
 def _run_outside(db: Connection, path: Path) -> None:
-    """Run the statements of a migration one by one; another process that migrates meanwhile is told to wait."""
+    """Run the statements of a migration one by one, while no other process runs it."""
     with locks.hold(db, f"{_LOCK}.outside"):
         if any(migration.name == path.stem for migration in _find_applied(db)):
             return

@@ -128,7 +128,7 @@ def test_a_migration_gives_way_to_who_holds_its_table_tells_who_that_is_and_trie
     with warehouses.connect(database, timeouts=short) as db:
         with pytest.raises(WarehouseBusy):
             migrations.migrate(db, [], folder=tmp_path, patience=timedelta())
-        assert migrations.migrate(db, [], folder=tmp_path, tell=release) == ["9001_wide"]
+        assert migrations.migrate(db, [], folder=tmp_path, warn=release) == ["9001_wide"]
     (line,) = lines
     assert line.startswith("waiting: the warehouse is busy")
     assert f"held by pid {holder.info.backend_pid}" in line
