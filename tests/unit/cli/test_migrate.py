@@ -14,7 +14,7 @@ from etl.cli import migrate
 from etl.db.migrations import AppliedMigration, Plan
 from etl.db.tables.changes import Change, Obstacle, TablePlan
 
-ADDED = Change("core.accounts", "add column memo text", SQL("").join([]))
+ADDED = Change("core.accounts", "add column memo text", SQL("select 1").format())
 REFUSED = Obstacle("core.merchants", "column type is bigint", "drop it")
 PLAN = Plan(
     [AppliedMigration("0001_core", datetime(2026, 11, 1, tzinfo=UTC), "x")],
