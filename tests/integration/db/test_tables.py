@@ -267,15 +267,39 @@ def test_a_declaration_that_changed_after_its_version_loaded_batches_needs_anoth
 
 
 def test_a_statement_of_an_entitys_own_file_takes_the_place_of_the_composed_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = Statement("select 'own'")
-    monkeypatch.setattr(
-        entity_statements, "statements", lambda _: {"merge": own, "closed_on": Statement("select day;")}
-    )
+    monkeypatch.setattr(entity_statements, "_find_own", lambda _: {"merge": own})
     statements = EntityStatements(TRANSACTIONS)
     assert statements["merge"] is own
     assert "remove" in statements
-    assert "select day\n    ) as e" in EntityStatements(replace(ACCOUNTS, name="transactions"))._closing().as_string(
-        None
-    )
+
+
+def test_an_entity_may_know_that_a_row_is_closed_although_the_snapshot_has_it(
+    monkeypatch: pytest.MonkeyPatch, db: Connection, rows: Rows
+) -> None:
+    own = Statement("select '2026-11-01'::date as closed_on where i.account_id = 'old' -- replaced")
+    monkeypatch.setattr(entity_statements, "_find_own", lambda _: {"closed_on": own})
+    db.execute("set session_replication_role = replica")
+    for day in (2, 3):
+        with db.transaction():
+            db.execute(staging._create_query(ACCOUNTS))
+            db.execute(
+                "insert into incoming (provider_account_id, account_id, removed, observed_at) "
+                "select 1, unnest(array['old', 'new']), false, make_date(2026, 11, %s)",
+                (day,),
+            )
+            counts = EntityStatements(ACCOUNTS)["merge"].dicts(db, {"raw_id": day})
+        assert counts == [{"inserted": 2 if day == 2 else 0, "updated": 0, "superseded": 0}]
+    closed = "select account_id, closed_on::text from core.accounts order by 1 desc"
+    assert rows(closed) == [("old", "2026-11-01"), ("new", None)]
+    monkeypatch.setattr(entity_statements, "_find_own", lambda _: {})
+    with db.transaction():
+        db.execute(staging._create_query(ACCOUNTS))
+        db.execute(
+            "insert into incoming (provider_account_id, account_id, removed, observed_at) "
+            "values (1, 'old', false, now())"
+        )
+        assert EntityStatements(ACCOUNTS)["merge"].dicts(db, {"raw_id": 4})[0]["updated"] == 1
+    assert rows(closed) == [("old", None), ("new", None)]

@@ -35,8 +35,7 @@ class EntityStatements:
 
     def __init__(self, entity: Entity) -> None:
         self._entity = entity
-        file = f"entities/{entity.name}"
-        self._own = statements(file) if (SQL_ROOT / f"{file}.sql").exists() else {}
+        self._own = _find_own(entity)
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in _composed_names(self._entity)
@@ -59,7 +58,12 @@ class EntityStatements:
         """Return the join with the day on which a record's row is closed, of a snapshot."""
         if not has_closing_day(self._entity):
             return _NOTHING
-        return SQL("\n    cross join lateral (\n        {}    ) as e").format(_as_part(self["closed_on"]))
+        return SQL("\n    left join lateral (\n        {}    ) as e on true").format(_as_part(self["closed_on"]))
+
+
+def _find_own(entity: Entity) -> dict[str, Statement]:
+    file = f"entities/{entity.name}"
+    return statements(file) if (SQL_ROOT / f"{file}.sql").exists() else {}
 
 
 def _composed_names(entity: Entity) -> Set[str]:
