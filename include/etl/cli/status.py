@@ -31,9 +31,7 @@ def status(*, as_json: AsJson = False) -> None:
 
     now = datetime.now(UTC)
     with connect_warehouse() as db:
-        entities = [
-            status_store.entity_status(db, entity=entity.name, version=entity.version, as_of=now) for entity in ENTITIES
-        ]
+        entities = [status_store.entity_status(db, entity, as_of=now) for entity in ENTITIES]
         logins = login_store.count_by_state(db)
     by_state: Counter[str] = Counter()
     for each in logins:

@@ -48,8 +48,8 @@ TIMEOUTS = Timeouts(
 """Bounds of every connection, unless its caller asks for others."""
 
 MIGRATION_TIMEOUTS = Timeouts(
-    # A lock on a whole table that is waited for holds up everyone who comes later, so a migration gives way, too.
-    lock=TIMEOUTS.lock,
+    # A lock on a whole table that is waited for holds up everyone who comes later: a migration gives way, tries again.
+    lock=timedelta(seconds=5),
     idle_in_transaction=TIMEOUTS.idle_in_transaction,
     # A new index or constraint reads its table as a whole, however large it is.
     statement=timedelta(days=1),

@@ -16,6 +16,9 @@ IMPLICIT_COLUMNS = (PROVIDER_ACCOUNT, "seq", "removed", "observed_at", "raw_id")
 MAX_TEXT_LENGTH = 500
 """Characters that a text may have if its column does not say otherwise, so that no bank fills the table with one."""
 
+MERGE_COLUMNS = ("removed_at", "removed_for", "closed_on", "outdated_at", "superseded_at", "row_exists", "superseded")
+"""Columns that a merge writes, or computes, in rows of some entities."""
+
 _PATH = re.compile(rf"(\.\./)*{FIELD_PATTERN}(\.{FIELD_PATTERN})*")
 
 
@@ -48,6 +51,8 @@ class Column:
         row, and a field warning is kept; only the currency of money rejects the record even so.
     max_length
         Most characters of a text; a longer one is a bad value. Other types have limits of their own.
+    summary
+        What it holds, where the name does not say it; the comment of the column in Postgres.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Column:
     path: str = ""
     required: bool = True
     max_length: int = MAX_TEXT_LENGTH
+    summary: str = ""
 
     def __post_init__(self) -> None:
         where = f"column {self.name}"
@@ -68,8 +74,11 @@ class Column:
                 f"{where}: max_length is {self.max_length}, but only a text has one and this is ColumnType."
                 f"{self.kind.name}; remove it"
             )
+        require_type(where, "summary", self.summary, str)
         if self.name in IMPLICIT_COLUMNS:
             raise DeclarationError(f"{where}: every row has this column without a declaration; remove it")
+        if self.name in MERGE_COLUMNS:
+            raise DeclarationError(f"{where}: the merge keeps a column of this name by itself; choose another name")
         if self.path and not _PATH.fullmatch(self.path):
             raise DeclarationError(
                 f"{where}: path is {self.path!r}; write the names that lead to the field, such as "

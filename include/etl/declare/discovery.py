@@ -1,4 +1,4 @@
-"""Discovers the entities and notices of a package: one declaration a file, each with a file of SQL statements."""
+"""Discovers the entities and notices of a package: one declaration a file, and SQL where it is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from etl.declare import consistency, fault
 from etl.declare.entity import Entity
 from etl.declare.fault import CATALOG, FAILURES, DeclarationFault
 from etl.declare.notice import REQUIRED_STATEMENTS, Notice
-from etl.declare.sql_file import SQL_ROOT, require_statements
+from etl.declare.sql_file import SQL_ROOT, require_readable, require_statements
 from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
 
@@ -48,9 +48,7 @@ def discover_entities(
     declared, faults = _import_all(Entity, package, paths)
     reasons = consistency.find_contradictions(declared, names=paths.keys())
     faults += [DeclarationFault(name, fault.project_path(paths[name]), reason) for name, reason in reasons.items()]
-    faults += _find_faults(
-        declared, paths, lambda entity: require_statements(sql / f"{entity.name}.sql", entity.required_statements)
-    )
+    faults += _find_faults(declared, paths, lambda entity: require_readable(sql / f"{entity.name}.sql"))
     return consistency.sort_by_dependency(_without_faulty(declared, faults)), _sort_by_name(faults)
 
 

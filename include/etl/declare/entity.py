@@ -27,7 +27,7 @@ Hook = Callable[["pd.DataFrame"], "pd.DataFrame"]
 """Changes the values of a frame with Arrow dtypes, row by row; keeps its index and columns."""
 
 MAX_HISTORY_NAME = 48
-"""Letters of a name to which Postgres can append `_history` and the number of a partition."""
+"""Letters of a name to which Postgres can append `_history`, the number of a partition, or what a trigger does."""
 
 MAX_CHUNKS = 64
 """Above this, each scheduler loop spends seconds on a run."""
@@ -56,12 +56,12 @@ _MIN_COUNTS = {"chunk_size": 1, "max_chunks": 1, "always_tolerated": 0, "version
 
 @dataclass(frozen=True)
 class Entity:
-    """Something that is synced: one declaration and one SQL file of the same name.
+    """Something that is synced; an SQL file of the same name may have statements that only it needs.
 
     Parameters
     ----------
     name
-        Plural noun, the same as the name of its file; it names the Dag (`etl_<name>`), the SQL file and the core table.
+        Plural noun, the same as the name of its file; it names the Dag (`etl_<name>`) and the core table.
     summary
         What a row is; shown with the Dag in Airflow's web UI.
     provider, source
@@ -103,7 +103,8 @@ class Entity:
         Time by which a scheduled run must be done, after the end of its data interval or after the load that started
         it; None if it has no deadline.
     version
-        Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version.
+        Increase it when the columns, the hook or the checks change; a raw batch is loaded once per version. `sluice
+        migrate` says so if it was forgotten.
     history
         Whether the superseded versions of its rows are kept, in `core.<name>_history`.
     newest_by
@@ -155,12 +156,6 @@ class Entity:
     def feed_name(self) -> str | None:
         """Name of its feed, by which its cursors are stored; None if it is not read from a feed."""
         return self.source.name if isinstance(self.source, Feed) else None
-
-    @property
-    def required_statements(self) -> tuple[str, ...]:
-        """Names of the statements that its SQL file must have."""
-        removes = any(removals for _, removals in self.sources.values())
-        return ("table", "merge", "remove") if removes else ("table", "merge")
 
     @property
     def key_columns(self) -> tuple[Column, ...]:
@@ -254,6 +249,11 @@ def _check_column_references(where: str, entity: Entity) -> None:
             raise DeclarationError(
                 f"{where}: column {name} is money without a currency; name the columns that hold it in `currencies`"
             )
+    if entity.replaces is not None and entity.key_columns[0].kind is not ColumnType.TEXT:
+        raise DeclarationError(
+            f"{where}: replaces is {entity.replaces!r}, but the key {entity.key_columns[0].name}, which it names, is "
+            "no ColumnType.TEXT; fix the kind of the key, or remove it"
+        )
     if entity.replaces is not None and types.get(entity.replaces) is not ColumnType.TEXT:
         raise DeclarationError(
             f"{where}: replaces is {entity.replaces!r}, which is no column of ColumnType.TEXT; declare it, or fix the "
@@ -267,9 +267,9 @@ def _check_column_references(where: str, entity: Entity) -> None:
 
 
 def _check_history(where: str, entity: Entity) -> None:
-    if entity.history and len(entity.name) > MAX_HISTORY_NAME:
+    if (entity.history or entity.feed_name) and len(entity.name) > MAX_HISTORY_NAME:
         raise DeclarationError(
-            f"{where}: its name has {len(entity.name)} letters; with history it may have {MAX_HISTORY_NAME}"
+            f"{where}: its name has {len(entity.name)} letters; with history or a feed it may have {MAX_HISTORY_NAME}"
         )
     if entity.history and all(column.name in entity.key for column in entity.columns):
         raise DeclarationError(f"{where}: all of its columns are in its key, which never changes; remove history")

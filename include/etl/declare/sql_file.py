@@ -46,6 +46,18 @@ def require_statements(path: Path, names: tuple[str, ...]) -> None:
         raise DeclarationError(f"{project_path(path)} lacks {', '.join(missing)}; write the SQL below a line {lines}")
 
 
+def require_readable(path: Path) -> None:
+    """Refuse a file that exists and cannot be read, or that has only comments for a statement; it may be missing.
+
+    Raises
+    ------
+    DeclarationError
+        With what is wrong; also if the file is missing, and one that continues it is not.
+    """
+    if path.exists() or any(path.parent.glob(f"{path.stem}.*.sql")):
+        require_statements(path, tuple(read_statements(path)))
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.db.connection import Connection
-from etl.db.statements import Statement, StatementFile
+from etl.db.statements import Statement
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
 from etl.sync import outdated
@@ -173,7 +174,7 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
     merged = _merge_rows(entity, staged_batch.rows, raw_id, db=db)
     removed = {"removed": 0, "superseded": 0}
     if staged_batch.has_removals:
-        removed = _run_and_count(db, _statements_of(entity)["remove"], raw_id)
+        removed = _run_and_count(db, EntityStatements(entity)["remove"], raw_id)
     closed_keys = _close_unreported_rows(entity, typed_batch, origin, staged_batch.known_later, db=db)
     if isinstance(origin, Feed) and not staged_batch.was_loaded:
         cursors.advance(db, feed=origin.name, raw_id=raw_id)
@@ -347,9 +348,9 @@ def _close_unreported_rows(
 ) -> list[tuple[Any, ...]]:
     """Close rows whose end no record reports, and rejects that a record ends; return the keys of the closed rows.
 
-    Which rows these are is said by the statements that the entity's file has.
+    Which rows these are is said by the statements that the entity has.
     """
-    file = _statements_of(entity)
+    file = EntityStatements(entity)
     raw_id = typed_batch.raw_batch.raw_id
     keys_by_statement: dict[str, list[tuple[Any, ...]]] = {}
     if "close_pending" in file and not isinstance(origin, Snapshot):
@@ -370,21 +371,19 @@ def _close_unreported_rows(
 def _merge_rows(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:
     """Merge the records that differ from existing rows, and return their counts.
 
-    Where the entity's SQL file can find existing rows by key or by account, all rows of the batch's accounts are read
-    if they are few relative to the rows of the batch.
+    Where existing rows can be found by key or by account, all rows of the batch's accounts are read if they are few
+    relative to the rows of the batch.
     """
-    file = _statements_of(entity)
+    file = EntityStatements(entity)
     with staging.prefer_index_lookup(db):
+        if "before_merge" in file:
+            file["before_merge"].run(db)
         if "existing_of_accounts" not in file:
             return _run_and_count(db, file["merge"], raw_id)
         if not staging.has_few_existing_rows(db, entity, limit=MAX_SCANNED_ROWS_PER_RECORD * rows):
             return _run_and_count(db, file["merge"].substitute(existing=file["existing_by_key"]), raw_id)
         with staging.prefer_hash_join(db):
             return _run_and_count(db, file["merge"].substitute(existing=file["existing_of_accounts"]), raw_id)
-
-
-def _statements_of(entity: Entity) -> StatementFile:
-    return StatementFile(f"entities/{entity.name}")
 
 
 def _run_and_count(db: Connection, query: Statement, raw_id: int) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.declare.source import Feed, RawOf, Snapshot, Window
 from etl.sync.store import staging
@@ -45,5 +45,5 @@ def drop(
 
 def drop_unconfirmed(entity: Entity, *, db: Connection) -> int:
     """Drop a window's records that only a feed with removals may bring, if any are, and return how many those were."""
-    file = StatementFile(f"entities/{entity.name}")
+    file = EntityStatements(entity)
     return file["drop_unconfirmed"].run(db) if "drop_unconfirmed" in file else 0

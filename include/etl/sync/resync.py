@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from upath import UPath
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
 from etl.sync import reprocess
@@ -89,7 +89,7 @@ def _revoke(reconciliation: Reconciliation, entity: Entity, *, db: Connection, r
     cursors.lock_of(db, reconciliation.provider_account_id, feed=entity.feed_name or "")
     reconciliations.decide(db, reconciliation, "revoked")
     before_image.create(db, entity)
-    keys = StatementFile(f"entities/{entity.name}")["restore_absent"].rows(
+    keys = EntityStatements(entity)["restore_absent"].rows(
         db, {"raw_id": raw_id, "provider_account_id": reconciliation.provider_account_id}
     )
     if keys:

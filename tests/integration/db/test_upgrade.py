@@ -39,7 +39,7 @@ def old(database: Endpoint, db: Connection) -> Iterator[Connection]:
         MIGRATIONS["create_table"].run(old_db)
         for path in BEFORE:
             old_db.execute(path.read_bytes())
-            MIGRATIONS["record"].run(old_db, {"name": path.stem})
+            MIGRATIONS["record"].run(old_db, {"name": path.stem, "checksum": None})
         for file in ("entities_before_0015.sql", "warehouse_before_0015.sql"):
             old_db.execute((HERE / file).read_bytes())
         yield old_db
@@ -157,6 +157,6 @@ def test_an_upgrade_of_an_empty_warehouse_without_entities_works(old: Connection
     MIGRATIONS["create_table"].run(old)
     for path in BEFORE:
         old.execute(path.read_bytes())
-        MIGRATIONS["record"].run(old, {"name": path.stem})
+        MIGRATIONS["record"].run(old, {"name": path.stem, "checksum": None})
     migrations.migrate(old, ENTITIES)
     assert take_snapshot(old) == take_snapshot(db)

@@ -159,7 +159,7 @@ def test_a_wait_for_an_advisory_lock_names_who_holds_it(database: Endpoint, hold
 def test_a_migration_waits_in_bounded_time_for_another(database: Endpoint, holder: Connection) -> None:
     locks.acquire_until_commit(holder, "migrations")
     with pytest.raises(WarehouseBusy) as raised, bounded(database) as db:
-        migrations.migrate(db, ENTITIES)
+        migrations.migrate(db, ENTITIES, patience=timedelta())
     assert [blocker.pid for blocker in raised.value.blockers] == [holder.info.backend_pid]
 
 

@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md, as a reader copies them."""
+"""The examples of the documentation, as a reader copies them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from textwrap import dedent
 from tests.project_copy import ROOT
 
 
-def examples(section: str, language: str) -> list[str]:
+def examples(section: str, language: str, *, page: str = "CONTRIBUTING.md") -> list[str]:
     """Return the examples of a section in a language, in order."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / page).read_text(encoding="utf-8")
     body = text.partition(f"## {section}\n")[2].partition("\n## ")[0]
     blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", body, re.MULTILINE | re.DOTALL)
     return [dedent(block) for _, block in blocks]

@@ -1,4 +1,4 @@
-"""An entity is added as CONTRIBUTING.md says, to a copy of the project: two files, and nothing else."""
+"""An entity is added as CONTRIBUTING.md says, to a copy of the project: one declaration, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ print(json.dumps({"dags": sorted(bag.dags), "errors": bag.import_errors}))
 @pytest.fixture
 def project(tmp_path: Path) -> ProjectCopy:
     copy = ProjectCopy.make(tmp_path / "project")
-    (declaration,), (sql,) = (examples("Add an entity in ten minutes", language) for language in ("python", "sql"))
+    (declaration,) = examples("Add an entity in ten minutes", "python")
     copy.declaration("balances").write_text(declaration)
-    copy.sql("balances").write_text(sql)
     return copy
 
 
@@ -52,7 +51,7 @@ def bag(project: ProjectCopy, environment: dict[str, str]) -> tuple[list[str], d
     return printed["dags"], printed["errors"]
 
 
-def test_two_files_make_an_entity_with_a_table_a_dag_and_rows(
+def test_one_file_makes_an_entity_with_a_table_a_dag_and_rows(
     project: ProjectCopy, environment: dict[str, str], rows: Rows
 ) -> None:
     migrated = project.python("-m", "etl", "migrate", environment=environment)
@@ -85,11 +84,3 @@ def test_a_wrong_declaration_is_skipped_and_the_other_entities_load(
     assert fault in error
     done = project.python("-m", "tests.integration.new_declarations.sync", "accounts", environment=environment)
     assert json.loads(done.stdout)["inserted"] >= USERS
-
-
-def test_a_declaration_without_its_sql_is_skipped(project: ProjectCopy, environment: dict[str, str]) -> None:
-    project.sql("balances").unlink()
-    migrated = project.python("-m", "etl", "migrate", environment=environment)
-    assert "balances.py: entity balances: include/sql/entities/balances.sql is missing; write it" in migrated.stderr
-    described = json.loads(project.python("-m", "etl", "describe", environment=environment).stdout)
-    assert [entity["name"] for entity in described["entities"]] == ["accounts", "transactions", "merchants"]

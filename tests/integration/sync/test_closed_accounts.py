@@ -87,7 +87,7 @@ def test_a_rejected_record_without_an_id_closes_nothing_and_says_so(
     run(A, B, C)
     run(A, {**B, "account_id": None})
     assert rows(CLOSED) == []
-    assert "lacks 2 rows, which stay open: a rejected record may be the account" in caplog.text
+    assert "lacks 2 rows, which stay open: a rejected record may be the row" in caplog.text
 
 
 def test_a_rejected_record_keeps_its_own_account_open_and_closes_others(run: Callable[..., int], rows: Rows) -> None:
@@ -323,7 +323,7 @@ def test_accounts_as_of_an_instant_are_those_that_were_open_then(run: Callable[.
 def test_status_counts_open_accounts(run: Callable[..., int], db: Connection) -> None:
     run(A, B, C)
     run(A, C)
-    assert status.entity_status(db, entity="accounts", version=1, as_of=datetime.now(UTC)).rows == 2
+    assert status.entity_status(db, ACCOUNTS, as_of=datetime.now(UTC)).rows == 2
 
 
 def test_a_snapshot_that_closes_nothing_logs_no_warning(

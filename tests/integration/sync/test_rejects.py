@@ -56,7 +56,7 @@ def test_three_failed_attempts_are_one_reject_for_each_record(pipeline: Pipeline
     (tally,) = rejects.count_by_rule(pipeline.db, RejectFilter([pipeline.entity.name]))
     assert tally.rejects == 40
     as_of = LATER
-    assert status.entity_status(pipeline.db, entity=pipeline.entity.name, version=2, as_of=as_of).rejects == 40
+    assert status.entity_status(pipeline.db, pipeline.entity, as_of=as_of).rejects == 40
 
 
 def test_loading_a_batch_again_is_no_further_failure(pipeline: Pipeline, rows: Rows, account: int) -> None:
@@ -251,7 +251,7 @@ def test_a_summary_has_the_bad_fields_of_thirty_days_or_of_one_batch(
 
     assert (count(), count(old), count(new)) == (2, 3, 2)
     ((as_of,),) = pipeline.db.execute("select now()").fetchall()
-    assert status.entity_status(pipeline.db, entity="transactions", version=2, as_of=as_of).field_warnings == 2
+    assert status.entity_status(pipeline.db, pipeline.entity, as_of=as_of).field_warnings == 2
 
 
 def test_a_transformation_that_fails_keeps_the_rejects_as_they_were(

@@ -10,10 +10,11 @@ from decimal import Decimal
 import msgspec
 import pytest
 
+from etl.db.tables.layout import TOMBSTONE_COLUMN
 from etl.declare.entity import Entity
 from etl.sync.replay import start_dry_run
 from etl.sync.store import before_image
-from etl.sync.store.before_image import TOMBSTONE_COLUMN, MoneyTotal
+from etl.sync.store.before_image import MoneyTotal
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.integration.sync.test_load import KEY, load_counts
 from tests.unit.sync.samples import page, transaction

@@ -14,7 +14,7 @@ from psycopg.sql import SQL
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.db.connection import Connection
-from etl.db.statements import statements
+from etl.db.tables.entity_statements import EntityStatements
 from etl.sync.records.rows import schema
 from etl.sync.store import staging
 from etl.sync.store.typed_batches import CURSOR_MOVE_SCHEMA, CursorMove
@@ -185,7 +185,7 @@ def test_existing_rows_are_few_up_to_the_limit_and_those_of_other_accounts_do_no
 
 @pytest.mark.parametrize("lookup", ["existing_by_key", "existing_of_accounts"])
 def test_no_merge_reads_rows_of_accounts_that_are_not_in_its_batch(db: Connection, lookup: str) -> None:
-    file = statements("entities/transactions")
+    file = EntityStatements(TRANSACTIONS)
     merge = file["merge"].substitute(existing=file[lookup])
     with db.transaction():
         staging.fill_rows(db, TRANSACTIONS, [batch(keys=RECORDS)])

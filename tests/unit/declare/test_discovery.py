@@ -34,7 +34,6 @@ DECLARED = Entity(
 """
 RAW = 'RawOf({entity!r}, places={{"accounts_get": ("accounts[]",)}}, having="account_id")'
 TABLE_AND_MERGE = "-- name: table\nselect 1;\n-- name: merge\nselect 1;\n"
-WITH_REMOVE = TABLE_AND_MERGE + "-- name: remove\nselect 1;\n"
 
 
 class Package:
@@ -162,25 +161,23 @@ def test_a_file_whose_name_is_no_valid_entity_name_is_a_fault(package: Package) 
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        (None, "odd.sql is missing; write it, with a `-- name:` line before each statement"),
-        ("-- name: table\nselect 1;\n", "odd.sql lacks merge; write the SQL below a line `-- name: merge`"),
-        ("-- name: table\n-- Why.\n-- name: merge\nselect 1;\n", "odd.sql lacks table"),
+        ("-- name: table\n-- Why.\n-- name: merge\nselect 1;\n", "odd.sql lacks table; write the SQL below a line"),
         (TABLE_AND_MERGE * 2, "odd.sql: statement table is defined twice"),
     ],
-    ids=["missing", "no merge", "comments only", "twice"],
+    ids=["comments only", "twice"],
 )
-def test_an_sql_file_that_lacks_a_statement_is_a_fault_that_names_it(
-    package: Package, sql: str | None, message: str
-) -> None:
+def test_an_sql_file_that_cannot_be_used_is_a_fault_that_names_it(package: Package, sql: str, message: str) -> None:
     path = package.declare("odd", sql=sql)
     fault = package.fault()
     assert fault.startswith(f"{path}: entity odd: {package.sql}/odd.sql")
     assert message in fault
 
 
-def test_a_feed_that_removes_records_needs_a_remove_statement(package: Package) -> None:
-    package.declare("odd", source="TRANSACTIONS_SYNC")
-    assert "odd.sql lacks remove; write the SQL below a line `-- name: remove`" in package.fault()
+def test_an_entity_needs_no_sql_file_but_one_that_continues_a_missing_file_is_a_fault(package: Package) -> None:
+    package.declare("odd", source="TRANSACTIONS_SYNC", sql=None)
+    assert package.outcome() == (["odd"], [])
+    (package.sql / "odd.ends.sql").write_text(TABLE_AND_MERGE)
+    assert "odd.sql is missing; write it, with a `-- name:` line before each statement" in package.fault()
 
 
 @pytest.mark.parametrize(
@@ -214,10 +211,10 @@ def test_entities_that_wait_for_each_other_are_faults_but_their_dependants_are_n
     assert package.outcome() == (["gamma"], ["alpha", "beta"])
 
 
-@pytest.mark.parametrize("sql", [TABLE_AND_MERGE, None])
+@pytest.mark.parametrize("sql", ["-- name: table\n", None])
 def test_a_fault_of_an_entity_is_no_fault_of_its_dependants(package: Package, sql: str | None) -> None:
     path = package.declare("alpha", sql=sql)
-    if sql:
+    if sql is None:
         path.write_text("?")
     package.declare("beta", source=RAW.format(entity="alpha"), schedule='After("alpha")')
     assert package.outcome() == (["beta"], ["alpha"])
@@ -245,20 +242,20 @@ def test_an_sql_file_that_cannot_be_read_is_a_fault_of_its_entity(package: Packa
     ],
 )
 def test_a_copy_of_an_entity_is_a_fault_and_its_original_is_not(package: Package, original: str, copy: str) -> None:
-    package.declare(original, source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
-    package.declare(copy, source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    package.declare(original, source="TRANSACTIONS_SYNC")
+    package.declare(copy, source="TRANSACTIONS_SYNC")
     assert package.outcome() == ([original], [copy])
 
 
 def test_a_copy_that_kept_the_name_of_its_original_is_a_fault_and_the_original_is_not(package: Package) -> None:
-    text = package.declare("transactions", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE).read_text()
+    text = package.declare("transactions", source="TRANSACTIONS_SYNC").read_text()
     package.write("a_copy", text)
     assert package.outcome() == (["transactions"], ["a_copy"])
 
 
 def test_a_second_reader_of_a_feed_is_a_fault_and_the_entity_with_the_name_of_the_feed_is_not(package: Package) -> None:
-    package.declare("copies", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
-    package.declare("transactions", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    package.declare("copies", source="TRANSACTIONS_SYNC")
+    package.declare("transactions", source="TRANSACTIONS_SYNC")
     (entity,), (fault,) = package.discover()
     assert entity.name == "transactions"
     assert "entity copies: source is the feed transactions_sync, which transactions reads too" in str(fault)
@@ -268,6 +265,6 @@ def test_a_second_reader_of_a_feed_is_a_fault_and_the_entity_with_the_name_of_th
 def test_two_readers_of_a_feed_are_both_faults_if_neither_has_the_name_of_the_feed(
     package: Package,
 ) -> None:
-    package.declare("copies", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
-    package.declare("others", source="TRANSACTIONS_SYNC", sql=WITH_REMOVE)
+    package.declare("copies", source="TRANSACTIONS_SYNC")
+    package.declare("others", source="TRANSACTIONS_SYNC")
     assert package.outcome() == ([], ["copies", "others"])

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
+from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL, HIGH_PRIORITY, LOW_PRIORITY, QUEUES, WORKER_GROUPS
 from etl.declare.check import Iso4217, MaxLength, MinorUnits, NotEmpty
-from etl.declare.entity import Column, ColumnType, RawOf
+from etl.declare.entity import Column, ColumnType, Entity, RawOf
 from etl.declare.provider import ErrorAction, ErrorRule, LimitScope, Placeholder, RateLimit
 from etl.declare.queue import queues_served
 from etl.declare.source import Snapshot, Source
@@ -179,10 +180,26 @@ def test_a_column_with_a_reserved_name_is_refused(name: str) -> None:
         Column(name, ColumnType.TEXT)
 
 
-def test_an_entity_with_history_has_a_name_to_which_a_suffix_fits() -> None:
-    replace(TRANSACTIONS, history=True, name="a" * 48)
-    with pytest.raises(DeclarationError, match="its name has 49 letters; with history it may have 48"):
-        replace(TRANSACTIONS, history=True, name="a" * 49)
+@pytest.mark.parametrize("name", ["removed_at", "closed_on", "superseded"])
+def test_a_column_that_the_merge_keeps_by_itself_is_refused(name: str) -> None:
+    with pytest.raises(DeclarationError, match=f"column {name}: the merge keeps a column of this name by itself"):
+        Column(name, ColumnType.TEXT)
+
+
+@pytest.mark.parametrize("entity", [replace(TRANSACTIONS, history=False), replace(ACCOUNTS, history=True)])
+def test_an_entity_with_history_or_a_feed_has_a_name_to_which_a_suffix_fits(entity: Entity) -> None:
+    replace(entity, name="a" * 48)
+    with pytest.raises(DeclarationError, match="its name has 49 letters; with history or a feed it may have 48"):
+        replace(entity, name="a" * 49)
+
+
+def test_a_key_that_another_column_names_is_text() -> None:
+    columns = tuple(
+        replace(column, kind=ColumnType.INTEGER) if column.name == "transaction_id" else column
+        for column in TRANSACTIONS.columns
+    )
+    with pytest.raises(DeclarationError, match="the key transaction_id, which it names, is no "):
+        replace(TRANSACTIONS, columns=columns, checks=())
 
 
 def test_a_column_type_given_as_text_is_refused() -> None:

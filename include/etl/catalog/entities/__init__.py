@@ -1,4 +1,4 @@
-"""Entities that are synced: each file here declares one, with an SQL file of the same name in `include/sql/entities/`.
+"""Entities that are synced: each file here declares one.
 
 `FAULTS` lists the declarations that are wrong; the other entities run without them.
 """

@@ -22,12 +22,29 @@ MERCHANTS = Entity(
     ),
     key=("entity_id",),
     columns=(
-        Column("entity_id", ColumnType.TEXT, max_length=256),
+        Column(
+            "entity_id",
+            ColumnType.TEXT,
+            summary="The provider's id, which stays when the name changes.",
+            max_length=256,
+        ),
         Column("name", ColumnType.TEXT),
         Column("type", ColumnType.TEXT, required=False),
         Column("website", ColumnType.TEXT, required=False, max_length=2_000),
-        Column("category", ColumnType.TEXT, path="../personal_finance_category.primary", required=False),
-        Column("named_on", ColumnType.DATE, path="../date", required=False),
+        Column(
+            "category",
+            ColumnType.TEXT,
+            path="../personal_finance_category.primary",
+            required=False,
+            summary="Category of the transaction that last named it.",
+        ),
+        Column(
+            "named_on",
+            ColumnType.DATE,
+            path="../date",
+            required=False,
+            summary="Date of the transaction that last named it.",
+        ),
     ),
     newest_by="named_on",
     checks=(

@@ -1,4 +1,4 @@
-"""Statements that an entity's file may have, and that run after its merge, while the batch is staged."""
+"""Statements that an entity may have, and that run after its merge, while the batch is staged."""
 
 import logging
 from collections import Counter
@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import Entity
 from etl.sync.history import corrections
 from etl.sync.logins.store import replaced_accounts
@@ -28,7 +28,7 @@ def close_missing(db: Connection, entity: Entity, *, raw_id: int) -> list[tuple[
     `incoming` must hold all records of the snapshot, and `incoming_cursors` its logins. Rows that the snapshot lacks
     without proving that they ended stay as they are; the log says how many, and why.
     """
-    file = StatementFile(f"entities/{entity.name}")
+    file = EntityStatements(entity)
     if "close_missing" not in file:
         return []
     missing = file["close_missing"].rows(db, {"raw_id": raw_id, "version": entity.version})
@@ -46,7 +46,7 @@ def replace_linked_again(db: Connection, entity: Entity) -> None:
     The statement `newly_linked` returns the accounts of the batch's logins that are still to be compared. Linking tries
     it before; see `relink`. `incoming_cursors` must hold the logins of the batch.
     """
-    file = StatementFile(f"entities/{entity.name}")
+    file = EntityStatements(entity)
     if "newly_linked" not in file:
         return
     if accounts := file["newly_linked"].objects(db, LinkedAccount):
@@ -58,7 +58,7 @@ def replace_linked_again(db: Connection, entity: Entity) -> None:
 
 def lock_newly_linked(db: Connection, entity: Entity) -> None:
     """Exclude whoever links or restores logins that `replace_linked_again` compares, before rows are locked."""
-    if "newly_linked" in StatementFile(f"entities/{entity.name}"):
+    if "newly_linked" in EntityStatements(entity):
         replaced_accounts.lock_users_of_batch(db)
 
 
@@ -68,7 +68,7 @@ def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
     The statement `compare_replaced` finds them. What users corrected on them is carried to the rows of the new logins
     that repeat them. `incoming_cursors` must hold the logins of the batch.
     """
-    file, feed = StatementFile(f"entities/{entity.name}"), entity.feed_name
+    file, feed = EntityStatements(entity), entity.feed_name
     if feed is None or "end_replaced" not in file or not replaced_accounts.concern_batch(db):
         return []
     # A login may have been found to replace another after the load had begun; those of before are locked already.
@@ -105,6 +105,6 @@ def carry_corrections(db: Connection, entity: Entity) -> None:
 
     `incoming_cursors` must hold the logins of the batch.
     """
-    file = StatementFile(f"entities/{entity.name}")
+    file = EntityStatements(entity)
     if "carried_corrections" in file and (carried := corrections.carry(db, file["carried_corrections"])):
         log.info("%s: %d corrections carried to rows that replace others", entity.name, carried)

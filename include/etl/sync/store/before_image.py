@@ -17,14 +17,8 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.db.tables.layout import CLOSING_COLUMN, TOMBSTONE_COLUMN, core_table, end_column, same_key_condition
 from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
-from etl.sync.store.staging import core_table, same_key_condition
-
-TOMBSTONE_COLUMN = "removed_at"
-"""Column of a tombstone: when the provider was seen to have removed the row."""
-
-CLOSING_COLUMN = "closed_on"
-"""Column of a row that a login's snapshot no longer has, in entities whose file has `close_missing`."""
 
 _SQL = StatementFile("sync/before_image")
 _STAGING_SQL = StatementFile("sync/staging")
@@ -214,13 +208,6 @@ def money_totals(db: Connection, entity: Entity) -> list[MoneyTotal]:
                 rows = cursor.execute(_totals_query(entity, column.name)).fetchall()
             totals.extend(MoneyTotal(column.name, *row) for row in rows)
     return totals
-
-
-def end_column(entity: Entity) -> str | None:
-    """Return the name of the column that tells that a row ended; None if rows of the entity never end."""
-    if any(removals for _, removals in entity.sources.values()):
-        return TOMBSTONE_COLUMN
-    return CLOSING_COLUMN if "close_missing" in StatementFile(f"entities/{entity.name}") else None
 
 
 def mutable_columns(entity: Entity) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import Entity
 
 ALWAYS_TOLERATED_ABSENCES = 5
@@ -104,7 +105,7 @@ def must_wait(entity: Entity, *, live: int, absent: int) -> bool:
     return absent > max(ALWAYS_TOLERATED_ABSENCES, entity.tolerated_absences * live)
 
 
-def close_absent(db: Connection, entity: Entity, statements: StatementFile, *, raw_id: int) -> list[tuple[Any, ...]]:
+def close_absent(db: Connection, entity: Entity, statements: EntityStatements, *, raw_id: int) -> list[tuple[Any, ...]]:
     """End the rows that the staged full reads lack, as far as their reconciliations allow; return the keys.
 
     Parameters

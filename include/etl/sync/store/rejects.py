@@ -173,7 +173,7 @@ def close_loaded(db: Connection, entity: Entity, *, raw_id: int) -> int:
     """Close the rejects of records that the staged batch brought in a later state; return how many."""
     query = _SQL["close_loaded"].format(
         record_id=SQL(" || chr(31) || ").join(
-            SQL("{}::text").format(Identifier("i", column.name)) for column in entity.key_columns
+            SQL("{}::text").format(Identifier("i", name)) for name in entity.key if name != PROVIDER_ACCOUNT
         ),
         same_login=SQL("target.provider_account_id = i.provider_account_id")
         if PROVIDER_ACCOUNT in entity.key

@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.db.tables.layout import core_table, same_key_condition
 from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
 from etl.sync.records.rows import schema
 
@@ -191,18 +192,6 @@ def copy(db: Connection, query: SQL, batches: Iterable[pa.RecordBatch], arrow_sc
             rows += batch.num_rows
         copy.write(encoder.finish())
     return rows
-
-
-def core_table(entity: Entity) -> Identifier:
-    """Return the name of an entity's core table."""
-    return Identifier("core", entity.name)
-
-
-def same_key_condition(entity: Entity, one: str, other: str) -> Composed:
-    """Return the SQL condition that rows of two tables, given by their aliases, have the same key."""
-    return SQL(" and ").join(
-        SQL("{} = {}").format(Identifier(one, name), Identifier(other, name)) for name in entity.key
-    )
 
 
 def _drop_superseded_queries(entity: Entity) -> list[Composed]:

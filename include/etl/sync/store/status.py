@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.rows import scalar_row
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.db.tables.entity_statements import EntityStatements
+from etl.db.tables.layout import core_table
+from etl.declare.entity import Entity
 from etl.sync.store import field_warnings
 
 MAX_COUNTED_ROWS = 1_000_000
@@ -28,8 +31,8 @@ class EntityStatus:
     entity
         Its name.
     rows
-        Rows of its core table, without closed accounts; from the statistics, and all of them, if there are many; 0 if
-        it has no table yet.
+        Rows of its core table, without those that are closed; from the statistics, and all of them, if there are many;
+        0 if it has no table yet.
     loaded_at
         When it was last loaded; None if never.
     lag
@@ -54,13 +57,17 @@ class EntityStatus:
     pending_reconciliations: int
 
 
-def entity_status(db: Connection, *, entity: str, version: int, as_of: datetime) -> EntityStatus:
+def entity_status(db: Connection, entity: Entity, *, as_of: datetime) -> EntityStatus:
     """Return the state of an entity; `as_of` is the current time."""
-    values = {"entity": entity, "version": version, "warned_since": as_of - field_warnings.SUMMARIZED_FOR}
+    values = {
+        "entity": entity.name,
+        "version": entity.version,
+        "warned_since": as_of - field_warnings.SUMMARIZED_FOR,
+    }
     (found,) = _SQL["of_entity"].dicts(db, values)
     loaded_at = found["loaded_at"]
     lag = None if loaded_at is None else (as_of - loaded_at).total_seconds()
-    return EntityStatus(entity, _count_rows(db, entity), lag=lag, **found)
+    return EntityStatus(entity.name, _count_rows(db, entity), lag=lag, **found)
 
 
 def count_active_accounts(db: Connection, *, provider: str) -> int:
@@ -74,12 +81,12 @@ def pages_per_account(db: Connection, *, source: str) -> float | None:
     return None if pages is None else float(pages)
 
 
-def _count_rows(db: Connection, entity: str) -> int:
-    estimate = _SQL["estimate_rows"].scalar(db, {"relation": f"core.{entity}"})
+def _count_rows(db: Connection, entity: Entity) -> int:
+    estimate = _SQL["estimate_rows"].scalar(db, {"relation": f"core.{entity.name}"})
     if estimate is None or estimate > MAX_COUNTED_ROWS:
         return int(estimate or 0)
-    if "count_open" in (file := StatementFile(f"entities/{entity}")):
-        return int(file["count_open"].scalar(db))
+    if "count_open" in (statements := EntityStatements(entity)):
+        return int(statements["count_open"].scalar(db))
     with db.cursor(row_factory=scalar_row) as cursor:
-        (rows,) = cursor.execute(SQL("select count(*) from core.{}").format(Identifier(entity))).fetchall()
+        (rows,) = cursor.execute(SQL("select count(*) from {}").format(core_table(entity))).fetchall()
     return int(rows)
