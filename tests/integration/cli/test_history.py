@@ -87,8 +87,8 @@ def test_the_history_of_an_account_shows_why_it_is_closed(etl: Command, logins: 
     lines = etl("history", "account", "a").stdout.splitlines()
     assert lines[-2:] == [
         (
-            f"  {LATER:%Y-%m-%d %H:%M:%S} UTC, raw batch 2: closed on 2026-11-20: the login's snapshot no longer had it, "
-            "or a later login has it"
+            f"  {LATER:%Y-%m-%d %H:%M:%S} UTC, raw batch 2: closed on 2026-11-20: "
+            "the login's snapshot no longer had it, or a later login has it"
         ),
         "      closed_on: none → 2026-11-20",
     ]
