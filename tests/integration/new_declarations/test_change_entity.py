@@ -25,7 +25,7 @@ VALUES = "select t.transaction_id, t.category_confidence, t.observed_at from cor
 @pytest.fixture
 def project(tmp_path: Path) -> ProjectCopy:
     copy = ProjectCopy.make(tmp_path / "project")
-    column, version = examples("Add a column", "python", page=PAGE)
+    column, version = examples("Add a column", "text", page=PAGE)
     path = copy.declaration("transactions")
     columns, rest = path.read_text().split("    ),\n    currencies=")
     text = f"{columns}{column}    ),\n    currencies={rest}".replace("    version=2,\n", version)

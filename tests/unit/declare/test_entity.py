@@ -195,7 +195,7 @@ def test_an_entity_with_history_or_a_feed_has_a_name_to_which_a_suffix_fits(enti
 
 def test_a_key_that_another_column_names_is_text() -> None:
     columns = tuple(
-        replace(column, kind=ColumnType.INTEGER) if column.name == "transaction_id" else column
+        Column(column.name, ColumnType.INTEGER) if column.name == "transaction_id" else column
         for column in TRANSACTIONS.columns
     )
     with pytest.raises(DeclarationError, match="the key transaction_id, which it names, is no "):

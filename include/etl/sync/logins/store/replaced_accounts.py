@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import Entity
 from etl.sync.logins.store.login_state import LoginState
 
@@ -135,7 +136,7 @@ def restore(db: Connection, provider_account_id: int, *, entities: Collection[En
         _SQL["reopen_accounts"].run(db, login)
         undone = _SQL["restore_login"].run(db, login) + _SQL["undo"].run(db, login)
         for entity in entities:
-            file = StatementFile(f"entities/{entity.name}")
+            file = EntityStatements(entity)
             if "restore_replaced" in file:
                 undone += file["restore_replaced"].run(db, login)
         if not undone:
