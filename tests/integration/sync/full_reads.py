@@ -176,8 +176,8 @@ class Login:
         )
 
 
-def read_twice(pipeline: Pipeline, case: Case) -> Login:
-    """Load a login and then its full read, beside a login that is read from its cursor."""
+def load_login(pipeline: Pipeline, case: Case) -> Login:
+    """Load a login whose full read is to follow, beside another one that is read from its cursor."""
     pipeline.db.execute("update core.provider_accounts set state = 'suspended', state_since = now()")
     account, other = pipeline.enrol(f"one {next(RUNS)}", f"two {next(RUNS)}")
     pipeline.db.execute(
@@ -198,7 +198,7 @@ def case_of(*rows: Row) -> Case:
 
 
 def read_in_full(pipeline: Pipeline, case: Case) -> Login:
-    login = read_twice(pipeline, case)
+    login = load_login(pipeline, case)
     login.load((login.account, case.full_read()), hours=1, moves="a>b")
     return login
 

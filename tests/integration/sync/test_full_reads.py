@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from etl.sync.resync import approve, revoke
-from tests.integration.sync.full_reads import ALL, FEW, MANY, OLD, READ_ON, SENT, Case, Row, read_twice
+from tests.integration.sync.full_reads import ALL, FEW, MANY, OLD, READ_ON, SENT, Case, Row, load_login
 from tests.integration.sync.pipeline import Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -54,7 +54,7 @@ CASES = st.builds(
 def test_a_full_read_ends_what_is_proved_and_replays_decisions_and_revocations_keep_to_it(
     pipeline: Pipeline, case: Case
 ) -> None:
-    login = read_twice(pipeline, case)
+    login = load_login(pipeline, case)
     before = login.states(ALL)
     change = transaction(transaction_id="new", account_id=case.rows[0].account_id, date="2020-01-01")
     login.load((login.account, case.full_read()), (login.other, page(added=[change])), hours=1, moves="a>b")

@@ -14,7 +14,7 @@ from etl.sync.report import report
 from etl.sync.resync import NothingToDecide, approve, revoke
 from etl.sync.store import reconciliations
 from etl.sync.store.reconciliations import must_wait
-from tests.integration.sync.full_reads import ALL, FEW, MANY, SENT, Login, Row, case_of, live, read_in_full, read_twice
+from tests.integration.sync.full_reads import ALL, FEW, MANY, SENT, Login, Row, case_of, live, load_login, read_in_full
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.unit.sync.samples import page, transaction
 
@@ -35,7 +35,7 @@ def ended(pipeline: Pipeline) -> Login:
 
 def test_a_login_that_is_read_on_from_its_cursor_loses_no_row_to_the_full_read_of_another(pipeline: Pipeline) -> None:
     case = case_of(FEW[0])
-    login = read_twice(pipeline, case)
+    login = load_login(pipeline, case)
     change = transaction(transaction_id="new", account_id="a", date="2020-01-01")
     login.load((login.account, case.full_read()), (login.other, page(added=[change])), hours=1, moves="a>b")
     others = replace(login, account=login.other)
@@ -174,7 +174,7 @@ def test_a_hold_whose_posted_record_is_rejected_is_held_by_a_full_read_and_ends_
 
 
 def test_a_read_whose_login_was_stale_reconciles_nothing(pipeline: Pipeline, rows: Rows) -> None:
-    login = read_twice(pipeline, case_of(FEW[0]))
+    login = load_login(pipeline, case_of(FEW[0]))
     login.load((login.account, page()), hours=1, moves="a>z")
     stale = login.load((login.account, login.case.full_read()), hours=2, moves="a>b")
     pipeline.replay(stale)
@@ -185,7 +185,7 @@ def test_a_read_whose_login_was_stale_reconciles_nothing(pipeline: Pipeline, row
 def test_the_report_of_a_run_says_what_waits_and_what_was_skipped(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    login = read_twice(pipeline, case_of(*MANY, Row("b", 1, "absent")))
+    login = load_login(pipeline, case_of(*MANY, Row("b", 1, "absent")))
     raw_id = pipeline.seal_pages(
         (login.account, login.case.full_read()), run_id="reported", at=LATER, moves="a>b", whole=True
     )

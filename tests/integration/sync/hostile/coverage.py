@@ -9,7 +9,7 @@ LEDGER_FAULTS: dict[Fault, float] = {
     Fault.BGN_ACCOUNTS: 0.3,
     Fault.LARGE_LOGIN: 0.1,
     Fault.OLD_LOAN: 0.5,
-    Fault.VANISHING_ACCOUNT: 0.3,
+    Fault.VANISHING_ACCOUNT: 0.5,
     Fault.BAD_BALANCE: 0.3,
     Fault.SPOILED_LOGIN: 0.2,
     Fault.NULL_CHANNEL: 0.4,

@@ -32,6 +32,9 @@ from tests.integration.sync.pipeline import Pipeline
 MAX_ATTEMPTS = 6
 """Attempts of a download that is told to wait, each after a wait that is not waited for."""
 
+WRONG_CLOCKS = 0.25
+"""Share of the downloads of a history with crashes that a worker with a wrong clock makes."""
+
 T = TypeVar("T")
 
 
@@ -167,7 +170,8 @@ class Steps:
         if self._crashes():
             with self._killed_download():
                 self._try(lambda: pipeline.download(run_id, ordinal))
-        skew = timedelta(days=self.rng.choice((-400, -1, 1, 400))) if self._crashes() else timedelta()
+        is_wrong = self.crash_rate > 0 and self.rng.random() < WRONG_CLOCKS
+        skew = timedelta(days=self.rng.choice((-400, -1, 1, 400))) if is_wrong else timedelta()
         with self._skewed_clock(skew):
             downloaded = self._download(pipeline, run_id, ordinal)
         if self._crashes():
