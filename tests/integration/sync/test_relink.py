@@ -297,7 +297,6 @@ def test_what_a_login_repeats_counts_once_and_what_it_does_not_know_is_lost_only
 def live_money(pipeline: Pipeline, login: int, first: date) -> Counter[tuple[int, int]]:
     """Return how often a login has an amount on a day, by days since the first one."""
     query = (
-        "select dated_on - %s, amount::int from core.transactions "
-        "where removed_at is null and provider_account_id = %s"
+        "select dated_on - %s, amount::int from core.transactions where removed_at is null and provider_account_id = %s"
     )
     return Counter(pipeline.db.execute(query, (first, login)).fetchall())

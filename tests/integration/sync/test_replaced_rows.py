@@ -15,7 +15,9 @@ from tests.integration.sync.test_relink import CHECKING, LIVE, TODAY, days, link
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
-LIVE_OF = "select transaction_id from core.transactions where removed_at is null and provider_account_id = %s order by 1"
+LIVE_OF = (
+    "select transaction_id from core.transactions where removed_at is null and provider_account_id = %s order by 1"
+)
 
 
 @pytest.mark.parametrize("loan", [5, 14], ids=["that only the later login has", "that both have"])
@@ -137,8 +139,8 @@ def test_comparing_and_ending_rows_reads_no_table_of_transactions_as_a_whole(pip
     names = "amount, currency, dated_on, pending, observed_at, raw_id"
     pipeline.db.execute(
         f"insert into core.transactions (provider_account_id, account_id, transaction_id, {names}) "
-        f"select o.id, account_id, transaction_id || n, {names} from core.transactions, unnest(%s::bigint[]) as o (id), "
-        "generate_series(1, 5) as n".encode(),
+        f"select o.id, account_id, transaction_id || n, {names} from core.transactions, "
+        "unnest(%s::bigint[]) as o (id), generate_series(1, 5) as n".encode(),
         (others,),
     )
     pipeline.db.execute("analyze core.transactions")

@@ -52,12 +52,12 @@ def replace_linked_again(db: Connection, entity: Entity) -> None:
     if accounts := file["newly_linked"].objects(db, LinkedAccount):
         matches = replaced_accounts.compare(db, accounts)
         for new, old in sorted({(match.new_provider_account_id, match.old_provider_account_id) for match in matches}):
-            log.info("%s: provider account %d replaces %d, linked before", entity.name, new, old)
+            log.info("%s: provider account %d has accounts of %d, linked before", entity.name, new, old)
     replaced_accounts.mark_compared(db)
 
 
 def lock_newly_linked(db: Connection, entity: Entity) -> None:
-    """Exclude whoever links or restores logins that `replace_linked_again` is going to compare, before rows are locked."""
+    """Exclude whoever links or restores the logins that `replace_linked_again` compares, before rows are locked."""
     if "newly_linked" in StatementFile(f"entities/{entity.name}"):
         replaced_accounts.lock_users_of_batch(db)
 
