@@ -18,60 +18,52 @@ drop table if exists pg_temp.compared_rows;
 -- them. Its first day may be a part of a day; and one old record does not cover the years until the next one. If more rows
 -- are lacking than an account may lose without a person, it is no evidence: the accounts may be different after all.
 create temp table compared_rows on commit drop as
-with pairs as materialized (
+with found as materialized (
+    select k.*
+    from incoming_cursors as m
+    cross join lateral (
+        select e.*
+        from core.replaced_accounts as e
+        where
+            e.new_provider_account_id = m.provider_account_id
+            and e.undone_at is null
+            and (m.read > 0 or %(feed)s <> all(e.ended_feeds))
+        offset 0
+    ) as k
+    union
+    select k.*
+    from incoming_cursors as m
+    cross join lateral (
+        select e.*
+        from core.replaced_accounts as e
+        where
+            e.old_provider_account_id = m.provider_account_id
+            and e.undone_at is null
+            and (m.read > 0 or %(feed)s <> all(e.ended_feeds))
+        offset 0
+    ) as k
+),
+pairs as materialized (
     select
-        r.old_provider_account_id,
-        r.old_account_id,
-        r.new_provider_account_id,
-        r.new_account_id,
+        row_number() over () as pair,
+        f.old_provider_account_id,
+        f.old_account_id,
+        f.new_provider_account_id,
+        f.new_account_id,
         (n.enrolled_at at time zone 'utc')::date - n.history_days as promised_on
-    from (
-        select k.*
-        from incoming_cursors as m
-        cross join lateral (
-            select e.*
-            from core.replaced_accounts as e
-            where
-                e.new_provider_account_id = m.provider_account_id
-                and e.undone_at is null
-                and (m.read > 0 or %(feed)s <> all(e.ended_feeds))
-            offset 0
-        ) as k
-        union
-        select k.*
-        from incoming_cursors as m
-        cross join lateral (
-            select e.*
-            from core.replaced_accounts as e
-            where
-                e.old_provider_account_id = m.provider_account_id
-                and e.undone_at is null
-                and (m.read > 0 or %(feed)s <> all(e.ended_feeds))
-            offset 0
-        ) as k
-    ) as r
-    inner join core.provider_accounts as n on n.provider_account_id = r.new_provider_account_id
-    inner join etl.cursors as c on c.provider_account_id = r.new_provider_account_id and c.feed = %(feed)s
+    from found as f
+    inner join core.provider_accounts as n on n.provider_account_id = f.new_provider_account_id
+    inner join etl.cursors as c on c.provider_account_id = f.new_provider_account_id and c.feed = %(feed)s
     where c.moved_at >= n.linked_at
 ),
 earlier as materialized (
     select
-        p.old_provider_account_id,
-        p.old_account_id,
-        p.new_provider_account_id,
-        p.promised_on,
+        p.pair,
         t.*,
         row_number() over (
-            partition by
-                p.old_provider_account_id,
-                p.old_account_id,
-                p.new_provider_account_id,
-                t.dated_on,
-                t.amount,
-                t.currency,
-                t.unofficial_currency
+            partition by p.pair, t.dated_on, t.amount, t.currency, t.unofficial_currency
             order by t.transaction_id
-        ) as ordinal
+        ) as place
     from pairs as p
     cross join lateral (
         select
@@ -92,21 +84,12 @@ earlier as materialized (
 ),
 renewed as materialized (
     select
-        p.old_provider_account_id,
-        p.old_account_id,
-        p.new_provider_account_id,
+        p.pair,
         t.*,
         row_number() over (
-            partition by
-                p.old_provider_account_id,
-                p.old_account_id,
-                p.new_provider_account_id,
-                t.dated_on,
-                t.amount,
-                t.currency,
-                t.unofficial_currency
+            partition by p.pair, t.dated_on, t.amount, t.currency, t.unofficial_currency
             order by t.transaction_id
-        ) as ordinal
+        ) as place
     from pairs as p
     cross join lateral (
         select k.transaction_id, k.dated_on, k.amount, k.currency, k.unofficial_currency
@@ -119,50 +102,35 @@ renewed as materialized (
     ) as t
 ),
 same as materialized (
-    select
-        e.old_provider_account_id,
-        e.old_account_id,
-        e.new_provider_account_id,
-        e.transaction_id,
-        n.transaction_id as new_transaction_id
+    select e.pair, e.transaction_id, n.transaction_id as new_transaction_id
     from earlier as e
     inner join renewed as n
         on
-            n.old_provider_account_id = e.old_provider_account_id
-            and n.old_account_id = e.old_account_id
-            and n.new_provider_account_id = e.new_provider_account_id
-            and n.dated_on = e.dated_on
-            and n.amount = e.amount
-            and n.ordinal = e.ordinal
+            (n.pair, n.dated_on, n.amount, n.place) = (e.pair, e.dated_on, e.amount, e.place)
             and (n.currency, n.unofficial_currency) is not distinct from (e.currency, e.unofficial_currency)
 ),
 other_earlier as materialized (
     select e.*
     from earlier as e
-    left join same as s
-        on
-            s.old_provider_account_id = e.old_provider_account_id
-            and s.new_provider_account_id = e.new_provider_account_id
-            and s.transaction_id = e.transaction_id
-    where s.transaction_id is null
+    where not exists (
+        select 1
+        from same as s
+        where (s.pair, s.transaction_id) = (e.pair, e.transaction_id)
+    )
 ),
 other_renewed as materialized (
     select n.*
     from renewed as n
-    left join same as s
-        on
-            s.old_provider_account_id = n.old_provider_account_id
-            and s.old_account_id = n.old_account_id
-            and s.new_provider_account_id = n.new_provider_account_id
-            and s.new_transaction_id = n.transaction_id
-    where s.transaction_id is null
+    where not exists (
+        select 1
+        from same as s
+        where (s.pair, s.new_transaction_id) = (n.pair, n.transaction_id)
+    )
 ),
--- Pairs of rows that may be the same money, then the rows that have any such partner.
+-- Rows that may be the same money, each with every other one of its days.
 near as materialized (
     select
-        e.old_provider_account_id,
-        e.old_account_id,
-        e.new_provider_account_id,
+        e.pair,
         e.amount,
         e.currency,
         e.unofficial_currency,
@@ -173,18 +141,13 @@ near as materialized (
     from other_earlier as e
     inner join other_renewed as n
         on
-            n.old_provider_account_id = e.old_provider_account_id
-            and n.old_account_id = e.old_account_id
-            and n.new_provider_account_id = e.new_provider_account_id
-            and n.amount = e.amount
+            (n.pair, n.amount) = (e.pair, e.amount)
             and (n.currency, n.unofficial_currency) is not distinct from (e.currency, e.unofficial_currency)
             and n.dated_on between e.dated_on - %(max_shift)s::int and e.dated_on + %(max_shift)s::int
 ),
 sides as (
     select distinct
-        n.old_provider_account_id,
-        n.old_account_id,
-        n.new_provider_account_id,
+        n.pair,
         n.amount,
         n.currency,
         n.unofficial_currency,
@@ -194,9 +157,7 @@ sides as (
     from near as n
     union all
     select distinct
-        n.old_provider_account_id,
-        n.old_account_id,
-        n.new_provider_account_id,
+        n.pair,
         n.amount,
         n.currency,
         n.unofficial_currency,
@@ -209,13 +170,7 @@ steps as (
     select
         s.*,
         s.dated_on - lag(s.dated_on) over (
-            partition by
-                s.old_provider_account_id,
-                s.old_account_id,
-                s.new_provider_account_id,
-                s.amount,
-                s.currency,
-                s.unofficial_currency
+            partition by s.pair, s.amount, s.currency, s.unofficial_currency
             order by s.dated_on
         ) > %(max_shift)s::int as begins_group
     from sides as s
@@ -224,13 +179,7 @@ grouped as (
     select
         s.*,
         count(*) filter (where s.begins_group) over (
-            partition by
-                s.old_provider_account_id,
-                s.old_account_id,
-                s.new_provider_account_id,
-                s.amount,
-                s.currency,
-                s.unofficial_currency
+            partition by s.pair, s.amount, s.currency, s.unofficial_currency
             order by s.dated_on
         ) as group_number
     from steps as s
@@ -239,48 +188,33 @@ placed as materialized (
     select
         g.*,
         row_number() over (
-            partition by
-                g.old_provider_account_id,
-                g.old_account_id,
-                g.new_provider_account_id,
-                g.amount,
-                g.currency,
-                g.unofficial_currency,
-                g.group_number,
-                g.is_new
+            partition by g.pair, g.amount, g.currency, g.unofficial_currency, g.group_number, g.is_new
             order by g.dated_on desc, g.transaction_id desc
-        ) as ordinal
+        ) as place
     from grouped as g
 ),
-shifted as materialized (
-    select
-        e.old_provider_account_id,
-        e.old_account_id,
-        e.new_provider_account_id,
-        e.transaction_id,
-        n.transaction_id as new_transaction_id
+repeated as materialized (
+    select s.pair, s.transaction_id, s.new_transaction_id
+    from same as s
+    union all
+    select e.pair, e.transaction_id, n.transaction_id
     from placed as e
     inner join placed as n
         on
             n.is_new
-            and n.old_provider_account_id = e.old_provider_account_id
-            and n.old_account_id = e.old_account_id
-            and n.new_provider_account_id = e.new_provider_account_id
-            and n.amount = e.amount
+            and (n.pair, n.amount, n.group_number, n.place) = (e.pair, e.amount, e.group_number, e.place)
             and (n.currency, n.unofficial_currency) is not distinct from (e.currency, e.unofficial_currency)
-            and n.group_number = e.group_number
-            and n.ordinal = e.ordinal
     where not e.is_new and abs(n.dated_on - e.dated_on) <= %(max_shift)s::int
 ),
 gaps as (
     select
         d.*,
         d.dated_on - lag(d.dated_on) over (
-            partition by d.old_provider_account_id, d.old_account_id, d.new_provider_account_id
+            partition by d.pair
             order by d.dated_on
         ) > %(max_gap)s::int as begins_span
     from (
-        select distinct n.old_provider_account_id, n.old_account_id, n.new_provider_account_id, n.dated_on
+        select distinct n.pair, n.dated_on
         from renewed as n
     ) as d
 ),
@@ -288,84 +222,55 @@ numbered as (
     select
         g.*,
         count(*) filter (where g.begins_span) over (
-            partition by g.old_provider_account_id, g.old_account_id, g.new_provider_account_id
+            partition by g.pair
             order by g.dated_on
         ) as span_number
     from gaps as g
 ),
 spans as materialized (
     select
-        s.old_provider_account_id,
-        s.old_account_id,
-        s.new_provider_account_id,
-        s.first_on,
-        s.last_on + case
-            when lead(s.first_on) over (
-                partition by s.old_provider_account_id, s.old_account_id, s.new_provider_account_id
-                order by s.first_on
-            ) is null then %(max_gap)s::int
+        n.pair,
+        min(n.dated_on) as first_on,
+        max(n.dated_on) + case
+            when n.span_number = max(max(n.span_number)) over (partition by n.pair) then %(max_gap)s::int
             else 0
         end as covered_until
-    from (
-        select
-            n.old_provider_account_id,
-            n.old_account_id,
-            n.new_provider_account_id,
-            min(n.dated_on) as first_on,
-            max(n.dated_on) as last_on
-        from numbered as n
-        group by n.old_provider_account_id, n.old_account_id, n.new_provider_account_id, n.span_number
-    ) as s
+    from numbered as n
+    group by n.pair, n.span_number
 ),
 judged as (
     select
-        e.old_provider_account_id,
-        e.old_account_id,
-        e.new_provider_account_id,
+        e.pair,
         e.transaction_id,
         e.pending,
         e.is_live,
-        coalesce(s.new_transaction_id, d.new_transaction_id) as new_transaction_id,
-        c.first_on is not null and e.dated_on >= e.promised_on as is_covered
+        r.new_transaction_id,
+        s.first_on is not null and e.dated_on >= p.promised_on and not e.pending as is_covered
     from earlier as e
-    left join same as s
-        on
-            s.old_provider_account_id = e.old_provider_account_id
-            and s.new_provider_account_id = e.new_provider_account_id
-            and s.transaction_id = e.transaction_id
-    left join shifted as d
-        on
-            d.old_provider_account_id = e.old_provider_account_id
-            and d.new_provider_account_id = e.new_provider_account_id
-            and d.transaction_id = e.transaction_id
-    left join spans as c
-        on
-            c.old_provider_account_id = e.old_provider_account_id
-            and c.old_account_id = e.old_account_id
-            and c.new_provider_account_id = e.new_provider_account_id
-            and e.dated_on > c.first_on
-            and e.dated_on <= c.covered_until
+    inner join pairs as p using (pair)
+    left join repeated as r on (r.pair, r.transaction_id) = (e.pair, e.transaction_id)
+    left join spans as s on s.pair = e.pair and e.dated_on > s.first_on and e.dated_on <= s.covered_until
 ),
 counted as (
     select
         j.*,
-        j.is_covered and not j.pending and j.new_transaction_id is null as is_lacking,
-        count(*) filter (where j.is_covered and not j.pending) over account as covered,
-        count(*) filter (where j.is_covered and not j.pending and j.new_transaction_id is null) over account as lacking
+        j.is_covered and j.new_transaction_id is null as is_lacking,
+        count(*) filter (where j.is_covered and j.new_transaction_id is null) over account
+        > greatest(
+            %(always_tolerated)s::int, %(tolerated_share)s::float8 * count(*) filter (where j.is_covered) over account
+        ) as is_excessive
     from judged as j
-    window account as (partition by j.old_provider_account_id, j.old_account_id, j.new_provider_account_id)
+    window account as (partition by j.pair)
 )
 select
-    c.old_provider_account_id as provider_account_id,
+    p.old_provider_account_id as provider_account_id,
     c.transaction_id,
-    c.new_provider_account_id,
+    p.new_provider_account_id,
     c.new_transaction_id,
-    c.is_live and (c.pending or c.new_transaction_id is not null or c.is_lacking and not e.is_excessive) as ends,
-    c.is_live and c.is_lacking and e.is_excessive as is_kept
+    c.is_live and (c.pending or c.new_transaction_id is not null or c.is_lacking and not c.is_excessive) as ends,
+    c.is_live and c.is_lacking and c.is_excessive as is_kept
 from counted as c
-cross join lateral (
-    select c.lacking > greatest(%(always_tolerated)s::int, %(tolerated_share)s::float8 * c.covered) as is_excessive
-) as e
+inner join pairs as p using (pair)
 where
     c.new_transaction_id is not null
     or c.is_live and (c.pending or c.is_lacking);

@@ -17,7 +17,7 @@ create table core.replaced_accounts (
 comment on table core.replaced_accounts is 'Accounts of logins that were linked again, with the accounts that hold the same money now.';
 comment on column core.replaced_accounts.matched_by is '`persistent_id`: the provider''s id that outlives a login; `mask`: mask, type, subtype and currency together.';
 comment on column core.replaced_accounts.undone_at is 'When a person undid it; it is never decided again by itself, in neither direction.';
-comment on column core.replaced_accounts.was_closed is 'Whether the provider had closed the earlier account already; then it stays closed if the pair is undone.';
+comment on column core.replaced_accounts.was_closed is 'Whether the earlier account was closed already: by the provider, or by an earlier pair. It stays closed if all pairs of it that are undone say so.';
 comment on column core.replaced_accounts.ended_feeds is 'Feeds of which the rows of the two were compared since the later login was read; they are compared again when rows of either are loaded.';
 create index on core.replaced_accounts (new_provider_account_id);
 

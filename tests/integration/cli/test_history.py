@@ -85,11 +85,9 @@ def test_the_history_of_an_account_shows_why_it_is_closed(etl: Command, logins: 
     )
     pipeline.db.execute("update core.accounts set closed_on = '2026-11-20', observed_at = %s, raw_id = 2", (LATER,))
     lines = etl("history", "account", "a").stdout.splitlines()
+    reason = "the login's snapshot no longer had it, or a later login has it"
     assert lines[-2:] == [
-        (
-            f"  {LATER:%Y-%m-%d %H:%M:%S} UTC, raw batch 2: closed on 2026-11-20: "
-            "the login's snapshot no longer had it, or a later login has it"
-        ),
+        f"  {LATER:%Y-%m-%d %H:%M:%S} UTC, raw batch 2: closed on 2026-11-20: {reason}",
         "      closed_on: none → 2026-11-20",
     ]
     (login,) = json.loads(etl("history", "account", "a", "--json").stdout)["logins"]

@@ -112,7 +112,8 @@ def test_restoring_a_login_waits_for_the_load_that_ends_its_rows_and_brings_them
     old = link(pipeline, "old", CHECKING)
     load(pipeline, old, "old", (TODAY, 1))
     new = link(pipeline, "new", CHECKING)
-    raw_id = seal_one(pipeline, new, "new")
+    load(pipeline, new, "new")
+    raw_id = seal_one(pipeline, new, "new", moves="x>y")
     other = connect()
     with ThreadPoolExecutor(1) as threads:
         with pipeline.db.transaction():

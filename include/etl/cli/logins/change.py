@@ -118,10 +118,11 @@ def unlink_logins(
 
 @examples("sluice logins restore 17", json=_JSON)
 def restore_logins(logins: Logins, *, as_json: AsJson = False) -> None:
-    """Undo that a later login of the same user and bank replaced these: they are synced again, and their money counts.
+    """Undo that later logins of the same user and bank replaced these, or some of their accounts.
 
-    Use it if the accounts of the two are not the same after all. It is not decided again by itself. The rows of a
-    login that was unlinked count again, too, but only its user can have it synced, by linking it again.
+    They are synced again, and all their money counts. Use it if the accounts are not the same after all. It is not
+    decided again by itself. The rows of a login that was unlinked count again, too, but only its user can have it
+    synced, by linking it again.
     """
     with fault.explained():
         from etl.catalog.entities import ENTITIES

@@ -52,7 +52,7 @@ def replace_linked_again(db: Connection, entity: Entity) -> None:
     if accounts := file["newly_linked"].objects(db, LinkedAccount):
         matches = replaced_accounts.compare(db, accounts)
         for new, old in sorted({(match.new_provider_account_id, match.old_provider_account_id) for match in matches}):
-            log.info("%s: provider account %d replaces %d, linked before", entity.name, new, old)
+            log.info("%s: provider account %d has accounts of %d, linked before", entity.name, new, old)
     replaced_accounts.mark_compared(db)
 
 

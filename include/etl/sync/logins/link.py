@@ -72,9 +72,10 @@ def enrol_login(
     """Exchange a public token, store the access token encrypted, and return the provider account id.
 
     The login is stored before its bank is asked for, so that no token is lost; if the provider does not tell, the login
-    is linked without its bank. Earlier logins of the user at the same bank are replaced if they have accounts in common
-    with it; if the provider does not list its accounts now, that is found when they are first loaded. An earlier login
-    that is linked again replaces those that had replaced it.
+    is linked without its bank. Earlier logins of the user at the same bank are replaced if later ones have all their
+    open accounts; of one that has others, only the accounts that are the same. If the provider does not list its
+    accounts now, that is found when they are first loaded. An earlier login that is linked again replaces those that
+    had replaced it.
 
     Parameters
     ----------

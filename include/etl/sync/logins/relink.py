@@ -1,10 +1,11 @@
 """Detection of logins that were linked again: a new login at the provider, with new ids for the same money.
 
-The earlier login of the same user at the same institution is replaced if the two have accounts in common. They are
-compared when the login is linked, so that the earlier one is not synced any more, and once more when its accounts are
-first loaded (`after_merge.replace_linked_again`): at link, the provider may not answer, and the accounts of the earlier
-login may not be loaded yet. The transactions of the earlier login end when those of the new one are loaded; see
-`end_replaced` in `include/sql/entities/transactions.replaced.sql`.
+The earlier login of the same user at the same institution is replaced if later ones have all its open accounts; if it
+has others, it is synced further, and only the accounts that are the same count no more. Logins are compared when one is
+linked, so that the earlier one is not synced any more, and once more when its accounts are first loaded
+(`after_merge.replace_linked_again`): at link, the provider may not answer, and the accounts of the earlier login may
+not be loaded yet. The transactions of the earlier login end when those of the new one are loaded; see
+`compare_replaced` in `include/sql/entities/transactions.replaced.sql`.
 """
 
 from __future__ import annotations
@@ -75,5 +76,5 @@ def replace_earlier_logins(accounts: list[LinkedAccount], *, db: Connection) -> 
     """
     matches = replaced_accounts.compare(db, accounts)
     for new, old in sorted({(match.new_provider_account_id, match.old_provider_account_id) for match in matches}):
-        log.info("provider account %d replaces %d, linked before", new, old)
+        log.info("provider account %d has accounts of %d, linked before", new, old)
     return matches

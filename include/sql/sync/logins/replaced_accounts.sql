@@ -126,50 +126,26 @@ where
     )
 order by c.old_provider_account_id, c.old_account_id, c.new_provider_account_id;
 
--- name: was_closed
--- Whether the provider had closed an account. One that was replaced is closed whether it had or not.
-select
-    coalesce(
-        (
-            select k.was_closed
-            from core.replaced_accounts as k
-            where
-                k.old_provider_account_id = f.old_provider_account_id
-                and k.old_account_id = f.old_account_id
-                and k.undone_at is null
-            limit 1
-        ),
-        (
-            select a.closed_on is not null
-            from core.accounts as a
-            where a.provider_account_id = f.old_provider_account_id and a.account_id = f.old_account_id
-        ),
-        false
-    ) as was_closed;
-
 -- name: record
 -- Remember a pair of accounts; one that is known stays as it is.
 insert into core.replaced_accounts (
     old_provider_account_id, old_account_id, new_provider_account_id, new_account_id, matched_by, was_closed
 )
-select
-    f.old_provider_account_id,
-    f.old_account_id,
-    f.new_provider_account_id,
-    f.new_account_id,
-    f.matched_by,
-    w.was_closed
-from (
-    select
-        %(old_provider_account_id)s::bigint as old_provider_account_id,
-        %(old_account_id)s::text as old_account_id,
-        %(new_provider_account_id)s::bigint as new_provider_account_id,
-        %(new_account_id)s::text as new_account_id,
-        %(matched_by)s::text as matched_by
-) as f
-cross join lateral (
-    {was_closed}
-) as w
+values (
+    %(old_provider_account_id)s,
+    %(old_account_id)s,
+    %(new_provider_account_id)s,
+    %(new_account_id)s,
+    %(matched_by)s,
+    exists (
+        select 1
+        from core.accounts as a
+        where
+            a.provider_account_id = %(old_provider_account_id)s
+            and a.account_id = %(old_account_id)s
+            and a.closed_on is not null
+    )
+)
 on conflict do nothing
 returning old_account_id;
 
@@ -253,25 +229,21 @@ insert into core.replaced_accounts (
     old_provider_account_id, old_account_id, new_provider_account_id, new_account_id, matched_by, was_closed
 )
 select
-    f.old_provider_account_id,
-    f.old_account_id,
     f.new_provider_account_id,
     f.new_account_id,
+    f.old_provider_account_id,
+    f.old_account_id,
     f.matched_by,
-    w.was_closed
-from (
-    select
-        d.new_provider_account_id as old_provider_account_id,
-        d.new_account_id as old_account_id,
-        d.old_provider_account_id as new_provider_account_id,
-        d.old_account_id as new_account_id,
-        d.matched_by
-    from former as d
-) as f
-cross join lateral (
-    {was_closed}
-) as w
-order by f.old_provider_account_id, f.old_account_id
+    exists (
+        select 1
+        from core.accounts as a
+        where
+            a.provider_account_id = f.new_provider_account_id
+            and a.account_id = f.new_account_id
+            and a.closed_on is not null
+    )
+from former as f
+order by f.new_provider_account_id, f.new_account_id
 on conflict do nothing
 returning old_provider_account_id;
 
@@ -297,8 +269,8 @@ from core.provider_accounts as p
 where p.provider_account_id = %(old_provider_account_id)s;
 
 -- name: reopen_accounts
--- The balances of the accounts that were replaced count again, but not of those that the provider had closed before; their
--- next snapshot decides whether they are still open. The rows are locked in the order of their keys, as merges do.
+-- The balances of the accounts that were replaced count again, but not of those that were closed already when they were
+-- replaced first; their next snapshot decides whether they are still open. The rows are locked in the order of their keys, as merges do.
 with locked as (
     select a.provider_account_id, a.account_id
     from core.accounts as a

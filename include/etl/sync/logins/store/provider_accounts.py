@@ -7,8 +7,8 @@
                    │                 twice as long if it fails again
                    ├── suspended     `logins stop`, from active and needs_login
                    ├── unlinked      `logins unlink`, from every other state; its access token is deleted
-                   └── replaced      its user has linked the same bank accounts again, as `replaced_by`; from every
-                                     state but `unlinked`, which stays, with a `replaced_by` of its own
+                   └── replaced      its user has linked all its open accounts again, the last of them as `replaced_by`;
+                                     from every state but `unlinked`, which stays, with a `replaced_by` of its own
 
 `logins resume` makes a login that needs a login or is suspended active again, `logins restore` one that is replaced,
 and linking it does so in every state. *Quarantined* is no state of its own but that of an active login with a row in

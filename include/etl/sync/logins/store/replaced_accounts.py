@@ -70,18 +70,15 @@ def compare(db: Connection, accounts: Sequence[LinkedAccount]) -> list[AccountMa
     list of AccountMatch
         The pairs that were not known before.
     """
-    new_matches: list[AccountMatch] = []
     with db.transaction():
         _SQL["lock_users"].run(
             db, {"provider_account_ids": sorted({account.provider_account_id for account in accounts})}
         )
         matches = _match(db, accounts)
-        logins = {(match.old_provider_account_id, match.new_provider_account_id): None for match in matches}
-        _lock_cursors(db, [login for pair in logins for login in pair])
-        new_matches.extend(match for match in matches if _SQL["record"].scalars(db, asdict(match)))
-        for old, new in logins:
-            if any((each.old_provider_account_id, each.new_provider_account_id) == (old, new) for each in new_matches):
-                _replace_login(db, old_provider_account_id=old, new_provider_account_id=new)
+        _lock_cursors(db, [login for pair in _logins_of(matches) for login in pair])
+        new_matches = [match for match in matches if _SQL["record"].scalars(db, asdict(match))]
+        for old, new in _logins_of(new_matches):
+            _replace_login(db, old_provider_account_id=old, new_provider_account_id=new)
     return new_matches
 
 
@@ -158,6 +155,11 @@ def mark_ended(db: Connection, *, feed: str) -> None:
 def replaced_by(db: Connection, provider_account_id: int) -> list[int]:
     """Return the earlier logins that a login replaces, in the order of their ids."""
     return _SQL["replaced_by"].scalars(db, {"provider_account_id": provider_account_id})
+
+
+def _logins_of(matches: Sequence[AccountMatch]) -> list[tuple[int, int]]:
+    """Return the earlier and the later login of some matches, each pair once."""
+    return list(dict.fromkeys((match.old_provider_account_id, match.new_provider_account_id) for match in matches))
 
 
 def _lock_cursors(db: Connection, provider_account_ids: Collection[int]) -> None:
