@@ -175,6 +175,7 @@ class AccountDownload:
             self.decrypt(self.account),
             self.page_size,
             self.account.generation if is_feed else None,
+            self.account.item_id,
         )
         if isinstance(self.source, Feed):
             first_cursor = "" if self.account.needs_full_read else self.account.cursor
@@ -184,9 +185,7 @@ class AccountDownload:
             if self.account.needs_full_read:
                 return reader.read_full_feed(self.source, position, stored_cursor=self.account.cursor)
             return reader.read_feed(self.source, position)
-        if isinstance(self.source, Window) and self.days:
-            return reader.read_window(self.source, days=self.days)
-        return reader.read_snapshot(self.source)
+        return reader.read_list(self.source, days=self.days)
 
     async def _adopt(self, earlier: UnfinishedDownload) -> None:
         """Take over the pages of an earlier attempt, if they still begin at the account's cursor; else discard them."""

@@ -16,9 +16,11 @@ from etl.errors import RetryAfter
 from etl.settings import Endpoint
 from etl.sync.drain.account import AccountDownload
 from etl.sync.drain.outcome import AccountOutcome, ChunkOutcomes, DownloadResult
+from etl.sync.logins.provider_tokens import ProviderTokens
 from etl.sync.logins.store.provider_accounts import ProviderAccount
 from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider.client import ProviderClient, open_client
+from etl.sync.provider_calls import ProviderCalls
 from etl.sync.store import interruptions, unfinished_downloads
 from etl.sync.store.chunks import PlannedChunk
 from etl.sync.store.interruptions import Watch
@@ -123,7 +125,8 @@ class ChunkDownload:
             If no account could be drained since all have to wait, and the chunk was not rescheduled too often.
         """
         self._end = _now() + self._time_limit.total_seconds()
-        async with open_client(self.entity.provider, endpoint, limiter) as client:
+        tokens, calls = ProviderTokens(self.db, self.cipher), ProviderCalls(self.db)
+        async with open_client(self.entity.provider, endpoint, limiter, tokens=tokens, ledger=calls) as client:
             for accounts in account_batches:
                 asked = [each for each in accounts if each.provider_account_id not in self.watch.culprits]
                 for account in accounts:

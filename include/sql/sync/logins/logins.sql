@@ -185,7 +185,7 @@ limit %(limit)s;
 
 -- name: find_to_unlink
 -- What the provider needs to give up the access, and by which the transition recognises a newer token.
-select p.provider_account_id, p.provider, p.state, p.access_token, p.token_version
+select p.provider_account_id, p.provider, p.state, p.access_token, p.token_version, p.item_id
 from core.provider_accounts as p
 where p.provider_account_id = any(%(logins)s)
 order by p.provider_account_id;

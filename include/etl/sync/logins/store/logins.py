@@ -218,6 +218,7 @@ class LinkedLogin:
     state: str
     access_token: bytes | None = field(repr=False)
     token_version: int
+    item_id: str
 
 
 @dataclass(frozen=True)
