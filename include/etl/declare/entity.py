@@ -8,12 +8,13 @@ from datetime import timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from etl.declare.api.derived import Settlement, check_fills, check_recent, check_uses
 from etl.declare.check import Check
 from etl.declare.column import PROVIDER_ACCOUNT, Column, ColumnType
 from etl.declare.provider import Provider
 from etl.declare.queue import Queue
 from etl.declare.schedule import After, require_cron
-from etl.declare.source import Feed, RawOf, Snapshot, Window
+from etl.declare.source import Feed, RawOf, Recent, Snapshot, Window
 from etl.declare.validation import require_count, require_duration, require_identifier, require_tuple, require_type
 from etl.errors import DeclarationError
 
@@ -43,6 +44,7 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "history": (bool,),
     "tolerated_absences": (int, float),
     "replaces": (str, type(None)),
+    "settlement": (Settlement, type(None)),
 }
 _TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "key": (str, 1),
@@ -109,6 +111,8 @@ class Entity:
     newest_by
         Column of a date or an instant by which the newest record of a key is chosen, where records do not arrive in
         their order; null is the oldest. None if the record that was observed last is the newest.
+    settlement
+        How to find the posted record that a pending one became, where no id links them; only with a `Recent` source.
     """
 
     name: str
@@ -134,6 +138,7 @@ class Entity:
     version: int = 1
     history: bool = False
     newest_by: str | None = None
+    settlement: Settlement | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -145,6 +150,13 @@ class Entity:
             return {name: (paths, ()) for name, paths in self.source.places.items()}
         declared = (self.source, self.window) if self.window else (self.source,)
         return {source.name: (source.upserts, source.removals) for source in declared}
+
+    @property
+    def optional_lists(self) -> frozenset[str]:
+        """Paths of lists that a page of its sources may lack."""
+        if isinstance(self.source, RawOf):
+            return frozenset()
+        return frozenset(self.source.optional).union(self.window.optional if self.window else ())
 
     def find_source(self, source: str) -> Feed | Snapshot | Window | RawOf:
         """Return the declaration of one of the sources whose raw batches it reads."""
@@ -160,6 +172,11 @@ class Entity:
         """Names of the statements that its SQL file must have."""
         removes = any(removals for _, removals in self.sources.values())
         return ("table", "merge", "remove") if removes else ("table", "merge")
+
+    @property
+    def stored_columns(self) -> tuple[Column, ...]:
+        """Declared columns of the core table."""
+        return tuple(column for column in self.columns if column.stored)
 
     @property
     def key_columns(self) -> tuple[Column, ...]:
@@ -190,6 +207,10 @@ def _validate(entity: Entity) -> None:
     _check_order(where, entity)
     _check_record_paths(where, entity)
     _check_history(where, entity)
+    if isinstance(entity.source, Recent):
+        check_recent(where, entity.source, entity.columns, entity.settlement)
+    elif entity.settlement is not None:
+        raise DeclarationError(f"{where}: settlement is given, but its source is no Recent; remove it")
 
 
 def _check_values(where: str, entity: Entity) -> None:
@@ -238,6 +259,11 @@ def _check_columns(where: str, entity: Entity) -> None:
     for column in entity.columns:
         if column.name in entity.key and not column.required:
             raise DeclarationError(f"{where}: key column {column.name} must be required; remove required=False")
+        if column.name in entity.key and not column.stored:
+            raise DeclarationError(f"{where}: key column {column.name} must be stored; remove stored=False")
+    check_uses(where, entity.columns, entity.currencies)
+    if not isinstance(entity.source, RawOf):
+        check_fills(where, entity.columns, tuple(filter(None, (entity.source, entity.window))))
     for column, other in combinations(entity.columns, 2):
         if column.levels_up == other.levels_up and _have_conflicting_types(column, other):
             raise DeclarationError(
@@ -277,7 +303,9 @@ def _check_history(where: str, entity: Entity) -> None:
 def _have_conflicting_types(column: Column, other: Column) -> bool:
     """Return whether one field would have to be both a value and an object, or a value of two types."""
     shorter, longer = sorted((column.path_parts, other.path_parts), key=len)
-    return longer[: len(shorter)] == shorter and (len(longer) > len(shorter) or column.kind is not other.kind)
+    if column.fill is not None or other.fill is not None:
+        return False
+    return longer[: len(shorter)] == shorter and (len(longer) > len(shorter) or column.sent_as is not other.sent_as)
 
 
 def _check_checks(where: str, entity: Entity) -> None:

@@ -166,7 +166,13 @@ class _PageTransformer:
             for record in page.rejected:
                 self._count_fault(account, record.fault)
                 yield Reject(account, line, header.received_at, record.fault, record.identity)
-            self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
+            self._block.add(
+                page,
+                provider_account_id=account,
+                line=line,
+                received_at=header.received_at,
+                item_id=header.item_id,
+            )
         yield from self._write_block()
 
     def _track_cursor_move(self, header: Header) -> None:
@@ -192,6 +198,6 @@ class _PageTransformer:
         finished_moves = [self._tallies.pop(move.provider_account_id).complete(move) for move in self._cursor_moves]
         self._writer.write(rows.table, finished_moves)
         self.rows_written += rows.table.num_rows
-        self._block = Block(self._entity, first_seq=self._block.first_seq + len(self._block))
+        self._block = Block(self._entity, self._block.first_seq + len(self._block), self._block.twins)
         self._cursor_moves = unfinished_moves
         return rows.rejects

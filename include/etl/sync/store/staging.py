@@ -207,7 +207,7 @@ def _drop_superseded_queries(entity: Entity) -> list[Composed]:
 
 def _create_query(entity: Entity) -> Composed:
     declared = SQL(", ").join(
-        SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.columns
+        SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.stored_columns
     )
     return SQL(
         "create temp table incoming "
