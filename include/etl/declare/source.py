@@ -242,6 +242,9 @@ class Recent(Snapshot):
     pending
         Column that is true for pending records. They have no lasting date and are all in every window; None if the
         provider sends none.
+    account
+        Column with the account of a record, where a window has those of several accounts: rows of an account that is
+        not in it at all do not end. None if a login is one account.
     first_days
         Length of the first window of a login; None for `days`.
     """
@@ -249,6 +252,7 @@ class Recent(Snapshot):
     days: int
     dated_by: str
     pending: str | None = None
+    account: str | None = None
     first_days: int | None = None
     max_records: int | None = 100_000
 
@@ -264,6 +268,12 @@ class Recent(Snapshot):
         require_count(where, "days", self.days, minimum=2, maximum=MAX_RECENT_DAYS)
         require_type(where, "dated_by", self.dated_by, str)
         require_type(where, "pending", self.pending, str, type(None))
+        require_type(where, "account", self.account, str, type(None))
+        if self.account is None and any(path.count("[]") > 1 for path in self.upserts):
+            raise DeclarationError(
+                f"{where}: its records are in lists within others, so that a part of them may be missing; name the "
+                "column of the outer record in account"
+            )
         if self.first_days is not None:
             require_count(where, "first_days", self.first_days, minimum=self.days, maximum=MAX_RECENT_DAYS)
 

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.declare.source import Feed, RawOf, Snapshot, Window
+from etl.declare.source import Feed, RawOf, Recent, Snapshot, Window
+from etl.sync import recent
 from etl.sync.history import after_merge
 from etl.sync.quarantine import exceeds
 from etl.sync.records.duplicates import DuplicateFilter
@@ -166,6 +167,8 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
         cursors.advance(db, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"] or closed_keys):
         cursors.record_observation(db, feed=entity.feed_name)
+    elif isinstance(origin, Recent):
+        closed_keys += recent.end_absent(db, entity, origin, raw_id=raw_id)
     elif isinstance(origin, Snapshot):
         closed_keys += after_merge.close_missing(db, entity, raw_id=raw_id)
     if entity.feed_name:

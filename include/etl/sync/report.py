@@ -7,12 +7,13 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
 from etl.sync.logins import breaker
-from etl.sync.logins.store import logins
+from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.provider_accounts import LoginState
 from etl.sync.store import chunks, cursors, field_warnings, reconciliations
 
 _PROBLEM_COUNTS = (
     "accounts_refused",
+    "accounts_starved",
     "accounts_still_stopped",
     "accounts_stopped",
     "accounts_unreachable",
@@ -36,6 +37,7 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     """
     if not isinstance(entity.source, RawOf):
         breaker.settle(entity, run_id, db=db)
+        _end_consents(entity, db=db)
     counts = {**totals(entity, run_id, db=db), **_login_counts(entity, db=db)}
     log.info("%s: run %s: %s", entity.name, run_id, counts)
     if counts["chunks_loaded"] < counts["chunks"]:
@@ -59,12 +61,39 @@ def _login_counts(entity: Entity, *, db: Connection) -> dict[str, int]:
     if isinstance(entity.source, RawOf):
         return {}
     by_state: Counter[str] = Counter()
+    if (consent := entity.provider.consent) is not None:
+        by_state["logins_consent_expiring"], _ = provider_accounts.count_expiring_consents(
+            db, provider=entity.provider.name, foretold=consent.foretold
+        )
     by_reason: dict[str, int] = {}
     for each in logins.count_by_state(db, provider=entity.provider.name):
         by_state[f"logins_{each.state}"] += each.logins
         if each.state == LoginState.NEEDS_LOGIN.value and each.reason and len(by_reason) < _MAX_REASONS:
             by_reason[f"logins_{each.state}_{each.reason}"] = each.logins
     return {**by_state, **by_reason}
+
+
+def _end_consents(entity: Entity, *, db: Connection) -> None:
+    """Stop logins whose consent has ended, and foretell the end of others."""
+    provider = entity.provider
+    if provider.consent is None:
+        return
+    if ended := provider_accounts.end_consents(db, provider=provider.name):
+        log.warning(
+            "%s: the consents of %d logins have ended; their users must log in again", provider.name, len(ended)
+        )
+    expiring, first_at = provider_accounts.count_expiring_consents(
+        db, provider=provider.name, foretold=provider.consent.foretold
+    )
+    if expiring and first_at is not None:
+        log.warning(
+            "%s: the consents of %d logins end within %d days, the first on %s; ask their users to consent again, see "
+            "consent_expires_at in core.provider_accounts",
+            provider.name,
+            expiring,
+            provider.consent.foretold.days,
+            first_at.date(),
+        )
 
 
 def _warn_of_expiring_cursors(entity: Entity, *, db: Connection) -> None:

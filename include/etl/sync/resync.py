@@ -9,10 +9,9 @@ from tempfile import TemporaryDirectory
 from upath import UPath
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
-from etl.sync import reprocess
+from etl.sync import recent, reprocess
 from etl.sync.replay import replay
 from etl.sync.store import before_image, cursors, raw_batches, reconciliations
 from etl.sync.store.reconciliations import Reconciliation
@@ -89,8 +88,9 @@ def _revoke(reconciliation: Reconciliation, entity: Entity, *, db: Connection, r
     cursors.lock_of(db, reconciliation.provider_account_id, feed=entity.feed_name or "")
     reconciliations.decide(db, reconciliation, "revoked")
     before_image.create(db, entity)
-    keys = StatementFile(f"entities/{entity.name}")["restore_absent"].rows(
-        db, {"raw_id": raw_id, "provider_account_id": reconciliation.provider_account_id}
+    keys = recent.statements_of(entity)["restore_absent"].rows(
+        db,
+        {"raw_id": raw_id, "entity": entity.name, "provider_account_id": reconciliation.provider_account_id},
     )
     if keys:
         before_image.set_changed_keys(db, entity, keys)

@@ -180,7 +180,17 @@ class _PageTransformer:
         account, cursor_from = header.provider_account_id, header.cursor_from
         if self._cursor_moves and self._cursor_moves[-1].provider_account_id == account:
             cursor_from = self._cursor_moves.pop().cursor_from
-        self._cursor_moves.append(CursorMove(account, cursor_from, header.cursor_to, header.whole, header.generation))
+        self._cursor_moves.append(
+            CursorMove(
+                account,
+                cursor_from,
+                header.cursor_to,
+                header.whole,
+                header.generation,
+                first_on=header.first_day,
+                last_on=header.last_day,
+            )
+        )
         self._tallies.setdefault(account, _LoginTally())
 
     def _count_fault(self, provider_account_id: int, fault: RecordFault) -> None:

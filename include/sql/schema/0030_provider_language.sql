@@ -50,3 +50,8 @@ alter table core.provider_accounts
 comment on column core.provider_accounts.consent_expires_at is 'When the user''s consent ends, unless it is given again; null if it does not end by itself.';
 create index on core.provider_accounts (provider, consent_expires_at) where consent_expires_at is not null;
 
+
+alter table etl.unfinished_downloads
+    add column first_on date,
+    add column last_on date;
+comment on column etl.unfinished_downloads.first_on is 'First of the recent days that the pages are of; null if they are of a feed.';

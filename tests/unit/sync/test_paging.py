@@ -224,9 +224,9 @@ def test_recent_days_are_read_from_where_an_earlier_attempt_stopped() -> None:
     numbers, headers, requests = read(source, respond, days=days)
     assert numbers == list(range(7))
     assert {(request.query["from"], request.query["to"]) for request in requests} == {("2026-11-01", "2026-12-01")}
-    assert [(header.cursor_from, header.cursor_to) for header in headers] == [("", "2"), ("2", "3"), ("3", "")]
+    assert [(header.cursor_from, header.cursor_to) for header in headers] == [("", "3:2"), ("3:2", "6:3"), ("6:3", "")]
     assert {(header.first_day, header.last_day, header.whole) for header in headers} == {(days.first, days.last, True)}
-    numbers, headers, _ = read(source, respond, days=days, position="3", pages=2)
+    numbers, headers, _ = read(source, respond, days=days, state="6:3", pages=2)
     assert numbers == [6]
     assert [(header.page, header.whole) for header in headers] == [(2, False)]
 

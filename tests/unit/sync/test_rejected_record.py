@@ -4,7 +4,10 @@ import pytest
 
 from etl.sync.rejected_record import record_at
 
-PAGE = b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": null}], "note": "\xf0\x9f\xa5\x90", "data": {"new-rows": [{}, {"n": 2}]}}'
+PAGE = (
+    b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": null}], "note": "\xf0\x9f\xa5\x90", '
+    b'"data": {"new-rows": [{}, {"n": 2}]}}'
+)
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,8 @@ def check_recent(where: str, source: Recent, columns: Sequence[Column], settleme
     _require_column(where, f"dated_by of {source.name}", source.dated_by, stored, ColumnType.DATE)
     if source.pending is not None:
         _require_column(where, f"pending of {source.name}", source.pending, stored, ColumnType.BOOLEAN)
+    if source.account is not None:
+        _require_column(where, f"account of {source.name}", source.account, stored, ColumnType.TEXT)
     for column in columns:
         if column.identity is not None and source.dated_by not in column.identity.columns:
             raise DeclarationError(

@@ -15,11 +15,17 @@ from typing import TypeVar
 from etl.chunking import DayRange
 from etl.db.connection import Connection
 from etl.declare.provider import ErrorAction
-from etl.declare.source import Feed, Snapshot, Window
+from etl.declare.source import Feed, Recent, Snapshot, Window
 from etl.errors import ProviderRefused, TokenUnreadable
 from etl.sync.drain.outcome import AccountOutcome, DownloadResult, outcome_of
 from etl.sync.logins.store.provider_accounts import ProviderAccount
-from etl.sync.provider.client import MAX_WAIT_IN_TASK, AnswerTooLarge, ProviderCallFailed, ProviderClient
+from etl.sync.provider.client import (
+    MAX_WAIT_IN_TASK,
+    AnswerTooLarge,
+    ProviderCallFailed,
+    ProviderClient,
+    QuotaExhausted,
+)
 from etl.sync.provider.pages import AccountReader, FeedPosition, prefetch
 from etl.sync.records.frames import Header
 from etl.sync.store import unfinished_downloads
@@ -89,6 +95,11 @@ class AccountDownload:
     def __post_init__(self) -> None:
         self._pages = self.landing.account_pages(self.account.provider_account_id)
 
+    @property
+    def _is_resumable(self) -> bool:
+        """Whether the next download may continue from the pages of this one."""
+        return isinstance(self.source, Feed | Recent)
+
     async def run(self, *, end: float, out_of_time: str) -> DownloadResult:
         """Drain the account; a second call continues a feed, and begins anew with any other source.
 
@@ -104,7 +115,7 @@ class AccountDownload:
         VolumeFull
             If the volume has almost no free space.
         """
-        if not isinstance(self.source, Feed):
+        if not self._is_resumable:
             self._start_over()
         try:
             async with asyncio.timeout_at(end):
@@ -127,6 +138,8 @@ class AccountDownload:
                 return DownloadResult(AccountOutcome.REFUSED, reason=error.detail)
             except AnswerTooLarge as error:
                 return DownloadResult(AccountOutcome.OVERSIZED, reason=error.code)
+            except QuotaExhausted as error:
+                return self._starved(error)
             except ProviderCallFailed as error:
                 failure = error
             if not self._must_restart(failure, restarts_left):
@@ -148,8 +161,17 @@ class AccountDownload:
         is_possible = isinstance(self.source, Feed) and self.account.cursor and not self.account.needs_full_read
         return bool(is_possible) and (failure.action is ErrorAction.REREAD_FEED or not restarts_left)
 
+    def _starved(self, failure: ProviderCallFailed) -> DownloadResult:
+        """Keep what was read of an account that has no call left; it is late until it can be read to its end."""
+        reason = f"{failure.code} for {failure.retry_after}"
+        if self._is_resumable and self._pages.pages and self._save_pages():
+            reason += f"; {self._pages.pages} pages are kept, and the next download continues from them"
+        return DownloadResult(AccountOutcome.STARVED, reason=reason)
+
     def _failed(self, failure: ProviderCallFailed) -> DownloadResult:
         wait = failure.retry_after if failure.action is ErrorAction.RETRY else None
+        if wait and wait > MAX_WAIT_IN_TASK and self.source.quota is not None:
+            return self._starved(failure)
         return DownloadResult(
             outcome_of(failure.action, self.account),
             reason=failure.code,
@@ -163,7 +185,7 @@ class AccountDownload:
                 if self._pages.size - self._adopted_size + len(body) > MAX_BYTES:
                     raise TooManyBytes
                 await _uninterrupted(asyncio.to_thread(self._pages.add, header, body))
-                if isinstance(self.source, Feed) and self._pages.pages - self._saved_pages >= SAVE_EVERY:
+                if self._is_resumable and self._pages.pages - self._saved_pages >= SAVE_EVERY:
                     self._save_pages()
         return self._pages.finish()
 
@@ -185,6 +207,8 @@ class AccountDownload:
             if self.account.needs_full_read:
                 return reader.read_full_feed(self.source, position, stored_cursor=self.account.cursor)
             return reader.read_feed(self.source, position)
+        if isinstance(self.source, Recent):
+            return reader.read_list(self.source, days=self.days, state=self._pages.cursor_to, pages=self._pages.pages)
         return reader.read_list(self.source, days=self.days)
 
     async def _adopt(self, earlier: UnfinishedDownload) -> None:
@@ -196,6 +220,8 @@ class AccountDownload:
             self._forget(earlier.chunk_id, earlier.attempt)
         else:
             self.account = replace(self.account, needs_full_read=earlier.is_full_read)
+            if earlier.first_on and earlier.last_on:
+                self.days = DayRange(earlier.first_on, earlier.last_on)
             self._adopted_size = self._pages.size
             self._save_pages()
         self.earlier = None
@@ -230,6 +256,8 @@ class AccountDownload:
                 digest=self._pages.digest,
                 cursor_to=self._pages.cursor_to,
                 is_full_read=self.account.needs_full_read,
+                first_on=self.days.first if self.days else None,
+                last_on=self.days.last if self.days else None,
             ),
             feed=self.source.name,
         )
@@ -237,7 +265,7 @@ class AccountDownload:
     def _unfinished(self, reason: str, *, otherwise: AccountOutcome) -> DownloadResult:
         """Keep the pages of a feed for the next download; other sources, and a feed without pages, are skipped."""
         pages = self.earlier.pages if self.earlier else self._pages.pages
-        if isinstance(self.source, Feed) and pages and (self.earlier or self._save_pages()):
+        if self._is_resumable and pages and (self.earlier or self._save_pages()):
             reason = f"{reason}; {pages} pages are kept, and the next download continues from them"
             return DownloadResult(AccountOutcome.UNFINISHED, reason=reason)
         return DownloadResult(otherwise, reason=reason)

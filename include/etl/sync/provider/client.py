@@ -240,25 +240,28 @@ class ProviderClient:
             raise AnswerTooLarge(str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
-        self._note_quota(call, response)
         if response.status == _UNAUTHORIZED and raises_unauthorized:
             raise _Unauthorized
         wait = find_wait(self.provider, response.headers, now=datetime.now(UTC))
+        if call.quota is not None:
+            wait = self._note_quota(call, call.quota, response, wait)
         if response.status >= _REDIRECT:
             raise find_failure(self.provider, name, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
         raise_for_error_inside(self.provider, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
         return Response(content, response.headers)
 
-    def _note_quota(self, call: Call, response: aiohttp.ClientResponse) -> None:
-        """Record that the provider's own count of calls is used up, if its headers say so."""
-        quota = call.quota
-        if quota is None or self._ledger is None or quota.reset_header is None:
-            return
-        reset = http.parse_retry_after(response.headers.get(quota.reset_header), now=datetime.now(UTC))
-        remaining = response.headers.get(quota.remaining_header or "")
-        is_used_up = response.status == _TOO_MANY_REQUESTS or (remaining or "").strip() == "0"
-        if reset and is_used_up:
+    def _note_quota(
+        self, call: Call, quota: Quota, response: aiohttp.ClientResponse, wait: timedelta | None
+    ) -> timedelta | None:
+        """Record that the provider's own count of calls is used up, if a response says so; return how long to wait."""
+        reset = http.parse_retry_after(response.headers.get(quota.reset_header or ""), now=datetime.now(UTC))
+        if response.status == _TOO_MANY_REQUESTS:
+            wait = reset = max(filter(None, (wait, reset)), default=None)
+        elif response.headers.get(quota.remaining_header or "", "").strip() != "0":
+            return wait
+        if reset and reset > MAX_WAIT_IN_TASK and self._ledger is not None:
             self._ledger.block(call.source, call.provider_account_id, reset)
+        return wait
 
     async def _send_token_request(self, request: TokenRequest, values: Values) -> bytes:
         base_url = self.authorizer.base_url

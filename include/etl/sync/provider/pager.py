@@ -43,16 +43,17 @@ class Pager:
         The list.
     page_size
         Records to request in one page.
-    position
-        Where to begin: empty for the first page, else as `position` was after an earlier page.
+    state
+        Where to begin: empty for the first page, else as `state` was after an earlier page.
     pages
         Number of pages that were read before.
     """
 
     source: Listing
     page_size: int
-    position: str = ""
+    state: str = ""
     pages: int = 0
+    position: str = field(default="", init=False)
     is_done: bool = field(default=False, init=False)
     _records: int = field(default=0, init=False)
     _total: int | None = field(default=None, init=False)
@@ -61,8 +62,9 @@ class Pager:
     _previous: object = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.source.paging, OffsetPaging) and self.position:
-            self._records = int(self.position)
+        if self.state:
+            records, _, self.position = self.state.partition(":")
+            self._records = int(records)
 
     @property
     def values(self) -> dict[Placeholder, object]:
@@ -129,6 +131,7 @@ class Pager:
             raise ProviderCallFailed(ErrorAction.RETRY, f"a list that does not end, after {self.pages} pages")
         self._seen.add(position)
         self.position, self.is_done = ("", True) if is_last else (position, False)
+        self.state = "" if is_last else f"{self._records}:{position}"
 
     def _require_unchanged(self, page: Envelope, overlap: int) -> None:
         """Refuse a page of a list from which records were added or removed since its first page was read.

@@ -141,7 +141,7 @@ class AccountReader:
             cursor = next_cursor
 
     async def read_list(
-        self, source: Listing, *, days: DayRange | None = None, position: str = "", pages: int = 0
+        self, source: Listing, *, days: DayRange | None = None, state: str = "", pages: int = 0
     ) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the pages of a list; raise as `read_feed` does, and to restart if the list changes meanwhile.
 
@@ -149,16 +149,16 @@ class AccountReader:
         ----------
         days
             The days that are read; None for a list without days.
-        position, pages
+        state, pages
             Where to begin, as `cursor_to` of a header says, and the number of pages before it.
         """
         page_size = self.page_size
         if isinstance(source.paging, OffsetPaging) and source.paging.identity:
             page_size = max(page_size, _MIN_OVERLAPPING_PAGE)
-        pager = Pager(source, page_size, position=position, pages=pages)
+        pager = Pager(source, page_size, state, pages)
         is_recent, noun = isinstance(source, Recent), "window" if isinstance(source, Window) else "list"
         while not pager.is_done:
-            ordinal, cursor_from = pager.pages, pager.position
+            ordinal, cursor_from = pager.pages, pager.state
             values = {**_day_values(days), **pager.values}
             page = await self._request_page(source, values, pager.fields, page_size=page_size, link=pager.link)
             pager.follow(page.envelope, page.headers)
@@ -167,7 +167,7 @@ class AccountReader:
                 header = msgspec.structs.replace(
                     header,
                     cursor_from=cursor_from,
-                    cursor_to=pager.position,
+                    cursor_to=pager.state,
                     whole=not pages,
                     first_day=days.first,
                     last_day=days.last,

@@ -62,7 +62,9 @@ where
     )
     {condition}
 """)
-_CURSOR_MOVE_COLUMNS = (PROVIDER_ACCOUNT, "cursor_from", "cursor_to", "whole", "generation", "read", "rejected")
+_CURSOR_MOVE_COLUMNS = (
+    *(PROVIDER_ACCOUNT, "cursor_from", "cursor_to", "whole", "generation", "read", "rejected", "first_on", "last_on"),
+)
 
 
 def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) -> int:

@@ -195,3 +195,14 @@ order by p.provider_account_id;
 select p.provider_account_id, p.state
 from core.provider_accounts as p
 where p.provider_account_id = any(%(logins)s);
+
+-- name: starved_by_run
+-- Logins that a run could not read to their end, as their provider allows no more calls: their number, and the first.
+select count(*) as logins, (array_agg(l.provider_account_id order by l.provider_account_id))[:5] as first_ids
+from etl.chunks as c
+inner join etl.left_out as l on l.chunk_id = c.chunk_id and l.attempt = c.attempts
+where
+    c.entity = %(entity)s
+    and c.run_id = %(run_id)s
+    and c.withdrawn_at is null
+    and l.outcome = 'starved';
