@@ -52,8 +52,9 @@ def plan(entity: Entity, run_id: str, *, db: Connection, days: DayRange | None =
     else:
         log.warning(
             "%s: no active account of %s is enrolled, so there is nothing to sync; "
-            "enrol one with `sluice link --public-token …`",
+            "enrol one with `sluice link --provider %s …`",
             entity.name,
+            entity.provider.name,
             entity.provider.name,
         )
     return ordinals

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.catalog.providers.plaid import PLAID
-from etl.cli.arguments import require_ids
+from etl.cli.arguments import PROVIDERS, require_ids
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, track_progress
 from etl.errors import PermanentError, SluiceError
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from etl.db.connection import Connection
     from etl.sync.logins.store.logins import LinkedLogin
 
-_PROVIDERS = {provider.name: provider for provider in (PLAID,)}
 _BY_HAND = "by hand"
 _JSON = "`changed`, the ids of logins that have the new state now, and `failed`, a list of `login` and `error`"
 
@@ -140,7 +138,7 @@ def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) ->
     limiter = rate_limits.connect(Endpoint.from_environment("limits"))
     errors: dict[int, str] = {}
     for login in track_progress(list(found), "logins"):
-        provider = _PROVIDERS.get(found[login].provider)
+        provider = PROVIDERS.get(found[login].provider)
         if provider is None:
             errors[login] = f"its provider {found[login].provider!r} is not declared"
             continue

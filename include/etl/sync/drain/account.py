@@ -36,8 +36,8 @@ MAX_RESTARTS = 5
 """Restarts of an account's feed from its first cursor in one download; after these it is read from its beginning."""
 
 MAX_BYTES = 1 << 30
-"""Bytes of one account in one attempt, so that one login cannot fill the volume: about 600,000 transactions, which the
-rate limit of Plaid allows in most of an hour. A feed with more is continued by the next download."""
+"""Bytes of one account in one attempt, so that one login cannot fill the volume: about 600,000 transactions, which
+usual rate limits allow in most of an hour. A feed with more is continued by the next download."""
 
 SAVE_EVERY = 20
 """Pages after which those of a feed are kept for the next attempt, should this one die. A feed of fewer pages is read

@@ -16,8 +16,8 @@ from etl.sync.provider.failures import AnswerTooLarge, ProviderCallFailed
 from etl.sync.records.documents import Leaf, Path, define_document, split_path, value_at
 
 MAX_COMMAS_PER_RECORD = 100
-"""Commas of a page for each record that it may have. A transaction of Plaid has some 60, and a page may have
-`PAGE_TOLERANCE` times as many records as were asked for; an empty record has one."""
+"""Commas of a page for each record that it may have. A transaction with all its details has some 60, and a page may
+have `PAGE_TOLERANCE` times as many records as were asked for; an empty record has one."""
 
 MIN_COMMAS = 100_000
 """Commas that any page may have, however few records are asked for: it may list hundreds of accounts beside them. As

@@ -23,7 +23,7 @@ from etl.sync.records.documents import Leaf
 from etl.sync.records.frames import Header
 
 MAX_CURSOR_LENGTH = 256
-"""Longest cursor, in characters, as Plaid documents it."""
+"""Longest cursor, in characters; no provider documents a longer one."""
 
 _FORBIDDEN_CHARACTERS = frozenset("\0\N{REPLACEMENT CHARACTER}")
 """Characters that make a cursor invalid: NUL, which Postgres cannot store, and the replacement of undecodable bytes."""
