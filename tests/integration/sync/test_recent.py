@@ -246,11 +246,14 @@ def test_a_pending_row_that_vanishes_is_the_only_posted_row_that_fits(
         movement("p3", "-1.00"),
         movement("gone", "-4.00"),
     ]
+    bank.pending.append(movement("ambiguous", "-3.00"))
     pipeline.run("first")
     bank.booked += [movement("b1", "-9.99", days_ago=1), movement("b2", "-1.00"), movement("late", "-4.00", days_ago=9)]
+    bank.booked += [movement("t1", "-3.00"), movement("t2", "-3.00")]
     bank.pending = []
     pipeline.run("second")
     assert rows(ENDED) == [
+        ("ambiguous", "absent", None),
         ("gone", "absent", None),
         ("p1", "posted", "b1"),
         ("p2", "absent", None),

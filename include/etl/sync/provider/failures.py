@@ -72,7 +72,7 @@ def find_failure(
     code = next(filter(None, map(http.printable_or_none, texts_at(body, provider.error_code))), None)
     code = code or f"HTTP {status}"
     for rule in provider.errors:
-        if rule.finds_errors_in_success or (rule.action is ErrorAction.REREAD_FEED and not sends_cursor):
+        if rule.action is ErrorAction.REREAD_FEED and not sends_cursor:
             continue
         if rule.status in (None, status) and _has_code(provider, rule, body):
             return ProviderCallFailed(rule.action, _code_of(rule, code), wait)
