@@ -18,7 +18,7 @@ from etl.db.statements import Statement
 from etl.declare.provider import Placeholder
 from etl.settings import Endpoint
 from etl.sync.logins.store.token_cipher import TokenCipher
-from etl.sync.provider.client import fill_template
+from etl.sync.provider.requests import fill_template
 from etl.sync.store import raw_batches
 
 _TOKENS = "select provider_account_id, access_token from core.provider_accounts"

@@ -160,7 +160,7 @@ class ProviderUrlInvalid(PermanentError):
     def __init__(self, connection: str, host: str) -> None:
         super().__init__(
             f"connection {connection!r}: its host is {host!r}; it must be the provider's base URL, "
-            "such as https://production.plaid.com."
+            "such as https://api.example.com."
         )
 
 

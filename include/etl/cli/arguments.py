@@ -14,6 +14,7 @@ from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.declare.entity import Entity
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, Notice
+from etl.declare.provider import Provider
 from etl.declare.queue import Queue
 
 if TYPE_CHECKING:
@@ -26,6 +27,26 @@ _MAX_COMPLETION_HELP = 72
 
 ENTITY_NAMES = ", ".join(entity.name for entity in ENTITIES)
 NOTICE_NAMES = ", ".join(notice.name for notice in NOTICES)
+
+
+PROVIDERS = {entity.provider.name: entity.provider for entity in ENTITIES}
+"""Providers of the entities, by name."""
+
+
+def find_provider(name: str) -> Provider:
+    """Return a provider; the only one if no name is given.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there is no such provider, or none was named and there are several.
+    """
+    if not name and len(PROVIDERS) == 1:
+        return next(iter(PROVIDERS.values()))
+    if name not in PROVIDERS:
+        problem = f"{name!r} is no provider" if name else "the catalogue has several providers"
+        raise typer.BadParameter(f"{problem}; name one of {', '.join(sorted(PROVIDERS))}", param_hint="--provider")
+    return PROVIDERS[name]
 
 
 def complete_entity() -> list[tuple[str, str]]:

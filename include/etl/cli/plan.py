@@ -44,6 +44,7 @@ def plan(
                 "chunks": estimate.chunks,
                 "requests": estimate.requests,
                 "min_duration_seconds": seconds,
+                "late_logins": estimate.late_logins,
             }
         )
         return
@@ -51,3 +52,7 @@ def plan(
     typer.echo(
         f"{estimate.requests:,} requests; the provider's limits make them take at least {seconds / 60:.1f} minutes"
     )
+    if estimate.late_logins:
+        typer.echo(
+            f"{estimate.late_logins:,} logins would be late: their quota allows no more calls, or too few at once"
+        )

@@ -5,9 +5,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-import msgspec
-
-from etl.json_text import DECODE_ERRORS
 
 MAX_BODY_SIZE = 64 << 20
 """Bytes of a response; some seventy times a full page."""
@@ -22,19 +19,6 @@ class BodyTooLarge(Exception):
 
     def __init__(self, max_size: int) -> None:
         super().__init__(f"an answer of more than {max_size} bytes")
-
-
-class ErrorBody(msgspec.Struct):
-    """The body of an error response.
-
-    Parameters
-    ----------
-    error_type, error_code
-        The provider's names; None if they are missing or not printable.
-    """
-
-    error_type: str | None = None
-    error_code: str | None = None
 
 
 async def read_body(response: aiohttp.ClientResponse, *, max_size: int | None = None) -> bytes:
@@ -59,15 +43,6 @@ async def read_body(response: aiohttp.ClientResponse, *, max_size: int | None = 
     return bytes(content)
 
 
-def parse_error(content: bytes) -> ErrorBody:
-    """Parse the body of an error; its code is kept in tables and logs, so it must be printable and short."""
-    try:
-        body = msgspec.json.decode(content, type=ErrorBody)
-    except DECODE_ERRORS:
-        return ErrorBody()
-    return ErrorBody(_printable_or_none(body.error_type), _printable_or_none(body.error_code))
-
-
 def parse_retry_after(retry_after: str | None, *, now: datetime) -> timedelta | None:
     """Return the wait of a `Retry-After` header, given in seconds or as a date; None if it is absent or malformed."""
     if retry_after is None:
@@ -81,5 +56,6 @@ def parse_retry_after(retry_after: str | None, *, now: datetime) -> timedelta | 
     return max(until.replace(tzinfo=until.tzinfo or UTC) - now, timedelta())
 
 
-def _printable_or_none(text: str | None) -> str | None:
+def printable_or_none(text: str | None) -> str | None:
+    """Return a text that is short and printable, as names and codes are; None if it is not."""
     return text if text is not None and _PRINTABLE_CODE.fullmatch(text) else None

@@ -8,12 +8,13 @@ from datetime import timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from etl.declare.api.derived import Settlement, check_fills, check_recent, check_uses
 from etl.declare.check import Check
 from etl.declare.column import PROVIDER_ACCOUNT, Column, ColumnType
 from etl.declare.provider import Provider
 from etl.declare.queue import Queue
 from etl.declare.schedule import After, require_cron
-from etl.declare.source import Feed, RawOf, Snapshot, Window
+from etl.declare.source import Feed, RawOf, Recent, Snapshot, Window
 from etl.declare.validation import require_count, require_duration, require_identifier, require_tuple, require_type
 from etl.errors import DeclarationError
 
@@ -43,6 +44,7 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
     "history": (bool,),
     "tolerated_absences": (int, float),
     "replaces": (str, type(None)),
+    "settlement": (Settlement, type(None)),
 }
 _TUPLE_FIELDS: dict[str, tuple[type, int]] = {
     "key": (str, 1),
@@ -111,6 +113,8 @@ class Entity:
         Column of a date or an instant by which the newest record of a key is chosen, where records do not arrive in
         their order; null is the oldest, and what is later than its observation counts as that. None if the record
         that was observed last is the newest.
+    settlement
+        How to find the posted record that a pending one became, where no id links them; only with a `Recent` source.
     """
 
     name: str
@@ -136,6 +140,7 @@ class Entity:
     version: int = 1
     history: bool = False
     newest_by: str | None = None
+    settlement: Settlement | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -148,6 +153,13 @@ class Entity:
         declared = (self.source, self.window) if self.window else (self.source,)
         return {source.name: (source.upserts, source.removals) for source in declared}
 
+    @property
+    def optional_lists(self) -> frozenset[str]:
+        """Paths of lists that a page of its sources may lack."""
+        if isinstance(self.source, RawOf):
+            return frozenset()
+        return frozenset(self.source.optional).union(self.window.optional if self.window else ())
+
     def find_source(self, source: str) -> Feed | Snapshot | Window | RawOf:
         """Return the declaration of one of the sources whose raw batches it reads."""
         return self.window if self.window and self.window.name == source else self.source
@@ -156,6 +168,11 @@ class Entity:
     def feed_name(self) -> str | None:
         """Name of its feed, by which its cursors are stored; None if it is not read from a feed."""
         return self.source.name if isinstance(self.source, Feed) else None
+
+    @property
+    def stored_columns(self) -> tuple[Column, ...]:
+        """Declared columns of the core table."""
+        return tuple(column for column in self.columns if column.stored)
 
     @property
     def key_columns(self) -> tuple[Column, ...]:
@@ -186,6 +203,10 @@ def _validate(entity: Entity) -> None:
     _check_order(where, entity)
     _check_record_paths(where, entity)
     _check_history(where, entity)
+    if isinstance(entity.source, Recent):
+        check_recent(where, entity.source, entity.columns, entity.settlement)
+    elif entity.settlement is not None:
+        raise DeclarationError(f"{where}: settlement is given, but its source is no Recent; remove it")
 
 
 def _check_values(where: str, entity: Entity) -> None:
@@ -234,6 +255,11 @@ def _check_columns(where: str, entity: Entity) -> None:
     for column in entity.columns:
         if column.name in entity.key and not column.required:
             raise DeclarationError(f"{where}: key column {column.name} must be required; remove required=False")
+        if column.name in entity.key and not column.stored:
+            raise DeclarationError(f"{where}: key column {column.name} must be stored; remove stored=False")
+    check_uses(where, entity.columns, entity.currencies)
+    if not isinstance(entity.source, RawOf):
+        check_fills(where, entity.columns, tuple(filter(None, (entity.source, entity.window))))
     for column, other in combinations(entity.columns, 2):
         if column.levels_up == other.levels_up and _have_conflicting_types(column, other):
             raise DeclarationError(
@@ -267,18 +293,21 @@ def _check_column_references(where: str, entity: Entity) -> None:
 
 
 def _check_history(where: str, entity: Entity) -> None:
-    if (entity.history or entity.feed_name) and len(entity.name) > MAX_HISTORY_NAME:
+    is_long = isinstance(entity.source, Feed | Recent)
+    if (entity.history or is_long) and len(entity.name) > MAX_HISTORY_NAME:
         raise DeclarationError(
             f"{where}: its name has {len(entity.name)} letters; with history or a feed it may have {MAX_HISTORY_NAME}"
         )
-    if entity.history and all(column.name in entity.key for column in entity.columns):
+    if entity.history and all(column.name in entity.key for column in entity.stored_columns):
         raise DeclarationError(f"{where}: all of its columns are in its key, which never changes; remove history")
 
 
 def _have_conflicting_types(column: Column, other: Column) -> bool:
     """Return whether one field would have to be both a value and an object, or a value of two types."""
     shorter, longer = sorted((column.path_parts, other.path_parts), key=len)
-    return longer[: len(shorter)] == shorter and (len(longer) > len(shorter) or column.kind is not other.kind)
+    if column.fill is not None or other.fill is not None:
+        return False
+    return longer[: len(shorter)] == shorter and (len(longer) > len(shorter) or column.sent_as is not other.sent_as)
 
 
 def _check_checks(where: str, entity: Entity) -> None:
@@ -300,7 +329,7 @@ def _check_order(where: str, entity: Entity) -> None:
     if entity.newest_by is None:
         return
     require_type(where, "newest_by", entity.newest_by, str)
-    types = {column.name: column.kind for column in entity.columns if column.name not in entity.key}
+    types = {column.name: column.kind for column in entity.stored_columns if column.name not in entity.key}
     if types.get(entity.newest_by) not in _ORDERED_TYPES:
         ordered = ", ".join(name for name, kind in types.items() if kind in _ORDERED_TYPES)
         remedy = f"name one of {ordered}" if ordered else "declare one"

@@ -1,26 +1,34 @@
 """Providers of records: connection, requests, rate limits, and what to do about each error response."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 
-from etl.declare.validation import require_count, require_duration, require_identifier, require_tuple, require_type
+from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken
+from etl.declare.api.request import (
+    LOGIN_CREDENTIALS,
+    Placeholder,
+    Request,
+    Template,
+    find_placeholders,
+    no_fields,
+)
+from etl.declare.validation import (
+    require_count,
+    require_duration,
+    require_field_path,
+    require_identifier,
+    require_tuple,
+    require_type,
+    require_values_path,
+)
 from etl.errors import DeclarationError
 
+__all__ = ["Placeholder"]
+"""Re-exported, so that a declaration imports from one module."""
 
-class Placeholder(Enum):
-    """A place in a request that is filled for each provider account and page."""
-
-    CLIENT_ID = "client id"
-    CLIENT_SECRET = "client secret"  # noqa: S105 - the name of a place, not a secret
-    ACCESS_TOKEN = "access token"  # noqa: S105 - likewise
-    PUBLIC_TOKEN = "public token"  # noqa: S105 - likewise
-    CURSOR = "cursor"
-    FIRST_DAY = "first day"
-    LAST_DAY = "last day"
-    OFFSET = "offset"
-    PAGE_SIZE = "page size"
+_SUCCESS = range(200, 300)
 
 
 class ErrorAction(Enum):
@@ -86,94 +94,163 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class ErrorRule:
-    """What to do about an error response that matches every field that is given.
+    """What to do about a response that matches everything that is given.
 
     Parameters
     ----------
     action
         What to do.
+    code
+        Value of a field of the body, which may have `*` for any characters; None for any.
+    field
+        Path of this field, such as `error.code`, or `errors[].code` for any item of a list; empty for the provider's
+        `error_code`.
     status
-        HTTP status.
-    error_type, error_code
-        Fields of the provider's error body.
+        HTTP status. A rule for a status of success, such as 200, finds errors inside regular responses; every other
+        rule applies to error responses only.
     remedy
         What a person can do where many logins get such a response at once, as whole sentences; empty if unknown.
     """
 
     action: ErrorAction
+    code: str | None = None
+    field: str = ""
     status: int | None = None
-    error_type: str | None = None
-    error_code: str | None = None
     remedy: str = ""
 
     def __post_init__(self) -> None:
-        if self.status is None and self.error_type is None and self.error_code is None:
-            raise DeclarationError(f"error rule {self.action.value}: it would match every error; name what it matches")
+        require_type("error rule", "action", self.action, ErrorAction)
+        where = f"error rule {self.action.value}"
+        require_type(where, "code", self.code, str, type(None))
+        require_type(where, "status", self.status, int, type(None))
+        if self.status is None and self.code is None:
+            raise DeclarationError(f"{where}: it would match every error; name what it matches")
+        if self.field:
+            require_values_path(where, "field", self.field)
+        if self.code is None and (self.field or self.finds_errors_in_success):
+            raise DeclarationError(f"{where}: it names no code, and would match every response of its status; add code")
+
+    @property
+    def finds_errors_in_success(self) -> bool:
+        """Whether it applies to responses with a status of success."""
+        return self.status in _SUCCESS
 
 
-@dataclass(frozen=True)
-class InstitutionLookup:
+@dataclass(frozen=True, kw_only=True)
+class InstitutionLookup(Request):
     """How to ask at which bank a login is.
 
     Parameters
     ----------
-    path
-        Path of the endpoint; the request is a JSON POST.
-    request
-        Body of the request, with `Placeholder.ACCESS_TOKEN`.
     institution_id, institution_name
         Paths of these fields in the response, such as `item.institution_id`.
     """
 
-    path: str
-    request: Mapping[str, object]
     institution_id: str
     institution_name: str
 
+    def __post_init__(self) -> None:
+        where = f"institution lookup by {self.path}"
+        self.check_request(where, LOGIN_CREDENTIALS, "it")
+        require_field_path(where, "institution_id", self.institution_id)
+        require_field_path(where, "institution_name", self.institution_name)
 
-@dataclass(frozen=True)
-class Unlinking:
+
+@dataclass(frozen=True, kw_only=True)
+class Unlinking(Request):
     """How to give up the access to a login.
 
     Parameters
     ----------
-    path
-        Path of the endpoint; the request is a JSON POST.
-    request
-        Body of the request, with `Placeholder.ACCESS_TOKEN`.
     gone_codes
         Error codes that say that there is no access to give up any more.
     """
 
-    path: str
-    request: Mapping[str, object]
     gone_codes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        require_tuple(f"unlinking by {self.path}", "gone_codes", self.gone_codes, str)
+        where = f"unlinking by {self.path}"
+        self.check_request(where, LOGIN_CREDENTIALS, "it")
+        require_tuple(where, "gone_codes", self.gone_codes, str)
 
 
-@dataclass(frozen=True)
-class Enrolment:
-    """How a public token becomes the access token of a new provider account.
+@dataclass(frozen=True, kw_only=True)
+class Enrolment(Request):
+    """How a public token becomes the logins that it stands for.
 
     Parameters
     ----------
-    path
-        Path of the endpoint; the request is a JSON POST.
-    request
-        Body of the request, with `Placeholder.PUBLIC_TOKEN`.
-    access_token, item_id
-        Fields of the response.
+    item_id
+        Path of the login's id in the response; `accounts[]` or `accounts[].id` if there is a login for each item of a
+        list.
+    access_token
+        Path of its access token; None if logins have no token of their own.
+    expects
+        Path of a field → its value if the login is ready, such as `{"status": "LN"}`; any other refuses the token.
+    valid_days
+        Path of the days for which the consent is valid; None if the response does not say. See `Consent`.
     institution
         How to ask for the bank of the new provider account; None if the provider does not tell.
     """
 
-    path: str
-    request: Mapping[str, object]
-    access_token: str
     item_id: str
+    access_token: str | None = None
+    expects: Mapping[str, str] = field(default_factory=dict)
+    valid_days: str | None = None
     institution: InstitutionLookup | None = None
+
+    def __post_init__(self) -> None:
+        where = f"enrolment by {self.path}"
+        self.check_request(where, {Placeholder.PUBLIC_TOKEN}, "an Enrolment")
+        require_values_path(where, "item_id", self.item_id)
+        require_type(where, "institution", self.institution, InstitutionLookup, type(None))
+        if self.access_token is not None:
+            require_field_path(where, "access_token", self.access_token)
+        if self.valid_days is not None:
+            require_field_path(where, "valid_days", self.valid_days)
+        require_type(where, "expects", self.expects, Mapping)
+        for path in self.expects:
+            require_field_path(where, "expects", path)
+        if Placeholder.PUBLIC_TOKEN not in self.placeholders:
+            raise DeclarationError(f"{where}: its request has no Placeholder.PUBLIC_TOKEN, so it enrols no one; add it")
+
+
+@dataclass(frozen=True)
+class AccessUrlClaim:
+    """The public token is a URL in Base64; a POST to it returns the URL with the password by which the login is read.
+
+    Both URLs must be on the host of the provider's connection.
+    """
+
+    institution: None = field(default=None, init=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """How long users consent, and when to tell that a consent is about to end.
+
+    A login whose consent has ended needs a login; a report warns of those that are about to end. The end is stored in
+    `core.provider_accounts.consent_expires_at`, so that a notice can tell the users.
+
+    Parameters
+    ----------
+    lifetime
+        For how long a consent is valid, unless the enrolment says so itself.
+    foretold
+        How long before its end it is told.
+    """
+
+    lifetime: timedelta
+    foretold: timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        require_duration("consent", "lifetime", self.lifetime)
+        require_duration("consent", "foretold", self.foretold)
+        if self.foretold >= self.lifetime:
+            raise DeclarationError(
+                f"consent: foretold is {self.foretold}, not shorter than lifetime, {self.lifetime}, so that every "
+                "consent would be about to end; shorten it"
+            )
 
 
 @dataclass(frozen=True)
@@ -186,13 +263,21 @@ class Provider:
         Name of the provider, as in `core.provider_accounts`.
     connection
         Airflow connection that holds its address (host), client id (login) and client secret (password).
+    auth
+        How it is told who asks; None if `headers` and the requests themselves say it.
     headers
         Headers of every request.
     enrolment
-        How provider accounts are enrolled.
+        How a public token becomes logins; None if logins are linked by their access token only.
     errors
         Rules for error responses; the first that matches applies.
         A response that none matches is a permanent error, except 5xx, 429 and broken connections, which are retried.
+    error_code
+        Path of the error code in the body of an error response; it is stored and shown.
+    wait_headers
+        Headers with the seconds to wait before the next call, besides `Retry-After`.
+    consent
+        How long users consent; None if a consent does not end by itself.
     timeout
         Maximum duration of one request.
     concurrency
@@ -205,22 +290,35 @@ class Provider:
 
     name: str
     connection: str
-    headers: Mapping[str, str | Placeholder]
-    enrolment: Enrolment
-    errors: tuple[ErrorRule, ...]
+    headers: Template = field(default_factory=no_fields)
+    enrolment: Enrolment | AccessUrlClaim | None = None
+    errors: tuple[ErrorRule, ...] = ()
     timeout: timedelta = timedelta(seconds=30)
     concurrency: int = 16
     retries: int = 4
     unlinking: Unlinking | None = None
+    auth: Auth | None = None
+    error_code: str = "error_code"
+    wait_headers: tuple[str, ...] = ()
+    consent: Consent | None = None
 
     def __post_init__(self) -> None:
         where = f"provider {self.name}"
         require_identifier(where, "name", self.name)
         require_type(where, "connection", self.connection, str)
+        require_type(where, "headers", self.headers, Mapping)
+        require_type(where, "enrolment", self.enrolment, Enrolment, AccessUrlClaim, type(None))
+        require_type(where, "unlinking", self.unlinking, Unlinking, type(None))
+        require_type(where, "auth", self.auth, *AUTH_TYPES, type(None))
+        require_type(where, "consent", self.consent, Consent, type(None))
         require_tuple(where, "errors", self.errors, ErrorRule)
+        require_tuple(where, "wait_headers", self.wait_headers, str)
+        require_values_path(where, "error_code", self.error_code)
         require_duration(where, "timeout", self.timeout)
         require_count(where, "concurrency", self.concurrency, minimum=1)
         require_count(where, "retries", self.retries, minimum=0)
+        _check_headers(where, self.headers)
+        _check_tokens(where, self)
 
     def remedy(self, error_code: str) -> str:
         """Return what to do where many logins stop for an error code; empty if nothing is declared.
@@ -228,6 +326,36 @@ class Provider:
         The rule for this code applies, else the first remedy of a rule that stops logins for more than one code.
         """
         stopping = [rule for rule in self.errors if rule.action is ErrorAction.STOP_ACCOUNT and rule.remedy]
-        specific = [rule.remedy for rule in stopping if rule.error_code == error_code]
-        general = [rule.remedy for rule in stopping if rule.error_code is None]
+        specific = [rule.remedy for rule in stopping if rule.code == error_code and not rule.field]
+        general = [rule.remedy for rule in stopping if rule.code is None or rule.field]
         return next(iter((*specific, *general)), "")
+
+
+def _check_headers(where: str, headers: Template) -> None:
+    fills = {Placeholder.CLIENT_ID, Placeholder.CLIENT_SECRET}
+    for placeholder in sorted(find_placeholders(headers) - fills, key=lambda each: each.name):
+        raise DeclarationError(
+            f"{where}: headers has Placeholder.{placeholder.name}, but they are the same for all logins; "
+            "use auth=TokenHeader(…), or headers of the source"
+        )
+
+
+def _check_tokens(where: str, provider: Provider) -> None:
+    """Refuse an enrolment that does not bring the token with which requests are authorised."""
+    enrolment, auth = provider.enrolment, provider.auth
+    if isinstance(enrolment, AccessUrlClaim) and not isinstance(auth, AccessUrl):
+        raise DeclarationError(f"{where}: enrolment is an AccessUrlClaim, whose token is a URL; add auth=AccessUrl()")
+    if isinstance(enrolment, Enrolment) and enrolment.access_token is None and _sends_login_token(auth):
+        raise DeclarationError(
+            f"{where}: enrolment names no access_token, but auth sends the token of each login; write its path in the "
+            "response"
+        )
+
+
+def _sends_login_token(auth: Auth | None) -> bool:
+    match auth:
+        case None | ClientCredentials():
+            return False
+        case AccessUrl() | RefreshToken():
+            return True
+    return Placeholder.ACCESS_TOKEN in find_placeholders(vars(auth))

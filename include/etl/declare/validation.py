@@ -9,10 +9,13 @@ from etl.errors import DeclarationError
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 """A name that needs no quotes in Postgres."""
-FIELD_PATTERN = r"[A-Za-z_]\w*"
-"""Pattern of a field name in a record."""
+FIELD_PATTERN = r"[A-Za-z_][\w-]*"
+"""Pattern of a field name in a record or an envelope."""
+FIELD = re.compile(FIELD_PATTERN)
 
-_LIST_PATH = re.compile(rf"{FIELD_PATTERN}\[\](\.{FIELD_PATTERN}\[\])*")
+_FIELD_PATH = re.compile(rf"{FIELD_PATTERN}(\.{FIELD_PATTERN})*")
+_LIST_PATH = re.compile(rf"({FIELD_PATTERN}\.)*{FIELD_PATTERN}\[\](\.{FIELD_PATTERN}\[\])*")
+_LIST_OF_VALUES_PATH = re.compile(rf"{FIELD_PATTERN}(\[\])?(\.{FIELD_PATTERN}(\[\])?)*")
 
 
 def require_type(where: str, field: str, value: object, *types: type) -> None:
@@ -68,10 +71,34 @@ def require_duration(where: str, field: str, value: object) -> None:
 
 
 def require_list_paths(where: str, field: str, paths: object) -> None:
-    """Raise DeclarationError if a name in one of the paths is not a list, such as `added` instead of `added[]`."""
+    """Raise DeclarationError if one of the paths leads to no list, such as `added` instead of `added[]`.
+
+    Names without brackets may only stand before the first list: `data.added[].parts[]`.
+    """
     require_tuple(where, field, paths, str)
     for path in paths if isinstance(paths, tuple) else ():
         if not _LIST_PATH.fullmatch(path):
-            fixed = ".".join(f"{name.removesuffix('[]')}[]" for name in path.split("."))
+            outer, bracket, _ = path.partition("[]")
+            prefix = f"{outer.rpartition('.')[0]}." if bracket and "." in outer else ""
+            fixed = prefix + ".".join(f"{name.removesuffix('[]')}[]" for name in path.removeprefix(prefix).split("."))
             remedy = f"write {fixed!r}" if _LIST_PATH.fullmatch(fixed) else "write names of lists, such as 'added[]'"
             raise DeclarationError(f"{where}: {field} has {path!r}, which names no list; {remedy}")
+
+
+def require_field_path(where: str, field: str, path: object) -> None:
+    """Raise DeclarationError unless a value is a dotted path of a field, such as `pagination.next`."""
+    require_type(where, field, path, str)
+    if not isinstance(path, str) or not _FIELD_PATH.fullmatch(path):
+        raise DeclarationError(
+            f"{where}: {field} is {path!r}; write the names that lead to the field, such as 'pagination.next'"
+        )
+
+
+def require_values_path(where: str, field: str, path: object) -> None:
+    """Raise DeclarationError unless a value is a dotted path of a field or of all items of lists: `errors[].code`."""
+    require_type(where, field, path, str)
+    if not isinstance(path, str) or not _LIST_OF_VALUES_PATH.fullmatch(path):
+        raise DeclarationError(
+            f"{where}: {field} is {path!r}; write the names that lead to the field, such as 'error.code' or "
+            "'errors[].code'"
+        )

@@ -14,7 +14,7 @@ from upath import UPath
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.declare.source import Feed
+from etl.declare.source import Feed, Recent
 from etl.errors import ProviderRefused, ProviderUnavailable, TokenUnreadable
 from etl.settings import Endpoint
 from etl.sync.drain.chunk import ChunkDownload
@@ -92,7 +92,7 @@ def download(
             _record_outcomes(chunk, outcomes, db=db)
             if not outcomes.drained:
                 _raise_if_any_failed(entity, chunk.chunk_id, outcomes)
-        if isinstance(source, Feed):
+        if isinstance(source, Feed | Recent):
             # Only now: had this process died before, the next attempt would have continued from these pages.
             unfinished_downloads.discard(
                 db, outcomes.drained, feed=source.name, chunk_id=chunk.chunk_id, attempt=chunk.attempt

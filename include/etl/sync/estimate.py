@@ -11,6 +11,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.provider import LimitScope
 from etl.declare.source import Source
+from etl.sync.logins import provider_calls
 from etl.sync.store import chunks, status
 
 
@@ -31,7 +32,9 @@ class RunEstimate:
     requests
         Requests to the provider, estimated from the latest downloads.
     min_duration
-        Least time that the provider's rate limits allow for these requests, however many workers there are.
+        Least time that the provider's rate limits and quotas allow for these requests, however many workers there are.
+    late_logins
+        Logins that have no call left of their quota now, or need more calls than it has.
     """
 
     entity: str
@@ -40,6 +43,7 @@ class RunEstimate:
     chunks: int
     requests: int
     min_duration: timedelta
+    late_logins: int = 0
 
 
 def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
@@ -51,13 +55,19 @@ def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
     accounts = status.count_active_accounts(db, provider=entity.provider.name)
     pages = status.pages_per_account(db, source=entity.source.name) or 1.0
     requests = math.ceil(accounts * pages)
+    quota, late, wait = entity.source.quota, 0, timedelta()
+    if quota is not None:
+        use = provider_calls.count_used(db, provider=entity.provider.name, source=entity.source.name, quota=quota)
+        spans = math.ceil(pages / quota.calls)
+        late, wait = accounts if spans > 1 else use.exhausted, (spans - 1) * quota.per
     return RunEstimate(
         entity.name,
         "provider accounts",
         accounts,
         count_chunks(accounts, size=entity.chunk_size, maximum=entity.max_chunks),
         requests,
-        min_duration(entity.source, requests),
+        max(wait, min_duration(entity.source, requests)),
+        late,
     )
 
 

@@ -17,8 +17,8 @@ from etl.db.connection import Connection
 from etl.db.statements import Statement
 from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.declare.source import Feed, RawOf, Snapshot, Window
-from etl.sync import outdated
+from etl.declare.source import Feed, RawOf, Recent, Snapshot, Window
+from etl.sync import outdated, recent
 from etl.sync.history import after_merge
 from etl.sync.outdated import Origin
 from etl.sync.quarantine import exceeds
@@ -180,6 +180,8 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
         cursors.advance(db, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"] or closed_keys):
         cursors.record_observation(db, feed=entity.feed_name)
+    elif isinstance(origin, Recent):
+        closed_keys += recent.end_absent(db, entity, origin, raw_id=raw_id)
     elif isinstance(origin, Snapshot):
         closed_keys += after_merge.close_missing(db, entity, raw_id=raw_id)
         after_merge.replace_linked_again(db, entity)

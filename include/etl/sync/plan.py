@@ -74,8 +74,9 @@ def _warn_of_empty_plan(entity: Entity, *, db: Connection) -> None:
     if waiting.first_try_at is None:
         log.warning(
             "%s: no login of %s is active, so there is nothing to sync; `sluice logins list` shows those that are "
-            "stopped, and `sluice link --public-token TOKEN --user ID` adds one",
+            "stopped, and `sluice link --provider %s --user ID` with a token adds one",
             entity.name,
+            entity.provider.name,
             entity.provider.name,
         )
         return

@@ -10,7 +10,7 @@ from etl.json_text import DECODE_ERRORS
 from etl.sync.store import raw_batches
 from etl.sync.store.rejects import StoredReject
 
-_LIST_ITEM = re.compile(r"\.?(?P<name>\w+)\[(?P<ordinal>\d+)\]")
+_LIST_ITEM = re.compile(r"\.?(?P<path>[\w.-]+)\[(?P<ordinal>\d+)\]")
 _OBJECT_DECODER = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -20,7 +20,10 @@ def record_at(body: bytes, path: str) -> bytes:
     record, start = body, 0
     while item := _LIST_ITEM.match(path, start):
         try:
-            record = bytes(_LIST_DECODER.decode(_OBJECT_DECODER.decode(record)[item["name"]])[int(item["ordinal"])])
+            value: bytes | msgspec.Raw = record
+            for name in item["path"].split("."):
+                value = _OBJECT_DECODER.decode(value)[name]
+            record = bytes(_LIST_DECODER.decode(value)[int(item["ordinal"])])
         except (*DECODE_ERRORS, LookupError):
             return record
         start = item.end()

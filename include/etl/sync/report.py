@@ -7,7 +7,7 @@ from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
 from etl.sync.logins import breaker
-from etl.sync.logins.store import logins
+from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.logins import MAX_EXAMPLES
 from etl.sync.store import chunks, cursors, field_warnings, reconciliations
@@ -31,6 +31,7 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     """
     if not isinstance(entity.source, RawOf):
         breaker.settle(entity, run_id, db=db)
+        _end_consents(entity, db=db)
     left_out = {
         f"accounts_{outcome}": count
         for outcome, count in chunks.left_out_by_outcome(db, entity=entity.name, run_id=run_id).items()
@@ -57,12 +58,39 @@ def _login_counts(entity: Entity, *, db: Connection) -> dict[str, int]:
     if isinstance(entity.source, RawOf):
         return {}
     by_state: Counter[str] = Counter()
+    if (consent := entity.provider.consent) is not None:
+        by_state["logins_consent_expiring"], _ = provider_accounts.count_expiring_consents(
+            db, provider=entity.provider.name, foretold=consent.foretold
+        )
     by_reason: dict[str, int] = {}
     for each in logins.count_by_state(db, provider=entity.provider.name):
         by_state[f"logins_{each.state}"] += each.logins
         if each.state == LoginState.NEEDS_LOGIN and each.reason and len(by_reason) < _MAX_REASONS:
             by_reason[f"logins_{each.state}_{each.reason}"] = each.logins
     return {**by_state, **by_reason}
+
+
+def _end_consents(entity: Entity, *, db: Connection) -> None:
+    """Stop logins whose consent has ended, and foretell the end of others."""
+    provider = entity.provider
+    if provider.consent is None:
+        return
+    if ended := provider_accounts.end_consents(db, provider=provider.name):
+        log.warning(
+            "%s: the consents of %d logins have ended; their users must log in again", provider.name, len(ended)
+        )
+    expiring, first_at = provider_accounts.count_expiring_consents(
+        db, provider=provider.name, foretold=provider.consent.foretold
+    )
+    if expiring and first_at is not None:
+        log.warning(
+            "%s: the consents of %d logins end within %d days, the first on %s; ask their users to consent again, see "
+            "consent_expires_at in core.provider_accounts",
+            provider.name,
+            expiring,
+            provider.consent.foretold.days,
+            first_at.date(),
+        )
 
 
 def _warn_of_expiring_cursors(entity: Entity, *, db: Connection) -> None:

@@ -166,7 +166,13 @@ class _PageTransformer:
             for record in page.rejected:
                 self._count_fault(account, record.fault)
                 rejects.append(Reject(account, line, header.received_at, record.fault, record.identity))
-            self._block.add(page, provider_account_id=account, line=line, received_at=header.received_at)
+            self._block.add(
+                page,
+                provider_account_id=account,
+                line=line,
+                received_at=header.received_at,
+                item_id=header.item_id,
+            )
         yield [*rejects, *self._write_block()]
 
     def _track_cursor_move(self, header: Header) -> None:
@@ -174,7 +180,17 @@ class _PageTransformer:
         account, cursor_from = header.provider_account_id, header.cursor_from
         if self._cursor_moves and self._cursor_moves[-1].provider_account_id == account:
             cursor_from = self._cursor_moves.pop().cursor_from
-        self._cursor_moves.append(CursorMove(account, cursor_from, header.cursor_to, header.whole, header.generation))
+        self._cursor_moves.append(
+            CursorMove(
+                account,
+                cursor_from,
+                header.cursor_to,
+                header.whole,
+                header.generation,
+                first_on=header.first_day,
+                last_on=header.last_day,
+            )
+        )
         self._tallies.setdefault(account, _LoginTally())
 
     def _count_fault(self, provider_account_id: int, fault: RecordFault) -> None:
@@ -192,6 +208,6 @@ class _PageTransformer:
         finished_moves = [self._tallies.pop(move.provider_account_id).complete(move) for move in self._cursor_moves]
         self._writer.write(rows.table, finished_moves)
         self.rows_written += rows.table.num_rows
-        self._block = Block(self._entity, first_seq=self._block.first_seq + len(self._block))
+        self._block = Block(self._entity, self._block.first_seq + len(self._block), self._block.twins)
         self._cursor_moves = unfinished_moves
         return rows.rejects

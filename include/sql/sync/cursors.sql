@@ -4,7 +4,7 @@ drop table if exists pg_temp.incoming_cursors;
 
 -- name: create_table
 -- The cursor of each login at which the staged batch starts, and the one at which it ends; and how many records of the
--- login were read and rejected.
+-- login were read and rejected. Of recent days, the first and the last one.
 create temp table incoming_cursors (
     provider_account_id bigint primary key,
     cursor_from text not null,
@@ -12,12 +12,16 @@ create temp table incoming_cursors (
     whole boolean not null,
     generation bigint,
     read bigint not null,
-    rejected bigint not null
+    rejected bigint not null,
+    first_on date,
+    last_on date
 ) on commit drop;
 
 -- name: copy_cursor_moves
 -- Cursors are opaque text of at most 256 characters.
-copy incoming_cursors (provider_account_id, cursor_from, cursor_to, whole, generation, read, rejected)
+copy incoming_cursors (
+    provider_account_id, cursor_from, cursor_to, whole, generation, read, rejected, first_on, last_on
+)
 from stdin (format binary);
 
 -- name: create_missing

@@ -9,7 +9,9 @@ select
     u.bytes,
     u.digest,
     u.cursor_to,
-    u.is_full_read
+    u.is_full_read,
+    u.first_on,
+    u.last_on
 from etl.unfinished_downloads as u
 where u.provider_account_id = any(%(provider_account_ids)s) and u.feed = %(feed)s;
 
@@ -17,7 +19,18 @@ where u.provider_account_id = any(%(provider_account_ids)s) and u.feed = %(feed)
 -- Attempts are ordered by chunk and number. A later one takes the row over; an earlier one that still runs, although
 -- its process was believed dead, changes nothing. Only new pages make the row younger: what nobody can continue grows old.
 insert into etl.unfinished_downloads as u (
-    provider_account_id, feed, chunk_id, attempt, generation, pages, bytes, digest, cursor_to, is_full_read
+    provider_account_id,
+    feed,
+    chunk_id,
+    attempt,
+    generation,
+    pages,
+    bytes,
+    digest,
+    cursor_to,
+    is_full_read,
+    first_on,
+    last_on
 )
 values (
     %(provider_account_id)s,
@@ -29,7 +42,9 @@ values (
     %(bytes)s,
     %(digest)s,
     %(cursor_to)s,
-    %(is_full_read)s
+    %(is_full_read)s,
+    %(first_on)s,
+    %(last_on)s
 )
 on conflict (provider_account_id, feed) do update set
     chunk_id = excluded.chunk_id,
@@ -40,6 +55,8 @@ on conflict (provider_account_id, feed) do update set
     digest = excluded.digest,
     cursor_to = excluded.cursor_to,
     is_full_read = excluded.is_full_read,
+    first_on = excluded.first_on,
+    last_on = excluded.last_on,
     saved_at = case when excluded.pages > u.pages then now() else u.saved_at end
 where (u.chunk_id, u.attempt) <= (excluded.chunk_id, excluded.attempt);
 

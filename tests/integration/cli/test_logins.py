@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -259,3 +260,16 @@ def test_status_shows_logins_by_state_and_reason_and_what_waits(etl: Command, qu
     output = etl("status").stdout
     assert "1 needs_login (1 ITEM_LOGIN_REQUIRED)" in output
     assert "to approve" in output
+
+
+def test_logins_of_a_file_are_linked_and_one_of_another_user_does_not_stop_the_others(
+    etl: Command, bank: Endpoint, rows: Rows, tmp_path: Path
+) -> None:
+    file = tmp_path / "logins.csv"
+    file.write_text("user,access_token,item_id\nann,t1,i1\nbob,t2,i1\ncid,t3,i3\n", encoding="utf-8")
+    result = etl("link", "--provider", "plaid", "--file", str(file))
+    assert (result.returncode, result.stdout) == (1, "provider account 1\nprovider account 3\n")
+    assert "1 of 3 logins were not linked:\nuser bob: plaid: item i1 is enrolled for another user" in result.stderr
+    assert rows("select item_id, state from core.provider_accounts order by 1") == [("i1", "active"), ("i3", "active")]
+    unknown = etl("link", "--provider", "other", "--access-token", "t", "--user", "ann")
+    assert (unknown.returncode, "'other' is no provider; name one of plaid" in unknown.stderr) == (2, True)

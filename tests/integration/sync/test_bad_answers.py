@@ -92,7 +92,10 @@ BAD: dict[str, tuple[bytes | Answer, tuple[str, str]]] = {
     "lines in the code": (refusal("INVALID_REQUEST", "line\nbreak"), NO_CODE),
     "long code": (refusal("INVALID_REQUEST", "X" * 10_000), NO_CODE),
     "code in another encoding": (Answer(b'{"error_code": "caf\xe9"}', 400), NO_CODE),
-    "code that is a number": (Answer(b'{"error_code": 5}', 400), NO_CODE),
+    "code that is a number": (
+        Answer(b'{"error_code": 5}', 400),
+        ("refused", "/transactions/sync answered 5, HTTP 400"),
+    ),
     "nesting in an error": (Answer(b'{"causes": ' + b"[" * 100_000, 400), NO_CODE),
     "error that is a list": (Answer(b"[]", 400), NO_CODE),
 }

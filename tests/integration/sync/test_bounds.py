@@ -21,6 +21,7 @@ from etl.storage.objects import VolumeFull
 from etl.sync.drain import account as drain
 from etl.sync.provider import envelope
 from etl.sync.provider.client import AnswerTooLarge
+from etl.sync.records.documents import Leaf
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
 from tests.unit.sync.samples import page, transaction
@@ -68,7 +69,7 @@ def test_a_page_of_millions_of_values_is_refused_before_it_is_decoded(record: by
     began = time.process_time()
     try:
         with pytest.raises(AnswerTooLarge, match=r"a page of \d{6,} or more values where 500 records were asked for"):
-            envelope.parse_page(TRANSACTIONS_SYNC, (("next_cursor", str), ("has_more", bool)), 500, body)
+            envelope.parse_page(TRANSACTIONS_SYNC, (("next_cursor", Leaf(str)), ("has_more", Leaf(bool))), 500, body)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
@@ -79,7 +80,7 @@ def test_a_page_of_many_values_that_is_decoded_takes_little_memory() -> None:
     body = page_of(190_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(AnswerTooLarge, match="a page of 190001 records"):
-        envelope.parse_page(TRANSACTIONS_SYNC, (("next_cursor", str), ("has_more", bool)), 500, body)
+        envelope.parse_page(TRANSACTIONS_SYNC, (("next_cursor", Leaf(str)), ("has_more", Leaf(bool))), 500, body)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 

@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 
 from etl.catalog.providers.plaid import PLAID
 from etl.clients.rate_limits import Limiter
+from etl.declare.api.request import Request
 from etl.errors import (
     ChunkMissing,
     LandingMissing,
@@ -229,7 +230,7 @@ def test_a_request_that_is_never_answered_fails_after_the_timeout_of_the_provide
         async def call() -> None:
             impatient = replace(PLAID, timeout=timedelta(seconds=0.3), retries=0)
             async with open_client(impatient, endpoint, limiter) as client, asyncio.timeout(10):
-                await client.post("/", {}, parse=bytes)
+                await client.send(Request(path="/"), {}, parse=lambda response: response.body)
 
         with pytest.raises(ProviderCallFailed, match="TimeoutError"):
             asyncio.run(call())

@@ -45,7 +45,7 @@ def test_chunks_are_larger_if_there_would_be_more_than_the_maximum(pipeline: Pip
 def test_a_run_without_enrolled_accounts_has_no_chunk(pipeline: Pipeline, caplog: pytest.LogCaptureFixture) -> None:
     assert pipeline.plan("run") == []
     assert "no login of plaid is active" in caplog.text
-    assert "`sluice link --public-token TOKEN --user ID`" in caplog.text
+    assert "`sluice link --provider plaid --user ID`" in caplog.text
 
 
 def test_a_run_of_which_no_login_is_due_says_how_many_wait_and_until_when(

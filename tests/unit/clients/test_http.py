@@ -28,28 +28,3 @@ def test_retry_after_is_parsed_from_seconds_or_a_date(header: str, wait: timedel
 )
 def test_an_invalid_retry_after_is_none(header: str | None) -> None:
     assert http.parse_retry_after(header, now=NOW) is None
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"<html>",
-        b"[]",
-        b"[" * 100_000,
-        b'{"causes": ' + b"[" * 100_000,
-        b'{"error_code": 5}',
-        b'{"error_code": "caf\xe9"}',
-        b'{"error_code": "nul\\u0000"}',
-        b'{"error_code": "line\\nbreak"}',
-        b'{"error_code": "%s"}' % (b"x" * 101),
-        b'{"error_code": ""}',
-    ],
-)
-def test_an_invalid_error_code_is_none(content: bytes) -> None:
-    assert http.parse_error(content).error_code is None
-
-
-def test_a_valid_error_code_is_unchanged() -> None:
-    error = http.parse_error(b'{"error_type": "ITEM_ERROR", "error_code": "ITEM_LOGIN_REQUIRED", "status": 400}')
-    assert (error.error_type, error.error_code) == ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED")

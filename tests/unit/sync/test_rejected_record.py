@@ -4,7 +4,10 @@ import pytest
 
 from etl.sync.rejected_record import record_at
 
-PAGE = b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": null}], "note": "\xf0\x9f\xa5\x90"}'
+PAGE = (
+    b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": null}], "note": "\xf0\x9f\xa5\x90", '
+    b'"data": {"new-rows": [{}, {"n": 2}]}}'
+)
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,7 @@ PAGE = b'{"added": [{"n": 1.50}, {"parties": [{"id": "a"}, {"id":  "b"}], "x": n
         ("added[0]", b'{"n": 1.50}'),
         ("added[1].parties[1].id", b'{"id":  "b"}'),
         ("added[1].x", b'{"parties": [{"id": "a"}, {"id":  "b"}], "x": null}'),
+        ("data.new-rows[1].n", b'{"n": 2}'),
         ("added[7].n", PAGE),
         ("gone[0]", PAGE),
         ("$", PAGE),

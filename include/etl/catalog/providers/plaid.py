@@ -6,6 +6,7 @@ burst of the busiest limit is only a quarter of a second's worth of calls: enoug
 
 from datetime import timedelta
 
+from etl.declare.api.paging import OffsetPaging, Total
 from etl.declare.provider import (
     Enrolment,
     ErrorAction,
@@ -29,55 +30,56 @@ PLAID = Provider(
     },
     enrolment=Enrolment(
         path="/item/public_token/exchange",
-        request={"public_token": Placeholder.PUBLIC_TOKEN},
+        body={"public_token": Placeholder.PUBLIC_TOKEN},
         access_token="access_token",
         item_id="item_id",
         institution=InstitutionLookup(
             path="/item/get",
-            request={"access_token": Placeholder.ACCESS_TOKEN},
+            body={"access_token": Placeholder.ACCESS_TOKEN},
             institution_id="item.institution_id",
             institution_name="item.institution_name",
         ),
     ),
     unlinking=Unlinking(
         path="/item/remove",
-        request={"access_token": Placeholder.ACCESS_TOKEN},
+        body={"access_token": Placeholder.ACCESS_TOKEN},
         gone_codes=("ITEM_NOT_FOUND",),
     ),
     errors=(
-        ErrorRule(ErrorAction.RETRY, error_type="RATE_LIMIT_EXCEEDED"),
-        ErrorRule(ErrorAction.RETRY, error_type="API_ERROR"),
-        ErrorRule(ErrorAction.RETRY, error_type="INSTITUTION_ERROR"),
-        ErrorRule(ErrorAction.RESTART_FEED, error_code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
-        ErrorRule(ErrorAction.REREAD_FEED, error_code="INVALID_FIELD"),
-        ErrorRule(ErrorAction.NOT_READY, error_code="PRODUCT_NOT_READY"),
+        ErrorRule(ErrorAction.RETRY, field="error_type", code="RATE_LIMIT_EXCEEDED"),
+        ErrorRule(ErrorAction.RETRY, field="error_type", code="API_ERROR"),
+        ErrorRule(ErrorAction.RETRY, field="error_type", code="INSTITUTION_ERROR"),
+        ErrorRule(ErrorAction.RESTART_FEED, code="TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"),
+        ErrorRule(ErrorAction.REREAD_FEED, code="INVALID_FIELD"),
+        ErrorRule(ErrorAction.NOT_READY, code="PRODUCT_NOT_READY"),
         ErrorRule(
             ErrorAction.STOP_ACCOUNT,
-            error_code="INVALID_ACCESS_TOKEN",
+            code="INVALID_ACCESS_TOKEN",
             remedy="The Airflow connection `plaid` probably has the wrong host (sandbox instead of production) or the "
             "client id of another team: a token is valid only where it was made.",
         ),
         ErrorRule(
             ErrorAction.STOP_ACCOUNT,
-            error_code="ITEM_LOGIN_REQUIRED",
+            code="ITEM_LOGIN_REQUIRED",
             remedy="A bank has probably changed its login or its API: see its status in Plaid's dashboard, and let its "
             "users log in again through Link's update mode.",
         ),
         ErrorRule(
             ErrorAction.STOP_ACCOUNT,
-            error_code="ITEM_NOT_FOUND",
+            code="ITEM_NOT_FOUND",
             remedy="Plaid has none of these items: see whether they were removed by /item/remove or in Plaid's "
             "dashboard, and whether the Airflow connection `plaid` has the right host.",
         ),
         ErrorRule(
             ErrorAction.STOP_ACCOUNT,
-            error_code="USER_PERMISSION_REVOKED",
+            code="USER_PERMISSION_REVOKED",
             remedy="See in Plaid's dashboard whether the consents at a bank have ended together; if so, let its users "
             "link it again.",
         ),
         ErrorRule(
             ErrorAction.STOP_ACCOUNT,
-            error_type="ITEM_ERROR",
+            field="error_type",
+            code="ITEM_ERROR",
             remedy="See the status of the bank and the error code in Plaid's dashboard.",
         ),
     ),
@@ -86,7 +88,7 @@ PLAID = Provider(
 ACCOUNTS_GET = Snapshot(
     name="accounts_get",
     path="/accounts/get",
-    request={"access_token": Placeholder.ACCESS_TOKEN},
+    body={"access_token": Placeholder.ACCESS_TOKEN},
     upserts=("accounts[]",),
     max_records=2_000,
     limits=(
@@ -98,7 +100,7 @@ ACCOUNTS_GET = Snapshot(
 TRANSACTIONS_SYNC = Feed(
     name="transactions_sync",
     path="/transactions/sync",
-    request={"access_token": Placeholder.ACCESS_TOKEN, "cursor": Placeholder.CURSOR, "count": Placeholder.PAGE_SIZE},
+    body={"access_token": Placeholder.ACCESS_TOKEN, "cursor": Placeholder.CURSOR, "count": Placeholder.PAGE_SIZE},
     upserts=("added[]", "modified[]"),
     deletes=("removed[]",),
     cursor="next_cursor",
@@ -115,15 +117,14 @@ TRANSACTIONS_SYNC = Feed(
 TRANSACTIONS_GET = Window(
     name="transactions_get",
     path="/transactions/get",
-    request={
+    body={
         "access_token": Placeholder.ACCESS_TOKEN,
         "start_date": Placeholder.FIRST_DAY,
         "end_date": Placeholder.LAST_DAY,
         "options": {"count": Placeholder.PAGE_SIZE, "offset": Placeholder.OFFSET},
     },
     upserts=("transactions[]",),
-    total="total_transactions",
-    identity="transaction_id",
+    paging=OffsetPaging(end=Total("total_transactions"), identity="transaction_id"),
     page_size=500,
     limits=(
         RateLimit(LimitScope.CLIENT, calls=20_000, per=timedelta(minutes=1), burst=4_000),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.arguments import require_ids
+from etl.cli.arguments import PROVIDERS, require_ids
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, track_progress
 from etl.declare import fault
@@ -140,8 +140,6 @@ def restore_logins(logins: Logins, *, as_json: AsJson = False) -> None:
 
 def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) -> dict[int, str]:
     """Unlink logins, and return the errors of those that were not; one that fails does not stop the others."""
-    with fault.explained():
-        from etl.catalog.providers.plaid import PLAID
     from etl.clients import rate_limits
     from etl.sync.logins.link import unlink_login
     from etl.sync.logins.store.token_cipher import TokenCipher
@@ -150,8 +148,8 @@ def _unlink(found: Mapping[int, LinkedLogin], *, reason: str, db: Connection) ->
     limiter = rate_limits.connect(Endpoint.from_environment("limits"))
     errors: dict[int, str] = {}
     for login in track_progress(list(found), "logins"):
-        provider = PLAID
-        if provider.name != found[login].provider:
+        provider = PROVIDERS.get(found[login].provider)
+        if provider is None:
             errors[login] = f"its provider {found[login].provider!r} is not declared"
             continue
         endpoint = Endpoint.from_environment(provider.connection)

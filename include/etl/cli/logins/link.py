@@ -1,34 +1,75 @@
-"""`sluice link`: enrol a user's login at a bank."""
+"""`sluice link`: enrol users' logins at banks."""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from etl.catalog.entities import ENTITIES
+from etl.cli.arguments import find_provider
 from etl.cli.help import examples
-from etl.declare import fault
+from etl.cli.terminal import track_progress
+from etl.declare.entity import Entity, RawOf
+from etl.declare.provider import Placeholder, Provider
 from etl.declare.source import Feed
+from etl.errors import PermanentError, SluiceError
 from etl.settings import Endpoint, Settings
 
+if TYPE_CHECKING:
+    from etl.db.connection import Connection
+    from etl.sync.logins.link import Linking
+
 _MAX_HISTORY_DAYS = 36_600
+_COLUMNS = ("user", "access_token", "item_id")
+_FORM = f"a CSV file with the columns {', '.join(_COLUMNS)}, of which item_id may be absent"
+
+
+class LoginsFileInvalid(PermanentError):
+    """A file of logins cannot be read."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(f"{path}: {detail}; no login was linked. Write {_FORM}.")
+
+
+class LinkFailed(PermanentError):
+    """Some logins of a file could not be linked."""
+
+
+class _Login(NamedTuple):
+    """A login whose access is granted already."""
+
+    user: str
+    access_token: str
+    item_id: str
 
 
 @examples(
-    "sluice link --public-token public-sandbox-… --user 4711",
     "sluice link --public-token public-… --user 4711 --history-days 90",
+    "sluice link --provider mybank --access-token … --item-id 0815 --user 4711",
+    "sluice link --provider mybank --file logins.csv",
 )
 def link(
-    public_token: Annotated[str, typer.Option(help="The public token that Plaid Link gave the application.")],
-    user: Annotated[str, typer.Option(help="The user's id in the application.")],
     *,
+    public_token: Annotated[
+        str,
+        typer.Option(help="What the user's consent gave the application: a public token, requisition or setup token."),
+    ] = "",
+    user: Annotated[str, typer.Option(help="The user's id in the application.")] = "",
+    provider: Annotated[str, typer.Option(help="The provider; needed if the catalogue has more than one.")] = "",
+    access_token: Annotated[str, typer.Option(help="The access token, where the application has it already.")] = "",
+    item_id: Annotated[str, typer.Option(help="The provider's id of the login, with --access-token.")] = "",
+    file: Annotated[Path | None, typer.Option(help=f"Many logins: {_FORM}.", dir_okay=False)] = None,
     history_days: Annotated[
         int | None,
         typer.Option(
-            help="Days of history that the application requested at Link (days_requested); by default those that the "
-            "provider declares.",
+            help="Days of history that the application requested from the provider; by default those that "
+            "the provider declares.",
             min=1,
             max=_MAX_HISTORY_DAYS,
         ),
@@ -40,37 +81,127 @@ def link(
     user at the same bank are replaced if they have accounts in common with it, so that their money counts once;
     `sluice logins restore` undoes it.
     """
-    with fault.explained():
-        from etl.catalog.entities.accounts import ACCOUNTS
-        from etl.catalog.providers.plaid import PLAID
-    from etl.clients import rate_limits
     from etl.db.connection import connect_warehouse
-    from etl.sync.logins.link import enrol_login
-    from etl.sync.logins.store import provider_accounts, replaced_accounts
+    from etl.sync.logins.link import enrol_logins
+
+    _require_one(public_token, access_token, file)
+    if file is None and not user:
+        raise typer.BadParameter("name the user of the login", param_hint="--user")
+    declared = find_provider(provider)
+    logins = _read_file(file) if file else [_Login(user, access_token, item_id)] if access_token else []
+    _require_item_ids(declared, logins)
+    with connect_warehouse() as db:
+        if public_token:
+            linked = enrol_logins(_linking(declared, user, history_days, db=db), public_token)
+            _finish(db, linked, history_days)
+        else:
+            _link_all(declared, logins, history_days, db=db)
+
+
+def _link_all(provider: Provider, logins: list[_Login], history_days: int | None, *, db: Connection) -> None:
+    """Link logins; one that cannot be linked does not stop the others."""
+    from etl.sync.logins.link import enrol_items
+    from etl.sync.provider.enrolment import GrantedItem
+
+    failures: list[str] = []
+    for index in track_progress(range(len(logins)), "logins"):
+        login = logins[index]
+        item = GrantedItem(login.item_id or hashlib.sha256(login.access_token.encode()).hexdigest(), login.access_token)
+        try:
+            linked = enrol_items(_linking(provider, login.user, history_days, db=db), [item])
+        except SluiceError as error:
+            failures.append(f"user {login.user}: {error}")
+        else:
+            _finish(db, linked, history_days)
+    if failures:
+        more = f"\n… and {len(failures) - 10:,} more" if len(failures) > 10 else ""  # noqa: PLR2004 - as shown
+        raise LinkFailed(
+            f"{len(failures):,} of {len(logins):,} logins were not linked:\n" + "\n".join(failures[:10]) + more
+        )
+
+
+def _linking(provider: Provider, user: str, history_days: int | None, *, db: Connection) -> Linking:
+    from etl.clients import rate_limits
+    from etl.sync.logins.link import Linking
     from etl.sync.logins.store.token_cipher import TokenCipher
 
-    with connect_warehouse() as db:
-        provider_account_id = enrol_login(
-            PLAID,
-            public_token,
-            user=user,
-            db=db,
-            cipher=TokenCipher(Settings.from_environment().keys),
-            endpoint=Endpoint.from_environment(PLAID.connection),
-            limiter=rate_limits.connect(Endpoint.from_environment("limits")),
-            history=timedelta(days=history_days) if history_days else _promised_history(PLAID.name),
-            accounts=ACCOUNTS,
-        )
+    return Linking(
+        provider,
+        user,
+        db,
+        TokenCipher(Settings.from_environment().keys),
+        Endpoint.from_environment(provider.connection),
+        rate_limits.connect(Endpoint.from_environment("limits")),
+        timedelta(days=history_days) if history_days else _promised_history(provider),
+        next((entity for entity in _entities_of(provider) if entity.name == "accounts"), None),
+    )
+
+
+def _finish(db: Connection, linked: Iterable[int], history_days: int | None) -> None:
+    """Print the logins that were linked, and those that they replace."""
+    from etl.sync.logins.store import provider_accounts, replaced_accounts
+
+    for provider_account_id in linked:
         if history_days:
             provider_accounts.set_history_days(db, provider_account_id, history_days)
-        earlier = replaced_accounts.replaced_by(db, provider_account_id)
-    typer.echo(f"provider account {provider_account_id}")
-    if earlier:
-        logins = " ".join(map(str, earlier))
-        typer.echo(f"It replaces login {logins} of the same accounts; `sluice logins restore {logins}` undoes it.")
+        typer.echo(f"provider account {provider_account_id}")
+        if earlier := replaced_accounts.replaced_by(db, provider_account_id):
+            logins = " ".join(map(str, earlier))
+            typer.echo(f"It replaces login {logins} of the same accounts; `sluice logins restore {logins}` undoes it.")
 
 
-def _promised_history(provider: str) -> timedelta | None:
+def _require_one(public_token: str, access_token: str, file: Path | None) -> None:
+    if sum(map(bool, (public_token, access_token, file))) != 1:
+        raise typer.BadParameter("give exactly one of --public-token, --access-token and --file")
+
+
+def _require_item_ids(provider: Provider, logins: Iterable[_Login]) -> None:
+    """Refuse logins without an id where a request of the provider needs one."""
+    needing = [
+        source.name
+        for entity in _entities_of(provider)
+        if not isinstance(entity.source, RawOf)
+        for source in filter(None, (entity.source, entity.window))
+        if Placeholder.ITEM_ID in source.placeholders
+    ]
+    if needing and not all(login.item_id for login in logins):
+        raise typer.BadParameter(
+            f"{needing[0]} of {provider.name} requests each login by its id; give it with --item-id, or in the file"
+        )
+
+
+def _entities_of(provider: Provider) -> Iterator[Entity]:
+    return (entity for entity in ENTITIES if entity.provider.name == provider.name)
+
+
+def _promised_history(provider: Provider) -> timedelta | None:
     """Return the shortest history that a feed of the provider promises; None if none promises any."""
-    feeds = [entity.source for entity in ENTITIES if entity.provider.name == provider]
+    feeds = [entity.source for entity in _entities_of(provider)]
     return min((feed.history for feed in feeds if isinstance(feed, Feed) and feed.history), default=None)
+
+
+def _read_file(path: Path) -> list[_Login]:
+    """Return the logins of a file.
+
+    Raises
+    ------
+    LoginsFileInvalid
+        If it lacks a column, or a line lacks a value.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            if missing := set(_COLUMNS[:2]) - set(reader.fieldnames or ()):
+                raise LoginsFileInvalid(path, f"it has no column {min(missing)}")
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LoginsFileInvalid(path, f"it cannot be read: {type(error).__name__}") from None
+    logins: list[_Login] = []
+    for line, row in rows:
+        login = _Login(*((row.get(name) or "").strip() for name in _COLUMNS))
+        if not login.user or not login.access_token:
+            raise LoginsFileInvalid(path, f"line {line} has no user or no access_token")
+        logins.append(login)
+    if not logins:
+        raise LoginsFileInvalid(path, "it has no login")
+    return logins

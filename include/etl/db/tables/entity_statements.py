@@ -13,6 +13,7 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from etl.db.statements import SQL_ROOT, Statement, StatementFile, statements
 from etl.db.tables.layout import (
     CLOSING_COLUMN,
+    SETTLEMENT_COLUMN,
     core_table,
     declared_names,
     has_closing_day,
@@ -44,7 +45,7 @@ class EntityStatements:
         if name in self._own:
             return self._own[name]
         template = "remove_replaced" if name == "remove" and _may_hold(self._entity) else name
-        parts = _key_parts(self._entity) | _mark_parts(self._entity)
+        parts = _key_parts(self._entity) | _mark_parts(self._entity) | _settlement_parts(self._entity)
         if template == "merge":
             parts |= _merge_parts(self._entity) | {"existing": self._existing(), "closing": self._closing()}
         file = _MERGE if template in _MERGE else _ENDS
@@ -59,6 +60,13 @@ class EntityStatements:
         if not has_closing_day(self._entity):
             return _NOTHING
         return SQL("\n    left join lateral (\n        {}    ) as e on true").format(_as_part(self["closed_on"]))
+
+
+def record_id(entity: Entity, table: str) -> Composed:
+    """Return the key of a row as rejects name it; see `etl.sync.records.identity`."""
+    return SQL(" || chr(31) || ").join(
+        SQL("{}::text").format(Identifier(table, name)) for name in entity.key if name != PROVIDER_ACCOUNT
+    )
 
 
 def _find_own(entity: Entity) -> dict[str, Statement]:
@@ -105,8 +113,8 @@ def _key_parts(entity: Entity) -> dict[str, Composable]:
         "same_key_as_r": same_key_condition(entity, "target", "r"),
         "own_key": Identifier(entity.key_columns[0].name) if entity.key_columns else _NOTHING,
         "replaces": Identifier(entity.replaces) if entity.replaces else _NOTHING,
-        "target_record_id": _record_id(entity, "target"),
-        "existing_record_id": _record_id(entity, "c"),
+        "target_record_id": record_id(entity, "target"),
+        "existing_record_id": record_id(entity, "c"),
     }
 
 
@@ -116,6 +124,14 @@ def _mark_parts(entity: Entity) -> dict[str, Composable]:
         return {"or_is_outdated": _NOTHING, "removal_clears_mark": _NOTHING}
     clears = "\n        outdated_at = case when target.outdated_at > r.observed_at then target.outdated_at end,"
     return {"or_is_outdated": SQL(" or c.outdated_at <= i.observed_at"), "removal_clears_mark": SQL(clears)}
+
+
+def _settlement_parts(entity: Entity) -> dict[str, Composable]:
+    """Return what brings a row back that ended as the pending one of a posted row."""
+    if entity.settlement is None:
+        return {"restored_reasons": SQL("('absent')"), "restoring_unsettles": _NOTHING}
+    unsettles = SQL("\n    {} = null,").format(Identifier(SETTLEMENT_COLUMN))
+    return {"restored_reasons": SQL("('absent', 'posted')"), "restoring_unsettles": unsettles}
 
 
 def _merge_parts(entity: Entity) -> dict[str, Composable]:
@@ -134,6 +150,8 @@ def _merge_parts(entity: Entity) -> dict[str, Composable]:
     if has_tombstones(entity):
         needs_update.append(SQL("c.removed_at is not null"))
         assignments += [SQL("removed_at = null"), SQL("removed_for = null")]
+    if entity.settlement is not None:
+        assignments.append(SQL("{} = null").format(Identifier(SETTLEMENT_COLUMN)))
     if may_be_outdated(entity):
         needs_update.append(SQL("c.outdated_at <= i.observed_at"))
         mark = "outdated_at = case when target.outdated_at > excluded.observed_at then target.outdated_at end"
@@ -155,7 +173,7 @@ def _order_parts(entity: Entity) -> dict[str, Composable]:
     if entity.newest_by is None:
         unless_newer = SQL("\n    where target.observed_at <= excluded.observed_at")
         return {"is_newer": SQL("c.observed_at > i.observed_at"), "unless_newer": unless_newer}
-    kinds = {column.name: column.kind for column in entity.columns}
+    kinds = {column.name: column.kind for column in entity.stored_columns}
     observed = (
         "({0}.observed_at at time zone 'utc')::date"
         if kinds[entity.newest_by] is ColumnType.DATE
@@ -167,13 +185,6 @@ def _order_parts(entity: Entity) -> dict[str, Composable]:
         *(age.format(SQL(table), Identifier(entity.newest_by)) for table in ("c", "i"))
     )
     return {"is_newer": is_newer, "unless_newer": _NOTHING}
-
-
-def _record_id(entity: Entity, table: str) -> Composed:
-    """Return the key of a row as rejects name it; see `etl.sync.records.identity`."""
-    return SQL(" || chr(31) || ").join(
-        SQL("{}::text").format(Identifier(table, name)) for name in entity.key if name != PROVIDER_ACCOUNT
-    )
 
 
 def _names(names: Iterable[str], table: str | None = None, *, separator: str = ", ") -> Composed:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Composed, Identifier
 
 from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
-from etl.declare.source import RawOf, Snapshot
+from etl.declare.source import RawOf, Recent, Snapshot
 
 TOMBSTONE_COLUMN = "removed_at"
 """Column of a tombstone: when the provider was seen to have removed the row."""
 
 CLOSING_COLUMN = "closed_on"
 """Column of the day on which a snapshot no longer had the row."""
+
+SETTLEMENT_COLUMN = "posted_as"
+"""Column of a pending row that was settled: the key of the posted row that it became."""
 
 OUTDATED_COLUMN = "outdated_at"
 """Column of the time at which a newer record of the row was rejected."""
@@ -53,13 +56,13 @@ def has_logins(entity: Entity) -> bool:
 
 
 def has_tombstones(entity: Entity) -> bool:
-    """Return whether the entity's table keeps tombstones."""
-    return any(removals for _, removals in entity.sources.values())
+    """Return whether the entity's table keeps tombstones: its source reports removals, or is a list of recent days."""
+    return isinstance(entity.source, Recent) or any(removals for _, removals in entity.sources.values())
 
 
 def has_closing_day(entity: Entity) -> bool:
     """Return whether a row is closed once its login's snapshot lacks it."""
-    return isinstance(entity.source, Snapshot) and has_logins(entity)
+    return isinstance(entity.source, Snapshot) and not isinstance(entity.source, Recent) and has_logins(entity)
 
 
 def end_column(entity: Entity) -> str | None:
@@ -75,13 +78,16 @@ def may_be_outdated(entity: Entity) -> bool:
 
 
 def is_partitioned(entity: Entity) -> bool:
-    """Return whether its table has hash partitions, and checks references once per statement: that of a feed."""
-    return entity.feed_name is not None and has_logins(entity)
+    """Return whether its table has hash partitions, and checks references once per statement.
+
+    That of a feed or of a list of recent days has them, which grows with time.
+    """
+    return (entity.feed_name is not None or isinstance(entity.source, Recent)) and has_logins(entity)
 
 
 def declared_names(entity: Entity) -> tuple[str, ...]:
     """Return the names of the columns whose values records bring."""
-    names = tuple(column.name for column in entity.columns)
+    names = tuple(column.name for column in entity.stored_columns)
     return (PROVIDER_ACCOUNT, *names) if has_logins(entity) else names
 
 
@@ -89,7 +95,7 @@ def table_columns(entity: Entity) -> tuple[TableColumn, ...]:
     """Return the columns that the entity's table must have; further ones are left alone."""
     columns = [
         TableColumn(column.name, _TYPES.get(column.kind, column.kind.value), column.required, column.summary)
-        for column in entity.columns
+        for column in entity.stored_columns
     ]
     if has_logins(entity):
         columns.insert(0, TableColumn(PROVIDER_ACCOUNT, "bigint", is_required=True))
@@ -99,6 +105,9 @@ def table_columns(entity: Entity) -> tuple[TableColumn, ...]:
             TableColumn(TOMBSTONE_COLUMN, _INSTANT, is_required=False, comment=at),
             TableColumn("removed_for", "text", is_required=False, comment=_describe_removals(entity)),
         ]
+    if entity.settlement is not None:
+        posted_as = "Key of the posted row that the pending one became; null unless it is removed for `posted`."
+        columns.append(TableColumn(SETTLEMENT_COLUMN, "text", is_required=False, comment=posted_as))
     if has_closing_day(entity):
         closed_on = "UTC day of the snapshot that no longer had the row; null while it is open."
         columns.append(TableColumn(CLOSING_COLUMN, "date", is_required=False, comment=closed_on))
@@ -136,6 +145,10 @@ def column_definition(entity: Entity, column: TableColumn) -> Composed:
 
 
 def _describe_removals(entity: Entity) -> str:
+    if isinstance(entity.source, Recent):
+        settled = "; `posted` if it was pending, and became the row with the key `posted_as`"
+        absent = "`absent` if the list of recent days did not contain it any more"
+        return f"{absent}{settled if entity.settlement else ''}."
     posted = "`posted` if a later record replaced it, as a posted transaction replaces a pending one; "
     absent = "`absent` if the feed did not contain it any more when it was read again from its beginning; "
     replaced = "`replaced` if its login was linked again, and the later login has it; "

@@ -71,7 +71,7 @@ class Versions:
         names = {
             key.removeprefix(_COLUMN) for each in self.declared.values() for key in each if key.startswith(_COLUMN)
         }
-        return names - {column.name for column in entity.columns}
+        return names - {column.name for column in entity.stored_columns}
 
 
 def find(db: Connection, entity: Entity) -> Versions:

@@ -10,12 +10,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TypeVar
 
 from etl.chunking import DayRange
 from etl.db.connection import Connection
 from etl.declare.provider import ErrorAction
-from etl.declare.source import Feed, Snapshot, Window
+from etl.declare.source import Feed, Recent, Snapshot, Window
 from etl.errors import ProviderRefused, TokenUnreadable
 from etl.sync.drain.outcome import AccountOutcome, DownloadResult, outcome_of
 from etl.sync.logins.store.provider_accounts import ProviderAccount
@@ -25,6 +26,7 @@ from etl.sync.provider.client import (
     LargeAnswer,
     ProviderCallFailed,
     ProviderClient,
+    QuotaExhausted,
 )
 from etl.sync.provider.pages import AccountReader, FeedEndless, FeedPosition, prefetch
 from etl.sync.records.frames import Header
@@ -36,8 +38,8 @@ MAX_RESTARTS = 5
 """Restarts of an account's feed from its first cursor in one download; after these it is read from its beginning."""
 
 MAX_BYTES = 1 << 30
-"""Bytes of one account in one attempt, so that one login cannot fill the volume: about 600,000 transactions, which the
-rate limit of Plaid allows in most of an hour. A feed with more is continued by the next download."""
+"""Bytes of one account in one attempt, so that one login cannot fill the volume: about 600,000 transactions, which
+usual rate limits allow in most of an hour. A feed with more is continued by the next download."""
 
 MAX_SIZE_TOGETHER = 4 << 20
 """Bytes of a page of an account that is read together with others, some four times those of a full page. Each holds a
@@ -101,10 +103,16 @@ class AccountDownload:
     _adopted_size: int = field(default=0, init=False)
     _saved_pages: int = field(default=0, init=False)
     _is_full_read_requested: bool = field(init=False)
+    _requested_days: DayRange | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._is_full_read_requested = self.account.needs_full_read
+        self._is_full_read_requested, self._requested_days = self.account.needs_full_read, self.days
         self._pages = self.landing.account_pages(self.account.provider_account_id)
+
+    @property
+    def _is_resumable(self) -> bool:
+        """Whether the next download may continue from the pages of this one."""
+        return isinstance(self.source, Feed | Recent)
 
     async def run(self, *, end: float, out_of_time: str) -> DownloadResult:
         """Drain the account; a second call continues a feed, and begins anew with any other source.
@@ -121,7 +129,7 @@ class AccountDownload:
         VolumeFull
             If the volume has almost no free space.
         """
-        if not isinstance(self.source, Feed):
+        if not self._is_resumable:
             self._start_over()
         try:
             async with asyncio.timeout_at(end):
@@ -142,6 +150,8 @@ class AccountDownload:
                 return DownloadResult(AccountOutcome.UNREADABLE, reason=str(error))
             except LargeAnswer as error:
                 return DownloadResult(AccountOutcome.OVERSIZED, reason=error.code, must_be_alone=True)
+            except QuotaExhausted as error:
+                return self._starved(error)
             except (ProviderRefused, ProviderCallFailed) as error:
                 failure = error
             if isinstance(failure, ProviderRefused) or not self._must_restart(failure, restarts_left):
@@ -173,14 +183,15 @@ class AccountDownload:
         Returns
         -------
         bool
-            Whether pages of an earlier attempt were discarded, so that the feed is read again from its stored cursor.
+            Whether pages of an earlier attempt were discarded, so that the source is read again from its beginning, a
+            feed from its stored cursor.
         """
         if not isinstance(failure, FeedEndless):
             if self._pages.pages > self._adopted_pages:
                 if self._saved_pages:
                     self._save_pages()
                 return False
-            if not self._adopted_pages or self._failed(failure).wait or not await self._is_answered_from_the_start():
+            if not self._adopted_pages or _long_wait(failure) or not await self._is_answered_from_the_start():
                 return False
         was_continued = self._adopted_pages > 0
         log.warning("account %d: %s; its pages are discarded", self.account.provider_account_id, failure)
@@ -189,29 +200,37 @@ class AccountDownload:
         return was_continued
 
     async def _is_answered_from_the_start(self) -> bool:
-        """Return whether the provider sends what follows the stored cursor: then only the kept pages are at fault."""
-        if not isinstance(self.source, Feed):
-            return False
-        first_cursor = "" if self._is_full_read_requested else self.account.cursor
+        """Return whether the provider sends the first page: then only the kept pages are at fault."""
+        reader = self._reader()
+        if isinstance(self.source, Feed):
+            first_cursor = "" if self._is_full_read_requested else self.account.cursor
+            pages = reader.read_feed(self.source, FeedPosition(first_cursor))
+        else:
+            pages = reader.read_list(self.source, days=self.days)
         try:
-            await anext(self._reader().read_feed(self.source, FeedPosition(first_cursor)))
+            await anext(pages)
         except ProviderCallFailed as error:
             return error.action in (ErrorAction.RESTART_FEED, ErrorAction.REREAD_FEED)
         except ProviderRefused:
             return False
         return True
 
+    def _starved(self, failure: ProviderCallFailed) -> DownloadResult:
+        """Keep what was read of an account that has no call left; it is late until it can be read to its end."""
+        reason = f"{failure.code} for {failure.retry_after}"
+        if self._is_resumable and self._pages.pages and self._save_pages():
+            reason += f"; {self._pages.pages} pages are kept, and the next download continues from them"
+        return DownloadResult(AccountOutcome.STARVED, reason=reason)
+
     def _failed(self, failure: ProviderRefused | ProviderCallFailed) -> DownloadResult:
         if isinstance(failure, ProviderRefused):
             return DownloadResult(AccountOutcome.REFUSED, reason=failure.detail)
         if isinstance(failure, AnswerTooLarge):
             return DownloadResult(AccountOutcome.OVERSIZED, reason=failure.code)
-        wait = failure.retry_after if failure.action is ErrorAction.RETRY else None
-        return DownloadResult(
-            outcome_of(failure.action, self.account),
-            reason=failure.code,
-            wait=wait if wait and wait > MAX_WAIT_IN_TASK else None,
-        )
+        wait = _long_wait(failure)
+        if wait and self.source.quota is not None:
+            return self._starved(failure)
+        return DownloadResult(outcome_of(failure.action, self.account), reason=failure.code, wait=wait)
 
     async def _land_pages(self) -> DrainedAccount:
         """Land the account's pages, after those that are kept of an earlier attempt."""
@@ -220,7 +239,7 @@ class AccountDownload:
                 if self._pages.size - self._adopted_size + len(body) > MAX_BYTES:
                     raise TooManyBytes
                 await _uninterrupted(asyncio.to_thread(self._pages.add, header, body))
-                if isinstance(self.source, Feed) and self._pages.pages - self._saved_pages >= SAVE_EVERY:
+                if self._is_resumable and self._pages.pages - self._saved_pages >= SAVE_EVERY:
                     self._save_pages()
         return self._pages.finish()
 
@@ -232,6 +251,7 @@ class AccountDownload:
             self.page_size,
             self.account.generation if isinstance(self.source, Feed) else None,
             None if self.is_alone else MAX_SIZE_TOGETHER,
+            self.account.item_id,
         )
 
     def _read_pages(self) -> AsyncIterator[tuple[Header, bytes]]:
@@ -244,9 +264,9 @@ class AccountDownload:
             if self.account.needs_full_read:
                 return reader.read_full_feed(self.source, position, stored_cursor=self.account.cursor)
             return reader.read_feed(self.source, position)
-        if isinstance(self.source, Window) and self.days:
-            return reader.read_window(self.source, days=self.days)
-        return reader.read_snapshot(self.source)
+        if isinstance(self.source, Recent):
+            return reader.read_list(self.source, days=self.days, state=self._pages.cursor_to, pages=self._pages.pages)
+        return reader.read_list(self.source, days=self.days)
 
     async def _adopt(self, earlier: UnfinishedDownload) -> None:
         """Take over the pages of an earlier attempt, if they still begin at the account's cursor; else discard them."""
@@ -257,6 +277,8 @@ class AccountDownload:
             self._forget(earlier.chunk_id, earlier.attempt)
         else:
             self.account = replace(self.account, needs_full_read=earlier.is_full_read)
+            if earlier.first_on and earlier.last_on:
+                self.days = DayRange(earlier.first_on, earlier.last_on)
             self._adopted_pages, self._adopted_size = self._pages.pages, self._pages.size
             self._save_pages()
         self.earlier = None
@@ -292,6 +314,8 @@ class AccountDownload:
                 digest=self._pages.digest,
                 cursor_to=self._pages.cursor_to,
                 is_full_read=self.account.needs_full_read,
+                first_on=self.days.first if self.days else None,
+                last_on=self.days.last if self.days else None,
             ),
             feed=self.source.name,
         )
@@ -299,7 +323,7 @@ class AccountDownload:
     def _unfinished(self, reason: str, *, otherwise: AccountOutcome) -> DownloadResult:
         """Keep the pages of a feed for the next download; other sources, and a feed without pages, are skipped."""
         pages = self.earlier.pages if self.earlier else self._pages.pages
-        if isinstance(self.source, Feed) and pages and (self.earlier or self._save_pages()):
+        if self._is_resumable and pages and (self.earlier or self._save_pages()):
             reason = f"{reason}; {pages} pages are kept, and the next download continues from them"
             return DownloadResult(AccountOutcome.UNFINISHED, reason=reason)
         return DownloadResult(otherwise, reason=reason)
@@ -314,9 +338,18 @@ class AccountDownload:
         unfinished_downloads.discard(self.db, accounts, feed=self.source.name, chunk_id=chunk_id, attempt=attempt)
 
     def _start_over(self) -> None:
+        self.days = self._requested_days
         self._pages = self.landing.account_pages(self.account.provider_account_id)
         self._seen_cursors = frozenset()
         self._adopted_pages = self._adopted_size = self._saved_pages = 0
+
+
+def _long_wait(failure: ProviderRefused | ProviderCallFailed) -> timedelta | None:
+    """Return how long the provider asks to wait before a retry, if that is too long to sleep; else None."""
+    if isinstance(failure, ProviderRefused) or failure.action is not ErrorAction.RETRY:
+        return None
+    wait = failure.retry_after
+    return wait if wait and wait > MAX_WAIT_IN_TASK else None
 
 
 async def _uninterrupted(work: Coroutine[None, None, Result]) -> Result:

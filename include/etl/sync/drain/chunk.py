@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.declare.source import Feed, Snapshot, Window
+from etl.declare.source import Feed, Recent, Snapshot, Window
 from etl.errors import RetryAfter
 from etl.settings import Endpoint
+from etl.sync import recent
 from etl.sync.drain.account import AccountDownload
 from etl.sync.drain.outcome import AccountOutcome, ChunkOutcomes, DownloadResult
+from etl.sync.logins.provider_calls import ProviderCalls
+from etl.sync.logins.provider_tokens import ProviderTokens
 from etl.sync.logins.store.provider_accounts import ProviderAccount
 from etl.sync.logins.store.token_cipher import TokenCipher
 from etl.sync.provider.client import ProviderClient, open_client
@@ -123,7 +126,8 @@ class ChunkDownload:
             If no account could be drained since all have to wait, and the chunk was not rescheduled too often.
         """
         self._end = _now() + self._time_limit.total_seconds()
-        async with open_client(self.entity.provider, endpoint, limiter) as client:
+        tokens, calls = ProviderTokens(self.db, self.cipher), ProviderCalls(self.db)
+        async with open_client(self.entity.provider, endpoint, limiter, tokens=tokens, ledger=calls) as client:
             for accounts in account_batches:
                 asked = [each for each in accounts if each.provider_account_id not in self.watch.culprits]
                 for account in accounts:
@@ -143,10 +147,13 @@ class ChunkDownload:
 
     def _downloads(self, client: ProviderClient, accounts: list[ProviderAccount]) -> list[AccountDownload]:
         """Return the downloads of some accounts, each with the pages that an earlier attempt kept."""
-        earlier = {}
-        if isinstance(self.source, Feed):
-            account_ids = [account.provider_account_id for account in accounts]
+        earlier, days = {}, {}
+        account_ids = [account.provider_account_id for account in accounts]
+        if isinstance(self.source, Feed | Recent):
             earlier = unfinished_downloads.find(self.db, account_ids, feed=self.source.name)
+        if isinstance(self.source, Recent) and self.chunk.opened_at is not None:
+            today = self.chunk.opened_at.astimezone(UTC).date()
+            days = recent.windows(self.db, self.source, account_ids, today=today)
         return [
             AccountDownload(
                 client,
@@ -154,7 +161,7 @@ class ChunkDownload:
                 self.source,
                 self.landing,
                 self.chunk.page_size,
-                self.chunk.days,
+                days.get(account.provider_account_id, self.chunk.days),
                 self._decrypt,
                 self.db,
                 earlier.get(account.provider_account_id),

@@ -25,6 +25,8 @@ class AccountOutcome(Enum):
     UNREACHABLE = "unreachable"
     UNFINISHED = "unfinished"
     """Its pages so far are kept, and the next download continues from them."""
+    STARVED = "starved"
+    """It has no call left that its provider allows; its pages so far are kept. It is late, and the run fails."""
     OVERSIZED = "oversized"
     """The provider sent more than was asked for."""
     QUARANTINED = "quarantined"

@@ -28,6 +28,18 @@ class TooManyLoginsStopped(PermanentError):
     """The provider refuses so many logins of a run for one error code that the cause must lie elsewhere."""
 
 
+class LoginsLate(PermanentError):
+    """Logins were not read to their end, since their provider allows no more calls for some time."""
+
+    def __init__(self, entity: Entity, late: int, first_ids: Sequence[int]) -> None:
+        ids = " ".join(map(str, first_ids)) + (" …" if late > len(first_ids) else "")
+        super().__init__(
+            f"{entity.name}: {late:,} logins are late: their quota allows no more calls now ({ids}). Their rows are as "
+            "of an earlier run; what was read of them is kept, and the next run continues. See `sluice plan "
+            f"{entity.name}`; if they are late every day, run it less often, or ask the provider for more calls."
+        )
+
+
 class TooManyLoginsQuarantined(PermanentError):
     """So many logins of a run are quarantined that the provider must have changed its API."""
 
@@ -85,6 +97,8 @@ def check_logins(entity: Entity, run_id: str, *, db: Connection) -> None:
         With the error code, the counts, and what to do.
     TooManyLoginsQuarantined
         With the most frequent path and rule of the rejects, the counts, and what to do.
+    LoginsLate
+        If a login was not read to its end, since its provider allows no more calls.
     """
     if isinstance(entity.source, RawOf):
         return
@@ -99,6 +113,9 @@ def check_logins(entity: Entity, run_id: str, *, db: Connection) -> None:
         raise TooManyLoginsStopped("\n".join(lines))
     if lines:
         raise TooManyLoginsQuarantined("\n".join(lines))
+    late, first_ids = logins.starved_by_run(db, entity=entity.name, run_id=run_id)
+    if late:
+        raise LoginsLate(entity, late, first_ids)
 
 
 def _systematic(proposed: Sequence[ProposedStops], asked: int) -> list[ProposedStops]:

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 
 from etl.clients.rate_limits import Limiter
@@ -11,13 +14,15 @@ from etl.declare.provider import Provider
 from etl.errors import PermanentError, ProviderRefused, TransientError
 from etl.settings import Endpoint
 from etl.sync.logins import relink
+from etl.sync.logins.provider_tokens import ProviderTokens
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.logins import LinkedLogin
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from etl.sync.logins.store.token_cipher import TokenCipher
-from etl.sync.provider.client import ProviderCallFailed, open_client
+from etl.sync.provider.client import ProviderCallFailed, ProviderClient, open_client
 from etl.sync.provider.enrolment import (
+    Grant,
     GrantedItem,
     exchange_public_token,
     find_institution,
@@ -69,22 +74,51 @@ def enrol_login(
     history: timedelta | None = None,
     accounts: Entity | None = None,
 ) -> int:
-    """Exchange a public token, store the access token encrypted, and return the provider account id.
+    """Enrol what a public token stands for, as `enrol_logins` does, and return the first provider account id."""
+    linking = Linking(provider, user, db, cipher, endpoint, limiter, history, accounts)
+    return enrol_logins(linking, public_token)[0]
 
-    The login is stored before its bank is asked for, so that no token is lost; if the provider does not tell, the login
-    is linked without its bank. Earlier logins of the user at the same bank are replaced if later ones have all their
-    open accounts; of one that has others, only the accounts that are the same. If the provider does not list its
-    accounts now, that is found when they are first loaded. An earlier login that is linked again replaces those that
-    had replaced it.
+
+@dataclass(frozen=True)
+class Linking:
+    """What is needed to link logins of a user.
 
     Parameters
     ----------
+    provider
+        The provider.
     user
         The user's id in the application that Sluice serves.
+    db, cipher, endpoint, limiter
+        The warehouse, the keys, the provider's address and client credentials, and the shared rate limits.
     history
         How far back the provider promises to send records of a new login; None if unknown.
     accounts
         The entity whose snapshot lists the accounts of a login; None to replace no earlier login.
+    """
+
+    provider: Provider
+    user: str
+    db: Connection
+    cipher: TokenCipher
+    endpoint: Endpoint
+    limiter: Limiter
+    history: timedelta | None = None
+    accounts: Entity | None = None
+
+    def open_client(self) -> AbstractAsyncContextManager[ProviderClient]:
+        """Return a client of the provider."""
+        return open_client(self.provider, self.endpoint, self.limiter, tokens=ProviderTokens(self.db, self.cipher))
+
+
+def enrol_logins(linking: Linking, public_token: str) -> list[int]:
+    """Exchange a public token, store the logins that it stands for, and return their provider account ids.
+
+    Access tokens are stored encrypted, before the banks are asked for, so that no token is lost; if the provider does
+    not tell, a login is linked without its bank. Earlier logins of the user at the same bank are replaced if later ones
+    have all their open accounts; of one that has others, only the accounts that are the same. If the provider does not
+    list the accounts of a login now, that is found when they are first loaded. An earlier login that is linked again
+    replaces those that had replaced it.
 
     Raises
     ------
@@ -93,54 +127,83 @@ def enrol_login(
     ProviderRefused
         If the provider rejects the token.
     ItemOfOtherUser
-        If the login is enrolled for another user.
+        If a login is enrolled for another user.
     """
 
-    async def exchange() -> GrantedItem:
-        async with open_client(provider, endpoint, limiter) as client:
+    async def exchange() -> Grant:
+        async with linking.open_client() as client:
             try:
                 return await exchange_public_token(client, public_token)
             except ProviderCallFailed as failure:
-                raise EnrolmentFailed(provider.name, failure.code) from None
+                raise EnrolmentFailed(linking.provider.name, failure.code) from None
 
-    async def ask_for_institution() -> list[LinkedAccount]:
-        async with (
-            open_client(provider, endpoint, limiter) as client,
-            asyncio.timeout(INSTITUTION_TIMEOUT.total_seconds()),
-        ):
-            institution = await find_institution(client, item.access_token)
+    grant = asyncio.run(exchange())
+    return enrol_items(linking, grant.items, valid_days=grant.valid_days)
+
+
+def enrol_items(linking: Linking, items: Sequence[GrantedItem], *, valid_days: int | None = None) -> list[int]:
+    """Store logins whose access is granted already, and return their provider account ids; see `enrol_logins`.
+
+    Parameters
+    ----------
+    valid_days
+        Days for which the user's consent is valid; None for those that the provider declares, if it does.
+
+    Raises
+    ------
+    ItemOfOtherUser
+        If a login is enrolled for another user.
+    """
+    history_days = None if linking.history is None else linking.history.days
+    consent = linking.provider.consent
+    lifetime = timedelta(days=valid_days) if valid_days is not None else consent.lifetime if consent else None
+    enrolled: list[int] = []
+    for item in items:
+        provider_account_id = provider_accounts.enrol(
+            linking.db,
+            linking.cipher,
+            provider=linking.provider.name,
+            user=linking.user,
+            item_id=item.item_id,
+            access_token=item.access_token,
+            history_days=history_days,
+        )
+        provider_accounts.set_consent(linking.db, provider_account_id, lifetime=lifetime)
+        enrolled.append(provider_account_id)
+        log.info("%s: enrolled provider account %d", linking.provider.name, provider_account_id)
+    for provider_account_id, item in zip(enrolled, items, strict=True):
+        _find_bank(linking, provider_account_id, item)
+    return enrolled
+
+
+def _find_bank(linking: Linking, provider_account_id: int, item: GrantedItem) -> None:
+    """Ask for the bank of a new login, and let it replace earlier logins with the same accounts."""
+
+    async def ask() -> list[LinkedAccount]:
+        async with linking.open_client() as client, asyncio.timeout(INSTITUTION_TIMEOUT.total_seconds()):
+            institution = await find_institution(client, item)
             # At once, so that it is known even if the accounts are not.
             provider_accounts.set_institution(
-                db, provider_account_id, institution_id=institution.institution_id, institution_name=institution.name
+                linking.db,
+                provider_account_id,
+                institution_id=institution.institution_id,
+                institution_name=institution.name,
             )
-            if accounts is None:
+            if linking.accounts is None:
                 return []
-            return await relink.read_accounts(
-                client, accounts, provider_account_id=provider_account_id, access_token=item.access_token
-            )
+            reader = relink.reader(client, linking.accounts, provider_account_id=provider_account_id, item=item)
+            return await relink.read_accounts(reader, linking.accounts)
 
-    item = asyncio.run(exchange())
-    provider_account_id = provider_accounts.enrol(
-        db,
-        cipher,
-        provider=provider.name,
-        user=user,
-        item_id=item.item_id,
-        access_token=item.access_token,
-        history_days=None if history is None else history.days,
-    )
     try:
-        relink.replace_earlier_logins(asyncio.run(ask_for_institution()), db=db)
+        relink.replace_earlier_logins(asyncio.run(ask()), db=linking.db)
     except (ProviderCallFailed, ProviderRefused, TimeoutError) as error:
         log.warning(
             "%s: the bank or the accounts of provider account %d are not known yet: %s; if its user linked the same "
             "accounts before, their money may count twice until its accounts and then its transactions are loaded",
-            provider.name,
+            linking.provider.name,
             provider_account_id,
             str(error) or type(error).__name__,
         )
-    log.info("%s: enrolled provider account %d", provider.name, provider_account_id)
-    return provider_account_id
 
 
 def unlink_login(
@@ -171,8 +234,8 @@ def unlink_login(
     access_token = cipher.decrypt(login.access_token, provider_account_id=login.provider_account_id)
 
     async def call() -> bool:
-        async with open_client(provider, endpoint, limiter) as client:
-            return await give_up_access(client, access_token)
+        async with open_client(provider, endpoint, limiter, tokens=ProviderTokens(db, cipher)) as client:
+            return await give_up_access(client, GrantedItem(login.item_id, access_token))
 
     try:
         had_access = asyncio.run(call())

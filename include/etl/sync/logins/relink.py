@@ -18,6 +18,7 @@ from etl.declare.source import Snapshot
 from etl.sync.logins.store import replaced_accounts
 from etl.sync.logins.store.replaced_accounts import AccountMatch, LinkedAccount
 from etl.sync.provider.client import ProviderClient
+from etl.sync.provider.enrolment import GrantedItem
 from etl.sync.provider.pages import AccountReader
 from etl.sync.records.decoder import PageDecoder
 from etl.sync.records.structs import column_values, values_by_field
@@ -27,9 +28,13 @@ log = logging.getLogger(__name__)
 _ATTRIBUTES = ("account_id", "persistent_id", "mask", "type", "subtype")
 
 
-async def read_accounts(
-    client: ProviderClient, accounts: Entity, *, provider_account_id: int, access_token: str
-) -> list[LinkedAccount]:
+def reader(client: ProviderClient, accounts: Entity, *, provider_account_id: int, item: GrantedItem) -> AccountReader:
+    """Return the reader of a login that was just linked."""
+    page_size = accounts.source.page_size if isinstance(accounts.source, Snapshot) else 1
+    return AccountReader(client, provider_account_id, item.access_token, page_size, item_id=item.item_id)
+
+
+async def read_accounts(reader: AccountReader, accounts: Entity) -> list[LinkedAccount]:
     """Return the accounts of a login that was just linked.
 
     Parameters
@@ -47,10 +52,9 @@ async def read_accounts(
     source = accounts.source
     if not isinstance(source, Snapshot):
         return []
-    reader = AccountReader(client, provider_account_id, access_token, source.page_size)
     decoder = PageDecoder(accounts, source.name)
     linked: list[LinkedAccount] = []
-    async for _, body in reader.read_snapshot(source):
+    async for _, body in reader.read_list(source):
         records = decoder.decode(body).upserts
         if records:
             fields = values_by_field(records.levels[0])
@@ -61,7 +65,8 @@ async def read_accounts(
             ]
             attributes = [columns[name] for name in _ATTRIBUTES]
             linked += [
-                LinkedAccount(provider_account_id, *values) for values in zip(*attributes, currencies, strict=True)
+                LinkedAccount(reader.provider_account_id, *values)
+                for values in zip(*attributes, currencies, strict=True)
             ]
     return linked
 

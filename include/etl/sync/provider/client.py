@@ -5,19 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
-import msgspec
 import stamina
+from yarl import URL
 
 from etl.clients import http
 from etl.clients.http import BodyTooLarge
 from etl.clients.rate_limits import Bucket, Limiter
-from etl.declare.provider import ErrorAction, LimitScope, Placeholder, Provider, RateLimit
-from etl.errors import ProviderRefused, ProviderUrlInvalid
+from etl.declare.api.auth import TokenRequest
+from etl.declare.api.quota import Quota
+from etl.declare.api.request import Placeholder, Request
+from etl.declare.provider import ErrorAction, LimitScope, Provider, RateLimit
+from etl.errors import ProviderRefused
 from etl.settings import Endpoint
+from etl.sync.provider.authorization import Authorization, Authorizer, TokenStore, require_url
+from etl.sync.provider.failures import (
+    AnswerTooLarge,
+    LargeAnswer,
+    ProviderCallFailed,
+    QuotaExhausted,
+    find_failure,
+    find_wait,
+    raise_for_error_inside,
+)
+from etl.sync.provider.requests import HttpRequest, PlaceUnfilled, Values, build_request, fill_template
+
+__all__ = ["AnswerTooLarge", "LargeAnswer", "ProviderCallFailed", "QuotaExhausted"]
+"""Re-exported, for those who call the client."""
 
 Parsed = TypeVar("Parsed")
 
@@ -25,39 +44,59 @@ MAX_WAIT_IN_TASK = timedelta(minutes=1)
 """Longest wait that is slept inside a task; for a longer one the call fails and reports the wait."""
 
 _REDIRECT = 300
-_SERVER_ERROR = 500
+_UNAUTHORIZED = 401
 _TOO_MANY_REQUESTS = 429
 
 
-class ProviderCallFailed(Exception):
-    """A provider's response, or the lack of one, asks for an action other than to continue.
+@dataclass(frozen=True)
+class Response:
+    """A successful response.
 
     Parameters
     ----------
-    action
-        The action that its error rules declare.
-    code
-        Its error code, or a description of what went wrong.
-    retry_after
-        Wait before the next call, if one is known.
+    body
+        Its body, as sent.
+    headers
+        Its headers; their names are compared without regard to case.
     """
 
-    def __init__(self, action: ErrorAction, code: str, retry_after: timedelta | None = None) -> None:
-        super().__init__(f"{code} ({action.value})")
-        self.action = action
-        self.code = code
-        self.retry_after = retry_after
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-class AnswerTooLarge(ProviderCallFailed):
-    """A response has more bytes or records than any that was asked for; it is not requested again."""
+class CallLedger(Protocol):
+    """Counts the calls of sources that have a quota, for all workers."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(ErrorAction.RETRY, detail)
+    def take(self, source: str, provider_account_id: int, quota: Quota) -> timedelta:
+        """Record a call, and return zero; if no call is left, record none, and return the wait until there is one."""
+
+    def block(self, source: str, provider_account_id: int, wait: timedelta) -> None:
+        """Record that the provider itself says that no call is left for some time."""
 
 
-class LargeAnswer(AnswerTooLarge):
-    """A response has more bytes than one may have while other accounts are read."""
+@dataclass(frozen=True)
+class Call:
+    """What a request counts for.
+
+    Parameters
+    ----------
+    limits
+        Rate limits that it counts against.
+    source
+        Name of the source; empty if it is none.
+    provider_account_id
+        The login that it is about; 0 if it is about none.
+    sends_cursor
+        Whether it sends a cursor; only then can an error say that it is lost.
+    quota
+        Quota that it counts against; None if the source has none.
+    """
+
+    limits: Sequence[RateLimit] = ()
+    source: str = ""
+    provider_account_id: int = 0
+    sends_cursor: bool = False
+    quota: Quota | None = None
 
 
 class ProviderClient:
@@ -73,40 +112,48 @@ class ProviderClient:
         The rate limits that all workers share.
     session
         An open session; see `open_client`.
+    tokens, ledger
+        Keep tokens of OAuth 2 and calls of quotas; None where the provider declares none.
     """
 
     def __init__(
-        self, provider: Provider, endpoint: Endpoint, limiter: Limiter, session: aiohttp.ClientSession
+        self,
+        provider: Provider,
+        endpoint: Endpoint,
+        limiter: Limiter,
+        session: aiohttp.ClientSession,
+        *,
+        tokens: TokenStore | None = None,
+        ledger: CallLedger | None = None,
     ) -> None:
         self.provider = provider
-        self._endpoint = endpoint
         self._limiter = limiter
         self._session = session
+        self._ledger = ledger
+        self.authorizer = Authorizer(provider, endpoint, tokens, self._send_token_request)
 
-    async def post(
+    async def send(
         self,
-        path: str,
-        request: Mapping[str, object],
+        request: Request,
+        values: Values,
         *,
-        parse: Callable[[bytes], Parsed],
-        limits: Sequence[RateLimit] = (),
-        feed: str = "",
-        provider_account_id: int = 0,
-        cursor: str = "",
+        parse: Callable[[Response], Parsed],
+        call: Call = Call(),
+        link: str = "",
         max_size: int | None = None,
     ) -> Parsed:
-        """Send a request and return its response body, parsed by `parse`.
+        """Send a request and return its response, parsed by `parse`.
 
         Parameters
         ----------
-        path, request
-            Path of the endpoint, and JSON body.
+        request, values
+            The declared request, and what its placeholders stand for.
         parse
-            Called with the body, as sent; a `ProviderCallFailed` that it raises is handled like one from the provider.
-        limits
-            Rate limits that the call counts against, for this `feed` and `provider_account_id`.
-        cursor
-            The cursor that the request sends; only then can an error say that it is lost.
+            Called with the response; a `ProviderCallFailed` that it raises is handled like one from the provider.
+        call
+            What the request counts for.
+        link
+            URL to request instead of that of `request`, as the provider sent it.
         max_size
             Most bytes that the response may have, if fewer than any page may have.
 
@@ -116,21 +163,30 @@ class ProviderClient:
             If the response has more bytes than any page; it is not requested again.
         LargeAnswer
             If it has more than `max_size` bytes.
+        QuotaExhausted
+            If the login has no call left.
         ProviderCallFailed
             If the response asks for another action, or still for a retry after all retries.
         ProviderRefused
             If no rule covers the response.
         """
-        buckets = [self._bucket(limit, feed, provider_account_id) for limit in limits]
+        buckets = [self._bucket(limit, call) for limit in call.limits]
 
         async def attempt() -> Parsed:
             await self._wait_for_limits(buckets)
-            return parse(await self._send(path, request, sends_cursor=bool(cursor), max_size=max_size))
+            self._take_call(call)
+            return parse(await self._authorize_and_send(request, values, call, link, max_size))
 
         retrying = stamina.AsyncRetryingCaller(
             attempts=self.provider.retries + 1, timeout=None, wait_initial=0.5, wait_max=30.0
         )
         return await retrying(_retry_delay, attempt)
+
+    async def post_to(self, url: str, *, parse: Callable[[Response], Parsed]) -> Parsed:
+        """Send an empty POST to a URL on the host of the connection, once; raise as `send` does."""
+        self.authorizer.require_own_host(url)
+        request = HttpRequest("POST", "", {}, b"")
+        return parse(await self._send(url, request, call=Call(), name="the claimed URL"))
 
     async def _wait_for_limits(self, buckets: Sequence[Bucket]) -> None:
         if not buckets:
@@ -143,48 +199,110 @@ class ProviderClient:
                 raise ProviderCallFailed(ErrorAction.RETRY, "declared rate limit exhausted", wait)
             await asyncio.sleep(wait.total_seconds())
 
+    def _take_call(self, call: Call) -> None:
+        if call.quota is None or self._ledger is None:
+            return
+        if wait := self._ledger.take(call.source, call.provider_account_id, call.quota):
+            raise QuotaExhausted(wait)
+
+    async def _authorize_and_send(
+        self, request: Request, values: Values, call: Call, link: str, max_size: int | None
+    ) -> Response:
+        try:
+            for attempts_left in (1, 0):
+                authorization = await self.authorizer.authorize(values, call.provider_account_id)
+                built = build_request(request, {**values, **authorization.values}, headers=authorization.headers)
+                url = self._url(authorization, built, link)
+                may_renew = bool(attempts_left) and self.authorizer.renews_tokens
+                try:
+                    return await self._send(
+                        url, built, call=call, name=request.path, raises_unauthorized=may_renew, max_size=max_size
+                    )
+                except _Unauthorized:
+                    self.authorizer.discard_token(authorization, call.provider_account_id)
+            raise ProviderRefused(self.provider.name, f"{request.path} refuses every token")
+        except PlaceUnfilled as error:
+            raise ProviderRefused(self.provider.name, str(error)) from None
+
+    def _url(self, authorization: Authorization, request: HttpRequest, link: str) -> str:
+        url = str(URL(authorization.base_url + request.path, encoded=True).join(URL(link))) if link else ""
+        if url:
+            self.authorizer.require_own_host(url)
+        url = url or authorization.base_url + request.path
+        if authorization.query:
+            url += ("&" if "?" in url else "?") + urlencode(authorization.query)
+        return url
+
     async def _send(
-        self, path: str, request: Mapping[str, object], *, sends_cursor: bool, max_size: int | None
-    ) -> bytes:
-        body = msgspec.json.encode(request)
+        self,
+        url: str,
+        request: HttpRequest,
+        *,
+        call: Call,
+        name: str,
+        raises_unauthorized: bool = False,
+        max_size: int | None = None,
+    ) -> Response:
         try:
             # A redirect would send the secrets to whatever host it points to.
-            async with self._session.post(
-                self._endpoint.host.rstrip("/") + path, data=body, allow_redirects=False
+            async with self._session.request(
+                request.method,
+                URL(url, encoded=True),
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
             ) as response:
                 content = await http.read_body(response, max_size=max_size)
         except BodyTooLarge as error:
             raise (AnswerTooLarge if max_size is None else LargeAnswer)(str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
+        if response.status == _UNAUTHORIZED and raises_unauthorized:
+            raise _Unauthorized
+        wait = find_wait(self.provider, response.headers, now=datetime.now(UTC))
+        if call.quota is not None:
+            wait = self._note_quota(call, call.quota, response, wait)
         if response.status >= _REDIRECT:
-            wait = http.parse_retry_after(response.headers.get("Retry-After"), now=datetime.now(UTC))
-            raise self._to_error(path, response.status, content, wait=wait, sends_cursor=sends_cursor)
-        return content
+            raise find_failure(self.provider, name, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
+        raise_for_error_inside(self.provider, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
+        return Response(content, response.headers)
 
-    def _to_error(
-        self, path: str, status: int, content: bytes, *, wait: timedelta | None, sends_cursor: bool
-    ) -> Exception:
-        error = http.parse_error(content)
-        code = error.error_code or f"HTTP {status}"
-        for rule in self.provider.errors:
-            if rule.action is ErrorAction.REREAD_FEED and not sends_cursor:
-                continue
-            expected = (rule.status, rule.error_type, rule.error_code)
-            actual = (status, error.error_type, error.error_code)
-            if all(value in (None, actual_value) for value, actual_value in zip(expected, actual, strict=True)):
-                return ProviderCallFailed(rule.action, code, wait)
-        if status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS:
-            return ProviderCallFailed(ErrorAction.RETRY, code, wait)
-        return ProviderRefused(self.provider.name, f"{path} answered {code}, HTTP {status}")
+    def _note_quota(
+        self, call: Call, quota: Quota, response: aiohttp.ClientResponse, wait: timedelta | None
+    ) -> timedelta | None:
+        """Record that the provider's own count of calls is used up, if a response says so; return how long to wait."""
+        reset = http.parse_retry_after(response.headers.get(quota.reset_header or ""), now=datetime.now(UTC))
+        if response.status == _TOO_MANY_REQUESTS:
+            wait = reset = max(filter(None, (wait, reset)), default=None)
+        elif response.headers.get(quota.remaining_header or "", "").strip() != "0":
+            return wait
+        if reset and reset > MAX_WAIT_IN_TASK and self._ledger is not None:
+            self._ledger.block(call.source, call.provider_account_id, reset)
+        return wait
 
-    def _bucket(self, limit: RateLimit, feed: str, provider_account_id: int) -> Bucket:
-        owner = "client" if limit.scope is LimitScope.CLIENT else f"account:{provider_account_id}"
-        return Bucket(f"limit:{self.provider.name}:{feed}:{owner}", limit.emission_interval, limit.burst)
+    async def _send_token_request(self, request: TokenRequest, values: Values) -> bytes:
+        base_url = self.authorizer.base_url
+        built = build_request(request, values, headers={})
+        return (await self._send(base_url + built.path, built, call=Call(), name=request.path)).body
+
+    def _bucket(self, limit: RateLimit, call: Call) -> Bucket:
+        owner = "client" if limit.scope is LimitScope.CLIENT else f"account:{call.provider_account_id}"
+        return Bucket(f"limit:{self.provider.name}:{call.source}:{owner}", limit.emission_interval, limit.burst)
+
+
+class _Unauthorized(Exception):
+    """A response says that the token is not valid."""
 
 
 @asynccontextmanager
-async def open_client(provider: Provider, endpoint: Endpoint, limiter: Limiter) -> AsyncIterator[ProviderClient]:
+async def open_client(
+    provider: Provider,
+    endpoint: Endpoint,
+    limiter: Limiter,
+    *,
+    tokens: TokenStore | None = None,
+    ledger: CallLedger | None = None,
+) -> AsyncIterator[ProviderClient]:
     """Yield a client with a session of its own, which is closed at the end.
 
     Raises
@@ -192,38 +310,23 @@ async def open_client(provider: Provider, endpoint: Endpoint, limiter: Limiter) 
     ProviderUrlInvalid
         If the connection's host is not a URL.
     """
-    if not endpoint.host.startswith(("http://", "https://")):
-        raise ProviderUrlInvalid(provider.connection, endpoint.host)
+    require_url(provider, endpoint)
     credentials: dict[Placeholder, object] = {
         Placeholder.CLIENT_ID: endpoint.login,
         Placeholder.CLIENT_SECRET: endpoint.password,
     }
-    headers = {name: str(value) for name, value in fill_template(provider.headers, credentials).items()}
     async with aiohttp.ClientSession(
-        headers={**headers, "Content-Type": "application/json"},
+        headers={name: str(value) for name, value in fill_template(provider.headers, credentials).items()},
         timeout=aiohttp.ClientTimeout(total=provider.timeout.total_seconds()),
         connector=aiohttp.TCPConnector(limit=provider.concurrency),
         # A cookie set for one account must not be sent with requests for another.
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield ProviderClient(provider, endpoint, limiter, session)
-
-
-def fill_template(template: Mapping[str, object], values: Mapping[Placeholder, object]) -> dict[str, object]:
-    """Return a template with its placeholders filled; omit fields whose value is missing or empty."""
-    filled: dict[str, object] = {}
-    for name, value in template.items():
-        if isinstance(value, Mapping):
-            filled[name] = fill_template(value, values)
-        elif not isinstance(value, Placeholder):
-            filled[name] = value
-        elif values.get(value):
-            filled[name] = values[value]
-    return filled
+        yield ProviderClient(provider, endpoint, limiter, session, tokens=tokens, ledger=ledger)
 
 
 def _retry_delay(error: Exception) -> bool | timedelta:
-    if not isinstance(error, ProviderCallFailed) or isinstance(error, AnswerTooLarge):
+    if not isinstance(error, ProviderCallFailed) or isinstance(error, AnswerTooLarge | QuotaExhausted):
         return False
     if error.action is not ErrorAction.RETRY:
         return False

@@ -1,17 +1,19 @@
-"""A login at the provider: exchange of a public token for its access token, its bank, and the end of the access."""
+"""A login at the provider: what a public token stands for, its bank, and the end of the access."""
 
+import hashlib
+from base64 import b64decode
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
-from etl.declare.provider import Placeholder
+from etl.clients.http import printable_or_none
+from etl.declare.provider import AccessUrlClaim, Enrolment, Placeholder, Provider
 from etl.errors import ProviderRefused
 from etl.json_text import DECODE_ERRORS
-from etl.sync.provider.client import ProviderCallFailed, ProviderClient, fill_template
-
-_TextWithoutNul = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
-
+from etl.sync.provider.client import ProviderCallFailed, ProviderClient, Response
+from etl.sync.provider.failures import texts_at, values_at
+from etl.sync.provider.requests import Values
 
 _MAX_NAME_LENGTH = 256
 """Characters."""
@@ -41,8 +43,24 @@ class GrantedItem:
     access_token: str = field(repr=False)
 
 
-async def exchange_public_token(client: ProviderClient, public_token: str) -> GrantedItem:
-    """Exchange a public token and return the login that it stands for.
+@dataclass(frozen=True)
+class Grant:
+    """The logins that a public token stands for.
+
+    Parameters
+    ----------
+    items
+        The logins, at least one.
+    valid_days
+        Days for which the consent to them is valid; None if the provider does not say.
+    """
+
+    items: tuple[GrantedItem, ...]
+    valid_days: int | None = None
+
+
+async def exchange_public_token(client: ProviderClient, public_token: str) -> Grant:
+    """Exchange a public token and return the logins that it stands for.
 
     Raises
     ------
@@ -51,24 +69,60 @@ async def exchange_public_token(client: ProviderClient, public_token: str) -> Gr
     ProviderRefused
         If the provider rejects the token, or its response lacks a field.
     """
-    enrolment = client.provider.enrolment
-    response_type = msgspec.defstruct(
-        "Granted", [(enrolment.item_id, _TextWithoutNul), (enrolment.access_token, _TextWithoutNul)]
-    )
-
-    def parse_item(body: bytes) -> GrantedItem:
-        try:
-            return GrantedItem(*msgspec.structs.astuple(msgspec.json.decode(body, type=response_type)))
-        except DECODE_ERRORS:
-            detail = f"{enrolment.path} answered without {enrolment.item_id} and {enrolment.access_token}"
-            raise ProviderRefused(client.provider.name, detail) from None
-
-    return await client.post(
-        enrolment.path, fill_template(enrolment.request, {Placeholder.PUBLIC_TOKEN: public_token}), parse=parse_item
-    )
+    match client.provider.enrolment:
+        case None:
+            raise ProviderRefused(
+                client.provider.name, "has no declared enrolment; link its logins with `--access-token` or `--file`"
+            )
+        case AccessUrlClaim():
+            return Grant((await _claim_access_url(client, public_token),))
+        case enrolment:
+            return await client.send(
+                enrolment,
+                {Placeholder.PUBLIC_TOKEN: public_token},
+                parse=lambda response: _parse_grant(client.provider, enrolment, response.body),
+            )
 
 
-async def find_institution(client: ProviderClient, access_token: str) -> Institution:
+def _parse_grant(provider: Provider, enrolment: Enrolment, body: bytes) -> Grant:
+    try:
+        document = msgspec.json.decode(body)
+    except DECODE_ERRORS:
+        document = None
+    for path, value in enrolment.expects.items():
+        found = texts_at(document, path)
+        if found != [value]:
+            shown = ", ".join(filter(None, map(printable_or_none, found))) or "nothing"
+            raise ProviderRefused(
+                provider.name,
+                f"{enrolment.path} answered {shown} at {path} instead of {value}: it is not ready to link",
+            )
+    items = _usable_texts(document, enrolment.item_id)
+    tokens = _usable_texts(document, enrolment.access_token) if enrolment.access_token else [""]
+    if not items or not tokens:
+        fields = " and ".join(filter(None, (enrolment.item_id, enrolment.access_token)))
+        raise ProviderRefused(provider.name, f"{enrolment.path} answered without {fields}")
+    days = next((text for text in texts_at(document, enrolment.valid_days or "") if text.isdecimal()), None)
+    return Grant(tuple(GrantedItem(item, tokens[0]) for item in items), int(days) if days else None)
+
+
+async def _claim_access_url(client: ProviderClient, setup_token: str) -> GrantedItem:
+    """Claim the URL with the password; a setup token serves once."""
+    try:
+        claim_url = b64decode(setup_token, validate=True).decode("ascii")
+    except ValueError:
+        raise ProviderRefused(client.provider.name, "gave no such setup token: it is no URL in Base64") from None
+
+    def parse(response: Response) -> GrantedItem:
+        access_url = response.body.decode("utf-8", errors="replace").strip()
+        client.authorizer.require_own_host(access_url)
+        # The URL names no login; its user name and password are as unique as one, and a digest gives neither away.
+        return GrantedItem(hashlib.sha256(access_url.encode()).hexdigest(), access_url)
+
+    return await client.post_to(claim_url, parse=parse)
+
+
+async def find_institution(client: ProviderClient, item: GrantedItem) -> Institution:
     """Return the bank of a login; unknown where the provider does not tell.
 
     Raises
@@ -78,22 +132,18 @@ async def find_institution(client: ProviderClient, access_token: str) -> Institu
     ProviderRefused
         If the provider rejects the request, or its response is not JSON.
     """
-    lookup = client.provider.enrolment.institution
+    lookup = client.provider.enrolment.institution if client.provider.enrolment else None
     if lookup is None:
         return Institution(None, None)
 
-    def parse(body: bytes) -> Institution:
-        try:
-            document = msgspec.json.decode(body)
-        except DECODE_ERRORS:
-            raise ProviderRefused(client.provider.name, f"{lookup.path} answered no JSON") from None
+    def parse(response: Response) -> Institution:
+        document = _decode(client.provider, lookup.path, response.body)
         return Institution(_find_text(document, lookup.institution_id), _find_text(document, lookup.institution_name))
 
-    request = fill_template(lookup.request, {Placeholder.ACCESS_TOKEN: access_token})
-    return await client.post(lookup.path, request, parse=parse)
+    return await client.send(lookup, _values_of(item), parse=parse)
 
 
-async def give_up_access(client: ProviderClient, access_token: str) -> bool:
+async def give_up_access(client: ProviderClient, item: GrantedItem) -> bool:
     """Make the provider give up the access to a login; return False if there was none any more.
 
     Raises
@@ -106,9 +156,8 @@ async def give_up_access(client: ProviderClient, access_token: str) -> bool:
     unlinking = client.provider.unlinking
     if unlinking is None:
         raise ProviderRefused(client.provider.name, "has no declared request to unlink a login")
-    request = fill_template(unlinking.request, {Placeholder.ACCESS_TOKEN: access_token})
     try:
-        await client.post(unlinking.path, request, parse=bytes)
+        await client.send(unlinking, _values_of(item), parse=lambda response: response.body)
     except ProviderCallFailed as failure:
         if failure.code not in unlinking.gone_codes:
             raise
@@ -116,9 +165,23 @@ async def give_up_access(client: ProviderClient, access_token: str) -> bool:
     return True
 
 
+def _values_of(item: GrantedItem) -> Values:
+    return {Placeholder.ACCESS_TOKEN: item.access_token, Placeholder.ITEM_ID: item.item_id}
+
+
+def _decode(provider: Provider, path: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return msgspec.json.decode(body)
+    except DECODE_ERRORS:
+        raise ProviderRefused(provider.name, f"{path} answered no JSON") from None
+
+
+def _usable_texts(document: Any, path: str) -> list[str]:  # noqa: ANN401 - any JSON
+    """Return the texts at a path that can be stored; numbers are none."""
+    return [text for text in values_at(document, path) if isinstance(text, str) and text and "\0" not in text]
+
+
 def _find_text(document: Any, path: str) -> str | None:  # noqa: ANN401 - any JSON
     """Return the text at a path of a document; None if there is none that can be stored."""
-    for name in path.split("."):
-        document = document.get(name) if isinstance(document, dict) else None
-    is_name = isinstance(document, str) and 0 < len(document) <= _MAX_NAME_LENGTH and "\0" not in document
-    return document if is_name else None
+    text = next(iter(_usable_texts(document, path)), None)
+    return text if text is not None and len(text) <= _MAX_NAME_LENGTH else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,22 +12,44 @@ import msgspec
 from etl.declare.provider import ErrorAction
 from etl.declare.source import Source
 from etl.json_text import DECODE_ERRORS, repair
-from etl.sync.provider.client import AnswerTooLarge, ProviderCallFailed
+from etl.sync.provider.failures import AnswerTooLarge, ProviderCallFailed
+from etl.sync.records.documents import Leaf, Path, define_document, split_path, value_at
 
 MAX_COMMAS_PER_RECORD = 100
-"""Commas of a page for each record that it may have. A transaction of Plaid has some 60, and a page may have
-`PAGE_TOLERANCE` times as many records as were asked for; an empty record has one."""
+"""Commas of a page for each record that it may have. A transaction with all its details has some 60, and a page may
+have `PAGE_TOLERANCE` times as many records as were asked for; an empty record has one."""
 
 MIN_COMMAS = 100_000
 """Commas that any page may have, however few records are asked for: it may list hundreds of accounts beside them. As
 many empty records take 10 MB to decode."""
 
-Fields = tuple[tuple[str, type], ...]
-"""Fields of an envelope, with their types."""
+Fields = tuple[tuple[str, Leaf], ...]
+"""Paths of fields of an envelope, each with its type."""
 
 
-def parse_page(source: Source, fields: Fields, page_size: int, body: bytes) -> tuple[bytes, tuple[Any, ...]]:
-    """Return a page, and the values of its envelope: the fields, then each list with its records undecoded.
+@dataclass(frozen=True)
+class Envelope:
+    """What a page says beside its records.
+
+    Parameters
+    ----------
+    fields
+        Values of the fields that were asked for.
+    lists
+        The lists of the source, with their records undecoded.
+    """
+
+    fields: tuple[Any, ...]
+    lists: tuple[Sequence[msgspec.Raw], ...]
+
+    @property
+    def records(self) -> int:
+        """Number of its records."""
+        return sum(map(len, self.lists))
+
+
+def parse_page(source: Source, fields: Fields, page_size: int, body: bytes) -> Envelope:
+    """Return the envelope of a page.
 
     Parameters
     ----------
@@ -42,25 +66,30 @@ def parse_page(source: Source, fields: Fields, page_size: int, body: bytes) -> t
     commas = body.count(b",")
     if commas > max(MIN_COMMAS, MAX_COMMAS_PER_RECORD * source.record_limit):
         raise AnswerTooLarge(f"a page of {commas} or more values where {page_size} records were asked for")
+    lists = tuple((split_path(path), path + "[]" not in source.optional) for path in source.lists)
+    decoder = _decoder(tuple((split_path(path), leaf) for path, leaf in fields), lists)
     try:
-        envelope = msgspec.structs.astuple(_decode(_decoder(fields, _list_names(source)), body))
+        document = _decode(decoder, body)
     except DECODE_ERRORS:
         raise ProviderCallFailed(ErrorAction.RETRY, "a page that is not JSON of the declared shape") from None
-    records = sum(map(len, envelope[len(fields) :]))
-    if records > source.record_limit:
+    envelope = Envelope(
+        tuple(value_at(document, split_path(path)) for path, _ in fields),
+        tuple(value_at(document, path) or () for path, _ in lists),
+    )
+    if envelope.records > source.record_limit:
         raise AnswerTooLarge(
-            f"a page of {records} records where {page_size} were asked for and at most {source.record_limit} are read"
+            f"a page of {envelope.records} records where {page_size} were asked for and at most {source.record_limit} "
+            "are read"
         )
-    return body, envelope
+    return envelope
 
 
 def read_identity(record: msgspec.Raw, name: str) -> object:
     """Return the value of a record's field; None if it has no such field, or is no object."""
     try:
-        (value,) = msgspec.structs.astuple(_identity_decoder(name).decode(record))
+        return value_at(_identity_decoder(name).decode(record), (name,))
     except DECODE_ERRORS:
         return None
-    return value
 
 
 def _decode(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgspec.Struct:
@@ -70,19 +99,15 @@ def _decode(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgsp
         return decoder.decode(repair(body))
 
 
-def _list_names(source: Source) -> tuple[str, ...]:
-    """Return the names of the page's lists that hold the records, each once."""
-    return tuple(dict.fromkeys(path.partition("[]")[0] for path in (*source.upserts, *source.removals)))
-
-
 @cache
-def _decoder(fields: Fields, lists: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
-    """Return a decoder of the fields and lists that every page must have; an absent list is an error."""
-    return msgspec.json.Decoder(
-        msgspec.defstruct("Envelope", [*fields, *((name, list[msgspec.Raw]) for name in lists)])
-    )
+def _decoder(
+    fields: tuple[tuple[Path, Leaf], ...], lists: tuple[tuple[Path, bool], ...]
+) -> msgspec.json.Decoder[msgspec.Struct]:
+    """Return a decoder of the fields and lists; a list that a page must have is an error if it is absent."""
+    leaves = {path: Leaf(list[msgspec.Raw], is_required) for path, is_required in lists}
+    return msgspec.json.Decoder(define_document({**dict(fields), **leaves}))
 
 
 @cache
 def _identity_decoder(name: str) -> msgspec.json.Decoder[msgspec.Struct]:
-    return msgspec.json.Decoder(msgspec.defstruct("Identity", [(name, str | int | None, None)]))
+    return msgspec.json.Decoder(define_document({(name,): Leaf(str | int, is_required=False)}))

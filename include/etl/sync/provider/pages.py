@@ -1,25 +1,29 @@
-"""Reading of one provider account's pages from a feed, a snapshot or a window, and their prefetching."""
+"""Reading of one provider account's pages from a feed or a list, and their prefetching."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 
 from etl.chunking import DayRange
+from etl.declare.api.paging import Flag, OffsetPaging
 from etl.declare.provider import ErrorAction, Placeholder
-from etl.declare.source import Feed, Source, Window
+from etl.declare.source import Feed, Listing, Recent, Source, Window
 from etl.sync.provider import envelope
-from etl.sync.provider.client import ProviderCallFailed, ProviderClient, fill_template
+from etl.sync.provider.client import Call, ProviderCallFailed, ProviderClient, Response
+from etl.sync.provider.envelope import Envelope
+from etl.sync.provider.pager import Pager
+from etl.sync.provider.requests import describe_request
+from etl.sync.records.documents import Leaf
 from etl.sync.records.frames import Header
 
 MAX_CURSOR_LENGTH = 256
-"""Longest cursor, in characters, as Plaid documents it."""
+"""Longest cursor, in characters; no provider documents a longer one."""
 
 _FORBIDDEN_CHARACTERS = frozenset("\0\N{REPLACEMENT CHARACTER}")
 """Characters that make a cursor invalid: NUL, which Postgres cannot store, and the replacement of undecodable bytes."""
@@ -28,8 +32,8 @@ MAX_PAGES = 20_000
 """Most pages that are read of one account, over all downloads that continue one another; no bank has as many
 transactions."""
 
-_MIN_WINDOW_PAGE = 2
-"""Records of a page of a window: the last of the page before, and a new one."""
+_MIN_OVERLAPPING_PAGE = 2
+"""Records of a page that overlaps with the page before: the last of that page, and a new one."""
 
 
 class FeedEndless(ProviderCallFailed):
@@ -76,6 +80,8 @@ class AccountReader:
         Generation of the account's cursor; None if the source is no feed.
     max_size
         Most bytes of a page, if fewer than any page may have.
+    item_id
+        The provider's id of the account; empty if it has none.
     """
 
     client: ProviderClient
@@ -84,6 +90,7 @@ class AccountReader:
     page_size: int
     generation: int | None = None
     max_size: int | None = None
+    item_id: str = ""
 
     def read_feed(self, feed: Feed, position: FeedPosition) -> AsyncIterator[tuple[Header, bytes]]:
         """Yield the pages of changes since a position, until there are no more.
@@ -119,11 +126,14 @@ class AccountReader:
     async def _feed_pages(self, feed: Feed, position: FeedPosition) -> AsyncIterator[tuple[Header, bytes]]:
         cursor, ordinal, has_more = position.cursor, position.pages, True
         seen_cursors = {cursor, *position.seen_cursors}
+        fields: envelope.Fields = ((feed.cursor, Leaf(str)),)
+        if isinstance(feed.end, Flag):
+            fields += ((feed.end.path, Leaf(bool)),)
         while has_more:
             values: dict[Placeholder, object] = {Placeholder.CURSOR: cursor}
-            body, (next_cursor, has_more, *_) = await self._request_page(
-                feed, values, ((feed.cursor, str), (feed.more, bool)), page_size=self.page_size
-            )
+            page = await self._request_page(feed, values, fields, page_size=self.page_size)
+            next_cursor = str(page.envelope.fields[0])
+            has_more = page.envelope.fields[1] is feed.end.more if isinstance(feed.end, Flag) else page.has_records
             if not next_cursor:
                 raise ProviderCallFailed(ErrorAction.NOT_READY, "an empty cursor")
             if len(next_cursor) > MAX_CURSOR_LENGTH or not _FORBIDDEN_CHARACTERS.isdisjoint(next_cursor):
@@ -131,10 +141,10 @@ class AccountReader:
                     ErrorAction.RETRY,
                     f"a cursor of {len(next_cursor)} characters that is too long or holds an invalid character",
                 )
-            header = self._header(feed, values, body, page=ordinal, page_size=self.page_size)
+            header = self._header(feed, values, page.body, page=ordinal, page_size=self.page_size)
             yield (
                 msgspec.structs.replace(header, cursor_from=cursor, cursor_to=next_cursor, generation=self.generation),
-                body,
+                page.body,
             )
             ordinal += 1
             if has_more and (next_cursor in seen_cursors or ordinal >= MAX_PAGES):
@@ -142,39 +152,41 @@ class AccountReader:
             seen_cursors.add(next_cursor)
             cursor = next_cursor
 
-    async def read_snapshot(self, snapshot: Source) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield the only page of a snapshot; raise as `read_feed` does."""
-        body, _ = await self._request_page(snapshot, {}, (), page_size=self.page_size)
-        yield self._header(snapshot, {}, body, page=0, page_size=self.page_size), body
+    async def read_list(
+        self, source: Listing, *, days: DayRange | None = None, state: str = "", pages: int = 0
+    ) -> AsyncIterator[tuple[Header, bytes]]:
+        """Yield the pages of a list; raise as `read_feed` does, and to restart if the list changes meanwhile.
 
-    async def read_window(self, window: Window, *, days: DayRange) -> AsyncIterator[tuple[Header, bytes]]:
-        """Yield the pages of some days; raise as `read_feed` does, and to restart if the window changes meanwhile.
-
-        Each page begins with the last record of the page before. If it does not, records were added or removed before
-        that place, and others would be skipped unnoticed, although the total may be the same.
+        Parameters
+        ----------
+        days
+            The days that are read; None for a list without days.
+        state, pages
+            Where to begin, as `cursor_to` of a header says, and the number of pages before it.
         """
-        page_size = max(self.page_size, _MIN_WINDOW_PAGE)
-        offset, ordinal = 0, 0
-        expected_total: int | None = None
-        last_record: object = None
-        while expected_total is None or offset < expected_total:
-            overlap = 1 if offset else 0
-            values = {
-                Placeholder.FIRST_DAY: days.first.isoformat(),
-                Placeholder.LAST_DAY: days.last.isoformat(),
-                Placeholder.OFFSET: offset - overlap,
-            }
-            body, (total, records) = await self._request_page(
-                window, values, ((window.total, int),), page_size=page_size
-            )
-            is_continued = not overlap or _identity(window, records[:1]) == last_record
-            if expected_total not in (None, total) or not is_continued or (len(records) <= overlap and offset < total):
-                raise ProviderCallFailed(ErrorAction.RESTART_FEED, "a window that changed while it was read")
-            yield self._header(window, values, body, page=ordinal, page_size=page_size), body
-            offset, expected_total, ordinal = offset + len(records) - overlap, total, ordinal + 1
-            last_record = _identity(window, records[-1:])
-            if ordinal >= MAX_PAGES and offset < total:
-                raise ProviderCallFailed(ErrorAction.RETRY, f"a window that does not end, after {ordinal} pages")
+        page_size = self.page_size
+        if isinstance(source.paging, OffsetPaging) and source.paging.identity:
+            page_size = max(page_size, _MIN_OVERLAPPING_PAGE)
+        pager = Pager(source, page_size, state, pages)
+        is_recent, noun = isinstance(source, Recent), "window" if isinstance(source, Window) else "list"
+        while not pager.is_done:
+            ordinal, cursor_from = pager.pages, pager.state
+            values = {**_day_values(days), **pager.values}
+            page = await self._request_page(source, values, pager.fields, page_size=page_size, link=pager.link)
+            pager.follow(page.envelope, page.headers)
+            header = self._header(source, values, page.body, page=ordinal, page_size=page_size)
+            if is_recent and days is not None:
+                header = msgspec.structs.replace(
+                    header,
+                    cursor_from=cursor_from,
+                    cursor_to=pager.state,
+                    whole=not pages,
+                    first_day=days.first,
+                    last_day=days.last,
+                )
+            yield header, page.body
+            if pager.pages >= MAX_PAGES and not pager.is_done:
+                raise ProviderCallFailed(ErrorAction.RETRY, f"a {noun} that does not end, after {pager.pages} pages")
 
     async def _request_page(
         self,
@@ -183,38 +195,67 @@ class AccountReader:
         fields: envelope.Fields,
         *,
         page_size: int,
-    ) -> tuple[bytes, tuple[Any, ...]]:
-        """Return a page, and the values of its envelope: the fields, then each list with its records undecoded."""
-        secrets = {Placeholder.ACCESS_TOKEN: self.access_token, Placeholder.PAGE_SIZE: page_size}
-        return await self.client.post(
-            source.path,
-            fill_template(source.request, {**values, **secrets}),
-            parse=partial(envelope.parse_page, source, fields, page_size),
-            limits=source.limits,
-            feed=source.name,
-            provider_account_id=self.provider_account_id,
-            cursor=str(values.get(Placeholder.CURSOR, "")),
+        link: str = "",
+    ) -> _Page:
+        def parse(response: Response) -> _Page:
+            return _Page(response.body, response.headers, envelope.parse_page(source, fields, page_size, response.body))
+
+        login = {Placeholder.ACCESS_TOKEN: self.access_token, Placeholder.ITEM_ID: self.item_id}
+        call = Call(
+            source.limits,
+            source.name,
+            self.provider_account_id,
+            sends_cursor=bool(values.get(Placeholder.CURSOR)),
+            quota=source.quota,
+        )
+        return await self.client.send(
+            source,
+            {**values, **login, Placeholder.PAGE_SIZE: page_size},
+            parse=parse,
+            call=call,
+            link=link,
             max_size=self.max_size,
         )
 
     def _header(
         self, source: Source, values: Mapping[Placeholder, object], body: bytes, *, page: int, page_size: int
     ) -> Header:
+        shown = {**values, Placeholder.ITEM_ID: self.item_id, Placeholder.PAGE_SIZE: page_size}
         return Header(
             provider_account_id=self.provider_account_id,
             page=page,
             path=source.path,
-            request=fill_template(source.request, {**values, Placeholder.PAGE_SIZE: page_size}),
+            request=describe_request(source, shown),
             cursor_from="",
             cursor_to="",
             received_at=datetime.now(UTC),
             size=len(body),
+            item_id=self.item_id if Placeholder.ITEM_ID in source.placeholders else "",
         )
 
 
-def _identity(window: Window, records: Sequence[msgspec.Raw]) -> object:
-    """Return what identifies the only record of a list; None if it is empty."""
-    return envelope.read_identity(records[0], window.identity) if records else None
+@dataclass(frozen=True)
+class _Page:
+    """A page, with the headers of its response."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    envelope: Envelope
+
+    @property
+    def has_records(self) -> bool:
+        """Whether it has any record."""
+        return self.envelope.records > 0
+
+
+def _day_values(days: DayRange | None) -> dict[Placeholder, object]:
+    if days is None:
+        return {}
+    return {
+        Placeholder.FIRST_DAY: days.first,
+        Placeholder.LAST_DAY: days.last,
+        Placeholder.DAY_AFTER_LAST: days.last + timedelta(days=1),
+    }
 
 
 T = TypeVar("T")

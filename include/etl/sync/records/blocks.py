@@ -6,32 +6,16 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
+from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from etl.currency import decimals_by_code
-from etl.declare.entity import Column, ColumnType, Entity
-from etl.sync.records import money
+from etl.declare.entity import Column, Entity
+from etl.sync.records.columns import ARROW_TYPES, PageColumns
+from etl.sync.records.conversions import Twins
 from etl.sync.records.decoder import DecodedPage
 from etl.sync.records.faults import FieldWarning, RecordFault, describe_value
-from etl.sync.records.lenient import RULE
-from etl.sync.records.structs import FieldValues, column_values, values_by_field
-
-ARROW_TYPES: dict[ColumnType, pa.DataType] = {
-    ColumnType.TEXT: pa.string(),
-    ColumnType.MONEY: pa.decimal128(money.PRECISION, money.DECIMALS),
-    ColumnType.DATE: pa.date32(),
-    ColumnType.INSTANT: pa.timestamp("us", tz="UTC"),
-    ColumnType.BOOLEAN: pa.bool_(),
-    ColumnType.INTEGER: pa.int64(),
-}
-_FIRST_INSTANT = pa.scalar(datetime.min.replace(tzinfo=UTC), ARROW_TYPES[ColumnType.INSTANT])
-_LAST_INSTANT = pa.scalar(datetime.max.replace(tzinfo=UTC), ARROW_TYPES[ColumnType.INSTANT])
-_NUL = b"\x00"
+from etl.sync.records.structs import values_by_field
 
 
 @dataclass(frozen=True)
@@ -70,10 +54,13 @@ class Block:
         Whose records they are.
     first_seq
         Sequence number of the first record.
+    twins
+        Numbers records without an id, over all blocks of a batch.
     """
 
     entity: Entity
     first_seq: int = 0
+    twins: Twins = field(default_factory=Twins)
     record_paths: list[str] = field(default_factory=list)
     groups: list[RecordGroup] = field(default_factory=list)
     group_ends: list[int] = field(default_factory=list)
@@ -84,7 +71,9 @@ class Block:
         """Return how many records it holds."""
         return len(self.record_paths)
 
-    def add(self, page: DecodedPage, *, provider_account_id: int, line: int, received_at: datetime) -> None:
+    def add(
+        self, page: DecodedPage, *, provider_account_id: int, line: int, received_at: datetime, item_id: str = ""
+    ) -> None:
         """Append the records of a page: upserts first, then deletes, which have values in key columns only."""
         for records, is_removal in ((page.upserts, False), (page.deletes, True)):
             if records:
@@ -92,9 +81,18 @@ class Block:
                 self.record_paths.extend(records.paths)
                 for index, warnings in records.warnings.items():
                     self.warnings[first_row + index] += warnings
-                fields = [values_by_field(level) for level in records.levels]
+                page_columns = PageColumns(
+                    self.entity,
+                    [values_by_field(level) for level in records.levels],
+                    records.lists,
+                    provider_account_id,
+                    item_id,
+                    self.twins,
+                    lambda index, *details, row=first_row: self._refuse(row + index, *details),
+                    lambda index, *details, row=first_row: self.warn(row + index, *details),
+                )
                 columns = [
-                    self._to_arrow(column, fields, first_row)
+                    page_columns.array(column)
                     if not is_removal or column.name in self.entity.key
                     else pa.nulls(len(records), ARROW_TYPES[column.kind])
                     for column in self.entity.columns
@@ -119,67 +117,6 @@ class Block:
         """Return the group that a row is in."""
         return self.groups[bisect_right(self.group_ends, row)]
 
-    def _to_arrow(self, column: Column, fields: Sequence[FieldValues], first_row: int) -> pa.Array:
-        """Return a column's values as an Arrow array of its type; a bad value is refused, and null in the array."""
-        values = column_values(column, fields[column.levels_up])
-        array = (
-            self._amounts_to_arrow(column, values, fields, first_row)
-            if column.kind is ColumnType.MONEY
-            else self._values_to_arrow(column, values, first_row)
-        )
-        is_bad, rule, reason = None, RULE, "an instant outside the years 1 to 9999"
-        if column.kind is ColumnType.INSTANT and array.null_count < len(array):
-            # A UTC offset can move an instant into year 0, which Postgres does not support, or into year 10000, which
-            # Python does not.
-            is_bad = pc.or_(pc.less(array, _FIRST_INSTANT), pc.greater(array, _LAST_INSTANT))
-        if column.kind is ColumnType.TEXT and _NUL in _text_bytes(array):
-            is_bad = pc.match_substring(array, _NUL.decode())
-            rule, reason = "nul", "the text holds a NUL character, which Postgres cannot store"
-        if is_bad is None or not pc.any(is_bad).as_py():
-            return array
-        is_bad = pc.fill_null(is_bad, fill_value=False)
-        for index in pc.indices_nonzero(is_bad).to_pylist():
-            self._refuse(first_row + index, column, rule, reason, values[index])
-        return pc.if_else(is_bad, pa.scalar(None, array.type), array)
-
-    def _values_to_arrow(self, column: Column, values: Sequence[Any], first_row: int) -> pa.Array:
-        arrow_type = ARROW_TYPES[column.kind]
-        try:
-            return pa.array(values, arrow_type)
-        except (pa.ArrowException, OverflowError):
-            fitting = list(values)
-        for index, value in enumerate(values):
-            try:
-                pa.scalar(value, arrow_type)
-            except (pa.ArrowException, OverflowError):
-                self._refuse(first_row + index, column, RULE, f"does not fit {column.kind.value}", value)
-                fitting[index] = None
-        return pa.array(fitting, arrow_type)
-
-    def _amounts_to_arrow(
-        self, column: Column, amounts: Sequence[Decimal | None], fields: Sequence[FieldValues], first_row: int
-    ) -> pa.Array:
-        arrow_type = ARROW_TYPES[column.kind]
-        try:
-            return pa.array(money.within_bounds(amounts), arrow_type)
-        except (pa.ArrowException, ArithmeticError):
-            fitting: list[Decimal | None] = []
-        for index, (amount, decimals) in enumerate(zip(amounts, self._decimals(fields), strict=True)):
-            stored, rule = (None, None) if amount is None else money.fit(amount, decimals)
-            fitting.append(stored)
-            if rule == money.NOISE_RULE:
-                self.warn(first_row + index, column, rule, amount)
-            elif rule is not None:
-                self._refuse(first_row + index, column, rule, f"does not fit {column.kind.value}", amount)
-        return pa.array(fitting, arrow_type)
-
-    def _decimals(self, fields: Sequence[FieldValues]) -> list[int | None]:
-        """Return the decimals of the currency of each record; None where it is unknown or has no minor unit."""
-        columns = [column for column in self.entity.columns if column.name in self.entity.currencies]
-        codes = zip(*(column_values(column, fields[column.levels_up]) for column in columns), strict=True)
-        known = decimals_by_code()
-        return [known.get(next(filter(None, each), "")) for each in codes]
-
     def _refuse(self, row: int, column: Column, rule: str, reason: str, value: object) -> None:
         """Record that a value is bad: it costs only itself if the entity may drop it, and else its row."""
         if self.entity.may_drop(column):
@@ -187,9 +124,3 @@ class Block:
         else:
             fault = RecordFault(self.field_path(row, column), rule, f"{describe_value(value)}: {reason}")
             self.faults.setdefault(row, fault)
-
-
-def _text_bytes(array: pa.StringArray) -> bytes:
-    """Return the UTF-8 bytes of all texts of an array, without separators."""
-    buffer = array.buffers()[2]
-    return b"" if buffer is None else buffer.to_pybytes()

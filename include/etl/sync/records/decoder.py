@@ -15,6 +15,7 @@ import msgspec
 
 from etl.declare.entity import Column, Entity, RawOf
 from etl.json_text import DECODE_ERRORS, repair
+from etl.sync.records.documents import Leaf, attribute, define_document, split_path, value_at
 from etl.sync.records.faults import FieldWarning, RecordFault
 from etl.sync.records.identity import IdentityReader, RecordIdentity
 from etl.sync.records.lenient import InvalidRecord, LenientDecoder, has_member, to_fault
@@ -65,34 +66,38 @@ class Records:
         Paths in the page, such as `added[3]`.
     levels
         The records as structs, then the records whose lists contain them, and so on upwards; see `column_values`.
+    lists
+        Path of the list of the first records, with their number, then of the next ones, and so on.
     warnings
         Index of a record → its bad fields; the other records have none.
     """
 
     paths: list[str] = field(default_factory=list)
     levels: list[list[msgspec.Struct]] = field(default_factory=list)
+    lists: list[tuple[str, int]] = field(default_factory=list)
     warnings: dict[int, tuple[FieldWarning, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many records there are."""
         return len(self.paths)
 
-    def extend(self, paths: Sequence[str], levels: Sequence[Sequence[msgspec.Struct]]) -> None:
-        """Append records, given as parallel lists."""
+    def extend(self, list_path: str, paths: Sequence[str], levels: Sequence[Sequence[msgspec.Struct]]) -> None:
+        """Append records of a list, given as parallel lists."""
         if not paths:
             return
         self.paths.extend(paths)
+        self.lists.append((list_path, len(paths)))
         self.levels = self.levels or [[] for _ in levels]
         for level, new_records in zip(self.levels, levels, strict=True):
             level.extend(new_records)
 
-    def extend_located(self, located_records: Iterable[LocatedRecord]) -> None:
-        """Append records one by one."""
+    def extend_located(self, list_path: str, located_records: Iterable[LocatedRecord]) -> None:
+        """Append records of a list one by one."""
         if located := list(located_records):
             count = len(self)
             self.warnings |= {count + index: each.warnings for index, each in enumerate(located) if each.warnings}
             paths, records, _ = zip(*located, strict=True)
-            self.extend(paths, list(zip(*records, strict=True)))
+            self.extend(list_path, paths, list(zip(*records, strict=True)))
 
 
 @dataclass
@@ -173,7 +178,10 @@ class _RecordListDecoder:
     """Decodes the records at one path of a page: those of a list, or of the lists nested in the records of a list."""
 
     def __init__(self, entity: Entity, list_path: str, columns: Sequence[Column], *, having: str | None = None) -> None:
-        self._list_names = [name.removesuffix("[]") for name in list_path.split(".")]
+        self._list_path = list_path
+        outermost, *inner = list_path.removesuffix("[]").split("[].")
+        self._page_path = split_path(outermost)
+        self._list_names = [outermost, *inner]
         self._having = having
         self._path_cache: list[str] = []
         self._identity_reader = IdentityReader(entity)
@@ -188,26 +196,28 @@ class _RecordListDecoder:
             self._record_decoders.insert(0, msgspec.json.Decoder(undecoded_below))
             self._lenient_decoders.insert(0, LenientDecoder(undecoded_below, fields, below))
             record = define_struct("Record", fields, below, record)
-        self.field = (self._list_names[0], list[record])
-        self._page_decoder = msgspec.json.Decoder(_page_type([self.field]))
-        self._undecoded_page_decoder = msgspec.json.Decoder(_page_type([(self._list_names[0], list[msgspec.Raw])]))
+        is_optional = list_path in entity.optional_lists
+        self.field = (self._page_path, Leaf(list[record], not is_optional))
+        self._page_decoder = msgspec.json.Decoder(define_document(dict([self.field])))
+        undecoded = Leaf(list[msgspec.Raw], not is_optional)
+        self._undecoded_page_decoder = msgspec.json.Decoder(define_document({self._page_path: undecoded}))
 
     def decode(self, body: bytes, records: Records, rejected: list[RejectedRecord]) -> None:
         """Append the valid records of a page to `records`, and the others to `rejected`."""
         try:
             page = self._page_decoder.decode(body)
         except DECODE_ERRORS:
-            records.extend_located(self._filter_having(self._decode_each(body, rejected)))
+            records.extend_located(self._list_path, self._filter_having(self._decode_each(body, rejected)))
         else:
             self.extract(page, records)
 
     def extract(self, page: msgspec.Struct, target: Records) -> None:
         """Append the records of a decoded page to `target`."""
         if len(self._list_names) == 1 and self._having is None:
-            records = getattr(page, self._list_names[0]) or ()
-            target.extend(self._paths(len(records)), [records])
+            records = value_at(page, self._page_path) or ()
+            target.extend(self._list_path, self._paths(len(records)), [records])
         else:
-            target.extend_located(self._filter_having(self._walk(page, "", ())))
+            target.extend_located(self._list_path, self._filter_having(self._walk(page, "", ())))
 
     def _paths(self, count: int) -> list[str]:
         """Return the paths of the first `count` records of a page's list; cached, as all pages have the same."""
@@ -218,13 +228,15 @@ class _RecordListDecoder:
     def _filter_having(self, located_records: Iterable[LocatedRecord]) -> Iterable[LocatedRecord]:
         if self._having is None:
             return located_records
-        return (located for located in located_records if getattr(located.records[0], self._having) is not None)
+        return (
+            located for located in located_records if getattr(located.records[0], attribute(self._having)) is not None
+        )
 
     def _walk(
         self, parent: msgspec.Struct, path: str, ancestors: tuple[msgspec.Struct, ...]
     ) -> Iterable[LocatedRecord]:
         name = self._list_names[len(ancestors)]
-        records = getattr(parent, name) or ()
+        records = self._list_below(parent, len(ancestors))
         if len(ancestors) + 1 == len(self._list_names):
             return [
                 LocatedRecord(f"{path}{name}[{ordinal}]", (record, *ancestors))
@@ -234,6 +246,11 @@ class _RecordListDecoder:
             self._walk(record, f"{path}{name}[{ordinal}].", (record, *ancestors))
             for ordinal, record in enumerate(records)
         )
+
+    def _list_below(self, page_or_record: msgspec.Struct, depth: int) -> Sequence[Any]:
+        """Return the list of a page, or that of a record at a depth."""
+        path = (self._list_names[depth],) if depth else self._page_path
+        return value_at(page_or_record, path) or ()
 
     def _decode_each(self, body: bytes, rejected: list[RejectedRecord]) -> Iterator[LocatedRecord]:
         try:
@@ -249,7 +266,7 @@ class _RecordListDecoder:
         """Yield records as `_walk` does, but decode each by itself."""
         depth = len(parent.records)
         name = self._list_names[depth]
-        for ordinal, raw in enumerate(getattr(page_or_record, name) or ()):
+        for ordinal, raw in enumerate(self._list_below(page_or_record, depth)):
             path = f"{parent.path}.{name}[{ordinal}]".lstrip(".")
             try:
                 record, warnings = self._decode_record(depth, raw, path)
@@ -277,8 +294,4 @@ class _RecordListDecoder:
 def _combined_decoder(decoders: Sequence[_RecordListDecoder]) -> msgspec.json.Decoder[Any] | None:
     """Return a decoder of all lists of a page at once; None if two of the decoders read the same list."""
     fields = dict(decoder.field for decoder in decoders)
-    return msgspec.json.Decoder(_page_type(list(fields.items()))) if len(fields) == len(decoders) else None
-
-
-def _page_type(fields: list[tuple[str, Any]]) -> type[msgspec.Struct]:
-    return msgspec.defstruct("Page", fields, gc=False)
+    return msgspec.json.Decoder(define_document(fields)) if len(fields) == len(decoders) else None

@@ -5,7 +5,7 @@ and a line break.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 from typing import IO
 
 import msgspec
@@ -31,10 +31,15 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size
         Bytes of the body.
     whole
-        Whether the account's pages are a full read of the feed, instead of the changes since `cursor_from`.
+        Whether the account's pages are a full read of the feed, instead of the changes since `cursor_from`; of recent
+        days, whether they were read without a break.
     generation
         Generation of the account's cursor when the download began, which shows whether another batch moved the cursor
         since; None if the page is not of a feed, or was read before cursors had generations.
+    item_id
+        The provider's id of the account; empty if it has none.
+    first_day, last_day
+        The recent days that the account's pages have, both inclusive; None if the page is of another source.
     """
 
     provider_account_id: int
@@ -47,6 +52,9 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int
     whole: bool = False
     generation: int | None = None
+    item_id: str = ""
+    first_day: date | None = None
+    last_day: date | None = None
 
 
 class BrokenFrame(ValueError):

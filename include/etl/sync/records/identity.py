@@ -49,7 +49,7 @@ class IdentityReader:
     def __init__(self, entity: Entity) -> None:
         self._entity = entity
         self._columns = {
-            column.name: (column, msgspec.json.Decoder(MSGSPEC_TYPES[column.kind])) for column in entity.columns
+            column.name: (column, msgspec.json.Decoder(MSGSPEC_TYPES[column.sent_as])) for column in entity.columns
         }
 
     def read(self, record: bytes) -> RecordIdentity:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from etl.json_text import DECODE_ERRORS
+from etl.sync.records.documents import attribute
 from etl.sync.records.faults import FieldWarning, RecordFault, describe_json
 from etl.sync.records.structs import RecordField
 
@@ -66,12 +67,12 @@ class LenientDecoder:
         values: dict[str, Any] = {}
         for field, decoder in self._fields:
             if field.name in members:
-                values[field.name] = self._decode_field(field, decoder, members[field.name], path, warnings)
+                values[attribute(field.name)] = self._decode_field(field, decoder, members[field.name], path, warnings)
             elif field.is_required:
                 raise InvalidRecord(to_fault(f"{path}.{field.name}", "the required field is missing"))
         if self._child_field is not None and self._child_field in members:
             child_path = f"{path}.{self._child_field}"
-            values[self._child_field] = _decode(self._child_decoder, members[self._child_field], child_path)
+            values[attribute(self._child_field)] = _decode(self._child_decoder, members[self._child_field], child_path)
         return self._struct(**values)
 
     def _decode_field(

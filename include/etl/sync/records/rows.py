@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity
 from etl.errors import PermanentError
-from etl.sync.records.blocks import ARROW_TYPES, Block
+from etl.sync.records.blocks import Block
 from etl.sync.records.checks import run_checks
+from etl.sync.records.columns import ARROW_TYPES
 from etl.sync.records.faults import FieldWarning, RecordFault
 from etl.sync.records.identity import RecordIdentity, digest_content, identify
 
@@ -102,8 +103,12 @@ class TypedRows(NamedTuple):
 
 
 def schema(entity: Entity) -> pa.Schema:
-    """Return the columns of a typed batch: first the origin of each row, then the declared columns."""
-    return pa.schema([*_ORIGIN_FIELDS, *(pa.field(column.name, ARROW_TYPES[column.kind]) for column in entity.columns)])
+    """Return the columns of a typed batch: first the origin of each row, then the declared columns that are stored."""
+    return _schema_of(entity.stored_columns)
+
+
+def _schema_of(columns: Sequence[Column]) -> pa.Schema:
+    return pa.schema([*_ORIGIN_FIELDS, *(pa.field(column.name, ARROW_TYPES[column.kind]) for column in columns)])
 
 
 def build_table(block: Block) -> TypedRows:
@@ -120,7 +125,7 @@ def build_table(block: Block) -> TypedRows:
         frame = block.entity.hook(frame)
         if not frame.index.equals(pd.RangeIndex(len(block))):
             raise HookMovesRows(block.entity.name)
-        table = pa.Table.from_pandas(frame, schema=schema(block.entity), preserve_index=False)
+        table = pa.Table.from_pandas(frame, schema=_schema_of(block.entity.columns), preserve_index=False)
     table = run_checks(block, table, frame)
     rejects = [_to_reject(block, sent, row) for row in sorted(block.faults)]
     warned = [
@@ -129,6 +134,8 @@ def build_table(block: Block) -> TypedRows:
     ]
     if block.faults:
         table = table.take(np.setdiff1d(np.arange(table.num_rows), list(block.faults)))
+    if len(block.entity.stored_columns) < len(block.entity.columns):
+        table = table.select(schema(block.entity).names)
     return TypedRows(table, rejects, warned)
 
 
@@ -152,7 +159,7 @@ def _unchecked_table(block: Block) -> pa.Table:
             for index, column in enumerate(entity.columns)
         ),
     ]
-    return pa.Table.from_arrays(arrays, schema=schema(entity))
+    return pa.Table.from_arrays(arrays, schema=_schema_of(entity.columns))
 
 
 def _to_reject(block: Block, sent: pa.Table, row: int) -> Reject:

@@ -12,15 +12,18 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec.structs import astuple
 
-from etl.declare.entity import Column, ColumnType, Entity
+from etl.declare.column import SentAs
+from etl.declare.entity import Column, Entity
+from etl.sync.records.documents import attribute, define_renamed
 
-MSGSPEC_TYPES: dict[ColumnType, Any] = {
-    ColumnType.TEXT: str,
-    ColumnType.MONEY: Decimal,
-    ColumnType.DATE: date,
-    ColumnType.INSTANT: Annotated[datetime, msgspec.Meta(tz=True)],
-    ColumnType.BOOLEAN: bool,
-    ColumnType.INTEGER: int,
+MSGSPEC_TYPES: dict[SentAs, Any] = {
+    SentAs.TEXT: str,
+    SentAs.DECIMAL: Decimal,
+    SentAs.DATE: date,
+    SentAs.INSTANT: Annotated[datetime, msgspec.Meta(tz=True)],
+    SentAs.LOCAL_TIME: Annotated[datetime, msgspec.Meta(tz=False)],
+    SentAs.BOOLEAN: bool,
+    SentAs.INTEGER: int,
 }
 
 FieldValues: TypeAlias = Mapping[str, Sequence[Any]]
@@ -77,8 +80,8 @@ def record_fields(
         fields.append(
             RecordField(
                 name,
-                define_struct(name, below) if path else MSGSPEC_TYPES[column.kind],
-                is_required=name != having and any(column.required for _, column in reading),
+                define_struct(name, below) if path else MSGSPEC_TYPES[column.sent_as],
+                is_required=name != having and any(column.must_be_sent for _, column in reading),
                 may_drop=all(entity.may_drop(column) for _, column in reading),
                 below=below,
             )
@@ -97,20 +100,22 @@ def define_struct(
     A field that is not required may be absent or null, and so may the list.
     """
     definitions: list[Any] = [
-        (each.name, each.type) if each.is_required else (each.name, each.nullable_type, None) for each in fields
+        (attribute(each.name), each.type) if each.is_required else (attribute(each.name), each.nullable_type, None)
+        for each in fields
     ]
-    child: list[Any] = [] if child_field is None else [(child_field, list[child_type] | None, None)]
-    return msgspec.defstruct(name, [*definitions, *child], kw_only=True, frozen=True, gc=False)
+    child: list[Any] = [] if child_field is None else [(attribute(child_field), list[child_type] | None, None)]
+    names = [*(each.name for each in fields), *([] if child_field is None else [child_field])]
+    return define_renamed(name, [*definitions, *child], names)
 
 
 def values_by_field(records: Sequence[msgspec.Struct]) -> FieldValues:
-    """Return the values of each field; the records are of one type, and there is at least one."""
+    """Return the values of each field, by its attribute; the records are of one type, and there is at least one."""
     return dict(zip(records[0].__struct_fields__, zip(*map(astuple, records), strict=True), strict=True))
 
 
 def column_values(column: Column, fields: FieldValues) -> Sequence[Any]:
     """Return the value of a column in each record of its level; None where an object on its path is absent."""
-    head, *below = column.path_parts
+    head, *below = map(attribute, column.path_parts)
     values = fields[head]
     for name in below:
         get = attrgetter(name)

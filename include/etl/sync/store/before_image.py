@@ -202,7 +202,7 @@ def changed_rows(db: Connection, entity: Entity, *, limit: int) -> tuple[list[Ro
 def money_totals(db: Connection, entity: Entity) -> list[MoneyTotal]:
     """Return the money in the captured rows before the replay and now, by column and currency."""
     totals: list[MoneyTotal] = []
-    for column in entity.columns:
+    for column in entity.stored_columns:
         if column.kind is ColumnType.MONEY:
             with db.cursor(row_factory=tuple_row) as cursor:
                 rows = cursor.execute(_totals_query(entity, column.name)).fetchall()
@@ -212,7 +212,7 @@ def money_totals(db: Connection, entity: Entity) -> list[MoneyTotal]:
 
 def mutable_columns(entity: Entity) -> tuple[str, ...]:
     """Return the names of the columns in which a row may change."""
-    declared = tuple(column.name for column in entity.columns if column.name not in entity.key)
+    declared = tuple(column.name for column in entity.stored_columns if column.name not in entity.key)
     ends = end_column(entity)
     return (*declared, ends) if ends else declared
 

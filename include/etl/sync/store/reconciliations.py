@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
-from etl.db.tables.entity_statements import EntityStatements
+from etl.db.statements import Statement, StatementFile
 from etl.declare.entity import Entity
 
 ALWAYS_TOLERATED_ABSENCES = 5
@@ -105,17 +104,34 @@ def must_wait(entity: Entity, *, live: int, absent: int) -> bool:
     return absent > max(ALWAYS_TOLERATED_ABSENCES, entity.tolerated_absences * live)
 
 
-def close_absent(db: Connection, entity: Entity, statements: EntityStatements, *, raw_id: int) -> list[tuple[Any, ...]]:
+class Statements(Protocol):
+    """Statements by name."""
+
+    def __getitem__(self, name: str) -> Statement:
+        """Return a statement."""
+
+
+def close_absent(
+    db: Connection,
+    entity: Entity,
+    statements: Statements,
+    *,
+    raw_id: int,
+    create_full_reads: Statement | None = None,
+) -> list[tuple[Any, ...]]:
     """End the rows that the staged full reads lack, as far as their reconciliations allow; return the keys.
 
     Parameters
     ----------
     statements
         The entity's, with `find_absent`, `count_live` and `close_absent`.
+    create_full_reads
+        Creates the table of the full reads; None for those of a feed.
     """
     values = {"raw_id": raw_id, "entity": entity.name, "version": entity.version}
-    for name in ("drop_tables", "create_full_reads", "create_absent_rows"):
-        _SQL[name].run(db, values)
+    _SQL["drop_tables"].run(db)
+    (create_full_reads or _SQL["create_full_reads"]).run(db, values)
+    _SQL["create_absent_rows"].run(db)
     statements["find_absent"].run(db, values)
     _SQL["keep_restored_rows"].run(db, values)
     live_by_login = dict(statements["count_live"].rows(db, values))

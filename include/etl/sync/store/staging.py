@@ -50,7 +50,9 @@ delete from incoming as i
 using unnest(%(logins)s::bigint[], %(sealed_at)s::timestamptz[]) as s (login, sealed_at)
 where s.login = i.provider_account_id and s.sealed_at > i.observed_at {condition}
 """)
-_CURSOR_MOVE_COLUMNS = (PROVIDER_ACCOUNT, "cursor_from", "cursor_to", "whole", "generation", "read", "rejected")
+_CURSOR_MOVE_COLUMNS = (
+    *(PROVIDER_ACCOUNT, "cursor_from", "cursor_to", "whole", "generation", "read", "rejected", "first_on", "last_on"),
+)
 
 
 def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) -> int:
@@ -209,7 +211,7 @@ def _drop_superseded_queries(entity: Entity) -> list[Composed]:
 
 def _create_query(entity: Entity) -> Composed:
     declared = SQL(", ").join(
-        SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.columns
+        SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.stored_columns
     )
     return SQL(
         "create temp table incoming "

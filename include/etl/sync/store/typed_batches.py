@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ from etl.sync.store.raw_batches import RawBatch
 
 FOLDER = "typed"
 """Folder below the raw root."""
-FORMAT = 3
+FORMAT = 4
 """Increase it when the columns of the files change: files of another format are not read, but written again."""
 _PARQUET_OPTIONS = {"compression": "zstd", "use_dictionary": False}
 """No dictionaries: most columns are nearly unique, and zstd compresses the others well enough."""
@@ -41,6 +42,8 @@ CURSOR_MOVE_SCHEMA = pa.schema(
         ("generation", pa.int64()),
         ("read", pa.int64()),
         ("rejected", pa.int64()),
+        ("first_on", pa.date32()),
+        ("last_on", pa.date32()),
         ("fault_path", pa.string()),
         ("fault_rule", pa.string()),
     ]
@@ -81,6 +84,8 @@ class CursorMove:
         Records as sent, and how many of them were rejected.
     fault_path, fault_rule
         The path, without list positions, and the rule that most of its rejects broke; None if it has no rejects.
+    first_on, last_on
+        The recent days that were read, both inclusive; None for other sources.
     """
 
     provider_account_id: int
@@ -92,6 +97,8 @@ class CursorMove:
     rejected: int = 0
     fault_path: str | None = None
     fault_rule: str | None = None
+    first_on: date | None = None
+    last_on: date | None = None
 
 
 class TypedWriter:

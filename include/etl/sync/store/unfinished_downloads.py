@@ -6,7 +6,7 @@ it has the pages in its own folder, so that a process that was believed dead can
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
@@ -34,6 +34,8 @@ class UnfinishedDownload:
         The cursor to continue from.
     is_full_read
         Whether the feed is read from its beginning in spite of its cursor.
+    first_on, last_on
+        The recent days that the pages are of; None if they are of a feed.
     """
 
     provider_account_id: int
@@ -45,6 +47,8 @@ class UnfinishedDownload:
     digest: str
     cursor_to: str
     is_full_read: bool
+    first_on: date | None = None
+    last_on: date | None = None
 
 
 def find(db: Connection, provider_account_ids: Collection[int], *, feed: str) -> dict[int, UnfinishedDownload]:

@@ -147,7 +147,7 @@ where
     and (target.outdated_at is null or target.outdated_at < r.observed_at);
 
 -- name: count_live
--- Live rows of the logins whose feed was read in full.
+-- Live rows of the logins whose feed, or whose recent days, were read in full.
 select t.provider_account_id, count(*)::int as live
 from {table} as t
 where
@@ -186,7 +186,7 @@ returning {target_key};
 -- Bring back the rows that a reconciliation ended, as they were; rows that were written since stay.
 update {table} as target set
     removed_at = null,
-    removed_for = null,
+    removed_for = null,{restoring_unsettles}
     observed_at = e.last_observed_at,
     raw_id = e.last_raw_id
 from etl.ended_rows as e
@@ -197,7 +197,7 @@ where
     and target.provider_account_id = e.provider_account_id
     and {target_record_id} = e.record_id
     and target.raw_id = e.raw_id
-    and target.removed_for = 'absent'
+    and target.removed_for in {restored_reasons}
 returning {target_key};
 
 -- name: close_missing

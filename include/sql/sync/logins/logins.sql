@@ -243,7 +243,7 @@ limit %(limit)s;
 
 -- name: find_to_unlink
 -- What the provider needs to give up the access, and by which the transition recognises a newer token.
-select p.provider_account_id, p.provider, p.state, p.access_token, p.token_version
+select p.provider_account_id, p.provider, p.state, p.access_token, p.token_version, p.item_id
 from core.provider_accounts as p
 where p.provider_account_id = any(%(logins)s)
 order by p.provider_account_id;
@@ -253,3 +253,14 @@ order by p.provider_account_id;
 select p.provider_account_id, p.state
 from core.provider_accounts as p
 where p.provider_account_id = any(%(logins)s);
+
+-- name: starved_by_run
+-- Logins that a run could not read to their end, as their provider allows no more calls: their number, and the first.
+select count(*) as logins, (array_agg(l.provider_account_id order by l.provider_account_id))[:5] as first_ids
+from etl.chunks as c
+inner join etl.left_out as l on l.chunk_id = c.chunk_id and l.attempt = c.attempts
+where
+    c.entity = %(entity)s
+    and c.run_id = %(run_id)s
+    and c.withdrawn_at is null
+    and l.outcome = 'starved';

@@ -43,6 +43,41 @@ update core.provider_accounts set
     institution_name = coalesce(%(institution_name)s, institution_name)
 where provider_account_id = %(provider_account_id)s;
 
+-- name: set_consent
+-- A login that is linked again has a new consent.
+update core.provider_accounts set consent_expires_at = now() + %(lifetime)s
+where provider_account_id = %(provider_account_id)s;
+
+-- name: count_expiring_consents
+-- Active logins whose consent is about to end.
+select count(*) as logins, min(p.consent_expires_at) as first_at
+from core.provider_accounts as p
+where
+    p.provider = %(provider)s
+    and p.state = 'active'
+    and p.consent_expires_at > now()
+    and p.consent_expires_at <= now() + %(foretold)s;
+
+-- name: end_consents
+-- A login whose consent has ended needs a login. The provider may be tried all the same: a consent can be given again
+-- without a new link. See `accept_stops` for the locks.
+with ended as (
+    select p.provider_account_id
+    from core.provider_accounts as p
+    where p.provider = %(provider)s and p.state = 'active' and p.consent_expires_at <= now()
+    order by p.provider_account_id
+    for no key update
+)
+update core.provider_accounts as p set
+    state = 'needs_login',
+    state_reason = 'CONSENT_EXPIRED',
+    state_since = now(),
+    next_try_at = now() + %(base)s * (1 + random()) / 2,
+    failed_tries = 0
+from ended as e
+where p.provider_account_id = e.provider_account_id
+returning p.provider_account_id;
+
 -- name: set_history_days
 -- Record what a person knows about the history that the provider promised.
 update core.provider_accounts set history_days = %(history_days)s
@@ -57,7 +92,8 @@ select
     coalesce(c.reread, false) as needs_full_read,
     coalesce(c.generation, 0) as generation,
     p.state,
-    p.token_version
+    p.token_version,
+    p.item_id
 from core.due_logins as p
 left join etl.cursors as c on c.provider_account_id = p.provider_account_id and c.feed = %(feed)s
 where

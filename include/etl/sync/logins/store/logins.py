@@ -248,6 +248,7 @@ class LinkedLogin:
     state: str
     access_token: bytes | None = field(repr=False)
     token_version: int
+    item_id: str
 
 
 @dataclass(frozen=True)
@@ -331,3 +332,9 @@ def find_to_unlink(db: Connection, logins: Collection[int]) -> list[LinkedLogin]
 def find_states(db: Connection, logins: Collection[int]) -> dict[int, str]:
     """Return the states of some logins; unknown ones are missing."""
     return dict(_SQL["find_states"].rows(db, {"logins": list(logins)}))
+
+
+def starved_by_run(db: Connection, *, entity: str, run_id: str) -> tuple[int, list[int]]:
+    """Return how many logins a run could not read to their end for want of calls, and the ids of the first."""
+    ((count, first_ids),) = _SQL["starved_by_run"].rows(db, {"entity": entity, "run_id": run_id})
+    return count, first_ids or []

@@ -22,7 +22,7 @@ the login, never stops it.
 import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from etl.chunking import Chunk
 from etl.db.connection import Connection
@@ -75,6 +75,8 @@ class ProviderAccount:
         `LoginState.ACTIVE` or `NEEDS_LOGIN`; in the latter case this is another try.
     token_version
         Version of the access token.
+    item_id
+        The provider's id of the login.
     """
 
     provider_account_id: int
@@ -84,6 +86,7 @@ class ProviderAccount:
     generation: int
     state: str
     token_version: int
+    item_id: str = ""
 
 
 def enrol(
@@ -140,6 +143,22 @@ def set_institution(
     """Record the bank of a login, as the provider names it."""
     values = {"institution_id": institution_id, "institution_name": institution_name}
     _SQL["set_institution"].run(db, {**values, "provider_account_id": provider_account_id})
+
+
+def set_consent(db: Connection, provider_account_id: int, *, lifetime: timedelta | None) -> None:
+    """Record that a user's consent begins now; None if it does not end by itself."""
+    _SQL["set_consent"].run(db, {"provider_account_id": provider_account_id, "lifetime": lifetime})
+
+
+def count_expiring_consents(db: Connection, *, provider: str, foretold: timedelta) -> tuple[int, datetime | None]:
+    """Return how many consents of active logins are about to end, and when the first does."""
+    ((logins, first_at),) = _SQL["count_expiring_consents"].rows(db, {"provider": provider, "foretold": foretold})
+    return logins, first_at
+
+
+def end_consents(db: Connection, *, provider: str) -> list[int]:
+    """Stop the active logins whose consent has ended, and return these; their users must log in again."""
+    return _SQL["end_consents"].scalars(db, {"provider": provider, "base": FIRST_RETRY})
 
 
 def set_history_days(db: Connection, provider_account_id: int, history_days: int) -> None:

@@ -1,0 +1,76 @@
+"""Tokens of OAuth 2, encrypted, of the client or of a login; shared by all workers, and renewed by one at a time."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from etl.db.connection import Connection
+from etl.db.statements import StatementFile
+from etl.sync.logins.store.token_cipher import TokenCipher
+from etl.sync.provider.authorization import ALL_LOGINS, IssuedToken, StoredToken
+
+EXPIRY_MARGIN = timedelta(seconds=60)
+"""Time before its end in which a token is not used any more."""
+
+_SQL = StatementFile("sync/logins/provider_tokens")
+
+
+@dataclass(frozen=True)
+class _Row:
+    access_token: bytes | None = field(repr=False)
+    refresh_token: bytes | None = field(repr=False)
+
+
+class ProviderTokens:
+    """The tokens in the warehouse.
+
+    Parameters
+    ----------
+    db
+        The warehouse.
+    cipher
+        Encrypts and decrypts them.
+    """
+
+    def __init__(self, db: Connection, cipher: TokenCipher) -> None:
+        self._db = db
+        self._cipher = cipher
+
+    def find(self, provider: str, owner: int) -> StoredToken:
+        """Return the tokens that are stored for a login, or for all logins of a provider."""
+        values = {"provider": provider, "owner": owner, "margin": EXPIRY_MARGIN}
+        row = _SQL["find" if owner == ALL_LOGINS else "find_of_login"].first(self._db, _Row, values)
+        if row is None:
+            return StoredToken(None, None)
+        return StoredToken(self._decrypt(row.access_token, owner), self._decrypt(row.refresh_token, owner))
+
+    def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> bool:
+        """Return whether the caller may renew a token; nobody else may until it is saved, or the lease is over."""
+        return bool(_SQL["claim_renewal"].scalars(self._db, {"provider": provider, "owner": owner, "lease": lease}))
+
+    def save(self, provider: str, owner: int, token: IssuedToken) -> None:
+        """Store a token; that of a login with its new refresh token, if there is one, in one transaction."""
+        values = {
+            "provider": provider,
+            "owner": owner,
+            "access_token": self._cipher.encrypt(token.access_token),
+            "refresh_token": None if token.refresh_token is None else self._cipher.encrypt(token.refresh_token),
+            "lifetime": token.lifetime,
+        }
+        with self._db.transaction():
+            _SQL["save"].run(self._db, values)
+            if owner != ALL_LOGINS and token.refresh_token is not None:
+                _SQL["replace_refresh_token"].run(self._db, values)
+
+    def discard(self, provider: str, owner: int, access_token: str) -> None:
+        """Forget an access token that the provider does not accept any more, unless it was replaced meanwhile."""
+        values = {"provider": provider, "owner": owner}
+        for stored in _SQL["find_current"].scalars(self._db, values):
+            if self._decrypt(stored, owner) == access_token:
+                _SQL["discard"].run(self._db, {**values, "stored": stored})
+
+    def give_up_renewal(self, provider: str, owner: int) -> None:
+        """End a claim without a token."""
+        _SQL["give_up_renewal"].run(self._db, {"provider": provider, "owner": owner})
+
+    def _decrypt(self, token: bytes | None, owner: int) -> str | None:
+        return None if token is None else self._cipher.decrypt(token, provider_account_id=owner)
