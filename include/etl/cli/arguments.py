@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from importlib import import_module
 from textwrap import shorten
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from etl.catalog.entities import ENTITIES
+from etl.catalog import entities
+from etl.catalog.entities import ENTITIES, FAULTS
 from etl.catalog.notices import NOTICES
+from etl.declare import fault
 from etl.declare.entity import Entity
+from etl.declare.fault import DeclarationFault
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, Notice
 from etl.declare.provider import Provider
 from etl.declare.queue import Queue
+from etl.errors import DeclarationError
 
 if TYPE_CHECKING:
     from etl.notify.store.runs import NoticeRun
@@ -40,13 +45,30 @@ def find_provider(name: str) -> Provider:
     ------
     typer.BadParameter
         If there is no such provider, or none was named and there are several.
+    DeclarationError
+        If there is none, and a file of the catalogue is wrong.
     """
     if not name and len(PROVIDERS) == 1:
         return next(iter(PROVIDERS.values()))
     if name not in PROVIDERS:
+        for each in FAULTS:
+            raise_fault(each)
         problem = f"{name!r} is no provider" if name else "the catalogue has several providers"
         raise typer.BadParameter(f"{problem}; name one of {', '.join(sorted(PROVIDERS))}", param_hint="--provider")
     return PROVIDERS[name]
+
+
+def raise_fault(found: DeclarationFault) -> NoReturn:
+    """Say in one sentence why an entity is not declared.
+
+    Raises
+    ------
+    DeclarationError
+        With the file that is wrong, perhaps one that the entity's file imports.
+    """
+    with fault.explained():
+        import_module(f"{entities.__name__}.{found.name}")
+    raise DeclarationError(str(found))
 
 
 def complete_entity() -> list[tuple[str, str]]:

@@ -204,6 +204,11 @@ def _validate(entity: Entity) -> None:
     _check_record_paths(where, entity)
     _check_history(where, entity)
     if isinstance(entity.source, Recent):
+        if PROVIDER_ACCOUNT not in entity.key:
+            raise DeclarationError(
+                f"{where}: its key has no {PROVIDER_ACCOUNT}, but {entity.source.name} has the recent days of a login, "
+                "whose rows end if they are absent from it; add it to the key"
+            )
         check_recent(where, entity.source, entity.columns, entity.settlement)
     elif entity.settlement is not None:
         raise DeclarationError(f"{where}: settlement is given, but its source is no Recent; remove it")
@@ -290,6 +295,12 @@ def _check_column_references(where: str, entity: Entity) -> None:
             raise DeclarationError(
                 f"{where}: currencies has {name}, which is no column of ColumnType.TEXT; declare it, or fix the name"
             )
+    stored = {column.name for column in entity.stored_columns}
+    for name in sorted({*entity.currencies, *filter(None, [entity.replaces])} - stored):
+        raise DeclarationError(
+            f"{where}: column {name} tells the currency of rows, or which they replace, so that it must be stored; "
+            "remove stored=False"
+        )
 
 
 def _check_history(where: str, entity: Entity) -> None:

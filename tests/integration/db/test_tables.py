@@ -20,7 +20,10 @@ from etl.db.migrations import TableDiffers
 from etl.db.statements import Statement
 from etl.db.tables import entity_statements
 from etl.db.tables.entity_statements import EntityStatements
+from etl.declare.api.derived import Settlement
+from etl.declare.api.request import Placeholder
 from etl.declare.entity import Column, ColumnType, Entity
+from etl.declare.source import Recent
 from etl.sync.store import staging
 from tests.unit.db.test_versions import with_column
 
@@ -33,6 +36,15 @@ COLUMN = (
 )
 PLAIN: dict[str, Any] = {"currencies": (), "checks": (), "replaces": None, "window": None, "history": False}
 ORDER = (Column("order", ColumnType.INTEGER), Column("group", ColumnType.DATE), Column("user", ColumnType.TEXT))
+RECENT = Recent(name="r", path="/r", query={"d": Placeholder.FIRST_DAY}, upserts=("r[]",), days=9, dated_by="group")
+SETTLED = (
+    *ORDER,
+    Column("amount", ColumnType.MONEY),
+    Column("currency", ColumnType.TEXT),
+    Column("account_id", ColumnType.TEXT),
+    Column("pending", ColumnType.BOOLEAN),
+    Column("sign", ColumnType.TEXT, stored=False),
+)
 
 SHAPES = [
     replace(
@@ -54,6 +66,16 @@ SHAPES = [
     replace(ACCOUNTS, name="snapshot_of_words", columns=ORDER, key=("user", "provider_account_id", "order"), **PLAIN),
     replace(ACCOUNTS, name="snapshot_of_keys", columns=ORDER[:1], key=("provider_account_id", "order"), **PLAIN),
     replace(ACCOUNTS, name="snapshot_by_day", columns=ORDER, key=("order",), newest_by="group", **PLAIN),
+    replace(TRANSACTIONS, name="recent", columns=ORDER, key=("provider_account_id", "order"), source=RECENT, **PLAIN),
+    replace(
+        TRANSACTIONS,
+        name="recent_and_settled",
+        columns=SETTLED,
+        key=("provider_account_id", "order", "group"),
+        source=replace(RECENT, pending="pending"),
+        settlement=Settlement(),
+        **PLAIN | {"currencies": ("currency",)},
+    ),
     replace(MERCHANTS, name="raw_of_words", columns=(*MERCHANTS.columns, *ORDER), key=("entity_id", "user")),
 ]
 """Entities of every shape that a declaration can have, with columns named like words of SQL."""

@@ -13,7 +13,7 @@ from etl.declare.check import Iso4217, MaxLength, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, Entity, RawOf
 from etl.declare.provider import ErrorAction, ErrorRule, LimitScope, Placeholder, RateLimit
 from etl.declare.queue import queues_served
-from etl.declare.source import Snapshot, Source
+from etl.declare.source import Recent, Snapshot, Source
 from etl.errors import DeclarationError
 
 RAW = RawOf("transactions", places={"transactions_sync": ("added[].counterparties[]",)}, having="entity_id")
@@ -180,10 +180,23 @@ def test_a_column_with_a_reserved_name_is_refused(name: str) -> None:
         Column(name, ColumnType.TEXT)
 
 
-@pytest.mark.parametrize("name", ["removed_at", "closed_on", "superseded"])
+@pytest.mark.parametrize("name", ["removed_at", "posted_as", "closed_on", "superseded"])
 def test_a_column_that_the_merge_keeps_by_itself_is_refused(name: str) -> None:
     with pytest.raises(DeclarationError, match=f"column {name}: the merge keeps a column of this name by itself"):
         Column(name, ColumnType.TEXT)
+
+
+def test_what_the_statements_of_an_entity_read_is_stored() -> None:
+    columns = tuple(replace(each, stored=each.name != "currency") for each in TRANSACTIONS.columns)
+    with pytest.raises(DeclarationError, match=r"column currency tells .* must be stored; remove stored=False"):
+        replace(TRANSACTIONS, columns=columns)
+
+
+def test_rows_of_recent_days_belong_to_a_login() -> None:
+    recent = Recent(name="r", path="/r", query={"d": Placeholder.FIRST_DAY}, upserts=("r[]",), days=9, dated_by="day")
+    columns = (Column("id", ColumnType.TEXT), Column("day", ColumnType.DATE))
+    with pytest.raises(DeclarationError, match=r"its key has no provider_account_id, but r has .* add it to the key"):
+        Entity("r", "R.", PLAID, recent, key=("id",), columns=columns, queue=ETL, schedule="0 0 * * *")
 
 
 @pytest.mark.parametrize("entity", [replace(TRANSACTIONS, history=False), replace(ACCOUNTS, history=True)])

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from etl.catalog.entities import ENTITIES
-from etl.cli.arguments import find_provider
+from etl.catalog.entities import ENTITIES, FAULTS
+from etl.cli.arguments import find_provider, raise_fault
 from etl.cli.help import examples
 from etl.cli.terminal import track_progress
 from etl.declare.entity import Entity, RawOf
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from etl.sync.logins.link import Linking
 
 _MAX_HISTORY_DAYS = 36_600
+_ACCOUNTS = "accounts"
+"""The entity that lists the accounts of logins."""
 _COLUMNS = ("user", "access_token", "item_id")
 _FORM = f"a CSV file with the columns {', '.join(_COLUMNS)}, of which item_id may be absent"
 
@@ -125,6 +127,11 @@ def _linking(provider: Provider, user: str, history_days: int | None, *, db: Con
     from etl.sync.logins.link import Linking
     from etl.sync.logins.store.token_cipher import TokenCipher
 
+    accounts = next((entity for entity in _entities_of(provider) if entity.name == _ACCOUNTS), None)
+    if accounts is None:
+        for fault in (each for each in FAULTS if each.name == _ACCOUNTS):
+            # Without its accounts, the login would replace no earlier one.
+            raise_fault(fault)
     return Linking(
         provider,
         user,
@@ -133,7 +140,7 @@ def _linking(provider: Provider, user: str, history_days: int | None, *, db: Con
         Endpoint.from_environment(provider.connection),
         rate_limits.connect(Endpoint.from_environment("limits")),
         timedelta(days=history_days) if history_days else _promised_history(provider),
-        next((entity for entity in _entities_of(provider) if entity.name == "accounts"), None),
+        accounts,
     )
 
 
