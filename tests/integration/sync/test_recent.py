@@ -82,6 +82,7 @@ class Bank:
     pending: list[dict[str, Any]] = field(default_factory=list)
     size: int = 100
     failure: Reply | None = None
+    refuses_empty_pages: bool = False
 
     def respond(self, request: Received) -> Reply:
         """Return a page."""
@@ -90,6 +91,8 @@ class Bank:
         everything = [*((True, each) for each in self.booked), *((False, each) for each in self.pending)]
         start = (int(request.query["page"]) - 1) * self.size
         page = everything[start : start + self.size]
+        if self.refuses_empty_pages and not page:
+            return Reply({}, 404)
         lists = {
             "booked": [each for is_booked, each in page if is_booked],
             "pending": [each for is_booked, each in page if not is_booked],
@@ -247,6 +250,19 @@ def test_a_login_without_calls_keeps_its_pages_is_late_and_continues(
     assert rows("select first_on, last_on from etl.recent_reads") == [(TODAY - timedelta(days=59), TODAY)]
     use = provider_calls.count_used(pipeline.db, provider="bank", source="movements_list", quota=quota)
     assert (use.used, use.exhausted) == (1, 0)
+
+
+def test_kept_pages_that_cannot_be_continued_are_discarded_and_the_days_are_read_from_their_first_page(
+    pipeline: Pipeline, bank: Bank, api: ApiServer
+) -> None:
+    pipeline.entity = replace(MOVEMENTS, source=replace(SOURCE, quota=Quota(calls=3, per=timedelta(days=1))))
+    bank.booked, bank.size, bank.refuses_empty_pages = [movement(f"m{number}") for number in range(7)], 2, True
+    pipeline.run("first")
+    pipeline.db.execute("update etl.provider_calls set called_at = called_at - interval '25 hours'")
+    bank.size = 100
+    (counts,) = pipeline.run("next day")
+    assert [request.query["page"] for request in api.requests] == ["1", "2", "3", "4", "1", "1"]
+    assert counts.inserted == 7
 
 
 def test_a_provider_that_says_that_no_call_is_left_is_believed_over_the_own_count(

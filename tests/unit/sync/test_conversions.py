@@ -41,7 +41,7 @@ def entity(*columns: Column, source: Source = LIST, **changes: Any) -> Entity:
         "name": "rows",
         "source": source,
         "window": None,
-        "key": ("id",),
+        "key": ("provider_account_id", "id"),
         "columns": (ID, *columns),
         "currencies": ("currency",) if CURRENCY in columns else (),
         "checks": (),
@@ -102,6 +102,14 @@ def test_minor_units_are_those_of_the_currency_of_each_row() -> None:
     assert convert(replace(column, minor_units=3), [1234], CURRENCY)[0] == [Decimal("1.234")]
     largest = "999999999999999999"
     assert convert(replace(column, minor_units=2), [largest], CURRENCY)[0] == [Decimal("9999999999999999.99")]
+
+
+def test_a_text_has_its_limit_after_conversion() -> None:
+    page = {"data": {"rows": [{"id": "1"}]}}
+    column = Column("account_id", TEXT, fill=Placeholder.ITEM_ID, max_length=4)
+    assert not rows(entity(column), page, item_id="item").rejects
+    (reject,) = rows(entity(column), page, item_id="items").rejects
+    assert "account_id 'items'" in reject.fault.reason
 
 
 def test_minor_units_and_an_indicator_go_together() -> None:
