@@ -122,9 +122,7 @@ closing as (
     order by c.provider_account_id, c.transaction_id, i.observed_at
 ),
 renamed as (
-    update core.transactions as target set
-        removed_for = 'posted',
-        observed_at = greatest(target.observed_at, c.observed_at)
+    update core.transactions as target set removed_for = 'posted'
     from closing as c
     where
         not c.is_live
