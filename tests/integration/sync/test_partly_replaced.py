@@ -196,6 +196,5 @@ def test_an_account_and_a_row_that_are_replaced_were_so_from_then_on(pipeline: P
     new = link(pipeline, "new", CHECKING)
     load(pipeline, new, "new", *days(1, 2))
     for table in ("transactions", "accounts"):
-        versions = rows(f"select observed_at, superseded_at from core.{table}_history")
-        assert versions
-        assert all(observed_at < superseded_at for observed_at, superseded_at in versions)
+        versions = rows(f"select observed_at < superseded_at from core.{table}_history")
+        assert set(versions) == {(True,)}
