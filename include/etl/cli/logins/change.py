@@ -49,7 +49,10 @@ def resume_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     with connect_warehouse() as db:
         states = _find_states(db, logins)
         resumed = provider_accounts.resume(db, logins)
-    remedies = {LoginState.UNLINKED: "`sluice link`", LoginState.REPLACED: "`sluice logins restore`, or `sluice link`,"}
+    remedies = {
+        LoginState.UNLINKED: "`sluice link`",
+        LoginState.REPLACED: "`sluice logins restore LOGIN`, or `sluice link`,",
+    }
     unchanged = {
         login: f"it is {states[login]}, and only {remedies[LoginState(states[login])]} makes it active again"
         for login in _in_state(states, *remedies)
