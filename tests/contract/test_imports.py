@@ -33,7 +33,7 @@ ALLOWED = {
     "sync": {"sync", *SHARED},
     "sync.provider": {"sync.provider", "sync.records", "clients", "declare", "settings", "json_text", "chunking"},
     "sync.records": {"sync.records", "currency", "declare", "json_text"},
-    "sync.logins.store": {"sync.logins.store", "db", "declare", "chunking"},
+    "sync.logins.store": {"sync.logins.store", "db", "chunking"},
     "sync.store": {"sync.store", "sync.records", "db", "storage", "declare", "json_text", "chunking"},
     "notify": {"notify", *SHARED},
     "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text", "mail_address"},

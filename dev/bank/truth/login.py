@@ -220,13 +220,13 @@ def _may_stay(bank: Bank, item: Item, history: list[Event], others: Iterable[lis
 
 
 def _has_older(bank: Bank, item: Item, last: Event, histories: Iterable[list[Event]], day: date) -> bool:
-    """Return whether on a day an account had a loadable transaction that was dated as early as one of its others."""
+    """Return whether every full read on a day had a record of an account as early as one of its other transactions."""
     account, dated = last.transaction.account, last.transaction.posted_at.date()
     current = (_current_on(day, history) for history in histories)
     return any(
         event is not None
         and event.transaction.account.ordinal == account.ordinal
-        and event.transaction.posted_at.date() <= dated
+        and day - SHORT_HISTORY <= event.transaction.posted_at.date() <= dated
         and flaws.is_loadable(bank.flaws_of(item, event))
         for event in current
     )

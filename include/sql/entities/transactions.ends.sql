@@ -77,7 +77,7 @@ returning target.provider_account_id, target.transaction_id;
 -- name: find_absent
 -- The live rows that a full read should contain, and does not. The provider promised a span of days, so rows dated before
 -- it may be missing. A row is kept where the read is no evidence: it has no record of the row's account, or none that is
--- as old; a record of the row was rejected, or that of its posted transaction.
+-- as old; or a record of the row was rejected. A row whose posted record was rejected is held, however old it is.
 with reported as (
     select
         i.provider_account_id,
@@ -106,12 +106,12 @@ select
     c.observed_at,
     c.raw_id,
     case
-        when a.first_on is null then 'account ' || c.account_id || ' is not in the read'
-        when c.dated_on < a.first_on then 'older than all records of account ' || c.account_id || ' in the read'
         when r.record_id is not null then 'their records were rejected'
         when posted.was_rejected then 'the posted records that replace them were rejected'
+        when a.first_on is null then 'account ' || c.account_id || ' is not in the read'
+        when c.dated_on < a.first_on then 'older than all records of account ' || c.account_id || ' in the read'
     end,
-    a.first_on is not null and c.dated_on >= a.first_on and r.record_id is null and posted.was_rejected
+    r.record_id is null and posted.was_rejected
 from full_reads as f
 inner join core.transactions as c using (provider_account_id)
 left join reported as a using (provider_account_id, account_id)
@@ -130,7 +130,7 @@ cross join lateral (
 where
     f.skipped is null
     and c.removed_at is null
-    and c.dated_on >= f.promised_on
+    and (c.dated_on >= f.promised_on or posted.was_rejected)
     and (c.observed_at, c.raw_id) <= (f.observed_at, %(raw_id)s)
     and not (f.is_raised and c.observed_at = f.observed_at)
     and not exists (

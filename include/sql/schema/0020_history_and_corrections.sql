@@ -41,7 +41,7 @@ begin
         where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
     ) as s;
     -- Where a row was set back to an earlier observation, versions that were observed later no longer count; the
-    -- intervals of a row's versions never overlap, and none is empty.
+    -- intervals of a row's versions never overlap.
     -- A batch that is merged once more after its rows were deleted keeps no version twice.
     -- Versions are found by the index, whatever the estimates: the array narrows an update to the logins of the rows that
     -- were set back, usually none, and `offset 0` keeps the other condition from becoming a join with whole histories.
@@ -51,7 +51,7 @@ begin
             select %2$s, n.observed_at as superseded_at
             from old_rows as o
             inner join new_rows as n on %3$s
-            where (%4$s) is distinct from (%5$s) and n.observed_at <> o.observed_at
+            where (%4$s) is distinct from (%5$s)
         ),
         set_back as (
             update %1$s as h set superseded_at = o.superseded_at

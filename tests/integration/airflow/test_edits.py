@@ -28,12 +28,10 @@ class Editor:
 
     def add_entity(self, name: str) -> None:
         """Add the entity of CONTRIBUTING.md, by another name."""
-        (declaration,), (sql,) = (examples("Add an entity in ten minutes", language) for language in ("python", "sql"))
-        self.project.sql(name).write_text(sql)
+        (declaration,) = examples("Add an entity in ten minutes", "python")
         self.project.declaration(name).write_text(declaration.replace('name="balances"', f'name="{name}"'))
 
     def copy_entity(self, name: str, *, original: str) -> None:
-        shutil.copy(self.project.sql(original), self.project.sql(name))
         text = self.project.declaration(original).read_text()
         self.project.declaration(name).write_text(text.replace(f'name="{original}"', f'name="{name}"'))
 
@@ -45,7 +43,6 @@ class Editor:
 
     def remove_entity(self, name: str) -> None:
         self.project.declaration(name).unlink(missing_ok=True)
-        self.project.sql(name).unlink(missing_ok=True)
 
     def add_notice(self) -> None:
         """Add the notice of CONTRIBUTING.md."""

@@ -232,7 +232,7 @@ def test_restoring_tells_the_state_of_each_login_and_why_others_stay(
 def test_resuming_a_replaced_login_names_the_command_that_restores_it(etl: Command, five: Connection) -> None:
     assert etl("logins", "resume", "4", "5").stderr == (
         "Login 4: it is unlinked, and only `sluice link` makes it active again.\n"
-        "Login 5: it is replaced, and only `sluice logins restore`, or `sluice link`, makes it active again.\n"
+        "Login 5: it is replaced, and only `sluice logins restore LOGIN`, or `sluice link`, makes it active again.\n"
     )
 
 

@@ -117,10 +117,15 @@ class Case:
         if self.promise is None or self.has_nameless_reject or not oldest:
             return True
         return any(
-            row.age <= self.promise
-            and (
-                row.fate in ("rejected", "held")
-                or (row.fate == "absent" and (row.account_id not in oldest or row.dated_on < oldest[row.account_id]))
+            row.fate == "held"
+            or (
+                row.age <= self.promise
+                and (
+                    row.fate == "rejected"
+                    or (
+                        row.fate == "absent" and (row.account_id not in oldest or row.dated_on < oldest[row.account_id])
+                    )
+                )
             )
             for row in self.rows
         )

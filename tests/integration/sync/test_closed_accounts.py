@@ -13,6 +13,7 @@ from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.db.connection import Connection
 from etl.sync.load import load
+from etl.sync.logins.relink import restore_login
 from etl.sync.logins.store import replaced_accounts
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from etl.sync.store import status
@@ -132,7 +133,7 @@ def test_a_replaced_account_stays_closed_whichever_batch_has_it_until_it_is_rest
     accounts.replay(changed)
     assert rows(CLOSED) == [(1, "a")]
     db.execute("update core.provider_accounts set state = 'replaced', replaced_by = 2 where provider_account_id = 1")
-    replaced_accounts.restore(db, 1, entities=ENTITIES)
+    restore_login(1, entities=ENTITIES, db=db)
     assert rows(CLOSED) == []
     run({**A, "name": "Renamed again"}, B)
     assert rows(CLOSED) == []
@@ -145,7 +146,7 @@ def test_an_account_that_is_replaced_or_restored_was_so_from_then_on(
     ((before,),) = rows("select clock_timestamp()")
     replace_account(db, "a")
     ((between,),) = rows("select clock_timestamp()")
-    replaced_accounts.restore(db, 1, entities=ENTITIES)
+    restore_login(1, entities=ENTITIES, db=db)
     known = "select account_id from core.accounts_as_of(%s)"
     assert [rows(known, instant) for instant in (before, between)] == [[("a",)], []]
     assert rows("select account_id from core.accounts_as_of(now())") == [("a",)]

@@ -14,6 +14,7 @@ from etl.catalog.entities.accounts import ACCOUNTS
 from etl.db.connection import Connection
 from etl.sync.logins import link as linking
 from etl.sync.logins.link import enrol_login
+from etl.sync.logins.relink import restore_login
 from etl.sync.logins.store import provider_accounts, replaced_accounts
 from etl.sync.logins.store.login_state import LoginState
 from tests.integration.sync.pipeline import PLAID_ONE_RETRY, Pipeline
@@ -101,7 +102,7 @@ def test_a_late_batch_of_the_other_login_ends_no_row_before_the_newest_was_read(
 def test_what_a_person_has_undone_is_found_in_neither_direction(pipeline: Pipeline, rows: Rows) -> None:
     a = link(pipeline, "a", CHECKING)
     b = link(pipeline, "b", CHECKING)
-    assert replaced_accounts.restore(pipeline.db, a, entities=ENTITIES) is LoginState.ACTIVE
+    assert restore_login(a, entities=ENTITIES, db=pipeline.db) is LoginState.ACTIVE
     for item in ("a", "b", "a"):
         link(pipeline, item, CHECKING)
         assert rows(REPLACED) == [(a, "active", None), (b, "active", None)]
@@ -111,7 +112,7 @@ def test_a_restored_login_is_read_from_the_beginning(pipeline: Pipeline, rows: R
     a = link(pipeline, "a", CHECKING)
     load(pipeline, a, "a", *days(1))
     link(pipeline, "b", CHECKING)
-    replaced_accounts.restore(pipeline.db, a, entities=ENTITIES)
+    restore_login(a, entities=ENTITIES, db=pipeline.db)
     assert rows("select reread from etl.cursors") == [(True,)]
 
 
@@ -128,19 +129,19 @@ def test_an_unlinked_login_that_is_replaced_stays_unlinked_and_is_restored_as_a_
     if first == "replaced":
         provider_accounts.unlink(pipeline.db, a, token_version=1, reason="asked")
     assert rows(REPLACED) == [(a, "unlinked", b), (b, "active", None)]
-    assert replaced_accounts.restore(pipeline.db, a, entities=ENTITIES) is LoginState.UNLINKED
+    assert restore_login(a, entities=ENTITIES, db=pipeline.db) is LoginState.UNLINKED
     assert rows(REPLACED) == [(a, "unlinked", None), (b, "active", None)]
     assert rows("select state_reason from core.provider_accounts where state = 'unlinked'") == [("asked",)]
     assert rows(OPEN) == [(a,), (b,)]
     assert rows(LIVE) == [(a, "a 0"), (a, "a 1"), (b, "b 0"), (b, "b 1")]
-    assert replaced_accounts.restore(pipeline.db, a, entities=ENTITIES) is None
+    assert restore_login(a, entities=ENTITIES, db=pipeline.db) is None
 
 
 def test_restoring_a_login_that_was_not_replaced_changes_nothing(pipeline: Pipeline, rows: Rows) -> None:
     a = link(pipeline, "a", CHECKING)
     load(pipeline, a, "a", *days(1))
     before = rows("select * from core.provider_accounts"), rows("select * from core.accounts")
-    assert replaced_accounts.restore(pipeline.db, a, entities=ENTITIES) is None
+    assert restore_login(a, entities=ENTITIES, db=pipeline.db) is None
     assert (rows("select * from core.provider_accounts"), rows("select * from core.accounts")) == before
     assert rows("select reread from etl.cursors") == [(False,)]
 
@@ -212,7 +213,7 @@ def test_a_login_whose_accounts_are_not_listed_when_it_is_linked_is_compared_whe
     accounts.run("tuesday")
     assert rows(REPLACED) == [(old, "replaced", new), (new, "active", None)]
     assert rows(OPEN) == [(new,)]
-    replaced_accounts.restore(accounts.db, old, entities=ENTITIES)
+    restore_login(old, entities=ENTITIES, db=accounts.db)
     accounts.run("wednesday")
     assert rows(PAIRS) == []
 

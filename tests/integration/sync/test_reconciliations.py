@@ -164,10 +164,11 @@ def test_a_lost_row_that_ended_ends_again_although_few_rows_are_live_now(pipelin
     assert login.states(ALL) == after
 
 
+@pytest.mark.parametrize("row", [Row("a", 1, "held"), Row("a", 731, "held"), Row("b", 1, "held")])
 def test_a_hold_whose_posted_record_is_rejected_is_held_by_a_full_read_and_ends_with_the_reject(
-    pipeline: Pipeline,
+    pipeline: Pipeline, row: Row
 ) -> None:
-    login = read_in_full(pipeline, case_of(Row("a", 1, "held")))
+    login = read_in_full(pipeline, case_of(row))
     assert login.states("transaction_id, removed_for, outdated_at is not null")["t0"] == (None, True)
     login.load((login.account, page(removed=[{"transaction_id": "p0"}])), hours=2, moves="b>c")
     assert login.states()["t0"] == ("withdrawn",)

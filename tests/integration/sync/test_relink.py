@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.sync.history import corrections
-from etl.sync.logins.relink import replace_earlier_logins
-from etl.sync.logins.store import provider_accounts, replaced_accounts
+from etl.sync.logins.relink import replace_earlier_logins, restore_login
+from etl.sync.logins.store import provider_accounts
 from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.replaced_accounts import LinkedAccount
 from etl.sync.store.reconciliations import ALWAYS_TOLERATED_ABSENCES
@@ -239,7 +239,7 @@ def test_a_replacement_can_be_undone_and_is_not_found_again(pipeline: Pipeline, 
     load(pipeline, old, "old", *days(1, 2))
     new = link(pipeline, "new", CHECKING)
     load(pipeline, new, "new", *days(1, 2))
-    assert replaced_accounts.restore(pipeline.db, old, entities=ENTITIES) is LoginState.ACTIVE
+    assert restore_login(old, entities=ENTITIES, db=pipeline.db) is LoginState.ACTIVE
     expected = [(old, "old 0"), (old, "old 1"), (new, "new 0"), (new, "new 1")]
     assert rows(LIVE) == expected
     assert rows("select distinct state from core.provider_accounts") == [("active",)]
@@ -247,7 +247,7 @@ def test_a_replacement_can_be_undone_and_is_not_found_again(pipeline: Pipeline, 
     replace_earlier_logins([replace(CHECKING, provider_account_id=new, account_id="new checking")], db=pipeline.db)
     load(pipeline, new, "new", *days(1, 2))
     assert rows(LIVE) == expected
-    assert replaced_accounts.restore(pipeline.db, old, entities=ENTITIES) is None
+    assert restore_login(old, entities=ENTITIES, db=pipeline.db) is None
 
 
 def test_a_login_that_was_linked_thrice_counts_once(pipeline: Pipeline, rows: Rows) -> None:

@@ -126,4 +126,4 @@ def test_a_report_warns_of_cursors_that_the_provider_may_soon_forget(
         "update etl.cursors set moved_at = now() - interval '340 days' where provider_account_id = %s", [old]
     )
     report(pipeline.entity, "run", db=pipeline.db)
-    assert "1 cursors of transactions_sync have not moved for 334 days and expire after 365" in caplog.text
+    assert "1 cursors of transactions_sync have not moved for 334 days, and the provider forgets" in caplog.text

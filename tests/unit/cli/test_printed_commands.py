@@ -67,7 +67,9 @@ def parse(command: str) -> None:
     while hasattr(found, "resolve_command"):
         context = found.context_class(found, info_name=name, parent=context)
         if not rest:
-            context.fail(f"{command!r} names no command")
+            if not found.invoke_without_command:
+                context.fail(f"{command!r} names no command")
+            return
         name, found, rest = found.resolve_command(context, rest)
     found.make_context(name, rest, parent=context)
 

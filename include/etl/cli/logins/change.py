@@ -49,7 +49,10 @@ def resume_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     with connect_warehouse() as db:
         states = _find_states(db, logins)
         resumed = provider_accounts.resume(db, logins)
-    remedies = {LoginState.UNLINKED: "`sluice link`", LoginState.REPLACED: "`sluice logins restore`, or `sluice link`,"}
+    remedies = {
+        LoginState.UNLINKED: "`sluice link`",
+        LoginState.REPLACED: "`sluice logins restore LOGIN`, or `sluice link`,",
+    }
     unchanged = {
         login: f"it is {states[login]}, and only {remedies[LoginState(states[login])]} makes it active again"
         for login in _in_state(states, *remedies)
@@ -127,12 +130,12 @@ def restore_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     with fault.explained():
         from etl.catalog.entities import ENTITIES
     from etl.db.connection import connect_warehouse
-    from etl.sync.logins.store import replaced_accounts
+    from etl.sync.logins import relink
 
     with connect_warehouse() as db:
         states = _find_states(db, logins)
         restored = {
-            login: state for login in states if (state := replaced_accounts.restore(db, login, entities=ENTITIES))
+            login: state for login in states if (state := relink.restore_login(login, entities=ENTITIES, db=db))
         }
     failed = {login: f"it is {state}, and was not replaced" for login, state in states.items() if login not in restored}
     _finish(restored, failed, as_json=as_json)

@@ -11,11 +11,14 @@ not be loaded yet. The transactions of the earlier login end when those of the n
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from etl.db.connection import Connection
+from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import Entity
 from etl.declare.source import Snapshot
 from etl.sync.logins.store import replaced_accounts
+from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.replaced_accounts import AccountMatch, LinkedAccount
 from etl.sync.provider.client import ProviderClient
 from etl.sync.provider.enrolment import GrantedItem
@@ -83,3 +86,21 @@ def replace_earlier_logins(accounts: list[LinkedAccount], *, db: Connection) -> 
     for new, old in sorted({(match.new_provider_account_id, match.old_provider_account_id) for match in matches}):
         log.info("provider account %d has accounts of %d, linked before", new, old)
     return matches
+
+
+def restore_login(provider_account_id: int, *, entities: Collection[Entity], db: Connection) -> LoginState | None:
+    """Undo the replacement of a login, or of some of its accounts; see `replaced_accounts.restore`.
+
+    Parameters
+    ----------
+    entities
+        All entities; rows of those whose file has `restore_replaced` come back.
+
+    Returns
+    -------
+    LoginState or None
+        Its state now; None if there was nothing to undo.
+    """
+    files = [EntityStatements(entity) for entity in entities]
+    restorations = [file["restore_replaced"] for file in files if "restore_replaced" in file]
+    return replaced_accounts.restore(db, provider_account_id, restorations=restorations)

@@ -16,6 +16,7 @@ from dev.bank.faults import Fault, Faults
 from dev.bank.hostile import quirks
 from dev.bank.hostile.readers import SHORT_HISTORY
 from dev.bank.world import tokens
+from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
 from etl.chunking import DayRange
 from etl.sync.store import cursors
 from tests.integration.sync.hostile import product
@@ -36,6 +37,9 @@ LARGE_ACTIVITY = 4
 EMPTY_RECORDS = 20_000
 FAULT_SHARE = 0.5
 """Share of the faults that are on at a time."""
+
+OLD_RECORDS = (Fault.OLD_LOAN, Fault.ANCIENT_RECORD)
+"""Faults that nobody can tell from a complete read, where the bank promises more than it sends."""
 
 WINDOW_SHARE = 0.4
 """Share of the batches of transactions fetched to be loaded late that are of a window."""
@@ -124,6 +128,8 @@ class History:
 
     Parameters
     ----------
+    promise
+        How far back the bank promises a full read to go: as far as it does at least, or much farther.
     logins
         Item number → provider account id, of the logins that are synced.
     replaced
@@ -141,6 +147,7 @@ class History:
         self.pipeline, self.server = pipeline, server
         self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((20, 40, 90)))
         self.steps = Steps(pipeline, self.rng, crash_rate=self.rng.choice((0.0, 0.05, 0.12)))
+        self.promise = self.rng.choice((SHORT_HISTORY, TRANSACTIONS_SYNC.history or SHORT_HISTORY))
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
         opened_on = FIRST_DAY - timedelta(days=self.rng.randint(1, 10))
         bank = Bank.from_seed(f"hostile {seed}", opened_on=opened_on, today=FIRST_DAY)
@@ -279,9 +286,16 @@ class History:
         return bool(logins)
 
     def relink(self) -> bool:
-        """Correct transactions of a login, and link it again as a new item of the same accounts."""
-        known = self._query("select distinct provider_account_id from core.accounts")
-        numbers = [number for number, account_id in sorted(self.logins.items()) if account_id in known]
+        """Correct transactions of a login, and link it again as a new item of the same accounts.
+
+        Only logins of which the warehouse knows all accounts are linked again: others cannot be matched.
+        """
+        known = self.pipeline.db.execute("select provider_account_id, account_id from core.accounts").fetchall()
+        numbers = [
+            number
+            for number, account_id in sorted(self.logins.items())
+            if all((account_id, each.account_id) in known for each in self.server.bank.ledger(number).item.accounts)
+        ]
         if not numbers:
             return False
         number = self.rng.choice(numbers)
@@ -302,8 +316,8 @@ class History:
         return self._correct([*self.logins.values(), *self.replaced])
 
     def set_promise(self) -> None:
-        """Store how many days of history a full read covers, by the warehouse's clock, which is ahead of the bank's."""
-        days = (datetime.now(UTC).date() - self.server.bank.today + SHORT_HISTORY).days
+        """Store how many days of history the bank promised, by the warehouse's clock, which is ahead of the bank's."""
+        days = (datetime.now(UTC).date() - self.server.bank.today + self.promise).days
         self.pipeline.db.execute("update core.provider_accounts set history_days = %s", [days])
 
     def _run_until_complete(self) -> None:
@@ -357,7 +371,7 @@ class History:
         return {
             fault.value: round(self.rng.uniform(0.1, 1) * highest, 4)
             for fault, highest in highest_rates.items()
-            if self.rng.random() < FAULT_SHARE
+            if self.rng.random() < FAULT_SHARE and (self.promise == SHORT_HISTORY or fault not in OLD_RECORDS)
         }
 
     def _set_rates(self, delivery_rates: Rates) -> None:

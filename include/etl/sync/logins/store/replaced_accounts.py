@@ -4,9 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
-from etl.db.tables.entity_statements import EntityStatements
-from etl.declare.entity import Entity
+from etl.db.statements import Statement, StatementFile
 from etl.sync.logins.store.login_state import LoginState
 
 _SQL = StatementFile("sync/logins/replaced_accounts")
@@ -110,7 +108,7 @@ def reverse(db: Connection, provider_account_id: int) -> list[int]:
     return others
 
 
-def restore(db: Connection, provider_account_id: int, *, entities: Collection[Entity]) -> LoginState | None:
+def restore(db: Connection, provider_account_id: int, *, restorations: Collection[Statement]) -> LoginState | None:
     """Undo the replacement of a login or of some of its accounts.
 
     All its money counts again, and it is synced unless it was unlinked or is stopped for another reason. Rows that had
@@ -118,8 +116,8 @@ def restore(db: Connection, provider_account_id: int, *, entities: Collection[En
 
     Parameters
     ----------
-    entities
-        All entities; rows of those whose file has `restore_replaced` come back.
+    restorations
+        The statements `restore_replaced` of all entities that have one, which bring their rows back.
 
     Returns
     -------
@@ -132,10 +130,7 @@ def restore(db: Connection, provider_account_id: int, *, entities: Collection[En
         _lock_cursors(db, [provider_account_id, *_SQL["counterparts"].scalars(db, login)])
         _SQL["reopen_accounts"].run(db, login)
         undone = _SQL["restore_login"].run(db, login) + _SQL["undo"].run(db, login)
-        for entity in entities:
-            file = EntityStatements(entity)
-            if "restore_replaced" in file:
-                undone += file["restore_replaced"].run(db, login)
+        undone += sum(statement.run(db, login) for statement in restorations)
         if not undone:
             return None
         _SQL["request_full_read"].run(db, login)
