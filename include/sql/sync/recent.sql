@@ -57,15 +57,16 @@ where m.whole and m.first_on is not null;
 -- name: find_absent
 -- The live rows that the read should contain, and does not: those dated in it, apart from its first day, whose beginning
 -- is the provider's, and those that are pending. A row is kept where the read is no evidence: it has no record of the
--- row's account, or a record of the row was rejected.
+-- row's account, or a record of the row, or one that replaces it, was rejected.
 with reported as (
     select distinct i.provider_account_id, {incoming_account} as account
     from incoming as i
 ),
 rejected as (
-    select distinct r.provider_account_id, r.record_id
+    select distinct r.provider_account_id, k.record_id
     from etl.rejects as r
     inner join full_reads as f using (provider_account_id)
+    cross join lateral (values (r.record_id), (r.replaces)) as k (record_id)
     where
         r.entity = %(entity)s
         and r.version = %(version)s

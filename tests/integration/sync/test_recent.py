@@ -219,6 +219,23 @@ def test_a_pending_row_that_vanishes_is_the_only_posted_row_that_fits(
     ]
 
 
+def test_a_pending_row_stays_while_the_posted_record_that_names_it_is_rejected(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    columns = (*MOVEMENTS.columns, Column("pending_id", ColumnType.TEXT, required=False))
+    pipeline.entity = replace(MOVEMENTS, columns=columns, replaces="pending_id")
+    migrations.migrate(pipeline.db, [pipeline.entity])
+    bank.booked, bank.pending = [movement("a", "-1.00")], [movement("p")]
+    pipeline.run("first")
+    posted = movement("b", pending_id="p")
+    bank.booked, bank.pending = [*bank.booked, {**posted, "date": "31.02.2026"}], []
+    pipeline.run("second")
+    assert rows(LIVE) == [("a",), ("p",)]
+    bank.booked[1] = posted
+    pipeline.run("third")
+    assert (rows(LIVE), rows(ENDED)) == ([("a",), ("b",)], [("p", "posted", "b")])
+
+
 def test_twins_without_ids_are_two_rows_and_stay_the_same_rows(pipeline: Pipeline, bank: Bank, rows: Rows) -> None:
     bank.booked = [movement(None), movement(None), movement(None, "-6")]
     pipeline.run("first")
