@@ -312,7 +312,7 @@ def test_text_of_a_provider_cannot_control_a_terminal(etl: Command, pipeline: Pi
         strict(pipeline),
         transaction(transaction_id="rejected", name=evil),
         transaction(transaction_id=evil, **bare),
-        transaction(transaction_id="long", name="abc", merchant_name="m" * 100_000),
+        transaction(transaction_id="long", name="abc", merchant_name="m" * 400),
     )
     pipeline.db.execute("delete from core.transactions")
     commands = (("rejects", "list"), ("rejects", "show", "1"), ("replay", "transactions", "--diff"))
@@ -321,7 +321,7 @@ def test_text_of_a_provider_cannot_control_a_terminal(etl: Command, pipeline: Pi
     for each in results:
         assert all(character.isprintable() for character in each.stdout.replace("\n", ""))
         assert max(map(len, each.stdout.splitlines())) < 2_000
-    assert "… (100,002 characters)" in results[2].stdout
+    assert "… (402 characters)" in results[2].stdout
     assert json.loads(results[1].stdout[results[1].stdout.index("{") :])["name"] == evil
     documents = [etl(*arguments, "--json").stdout for arguments in commands]
     assert all(document.isascii() and document.replace("\n", "").isprintable() for document in documents)
