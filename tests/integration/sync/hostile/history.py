@@ -298,7 +298,7 @@ class History:
     def relink(self) -> bool:
         """Correct transactions of a login, and link it again as a new item of the same accounts.
 
-        Only logins of which the warehouse knows all accounts are linked again: others cannot be matched.
+        Warehouse and bank must know all accounts then: others cannot be matched.
         """
         known = self.pipeline.db.execute("select provider_account_id, account_id from core.accounts").fetchall()
         numbers = [
@@ -314,7 +314,9 @@ class History:
         origin = self.server.bank.changes.origin(number)
         rates = dict(self.server.bank.faults.rates)
         new_number = tokens.MAX_ITEMS - 1 - self.server.bank.changes.linked_again
-        self.server.bank.faults.set_rates({**self.ledger_rates, Fault.LINKED_AGAIN.value: 1})
+        self.server.bank.faults.set_rates(
+            {**self.ledger_rates, Fault.LINKED_AGAIN.value: 1, Fault.VANISHING_ACCOUNT.value: 0}
+        )
         self.logins[new_number] = self._link(origin)
         self.server.bank.faults.set_rates(rates)
         self.replaced[self.logins.pop(number)] = number
