@@ -41,6 +41,9 @@ FAULT_SHARE = 0.5
 OLD_RECORDS = (Fault.OLD_LOAN, Fault.ANCIENT_RECORD)
 """Faults that nobody can tell from a complete read, where the bank promises more than it sends."""
 
+LATE_SHARE = 0.7
+"""Share of the overtaken batches that are loaded at once, and not at the end of the history."""
+
 WINDOW_SHARE = 0.4
 """Share of the batches of transactions fetched to be loaded late that are of a window."""
 
@@ -234,19 +237,25 @@ class History:
         return bool(batches)
 
     def overtake(self) -> bool:
-        """Fetch batches, load later ones of the same logins, and then the first, or leave these to the end."""
+        """Fetch batches and load later ones of the same logins; load the first then, or at the end of the history.
+
+        By then, a cursor may have its value of the beginning again, and the first batch may lead to the value of a
+        cursor that was never loaded.
+        """
         known = len(self.steps.zombies)
         self.steps.fetch(self.entities.transactions)
         self.steps.fetch(self.entities.accounts)
-        fetched = self.steps.zombies[known:]
-        for _ in range(self.rng.randint(1, 2)):
+        overtaken = self.steps.zombies[known:]
+        for _ in range(2):
             self.advance()
             self.run_transactions()
-            self.run_accounts()
-        if self.rng.random() < 0.5:
-            for entity, raw_id in fetched:
+        self.run_accounts()
+        self.advance()
+        self.steps.fetch(self.entities.transactions)
+        if self.rng.random() < LATE_SHARE:
+            for entity, raw_id in overtaken:
                 self.steps.load(entity, raw_id)
-        return bool(fetched)
+        return bool(overtaken)
 
     def replay(self) -> bool:
         """Replay a batch that was loaded, of any age."""
@@ -279,7 +288,8 @@ class History:
         return True
 
     def resync(self) -> bool:
-        """Read the feeds of some logins again from their beginning."""
+        """Read on, so that the bank knows its reader, and then the feeds of some logins again from their beginning."""
+        self.run_transactions()
         logins = [each for each in self.logins.values() if self.rng.random() < 0.6]
         cursors.request_full_read(self.pipeline.db, logins, feeds=["transactions_sync"])
         self.run_transactions()
@@ -288,7 +298,7 @@ class History:
     def relink(self) -> bool:
         """Correct transactions of a login, and link it again as a new item of the same accounts.
 
-        Only logins of which the warehouse knows all accounts are linked again: others cannot be matched.
+        Warehouse and bank must know all accounts then: others cannot be matched.
         """
         known = self.pipeline.db.execute("select provider_account_id, account_id from core.accounts").fetchall()
         numbers = [
@@ -304,7 +314,9 @@ class History:
         origin = self.server.bank.changes.origin(number)
         rates = dict(self.server.bank.faults.rates)
         new_number = tokens.MAX_ITEMS - 1 - self.server.bank.changes.linked_again
-        self.server.bank.faults.set_rates({**self.ledger_rates, Fault.LINKED_AGAIN.value: 1})
+        self.server.bank.faults.set_rates(
+            {**self.ledger_rates, Fault.LINKED_AGAIN.value: 1, Fault.VANISHING_ACCOUNT.value: 0}
+        )
         self.logins[new_number] = self._link(origin)
         self.server.bank.faults.set_rates(rates)
         self.replaced[self.logins.pop(number)] = number
