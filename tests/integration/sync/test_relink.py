@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.sync.history import corrections
+from etl.sync.history.after_merge import MAX_GAP
 from etl.sync.logins.relink import replace_earlier_logins, restore_login
 from etl.sync.logins.store import provider_accounts
 from etl.sync.logins.store.login_state import LoginState
@@ -269,7 +270,8 @@ def test_replaying_a_batch_of_the_earlier_login_brings_nothing_back(pipeline: Pi
         assert rows(LIVE) == live
 
 
-AMOUNTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 2)), max_size=8)
+AMOUNTS = st.lists(st.tuples(st.integers(0, MAX_GAP.days), st.integers(1, 2)), max_size=8)
+"""Days and amounts; the days lie so near to each other that the later login covers all after its first."""
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -277,7 +279,7 @@ AMOUNTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 2)), max_size=8)
 def test_what_a_login_repeats_counts_once_and_what_it_does_not_know_is_lost_only_where_it_covers_the_days(
     pipeline: Pipeline, earlier: list[tuple[int, int]], renewed: list[tuple[int, int]]
 ) -> None:
-    first = TODAY - timedelta(days=9)
+    first = TODAY - MAX_GAP
     user = f"user {next(USERS)}"
     old = link(pipeline, f"old {user}", CHECKING, user=user)
     load(pipeline, old, f"old {user}", *((first + timedelta(days=day), amount) for day, amount in earlier))
@@ -287,7 +289,7 @@ def test_what_a_login_repeats_counts_once_and_what_it_does_not_know_is_lost_only
     assert live[new] == Counter(renewed)
     others = Counter(earlier) - Counter(renewed)
     assert live[old] <= others, "what is repeated counts once"
-    start = min((day for day, _ in renewed), default=10)
+    start = min((day for day, _ in renewed), default=MAX_GAP.days)
     covered = Counter({money: number for money, number in others.items() if money[0] > start})
     if covered.total() <= ALWAYS_TOLERATED_ABSENCES:
         assert not live[old] & covered
