@@ -97,12 +97,14 @@ def template(server: Endpoint) -> str:
 
 
 @pytest.fixture
-def database(server: Endpoint, template: str) -> Endpoint:
-    """Return the address of an empty warehouse of the test's own; it goes with the server."""
+def database(server: Endpoint, template: str) -> Iterator[Endpoint]:
+    """Return the address of an empty warehouse of the test's own."""
     name = f"warehouse_{next(_ordinals)}"
+    copy = SQL("create database {} template {} strategy file_copy").format(Identifier(name), Identifier(template))
     with warehouses.connect(server) as db:
-        db.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
-    return replace(server, schema=name)
+        db.execute(copy)
+        yield replace(server, schema=name)
+        db.execute(SQL("drop database {} with (force)").format(Identifier(name)))
 
 
 @pytest.fixture
