@@ -36,6 +36,7 @@ from etl.settings import Endpoint
 from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.notify.notice_harness import NoticeHarness
 from tests.integration.sync.pipeline import Pipeline
+from tests.integration.warehouse_copy import copy_warehouse
 from tests.project_copy import ProjectCopy
 
 DAY = date(2026, 11, 20)
@@ -99,12 +100,8 @@ def template(server: Endpoint) -> str:
 @pytest.fixture
 def database(server: Endpoint, template: str) -> Iterator[Endpoint]:
     """Return the address of an empty warehouse of the test's own."""
-    name = f"warehouse_{next(_ordinals)}"
-    copy = SQL("create database {} template {} strategy file_copy").format(Identifier(name), Identifier(template))
-    with warehouses.connect(server) as db:
-        db.execute(copy)
-        yield replace(server, schema=name)
-        db.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+    with copy_warehouse(server, template, f"warehouse_{next(_ordinals)}") as database:
+        yield database
 
 
 @pytest.fixture

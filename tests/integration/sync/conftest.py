@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from psycopg.sql import SQL, Identifier
 from upath import UPath
 
 from etl.clients.rate_limits import Limiter
@@ -14,6 +13,7 @@ from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
+from tests.integration.warehouse_copy import copy_warehouse
 
 
 @pytest.fixture
@@ -49,7 +49,8 @@ def own_bank_pipeline(
 @pytest.fixture
 def reference_pipeline(own_bank_pipeline: Pipeline, database: Endpoint, template: str) -> Iterator[Pipeline]:
     """Return the steps of a sync from the same bank into another warehouse, for comparison."""
-    other = f"{database.schema}_reference"
-    own_bank_pipeline.db.execute(SQL("create database {} template {}").format(Identifier(other), Identifier(template)))
-    with connect(replace(database, schema=other)) as db:
+    with (
+        copy_warehouse(database, template, f"{database.schema}_reference") as reference,
+        connect(reference) as db,
+    ):
         yield replace(own_bank_pipeline, db=db, root=own_bank_pipeline.root / "reference")
