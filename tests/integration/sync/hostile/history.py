@@ -41,6 +41,12 @@ FAULT_SHARE = 0.5
 OLD_RECORDS = (Fault.OLD_LOAN, Fault.ANCIENT_RECORD)
 """Faults that nobody can tell from a complete read, where the bank promises more than it sends."""
 
+LEADS_IN_ONE_OF = 8
+"""A fault leads in one of so many histories: there it is always on, at its highest rate."""
+
+CERTAIN_ACTS = ("backfill", "resync")
+"""Acts that every history has at least once, since some faults strike nowhere else."""
+
 LATE_SHARE = 0.7
 """Share of the overtaken batches that are loaded at once, and not at the end of the history."""
 
@@ -146,7 +152,7 @@ class History:
     """
 
     def __init__(self, seed: int, pipeline: Pipeline, server: OwnBank) -> None:
-        self.rng = Random(seed)
+        self.seed, self.rng = seed, Random(seed)
         self.pipeline, self.server = pipeline, server
         self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((20, 40, 90)))
         self.steps = Steps(pipeline, self.rng, crash_rate=self.rng.choice((0.0, 0.05, 0.12)))
@@ -170,7 +176,8 @@ class History:
         acts: dict[str, Callable[[], bool]] = {name: getattr(self, name) for name in ACTS}
         self.change_faults()
         self.run_transactions()
-        for name in self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(3, 8)):
+        drawn = [*CERTAIN_ACTS, *self.rng.choices(list(ACTS), list(ACTS.values()), k=self.rng.randint(2, 6))]
+        for name in self.rng.sample(drawn, len(drawn)):
             self.acts[name] += acts[name]()
         self.differences += self._comparison().loaded_of_spoiled(FIRST_DAY)
 
@@ -380,11 +387,18 @@ class History:
         return DayRange(last - timedelta(days=self.rng.randrange(1, 15)), last)
 
     def _draw_rates(self, highest_rates: dict[Fault, float]) -> Rates:
-        return {
+        leading = {fault.value: rate for n, (fault, rate) in enumerate(highest_rates.items()) if self._leads(n)}
+        others = {
             fault.value: round(self.rng.uniform(0.1, 1) * highest, 4)
             for fault, highest in highest_rates.items()
-            if self.rng.random() < FAULT_SHARE and (self.promise == SHORT_HISTORY or fault not in OLD_RECORDS)
+            if self.rng.random() < FAULT_SHARE
         }
+        excluded = () if self.promise == SHORT_HISTORY else OLD_RECORDS
+        return {name: rate for name, rate in (others | leading).items() if Fault(name) not in excluded}
+
+    def _leads(self, number: int) -> bool:
+        """Return whether the fault of this number leads in this history."""
+        return number % LEADS_IN_ONE_OF == self.seed % LEADS_IN_ONE_OF
 
     def _set_rates(self, delivery_rates: Rates) -> None:
         self.server.bank.faults.set_rates({**self.ledger_rates, **delivery_rates})
