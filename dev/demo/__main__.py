@@ -12,8 +12,9 @@ from rich.console import Console
 
 from dev.demo.airflow_api import AirflowTimeout
 from dev.servers.errors import StackError
-from dev.stack.home import DEFAULT_HOME
+from dev.stack.home import DEFAULT_HOME, find
 from dev.stack.plan import StackOptions
+from dev.stack.shell_environment import use_catalog
 from dev.stack.up import up
 from etl.declare import fault
 from etl.errors import SluiceError
@@ -30,15 +31,23 @@ def demo(
     advance: Annotated[int, typer.Option(help="Days by which to advance the sandbox bank before the sync.", min=0)] = 0,
 ) -> None:
     """Start everything, sync the sandbox bank into Postgres, and leave it running."""
+    use_catalog(find(home))
     with fault.explained():
         from dev.demo.enrol import user_count
         from dev.demo.scenario import DemoTarget, run_demo
+        from dev.demo.syncs import undeclared_entities
 
     started = time.monotonic()
     console = Console(highlight=False, soft_wrap=True)
     stack = up(
         home, caller_environment=os.environ, options=StackOptions(advance_days=advance, watches=True), say=console.print
     )
+    if undeclared := undeclared_entities():
+        console.print(
+            f"Airflow runs, and nothing is synced: the demo shows {', '.join(undeclared)}, which the catalogue does "
+            "not declare."
+        )
+        return
     target = DemoTarget(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _NEXT_STEPS)
     if not run_demo(target, users=user_count(users, stack.sandbox), started=started, console=console):
         sys.exit(1)

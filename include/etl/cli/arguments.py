@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from etl.catalog import entities
+from etl import catalog_folder
 from etl.catalog.entities import ENTITIES, FAULTS
 from etl.catalog.notices import NOTICES
 from etl.declare import fault
@@ -64,10 +64,11 @@ def raise_fault(found: DeclarationFault) -> NoReturn:
     Raises
     ------
     DeclarationError
-        With the file that is wrong, perhaps one that the entity's file imports.
+        With the file that is wrong, perhaps one that the entity's file imports, or with what is wrong with the setting.
     """
-    with fault.explained():
-        import_module(f"{entities.__name__}.{found.name}")
+    if found.location != catalog_folder.VARIABLE:
+        with fault.explained():
+            import_module(f"{catalog_folder.find().package}.entities.{found.name}")
     raise DeclarationError(str(found))
 
 
