@@ -30,8 +30,9 @@ _MAX_BIGINT = 2**63 - 1
 _MAX_COMPLETION_HELP = 72
 """Characters."""
 
-ENTITY_NAMES = ", ".join(entity.name for entity in ENTITIES)
-NOTICE_NAMES = ", ".join(notice.name for notice in NOTICES)
+_NONE = "none, since the catalogue declares none"
+ENTITY_NAMES = ", ".join(entity.name for entity in ENTITIES) or _NONE
+NOTICE_NAMES = ", ".join(notice.name for notice in NOTICES) or _NONE
 
 
 PROVIDERS = {entity.provider.name: entity.provider for entity in ENTITIES}
