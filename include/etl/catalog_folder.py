@@ -60,9 +60,8 @@ class CatalogFolder:
         if not self.folder.is_absolute():
             return f"{self.folder} is relative, and every process has its own folder; write {self.folder.absolute()}"
         if found := self._find_problem():
-            return (
-                f"{self.folder} {found}; name a folder that `sluice init` made, or unset it for the shipped catalogue"
-            )
+            remedy = "name a folder that `sluice init DIR` wrote, or unset it for the shipped catalogue"
+            return f"{self.folder} {found}; {remedy}"
         return None
 
     def require_usable(self) -> None:

@@ -52,7 +52,7 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_was_found_and_what_to
     make(own.folder)
     with pytest.raises(DeclarationError) as refused:
         found(own).require_usable()
-    remedy = "name a folder that `sluice init` made, or unset it for the shipped catalogue"
+    remedy = "name a folder that `sluice init DIR` wrote, or unset it for the shipped catalogue"
     assert str(refused.value) == f"SLUICE_CATALOG: {own.folder} {message}; {remedy}"
 
 

@@ -11,12 +11,14 @@ import pytest
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES
+from etl.declare.notice import Consent
 from etl.sync.logins.store.login_state import LoginState
 from tests.project_copy import ProjectCopy
 from tests.unit.cli.processes import BOTH_COMMANDS, INSTALLED, MODULE, run
 
 ENTITY_NAMES = [entity.name for entity in ENTITIES]
 NOTICE_NAMES = [notice.name for notice in NOTICES]
+CATEGORIES = sorted({each.category.name for each in NOTICES if each.category.consent is not Consent.NONE})
 
 
 def bash_environment(line: str) -> dict[str, str]:
@@ -45,7 +47,7 @@ def bash_environment(line: str) -> dict[str, str]:
         ("sluice notify deliveries --notice ", NOTICE_NAMES),
         ("sluice notify suppress --channel ", ["email", "push", "desktop"]),
         ("sluice notify suppressed --channel ", ["email", "push", "desktop"]),
-        ("sluice notify consents 17 ", ["balances", "reports"]),
+        ("sluice notify consents 17 ", CATEGORIES),
         ("sluice notify consents 17 reports ", ["yes", "no"]),
         ("sluice notify resolve 17 --unknown ", ["resend", "drop"]),
     ],
