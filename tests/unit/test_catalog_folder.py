@@ -10,6 +10,7 @@ import pytest
 from etl import catalog_folder
 from etl.catalog_folder import SHIPPED, SQL_ROOT, CatalogFolder
 from etl.errors import DeclarationError
+from tests.integration.new_declarations.examples import examples
 from tests.own_catalog import OwnCatalog
 
 
@@ -81,11 +82,8 @@ def test_only_what_the_folder_declares_is_declared_and_shipped_things_by_one_lin
 def test_a_declaration_that_extends_a_shipped_one_uses_its_sql_until_the_folder_has_some(own: OwnCatalog) -> None:
     file = own.reexport_entity("transactions")
     assert found(own).sql("entities", "transactions") == SQL_ROOT / "entities" / "transactions.sql"
-    file.write_text(
-        "from dataclasses import replace\n"
-        "from etl.catalog.entities.transactions import TRANSACTIONS\n"
-        "TRANSACTIONS = replace(TRANSACTIONS, chunk_size=9)\n"
-    )
+    _, changed = examples("Shipped entities and notices", "python", page="docs/catalogue.md")
+    file.write_text(changed)
     assert found(own).sql("entities", "transactions") == SQL_ROOT / "entities" / "transactions.sql"
     assert declared(own)["entities"] == ["transactions"]
     part = own.write("sql/entities/transactions.ends.sql", "")
