@@ -42,7 +42,7 @@ def bash_environment(line: str) -> dict[str, str]:
         ("sluice logins list --state ", [state.value for state in LoginState]),
         ("sluice logins re", ["resume", "restore"]),
         ("sluice notify plan ", NOTICE_NAMES),
-        ("sluice notify preview mo", ["monthly_report"]),
+        ("sluice notify preview monthly_", ["monthly_report"]),
         ("sluice notify send ", NOTICE_NAMES),
         ("sluice notify deliveries --notice ", NOTICE_NAMES),
         ("sluice notify suppress --channel ", ["email", "push", "desktop"]),
@@ -65,7 +65,7 @@ def test_the_script_of_bash_completes_the_installed_command(command: tuple[str, 
     code = f"""
         source {script}
         complete -p sluice
-        COMP_WORDS=(sluice notify plan m) COMP_CWORD=3
+        COMP_WORDS=(sluice notify plan monthly_) COMP_CWORD=3
         _sluice_completion {INSTALLED[0]}
         echo "${{COMPREPLY[@]}}"
     """
