@@ -117,7 +117,7 @@ class CatalogFolder:
         except FileNotFoundError:
             return "does not exist"
         except NotADirectoryError:
-            return "is a file"
+            return "is not a folder"
         except OSError as error:
             return f"cannot be read by user {os.geteuid()} ({error.strerror})"
         if not names:

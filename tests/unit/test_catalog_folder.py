@@ -41,7 +41,7 @@ def test_the_shipped_catalogue_is_used_unless_a_folder_is_named(value: str | Non
     ("make", "message"),
     [
         (lambda _: None, "does not exist"),
-        (lambda path: path.write_text(""), "is a file"),
+        (lambda path: path.write_text(""), "is not a folder"),
         (lambda path: path.mkdir(), "is empty"),
         (lambda path: (path / "sql").mkdir(parents=True), "has neither a folder `entities` nor a folder `notices`"),
     ],

@@ -95,9 +95,8 @@ class Templates:
         except TemplateNotFound:
             raise TemplateBroken(project_path(self._folders[0] / name), "there is no such file") from None
         except TemplateSyntaxError as error:
-            raise TemplateBroken(
-                f"{project_path(self._folders[0] / name)}:{error.lineno}", error.message or ""
-            ) from None
+            path = Path(error.filename) if error.filename else self._folders[0] / name
+            raise TemplateBroken(f"{project_path(path)}:{error.lineno}", error.message or "") from None
 
     def _render(self, name: str, values: Mapping[str, object]) -> str:
         try:
