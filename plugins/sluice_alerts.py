@@ -20,6 +20,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 
 import sluice_connections as connections
+from etl import catalog_folder
 from etl.alerts.alert import AlertKind
 from etl.errors import MailRefused, MailServerUnavailable
 
@@ -186,7 +187,8 @@ def _find_entity(name: str) -> Entity | None:
     """Return an entity; the triggerer, which runs for weeks, reads the declarations again to find a new one."""
     found = _declared_entity(name)
     if found is None and name:
-        for module in [each for each in sys.modules if f"{each}.".startswith("etl.catalog.entities.")]:
+        prefixes = ("etl.catalog.entities.", f"{catalog_folder.PACKAGE}.")
+        for module in [each for each in sys.modules if f"{each}.".startswith(prefixes)]:
             del sys.modules[module]
         found = _declared_entity(name)
     return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.exceptions import AirflowClusterPolicyViolation
 
 from etl.catalog.queues import QUEUES
+from etl.declare.fault import catalog_path
 from etl.declare.queue import TEST_POOL
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _violations(task: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
     if queue is None:
         yield (
             f"is on the queue {task.queue!r}, which no worker serves; put it on {', '.join(_QUEUES_BY_NAME)}, "
-            "or declare the queue in include/etl/catalog/queues.py"
+            f"or declare the queue in {catalog_path('queues.py')}"
         )
     elif task.pool != queue.pool.name:
         yield (

@@ -15,6 +15,7 @@ from typing import TypeVar
 from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.sdk import DAG, get_parsing_context
 
+from etl import catalog_folder
 from etl.declare import fault
 from etl.declare.entity import Entity
 from etl.declare.fault import DeclarationFault
@@ -57,7 +58,7 @@ def _build_entity_dags() -> Iterator[DeclarationFault]:
     from sluice_entity_dags import build_entity_dag, entity_dag_id
 
     for entity in ENTITIES:
-        path = fault.CATALOG / "entities" / f"{entity.name}.py"
+        path = catalog_folder.find().declaration("entities", entity.name)
         yield from _build(build_entity_dag, entity, dag_id=entity_dag_id(entity), path=path)
 
 
@@ -67,13 +68,13 @@ def _build_notice_dags() -> Iterator[DeclarationFault]:
     from sluice_notice_dags import build_notice_dag, notice_dag_id
 
     for notice in NOTICES:
-        path = fault.CATALOG / "notices" / notice.name / "notice.py"
+        path = catalog_folder.find().declaration("notices", notice.name)
         yield from _build(build_notice_dag, notice, dag_id=notice_dag_id(notice), path=path)
     # Always built: cheaper than to check whether it is needed.
     try:
         build_announce_dag()
     except fault.FAILURES as error:
-        yield fault.from_error("queues", fault.CATALOG / "queues.py", error)
+        yield fault.from_error("queues", catalog_folder.find().file("queues.py"), error)
 
 
 def _build(
@@ -110,7 +111,7 @@ def _queue_faults() -> Iterator[DeclarationFault]:
 
 
 def _retention_faults() -> Iterator[DeclarationFault]:
-    path = fault.CATALOG / "retention.py"
+    path = catalog_folder.find().file("retention.py")
     try:
         from etl.catalog import retention  # noqa: F401 - only whether it can be imported
     except fault.FAILURES as error:

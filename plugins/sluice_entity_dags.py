@@ -8,7 +8,9 @@ from typing import Any
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable
 
 import sluice_entity_tasks as tasks
+from etl import catalog_folder
 from etl.declare.entity import After, Entity, RawOf
+from etl.declare.fault import project_path
 from etl.declare.queue import Queue
 from sluice_dag import SluiceDag
 from sluice_deadline import deadline_arguments
@@ -50,7 +52,9 @@ def build_entity_dag(entity: Entity) -> DAG:
         catchup=False,
         max_active_runs=1,
         tags=["etl", entity.provider.name, *deadline.pop("tags", ())],
-        doc_md=_DOC.format(summary=entity.summary, sql=f"include/sql/entities/{entity.name}.sql"),
+        doc_md=_DOC.format(
+            summary=entity.summary, sql=project_path(catalog_folder.find().sql("entities", entity.name))
+        ),
         default_args=build_default_args(entity.queue, entity.timeout),
         **deadline,
     ) as dag:

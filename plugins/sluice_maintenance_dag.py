@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 SCHEDULE = "30 3 * * *"
 """Every night in UTC, after the daily runs."""
 
-_DOC = """Removes data past its retention, as `include/etl/catalog/retention.py` declares, and reports what it removed.
+_DOC = """Removes data past its retention, as `retention.py` of the catalogue declares, and reports what it removed.
 
 * `purge_raw`: raw batches that every entity which reads them has loaded. Their rows in `etl.raw_batches` stay, since
   rows of the core tables refer to them, and record when the batch was purged.

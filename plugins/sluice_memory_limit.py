@@ -19,6 +19,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 from etl.catalog.queues import QUEUES
+from etl.declare.fault import catalog_path
 from etl.declare.queue import Queue
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class MemoryCapExceeded(MemoryError):
     def __init__(self, queue: Queue, reason: str) -> None:
         super().__init__(
             f"the task exceeded its memory cap of {queue.memory} MiB (queue {queue.name}): {reason}; "
-            "reduce chunk_size, or raise `memory` of the queue in include/etl/catalog/queues.py"
+            f"reduce chunk_size, or raise `memory` of the queue in {catalog_path('queues.py')}"
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from airflow.sdk import DAG, Asset
 
 import sluice_notice_tasks as tasks
+from etl import catalog_folder
+from etl.declare.fault import project_path
 from etl.declare.notice import Notice
 from sluice_dag import SluiceDag
 from sluice_deadline import deadline_arguments
@@ -36,7 +38,7 @@ def build_notice_dag(notice: Notice) -> DAG:
     from airflow.providers.standard.operators.empty import EmptyOperator
 
     deadline = deadline_arguments(notice.deadline)
-    sql = f"include/sql/notices/{notice.name}.sql"
+    sql = project_path(catalog_folder.find().sql("notices", notice.name))
     with SluiceDag(
         dag_id=notice_dag_id(notice),
         description=notice.summary,

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from dev.demo.airflow_api import AirflowTimeout
 from dev.servers.errors import StackError
-from dev.stack.home import DEFAULT_HOME
+from dev.stack.home import DEFAULT_HOME, find
 from dev.stack.plan import StackOptions
+from dev.stack.shell_environment import use_catalog
 from dev.stack.up import up
 from etl.declare import fault
 from etl.errors import SluiceError
@@ -30,6 +31,7 @@ def demo(
     advance: Annotated[int, typer.Option(help="Days by which to advance the sandbox bank before the sync.", min=0)] = 0,
 ) -> None:
     """Start everything, sync the sandbox bank into Postgres, and leave it running."""
+    use_catalog(find(home))
     with fault.explained():
         from dev.demo.enrol import user_count
         from dev.demo.scenario import DemoTarget, run_demo

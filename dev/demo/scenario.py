@@ -12,7 +12,7 @@ from rich.console import Console
 from dev.demo import results
 from dev.demo.airflow_api import AirflowApi
 from dev.demo.enrol import enrol
-from dev.demo.syncs import EntityRuns, sync_all
+from dev.demo.syncs import EntityRuns, sync_all, undeclared_entities
 from dev.stack.airflow_environment import ADMIN
 from etl.db.connection import connect_warehouse
 from etl.sync.report import totals
@@ -48,6 +48,8 @@ class DemoTarget:
 def run_demo(target: DemoTarget, *, users: int, started: float, console: Console) -> bool:
     """Sync the users' logins through Airflow, and return whether all runs succeeded.
 
+    Nothing is synced if the catalogue lacks an entity that the results show.
+
     Parameters
     ----------
     target
@@ -59,6 +61,12 @@ def run_demo(target: DemoTarget, *, users: int, started: float, console: Console
     console
         Console to print on.
     """
+    if undeclared := undeclared_entities():
+        names = ", ".join(undeclared)
+        console.print(
+            f"Airflow runs, and nothing is synced: the demo shows {names}, which the catalogue does not declare."
+        )
+        return True
     enrolled = enrol(users, environment=target.environment)
     console.print(f"Enrolled {enrolled} new users, {users} in total; each has one login at the sandbox bank.")
     with AirflowApi(target.api_url, user=ADMIN, password=target.password) as airflow:

@@ -16,10 +16,19 @@ from etl.declare.entity import After, Entity, RawOf
 EntityRuns = dict[str, tuple[Entity, DagRun]]
 """Dag → its entity and its run."""
 
+_SHOWN = ("accounts", "transactions", "merchants")
+"""Entities whose tables the results of the demo read."""
+
 
 def dag_id_of(entity: Entity) -> str:
     """Return the id of an entity's Dag."""
     return f"etl_{entity.name}"
+
+
+def undeclared_entities() -> list[str]:
+    """Return the names of the entities that the demo shows and the catalogue lacks."""
+    declared = {entity.name for entity in ENTITIES}
+    return [name for name in _SHOWN if name not in declared]
 
 
 def served_entities(entities: Iterable[Entity], *, provider: str, paths: Collection[str]) -> list[Entity]:

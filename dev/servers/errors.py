@@ -209,7 +209,7 @@ class QueuesChanged(StackError):
 
     def __init__(self) -> None:
         super().__init__(
-            "include/etl/catalog/queues.py has changed since the start, and its workers and pools are made at a start "
+            "queues.py of the catalogue has changed since the start, and its workers and pools are made at a start "
             "only; nothing was reloaded. Run `make down demo`."
         )
 

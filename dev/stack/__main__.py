@@ -14,7 +14,7 @@ from dev.stack.home import DEFAULT_HOME
 from dev.stack.home import find as find_home
 from dev.stack.plan import StackOptions
 from dev.stack.reload import GRACE, reload
-from dev.stack.shell_environment import read_env_file
+from dev.stack.shell_environment import read_env_file, use_catalog
 from dev.stack.status import status as read_status
 from dev.stack.up import StackScope
 from dev.stack.up import up as start_stack
@@ -36,6 +36,7 @@ def up(
     ] = StackScope.ALL,
 ) -> None:
     """Start all that does not run yet, and wait until it is ready."""
+    use_catalog(find_home(home))
     stack = start_stack(home, scope=only, options=StackOptions(watches=True), say=_say)
     _say(f"`. {_relative_path(stack.home / 'env')}` sets this environment in any shell.")
 
@@ -52,6 +53,7 @@ def reload_stack(
     grace: Annotated[int, typer.Option(min=0, help="Seconds that running tasks have to finish.")] = _GRACE_SECONDS,
 ) -> None:
     """Restart Dag processor and workers, so that they import edited steps and plugins."""
+    use_catalog(find_home(home))
     reload(home, grace=timedelta(seconds=grace), say=_say)
 
 

@@ -1,4 +1,4 @@
-"""Choice of the servers and the sandbox bank of a stack, from the caller's environment and the last start."""
+"""Choice of servers, catalogue and sandbox bank of a stack, from the caller's environment and the last start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from dev.servers.purchases import PurchaseSource
 from dev.stack.home import FORBIDDEN_IN_PATHS, Home
 from dev.stack.saved_state import Secrets
 from dev.stack.urls import ServerKind, Url, parse
+from etl.catalog_folder import VARIABLE
 
 EMBEDDED_VARIABLE = "SLUICE_EMBEDDED"
 """Variable of an env file: addresses of the embedded servers in it, which the caller has therefore not chosen."""
@@ -129,6 +130,14 @@ def choose_servers(
         has_named_metadata=_place(metadata) != _place(default_metadata),
         remembered=frozenset(name for name, url in remembered.items() if url),
     )
+
+
+def choose_catalog(caller_environment: Mapping[str, str], *, last_start: Mapping[str, str]) -> str:
+    """Return the folder of the catalogue: that which the caller names, or that of the last start; empty if shipped.
+
+    A caller who sets the variable to nothing chooses the shipped catalogue.
+    """
+    return caller_environment.get(VARIABLE, last_start.get(VARIABLE, "")).strip()
 
 
 def choose_bank(home: Home, *, caller_environment: Mapping[str, str], today: date, advance_days: int) -> Sandbox:

@@ -26,6 +26,7 @@ from dev.stack.home import REPOSITORY, Home
 from dev.stack.programs import Program
 from dev.stack.saved_state import Secrets
 from dev.stack.shell_environment import OVERRIDABLE_VARIABLES
+from etl.catalog_folder import VARIABLE
 from etl.declare import fault
 
 
@@ -203,6 +204,7 @@ def _build_plan(
     secrets = saved_state.load_secrets(home.secrets_file)
     last_start = shell_environment.read_env_file(home.env_file)
     servers = chosen_servers.choose_servers(caller_environment, secrets=secrets, ports=ports, last_start=last_start)
+    catalog = chosen_servers.choose_catalog(caller_environment, last_start=last_start)
     cluster = None
     if servers.warehouse_is_embedded:
         cluster = placement.place_cluster(
@@ -216,7 +218,7 @@ def _build_plan(
         cluster,
         options.postgres_settings,
         sandbox,
-        shell_environment.inherited_settings(caller_environment),
+        shell_environment.inherited_settings(caller_environment) | {VARIABLE: catalog},
         options.project,
         options.watches,
     )

@@ -10,10 +10,12 @@ from dev.servers import private_files
 from dev.servers.binaries import interpreter
 from dev.servers.ports import LOOPBACK
 from dev.stack import airflow_environment
-from dev.stack.chosen_servers import CSV_VARIABLE, EMBEDDED_VARIABLE, ChosenServers
+from dev.stack.chosen_servers import CSV_VARIABLE, EMBEDDED_VARIABLE, ChosenServers, choose_catalog
 from dev.stack.home import HOME_VARIABLE, REPOSITORY, Home
 from dev.stack.saved_state import Secrets
 from dev.stack.urls import mail_connection, postgres_connection, provider_connection, rate_limits_connection
+from etl import catalog_folder
+from etl.catalog_folder import VARIABLE
 
 BIN_FOLDER = interpreter().parent
 INCLUDE_FOLDER = REPOSITORY / "include"
@@ -109,6 +111,18 @@ def for_programs(variables: Mapping[str, str], *, caller_environment: Mapping[st
         # A process title would overwrite the environment, by which orphaned programs are recognised.
         "SPT_NOENV": "1",
     }
+
+
+def use_catalog(home: Home) -> None:
+    """Let this process use the catalogue of a home, as the home's programs do: it makes their worker groups and pools.
+
+    Raises
+    ------
+    DeclarationError
+        If that folder cannot be used.
+    """
+    os.environ[VARIABLE] = choose_catalog(os.environ, last_start=read_env_file(home.env_file))
+    catalog_folder.find().require_usable()
 
 
 def render_env_file(variables: Mapping[str, str], *, psql: Path) -> str:

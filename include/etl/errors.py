@@ -104,7 +104,7 @@ class RawPurged(RawMissing):
         PermanentError.__init__(
             self,
             f"raw batch {raw_id} was purged at {purged_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, as "
-            "include/etl/catalog/retention.py declares; its loaded rows stay, but it cannot be replayed.",
+            "retention.py of the catalogue declares; its loaded rows stay, but it cannot be replayed.",
         )
 
 
@@ -170,7 +170,7 @@ class ProviderRefused(PermanentError):
     def __init__(self, provider: str, detail: str) -> None:
         super().__init__(
             f"{provider} {detail}; fix the request or the credentials of the provider's connection, "
-            "or declare an error rule for it in include/etl/catalog/providers."
+            "or declare an error rule for it in the provider's file."
         )
         self.detail = detail
 

@@ -13,7 +13,9 @@ from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import Entity
 from etl.declare.notice import REQUIRED_STATEMENTS, Notice
 
-CATALOG = Path(__file__).parents[2] / "include" / "etl" / "catalog"
+INCLUDE = Path(__file__).parents[2] / "include"
+CATALOG = INCLUDE / "etl" / "catalog"
+EXAMPLE = INCLUDE / "catalog"
 DECLARATIVE = (
     ast.Module,
     ast.Import,
@@ -35,10 +37,15 @@ DECLARATIVE = (
     ast.Load,
     ast.Store,
 )
-FILES = sorted(path for path in CATALOG.rglob("*.py") if not path.is_relative_to(CATALOG / "hooks"))
+FILES = sorted(
+    path
+    for catalog in (CATALOG, EXAMPLE)
+    for path in catalog.rglob("*.py")
+    if not path.is_relative_to(CATALOG / "hooks") and path != EXAMPLE / "__init__.py"
+)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CATALOG)))
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(INCLUDE)))
 def test_the_catalogue_holds_only_imports_literals_and_declarations(path: Path) -> None:
     forbidden_nodes = [
         f"line {getattr(node, 'lineno', '?')}: {type(node).__name__}"

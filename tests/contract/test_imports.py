@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-SHARED = {"db", "storage", "clients", "declare", "settings", "json_text", "mail_address", "chunking", "currency"}
+SHARED = {
+    *("db", "storage", "clients", "declare", "settings", "json_text", "mail_address", "chunking", "currency"),
+    "catalog_folder",
+}
 """Components that both `sync` and `notify` use."""
 
 PURE = {
@@ -34,17 +37,20 @@ ALLOWED = {
     "sync.provider": {"sync.provider", "sync.records", "clients", "declare", "settings", "json_text", "chunking"},
     "sync.records": {"sync.records", "currency", "declare", "json_text"},
     "sync.logins.store": {"sync.logins.store", "db", "chunking"},
-    "sync.store": {"sync.store", "sync.records", "db", "storage", "declare", "json_text", "chunking"},
+    "sync.store": {
+        *("sync.store", "sync.records", "db", "storage", "declare", "json_text", "chunking", "catalog_folder"),
+    },
     "notify": {"notify", *SHARED},
     "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text", "mail_address"},
     "notify.store": {"notify.store", "db", "declare"},
-    "catalog": {"catalog", "declare"},
+    "catalog": {"catalog", "catalog_folder", "declare"},
     "catalog.hooks": set(),
-    "db": {"db", "declare", "settings"},
+    "db": {"db", "catalog_folder", "declare", "settings"},
     "storage": {"storage"},
     "clients": {"clients", "settings", "json_text", "mail_address"},
-    "declare": {"declare", "currency", "mail_address"},
+    "declare": {"declare", "catalog_folder", "currency", "mail_address"},
     "settings": set(),
+    "catalog_folder": set(),
     "chunking": set(),
     "currency": set(),
     "json_text": set(),
@@ -57,7 +63,7 @@ ALLOWED = {
     "alerts.mail": {"alerts.alert", "alerts.formatting", "clients.mail"},
     "clients.mail": set(),
     "clients.mime": {"clients.mail", "mail_address"},
-    "notify.templates": {"currency", "declare"},
+    "notify.templates": {"catalog_folder", "currency", "declare"},
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "db", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},
@@ -89,7 +95,7 @@ PLUGINS = {path.stem for path in (ROOT / "plugins").glob("*.py")}
 
 
 def sources() -> list[Path]:
-    folders = ("dags", "plugins", "include/etl", "deploy", "dev", "benchmarks", "tests")
+    folders = ("dags", "plugins", "include/etl", "include/catalog", "deploy", "dev", "benchmarks", "tests")
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 

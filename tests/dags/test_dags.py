@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from etl.catalog.entities import ENTITIES
 from etl.catalog.queues import QUEUES
 from etl.declare.entity import Entity
 from tests.dags.conftest import ROOT
+from tests.own_catalog import OwnCatalog
 
 BY_NAME = {queue.name: queue for queue in QUEUES}
 HEAVY = ("pandas", "pyarrow", "psycopg", "aiohttp", "redis", "upath")
@@ -155,16 +158,19 @@ def test_the_process_of_a_task_builds_few_dags_besides_its_own(
     assert DagBag(str(ROOT / "dags" / f"{file}.py")).dags.keys() == {dag_id, *others}
 
 
-def test_plugins_import_no_declarations_but_queues(bag: Any) -> None:
+@pytest.mark.parametrize("catalog", ["shipped", "own"])
+def test_plugins_import_no_declarations_but_queues(bag: Any, tmp_path: Path, catalog: str) -> None:
+    own = OwnCatalog(tmp_path).reexport_all()
+    own.write("queues.py", (ROOT / "include/etl/catalog/queues.py").read_text())
     script = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'plugins')!r}, {str(ROOT / 'include')!r}]\n"
         "import airflow\n"
         "from importlib import import_module\n"
         "from pathlib import Path\n"
         f"for path in Path({str(ROOT / 'plugins')!r}).glob('*.py'): import_module(path.stem)\n"
-        "print(*(name for name in sys.modules if name.startswith('etl.catalog.')))\n"
+        "print(*(name for name in sys.modules if name.startswith(('etl.catalog.', 'catalog'))))\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = own.python("-c", script, environment=own.environment() if catalog == "own" else os.environ)
     assert done.stdout.splitlines()[-1] == "etl.catalog.queues"
 
 

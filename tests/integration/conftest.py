@@ -26,6 +26,7 @@ from dev.stack.home import REPOSITORY
 from dev.stack.plan import StackOptions
 from dev.stack.stack import Stack
 from dev.stack.up import StackScope, up
+from etl import catalog_folder
 from etl.catalog.entities import ENTITIES
 from etl.clients import rate_limits
 from etl.clients.rate_limits import Limiter
@@ -46,8 +47,14 @@ _SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCH
 _ordinals = count(1)
 
 
-def start_stack(home: Path, scope: StackScope) -> Stack:
-    """Start a stack of the tests, or what of it does not run yet; it runs a copy of the project, beside its home."""
+def start_stack(home: Path, scope: StackScope, *, catalog: Path | None = None) -> Stack:
+    """Start a stack of the tests, or what of it does not run yet; it runs a copy of the project, beside its home.
+
+    Parameters
+    ----------
+    catalog
+        Folder of the catalogue; None for the shipped one of the copy.
+    """
     project = home.with_name("project")
     if not project.exists():
         ProjectCopy.make(project)
@@ -61,6 +68,7 @@ def start_stack(home: Path, scope: StackScope) -> Stack:
     ]
     caller = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
     caller |= {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles)}
+    caller |= {catalog_folder.VARIABLE: str(catalog or "")}
     return up(
         home,
         scope=scope,

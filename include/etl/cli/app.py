@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from etl.catalog import entities, notices
 from etl.cli.describe import describe
 from etl.cli.help import add_command, format_epilog
+from etl.cli.init import init
 from etl.cli.logins.app import app as logins
 from etl.cli.logins.link import link
 from etl.cli.migrate import migrate
@@ -100,6 +101,7 @@ add_command(app, resync, panel=_SYNC)
 add_command(app, link, panel=_SYNC)
 app.add_typer(logins, name="logins", rich_help_panel=_SYNC)
 app.add_typer(notify, name="notify", rich_help_panel=_NOTICES)
+add_command(app, init, panel=_OPERATE)
 add_command(app, migrate, panel=_OPERATE)
 add_command(app, purge, panel=_OPERATE)
 app.add_typer(queues, name="queues", rich_help_panel=_OPERATE)

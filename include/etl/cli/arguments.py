@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from etl.catalog import entities
+from etl import catalog_folder
 from etl.catalog.entities import ENTITIES, FAULTS
 from etl.catalog.notices import NOTICES
 from etl.declare import fault
@@ -30,8 +30,9 @@ _MAX_BIGINT = 2**63 - 1
 _MAX_COMPLETION_HELP = 72
 """Characters."""
 
-ENTITY_NAMES = ", ".join(entity.name for entity in ENTITIES)
-NOTICE_NAMES = ", ".join(notice.name for notice in NOTICES)
+_NONE = "none, since the catalogue declares none"
+ENTITY_NAMES = ", ".join(entity.name for entity in ENTITIES) or _NONE
+NOTICE_NAMES = ", ".join(notice.name for notice in NOTICES) or _NONE
 
 
 PROVIDERS = {entity.provider.name: entity.provider for entity in ENTITIES}
@@ -64,10 +65,11 @@ def raise_fault(found: DeclarationFault) -> NoReturn:
     Raises
     ------
     DeclarationError
-        With the file that is wrong, perhaps one that the entity's file imports.
+        With the file that is wrong, perhaps one that the entity's file imports, or with what is wrong with the setting.
     """
-    with fault.explained():
-        import_module(f"{entities.__name__}.{found.name}")
+    if found.location != catalog_folder.VARIABLE:
+        with fault.explained():
+            import_module(f"{catalog_folder.find().package}.entities.{found.name}")
     raise DeclarationError(str(found))
 
 

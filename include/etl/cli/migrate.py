@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from etl import catalog_folder
 from etl.catalog.entities import ENTITIES
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json
@@ -34,6 +35,7 @@ def migrate(
 
     Columns are added and widened; what could lose values is refused, with a remedy. Running it again changes nothing.
     """
+    catalog_folder.find().require_usable()
     from etl.db import migrations
     from etl.db.connection import connect_warehouse
     from etl.db.timeouts import MIGRATION_TIMEOUTS

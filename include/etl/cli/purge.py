@@ -27,7 +27,7 @@ def purge(
 ) -> None:
     """Remove everything that is past its retention, as the Dag `maintenance` does daily.
 
-    The retention is declared in include/etl/catalog/retention.py.
+    The retention is declared in retention.py of the catalogue.
     """
     from upath import UPath
 

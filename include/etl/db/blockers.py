@@ -15,8 +15,9 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.sql import SQL
 
+from etl.catalog_folder import SQL_ROOT
 from etl.db.timeouts import Timeouts
-from etl.declare.sql_file import SQL_ROOT, read_statements
+from etl.declare.sql_file import read_statements
 
 _TIMEOUT = timedelta(seconds=2)
 _TIMEOUTS = Timeouts(lock=_TIMEOUT, idle_in_transaction=_TIMEOUT, statement=_TIMEOUT)

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from psycopg.rows import RowFactory, class_row, dict_row, scalar_row, tuple_row
 from psycopg.sql import SQL
 
+from etl import catalog_folder
+from etl.catalog_folder import SQL_ROOT
 from etl.db.connection import Connection
-from etl.declare.sql_file import SQL_ROOT, read_statements
+from etl.declare.fault import project_path
+from etl.declare.sql_file import read_statements
 from etl.errors import DeclarationError
 
-__all__ = ["SQL_ROOT", "Statement", "StatementFile", "statement", "statements"]
+__all__ = ["SQL_ROOT", "Statement", "StatementFile", "path_of", "statement", "statements"]
 
 Row = TypeVar("Row")
 Values = Mapping[str, Any]
@@ -104,8 +108,18 @@ def statements(file: str) -> dict[str, Statement]:
         If the file is missing or names a statement twice.
     """
     # SQL() must never get untrusted text: this text comes only from files of the project.
-    texts = read_statements(SQL_ROOT / f"{file}.sql")
+    texts = read_statements(path_of(file))
     return {name: Statement(_substitute(text, texts)) for name, text in texts.items()}
+
+
+def path_of(file: str) -> Path:
+    """Return the path of a file, which may not exist: those of entities and notices belong to the catalogue in use."""
+    match file.split("/"):
+        case ["entities", name]:
+            return catalog_folder.find().sql("entities", name)
+        case ["notices", name]:
+            return catalog_folder.find().sql("notices", name)
+    return SQL_ROOT / f"{file}.sql"
 
 
 def statement(file: str, name: str) -> Statement:
@@ -118,7 +132,9 @@ def statement(file: str, name: str) -> Statement:
     """
     by_name = statements(file)
     if name not in by_name:
-        raise DeclarationError(f"{SQL_ROOT / file}.sql has no statement {name!r}; add a block `-- name: {name}`")
+        raise DeclarationError(
+            f"{project_path(path_of(file))} has no statement {name!r}; add a block `-- name: {name}`"
+        )
     return by_name[name]
 
 

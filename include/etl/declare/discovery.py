@@ -7,77 +7,85 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
+from etl import catalog_folder
+from etl.catalog_folder import Kind
 from etl.declare import consistency, fault
 from etl.declare.entity import Entity
-from etl.declare.fault import CATALOG, FAILURES, DeclarationFault
+from etl.declare.fault import FAILURES, DeclarationFault
 from etl.declare.notice import REQUIRED_STATEMENTS, Notice
-from etl.declare.sql_file import SQL_ROOT, require_readable, require_statements
+from etl.declare.sql_file import require_readable, require_statements
 from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
-
-ENTITY_ROOT = CATALOG / "entities"
-"""Folder of the entities that a notice may be scheduled after."""
-
-NOTICE_ROOT = CATALOG / "notices"
-"""Has a folder for each notice, with its declaration, `notice.py`, and its templates."""
 
 Declaration = TypeVar("Declaration", Entity, Notice)
 _PLURALS: dict[type, str] = {Entity: "entities", Notice: "notices"}
 
 
 def discover_entities(
-    package: str, folders: Iterable[str], *, sql: Path = SQL_ROOT / "entities"
+    package: str | None = None, folders: Iterable[str] = (), *, sql: Path | None = None
 ) -> tuple[tuple[Entity, ...], tuple[DeclarationFault, ...]]:
     """Import the entities of a package.
 
     Parameters
     ----------
     package
-        Its name; `<name>.py` in it declares the entity `<name>`.
+        Its name; `<name>.py` in it declares the entity `<name>`. None for that of the catalogue in use.
     folders
         Its folders, as in `__path__`.
     sql
-        Folder of the SQL files.
+        Folder of the SQL files; None for those of the catalogue in use.
 
     Returns
     -------
     tuple
         The entities that can run, each after its dependencies, and the faults of the others.
     """
+    catalog = catalog_folder.find()
+    if package is None:
+        if catalog.problem:
+            return (), (DeclarationFault(catalog_folder.VARIABLE, catalog_folder.VARIABLE, catalog.problem),)
+        package, folders = f"{catalog.package}.entities", [str(catalog.folder / "entities")]
     paths = _entity_files(folders)
     declared, faults = _import_all(Entity, package, paths)
     reasons = consistency.find_contradictions(declared, names=paths.keys())
     faults += [DeclarationFault(name, fault.project_path(paths[name]), reason) for name, reason in reasons.items()]
-    faults += _find_faults(declared, paths, lambda entity: require_readable(sql / f"{entity.name}.sql"))
+    faults += _find_faults(declared, paths, lambda entity: require_readable(_sql_file("entities", entity.name, sql)))
     return consistency.sort_by_dependency(_without_faulty(declared, faults)), _sort_by_name(faults)
 
 
 def discover_notices(
-    package: str,
-    folders: Iterable[str],
+    package: str | None = None,
+    folders: Iterable[str] = (),
     *,
-    sql: Path = SQL_ROOT / "notices",
-    entities: Path = ENTITY_ROOT,
+    sql: Path | None = None,
+    entities: Path | None = None,
 ) -> tuple[tuple[Notice, ...], tuple[DeclarationFault, ...]]:
     """Import the notices of a package, as `discover_entities` does; `<name>/notice.py` in it declares `<name>`.
 
     Parameters
     ----------
     entities
-        Folder of the entities that they may be scheduled after.
+        Folder of the entities that they may be scheduled after; None for that of the catalogue in use.
 
     Returns
     -------
     tuple
         The notices that can run, sorted by name, and the faults of the others.
     """
+    catalog = catalog_folder.find()
+    if package is None:
+        if catalog.problem:
+            return (), ()
+        package, folders = f"{catalog.package}.notices", [str(catalog.folder / "notices")]
+    entities = entities or catalog.folder / "entities"
 
     def require_others(notice: Notice) -> None:
         consistency.require_declared_entity(notice, _entity_files([str(entities)]).keys())
-        require_statements(sql / f"{notice.name}.sql", REQUIRED_STATEMENTS)
+        require_statements(_sql_file("notices", notice.name, sql), REQUIRED_STATEMENTS)
         for name in notice.template_names:
             path = paths[notice.name].with_name(name)
-            if not path.is_file():
+            folders = (path.parent, *catalog.extended_templates(notice.name))
+            if not any((folder / name).is_file() for folder in folders):
                 raise DeclarationError(
                     f"{fault.project_path(path)} is missing; write the template of this part of the message"
                 )
@@ -86,6 +94,10 @@ def discover_notices(
     declared, faults = _import_all(Notice, package, paths)
     faults += _find_faults(declared, paths, require_others)
     return tuple(_without_faulty(declared, faults).values()), _sort_by_name(faults)
+
+
+def _sql_file(kind: Kind, name: str, folder: Path | None) -> Path:
+    return folder / f"{name}.sql" if folder else catalog_folder.find().sql(kind, name)
 
 
 def _entity_files(folders: Iterable[str]) -> dict[str, Path]:

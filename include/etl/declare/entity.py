@@ -233,7 +233,7 @@ def _check_values(where: str, entity: Entity) -> None:
             raise DeclarationError(f"{where}: {field} is {share}; it must be a share between 0 and 1")
     if entity.hook is not None and not callable(entity.hook):
         raise DeclarationError(
-            f"{where}: hook is {entity.hook!r}; write a function from etl/catalog/hooks, without a call"
+            f"{where}: hook is {entity.hook!r}; write a function from `hooks` of the catalogue, without a call"
         )
     if entity.window is not None and isinstance(entity.source, RawOf):
         raise DeclarationError(

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from etl import catalog_folder
 from etl.errors import DeclarationError
 
 INCLUDE_ROOT = Path(__file__).parents[2]
 PROJECT_ROOT = INCLUDE_ROOT.parent
-CATALOG = INCLUDE_ROOT / "etl" / "catalog"
 _DECLARE_ROOT = Path(__file__).parent
 
 _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
@@ -61,7 +61,7 @@ def from_error(name: str, path: Path, error: BaseException) -> DeclarationFault:
     for file, line in _traceback_lines(error):
         if file == path.resolve():
             location, raised_at = f"{project_path(path)}:{line}", ""
-        elif file.is_relative_to(INCLUDE_ROOT) and not file.is_relative_to(_DECLARE_ROOT):
+        elif (file.is_relative_to(INCLUDE_ROOT) and not file.is_relative_to(_DECLARE_ROOT)) or _is_declared(file):
             raised_at = f" (raised at {project_path(file)}:{line})"
     return DeclarationFault(name, location, reason + raised_at)
 
@@ -87,10 +87,21 @@ def explained() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        files = [file for file, _ in _traceback_lines(error) if file.is_relative_to(CATALOG)]
+        files = [file for file, _ in _traceback_lines(error) if _is_declared(file)]
         if not files:
             raise
         raise DeclarationError(str(from_error(files[-1].stem, files[-1], error))) from error
+
+
+def _is_declared(file: Path) -> bool:
+    """Return whether a file belongs to the catalogue in use, or to the shipped one."""
+    folders = (catalog_folder.find().folder.resolve(), catalog_folder.SHIPPED)
+    return any(file.is_relative_to(folder) for folder in folders)
+
+
+def catalog_path(name: str) -> str:
+    """Return the path of a file of the catalogue in use, such as `queues.py`, for a message."""
+    return project_path(catalog_folder.find().file(name))
 
 
 def project_path(path: Path) -> str:

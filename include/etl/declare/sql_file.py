@@ -6,7 +6,6 @@ from pathlib import Path
 from etl.declare.fault import project_path
 from etl.errors import DeclarationError
 
-SQL_ROOT = Path(__file__).parents[2] / "sql"
 _NAME_LINE = re.compile(r"^-- name: (\w+)[^\S\n]*\n", re.MULTILINE)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from etl.db.connection import Connection
+from etl.db.statements import path_of
 from etl.declare.channel import Channel
+from etl.declare.fault import project_path
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.channels.channel import Message, SendOutcome, SendResult
@@ -206,6 +208,6 @@ def _absence_reason(run: NoticeRun, user: User | None) -> str:
         return f"they were added at {user.created_at:%Y-%m-%d %H:%M:%S} UTC, after the audience was frozen"
     states = ", ".join(f"{count} {state}" for state, count in sorted(user.provider_accounts.items()))
     return (
-        f"`recipients` in include/sql/notices/{run.notice}.sql does not select them; they were added on "
+        f"`recipients` in {project_path(path_of(run.statement_file))} does not select them; they were added on "
         f"{user.created_at:%Y-%m-%d}, and their provider accounts are: {states or 'none'}"
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
+from etl import catalog_folder
 from etl.currency import decimals_by_code
-from etl.declare.discovery import NOTICE_ROOT
 from etl.declare.fault import project_path
 from etl.declare.notice import Channel, Notice
 from etl.errors import PermanentError
@@ -45,7 +45,7 @@ class Templates:
     notice
         The notice.
     root
-        Folder that has a folder of templates per notice.
+        Folder that has a folder of templates per notice; None for those of the catalogue in use.
 
     Raises
     ------
@@ -53,9 +53,10 @@ class Templates:
         If a template cannot be compiled; names its file and line.
     """
 
-    def __init__(self, notice: Notice, root: Path = NOTICE_ROOT) -> None:
+    def __init__(self, notice: Notice, root: Path | None = None) -> None:
+        folders = (root / notice.name, root) if root else catalog_folder.find().template_folders(notice.name)
         environment = SandboxedEnvironment(
-            loader=FileSystemLoader([root / notice.name, root]),
+            loader=FileSystemLoader(folders),
             autoescape=lambda name: name is not None and ".html." in name,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -64,8 +65,7 @@ class Templates:
             auto_reload=False,
         )
         environment.filters |= {"money": format_money, "sanitize": sanitize_text}
-        self._root = root
-        self._folder = root / notice.name
+        self._folders = folders
         self._templates = {name: self._compile(environment, name) for name in notice.template_names}
 
     def render(self, channel: Channel, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
@@ -93,9 +93,10 @@ class Templates:
         try:
             return environment.get_template(name)
         except TemplateNotFound:
-            raise TemplateBroken(project_path(self._folder / name), "there is no such file") from None
+            raise TemplateBroken(project_path(self._folders[0] / name), "there is no such file") from None
         except TemplateSyntaxError as error:
-            raise TemplateBroken(f"{project_path(self._folder / name)}:{error.lineno}", error.message or "") from None
+            path = Path(error.filename) if error.filename else self._folders[0] / name
+            raise TemplateBroken(f"{project_path(path)}:{error.lineno}", error.message or "") from None
 
     def _render(self, name: str, values: Mapping[str, object]) -> str:
         try:
@@ -109,9 +110,9 @@ class Templates:
         lines = [
             f"{project_path(Path(frame.filename))}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename).is_relative_to(self._root)
+            if any(Path(frame.filename).is_relative_to(folder) for folder in self._folders)
         ]
-        return lines[-1] if lines else project_path(self._folder / name)
+        return lines[-1] if lines else project_path(self._folders[0] / name)
 
 
 def format_money(amount: str | Decimal, currency: str) -> str:

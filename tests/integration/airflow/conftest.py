@@ -14,6 +14,7 @@ from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
 from etl.db.connection import Connection, connect_warehouse
 from tests.integration.conftest import start_stack
+from tests.own_catalog import OwnCatalog
 
 USERS = 60
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -30,10 +31,11 @@ def wait_for_end(api: AirflowApi, dag_id: str, run: DagRun, *, seconds: float = 
 
 @pytest.fixture(scope="session")
 def airflow_stack(stack: Stack) -> Stack:
-    """Return the stack, with Airflow started and users enrolled."""
+    """Return the stack, with Airflow started and users enrolled; its catalogue re-exports the shipped one."""
     from dev.stack.up import StackScope
 
-    started = start_stack(stack.home, StackScope.ALL)
+    catalog = OwnCatalog(stack.home.with_name("our own")).reexport_all()
+    started = start_stack(stack.home, StackScope.ALL, catalog=catalog.folder)
     enrol(USERS, environment=started.environment)
     return started
 

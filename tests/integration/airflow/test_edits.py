@@ -1,17 +1,19 @@
-"""Edits of the catalogue while Airflow runs: the Dag processor, which runs all the time, sees each within a minute."""
+"""Edits of a catalogue while Airflow runs: the Dag processor, which runs all the time, sees each within a minute."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from dev.demo.airflow_api import AirflowApi
 from dev.stack.stack import Stack
+from etl import catalog_folder
 from tests.integration.new_declarations.examples import examples
-from tests.project_copy import ProjectCopy
+from tests.own_catalog import OwnCatalog
 
 LIMIT = 60.0
 """Seconds within which an edit must be visible."""
@@ -23,46 +25,44 @@ NOTICE = "login_stopped"
 class Editor:
     """Edits the catalogue of a running stack."""
 
-    def __init__(self, project: ProjectCopy) -> None:
-        self.project = project
+    def __init__(self, catalog: OwnCatalog) -> None:
+        self.catalog = catalog
 
     def add_entity(self, name: str) -> None:
         """Add the entity of CONTRIBUTING.md, by another name."""
         (declaration,) = examples("Add an entity in ten minutes", "python")
-        self.project.declaration(name).write_text(declaration.replace('name="balances"', f'name="{name}"'))
+        self.catalog.write(f"entities/{name}.py", declaration.replace('name="balances"', f'name="{name}"'))
 
     def copy_entity(self, name: str, *, original: str) -> None:
-        text = self.project.declaration(original).read_text()
-        self.project.declaration(name).write_text(text.replace(f'name="{original}"', f'name="{name}"'))
+        text = (catalog_folder.SHIPPED / "entities" / f"{original}.py").read_text()
+        self.catalog.write(f"entities/{name}.py", text.replace(f'name="{original}"', f'name="{name}"'))
 
     def change_entity(self, name: str, old: str, new: str) -> None:
-        path = self.project.declaration(name)
+        path = self.catalog.folder / "entities" / f"{name}.py"
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
 
     def remove_entity(self, name: str) -> None:
-        self.project.declaration(name).unlink(missing_ok=True)
+        (self.catalog.folder / "entities" / f"{name}.py").unlink(missing_ok=True)
 
     def add_notice(self) -> None:
         """Add the notice of CONTRIBUTING.md."""
         (declaration,), (sql,) = (examples("Add a notice", language) for language in ("python", "sql"))
-        self.project.sql(NOTICE, of="notices").write_text(sql)
-        path = self.project.declaration(NOTICE, of="notices")
-        path.parent.mkdir()
+        self.catalog.write(f"sql/notices/{NOTICE}.sql", sql)
         for name, text in zip(("subject", "text", "html"), examples("Add a notice", "jinja"), strict=True):
-            self.project.template(NOTICE, f"email.{name}.jinja").write_text(text)
-        path.write_text(declaration)
+            self.catalog.write(f"notices/{NOTICE}/email.{name}.jinja", text)
+        self.catalog.write(f"notices/{NOTICE}/notice.py", declaration)
 
     def remove_notice(self) -> None:
-        shutil.rmtree(self.project.declaration(NOTICE, of="notices").parent, ignore_errors=True)
-        self.project.sql(NOTICE, of="notices").unlink(missing_ok=True)
+        shutil.rmtree(self.catalog.folder / "notices" / NOTICE, ignore_errors=True)
+        (self.catalog.folder / "sql" / "notices" / f"{NOTICE}.sql").unlink(missing_ok=True)
 
 
 @pytest.fixture
 def editor(airflow_stack: Stack) -> Iterator[Editor]:
     """Return an editor of the stack's catalogue, which is as it was afterwards."""
-    created = Editor(ProjectCopy(airflow_stack.home.with_name("project")))
+    created = Editor(OwnCatalog(Path(airflow_stack.environment[catalog_folder.VARIABLE])))
     yield created
     created.remove_notice()
     for name in ENTITIES:
@@ -102,7 +102,7 @@ def test_each_edit_is_visible_within_a_minute_and_no_other_dag_is_affected(api: 
     editor.change_entity("balances", '"0 6 * * *"', '"0 7 * * *"')
     editor.change_entity("mended", '"6 am"', '"0 6 * * *"')
     editor.remove_entity("removed")
-    editor.project.template(NOTICE, "email.text.jinja").unlink()
+    (editor.catalog.folder / "notices" / NOTICE / "email.text.jinja").unlink()
     wait_until(
         api,
         lambda dags, error: (

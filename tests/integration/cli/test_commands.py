@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 import httpx
 import pytest
 
+from etl.catalog.entities import ENTITIES
+from etl.catalog.notices import NOTICES
 from etl.db.connection import Connection
 from etl.settings import Endpoint
 from tests.integration.cli.conftest import Command
@@ -25,8 +27,9 @@ def test_migrate_reports_an_up_to_date_schema(request: pytest.FixtureRequest, ru
 
 def test_describe_prints_every_declaration_as_json(etl: Command) -> None:
     described = json.loads(etl("describe").stdout)
-    assert [entity["name"] for entity in described["entities"]] == ["accounts", "transactions", "merchants"]
-    assert [notice["channels"][0]["name"] for notice in described["notices"]] == ["push", "desktop", "email"]
+    assert [entity["name"] for entity in described["entities"]] == [entity.name for entity in ENTITIES]
+    channels = {notice["name"]: [each["name"] for each in notice["channels"]] for notice in described["notices"]}
+    assert channels == {notice.name: [each.name for each in notice.channels] for notice in NOTICES}
     assert {queue["name"] for queue in described["queues"]} >= {"etl", "urgent_notifications"}
 
 
@@ -69,7 +72,9 @@ def test_status_shows_every_entity_and_the_accounts_by_state(etl: Command, db: C
     document = json.loads(etl("status", "--json").stdout)
     assert document["provider_accounts"] == {"active": 1}
     waiting = {"rejects": 0, "field_warnings": 0, "quarantined_logins": 0, "pending_reconciliations": 0}
-    assert document["entities"][0] == {"entity": "accounts", "rows": 0, "loaded_at": None, "lag": None, **waiting}
+    assert document["entities"] == [
+        {"entity": entity.name, "rows": 0, "loaded_at": None, "lag": None, **waiting} for entity in ENTITIES
+    ]
     output = etl("status").stdout
     assert "never loaded" in output
     assert "1 active" in output

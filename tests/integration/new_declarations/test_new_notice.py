@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from dev.stack.stack import Stack
+from etl.catalog.entities import ENTITIES
+from etl.catalog.notices import NOTICES
 from etl.db.connection import Connection
 from etl.settings import Endpoint
 from tests.integration.new_declarations.examples import examples
@@ -17,7 +19,6 @@ from tests.project_copy import ProjectCopy
 
 Send = Callable[[str], dict[str, dict[str, str]]]
 SECTION = "Add a notice"
-NOTICES = ["fraud_alert", "login_stopped", "low_balance", "monthly_report"]
 
 
 @pytest.fixture
@@ -72,10 +73,8 @@ def test_a_wrong_notice_is_skipped_and_the_others_are_kept(project: ProjectCopy,
     path = project.declaration("login_stopped", of="notices")
     path.write_text(path.read_text().replace('After("accounts")', 'After("account")'))
     described = project.python("-m", "etl", "describe", environment=environment)
-    assert [notice["name"] for notice in json.loads(described.stdout)["notices"]] == [
-        name for name in NOTICES if name != "login_stopped"
-    ]
+    assert [notice["name"] for notice in json.loads(described.stdout)["notices"]] == [notice.name for notice in NOTICES]
     assert described.stderr.startswith(
         "warning: include/etl/catalog/notices/login_stopped/notice.py: notice login_stopped: schedule names 'account', "
-        "which no file declares; name one of accounts, merchants, transactions"
+        f"which no file declares; name one of {', '.join(sorted(entity.name for entity in ENTITIES))}"
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from dev.stack.stack import Stack
+from etl import catalog_folder
+from etl.catalog.entities import ENTITIES
 from etl.db.connection import Connection
 from etl.settings import Endpoint
 from tests.integration.notify.notice_harness import NoticeHarness, enrol
@@ -38,13 +40,14 @@ def test_status_and_pause_work_and_say_what_is_wrong(
     path.write_text(f"{path.read_text()}\nraise ValueError('wrong')\n")
     fault, line = "ValueError: wrong; fix this line", 6 if file == "queues.py" else 5
     shown = project.python("-m", "etl", "status", environment=environment)
-    assert "Not synced, since the declaration is wrong: accounts, merchants, transactions" in shown.stdout
+    importing = sorted(entity.name for entity in ENTITIES if file == "queues.py" or entity.provider.name == "plaid")
+    assert f"Not synced, since the declaration is wrong: {', '.join(importing)}" in shown.stdout
     assert (
         f"warning: include/etl/catalog/entities/accounts.py:{line}: {fault} (raised at include/etl/catalog/{file}:"
         in shown.stderr
     )
     printed = project.python("-m", "etl", "status", "--json", environment=environment)
-    assert [each["name"] for each in json.loads(printed.stdout)["faults"]] == ["accounts", "merchants", "transactions"]
+    assert [each["name"] for each in json.loads(printed.stdout)["faults"]] == importing
     paused = project.python("-m", "etl", "notify", "pause", str(run_id), environment=environment)
     assert paused.stdout.endswith("2026-10: paused\n")
     linked = project.python(
@@ -53,6 +56,25 @@ def test_status_and_pause_work_and_say_what_is_wrong(
     assert linked.returncode == 1
     assert linked.stderr.splitlines()[-1].startswith(f"error: include/etl/catalog/{file}:")
     assert linked.stderr.endswith(f"{fault}\n")
+
+
+def test_status_and_pause_work_without_the_folder_of_the_catalogue(
+    project: ProjectCopy, environment: dict[str, str], db: Connection, post: NoticeHarness, tmp_path: Path
+) -> None:
+    enrol(db, 1)
+    run_id = post.plan(period="2026-10").run_id
+    environment[catalog_folder.VARIABLE] = f"{tmp_path}/gone"
+    problem = f"SLUICE_CATALOG: {tmp_path}/gone does not exist; name a folder that `sluice init DIR` wrote"
+    shown = project.python("-m", "etl", "status", environment=environment)
+    assert shown.stderr.startswith(f"warning: {problem}")
+    assert "Not synced, since the declaration is wrong: SLUICE_CATALOG" in shown.stdout
+    paused = project.python("-m", "etl", "notify", "pause", str(run_id), environment=environment)
+    assert paused.stdout.endswith("2026-10: paused\n")
+    for command in (("migrate",), ("link", "--public-token", "x", "--user", "4711"), ("purge",)):
+        refused = project.python("-m", "etl", *command, environment=environment, check=False)
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1].startswith("error: ")
+        assert problem in refused.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

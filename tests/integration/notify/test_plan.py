@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from etl import catalog_folder
 from etl.db.connection import Connection
-from etl.declare.discovery import NOTICE_ROOT
 from etl.notify.templates import TemplateBroken, Templates
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, enrol
 
@@ -22,7 +22,7 @@ def write_templates(tmp_path: Path, **parts: str) -> Templates:
     folder.mkdir()
     for name in FAST.template_names:
         part = name.split(".")[1]
-        (folder / name).write_text(parts.get(part, (NOTICE_ROOT / FAST.name / name).read_text()))
+        (folder / name).write_text(parts.get(part, (catalog_folder.SHIPPED / "notices" / FAST.name / name).read_text()))
     return Templates(FAST, tmp_path)
 
 

@@ -11,12 +11,14 @@ import pytest
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.catalog.queues import QUEUES
+from etl.declare.notice import Consent
 from etl.sync.logins.store.login_state import LoginState
 from tests.project_copy import ProjectCopy
 from tests.unit.cli.processes import BOTH_COMMANDS, INSTALLED, MODULE, run
 
 ENTITY_NAMES = [entity.name for entity in ENTITIES]
 NOTICE_NAMES = [notice.name for notice in NOTICES]
+CATEGORIES = sorted({each.category.name for each in NOTICES if each.category.consent is not Consent.NONE})
 
 
 def bash_environment(line: str) -> dict[str, str]:
@@ -40,12 +42,12 @@ def bash_environment(line: str) -> dict[str, str]:
         ("sluice logins list --state ", [state.value for state in LoginState]),
         ("sluice logins re", ["resume", "restore"]),
         ("sluice notify plan ", NOTICE_NAMES),
-        ("sluice notify preview mo", ["monthly_report"]),
+        ("sluice notify preview monthly_", ["monthly_report"]),
         ("sluice notify send ", NOTICE_NAMES),
         ("sluice notify deliveries --notice ", NOTICE_NAMES),
         ("sluice notify suppress --channel ", ["email", "push", "desktop"]),
         ("sluice notify suppressed --channel ", ["email", "push", "desktop"]),
-        ("sluice notify consents 17 ", ["balances", "reports"]),
+        ("sluice notify consents 17 ", CATEGORIES),
         ("sluice notify consents 17 reports ", ["yes", "no"]),
         ("sluice notify resolve 17 --unknown ", ["resend", "drop"]),
     ],
@@ -63,7 +65,7 @@ def test_the_script_of_bash_completes_the_installed_command(command: tuple[str, 
     code = f"""
         source {script}
         complete -p sluice
-        COMP_WORDS=(sluice notify plan m) COMP_CWORD=3
+        COMP_WORDS=(sluice notify plan monthly_) COMP_CWORD=3
         _sluice_completion {INSTALLED[0]}
         echo "${{COMPREPLY[@]}}"
     """

@@ -92,7 +92,19 @@ def test_every_list_and_table_has_json() -> None:
         " ".join(names) for names, command in COMMANDS if not any("--json" in each.opts for each in command.params)
     }
     assert without_json == {
-        *("", "correct", "describe", "history", "link", "logins", "notify", "quarantine", "rejects", "queues purge"),
+        *(
+            "",
+            "correct",
+            "describe",
+            "history",
+            "init",
+            "link",
+            "logins",
+            "notify",
+            "quarantine",
+            "rejects",
+            "queues purge",
+        ),
         *("notify cancel", "notify pace", "notify pause", "notify resume", "notify send"),
         *("notify suppress", "notify unsubscribe", "notify unsuppress"),
     }

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from etl.catalog.entities import ENTITIES
+from etl.catalog.notices import NOTICES
 from tests.project_copy import ROOT, ProjectCopy
 from tests.unit.cli.processes import BOTH_COMMANDS, INSTALLED, MODULE, run, run_into_closed_pipe
 
@@ -61,8 +63,8 @@ def test_the_installed_command_needs_no_python_path_and_finds_every_declaration(
     result = run(*INSTALLED, "describe", environment=environment, folder=tmp_path)
     assert result.stderr == ""
     described = json.loads(result.stdout)
-    assert [entity["name"] for entity in described["entities"]] == ["accounts", "transactions", "merchants"]
-    assert [notice["name"] for notice in described["notices"]] == ["fraud_alert", "low_balance", "monthly_report"]
+    assert [entity["name"] for entity in described["entities"]] == [entity.name for entity in ENTITIES]
+    assert [notice["name"] for notice in described["notices"]] == [notice.name for notice in NOTICES]
 
 
 def test_nothing_heavy_is_imported_before_a_command_runs() -> None:

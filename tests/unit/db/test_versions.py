@@ -60,10 +60,12 @@ def test_only_the_first_changes_are_named() -> None:
 
 
 def test_another_version_or_one_that_loaded_nothing_may_change() -> None:
-    recorded = Versions({2: versions.describe(TRANSACTIONS)}, has_loaded=True, has_loaded_before=True)
+    recorded = Versions(
+        {TRANSACTIONS.version: versions.describe(TRANSACTIONS)}, has_loaded=True, has_loaded_before=True
+    )
     changed = with_column(TRANSACTIONS, MEMO)
     following = replace(changed, version=recorded.next_number)
-    assert following.version == 3
+    assert following.version == TRANSACTIONS.version + 1
     assert recorded.find_changes(following) == []
     assert recorded.is_new(following)
     assert recorded.needs_replay(following)

@@ -90,7 +90,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
 
 
 def test_the_entities_of_the_catalogue_come_after_those_they_depend_on_and_have_no_fault() -> None:
-    assert [entity.name for entity in entities.ENTITIES] == ["accounts", "transactions", "merchants"]
+    names = [entity.name for entity in entities.ENTITIES]
+    assert {"accounts", "transactions", "merchants"} <= set(names)
+    assert names.index("transactions") < names.index("merchants")
     assert entities.FAULTS == ()
 
 

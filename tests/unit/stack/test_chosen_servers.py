@@ -4,8 +4,16 @@ import pytest
 
 from dev.servers.errors import AddressInvalid, WarehouseBelongsElsewhere
 from dev.stack import shell_environment
-from dev.stack.chosen_servers import EMBEDDED_VARIABLE, METADATA_VARIABLE, ChosenServers, choose_servers
+from dev.stack.chosen_servers import (
+    EMBEDDED_VARIABLE,
+    METADATA_VARIABLE,
+    ChosenServers,
+    choose_catalog,
+    choose_servers,
+)
 from dev.stack.home import Home
+from etl import catalog_folder
+from etl.errors import DeclarationError
 from tests.unit.stack.samples import PORTS, SECRETS, make_plan
 
 EXTERNAL = "postgresql://me:p%40ss@db.example:6543/bank?sslmode=require"
@@ -95,6 +103,27 @@ def test_a_home_remembers_its_servers(tmp_path: Path) -> None:
     assert (again.metadata.to_string(), again.has_named_metadata) == (metadata, True)
     assert again.remembered == {"WAREHOUSE_URL", "BROKER_URL"}
     assert again.embedded == frozenset()
+
+
+def test_a_home_remembers_its_catalogue_until_the_caller_names_another_or_none(tmp_path: Path) -> None:
+    last = last_start(tmp_path, SLUICE_CATALOG="/srv/our own")
+    assert choose_catalog({}, last_start=last) == "/srv/our own"
+    assert choose_catalog({"SLUICE_CATALOG": "/srv/other"}, last_start=last) == "/srv/other"
+    assert choose_catalog({"SLUICE_CATALOG": ""}, last_start=last) == ""
+
+
+def test_the_process_that_starts_a_stack_uses_the_catalogue_of_its_home_or_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "ours"
+    last_start(tmp_path, SLUICE_CATALOG=str(own))
+    monkeypatch.setenv("SLUICE_CATALOG", "")
+    monkeypatch.delenv("SLUICE_CATALOG")
+    with pytest.raises(DeclarationError, match=f"SLUICE_CATALOG: {own} does not exist"):
+        shell_environment.use_catalog(Home(tmp_path))
+    (own / "entities").mkdir(parents=True)
+    shell_environment.use_catalog(Home(tmp_path))
+    assert catalog_folder.find().folder == own
 
 
 def test_a_home_remembers_that_its_servers_are_embedded(tmp_path: Path) -> None:

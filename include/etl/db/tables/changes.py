@@ -19,11 +19,11 @@ from etl.db.tables.existing import ExistingColumn, ExistingTable
 from etl.db.tables.layout import TableColumn, column_definition, core_table, is_partitioned, table_columns
 from etl.db.tables.versions import Versions
 from etl.declare.entity import Entity
+from etl.declare.fault import catalog_path
 
 _TEMPLATES = StatementFile("entities/templates/table")
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 _INTEGER_DIGITS = {"smallint": 5, "integer": 10}
-_PATH = "include/etl/catalog/entities"
 
 
 @dataclass(frozen=True)
@@ -252,8 +252,8 @@ def _find_edited_version(entity: Entity, recorded: Versions) -> Iterator[Obstacl
         yield _obstacle(
             entity,
             f"version {entity.version} has loaded batches, and its declaration changed since: {', '.join(changes)}",
-            f"write version={recorded.next_number} in {_PATH}/{entity.name}.py, run `sluice migrate`, and "
-            f"`sluice replay {entity.name}` for the rows that are loaded already",
+            f"write version={recorded.next_number} in {catalog_path(f'entities/{entity.name}.py')}, run "
+            f"`sluice migrate`, and `sluice replay {entity.name}` for the rows that are loaded already",
         )
 
 

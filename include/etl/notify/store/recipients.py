@@ -10,7 +10,8 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile, statement
+from etl.db.statements import StatementFile, path_of, statement
+from etl.declare.fault import project_path
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.store.runs import NoticeRun
@@ -25,7 +26,7 @@ class RecipientsIncomplete(PermanentError):
 
     def __init__(self, notice: str, missing: str) -> None:
         super().__init__(
-            f"include/sql/notices/{notice}.sql: `recipients` returns no column {missing}; let it return "
+            f"{project_path(path_of(f'notices/{notice}'))}: `recipients` returns no column {missing}; let it return "
             f"{', '.join(_REQUIRED_COLUMNS)}, ordered by position, and the values that the templates use."
         )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
+from etl.declare.fault import catalog_path
 from etl.errors import PermanentError
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.logins import MAX_EXAMPLES, ProposedStops, QuarantinedLogins
@@ -144,7 +145,7 @@ def _describe_quarantined(entity: Entity, quarantined: Sequence[QuarantinedLogin
             "See the memory cap in the logs of the killed tasks, and whether one of their pages is the same for all.",
             f"The next run reads them again. What is known of each: `sluice quarantine list --entity {entity.name}`.",
         ]
-    file = f"include/etl/catalog/entities/{entity.name}.py"
+    file = catalog_path(f"entities/{entity.name}.py")
     return [
         f"{found} mostly by {common.rule} at {common.path}: {entity.provider.name} has probably changed its API.",
         f"See `sluice rejects list --entity {entity.name}` and fix {file}: the next run reads these logins again.",

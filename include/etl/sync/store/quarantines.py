@@ -9,6 +9,7 @@ from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.declare.fault import catalog_path
 from etl.sync.store.typed_batches import CursorMove
 
 KILLED = "killed"
@@ -69,7 +70,7 @@ class Quarantine:
         again = f" `sluice replay {self.entity} --batch {self.raw_id}` tries this batch again." if self.raw_id else ""
         return (
             "each run tries it again: if the task's log names the memory cap, raise `memory` of its queue in "
-            f"include/etl/catalog/queues.py; if not, see what in its pages kills the process.{again} "
+            f"{catalog_path('queues.py')}; if not, see what in its pages kills the process.{again} "
             f"`sluice logins stop {self.provider_account_id}` leaves it out until then."
         )
 
