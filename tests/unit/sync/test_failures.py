@@ -12,9 +12,9 @@ from etl.declare.provider import ErrorAction, ErrorRule, Provider
 from etl.errors import ProviderRefused
 from etl.sync.provider.failures import (
     ProviderCallFailed,
+    check_errors_inside,
     find_failure,
     find_wait,
-    raise_for_error_inside,
     values_at,
 )
 
@@ -84,9 +84,9 @@ def test_an_error_inside_a_successful_response_is_found_by_a_rule_for_its_status
     body = b'{"errors": ["You must reauthenticate."], "accounts": []}'
     loud = replace(BANK, errors=(ErrorRule(STOP, field="errors[]", code="*reauthenticate*", status=200),))
     with pytest.raises(ProviderCallFailed, match=r"reauthenticate \(stop_account\)"):
-        raise_for_error_inside(loud, 200, body, wait=None, sends_cursor=False)
+        check_errors_inside(loud, 200, body, wait=None, sends_cursor=False)
     for rule in (ErrorRule(STOP, field="errors[]", code="*reauthenticate*"), ErrorRule(STOP, code="x", status=200)):
-        raise_for_error_inside(replace(BANK, errors=(rule,)), 200, body, wait=None, sends_cursor=False)
+        check_errors_inside(replace(BANK, errors=(rule,)), 200, body, wait=None, sends_cursor=False)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from etl.sync.provider.client import (
     QuotaExhausted,
 )
 from etl.sync.provider.pages import AccountReader, FeedEndless, FeedPosition, prefetch
-from etl.sync.records.frames import Header
+from etl.sync.records.frames import Gap, Header
 from etl.sync.store import unfinished_downloads
 from etl.sync.store.landing import AccountPages, DrainedAccount, Landing, UnusablePages
 from etl.sync.store.unfinished_downloads import UnfinishedDownload
@@ -102,6 +102,7 @@ class AccountDownload:
     _adopted_pages: int = field(default=0, init=False)
     _adopted_size: int = field(default=0, init=False)
     _saved_pages: int = field(default=0, init=False)
+    _gaps: dict[Gap, None] = field(default_factory=dict, init=False)
     _is_full_read_requested: bool = field(init=False)
     _requested_days: DayRange | None = field(init=False)
 
@@ -145,7 +146,8 @@ class AccountDownload:
         restarts_left = MAX_RESTARTS
         while True:
             try:
-                return DownloadResult(AccountOutcome.DRAINED, drained_account=await self._land_pages())
+                drained = await self._land_pages()
+                return DownloadResult(AccountOutcome.DRAINED, drained_account=drained, gaps=tuple(self._gaps))
             except TokenUnreadable as error:
                 return DownloadResult(AccountOutcome.UNREADABLE, reason=str(error))
             except LargeAnswer as error:
@@ -239,6 +241,7 @@ class AccountDownload:
                 if self._pages.size - self._adopted_size + len(body) > MAX_BYTES:
                     raise TooManyBytes
                 await _uninterrupted(asyncio.to_thread(self._pages.add, header, body))
+                self._gaps |= dict.fromkeys(header.gaps)
                 if self._is_resumable and self._pages.pages - self._saved_pages >= SAVE_EVERY:
                     self._save_pages()
         return self._pages.finish()
@@ -340,7 +343,7 @@ class AccountDownload:
     def _start_over(self) -> None:
         self.days = self._requested_days
         self._pages = self.landing.account_pages(self.account.provider_account_id)
-        self._seen_cursors = frozenset()
+        self._seen_cursors, self._gaps = frozenset(), {}
         self._adopted_pages = self._adopted_size = self._saved_pages = 0
 
 
