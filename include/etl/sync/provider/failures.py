@@ -149,8 +149,8 @@ def _find_gaps(
     """Yield each error that a rule matches, and what is lacking; one that does not name its part is about all rows."""
     holders, _, name = (rule.field or provider.error_code).rpartition(".")
     for error in values_at(body, holders) if holders else [body]:
-        code = next(iter(texts_at(error, name)), "")
-        if not fnmatchcase(code, rule.code or "*"):
+        code = next(iter(texts_at(error, name)), None)
+        if code is None or not fnmatchcase(code, rule.code or "*"):
             continue
         part = next(filter(None, texts_at(error, rule.part.field)), "") if rule.part else ""
         column = rule.part.column if rule.part and part else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,9 @@ transactions."""
 
 _MIN_OVERLAPPING_PAGE = 2
 """Records of a page that overlaps with the page before: the last of that page, and a new one."""
+
+
+_PART_STATE = re.compile(r"(\d+)-(\d+)/(.*)", re.DOTALL)
 
 
 class FeedEndless(ProviderCallFailed):
@@ -168,29 +172,32 @@ class AccountReader:
         if isinstance(source.paging, OffsetPaging) and source.paging.identity:
             page_size = max(page_size, _MIN_OVERLAPPING_PAGE)
         parts = _parts_of(source, days)
-        part, inner = _split_state(state)
-        pager, noun = Pager(source, page_size, inner, pages), "window" if isinstance(source, Window) else "list"
+        part, pages_before, inner = _split_state(state)
+        pager = Pager(source, page_size, inner, pages - pages_before)
         while not (pager.is_done and part == len(parts) - 1):
             if pager.is_done:
-                part, pager = part + 1, Pager(source, page_size, "", pager.pages)
-            ordinal, cursor_from = pager.pages, _join_state(part, pager.state)
+                part, pages_before, pager = part + 1, pages_before + pager.pages, Pager(source, page_size)
+            ordinal, cursor_from = pages_before + pager.pages, _join_state(part, pages_before, pager.state)
             values = {**_day_values(parts[part]), **pager.values}
             page = await self._request_page(source, values, pager.fields, page_size=page_size, link=pager.link)
             pager.follow(page.envelope, page.headers)
             header = self._header(source, values, page, ordinal=ordinal, page_size=page_size)
             if isinstance(source, Recent) and days is not None:
-                next_part = part + 1 if pager.is_done else part
+                cursor_to = _join_state(part, pages_before, pager.state)
+                if pager.is_done:
+                    cursor_to = _join_state(part + 1, ordinal + 1, "") if part + 1 < len(parts) else ""
                 header = msgspec.structs.replace(
                     header,
                     cursor_from=cursor_from,
-                    cursor_to=_join_state(next_part, pager.state) if next_part < len(parts) else "",
+                    cursor_to=cursor_to,
                     whole=not pages,
                     first_day=days.first,
                     last_day=days.last,
                 )
             yield header, page.body
-            if pager.pages >= MAX_PAGES and not pager.is_done:
-                raise ProviderCallFailed(ErrorAction.RETRY, f"a {noun} that does not end, after {pager.pages} pages")
+            if ordinal + 1 >= MAX_PAGES and not pager.is_done:
+                noun = "window" if isinstance(source, Window) else "list"
+                raise ProviderCallFailed(ErrorAction.RETRY, f"a {noun} that does not end, after {ordinal + 1} pages")
 
     async def _request_page(
         self,
@@ -261,15 +268,15 @@ def _parts_of(source: Listing, days: DayRange | None) -> Sequence[DayRange | Non
     return days.split(size) if days is not None and size is not None else [days]
 
 
-def _join_state(part: int, state: str) -> str:
-    """Return where to continue: the position within a part of the days, and before it which part, unless the first."""
-    return f"{part}/{state}" if part else state
+def _join_state(part: int, pages_before: int, state: str) -> str:
+    """Return where to continue: in which part of the days, after how many pages of earlier parts, and where in it."""
+    return f"{part}-{pages_before}/{state}" if part else state
 
 
-def _split_state(state: str) -> tuple[int, str]:
-    """Return the number of the part of the days, and the position within it."""
-    part, slash, rest = state.partition("/")
-    return (int(part), rest) if slash and part.isdecimal() else (0, state)
+def _split_state(state: str) -> tuple[int, int, str]:
+    """Return what `_join_state` has joined."""
+    match = _PART_STATE.fullmatch(state)
+    return (int(match[1]), int(match[2]), match[3]) if match else (0, 0, state)
 
 
 def _day_values(days: DayRange | None) -> dict[Placeholder, object]:
