@@ -1,6 +1,5 @@
 """What a warehouse must hold of a user's connections, as of the bank's current day: computed from the ledgers alone."""
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
@@ -15,15 +14,6 @@ from dev.bank.world.ledger import Change, Event
 Row = dict[str, object]
 
 _REJECTED = (Fault.WRONG_TYPE, Fault.MISSING_FIELD, Fault.INVALID_CORRECTION, Fault.BAD_POSTING)
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A pending transaction that was posted: ids of both, and whether account and amount stayed the same."""
-
-    pending_id: str
-    posted_id: str
-    has_same_amount: bool
 
 
 def account_rows(bank: Bank, user: User) -> list[Row]:
@@ -64,21 +54,15 @@ def transaction_rows(bank: Bank, user: User) -> dict[str, Row | None]:
     return rows
 
 
-def settled(bank: Bank, user: User) -> dict[str, Settled]:
-    """Return the pending transactions that were posted until today, by id."""
-    found: dict[str, Settled] = {}
-    for number in user.items:
-        last_pending: dict[str, Event] = {}
-        for _, events in bank.ledger(number).days(date.min, bank.today):
-            for event in events:
-                if event.pending_id and event.change is Change.ADDED and event.pending_id in last_pending:
-                    before, after = last_pending[event.pending_id].transaction, event.transaction
-                    is_same = (before.account, before.amount_minor) == (after.account, after.amount_minor)
-                    pending_id = f"TRN-{event.pending_id}"
-                    found[pending_id] = Settled(pending_id, f"TRN-{event.transaction_id}", is_same)
-                if event.transaction.pending:
-                    last_pending[event.transaction_id] = event
-    return found
+def settled(bank: Bank, user: User) -> dict[str, str]:
+    """Return the pending transactions that were posted until today: id → id of the posted one."""
+    return {
+        f"TRN-{event.pending_id}": f"TRN-{event.transaction_id}"
+        for number in user.items
+        for _, events in bank.ledger(number).days(date.min, bank.today)
+        for event in events
+        if event.pending_id
+    }
 
 
 def _current(bank: Bank, number: int) -> list[Event]:

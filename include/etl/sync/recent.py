@@ -129,8 +129,9 @@ def end_absent(db: Connection, entity: Entity, source: Recent, *, raw_id: int) -
     )
     if keys:
         log.info("%s: raw batch %d: %d rows ended that vanished from their window", entity.name, raw_id, len(keys))
-    if keys and entity.settlement is not None:
+    if entity.settlement is not None:
         # Whole days, as Postgres adds them to a date.
-        settled = statements["settle"].run(db, {"within": entity.settlement.within.days})
-        log.info("%s: raw batch %d: %d of them were pending and are posted now", entity.name, raw_id, settled)
+        settled = statements["settle"].run(db, {"within": entity.settlement.within.days, "raw_id": raw_id})
+        if settled:
+            log.info("%s: raw batch %d: %d rows were pending and are posted now", entity.name, raw_id, settled)
     return keys

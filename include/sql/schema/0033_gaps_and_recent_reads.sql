@@ -29,5 +29,7 @@ alter table etl.recent_reads
 comment on table etl.recent_reads is 'Lists of recent days of each login that were loaded; the next one begins before the end of the latest, and one that is loaded late has no say about the days of later ones.';
 
 alter table etl.provider_tokens
-    add column lost_at timestamptz;
+    add column lost_at timestamptz,
+    add column lost_version int;
 comment on column etl.provider_tokens.lost_at is 'When it was found that a renewal had begun whose response was never saved: the provider may have replaced the refresh token. Null since the last renewal that was saved.';
+comment on column etl.provider_tokens.lost_version is 'Version of the login''s token then; one that was linked again has another.';

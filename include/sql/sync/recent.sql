@@ -170,17 +170,31 @@ where
     );
 
 -- name: settle
--- Link the pending rows that ended to the posted rows that they became. A posted row fits if it has the same account,
--- amount and currency, is dated on the day of the pending one or a little later, and was not there before that one was
--- last seen. Both must have no other candidate: nothing is guessed.
-with fitting as (
+-- Link the pending rows that ended, now or some reads ago, to the posted rows that they became. A posted row fits if it has
+-- the same account, amount and currency, is dated on the day of the pending one or a little later, and was not there before
+-- that one was last seen, or had ended. Both must have no other candidate: nothing is guessed.
+with ended as (
+    select a.provider_account_id, a.record_id, a.last_observed_at as seen_at
+    from absent_rows as a
+    where a.ends
+    union all
+    select c.provider_account_id, {record_id}, c.observed_at
+    from full_reads as f
+    inner join {core} as c using (provider_account_id)
+    where
+        c.{pending_column}
+        and c.removed_for = 'absent'
+        and c.raw_id <> %(raw_id)s
+        and c.{dated_by} + %(within)s >= f.promised_on
+),
+fitting as (
     select
         c.provider_account_id,
         {record_id} as pending_id,
         p.record_id as posted_id,
         count(*) over (partition by c.provider_account_id, {record_id}) as posted_rows,
         count(*) over (partition by c.provider_account_id, p.record_id) as pending_rows
-    from absent_rows as a
+    from ended as a
     inner join {core} as c on c.provider_account_id = a.provider_account_id and {record_id} = a.record_id
     inner join (
         select k.*, {other_record_id} as record_id
@@ -194,11 +208,10 @@ with fitting as (
             and p.{dated_by} >= c.{dated_by}
             and p.{dated_by} <= c.{dated_by} + %(within)s
     where
-        a.ends
-        and c.{pending_column}
+        c.{pending_column}
         and not p.{pending_column}
         and p.removed_at is null
-        and p.observed_at > a.last_observed_at
+        and p.observed_at > a.seen_at
         and not exists (
             select 1
             from {core} as taken

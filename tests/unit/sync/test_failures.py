@@ -93,12 +93,17 @@ def test_an_error_inside_a_successful_response_is_found_by_a_rule_for_its_status
 
 
 BANK_PART, ACCOUNT_PART = Part(field="conn", column="bank_id"), Part(field="acct", column="account_id")
-INCOMPLETE = {"action": ErrorAction.INCOMPLETE, "status": 200, "detail": "msg"}
+
+
+def incomplete(code: str, part: Part | None = None) -> ErrorRule:
+    return ErrorRule(ErrorAction.INCOMPLETE, code, "errs[].code", status=200, part=part, detail="msg")
+
+
 GAPS = (
     ErrorRule(STOP, field="errs[].code", code="gen.auth", status=200),
-    ErrorRule(field="errs[].code", code="con.*", part=BANK_PART, **INCOMPLETE),
-    ErrorRule(field="errs[].code", code="act.*", part=ACCOUNT_PART, **INCOMPLETE),
-    ErrorRule(field="errs[].code", code="*", **INCOMPLETE),
+    incomplete("con.*", BANK_PART),
+    incomplete("act.*", ACCOUNT_PART),
+    incomplete("*"),
 )
 
 

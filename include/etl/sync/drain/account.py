@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar
 
 from etl.chunking import DayRange
 from etl.db.connection import Connection
@@ -29,6 +28,7 @@ from etl.sync.provider.client import (
     QuotaExhausted,
 )
 from etl.sync.provider.pages import AccountReader, FeedEndless, FeedPosition, prefetch
+from etl.sync.provider.uninterrupted import uninterrupted
 from etl.sync.records.frames import Gap, Header
 from etl.sync.store import unfinished_downloads
 from etl.sync.store.landing import AccountPages, DrainedAccount, Landing, UnusablePages
@@ -51,7 +51,6 @@ SAVE_EVERY = 20
 again in a moment."""
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 class TooManyBytes(Exception):
@@ -240,7 +239,7 @@ class AccountDownload:
             async for header, body in pages:
                 if self._pages.size - self._adopted_size + len(body) > MAX_BYTES:
                     raise TooManyBytes
-                await _uninterrupted(asyncio.to_thread(self._pages.add, header, body))
+                await uninterrupted(asyncio.to_thread(self._pages.add, header, body))
                 self._gaps |= dict.fromkeys(header.gaps)
                 if self._is_resumable and self._pages.pages - self._saved_pages >= SAVE_EVERY:
                     self._save_pages()
@@ -274,7 +273,7 @@ class AccountDownload:
     async def _adopt(self, earlier: UnfinishedDownload) -> None:
         """Take over the pages of an earlier attempt, if they still begin at the account's cursor; else discard them."""
         try:
-            self._pages, self._seen_cursors = await _uninterrupted(asyncio.to_thread(self._read_kept_pages, earlier))
+            self._pages, self._seen_cursors = await uninterrupted(asyncio.to_thread(self._read_kept_pages, earlier))
         except UnusablePages as error:
             log.warning("account %d: kept pages are discarded: %s", earlier.provider_account_id, error)
             self._forget(earlier.chunk_id, earlier.attempt)
@@ -353,13 +352,3 @@ def _long_wait(failure: ProviderRefused | ProviderCallFailed) -> timedelta | Non
         return None
     wait = failure.retry_after
     return wait if wait and wait > MAX_WAIT_IN_TASK else None
-
-
-async def _uninterrupted(work: Coroutine[None, None, Result]) -> Result:
-    """Await work in a thread to its end, even if cancelled meanwhile: an interrupted thread would go on unobserved."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
