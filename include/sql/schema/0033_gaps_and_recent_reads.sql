@@ -22,9 +22,10 @@ comment on column etl.gaps.part is 'Value of this column.';
 comment on column etl.gaps.detail is 'What the provider says about it.';
 
 -- The table has one row for each login, and no other table refers to it.
--- squawk-ignore disallowed-unique-constraint, constraint-missing-not-valid
 alter table etl.recent_reads
+    -- squawk-ignore ban-drop-constraint
     drop constraint recent_reads_pkey,
+    -- squawk-ignore constraint-missing-not-valid, adding-serial-primary-key-field
     add constraint recent_reads_pkey primary key (provider_account_id, source, raw_id);
 comment on table etl.recent_reads is 'Lists of recent days of each login that were loaded; the next one begins before the end of the latest, and one that is loaded late has no say about the days of later ones.';
 
