@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-import httpx
 import pytest
-from psycopg.sql import SQL, Identifier
 
 from dev.bank.bank import Bank
 from dev.bank.changes import Access, AccessChanged
@@ -25,6 +21,7 @@ from etl.declare.entity import Entity
 from etl.settings import Endpoint
 from etl.sync.logins.link import Linking, PublicTokenRefused, enrol_logins
 from etl.sync.store.loads import LoadCounts
+from tests.integration.sync import simplefin_rows
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import Pipeline
 
@@ -42,6 +39,7 @@ class Sync:
 
     pipeline: Pipeline
     server: OwnBank
+    rows: Rows
     logins: dict[int, int] = field(default_factory=dict)
     runs: int = 0
 
@@ -50,15 +48,7 @@ class Sync:
         return self.server.bank
 
     def create_setup_token(self, user: int) -> str:
-        """Return what a user gets on the server's page."""
-        endpoint = self.server.endpoint
-        answer = httpx.get(
-            f"{endpoint.host}/simplefin/create",
-            params={"user": user},
-            auth=(endpoint.login, endpoint.password),
-            trust_env=False,
-        )
-        return answer.raise_for_status().text
+        return simplefin_rows.grant(self.server.endpoint, user)
 
     def link(self, user: int, token: str = "", item_id: str = "") -> int:
         """Link a user, and return the login."""
@@ -81,71 +71,27 @@ class Sync:
         """Report the latest run of the entity that ran last."""
         return self.pipeline.report(f"run {self.runs}")
 
-    def live(self, entity: Entity, login: int) -> list[dict[str, Any]]:
-        """Return the live rows of a login."""
-        columns = [column.name for column in entity.stored_columns]
-        query = SQL("select {} from core.{} where provider_account_id = %s").format(
-            SQL(", ").join(map(Identifier, columns)), Identifier(entity.name)
-        )
-        if entity is SIMPLEFIN_TRANSACTIONS:
-            query += SQL(" and removed_at is null")
-        return [dict(zip(columns, row, strict=True)) for row in self.pipeline.db.execute(query, [login])]
-
     def transactions(self, user: int) -> dict[str, dict[str, Any]]:
         """Return the live transactions of a user, by id."""
-        return {each["transaction_id"]: each for each in self.live(SIMPLEFIN_TRANSACTIONS, self.logins[user])}
+        return simplefin_rows.transactions(self.bank, user, self.rows)
+
+    def accounts(self, user: int) -> dict[str, dict[str, Any]]:
+        """Return the accounts of a user, by id."""
+        return simplefin_rows.accounts(self.bank, user, self.rows)
 
     def require_truth(self) -> None:
         """Compare accounts, transactions, sums and ended rows with what the bank has today."""
-        for number, login in self.logins.items():
-            user = User.of(self.bank, number)
-            accounts = {each["account_id"]: each for each in self.live(SIMPLEFIN_ACCOUNTS, login)}
-            assert accounts == {each["account_id"]: each for each in truth.account_rows(self.bank, user)}
-            expected = {id_: row for id_, row in truth.transaction_rows(self.bank, user).items() if row is not None}
-            transactions = self.transactions(number)
-            assert transactions.keys() == expected.keys()
-            assert transactions == expected
-            assert _sums(transactions.values()) == _sums(expected.values()) != {}
-        self._require_right_links()
-
-    def _require_right_links(self) -> None:
-        """Require that a pending row is linked to what it became and to nothing else, unless two rows fit."""
-        for number, login in self.logins.items():
-            settled = truth.settled(self.bank, User.of(self.bank, number))
-            live = self.transactions(number)
-            ended = self.pipeline.db.execute(
-                "select transaction_id, account_id, amount, removed_for, posted_as from core.simplefin_transactions "
-                "where provider_account_id = %s and pending and removed_at is not null",
-                [login],
-            ).fetchall()
-            money: Counter[tuple[str, Decimal]] = Counter()
-            for account, amount, count in self.pipeline.db.execute(
-                "select account_id, amount, count(*) from core.simplefin_transactions "
-                "where provider_account_id = %s and not pending group by 1, 2",
-                [login],
-            ):
-                money[account, amount] = count
-            pending = Counter((account, amount) for _, account, amount, *_ in ended)
-            for identity, account, amount, removed_for, posted_as in ended:
-                if removed_for == "posted":
-                    assert posted_as.endswith(settled[identity])
-                elif (posted := live.get(settled.get(identity, ""))) and posted["amount"] == amount:
-                    assert money[account, amount] > 1 or pending[account, amount] > 1, identity
-
-
-def _sums(rows: Any) -> dict[str, Decimal]:
-    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for row in rows:
-        sums[row["currency"]] += row["amount"]
-    return dict(sums)
+        for user in self.logins:
+            simplefin_rows.check_accounts(self.bank, user, self.rows)
+            simplefin_rows.check_transactions(self.bank, user, self.rows)
 
 
 @pytest.fixture
-def sync(own_bank_pipeline: Pipeline, own_bank: OwnBank) -> Sync:
+def sync(own_bank_pipeline: Pipeline, own_bank: OwnBank, rows: Rows) -> Sync:
     """Return the steps of both entities, and a bank whose day is some days before that of the warehouse."""
     own_bank.serve(Bank.from_seed("moods", opened_on=TODAY - timedelta(days=45), today=TODAY - timedelta(days=8)))
     endpoint = Endpoint(f"{own_bank.endpoint.host}/simplefin")
-    return Sync(replace(own_bank_pipeline, endpoint=endpoint), own_bank)
+    return Sync(replace(own_bank_pipeline, endpoint=endpoint), own_bank, rows)
 
 
 def test_rows_sums_and_states_are_those_of_the_bank_while_days_pass(sync: Sync, rows: Rows) -> None:
@@ -257,11 +203,11 @@ def test_a_list_that_says_that_it_is_incomplete_ends_no_row_of_its_account(sync:
 def test_an_account_that_is_missing_without_a_word_keeps_its_rows(sync: Sync) -> None:
     sync.link(1)
     sync.run()
-    before = {row["account_id"]: row for row in sync.live(SIMPLEFIN_ACCOUNTS, sync.logins[1])}
+    before = sync.accounts(1)
     transactions = sync.transactions(1)
     sync.server.set_faults({"vanishing_account": 1})
     sync.run()
-    assert {row["account_id"] for row in sync.live(SIMPLEFIN_ACCOUNTS, sync.logins[1])} == before.keys()
+    assert sync.accounts(1).keys() == before.keys()
     assert sync.transactions(1) == transactions
 
 
