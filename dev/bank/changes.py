@@ -55,7 +55,13 @@ class LinkedAgain(Struct, frozen=True, tag="linked_again"):
     origin: int
 
 
-JournalEntry = AccessChanged | TransactionsCreated | LinkedAgain
+class SetupTokenClaimed(Struct, frozen=True, tag="setup_token_claimed"):
+    """An application has claimed a setup token, which serves once."""
+
+    code: str
+
+
+JournalEntry = AccessChanged | TransactionsCreated | LinkedAgain | SetupTokenClaimed
 
 
 class Changes:
@@ -75,6 +81,7 @@ class Changes:
         self._access: dict[int, Access] = {}
         self._created: dict[int, list[CreatedTransaction]] = defaultdict(list)
         self._origins: dict[int, int] = {}
+        self._claimed: set[str] = set()
         self._write = write
         for entry in entries:
             self._apply(entry)
@@ -96,6 +103,10 @@ class Changes:
         """Number of items that were linked again as new ones."""
         return len(self._origins)
 
+    def is_claimed(self, code: str) -> bool:
+        """Return whether the setup token with this code was claimed."""
+        return code in self._claimed
+
     def record(self, entry: JournalEntry) -> None:
         """Write and apply a change."""
         if self._write is not None:
@@ -107,6 +118,8 @@ class Changes:
             self._created[entry.item] += entry.created
         elif isinstance(entry, LinkedAgain):
             self._origins[entry.item] = entry.origin
+        elif isinstance(entry, SetupTokenClaimed):
+            self._claimed.add(entry.code)
         elif entry.access is Access.OPEN:
             self._access.pop(entry.item, None)
         else:

@@ -1,7 +1,9 @@
 """Chunks (half-open ranges of surrogate ids), their number in a run, and the days of a backfill window."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from etl.errors import SluiceError
 
@@ -50,6 +52,12 @@ class DayRange:
     def __post_init__(self) -> None:
         if self.last < self.first:
             raise EmptyWindow(self.first, self.last)
+
+    def split(self, size: int) -> list[DayRange]:
+        """Return parts of at most `size` days, the earliest first."""
+        starts = range(0, (self.last - self.first).days + 1, size)
+        firsts = [self.first + timedelta(days=start) for start in starts]
+        return [DayRange(first, min(first + timedelta(days=size - 1), self.last)) for first in firsts]
 
     def __str__(self) -> str:
         """Return the days, as shown in Airflow's grid."""

@@ -1,8 +1,10 @@
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.chunking import Chunk, EmptyChunk, count_chunks
+from etl.chunking import Chunk, DayRange, EmptyChunk, count_chunks
 
 
 def test_a_chunk_contains_its_start_and_not_its_stop() -> None:
@@ -26,6 +28,16 @@ def test_chunks_are_as_few_as_their_size_allows_and_never_more_than_the_maximum(
     assert chunks <= maximum
     assert chunks * size >= rows or chunks == maximum
     assert chunks == 0 or (chunks - 1) * size < rows
+
+
+def test_days_are_split_into_parts_that_follow_one_another() -> None:
+    days = DayRange(date(2026, 11, 1), date(2026, 11, 7))
+    assert [str(part) for part in days.split(3)] == [
+        "2026-11-01 to 2026-11-03",
+        "2026-11-04 to 2026-11-06",
+        "2026-11-07",
+    ]
+    assert days.split(7) == days.split(90) == [days]
 
 
 def test_zero_rows_give_no_chunk() -> None:

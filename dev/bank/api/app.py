@@ -1,4 +1,7 @@
-"""The HTTP application: calls the endpoint of each request and renders errors as Plaid does."""
+"""The HTTP application: calls the endpoint of each request and renders errors as Plaid does.
+
+Servers of other protocols have routes of their own, under their prefixes.
+"""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -30,6 +33,7 @@ from dev.bank.api.rate_limits import RateLimits
 from dev.bank.api.requests import DayRequest, FaultsRequest
 from dev.bank.bank import Bank
 from dev.bank.faults import Fault
+from dev.bank.simplefin import routes as simplefin
 from dev.bank.world import ids
 
 MAX_BODY_BYTES = 64 * 1024
@@ -55,6 +59,7 @@ def create_app(bank: Bank, credentials: Credentials, limits: RateLimits | None =
     app = Starlette(
         routes=[
             Route("/health", _health, methods=["GET"]),
+            *simplefin.routes(credentials),
             *(Route(path, _with_error_responses(handler), methods=["POST"]) for path, handler in handlers.items()),
         ],
         exception_handlers={HTTPException: _not_found, Exception: _internal_error},

@@ -30,6 +30,8 @@ class HashDomain(Enum):
     REQUEST_ID = b"request id"
     FAULT = b"fault"
     EXTRA_ID = b"extra id"
+    SETUP_TOKEN = b"setup token"
+    ACCESS_URL = b"access url"
 
 
 @dataclass(frozen=True, slots=True)

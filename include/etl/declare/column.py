@@ -125,6 +125,9 @@ class Column:
         Its value where the field is absent or null.
     null_values
         Values of the field that stand for null, such as `""` or 0.
+    matching
+        Pattern of the values of a text that count, with `*` for any characters and `?` for one; any other stands for
+        null. None if all count.
     otherwise
         Column of the same type whose value counts where this one is null.
     identity
@@ -146,6 +149,7 @@ class Column:
     fill: Fill | None = None
     default: str | bool | int | None = None
     null_values: tuple[str | int, ...] = ()
+    matching: str | None = None
     otherwise: str | None = None
     identity: Identity | None = None
 
@@ -209,6 +213,7 @@ class Column:
             self.fill is not None
             or self.default is not None
             or self.null_values
+            or self.matching is not None
             or self.otherwise is not None
             or self.identity is not None
         )
@@ -284,14 +289,21 @@ def _check_substitutes(where: str, column: Column) -> None:
     require_type(where, "fill", column.fill, ByList, Placeholder, type(None))
     require_type(where, "otherwise", column.otherwise, str, type(None))
     require_type(where, "identity", column.identity, Identity, type(None))
+    require_type(where, "matching", column.matching, str, type(None))
+    if column.matching is not None and column.kind is not ColumnType.TEXT:
+        raise DeclarationError(f"{where}: matching is given, but its kind is {column.kind.name}; write ColumnType.TEXT")
     require_tuple(where, "null_values", column.null_values, object)
     if isinstance(column.fill, Placeholder) and column.fill is not Placeholder.ITEM_ID:
         raise DeclarationError(
             f"{where}: fill is Placeholder.{column.fill.name}, which is no property of a record; only "
             "Placeholder.ITEM_ID is"
         )
-    if column.fill is not None and (column.path or column.sign or column.format or column.null_values):
-        raise DeclarationError(f"{where}: it has a fill, and so reads no field; remove path, sign, format, null_values")
+    if column.fill is not None and (
+        column.path or column.sign or column.format or column.null_values or column.matching
+    ):
+        raise DeclarationError(
+            f"{where}: it has a fill, and so reads no field; remove path, sign, format, null_values and matching"
+        )
     if column.fill is Placeholder.ITEM_ID and column.kind is not ColumnType.TEXT:
         raise DeclarationError(f"{where}: fill is Placeholder.ITEM_ID, a text, but its kind is {column.kind.name}")
     values = column.fill.values.values() if isinstance(column.fill, ByList) else ()

@@ -209,7 +209,7 @@ def _validate(entity: Entity) -> None:
                 f"{where}: its key has no {PROVIDER_ACCOUNT}, but {entity.source.name} has the recent days of a login, "
                 "whose rows end if they are absent from it; add it to the key"
             )
-        check_recent(where, entity.source, entity.columns, entity.settlement)
+        check_recent(where, entity.source, entity.columns, entity.settlement, entity.provider.parts)
     elif entity.settlement is not None:
         raise DeclarationError(f"{where}: settlement is given, but its source is no Recent; remove it")
 

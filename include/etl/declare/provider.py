@@ -6,6 +6,7 @@ from datetime import timedelta
 from enum import Enum
 
 from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken
+from etl.declare.api.part import Part
 from etl.declare.api.request import (
     LOGIN_CREDENTIALS,
     Placeholder,
@@ -45,6 +46,8 @@ class ErrorAction(Enum):
     """Skip the account until its user has fixed it; the others are not affected."""
     NOT_READY = "not_ready"
     """The provider does not have the records yet; skip the account in this run."""
+    INCOMPLETE = "incomplete"
+    """The response lacks records of the login, or of a part of it: load it, end no row of this part, and report it."""
 
 
 class LimitScope(Enum):
@@ -110,6 +113,10 @@ class ErrorRule:
         rule applies to error responses only.
     remedy
         What a person can do where many logins get such a response at once, as whole sentences; empty if unknown.
+    part
+        Of an incomplete response: which rows of the login it is about; None for all of them.
+    detail
+        Of an incomplete response: field beside the code with a text for people; empty if there is none.
     """
 
     action: ErrorAction
@@ -117,6 +124,8 @@ class ErrorRule:
     field: str = ""
     status: int | None = None
     remedy: str = ""
+    part: Part | None = None
+    detail: str = ""
 
     def __post_init__(self) -> None:
         require_type("error rule", "action", self.action, ErrorAction)
@@ -129,6 +138,13 @@ class ErrorRule:
             require_values_path(where, "field", self.field)
         if self.code is None and (self.field or self.finds_errors_in_success):
             raise DeclarationError(f"{where}: it names no code, and would match every response of its status; add code")
+        require_type(where, "part", self.part, Part, type(None))
+        require_type(where, "detail", self.detail, str)
+        is_incomplete = self.action is ErrorAction.INCOMPLETE
+        if is_incomplete and not self.finds_errors_in_success:
+            raise DeclarationError(f"{where}: an error response has no records at all; write the status, such as 200")
+        if not is_incomplete and (self.part or self.detail):
+            raise DeclarationError(f"{where}: part and detail are of incomplete responses; remove them")
 
     @property
     def finds_errors_in_success(self) -> bool:
@@ -319,6 +335,11 @@ class Provider:
         require_count(where, "retries", self.retries, minimum=0)
         _check_headers(where, self.headers)
         _check_tokens(where, self)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Parts of a login of which a response may lack records, each once."""
+        return tuple(dict.fromkeys(rule.part for rule in self.errors if rule.part is not None))
 
     def remedy(self, error_code: str) -> str:
         """Return what to do where many logins stop for an error code; empty if nothing is declared.

@@ -247,6 +247,9 @@ class Recent(Snapshot):
         not in it at all do not end. None if a login is one account.
     first_days
         Length of the first window of a login; None for `days`.
+    days_per_request
+        Most days that the provider sends at once; a longer window is read in parts, the earliest first. None if it has
+        no such limit.
     """
 
     days: int
@@ -254,6 +257,7 @@ class Recent(Snapshot):
     pending: str | None = None
     account: str | None = None
     first_days: int | None = None
+    days_per_request: int | None = None
     max_records: int | None = 100_000
 
     may_nest: ClassVar[bool] = True
@@ -276,6 +280,13 @@ class Recent(Snapshot):
             )
         if self.first_days is not None:
             require_count(where, "first_days", self.first_days, minimum=self.days, maximum=MAX_RECENT_DAYS)
+        if self.days_per_request is not None:
+            require_count(where, "days_per_request", self.days_per_request, minimum=1)
+            if not self.placeholders & {Placeholder.LAST_DAY, Placeholder.DAY_AFTER_LAST}:
+                raise DeclarationError(
+                    f"{where}: days_per_request is given, but its request does not say its last day; add "
+                    "Placeholder.LAST_DAY, or DAY_AFTER_LAST"
+                )
 
 
 _PAGING_PLACEHOLDERS = frozenset({Placeholder.OFFSET, Placeholder.PAGE_NUMBER, Placeholder.PAGE_TOKEN})

@@ -39,6 +39,7 @@ def purge_rows(retention: Retention, *, db: Connection, as_of: datetime, dry_run
         ExpiringTable.FIELD_WARNINGS: ("field warnings", retention.rejects),
         ExpiringTable.REPLAYS: ("replays", retention.history),
         ExpiringTable.SKIPPED_ACCOUNTS: ("skipped accounts", retention.history),
+        ExpiringTable.GAPS: ("gaps", retention.history),
         ExpiringTable.RECONCILIATIONS: ("reconciliations", retention.history),
         ExpiringTable.CHUNKS: ("chunks", retention.history),
     }

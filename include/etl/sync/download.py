@@ -102,7 +102,10 @@ def download(
 
 
 def _record_outcomes(chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connection) -> None:
-    """Record the reason of each skipped account; an account that needed a login, and was drained, is active again."""
+    """Record the reason of each skipped account, and what the pages of the others lack.
+
+    An account that needed a login, and was drained, is active again.
+    """
     for account, result in outcomes.skipped:
         chunks.record_skipped_account(
             db,
@@ -112,6 +115,8 @@ def _record_outcomes(chunk: PlannedChunk, outcomes: ChunkOutcomes, *, db: Connec
             reason=result.reason,
             token_version=None if result.outcome in UNASKED else account.token_version,
         )
+    for provider_account_id, gaps in outcomes.gaps.items():
+        chunks.record_gaps(db, chunk, provider_account_id, gaps)
     provider_accounts.resume_after_success(db, outcomes.resumed)
 
 

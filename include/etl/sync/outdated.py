@@ -7,7 +7,8 @@ import pyarrow as pa
 from etl.db.connection import Connection
 from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.declare.source import Feed, RawOf, Snapshot, Window
+from etl.declare.source import Feed, RawOf, Recent, Snapshot, Window
+from etl.sync import recent
 from etl.sync.store import staging
 from etl.sync.store.rejects import KnownLater
 
@@ -37,6 +38,8 @@ def drop(
             dropped += staging.drop_older_than_feed_on_replay(db, entity, feed=entity.feed_name, raw_id=raw_id)
         case Window() if entity.feed_name:
             dropped += staging.drop_older_than_feed(db, feed=entity.feed_name)
+        case Recent():
+            dropped += recent.drop_read_later(db, entity, origin, raw_id=raw_id, is_replay=was_loaded)
         case Snapshot():
             later = known_later.snapshots
             dropped += staging.drop_older_than_snapshots(db, entity, later, raw_id=raw_id, is_replay=was_loaded)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any
 
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from etl.chunking import DayRange
 from etl.db.connection import Connection
@@ -20,6 +20,9 @@ from etl.sync.store import reconciliations
 
 OVERLAP = timedelta(days=7)
 """Time before the end of the latest window at which the next one begins, however long ago that was."""
+
+REMEMBERED = timedelta(days=60)
+"""Time for which it is remembered which days a batch had; no batch is loaded later than that after another."""
 
 _SQL = StatementFile("sync/recent")
 
@@ -51,6 +54,8 @@ class RecentStatements:
             "pending": is_pending,
             "account": SQL("''") if account is None else SQL("c.{}").format(account),
             "incoming_account": SQL("''") if account is None else SQL("i.{}").format(account),
+            "incoming_pending": SQL("i.{}").format(Identifier(source.pending)) if source.pending else SQL("false"),
+            "in_part": _in_part(entity),
         }
         if settlement is not None and source.pending is not None:
             self._parts |= {
@@ -65,6 +70,15 @@ class RecentStatements:
             return self._own[name]
         # The text is that of the file, and identifiers of a declaration, which psycopg quotes.
         return Statement(_SQL[name].format(**self._parts).as_string(None))
+
+
+def _in_part(entity: Entity) -> Composable:
+    """Return the condition that a row `c` is of the part of its login that `g` names."""
+    columns = dict.fromkeys(part.column for part in entity.provider.parts)
+    conditions = [
+        SQL("(g.part_column = {} and g.part = c.{})").format(Literal(column), Identifier(column)) for column in columns
+    ]
+    return SQL("({})").format(SQL(" or ").join(conditions)) if conditions else SQL("false")
 
 
 def windows(
@@ -95,20 +109,29 @@ def window(source: Recent, latest: date | None, *, today: date) -> DayRange:
     return DayRange(first if latest is None else min(first, latest - OVERLAP), today)
 
 
+def drop_read_later(db: Connection, entity: Entity, source: Recent, *, raw_id: int, is_replay: bool) -> int:
+    """Drop the staged records of days that were read later and loaded before, and return their number."""
+    _SQL["drop_later_reads"].run(db)
+    _SQL["create_later_reads"].run(db, {"raw_id": raw_id})
+    return RecentStatements(entity, source)["drop_read_later"].run(db, {"raw_id": raw_id, "is_replay": is_replay})
+
+
 def end_absent(db: Connection, entity: Entity, source: Recent, *, raw_id: int) -> list[tuple[Any, ...]]:
     """End the rows that vanished from the staged windows, as far as reconciliations allow, and return their keys.
 
     Pending rows among them are linked to the posted rows that they became, if the entity declares how these are found.
     """
     _SQL["record_reads"].run(db, {"source": source.name, "raw_id": raw_id})
+    _SQL["forget_reads"].run(db, {"source": source.name, "patience": REMEMBERED})
     statements = RecentStatements(entity, source)
     keys = reconciliations.close_absent(
         db, entity, statements, raw_id=raw_id, create_full_reads=_SQL["create_full_reads"]
     )
     if keys:
         log.info("%s: raw batch %d: %d rows ended that vanished from their window", entity.name, raw_id, len(keys))
-    if keys and entity.settlement is not None:
+    if entity.settlement is not None:
         # Whole days, as Postgres adds them to a date.
-        settled = statements["settle"].run(db, {"within": entity.settlement.within.days})
-        log.info("%s: raw batch %d: %d of them were pending and are posted now", entity.name, raw_id, settled)
+        settled = statements["settle"].run(db, {"within": entity.settlement.within.days, "raw_id": raw_id})
+        if settled:
+            log.info("%s: raw batch %d: %d rows were pending and are posted now", entity.name, raw_id, settled)
     return keys

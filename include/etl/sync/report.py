@@ -25,9 +25,10 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     Returns
     -------
     dict
-        As `totals`, with the logins that a load has left out (`accounts_quarantined`, `accounts_stale`), which are also
-        in `accounts_drained`; and where the run calls a provider, all logins of the provider as `logins_<state>`, and
-        those that need a login also as `logins_needs_login_<error code>`, for the most frequent codes.
+        As `totals`, with the logins that a load has left out (`accounts_quarantined`, `accounts_stale`), and those of
+        which a response lacks records, as it says itself (`accounts_incomplete`): they are also in `accounts_drained`.
+        Where the run calls a provider, all logins of the provider as `logins_<state>`, and those that need a
+        login also as `logins_needs_login_<error code>`, for the most frequent codes.
     """
     if not isinstance(entity.source, RawOf):
         breaker.settle(entity, run_id, db=db)
@@ -36,7 +37,9 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
         f"accounts_{outcome}": count
         for outcome, count in chunks.left_out_by_outcome(db, entity=entity.name, run_id=run_id).items()
     }
-    counts = {**totals(entity, run_id, db=db), **left_out, **_login_counts(entity, db=db)}
+    incomplete = chunks.count_incomplete(db, entity=entity.name, run_id=run_id)
+    gaps = {"accounts_incomplete": incomplete} if incomplete else {}
+    counts = {**totals(entity, run_id, db=db), **left_out, **gaps, **_login_counts(entity, db=db)}
     log.info("%s: run %s: %s", entity.name, run_id, counts)
     if counts["chunks_loaded"] < counts["chunks"]:
         log.error(
@@ -46,6 +49,14 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
             counts["chunks"] - counts["chunks_loaded"],
             counts["chunks"],
         )
+    if incomplete:
+        log.warning(
+            "%s: run %s: the provider says that it lacks records of %d logins, see etl.gaps",
+            entity.name,
+            run_id,
+            incomplete,
+        )
+        _warn_of_gaps(entity, run_id, db=db)
     if left_out:
         log.warning("%s: run %s left out logins, see etl.left_out: %s", entity.name, run_id, left_out)
     for reconciliation in reconciliations.of_run(db, entity=entity.name, run_id=run_id):
@@ -90,6 +101,20 @@ def _end_consents(entity: Entity, *, db: Connection) -> None:
             expiring,
             provider.consent.foretold.days,
             first_at.date(),
+        )
+
+
+def _warn_of_gaps(entity: Entity, run_id: str, *, db: Connection) -> None:
+    """Show what the provider says that its responses lack, of the first logins."""
+    for provider_account_id, part, reason in chunks.gaps_of_run(
+        db, entity=entity.name, run_id=run_id, limit=MAX_EXAMPLES
+    ):
+        log.warning(
+            "%s: provider account %d: %s lacks records: %s; its rows stay as they are",
+            entity.name,
+            provider_account_id,
+            part or "the response",
+            reason,
         )
 
 

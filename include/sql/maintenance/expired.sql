@@ -280,8 +280,33 @@ where
     and l.attempt = k.attempt
     and l.provider_account_id = k.provider_account_id;
 
+-- name: gaps
+-- Attempts, each with a login, whose responses lacked records, and whose batch is gone. While it can be replayed, they are
+-- needed, as skipped accounts are.
+select distinct g.chunk_id, g.attempt, g.provider_account_id
+from etl.gaps as g
+where
+    (g.chunk_id, g.attempt, g.provider_account_id) > (%(first)s, %(second)s, %(third)s)
+    and g.found_at < %(before)s
+    and not exists (
+        select 1
+        from etl.raw_batches as b
+        where b.chunk_id = g.chunk_id and b.attempt = g.attempt and b.purged_at is null
+    )
+order by g.chunk_id, g.attempt, g.provider_account_id
+limit %(limit)s;
+
+-- name: remove_gaps
+-- Remove the gaps of one page of attempts.
+delete from etl.gaps as g
+using unnest(%(first)s::bigint[], %(second)s::int[], %(third)s::bigint[]) as k (chunk_id, attempt, provider_account_id)
+where
+    g.chunk_id = k.chunk_id
+    and g.attempt = k.attempt
+    and g.provider_account_id = k.provider_account_id;
+
 -- name: chunks
--- Chunks without a raw batch, skipped accounts and unfinished downloads; the row of a batch, which is kept for good, keeps its
+-- Chunks without a raw batch, skipped accounts, gaps and unfinished downloads; the row of a batch, which is kept for good, keeps its
 -- chunk.
 select c.chunk_id
 from etl.chunks as c
@@ -297,6 +322,11 @@ where
         select 1
         from etl.left_out as l
         where l.chunk_id = c.chunk_id
+    )
+    and not exists (
+        select 1
+        from etl.gaps as g
+        where g.chunk_id = c.chunk_id
     )
     and not exists (
         select 1

@@ -169,6 +169,30 @@ insert into etl.left_out (chunk_id, attempt, provider_account_id, outcome, reaso
 values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(outcome)s, %(reason)s, %(token_version)s)
 on conflict do nothing;
 
+-- name: record_gap
+-- Record what the pages of a provider account lack.
+insert into etl.gaps (chunk_id, attempt, provider_account_id, code, part_column, part, detail)
+values (%(chunk_id)s, %(attempt)s, %(provider_account_id)s, %(code)s, %(column)s, %(value)s, %(detail)s);
+
+-- name: gaps_of_run
+-- What the responses of a run lack, by its latest attempts.
+select distinct
+    g.provider_account_id,
+    concat_ws(' ', nullif(g.part_column, ''), nullif(g.part, '')) as part,
+    concat_ws(': ', g.code, nullif(g.detail, '')) as reason
+from etl.gaps as g
+inner join etl.chunks as c on c.chunk_id = g.chunk_id and c.attempts = g.attempt
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null
+order by g.provider_account_id, part, reason
+limit %(limit)s;
+
+-- name: count_incomplete
+-- Provider accounts of which a response of a run lacks records.
+select count(distinct g.provider_account_id)
+from etl.gaps as g
+inner join etl.chunks as c on c.chunk_id = g.chunk_id and c.attempts = g.attempt
+where c.entity = %(entity)s and c.run_id = %(run_id)s and c.withdrawn_at is null;
+
 -- name: find
 -- The chunk with its latest attempt.
 select c.chunk_id, c.start, c.stop, c.page_size, c.first_day, c.last_day, c.attempts as attempt, c.opened_at

@@ -56,7 +56,8 @@ where
     );
 
 -- name: create_absent_rows
--- Live rows that a full read should contain, and does not. `kept` is why a row is not ended all the same.
+-- Live rows that a full read should contain, and does not. `kept` is why a row is not ended all the same. `is_expected`: it is
+-- pending in a list of recent days, where each pending row vanishes sooner or later.
 create temp table absent_rows (
     provider_account_id bigint not null,
     record_id text not null,
@@ -65,6 +66,7 @@ create temp table absent_rows (
     last_raw_id bigint not null,
     kept text,
     is_held boolean not null,
+    is_expected boolean not null default false,
     is_disputed boolean not null default false,
     ends boolean not null default false
 ) on commit drop;
@@ -100,6 +102,7 @@ select
     r.state,
     coalesce(ended.total, 0)::int as ended_before,
     coalesce(absent.fresh, 0)::int as absent,
+    coalesce(absent.unexpected, 0)::int as unexpected,
     coalesce(absent.is_disputed, false) as is_disputed,
     coalesce(f.skipped, absent.kept) as skipped
 from full_reads as f
@@ -115,6 +118,7 @@ left join (
     select
         g.provider_account_id,
         sum(g.fresh) as fresh,
+        sum(g.unexpected) as unexpected,
         bool_or(g.is_disputed) as is_disputed,
         string_agg(g.total || case g.total when 1 then ' row: ' else ' rows: ' end || g.kept, '; ' order by g.kept)
         filter (where g.kept is not null and g.ordinal <= %(reasons)s) as kept
@@ -124,6 +128,7 @@ left join (
             a.kept,
             count(*) as total,
             count(*) filter (where a.kept is null and e.record_id is null) as fresh,
+            count(*) filter (where a.kept is null and e.record_id is null and not a.is_expected) as unexpected,
             bool_or(a.is_disputed and e.record_id is null) as is_disputed,
             row_number() over (partition by a.provider_account_id order by a.kept) as ordinal
         from absent_rows as a

@@ -191,6 +191,19 @@ def test_skipped_accounts_stay_recorded_while_their_batch_can_be_replayed(pipeli
     assert purge_and_count(pipeline.db) == {"skipped accounts": 1}
 
 
+def test_gaps_stay_recorded_while_their_batch_can_be_replayed(pipeline: Pipeline, account: int, rows: Rows) -> None:
+    pipeline.seal_pages()
+    pipeline.db.execute(
+        "insert into etl.gaps (chunk_id, attempt, provider_account_id, code, part_column, part, detail) "
+        "select chunk_id, 1, %s, code, '', '', '' from etl.chunks cross join unnest('{a,b}'::text[]) as c (code)",
+        (account,),
+    )
+    assert purge_and_count(pipeline.db) == {}
+    pipeline.db.execute("update etl.raw_batches set purged_at = now()")
+    assert purge_and_count(pipeline.db)["gaps"] > 0
+    assert rows("select count(*) from etl.gaps") == [(0,)]
+
+
 def test_chunk_with_a_batch_stays_and_one_without_is_removed(pipeline: Pipeline, account: int, rows: Rows) -> None:
     pipeline.seal_pages((account, page(added=[transaction()])), run_id="sealed")
     pipeline.plan("never downloaded")

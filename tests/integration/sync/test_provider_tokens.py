@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -198,6 +199,74 @@ def test_a_refresh_token_that_has_ended_stops_its_login(linking: Linking, bank: 
     (login,) = enrol_items(linking, [GrantedItem("i", "r0")])
     with pytest.raises(ProviderCallFailed, match=r"invalid_grant \(stop_account\)"):
         call(linking, login)
+
+
+class Died(BaseException):
+    """The process is killed."""
+
+
+def test_a_refresh_token_that_a_dying_worker_lost_stops_its_login_with_a_code_that_says_so(
+    linking: Linking, bank: Bank, api: ApiServer, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linking = replace(linking, provider=LOGIN)
+    (login,) = enrol_items(linking, [GrantedItem("i", "r0")])
+
+    def die(*_: object, **__: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(ProviderTokens, "save", die)
+        patch.setattr(ProviderTokens, "give_up_renewal", die)
+        call(linking, login)
+    linking.db.execute("update etl.provider_tokens set renewing_until = now() - interval '1 second'")
+    for _ in range(2):
+        with pytest.raises(ProviderCallFailed, match=r"REFRESH_TOKEN_LOST \(stop_account\)"):
+            call(linking, login)
+    bank.refresh_tokens = {"new"}
+    enrol_items(linking, [GrantedItem("i", "new")])
+    call(linking, login)
+    assert rows("select lost_at from etl.provider_tokens") == [(None,)]
+    bank.refresh_tokens = set()
+    linking.db.execute("update etl.provider_tokens set expires_at = now()")
+    with pytest.raises(ProviderCallFailed, match=r"invalid_grant \(stop_account\)"):
+        call(linking, login)
+
+
+def test_a_renewal_without_an_answer_is_no_loss_where_the_old_refresh_token_still_serves(
+    linking: Linking, api: ApiServer, bank: Bank, rows: Rows
+) -> None:
+    linking = replace(linking, provider=LOGIN)
+    (login,) = enrol_items(linking, [GrantedItem("i", "r0")])
+    api.respond = lambda _: Reply({}, 502)
+    with pytest.raises(ProviderCallFailed):
+        call(linking, login)
+    assert rows("select lost_at is not null, lost_version from etl.provider_tokens") == [(True, 1)]
+    api.respond = bank.respond
+    call(linking, login)
+    assert rows("select lost_at, lost_version from etl.provider_tokens") == [(None, None)]
+
+
+def test_a_renewal_that_is_cancelled_is_finished_and_saved(
+    linking: Linking, api: ApiServer, bank: Bank, rows: Rows
+) -> None:
+    linking = replace(linking, provider=LOGIN)
+    (login,) = enrol_items(linking, [GrantedItem("i", "r0")])
+
+    def respond_late(request: Received) -> Reply:
+        time.sleep(0.3)
+        return bank.respond(request)
+
+    async def cancelled() -> None:
+        tokens = ProviderTokens(linking.db, linking.cipher)
+        async with open_client(LOGIN, linking.endpoint, linking.limiter, tokens=tokens) as client:
+            async with asyncio.timeout(0.1):
+                await client.send(Request(path="/x"), {}, parse=lambda _: None, call=Call(provider_account_id=login))
+
+    api.respond = respond_late
+    with pytest.raises(TimeoutError):
+        asyncio.run(cancelled())
+    ((token,),) = rows("select access_token from core.provider_accounts")
+    assert (linking.cipher.decrypt(token, provider_account_id=login), paths(api)) == ("r1", ["/oauth/token"])
 
 
 REQUISITION = {"status": "LN", "accounts": ["acc-1", "acc-2"], "agreement": {"days": 90}}

@@ -9,6 +9,7 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL, HIGH_PRIORITY, LOW_PRIORITY, QUEUES, WORKER_GROUPS
+from etl.declare.api.part import Part
 from etl.declare.check import Iso4217, MaxLength, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, Entity, RawOf
 from etl.declare.provider import ErrorAction, ErrorRule, LimitScope, Placeholder, RateLimit
@@ -197,6 +198,16 @@ def test_rows_of_recent_days_belong_to_a_login() -> None:
     columns = (Column("id", ColumnType.TEXT), Column("day", ColumnType.DATE))
     with pytest.raises(DeclarationError, match=r"its key has no provider_account_id, but r has .* add it to the key"):
         Entity("r", "R.", PLAID, recent, key=("id",), columns=columns, queue=ETL, schedule="0 0 * * *")
+
+
+def test_rows_of_recent_days_tell_of_which_part_of_their_login_they_are() -> None:
+    recent = Recent(name="r", path="/r", query={"d": Placeholder.FIRST_DAY}, upserts=("r[]",), days=9, dated_by="day")
+    columns = (Column("id", ColumnType.TEXT), Column("day", ColumnType.DATE))
+    part = Part(field="bank", column="bank_id")
+    provider = replace(PLAID, errors=(ErrorRule(ErrorAction.INCOMPLETE, code="x", status=200, part=part),))
+    key = ("provider_account_id", "id")
+    with pytest.raises(DeclarationError, match=r"part of an error about bank is 'bank_id', which is no stored column"):
+        Entity("r", "R.", provider, recent, key=key, columns=columns, queue=ETL, schedule="0 0 * * *")
 
 
 @pytest.mark.parametrize("entity", [replace(TRANSACTIONS, history=False), replace(ACCOUNTS, history=True)])

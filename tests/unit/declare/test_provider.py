@@ -21,6 +21,7 @@ from etl.declare.api.paging import (
     TokenPaging,
     Total,
 )
+from etl.declare.api.part import Part
 from etl.declare.api.quota import Quota
 from etl.declare.api.request import Day, Encoding, Method, Placeholder, Request, Text
 from etl.declare.provider import (
@@ -110,6 +111,14 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: replace(RECENT, query={}), "no Placeholder.FIRST_DAY, so it is unknown which days the provider sends"),
         (lambda: replace(RECENT, days=1), "days is 1; it must be between 2 and 3660"),
         (lambda: replace(RECENT, first_days=20), "first_days is 20; it must be between 30 and 3660"),
+        (
+            lambda: replace(RECENT, days_per_request=7),
+            "its request does not say its last day; add Placeholder.LAST_DAY, or DAY_AFTER_LAST",
+        ),
+        (
+            lambda: replace(RECENT, query={"a": P.FIRST_DAY, "b": P.LAST_DAY}, days_per_request=0),
+            "days_per_request is 0; it must be at least 1",
+        ),
         (lambda: Quota(calls=0, per=timedelta(days=1)), "quota: calls is 0; it must be at least 1"),
         (lambda: Quota(calls=4, per=timedelta(minutes=1)), "quota: per is 0:01:00; below 1:00:00, declare a RateLimit"),
         (
@@ -130,6 +139,15 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: ErrorRule(ErrorAction.RETRY, field="type"), "it would match every error"),
         (lambda: ErrorRule(ErrorAction.RETRY, status=200), "would match every response of its status; add code"),
         (lambda: ErrorRule(ErrorAction.RETRY, field="a..b", code="x"), "error rule retry: field is 'a..b'"),
+        (
+            lambda: ErrorRule(ErrorAction.INCOMPLETE, status=404, code="x"),
+            "error rule incomplete: an error response has no records at all; write the status, such as 200",
+        ),
+        (
+            lambda: ErrorRule(ErrorAction.RETRY, code="x", part=Part(field="bank", column="bank_id")),
+            "part and detail are of incomplete responses; remove them",
+        ),
+        (lambda: Part(field="a.b", column="c"), "part: field is 'a.b'; write the name of a field beside the code"),
         (lambda: replace(ENROLMENT, path="/links"), "no Placeholder.PUBLIC_TOKEN, so it enrols no one; add it"),
         (lambda: replace(ENROLMENT, item_id="a b"), "enrolment by /links/{public_token}: item_id is 'a b'"),
         (lambda: replace(ENROLMENT, expects={"a..b": "x"}), "expects is 'a..b'"),

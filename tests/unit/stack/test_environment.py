@@ -67,6 +67,7 @@ def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
         "login": SECRETS.bank_client_id,
         "password": SECRETS.bank_secret,
     }
+    assert json.loads(variables["AIRFLOW_CONN_SIMPLEFIN"])["host"] == f"{variables['BANK_URL']}/simplefin"
     api = json.loads(variables["AIRFLOW_CONN_AIRFLOW_API"])
     assert (api["host"], api["login"]) == (variables["AIRFLOW__API__BASE_URL"], "admin")
     assert api["password"] == SECRETS.admin_password

@@ -231,6 +231,17 @@ def test_defaults_null_values_and_other_columns_stand_in_for_what_is_absent() ->
     ]
 
 
+def test_texts_that_do_not_match_stand_for_null_so_that_one_field_may_be_two_columns() -> None:
+    declared = entity(
+        Column("currency", TEXT, matching="???", required=False),
+        Column("custom", TEXT, path="currency", matching="http*://*", required=False),
+    )
+    sent = ["EUR", "http://a.b/x\ny", "https://a.b/miles", "EURO", "", None, "e.r"]
+    typed = rows(declared, {"data": {"rows": [{"id": str(row), "currency": text} for row, text in enumerate(sent)]}})
+    assert typed.table["currency"].to_pylist() == ["EUR", None, None, None, None, None, "e.r"]
+    assert typed.table["custom"].to_pylist() == [None, sent[1], sent[2], None, None, None, None]
+
+
 def test_fills_come_from_the_request_and_from_the_list() -> None:
     source = replace(LIST, upserts=("t.booked[]", "t.pending[]"), optional=("t.pending[]",))
     fill = ByList({"t.booked[]": False, "t.pending[]": True})
@@ -322,6 +333,7 @@ def test_twins_are_counted_over_all_pages_of_a_login() -> None:
         (lambda: Column("a", BOOLEAN, default="no"), "each default or fill is 'no'"),
         (lambda: Column("a", MONEY, default=0), "a MONEY has no default or fill by list; remove it"),
         (lambda: Column("a", DATE, null_values=("",)), "but its field is a date; declare its format"),
+        (lambda: Column("a", DATE, matching="*"), "matching is given, but its kind is DATE; write ColumnType.TEXT"),
         (lambda: Column("a", DATE, identity=Identity("b")), "identity is given, but its kind is DATE"),
         (lambda: Column("a", DATE, otherwise="a"), "it depends on itself; name other columns"),
         (lambda: Indicator("a", debit=("x",), credit=("x",)), "'x' is both debit and credit; remove it from one"),

@@ -7,7 +7,9 @@ import pytest
 
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.declare.entity import Entity
+from etl.declare.entity import Column, ColumnType, Entity
+from etl.declare.provider import Placeholder
+from etl.declare.source import Recent
 from etl.sync.records.decoder import DecodedPage, LocatedRecord, PageDecoder, Records
 from etl.sync.records.identity import RecordIdentity
 from etl.sync.records.structs import column_values, values_by_field
@@ -180,6 +182,34 @@ def test_a_rejected_record_is_identified_by_its_key_or_else_by_its_bytes(
     (rejected,) = decoded.rejected
     digest = hashlib.sha256(msgspec.json.encode(record)).hexdigest()
     assert rejected.identity == RecordIdentity(record_id or f"sha256:{digest}", replaces)
+
+
+def test_the_key_of_a_rejected_record_has_the_columns_of_the_records_above_it() -> None:
+    outer = (Column("account_id", ColumnType.TEXT, path="../id"), Column("id", ColumnType.TEXT))
+    source = Recent(
+        name="list",
+        path="/list",
+        query={"from": Placeholder.FIRST_DAY},
+        upserts=("accounts[].rows[]",),
+        days=30,
+        dated_by="day",
+        account="account_id",
+    )
+    entity = replace(
+        TRANSACTIONS,
+        source=source,
+        window=None,
+        key=("provider_account_id", "account_id", "id"),
+        columns=(*outer, Column("day", ColumnType.DATE)),
+        currencies=(),
+        checks=(),
+        replaces=None,
+    )
+    rows = [{"id": "1", "day": "x"}]
+    body = msgspec.json.encode({"accounts": [{"id": "a", "rows": rows}, {"id": 7, "rows": rows}]})
+    inner, above = PageDecoder(entity, "list").decode(body).rejected
+    assert (inner.fault.path, inner.identity.record_id) == ("accounts[0].rows[0].day", "a\x1f1")
+    assert (above.fault.path, above.identity.record_id[:7]) == ("accounts[1].id", "sha256:")
 
 
 def test_the_key_of_an_entity_with_several_columns_is_joined() -> None:

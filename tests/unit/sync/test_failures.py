@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from etl.catalog.providers.plaid import PLAID
+from etl.declare.api.part import Part
 from etl.declare.provider import ErrorAction, ErrorRule, Provider
 from etl.errors import ProviderRefused
 from etl.sync.provider.failures import (
     ProviderCallFailed,
+    check_errors_inside,
     find_failure,
     find_wait,
-    raise_for_error_inside,
     values_at,
 )
+from etl.sync.records.frames import Gap
 
 NOW = datetime(2026, 11, 30, 8, tzinfo=UTC)
 STOP, RETRY = ErrorAction.STOP_ACCOUNT, ErrorAction.RETRY
@@ -84,9 +87,58 @@ def test_an_error_inside_a_successful_response_is_found_by_a_rule_for_its_status
     body = b'{"errors": ["You must reauthenticate."], "accounts": []}'
     loud = replace(BANK, errors=(ErrorRule(STOP, field="errors[]", code="*reauthenticate*", status=200),))
     with pytest.raises(ProviderCallFailed, match=r"reauthenticate \(stop_account\)"):
-        raise_for_error_inside(loud, 200, body, wait=None, sends_cursor=False)
+        check_errors_inside(loud, 200, body, wait=None, sends_cursor=False)
     for rule in (ErrorRule(STOP, field="errors[]", code="*reauthenticate*"), ErrorRule(STOP, code="x", status=200)):
-        raise_for_error_inside(replace(BANK, errors=(rule,)), 200, body, wait=None, sends_cursor=False)
+        check_errors_inside(replace(BANK, errors=(rule,)), 200, body, wait=None, sends_cursor=False)
+
+
+BANK_PART, ACCOUNT_PART = Part(field="conn", column="bank_id"), Part(field="acct", column="account_id")
+
+
+def incomplete(code: str, part: Part | None = None) -> ErrorRule:
+    return ErrorRule(ErrorAction.INCOMPLETE, code, "errs[].code", status=200, part=part, detail="msg")
+
+
+GAPS = (
+    ErrorRule(STOP, field="errs[].code", code="gen.auth", status=200),
+    incomplete("con.*", BANK_PART),
+    incomplete("act.*", ACCOUNT_PART),
+    incomplete("*"),
+)
+
+
+@pytest.mark.parametrize(
+    ("errors", "gaps"),
+    [
+        ([], []),
+        (
+            [{"code": "con.auth", "conn": "C1", "msg": "Log in\nplease"}],
+            [Gap("con.auth", "bank_id", "C1", "Log inplease")],
+        ),
+        (
+            [{"code": "con.auth"}, {"code": "act.failed", "acct": 7}],
+            [Gap("con.auth"), Gap("act.failed", "account_id", "7")],
+        ),
+        ([{"code": "gen.", "conn": "C1"}, {}, "x", {"code": None}], [Gap("gen.")]),
+        (
+            [{"code": "con.a", "conn": "C1"}, {"code": "con.a", "conn": "C2"}, {"code": "con.a", "conn": "C1"}],
+            [Gap("con.a", "bank_id", "C1"), Gap("con.a", "bank_id", "C2")],
+        ),
+    ],
+)
+def test_a_response_that_lacks_records_of_a_part_says_which_by_the_first_rule_for_each_error(
+    errors: list[object], gaps: list[Gap]
+) -> None:
+    provider = replace(BANK, errors=GAPS)
+    body = msgspec.json.encode({"errs": errors, "rows": []})
+    assert list(check_errors_inside(provider, 200, body, wait=None, sends_cursor=False)) == gaps
+
+
+def test_an_error_that_asks_for_an_action_counts_more_than_gaps() -> None:
+    provider = replace(BANK, errors=(*GAPS[1:], GAPS[0]))
+    body = b'{"errs": [{"code": "con.auth"}, {"code": "gen.auth"}]}'
+    with pytest.raises(ProviderCallFailed, match=r"gen.auth \(stop_account\)"):
+        check_errors_inside(provider, 200, body, wait=None, sends_cursor=False)
 
 
 @pytest.mark.parametrize(

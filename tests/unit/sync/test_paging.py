@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
+from itertools import pairwise
 from typing import Any, cast
 
 import msgspec
@@ -229,6 +231,29 @@ def test_recent_days_are_read_from_where_an_earlier_attempt_stopped() -> None:
     numbers, headers, _ = read(source, respond, days=days, state="6:3", pages=2)
     assert numbers == [6]
     assert [(header.page, header.whole) for header in headers] == [(2, False)]
+
+
+def test_a_window_that_is_longer_than_the_provider_allows_is_read_in_parts_that_can_be_continued() -> None:
+    days = DayRange(date(2026, 9, 1), date(2026, 11, 30))
+    source = replace(recent(PageNumberPaging(end=TotalPages("meta.pages"))), days_per_request=45)
+    respond: Respond = lambda request: Reply(envelope((int(request.query["page"]) - 1) * SIZE, pages=2))  # noqa: E731
+    numbers, headers, requests = read(source, respond, days=days)
+    assert numbers == [*range(6)] * 3
+    assert [(request.query["from"], request.query["to"]) for request in requests[::2]] == [
+        ("2026-09-01", "2026-10-16"),
+        ("2026-10-16", "2026-11-30"),
+        ("2026-11-30", "2026-12-01"),
+    ]
+    positions = ["", "3:2", "1-2/", "1-2/3:2", "2-4/", "2-4/3:2", ""]
+    assert [(header.cursor_from, header.cursor_to) for header in headers] == list(pairwise(positions))
+    assert [header.page for header in headers] == [*range(6)]
+    assert {(header.first_day, header.last_day, header.whole) for header in headers} == {(days.first, days.last, True)}
+    for done in range(1, 6):
+        _, rest, asked = read(source, respond, days=days, state=positions[done], pages=done)
+        assert [each.query for each in asked] == [each.query for each in requests[done:]]
+        assert [(header.page, header.cursor_to) for header in rest] == [
+            (header.page, header.cursor_to) for header in headers[done:]
+        ]
 
 
 def test_a_feed_may_be_in_an_envelope_and_end_with_an_empty_page() -> None:

@@ -16,7 +16,7 @@ from etl.cli.arguments import find_provider, raise_fault
 from etl.cli.help import examples
 from etl.cli.terminal import track_progress
 from etl.declare.entity import Entity, RawOf
-from etl.declare.provider import Placeholder, Provider
+from etl.declare.provider import AccessUrlClaim, Placeholder, Provider
 from etl.declare.source import Feed
 from etl.errors import PermanentError, SluiceError
 from etl.settings import Endpoint, Settings
@@ -55,6 +55,7 @@ class _Login(NamedTuple):
     "sluice link --public-token public-… --user 4711 --history-days 90",
     "sluice link --provider mybank --access-token … --item-id 0815 --user 4711",
     "sluice link --provider mybank --file logins.csv",
+    "sluice link --provider simplefin --public-token … --item-id … --user 4711",
 )
 def link(
     *,
@@ -65,7 +66,13 @@ def link(
     user: Annotated[str, typer.Option(help="The user's id in the application.")] = "",
     provider: Annotated[str, typer.Option(help="The provider; needed if the catalogue has more than one.")] = "",
     access_token: Annotated[str, typer.Option(help="The access token, where the application has it already.")] = "",
-    item_id: Annotated[str, typer.Option(help="The provider's id of the login, with --access-token.")] = "",
+    item_id: Annotated[
+        str,
+        typer.Option(
+            help="The provider's id of the login, with --access-token; with a setup token, that of the login that is "
+            "linked again, as `sluice logins show` prints it."
+        ),
+    ] = "",
     file: Annotated[Path | None, typer.Option(help=f"Many logins: {_FORM}.", dir_okay=False)] = None,
     history_days: Annotated[
         int | None,
@@ -90,11 +97,13 @@ def link(
     if file is None and not user:
         raise typer.BadParameter("name the user of the login", param_hint="--user")
     declared = find_provider(provider)
+    if public_token and item_id and not isinstance(declared.enrolment, AccessUrlClaim):
+        raise typer.BadParameter(f"{declared.name} names the login itself; leave it out", param_hint="--item-id")
     logins = _read_file(file) if file else [_Login(user, access_token, item_id)] if access_token else []
     _require_item_ids(declared, logins)
     with connect_warehouse() as db:
         if public_token:
-            linked = enrol_logins(_linking(declared, user, history_days, db=db), public_token)
+            linked = enrol_logins(_linking(declared, user, history_days, db=db), public_token, item_id=item_id)
             _finish(db, linked, history_days)
         else:
             _link_all(declared, logins, history_days, db=db)

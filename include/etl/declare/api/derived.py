@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from etl.declare.api.part import Part
 from etl.declare.api.request import Placeholder
 from etl.declare.api.value import ByList
 from etl.declare.column import Column, ColumnType
@@ -89,9 +90,23 @@ def check_fills(where: str, columns: Sequence[Column], sources: Sequence[Source]
                 )
 
 
-def check_recent(where: str, source: Recent, columns: Sequence[Column], settlement: Settlement | None) -> None:
-    """Refuse an entity of recent days whose rows cannot be compared with a window."""
+def check_recent(
+    where: str,
+    source: Recent,
+    columns: Sequence[Column],
+    settlement: Settlement | None,
+    parts: Collection[Part],
+) -> None:
+    """Refuse an entity of recent days whose rows cannot be compared with a window.
+
+    Parameters
+    ----------
+    parts
+        Parts of a login of which its provider may say that a response lacks records.
+    """
     stored = {column.name: column for column in columns if column.stored}
+    for part in parts:
+        _require_column(where, f"part of an error about {part.field}", part.column, stored, ColumnType.TEXT)
     _require_column(where, f"dated_by of {source.name}", source.dated_by, stored, ColumnType.DATE)
     if source.pending is not None:
         _require_column(where, f"pending of {source.name}", source.pending, stored, ColumnType.BOOLEAN)

@@ -36,6 +36,7 @@ class ExpiringTable(Enum):
     FIELD_WARNINGS = "field_warnings"
     REPLAYS = "replays"
     SKIPPED_ACCOUNTS = "left_out"
+    GAPS = "gaps"
     RECONCILIATIONS = "reconciliations"
     CHUNKS = "chunks"
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar
 
 from etl.chunking import DayRange
 from etl.db.connection import Connection
@@ -29,7 +28,8 @@ from etl.sync.provider.client import (
     QuotaExhausted,
 )
 from etl.sync.provider.pages import AccountReader, FeedEndless, FeedPosition, prefetch
-from etl.sync.records.frames import Header
+from etl.sync.provider.uninterrupted import uninterrupted
+from etl.sync.records.frames import Gap, Header
 from etl.sync.store import unfinished_downloads
 from etl.sync.store.landing import AccountPages, DrainedAccount, Landing, UnusablePages
 from etl.sync.store.unfinished_downloads import UnfinishedDownload
@@ -51,7 +51,6 @@ SAVE_EVERY = 20
 again in a moment."""
 
 log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
 class TooManyBytes(Exception):
@@ -102,6 +101,7 @@ class AccountDownload:
     _adopted_pages: int = field(default=0, init=False)
     _adopted_size: int = field(default=0, init=False)
     _saved_pages: int = field(default=0, init=False)
+    _gaps: dict[Gap, None] = field(default_factory=dict, init=False)
     _is_full_read_requested: bool = field(init=False)
     _requested_days: DayRange | None = field(init=False)
 
@@ -145,7 +145,8 @@ class AccountDownload:
         restarts_left = MAX_RESTARTS
         while True:
             try:
-                return DownloadResult(AccountOutcome.DRAINED, drained_account=await self._land_pages())
+                drained = await self._land_pages()
+                return DownloadResult(AccountOutcome.DRAINED, drained_account=drained, gaps=tuple(self._gaps))
             except TokenUnreadable as error:
                 return DownloadResult(AccountOutcome.UNREADABLE, reason=str(error))
             except LargeAnswer as error:
@@ -238,7 +239,8 @@ class AccountDownload:
             async for header, body in pages:
                 if self._pages.size - self._adopted_size + len(body) > MAX_BYTES:
                     raise TooManyBytes
-                await _uninterrupted(asyncio.to_thread(self._pages.add, header, body))
+                await uninterrupted(asyncio.to_thread(self._pages.add, header, body))
+                self._gaps |= dict.fromkeys(header.gaps)
                 if self._is_resumable and self._pages.pages - self._saved_pages >= SAVE_EVERY:
                     self._save_pages()
         return self._pages.finish()
@@ -271,7 +273,7 @@ class AccountDownload:
     async def _adopt(self, earlier: UnfinishedDownload) -> None:
         """Take over the pages of an earlier attempt, if they still begin at the account's cursor; else discard them."""
         try:
-            self._pages, self._seen_cursors = await _uninterrupted(asyncio.to_thread(self._read_kept_pages, earlier))
+            self._pages, self._seen_cursors = await uninterrupted(asyncio.to_thread(self._read_kept_pages, earlier))
         except UnusablePages as error:
             log.warning("account %d: kept pages are discarded: %s", earlier.provider_account_id, error)
             self._forget(earlier.chunk_id, earlier.attempt)
@@ -340,7 +342,7 @@ class AccountDownload:
     def _start_over(self) -> None:
         self.days = self._requested_days
         self._pages = self.landing.account_pages(self.account.provider_account_id)
-        self._seen_cursors = frozenset()
+        self._seen_cursors, self._gaps = frozenset(), {}
         self._adopted_pages = self._adopted_size = self._saved_pages = 0
 
 
@@ -350,13 +352,3 @@ def _long_wait(failure: ProviderRefused | ProviderCallFailed) -> timedelta | Non
         return None
     wait = failure.retry_after
     return wait if wait and wait > MAX_WAIT_IN_TASK else None
-
-
-async def _uninterrupted(work: Coroutine[None, None, Result]) -> Result:
-    """Await work in a thread to its end, even if cancelled meanwhile: an interrupted thread would go on unobserved."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

@@ -10,6 +10,7 @@ from enum import Enum
 from etl.declare.provider import ErrorAction
 from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.provider_accounts import ProviderAccount
+from etl.sync.records.frames import Gap
 from etl.sync.store.landing import DrainedAccount
 
 
@@ -66,6 +67,8 @@ class DownloadResult:
         How long the provider asked to wait before the next request, if that is too long to sleep between two requests.
     must_be_alone
         Whether the account can only be read while no other is, since its pages are large.
+    gaps
+        What its pages say that they lack.
     """
 
     outcome: AccountOutcome
@@ -73,6 +76,7 @@ class DownloadResult:
     reason: str = ""
     wait: timedelta | None = None
     must_be_alone: bool = False
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass
@@ -89,12 +93,15 @@ class ChunkOutcomes:
         Ids of the accounts that were drained.
     resumed
         Ids of those of them that needed a login.
+    gaps
+        Id of an account that was drained → what its pages lack; accounts whose pages lack nothing are missing.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     skipped: list[tuple[ProviderAccount, DownloadResult]] = field(default_factory=list)
     drained: list[int] = field(default_factory=list)
     resumed: list[int] = field(default_factory=list)
+    gaps: dict[int, tuple[Gap, ...]] = field(default_factory=dict)
 
     def add(self, account: ProviderAccount, result: DownloadResult) -> None:
         """Count one account."""
@@ -103,6 +110,8 @@ class ChunkOutcomes:
             self.skipped.append((account, result))
             return
         self.drained.append(account.provider_account_id)
+        if result.gaps:
+            self.gaps[account.provider_account_id] = result.gaps
         if account.state == LoginState.NEEDS_LOGIN:
             self.resumed.append(account.provider_account_id)
 

@@ -14,6 +14,13 @@ from etl.declare.fault import catalog_path
 from etl.errors import PermanentError
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.logins import MAX_EXAMPLES, ProposedStops, QuarantinedLogins
+from etl.sync.provider.authorization import REFRESH_TOKEN_LOST
+
+_REMEDIES = {
+    REFRESH_TOKEN_LOST: "Workers died, or lost the connection, after the provider had replaced these refresh tokens, "
+    "and before the new ones were saved: only their users can give access again, by linking these logins.",
+}
+"""What to do about error codes that no provider has declared."""
 
 _ALWAYS_TOLERATED = 20
 _TOLERATED_SHARE = 0.05
@@ -125,7 +132,8 @@ def _systematic(proposed: Sequence[ProposedStops], asked: int) -> list[ProposedS
 
 def _describe_stops(entity: Entity, stops: ProposedStops, asked: int) -> list[str]:
     found = f"{entity.provider.name} answered {stops.code} for {stops.unresolved:,} of {asked:,} logins"
-    remedy = entity.provider.remedy(stops.code) or f"See what {stops.code} means in the provider's documentation."
+    remedy = _REMEDIES.get(stops.code) or entity.provider.remedy(stops.code)
+    remedy = remedy or f"See what {stops.code} means in the provider's documentation."
     ids, others = _name_first(stops.first_ids, stops.unresolved)
     by_hand = f"If their users must link them again after all: `sluice logins stop --retry {ids}`{others}."
     return [

@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.declare.provider import Provider
+from etl.declare.provider import ErrorAction, Provider
 from etl.errors import PermanentError, ProviderRefused, TransientError
 from etl.settings import Endpoint
 from etl.sync.logins import relink
@@ -40,6 +40,16 @@ class EnrolmentFailed(TransientError):
 
     def __init__(self, provider: str, detail: str) -> None:
         super().__init__(f"{provider} returned no access token: {detail}; try again while the public token is valid.")
+
+
+class PublicTokenRefused(PermanentError):
+    """A provider does not accept a public token, or not any more."""
+
+    def __init__(self, provider: str, code: str) -> None:
+        super().__init__(
+            f"{provider} does not accept the public token ({code}): it is not valid any more, or was used before. If "
+            "not by you, somebody else may have the access: let its user disable it there, and make a new token."
+        )
 
 
 class UnlinkFailed(PermanentError):
@@ -111,7 +121,7 @@ class Linking:
         return open_client(self.provider, self.endpoint, self.limiter, tokens=ProviderTokens(self.db, self.cipher))
 
 
-def enrol_logins(linking: Linking, public_token: str) -> list[int]:
+def enrol_logins(linking: Linking, public_token: str, *, item_id: str = "") -> list[int]:
     """Exchange a public token, store the logins that it stands for, and return their provider account ids.
 
     Access tokens are stored encrypted, before the banks are asked for, so that no token is lost; if the provider does
@@ -120,12 +130,19 @@ def enrol_logins(linking: Linking, public_token: str) -> list[int]:
     list the accounts of a login now, that is found when they are first loaded. An earlier login that is linked again
     replaces those that had replaced it.
 
+    Parameters
+    ----------
+    item_id
+        Id of the login, where the provider names none: that of a login that is linked again. Empty for a new one.
+
     Raises
     ------
     EnrolmentFailed
         If the provider could not be reached.
+    PublicTokenRefused
+        If the provider does not accept the token.
     ProviderRefused
-        If the provider rejects the token.
+        If its response is not covered by any rule.
     ItemOfOtherUser
         If a login is enrolled for another user.
     """
@@ -135,10 +152,13 @@ def enrol_logins(linking: Linking, public_token: str) -> list[int]:
             try:
                 return await exchange_public_token(client, public_token)
             except ProviderCallFailed as failure:
+                if failure.action is ErrorAction.STOP_ACCOUNT:
+                    raise PublicTokenRefused(linking.provider.name, failure.code) from None
                 raise EnrolmentFailed(linking.provider.name, failure.code) from None
 
     grant = asyncio.run(exchange())
-    return enrol_items(linking, grant.items, valid_days=grant.valid_days)
+    items = [replace(item, item_id=item_id or item.item_id) for item in grant.items]
+    return enrol_items(linking, items, valid_days=grant.valid_days)
 
 
 def enrol_items(linking: Linking, items: Sequence[GrantedItem], *, valid_days: int | None = None) -> list[int]:

@@ -1,23 +1,27 @@
 """Tokens of OAuth 2, encrypted, of the client or of a login; shared by all workers, and renewed by one at a time."""
 
+import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.sync.logins.store.token_cipher import TokenCipher
-from etl.sync.provider.authorization import ALL_LOGINS, IssuedToken, StoredToken
+from etl.sync.provider.authorization import ALL_LOGINS, REFRESH_TOKEN_LOST, IssuedToken, StoredToken
 
 EXPIRY_MARGIN = timedelta(seconds=60)
 """Time before its end in which a token is not used any more."""
 
 _SQL = StatementFile("sync/logins/provider_tokens")
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class _Row:
     access_token: bytes | None = field(repr=False)
     refresh_token: bytes | None = field(repr=False)
+    may_be_lost: bool = False
 
 
 class ProviderTokens:
@@ -41,11 +45,25 @@ class ProviderTokens:
         row = _SQL["find" if owner == ALL_LOGINS else "find_of_login"].first(self._db, _Row, values)
         if row is None:
             return StoredToken(None, None)
-        return StoredToken(self._decrypt(row.access_token, owner), self._decrypt(row.refresh_token, owner))
+        access_token, refresh_token = (self._decrypt(each, owner) for each in (row.access_token, row.refresh_token))
+        return StoredToken(access_token, refresh_token, row.may_be_lost)
 
     def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> bool:
-        """Return whether the caller may renew a token; nobody else may until it is saved, or the lease is over."""
-        return bool(_SQL["claim_renewal"].scalars(self._db, {"provider": provider, "owner": owner, "lease": lease}))
+        """Return whether the caller may renew a token; nobody else may until it is saved, or the lease is over.
+
+        A lease that is over was that of a renewal whose response was never saved.
+        """
+        values = {"provider": provider, "owner": owner, "lease": lease}
+        claims = _SQL["claim_renewal"].scalars(self._db, values)
+        if True in claims and owner != ALL_LOGINS:
+            log.warning(
+                "%s: a renewal of the token of login %d died; if the provider has replaced its refresh token, it stops "
+                "as %s, and its user must link it again",
+                provider,
+                owner,
+                REFRESH_TOKEN_LOST,
+            )
+        return bool(claims)
 
     def save(self, provider: str, owner: int, token: IssuedToken) -> None:
         """Store a token; that of a login with its new refresh token, if there is one, in one transaction."""
@@ -68,9 +86,10 @@ class ProviderTokens:
             if self._decrypt(stored, owner) == access_token:
                 _SQL["discard"].run(self._db, {**values, "stored": stored})
 
-    def give_up_renewal(self, provider: str, owner: int) -> None:
-        """End a claim without a token."""
-        _SQL["give_up_renewal"].run(self._db, {"provider": provider, "owner": owner})
+    def give_up_renewal(self, provider: str, owner: int, *, is_answered: bool) -> None:
+        """End a claim without a token; if its request was not answered, a refresh token may be lost."""
+        values = {"provider": provider, "owner": owner, "is_answered": is_answered}
+        _SQL["give_up_renewal"].run(self._db, values)
 
     def _decrypt(self, token: bytes | None, owner: int) -> str | None:
         return None if token is None else self._cipher.decrypt(token, provider_account_id=owner)

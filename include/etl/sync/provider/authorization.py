@@ -31,6 +31,10 @@ from etl.json_text import DECODE_ERRORS
 from etl.settings import Endpoint
 from etl.sync.provider.failures import ProviderCallFailed, texts_at
 from etl.sync.provider.requests import Values, fill_value
+from etl.sync.provider.uninterrupted import uninterrupted
+
+REFRESH_TOKEN_LOST = "REFRESH_TOKEN_LOST"  # noqa: S105 - an error code
+"""Code of a login whose provider refuses its refresh token, after a renewal whose response was never saved."""
 
 ALL_LOGINS = 0
 """Stands for the client in place of a provider account, where one token serves all logins."""
@@ -54,10 +58,14 @@ class StoredToken:
         The access token; None if there is none that is still valid.
     refresh_token
         The token to get the next one with; None if there is none that is still valid.
+    may_be_lost
+        Whether a renewal had begun whose response was never saved, so that the provider may have replaced the refresh
+        token.
     """
 
     access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
+    may_be_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,10 @@ class TokenStore(Protocol):
         """Return what is stored."""
 
     def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> bool:
-        """Return whether the caller may renew a token; nobody else may until it is saved, or the lease is over."""
+        """Return whether the caller may renew a token; nobody else may until it is saved, or the lease is over.
+
+        A lease that is over was that of a renewal whose response was never saved.
+        """
 
     def save(self, provider: str, owner: int, token: IssuedToken) -> None:
         """Store a token; one of a login with its new refresh token, in one transaction."""
@@ -92,8 +103,8 @@ class TokenStore(Protocol):
     def discard(self, provider: str, owner: int, access_token: str) -> None:
         """Forget an access token that the provider does not accept any more."""
 
-    def give_up_renewal(self, provider: str, owner: int) -> None:
-        """End a claim without a token."""
+    def give_up_renewal(self, provider: str, owner: int, *, is_answered: bool) -> None:
+        """End a claim without a token; if its request was not answered, a refresh token may be lost."""
 
 
 @dataclass(frozen=True)
@@ -234,14 +245,28 @@ class Authorizer:
                 if tokens.claim_renewal(self._provider.name, owner, RENEWAL_LEASE):
                     break
                 await asyncio.sleep(_POLL_INTERVAL)
+            # A response that is not saved may take the only valid refresh token with it.
+            return await uninterrupted(self._renew(auth, tokens, owner, values))
+
+    async def _renew(
+        self, auth: ClientCredentials | RefreshToken, tokens: TokenStore, owner: int, values: Values
+    ) -> str:
+        """Request a token, store it, and return it; the caller has claimed its renewal."""
+        is_answered = False
+        try:
+            # Read again: another worker may have replaced the refresh token since.
+            stored = tokens.find(self._provider.name, owner)
             try:
-                # Read again: another worker may have replaced the refresh token since.
-                stored = tokens.find(self._provider.name, owner)
                 issued = await self._request_token(auth, stored, values)
-                tokens.save(self._provider.name, owner, issued)
-            except BaseException:
-                tokens.give_up_renewal(self._provider.name, owner)
+            except (ProviderRefused, ProviderCallFailed) as failure:
+                is_answered = isinstance(failure, ProviderRefused) or failure.action is not ErrorAction.RETRY
+                if is_answered and stored.may_be_lost and isinstance(auth, RefreshToken):
+                    raise ProviderCallFailed(ErrorAction.STOP_ACCOUNT, REFRESH_TOKEN_LOST) from failure
                 raise
+            tokens.save(self._provider.name, owner, issued)
+        except BaseException:
+            tokens.give_up_renewal(self._provider.name, owner, is_answered=is_answered)
+            raise
         return issued.access_token
 
     async def _request_token(

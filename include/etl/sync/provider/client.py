@@ -29,11 +29,12 @@ from etl.sync.provider.failures import (
     LargeAnswer,
     ProviderCallFailed,
     QuotaExhausted,
+    check_errors_inside,
     find_failure,
     find_wait,
-    raise_for_error_inside,
 )
 from etl.sync.provider.requests import HttpRequest, PlaceUnfilled, Values, build_request, fill_template
+from etl.sync.records.frames import Gap
 
 __all__ = ["AnswerTooLarge", "LargeAnswer", "ProviderCallFailed", "QuotaExhausted"]
 """Re-exported, for those who call the client."""
@@ -58,10 +59,13 @@ class Response:
         Its body, as sent.
     headers
         Its headers; their names are compared without regard to case.
+    gaps
+        What it says that it lacks.
     """
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    gaps: tuple[Gap, ...] = ()
 
 
 class CallLedger(Protocol):
@@ -264,8 +268,8 @@ class ProviderClient:
             wait = self._note_quota(call, call.quota, response, wait)
         if response.status >= _REDIRECT:
             raise find_failure(self.provider, name, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
-        raise_for_error_inside(self.provider, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
-        return Response(content, response.headers)
+        gaps = check_errors_inside(self.provider, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
+        return Response(content, response.headers, gaps)
 
     def _note_quota(
         self, call: Call, quota: Quota, response: aiohttp.ClientResponse, wait: timedelta | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,11 +13,15 @@ from etl.clients import http
 from etl.declare.provider import ErrorAction, ErrorRule, Provider
 from etl.errors import ProviderRefused
 from etl.json_text import DECODE_ERRORS
+from etl.sync.records.frames import Gap
 
 _SERVER_ERROR = 500
 _TOO_MANY_REQUESTS = 429
 _MAX_ERROR_SIZE = 1 << 20
 """Bytes of an error response above which its body is not decoded."""
+
+_MAX_TEXT_LENGTH = 256
+"""Characters of what a response says of its gaps."""
 
 
 class ProviderCallFailed(Exception):
@@ -85,21 +89,27 @@ def find_failure(
     return ProviderRefused(provider.name, f"{path} answered {code}, HTTP {status}")
 
 
-def raise_for_error_inside(
+def check_errors_inside(
     provider: Provider, status: int, content: bytes, *, wait: timedelta | None, sends_cursor: bool
-) -> None:
-    """Raise if a successful response holds an error that a rule for its status finds.
+) -> tuple[Gap, ...]:
+    """Return what a successful response says that it lacks; raise if it holds an error that asks for an action.
 
     Raises
     ------
     ProviderCallFailed
-        With the action of the first such rule.
+        With the action of the first rule for the status that finds one.
     """
+    gaps: dict[bytes, Gap] = {}
     for rule in provider.errors:
         if rule.status != status or (rule.action is ErrorAction.REREAD_FEED and not sends_cursor):
             continue
-        if _has_code(provider, rule, _decode_field(content, rule.field or provider.error_code)):
+        body = _decode_field(content, rule.field or provider.error_code)
+        if rule.action is ErrorAction.INCOMPLETE:
+            for error, gap in _find_gaps(provider, rule, body):
+                gaps.setdefault(error, gap)
+        elif _has_code(provider, rule, body):
             raise ProviderCallFailed(rule.action, _code_of(rule, f"HTTP {status}"), wait)
+    return tuple(gaps.values())
 
 
 def find_wait(provider: Provider, headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
@@ -129,6 +139,28 @@ def _has_code(provider: Provider, rule: ErrorRule, body: Any) -> bool:  # noqa: 
     if rule.code is None:
         return True
     return any(fnmatchcase(text, rule.code) for text in texts_at(body, rule.field or provider.error_code))
+
+
+def _find_gaps(
+    provider: Provider,
+    rule: ErrorRule,
+    body: Any,  # noqa: ANN401 - any JSON
+) -> Iterator[tuple[bytes, Gap]]:
+    """Yield each error that a rule matches, and what is lacking; one that does not name its part is about all rows."""
+    holders, _, name = (rule.field or provider.error_code).rpartition(".")
+    for error in values_at(body, holders) if holders else [body]:
+        code = next(iter(texts_at(error, name)), None)
+        if code is None or not fnmatchcase(code, rule.code or "*"):
+            continue
+        part = next(filter(None, texts_at(error, rule.part.field)), "") if rule.part else ""
+        column = rule.part.column if rule.part and part else ""
+        detail = next(iter(texts_at(error, rule.detail)), "") if rule.detail else ""
+        yield msgspec.json.encode(error), Gap(_printable(code), column, _printable(part), _printable(detail))
+
+
+def _printable(text: str) -> str:
+    """Return a text that can be stored and shown."""
+    return "".join(filter(str.isprintable, text))[:_MAX_TEXT_LENGTH]
 
 
 def _code_of(rule: ErrorRule, code: str) -> str:

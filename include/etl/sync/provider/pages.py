@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -20,7 +21,7 @@ from etl.sync.provider.envelope import Envelope
 from etl.sync.provider.pager import Pager
 from etl.sync.provider.requests import describe_request
 from etl.sync.records.documents import Leaf
-from etl.sync.records.frames import Header
+from etl.sync.records.frames import Gap, Header
 
 MAX_CURSOR_LENGTH = 256
 """Longest cursor, in characters; no provider documents a longer one."""
@@ -34,6 +35,9 @@ transactions."""
 
 _MIN_OVERLAPPING_PAGE = 2
 """Records of a page that overlaps with the page before: the last of that page, and a new one."""
+
+
+_PART_STATE = re.compile(r"(\d+)-(\d+)/(.*)", re.DOTALL)
 
 
 class FeedEndless(ProviderCallFailed):
@@ -141,7 +145,7 @@ class AccountReader:
                     ErrorAction.RETRY,
                     f"a cursor of {len(next_cursor)} characters that is too long or holds an invalid character",
                 )
-            header = self._header(feed, values, page.body, page=ordinal, page_size=self.page_size)
+            header = self._header(feed, values, page, ordinal=ordinal, page_size=self.page_size)
             yield (
                 msgspec.structs.replace(header, cursor_from=cursor, cursor_to=next_cursor, generation=self.generation),
                 page.body,
@@ -167,26 +171,33 @@ class AccountReader:
         page_size = self.page_size
         if isinstance(source.paging, OffsetPaging) and source.paging.identity:
             page_size = max(page_size, _MIN_OVERLAPPING_PAGE)
-        pager = Pager(source, page_size, state, pages)
-        is_recent, noun = isinstance(source, Recent), "window" if isinstance(source, Window) else "list"
-        while not pager.is_done:
-            ordinal, cursor_from = pager.pages, pager.state
-            values = {**_day_values(days), **pager.values}
+        parts = _parts_of(source, days)
+        part, pages_before, inner = _split_state(state)
+        pager = Pager(source, page_size, inner, pages - pages_before)
+        while not (pager.is_done and part == len(parts) - 1):
+            if pager.is_done:
+                part, pages_before, pager = part + 1, pages_before + pager.pages, Pager(source, page_size)
+            ordinal, cursor_from = pages_before + pager.pages, _join_state(part, pages_before, pager.state)
+            values = {**_day_values(parts[part]), **pager.values}
             page = await self._request_page(source, values, pager.fields, page_size=page_size, link=pager.link)
             pager.follow(page.envelope, page.headers)
-            header = self._header(source, values, page.body, page=ordinal, page_size=page_size)
-            if is_recent and days is not None:
+            header = self._header(source, values, page, ordinal=ordinal, page_size=page_size)
+            if isinstance(source, Recent) and days is not None:
+                cursor_to = _join_state(part, pages_before, pager.state)
+                if pager.is_done:
+                    cursor_to = _join_state(part + 1, ordinal + 1, "") if part + 1 < len(parts) else ""
                 header = msgspec.structs.replace(
                     header,
                     cursor_from=cursor_from,
-                    cursor_to=pager.state,
+                    cursor_to=cursor_to,
                     whole=not pages,
                     first_day=days.first,
                     last_day=days.last,
                 )
             yield header, page.body
-            if pager.pages >= MAX_PAGES and not pager.is_done:
-                raise ProviderCallFailed(ErrorAction.RETRY, f"a {noun} that does not end, after {pager.pages} pages")
+            if ordinal + 1 >= MAX_PAGES and not pager.is_done:
+                noun = "window" if isinstance(source, Window) else "list"
+                raise ProviderCallFailed(ErrorAction.RETRY, f"a {noun} that does not end, after {ordinal + 1} pages")
 
     async def _request_page(
         self,
@@ -198,7 +209,8 @@ class AccountReader:
         link: str = "",
     ) -> _Page:
         def parse(response: Response) -> _Page:
-            return _Page(response.body, response.headers, envelope.parse_page(source, fields, page_size, response.body))
+            parsed = envelope.parse_page(source, fields, page_size, response.body)
+            return _Page(response.body, response.headers, parsed, response.gaps)
 
         login = {Placeholder.ACCESS_TOKEN: self.access_token, Placeholder.ITEM_ID: self.item_id}
         call = Call(
@@ -218,34 +230,53 @@ class AccountReader:
         )
 
     def _header(
-        self, source: Source, values: Mapping[Placeholder, object], body: bytes, *, page: int, page_size: int
+        self, source: Source, values: Mapping[Placeholder, object], page: _Page, *, ordinal: int, page_size: int
     ) -> Header:
         shown = {**values, Placeholder.ITEM_ID: self.item_id, Placeholder.PAGE_SIZE: page_size}
         return Header(
             provider_account_id=self.provider_account_id,
-            page=page,
+            page=ordinal,
             path=source.path,
             request=describe_request(source, shown),
             cursor_from="",
             cursor_to="",
             received_at=datetime.now(UTC),
-            size=len(body),
+            size=len(page.body),
             item_id=self.item_id if Placeholder.ITEM_ID in source.placeholders else "",
+            gaps=page.gaps,
         )
 
 
 @dataclass(frozen=True)
 class _Page:
-    """A page, with the headers of its response."""
+    """A page, with the headers of its response, and what it says that it lacks."""
 
     body: bytes
     headers: Mapping[str, str]
     envelope: Envelope
+    gaps: tuple[Gap, ...]
 
     @property
     def has_records(self) -> bool:
         """Whether it has any record."""
         return self.envelope.records > 0
+
+
+def _parts_of(source: Listing, days: DayRange | None) -> Sequence[DayRange | None]:
+    """Return the days of each request, as long as the provider allows; all at once if it has no limit."""
+    size = source.days_per_request if isinstance(source, Recent) else None
+    return days.split(size) if days is not None and size is not None else [days]
+
+
+def _join_state(part: int, pages_before: int, state: str) -> str:
+    """Return where to continue: in which part of the days, after how many pages of earlier parts, and where in it."""
+    return f"{part}-{pages_before}/{state}" if part else state
+
+
+def _split_state(state: str) -> tuple[int, int, str]:
+    """Return what `_join_state` has joined."""
+    match = _PART_STATE.fullmatch(state)
+    return (int(match[1]), int(match[2]), match[3]) if match else (0, 0, state)
 
 
 def _day_values(days: DayRange | None) -> dict[Placeholder, object]:

@@ -115,6 +115,8 @@ class PageColumns:
         if column.null_values:
             is_null = pc.is_in(sent, pa.array(column.null_values, sent.type))
             sent = pc.if_else(is_null, pa.scalar(None, sent.type), sent)
+        if column.matching is not None:
+            sent = conversions.keep_matching(sent, column.matching)
         match column.sent_as:
             case SentAs.TEXT if column.kind is not ColumnType.TEXT:
                 sent = self._kept(column, conversions.parse_text(column, sent))

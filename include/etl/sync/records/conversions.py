@@ -7,6 +7,7 @@ returned with its position and the reason.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
@@ -53,6 +54,13 @@ class Converted(NamedTuple):
     values: pa.Array
     is_bad: pa.Array
     reason: str
+
+
+def keep_matching(texts: pa.Array, pattern: str) -> pa.Array:
+    """Return texts, and null in place of those that do not match a pattern; see `Column.matching`."""
+    parts = ({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
+    matches = pc.match_substring_regex(texts, f"(?s)^{''.join(parts)}$")
+    return pc.if_else(matches, texts, pa.scalar(None, texts.type))
 
 
 class Twins:

@@ -272,7 +272,7 @@ class _RecordListDecoder:
                 record, warnings = self._decode_record(depth, raw, path)
             except InvalidRecord as error:
                 if self._having is None or depth + 1 < len(self._list_names) or has_member(raw, self._having):
-                    rejected.append(self._reject(error.fault, bytes(raw)))
+                    rejected.append(self._reject(error.fault, bytes(raw), parent.records))
                 continue
             located = LocatedRecord(path, (record, *parent.records), (*warnings, *parent.warnings))
             if depth + 1 == len(self._list_names):
@@ -287,8 +287,8 @@ class _RecordListDecoder:
             warnings: list[FieldWarning] = []
             return self._lenient_decoders[depth].decode(raw, path, warnings), warnings
 
-    def _reject(self, fault: RecordFault, record: bytes) -> RejectedRecord:
-        return RejectedRecord(fault, self._identity_reader.read(record))
+    def _reject(self, fault: RecordFault, record: bytes, outer: Sequence[msgspec.Struct] = ()) -> RejectedRecord:
+        return RejectedRecord(fault, self._identity_reader.read(record, outer))
 
 
 def _combined_decoder(decoders: Sequence[_RecordListDecoder]) -> msgspec.json.Decoder[Any] | None:

@@ -11,6 +11,25 @@ from typing import IO
 import msgspec
 
 
+class Gap(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Records that a page lacks, as it says itself.
+
+    Parameters
+    ----------
+    code
+        The error code.
+    column, value
+        Column of the rows that they would be, and its value; empty for all rows of the login.
+    detail
+        What the provider says about it; empty if nothing.
+    """
+
+    code: str
+    column: str = ""
+    value: str = ""
+    detail: str = ""
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The origin of a page.
 
@@ -40,6 +59,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         The provider's id of the account; empty if it has none.
     first_day, last_day
         The recent days that the account's pages have, both inclusive; None if the page is of another source.
+    gaps
+        What the page says that it lacks.
     """
 
     provider_account_id: int
@@ -55,6 +76,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     item_id: str = ""
     first_day: date | None = None
     last_day: date | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 class BrokenFrame(ValueError):

@@ -11,6 +11,7 @@ import msgspec
 
 from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity
 from etl.json_text import DECODE_ERRORS
+from etl.sync.records.documents import value_at
 from etl.sync.records.structs import MSGSPEC_TYPES
 
 SEPARATOR = "\x1f"
@@ -52,11 +53,20 @@ class IdentityReader:
             column.name: (column, msgspec.json.Decoder(MSGSPEC_TYPES[column.sent_as])) for column in entity.columns
         }
 
-    def read(self, record: bytes) -> RecordIdentity:
-        """Return the identity of a record as sent, which need not even be valid JSON."""
+    def read(self, record: bytes, outer: Sequence[msgspec.Struct] = ()) -> RecordIdentity:
+        """Return the identity of a record as sent, which need not even be valid JSON.
+
+        Parameters
+        ----------
+        outer
+            The record whose list contains it, and so on upwards.
+        """
 
         def value(name: str) -> object:
             column, decoder = self._columns[name]
+            if column.levels_up:
+                above = outer[column.levels_up - 1 : column.levels_up]
+                return value_at(above[0], column.path_parts) if above else None
             try:
                 return decoder.decode(_member(record, column))
             except (*DECODE_ERRORS, LookupError):
@@ -95,9 +105,7 @@ def _join(values: Sequence[object]) -> str | None:
 
 
 def _member(record: bytes, column: Column) -> bytes:
-    """Return the JSON of a column's field; the columns of a record above this one are not found."""
-    if column.levels_up:
-        raise LookupError(column.name)
+    """Return the JSON of a column's field."""
     member: bytes | msgspec.Raw = record
     for name in column.path_parts:
         member = _OBJECT.decode(member)[name]

@@ -1,16 +1,18 @@
 """Chunks of each run: their bounds, download attempts, and totals."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from etl.chunking import Chunk, DayRange, count_chunks
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.errors import ChunkMissing
+from etl.sync.records.frames import Gap
 
 _SQL = StatementFile("sync/chunks")
 
@@ -231,6 +233,23 @@ def record_skipped_account(
     values = {"provider_account_id": provider_account_id, "outcome": outcome, "reason": reason}
     attempt = {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "token_version": token_version}
     _SQL["record_skipped_account"].run(db, {**values, **attempt})
+
+
+def record_gaps(db: Connection, chunk: PlannedChunk, provider_account_id: int, gaps: Iterable[Gap]) -> None:
+    """Record what the pages of a provider account lack, as they say themselves."""
+    login = {"chunk_id": chunk.chunk_id, "attempt": chunk.attempt, "provider_account_id": provider_account_id}
+    for gap in gaps:
+        _SQL["record_gap"].run(db, {**login, **msgspec.structs.asdict(gap)})
+
+
+def count_incomplete(db: Connection, *, entity: str, run_id: str) -> int:
+    """Return how many provider accounts of a run got a response that lacks records, as it says itself."""
+    return int(_SQL["count_incomplete"].scalar(db, {"entity": entity, "run_id": run_id}))
+
+
+def gaps_of_run(db: Connection, *, entity: str, run_id: str, limit: int) -> list[tuple[int, str, str]]:
+    """Return what responses of a run lack: provider account, part and what the provider says, each once."""
+    return _SQL["gaps_of_run"].rows(db, {"entity": entity, "run_id": run_id, "limit": limit})
 
 
 def left_out_by_outcome(db: Connection, *, entity: str, run_id: str) -> dict[str, int]:

@@ -85,6 +85,8 @@ class _FullRead:
         Rows that this reconciliation ended before.
     absent
         Other rows that it would end.
+    unexpected
+        Those of them that do not vanish by nature, as pending rows of a list do: only these make a person decide.
     is_disputed
         Whether a person brought any of these back after an earlier read.
     skipped
@@ -95,6 +97,7 @@ class _FullRead:
     state: State | None
     ended_before: int
     absent: int
+    unexpected: int
     is_disputed: bool
     skipped: str | None
 
@@ -148,7 +151,8 @@ def _record(db: Connection, entity: Entity, read: _FullRead, *, raw_id: int, liv
         return
     live += read.ended_before
     absent = read.ended_before + read.absent
-    waits = read.absent > 0 and (read.is_disputed or must_wait(entity, live=live, absent=absent))
+    is_much = read.unexpected > 0 and must_wait(entity, live=live, absent=read.ended_before + read.unexpected)
+    waits = is_much or (read.absent > 0 and read.is_disputed)
     reconciliation = {
         "raw_id": raw_id,
         "entity": entity.name,

@@ -12,23 +12,45 @@ select
     case
         when t.expires_at > now() + %(margin)s and t.token_version = p.token_version then t.access_token
     end as access_token,
-    p.access_token as refresh_token
+    p.access_token as refresh_token,
+    coalesce(t.lost_at is not null and t.lost_version = p.token_version, false) as may_be_lost
 from core.provider_accounts as p
 left join etl.provider_tokens as t on t.provider = p.provider and t.owner = p.provider_account_id
 where p.provider_account_id = %(owner)s;
 
 -- name: claim_renewal
--- One worker renews a token: a refresh token may serve only once.
+-- One worker renews a token: a refresh token may serve only once. A lease that is over is that of a worker which died: what
+-- it may have lost is of the token that the login has, since it has no other yet. Returns whether there was one.
 insert into etl.provider_tokens as t (provider, owner, renewing_until)
 values (%(provider)s, %(owner)s, now() + %(lease)s)
-on conflict (provider, owner) do update set renewing_until = excluded.renewing_until
+on conflict (provider, owner) do update set
+    renewing_until = excluded.renewing_until,
+    lost_at = case when t.renewing_until is null then t.lost_at else now() end,
+    lost_version = case
+        when t.renewing_until is null then t.lost_version
+        else (
+            select p.token_version
+            from core.provider_accounts as p
+            where p.provider_account_id = %(owner)s
+        )
+    end
 where t.renewing_until is null or t.renewing_until < now()
-returning t.owner;
+returning coalesce(t.lost_at = now(), false) as is_lost;
 
 -- name: give_up_renewal
--- The next worker may try.
-update etl.provider_tokens set renewing_until = null
-where provider = %(provider)s and owner = %(owner)s;
+-- The next worker may try. A request that was not answered may have reached the provider, which may have replaced the token.
+update etl.provider_tokens as t set
+    renewing_until = null,
+    lost_at = case when %(is_answered)s then t.lost_at else now() end,
+    lost_version = case
+        when %(is_answered)s then t.lost_version
+        else (
+            select p.token_version
+            from core.provider_accounts as p
+            where p.provider_account_id = %(owner)s
+        )
+    end
+where t.provider = %(provider)s and t.owner = %(owner)s;
 
 -- name: save
 -- A response without a refresh token leaves the stored one valid.
@@ -42,6 +64,8 @@ update etl.provider_tokens as t set
         where p.provider_account_id = %(owner)s
     ),
     renewing_until = null,
+    lost_at = null,
+    lost_version = null,
     renewed_at = now()
 where t.provider = %(provider)s and t.owner = %(owner)s;
 
