@@ -30,6 +30,7 @@ from dev.bank.api.rate_limits import RateLimits
 from dev.bank.api.requests import DayRequest, FaultsRequest
 from dev.bank.bank import Bank
 from dev.bank.faults import Fault
+from dev.bank.gocardless import app as gocardless
 from dev.bank.world import ids
 
 MAX_BODY_BYTES = 64 * 1024
@@ -56,6 +57,7 @@ def create_app(bank: Bank, credentials: Credentials, limits: RateLimits | None =
         routes=[
             Route("/health", _health, methods=["GET"]),
             *(Route(path, _with_error_responses(handler), methods=["POST"]) for path, handler in handlers.items()),
+            *gocardless.routes(credentials),
         ],
         exception_handlers={HTTPException: _not_found, Exception: _internal_error},
     )

@@ -143,17 +143,18 @@ class InstitutionLookup(Request):
     Parameters
     ----------
     institution_id, institution_name
-        Paths of these fields in the response, such as `item.institution_id`.
+        Paths of these fields in the response, such as `item.institution_id`; None for a name that it does not have.
     """
 
     institution_id: str
-    institution_name: str
+    institution_name: str | None = None
 
     def __post_init__(self) -> None:
         where = f"institution lookup by {self.path}"
         self.check_request(where, LOGIN_CREDENTIALS, "it")
         require_field_path(where, "institution_id", self.institution_id)
-        require_field_path(where, "institution_name", self.institution_name)
+        if self.institution_name is not None:
+            require_field_path(where, "institution_name", self.institution_name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +276,7 @@ class Provider:
     error_code
         Path of the error code in the body of an error response; it is stored and shown.
     wait_headers
-        Headers with the seconds to wait before the next call, besides `Retry-After`.
+        Headers of a response with HTTP 429 that have the seconds to wait before the next call, besides `Retry-After`.
     consent
         How long users consent; None if a consent does not end by itself.
     timeout

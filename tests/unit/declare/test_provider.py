@@ -98,6 +98,9 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: Flag("more", more="yes"), "Flag: more is 'yes'"),  # type: ignore[arg-type]
         (lambda: OffsetPaging(end=Total("t"), identity="a.b"), "identity is 'a.b'; write the name of a field"),
         (lambda: replace(LIST, upserts=("a.b",)), r"upserts has 'a.b', which names no list; write 'a\[\].b\[\]'"),
+        (lambda: replace(LIST, upserts=("a{}", "b[]")), "upserts has a single record and 1 more paths; leave it alone"),
+        (lambda: replace(LIST, upserts=("a[].b{}",)), "which names no record; write such as 'account{}'"),
+        (lambda: replace(RECENT, upserts=("a{}",)), "upserts has 'a{}', which names no list; write names of lists"),
         (lambda: replace(LIST, upserts=("a[].b[]",)), r"a list within others; write 'a\[\]'"),
         (lambda: replace(LIST, optional=("other[]",)), r"optional has 'other\[\]', which is none of its lists"),
         (lambda: replace(FEED, cursor="a..b"), "source feed: cursor is 'a..b'; write the names"),
@@ -111,6 +114,10 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: replace(RECENT, days=1), "days is 1; it must be between 2 and 3660"),
         (lambda: replace(RECENT, first_days=20), "first_days is 20; it must be between 30 and 3660"),
         (lambda: Quota(calls=0, per=timedelta(days=1)), "quota: calls is 0; it must be at least 1"),
+        (
+            lambda: Quota(calls=4, per=timedelta(days=1), counts_errors="no"),  # type: ignore[arg-type]
+            r"quota: counts_errors is 'no' \(str\); write a bool",
+        ),
         (lambda: Quota(calls=4, per=timedelta(minutes=1)), "quota: per is 0:01:00; below 1:00:00, declare a RateLimit"),
         (
             lambda: Quota(calls=4, per=timedelta(days=1), remaining_header="R"),

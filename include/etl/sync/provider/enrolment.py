@@ -181,7 +181,7 @@ def _usable_texts(document: Any, path: str) -> list[str]:  # noqa: ANN401 - any 
     return [text for text in values_at(document, path) if isinstance(text, str) and text and "\0" not in text]
 
 
-def _find_text(document: Any, path: str) -> str | None:  # noqa: ANN401 - any JSON
+def _find_text(document: Any, path: str | None) -> str | None:  # noqa: ANN401 - any JSON
     """Return the text at a path of a document; None if there is none that can be stored."""
-    text = next(iter(_usable_texts(document, path)), None)
+    text = next(iter(_usable_texts(document, path)), None) if path else None
     return text if text is not None and len(text) <= _MAX_NAME_LENGTH else None

@@ -58,9 +58,10 @@ class IdentityReader:
         def value(name: str) -> object:
             column, decoder = self._columns[name]
             try:
-                return decoder.decode(_member(record, column))
+                found = decoder.decode(_member(record, column))
             except (*DECODE_ERRORS, LookupError):
-                return None
+                found = None
+            return value(column.otherwise) if found is None and column.otherwise is not None else found
 
         return identify(self._entity, value, lambda: record)
 
