@@ -227,6 +227,9 @@ async def _log_in(request: Request, bank: Bank) -> Response:
 
 async def _inject_before(bank: Bank, scope: str, subject: bytes) -> Response | None:
     """Return the broken response of a fault; None if no fault strikes."""
+    if bank.faults.strikes(bank.key, Fault.DAILY_LIMIT, subject):
+        detail = "Daily request limit set by the Institution has been exceeded."
+        raise errors.at_institution(scope, "RateLimitError", detail, status=429)
     try:
         return await fault_injection.inject_before(bank, f"/gocardless/{scope}", subject)
     except RateLimitExceeded as limited:

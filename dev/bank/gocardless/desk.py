@@ -76,6 +76,10 @@ class Desk:
         """End an access token."""
         self._access.pop(token, None)
 
+    def expire_all(self) -> None:
+        """End all access tokens."""
+        self._access.clear()
+
     def take(self, account_id: str, scope: str, *, today: date) -> None:
         """Refuse a call if none is left for an account and scope; each day of the bank has new ones.
 

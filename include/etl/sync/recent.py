@@ -51,6 +51,7 @@ class RecentStatements:
             "pending": is_pending,
             "account": SQL("''") if account is None else SQL("c.{}").format(account),
             "incoming_account": SQL("''") if account is None else SQL("i.{}").format(account),
+            "incoming_pending": SQL("i.{}").format(Identifier(source.pending)) if source.pending else SQL("false"),
         }
         if settlement is not None and source.pending is not None:
             self._parts |= {

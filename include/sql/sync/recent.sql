@@ -56,11 +56,16 @@ where m.whole and m.first_on is not null;
 
 -- name: find_absent
 -- The live rows that the read should contain, and does not: those dated in it, apart from its first day, whose beginning
--- is the provider's, and those that are pending. A row is kept where the read is no evidence: it has no record of the
+-- is the provider's, and those that are pending. Days before the oldest record of an account are none of the read either: a
+-- provider may have less history than was asked for, such as after a new consent. A row is kept where the read is no evidence: it has no record of the
 -- row's account, or a record of the row, or one that replaces it, was rejected.
 with reported as (
-    select distinct i.provider_account_id, {incoming_account} as account
+    select
+        i.provider_account_id,
+        {incoming_account} as account,
+        min(i.{dated_by}) filter (where not {incoming_pending}) as oldest_on
     from incoming as i
+    group by 1, 2
 ),
 rejected as (
     select distinct r.provider_account_id, k.record_id
@@ -92,7 +97,14 @@ left join rejected as r on r.provider_account_id = c.provider_account_id and r.r
 where
     f.skipped is null
     and c.removed_at is null
-    and ((c.{dated_by} > f.promised_on and c.{dated_by} <= f.last_on) or {pending})
+    and (
+        (
+            c.{dated_by} > f.promised_on
+            and c.{dated_by} <= f.last_on
+            and coalesce(c.{dated_by} >= a.oldest_on, a.account is null)
+        )
+        or {pending}
+    )
     and (c.observed_at, c.raw_id) <= (f.observed_at, %(raw_id)s)
     and not exists (
         select 1

@@ -178,6 +178,7 @@ def test_an_agreement_ends_and_a_new_one_gives_access_again(send: Send, get: Sen
         ("server_error", 500, "UnknownRequestError"),
         ("expired_token", 401, None),
         ("rate_limit", 429, None),
+        ("daily_limit", 429, "RateLimitError"),
         ("wrong_environment", 404, None),
     ],
 )

@@ -16,6 +16,7 @@ from etl.declare.api.auth import ClientCredentials, TokenRequest
 from etl.declare.api.quota import Quota
 from etl.declare.provider import (
     Consent,
+    ConsentLookup,
     Enrolment,
     ErrorAction,
     ErrorRule,
@@ -49,6 +50,9 @@ GOCARDLESS = Provider(
         path="/requisitions/{public_token}/",
         item_id="accounts[]",
         expects={"status": "LN"},
+        valid_days=ConsentLookup(
+            path="/agreements/enduser/{consent_id}/", consent_id="agreement", valid_days="access_valid_for_days"
+        ),
         institution=InstitutionLookup(path="/accounts/{item_id}/", institution_id="institution_id"),
     ),
     consent=Consent(lifetime=timedelta(days=90)),
@@ -79,6 +83,7 @@ GOCARDLESS = Provider(
             remedy="The Airflow connection `gocardless` probably has the secrets of another company: an account is "
             "known only to the company whose requisition it came with.",
         ),
+        ErrorRule(ErrorAction.NO_CALLS_LEFT, code="RateLimitError"),
         ErrorRule(ErrorAction.NOT_READY, code="AccountProcessing"),
         ErrorRule(ErrorAction.NOT_READY, field="status", code="PROCESSING"),
     ),
@@ -92,7 +97,8 @@ ACCOUNT_CALLS = Quota(
     counts_errors=False,
 )
 
-ACCOUNT_LIMITS = (RateLimit(LimitScope.CLIENT, calls=100, per=timedelta(minutes=1), burst=10),)
+# All calls for accounts are limited together, to 100 a minute; each of the two sources takes half.
+ACCOUNT_LIMITS = (RateLimit(LimitScope.CLIENT, calls=50, per=timedelta(minutes=1), burst=5),)
 
 ACCOUNT_DETAILS = Snapshot(
     name="gocardless_account_details",
