@@ -54,6 +54,9 @@ def env_file_variables(
         "AIRFLOW_CONN_PLAID": provider_connection(
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret
         ),
+        "AIRFLOW_CONN_GOCARDLESS": provider_connection(
+            f"{bank_url}/gocardless/api/v2", client_id=secrets.bank_client_id, secret=secrets.bank_secret
+        ),
         "AIRFLOW_CONN_AIRFLOW_DB": postgres_connection(servers.metadata),
         "AIRFLOW_CONN_AIRFLOW_API": provider_connection(
             f"http://{LOOPBACK}:{ports['ui']}", client_id=airflow_environment.ADMIN, secret=secrets.admin_password
