@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from dev.bank.bank import Bank
@@ -26,6 +24,7 @@ from etl.errors import TransientError
 from etl.settings import Endpoint
 from etl.sync.logins.breaker import LoginsLate
 from etl.sync.logins.link import Linking, enrol_logins
+from tests.integration.sync.gocardless_rows import check_transactions, grant
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import Pipeline
 
@@ -62,7 +61,6 @@ READ = (
     "join etl.chunks as c using (chunk_id) where c.run_id = %s"
 )
 """Logins that a run has read and loaded."""
-STORED = tuple(column.name for column in TRANSACTIONS.stored_columns)
 
 
 class Customers:
@@ -92,14 +90,6 @@ class Customers:
         desk: Desk = self.own_bank._app.state.gocardless
         return desk
 
-    def requisition(self, user: int, **terms: object) -> str:
-        """Return the id of a requisition that a user has granted."""
-        secrets = {"secret_id": "client", "secret_key": "secret"}
-        url = f"{self.own_bank.endpoint.host}/gocardless/sandbox/requisition"
-        answer = httpx.post(url, json={**secrets, "user": f"user_{user}", **terms}, trust_env=False)
-        requisition: str = answer.raise_for_status().json()["id"]
-        return requisition
-
     def link(self, *users: int, **terms: object) -> list[int]:
         """Link the accounts of users, and return the ids of their provider accounts."""
         pipeline = self.pipeline
@@ -108,7 +98,7 @@ class Customers:
             for user in users or self.users
             for login in enrol_logins(
                 Linking(GOCARDLESS, str(user), pipeline.db, pipeline.cipher, pipeline.endpoint, pipeline.limiter),
-                self.requisition(user, **terms),
+                grant(self.own_bank.endpoint, user, **terms),
             )
         ]
 
@@ -128,84 +118,16 @@ def customers(own_bank_pipeline: Pipeline, own_bank: OwnBank) -> Customers:
     return Customers(own_bank_pipeline, own_bank)
 
 
-def check_transactions(customers: Customers, rows: Rows) -> None:
-    """Compare all live rows, what became of pending ones, and open rejects with the ledgers."""
-    for account in customers.truth():
-        live = [
-            dict(zip(STORED, row, strict=True))
-            for row in rows(
-                f"select {', '.join(STORED)} from core.gocardless_transactions "
-                "where removed_at is null and account_id = %s",
-                account.account_id,
-            )
-        ]
-        rejected = {
-            record_id
-            for (record_id,) in rows(
-                "select r.record_id from etl.rejects as r join core.provider_accounts as p using (provider_account_id) "
-                "where r.closed_at is null and r.entity = 'gocardless_transactions' and p.item_id = %s",
-                account.account_id,
-            )
-        }
-        expected, found = multiset(account, account.live), multiset(account, live, without=rejected)
-        if account.ids is Ids.NONE and rejected:
-            # A rejected record without an id may be any row, so that none of these ends.
-            assert expected <= found
-        else:
-            assert found == expected
-            assert len(rejected) == account.rejected
-            assert sum(row["amount"] for row in live if row["transaction_id"] not in rejected) == sum(
-                row["amount"]  # type: ignore[misc]
-                for row in account.live
-            )
-        check_settled(account, rows)
-
-
-def multiset(account: AccountTruth, found: list[dict[str, Any]], *, without: set[str] = frozenset()) -> Counter[Any]:  # type: ignore[assignment]
-    """Return rows, without the ids that the warehouse has made."""
-    made = {"transaction_id"} if account.ids is Ids.NONE else set()
-    return Counter(
-        tuple(sorted((name, str(value)) for name, value in each.items() if name not in made))
-        for each in ({**row, "amount": format(row["amount"].normalize(), "f")} for row in found)
-        if each.get("transaction_id") not in without
-    )
-
-
-def check_settled(account: AccountTruth, rows: Rows) -> None:
-    """Compare the pending rows that ended with those that were posted in their place, if only one fits."""
-    if account.ids is Ids.NONE:
-        return
-    ended = rows(
-        "select transaction_id, amount, removed_for, posted_as from core.gocardless_transactions "
-        "where removed_at is not null and pending and account_id = %s",
-        account.account_id,
-    )
-    assert {pending: posted for pending, _, _, posted in ended if posted}.items() <= account.settled.items()
-    amounts = Counter(amount for _, amount, _, _ in ended)
-    posted: dict[Any, Any] = dict(
-        rows(
-            "select transaction_id, amount from core.gocardless_transactions "
-            "where not pending and removed_at is null and account_id = %s",
-            account.account_id,
-        )
-    )
-    posted_amounts = Counter(posted.values())
-    for pending, amount, reason, posted_as in ended:
-        is_unique = amounts[amount] == posted_amounts[amount] == 1
-        if is_unique and posted.get(account.settled.get(pending)) == amount:
-            assert (reason, posted_as) == ("posted", account.settled[pending])
-
-
 def test_rows_states_and_sums_are_those_of_the_ledgers_day_after_day(customers: Customers, rows: Rows) -> None:
     logins = customers.link()
     assert customers.pipeline.run("first")[0].inserted == sum(len(each.live) for each in customers.truth())
-    check_transactions(customers, rows)
+    check_transactions(customers.truth(), rows)
     (again,) = customers.pipeline.run("again")
     assert (again.inserted, again.updated, again.read) == (0, 0, again.unchanged)
     for days in (1, 2, 4, 6):
         customers.advance(days)
         customers.pipeline.run(f"{days} days later")
-        check_transactions(customers, rows)
+        check_transactions(customers.truth(), rows)
     counts: dict[str, int] = dict(
         rows("select removed_for, count(*) from core.gocardless_transactions where pending group by 1")
     )
@@ -250,7 +172,7 @@ def test_with_faults_on_rows_states_and_sums_are_those_of_the_ledgers(customers:
             customers.pipeline.run(run)
             left -= set(rows(READ, run))
         customers.advance(0)
-    check_transactions(customers, rows)
+    check_transactions(customers.truth(), rows)
     assert rows("select distinct state from core.provider_accounts") == [("active",)]
 
 
@@ -270,7 +192,7 @@ def test_a_login_without_calls_keeps_its_rows_and_is_late_until_the_next_day(cus
     customers.pipeline.run("next day")
     customers.pipeline.check_logins("next day")
     customers.users = customers.users[:1]
-    check_transactions(customers, rows)
+    check_transactions(customers.truth(), rows)
 
 
 def test_calls_that_another_application_made_count_and_those_that_failed_do_not(
@@ -318,7 +240,7 @@ def test_a_consent_is_foretold_and_then_stops_its_login_without_a_new_token(
     assert customers.link(customers.users[0]) == ending
     customers.advance(0)
     customers.pipeline.run("again")
-    check_transactions(customers, rows)
+    check_transactions(customers.truth(), rows)
 
 
 def test_a_token_that_expires_in_the_middle_is_refreshed_once_and_no_login_is_left_out(
@@ -337,7 +259,7 @@ def test_a_token_that_expires_in_the_middle_is_refreshed_once_and_no_login_is_le
     monkeypatch.setattr(Desk, "count", count_and_expire)
     customers.pipeline.entity = replace(TRANSACTIONS, provider=replace(PROVIDER, concurrency=2))
     customers.pipeline.run("first")
-    check_transactions(customers, rows)
+    check_transactions(customers.truth(), rows)
     assert rows("select outcome from etl.left_out") == []
     assert customers.desk.issued == {"new": 1, "refresh": 1}
 
@@ -350,7 +272,7 @@ def test_a_new_agreement_with_less_history_ends_no_older_row(customers: Customer
     customers.pipeline.run("first")
     customers.link(max_historical_days=5)
     customers.pipeline.run("second")
-    check_transactions(customers, rows)
+    check_transactions(customers.truth(), rows)
 
 
 def test_a_bank_that_allows_no_more_calls_leaves_its_login_late(customers: Customers, rows: Rows) -> None:
