@@ -26,6 +26,7 @@ from etl.declare.api.request import Day, Encoding, Method, Placeholder, Request,
 from etl.declare.provider import (
     AccessUrlClaim,
     Consent,
+    ConsentLookup,
     Enrolment,
     ErrorAction,
     ErrorRule,
@@ -140,6 +141,16 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: replace(ENROLMENT, path="/links"), "no Placeholder.PUBLIC_TOKEN, so it enrols no one; add it"),
         (lambda: replace(ENROLMENT, item_id="a b"), "enrolment by /links/{public_token}: item_id is 'a b'"),
         (lambda: replace(ENROLMENT, expects={"a..b": "x"}), "expects is 'a..b'"),
+        (lambda: replace(ENROLMENT, valid_days=90), r"valid_days is 90 \(int\); write a str or ConsentLookup or None"),  # type: ignore[arg-type]
+        (
+            lambda: ConsentLookup(path="/agreements", consent_id="agreement", valid_days="days"),
+            "consent lookup by /agreements: its request has no Placeholder.CONSENT_ID, so it asks for none; add it",
+        ),
+        (
+            lambda: ConsentLookup(path="/agreements/{consent_id}", consent_id="a[]", valid_days="days"),
+            "consent_id is 'a",
+        ),
+        (lambda: replace(LIST, query={"c": P.CONSENT_ID}), "Placeholder.CONSENT_ID, which a Snapshot never fills"),
         (lambda: Unlinking(path="/x", body={"p": P.PUBLIC_TOKEN}, gone_codes=()), "unlinking by /x: .*PUBLIC_TOKEN"),
         (
             lambda: InstitutionLookup(path="/x", institution_id="", institution_name="n"),

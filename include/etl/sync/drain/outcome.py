@@ -46,7 +46,6 @@ _OUTCOME_BY_ACTION = {
     ErrorAction.RESTART_FEED: AccountOutcome.UNREACHABLE,
     ErrorAction.REREAD_FEED: AccountOutcome.UNREACHABLE,
     ErrorAction.RETRY: AccountOutcome.UNREACHABLE,
-    ErrorAction.NO_CALLS_LEFT: AccountOutcome.STARVED,
 }
 """Outcome of an account whose last response still asks for an action."""
 
