@@ -61,7 +61,55 @@ class SetupTokenClaimed(Struct, frozen=True, tag="setup_token_claimed"):
     code: str
 
 
-JournalEntry = AccessChanged | TransactionsCreated | LinkedAgain | SetupTokenClaimed
+class Agreement(Struct, frozen=True, kw_only=True, tag="agreement"):
+    """What a user consented to, or may consent to, as it is now.
+
+    Parameters
+    ----------
+    access_scope
+        What may be read: `balances`, `details`, `transactions`.
+    accepted_on
+        The bank's day when the user accepted it; None before.
+    """
+
+    agreement_id: str
+    institution_id: str
+    max_historical_days: int
+    access_valid_for_days: int
+    access_scope: list[str]
+    created_on: date
+    accepted_on: date | None = None
+
+    def has_expired(self, today: date) -> bool:
+        """Return whether it was accepted and does not hold any more."""
+        return self.accepted_on is not None and (today - self.accepted_on).days >= self.access_valid_for_days
+
+
+class Requisition(Struct, frozen=True, kw_only=True, tag="requisition"):
+    """A request for the accounts of a user, as it is now.
+
+    Parameters
+    ----------
+    item
+        The item whose accounts the user granted; None before.
+    accounts
+        Ids of these accounts, in their order.
+    is_deleted
+        Whether the client has given it up.
+    """
+
+    requisition_id: str
+    institution_id: str
+    agreement_id: str
+    redirect: str
+    reference: str
+    created_on: date
+    item: int | None = None
+    accounts: list[str] = []
+    is_deleted: bool = False
+
+
+JournalEntry = AccessChanged | TransactionsCreated | LinkedAgain | SetupTokenClaimed | Agreement | Requisition
 
 
 class Changes:
@@ -82,6 +130,9 @@ class Changes:
         self._created: dict[int, list[CreatedTransaction]] = defaultdict(list)
         self._origins: dict[int, int] = {}
         self._claimed: set[str] = set()
+        self._agreements: dict[str, Agreement] = {}
+        self._requisitions: dict[str, Requisition] = {}
+        self._requisition_of_account: dict[str, str] = {}
         self._write = write
         for entry in entries:
             self._apply(entry)
@@ -97,6 +148,19 @@ class Changes:
     def origin(self, item: int) -> int:
         """Return the item of the same accounts that was linked first; the item itself if it was linked once."""
         return self._origins.get(item, item)
+
+    def agreement(self, agreement_id: str) -> Agreement | None:
+        """Return an agreement as it is now; None if there is no such one."""
+        return self._agreements.get(agreement_id)
+
+    def requisition(self, requisition_id: str) -> Requisition | None:
+        """Return a requisition as it is now; None if there is no such one."""
+        found = self._requisitions.get(requisition_id)
+        return None if found is None or found.is_deleted else found
+
+    def requisition_of(self, account_id: str) -> Requisition | None:
+        """Return the requisition that granted an account last; None if there is none."""
+        return self.requisition(self._requisition_of_account.get(account_id, ""))
 
     @property
     def linked_again(self) -> int:
@@ -120,6 +184,11 @@ class Changes:
             self._origins[entry.item] = entry.origin
         elif isinstance(entry, SetupTokenClaimed):
             self._claimed.add(entry.code)
+        elif isinstance(entry, Agreement):
+            self._agreements[entry.agreement_id] = entry
+        elif isinstance(entry, Requisition):
+            self._requisitions[entry.requisition_id] = entry
+            self._requisition_of_account |= dict.fromkeys(entry.accounts, entry.requisition_id)
         elif entry.access is Access.OPEN:
             self._access.pop(entry.item, None)
         else:

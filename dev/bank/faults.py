@@ -48,6 +48,8 @@ class Fault(Enum):
     EMPTY_RECORDS = "empty_records", "a page of transactions has a million records {} besides its own"
     OVERSIZED_PAGE = "oversized_page", "a page of the feed has many times the records that were asked for"
     WINDOW_SHIFT = "window_shift", "a page of a window begins one record too late, with the same total"
+    DAILY_LIMIT = "daily_limit", "a request exceeds the limit that the bank behind a provider has for a day"
+    EXPIRED_TOKEN = "expired_token", "the token of a request with OAuth has just expired"
 
     # Days: for as long as the bank's day lasts.
     WRONG_ENVIRONMENT = "wrong_environment", "every access token gets INVALID_ACCESS_TOKEN"

@@ -58,7 +58,7 @@ def sync_all(airflow: AirflowApi, *, environment: Mapping[str, str], console: Co
     """Unpause the Dags of the sandbox's entities, wait for the end of one run of each, and return these runs."""
     entities = served_entities(ENTITIES, provider=PLAID.name, paths=[endpoint.path for endpoint in ENDPOINTS])
     if others := [entity.name for entity in ENTITIES if entity not in entities]:
-        console.print(f"Not run, since the sandbox bank does not serve them: {', '.join(others)}.")
+        console.print(f"Not run, since the demo links no logins of their providers: {', '.join(others)}.")
     independent = [entity for entity in entities if not isinstance(entity.schedule, After)]
     dependent = [entity for entity in entities if isinstance(entity.schedule, After)]
     for entity in entities:

@@ -56,6 +56,9 @@ def env_file_variables(
         "AIRFLOW_CONN_PLAID": provider_connection(
             bank_url, client_id=secrets.bank_client_id, secret=secrets.bank_secret
         ),
+        "AIRFLOW_CONN_GOCARDLESS": provider_connection(
+            f"{bank_url}/gocardless/api/v2", client_id=secrets.bank_client_id, secret=secrets.bank_secret
+        ),
         # Its logins bring their own passwords.
         "AIRFLOW_CONN_SIMPLEFIN": provider_connection(f"{bank_url}/simplefin", client_id="", secret=""),
         "AIRFLOW_CONN_AIRFLOW_DB": postgres_connection(servers.metadata),

@@ -33,6 +33,7 @@ from dev.bank.api.rate_limits import RateLimits
 from dev.bank.api.requests import DayRequest, FaultsRequest
 from dev.bank.bank import Bank
 from dev.bank.faults import Fault
+from dev.bank.gocardless import app as gocardless
 from dev.bank.simplefin import routes as simplefin
 from dev.bank.world import ids
 
@@ -59,8 +60,9 @@ def create_app(bank: Bank, credentials: Credentials, limits: RateLimits | None =
     app = Starlette(
         routes=[
             Route("/health", _health, methods=["GET"]),
-            *simplefin.routes(credentials),
             *(Route(path, _with_error_responses(handler), methods=["POST"]) for path, handler in handlers.items()),
+            *gocardless.routes(credentials),
+            *simplefin.routes(credentials),
         ],
         exception_handlers={HTTPException: _not_found, Exception: _internal_error},
     )

@@ -105,6 +105,20 @@ def set_faults(bank: Bank, request: FaultsRequest) -> None:
         raise InvalidField(str(error)) from None
 
 
+def item_of_user(bank: Bank, user: str) -> int:
+    """Return the number of the item that a user name such as `user_7` selects.
+
+    Raises
+    ------
+    InvalidField
+        If it selects none.
+    """
+    if numbered_user := _NUMBERED_USER.fullmatch(user):
+        return _parse_item_number(bank, numbered_user[1])
+    message = f"user is {user!r}; write such as user_7"
+    raise InvalidField(message)
+
+
 def _link_again(bank: Bank, number: int) -> int:
     """Return the number of the item that linking item `number` makes: a new one if that fault strikes, else itself."""
     if not bank.faults.strikes(bank.key, Fault.LINKED_AGAIN, pack(number, bank.changes.linked_again)):

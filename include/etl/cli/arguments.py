@@ -40,7 +40,7 @@ PROVIDERS = {entity.provider.name: entity.provider for entity in ENTITIES}
 
 
 def find_provider(name: str) -> Provider:
-    """Return a provider; the only one if no name is given.
+    """Return a provider; the only one if no name is given, and no file of the catalogue may have another.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def find_provider(name: str) -> Provider:
     DeclarationError
         If there is none, and a file of the catalogue is wrong.
     """
-    if not name and len(PROVIDERS) == 1:
+    if not name and len(PROVIDERS) == 1 and not FAULTS:
         return next(iter(PROVIDERS.values()))
     if name not in PROVIDERS:
         for each in FAULTS:

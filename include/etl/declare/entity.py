@@ -359,7 +359,7 @@ def _check_record_paths(where: str, entity: Entity) -> None:
     for source, (upserts, removals) in entity.sources.items():
         for columns, paths in ((entity.columns, upserts), (entity.key_columns, removals)):
             for path, column in ((path, column) for path in paths for column in columns):
-                lists_above = path.count("[]") - 1
+                lists_above = max(path.count("[]") - 1, 0)
                 if column.levels_up > lists_above:
                     raise DeclarationError(
                         f"{where}: column {column.name} has the path {column.path!r}, {column.levels_up} up, but there "

@@ -6,6 +6,7 @@ from datetime import timedelta
 from enum import Enum
 
 from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken
+from etl.declare.api.consent import ConsentLookup
 from etl.declare.api.part import Part
 from etl.declare.api.request import (
     LOGIN_CREDENTIALS,
@@ -26,7 +27,7 @@ from etl.declare.validation import (
 )
 from etl.errors import DeclarationError
 
-__all__ = ["Placeholder"]
+__all__ = ["ConsentLookup", "Placeholder"]
 """Re-exported, so that a declaration imports from one module."""
 
 _SUCCESS = range(200, 300)
@@ -37,6 +38,8 @@ class ErrorAction(Enum):
 
     RETRY = "retry"
     """Request the same page again, after a wait."""
+    NO_CALLS_LEFT = "no_calls_left"
+    """The provider allows no more calls for now: keep the account's pages, continue in a later run, and be late."""
     RESTART_FEED = "restart_feed"
     """Discard the account's pages and start again from the cursor at which this download started."""
     REREAD_FEED = "reread_feed"
@@ -159,17 +162,18 @@ class InstitutionLookup(Request):
     Parameters
     ----------
     institution_id, institution_name
-        Paths of these fields in the response, such as `item.institution_id`.
+        Paths of these fields in the response, such as `item.institution_id`; None for a name that it does not have.
     """
 
     institution_id: str
-    institution_name: str
+    institution_name: str | None = None
 
     def __post_init__(self) -> None:
         where = f"institution lookup by {self.path}"
         self.check_request(where, LOGIN_CREDENTIALS, "it")
         require_field_path(where, "institution_id", self.institution_id)
-        require_field_path(where, "institution_name", self.institution_name)
+        if self.institution_name is not None:
+            require_field_path(where, "institution_name", self.institution_name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +208,7 @@ class Enrolment(Request):
     expects
         Path of a field → its value if the login is ready, such as `{"status": "LN"}`; any other refuses the token.
     valid_days
-        Path of the days for which the consent is valid; None if the response does not say. See `Consent`.
+        Path of the days for which the consent is valid, or how to ask for them; None if nothing tells. See `Consent`.
     institution
         How to ask for the bank of the new provider account; None if the provider does not tell.
     """
@@ -212,7 +216,7 @@ class Enrolment(Request):
     item_id: str
     access_token: str | None = None
     expects: Mapping[str, str] = field(default_factory=dict)
-    valid_days: str | None = None
+    valid_days: str | ConsentLookup | None = None
     institution: InstitutionLookup | None = None
 
     def __post_init__(self) -> None:
@@ -222,7 +226,8 @@ class Enrolment(Request):
         require_type(where, "institution", self.institution, InstitutionLookup, type(None))
         if self.access_token is not None:
             require_field_path(where, "access_token", self.access_token)
-        if self.valid_days is not None:
+        require_type(where, "valid_days", self.valid_days, str, ConsentLookup, type(None))
+        if isinstance(self.valid_days, str):
             require_field_path(where, "valid_days", self.valid_days)
         require_type(where, "expects", self.expects, Mapping)
         for path in self.expects:
@@ -291,7 +296,7 @@ class Provider:
     error_code
         Path of the error code in the body of an error response; it is stored and shown.
     wait_headers
-        Headers with the seconds to wait before the next call, besides `Retry-After`.
+        Headers of a response with HTTP 429 that have the seconds to wait before the next call, besides `Retry-After`.
     consent
         How long users consent; None if a consent does not end by itself.
     timeout

@@ -20,6 +20,7 @@ from etl.declare.validation import (
     require_field_path,
     require_identifier,
     require_list_paths,
+    require_record_paths,
     require_tuple,
     require_type,
 )
@@ -43,7 +44,7 @@ class Source(Request):
         Name of the source; stored with its raw batches.
     upserts
         Paths of the records to insert or update, such as `added[]` or `transactions.booked[]`, in the order in which
-        they are applied.
+        they are applied; of a `Snapshot` also `account{}`, if a page is about one record.
     limits
         Rate limits of the provider.
     page_size
@@ -67,6 +68,8 @@ class Source(Request):
 
     fills: ClassVar[frozenset[Placeholder]] = LOGIN_CREDENTIALS | {Placeholder.PAGE_SIZE}
     """Placeholders that are filled whatever its paging."""
+    may_be_one_record: ClassVar[bool] = False
+    """Whether a page may be about one record, without a list."""
     required_placeholders: ClassVar[Mapping[Placeholder, str]] = {}
     """Placeholders that its request must have → what would happen without them."""
 
@@ -89,7 +92,7 @@ class Source(Request):
         where = f"source {self.name}"
         require_identifier(where, "name", self.name)
         require_tuple(where, "upserts", self.upserts, str, minimum=1)
-        require_list_paths(where, "upserts", self.upserts)
+        (require_record_paths if self.may_be_one_record else require_list_paths)(where, "upserts", self.upserts)
         require_list_paths(where, "deletes", self.removals)
         require_tuple(where, "limits", self.limits, RateLimit)
         require_type(where, "quota", self.quota, Quota, type(None))
@@ -194,6 +197,7 @@ class Snapshot(Listing):
 
     max_records: int | None = 10_000
 
+    may_be_one_record: ClassVar[bool] = True
     may_nest: ClassVar[bool] = False
     """Whether its records may be in lists within others."""
     fills: ClassVar[frozenset[Placeholder]] = Listing.fills | {
@@ -260,6 +264,7 @@ class Recent(Snapshot):
     days_per_request: int | None = None
     max_records: int | None = 100_000
 
+    may_be_one_record: ClassVar[bool] = False
     may_nest: ClassVar[bool] = True
     fills: ClassVar[frozenset[Placeholder]] = Window.fills
     required_placeholders: ClassVar[Mapping[Placeholder, str]] = {

@@ -15,6 +15,7 @@ FIELD = re.compile(FIELD_PATTERN)
 
 _FIELD_PATH = re.compile(rf"{FIELD_PATTERN}(\.{FIELD_PATTERN})*")
 _LIST_PATH = re.compile(rf"({FIELD_PATTERN}\.)*{FIELD_PATTERN}\[\](\.{FIELD_PATTERN}\[\])*")
+_OBJECT_PATH = re.compile(rf"({FIELD_PATTERN}\.)*{FIELD_PATTERN}\{{\}}")
 _LIST_OF_VALUES_PATH = re.compile(rf"{FIELD_PATTERN}(\[\])?(\.{FIELD_PATTERN}(\[\])?)*")
 
 
@@ -83,6 +84,21 @@ def require_list_paths(where: str, field: str, paths: object) -> None:
             fixed = prefix + ".".join(f"{name.removesuffix('[]')}[]" for name in path.removeprefix(prefix).split("."))
             remedy = f"write {fixed!r}" if _LIST_PATH.fullmatch(fixed) else "write names of lists, such as 'added[]'"
             raise DeclarationError(f"{where}: {field} has {path!r}, which names no list; {remedy}")
+
+
+def require_record_paths(where: str, field: str, paths: object) -> None:
+    """Raise DeclarationError if one of the paths leads neither to a list, `added[]`, nor to a single record, `item{}`.
+
+    A page has one record or lists of records, not both.
+    """
+    if not isinstance(paths, tuple) or not any(isinstance(path, str) and path.endswith("{}") for path in paths):
+        require_list_paths(where, field, paths)
+    elif len(paths) > 1:
+        raise DeclarationError(
+            f"{where}: {field} has a single record and {len(paths) - 1} more paths; leave it alone, or name lists only"
+        )
+    elif not _OBJECT_PATH.fullmatch(paths[0]):
+        raise DeclarationError(f"{where}: {field} has {paths[0]!r}, which names no record; write such as 'account{{}}'")
 
 
 def require_field_path(where: str, field: str, path: object) -> None:

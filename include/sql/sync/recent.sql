@@ -103,10 +103,15 @@ where m.whole and m.first_on is not null;
 -- The live rows that the read should contain, and does not: those dated in it, apart from its first day, whose beginning
 -- is the provider's, and those that are pending. A row is kept where the read is no evidence: it says itself that it lacks
 -- records of the row's part of the login, it has no record of the row's account, or a record of the row, or one that replaces
--- it, was rejected. Of the days that a later list has, this one tells nothing.
+-- it, was rejected. Of the days that a later list has, this one tells nothing; nor of those before the oldest record of an
+-- account, since a provider may have less history than was asked for, such as after a new consent.
 with reported as (
-    select distinct i.provider_account_id, {incoming_account} as account
+    select
+        i.provider_account_id,
+        {incoming_account} as account,
+        min(i.{dated_by}) filter (where not {incoming_pending}) as oldest_on
     from incoming as i
+    group by 1, 2
 ),
 lacking as (
     select g.provider_account_id, g.part_column, g.part, concat_ws(' for ', g.code, nullif(g.part, '')) as reason
@@ -153,7 +158,14 @@ left join lateral (
 where
     f.skipped is null
     and c.removed_at is null
-    and ((c.{dated_by} > f.promised_on and c.{dated_by} <= f.last_on) or {pending})
+    and (
+        (
+            c.{dated_by} > f.promised_on
+            and c.{dated_by} <= f.last_on
+            and coalesce(c.{dated_by} >= a.oldest_on, a.account is null)
+        )
+        or {pending}
+    )
     and (c.observed_at, c.raw_id) <= (f.observed_at, %(raw_id)s)
     and not exists (
         select 1

@@ -11,8 +11,10 @@ import httpx
 import pytest
 
 from dev.bank.bank import Bank
+from dev.bank.truth import gocardless
 from dev.demo.airflow_api import AirflowApi
 from dev.stack.stack import Stack
+from etl.catalog.providers.gocardless import GOCARDLESS
 from etl.catalog.providers.simplefin import SIMPLEFIN
 from etl.clients import rate_limits
 from etl.db.connection import Connection
@@ -22,7 +24,7 @@ from etl.sync.logins.link import Linking, enrol_logins
 from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.airflow.conftest import wait_for_end
 from tests.integration.conftest import SANDBOX
-from tests.integration.sync import simplefin_rows
+from tests.integration.sync import gocardless_rows, simplefin_rows
 
 Rows = Callable[..., list[tuple[Any, ...]]]
 USERS = (0, 1)
@@ -53,7 +55,14 @@ class Case:
     check: Callable[[Bank, int, Rows], None]
 
 
-CASES = [Case(SIMPLEFIN, "etl_simplefin_transactions", simplefin_rows.grant, simplefin_rows.check_transactions)]
+def check_gocardless(bank: Bank, user: int, rows: Rows) -> None:
+    gocardless_rows.check_transactions(gocardless.of_item(bank, user), rows)
+
+
+CASES = [
+    Case(GOCARDLESS, "etl_gocardless_transactions", gocardless_rows.grant, check_gocardless),
+    Case(SIMPLEFIN, "etl_simplefin_transactions", simplefin_rows.grant, simplefin_rows.check_transactions),
+]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_link_enrols_a_login_and_shows_no_token(etl: Command, bank: Endpoint, ro
         headers={"PLAID-CLIENT-ID": bank.login, "PLAID-SECRET": bank.password},
         trust_env=False,
     )
-    result = etl("link", "--public-token", response.json()["public_token"], "--user", "ann")
+    result = etl("link", "--provider", "plaid", "--public-token", response.json()["public_token"], "--user", "ann")
     assert result.returncode == 0, result.stderr
     assert result.stdout == "provider account 1\n"
     ((reference, token),) = rows(
@@ -52,7 +52,7 @@ def test_link_enrols_a_login_and_shows_no_token(etl: Command, bank: Endpoint, ro
 
 
 def test_an_unknown_public_token_is_reported_in_one_sentence(etl: Command) -> None:
-    result = etl("link", "--public-token", "public-sandbox-made-up", "--user", "ann")
+    result = etl("link", "--provider", "plaid", "--public-token", "public-sandbox-made-up", "--user", "ann")
     assert result.returncode == 1
     assert result.stderr.startswith("error: plaid /item/public_token/exchange answered INVALID_PUBLIC_TOKEN")
     assert "Traceback" not in result.stderr

@@ -90,13 +90,13 @@ def quarantined(five: Connection) -> Connection:
 
 
 def test_linking_stores_bank_and_history_and_reactivates_a_login(etl: Command, bank: Endpoint, rows: Rows) -> None:
-    assert etl("link", "--public-token", public_token(bank, 4), "--user", "ann").stdout == "provider account 1\n"
+    link = ("link", "--provider", "plaid", "--user", "ann", "--public-token")
+    assert etl(*link, public_token(bank, 4)).stdout == "provider account 1\n"
     ((name, days),) = rows("select institution_name, history_days from core.provider_accounts")
     assert name
     assert days == 730
     assert etl("logins", "stop", "1", "--reason", "asked").returncode == 0
-    token = public_token(bank, 4)
-    assert etl("link", "--public-token", token, "--user", "ann", "--history-days", "90").returncode == 0
+    assert etl(*link, public_token(bank, 4), "--history-days", "90").returncode == 0
     assert rows("select state, history_days, token_version from core.provider_accounts") == [("active", 90, 2)]
 
 
@@ -202,7 +202,7 @@ def test_unlinking_gives_several_logins_back_once_and_names_those_that_fail(
     etl: Command, bank: Endpoint, db: Connection, rows: Rows
 ) -> None:
     for number in (5, 6):
-        etl("link", "--public-token", public_token(bank, number), "--user", str(number))
+        etl("link", "--provider", "plaid", "--public-token", public_token(bank, number), "--user", str(number))
     db.execute(
         "insert into core.provider_accounts (user_id, provider, item_id, access_token) "
         "values (1, 'plaid', 'locked', 'x'), (1, 'other', 'other', 'x')"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -17,7 +18,7 @@ from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.declare.api.auth import AccessUrl, ClientCredentials, RefreshToken, TokenRequest
 from etl.declare.api.request import Encoding, Placeholder, Request
-from etl.declare.provider import AccessUrlClaim, Consent, Enrolment, ErrorAction, ErrorRule, Provider
+from etl.declare.provider import AccessUrlClaim, Consent, ConsentLookup, Enrolment, ErrorAction, ErrorRule, Provider
 from etl.errors import ProviderRefused
 from etl.settings import Endpoint
 from etl.sync.logins.link import EnrolmentFailed, Linking, enrol_items, enrol_logins
@@ -294,6 +295,28 @@ def test_a_requisition_links_a_login_for_each_of_its_accounts_until_its_consent_
         "order by 1"
     )
     assert found == [(logins[0], "acc-1", 90), (logins[1], "acc-2", 90)]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "days"),
+    [
+        (Reply({"terms": {"days": 30}}), 30),
+        (Reply({"terms": {}}), 180),
+        (Reply({"terms": "<html>"}), 180),
+        (Reply({}, 404), 180),
+        (Reply({}, 500), 180),
+    ],
+)
+def test_a_consent_is_as_long_as_another_request_tells_and_as_declared_if_it_tells_nothing(
+    linking: Linking, api: ApiServer, rows: Rows, agreement: Reply, days: int
+) -> None:
+    lookup = ConsentLookup(path="/agreements/{consent_id}/", consent_id="agreement.id", valid_days="terms.days")
+    enrolment = Enrolment(path="/requisitions/{public_token}/", item_id="accounts[]", valid_days=lookup)
+    answers = {"/requisitions/r/": Reply({**REQUISITION, "agreement": {"id": "a 1"}}), "/agreements/a 1/": agreement}
+    api.respond = lambda request: answers.get(unquote(request.path), Reply({"access": "a"}))
+    provider = replace(CLIENT, enrolment=enrolment, consent=Consent(lifetime=timedelta(days=180)))
+    assert len(enrol_logins(replace(linking, provider=provider), "r")) == 2
+    assert rows("select distinct consent_expires_at::date - current_date from core.provider_accounts") == [(days,)]
 
 
 @pytest.mark.parametrize(

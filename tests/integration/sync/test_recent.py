@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from etl.declare.api.value import ByList, Identity, Negated
 from etl.declare.entity import Column, ColumnType, Entity
 from etl.declare.provider import Consent, ErrorAction, ErrorRule, Provider
 from etl.declare.source import Recent
+from etl.errors import TransientError
 from etl.settings import Endpoint
 from etl.sync import estimate, resync
 from etl.sync.logins import provider_calls
@@ -339,6 +341,46 @@ def test_a_login_without_calls_keeps_its_pages_is_late_and_continues(
     assert rows("select first_on, last_on from etl.recent_reads") == [(TODAY - timedelta(days=59), TODAY)]
     use = provider_calls.count_used(pipeline.db, provider="bank", source="movements_list", quota=quota)
     assert (use.used, use.exhausted) == (1, 0)
+
+
+def test_a_provider_that_refuses_more_calls_by_a_code_leaves_its_login_late_with_the_pages_so_far(
+    pipeline: Pipeline, bank: Bank, api: ApiServer, rows: Rows
+) -> None:
+    rule = ErrorRule(ErrorAction.NO_CALLS_LEFT, code="ENOUGH")
+    pipeline.entity = replace(MOVEMENTS, provider=replace(BANK, errors=(rule,), retries=2))
+    bank.booked, bank.size = [movement(f"m{number}") for number in range(3)], 2
+    enough = Reply({"error_code": "ENOUGH"}, 429)
+    api.respond = lambda request: enough if request.query["page"] == "2" else bank.respond(request)
+    pipeline.run("first")
+    assert rows("select outcome from etl.left_out") == [("starved",)]
+    with pytest.raises(LoginsLate):
+        pipeline.check_logins("first")
+    api.respond = bank.respond
+    (counts,) = pipeline.run("later")
+    assert (counts.inserted, [request.query["page"] for request in api.requests]) == (3, ["1", "2", "2"])
+
+
+def test_a_call_that_gets_an_error_is_given_back_where_the_provider_does_not_count_it(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    quota = Quota(calls=4, per=timedelta(days=1))
+    for counts_errors, calls in ((False, 1), (True, 3)):
+        pipeline.entity = replace(MOVEMENTS, source=replace(SOURCE, quota=replace(quota, counts_errors=counts_errors)))
+        bank.failure, bank.booked = Reply({}, 500), [movement("a")]
+        with suppress(TransientError):
+            pipeline.run(f"broken {counts_errors}")
+        bank.failure = None
+        pipeline.run(f"mended {counts_errors}")
+        assert rows("select count(*) from etl.provider_calls") == [(calls,)]
+
+
+def test_rows_of_days_before_the_oldest_record_of_a_list_do_not_end(pipeline: Pipeline, bank: Bank, rows: Rows) -> None:
+    bank.booked = [movement("a", days_ago=2), movement("b", days_ago=9), movement("c", days_ago=4)]
+    bank.pending = [movement("p", days_ago=12)]
+    pipeline.run("first")
+    bank.booked, bank.pending = [movement("d", days_ago=4)], []
+    pipeline.run("less history")
+    assert rows(LIVE) == [("b",), ("d",)]
 
 
 def test_kept_pages_that_cannot_be_continued_are_discarded_and_the_days_are_read_from_their_first_page(

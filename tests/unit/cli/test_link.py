@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 import typer
 
+from etl.catalog.providers.plaid import PLAID
+from etl.cli import arguments
+from etl.cli.arguments import find_provider
 from etl.cli.logins.link import LoginsFileInvalid, _read_file, _require_one
+from etl.declare.fault import DeclarationFault
+from etl.errors import DeclarationError
 
 
 def test_a_file_of_logins_may_come_from_a_spreadsheet_and_lack_ids(tmp_path: Path) -> None:
@@ -39,3 +44,13 @@ def test_a_file_of_logins_with_a_fault_links_none_and_shows_no_token(
 def test_exactly_one_way_to_link_is_given(given: tuple[str, str, Path | None]) -> None:
     with pytest.raises(typer.BadParameter, match="exactly one of --public-token, --access-token and --file"):
         _require_one(*given)
+
+
+def test_the_only_provider_needs_no_name_unless_a_wrong_file_may_hold_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "PROVIDERS", {"plaid": PLAID})
+    monkeypatch.setattr(arguments, "FAULTS", ())
+    assert find_provider("") is PLAID
+    monkeypatch.setattr(arguments, "FAULTS", (DeclarationFault("accounts", "accounts.py", "it is wrong"),))
+    assert find_provider("plaid") is PLAID
+    with pytest.raises(DeclarationError, match=r"accounts\.py: it is wrong"):
+        find_provider("")

@@ -27,6 +27,7 @@ from etl.declare.api.request import Day, Encoding, Method, Placeholder, Request,
 from etl.declare.provider import (
     AccessUrlClaim,
     Consent,
+    ConsentLookup,
     Enrolment,
     ErrorAction,
     ErrorRule,
@@ -99,6 +100,9 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: Flag("more", more="yes"), "Flag: more is 'yes'"),  # type: ignore[arg-type]
         (lambda: OffsetPaging(end=Total("t"), identity="a.b"), "identity is 'a.b'; write the name of a field"),
         (lambda: replace(LIST, upserts=("a.b",)), r"upserts has 'a.b', which names no list; write 'a\[\].b\[\]'"),
+        (lambda: replace(LIST, upserts=("a{}", "b[]")), "upserts has a single record and 1 more paths; leave it alone"),
+        (lambda: replace(LIST, upserts=("a[].b{}",)), "which names no record; write such as 'account{}'"),
+        (lambda: replace(RECENT, upserts=("a{}",)), "upserts has 'a{}', which names no list; write names of lists"),
         (lambda: replace(LIST, upserts=("a[].b[]",)), r"a list within others; write 'a\[\]'"),
         (lambda: replace(LIST, optional=("other[]",)), r"optional has 'other\[\]', which is none of its lists"),
         (lambda: replace(FEED, cursor="a..b"), "source feed: cursor is 'a..b'; write the names"),
@@ -120,6 +124,10 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
             "days_per_request is 0; it must be at least 1",
         ),
         (lambda: Quota(calls=0, per=timedelta(days=1)), "quota: calls is 0; it must be at least 1"),
+        (
+            lambda: Quota(calls=4, per=timedelta(days=1), counts_errors="no"),  # type: ignore[arg-type]
+            r"quota: counts_errors is 'no' \(str\); write a bool",
+        ),
         (lambda: Quota(calls=4, per=timedelta(minutes=1)), "quota: per is 0:01:00; below 1:00:00, declare a RateLimit"),
         (
             lambda: Quota(calls=4, per=timedelta(days=1), remaining_header="R"),
@@ -151,6 +159,16 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: replace(ENROLMENT, path="/links"), "no Placeholder.PUBLIC_TOKEN, so it enrols no one; add it"),
         (lambda: replace(ENROLMENT, item_id="a b"), "enrolment by /links/{public_token}: item_id is 'a b'"),
         (lambda: replace(ENROLMENT, expects={"a..b": "x"}), "expects is 'a..b'"),
+        (lambda: replace(ENROLMENT, valid_days=90), r"valid_days is 90 \(int\); write a str or ConsentLookup or None"),  # type: ignore[arg-type]
+        (
+            lambda: ConsentLookup(path="/agreements", consent_id="agreement", valid_days="days"),
+            "consent lookup by /agreements: its request has no Placeholder.CONSENT_ID, so it asks for none; add it",
+        ),
+        (
+            lambda: ConsentLookup(path="/agreements/{consent_id}", consent_id="a[]", valid_days="days"),
+            "consent_id is 'a",
+        ),
+        (lambda: replace(LIST, query={"c": P.CONSENT_ID}), "Placeholder.CONSENT_ID, which a Snapshot never fills"),
         (lambda: Unlinking(path="/x", body={"p": P.PUBLIC_TOKEN}, gone_codes=()), "unlinking by /x: .*PUBLIC_TOKEN"),
         (
             lambda: InstitutionLookup(path="/x", institution_id="", institution_name="n"),

@@ -68,6 +68,11 @@ def test_connections_hold_address_and_credentials(tmp_path: Path) -> None:
         "password": SECRETS.bank_secret,
     }
     assert json.loads(variables["AIRFLOW_CONN_SIMPLEFIN"])["host"] == f"{variables['BANK_URL']}/simplefin"
+    gocardless = json.loads(variables["AIRFLOW_CONN_GOCARDLESS"])
+    assert (gocardless["host"], gocardless["login"]) == (
+        f"{variables['BANK_URL']}/gocardless/api/v2",
+        SECRETS.bank_client_id,
+    )
     api = json.loads(variables["AIRFLOW_CONN_AIRFLOW_API"])
     assert (api["host"], api["login"]) == (variables["AIRFLOW__API__BASE_URL"], "admin")
     assert api["password"] == SECRETS.admin_password

@@ -1,5 +1,6 @@
 import hashlib
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import msgspec
@@ -9,7 +10,7 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.declare.entity import Column, ColumnType, Entity
 from etl.declare.provider import Placeholder
-from etl.declare.source import Recent
+from etl.declare.source import Recent, Snapshot
 from etl.sync.records.decoder import DecodedPage, LocatedRecord, PageDecoder, Records
 from etl.sync.records.identity import RecordIdentity
 from etl.sync.records.structs import column_values, values_by_field
@@ -217,3 +218,44 @@ def test_the_key_of_an_entity_with_several_columns_is_joined() -> None:
     decoded = PageDecoder(entity, "transactions_sync").decode(page(added=[transaction(account_id="a", date="")]))
     (rejected,) = decoded.rejected
     assert rejected.identity.record_id == f"a\x1f{transaction()['transaction_id']}"
+
+
+ACCOUNT = replace(
+    TRANSACTIONS,
+    name="account",
+    source=Snapshot(name="account", path="/account", upserts=("data.account{}",)),
+    window=None,
+    key=("provider_account_id", "id"),
+    columns=(Column("id", ColumnType.TEXT), Column("opened_on", ColumnType.DATE, required=False)),
+    currencies=(),
+    replaces=None,
+    checks=(),
+)
+
+
+def test_a_page_about_one_record_has_this_record() -> None:
+    decoded = PageDecoder(ACCOUNT, "account").decode(b'{"data": {"account": {"id": "a", "opened_on": "2026-11-20"}}}')
+    ((path, (record,), _),) = located_records(decoded.upserts)
+    assert (path, record.id, record.opened_on) == ("data.account", "a", date(2026, 11, 20))  # type: ignore[attr-defined]
+
+
+def test_a_bad_field_of_the_only_record_of_a_page_is_found_by_its_path() -> None:
+    decoded = PageDecoder(ACCOUNT, "account").decode(b'{"data": {"account": {"id": "a", "opened_on": "soon"}}}')
+    assert [warning.path for warnings in decoded.upserts.warnings.values() for warning in warnings] == [
+        "data.account.opened_on"
+    ]
+    decoded = PageDecoder(ACCOUNT, "account").decode(b'{"data": {"account": {"id": 7}}}')
+    assert [fault.path for fault in decoded.faults] == ["data.account.id"]
+
+
+def test_a_rejected_record_is_known_by_the_column_that_serves_where_its_key_has_no_value() -> None:
+    columns = (
+        Column("id", ColumnType.TEXT, otherwise="other"),
+        Column("other", ColumnType.TEXT, path="ids.other", required=False, stored=False),
+        Column("amount", ColumnType.INTEGER),
+    )
+    source = Snapshot(name="account", path="/account", upserts=("rows[]",))
+    entity = replace(ACCOUNT, columns=columns, source=source)
+    body = b'{"rows": [{"ids": {"other": "o"}, "amount": "x"}, {"id": "i", "ids": {"other": "p"}, "amount": "x"}]}'
+    rejected = PageDecoder(entity, "account").decode(body).rejected
+    assert [each.identity.record_id for each in rejected] == ["o", "i"]

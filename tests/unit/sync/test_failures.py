@@ -17,6 +17,7 @@ from etl.sync.provider.failures import (
     check_errors_inside,
     find_failure,
     find_wait,
+    is_declared_error,
     values_at,
 )
 from etl.sync.records.frames import Gap
@@ -142,18 +143,38 @@ def test_an_error_that_asks_for_an_action_counts_more_than_gaps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "wait"),
+    ("status", "headers", "wait"),
     [
-        ({}, None),
-        ({"Retry-After": "5"}, 5),
-        ({"X-Reset": "3600"}, 3600),
-        ({"Retry-After": "5", "X-Reset": "3600"}, 3600),
-        ({"Retry-After": "7", "X-Reset": "soon"}, 7),
+        (429, {}, None),
+        (429, {"Retry-After": "5"}, 5),
+        (429, {"X-Reset": "3600"}, 3600),
+        (429, {"Retry-After": "5", "X-Reset": "3600"}, 3600),
+        (429, {"Retry-After": "7", "X-Reset": "soon"}, 7),
+        (503, {"Retry-After": "5", "X-Reset": "3600"}, 5),
+        (500, {"X-Reset": "3600"}, None),
     ],
 )
-def test_the_longest_wait_that_a_response_asks_for_counts(headers: dict[str, str], wait: int | None) -> None:
+def test_the_longest_wait_that_a_response_asks_for_counts_and_declared_headers_of_a_429_only(
+    status: int, headers: dict[str, str], wait: int | None
+) -> None:
     provider = replace(BANK, wait_headers=("X-Reset",))
-    assert find_wait(provider, headers, now=NOW) == (None if wait is None else timedelta(seconds=wait))
+    assert find_wait(provider, status, headers, now=NOW) == (None if wait is None else timedelta(seconds=wait))
+
+
+@pytest.mark.parametrize(
+    ("rule", "content", "declared"),
+    [
+        (ErrorRule(STOP, code="EXPIRED"), b'{"error": {"code": "EXPIRED"}}', True),
+        (ErrorRule(STOP, field="title", code="Consent*ended", status=401), b'{"title": "Consent 7 ended"}', True),
+        (ErrorRule(STOP, code="EXPIRED", status=403), b'{"error": {"code": "EXPIRED"}}', False),
+        (ErrorRule(STOP, code="EXPIRED"), b'{"error": {"code": "BAD_TOKEN"}}', False),
+        (ErrorRule(STOP, status=401), b'{"error": {"code": "EXPIRED"}}', False),
+    ],
+)
+def test_a_401_is_about_the_login_only_if_a_rule_names_its_code(
+    rule: ErrorRule, content: bytes, declared: object
+) -> None:
+    assert is_declared_error(replace(BANK, errors=(rule,)), 401, content) is declared
 
 
 def test_values_of_all_items_of_a_list_are_found() -> None:

@@ -52,7 +52,7 @@ class _Login(NamedTuple):
 
 
 @examples(
-    "sluice link --public-token public-… --user 4711 --history-days 90",
+    "sluice link --provider plaid --public-token public-… --user 4711",
     "sluice link --provider mybank --access-token … --item-id 0815 --user 4711",
     "sluice link --provider mybank --file logins.csv",
     "sluice link --provider simplefin --public-token … --item-id … --user 4711",

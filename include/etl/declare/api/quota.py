@@ -28,16 +28,20 @@ class Quota:
     remaining_header, reset_header
         Headers with the calls that are left and the seconds until there are new ones, by the provider's own count; None
         if it sends none. Where they say that none is left, they count more than the calls that were recorded.
+    counts_errors
+        Whether a call that gets an error response counts, too.
     """
 
     calls: int
     per: timedelta
     remaining_header: str | None = None
     reset_header: str | None = None
+    counts_errors: bool = True
 
     def __post_init__(self) -> None:
         require_count("quota", "calls", self.calls, minimum=1)
         require_duration("quota", "per", self.per)
+        require_type("quota", "counts_errors", self.counts_errors, bool)
         for name in ("remaining_header", "reset_header"):
             require_type("quota", name, getattr(self, name), str, type(None))
         if self.per < MIN_PERIOD:

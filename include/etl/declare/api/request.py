@@ -21,6 +21,7 @@ class Placeholder(Enum):
     PUBLIC_TOKEN = "public token"  # noqa: S105 - likewise
     ITEM_ID = "item id"
     """The provider's id of the login."""
+    CONSENT_ID = "consent id"
     CURSOR = "cursor"
     PAGE_TOKEN = "page token"  # noqa: S105 - likewise
     PAGE_NUMBER = "page number"

@@ -218,7 +218,7 @@ class AccountDownload:
 
     def _starved(self, failure: ProviderCallFailed) -> DownloadResult:
         """Keep what was read of an account that has no call left; it is late until it can be read to its end."""
-        reason = f"{failure.code} for {failure.retry_after}"
+        reason = f"{failure.code} for {failure.retry_after}" if failure.retry_after else failure.code
         if self._is_resumable and self._pages.pages and self._save_pages():
             reason += f"; {self._pages.pages} pages are kept, and the next download continues from them"
         return DownloadResult(AccountOutcome.STARVED, reason=reason)
@@ -229,7 +229,7 @@ class AccountDownload:
         if isinstance(failure, AnswerTooLarge):
             return DownloadResult(AccountOutcome.OVERSIZED, reason=failure.code)
         wait = _long_wait(failure)
-        if wait and self.source.quota is not None:
+        if failure.action is ErrorAction.NO_CALLS_LEFT or (wait and self.source.quota is not None):
             return self._starved(failure)
         return DownloadResult(outcome_of(failure.action, self.account), reason=failure.code, wait=wait)
 

@@ -51,6 +51,10 @@ class ProviderCalls:
                 return timedelta()
         return wait
 
+    def give_back(self, source: str, provider_account_id: int) -> None:
+        """Forget the latest call, which the provider does not count."""
+        _SQL["give_back"].run(self._db, {"source": source, "provider_account_id": provider_account_id})
+
     def block(self, source: str, provider_account_id: int, wait: timedelta) -> None:
         """Record that the provider itself says that no call is left for some time."""
         _SQL["block"].run(self._db, {"source": source, "provider_account_id": provider_account_id, "wait": wait})

@@ -32,6 +32,7 @@ from etl.sync.provider.failures import (
     check_errors_inside,
     find_failure,
     find_wait,
+    is_declared_error,
 )
 from etl.sync.provider.requests import HttpRequest, PlaceUnfilled, Values, build_request, fill_template
 from etl.sync.records.frames import Gap
@@ -73,6 +74,9 @@ class CallLedger(Protocol):
 
     def take(self, source: str, provider_account_id: int, quota: Quota) -> timedelta:
         """Record a call, and return zero; if no call is left, record none, and return the wait until there is one."""
+
+    def give_back(self, source: str, provider_account_id: int) -> None:
+        """Forget the latest call, which the provider does not count."""
 
     def block(self, source: str, provider_account_id: int, wait: timedelta) -> None:
         """Record that the provider itself says that no call is left for some time."""
@@ -261,15 +265,25 @@ class ProviderClient:
             raise (AnswerTooLarge if max_size is None else LargeAnswer)(str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
-        if response.status == _UNAUTHORIZED and raises_unauthorized:
+        if (
+            response.status == _UNAUTHORIZED
+            and raises_unauthorized
+            and not is_declared_error(self.provider, response.status, content)
+        ):
             raise _Unauthorized
-        wait = find_wait(self.provider, response.headers, now=datetime.now(UTC))
+        wait = find_wait(self.provider, response.status, response.headers, now=datetime.now(UTC))
         if call.quota is not None:
             wait = self._note_quota(call, call.quota, response, wait)
         if response.status >= _REDIRECT:
+            self._give_back(call)
             raise find_failure(self.provider, name, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
         gaps = check_errors_inside(self.provider, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
         return Response(content, response.headers, gaps)
+
+    def _give_back(self, call: Call) -> None:
+        """Give back a call that got an error response, where the provider does not count it."""
+        if call.quota is not None and not call.quota.counts_errors and self._ledger is not None:
+            self._ledger.give_back(call.source, call.provider_account_id)
 
     def _note_quota(
         self, call: Call, quota: Quota, response: aiohttp.ClientResponse, wait: timedelta | None

@@ -1,6 +1,7 @@
 """A login at the provider: what a public token stands for, its bank, and the end of the access."""
 
 import hashlib
+import logging
 from base64 import b64decode
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 
 from etl.clients.http import printable_or_none
-from etl.declare.provider import AccessUrlClaim, Enrolment, Placeholder, Provider
+from etl.declare.provider import AccessUrlClaim, ConsentLookup, Enrolment, Placeholder, Provider
 from etl.errors import ProviderRefused
 from etl.json_text import DECODE_ERRORS
 from etl.sync.provider.client import ProviderCallFailed, ProviderClient, Response
@@ -17,6 +18,8 @@ from etl.sync.provider.requests import Values
 
 _MAX_NAME_LENGTH = 256
 """Characters."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,15 @@ async def exchange_public_token(client: ProviderClient, public_token: str) -> Gr
         case AccessUrlClaim():
             return Grant((await _claim_access_url(client, public_token),))
         case enrolment:
-            return await client.send(
+            document, items = await client.send(
                 enrolment,
                 {Placeholder.PUBLIC_TOKEN: public_token},
-                parse=lambda response: _parse_grant(client.provider, enrolment, response.body),
+                parse=lambda response: _parse_enrolment(client.provider, enrolment, response.body),
             )
+            return Grant(items, await _find_valid_days(client, enrolment.valid_days, document))
 
 
-def _parse_grant(provider: Provider, enrolment: Enrolment, body: bytes) -> Grant:
+def _parse_enrolment(provider: Provider, enrolment: Enrolment, body: bytes) -> tuple[Any, tuple[GrantedItem, ...]]:
     try:
         document = msgspec.json.decode(body)
     except DECODE_ERRORS:
@@ -102,8 +106,27 @@ def _parse_grant(provider: Provider, enrolment: Enrolment, body: bytes) -> Grant
     if not items or not tokens:
         fields = " and ".join(filter(None, (enrolment.item_id, enrolment.access_token)))
         raise ProviderRefused(provider.name, f"{enrolment.path} answered without {fields}")
-    days = next((text for text in texts_at(document, enrolment.valid_days or "") if text.isdecimal()), None)
-    return Grant(tuple(GrantedItem(item, tokens[0]) for item in items), int(days) if days else None)
+    return document, tuple(GrantedItem(item, tokens[0]) for item in items)
+
+
+async def _find_valid_days(
+    client: ProviderClient,
+    valid_days: str | ConsentLookup | None,
+    document: Any,  # noqa: ANN401 - any JSON
+) -> int | None:
+    """Return the days for which a consent is valid; None if they are not known, as a token is never lost for them."""
+    path = valid_days
+    if isinstance(valid_days, ConsentLookup):
+        path = valid_days.valid_days
+        values = {Placeholder.CONSENT_ID: _find_text(document, valid_days.consent_id) or ""}
+        try:
+            body = await client.send(valid_days, values, parse=lambda response: response.body)
+            document = _decode(client.provider, valid_days.path, body)
+        except (ProviderCallFailed, ProviderRefused) as error:
+            log.warning("%s: it is not known for how long the consent is valid: %s", client.provider.name, error)
+            return None
+    days = next((text for text in texts_at(document, str(path or "")) if text.isdecimal()), None)
+    return int(days) if days else None
 
 
 async def _claim_access_url(client: ProviderClient, setup_token: str) -> GrantedItem:
@@ -181,7 +204,7 @@ def _usable_texts(document: Any, path: str) -> list[str]:  # noqa: ANN401 - any 
     return [text for text in values_at(document, path) if isinstance(text, str) and text and "\0" not in text]
 
 
-def _find_text(document: Any, path: str) -> str | None:  # noqa: ANN401 - any JSON
+def _find_text(document: Any, path: str | None) -> str | None:  # noqa: ANN401 - any JSON
     """Return the text at a path of a document; None if there is none that can be stored."""
-    text = next(iter(_usable_texts(document, path)), None)
+    text = next(iter(_usable_texts(document, path)), None) if path else None
     return text if text is not None and len(text) <= _MAX_NAME_LENGTH else None

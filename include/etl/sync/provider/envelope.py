@@ -13,7 +13,16 @@ from etl.declare.provider import ErrorAction
 from etl.declare.source import Source
 from etl.json_text import DECODE_ERRORS, repair
 from etl.sync.provider.failures import AnswerTooLarge, ProviderCallFailed
-from etl.sync.records.documents import Leaf, Path, define_document, split_path, value_at
+from etl.sync.records.documents import (
+    ONE_RECORD,
+    Leaf,
+    Path,
+    define_document,
+    records_at,
+    records_leaf,
+    split_path,
+    value_at,
+)
 
 MAX_COMMAS_PER_RECORD = 100
 """Commas of a page for each record that it may have. A transaction with all its details has some 60, and a page may
@@ -66,7 +75,7 @@ def parse_page(source: Source, fields: Fields, page_size: int, body: bytes) -> E
     commas = body.count(b",")
     if commas > max(MIN_COMMAS, MAX_COMMAS_PER_RECORD * source.record_limit):
         raise AnswerTooLarge(f"a page of {commas} or more values where {page_size} records were asked for")
-    lists = tuple((split_path(path), path + "[]" not in source.optional) for path in source.lists)
+    lists = tuple((path, not {path, path + "[]"} & set(source.optional)) for path in source.lists)
     decoder = _decoder(tuple((split_path(path), leaf) for path, leaf in fields), lists)
     try:
         document = _decode(decoder, body)
@@ -74,7 +83,7 @@ def parse_page(source: Source, fields: Fields, page_size: int, body: bytes) -> E
         raise ProviderCallFailed(ErrorAction.RETRY, "a page that is not JSON of the declared shape") from None
     envelope = Envelope(
         tuple(value_at(document, split_path(path)) for path, _ in fields),
-        tuple(value_at(document, path) or () for path, _ in lists),
+        tuple(records_at(document, split_path(path.removesuffix(ONE_RECORD))) for path, _ in lists),
     )
     if envelope.records > source.record_limit:
         raise AnswerTooLarge(
@@ -101,10 +110,13 @@ def _decode(decoder: msgspec.json.Decoder[msgspec.Struct], body: bytes) -> msgsp
 
 @cache
 def _decoder(
-    fields: tuple[tuple[Path, Leaf], ...], lists: tuple[tuple[Path, bool], ...]
+    fields: tuple[tuple[Path, Leaf], ...], lists: tuple[tuple[str, bool], ...]
 ) -> msgspec.json.Decoder[msgspec.Struct]:
     """Return a decoder of the fields and lists; a list that a page must have is an error if it is absent."""
-    leaves = {path: Leaf(list[msgspec.Raw], is_required) for path, is_required in lists}
+    leaves = {
+        split_path(path.removesuffix(ONE_RECORD)): records_leaf(path, msgspec.Raw, is_required=is_required)
+        for path, is_required in lists
+    }
     return msgspec.json.Decoder(define_document({**dict(fields), **leaves}))
 
 

@@ -112,9 +112,20 @@ def check_errors_inside(
     return tuple(gaps.values())
 
 
-def find_wait(provider: Provider, headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
-    """Return the longest wait that the headers of a response ask for; None if they ask for none."""
-    waits = [http.parse_retry_after(headers.get(name), now=now) for name in ("Retry-After", *provider.wait_headers)]
+def is_declared_error(provider: Provider, status: int, content: bytes) -> bool:
+    """Return whether a rule names the code of an error response, which is then about the login, not about the token."""
+    body = _decode(content) if len(content) <= _MAX_ERROR_SIZE else None
+    rules = (rule for rule in provider.errors if rule.code is not None and rule.status in (None, status))
+    return any(_has_code(provider, rule, body) for rule in rules)
+
+
+def find_wait(provider: Provider, status: int, headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
+    """Return the longest wait that the headers of a response ask for; None if they ask for none.
+
+    The declared headers count with HTTP 429 only: many providers send them with every response.
+    """
+    names = ("Retry-After", *(provider.wait_headers if status == _TOO_MANY_REQUESTS else ()))
+    waits = [http.parse_retry_after(headers.get(name), now=now) for name in names]
     return max(filter(None, waits), default=next((wait for wait in waits if wait is not None), None))
 
 

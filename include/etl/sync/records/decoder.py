@@ -15,7 +15,14 @@ import msgspec
 
 from etl.declare.entity import Column, Entity, RawOf
 from etl.json_text import DECODE_ERRORS, repair
-from etl.sync.records.documents import Leaf, attribute, define_document, split_path, value_at
+from etl.sync.records.documents import (
+    ONE_RECORD,
+    attribute,
+    define_document,
+    records_at,
+    records_leaf,
+    split_path,
+)
 from etl.sync.records.faults import FieldWarning, RecordFault
 from etl.sync.records.identity import IdentityReader, RecordIdentity
 from etl.sync.records.lenient import InvalidRecord, LenientDecoder, has_member, to_fault
@@ -175,11 +182,11 @@ class PageDecoder:
 
 
 class _RecordListDecoder:
-    """Decodes the records at one path of a page: those of a list, or of the lists nested in the records of a list."""
+    """Decodes the records at one path of a page: those of a list, of lists nested in its records, or a single one."""
 
     def __init__(self, entity: Entity, list_path: str, columns: Sequence[Column], *, having: str | None = None) -> None:
         self._list_path = list_path
-        outermost, *inner = list_path.removesuffix("[]").split("[].")
+        outermost, *inner = list_path.removesuffix(ONE_RECORD).removesuffix("[]").split("[].")
         self._page_path = split_path(outermost)
         self._list_names = [outermost, *inner]
         self._having = having
@@ -196,10 +203,10 @@ class _RecordListDecoder:
             self._record_decoders.insert(0, msgspec.json.Decoder(undecoded_below))
             self._lenient_decoders.insert(0, LenientDecoder(undecoded_below, fields, below))
             record = define_struct("Record", fields, below, record)
-        is_optional = list_path in entity.optional_lists
-        self.field = (self._page_path, Leaf(list[record], not is_optional))
+        is_required = list_path not in entity.optional_lists
+        self.field = (self._page_path, records_leaf(list_path, record, is_required=is_required))
         self._page_decoder = msgspec.json.Decoder(define_document(dict([self.field])))
-        undecoded = Leaf(list[msgspec.Raw], not is_optional)
+        undecoded = records_leaf(list_path, msgspec.Raw, is_required=is_required)
         self._undecoded_page_decoder = msgspec.json.Decoder(define_document({self._page_path: undecoded}))
 
     def decode(self, body: bytes, records: Records, rejected: list[RejectedRecord]) -> None:
@@ -214,7 +221,7 @@ class _RecordListDecoder:
     def extract(self, page: msgspec.Struct, target: Records) -> None:
         """Append the records of a decoded page to `target`."""
         if len(self._list_names) == 1 and self._having is None:
-            records = value_at(page, self._page_path) or ()
+            records = records_at(page, self._page_path)
             target.extend(self._list_path, self._paths(len(records)), [records])
         else:
             target.extend_located(self._list_path, self._filter_having(self._walk(page, "", ())))
@@ -222,8 +229,12 @@ class _RecordListDecoder:
     def _paths(self, count: int) -> list[str]:
         """Return the paths of the first `count` records of a page's list; cached, as all pages have the same."""
         cache = self._path_cache
-        cache += [f"{self._list_names[0]}[{ordinal}]" for ordinal in range(len(cache), count)]
+        cache += [self._place(self._list_names[0], ordinal) for ordinal in range(len(cache), count)]
         return cache[:count]
+
+    def _place(self, name: str, ordinal: int) -> str:
+        """Return the place of a record in the object above it."""
+        return name if self._list_path.endswith(ONE_RECORD) else f"{name}[{ordinal}]"
 
     def _filter_having(self, located_records: Iterable[LocatedRecord]) -> Iterable[LocatedRecord]:
         if self._having is None:
@@ -250,7 +261,7 @@ class _RecordListDecoder:
     def _list_below(self, page_or_record: msgspec.Struct, depth: int) -> Sequence[Any]:
         """Return the list of a page, or that of a record at a depth."""
         path = (self._list_names[depth],) if depth else self._page_path
-        return value_at(page_or_record, path) or ()
+        return records_at(page_or_record, path)
 
     def _decode_each(self, body: bytes, rejected: list[RejectedRecord]) -> Iterator[LocatedRecord]:
         try:
@@ -267,7 +278,7 @@ class _RecordListDecoder:
         depth = len(parent.records)
         name = self._list_names[depth]
         for ordinal, raw in enumerate(self._list_below(page_or_record, depth)):
-            path = f"{parent.path}.{name}[{ordinal}]".lstrip(".")
+            path = f"{parent.path}.{self._place(name, ordinal)}".lstrip(".")
             try:
                 record, warnings = self._decode_record(depth, raw, path)
             except InvalidRecord as error:

@@ -26,6 +26,23 @@ class Leaf(NamedTuple):
     is_required: bool = True
 
 
+ONE_RECORD = "{}"
+"""Mark of a path that leads to one record instead of a list: `account{}`."""
+
+
+def records_leaf(path: str, record_type: Any, *, is_required: bool) -> Leaf:  # noqa: ANN401 - types are values
+    """Return the field at the path of a list of records, or of a single record."""
+    return Leaf(record_type if path.endswith(ONE_RECORD) else list[record_type], is_required)
+
+
+def records_at(document: msgspec.Struct | None, path: Path) -> Sequence[Any]:
+    """Return the records at a path of a document: those of a list, or the one that is there; empty if it is absent."""
+    value = value_at(document, path)
+    if value is None:
+        return ()
+    return value if isinstance(value, list) else (value,)
+
+
 def split_path(path: str) -> Path:
     """Return the names of a dotted path."""
     return tuple(path.split("."))

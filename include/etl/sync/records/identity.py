@@ -68,9 +68,10 @@ class IdentityReader:
                 above = outer[column.levels_up - 1 : column.levels_up]
                 return value_at(above[0], column.path_parts) if above else None
             try:
-                return decoder.decode(_member(record, column))
+                found = decoder.decode(_member(record, column))
             except (*DECODE_ERRORS, LookupError):
-                return None
+                found = None
+            return value(column.otherwise) if found is None and column.otherwise is not None else found
 
         return identify(self._entity, value, lambda: record)
 

@@ -42,6 +42,18 @@ select greatest(
 -- Before the call: one that is made and not recorded would be one too many.
 insert into etl.provider_calls (provider_account_id, source) values (%(provider_account_id)s, %(source)s);
 
+-- name: give_back
+-- A login is asked by one request at a time, so that its latest call is the one that got an error.
+delete from etl.provider_calls as r
+using (
+    select c.ctid
+    from etl.provider_calls as c
+    where c.provider_account_id = %(provider_account_id)s and c.source = %(source)s
+    order by c.called_at desc
+    limit 1
+) as latest
+where r.ctid = latest.ctid;
+
 -- name: block
 -- The provider counts calls that others make, too.
 insert into etl.provider_blocks as b (provider_account_id, source, blocked_until)
