@@ -171,10 +171,11 @@ def test_a_batch_that_is_loaded_late_tells_of_the_days_before_those_of_later_bat
     pipeline: Pipeline, bank: Bank, rows: Rows
 ) -> None:
     bank.booked = [movement("unchanged"), movement("vanishes"), movement("back"), movement("old", days_ago=45)]
+    bank.booked.append(movement("oldest", days_ago=46))
     bank.pending = [movement("waits", "-1.00")]
     pipeline.run("first")
     bank.booked = [movement("unchanged"), movement("vanishes"), movement("short"), movement("changes", note="1")]
-    bank.booked += [movement("also old", days_ago=35), movement("gone old", days_ago=36), movement("x", days_ago=29)]
+    bank.booked += [movement("also old", days_ago=35), movement("oldest", days_ago=46), movement("x", days_ago=29)]
     bank.pending = []
     # As after missed runs, so that it reaches further back than the next one.
     pipeline.db.execute("update etl.recent_reads set last_on = last_on - 40")
@@ -183,10 +184,10 @@ def test_a_batch_that_is_loaded_late_tells_of_the_days_before_those_of_later_bat
     bank.pending = [movement("waits", "-1.00")]
     pipeline.db.execute("update etl.recent_reads set last_on = last_on + 40")
     pipeline.run("newer")
-    assert rows(LIVE) == [("back",), ("changes",), ("old",), ("unchanged",), ("waits",)]
+    assert rows(LIVE) == [("back",), ("changes",), ("old",), ("oldest",), ("unchanged",), ("waits",)]
     pipeline.load(late)
     assert rows(LIVE) == [
-        *(("also old",), ("back",), ("changes",), ("gone old",), ("unchanged",), ("waits",), ("x",)),
+        *(("also old",), ("back",), ("changes",), ("oldest",), ("unchanged",), ("waits",), ("x",)),
     ]
     assert rows(ENDED) == [("old", "absent", None), ("vanishes", "absent", None)]
     assert rows("select note from core.movements where movement_id = 'changes'") == [("2",)]
