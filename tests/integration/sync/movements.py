@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,9 @@ from etl.sync.logins.store import provider_accounts
 from tests.api_server import Received, Reply
 from tests.integration.sync.pipeline import Pipeline
 
+Rows = Callable[..., list[tuple[Any, ...]]]
+LIVE = "select movement_id from core.movements where removed_at is null order by 1"
+ENDED = "select movement_id, removed_for, posted_as from core.movements where removed_at is not null order by 1"
 TODAY = datetime.now(UTC).date()
 
 BANK = Provider(

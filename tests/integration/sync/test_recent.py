@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 
@@ -22,10 +21,8 @@ from etl.sync.logins.breaker import LoginsLate
 from etl.sync.logins.store import provider_accounts
 from etl.sync.recent import window
 from tests.api_server import ApiServer, Reply
-from tests.integration.sync.movements import MOVEMENTS, SOURCE, TODAY, Bank, enrol, movement
+from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, SOURCE, TODAY, Bank, Rows, enrol, movement
 from tests.integration.sync.pipeline import Pipeline
-
-Rows = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture
@@ -47,10 +44,6 @@ def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
     scripted_pipeline.entity = MOVEMENTS
     enrol(scripted_pipeline, "a1")
     return scripted_pipeline
-
-
-LIVE = "select movement_id from core.movements where removed_at is null order by 1"
-ENDED = "select movement_id, removed_for, posted_as from core.movements where removed_at is not null order by 1"
 
 
 def test_the_window_begins_earlier_at_first_and_after_missed_runs() -> None:
@@ -81,84 +74,6 @@ def test_rows_are_read_again_each_run_and_one_that_vanishes_from_the_window_ends
     bank.booked = [movement("a"), movement("b"), movement("c")]
     pipeline.run("third")
     assert rows(LIVE) == [("a",), ("b",), ("c",), ("old",)]
-
-
-def test_a_batch_that_is_loaded_late_tells_of_the_days_before_those_of_later_batches_only(
-    pipeline: Pipeline, bank: Bank, rows: Rows
-) -> None:
-    bank.booked = [movement("unchanged"), movement("vanishes"), movement("back"), movement("old", days_ago=45)]
-    bank.booked += [(oldest := movement("oldest", days_ago=50))]
-    bank.pending = [movement("waits", "-1.00")]
-    pipeline.run("first")
-    bank.booked = [movement("unchanged"), movement("vanishes"), movement("short"), movement("changes", note="1")]
-    bank.booked += [
-        movement("also old", days_ago=35),
-        movement("gone old", days_ago=36),
-        movement("x", days_ago=29),
-        oldest,
-    ]
-    bank.booked, bank.pending = [*bank.booked, oldest], []
-    # As after missed runs, so that it reaches further back than the next one.
-    pipeline.db.execute("update etl.recent_reads set last_on = last_on - 40")
-    late = pipeline.fetch("late", *pipeline.plan("late"))
-    bank.booked = [movement("unchanged"), movement("back"), movement("changes", note="2")]
-    bank.pending = [movement("waits", "-1.00")]
-    pipeline.db.execute("update etl.recent_reads set last_on = last_on + 40")
-    pipeline.run("newer")
-    assert rows(LIVE) == [("back",), ("changes",), ("old",), ("oldest",), ("unchanged",), ("waits",)]
-    pipeline.load(late)
-    assert rows(LIVE) == [
-        *(("also old",), ("back",), ("changes",), ("gone old",), ("oldest",), ("unchanged",), ("waits",), ("x",)),
-    ]
-    assert rows(ENDED) == [("old", "absent", None), ("vanishes", "absent", None)]
-    assert rows("select note from core.movements where movement_id = 'changes'") == [("2",)]
-    pipeline.run("next")
-    assert rows(ENDED)[0] == ("old", "absent", None)
-    pipeline.replay(late)
-    assert rows("select note from core.movements where movement_id = 'changes'") == [("2",)]
-    assert rows(
-        "select count(*) from core.movements where removed_at is null and movement_id in ('back', 'waits')"
-    ) == [(2,)]
-
-
-def test_days_that_were_read_long_ago_are_forgotten_apart_from_the_latest(
-    pipeline: Pipeline, bank: Bank, rows: Rows
-) -> None:
-    bank.booked = [movement("a")]
-    pipeline.run("first")
-    pipeline.run("second")
-    assert rows("select count(*) from etl.recent_reads") == [(2,)]
-    pipeline.db.execute("update etl.recent_reads set loaded_at = now() - interval '61 days', last_on = last_on - 61")
-    pipeline.run("third")
-    assert rows("select last_on from etl.recent_reads") == [(TODAY,)]
-
-
-def test_many_pending_rows_that_settle_at_once_wait_for_nobody(pipeline: Pipeline, bank: Bank, rows: Rows) -> None:
-    bank.booked = [movement("other")]
-    bank.pending = [movement(f"p{number}", f"-{number}.10") for number in range(1, 10)]
-    pipeline.run("first")
-    bank.booked += [movement(f"b{number}", f"-{number}.10") for number in range(1, 10)]
-    bank.pending = []
-    pipeline.run("second")
-    assert {(reason, posted) for _, reason, posted in rows(ENDED)} == {
-        ("posted", f"b{number}") for number in range(1, 10)
-    }
-
-
-def test_a_pending_row_is_linked_to_a_posted_one_that_comes_some_runs_after_it_vanished(
-    pipeline: Pipeline, bank: Bank, rows: Rows
-) -> None:
-    bank.booked, bank.pending = (
-        [movement("other", "-7.00"), movement("same", "-9.99", days_ago=9)],
-        [movement("p", "-9.99")],
-    )
-    pipeline.run("first")
-    bank.pending = []
-    pipeline.run("second")
-    assert rows(ENDED) == [("p", "absent", None)]
-    bank.booked.append(movement("b", "-9.99", days_ago=1))
-    pipeline.run("third")
-    assert rows(ENDED) == [("p", "posted", "b")]
 
 
 def test_an_empty_list_and_a_rejected_record_end_no_row(pipeline: Pipeline, bank: Bank, rows: Rows) -> None:
