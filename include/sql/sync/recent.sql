@@ -56,9 +56,9 @@ where m.whole and m.first_on is not null;
 
 -- name: find_absent
 -- The live rows that the read should contain, and does not: those dated in it, apart from its first day, whose beginning
--- is the provider's, and those that are pending. Days before the oldest record of an account are none of the read either: a
--- provider may have less history than was asked for, such as after a new consent. A row is kept where the read is no evidence: it has no record of the
--- row's account, or a record of the row, or one that replaces it, was rejected.
+-- is the provider's, and those that are pending. Days before the oldest record of an account are none of the read either:
+-- a provider may have less history than was asked for, such as after a new consent. A row is kept where the read is no
+-- evidence: it has no record of the row's account, or a record of the row, or one that replaces it, was rejected.
 with reported as (
     select
         i.provider_account_id,
