@@ -24,6 +24,7 @@ from etl.settings import Endpoint, Settings
 if TYPE_CHECKING:
     from etl.db.connection import Connection
     from etl.sync.logins.link import Linking
+    from etl.sync.provider.enrolment import GrantedItem
 
 _MAX_HISTORY_DAYS = 36_600
 _ACCOUNTS = "accounts"
@@ -90,7 +91,7 @@ def link(
     if file is None and not user:
         raise typer.BadParameter("name the user of the login", param_hint="--user")
     declared = find_provider(provider)
-    logins = _read_file(file) if file else [_Login(user, access_token, item_id)] if access_token else []
+    logins = read_logins(file) if file else [_Login(user, access_token, item_id)] if access_token else []
     _require_item_ids(declared, logins)
     with connect_warehouse() as db:
         if public_token:
@@ -103,14 +104,12 @@ def link(
 def _link_all(provider: Provider, logins: list[_Login], history_days: int | None, *, db: Connection) -> None:
     """Link logins; one that cannot be linked does not stop the others."""
     from etl.sync.logins.link import enrol_items
-    from etl.sync.provider.enrolment import GrantedItem
 
     failures: list[str] = []
     for index in track_progress(range(len(logins)), "logins"):
         login = logins[index]
-        item = GrantedItem(login.item_id or hashlib.sha256(login.access_token.encode()).hexdigest(), login.access_token)
         try:
-            linked = enrol_items(_linking(provider, login.user, history_days, db=db), [item])
+            linked = enrol_items(_linking(provider, login.user, history_days, db=db), [granted_item(login)])
         except SluiceError as error:
             failures.append(f"user {login.user}: {error}")
         else:
@@ -120,6 +119,13 @@ def _link_all(provider: Provider, logins: list[_Login], history_days: int | None
         raise LinkFailed(
             f"{len(failures):,} of {len(logins):,} logins were not linked:\n" + "\n".join(failures[:10]) + more
         )
+
+
+def granted_item(login: _Login) -> GrantedItem:
+    """Return what a login of a file stands for; one without an id is known by a digest of its token."""
+    from etl.sync.provider.enrolment import GrantedItem
+
+    return GrantedItem(login.item_id or hashlib.sha256(login.access_token.encode()).hexdigest(), login.access_token)
 
 
 def _linking(provider: Provider, user: str, history_days: int | None, *, db: Connection) -> Linking:
@@ -187,7 +193,7 @@ def _promised_history(provider: Provider) -> timedelta | None:
     return min((feed.history for feed in feeds if isinstance(feed, Feed) and feed.history), default=None)
 
 
-def _read_file(path: Path) -> list[_Login]:
+def read_logins(path: Path) -> list[_Login]:
     """Return the logins of a file.
 
     Raises

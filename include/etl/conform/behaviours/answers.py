@@ -1,0 +1,151 @@
+"""Behaviours of single answers: errors, waits, logins that need a login, and bodies that are no page."""
+
+from __future__ import annotations
+
+from etl.conform import edits, shape
+from etl.conform.play import Play, answer_always, answer_once
+from etl.conform.reel import Page
+from etl.conform.server import Answer
+from etl.conform.verdict import NotApplicable, Wrong
+from etl.declare.provider import ErrorAction
+from etl.declare.source import Feed
+
+_TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 503
+_UNKNOWN_STATUS = 418
+_SHORT_WAIT = 1
+"""Seconds that a header asks to wait: the shortest that a whole number of seconds can say."""
+_LONG_WAIT = 7200
+"""Seconds for which no task waits."""
+_TOLERANCE = 0.05
+"""Seconds by which a wait may be shorter, by the clock of another process."""
+
+
+def rate_limited(play: Play) -> str:
+    """Refuse calls as too many, without saying how long to wait."""
+    play.intercept(answer_once(_refusal(play, {}), index=_middle(play)))
+    play.run()
+    play.require_neighbours()
+    play.require_in_this_run()
+    return "the call was repeated, and the login was loaded in the same run"
+
+
+def rate_limited_with_wait(play: Play) -> str:
+    """Refuse calls as too many, with each header that says how long to wait."""
+    names = ("Retry-After", *play.entity.provider.wait_headers)
+    for name in names:
+        index = _middle(play)
+        play.intercept(answer_once(_refusal(play, {name: str(_SHORT_WAIT)}), index=index))
+        play.run()
+        play.require_in_this_run()
+        calls = play.asked(index)
+        waited = calls[1].at - calls[0].at if len(calls) > 1 else None
+        if waited is not None and waited < _SHORT_WAIT - _TOLERANCE:
+            raise Wrong(f"{name}: {_SHORT_WAIT} asked for {_SHORT_WAIT} s, and the next call came after {waited:.1f} s")
+        if waited is None:
+            raise Wrong(f"a page that was refused with {name} was not asked for again")
+        if not isinstance(play.source, Feed):
+            continue
+        break  # a feed that was read to its end has no page to refuse again
+    return f"the wait of {names[0]} was kept" if len(names) == 1 else f"the waits of {', '.join(names)} are known"
+
+
+def told_to_wait_for_hours(play: Play) -> str:
+    """Tell one login to wait for two hours."""
+    play.require_neighbour()
+    play.intercept(answer_always(_refusal(play, {"Retry-After": str(_LONG_WAIT)})))
+    play.run()
+    play.require_neighbours()
+    reason = play.require_visible()
+    return f"the login was left out as {reason}; all was loaded by {play.settle()}"
+
+
+def server_error(play: Play) -> str:
+    """Answer a page with 503 and the page of a proxy, once."""
+    answer = Answer(_SERVER_ERROR, b"<html>Service Unavailable</html>", {"Content-Type": "text/html"})
+    play.intercept(answer_once(answer, index=_middle(play)))
+    play.run()
+    play.require_neighbours()
+    play.require_in_this_run()
+    return "the call was repeated, and the login was loaded in the same run"
+
+
+def login_needed(play: Play) -> str:
+    """Say in the middle of a read that the user must log in again, until the user does."""
+    index = _middle(play)
+    rule_answer = shape.error_answer(play.entity.provider, ErrorAction.STOP_ACCOUNT, sends_cursor=index > 0)
+    if rule_answer is None:
+        raise Wrong(
+            "no error rule stops a login, so that one whose user must log in again is asked in every run, and its user "
+            "never learns of it"
+        )
+    play.intercept(answer_always(Answer(*rule_answer), since=index))
+    play.run()
+    play.require_neighbours()
+    play.require_state("needs_login")
+    play.repair_login()
+    return f"the login needed a login; once it was repaired, all was loaded by {play.settle()}"
+
+
+def unknown_error(play: Play) -> str:
+    """Answer a page with an error that no rule knows, in one run."""
+    play.require_neighbour()
+    answer = Answer(_UNKNOWN_STATUS, b'{"conform": "an error that nobody declared"}')
+    play.intercept(answer_always(answer, since=_middle(play)))
+    play.run()
+    play.require_neighbours()
+    reason = play.require_visible()
+    return f"the login was left out as {reason}; all was loaded by {play.settle()}"
+
+
+def no_page(play: Play) -> str:
+    """Answer with an empty body, half a body, half a document, and a page of HTML, each in a run of its own."""
+    page = play.bank.page(play.victim, _middle(play))
+    answers = {
+        "an empty body": Answer(200, b""),
+        "half a body": Answer(200, page.body, page.headers, is_cut=True),
+        "half a document": Answer(200, page.body[: len(page.body) // 2], page.headers),
+        "HTML": Answer(200, b"<html>Please log in</html>", {"Content-Type": "text/html"}),
+    }
+    for name, answer in answers.items():
+        play.intercept(answer_always(answer, since=_middle(play)))
+        play.run()
+        play.require_neighbours()
+        if not play.left_out.get(play.victim_id):
+            raise Wrong(f"{name} in place of a page was taken for one")
+    return f"the login was left out each time; all was loaded by {play.settle()}"
+
+
+def empty_list(play: Play) -> str:
+    """Answer without any record, in one run after all were loaded."""
+    if not edits.records(play.source, play.original, play.victim):
+        raise NotApplicable("it has no record")
+    play.run()
+    play.require_in_this_run()
+    empty = play.original.copy()
+    for page in empty.logins[play.victim]:
+        shape.empty_lists(play.source, page.document)
+    if not isinstance(play.source, Feed):
+        first = empty.logins[play.victim][0]
+        edits.set_total(play.source, empty, play.victim, 0)
+        empty.logins[play.victim] = [Page(first.position, first.document)]
+    play.calm(empty)
+    play.run()
+    play.require_neighbours(play.original)
+    live = play.count_live()
+    ended = "no row ended meanwhile" if live else "its rows ended meanwhile"
+    return f"{ended}; all was loaded by {play.settle(play.original)}"
+
+
+def _middle(play: Play) -> int:
+    """Return the index of a page after the first, if there is one."""
+    return 1 if len(play.pages) > 1 else 0
+
+
+def _refusal(play: Play, headers: dict[str, str]) -> Answer:
+    """Return a refusal of a call as too many, as the error rules have it."""
+    for rule in play.entity.provider.errors:
+        if rule.action is ErrorAction.RETRY and rule.code and (rule.status in (None, _TOO_MANY_REQUESTS)):
+            status, body = shape.answer_of(play.entity.provider, rule)
+            return Answer(_TOO_MANY_REQUESTS if rule.status is None else status, body, headers)
+    return Answer(_TOO_MANY_REQUESTS, b"{}", headers)

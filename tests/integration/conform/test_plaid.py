@@ -1,0 +1,134 @@
+"""The conformance kit, against the declarations of Plaid and copies of them that are wrong on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from etl.catalog.entities.accounts import ACCOUNTS
+from etl.catalog.entities.merchants import MERCHANTS
+from etl.catalog.entities.transactions import TRANSACTIONS
+from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
+from etl.conform import kit
+from etl.conform.kit import NothingToPlay, Provided
+from etl.conform.verdict import Result, Verdict, find_wrong
+from etl.db.connection import connect
+from etl.declare.api.paging import Flag
+from etl.declare.entity import Entity
+from etl.declare.provider import ErrorAction
+from etl.settings import Endpoint
+from tests.integration.sync.own_bank import OwnBank
+
+
+@dataclass(frozen=True)
+class Played:
+    """What the kit made of the declarations.
+
+    Parameters
+    ----------
+    recording
+        Folder of the recording that it made.
+    tokens
+        Secrets that it was given.
+    """
+
+    verdicts: list[Verdict]
+    recording: Path
+    tokens: list[str]
+
+
+@pytest.fixture(scope="module")
+def played(server: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """Return the verdicts of all behaviours, and a recording of the sandbox bank."""
+    folder = tmp_path_factory.mktemp("recording")
+    with OwnBank() as bank:
+        tokens = [bank.create_public_token(number) for number in range(3)]
+        provided = Provided(bank.endpoint, (), tokens, record=folder)
+        verdicts = kit.conform([ACCOUNTS, TRANSACTIONS, MERCHANTS], provided, server=server)
+    yield Played(verdicts, folder, [*tokens, bank.endpoint.password])
+
+
+def test_the_declarations_hold_whatever_the_bank_does(played: Played) -> None:
+    assert [str(each) for each in find_wrong(played.verdicts)] == []
+    for name in ("accounts", "transactions"):
+        assert [each.behaviour for each in played.verdicts if each.entity == name] == list(kit.NAMES)
+    of_feed = [each for each in played.verdicts if each.entity == "transactions"]
+    assert [each.behaviour for each in of_feed if each.result is not Result.OK] == [kit.SIGNS]
+
+
+def test_a_recording_has_the_pages_and_no_secret(played: Played) -> None:
+    text = (played.recording / "transactions_sync.json").read_text()
+    assert len(json.loads(text)["logins"]) == 3
+    assert all(secret not in text for secret in played.tokens)
+    assert "access-" not in text
+
+
+def without_rules(action: ErrorAction) -> Entity:
+    errors = tuple(rule for rule in PLAID.errors if rule.action is not action)
+    return replace(TRANSACTIONS, provider=replace(PLAID, errors=errors))
+
+
+def with_source(**changes: object) -> Entity:
+    return replace(TRANSACTIONS, source=replace(TRANSACTIONS_SYNC, **changes))  # type: ignore[arg-type]
+
+
+WRONG_COPIES = {
+    "no rule restarts the feed": (without_rules(ErrorAction.RESTART_FEED), "changed while read", "RESTART_FEED"),
+    "no rule stops a login": (without_rules(ErrorAction.STOP_ACCOUNT), "login needed", "STOP_ACCOUNT"),
+    "more has a wrong path": (with_source(more="has_mor"), kit.UNDISTURBED, "more names 'has_mor'"),
+    "more is read the other way round": (with_source(more=Flag("has_more", more=False)), kit.UNDISTURBED, "`more`"),
+    "cursor is another text": (with_source(cursor="request_id"), kit.UNDISTURBED, "404"),
+    "a list has a wrong path": (with_source(upserts=("new[]", "modified[]")), kit.UNDISTURBED, "names 'new'"),
+    "a list is not read": (with_source(upserts=("added[]",)), kit.LISTS, "modified[]"),
+    "removals are not read": (with_source(deletes=()), "record removed", "removed[]"),
+    "the key is not unique": (
+        replace(TRANSACTIONS, key=("provider_account_id", "account_id"), replaces=None),
+        kit.KEY,
+        "would be one row",
+    ),
+    "a column is required that is not": (
+        replace(
+            TRANSACTIONS,
+            columns=tuple(
+                replace(each, required=True) if each.name == "dated_at" else each for each in TRANSACTIONS.columns
+            ),
+        ),
+        kit.UNDISTURBED,
+        "`columns`",
+    ),
+}
+"""What is wrong → the copy, the behaviour that shows it, and what the verdict says."""
+
+
+@pytest.mark.parametrize("name", WRONG_COPIES)
+def test_a_wrong_copy_is_caught_by_the_behaviour_that_it_breaks(name: str, played: Played, server: Endpoint) -> None:
+    entity, behaviour, said = WRONG_COPIES[name]
+    verdicts = kit.conform([entity], Provided(recording=played.recording), server=server, only=[behaviour])
+    (wrong,) = find_wrong(verdicts)
+    assert (wrong.behaviour, said in wrong.reason) == (behaviour, True), wrong.reason
+
+
+def test_a_behaviour_that_a_provider_never_shows_is_not_held_against_it(played: Played, server: Endpoint) -> None:
+    verdicts = kit.conform(
+        [without_rules(ErrorAction.RESTART_FEED)],
+        Provided(recording=played.recording),
+        server=server,
+        without=["changed while read"],
+        only=["changed while read"],
+    )
+    assert find_wrong(verdicts) == []
+
+
+def test_an_unknown_behaviour_is_refused(server: Endpoint, tmp_path: Path) -> None:
+    with pytest.raises(NothingToPlay, match="'login neded' is no behaviour; it is one of undisturbed read, "):
+        kit.conform([TRANSACTIONS], Provided(recording=tmp_path), server=server, only=["login neded"])
+
+
+def test_scratch_databases_are_dropped(played: Played, server: Endpoint) -> None:
+    with connect(server) as db:
+        names = db.execute("select datname from pg_database where datname like 'sluice_conform%'").fetchall()
+    assert names == []
