@@ -247,7 +247,10 @@ class _Performance:
         most = max(len(edits.records(self.source, reel, login)) for login in range(len(reel.logins)))
         pages = max(map(len, reel.logins))
         if pages < PAGES and most > pages and Placeholder.PAGE_SIZE in self.source.placeholders:
+            # The end rule is judged by pages of the declared size: smaller ones may be full where those are not.
+            goes_on = reel.goes_on
             reel = self._read_provider(max(2, most // PAGES))
+            reel.goes_on = reel.goes_on or goes_on
         if self.provided.record is not None:
             reel.save(self.provided.record)
         return reel
@@ -281,15 +284,15 @@ class _Performance:
         shape = checks.explain_shape(self.source, document) if document is not None else ""
         if shape:
             raise Wrong(shape, "name the path that they have")
-        if left_out:
-            outcome, reason = next(iter(left_out.values()))
-            raise Wrong(f"{len(left_out)} of {len(steps.logins)} logins were left out as {outcome!r}: {reason}")
-        if quarantined or not scratch.rows_of(steps.db, self.entity):
+        if quarantined or not (left_out or scratch.rows_of(steps.db, self.entity)):
             rejects = scratch.rejects_of(steps.db)
             why = f"; {len(rejects)} records are rejected, as by {rejects[0][3]} at {rejects[0][2]}" if rejects else ""
             remedy = "see `columns` and `checks`" if rejects else "see `upserts` of the source"
             what = f"{len(quarantined)} logins are quarantined" if quarantined else "no row was loaded"
             raise Wrong(f"{what}{why}{f'; {steps.errors[-1]}' if steps.errors and not rejects else ''}", remedy)
+        if left_out:
+            outcome, reason = next(iter(left_out.values()))
+            raise Wrong(f"{len(left_out)} of {len(steps.logins)} logins were left out as {outcome!r}: {reason}")
         if steps.errors:
             raise Wrong(steps.errors[-1])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -125,15 +125,15 @@ class Play:
         """Provider account of the victim."""
         return self.steps.logins[self.victim]
 
-    def require_neighbours(self, reel: Reel | None = None) -> None:
-        """Require that the other logins are loaded.
+    def require_neighbours(self) -> None:
+        """Require that the other logins, which nothing disturbs, are loaded.
 
         Raises
         ------
         Wrong
             If a row of them is missing.
         """
-        expected, found = self.refer(reel or self.bank.reel), read_tables(self.steps)
+        expected, found = self.refer(self.original), read_tables(self.steps)
         others = set(self.steps.logins) - {self.victim_id}
         problem = compare(self.entity, _only(expected, self.entity, others), _only(found, self.entity, others))
         if problem:
@@ -189,8 +189,15 @@ class Play:
         """Let the user of the victim log in again."""
         provider_accounts.resume(self.steps.db, [self.victim_id])
 
-    def settle(self, reel: Reel | None = None) -> str:
+    def settle(self, reel: Reel | None = None, *, like: Reel | None = None) -> str:
         """Run without a disturbance until the tables are equal to those of an undisturbed read; return after how many.
+
+        Parameters
+        ----------
+        reel
+            What the bank has from now on; None for what it has.
+        like
+            A reel whose rows are the same, although its pages are others; None if there is none.
 
         Raises
         ------
@@ -200,7 +207,7 @@ class Play:
         self.calm(reel)
         for number in range(1, MAX_CALM_RUNS + 1):
             self.run()
-            problem = self.find_difference(self.bank.reel)
+            problem = self.find_difference(like or self.bank.reel, are_pages_equal=like is None)
             if not problem:
                 self.require_state("active")
                 return "the next run" if number == 1 else f"{number} runs"
@@ -211,14 +218,14 @@ class Play:
             + self._errors
         )
 
-    def find_difference(self, reel: Reel) -> str:
+    def find_difference(self, reel: Reel, *, are_pages_equal: bool = True) -> str:
         """Return how the tables differ from those of an undisturbed read of a reel; empty if they do not."""
         expected, found = self.refer(reel), read_tables(self.steps)
         for follower in self.steps.followers:
             missing = expected.rows[follower.name].keys() - found.rows[follower.name].keys()
             if missing:
                 return f"{len(missing)} rows of {follower.name} are missing"
-        return compare(self.entity, expected, found)
+        return compare(self.entity, expected, found if are_pages_equal else replace(found, cursors=expected.cursors))
 
     def count_live(self) -> int:
         """Return the number of live rows of the victim."""

@@ -1,4 +1,7 @@
-"""A pytest plugin for catalogues: `pytest_plugins = ["etl.conform.pytest_plugin"]`."""
+"""A pytest plugin for catalogues: `pytest_plugins = ["etl.conform.pytest_plugin"]`.
+
+PYTEST_DONT_REWRITE: it has no assertions, and tests may import `Conform` from it before pytest does.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,7 @@ def conform(conform_server: Endpoint) -> Conform:
 @pytest.fixture(scope="session")
 def conform_server(request: pytest.FixtureRequest) -> Endpoint:
     """Return the server of scratch databases; a test suite with one of its own overrides it."""
-    url = str(request.config.getoption(_OPTION))
+    # A test module that names the plugin is read after the options.
+    url = str(request.config.getoption(_OPTION, ""))
     environment = {"AIRFLOW_CONN_WAREHOUSE": url} if url else dict(os.environ)
     return Endpoint.from_environment("warehouse", environment)

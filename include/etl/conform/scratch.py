@@ -19,7 +19,7 @@ from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.db.tables.layout import core_table
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.errors import PermanentError
+from etl.errors import PermanentError, SluiceError
 from etl.settings import Endpoint
 
 VICTIM_APPLICATION = "sluice-conform-step"
@@ -39,6 +39,16 @@ class ScratchRefused(PermanentError):
         super().__init__(
             f"the server of {endpoint.schema!r} creates no scratch database: {detail}; grant CREATEDB to its user, or "
             "name another server with --database."
+        )
+
+
+class TablesRefused(PermanentError):
+    """The tables of the entities cannot be created, so that none can be read."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"the tables of the entities cannot be created in an empty database: {detail} See the declarations, and "
+            "include/sql/entities for what these entities have of their own."
         )
 
 
@@ -77,6 +87,8 @@ def open_scratch(server: Endpoint, entities: Iterable[Entity]) -> Iterator[Scrat
     ------
     ScratchRefused
         If the user may not create databases.
+    TablesRefused
+        If a table cannot be created.
     """
     name = f"sluice_conform_{token_hex(4)}"
     with warehouses.connect(server) as db:
@@ -85,8 +97,11 @@ def open_scratch(server: Endpoint, entities: Iterable[Entity]) -> Iterator[Scrat
         except psycopg.errors.InsufficientPrivilege as error:
             raise ScratchRefused(server, str(error).splitlines()[0]) from None
     try:
-        with warehouses.connect(replace(server, schema=name)) as db:
-            migrations.migrate(db, entities)
+        try:
+            with warehouses.connect(replace(server, schema=name)) as db:
+                migrations.migrate(db, entities)
+        except SluiceError as error:
+            raise TablesRefused(str(error)) from error
         yield Scratch(server, name)
     finally:
         _drop(server, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etl.conform import edits, shape
-from etl.conform.play import Play, answer_always, answer_once
+from etl.conform.play import Play, answer_always, answer_once, page_of
 from etl.conform.reel import Page
 from etl.conform.server import Answer
 from etl.conform.verdict import NotApplicable, Wrong
@@ -117,23 +117,27 @@ def no_page(play: Play) -> str:
 
 
 def empty_list(play: Play) -> str:
-    """Answer without any record, in one run after all were loaded."""
+    """Answer without any record: a feed as if it was not ready, a list after all records were loaded."""
     if not edits.records(play.source, play.original, play.victim):
         raise NotApplicable("it has no record")
-    play.run()
-    play.require_in_this_run()
     empty = play.original.copy()
     for page in empty.logins[play.victim]:
         shape.empty_lists(play.source, page.document)
-    if not isinstance(play.source, Feed):
-        first = empty.logins[play.victim][0]
-        edits.set_total(play.source, empty, play.victim, 0)
-        empty.logins[play.victim] = [Page(first.position, first.document)]
+    first = empty.logins[play.victim][0]
+    if isinstance(play.source, Feed):
+        play.intercept(answer_always(page_of(edits.lead_to(play.source, first, ""))))
+        play.run()
+        play.require_neighbours()
+        reason = play.require_visible()
+        return f"the login was left out as {reason}; all was loaded by {play.settle()}"
+    play.run()
+    play.require_in_this_run()
+    edits.set_total(play.source, empty, play.victim, 0)
+    empty.logins[play.victim] = [Page(first.position, first.document)]
     play.calm(empty)
     play.run()
-    play.require_neighbours(play.original)
-    live = play.count_live()
-    ended = "no row ended meanwhile" if live else "its rows ended meanwhile"
+    play.require_neighbours()
+    ended = "no row ended meanwhile" if play.count_live() else "its rows ended meanwhile"
     return f"{ended}; all was loaded by {play.settle(play.original)}"
 
 

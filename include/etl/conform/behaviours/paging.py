@@ -31,7 +31,7 @@ def changed_while_read(play: Play) -> str:
 
     play.intercept(shift)
     play.run()
-    play.require_neighbours(anew)
+    play.require_neighbours()
     missed = play.find_difference(anew)
     play.settle(anew)
     if missed:
@@ -146,7 +146,7 @@ def _changed_feed(play: Play) -> str:
 
     play.intercept(change)
     play.run()
-    play.require_neighbours(changed)
+    play.require_neighbours()
     play.require_in_this_run(changed)
     return "the feed was read again from where the download began, in the same run"
 
@@ -155,7 +155,8 @@ def _removal_list(play: Play) -> tuple[Feed, str]:
     if not isinstance(play.source, Feed):
         raise NotApplicable("it is a list, which has no removals")
     if not play.source.deletes:
-        unread = sorted(unread_lists([play.entity, *play.steps.followers], play.source, play.original))
+        found = unread_lists([play.entity, *play.steps.followers], play.source, play.original)
+        unread = [path for path, has_key in found.items() if has_key is not False]
         seen = f"; nothing reads the list {unread[0]} of its pages" if unread else ""
         raise Wrong(f"the feed declares no list of removals, so that a row never ends{seen}")
     return play.source, play.source.deletes[0]

@@ -43,9 +43,8 @@ def vanished_optional(play: Play) -> str:
     play.require_neighbours()
     if len(scratch.rows_of(play.steps.db, play.entity)) != before:
         raise Wrong(f"a record without {'.'.join(column.path_parts)} was not loaded, although the column is optional")
-    return (
-        f"the record was loaded without {column.name}; its value came by {play.settle(_mended(play, spoiled, record))}"
-    )
+    settled = play.settle(_mended(play, spoiled, record), like=play.original)
+    return f"the record was loaded without {column.name}; its value came by {settled}"
 
 
 def all_changed_type(play: Play) -> str:
@@ -59,7 +58,7 @@ def all_changed_type(play: Play) -> str:
             shape.write_field(record, column, deepcopy(_NO_VALUE))
     play.bank.reel = spoiled
     play.run()
-    play.require_neighbours(play.original)
+    play.require_neighbours()
     if play.victim_id not in scratch.quarantined(play.steps.db, entity=play.entity.name):
         raise Wrong("all records of a login were rejected, and the login was not quarantined")
     return f"the login was quarantined, and its cursor stayed; all was loaded by {play.settle(play.original)}"
@@ -70,11 +69,12 @@ def _spoil_one(play: Play, column: Column, spoil: Spoil) -> str:
     play.bank.reel = spoiled
     already = len(play.refer(play.original).rejects)
     play.run()
-    play.require_neighbours(play.original)
+    play.require_neighbours()
     rejected = len(scratch.rejects_of(play.steps.db))
     if rejected <= already:
         raise Wrong(f"a record with a bad {'.'.join(column.path_parts)} was neither rejected nor held back")
-    return f"the record was rejected by {column.name}; it was loaded by {play.settle(_mended(play, spoiled, record))}"
+    settled = play.settle(_mended(play, spoiled, record), like=play.original)
+    return f"the record was rejected by {column.name}; it was loaded by {settled}"
 
 
 def _spoiled(play: Play, column: Column, spoil: Spoil) -> tuple[Reel, edits.Record]:
