@@ -149,7 +149,7 @@ def _sibling_lists(source: Source, document: object) -> Iterator[tuple[str, list
 def _declared_fields(source: Source) -> Iterator[tuple[str, str, type | tuple[type, ...]]]:
     """Yield the fields of a declaration that name a path which each page must have, with the type that it has there."""
     for path in (*source.upserts, *source.removals):
-        if path not in source.optional and path.count("[]") == 1:
+        if path not in source.optional and path.count("[]") == 1 and path.endswith("[]"):
             yield "deletes" if path in source.removals else "upserts", path.removesuffix("[]"), list
     if isinstance(source, Feed):
         yield "cursor", source.cursor, str

@@ -189,18 +189,25 @@ class _Performance:
             yield Verdict(self.entity.name, UNDISTURBED, Result.WRONG, _sentence(wrong, ""))
             return
         reader = _Reader(self.databases, self.entity, self.followers)
-        yield self._verdict(
-            LISTS,
-            lambda: checks.check_lists(self.entities, source, reel),
-            "name it in `upserts` or `deletes` of the source, if it has records",
+        checked = (
+            (LISTS, lambda: checks.check_lists(self.entities, source, reel), "name it in `upserts` or `deletes`"),
+            (KEY, lambda: checks.check_key(self.entity, source, reel), "see `key` of the entity"),
+            (END, lambda: checks.check_end(source, reel), "see the end rule of the source"),
         )
-        yield self._verdict(KEY, lambda: checks.check_key(self.entity, source, reel), "see `key` of the entity")
-        yield self._verdict(END, lambda: checks.check_end(source, reel), "see the end rule")
+        yield from (self._verdict(*each) for each in checked if self._is_asked(each[0]))
         with ThreadPoolExecutor(THREADS) as pool:
-            played = [pool.submit(self._play, behaviour, reel, reader) for behaviour in BEHAVIOURS]
+            played = [
+                pool.submit(self._play, behaviour, reel, reader)
+                for behaviour in BEHAVIOURS
+                if self._is_asked(behaviour.name)
+            ]
             for each in played:
                 yield each.result()
-        yield Verdict(self.entity.name, SIGNS, Result.NOT_APPLICABLE, checks.signs_unknown(self.entity.provider))
+        if self._is_asked(SIGNS):
+            yield Verdict(self.entity.name, SIGNS, Result.NOT_APPLICABLE, checks.signs_unknown(self.entity.provider))
+
+    def _is_asked(self, name: str) -> bool:
+        return not self.only or name in self.only
 
     @property
     def source(self) -> Feed | Snapshot:
@@ -218,9 +225,8 @@ class _Performance:
         ]
 
     def _verdict(self, name: str, check: Callable[[], str], remedy: str) -> Verdict:
-        if name in self.without or (self.only and name not in self.only and name != UNDISTURBED):
-            reason = _UNASKED if name in self.without else "not asked for (--only)"
-            return Verdict(self.entity.name, name, Result.NOT_APPLICABLE, reason)
+        if name in self.without:
+            return Verdict(self.entity.name, name, Result.NOT_APPLICABLE, _UNASKED)
         try:
             return Verdict(self.entity.name, name, Result.OK, check())
         except NotApplicable as reason:
@@ -268,6 +274,7 @@ class _Performance:
             steps.enrol([_through_proxy(item, endpoint, steps.endpoint) for item in items])
             steps.run()
             self._require_read(steps, recorder)
+            recorder.reel.rows = len(scratch.rows_of(steps.db, self.entity))
         recorder.ask_beyond(max(range(len(items)), key=lambda login: len(recorder.reel.logins[login])))
         return recorder.reel
 
@@ -305,6 +312,11 @@ class _Performance:
             rows = len(scratch.rows_of(steps.db, self.entity))
             rejects = len(scratch.rejects_of(steps.db))
         pages = sum(map(len, reel.logins))
+        if self.provided.recording is None and rows != reel.rows:
+            raise Wrong(
+                f"the recording gives {rows} rows, and the provider itself gave {reel.rows}",
+                "the kit cannot play this source; report it with its declaration",
+            )
         if asked < pages:
             raise Wrong(
                 f"the read ended after {asked} of {pages} recorded pages", "see `more` or `paging` of the source"

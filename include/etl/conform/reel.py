@@ -58,12 +58,15 @@ class Reel:
         Pages of each login.
     goes_on
         Records of the page after the last one, where it was asked for: the declared end is not the end.
+    rows
+        Rows that the read which was recorded has loaded.
     """
 
     source: str
     page_size: int
     logins: list[list[Page]] = field(default_factory=list)
     goes_on: int = 0
+    rows: int = 0
 
     def copy(self) -> Reel:
         """Return a copy that can be changed."""
@@ -98,6 +101,7 @@ class Reel:
             "source": self.source,
             "page_size": self.page_size,
             "goes_on": self.goes_on,
+            "rows": self.rows,
             "logins": logins,
         }
         _path(folder, self.source).write_bytes(shape.encode(recording))
@@ -117,7 +121,7 @@ class Reel:
             if recording["format"] != _FORMAT:
                 raise RecordingUnreadable(path, f"its format is {recording['format']}, not {_FORMAT}")
             logins = [[Page(**page) for page in pages] for pages in recording["logins"]]
-            return cls(recording["source"], recording["page_size"], logins, recording["goes_on"])
+            return cls(recording["source"], recording["page_size"], logins, recording["goes_on"], recording["rows"])
         except FileNotFoundError:
             raise RecordingUnreadable(path, "there is no such recording") from None
         except (OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:

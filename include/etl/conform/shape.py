@@ -62,7 +62,12 @@ def text_at(document: object, path: str) -> str:
 
 
 def lists_at(document: object, path: str) -> list[list[Any]]:
-    """Return the lists of a page that a path of records means, such as both of `accounts[].transactions[]`."""
+    """Return the lists of a page that a path of records means, such as both of `accounts[].transactions[]`.
+
+    The only record at `account{}` is in a list of its own, which is not that of the page.
+    """
+    if path.endswith("{}"):
+        return [[each] for each in values_at(document, path.removesuffix("{}")) if isinstance(each, dict)]
     return [each for each in values_at(document, path.removesuffix("[]")) if isinstance(each, list)]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from dev.stack.stack import Stack
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
@@ -120,7 +124,36 @@ def test_a_behaviour_that_a_provider_never_shows_is_not_held_against_it(played: 
         without=["changed while read"],
         only=["changed while read"],
     )
-    assert find_wrong(verdicts) == []
+    (_, never) = verdicts
+    assert (never.result, never.reason) == (
+        Result.NOT_APPLICABLE,
+        "you say that the provider never does this (--without)",
+    )
+
+
+def test_the_command_prints_verdicts_and_exits_with_1_if_one_is_wrong(
+    played: Played, stack: Stack, tmp_path: Path
+) -> None:
+    for name, old, new in (("accounts_get", '"accounts":[', '"items":['), ("transactions_sync", "", "")):
+        text = (played.recording / f"{name}.json").read_text()
+        (tmp_path / f"{name}.json").write_text(text.replace(old, new) if old else text)
+    command = ["-m", "etl", "conform", "plaid", "--recording", str(tmp_path), "--only", "server error", "--json"]
+    environment = {**os.environ, **stack.environment}
+    result = subprocess.run(
+        [sys.executable, *command], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (result.returncode, result.stderr) == (1, "")
+    assert [tuple(each.values()) for each in json.loads(result.stdout)["verdicts"]] == [
+        (
+            "accounts",
+            "undisturbed read",
+            "wrong",
+            "upserts names 'accounts', where the pages have nothing; they have items, item, request_id; name the path "
+            "that they have",
+        ),
+        ("transactions", "undisturbed read", "ok", "170 rows of 2 logins from 7 pages"),
+        ("transactions", "server error", "ok", "the call was repeated, and the login was loaded in the same run"),
+    ]
 
 
 def test_an_unknown_behaviour_is_refused(server: Endpoint, tmp_path: Path) -> None:
