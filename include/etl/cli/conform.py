@@ -54,6 +54,10 @@ def conform(
     recording: Annotated[
         Path | None, typer.Option(help="Folder of such a recording, in place of the sandbox.", file_okay=False)
     ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of errors as the provider's documentation shows them.", dir_okay=False),
+    ] = None,
     database: Annotated[
         str, typer.Option(help="URL of a Postgres that may create databases; by default the warehouse's server.")
     ] = "",
@@ -76,7 +80,7 @@ def conform(
 
     from stamina import instrumentation
 
-    from etl.conform import kit
+    from etl.conform import documented, kit
     from etl.conform.verdict import find_wrong
 
     declared = find_provider(provider)
@@ -85,8 +89,11 @@ def conform(
     instrumentation.set_on_retry_hooks(())
     verdicts = kit.conform(
         [entity for entity in ENTITIES if entity.provider.name == declared.name],
-        _provided(
-            declared, url=url, logins=logins, public_tokens=public_token or [], record=record, recording=recording
+        replace(
+            _provided(
+                declared, url=url, logins=logins, public_tokens=public_token or [], record=record, recording=recording
+            ),
+            documented=documented.load(answers) if answers else {},
         ),
         server=_server(database),
         without=without or (),

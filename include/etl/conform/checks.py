@@ -116,8 +116,8 @@ def check_end(source: Source, reel: Reel) -> str:
             "its requests do not say which page they ask for, so that nothing behind the end can be asked"
         )
     if reel.goes_on:
-        field = "more" if isinstance(source, Feed) else "paging: end"
-        raise Wrong(f"the page behind the last one has {reel.goes_on} more records; {field} ends the read too early")
+        remedy = "see `more` of the feed" if isinstance(source, Feed) else "see `end` of its `paging`"
+        raise Wrong(f"the page behind the last one has {reel.goes_on} more records, which are never read", remedy)
     return "nothing follows the last page"
 
 

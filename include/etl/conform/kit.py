@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from etl.conform import checks, edits, scratch
 from etl.conform.banks import Recorder
 from etl.conform.behaviours.table import BEHAVIOURS, Behaviour
+from etl.conform.documented import Documented
 from etl.conform.play import Play
 from etl.conform.reel import Reel
 from etl.conform.scratch import Scratch, open_scratch
@@ -78,6 +79,8 @@ class Provided:
         Folder of the recordings to play; None to read the provider.
     record
         Folder to which the recordings are written; None to keep none.
+    documented
+        Answers that the documentation of the provider shows.
     """
 
     endpoint: Endpoint | None = None
@@ -85,6 +88,7 @@ class Provided:
     public_tokens: Sequence[str] = ()
     recording: Path | None = None
     record: Path | None = None
+    documented: Documented = field(default_factory=dict)
 
 
 @dataclass
@@ -180,19 +184,21 @@ class _Performance:
 
     def verdicts(self) -> Iterator[Verdict]:
         source = self.source
+        folder = self.provided.recording
         try:
-            reel = (
-                self._record() if self.provided.recording is None else Reel.load(self.provided.recording, source.name)
-            )
-            yield self._verdict(UNDISTURBED, lambda: self._check_undisturbed(reel), "")
+            reel = self._record() if folder is None else Reel.load(folder, source.name)
         except Wrong as wrong:
             yield Verdict(self.entity.name, UNDISTURBED, Result.WRONG, _sentence(wrong, ""))
+            return
+        undisturbed = self._verdict(UNDISTURBED, lambda: self._check_undisturbed(reel), "")
+        yield undisturbed
+        if undisturbed.result is Result.WRONG:
             return
         reader = _Reader(self.databases, self.entity, self.followers)
         checked = (
             (LISTS, lambda: checks.check_lists(self.entities, source, reel), "name it in `upserts` or `deletes`"),
             (KEY, lambda: checks.check_key(self.entity, source, reel), "see `key` of the entity"),
-            (END, lambda: checks.check_end(source, reel), "see the end rule of the source"),
+            (END, lambda: checks.check_end(source, reel), ""),
         )
         yield from (self._verdict(*each) for each in checked if self._is_asked(each[0]))
         with ThreadPoolExecutor(THREADS) as pool:
@@ -243,7 +249,7 @@ class _Performance:
                 steps,
                 bank,
             ):
-                return behaviour.act(Play(steps, bank, reel, reader.read))
+                return behaviour.act(Play(steps, bank, reel, reader.read, self.provided.documented))
 
         return self._verdict(behaviour.name, act, behaviour.remedy)
 

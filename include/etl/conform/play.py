@@ -9,11 +9,13 @@ from typing import Any
 
 from etl.conform import scratch, shape
 from etl.conform.banks import Asked, Intercept, PlayedBank
+from etl.conform.documented import Documented
 from etl.conform.reel import Page, Reel
 from etl.conform.server import Answer
 from etl.conform.stage import Steps, Tables, read_tables
 from etl.conform.verdict import NotApplicable, Wrong
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
+from etl.declare.provider import ErrorAction
 from etl.declare.source import Feed, Recent, Snapshot
 from etl.sync.logins.store import logins, provider_accounts
 
@@ -36,6 +38,8 @@ class Play:
         What the bank has at first.
     refer
         The tables that an undisturbed read leaves.
+    documented
+        Answers that the documentation of the provider shows.
     victim
         Index of the login that is disturbed; the others are its neighbours.
     """
@@ -44,6 +48,7 @@ class Play:
     bank: PlayedBank
     original: Reel
     refer: Reference
+    documented: Documented = field(default_factory=dict)
     victim: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +80,16 @@ class Play:
         """
         if len(self.pages) < count:
             raise NotApplicable(f"it needs a login with {count} pages, and the bank sent at most {len(self.pages)}")
+
+    def errors(self, name: str, action: ErrorAction, *, sends_cursor: bool) -> list[Answer]:
+        """Return the errors to answer with: those that are documented, else one that the error rules lead to an action.
+
+        Empty if no rule does.
+        """
+        if documented := self.documented.get(name):
+            return list(documented)
+        answer = shape.error_answer(self.entity.provider, action, sends_cursor=sends_cursor)
+        return [Answer(*answer)] if answer else []
 
     def require_neighbour(self) -> None:
         """End the play if the victim is the only login: where none can be read, the task itself fails.

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from etl.conform import kit
+from etl.conform import documented, kit
 from etl.conform.kit import Provided
 from etl.conform.verdict import Verdict, find_wrong
 from etl.declare.entity import Entity
@@ -29,6 +29,7 @@ class Conform(Protocol):
         self,
         *entities: Entity,
         recording: str | Path | None = None,
+        answers: str | Path | None = None,
         endpoint: Endpoint | None = None,
         logins: Sequence[GrantedItem] = (),
         public_tokens: Sequence[str] = (),
@@ -55,13 +56,20 @@ def conform(conform_server: Endpoint) -> Conform:
     def play(
         *entities: Entity,
         recording: str | Path | None = None,
+        answers: str | Path | None = None,
         endpoint: Endpoint | None = None,
         logins: Sequence[GrantedItem] = (),
         public_tokens: Sequence[str] = (),
         without: Collection[str] = (),
         only: Collection[str] = (),
     ) -> list[Verdict]:
-        provided = Provided(endpoint, logins, public_tokens, Path(recording) if recording else None)
+        provided = Provided(
+            endpoint,
+            logins,
+            public_tokens,
+            Path(recording) if recording else None,
+            documented=documented.load(Path(answers)) if answers else {},
+        )
         verdicts = kit.conform(entities, provided, server=conform_server, without=without, only=only)
         if wrong := find_wrong(verdicts):
             lines = [f"{each.entity}, {each.behaviour}: {each.reason}" for each in wrong]

@@ -17,7 +17,7 @@ from etl.catalog.entities.accounts import ACCOUNTS
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import PLAID, TRANSACTIONS_SYNC
-from etl.conform import kit
+from etl.conform import documented, kit
 from etl.conform.kit import NothingToPlay, Provided
 from etl.conform.verdict import Result, Verdict, find_wrong
 from etl.db.connection import connect
@@ -26,6 +26,24 @@ from etl.declare.entity import Entity
 from etl.declare.provider import ErrorAction
 from etl.settings import Endpoint
 from tests.integration.sync.own_bank import OwnBank
+
+
+DOCUMENTED = {
+    "changed while read": ("TRANSACTIONS_ERROR", "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION", 400),
+    "login needed": ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED", 400),
+    "rate limited": ("RATE_LIMIT_EXCEEDED", "TRANSACTIONS_SYNC_LIMIT", 429),
+}
+"""Errors as Plaid's API reference shows them: behaviour → type, code and status."""
+
+
+def write_documented(folder: Path) -> Path:
+    answers = {
+        behaviour: [{"status": status, "body": {"error_type": error_type, "error_code": code, "error_message": "…"}}]
+        for behaviour, (error_type, code, status) in DOCUMENTED.items()
+    }
+    path = folder / "documented.json"
+    path.write_text(json.dumps(answers))
+    return path
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,8 @@ def played(server: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("recording")
     with OwnBank() as bank:
         tokens = [bank.create_public_token(number) for number in range(2)]
-        provided = Provided(bank.endpoint, (), tokens, record=folder)
+        errors = documented.load(write_documented(folder))
+        provided = Provided(bank.endpoint, (), tokens, record=folder, documented=errors)
         verdicts = kit.conform([ACCOUNTS, TRANSACTIONS, MERCHANTS], provided, server=server)
     yield Played(verdicts, folder, [*tokens, bank.endpoint.password])
 
@@ -116,6 +135,32 @@ def test_a_wrong_copy_is_caught_by_the_behaviour_that_it_breaks(name: str, playe
     assert (wrong.behaviour, said in wrong.reason) == (behaviour, True), wrong.reason
 
 
+@pytest.mark.parametrize(
+    ("code", "behaviour", "found"),
+    [
+        (
+            "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION",
+            "changed while read",
+            "left out as 'refused' (/transactions/sync answered TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION, HTTP 400)",
+        ),
+        ("ITEM_LOGIN_REQUIRED", "login needed", "'active' instead of 'needs_login'; the run left it out as 'refused'"),
+    ],
+)
+def test_a_rule_with_a_wrong_code_is_caught_by_the_documented_error(
+    code: str, behaviour: str, found: str, played: Played, server: Endpoint
+) -> None:
+    errors = tuple(
+        replace(rule, code=f"{code}S") if rule.code == code else rule for rule in PLAID.errors if rule.code != "ITEM_ERROR"
+    )
+    entity = replace(TRANSACTIONS, provider=replace(PLAID, errors=errors))
+    provided = Provided(
+        recording=played.recording, documented=documented.load(played.recording / "documented.json")
+    )
+    assert find_wrong(kit.conform([entity], replace(provided, documented={}), server=server, only=[behaviour])) == []
+    (wrong,) = find_wrong(kit.conform([entity], provided, server=server, only=[behaviour]))
+    assert found in wrong.reason
+
+
 def test_a_behaviour_that_a_provider_never_shows_is_not_held_against_it(played: Played, server: Endpoint) -> None:
     verdicts = kit.conform(
         [without_rules(ErrorAction.RESTART_FEED)],
@@ -143,17 +188,16 @@ def test_the_command_prints_verdicts_and_exits_with_1_if_one_is_wrong(
         [sys.executable, *command], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
     assert (result.returncode, result.stderr) == (1, "")
-    assert [tuple(each.values()) for each in json.loads(result.stdout)["verdicts"]] == [
-        (
-            "accounts",
-            "undisturbed read",
-            "wrong",
-            "upserts names 'accounts', where the pages have nothing; they have items, item, request_id; name the path "
-            "that they have",
-        ),
-        ("transactions", "undisturbed read", "ok", "170 rows of 2 logins from 7 pages"),
-        ("transactions", "server error", "ok", "the call was repeated, and the login was loaded in the same run"),
-    ]
+    accounts, transactions, played_of_transactions = json.loads(result.stdout)["verdicts"]
+    assert accounts == {
+        "entity": "accounts",
+        "behaviour": kit.UNDISTURBED,
+        "result": "wrong",
+        "reason": "upserts names 'accounts', where the pages have nothing; they have items, item, request_id; name the "
+        "path that they have",
+    }
+    assert transactions["reason"].endswith("rows of 2 logins from 7 pages")
+    assert (played_of_transactions["behaviour"], played_of_transactions["result"]) == ("server error", "ok")
 
 
 def test_an_unknown_behaviour_is_refused(server: Endpoint, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_an_end_rule_that_takes_a_page_for_the_last_is_caught(api: ApiServer, se
     verdicts = kit.conform([short], Provided(Endpoint(api.url), ITEMS), server=server, only=[kit.END])
     (wrong,) = find_wrong(verdicts)
     assert wrong.reason == (
-        "the page behind the last one has 5 more records; paging: end ends the read too early; see the end rule"
+        "the page behind the last one has 5 more records, which are never read; see `end` of its `paging`"
     )
 
 

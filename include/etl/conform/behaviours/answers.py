@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from etl.conform import edits, shape
+from etl.conform.documented import LOGIN_NEEDED, RATE_LIMITED
 from etl.conform.play import Play, answer_always, answer_once, page_of
 from etl.conform.reel import Page
 from etl.conform.server import Answer
@@ -73,18 +76,21 @@ def server_error(play: Play) -> str:
 def login_needed(play: Play) -> str:
     """Say in the middle of a read that the user must log in again, until the user does."""
     index = _middle(play)
-    rule_answer = shape.error_answer(play.entity.provider, ErrorAction.STOP_ACCOUNT, sends_cursor=index > 0)
-    if rule_answer is None:
+    errors = play.errors(LOGIN_NEEDED, ErrorAction.STOP_ACCOUNT, sends_cursor=index > 0)
+    if not errors:
         raise Wrong(
             "no error rule stops a login, so that one whose user must log in again is asked in every run, and its user "
             "never learns of it"
         )
-    play.intercept(answer_always(Answer(*rule_answer), since=index))
-    play.run()
-    play.require_neighbours()
-    play.require_state("needs_login")
-    play.repair_login()
-    return f"the login needed a login; once it was repaired, all was loaded by {play.settle()}"
+    for error in errors:
+        # The feed goes on from its end after the first.
+        play.intercept(answer_always(error, since=0 if play.steps.runs else index))
+        play.run()
+        play.require_neighbours()
+        play.require_state("needs_login")
+        play.repair_login()
+        settled = play.settle()
+    return f"the login needed a login; once it was repaired, all was loaded by {settled}"
 
 
 def unknown_error(play: Play) -> str:
@@ -147,9 +153,11 @@ def _middle(play: Play) -> int:
 
 
 def _refusal(play: Play, headers: dict[str, str]) -> Answer:
-    """Return a refusal of a call as too many, as the error rules have it."""
+    """Return a refusal of a call as too many, as it is documented, or as the error rules have it."""
+    for documented in play.documented.get(RATE_LIMITED, ()):
+        return replace(documented, headers={**documented.headers, **headers})
     for rule in play.entity.provider.errors:
-        if rule.action is ErrorAction.RETRY and rule.code and (rule.status in (None, _TOO_MANY_REQUESTS)):
-            status, body = shape.answer_of(play.entity.provider, rule)
-            return Answer(_TOO_MANY_REQUESTS if rule.status is None else status, body, headers)
+        if rule.action is ErrorAction.RETRY and rule.code and rule.status in (None, _TOO_MANY_REQUESTS):
+            _, body = shape.answer_of(play.entity.provider, rule)
+            return Answer(_TOO_MANY_REQUESTS, body, headers)
     return Answer(_TOO_MANY_REQUESTS, b"{}", headers)

@@ -7,6 +7,7 @@ from copy import deepcopy
 from etl.conform import edits, shape
 from etl.conform.banks import Asked
 from etl.conform.checks import unread_lists
+from etl.conform.documented import CHANGED
 from etl.conform.play import Play, answer_once, page_of
 from etl.conform.reel import Reel
 from etl.conform.server import Answer
@@ -126,8 +127,8 @@ def duplicate(play: Play) -> str:
 
 
 def _changed_feed(play: Play) -> str:
-    answer = shape.error_answer(play.entity.provider, ErrorAction.RESTART_FEED, sends_cursor=True)
-    if answer is None:
+    errors = play.errors(CHANGED, ErrorAction.RESTART_FEED, sends_cursor=True)
+    if not errors:
         raise Wrong(
             "no error rule says what the provider answers then, so that the login is left out, or pages of before and "
             "after are loaded together"
@@ -142,7 +143,7 @@ def _changed_feed(play: Play) -> str:
         if asked.index != 1 or play.bank.reel is changed:
             return None
         play.bank.reel = changed
-        return Answer(*answer)
+        return errors[0]
 
     play.intercept(change)
     play.run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from etl.conform import documented
 from etl.conform.behaviours import answers, deaths, paging, records
 from etl.conform.play import Play
 
@@ -42,7 +43,7 @@ _SOFTWARE = "the declaration cannot cause this: report it as a fault of Sluice, 
 
 BEHAVIOURS = (
     Behaviour(
-        "changed while read",
+        documented.CHANGED,
         paging.changed_while_read,
         "see `errors` of the provider: ErrorRule(ErrorAction.RESTART_FEED, …) for what it answers then; of a list, see "
         "`paging`",
@@ -57,7 +58,7 @@ BEHAVIOURS = (
     Behaviour("cursor goes back", paging.cursor_goes_back, _PAGING),
     Behaviour("endless pages", paging.endless, _PAGING),
     Behaviour("duplicate record", paging.duplicate, "see `key` of the entity"),
-    Behaviour("rate limited", answers.rate_limited, _ERRORS, retries=1),
+    Behaviour(documented.RATE_LIMITED, answers.rate_limited, _ERRORS, retries=1),
     Behaviour(
         "rate limited, with a wait",
         answers.rate_limited_with_wait,
@@ -67,7 +68,7 @@ BEHAVIOURS = (
     Behaviour("told to wait for hours", answers.told_to_wait_for_hours, _ERRORS),
     Behaviour("server error", answers.server_error, _ERRORS, retries=1),
     Behaviour(
-        "login needed",
+        documented.LOGIN_NEEDED,
         answers.login_needed,
         "see `errors` of the provider: ErrorRule(ErrorAction.STOP_ACCOUNT, …) for what it answers then",
     ),
