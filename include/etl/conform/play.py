@@ -81,14 +81,14 @@ class Play:
         if len(self.pages) < count:
             raise NotApplicable(f"it needs a login with {count} pages, and the bank sent at most {len(self.pages)}")
 
-    def errors(self, name: str, action: ErrorAction, *, sends_cursor: bool) -> list[Answer]:
-        """Return the errors to answer with: those that are documented, else one that the error rules lead to an action.
+    def errors(self, name: str, action: ErrorAction) -> list[Answer]:
+        """Return the errors to answer with: those that are documented, else one that an error rule matches.
 
         Empty if no rule does.
         """
         if documented := self.documented.get(name):
             return list(documented)
-        answer = shape.error_answer(self.entity.provider, action, sends_cursor=sends_cursor)
+        answer = shape.error_answer(self.entity.provider, action)
         return [Answer(*answer)] if answer else []
 
     def require_neighbour(self) -> None:
@@ -126,9 +126,10 @@ class Play:
                 f"the bank was asked {len(self.bank.asked)} times in one run, and the read did not end by itself"
             )
 
-    def asked(self, index: int) -> list[Asked]:
-        """Return the calls of the victim for one page, in the latest run."""
-        return [each for each in self.bank.asked if (each.login, each.index) == (self.victim, index)]
+    @property
+    def calls(self) -> list[Asked]:
+        """The calls of the victim in the latest run."""
+        return [each for each in self.bank.asked if each.login == self.victim]
 
     @property
     def left_out(self) -> dict[int, tuple[str, str]]:

@@ -13,13 +13,12 @@ from etl.declare.column import Column, ColumnType
 from etl.declare.entity import Entity
 from etl.declare.provider import ErrorAction, ErrorRule, Provider
 from etl.declare.source import Source
-from etl.sync.provider.failures import ProviderCallFailed, find_failure, raise_for_error_inside, texts_at, values_at
+from etl.sync.provider.failures import texts_at, values_at
 
 OTHER_TEXT = "conform"
 """A text that replaces another one, where a record is changed."""
 
 _BAD_REQUEST = 400
-_SUCCESS = range(200, 300)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -146,18 +145,9 @@ def free_text(entity: Entity, record: object) -> Column | None:
     return None
 
 
-def error_answer(provider: Provider, action: ErrorAction, *, sends_cursor: bool) -> tuple[int, bytes] | None:
-    """Return status and body of a response that the error rules of a provider answer with an action.
-
-    None if no rule leads to it.
-    """
-    for rule in provider.errors:
-        if rule.action is not action:
-            continue
-        status, body = answer_of(provider, rule)
-        if _action_of(provider, status, body, sends_cursor=sends_cursor) is action:
-            return status, body
-    return None
+def error_answer(provider: Provider, action: ErrorAction) -> tuple[int, bytes] | None:
+    """Return status and body of a response that the first error rule with an action matches; None if there is none."""
+    return next((answer_of(provider, rule) for rule in provider.errors if rule.action is action), None)
 
 
 def answer_of(provider: Provider, rule: ErrorRule) -> tuple[int, bytes]:
@@ -166,14 +156,3 @@ def answer_of(provider: Provider, rule: ErrorRule) -> tuple[int, bytes]:
     if rule.code is not None:
         set_value(document, rule.field or provider.error_code, rule.code.replace("*", " ").strip())
     return rule.status or _BAD_REQUEST, encode(document)
-
-
-def _action_of(provider: Provider, status: int, body: bytes, *, sends_cursor: bool) -> ErrorAction | None:
-    if status not in _SUCCESS:
-        found = find_failure(provider, "", status, body, wait=None, sends_cursor=sends_cursor)
-        return found.action if isinstance(found, ProviderCallFailed) else None
-    try:
-        raise_for_error_inside(provider, status, body, wait=None, sends_cursor=sends_cursor)
-    except ProviderCallFailed as failure:
-        return failure.action
-    return None

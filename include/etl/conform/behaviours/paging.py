@@ -127,7 +127,7 @@ def duplicate(play: Play) -> str:
 
 
 def _changed_feed(play: Play) -> str:
-    errors = play.errors(CHANGED, ErrorAction.RESTART_FEED, sends_cursor=True)
+    errors = play.errors(CHANGED, ErrorAction.RESTART_FEED)
     if not errors:
         raise Wrong(
             "no error rule says what the provider answers then, so that the login is left out, or pages of before and "

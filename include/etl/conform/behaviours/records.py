@@ -21,19 +21,24 @@ _NO_VALUE: dict[str, Any] = {"conform": ["neither text nor number"]}
 
 
 def changed_type(play: Play) -> str:
-    """Send an object in place of the value of a required field, in one record."""
-    column = _required(play)
+    """Send an object in place of a value that a row needs, in one record."""
+    column = _rejecting(play)
     return _spoil_one(play, column, lambda record, each: shape.write_field(record, each, deepcopy(_NO_VALUE)))
 
 
 def vanished_required(play: Play) -> str:
     """Leave out a required field, in one record."""
-    return _spoil_one(play, _required(play), shape.drop_field)
+    column = next((each for each in _sent(play) if each.must_be_sent), None)
+    if column is None:
+        raise NotApplicable("no field outside the key is required")
+    return _spoil_one(play, column, shape.drop_field)
 
 
 def vanished_optional(play: Play) -> str:
     """Leave out an optional field, in one record."""
-    column = next((each for each in _sent(play) if play.entity.may_drop(each) and each.stored), None)
+    used = {name for column in play.entity.columns for name in column.uses}
+    optional = [each for each in _sent(play) if play.entity.may_drop(each) and each.stored and each.name not in used]
+    column = next((each for each in optional if not each.has_substitute), None)
     if column is None:
         raise NotApplicable("no record has a field that is optional")
     spoiled, record = _spoiled(play, column, shape.drop_field)
@@ -48,9 +53,9 @@ def vanished_optional(play: Play) -> str:
 
 
 def all_changed_type(play: Play) -> str:
-    """Send an object in place of the value of a required field in all records of a login."""
+    """Send an object in place of a value that a row needs, in all records of a login."""
     play.require_neighbour()
-    column = _required(play)
+    column = _rejecting(play)
     play.steps.entity = replace(play.entity, always_tolerated=0)
     spoiled = play.original.copy()
     for record in edits.records(play.source, spoiled, play.victim):
@@ -100,19 +105,17 @@ def _mended(play: Play, spoiled: Reel, record: edits.Record) -> Reel:
 def _sent(play: Play) -> list[Column]:
     """Return the columns outside the key whose field some record of the victim has."""
     records = edits.records(play.source, play.original, play.victim)
-    columns = [column for column in shape.own_columns(play.entity) if column.name not in play.entity.key]
-    used = {name for column in play.entity.columns for name in column.uses}
     return [
         column
-        for column in columns
-        if column.name not in used
-        and not column.has_substitute
+        for column in shape.own_columns(play.entity)
+        if column.name not in play.entity.key
         and any(shape.read_field(record, column) is not None for record in records)
     ]
 
 
-def _required(play: Play) -> Column:
-    column = next((each for each in _sent(play) if each.must_be_sent), None)
-    if column is None:
-        raise NotApplicable("no field outside the key is required")
-    return column
+def _rejecting(play: Play) -> Column:
+    """Return a column whose bad value rejects a record."""
+    columns = [each for each in _sent(play) if not play.entity.may_drop(each) and each.otherwise is None]
+    if not columns:
+        raise NotApplicable("a bad value of any field outside the key is left out of the row")
+    return columns[0]
