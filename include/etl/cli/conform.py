@@ -12,7 +12,7 @@ import typer
 from etl.catalog.entities import ENTITIES
 from etl.cli.arguments import PROVIDERS, find_provider
 from etl.cli.help import AsJson, examples
-from etl.cli.logins.link import granted_item, read_logins
+from etl.cli.logins.link import read_items
 from etl.cli.terminal import print_json, print_line
 from etl.errors import SettingMissing
 from etl.settings import Endpoint
@@ -129,7 +129,7 @@ def _provided(
                 "it takes the place of --url, --logins, --public-token and --record", param_hint="--recording"
             )
         return Provided(recording=recording)
-    items = [granted_item(login) for login in read_logins(logins)] if logins else []
+    items = read_items(logins) if logins else []
     try:
         endpoint = Endpoint.from_environment(provider.connection)
     except SettingMissing:

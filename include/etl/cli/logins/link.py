@@ -91,7 +91,7 @@ def link(
     if file is None and not user:
         raise typer.BadParameter("name the user of the login", param_hint="--user")
     declared = find_provider(provider)
-    logins = read_logins(file) if file else [_Login(user, access_token, item_id)] if access_token else []
+    logins = _read_file(file) if file else [_Login(user, access_token, item_id)] if access_token else []
     _require_item_ids(declared, logins)
     with connect_warehouse() as db:
         if public_token:
@@ -109,7 +109,7 @@ def _link_all(provider: Provider, logins: list[_Login], history_days: int | None
     for index in track_progress(range(len(logins)), "logins"):
         login = logins[index]
         try:
-            linked = enrol_items(_linking(provider, login.user, history_days, db=db), [granted_item(login)])
+            linked = enrol_items(_linking(provider, login.user, history_days, db=db), [_item_of(login)])
         except SluiceError as error:
             failures.append(f"user {login.user}: {error}")
         else:
@@ -121,8 +121,13 @@ def _link_all(provider: Provider, logins: list[_Login], history_days: int | None
         )
 
 
-def granted_item(login: _Login) -> GrantedItem:
-    """Return what a login of a file stands for; one without an id is known by a digest of its token."""
+def read_items(path: Path) -> list[GrantedItem]:
+    """Return the logins of a file, as `link` links them; raise as `_read_file` does."""
+    return [_item_of(login) for login in _read_file(path)]
+
+
+def _item_of(login: _Login) -> GrantedItem:
+    """Return a login; one without an id is known by a digest of its token."""
     from etl.sync.provider.enrolment import GrantedItem
 
     return GrantedItem(login.item_id or hashlib.sha256(login.access_token.encode()).hexdigest(), login.access_token)
@@ -193,7 +198,7 @@ def _promised_history(provider: Provider) -> timedelta | None:
     return min((feed.history for feed in feeds if isinstance(feed, Feed) and feed.history), default=None)
 
 
-def read_logins(path: Path) -> list[_Login]:
+def _read_file(path: Path) -> list[_Login]:
     """Return the logins of a file.
 
     Raises
