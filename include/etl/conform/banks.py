@@ -129,19 +129,14 @@ class Recorder:
         return response.status, {name: value for name, value in response.getheaders() if name.lower() in kept}, content
 
     def _record(self, call: Call, headers: dict[str, str], body: bytes) -> None:
-        followed = [
-            (login, target)
-            for login, pages in enumerate(self.reel.logins)
-            for page in pages
-            if (target := next_target(self._source, page)) and is_at(call, target)
-        ]
-        login = followed[0][0] if followed else find_login(call, self._credentials)
+        followed = _followed(call, self._source, self.reel, self._credentials)
+        login = followed[0] if followed else find_login(call, self._credentials)
         if login is None or not (followed or asks_for(call, self._source)):
             return
         document = _decode(self._hide(_replace_origin(body.decode(errors="replace"), self._origin, ORIGIN)).encode())
         if document is not None:
             link = next((value for name, value in headers.items() if name.lower() == "link"), "")
-            position = followed[0][1] if followed else position_of(call, self._source)
+            position = followed[1] if followed else position_of(call, self._source)
             self._last_calls[login] = call
             self.reel.add(login, Page(position, document, self._hide(_replace_origin(link, self._origin, ORIGIN))))
 
@@ -249,29 +244,22 @@ class PlayedBank:
         return Answer(_OK, shape.encode(page.document), _JSON | ({"Link": page.link} if page.link else {}))
 
     def _find(self, call: Call) -> Asked | None:
-        at = monotonic()
-        for login, pages in enumerate(self.reel.logins):
-            for page in pages:
-                target = next_target(self.source, page)
-                index = self.reel.find(login, target) if target and is_at(call, target) else None
-                if index is not None:
-                    return Asked(login, index, self._count(login, index), at)
-        login_of_call = find_login(call, credentials_of(self.items(call.origin)))
-        if login_of_call is None or not asks_for(call, self.source) or not self.reel.logins[login_of_call]:
+        credentials = credentials_of(self.items(call.origin))
+        followed = _followed(call, self.source, self.reel, credentials)
+        login, position = followed or (find_login(call, credentials), position_of(call, self.source))
+        if login is None or not self.reel.logins[login] or not (followed or asks_for(call, self.source)):
             return None
-        index = self.reel.find(login_of_call, position_of(call, self.source))
-        if index is None and self._is_behind_end(login_of_call, position_of(call, self.source)):
-            index = len(self.reel.logins[login_of_call])
-        return None if index is None else Asked(login_of_call, index, self._count(login_of_call, index), at)
+        index = self.reel.find(login, position)
+        if index is None and self._is_behind_end(login, position):
+            index = len(self.reel.logins[login])
+        times = 1 + sum((each.login, each.index) == (login, index) for each in self.asked)
+        return None if index is None else Asked(login, index, times, monotonic())
 
     def _is_behind_end(self, login: int, position: str) -> bool:
         last = self.reel.logins[login][-1]
         if isinstance(self.source, Feed):
             return texts_at(last.document, self.source.cursor) == [position]
         return position.isdecimal() and int(position) > int(last.position or 0 if last.position.isdecimal() else 0)
-
-    def _count(self, login: int, index: int) -> int:
-        return 1 + sum((each.login, each.index) == (login, index) for each in self.asked)
 
     def _end(self, last: Page) -> Page:
         document = deepcopy(last.document)
@@ -292,6 +280,22 @@ class PlayedBank:
     def _at(self, answer: Answer, origin: str) -> Answer:
         headers = {name: value.replace(ORIGIN, origin) for name, value in answer.headers.items()}
         return Answer(answer.status, answer.body.replace(ORIGIN.encode(), origin.encode()), headers, answer.is_cut)
+
+
+def _followed(call: Call, source: Source, reel: Reel, credentials: Sequence[Sequence[str]]) -> tuple[int, str] | None:
+    """Return the login and the link that a call follows; None if it follows none.
+
+    A link may be the same for all logins; then the credentials tell them apart.
+    """
+    targets = {
+        login: target
+        for login, pages in enumerate(reel.logins)
+        for page in pages
+        if (target := next_target(source, page)) and is_at(call, target)
+    }
+    login = find_login(call, credentials)
+    login = login if login in targets else next(iter(targets), None)
+    return None if login is None else (login, targets[login])
 
 
 def _decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON
