@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,8 +88,10 @@ def conform(
     # What the steps say about a disturbance is in the verdict, and the process ends with this command.
     logging.disable(logging.CRITICAL)
     instrumentation.set_on_retry_hooks(())
+    entities = [entity for entity in ENTITIES if entity.provider.name == declared.name]
+    width = max(len(entity.name) for entity in entities)
     verdicts = kit.conform(
-        [entity for entity in ENTITIES if entity.provider.name == declared.name],
+        entities,
         replace(
             _provided(
                 declared, url=url, logins=logins, public_tokens=public_token or [], record=record, recording=recording
@@ -98,7 +101,7 @@ def conform(
         server=_server(database),
         without=without or (),
         only=only or (),
-        tell=(lambda _: None) if as_json else _print,
+        tell=(lambda _: None) if as_json else partial(_print, width=width),
     )
     if as_json:
         print_json({"verdicts": verdicts})
@@ -108,8 +111,8 @@ def conform(
     raise typer.Exit(bool(find_wrong(verdicts)))
 
 
-def _print(verdict: Verdict) -> None:
-    print_line(f"{verdict.result.value:<14}  {verdict.entity:<14}  {verdict.behaviour:<25}  {verdict.reason}")
+def _print(verdict: Verdict, *, width: int) -> None:
+    print_line(f"{verdict.result.value:<14}  {verdict.entity:<{width}}  {verdict.behaviour:<25}  {verdict.reason}")
 
 
 def _provided(

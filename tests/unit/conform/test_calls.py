@@ -63,7 +63,7 @@ def call(target: str, body: bytes = b"", method: str = "GET", **headers: str) ->
         ),
         (
             listing(TokenPaging("next"), headers={"X-Page": Placeholder.PAGE_TOKEN}),
-            call("/records", **{"x-page": "t"}),
+            Call("GET", "/records", {"host": "127.0.0.1", "x-page": "t"}, b""),
             "t",
         ),
     ],
