@@ -38,8 +38,13 @@ PROVIDERS = {entity.provider.name: entity.provider for entity in ENTITIES}
 """Providers of the entities, by name."""
 
 
-def find_provider(name: str) -> Provider:
+def find_provider(name: str, *, hint: str = "--provider") -> Provider:
     """Return a provider; the only one if no name is given.
+
+    Parameters
+    ----------
+    hint
+        Where the name was given.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def find_provider(name: str) -> Provider:
         for each in FAULTS:
             raise_fault(each)
         problem = f"{name!r} is no provider" if name else "the catalogue has several providers"
-        raise typer.BadParameter(f"{problem}; name one of {', '.join(sorted(PROVIDERS))}", param_hint="--provider")
+        raise typer.BadParameter(f"{problem}; name one of {', '.join(sorted(PROVIDERS))}", param_hint=hint)
     return PROVIDERS[name]
 
 

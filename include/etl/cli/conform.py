@@ -84,7 +84,7 @@ def conform(
     from etl.conform import documented, kit
     from etl.conform.verdict import find_wrong
 
-    declared = find_provider(provider)
+    declared = find_provider(provider, hint="PROVIDER")
     # What the steps say about a disturbance is in the verdict, and the process ends with this command.
     logging.disable(logging.CRITICAL)
     instrumentation.set_on_retry_hooks(())
