@@ -249,7 +249,7 @@ class _Performance:
                 steps,
                 bank,
             ):
-                return behaviour.act(Play(steps, bank, reel, reader.read, self.provided.documented))
+                return behaviour.act(Play(steps, bank, reel, reader.read, self.provided.documented, self.source.quota))
 
         return self._verdict(behaviour.name, act, behaviour.remedy)
 
@@ -307,7 +307,7 @@ class _Performance:
             outcome, reason = next(iter(left_out.values()))
             raise Wrong(f"{len(left_out)} of {len(steps.logins)} logins were left out as {outcome!r}: {reason}")
         if steps.errors:
-            raise Wrong(steps.errors[-1])
+            raise Wrong(str(steps.errors[-1]))
 
     def _check_undisturbed(self, reel: Reel) -> str:
         """Play the recording without a disturbance."""

@@ -14,6 +14,7 @@ from etl.conform.reel import Page, Reel
 from etl.conform.server import Answer
 from etl.conform.stage import Steps, Tables, read_tables
 from etl.conform.verdict import NotApplicable, Wrong
+from etl.declare.api.quota import Quota
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.declare.provider import ErrorAction
 from etl.declare.source import Feed, Recent, Snapshot
@@ -40,6 +41,8 @@ class Play:
         The tables that an undisturbed read leaves.
     documented
         Answers that the documentation of the provider shows.
+    quota
+        Quota of the source, which is off in all other plays.
     victim
         Index of the login that is disturbed; the others are its neighbours.
     """
@@ -49,6 +52,7 @@ class Play:
     original: Reel
     refer: Reference
     documented: Documented = field(default_factory=dict)
+    quota: Quota | None = None
     victim: int = field(init=False)
 
     def __post_init__(self) -> None:

@@ -104,7 +104,7 @@ class Steps:
     cipher: TokenCipher
     endpoint: Endpoint
     logins: list[int] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    errors: list[SluiceError] = field(default_factory=list)
     runs: int = 0
     _limiter: Limiter = field(default_factory=unlimited)
 
@@ -187,7 +187,7 @@ class Steps:
         try:
             step()
         except SluiceError as error:
-            self.errors.append(str(error))
+            self.errors.append(error)
 
     @contextmanager
     def dying(self) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ from typing import Any
 from etl.catalog.queues import ETL
 from etl.declare.api.auth import TokenHeader
 from etl.declare.api.paging import PageNumberPaging, Total
+from etl.declare.api.quota import Quota
 from etl.declare.api.request import Placeholder
 from etl.declare.entity import Column, ColumnType, Entity
 from etl.declare.provider import ErrorAction, ErrorRule, Provider
@@ -32,6 +33,7 @@ SOURCE = Recent(
     page_size=100,
     days=30,
     dated_by="dated_on",
+    quota=Quota(calls=24, per=timedelta(days=1)),
 )
 MOVEMENTS = Entity(
     name="movements",

@@ -56,11 +56,14 @@ ONE_PAGE = frozenset(
 NO_REQUIRED_FIELD = frozenset({"required field vanished"})
 """What cannot be played where only the key is required."""
 
+NO_QUOTA = frozenset({"quota used up"})
+"""What cannot be played where no quota is declared."""
+
 CASES = {
     "plaid": Case(
         (ACCOUNTS, TRANSACTIONS, MERCHANTS),
         lambda bank: Provided(bank.endpoint, public_tokens=[bank.create_public_token(number) for number in range(2)]),
-        {"accounts": ONE_PAGE | NO_REQUIRED_FIELD, "transactions": frozenset({kit.SIGNS})},
+        {"accounts": ONE_PAGE | NO_REQUIRED_FIELD | NO_QUOTA, "transactions": NO_QUOTA | {kit.SIGNS}},
         # Plaid API reference, "Errors".
         {
             "changed while read": (

@@ -12,6 +12,7 @@ from etl.conform.server import Answer
 from etl.conform.verdict import NotApplicable, Wrong
 from etl.declare.provider import ErrorAction
 from etl.declare.source import Feed
+from etl.sync.logins.breaker import LoginsLate
 
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 503
@@ -57,6 +58,23 @@ def told_to_wait_for_hours(play: Play) -> str:
     play.require_neighbours()
     reason = play.require_visible()
     return f"the login was left out as {reason}; all was loaded by {play.settle()}"
+
+
+def quota_used_up(play: Play) -> str:
+    """Allow one call of its quota to each login, and none after it."""
+    if play.quota is None:
+        raise NotApplicable("it declares no quota")
+    unlimited, source = play.entity, play.source
+    play.steps.entity = replace(unlimited, source=replace(source, quota=replace(play.quota, calls=1)))
+    play.run()
+    if len(play.pages) == 1:
+        play.require_in_this_run()
+        play.run()
+    reason = play.require_visible()
+    if not any(isinstance(error, LoginsLate) for error in play.steps.errors):
+        raise Wrong(f"the login was left out as {reason}, and the run did not fail for it")
+    play.steps.entity = unlimited
+    return f"the login was left out as {reason}, and the run failed for it; all was loaded by {play.settle()}"
 
 
 def server_error(play: Play) -> str:

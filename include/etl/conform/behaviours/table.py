@@ -66,6 +66,7 @@ BEHAVIOURS = (
         retries=1,
     ),
     Behaviour("told to wait for hours", answers.told_to_wait_for_hours, _ERRORS),
+    Behaviour("quota used up", answers.quota_used_up, "see `quota` of the source"),
     Behaviour("server error", answers.server_error, _ERRORS, retries=1),
     Behaviour(
         documented.LOGIN_NEEDED,
