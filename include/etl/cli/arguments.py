@@ -38,13 +38,8 @@ PROVIDERS = {entity.provider.name: entity.provider for entity in ENTITIES}
 """Providers of the entities, by name."""
 
 
-def find_provider(name: str, *, hint: str = "--provider") -> Provider:
+def find_provider(name: str) -> Provider:
     """Return a provider; the only one if no name is given.
-
-    Parameters
-    ----------
-    hint
-        Where the name was given.
 
     Raises
     ------
@@ -59,7 +54,7 @@ def find_provider(name: str, *, hint: str = "--provider") -> Provider:
         for each in FAULTS:
             raise_fault(each)
         problem = f"{name!r} is no provider" if name else "the catalogue has several providers"
-        raise typer.BadParameter(f"{problem}; name one of {', '.join(sorted(PROVIDERS))}", param_hint=hint)
+        raise typer.BadParameter(f"{problem}; name one of {', '.join(sorted(PROVIDERS))}", param_hint="--provider")
     return PROVIDERS[name]
 
 

@@ -84,7 +84,7 @@ def conform(
     from etl.conform import documented, kit
     from etl.conform.verdict import find_wrong
 
-    declared = find_provider(provider, hint="PROVIDER")
+    declared = _find_provider(provider)
     # What the steps say about a disturbance is in the verdict, and the process ends with this command.
     logging.disable(logging.CRITICAL)
     instrumentation.set_on_retry_hooks(())
@@ -109,6 +109,14 @@ def conform(
         counts = Counter(verdict.result.value for verdict in verdicts)
         typer.echo(f"{declared.name}: " + ", ".join(f"{count} {result}" for result, count in counts.items()))
     raise typer.Exit(bool(find_wrong(verdicts)))
+
+
+def _find_provider(name: str) -> Provider:
+    try:
+        return find_provider(name)
+    except typer.BadParameter as error:
+        error.param_hint = "PROVIDER"
+        raise
 
 
 def _print(verdict: Verdict, *, width: int) -> None:

@@ -29,7 +29,7 @@ class Case:
     documented
         Errors as its documentation shows them: behaviour → status and body.
     unplayed
-        Behaviours that are not applicable to each entity that is read from it.
+        Each entity that is read from it → behaviours that need not be applicable to it.
     """
 
     entities: tuple[Entity, ...]
