@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from etl.catalog import entities, notices
+from etl.cli.conform import conform
 from etl.cli.describe import describe
 from etl.cli.help import add_command, format_epilog
 from etl.cli.init import init
@@ -106,3 +107,4 @@ add_command(app, migrate, panel=_OPERATE)
 add_command(app, purge, panel=_OPERATE)
 app.add_typer(queues, name="queues", rich_help_panel=_OPERATE)
 add_command(app, describe, panel=_OPERATE)
+add_command(app, conform, panel=_OPERATE)
