@@ -96,6 +96,8 @@ def test_a_rejected_record_keeps_its_own_account_open_and_closes_others(run: Cal
     raw_id = run(A, BAD)
     assert rows("select raw_id, record_id from etl.rejects where closed_at is null") == [(raw_id, "b")]
     assert rows(CLOSED) == [(1, "c")]
+    run(BAD)
+    assert rows(CLOSED) == [(1, "a"), (1, "c")]
     run(A, B, C)
     assert rows(CLOSED) == []
 

@@ -45,6 +45,21 @@ def test_a_rejected_correction_marks_its_row_until_the_next_record_even_an_equal
     assert rows(REJECTS)[0][1:] == (False, third)
 
 
+def test_a_rejected_record_brings_back_its_row_that_a_read_lacked_out_of_date(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    other, wrong = transaction(transaction_id="other"), transaction(iso_currency_code="???")
+    load_in_turn(pipeline, account, page(added=[transaction(), other]))
+    lacking = pipeline.seal_pages((account, page(added=[other])), moves="1>2", at=at(1), run_id="full", whole=True)
+    pipeline.load(lacking)
+    state = "select removed_for, outdated_at, amount::float from core.transactions where transaction_id <> 'other'"
+    assert rows(state) == [("absent", None, 72.1)]
+    pipeline.load(pipeline.seal_pages((account, page(modified=[wrong])), moves="2>3", at=at(2), run_id="wrong"))
+    assert rows(state) == [(None, at(2), 72.1)]
+    pipeline.replay(lacking)
+    assert rows(state) == [(None, at(2), 72.1)]
+
+
 def test_a_lost_row_is_restored_with_the_mark_of_its_rejected_correction(
     pipeline: Pipeline, rows: Rows, account: int
 ) -> None:

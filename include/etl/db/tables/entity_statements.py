@@ -28,6 +28,11 @@ from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
 _MERGE = StatementFile("entities/templates/merge")
 _ENDS = StatementFile("entities/templates/ends")
 _NOTHING = SQL("")
+_REVIVES_ABSENT = """,
+    removed_at = case when target.removed_for is distinct from 'absent' then target.removed_at end,
+    removed_for = nullif(target.removed_for, 'absent'),
+    observed_at = case when target.removed_for = 'absent' then r.observed_at else target.observed_at end,
+    raw_id = case when target.removed_for = 'absent' then %(raw_id)s else target.raw_id end"""
 _LINE = ",\n        "
 
 
@@ -119,11 +124,15 @@ def _key_parts(entity: Entity) -> dict[str, Composable]:
 
 
 def _mark_parts(entity: Entity) -> dict[str, Composable]:
-    """Return what a removal does to the mark of a row that a rejected record outdates."""
+    """Return what a removal does to the mark of a row that a rejected record outdates, and what the mark brings back."""
     if not may_be_outdated(entity):
-        return {"or_is_outdated": _NOTHING, "removal_clears_mark": _NOTHING}
+        return {"or_is_outdated": _NOTHING, "removal_clears_mark": _NOTHING, "revives_absent": _NOTHING}
     clears = "\n        outdated_at = case when target.outdated_at > r.observed_at then target.outdated_at end,"
-    return {"or_is_outdated": SQL(" or c.outdated_at <= i.observed_at"), "removal_clears_mark": SQL(clears)}
+    return {
+        "or_is_outdated": SQL(" or c.outdated_at <= i.observed_at"),
+        "removal_clears_mark": SQL(clears),
+        "revives_absent": SQL(_REVIVES_ABSENT) if has_tombstones(entity) else _NOTHING,
+    }
 
 
 def _settlement_parts(entity: Entity) -> dict[str, Composable]:

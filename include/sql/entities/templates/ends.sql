@@ -134,11 +134,13 @@ where {same_key_as_r} and target.removed_at is null and target.observed_at <= r.
 returning {target_key};
 
 -- name: mark_outdated
--- Mark the rows whose newer record was rejected; the next record that is loaded clears the mark.
+-- Mark the rows whose newer record was rejected; the next record that is loaded clears the mark. One that ended since a
+-- read lacked it lives again: its record is there, although it cannot be loaded.
 with rejected as (
     {{rejected}}
 )
-update {table} as target set outdated_at = r.observed_at
+update {table} as target set
+    outdated_at = r.observed_at{revives_absent}
 from rejected as r
 where
     target.provider_account_id = r.provider_account_id
@@ -202,13 +204,21 @@ returning {target_key};
 
 -- name: close_missing
 -- Close the rows that a login's snapshot no longer has, as of its observation. Return those, and those that stay open
--- for a reason: an empty snapshot is no evidence, a rejected record may be the row, and a snapshot is outdated where it
--- was read before the row was. A reject may have failed again in a later batch, which then is its batch.
--- Logins of which a later snapshot was loaded are not in `incoming_cursors`.
+-- for a reason: an empty snapshot is no evidence (one with rejected records only is not empty), a rejected record may be
+-- the row, and a snapshot is outdated where it was read before the row was. A reject may have failed again in a later
+-- batch, which then is its batch. Logins of which a later snapshot was loaded are not in `incoming_cursors`.
 with latest as (
-    select i.provider_account_id, max(i.observed_at) as observed_at
-    from incoming as i
-    group by i.provider_account_id
+    select e.provider_account_id, max(e.observed_at) as observed_at
+    from (
+        select i.provider_account_id, i.observed_at
+        from incoming as i
+        union all
+        select r.provider_account_id, r.observed_at
+        from incoming_cursors as m
+        inner join etl.rejects as r on r.provider_account_id = m.provider_account_id
+        where r.entity = {entity} and r.version = %(version)s and r.raw_id = %(raw_id)s and r.closed_at is null
+    ) as e
+    group by e.provider_account_id
 ),
 missing as (
     select
