@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 
-from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken
+from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken, header_of
 from etl.declare.api.request import (
     LOGIN_CREDENTIALS,
     Placeholder,
@@ -13,7 +13,10 @@ from etl.declare.api.request import (
     Template,
     find_placeholders,
     no_fields,
+    require_header_name,
+    require_template,
 )
+from etl.declare.rules.error_rules import require_reachable
 from etl.declare.validation import (
     require_count,
     require_duration,
@@ -29,6 +32,7 @@ __all__ = ["Placeholder"]
 """Re-exported, so that a declaration imports from one module."""
 
 _SUCCESS = range(200, 300)
+_STATUSES = range(200, 600)
 
 
 class ErrorAction(Enum):
@@ -123,6 +127,10 @@ class ErrorRule:
         where = f"error rule {self.action.value}"
         require_type(where, "code", self.code, str, type(None))
         require_type(where, "status", self.status, int, type(None))
+        if self.status is not None and self.status not in _STATUSES:
+            raise DeclarationError(f"{where}: status is {self.status}; write one of HTTP, from 200 to 599")
+        if self.code == "":
+            raise DeclarationError(f"{where}: code is empty; write a code, or '*' for any")
         if self.status is None and self.code is None:
             raise DeclarationError(f"{where}: it would match every error; name what it matches")
         if self.field:
@@ -209,8 +217,9 @@ class Enrolment(Request):
         if self.valid_days is not None:
             require_field_path(where, "valid_days", self.valid_days)
         require_type(where, "expects", self.expects, Mapping)
-        for path in self.expects:
+        for path, expected in self.expects.items():
             require_field_path(where, "expects", path)
+            require_type(where, f"expects[{path!r}]", expected, str)
         if Placeholder.PUBLIC_TOKEN not in self.placeholders:
             raise DeclarationError(f"{where}: its request has no Placeholder.PUBLIC_TOKEN, so it enrols no one; add it")
 
@@ -306,7 +315,9 @@ class Provider:
         where = f"provider {self.name}"
         require_identifier(where, "name", self.name)
         require_type(where, "connection", self.connection, str)
-        require_type(where, "headers", self.headers, Mapping)
+        if not self.connection:
+            raise DeclarationError(f"{where}: connection is empty; write the id of an Airflow connection")
+        require_template(where, "headers", self.headers)
         require_type(where, "enrolment", self.enrolment, Enrolment, AccessUrlClaim, type(None))
         require_type(where, "unlinking", self.unlinking, Unlinking, type(None))
         require_type(where, "auth", self.auth, *AUTH_TYPES, type(None))
@@ -317,8 +328,9 @@ class Provider:
         require_duration(where, "timeout", self.timeout)
         require_count(where, "concurrency", self.concurrency, minimum=1)
         require_count(where, "retries", self.retries, minimum=0)
-        _check_headers(where, self.headers)
+        _check_headers(where, self)
         _check_tokens(where, self)
+        require_reachable(where, self.errors)
 
     def remedy(self, error_code: str) -> str:
         """Return what to do where many logins stop for an error code; empty if nothing is declared.
@@ -331,9 +343,13 @@ class Provider:
         return next(iter((*specific, *general)), "")
 
 
-def _check_headers(where: str, headers: Template) -> None:
+def _check_headers(where: str, provider: Provider) -> None:
     fills = {Placeholder.CLIENT_ID, Placeholder.CLIENT_SECRET}
-    for placeholder in sorted(find_placeholders(headers) - fills, key=lambda each: each.name):
+    for header in (*provider.headers, *provider.wait_headers):
+        require_header_name(where, "headers", header)
+        if header.lower() == (header_of(provider.auth) or "").lower():
+            raise DeclarationError(f"{where}: headers has {header!r}, which auth sends, too; remove one of the two")
+    for placeholder in sorted(find_placeholders(provider.headers) - fills, key=lambda each: each.name):
         raise DeclarationError(
             f"{where}: headers has Placeholder.{placeholder.name}, but they are the same for all logins; "
             "use auth=TokenHeader(…), or headers of the source"

@@ -1,0 +1,166 @@
+"""SQL as Postgres' own parser reads it: faults of syntax, and the columns that statements return and write.
+
+The parser is that of Postgres 17 (libpg_query); it knows no tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pgparse
+
+_PLACE = re.compile(r"%(?:\((\w+)\)[sbt]|%|.?)", re.DOTALL)
+"""Whatever psycopg takes for a parameter, and a percent sign that it would refuse."""
+
+
+class SqlInvalid(ValueError):
+    """A text is no SQL.
+
+    Parameters
+    ----------
+    message
+        What the parser says.
+    position
+        Index of the character at which it says so.
+    """
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.position = position
+
+
+@dataclass(frozen=True)
+class Write:
+    """Columns of a table that a statement, or a part of it, writes.
+
+    Parameters
+    ----------
+    inserted
+        Columns of an insert; empty if it does not list them, and None if it inserts nothing.
+    assigned
+        Columns of an update; None if it updates nothing.
+    """
+
+    inserted: tuple[str, ...] | None = None
+    assigned: tuple[str, ...] | None = None
+
+
+def number_parameters(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return a statement with `$1` in place of `%(name)s`, as Postgres gets it, and the names by their number.
+
+    Every character that stays keeps its index, and every line its number.
+
+    Raises
+    ------
+    SqlInvalid
+        If a `%` is neither a parameter nor doubled.
+    """
+    names: dict[str, int] = {}
+
+    def replace(place: re.Match[str]) -> str:
+        found = place[0]
+        if place[1] is not None:
+            return f"${names.setdefault(place[1], len(names) + 1)}".ljust(len(found))
+        if found == "%%":
+            return "% "
+        raise SqlInvalid(
+            f"{found!r} is no parameter; write %(name)s for a value, and %% for a percent sign", place.start()
+        )
+
+    return _PLACE.sub(replace, text), tuple(names)
+
+
+def parse(text: str) -> list[Any]:
+    """Return the trees of the statements of a text, as libpg_query describes them in JSON.
+
+    Raises
+    ------
+    SqlInvalid
+        If it is no SQL.
+    """
+    try:
+        trees: list[Any] = pgparse.parse(text)
+    except pgparse.PGQueryError as error:
+        raise SqlInvalid(error.message, max(error.position - 1, 0)) from None
+    return [each["stmt"] for each in trees]
+
+
+def returned_columns(tree: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return the names of the columns that a query returns; None if the text alone does not tell, as with a `*`."""
+    query = tree.get("SelectStmt")
+    if query is None:
+        return None
+    while "larg" in query:
+        query = query["larg"]
+    names = [_column_name(target["ResTarget"]) for target in query.get("targetList", ())]
+    return None if None in names else tuple(name for name in names if name is not None)
+
+
+def find_writes(tree: object, table: str, *, schema: str) -> Iterator[Write]:
+    """Yield what the parts of a statement write to a table."""
+    if isinstance(tree, list):
+        for part in tree:
+            yield from find_writes(part, table, schema=schema)
+    elif isinstance(tree, dict):
+        for kind, node in tree.items():
+            relation = node.get("relation", {}) if kind in _WRITES else {}
+            if relation.get("relname") == table and relation.get("schemaname", schema) == schema:
+                yield from _WRITES[kind](node)
+            yield from find_writes(node, table, schema=schema)
+
+
+def _insert(node: Mapping[str, Any]) -> Iterator[Write]:
+    yield Write(inserted=_targets(node.get("cols", ())))
+    if "targetList" in (conflict := node.get("onConflictClause", {})):
+        yield Write(assigned=_targets(conflict["targetList"]))
+
+
+def _update(node: Mapping[str, Any]) -> Iterator[Write]:
+    yield Write(assigned=_targets(node["targetList"]))
+
+
+def _merge(node: Mapping[str, Any]) -> Iterator[Write]:
+    for when in (each["MergeWhenClause"] for each in node["mergeWhenClauses"]):
+        if when["commandType"] == "CMD_INSERT":
+            yield Write(inserted=_targets(when.get("targetList", ())))
+        elif when["commandType"] == "CMD_UPDATE":
+            yield Write(assigned=_targets(when["targetList"]))
+
+
+_WRITES = {"InsertStmt": _insert, "UpdateStmt": _update, "MergeStmt": _merge}
+
+
+def _targets(nodes: Any) -> tuple[str, ...]:  # noqa: ANN401 - JSON
+    return tuple(node["ResTarget"]["name"] for node in nodes)
+
+
+def _column_name(target: Mapping[str, Any]) -> str | None:
+    """Return the name that Postgres gives to a column of a query; None if it is a `*`.
+
+    Source: Postgres, `FigureColname` in src/backend/parser/parse_target.c.
+    """
+    return target["name"] if "name" in target else _figure_name(target.get("val", {}))
+
+
+def _figure_name(value: Mapping[str, Any]) -> str | None:
+    ((kind, node),) = value.items()
+    match kind:
+        case "ColumnRef":
+            field = node["fields"][-1]
+            return field["String"]["sval"] if "String" in field else None
+        case "FuncCall":
+            return str(node["funcname"][-1]["String"]["sval"])
+        case "TypeCast":
+            inner = _figure_name(node["arg"])
+            return node["typeName"]["names"][-1]["String"]["sval"] if inner == "?column?" else inner
+        case "CoalesceExpr":
+            return "coalesce"
+        case "CaseExpr":
+            return "case"
+        case "SubLink" if node["subLinkType"] == "EXISTS_SUBLINK":
+            return "exists"
+    return "?column?"
