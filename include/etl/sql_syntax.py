@@ -68,7 +68,7 @@ def number_parameters(text: str) -> tuple[str, tuple[str, ...]]:
         if found == "%%":
             return "% "
         raise SqlInvalid(
-            f"{found!r} is no parameter; write %(name)s for a value, and %% for a percent sign", place.start()
+            f"{found.strip()!r} is no parameter; write %(name)s for a value, and %% for a percent sign", place.start()
         )
 
     return _PLACE.sub(replace, text), tuple(names)
@@ -96,7 +96,9 @@ def returned_columns(tree: Mapping[str, Any]) -> tuple[str, ...] | None:
         return None
     while "larg" in query:
         query = query["larg"]
-    names = [_column_name(target["ResTarget"]) for target in query.get("targetList", ())]
+    if "targetList" not in query:
+        return None
+    names = [_column_name(target["ResTarget"]) for target in query["targetList"]]
     return None if None in names else tuple(name for name in names if name is not None)
 
 
@@ -148,19 +150,36 @@ def _column_name(target: Mapping[str, Any]) -> str | None:
 
 def _figure_name(value: Mapping[str, Any]) -> str | None:
     ((kind, node),) = value.items()
-    match kind:
-        case "ColumnRef":
-            field = node["fields"][-1]
-            return field["String"]["sval"] if "String" in field else None
-        case "FuncCall":
-            return str(node["funcname"][-1]["String"]["sval"])
-        case "TypeCast":
-            inner = _figure_name(node["arg"])
-            return node["typeName"]["names"][-1]["String"]["sval"] if inner == "?column?" else inner
-        case "CoalesceExpr":
-            return "coalesce"
-        case "CaseExpr":
-            return "case"
-        case "SubLink" if node["subLinkType"] == "EXISTS_SUBLINK":
-            return "exists"
-    return "?column?"
+    name: str | None = _NAMES.get(kind)
+    if kind == "ColumnRef":
+        name = node["fields"][-1].get("String", {}).get("sval")
+    elif kind == "FuncCall":
+        name = node["funcname"][-1]["String"]["sval"]
+    elif kind == "TypeCast":
+        inner = _figure_name(node["arg"])
+        name = node["typeName"]["names"][-1]["String"]["sval"] if inner == _UNNAMED else inner
+    elif kind == "SubLink" and node["subLinkType"] == "EXPR_SUBLINK":
+        name = next(iter(returned_columns(node["subselect"]) or ()), None)
+    elif kind == "SubLink":
+        name = _SUBLINK_NAMES.get(node["subLinkType"])
+    elif kind == "MinMaxExpr":
+        name = node["op"].removeprefix("IS_").lower()
+    elif kind == "A_Expr":
+        name = "nullif" if node["kind"] == "AEXPR_NULLIF" else _UNNAMED
+    return name
+
+
+_UNNAMED = "?column?"
+_NAMES = {
+    "CoalesceExpr": "coalesce",
+    "CaseExpr": "case",
+    "A_ArrayExpr": "array",
+    "RowExpr": "row",
+    **dict.fromkeys(("A_Const", "BoolExpr", "NullTest", "BooleanTest", "ParamRef"), _UNNAMED),
+}
+_SUBLINK_NAMES = {
+    "EXISTS_SUBLINK": "exists",
+    "ARRAY_SUBLINK": "array",
+    "ANY_SUBLINK": _UNNAMED,
+    "ALL_SUBLINK": _UNNAMED,
+}

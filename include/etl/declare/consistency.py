@@ -41,13 +41,10 @@ def find_contradictions(entities: Mapping[str, Entity], *, names: Collection[str
 def _taken_table(entity: Entity, entities: Mapping[str, Entity]) -> str | None:
     """Return the reason if its table has the name of one that belongs to another entity."""
     for other in entities.values():
-        is_divided = isinstance(other.source, Feed | Recent) and _PARTITION.fullmatch(
-            entity.name.removeprefix(other.name)
-        )
-        if entity.name == f"{other.name}_history" or (entity.name.startswith(other.name) and is_divided):
-            return (
-                f"core.{entity.name} is a table of {other.name}, for its history or a part of it; choose another name"
-            )
+        prefix, suffix = entity.name[: len(other.name)], entity.name[len(other.name) :]
+        is_divided = isinstance(other.source, Feed | Recent)
+        if prefix == other.name and (suffix == "_history" or (is_divided and _PARTITION.fullmatch(suffix))):
+            return f"core.{entity.name} is a table of {other.name}, for its versions or a part; choose another name"
     return None
 
 

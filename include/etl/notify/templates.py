@@ -54,16 +54,7 @@ class Templates:
     """
 
     def __init__(self, notice: Notice, root: Path = NOTICE_ROOT) -> None:
-        environment = SandboxedEnvironment(
-            loader=FileSystemLoader([root / notice.name, root]),
-            autoescape=lambda name: name is not None and ".html." in name,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            auto_reload=False,
-        )
-        environment.filters |= {"money": format_money, "sanitize": sanitize_text}
+        environment = build_environment(notice, root)
         self._root = root
         self._folder = root / notice.name
         self._templates = {name: self._compile(environment, name) for name in notice.template_names}
@@ -112,6 +103,21 @@ class Templates:
             if Path(frame.filename).is_relative_to(self._root)
         ]
         return lines[-1] if lines else project_path(self._folder / name)
+
+
+def build_environment(notice: Notice, root: Path = NOTICE_ROOT) -> SandboxedEnvironment:
+    """Return the environment in which the templates of a notice are compiled and rendered."""
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader([root / notice.name, root]),
+        autoescape=lambda name: name is not None and ".html." in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    environment.filters |= {"money": format_money, "sanitize": sanitize_text}
+    return environment
 
 
 def format_money(amount: str | Decimal, currency: str) -> str:

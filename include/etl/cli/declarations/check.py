@@ -1,0 +1,77 @@
+"""`sluice check`: find what is wrong with the declarations, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from etl.catalog import entities, notices
+from etl.cli.help import AsJson, examples
+from etl.cli.terminal import print_json, print_line
+from etl.declare import fault
+from etl.declare.discovery import NOTICE_ROOT, SQL_ROOT
+
+if TYPE_CHECKING:
+    from etl.declare.fault import DeclarationFault
+
+_JSON = "`faults`, a list of `name`, `location` and `reason`, and `unchecked`, a list of what could not be checked"
+
+
+@examples("sluice check", "sluice check --database", json=_JSON)
+def check(
+    *,
+    database: Annotated[
+        bool,
+        typer.Option("--database", help="Also prepare each statement against the warehouse, which is not changed."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check all declarations, their templates and their SQL, and exit with 1 if anything is wrong.
+
+    It needs neither Airflow nor a database. With --database, Postgres also checks tables, columns and types.
+    """
+    faults, unchecked = list(find_faults()), []
+    if database:
+        found, unchecked = find_database_faults()
+        faults += found
+    if as_json:
+        print_json({"faults": faults, "unchecked": unchecked})
+    else:
+        for each in faults:
+            print_line(str(each))
+        for line in unchecked:
+            print_line(f"not checked: {line}")
+        declared = f"{len(entities.ENTITIES)} entities and {len(notices.NOTICES)} notices"
+        print_line(f"Faults: {len(faults)}." if faults else f"No faults: {declared}.")
+    raise typer.Exit(bool(faults))
+
+
+def find_faults() -> Iterator[DeclarationFault]:
+    """Yield all faults that are found without a database."""
+    from etl.preflight import modules, own_sql
+    from etl.preflight.templates import find_template_faults
+
+    shared, shared_faults = modules.import_shared("etl.catalog", fault.CATALOG)
+    yield from shared_faults
+    yield from modules.without_repeated((*entities.FAULTS, *notices.FAULTS), shared_faults)
+    yield from modules.find_mismatches(entities.ENTITIES, notices.NOTICES, shared, folder=fault.CATALOG)
+    entity_names = [each.name for each in (*entities.ENTITIES, *entities.FAULTS)]
+    yield from own_sql.find_entity_faults(entities.ENTITIES, entity_names, sql=SQL_ROOT / "entities")
+    notice_names = [each.name for each in (*notices.NOTICES, *notices.FAULTS)]
+    yield from own_sql.find_notice_faults(notices.NOTICES, notice_names, sql=SQL_ROOT / "notices")
+    for notice in notices.NOTICES:
+        columns = own_sql.find_columns(notice, sql=SQL_ROOT / "notices")
+        yield from find_template_faults(notice, columns, root=NOTICE_ROOT)
+
+
+def find_database_faults() -> tuple[list[DeclarationFault], list[str]]:
+    """Return the faults that Postgres finds, and what could not be checked."""
+    from etl.db.connection import connect_warehouse
+    from etl.preflight.database import Preparation
+
+    with connect_warehouse() as db:
+        preparation = Preparation(db)
+        preparation.check(entities.ENTITIES, notices.NOTICES)
+    return preparation.faults, preparation.unchecked
