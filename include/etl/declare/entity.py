@@ -237,12 +237,14 @@ def _check_values(where: str, entity: Entity) -> None:
         raise DeclarationError(
             f"{where}: hook is {entity.hook!r}; write a function of one frame from etl/catalog/hooks, without a call"
         )
-    if entity.window is not None and isinstance(entity.source, RawOf):
+    if entity.window is None:
+        return
+    if isinstance(entity.source, RawOf):
         raise DeclarationError(
             f"{where}: window is {entity.window.name}, but its source is the raw batches of {entity.source.entity}; "
             f"remove it, and backfill {entity.source.entity}"
         )
-    if entity.window is not None and entity.window.name == entity.source.name:
+    if entity.window.name == entity.source.name:
         raise DeclarationError(
             f"{where}: window and source are both named {entity.window.name}, and raw batches are told apart by that "
             "name; rename one"

@@ -14,23 +14,23 @@ from psycopg.types.json import Jsonb
 
 from etl.db.connection import Connection
 from etl.db.statements import SQL_ROOT, Statement, StatementFile
-from etl.db.tables.entity_statements import EntityStatements
 from etl.db.tables.layout import create_staging_table
 from etl.declare.discovery import ENTITY_ROOT, NOTICE_ROOT
 from etl.declare.entity import Entity
 from etl.declare.fault import DeclarationFault, project_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.declare.source import Recent
-from etl.declare.sql_file import StatementText, find_statements
+from etl.declare.sql_file import find_statements
 from etl.declare.statements.script import Script, assemble
 from etl.notify.templates import TemplateBroken, Templates
-from etl.preflight.own_sql import ENTITY_PARAMETERS, notice_parameters
+from etl.preflight.entity_scripts import composed_scripts, own_scripts
+from etl.preflight.own_sql import notice_parameters
 from etl.preflight.prepare import Refusal, prepare
 from etl.preflight.templates import find_template_faults
 from etl.sql_syntax import parse
-from etl.sync.recent import RecentStatements
 
 _SQL = StatementFile("preflight/database")
+_LINE_BREAK = "\n"
 _AN_ID = 2**40
 """An id that takes a bigint."""
 _AN_INSTANT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -43,9 +43,6 @@ _SAMPLES: Mapping[str, object] = {
     "as_of": _AN_INSTANT,
 }
 """Parameter → a value of the type that it has in a run."""
-
-_NOT_PREPARED = frozenset({"table", "closed_on", "existing_by_key", "existing_of_accounts"})
-"""`table` is run by `sluice migrate`; the others are parts of `merge`."""
 
 _INTEGERS = frozenset({20, 21, 23})
 """Types of Postgres, by their OIDs; see `pg_type.dat`."""
@@ -101,14 +98,14 @@ class Preparation:
             yield DeclarationFault(entity.name, path, reason)
             return
         self._create_temporary_tables(entity)
-        for name, script in _own_scripts(entity):
+        for name, script in own_scripts(entity):
             found = prepare(self._db, script, _SAMPLES)
             if isinstance(found, Refusal):
                 yield _fault(entity.name, name, script, found)
             else:
                 self._create_if_table(script)
         messages = set()
-        for name, script in _composed_scripts(entity):
+        for name, script in composed_scripts(entity):
             found = prepare(self._db, script, _SAMPLES)
             # A column that is missing in the table is a fault of most of them.
             if isinstance(found, Refusal) and found.message not in messages:
@@ -182,39 +179,6 @@ def _check_templates(notice: Notice, columns: Mapping[str, int]) -> Iterator[Dec
             yield DeclarationFault(notice.name, error.location, f"notice {notice.name}: {reason}")
 
 
-def _own_scripts(entity: Entity) -> Iterator[tuple[str, Script]]:
-    """Yield the statements of the SQL file of an entity, in their order."""
-    statements = EntityStatements(entity)
-    if not statements.own:
-        return
-    found = find_statements(SQL_ROOT / "entities" / f"{entity.name}.sql")
-    parts = {"rejected": StatementFile("sync/rejects")["open_of_batch"].as_string(None).strip().removesuffix(";")}
-    if "existing_by_key" in statements:
-        parts["existing"] = statements["existing_by_key"].as_string(None).strip().removesuffix(";")
-    for name in statements.own:
-        if name in ENTITY_PARAMETERS and name not in _NOT_PREPARED:
-            yield name, assemble(name, found, parts=parts, has_values=bool(ENTITY_PARAMETERS[name]))
-
-
-def _composed_scripts(entity: Entity) -> Iterator[tuple[str, Script]]:
-    statements = EntityStatements(entity)
-    texts = {name: statements[name].as_string(None) for name in sorted(statements.names - statements.own)}
-    if isinstance(entity.source, Recent):
-        of_recent = RecentStatements(entity, entity.source)
-        for name in ("find_absent", "settle") if entity.settlement else ("find_absent",):
-            texts.setdefault(name, of_recent[name].as_string(None))
-    found = {name: StatementText(ENTITY_ROOT / f"{entity.name}.py", 1, text) for name, text in texts.items()}
-    rejected = StatementFile("sync/rejects")["open_of_batch"].as_string(None)
-    parts = {"rejected": rejected.strip().removesuffix(";") + "\n"}
-    for name in texts:
-        if name in _NOT_PREPARED:
-            continue
-        lookups = [each for each in ("existing_by_key", "existing_of_accounts") if "{existing}" in texts[name]]
-        for lookup in lookups or [None]:
-            existing = {"existing": statements[lookup].as_string(None).strip().removesuffix(";")} if lookup else {}
-            yield name, assemble(name, found, parts={**parts, **existing})
-
-
 def _fault(owner: str, name: str, script: Script, refusal: Refusal) -> DeclarationFault:
     location = script.locate(refusal.position or 0)
     reason = f"statement {name}: {refusal.message}; fix it, or run `sluice migrate` if the schema is older"
@@ -224,10 +188,10 @@ def _fault(owner: str, name: str, script: Script, refusal: Refusal) -> Declarati
 def _composed_fault(entity: Entity, name: str, path: str, script: Script, refusal: Refusal) -> DeclarationFault:
     near = ""
     if refusal.position is not None:
-        before, after = script.text[: refusal.position], script.text[refusal.position :]
-        near = f", near `{(before.rpartition(chr(10))[2] + after.partition(chr(10))[0]).strip()}`"
+        lines = script.text.splitlines()
+        near = f", near `{lines[script.text[: refusal.position].count(_LINE_BREAK)].strip()}`"
     reason = (
-        f"entity {entity.name}: the composed statement {name}: {refusal.message}{near}; run `sluice migrate`, or fix what "
-        f"the declaration or its SQL file says"
+        f"entity {entity.name}: the composed statement {name}: {refusal.message}{near}; run `sluice migrate`, or fix "
+        "what the declaration or its SQL file says"
     )
     return DeclarationFault(entity.name, path, reason)

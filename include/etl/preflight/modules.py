@@ -47,8 +47,8 @@ def import_shared(package: str, folder: Path) -> tuple[dict[str, ModuleType], li
     for name, required in _REQUIRED.items():
         missing = [each for each in required if name in modules and not hasattr(modules[name], each)]
         if missing:
-            path = fault.project_path(folder / f"{name}.py")
-            faults.append(DeclarationFault(name, path, f"it does not define {', '.join(missing)}; write it"))
+            location = _location(folder, name)
+            faults.append(DeclarationFault(name, location, f"it does not define {', '.join(missing)}; write it"))
     return modules, faults
 
 
@@ -64,7 +64,8 @@ def find_mismatches(
     """Yield what only all declarations together show: unknown queues, and names that two providers or sources share."""
     queues = getattr(modules.get("queues"), "QUEUES", None)
     entities = tuple(entities)
-    for declaration in (*entities, *notices):
+    declarations: tuple[Entity | Notice, ...] = (*entities, *notices)
+    for declaration in declarations:
         if queues is not None and declaration.queue not in queues:
             yield _unknown_queue(declaration, queues, folder)
     providers: dict[str, tuple[str, Provider]] = {}
@@ -88,9 +89,7 @@ def _unknown_queue(declaration: Entity | Notice, queues: Iterable[Queue], folder
     kind = "entity" if isinstance(declaration, Entity) else "notice"
     module = f"entities.{declaration.name}" if kind == "entity" else f"notices.{declaration.name}.notice"
     names = ", ".join(each.name for each in queues)
-    reason = (
-        f"{kind} {declaration.name}: its queue {declaration.queue.name} is not in QUEUES, which has {names}; add it"
-    )
+    reason = f"{kind} {declaration.name}: queue {declaration.queue.name} is not in QUEUES, which has {names}; add it"
     return DeclarationFault(declaration.name, _location(folder, module), reason)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from psycopg import errors
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.pq import DiagnosticField, ExecStatus, PGresult
+from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGresult
 
 from etl.db.connection import Connection
 from etl.declare.statements.script import Script

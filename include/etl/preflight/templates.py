@@ -78,7 +78,8 @@ def _parse(
         return DeclarationFault(notice.name, where, f"it needs {name}, which is not there; write it, or fix the name")
     except TemplateSyntaxError as error:
         where = f"{_path(environment, name)}:{error.lineno}"
-        return DeclarationFault(notice.name, where, f"{error.message}; fix the template")
+        detail = (error.message or "it is no template").removesuffix(".")
+        return DeclarationFault(notice.name, where, f"{detail}; fix the template")
 
 
 def _path(environment: SandboxedEnvironment, name: str) -> str:

@@ -11,7 +11,8 @@ from etl.catalog import entities, notices
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, print_line
 from etl.declare import fault
-from etl.declare.discovery import NOTICE_ROOT, SQL_ROOT
+from etl.declare.discovery import NOTICE_ROOT
+from etl.declare.sql_file import SQL_ROOT
 
 if TYPE_CHECKING:
     from etl.declare.fault import DeclarationFault
@@ -32,10 +33,12 @@ def check(
 
     It needs neither Airflow nor a database. With --database, Postgres also checks tables, columns and types.
     """
-    faults, unchecked = list(find_faults()), []
+    faults = list(find_faults())
+    unchecked: list[str] = []
     if database:
+        known = {each.location for each in faults}
         found, unchecked = find_database_faults()
-        faults += found
+        faults += [each for each in found if each.location not in known]
     if as_json:
         print_json({"faults": faults, "unchecked": unchecked})
     else:
@@ -57,9 +60,9 @@ def find_faults() -> Iterator[DeclarationFault]:
     yield from shared_faults
     yield from modules.without_repeated((*entities.FAULTS, *notices.FAULTS), shared_faults)
     yield from modules.find_mismatches(entities.ENTITIES, notices.NOTICES, shared, folder=fault.CATALOG)
-    entity_names = [each.name for each in (*entities.ENTITIES, *entities.FAULTS)]
+    entity_names = [*(each.name for each in entities.ENTITIES), *(each.name for each in entities.FAULTS)]
     yield from own_sql.find_entity_faults(entities.ENTITIES, entity_names, sql=SQL_ROOT / "entities")
-    notice_names = [each.name for each in (*notices.NOTICES, *notices.FAULTS)]
+    notice_names = [*(each.name for each in notices.NOTICES), *(each.name for each in notices.FAULTS)]
     yield from own_sql.find_notice_faults(notices.NOTICES, notice_names, sql=SQL_ROOT / "notices")
     for notice in notices.NOTICES:
         columns = own_sql.find_columns(notice, sql=SQL_ROOT / "notices")
