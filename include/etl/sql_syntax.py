@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pgparse
-
 _PLACE = re.compile(r"%(?:\((\w+)\)[sbt]|%|.?)", re.DOTALL)
 """Whatever psycopg takes for a parameter, and a percent sign that it would refuse."""
 
@@ -82,6 +80,8 @@ def parse(text: str) -> list[Any]:
     SqlInvalid
         If it is no SQL.
     """
+    import pgparse  # Of 11 MB, and most processes that import a catalogue parse nothing.
+
     try:
         trees: list[Any] = pgparse.parse(text)
     except pgparse.PGQueryError as error:

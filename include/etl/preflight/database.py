@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from psycopg import OperationalError
 from psycopg.types.json import Jsonb
 
 from etl.db.connection import Connection
@@ -51,11 +52,12 @@ _COLUMN_SAMPLES: Mapping[int, object] = {
     **dict.fromkeys(_INTEGERS, 1),
     **dict.fromkeys((700, 701), 1.0),
     **dict.fromkeys((1114, 1184), _AN_INSTANT),
+    **dict.fromkeys((25, 1042, 1043), "1"),
     16: True,
     1082: date(2026, 1, 1),
     1700: Decimal(1),
 }
-"""Type → a value of it for templates; a text `1` stands for every other one."""
+"""Type → a value of it for templates; what JSON and arrays hold is not known."""
 
 
 class Preparation:
@@ -79,16 +81,22 @@ class Preparation:
         may_create_tables = _SQL["may_create_temporary_tables"].scalar(self._db)
         for entity in entities:
             if may_create_tables:
-                with self._db.transaction(force_rollback=True):
-                    self.faults += self._check_entity(entity)
+                self._collect(f"entity {entity.name}", self._check_entity(entity))
             else:
                 self.unchecked.append(
-                    f"the statements of entity {entity.name}, which need temporary tables; connect to the primary, "
-                    "with a role that may create them"
+                    f"entity {entity.name}, whose statements need temporary tables; connect to the primary, with a "
+                    "role that may create them"
                 )
         for notice in notices:
+            self._collect(f"notice {notice.name}", self._check_notice(notice))
+
+    def _collect(self, what: str, faults: Iterator[DeclarationFault]) -> None:
+        """Add the faults of one declaration; one that cannot be checked now does not stop the others."""
+        try:
             with self._db.transaction(force_rollback=True):
-                self.faults += self._check_notice(notice)
+                self.faults += faults
+        except OperationalError as error:
+            self.unchecked.append(f"{what}: {str(error).splitlines()[0]}; try again")
 
     def _check_entity(self, entity: Entity) -> Iterator[DeclarationFault]:
         path = project_path(ENTITY_ROOT / f"{entity.name}.py")
@@ -164,13 +172,15 @@ def _check_columns(notice: Notice, name: str, script: Script, found: Mapping[str
 
 
 def _check_templates(notice: Notice, columns: Mapping[str, int]) -> Iterator[DeclarationFault]:
-    """Check the templates with the columns of the audience, and render them with a value of each one's type."""
+    """Check the templates with the columns of the audience, and render them if the type of each says enough."""
     if faults := list(find_template_faults(notice, columns, root=NOTICE_ROOT)):
         yield from faults
         return
-    row = {name: _COLUMN_SAMPLES.get(type_, "1") for name, type_ in columns.items()}
+    if not _COLUMN_SAMPLES.keys() >= set(columns.values()):
+        return
+    row = {name: _COLUMN_SAMPLES[type_] for name, type_ in columns.items()}
     values = {**notice.parameters, "period": "", "as_of": _AN_INSTANT, **row}
-    templates = Templates(notice)
+    templates = Templates(notice, NOTICE_ROOT)
     for channel in notice.channels:
         try:
             templates.render(channel, values)

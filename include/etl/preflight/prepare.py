@@ -47,7 +47,7 @@ def prepare(db: Connection, script: Script, values: Mapping[str, object]) -> dic
     types = [_type_of(db, values.get(name)) for name in script.parameters]
     with db.transaction(force_rollback=True):
         result = db.pgconn.prepare(b"", script.text.encode(), types)
-        if result.status is not ExecStatus.COMMAND_OK:
+        if result.status != ExecStatus.COMMAND_OK:
             return _refusal(result)
         described = db.pgconn.describe_prepared(b"")
         names = ((described.fname(index) or b"").decode() for index in range(described.nfields))

@@ -6,6 +6,7 @@ from collections import Counter
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
+from etl.sync import empty_columns
 from etl.sync.logins import breaker
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.login_state import LoginState
@@ -27,7 +28,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     dict
         As `totals`, with the logins that a load has left out (`accounts_quarantined`, `accounts_stale`), which are also
         in `accounts_drained`; and where the run calls a provider, all logins of the provider as `logins_<state>`, and
-        those that need a login also as `logins_needs_login_<error code>`, for the most frequent codes.
+        those that need a login also as `logins_needs_login_<error code>`, for the most frequent codes. After the first
+        run of an entity, `columns_without_values` counts the optional columns that are null in every row.
     """
     if not isinstance(entity.source, RawOf):
         breaker.settle(entity, run_id, db=db)
@@ -36,7 +38,9 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
         f"accounts_{outcome}": count
         for outcome, count in chunks.left_out_by_outcome(db, entity=entity.name, run_id=run_id).items()
     }
-    counts = {**totals(entity, run_id, db=db), **left_out, **_login_counts(entity, db=db)}
+    empty = empty_columns.find_after_first_run(entity, run_id, db=db)
+    unfilled = {"columns_without_values": len(empty.columns)} if empty else {}
+    counts = {**totals(entity, run_id, db=db), **left_out, **_login_counts(entity, db=db), **unfilled}
     log.info("%s: run %s: %s", entity.name, run_id, counts)
     if counts["chunks_loaded"] < counts["chunks"]:
         log.error(
@@ -46,6 +50,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
             counts["chunks"] - counts["chunks_loaded"],
             counts["chunks"],
         )
+    if empty:
+        log.warning("%s: run %s: %s", entity.name, run_id, empty)
     if left_out:
         log.warning("%s: run %s left out logins, see etl.left_out: %s", entity.name, run_id, left_out)
     for reconciliation in reconciliations.of_run(db, entity=entity.name, run_id=run_id):

@@ -15,6 +15,7 @@ from etl.declare.discovery import NOTICE_ROOT
 from etl.declare.sql_file import SQL_ROOT
 
 if TYPE_CHECKING:
+    from etl.db.connection import Connection
     from etl.declare.fault import DeclarationFault
 
 _JSON = "`faults`, a list of `name`, `location` and `reason`, and `unchecked`, a list of what could not be checked"
@@ -36,8 +37,11 @@ def check(
     faults = list(find_faults())
     unchecked: list[str] = []
     if database:
+        from etl.db.connection import connect_warehouse
+
         known = {each.location for each in faults}
-        found, unchecked = find_database_faults()
+        with connect_warehouse() as db:
+            found, unchecked = find_database_faults(db)
         faults += [each for each in found if each.location not in known]
     if as_json:
         print_json({"faults": faults, "unchecked": unchecked})
@@ -69,12 +73,10 @@ def find_faults() -> Iterator[DeclarationFault]:
         yield from find_template_faults(notice, columns, root=NOTICE_ROOT)
 
 
-def find_database_faults() -> tuple[list[DeclarationFault], list[str]]:
+def find_database_faults(db: Connection) -> tuple[list[DeclarationFault], list[str]]:
     """Return the faults that Postgres finds, and what could not be checked."""
-    from etl.db.connection import connect_warehouse
     from etl.preflight.database import Preparation
 
-    with connect_warehouse() as db:
-        preparation = Preparation(db)
-        preparation.check(entities.ENTITIES, notices.NOTICES)
+    preparation = Preparation(db)
+    preparation.check(entities.ENTITIES, notices.NOTICES)
     return preparation.faults, preparation.unchecked

@@ -1,0 +1,75 @@
+"""Optional columns that are null in every row: a wrong path is as silent as a field that a provider seldom sends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from etl.db.connection import Connection
+from etl.db.tables import existing, versions
+from etl.declare.entity import Column, Entity
+from etl.sync.store import loads
+
+MIN_ROWS = 20
+"""Rows below which nothing is said: a field may be absent by chance."""
+
+MAX_ROWS = 100_000
+"""Rows that are looked at."""
+
+
+@dataclass(frozen=True)
+class EmptyColumns:
+    """Columns that are null in every row.
+
+    Parameters
+    ----------
+    columns
+        The columns.
+    rows
+        Number of rows that were looked at.
+    """
+
+    columns: tuple[Column, ...]
+    rows: int
+
+    def __str__(self) -> str:
+        """Return it as a sentence for logs and terminals."""
+        places = ", ".join(f"{column.name} (path {column.path or column.name})" for column in self.columns)
+        return (
+            f"null in each of {self.rows:,} rows: {places}; if the provider sends any of these, fix its path, and "
+            "increase the version"
+        )
+
+
+def find_after_first_run(entity: Entity, run_id: str, *, db: Connection) -> EmptyColumns | None:
+    """Return the optional columns without a value, if this run is the first that loaded anything of the entity."""
+    if loads.had_loaded(db, entity=entity.name, run_id=run_id):
+        return None
+    return _find(entity, {column.name for column in entity.columns}, db=db)
+
+
+def find_after_replay(entity: Entity, *, db: Connection) -> EmptyColumns | None:
+    """Return the optional columns without a value, of those that the version before did not declare."""
+    return _find(entity, versions.find(db, entity).added_columns(entity), db=db)
+
+
+def _find(entity: Entity, names: Collection[str], *, db: Connection) -> EmptyColumns | None:
+    optional = [
+        column
+        for column in entity.stored_columns
+        if column.name in names and not column.required and not _has_other_origin(column)
+    ]
+    if not optional:
+        return None
+    looked_at = dict.fromkeys((*(column.name for column in optional), *entity.currencies))
+    rows, counts = existing.count_values(db, entity, list(looked_at), limit=MAX_ROWS)
+    # Of several columns for the currency, a row has only one.
+    has_currency = any(counts[name] for name in entity.currencies)
+    excused = entity.currencies if has_currency else ()
+    empty = tuple(column for column in optional if not counts[column.name] and column.name not in excused)
+    return EmptyColumns(empty, rows) if empty and rows >= MIN_ROWS else None
+
+
+def _has_other_origin(column: Column) -> bool:
+    """Return whether its value may come from elsewhere than from its path."""
+    return column.fill is not None or column.default is not None or column.otherwise is not None
