@@ -181,9 +181,9 @@ def replay_batches(selection: Selection, *, db: Connection, root: UPath, dry_run
 
 
 def _warn_of_empty_columns(entity: Entity, *, db: Connection) -> None:
-    from etl.sync import empty_columns
+    from etl.db.tables import empty_columns
 
-    if empty := empty_columns.find_after_replay(entity, db=db):
+    if empty := empty_columns.find_added(db, entity):
         typer.echo(f"warning: {entity.name}: {empty}", err=True)
 
 

@@ -4,14 +4,14 @@ import logging
 from collections import Counter
 
 from etl.db.connection import Connection
+from etl.db.tables import empty_columns
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
-from etl.sync import empty_columns
 from etl.sync.logins import breaker
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.logins import MAX_EXAMPLES
-from etl.sync.store import chunks, cursors, field_warnings, reconciliations
+from etl.sync.store import chunks, cursors, field_warnings, loads, reconciliations
 
 _MAX_REASONS = 10
 _EXPIRY_WARNING_SHARE = 11 / 12
@@ -38,7 +38,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
         f"accounts_{outcome}": count
         for outcome, count in chunks.left_out_by_outcome(db, entity=entity.name, run_id=run_id).items()
     }
-    empty = empty_columns.find_after_first_run(entity, run_id, db=db)
+    is_first = not loads.had_loaded(db, entity=entity.name, run_id=run_id)
+    empty = empty_columns.find(db, entity) if is_first else None
     unfilled = {"columns_without_values": len(empty.columns)} if empty else {}
     counts = {**totals(entity, run_id, db=db), **left_out, **_login_counts(entity, db=db), **unfilled}
     log.info("%s: run %s: %s", entity.name, run_id, counts)

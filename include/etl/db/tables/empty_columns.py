@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from etl.db.connection import Connection
 from etl.db.tables import existing, versions
 from etl.declare.entity import Column, Entity
-from etl.sync.store import loads
 
 MIN_ROWS = 20
 """Rows below which nothing is said: a field may be absent by chance."""
@@ -41,19 +40,17 @@ class EmptyColumns:
         )
 
 
-def find_after_first_run(entity: Entity, run_id: str, *, db: Connection) -> EmptyColumns | None:
-    """Return the optional columns without a value, if this run is the first that loaded anything of the entity."""
-    if loads.had_loaded(db, entity=entity.name, run_id=run_id):
-        return None
-    return _find(entity, {column.name for column in entity.columns}, db=db)
+def find(db: Connection, entity: Entity) -> EmptyColumns | None:
+    """Return the optional columns without a value; None if all have one, or if there are too few rows to tell."""
+    return _find(db, entity, {column.name for column in entity.columns})
 
 
-def find_after_replay(entity: Entity, *, db: Connection) -> EmptyColumns | None:
-    """Return the optional columns without a value, of those that the version before did not declare."""
-    return _find(entity, versions.find(db, entity).added_columns(entity), db=db)
+def find_added(db: Connection, entity: Entity) -> EmptyColumns | None:
+    """Return those that the version before did not declare."""
+    return _find(db, entity, versions.find(db, entity).added_columns(entity))
 
 
-def _find(entity: Entity, names: Collection[str], *, db: Connection) -> EmptyColumns | None:
+def _find(db: Connection, entity: Entity, names: Collection[str]) -> EmptyColumns | None:
     optional = [
         column
         for column in entity.stored_columns
