@@ -30,7 +30,7 @@ def require_own_places(where: str, fields: Mapping[str, str], lists: Iterable[st
         for other, taken in places[:index]:
             if _is_within(path, taken) or _is_within(taken, path):
                 raise DeclarationError(
-                    f"{where}: {other} is {taken!r}, and {name} is {path!r}; one field cannot be both"
+                    f"{where}: {other} is {taken!r}, and {name} is {path!r}, but one field cannot be both; fix a path"
                 )
 
 
