@@ -20,6 +20,7 @@ from etl.catalog.notices.low_balance.notice import LOW_BALANCE
 from etl.db import connection, migrations, statements
 from etl.db.connection import Connection
 from etl.db.tables import entity_statements
+from etl.declare.discovery import NOTICE_ROOT
 from etl.declare.entity import Entity
 from etl.declare.notice import Notice
 from etl.preflight import database, entity_scripts
@@ -138,7 +139,7 @@ def test_a_template_that_cannot_take_the_type_of_a_column_is_a_fault(
     db: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     templates = tmp_path / "notices"
-    copytree(database.NOTICE_ROOT, templates)
+    copytree(NOTICE_ROOT, templates)
     monkeypatch.setattr(database, "NOTICE_ROOT", templates)
     edit(templates / "low_balance" / "desktop.body.jinja", "threshold | money(currency)", "available | sanitize")
     (fault,) = check(db, notices=(LOW_BALANCE,))
