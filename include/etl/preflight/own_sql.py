@@ -124,6 +124,7 @@ def _check_entity_statement(entity: Entity, name: str, statement: StatementText)
     used = frozenset().union(*map(named_parts, statements.values()))
     if name not in ENTITY_PARAMETERS and name not in used:
         yield _fault(entity.name, statement.locate(0), name, _not_run(name, ENTITY_PARAMETERS))
+        return
     parameters = ENTITY_PARAMETERS.get(name, ())
     try:
         if name == "table":
