@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +53,22 @@ def import_shared(package: str, folder: Path) -> tuple[dict[str, ModuleType], li
     return modules, faults
 
 
+def find_repeated_keys(folder: Path) -> Iterator[DeclarationFault]:
+    """Yield a fault for each key that a dict of a file has twice: Python silently takes the last one."""
+    for path in sorted(folder.rglob("*.py")):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):  # Its import has failed, too.
+            continue
+        for node in ast.walk(tree):
+            keys = [key for key in node.keys if key is not None] if isinstance(node, ast.Dict) else []
+            for index, key in enumerate(keys):
+                if ast.dump(key) in map(ast.dump, keys[:index]):
+                    location = f"{fault.project_path(path)}:{key.lineno}"
+                    reason = f"the key {ast.unparse(key)} stands twice, so that only the last one counts; remove one"
+                    yield DeclarationFault(path.stem, location, reason)
+
+
 def without_repeated(faults: Iterable[DeclarationFault], shared: Iterable[DeclarationFault]) -> list[DeclarationFault]:
     """Return the faults but those of declarations that only import a shared file that is wrong itself."""
     origins = [f"(raised at {each.location.rpartition(':')[0] or each.location}:" for each in shared]
@@ -72,7 +89,8 @@ def find_mismatches(
     for name, module in modules.items():
         for value in vars(module).values() if name.startswith("providers.") else ():
             if isinstance(value, Provider) and providers.setdefault(value.name, (name, value))[1] != value:
-                reason = f"provider {value.name}: {providers[value.name][0]}.py has one of this name, too; rename one"
+                other = _location(folder, providers[value.name][0])
+                reason = f"provider {value.name}: {other} has another one of this name; rename one"
                 yield DeclarationFault(value.name, _location(folder, name), reason)
     sources: dict[str, tuple[str, Source]] = {}
     for entity in entities:

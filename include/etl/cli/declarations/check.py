@@ -62,6 +62,7 @@ def find_faults() -> Iterator[DeclarationFault]:
 
     shared, shared_faults = modules.import_shared("etl.catalog", fault.CATALOG)
     yield from shared_faults
+    yield from modules.find_repeated_keys(fault.CATALOG)
     yield from modules.without_repeated((*entities.FAULTS, *notices.FAULTS), shared_faults)
     yield from modules.find_mismatches(entities.ENTITIES, notices.NOTICES, shared, folder=fault.CATALOG)
     entity_names = [*(each.name for each in entities.ENTITIES), *(each.name for each in entities.FAULTS)]
