@@ -66,8 +66,8 @@ def test_two_providers_and_two_sources_cannot_share_a_name() -> None:
     copy = replace(ACCOUNTS, name="copy", source=replace(plaid.ACCOUNTS_GET, path="/other"))
     provider, source = find_mismatches([ACCOUNTS, copy], [], {**MODULES, "providers.other": other}, folder=CATALOG)
     assert str(provider) == (
-        "include/etl/catalog/providers/other.py: provider plaid: include/etl/catalog/providers/plaid.py has another one of "
-        "this name; rename one"
+        "include/etl/catalog/providers/other.py: provider plaid: include/etl/catalog/providers/plaid.py has another "
+        "one of this name; rename one"
     )
     assert str(source).startswith(
         "include/etl/catalog/entities/copy.py: entity copy: accounts has another source named"
