@@ -9,6 +9,7 @@ import pytest
 
 from etl.alerts.context import CallbackRun, logins_by_outcome
 from etl.db import migrations
+from etl.db.tables import empty_columns
 from etl.declare.entity import Column, ColumnType
 from etl.sync.drain.outcome import AccountOutcome
 from etl.sync.store import interruptions
@@ -93,3 +94,18 @@ def test_a_later_run_does_not_warn_of_them_again(pipeline: Pipeline) -> None:
 
 def test_too_few_rows_tell_nothing_of_a_column(pipeline: Pipeline) -> None:
     assert "columns_without_values" not in report_first_run(pipeline, records=19)
+
+
+def test_after_a_replay_only_the_columns_that_the_version_added_are_judged(pipeline: Pipeline) -> None:
+    (account,) = pipeline.enrol("one")
+    added = [transaction(transaction_id=f"t{number}") for number in range(20)]
+    raw_id = pipeline.seal_pages((account, page(added=added)))
+    pipeline.load(raw_id)
+    pipeline.entity = replace(
+        pipeline.entity, columns=(*pipeline.entity.columns, *EMPTY), version=pipeline.entity.version + 1
+    )
+    migrations.migrate(pipeline.db, [pipeline.entity])
+    pipeline.replay(raw_id)
+    found = empty_columns.find_added(pipeline.db, pipeline.entity)
+    assert found is not None
+    assert [column.name for column in found.columns] == ["memo"]
