@@ -78,13 +78,13 @@ def test_an_entity_without_a_table_has_one_fault_and_its_neighbours_none(db: Con
 
 
 def test_a_missing_column_is_one_fault_of_the_composed_statements_and_says_where(db: Connection) -> None:
-    db.execute("alter table core.merchants drop column website")
+    db.execute("alter table core.transactions rename column payment_channel to channel")
     (fault,) = check(db, *ENTITIES)
     assert fault.startswith(
-        "include/etl/catalog/entities/merchants.py: entity merchants: the composed statement merge: column "
+        "include/etl/catalog/entities/transactions.py: entity transactions: the composed statement merge: column "
     )
     assert fault.endswith("; run `sluice migrate`, or fix what the declaration or its SQL file says")
-    assert "website" in fault
+    assert "payment_channel" in fault
 
 
 def test_a_fault_of_an_own_statement_has_file_line_message_hint_and_remedy(db: Connection, sql: Path) -> None:
