@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from psycopg.rows import RowFactory, class_row, dict_row, scalar_row, tuple_row
@@ -18,7 +19,7 @@ from etl.db.connection import Connection
 from etl.declare.sql_file import SQL_ROOT, read_statements
 from etl.errors import DeclarationError
 
-__all__ = ["SQL_ROOT", "Statement", "StatementFile", "statement", "statements"]
+__all__ = ["SQL_ROOT", "Statement", "StatementFile", "path_of", "statement", "statements"]
 
 Row = TypeVar("Row")
 Values = Mapping[str, Any]
@@ -104,8 +105,13 @@ def statements(file: str) -> dict[str, Statement]:
         If the file is missing or names a statement twice.
     """
     # SQL() must never get untrusted text: this text comes only from files of the project.
-    texts = read_statements(SQL_ROOT / f"{file}.sql")
+    texts = read_statements(path_of(file))
     return {name: Statement(_substitute(text, texts)) for name, text in texts.items()}
+
+
+def path_of(file: str) -> Path:
+    """Return the path of a file, which may not exist."""
+    return SQL_ROOT / f"{file}.sql"
 
 
 def statement(file: str, name: str) -> Statement:

@@ -93,6 +93,11 @@ def explained() -> Iterator[None]:
         raise DeclarationError(str(from_error(files[-1].stem, files[-1], error))) from error
 
 
+def catalog_path(name: str) -> str:
+    """Return the path of a file of the catalogue, such as `queues.py`, for a message."""
+    return project_path(CATALOG / name)
+
+
 def project_path(path: Path) -> str:
     """Return a path relative to the root of the project; an absolute path if it is outside."""
     resolved = path.resolve()

@@ -45,7 +45,7 @@ class Templates:
     notice
         The notice.
     root
-        Folder that has a folder of templates per notice.
+        Folder that has a folder of templates per notice; None for those of the catalogue.
 
     Raises
     ------
@@ -53,7 +53,8 @@ class Templates:
         If a template cannot be compiled; names its file and line.
     """
 
-    def __init__(self, notice: Notice, root: Path = NOTICE_ROOT) -> None:
+    def __init__(self, notice: Notice, root: Path | None = None) -> None:
+        root = root or NOTICE_ROOT
         environment = build_environment(notice, root)
         self._root = root
         self._folder = root / notice.name
@@ -105,8 +106,9 @@ class Templates:
         return lines[-1] if lines else project_path(self._folder / name)
 
 
-def build_environment(notice: Notice, root: Path = NOTICE_ROOT) -> SandboxedEnvironment:
-    """Return the environment in which the templates of a notice are compiled and rendered."""
+def build_environment(notice: Notice, root: Path | None = None) -> SandboxedEnvironment:
+    """Return the environment in which the templates of a notice are compiled and rendered; see `Templates`."""
+    root = root or NOTICE_ROOT
     environment = SandboxedEnvironment(
         loader=FileSystemLoader([root / notice.name, root]),
         autoescape=lambda name: name is not None and ".html." in name,

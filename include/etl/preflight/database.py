@@ -14,11 +14,10 @@ from psycopg import OperationalError
 from psycopg.types.json import Jsonb
 
 from etl.db.connection import Connection
-from etl.db.statements import SQL_ROOT, Statement, StatementFile
+from etl.db.statements import Statement, StatementFile, path_of
 from etl.db.tables.layout import create_staging_table
-from etl.declare.discovery import ENTITY_ROOT, NOTICE_ROOT
 from etl.declare.entity import Entity
-from etl.declare.fault import DeclarationFault, project_path
+from etl.declare.fault import DeclarationFault, catalog_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.declare.source import Recent
 from etl.declare.sql_file import find_statements
@@ -99,7 +98,7 @@ class Preparation:
             self.unchecked.append(f"{what}: {str(error).splitlines()[0]}; try again")
 
     def _check_entity(self, entity: Entity) -> Iterator[DeclarationFault]:
-        path = project_path(ENTITY_ROOT / f"{entity.name}.py")
+        path = catalog_path(f"entities/{entity.name}.py")
         table = f"core.{entity.name}"
         if not _SQL["has_table"].scalar(self._db, {"table": table}):
             reason = f"entity {entity.name}: {table} does not exist; run `sluice migrate`"
@@ -140,7 +139,7 @@ class Preparation:
         self._db.execute(Statement(query), _SAMPLES)
 
     def _check_notice(self, notice: Notice) -> Iterator[DeclarationFault]:
-        statements = find_statements(SQL_ROOT / "notices" / f"{notice.name}.sql")
+        statements = find_statements(path_of(f"notices/{notice.name}"))
         parameters = {
             name: Jsonb(value) if isinstance(value, dict) else value for name, value in notice.parameters.items()
         }
@@ -173,14 +172,14 @@ def _check_columns(notice: Notice, name: str, script: Script, found: Mapping[str
 
 def _check_templates(notice: Notice, columns: Mapping[str, int]) -> Iterator[DeclarationFault]:
     """Check the templates with the columns of the audience, and render them if the type of each says enough."""
-    if faults := list(find_template_faults(notice, columns, root=NOTICE_ROOT)):
+    if faults := list(find_template_faults(notice, columns)):
         yield from faults
         return
     if not _COLUMN_SAMPLES.keys() >= set(columns.values()):
         return
     row = {name: _COLUMN_SAMPLES[type_] for name, type_ in columns.items()}
     values = {**notice.parameters, "period": "", "as_of": _AN_INSTANT, **row}
-    templates = Templates(notice, NOTICE_ROOT)
+    templates = Templates(notice)
     for channel in notice.channels:
         try:
             templates.render(channel, values)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from etl.db.statements import SQL_ROOT, Statement, StatementFile
+from etl.db.statements import Statement, StatementFile, path_of
 from etl.db.tables.entity_statements import EntityStatements
-from etl.declare.discovery import ENTITY_ROOT
 from etl.declare.entity import Entity
 from etl.declare.source import Recent
 from etl.declare.sql_file import StatementText, find_statements
@@ -24,7 +23,7 @@ _LOOKUPS = ("existing_by_key", "existing_of_accounts")
 def own_scripts(entity: Entity) -> Iterator[tuple[str, Script]]:
     """Yield the statements of the SQL file of an entity, in their order, each with its name."""
     statements = EntityStatements(entity)
-    found = find_statements(SQL_ROOT / "entities" / f"{entity.name}.sql") if statements.own else {}
+    found = find_statements(path_of(f"entities/{entity.name}")) if statements.own else {}
     for name in found:
         if name in ENTITY_PARAMETERS and name not in _NOT_RUN:
             for parts in _parts(statements, found[name].text):
@@ -40,7 +39,7 @@ def composed_scripts(entity: Entity) -> Iterator[tuple[str, Script]]:
         names = ("find_absent", "settle") if entity.settlement else ("find_absent",)
         composed |= {name: of_recent[name] for name in names if name not in statements.own}
     for name, statement in composed.items():
-        text = StatementText(ENTITY_ROOT / f"{entity.name}.py", 1, statement.as_string(None))
+        text = StatementText(path_of(f"entities/{entity.name}"), 1, statement.as_string(None))
         for parts in _parts(statements, text.text):
             yield name, assemble(name, {name: text}, parts=parts)
 

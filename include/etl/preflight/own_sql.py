@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from etl.db.statements import path_of
 from etl.declare.entity import Entity
 from etl.declare.fault import DeclarationFault, project_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
@@ -53,7 +54,9 @@ _NOTICE_VALUES = ("run_id", "period", "as_of")
 _PAGE = ("after", "stop", "limit")
 
 
-def find_entity_faults(entities: Iterable[Entity], names: Collection[str], *, sql: Path) -> Iterator[DeclarationFault]:
+def find_entity_faults(
+    entities: Iterable[Entity], names: Collection[str], *, sql: Path | None = None
+) -> Iterator[DeclarationFault]:
     """Yield the faults of the SQL files of entities.
 
     Parameters
@@ -61,19 +64,21 @@ def find_entity_faults(entities: Iterable[Entity], names: Collection[str], *, sq
     names
         Names of all declared entities, including those that are wrong.
     sql
-        Folder of the files.
+        Folder of the files; None for that of the catalogue.
     """
-    yield from _find_strays(names, "entity", sql)
+    yield from _find_strays(names, "entity", _file("entities", "*", sql).parent)
     for entity in entities:
-        for name, statement in _read(sql / f"{entity.name}.sql"):
+        for name, statement in _read(_file("entities", entity.name, sql)):
             yield from _check_entity_statement(entity, name, statement)
 
 
-def find_notice_faults(notices: Iterable[Notice], names: Collection[str], *, sql: Path) -> Iterator[DeclarationFault]:
+def find_notice_faults(
+    notices: Iterable[Notice], names: Collection[str], *, sql: Path | None = None
+) -> Iterator[DeclarationFault]:
     """Yield the faults of the SQL files of notices; see `find_entity_faults`."""
-    yield from _find_strays(names, "notice", sql)
+    yield from _find_strays(names, "notice", _file("notices", "*", sql).parent)
     for notice in notices:
-        yield from _check_notice(notice, sql)
+        yield from _check_notice(notice, _file("notices", notice.name, sql))
 
 
 def notice_parameters(notice: Notice, statement: str) -> tuple[str, ...]:
@@ -81,10 +86,10 @@ def notice_parameters(notice: Notice, statement: str) -> tuple[str, ...]:
     return (*notice.parameters, *_NOTICE_VALUES, *(_PAGE if statement == "recipients" else ()))
 
 
-def find_columns(notice: Notice, *, sql: Path) -> tuple[str, ...] | None:
+def find_columns(notice: Notice, *, sql: Path | None = None) -> tuple[str, ...] | None:
     """Return the columns of the audience of a notice; None if its SQL is wrong, or does not tell them by itself."""
     try:
-        tree, _ = _parse("recipients", find_statements(sql / f"{notice.name}.sql"))
+        tree, _ = _parse("recipients", find_statements(_file("notices", notice.name, sql)))
     except (_Wrong, DeclarationError):
         return None
     return returned_columns(tree)
@@ -138,8 +143,8 @@ def _check_entity_statement(entity: Entity, name: str, statement: StatementText)
         yield from _check_parameters(entity.name, name, script, parameters)
 
 
-def _check_notice(notice: Notice, sql: Path) -> Iterator[DeclarationFault]:
-    statements = dict(_read(sql / f"{notice.name}.sql"))
+def _check_notice(notice: Notice, path: Path) -> Iterator[DeclarationFault]:
+    statements = dict(_read(path))
     used = frozenset().union(*map(named_parts, statements.values()))
     for name, statement in statements.items():
         if name in used:
@@ -191,6 +196,10 @@ def _read(path: Path) -> Iterator[tuple[str, StatementText]]:
         yield from find_statements(path).items() if path.exists() else ()
     except DeclarationError:
         return
+
+
+def _file(kind: str, name: str, folder: Path | None) -> Path:
+    return folder / f"{name}.sql" if folder else path_of(f"{kind}/{name}")
 
 
 def _not_run(name: str, names: Collection[str]) -> str:

@@ -25,7 +25,9 @@ def template_values(notice: Notice, columns: Collection[str]) -> tuple[str, ...]
     return tuple(dict.fromkeys((*columns, *notice.parameters, *_SHARED_VALUES, *RECIPIENT_VALUES)))
 
 
-def find_template_faults(notice: Notice, columns: Collection[str] | None, *, root: Path) -> Iterator[DeclarationFault]:
+def find_template_faults(
+    notice: Notice, columns: Collection[str] | None, *, root: Path | None = None
+) -> Iterator[DeclarationFault]:
     """Yield the faults of the templates of a notice, each with its file, and with its line if that is known.
 
     Parameters
@@ -33,13 +35,12 @@ def find_template_faults(notice: Notice, columns: Collection[str] | None, *, roo
     columns
         Columns of its audience; None if they are not known, so that variables cannot be checked.
     root
-        Folder that has a folder of templates per notice.
+        Folder that has a folder of templates per notice; None for those of the catalogue.
     """
     environment = build_environment(notice, root)
     known = None if columns is None else template_values(notice, columns)
     for name in notice.template_names:
-        if (root / notice.name / name).is_file():
-            yield from _check(notice, environment, name, known)
+        yield from _check(notice, environment, name, known)
 
 
 def _check(

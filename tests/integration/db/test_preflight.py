@@ -23,7 +23,6 @@ from etl.db.tables import entity_statements
 from etl.declare.discovery import NOTICE_ROOT
 from etl.declare.entity import Entity
 from etl.declare.notice import Notice
-from etl.preflight import database, entity_scripts
 from etl.preflight.database import Preparation
 from etl.settings import Endpoint
 from tests.integration.db.test_tables import SHAPES
@@ -43,8 +42,7 @@ def sql(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return the folder of a copy of all SQL files, which are used instead."""
     copy = tmp_path / "sql"
     copytree(statements.SQL_ROOT, copy)
-    for module in (statements, entity_statements, entity_scripts, database):
-        monkeypatch.setattr(module, "SQL_ROOT", copy)
+    monkeypatch.setattr(statements, "SQL_ROOT", copy)
     statements.statements.cache_clear()
     yield copy
     statements.statements.cache_clear()
@@ -140,7 +138,7 @@ def test_a_template_that_cannot_take_the_type_of_a_column_is_a_fault(
 ) -> None:
     templates = tmp_path / "notices"
     copytree(NOTICE_ROOT, templates)
-    monkeypatch.setattr(database, "NOTICE_ROOT", templates)
+    monkeypatch.setattr("etl.notify.templates.NOTICE_ROOT", templates)
     edit(templates / "low_balance" / "desktop.body.jinja", "threshold | money(currency)", "available | sanitize")
     (fault,) = check(db, notices=(LOW_BALANCE,))
     assert fault.startswith(f"{templates}/low_balance/desktop.body.jinja:1: notice low_balance: TypeError: ")

@@ -11,7 +11,6 @@ from etl.catalog.entities import ENTITIES
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.notices import NOTICES
 from etl.catalog.notices.low_balance.notice import LOW_BALANCE
-from etl.declare.sql_file import SQL_ROOT
 from etl.preflight import own_sql
 from etl.preflight.own_sql import ENTITY_PARAMETERS, find_columns, find_entity_faults, find_notice_faults
 
@@ -103,8 +102,8 @@ def test_a_file_that_belongs_to_no_entity_is_a_fault(tmp_path: Path) -> None:
 
 def test_the_files_of_the_catalogue_have_no_fault() -> None:
     entities, notices = [each.name for each in ENTITIES], [each.name for each in NOTICES]
-    assert list(find_entity_faults(ENTITIES, entities, sql=SQL_ROOT / "entities")) == []
-    assert list(find_notice_faults(NOTICES, notices, sql=SQL_ROOT / "notices")) == []
+    assert list(find_entity_faults(ENTITIES, entities)) == []
+    assert list(find_notice_faults(NOTICES, notices)) == []
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ import pytest
 
 from etl.catalog.notices.low_balance.notice import LOW_BALANCE
 from etl.declare.discovery import NOTICE_ROOT
-from etl.declare.sql_file import SQL_ROOT
 from etl.preflight.own_sql import find_columns
 from etl.preflight.templates import find_template_faults
 
-COLUMNS = find_columns(LOW_BALANCE, sql=SQL_ROOT / "notices")
+COLUMNS = find_columns(LOW_BALANCE)
 
 
 def faults(tmp_path: Path, text: str, *, name: str = "email.text.jinja", columns: object = COLUMNS) -> list[str]:

@@ -11,8 +11,6 @@ from etl.catalog import entities, notices
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, print_line
 from etl.declare import fault
-from etl.declare.discovery import NOTICE_ROOT
-from etl.declare.sql_file import SQL_ROOT
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
@@ -66,12 +64,12 @@ def find_faults() -> Iterator[DeclarationFault]:
     yield from modules.without_repeated((*entities.FAULTS, *notices.FAULTS), shared_faults)
     yield from modules.find_mismatches(entities.ENTITIES, notices.NOTICES, shared, folder=fault.CATALOG)
     entity_names = [*(each.name for each in entities.ENTITIES), *(each.name for each in entities.FAULTS)]
-    yield from own_sql.find_entity_faults(entities.ENTITIES, entity_names, sql=SQL_ROOT / "entities")
+    yield from own_sql.find_entity_faults(entities.ENTITIES, entity_names)
     notice_names = [*(each.name for each in notices.NOTICES), *(each.name for each in notices.FAULTS)]
-    yield from own_sql.find_notice_faults(notices.NOTICES, notice_names, sql=SQL_ROOT / "notices")
+    yield from own_sql.find_notice_faults(notices.NOTICES, notice_names)
     for notice in notices.NOTICES:
-        columns = own_sql.find_columns(notice, sql=SQL_ROOT / "notices")
-        yield from find_template_faults(notice, columns, root=NOTICE_ROOT)
+        columns = own_sql.find_columns(notice)
+        yield from find_template_faults(notice, columns)
 
 
 def find_database_faults(db: Connection) -> tuple[list[DeclarationFault], list[str]]:

@@ -51,11 +51,7 @@ def find_added(db: Connection, entity: Entity) -> EmptyColumns | None:
 
 
 def _find(db: Connection, entity: Entity, names: Collection[str]) -> EmptyColumns | None:
-    optional = [
-        column
-        for column in entity.stored_columns
-        if column.name in names and not column.required and not _has_other_origin(column)
-    ]
+    optional = [column for column in entity.stored_columns if column.name in names and not column.required]
     if not optional:
         return None
     looked_at = dict.fromkeys((*(column.name for column in optional), *entity.currencies))
@@ -65,8 +61,3 @@ def _find(db: Connection, entity: Entity, names: Collection[str]) -> EmptyColumn
     excused = entity.currencies if has_currency else ()
     empty = tuple(column for column in optional if not counts[column.name] and column.name not in excused)
     return EmptyColumns(empty, rows) if empty and rows >= MIN_ROWS else None
-
-
-def _has_other_origin(column: Column) -> bool:
-    """Return whether its value may come from elsewhere than from its path."""
-    return column.fill is not None or column.default is not None or column.otherwise is not None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Set
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from etl.db.statements import SQL_ROOT, Statement, StatementFile, statements
+from etl.db.statements import Statement, StatementFile, path_of, statements
 from etl.db.tables.layout import (
     CLOSING_COLUMN,
     SETTLEMENT_COLUMN,
@@ -81,7 +81,7 @@ def record_id(entity: Entity, table: str) -> Composed:
 
 def _find_own(entity: Entity) -> dict[str, Statement]:
     file = f"entities/{entity.name}"
-    return statements(file) if (SQL_ROOT / f"{file}.sql").exists() else {}
+    return statements(file) if path_of(file).exists() else {}
 
 
 def _composed_names(entity: Entity) -> Set[str]:
