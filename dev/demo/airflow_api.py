@@ -170,7 +170,9 @@ class AirflowApi:
         return [run for run in runs if run.run_id not in known_run_ids]
 
     def _get(self, path: str, **query: str | int) -> Any:  # noqa: ANN401 - JSON
-        return json.loads(self._session.request("GET", f"/api/v2{path}{'?' if query else ''}{urlencode(query)}"))
+        url = f"/api/v2{path}{'?' if query else ''}{urlencode(query)}"
+        # On a busy machine, Airflow may not answer in time.
+        return json.loads(stamina.RetryingCaller(attempts=3).on(AirflowUnavailable)(self._session.request, "GET", url))
 
     def _send(self, method: str, path: str, **payload: object) -> Any:  # noqa: ANN401 - JSON
         return json.loads(self._session.request(method, f"/api/v2{path}", payload))

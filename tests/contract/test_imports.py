@@ -28,7 +28,8 @@ PURE = {
 ALLOWED = {
     "dags": {"plugins", "catalog"},
     "plugins": {"plugins", "alerts", "maintenance", "sync", "notify", "catalog", *SHARED},
-    "cli": {"cli", "preflight", "maintenance", "sync", "notify", "catalog", *SHARED},
+    "cli": {"cli", "conform", "preflight", "maintenance", "sync", "notify", "catalog", *SHARED},
+    "conform": {"conform", "sync", *SHARED},
     "alerts": {"alerts", "sync", "notify", *SHARED},
     "alerts.store": {"alerts.store", "alerts.alert", "alerts.blockers", "clients.mail", "db", "declare"},
     "maintenance": {"maintenance", "sync", "notify", *SHARED},
@@ -73,7 +74,7 @@ ALLOWED = {
     "benchmarks": {"benchmarks", "plugins", "dev", "sync", "notify", "catalog", *SHARED},
     "tests": {
         *("tests", "benchmarks", "deploy", "dev", "dags", "plugins"),
-        *("cli", "alerts", "maintenance", "preflight", "sync", "notify", "catalog", *SHARED),
+        *("cli", "conform", "alerts", "maintenance", "preflight", "sync", "notify", "catalog", *SHARED),
     },
 }
 """Component, which is a package or module → components that it may import; every component may import `errors`.

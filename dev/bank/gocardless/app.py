@@ -19,7 +19,7 @@ from dev.bank.api.auth import Credentials
 from dev.bank.api.errors import ApiError, RateLimitExceeded
 from dev.bank.bank import Bank
 from dev.bank.faults import Fault
-from dev.bank.gocardless import accounts, consents, desk, errors
+from dev.bank.gocardless import accounts, consents, desk, errors, records
 from dev.bank.gocardless.desk import Desk
 from dev.bank.gocardless.errors import GoCardlessError
 
@@ -150,7 +150,9 @@ class _Client:
         allowed = {"secret_id", "secret_key", "user", "max_historical_days", "access_valid_for_days", "access_scope"}
         self._require_secrets(fields, allowed)
         number = _item_of(bank, str(fields.get("user", "")))
-        institution_id = next(iter(consents.BY_ID))
+        institution_id = records.institution_id(bank.ledger(number).item.institution)
+        if institution_id not in consents.BY_ID:
+            institution_id = next(iter(consents.BY_ID))
         terms = {name: value for name, value in fields.items() if name not in ("secret_id", "secret_key", "user")}
         agreement = consents.create_agreement(bank, {"institution_id": institution_id, **terms})
         redirect = "https://bank.example/linked"

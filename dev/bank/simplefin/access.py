@@ -7,6 +7,7 @@ import hmac
 import secrets
 from base64 import b64decode
 from dataclasses import dataclass
+from typing import Self
 
 from dev.bank.bank import Bank
 from dev.bank.world.seed import HashDomain, Key, pack
@@ -33,7 +34,7 @@ class User:
     items: tuple[int, ...]
 
     @classmethod
-    def of(cls, bank: Bank, number: int) -> "User":
+    def of(cls, bank: Bank, number: int) -> Self:
         """Return a user.
 
         Raises

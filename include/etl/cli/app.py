@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from etl.catalog import entities, notices
 from etl.cli.declarations.check import check
+from etl.cli.declarations.conform import conform
 from etl.cli.describe import describe
 from etl.cli.help import add_command, format_epilog
 from etl.cli.init import init
@@ -108,3 +109,4 @@ add_command(app, check, panel=_OPERATE)
 add_command(app, purge, panel=_OPERATE)
 app.add_typer(queues, name="queues", rich_help_panel=_OPERATE)
 add_command(app, describe, panel=_OPERATE)
+add_command(app, conform, panel=_OPERATE)

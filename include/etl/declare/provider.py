@@ -278,10 +278,16 @@ class Provider:
     def remedy(self, error_code: str) -> str:
         """Return what to do where many logins stop for an error code; empty if nothing is declared.
 
-        The rule for this code applies, else the first remedy of a rule that stops logins for more than one code.
+        The rule for this code, or for this status, applies, else the first remedy of a rule that stops logins for more
+        than one code.
         """
         stopping = [rule for rule in self.errors if rule.action is ErrorAction.STOP_ACCOUNT and rule.remedy]
-        specific = [rule.remedy for rule in stopping if rule.code == error_code and not rule.field]
+        specific = [
+            rule.remedy
+            for rule in stopping
+            if (rule.code == error_code and not rule.field)
+            or (rule.code is None and error_code == f"HTTP {rule.status}")
+        ]
         general = [rule.remedy for rule in stopping if rule.code is None or rule.field]
         return next(iter((*specific, *general)), "")
 

@@ -161,7 +161,7 @@ class _PageTransformer:
                 rejects = []
             self._track_cursor_move(header)
             account = header.provider_account_id
-            page = self._decoder.decode(body)
+            page = self._decoder.decode(body, item_id=header.item_id)
             self._tallies[account].read += len(page.upserts) + len(page.deletes) + len(page.rejected)
             for record in page.rejected:
                 self._count_fault(account, record.fault)

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from dev.bank.bank import Bank
-from dev.bank.truth import gocardless
 from dev.demo.airflow_api import AirflowApi
 from dev.stack.stack import Stack
 from etl.catalog.providers.gocardless import GOCARDLESS
@@ -55,12 +54,8 @@ class Case:
     check: Callable[[Bank, int, Rows], None]
 
 
-def check_gocardless(bank: Bank, user: int, rows: Rows) -> None:
-    gocardless_rows.check_transactions(gocardless.of_item(bank, user), rows)
-
-
 CASES = [
-    Case(GOCARDLESS, "etl_gocardless_transactions", gocardless_rows.grant, check_gocardless),
+    Case(GOCARDLESS, "etl_gocardless_transactions", gocardless_rows.grant, gocardless_rows.check_user),
     Case(SIMPLEFIN, "etl_simplefin_transactions", simplefin_rows.grant, simplefin_rows.check_transactions),
 ]
 

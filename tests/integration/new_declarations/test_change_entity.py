@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dev.stack.stack import Stack
+from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.settings import Endpoint
 from tests.integration.new_declarations.examples import examples
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
@@ -19,6 +21,7 @@ from tests.unit.sync.samples import page, transaction
 Rows = Callable[..., list[tuple[object, ...]]]
 PAGE = "docs/change_entity.md"
 CONFIDENCE = {"primary": "FOOD", "detailed": "FOOD_COFFEE", "confidence_level": "LOW"}
+VERSION = TRANSACTIONS.version + 1
 VALUES = "select t.transaction_id, t.category_confidence, t.observed_at from core.transactions as t order by 1"
 
 
@@ -28,7 +31,10 @@ def project(tmp_path: Path) -> ProjectCopy:
     column, version = examples("Add a column", "text", page=PAGE)
     path = copy.declaration("transactions")
     columns, rest = path.read_text().split("    ),\n    currencies=")
-    text = f"{columns}{column}    ),\n    currencies={rest}".replace("    version=2,\n", version)
+    text = f"{columns}{column}    ),\n    currencies={rest}".replace(
+        f"version={TRANSACTIONS.version},", f"version={VERSION},"
+    )
+    assert re.fullmatch(r"version=\d+,\n", version)
     path.write_text(text)
     return copy
 
@@ -64,6 +70,6 @@ def test_a_column_is_added_and_filled_for_the_rows_that_are_loaded_by_two_comman
         ("kept", "LOW")
     ]
     assert rows("select version, read, inserted, updated from etl.replays order by replay_id") == [
-        (3, 2, 0, 1),
-        (3, 1, 0, 0),
+        (VERSION, 2, 0, 1),
+        (VERSION, 1, 0, 0),
     ]

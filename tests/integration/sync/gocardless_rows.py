@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 
+from dev.bank.bank import Bank
 from dev.bank.gocardless.records import Ids
+from dev.bank.truth import gocardless
 from dev.bank.truth.gocardless import AccountTruth
 from etl.catalog.entities.gocardless_transactions import GOCARDLESS_TRANSACTIONS
 from etl.settings import Endpoint
@@ -23,6 +25,11 @@ def grant(bank: Endpoint, user: int, **terms: object) -> str:
     answer = httpx.post(f"{bank.host}/gocardless/sandbox/requisition", json=fields, trust_env=False)
     requisition: str = answer.raise_for_status().json()["id"]
     return requisition
+
+
+def check_user(bank: Bank, user: int, rows: Rows) -> None:
+    """Compare the transactions of a user with the ledger of the bank."""
+    check_transactions(gocardless.of_item(bank, user), rows)
 
 
 def check_transactions(accounts: list[AccountTruth], rows: Rows) -> None:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import date, timedelta
 
 import pytest
 
-from etl.catalog.queues import ETL
 from etl.db import migrations
-from etl.declare.api.auth import TokenHeader
-from etl.declare.api.derived import Settlement
-from etl.declare.api.paging import PageNumberPaging, Total
 from etl.declare.api.quota import Quota
-from etl.declare.api.request import Placeholder
-from etl.declare.api.value import ByList, Identity, Negated
-from etl.declare.entity import Column, ColumnType, Entity
-from etl.declare.provider import Consent, ErrorAction, ErrorRule, Provider
-from etl.declare.source import Recent
+from etl.declare.entity import Column, ColumnType
+from etl.declare.provider import ErrorAction, ErrorRule
 from etl.errors import TransientError
 from etl.settings import Endpoint
 from etl.sync import estimate, resync
@@ -28,84 +20,9 @@ from etl.sync.logins import provider_calls
 from etl.sync.logins.breaker import LoginsLate
 from etl.sync.logins.store import provider_accounts
 from etl.sync.recent import window
-from tests.api_server import ApiServer, Received, Reply
+from tests.api_server import ApiServer, Reply
+from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, SOURCE, TODAY, Bank, Rows, enrol, movement
 from tests.integration.sync.pipeline import Pipeline
-
-Rows = Callable[..., list[tuple[Any, ...]]]
-TODAY = datetime.now(UTC).date()
-
-BANK = Provider(
-    name="bank",
-    connection="bank",
-    auth=TokenHeader(),
-    retries=0,
-    errors=(ErrorRule(ErrorAction.STOP_ACCOUNT, code="EXPIRED"),),
-    consent=Consent(lifetime=timedelta(days=90)),
-)
-SOURCE = Recent(
-    name="movements_list",
-    path="/accounts/{item_id}/movements",
-    query={"from": Placeholder.FIRST_DAY, "to": Placeholder.LAST_DAY, "page": Placeholder.PAGE_NUMBER},
-    upserts=("data.booked[]", "data.pending[]"),
-    paging=PageNumberPaging(end=Total("total")),
-    page_size=100,
-    days=30,
-    first_days=60,
-    dated_by="dated_on",
-    pending="pending",
-)
-MOVEMENTS = Entity(
-    name="movements",
-    summary="Movements of a bank without a feed.",
-    provider=BANK,
-    source=SOURCE,
-    key=("provider_account_id", "movement_id"),
-    columns=(
-        Column("movement_id", ColumnType.TEXT, path="id", identity=Identity("dated_on", "amount", "note", "pending")),
-        Column("account_id", ColumnType.TEXT, fill=Placeholder.ITEM_ID),
-        Column("dated_on", ColumnType.DATE, path="date", format="%d.%m.%Y"),
-        Column("amount", ColumnType.MONEY, sign=Negated()),
-        Column("currency", ColumnType.TEXT),
-        Column("note", ColumnType.TEXT, required=False),
-        Column("pending", ColumnType.BOOLEAN, fill=ByList({"data.booked[]": False, "data.pending[]": True})),
-    ),
-    currencies=("currency",),
-    settlement=Settlement(),
-    queue=ETL,
-    schedule="0 0 * * *",
-)
-
-
-@dataclass
-class Bank:
-    """A bank of one account with lists of movements; a page has `size` of them."""
-
-    booked: list[dict[str, Any]] = field(default_factory=list)
-    pending: list[dict[str, Any]] = field(default_factory=list)
-    size: int = 100
-    failure: Reply | None = None
-    refuses_empty_pages: bool = False
-
-    def respond(self, request: Received) -> Reply:
-        """Return a page."""
-        if self.failure is not None:
-            return self.failure
-        everything = [*((True, each) for each in self.booked), *((False, each) for each in self.pending)]
-        start = (int(request.query["page"]) - 1) * self.size
-        page = everything[start : start + self.size]
-        if self.refuses_empty_pages and not page:
-            return Reply({}, 404)
-        lists = {
-            "booked": [each for is_booked, each in page if is_booked],
-            "pending": [each for is_booked, each in page if not is_booked],
-        }
-        return Reply({"data": lists, "total": len(everything)})
-
-
-def movement(name: str | None, amount: str = "-5.00", *, days_ago: int = 3, **changes: object) -> dict[str, Any]:
-    dated_on = TODAY - timedelta(days=days_ago)
-    record = {"date": dated_on.strftime("%d.%m.%Y"), "amount": amount, "currency": "EUR", **changes}
-    return record if name is None else {"id": name, **record}
 
 
 @pytest.fixture
@@ -127,16 +44,6 @@ def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
     scripted_pipeline.entity = MOVEMENTS
     enrol(scripted_pipeline, "a1")
     return scripted_pipeline
-
-
-def enrol(pipeline: Pipeline, item_id: str) -> int:
-    return provider_accounts.enrol(
-        pipeline.db, pipeline.cipher, provider="bank", user="u", item_id=item_id, access_token="t"
-    )
-
-
-LIVE = "select movement_id from core.movements where removed_at is null order by 1"
-ENDED = "select movement_id, removed_for, posted_as from core.movements where removed_at is not null order by 1"
 
 
 def test_the_window_begins_earlier_at_first_and_after_missed_runs() -> None:
@@ -167,78 +74,6 @@ def test_rows_are_read_again_each_run_and_one_that_vanishes_from_the_window_ends
     bank.booked = [movement("a"), movement("b"), movement("c")]
     pipeline.run("third")
     assert rows(LIVE) == [("a",), ("b",), ("c",), ("old",)]
-
-
-def test_a_batch_that_is_loaded_late_tells_of_the_days_before_those_of_later_batches_only(
-    pipeline: Pipeline, bank: Bank, rows: Rows
-) -> None:
-    bank.booked = [movement("unchanged"), movement("vanishes"), movement("back"), movement("old", days_ago=45)]
-    bank.pending = [movement("waits", "-1.00")]
-    pipeline.run("first")
-    bank.booked = [movement("unchanged"), movement("vanishes"), movement("short"), movement("changes", note="1")]
-    bank.booked += [movement("also old", days_ago=35), movement("gone old", days_ago=36), movement("x", days_ago=29)]
-    bank.pending = []
-    # As after missed runs, so that it reaches further back than the next one.
-    pipeline.db.execute("update etl.recent_reads set last_on = last_on - 40")
-    late = pipeline.fetch("late", *pipeline.plan("late"))
-    bank.booked = [movement("unchanged"), movement("back"), movement("changes", note="2")]
-    bank.pending = [movement("waits", "-1.00")]
-    pipeline.db.execute("update etl.recent_reads set last_on = last_on + 40")
-    pipeline.run("newer")
-    assert rows(LIVE) == [("back",), ("changes",), ("old",), ("unchanged",), ("waits",)]
-    pipeline.load(late)
-    assert rows(LIVE) == [
-        *(("also old",), ("back",), ("changes",), ("gone old",), ("unchanged",), ("waits",), ("x",)),
-    ]
-    assert rows(ENDED) == [("old", "absent", None), ("vanishes", "absent", None)]
-    assert rows("select note from core.movements where movement_id = 'changes'") == [("2",)]
-    pipeline.run("next")
-    assert rows(ENDED)[0] == ("old", "absent", None)
-    pipeline.replay(late)
-    assert rows("select note from core.movements where movement_id = 'changes'") == [("2",)]
-    assert rows(
-        "select count(*) from core.movements where removed_at is null and movement_id in ('back', 'waits')"
-    ) == [(2,)]
-
-
-def test_days_that_were_read_long_ago_are_forgotten_apart_from_the_latest(
-    pipeline: Pipeline, bank: Bank, rows: Rows
-) -> None:
-    bank.booked = [movement("a")]
-    pipeline.run("first")
-    pipeline.run("second")
-    assert rows("select count(*) from etl.recent_reads") == [(2,)]
-    pipeline.db.execute("update etl.recent_reads set loaded_at = now() - interval '61 days', last_on = last_on - 61")
-    pipeline.run("third")
-    assert rows("select last_on from etl.recent_reads") == [(TODAY,)]
-
-
-def test_many_pending_rows_that_settle_at_once_wait_for_nobody(pipeline: Pipeline, bank: Bank, rows: Rows) -> None:
-    bank.booked = [movement("other")]
-    bank.pending = [movement(f"p{number}", f"-{number}.10") for number in range(1, 10)]
-    pipeline.run("first")
-    bank.booked += [movement(f"b{number}", f"-{number}.10") for number in range(1, 10)]
-    bank.pending = []
-    pipeline.run("second")
-    assert {(reason, posted) for _, reason, posted in rows(ENDED)} == {
-        ("posted", f"b{number}") for number in range(1, 10)
-    }
-
-
-def test_a_pending_row_is_linked_to_a_posted_one_that_comes_some_runs_after_it_vanished(
-    pipeline: Pipeline, bank: Bank, rows: Rows
-) -> None:
-    bank.booked, bank.pending = (
-        [movement("other", "-7.00"), movement("same", "-9.99", days_ago=9)],
-        [movement("p", "-9.99")],
-    )
-    pipeline.run("first")
-    bank.pending = []
-    pipeline.run("second")
-    assert rows(ENDED) == [("p", "absent", None)]
-    bank.booked.append(movement("b", "-9.99", days_ago=1))
-    pipeline.run("third")
-    assert rows(ENDED) == [("p", "posted", "b")]
 
 
 def test_an_empty_list_and_a_rejected_record_end_no_row(pipeline: Pipeline, bank: Bank, rows: Rows) -> None:
@@ -347,7 +182,7 @@ def test_a_provider_that_refuses_more_calls_by_a_code_leaves_its_login_late_with
     pipeline: Pipeline, bank: Bank, api: ApiServer, rows: Rows
 ) -> None:
     rule = ErrorRule(ErrorAction.NO_CALLS_LEFT, code="ENOUGH")
-    pipeline.entity = replace(MOVEMENTS, provider=replace(BANK, errors=(rule,), retries=2))
+    pipeline.entity = replace(MOVEMENTS, provider=replace(MOVEMENTS.provider, errors=(rule,), retries=2))
     bank.booked, bank.size = [movement(f"m{number}") for number in range(3)], 2
     enough = Reply({"error_code": "ENOUGH"}, 429)
     api.respond = lambda request: enough if request.query["page"] == "2" else bank.respond(request)

@@ -16,11 +16,13 @@ from tests.unit.sync.samples import page, transaction
 Rows = Callable[..., list[tuple[int, ...]]]
 COPY = """
 insert into core.transactions
-select {account} as provider_account_id, t.account_id, t.transaction_id || 'x' as transaction_id, t.amount, t.currency,
-    t.unofficial_currency, t.dated_on, t.dated_at, t.authorized_on, t.authorized_at, t.pending,
-    t.pending_transaction_id, t.description, t.merchant_name, t.merchant_entity_id, t.payment_channel, t.category,
-    t.category_detail, t.removed_at, t.removed_for, t.outdated_at, t.observed_at, {batch} as raw_id
+select (copied.row_value).*
 from core.transactions as t
+cross join lateral (
+    select jsonb_populate_record(t, jsonb_build_object(
+        'provider_account_id', {account}, 'raw_id', {batch}, 'transaction_id', t.transaction_id || 'x'
+    )) as row_value
+) as copied
 """
 ROWS_READ = """
 select (t.seq_tup_read + t.idx_tup_fetch)::int

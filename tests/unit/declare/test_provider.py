@@ -204,8 +204,10 @@ def test_a_remedy_is_that_of_the_rule_for_the_code_or_of_a_general_one() -> None
         ErrorRule(ErrorAction.RETRY, code="C", remedy="never"),
         ErrorRule(stop, code="A", remedy="specific"),
         ErrorRule(stop, field="type", code="T", remedy="general"),
+        ErrorRule(stop, status=402, remedy="payment"),
     )
     provider = replace(BANK, errors=rules)
+    assert provider.remedy("HTTP 402") == "payment"
     assert [provider.remedy(code) for code in ("A", "B", "C")] == ["specific", "general", "general"]
 
 

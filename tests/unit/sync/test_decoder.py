@@ -213,6 +213,14 @@ def test_the_key_of_a_rejected_record_has_the_columns_of_the_records_above_it() 
     assert (above.fault.path, above.identity.record_id[:7]) == ("accounts[1].id", "sha256:")
 
 
+def test_the_key_of_a_rejected_record_has_the_item_id_of_its_login() -> None:
+    columns = (Column("id", ColumnType.TEXT, fill=Placeholder.ITEM_ID), Column("opened_on", ColumnType.DATE))
+    source = Snapshot(name="account", path="/accounts/{item_id}", upserts=("data.account{}",))
+    decoder = PageDecoder(replace(ACCOUNT, source=source, columns=columns), "account")
+    (rejected,) = decoder.decode(b'{"data": {"account": {"opened_on": "soon"}}}', item_id="item 1").rejected
+    assert rejected.identity.record_id == "item 1"
+
+
 def test_the_key_of_an_entity_with_several_columns_is_joined() -> None:
     entity = replace(TRANSACTIONS, key=("provider_account_id", "account_id", "transaction_id"), replaces=None)
     decoded = PageDecoder(entity, "transactions_sync").decode(page(added=[transaction(account_id="a", date="")]))

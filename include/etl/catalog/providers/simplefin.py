@@ -34,10 +34,11 @@ SIMPLEFIN = Provider(
         ),
         ErrorRule(
             ErrorAction.STOP_ACCOUNT,
-            status=403,
+            code="gen.auth",
             remedy="The access URLs are not valid any more, or the Airflow connection `simplefin` has another server's "
             "host. The server ends an access that its user disables, or that asks too often.",
         ),
+        ErrorRule(ErrorAction.STOP_ACCOUNT, status=403),
         ErrorRule(ErrorAction.STOP_ACCOUNT, status=200, code="gen.auth"),
         ErrorRule(ErrorAction.INCOMPLETE, status=200, code="gen.*", detail="msg"),
         ErrorRule(

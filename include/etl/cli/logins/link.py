@@ -24,6 +24,7 @@ from etl.settings import Endpoint, Settings
 if TYPE_CHECKING:
     from etl.db.connection import Connection
     from etl.sync.logins.link import Linking
+    from etl.sync.provider.enrolment import GrantedItem
 
 _MAX_HISTORY_DAYS = 36_600
 _ACCOUNTS = "accounts"
@@ -55,7 +56,6 @@ class _Login(NamedTuple):
     "sluice link --provider plaid --public-token public-… --user 4711",
     "sluice link --provider mybank --access-token … --item-id 0815 --user 4711",
     "sluice link --provider mybank --file logins.csv",
-    "sluice link --provider simplefin --public-token … --item-id … --user 4711",
 )
 def link(
     *,
@@ -70,7 +70,7 @@ def link(
         str,
         typer.Option(
             help="The provider's id of the login, with --access-token; with a setup token, that of the login that is "
-            "linked again, as `sluice logins show` prints it."
+            "linked again, as `sluice logins show 17` prints it."
         ),
     ] = "",
     file: Annotated[Path | None, typer.Option(help=f"Many logins: {_FORM}.", dir_okay=False)] = None,
@@ -112,14 +112,12 @@ def link(
 def _link_all(provider: Provider, logins: list[_Login], history_days: int | None, *, db: Connection) -> None:
     """Link logins; one that cannot be linked does not stop the others."""
     from etl.sync.logins.link import enrol_items
-    from etl.sync.provider.enrolment import GrantedItem
 
     failures: list[str] = []
     for index in track_progress(range(len(logins)), "logins"):
         login = logins[index]
-        item = GrantedItem(login.item_id or hashlib.sha256(login.access_token.encode()).hexdigest(), login.access_token)
         try:
-            linked = enrol_items(_linking(provider, login.user, history_days, db=db), [item])
+            linked = enrol_items(_linking(provider, login.user, history_days, db=db), [_item_of(login)])
         except SluiceError as error:
             failures.append(f"user {login.user}: {error}")
         else:
@@ -129,6 +127,18 @@ def _link_all(provider: Provider, logins: list[_Login], history_days: int | None
         raise LinkFailed(
             f"{len(failures):,} of {len(logins):,} logins were not linked:\n" + "\n".join(failures[:10]) + more
         )
+
+
+def read_items(path: Path) -> list[GrantedItem]:
+    """Return the logins of a file, as `link` links them; raise as `_read_file` does."""
+    return [_item_of(login) for login in _read_file(path)]
+
+
+def _item_of(login: _Login) -> GrantedItem:
+    """Return a login; one without an id is known by a digest of its token."""
+    from etl.sync.provider.enrolment import GrantedItem
+
+    return GrantedItem(login.item_id or hashlib.sha256(login.access_token.encode()).hexdigest(), login.access_token)
 
 
 def _linking(provider: Provider, user: str, history_days: int | None, *, db: Connection) -> Linking:

@@ -6,10 +6,10 @@ invalid one field by field, so that bad fields are found and everything else is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -27,6 +27,9 @@ from etl.sync.records.faults import FieldWarning, RecordFault
 from etl.sync.records.identity import IdentityReader, RecordIdentity
 from etl.sync.records.lenient import InvalidRecord, LenientDecoder, has_member, to_fault
 from etl.sync.records.structs import define_struct, record_fields
+
+_Reject: TypeAlias = Callable[[RecordFault, bytes, Sequence[msgspec.Struct]], None]
+"""Called with a fault, a record as sent, and the records above it, of the innermost on."""
 
 
 @dataclass(frozen=True)
@@ -152,23 +155,28 @@ class PageDecoder:
         self._delete_decoders = [_RecordListDecoder(entity, path, entity.key_columns) for path in removals]
         self._page_decoder = _combined_decoder([*self._upsert_decoders, *self._delete_decoders])
 
-    def decode(self, body: bytes) -> DecodedPage:
+    def decode(self, body: bytes, *, item_id: str = "") -> DecodedPage:
         """Return the records of a page, which is repaired first if it has bad records; see `repair`.
 
         A bad field becomes null, with a warning, if the entity may drop it; else its record is rejected.
+
+        Parameters
+        ----------
+        item_id
+            Of the login whose page it is: a key may consist of it.
         """
-        page = self._decode(body)
+        page = self._decode(body, item_id)
         if page.is_flawless or (repaired := repair(body)) == body:
             return page
-        return self._decode(repaired)
+        return self._decode(repaired, item_id)
 
-    def _decode(self, body: bytes) -> DecodedPage:
+    def _decode(self, body: bytes, item_id: str) -> DecodedPage:
         decoded = DecodedPage()
         page = self._decode_at_once(body)
         for decoders, records in ((self._upsert_decoders, decoded.upserts), (self._delete_decoders, decoded.deletes)):
             for decoder in decoders:
                 if page is None:
-                    decoder.decode(body, records, decoded.rejected)
+                    decoder.decode(body, records, decoded.rejected, item_id)
                 else:
                     decoder.extract(page, records)
         return decoded
@@ -209,12 +217,16 @@ class _RecordListDecoder:
         undecoded = records_leaf(list_path, msgspec.Raw, is_required=is_required)
         self._undecoded_page_decoder = msgspec.json.Decoder(define_document({self._page_path: undecoded}))
 
-    def decode(self, body: bytes, records: Records, rejected: list[RejectedRecord]) -> None:
-        """Append the valid records of a page to `records`, and the others to `rejected`."""
+    def decode(self, body: bytes, records: Records, rejected: list[RejectedRecord], item_id: str) -> None:
+        """Append the valid records of a login's page to `records`, and the others to `rejected`."""
+
+        def reject(fault: RecordFault, record: bytes, outer: Sequence[msgspec.Struct]) -> None:
+            rejected.append(RejectedRecord(fault, self._identity_reader.read(record, outer, item_id=item_id)))
+
         try:
             page = self._page_decoder.decode(body)
         except DECODE_ERRORS:
-            records.extend_located(self._list_path, self._filter_having(self._decode_each(body, rejected)))
+            records.extend_located(self._list_path, self._filter_having(self._decode_each(body, reject)))
         else:
             self.extract(page, records)
 
@@ -263,16 +275,16 @@ class _RecordListDecoder:
         path = (self._list_names[depth],) if depth else self._page_path
         return records_at(page_or_record, path)
 
-    def _decode_each(self, body: bytes, rejected: list[RejectedRecord]) -> Iterator[LocatedRecord]:
+    def _decode_each(self, body: bytes, reject: _Reject) -> Iterator[LocatedRecord]:
         try:
             page = self._undecoded_page_decoder.decode(body)
         except DECODE_ERRORS as error:
-            rejected.append(self._reject(to_fault("", str(error)), body))
+            reject(to_fault("", str(error)), body, ())
             return
-        yield from self._walk_decoding_each(page, LocatedRecord("", ()), rejected)
+        yield from self._walk_decoding_each(page, LocatedRecord("", ()), reject)
 
     def _walk_decoding_each(
-        self, page_or_record: msgspec.Struct, parent: LocatedRecord, rejected: list[RejectedRecord]
+        self, page_or_record: msgspec.Struct, parent: LocatedRecord, reject: _Reject
     ) -> Iterator[LocatedRecord]:
         """Yield records as `_walk` does, but decode each by itself."""
         depth = len(parent.records)
@@ -283,13 +295,13 @@ class _RecordListDecoder:
                 record, warnings = self._decode_record(depth, raw, path)
             except InvalidRecord as error:
                 if self._having is None or depth + 1 < len(self._list_names) or has_member(raw, self._having):
-                    rejected.append(self._reject(error.fault, bytes(raw), parent.records))
+                    reject(error.fault, bytes(raw), parent.records)
                 continue
             located = LocatedRecord(path, (record, *parent.records), (*warnings, *parent.warnings))
             if depth + 1 == len(self._list_names):
                 yield located
             else:
-                yield from self._walk_decoding_each(record, located, rejected)
+                yield from self._walk_decoding_each(record, located, reject)
 
     def _decode_record(self, depth: int, raw: msgspec.Raw, path: str) -> tuple[msgspec.Struct, list[FieldWarning]]:
         try:
@@ -297,9 +309,6 @@ class _RecordListDecoder:
         except DECODE_ERRORS:
             warnings: list[FieldWarning] = []
             return self._lenient_decoders[depth].decode(raw, path, warnings), warnings
-
-    def _reject(self, fault: RecordFault, record: bytes, outer: Sequence[msgspec.Struct] = ()) -> RejectedRecord:
-        return RejectedRecord(fault, self._identity_reader.read(record, outer))
 
 
 def _combined_decoder(decoders: Sequence[_RecordListDecoder]) -> msgspec.json.Decoder[Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from etl.declare.api.request import Placeholder
 from etl.declare.entity import PROVIDER_ACCOUNT, Column, Entity
 from etl.json_text import DECODE_ERRORS
 from etl.sync.records.documents import value_at
@@ -53,17 +54,21 @@ class IdentityReader:
             column.name: (column, msgspec.json.Decoder(MSGSPEC_TYPES[column.sent_as])) for column in entity.columns
         }
 
-    def read(self, record: bytes, outer: Sequence[msgspec.Struct] = ()) -> RecordIdentity:
+    def read(self, record: bytes, outer: Sequence[msgspec.Struct] = (), *, item_id: str = "") -> RecordIdentity:
         """Return the identity of a record as sent, which need not even be valid JSON.
 
         Parameters
         ----------
         outer
             The record whose list contains it, and so on upwards.
+        item_id
+            Of its login, for the columns that are filled with it.
         """
 
         def value(name: str) -> object:
             column, decoder = self._columns[name]
+            if column.fill is Placeholder.ITEM_ID:
+                return item_id or None
             if column.levels_up:
                 above = outer[column.levels_up - 1 : column.levels_up]
                 return value_at(above[0], column.path_parts) if above else None

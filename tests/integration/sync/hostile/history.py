@@ -126,7 +126,7 @@ ACTS: dict[str, int] = {
     "let_time_pass": 2,
     "backfill": 4,
     "resync": 5,
-    "relink": 3,
+    "relink": 6,
     "correct": 4,
 }
 """What happens in a history: method → weight."""
@@ -154,7 +154,7 @@ class History:
     def __init__(self, seed: int, pipeline: Pipeline, server: OwnBank) -> None:
         self.seed, self.rng = seed, Random(seed)
         self.pipeline, self.server = pipeline, server
-        self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((20, 40, 90)))
+        self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((10, 40, 90)))
         self.steps = Steps(pipeline, self.rng, crash_rate=self.rng.choice((0.0, 0.05, 0.12)))
         self.promise = self.rng.choice((SHORT_HISTORY, TRANSACTIONS_SYNC.history or SHORT_HISTORY))
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
@@ -387,18 +387,14 @@ class History:
         return DayRange(last - timedelta(days=self.rng.randrange(1, 15)), last)
 
     def _draw_rates(self, highest_rates: dict[Fault, float]) -> Rates:
-        leading = {fault.value: rate for n, (fault, rate) in enumerate(highest_rates.items()) if self._leads(n)}
-        others = {
-            fault.value: round(self.rng.uniform(0.1, 1) * highest, 4)
+        rates = {
+            fault: round(self.rng.uniform(0.1, 1) * highest, 4)
             for fault, highest in highest_rates.items()
             if self.rng.random() < FAULT_SHARE
         }
+        rates |= list(highest_rates.items())[self.seed % LEADS_IN_ONE_OF :: LEADS_IN_ONE_OF]
         excluded = () if self.promise == SHORT_HISTORY else OLD_RECORDS
-        return {name: rate for name, rate in (others | leading).items() if Fault(name) not in excluded}
-
-    def _leads(self, number: int) -> bool:
-        """Return whether the fault of this number leads in this history."""
-        return number % LEADS_IN_ONE_OF == self.seed % LEADS_IN_ONE_OF
+        return {fault.value: rate for fault, rate in rates.items() if fault not in excluded}
 
     def _set_rates(self, delivery_rates: Rates) -> None:
         self.server.bank.faults.set_rates({**self.ledger_rates, **delivery_rates})

@@ -1,0 +1,107 @@
+"""Lists of recent days that are loaded late, and pending rows that vanish from them at once or settle later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from etl.db import migrations
+from etl.settings import Endpoint
+from tests.api_server import ApiServer
+from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, TODAY, Bank, Rows, enrol, movement
+from tests.integration.sync.pipeline import Pipeline
+
+
+@pytest.fixture
+def bank() -> Bank:
+    return Bank()
+
+
+@pytest.fixture
+def api(bank: Bank) -> Iterator[ApiServer]:
+    with ApiServer(bank.respond) as api:
+        yield api
+
+
+@pytest.fixture
+def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
+    """Return the steps for an entity without any SQL of its own, with one login."""
+    migrations.migrate(scripted_pipeline.db, [MOVEMENTS])
+    scripted_pipeline.endpoint = Endpoint(api.url)
+    scripted_pipeline.entity = MOVEMENTS
+    enrol(scripted_pipeline, "a1")
+    return scripted_pipeline
+
+
+def test_a_batch_that_is_loaded_late_tells_of_the_days_before_those_of_later_batches_only(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    bank.booked = [movement("unchanged"), movement("vanishes"), movement("back"), movement("old", days_ago=45)]
+    bank.booked.append(movement("oldest", days_ago=46))
+    bank.pending = [movement("waits", "-1.00")]
+    pipeline.run("first")
+    bank.booked = [movement("unchanged"), movement("vanishes"), movement("short"), movement("changes", note="1")]
+    bank.booked += [movement("also old", days_ago=35), movement("oldest", days_ago=46), movement("x", days_ago=29)]
+    bank.pending = []
+    # As after missed runs, so that it reaches further back than the next one.
+    pipeline.db.execute("update etl.recent_reads set last_on = last_on - 40")
+    late = pipeline.fetch("late", *pipeline.plan("late"))
+    bank.booked = [movement("unchanged"), movement("back"), movement("changes", note="2")]
+    bank.pending = [movement("waits", "-1.00")]
+    pipeline.db.execute("update etl.recent_reads set last_on = last_on + 40")
+    pipeline.run("newer")
+    assert rows(LIVE) == [("back",), ("changes",), ("old",), ("oldest",), ("unchanged",), ("waits",)]
+    pipeline.load(late)
+    assert rows(LIVE) == [
+        *(("also old",), ("back",), ("changes",), ("oldest",), ("unchanged",), ("waits",), ("x",)),
+    ]
+    assert rows(ENDED) == [("old", "absent", None), ("vanishes", "absent", None)]
+    assert rows("select note from core.movements where movement_id = 'changes'") == [("2",)]
+    pipeline.run("next")
+    assert rows(ENDED)[0] == ("old", "absent", None)
+    pipeline.replay(late)
+    assert rows("select note from core.movements where movement_id = 'changes'") == [("2",)]
+    assert rows(
+        "select count(*) from core.movements where removed_at is null and movement_id in ('back', 'waits')"
+    ) == [(2,)]
+
+
+def test_days_that_were_read_long_ago_are_forgotten_apart_from_the_latest(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    bank.booked = [movement("a")]
+    pipeline.run("first")
+    pipeline.run("second")
+    assert rows("select count(*) from etl.recent_reads") == [(2,)]
+    pipeline.db.execute("update etl.recent_reads set loaded_at = now() - interval '61 days', last_on = last_on - 61")
+    pipeline.run("third")
+    assert rows("select last_on from etl.recent_reads") == [(TODAY,)]
+
+
+def test_many_pending_rows_that_settle_at_once_wait_for_nobody(pipeline: Pipeline, bank: Bank, rows: Rows) -> None:
+    bank.booked = [movement("other")]
+    bank.pending = [movement(f"p{number}", f"-{number}.10") for number in range(1, 10)]
+    pipeline.run("first")
+    bank.booked += [movement(f"b{number}", f"-{number}.10") for number in range(1, 10)]
+    bank.pending = []
+    pipeline.run("second")
+    assert {(reason, posted) for _, reason, posted in rows(ENDED)} == {
+        ("posted", f"b{number}") for number in range(1, 10)
+    }
+
+
+def test_a_pending_row_is_linked_to_a_posted_one_that_comes_some_runs_after_it_vanished(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    bank.booked, bank.pending = (
+        [movement("other", "-7.00"), movement("same", "-9.99", days_ago=9)],
+        [movement("p", "-9.99")],
+    )
+    pipeline.run("first")
+    bank.pending = []
+    pipeline.run("second")
+    assert rows(ENDED) == [("p", "absent", None)]
+    bank.booked.append(movement("b", "-9.99", days_ago=1))
+    pipeline.run("third")
+    assert rows(ENDED) == [("p", "posted", "b")]
