@@ -45,10 +45,11 @@ faults: $(INSTALLED) ## Kill workers, Valkey and Postgres while a notice is sent
 hostile: $(INSTALLED) ## Play 300 random histories of a hostile bank, and compare each with the truth (SEED=7: only one)
 	@$(BIN)/python -m tests.integration.sync.hostile $(if $(SEED),--seed $(SEED))
 
-check: $(INSTALLED) ## Check style and types, new migrations, Dockerfile and Compose file
+check: $(INSTALLED) ## Check style and types, declarations, new migrations, Dockerfile and Compose file
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/python -m etl check
 	@ls include/sql/schema/*.sql | tail -n +23 | xargs -r $(BIN)/squawk # the first 22 are older than its rules
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yaml

@@ -13,7 +13,7 @@ from airflow.exceptions import AirflowClusterPolicyViolation
 
 from etl.catalog.queues import QUEUES
 from etl.declare.fault import catalog_path
-from etl.declare.queue import TEST_POOL
+from etl.declare.queue import MAX_TASK_DURATION, TEST_POOL
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 MAX_RETRIES = 10
 """Largest number of retries of a task; more would hide that something is broken."""
-MAX_TASK_DURATION = timedelta(hours=12)
-"""Longest execution timeout; a task that outlasts the broker's visibility timeout would be delivered a second time."""
 NO_DEADLINE_TAG = "no-deadline"
 """Tag of a Dag that has no deadline on purpose."""
 BACKFILL_RUN_TYPE = "backfill"

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+from etl.declare.queue import MAX_TASK_DURATION
 from etl.errors import SettingMissing
 from etl.settings import LinkSettings
-from sluice_cluster_policy import MAX_TASK_DURATION
 
 _SENT_TWICE = "a message would be delivered a second time while its task still runs"
 _STUCK_TASK = "a task whose message was lost would wait that long before it is sent again"

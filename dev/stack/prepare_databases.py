@@ -13,6 +13,7 @@ from dev.stack.home import REPOSITORY, Home
 from etl.declare.queue import Queue
 
 _OUTPUT_TAIL_LINES = 20
+_WARNING = "warning: "
 
 
 def metadata_stamp(queues: Sequence[Queue]) -> str:
@@ -42,8 +43,8 @@ def prepare_metadata(url: str, queues: Sequence[Queue], *, environment: Mapping[
     databases.write_comment(url, stamp)
 
 
-def prepare_warehouse(home: Home, *, environment: Mapping[str, str]) -> None:
-    """Migrate the warehouse's schema.
+def prepare_warehouse(home: Home, *, environment: Mapping[str, str]) -> list[str]:
+    """Migrate the warehouse's schema, and return the lines that warn of wrong declarations, which stop no others.
 
     Raises
     ------
@@ -51,10 +52,11 @@ def prepare_warehouse(home: Home, *, environment: Mapping[str, str]) -> None:
         If the migration fails; the message holds the end of its output.
     """
     command = (str(interpreter()), "-P", "-m", "etl", "migrate")
-    _run("`sluice migrate`", command, directory=home.folder, environment=environment)
+    lines = _run("`sluice migrate`", command, directory=home.folder, environment=environment)
+    return [line for line in lines if line.startswith(_WARNING)]
 
 
-def _run(step: str, command: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> None:
+def _run(step: str, command: Sequence[str], *, directory: Path, environment: Mapping[str, str]) -> list[str]:
     result = subprocess.run(
         command,
         cwd=directory,
@@ -68,3 +70,4 @@ def _run(step: str, command: Sequence[str], *, directory: Path, environment: Map
     )
     if result.returncode != 0:
         raise StepFailed(step, code=result.returncode, output=result.stdout.splitlines()[-_OUTPUT_TAIL_LINES:])
+    return result.stdout.splitlines()

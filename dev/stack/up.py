@@ -292,7 +292,8 @@ def _start_airflow(
     say("Preparing the databases.")
     metadata = plan.servers.metadata.to_string()
     prepare_databases.prepare_metadata(metadata, QUEUES, environment=environment)
-    prepare_databases.prepare_warehouse(plan.home, environment=environment)
+    for warning in prepare_databases.prepare_warehouse(plan.home, environment=environment):
+        say(warning)
     names = [program.name for program in plan.programs if program.stage is Stage.AIRFLOW]
     say(f"Starting Airflow {prepare_databases.airflow_version()}: {', '.join(names)}.")
     started_at = datetime.now(UTC)

@@ -6,6 +6,9 @@ import sys
 _COMPLETION_VARIABLE = "_SLUICE_COMPLETE"
 """Set by the completion script of a shell, which would print warnings into the line that is being typed."""
 
+_CHECK = "check"
+"""The command that reports faults itself, on its standard output."""
+
 _INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells report it."""
 
@@ -31,7 +34,7 @@ def _run() -> None:
     from etl.cli.app import app, warn_of_faults
     from etl.errors import SluiceError
 
-    if _COMPLETION_VARIABLE not in os.environ:
+    if _COMPLETION_VARIABLE not in os.environ and sys.argv[1:2] != [_CHECK]:
         warn_of_faults()
     try:
         app(prog_name="sluice")

@@ -29,6 +29,7 @@ SQL_ROOT = Path(__file__).parents[1] / "sql"
 PACKAGE, SHIPPED_PACKAGE = "catalog", "etl.catalog"
 
 _KINDS: tuple[Kind, ...] = ("entities", "notices")
+_SHARED = ("hooks", "providers")
 _REPLACEABLE = ("queues", "channels", "retention")
 
 
@@ -75,6 +76,20 @@ class CatalogFolder:
         if problem := self.problem:
             raise DeclarationError(f"{VARIABLE}: {problem}")
 
+    @property
+    def shared_files(self) -> Mapping[str, Path]:
+        """Files that its declarations may import, by the names of their modules, such as `catalog.providers.mybank`."""
+        own = (path for folder in _SHARED for path in sorted((self.folder / folder).glob("[!.]*.py")))
+        return {f"{SHIPPED_PACKAGE}.{name}": self.file(f"{name}.py") for name in _REPLACEABLE} | {
+            f"{self.package}.{path.parent.name}.{path.stem}": path for path in own if path.name != "__init__.py"
+        }
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """All its Python files: those that are shared, and the declarations."""
+        declarations = (path for kind in _KINDS for path in sorted((self.folder / kind).rglob("*.py")))
+        return (*self.shared_files.values(), *declarations)
+
     def declaration(self, kind: Kind, name: str) -> Path:
         """Return the file that declares an entity or a notice."""
         return self.folder / kind / (f"{name}/notice.py" if kind == "notices" else f"{name}.py")
@@ -89,9 +104,13 @@ class CatalogFolder:
 
         It is the shipped one if this folder has none, and its declaration extends the shipped one.
         """
-        own, shipped = (root / kind / f"{name}.sql" for root in (self._sql_root, SQL_ROOT))
+        own, shipped = (folder / f"{name}.sql" for folder in (self.sql_folder(kind), SQL_ROOT / kind))
         has_own = own.exists() or any(own.parent.glob(f"{name}.*.sql"))
         return shipped if not has_own and self.extends_shipped(kind, name) else own
+
+    def sql_folder(self, kind: Kind) -> Path:
+        """Return the folder of the SQL files of this catalogue itself, which may not exist."""
+        return (SQL_ROOT if self.is_shipped else self.folder / "sql") / kind
 
     def template_folders(self, notice: str) -> Sequence[Path]:
         """Return the folders of a notice's templates: its own, and those of templates that notices share."""
@@ -123,10 +142,6 @@ class CatalogFolder:
         if not names:
             return "is empty"
         return None if names.intersection(_KINDS) else "has neither a folder `entities` nor a folder `notices`"
-
-    @property
-    def _sql_root(self) -> Path:
-        return SQL_ROOT if self.is_shipped else self.folder / "sql"
 
 
 def find(environment: Mapping[str, str] = os.environ) -> CatalogFolder:

@@ -13,27 +13,28 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SHARED = {
-    *("db", "storage", "clients", "declare", "settings", "json_text", "mail_address", "chunking", "currency"),
-    "catalog_folder",
+    *("db", "storage", "clients", "declare", "catalog_folder"),
+    *("settings", "json_text", "mail_address", "chunking", "currency", "sql_syntax"),
 }
 """Components that both `sync` and `notify` use."""
 
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
     *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
-    *("notify.templates", "notify.unsubscribe_links", "sync.records"),
+    *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
 
 ALLOWED = {
     "dags": {"plugins", "catalog"},
     "plugins": {"plugins", "alerts", "maintenance", "sync", "notify", "catalog", *SHARED},
-    "cli": {"cli", "conform", "maintenance", "sync", "notify", "catalog", *SHARED},
+    "cli": {"cli", "conform", "preflight", "maintenance", "sync", "notify", "catalog", *SHARED},
     "conform": {"conform", "sync", *SHARED},
     "alerts": {"alerts", "sync", "notify", *SHARED},
     "alerts.store": {"alerts.store", "alerts.alert", "alerts.blockers", "clients.mail", "db", "declare"},
     "maintenance": {"maintenance", "sync", "notify", *SHARED},
     "maintenance.store": {"maintenance.store", "sync.store", "notify.store", "db", "declare"},
+    "preflight": {"preflight", "sync", "notify.templates", "db", "catalog_folder", "declare", "sql_syntax"},
     "sync": {"sync", *SHARED},
     "sync.provider": {"sync.provider", "sync.records", "clients", "declare", "settings", "json_text", "chunking"},
     "sync.records": {"sync.records", "currency", "declare", "json_text"},
@@ -49,8 +50,9 @@ ALLOWED = {
     "db": {"db", "catalog_folder", "declare", "settings"},
     "storage": {"storage"},
     "clients": {"clients", "settings", "json_text", "mail_address"},
-    "declare": {"declare", "catalog_folder", "currency", "mail_address"},
+    "declare": {"declare", "catalog_folder", "currency", "mail_address", "sql_syntax"},
     "settings": set(),
+    "sql_syntax": set(),
     "catalog_folder": set(),
     "chunking": set(),
     "currency": set(),
@@ -72,7 +74,7 @@ ALLOWED = {
     "benchmarks": {"benchmarks", "plugins", "dev", "sync", "notify", "catalog", *SHARED},
     "tests": {
         *("tests", "benchmarks", "deploy", "dev", "dags", "plugins"),
-        *("cli", "conform", "alerts", "maintenance", "sync", "notify", "catalog", *SHARED),
+        *("cli", "conform", "alerts", "maintenance", "preflight", "sync", "notify", "catalog", *SHARED),
     },
 }
 """Component, which is a package or module → components that it may import; every component may import `errors`.

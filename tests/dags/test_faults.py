@@ -98,7 +98,9 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
     copy.declaration("misspelt").write_text("from etl.declare.entity import Entty\n")
     # It is declared correctly, but breaks a rule for Dags.
     accounts = copy.declaration("accounts").read_text().replace('name="accounts"', 'name="slow"')
-    copy.declaration("slow").write_text(accounts.replace("timeout=timedelta(hours=1)", "timeout=timedelta(hours=13)"))
+    unserved = 'queue=Queue("unserved", priority=1, group=ETL.group, slots=1, memory=9, summary="")'
+    imported = accounts.replace("\n\nACCOUNTS", "\nfrom etl.declare.queue import Queue\n\nACCOUNTS")
+    copy.declaration("slow").write_text(imported.replace("queue=ETL", unserved))
     copy.sql("slow").write_text(copy.sql("accounts").read_text())
     wrong = airflow.read()
     import_errors = json.loads(
@@ -129,7 +131,7 @@ def test_each_fault_is_listed_with_its_file_line_field_and_fix(stages: Stages) -
     assert second.startswith(f"- {entities}/transactions.py:")
     assert second.endswith(": entity transactions: chunk_size is 0; it must be at least 1")
     assert third.startswith(f"- {entities}/slow.py: entity slow: Task etl_slow.")
-    assert "has an execution timeout of 13:00:00, above 12:00:00" in third
+    assert "is on the queue 'unserved', which no worker serves" in third
     assert end == ""
     assert stages.wrong.errors == {"declarations.py": import_error["error"]}
 

@@ -8,7 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from etl.catalog import entities, notices
-from etl.cli.conform import conform
+from etl.cli.declarations.check import check
+from etl.cli.declarations.conform import conform
 from etl.cli.describe import describe
 from etl.cli.help import add_command, format_epilog
 from etl.cli.init import init
@@ -104,6 +105,7 @@ app.add_typer(logins, name="logins", rich_help_panel=_SYNC)
 app.add_typer(notify, name="notify", rich_help_panel=_NOTICES)
 add_command(app, init, panel=_OPERATE)
 add_command(app, migrate, panel=_OPERATE)
+add_command(app, check, panel=_OPERATE)
 add_command(app, purge, panel=_OPERATE)
 app.add_typer(queues, name="queues", rich_help_panel=_OPERATE)
 add_command(app, describe, panel=_OPERATE)

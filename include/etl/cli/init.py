@@ -47,6 +47,7 @@ def init(
         typer.echo(f"wrote {written}")
     typer.echo(
         f"\nUse it in this shell:  export {catalog_folder.VARIABLE}={path}\n"
+        "Check it:              sluice check\n"
         "Look at it:            sluice describe\n"
         "Make its table:        sluice migrate"
     )

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from etl.db.migrations import Plan
 
 _JSON = (
-    "`applied`, the migrations that it applied, and `changes`, what it changed in the tables of the entities; with "
-    "--plan or --check `is_open`, `edited`, `pending`, `changes`, `refused`, and `unrecorded`, the entities whose "
-    "version is not recorded yet"
+    "`applied`, the migrations that it applied, `changes`, what it changed in the tables of the entities, and "
+    "`faults`, as `sluice check` has them; with --plan or --check `is_open`, `edited`, `pending`, `changes`, "
+    "`refused`, and `unrecorded`, the entities whose version is not recorded yet"
 )
 
 
@@ -34,12 +34,14 @@ def migrate(
     """Bring the warehouse's schema up to date, and the tables of the entities to what they declare.
 
     Columns are added and widened; what could lose values is refused, with a remedy. Running it again changes nothing.
+    It ends with `sluice check --database`, and warns of what that finds, since a fault stops only its own Dag.
     """
-    catalog_folder.find().require_usable()
+    from etl.cli.declarations.check import find_database_faults
     from etl.db import migrations
     from etl.db.connection import connect_warehouse
     from etl.db.timeouts import MIGRATION_TIMEOUTS
 
+    catalog_folder.find().require_usable()
     with connect_warehouse(timeouts=MIGRATION_TIMEOUTS) as db:
         if plan or check:
             found = migrations.plan(db, ENTITIES)
@@ -48,8 +50,11 @@ def migrate(
         changes: list[str] = []
         tell = changes.append if as_json else typer.echo
         applied = migrations.migrate(db, ENTITIES, tell=tell, warn=partial(typer.echo, err=True))
+        faults, _ = find_database_faults(db)
+    for fault in faults:
+        typer.echo(f"warning: {fault}", err=True)
     if as_json:
-        print_json({"applied": applied, "changes": changes})
+        print_json({"applied": applied, "changes": changes, "faults": faults})
     else:
         typer.echo(f"migrated: {', '.join(applied)}" if applied else "The schema is up to date.")
 

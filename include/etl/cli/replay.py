@@ -148,6 +148,8 @@ def replay(
             else:
                 result, changes = replay_batches(selection, db=db, root=root), None
             documents.append({**to_document(selection.entity, result), **_diff_document(changes)})
+            if selection.includes_all_later and not diff:
+                _warn_of_empty_columns(selection.entity, db=db)
             print_counts(selection.entity, result, only_errors=as_json)
             if not as_json:
                 _print_outcome(selection, changes)
@@ -176,6 +178,13 @@ def replay_batches(selection: Selection, *, db: Connection, root: UPath, dry_run
                 raise
             result.errors[raw_id] = error
     return result
+
+
+def _warn_of_empty_columns(entity: Entity, *, db: Connection) -> None:
+    from etl.db.tables import empty_columns
+
+    if empty := empty_columns.find_added(db, entity):
+        typer.echo(f"warning: {entity.name}: {empty}", err=True)
 
 
 def print_counts(entity: Entity, result: ReplayResult, *, only_errors: bool = False) -> None:

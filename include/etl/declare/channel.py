@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from etl.declare.validation import require_identifier, require_pace, require_tuple, require_type
+from etl.declare.validation import require_distinct, require_identifier, require_pace, require_tuple, require_type
 from etl.mail_address import is_contact_address
 
 _JSON_OBJECT = re.compile(r"(?s)\s*\{.+\}\s*")
@@ -52,6 +52,10 @@ class Channel:
         require_identifier(where, "name", self.name)
         require_tuple(where, "lines", self.lines, str)
         require_tuple(where, "texts", self.texts, str)
+        require_tuple(where, "parts", self.parts, str, minimum=1)
+        require_distinct(where, "its parts", self.parts)
+        for part in self.parts:
+            require_identifier(where, "the name of a part", part)
         require_pace(where, "pace", self.pace)
         require_type(where, "address", self.address, AddressFormat)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from etl.currency import currencies, decimals_by_code
 from etl.declare.column import ColumnType
-from etl.declare.validation import require_count, require_tuple
+from etl.declare.validation import require_count, require_distinct, require_tuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +130,7 @@ class ExactlyOne:
 
     def __post_init__(self) -> None:
         require_tuple(f"check {self.rule}", "columns", self.columns, str, minimum=2)
+        require_distinct(f"check {self.rule}", "columns", self.columns)
 
     @property
     def column_types(self) -> tuple[ColumnType | None, ...]:

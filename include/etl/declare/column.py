@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from reprlib import repr as shortened
 
 from etl.declare.api.request import Epoch, Placeholder
 from etl.declare.api.value import (
@@ -19,6 +20,7 @@ from etl.declare.api.value import (
     require_format,
     require_zone,
 )
+from etl.declare.rules.names import SYSTEM_COLUMNS
 from etl.declare.validation import FIELD_PATTERN, require_count, require_identifier, require_tuple, require_type
 from etl.errors import DeclarationError
 
@@ -167,6 +169,8 @@ class Column:
             )
         require_type(where, "summary", self.summary, str)
         require_type(where, "stored", self.stored, bool)
+        if self.name in SYSTEM_COLUMNS:
+            raise DeclarationError(f"{where}: every table of Postgres has a column of this name; choose another name")
         if self.name in IMPLICIT_COLUMNS:
             raise DeclarationError(f"{where}: every row has this column without a declaration; remove it")
         if self.name in MERGE_COLUMNS:
@@ -313,8 +317,10 @@ def _check_substitutes(where: str, column: Column) -> None:
         if expected is None:
             raise DeclarationError(f"{where}: a {column.kind.name} has no default or fill by list; remove it")
         require_type(where, "each default or fill", value, expected)
+        _require_storable(where, value, column.max_length)
     for value in column.null_values:
         require_type(where, "each of its null_values", value, int if column.sent_as is SentAs.INTEGER else str)
+        _require_storable(where, value, column.max_length)
         if column.sent_as not in (SentAs.INTEGER, SentAs.TEXT):
             raise DeclarationError(
                 f"{where}: null_values has {value!r}, but its field is a {column.sent_as.value}; declare its format"
@@ -324,6 +330,21 @@ def _check_substitutes(where: str, column: Column) -> None:
     if column.name in column.uses:
         raise DeclarationError(f"{where}: it depends on itself; name other columns")
 
+
+def _require_storable(where: str, value: object, max_length: int) -> None:
+    """Refuse a constant that the column cannot hold."""
+    problem = ""
+    if isinstance(value, str) and len(value) > max_length:
+        problem = f"is longer than its max_length, {max_length}"
+    elif isinstance(value, str) and ("\0" in value or any("\ud800" <= each <= "\udfff" for each in value)):
+        problem = "has a NUL or half a surrogate pair, which Postgres cannot store"
+    elif isinstance(value, int) and not _MIN_INTEGER <= value <= _MAX_INTEGER:
+        problem = "does not fit 64 bits"
+    if problem:
+        raise DeclarationError(f"{where}: the constant {shortened(value)} {problem}; write another")
+
+
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**63 - 1
 
 _PYTHON_TYPES = {ColumnType.TEXT: str, ColumnType.BOOLEAN: bool, ColumnType.INTEGER: int}
 """Type of constants in each kind of column that may have one."""

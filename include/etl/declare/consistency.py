@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 
 from etl.declare.entity import After, Entity, RawOf
 from etl.declare.notice import Notice
-from etl.declare.source import Feed
+from etl.declare.source import Feed, Recent
 from etl.errors import DeclarationError
+
+_PARTITION = re.compile(r"_\d\d")
 
 
 def find_contradictions(entities: Mapping[str, Entity], *, names: Collection[str]) -> dict[str, str]:
@@ -25,6 +28,7 @@ def find_contradictions(entities: Mapping[str, Entity], *, names: Collection[str
     contradictions: dict[str, str] = {}
     for name, entity in sorted(entities.items()):
         reasons = (
+            _taken_table(entity, entities),
             _missing_dependency(entity, names),
             _unread_source(entity, entities),
             _dependency_cycle(entity, entities),
@@ -32,6 +36,16 @@ def find_contradictions(entities: Mapping[str, Entity], *, names: Collection[str
         if reason := next(filter(None, reasons), None):
             contradictions[name] = f"entity {name}: {reason}"
     return contradictions | {name: f"entity {name}: {reason}" for name, reason in _shared_feeds(entities).items()}
+
+
+def _taken_table(entity: Entity, entities: Mapping[str, Entity]) -> str | None:
+    """Return the reason if its table has the name of one that belongs to another entity."""
+    for other in entities.values():
+        prefix, suffix = entity.name[: len(other.name)], entity.name[len(other.name) :]
+        is_divided = isinstance(other.source, Feed | Recent)
+        if prefix == other.name and (suffix == "_history" or (is_divided and _PARTITION.fullmatch(suffix))):
+            return f"core.{entity.name} is a table of {other.name}, for its versions or a part; choose another name"
+    return None
 
 
 def require_declared_entity(notice: Notice, names: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from etl.declare.entity import Entity
 from etl.declare.fault import FAILURES, DeclarationFault
 from etl.declare.notice import REQUIRED_STATEMENTS, Notice
 from etl.declare.sql_file import require_readable, require_statements
+from etl.declare.statements.merge import require_complete_merge
 from etl.declare.validation import require_identifier
 from etl.errors import DeclarationError
 
@@ -49,7 +50,13 @@ def discover_entities(
     declared, faults = _import_all(Entity, package, paths)
     reasons = consistency.find_contradictions(declared, names=paths.keys())
     faults += [DeclarationFault(name, fault.project_path(paths[name]), reason) for name, reason in reasons.items()]
-    faults += _find_faults(declared, paths, lambda entity: require_readable(_sql_file("entities", entity.name, sql)))
+
+    def require_own_sql(entity: Entity) -> None:
+        path = _sql_file("entities", entity.name, sql)
+        require_readable(path)
+        require_complete_merge(entity, path)
+
+    faults += _find_faults(declared, paths, require_own_sql)
     return consistency.sort_by_dependency(_without_faulty(declared, faults)), _sort_by_name(faults)
 
 

@@ -12,10 +12,12 @@ from etl.declare.api.derived import Settlement, check_fills, check_recent, check
 from etl.declare.check import Check
 from etl.declare.column import PROVIDER_ACCOUNT, Column, ColumnType
 from etl.declare.provider import Provider
-from etl.declare.queue import Queue
+from etl.declare.queue import Queue, require_timeout
+from etl.declare.rules.hooks import takes_a_frame
+from etl.declare.rules.names import require_table_name
 from etl.declare.schedule import After, require_cron
 from etl.declare.source import Feed, RawOf, Recent, Snapshot, Window
-from etl.declare.validation import require_count, require_duration, require_identifier, require_tuple, require_type
+from etl.declare.validation import require_count, require_distinct, require_duration, require_tuple, require_type
 from etl.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -215,7 +217,7 @@ def _validate(entity: Entity) -> None:
 
 
 def _check_values(where: str, entity: Entity) -> None:
-    require_identifier(where, "name", entity.name)
+    require_table_name(where, entity.name)
     for field, types in _FIELD_TYPES.items():
         require_type(where, field, getattr(entity, field), *types)
     for field, (item_type, minimum) in _TUPLE_FIELDS.items():
@@ -223,7 +225,7 @@ def _check_values(where: str, entity: Entity) -> None:
     for field, minimum in _MIN_COUNTS.items():
         maximum = MAX_CHUNKS if field == "max_chunks" else None
         require_count(where, field, getattr(entity, field), minimum=minimum, maximum=maximum)
-    require_duration(where, "timeout", entity.timeout)
+    require_timeout(where, entity.timeout)
     if entity.deadline is not None:
         require_duration(where, "deadline", entity.deadline)
     if isinstance(entity.schedule, str):
@@ -231,19 +233,33 @@ def _check_values(where: str, entity: Entity) -> None:
     for field in ("tolerated_rejects", "tolerated_absences"):
         if not 0 <= (share := getattr(entity, field)) <= 1:
             raise DeclarationError(f"{where}: {field} is {share}; it must be a share between 0 and 1")
-    if entity.hook is not None and not callable(entity.hook):
+    if entity.hook is not None and not takes_a_frame(entity.hook):
         raise DeclarationError(
-            f"{where}: hook is {entity.hook!r}; write a function from `hooks` of the catalogue, without a call"
+            f"{where}: hook is {entity.hook!r}; write a function of one frame from `hooks` of the catalogue, uncalled"
         )
-    if entity.window is not None and isinstance(entity.source, RawOf):
+    if entity.window is None:
+        return
+    if isinstance(entity.source, RawOf):
         raise DeclarationError(
             f"{where}: window is {entity.window.name}, but its source is the raw batches of {entity.source.entity}; "
             f"remove it, and backfill {entity.source.entity}"
+        )
+    if entity.window.name == entity.source.name:
+        raise DeclarationError(
+            f"{where}: window and source are both named {entity.window.name}, and raw batches are told apart by that "
+            "name; rename one"
         )
 
 
 def _check_columns(where: str, entity: Entity) -> None:
     names = [column.name for column in entity.columns]
+    require_distinct(where, "key", entity.key)
+    require_distinct(where, "currencies", entity.currencies)
+    if not entity.key_columns and set(entity.key) <= {PROVIDER_ACCOUNT}:
+        raise DeclarationError(
+            f"{where}: key has only {PROVIDER_ACCOUNT}, so that a record has no id of its own; add a column, perhaps "
+            "one with a fill"
+        )
     for name in names:
         if names.count(name) > 1:
             raise DeclarationError(f"{where}: column {name} is declared twice; remove one")
@@ -263,8 +279,9 @@ def _check_columns(where: str, entity: Entity) -> None:
         if column.name in entity.key and not column.stored:
             raise DeclarationError(f"{where}: key column {column.name} must be stored; remove stored=False")
     check_uses(where, entity.columns, entity.currencies)
-    if not isinstance(entity.source, RawOf):
-        check_fills(where, entity.columns, tuple(filter(None, (entity.source, entity.window))))
+    requested = () if isinstance(entity.source, RawOf) else tuple(filter(None, (entity.source, entity.window)))
+    lists = [path for places in entity.sources.values() for paths in places for path in paths]
+    check_fills(where, entity.columns, requested, lists)
     for column, other in combinations(entity.columns, 2):
         if column.levels_up == other.levels_up and _have_conflicting_types(column, other):
             raise DeclarationError(
@@ -284,6 +301,10 @@ def _check_column_references(where: str, entity: Entity) -> None:
         raise DeclarationError(
             f"{where}: replaces is {entity.replaces!r}, but the key {entity.key_columns[0].name}, which it names, is "
             "no ColumnType.TEXT; fix the kind of the key, or remove it"
+        )
+    if entity.replaces is not None and entity.replaces in entity.key:
+        raise DeclarationError(
+            f"{where}: replaces is {entity.replaces!r}, its own key; name the column with the key of an earlier record"
         )
     if entity.replaces is not None and types.get(entity.replaces) is not ColumnType.TEXT:
         raise DeclarationError(
@@ -325,6 +346,7 @@ def _check_checks(where: str, entity: Entity) -> None:
     types = {column.name: column.kind for column in entity.columns}
     for check in entity.checks:
         for name, required_type in zip(check.columns, check.column_types, strict=True):
+            require_type(where, f"a column of check {check.rule}", name, str)
             if name not in types:
                 raise DeclarationError(
                     f"{where}: check {check.rule} names no column: {name}; name one of {', '.join(types)}"

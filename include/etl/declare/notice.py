@@ -10,7 +10,7 @@ from enum import Enum
 from reprlib import repr as shortened
 
 from etl.declare.channel import Channel
-from etl.declare.queue import Queue
+from etl.declare.queue import Queue, require_timeout
 from etl.declare.schedule import After, last_interval_start, require_cron
 from etl.declare.validation import (
     require_count,
@@ -28,7 +28,15 @@ __all__ = ["After", "Category", "Channel", "Consent", "Notice", "UnknownPolicy"]
 REQUIRED_STATEMENTS = ("bounds", "recipients")
 """Statements that the SQL file of a notice must have."""
 
+RECIPIENT_COLUMNS = ("position", "user_id", "dedupe_key")
+"""Columns that the statement `recipients` must return."""
+
+RECIPIENT_VALUES = (*RECIPIENT_COLUMNS, "unsubscribe_url")
+"""Values that templates always get for a recipient."""
+
 _SAMPLE_DAY = datetime(2026, 10, 20, tzinfo=UTC)
+_DIRECTIVE = re.compile(r"%.?")
+_DIRECTIVES = frozenset(f"%{letter}" for letter in "aAbBdGHIjmMpSuUVwWyYzZ%FTRD")
 
 MAX_CHUNKS = 256
 """A flat mapped task of this size costs the scheduler little, and no message in the broker names a recipient."""
@@ -192,7 +200,7 @@ def _validate(notice: Notice) -> None:
     require_pace(where, "pace", notice.pace)
     require_count(where, "chunk_size", notice.chunk_size, minimum=1)
     require_count(where, "max_chunks", notice.max_chunks, minimum=1, maximum=MAX_CHUNKS)
-    require_duration(where, "timeout", notice.timeout)
+    require_timeout(where, notice.timeout)
     for name in ("expiry", "deadline"):
         if getattr(notice, name) is not None:
             require_duration(where, name, getattr(notice, name))
@@ -213,6 +221,13 @@ def _check_period(where: str, notice: Notice) -> None:
         raise DeclarationError(
             f"{where}: period begins with {ANNOUNCEMENT_PREFIX!r}, which is reserved for announcements; change it"
         )
+    unknown = [each for each in _DIRECTIVE.findall(notice.period) if each not in _DIRECTIVES]
+    if unknown or not notice.period.isprintable():
+        found = unknown[0] if unknown else "a control character"
+        raise DeclarationError(
+            f"{where}: period is {notice.period!r}, which has {found!r}; write strftime directives such as %Y, %m, %d, "
+            "%H and %M"
+        )
     if not notice.period or _SAMPLE_DAY.strftime(notice.period) == notice.period:
         raise DeclarationError(
             f"{where}: period is {notice.period!r}, which is the same for every run, so that only the first would "
@@ -224,6 +239,8 @@ def _check_parameters(where: str, notice: Notice) -> None:
     require_type(where, "parameters", notice.parameters, dict)
     for name, value in notice.parameters.items():
         require_identifier(where, "the name of a parameter", name)
+        if name in RECIPIENT_VALUES:
+            raise DeclarationError(f"{where}: parameter {name} has the name of a value of each recipient; rename it")
         if name in IMPLICIT_PARAMETERS:
             raise DeclarationError(f"{where}: parameter {name} is always given to its statements; rename it")
         _check_value(where, name, value)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 
-from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken
+from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken, header_of
 from etl.declare.api.consent import ConsentLookup
+from etl.declare.api.error_rule import ErrorAction, ErrorRule
 from etl.declare.api.part import Part
 from etl.declare.api.request import (
     LOGIN_CREDENTIALS,
@@ -15,7 +16,10 @@ from etl.declare.api.request import (
     Template,
     find_placeholders,
     no_fields,
+    require_header_name,
+    require_template,
 )
+from etl.declare.rules.error_rules import require_reachable
 from etl.declare.validation import (
     require_count,
     require_duration,
@@ -27,30 +31,8 @@ from etl.declare.validation import (
 )
 from etl.errors import DeclarationError
 
-__all__ = ["ConsentLookup", "Placeholder"]
+__all__ = ["ConsentLookup", "ErrorAction", "ErrorRule", "Placeholder"]
 """Re-exported, so that a declaration imports from one module."""
-
-_SUCCESS = range(200, 300)
-
-
-class ErrorAction(Enum):
-    """What to do about an error response."""
-
-    RETRY = "retry"
-    """Request the same page again, after a wait."""
-    NO_CALLS_LEFT = "no_calls_left"
-    """The provider allows no more calls for now: keep the account's pages, continue in a later run, and be late."""
-    RESTART_FEED = "restart_feed"
-    """Discard the account's pages and start again from the cursor at which this download started."""
-    REREAD_FEED = "reread_feed"
-    """The provider no longer knows the cursor that was sent: read the feed from its beginning. The response to a
-    request without a cursor does not match such a rule."""
-    STOP_ACCOUNT = "stop_account"
-    """Skip the account until its user has fixed it; the others are not affected."""
-    NOT_READY = "not_ready"
-    """The provider does not have the records yet; skip the account in this run."""
-    INCOMPLETE = "incomplete"
-    """The response lacks records of the login, or of a part of it: load it, end no row of this part, and report it."""
 
 
 class LimitScope(Enum):
@@ -96,63 +78,6 @@ class RateLimit:
     def emission_interval(self) -> timedelta:
         """Emission interval of the token bucket: `per / (calls - burst)`, so that burst + per / interval = calls."""
         return self.per / (self.calls - self.burst)
-
-
-@dataclass(frozen=True)
-class ErrorRule:
-    """What to do about a response that matches everything that is given.
-
-    Parameters
-    ----------
-    action
-        What to do.
-    code
-        Value of a field of the body, which may have `*` for any characters; None for any.
-    field
-        Path of this field, such as `error.code`, or `errors[].code` for any item of a list; empty for the provider's
-        `error_code`.
-    status
-        HTTP status. A rule for a status of success, such as 200, finds errors inside regular responses; every other
-        rule applies to error responses only.
-    remedy
-        What a person can do where many logins get such a response at once, as whole sentences; empty if unknown.
-    part
-        Of an incomplete response: which rows of the login it is about; None for all of them.
-    detail
-        Of an incomplete response: field beside the code with a text for people; empty if there is none.
-    """
-
-    action: ErrorAction
-    code: str | None = None
-    field: str = ""
-    status: int | None = None
-    remedy: str = ""
-    part: Part | None = None
-    detail: str = ""
-
-    def __post_init__(self) -> None:
-        require_type("error rule", "action", self.action, ErrorAction)
-        where = f"error rule {self.action.value}"
-        require_type(where, "code", self.code, str, type(None))
-        require_type(where, "status", self.status, int, type(None))
-        if self.status is None and self.code is None:
-            raise DeclarationError(f"{where}: it would match every error; name what it matches")
-        if self.field:
-            require_values_path(where, "field", self.field)
-        if self.code is None and (self.field or self.finds_errors_in_success):
-            raise DeclarationError(f"{where}: it names no code, and would match every response of its status; add code")
-        require_type(where, "part", self.part, Part, type(None))
-        require_type(where, "detail", self.detail, str)
-        is_incomplete = self.action is ErrorAction.INCOMPLETE
-        if is_incomplete and not self.finds_errors_in_success:
-            raise DeclarationError(f"{where}: an error response has no records at all; write the status, such as 200")
-        if not is_incomplete and (self.part or self.detail):
-            raise DeclarationError(f"{where}: part and detail are of incomplete responses; remove them")
-
-    @property
-    def finds_errors_in_success(self) -> bool:
-        """Whether it applies to responses with a status of success."""
-        return self.status in _SUCCESS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +155,9 @@ class Enrolment(Request):
         if isinstance(self.valid_days, str):
             require_field_path(where, "valid_days", self.valid_days)
         require_type(where, "expects", self.expects, Mapping)
-        for path in self.expects:
+        for path, expected in self.expects.items():
             require_field_path(where, "expects", path)
+            require_type(where, f"expects[{path!r}]", expected, str)
         if Placeholder.PUBLIC_TOKEN not in self.placeholders:
             raise DeclarationError(f"{where}: its request has no Placeholder.PUBLIC_TOKEN, so it enrols no one; add it")
 
@@ -327,7 +253,9 @@ class Provider:
         where = f"provider {self.name}"
         require_identifier(where, "name", self.name)
         require_type(where, "connection", self.connection, str)
-        require_type(where, "headers", self.headers, Mapping)
+        if not self.connection:
+            raise DeclarationError(f"{where}: connection is empty; write the id of an Airflow connection")
+        require_template(where, "headers", self.headers)
         require_type(where, "enrolment", self.enrolment, Enrolment, AccessUrlClaim, type(None))
         require_type(where, "unlinking", self.unlinking, Unlinking, type(None))
         require_type(where, "auth", self.auth, *AUTH_TYPES, type(None))
@@ -338,8 +266,9 @@ class Provider:
         require_duration(where, "timeout", self.timeout)
         require_count(where, "concurrency", self.concurrency, minimum=1)
         require_count(where, "retries", self.retries, minimum=0)
-        _check_headers(where, self.headers)
+        _check_headers(where, self)
         _check_tokens(where, self)
+        require_reachable(where, self.errors)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -363,9 +292,13 @@ class Provider:
         return next(iter((*specific, *general)), "")
 
 
-def _check_headers(where: str, headers: Template) -> None:
+def _check_headers(where: str, provider: Provider) -> None:
     fills = {Placeholder.CLIENT_ID, Placeholder.CLIENT_SECRET}
-    for placeholder in sorted(find_placeholders(headers) - fills, key=lambda each: each.name):
+    for header in (*provider.headers, *provider.wait_headers):
+        require_header_name(where, "headers", header)
+        if header.lower() == (header_of(provider.auth) or "").lower():
+            raise DeclarationError(f"{where}: headers has {header!r}, which auth sends, too; remove one of the two")
+    for placeholder in sorted(find_placeholders(provider.headers) - fills, key=lambda each: each.name):
         raise DeclarationError(
             f"{where}: headers has Placeholder.{placeholder.name}, but they are the same for all logins; "
             "use auth=TokenHeader(…), or headers of the source"

@@ -4,8 +4,18 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from etl.declare.validation import require_count, require_duration, require_identifier, require_type
+from etl.declare.validation import (
+    require_count,
+    require_distinct,
+    require_duration,
+    require_identifier,
+    require_tuple,
+    require_type,
+)
 from etl.errors import DeclarationError
+
+MAX_TASK_DURATION = timedelta(hours=12)
+"""Longest execution timeout; a task that outlasts the broker's visibility timeout would be delivered a second time."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class WorkerGroup:
         where = f"worker group {self.name}"
         require_identifier(where, "name", self.name)
         require_count(where, "processes", self.processes, minimum=1)
+        require_tuple(where, "helps", self.helps, str)
 
 
 @dataclass(frozen=True)
@@ -128,14 +139,26 @@ def validate_queues(*queues: Queue) -> tuple[Queue, ...]:
     Raises
     ------
     DeclarationError
-        If two have the same name, or if the queues of a group have more slots than one of its workers has processes:
-        the excess tasks would wait in the broker, where nobody sees them, instead of in a pool.
+        If two have the same name, or pools of the same name; if two groups have one name, or one helps with a queue
+        that there is not; or if the queues of a group have more slots than one of its workers has processes: the excess
+        tasks would wait in the broker, where nobody sees them, instead of in a pool.
     """
     names = [queue.name for queue in queues]
     for name in names:
         if names.count(name) > 1:
             raise DeclarationError(f"queue {name} is declared twice; rename one")
-    for group in {queue.group for queue in queues}:
+    require_distinct(
+        "queues", "their pools", [TEST_POOL.name, *(pool.name for queue in queues for pool in queue.pools)]
+    )
+    groups = {queue.group for queue in queues}
+    require_distinct("queues", "their worker groups", sorted(group.name for group in groups))
+    for group in groups:
+        for name in group.helps:
+            if name not in names:
+                raise DeclarationError(
+                    f"worker group {group.name}: helps has {name!r}, which is no queue; name one of {', '.join(names)}"
+                )
+    for group in groups:
         slots = sum(pool.slots for queue in queues if queue.group == group for pool in queue.pools)
         if slots > group.processes:
             raise DeclarationError(
@@ -143,6 +166,15 @@ def validate_queues(*queues: Queue) -> tuple[Queue, ...]:
                 f"{group.processes} tasks; remove slots or add processes"
             )
     return queues
+
+
+def require_timeout(where: str, timeout: object) -> None:
+    """Raise DeclarationError unless a value is a duration that a task may take."""
+    require_duration(where, "timeout", timeout)
+    if isinstance(timeout, timedelta) and timeout > MAX_TASK_DURATION:
+        raise DeclarationError(
+            f"{where}: timeout is {timeout}, above {MAX_TASK_DURATION}; split its work into smaller chunks"
+        )
 
 
 def queues_served(group: WorkerGroup, queues: Collection[Queue]) -> tuple[Queue, ...]:

@@ -13,8 +13,10 @@ from typing import ClassVar
 from etl.declare.api.paging import PAGING_TYPES, EmptyPage, Flag, OffsetPaging, OnePage, Paging, ShortPage
 from etl.declare.api.quota import Quota
 from etl.declare.api.request import DAYS, LOGIN_CREDENTIALS, Placeholder, Request
-from etl.declare.provider import RateLimit
+from etl.declare.provider import LimitScope, RateLimit
+from etl.declare.rules.envelope import require_own_places, require_separate_lists
 from etl.declare.validation import (
+    FIELD,
     require_count,
     require_duration,
     require_field_path,
@@ -94,12 +96,21 @@ class Source(Request):
         require_tuple(where, "upserts", self.upserts, str, minimum=1)
         (require_record_paths if self.may_be_one_record else require_list_paths)(where, "upserts", self.upserts)
         require_list_paths(where, "deletes", self.removals)
+        require_separate_lists(where, (*self.upserts, *self.removals))
         require_tuple(where, "limits", self.limits, RateLimit)
+        for scope in LimitScope:
+            if len([limit for limit in self.limits if limit.scope is scope]) > 1:
+                raise DeclarationError(
+                    f"{where}: limits has several of LimitScope.{scope.name}, which would share one count; keep the "
+                    "one that is reached first, or declare a Quota for hours and days"
+                )
         require_type(where, "quota", self.quota, Quota, type(None))
         require_count(where, "page_size", self.page_size, minimum=1)
         if self.max_records is not None:
             require_count(where, "max_records", self.max_records, minimum=self.page_size)
         require_tuple(where, "optional", self.optional, str)
+        if len(set(self.optional)) < len(self.optional):
+            raise DeclarationError(f"{where}: optional names a list twice; remove one")
         for path in self.optional:
             if path not in (*self.upserts, *self.removals):
                 raise DeclarationError(f"{where}: optional has {path!r}, which is none of its lists; name one of them")
@@ -159,8 +170,11 @@ class Feed(Source):
         require_type(where, "more", self.more, str, Flag, EmptyPage)
         if isinstance(self.more, str):
             require_field_path(where, "more", self.more)
-        if self.history is not None:
-            require_duration(where, "history", self.history)
+        for name in ("cursor_life", "history"):
+            if (duration := getattr(self, name)) is not None:
+                require_duration(where, name, duration)
+        more = {"more": self.end.path} if isinstance(self.end, Flag) else {}
+        require_own_places(where, {"cursor": self.cursor, **more}, self.lists)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +203,8 @@ class Listing(Source):
         if isinstance(self.paging.end, ShortPage):
             self._require_placeholder(Placeholder.PAGE_SIZE, "it is unknown which page is short")
         _require_countable(self)
+        fields = {"paging": getattr(self.paging, "path", None), "end": getattr(self.paging.end, "path", None)}
+        require_own_places(where, {name: path for name, path in fields.items() if path is not None}, self.lists)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,6 +353,8 @@ class RawOf:
         require_identifier(where, "entity", self.entity)
         require_type(where, "places", self.places, Mapping)
         require_type(where, "having", self.having, str)
+        if not FIELD.fullmatch(self.having):
+            raise DeclarationError(f"{where}: having is {self.having!r}; write the name of a field, without dots")
         if not self.places:
             raise DeclarationError(f"{where}: places is empty; write the paths of the records for each source")
         for source, paths in self.places.items():

@@ -1,6 +1,7 @@
 """SQL files with named statements, each below a line `-- name: <name>`."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from etl.declare.fault import project_path
@@ -9,7 +10,34 @@ from etl.errors import DeclarationError
 _NAME_LINE = re.compile(r"^-- name: (\w+)[^\S\n]*\n", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class StatementText:
+    """The text of a statement, and where it is.
+
+    Parameters
+    ----------
+    path, line
+        The file, and the line of the first character.
+    text
+        The statement, with its comment.
+    """
+
+    path: Path
+    line: int
+    text: str
+
+    def locate(self, position: int) -> str:
+        """Return file and line of the character at an index."""
+        lines_before = self.text[:position].count("\n")
+        return f"{project_path(self.path)}:{self.line + lines_before}"
+
+
 def read_statements(path: Path) -> dict[str, str]:
+    """Return the texts of the statements of a file by name; see `find_statements`."""
+    return {name: found.text for name, found in find_statements(path).items()}
+
+
+def find_statements(path: Path) -> dict[str, StatementText]:
     """Return the statements of a file by name, each with its comment.
 
     `<name>.<part>.sql` continues `<name>.sql`.
@@ -19,16 +47,16 @@ def read_statements(path: Path) -> dict[str, str]:
     DeclarationError
         If the file is missing, is not UTF-8, or names a statement twice.
     """
-    names: list[str] = []
-    texts: list[str] = []
+    found: dict[str, StatementText] = {}
     for each in (path, *sorted(path.parent.glob(f"{path.stem}.*.sql"))):
-        parts = _NAME_LINE.split(_read(each))
-        names += parts[1::2]
-        texts += parts[2::2]
-    for name in names:
-        if names.count(name) > 1:
-            raise DeclarationError(f"{project_path(path)}: statement {name} is defined twice; rename one")
-    return dict(zip(names, texts, strict=True))
+        content = _read(each)
+        names = list(_NAME_LINE.finditer(content))
+        for name, after in zip(names, [*(each.start() for each in names[1:]), len(content)], strict=True):
+            if name[1] in found:
+                raise DeclarationError(f"{project_path(path)}: statement {name[1]} is defined twice; rename one")
+            line = content.count("\n", 0, name.end()) + 1
+            found[name[1]] = StatementText(each, line, content[name.end() : after])
+    return found
 
 
 def require_statements(path: Path, names: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Validates fields of declarations; an error names the declaration, the field, its value, and what to write instead."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from math import inf
 from reprlib import repr as shortened
@@ -37,6 +38,13 @@ def require_tuple(where: str, field: str, values: object, item_type: type, *, mi
         raise DeclarationError(f"{where}: {field} is empty; write at least {minimum} {item_type.__name__}")
     for value in values:
         require_type(where, f"one of its {field}", value, item_type)
+
+
+def require_distinct(where: str, field: str, names: Sequence[str]) -> None:
+    """Raise DeclarationError if a name stands twice in a list of names."""
+    for name in names:
+        if names.count(name) > 1:
+            raise DeclarationError(f"{where}: {field} names {name!r} twice; remove one")
 
 
 def require_identifier(where: str, field: str, value: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -54,18 +54,8 @@ class Templates:
     """
 
     def __init__(self, notice: Notice, root: Path | None = None) -> None:
-        folders = (root / notice.name, root) if root else catalog_folder.find().template_folders(notice.name)
-        environment = SandboxedEnvironment(
-            loader=FileSystemLoader(folders),
-            autoescape=lambda name: name is not None and ".html." in name,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-            auto_reload=False,
-        )
-        environment.filters |= {"money": format_money, "sanitize": sanitize_text}
-        self._folders = folders
+        environment = build_environment(notice, root)
+        self._folders = _template_folders(notice, root)
         self._templates = {name: self._compile(environment, name) for name in notice.template_names}
 
     def render(self, channel: Channel, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
@@ -113,6 +103,25 @@ class Templates:
             if any(Path(frame.filename).is_relative_to(folder) for folder in self._folders)
         ]
         return lines[-1] if lines else project_path(self._folders[0] / name)
+
+
+def build_environment(notice: Notice, root: Path | None = None) -> SandboxedEnvironment:
+    """Return the environment in which the templates of a notice are compiled and rendered; see `Templates`."""
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(_template_folders(notice, root)),
+        autoescape=lambda name: name is not None and ".html." in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    environment.filters |= {"money": format_money, "sanitize": sanitize_text}
+    return environment
+
+
+def _template_folders(notice: Notice, root: Path | None) -> Sequence[Path]:
+    return (root / notice.name, root) if root else catalog_folder.find().template_folders(notice.name)
 
 
 def format_money(amount: str | Decimal, currency: str) -> str:

@@ -4,13 +4,14 @@ import logging
 from collections import Counter
 
 from etl.db.connection import Connection
+from etl.db.tables import empty_columns
 from etl.declare.entity import Entity, RawOf
 from etl.declare.source import Feed
 from etl.sync.logins import breaker
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.login_state import LoginState
 from etl.sync.logins.store.logins import MAX_EXAMPLES
-from etl.sync.store import chunks, cursors, field_warnings, reconciliations
+from etl.sync.store import chunks, cursors, field_warnings, loads, reconciliations
 
 _MAX_REASONS = 10
 _EXPIRY_WARNING_SHARE = 11 / 12
@@ -28,7 +29,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
         As `totals`, with the logins that a load has left out (`accounts_quarantined`, `accounts_stale`), and those of
         which a response lacks records, as it says itself (`accounts_incomplete`): they are also in `accounts_drained`.
         Where the run calls a provider, all logins of the provider as `logins_<state>`, and those that need a
-        login also as `logins_needs_login_<error code>`, for the most frequent codes.
+        login also as `logins_needs_login_<error code>`, for the most frequent codes. After the first run of an entity,
+        `columns_without_values` counts the optional columns that are null in every row.
     """
     if not isinstance(entity.source, RawOf):
         breaker.settle(entity, run_id, db=db)
@@ -39,7 +41,10 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
     }
     incomplete = chunks.count_incomplete(db, entity=entity.name, run_id=run_id)
     gaps = {"accounts_incomplete": incomplete} if incomplete else {}
-    counts = {**totals(entity, run_id, db=db), **left_out, **gaps, **_login_counts(entity, db=db)}
+    is_first = not loads.had_loaded(db, entity=entity.name, run_id=run_id)
+    empty = empty_columns.find(db, entity) if is_first else None
+    unfilled = {"columns_without_values": len(empty.columns)} if empty else {}
+    counts = {**totals(entity, run_id, db=db), **left_out, **gaps, **_login_counts(entity, db=db), **unfilled}
     log.info("%s: run %s: %s", entity.name, run_id, counts)
     if counts["chunks_loaded"] < counts["chunks"]:
         log.error(
@@ -57,6 +62,8 @@ def report(entity: Entity, run_id: str, *, db: Connection) -> dict[str, int]:
             incomplete,
         )
         _warn_of_gaps(entity, run_id, db=db)
+    if empty:
+        log.warning("%s: run %s: %s", entity.name, run_id, empty)
     if left_out:
         log.warning("%s: run %s left out logins, see etl.left_out: %s", entity.name, run_id, left_out)
     for reconciliation in reconciliations.of_run(db, entity=entity.name, run_id=run_id):

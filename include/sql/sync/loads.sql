@@ -12,6 +12,20 @@ select exists (
     where l.raw_id = %(raw_id)s and l.entity = %(entity)s
 );
 
+-- name: had_loaded
+-- Whether any version of the entity had loaded a batch before a run was planned.
+select exists (
+    select 1
+    from etl.loads as l
+    where
+        l.entity = %(entity)s
+        and l.loaded_at < (
+            select coalesce(min(c.planned_at), 'infinity')
+            from etl.chunks as c
+            where c.entity = %(entity)s and c.run_id = %(run_id)s
+        )
+);
+
 -- name: find_later
 -- Loaded batches that were sealed after a batch; its records may be outdated by theirs. Only those that may hold one of the
 -- logins: a batch's own logins are known, but for batches of before they were stored, whose chunk must contain one.

@@ -20,6 +20,7 @@ from etl.db.migrations import TableDiffers
 from etl.db.statements import Statement
 from etl.db.tables import entity_statements
 from etl.db.tables.entity_statements import EntityStatements
+from etl.db.tables.layout import create_staging_table
 from etl.declare.api.derived import Settlement
 from etl.declare.api.request import Placeholder
 from etl.declare.entity import Column, ColumnType, Entity
@@ -113,7 +114,7 @@ def test_a_declaration_of_any_shape_has_a_table_and_statements_that_postgres_acc
     if "existing_by_key" in statements:
         parts["existing"] = statements["existing_by_key"]
     with db.transaction():
-        db.execute(staging._create_query(entity))
+        db.execute(create_staging_table(entity))
         staging._CURSORS_SQL["create_table"].run(db)
         db.execute("create temp table full_reads (provider_account_id bigint, observed_at timestamptz)")
         db.execute(
@@ -306,7 +307,7 @@ def test_an_entity_may_know_that_a_row_is_closed_although_the_snapshot_has_it(
     db.execute("set session_replication_role = replica")
     for day in (2, 3):
         with db.transaction():
-            db.execute(staging._create_query(ACCOUNTS))
+            db.execute(create_staging_table(ACCOUNTS))
             db.execute(
                 "insert into incoming (provider_account_id, account_id, removed, observed_at) "
                 "select 1, unnest(array['old', 'new']), false, make_date(2026, 11, %s)",
@@ -318,7 +319,7 @@ def test_an_entity_may_know_that_a_row_is_closed_although_the_snapshot_has_it(
     assert rows(closed) == [("old", "2026-11-01"), ("new", None)]
     monkeypatch.setattr(entity_statements, "_find_own", lambda _: {})
     with db.transaction():
-        db.execute(staging._create_query(ACCOUNTS))
+        db.execute(create_staging_table(ACCOUNTS))
         db.execute(
             "insert into incoming (provider_account_id, account_id, removed, observed_at) "
             "values (1, 'old', false, now())"

@@ -17,6 +17,8 @@ def test_what_it_writes_is_declared_without_a_fault(tmp_path: Path) -> None:
     assert f"export SLUICE_CATALOG={tmp_path}/ours\n" in written.stdout
     described = OwnCatalog(tmp_path / "ours").python("-m", "etl", "describe")
     assert described.stderr == ""
+    checked = OwnCatalog(tmp_path / "ours").python("-m", "etl", "check")
+    assert checked.stdout == "No faults. Entities: 1, notices: 1.\n"
     document = json.loads(described.stdout)
     names = [each["name"] for kind in ("entities", "notices") for each in document[kind]]
     assert names == ["examplebank_transactions", "examplebank_payments"]

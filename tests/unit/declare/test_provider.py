@@ -70,7 +70,7 @@ FEED = Feed(name="feed", path="/feed", query={"c": P.CURSOR}, upserts=("rows[]",
         (lambda: replace(LIST, method=Method.GET, body={"a": 1}), "a GET with a body, .* move its fields to query"),
         (
             lambda: replace(LIST, body={"a": {"b": 1}}, encoding=Encoding.FORM),
-            "a form with nested fields; write them flat",
+            "body\\['a'\\] is nested; only a JSON body is, so write it flat",
         ),
         (lambda: replace(LIST, query={"c": P.CURSOR}), "Placeholder.CURSOR, which a Snapshot never fills; remove it"),
         (lambda: replace(LIST, query={"c": Text("x{cursor}")}), "Placeholder.CURSOR, which a Snapshot never fills"),

@@ -56,7 +56,6 @@ class _Login(NamedTuple):
     "sluice link --provider plaid --public-token public-… --user 4711",
     "sluice link --provider mybank --access-token … --item-id 0815 --user 4711",
     "sluice link --provider mybank --file logins.csv",
-    "sluice link --provider simplefin --public-token … --item-id … --user 4711",
 )
 def link(
     *,
@@ -71,7 +70,7 @@ def link(
         str,
         typer.Option(
             help="The provider's id of the login, with --access-token; with a setup token, that of the login that is "
-            "linked again, as `sluice logins show` prints it."
+            "linked again, as `sluice logins show 17` prints it."
         ),
     ] = "",
     file: Annotated[Path | None, typer.Option(help=f"Many logins: {_FORM}.", dir_okay=False)] = None,

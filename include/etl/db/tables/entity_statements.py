@@ -56,6 +56,16 @@ class EntityStatements:
         file = _MERGE if template in _MERGE else _ENDS
         return Statement(file[template].format(**parts).as_string(None))
 
+    @property
+    def names(self) -> Set[str]:
+        """Names of all its statements."""
+        return self._own.keys() | _composed_names(self._entity)
+
+    @property
+    def own(self) -> Set[str]:
+        """Names of those that are not composed."""
+        return self._own.keys()
+
     def _existing(self) -> SQL:
         """Return the look-up of a record's row; one that the caller chooses where there are two."""
         return SQL("{existing}") if is_partitioned(self._entity) else _as_part(self["existing_by_key"])

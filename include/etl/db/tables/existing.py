@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
@@ -79,6 +80,19 @@ def has_rows(db: Connection, entity: Entity, *, null_in: str | None = None) -> b
     query = SQL("select exists (select from {}{})").format(core_table(entity), condition)
     ((found,),) = db.execute(query).fetchall()
     return bool(found)
+
+
+def count_values(db: Connection, entity: Entity, columns: Sequence[str], *, limit: int) -> tuple[int, dict[str, int]]:
+    """Return the number of rows of the table, and of those with a value in each column, of its first `limit` rows."""
+    names = [Identifier(name) for name in columns]
+    query = SQL("select count(*), {counts} from (select {names} from {table} limit {limit}) as t").format(
+        counts=SQL(", ").join(SQL("count({})").format(name) for name in names),
+        names=SQL(", ").join(names),
+        table=core_table(entity),
+        limit=Literal(limit),
+    )
+    ((rows, *counts),) = db.execute(query).fetchall()
+    return rows, dict(zip(columns, counts, strict=True))
 
 
 def find_views(db: Connection, entity: Entity, column: str) -> list[str]:

@@ -134,6 +134,17 @@ def same_key_condition(entity: Entity, one: str, other: str) -> Composed:
     )
 
 
+def create_staging_table(entity: Entity) -> Composed:
+    """Return the statement that creates the temporary table `incoming`, of the records that a merge gets."""
+    declared = SQL(", ").join(
+        SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.stored_columns
+    )
+    return SQL(
+        "create temp table incoming "
+        "(seq bigint, {account} bigint, removed boolean, observed_at timestamptz, {declared}) on commit drop"
+    ).format(account=Identifier(PROVIDER_ACCOUNT), declared=declared)
+
+
 def column_definition(entity: Entity, column: TableColumn) -> Composed:
     """Return a column as `create table` takes it."""
     parts = [Identifier(column.name), SQL(column.type)]

@@ -66,6 +66,12 @@ class Versions:
         """Return the number after all that were recorded."""
         return max(self.declared, default=0) + 1
 
+    def added_columns(self, entity: Entity) -> set[str]:
+        """Return the columns that the version before did not declare; all of them if there was none."""
+        before = max((number for number in self.declared if number < entity.version), default=None)
+        declared = {} if before is None else self.declared[before]
+        return {column.name for column in entity.columns if f"{_COLUMN}{column.name}" not in declared}
+
     def removed_columns(self, entity: Entity) -> set[str]:
         """Return the columns that an earlier version declared, and that are not declared any more."""
         names = {

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 
-from etl.declare.api.request import LOGIN_CREDENTIALS, Placeholder, Request, Text, find_placeholders
+from etl.declare.api.request import (
+    CLIENT_CREDENTIALS,
+    LOGIN_CREDENTIALS,
+    Placeholder,
+    Request,
+    Text,
+    find_placeholders,
+    require_header_name,
+)
 from etl.declare.validation import require_duration, require_field_path, require_type
 from etl.errors import DeclarationError
 
@@ -37,7 +45,7 @@ class TokenHeader:
 
     def __post_init__(self) -> None:
         require_type("TokenHeader", "text", self.text, Text)
-        require_type("TokenHeader", "header", self.header, str)
+        _require_header("TokenHeader", self.header)
         _require_token("TokenHeader", self.text)
 
 
@@ -57,6 +65,7 @@ class BasicAuth:
     def __post_init__(self) -> None:
         for name in ("username", "password"):
             require_type("BasicAuth", name, getattr(self, name), Placeholder, Text)
+            _require_credentials("BasicAuth", name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,9 @@ class ApiKey:
         require_type("ApiKey", "name", self.name, str)
         require_type("ApiKey", "place", self.place, Place)
         require_type("ApiKey", "value", self.value, Placeholder, Text)
+        _require_credentials("ApiKey", "value", self.value)
+        if self.name and self.place is Place.HEADER:
+            require_header_name("ApiKey", "name", self.name)
         if not self.name:
             raise DeclarationError("ApiKey: name is empty; write that of the header or of the parameter")
 
@@ -138,6 +150,7 @@ class ClientCredentials:
         where = "ClientCredentials"
         require_type(where, "token", self.token, TokenRequest)
         require_type(where, "refresh", self.refresh, TokenRequest, type(None))
+        _require_header(where, self.header)
         _require_token(where, self.text)
         if Placeholder.REFRESH_TOKEN in self.token.placeholders:
             raise DeclarationError(
@@ -175,6 +188,7 @@ class RefreshToken:
 
     def __post_init__(self) -> None:
         require_type("RefreshToken", "token", self.token, TokenRequest)
+        _require_header("RefreshToken", self.header)
         _require_token("RefreshToken", self.text)
         _require_refresh_token("RefreshToken: token", self.token)
 
@@ -192,8 +206,35 @@ Auth = TokenHeader | BasicAuth | ApiKey | ClientCredentials | RefreshToken | Acc
 AUTH_TYPES = (TokenHeader, BasicAuth, ApiKey, ClientCredentials, RefreshToken, AccessUrl)
 
 
+def header_of(auth: Auth | None) -> str | None:
+    """Return the header that tells who asks; None if none does."""
+    match auth:
+        case TokenHeader() | ClientCredentials() | RefreshToken():
+            return auth.header
+        case ApiKey(place=Place.HEADER):
+            return auth.name
+        case BasicAuth() | AccessUrl():
+            return "Authorization"
+    return None
+
+
+def _require_header(where: str, name: object) -> None:
+    require_type(where, "header", name, str)
+    require_header_name(where, "header", str(name))
+
+
+def _require_credentials(where: str, field: str, value: Placeholder | Text) -> None:
+    """Refuse placeholders that differ from page to page, which say nothing about who asks."""
+    for placeholder in find_placeholders({field: value}) - CLIENT_CREDENTIALS - LOGIN_CREDENTIALS:
+        names = ", ".join(sorted(each.name for each in CLIENT_CREDENTIALS | LOGIN_CREDENTIALS))
+        raise DeclarationError(
+            f"{where}: {field} has Placeholder.{placeholder.name}, which does not tell who asks; write one of {names}"
+        )
+
+
 def _require_token(where: str, text: Text) -> None:
     require_type(where, "text", text, Text)
+    _require_credentials(where, "text", text)
     if not find_placeholders({"text": text}) & LOGIN_CREDENTIALS:
         raise DeclarationError(
             f"{where}: text is {text.template!r}, without a token; write such as 'Bearer {{access_token}}'"

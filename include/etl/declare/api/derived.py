@@ -11,7 +11,7 @@ from etl.declare.api.request import Placeholder
 from etl.declare.api.value import ByList
 from etl.declare.column import Column, ColumnType
 from etl.declare.source import Recent, Source
-from etl.declare.validation import require_duration, require_type
+from etl.declare.validation import require_distinct, require_duration, require_type
 from etl.errors import DeclarationError
 
 
@@ -40,6 +40,7 @@ class Settlement:
         require_duration("settlement", "within", self.within)
         for name in ("amount", "currency", "account"):
             require_type("settlement", name, getattr(self, name), str)
+        require_distinct("settlement", "it", (self.amount, self.currency, self.account))
 
 
 def check_uses(where: str, columns: Sequence[Column], currencies: Sequence[str]) -> None:
@@ -70,9 +71,9 @@ def check_uses(where: str, columns: Sequence[Column], currencies: Sequence[str])
             )
 
 
-def check_fills(where: str, columns: Sequence[Column], sources: Sequence[Source]) -> None:
-    """Refuse a fill that a source does not have."""
-    lists = {path for source in sources for path in (*source.upserts, *source.removals)}
+def check_fills(where: str, columns: Sequence[Column], sources: Sequence[Source], lists: Collection[str]) -> None:
+    """Refuse a fill that a source, or one of the lists with the records, does not have."""
+    lists = set(lists)
     for column in columns:
         if column.fill is Placeholder.ITEM_ID:
             for source in sources:

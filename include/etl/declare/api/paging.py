@@ -118,7 +118,7 @@ class PageNumberPaging:
 
     def __post_init__(self) -> None:
         _require_end("PageNumberPaging", self.end)
-        require_count("PageNumberPaging", "first", self.first, minimum=0)
+        require_count("PageNumberPaging", "first", self.first, minimum=0, maximum=1)
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,8 @@ class LinkHeader:
 
     def __post_init__(self) -> None:
         require_type("LinkHeader", "rel", self.rel, str)
+        if not self.rel.strip():
+            raise DeclarationError("LinkHeader: rel is empty; write the relation of the next page, such as 'next'")
 
 
 Paging = OnePage | OffsetPaging | PageNumberPaging | TokenPaging | NextLink | LinkHeader

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import isfinite
+from reprlib import repr as shortened
 
 from etl.declare.validation import require_type
 from etl.errors import DeclarationError
@@ -44,6 +46,9 @@ LOGIN_CREDENTIALS = frozenset({Placeholder.ACCESS_TOKEN, Placeholder.ITEM_ID})
 
 _BY_NAME = {placeholder.name.lower(): placeholder for placeholder in Placeholder}
 _PLACE = re.compile(r"\{([^{}]*)\}")
+_PATH = re.compile(r"/([\w\-.~!$&'()*+,;=:@%{}]+/?)*", re.ASCII)
+_HEADER = re.compile(r"[\w!#$%&'*+\-.^`|~]+", re.ASCII)
+"""Source: RFC 9110, 5.6.2, "Tokens"."""
 _DIRECTIVE = re.compile(r"%.")
 _DAY_DIRECTIVES = frozenset({"%d", "%m", "%Y", "%y", "%j", "%%"})
 
@@ -183,12 +188,19 @@ class Request:
         require_type(where, "path", self.path, str)
         require_type(where, "method", self.method, Method, type(None))
         require_type(where, "encoding", self.encoding, Encoding)
-        for name in ("query", "body", "headers"):
-            require_type(where, name, getattr(self, name), Mapping)
+        require_template(where, "query", self.query)
+        require_template(where, "body", self.body, may_nest=self.encoding is Encoding.JSON)
+        require_template(where, "headers", self.headers)
+        for header in self.headers:
+            require_header_name(where, "headers", header)
         if not self.path.startswith("/"):
             raise DeclarationError(f"{where}: path is {self.path!r}; it must begin with '/'")
         if "?" in self.path or "#" in self.path:
             raise DeclarationError(f"{where}: path is {self.path!r}; move what follows the '?' to query")
+        if not _PATH.fullmatch(self.path) or {".", ".."} & set(self.path.split("/")):
+            raise DeclarationError(
+                f"{where}: path is {self.path!r}; write the parts of a URL between single '/', percent-encoded"
+            )
         in_path = find_places(where, "path", self.path)
         for placeholder in sorted(self.placeholders - set(available) - CLIENT_CREDENTIALS, key=lambda each: each.name):
             raise DeclarationError(
@@ -201,8 +213,59 @@ class Request:
             )
         if self.method is Method.GET and self.body:
             raise DeclarationError(f"{where}: it is a GET with a body, which servers ignore; move its fields to query")
-        if self.encoding is Encoding.FORM and any(isinstance(value, Mapping) for value in self.body.values()):
-            raise DeclarationError(f"{where}: its body is a form with nested fields; write them flat, or use JSON")
+
+
+def require_template(where: str, field_name: str, template: object, *, may_nest: bool = False) -> None:
+    """Refuse a template with values that cannot be sent, or with a placeholder that would be sent as it is written.
+
+    Parameters
+    ----------
+    may_nest
+        Whether it may have objects and lists, as JSON has; else it is flat.
+    """
+    require_type(where, field_name, template, Mapping)
+    for name, value in template.items() if isinstance(template, Mapping) else ():
+        require_type(where, f"a name in {field_name}", name, str)
+        _require_value(where, f"{field_name}[{name!r}]", value, may_nest=may_nest)
+
+
+def require_header_name(where: str, field_name: str, name: str) -> None:
+    """Refuse what cannot be the name of a header."""
+    if not _HEADER.fullmatch(name):
+        raise DeclarationError(
+            f"{where}: {field_name} has {name!r}, which is no name of a header; write such as 'X-Api-Key'"
+        )
+
+
+def _require_value(where: str, place: str, value: object, *, may_nest: bool, is_item: bool = False) -> None:
+    match value:
+        case Mapping() if may_nest:
+            require_template(where, place, value, may_nest=True)
+        case list() | tuple() if may_nest:
+            for item in value:
+                _require_value(where, f"an item of {place}", item, may_nest=True, is_item=True)
+        case Placeholder() | Text() | Day() if not is_item:
+            return
+        case str():
+            if names := [name for name in _PLACE.findall(value) if name in _BY_NAME]:
+                raise DeclarationError(
+                    f"{where}: {place} is the constant {value!r}, in which {{{names[0]}}} is not filled; write "
+                    f"Text({value!r})"
+                )
+            if any(ord(character) < ord(" ") for character in value) and not may_nest:
+                raise DeclarationError(f"{where}: {place} is {value!r}, with a control character; remove it")
+        case bool() | int():
+            return
+        case float() if isfinite(value):
+            return
+        case Mapping() | list() | tuple():
+            raise DeclarationError(f"{where}: {place} is nested; only a JSON body is, so write it flat")
+        case _:
+            where_allowed = " outside lists" if is_item else ""
+            raise DeclarationError(
+                f"{where}: {place} is {shortened(value)} ({type(value).__name__}); write a text, a number, a bool, or "
+                f"a Placeholder, Text or Day{where_allowed}"
+            )
 
 
 def find_placeholders(template: Template) -> frozenset[Placeholder]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from etl.declare.api.request import Placeholder
-from etl.declare.validation import require_list_paths, require_tuple, require_type
+from etl.declare.validation import require_distinct, require_list_paths, require_tuple, require_type
 from etl.errors import DeclarationError
 
 _DIRECTIVE = re.compile(r"%.")
@@ -67,6 +67,8 @@ class ByList:
     def __post_init__(self) -> None:
         require_type("ByList", "values", self.values, Mapping)
         require_list_paths("ByList", "values", tuple(self.values))
+        if not self.values:
+            raise DeclarationError("ByList: values is empty; write the value of each list")
 
 
 Fill = ByList | Placeholder
@@ -77,6 +79,9 @@ class FromColumn:
     """The value stands in another column of the record."""
 
     column: str
+
+    def __post_init__(self) -> None:
+        require_type("FromColumn", "column", self.column, str)
 
 
 @dataclass(frozen=True, init=False)
@@ -97,11 +102,14 @@ class Identity:
     def __init__(self, *columns: str) -> None:
         object.__setattr__(self, "columns", columns)
         require_tuple("Identity", "columns", columns, str, minimum=1)
+        require_distinct("Identity", "columns", columns)
 
 
 def require_format(where: str, text: str, *, has_time: bool) -> None:
     """Refuse a form of dates that has unknown directives, or names no day, or no time where there must be one."""
     directives = set(_DIRECTIVE.findall(text))
+    if "%" in _DIRECTIVE.sub("", text):
+        raise DeclarationError(f"{where}: format is {text!r}, with a single '%' at its end; remove it")
     if unknown := directives - _DIRECTIVES:
         raise DeclarationError(
             f"{where}: format has {min(unknown)!r}; write directives such as %d, %m, %Y, %H, %M, %S and %z"

@@ -12,12 +12,11 @@ from psycopg.rows import dict_row
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile, path_of, statement
 from etl.declare.fault import project_path
-from etl.declare.notice import Notice
+from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.errors import PermanentError
 from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/recipients")
-_REQUIRED_COLUMNS = ("position", "user_id", "dedupe_key")
 _MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
 
 
@@ -27,7 +26,7 @@ class RecipientsIncomplete(PermanentError):
     def __init__(self, notice: str, missing: str) -> None:
         super().__init__(
             f"{project_path(path_of(f'notices/{notice}'))}: `recipients` returns no column {missing}; let it return "
-            f"{', '.join(_REQUIRED_COLUMNS)}, ordered by position, and the values that the templates use."
+            f"{', '.join(RECIPIENT_COLUMNS)}, ordered by position, and the values that the templates use."
         )
 
 
@@ -88,7 +87,7 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
     with db.cursor(row_factory=dict_row) as cursor:
         cursor.execute(statement(run.statement_file, "recipients"), values)
         columns = {column.name for column in cursor.description or ()}
-        if missing := next((name for name in _REQUIRED_COLUMNS if name not in columns), None):
+        if missing := next((name for name in RECIPIENT_COLUMNS if name not in columns), None):
             raise RecipientsIncomplete(notice.name, missing)
         rows = cursor.fetchall()
     if run.is_announced:

@@ -59,6 +59,11 @@ def find(db: Connection, *, raw_id: int, entity: str, version: int) -> LoadCount
     return _SQL["find"].first(db, LoadCounts, batch)
 
 
+def had_loaded(db: Connection, *, entity: str, run_id: str) -> bool:
+    """Return whether the entity had loaded any batch before a run was planned."""
+    return bool(_SQL["had_loaded"].scalar(db, {"entity": entity, "run_id": run_id}))
+
+
 def was_loaded(db: Connection, *, raw_id: int, entity: str) -> bool:
     """Return whether any version of the entity has loaded the batch."""
     return bool(_SQL["was_loaded"].scalar(db, {"raw_id": raw_id, "entity": entity}))

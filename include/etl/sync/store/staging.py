@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
-from etl.db.tables.layout import core_table, same_key_condition
+from etl.db.tables.layout import core_table, create_staging_table, same_key_condition
 from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
 from etl.sync.records.rows import schema
 
@@ -67,7 +67,7 @@ def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) ->
     """
     for name in ("raise_temp_buffers", "drop_table", "raise_work_mem"):
         _SQL[name].run(db)
-    db.execute(_create_query(entity))
+    db.execute(create_staging_table(entity))
     count = copy(db, SQL("copy incoming from stdin (format binary, freeze)"), rows, schema(entity))
     _SQL["lower_statistics_target"].run(db)
     db.execute(SQL("analyze incoming ({})").format(_analyzed_columns(entity)))
@@ -207,16 +207,6 @@ def _drop_superseded_queries(entity: Entity) -> list[Composed]:
         ages = [newest_by, SQL("i.observed_at"), *ages]
     key, repeated_key = (SQL(", ").join(Identifier(table, name) for name in entity.key) for table in ("i", "r"))
     return [_DROP_SUPERSEDED_SQL.format(key=key, repeated_key=repeated_key, age=age) for age in ages]
-
-
-def _create_query(entity: Entity) -> Composed:
-    declared = SQL(", ").join(
-        SQL("{} {}").format(Identifier(column.name), SQL(column.kind.value)) for column in entity.stored_columns
-    )
-    return SQL(
-        "create temp table incoming "
-        "(seq bigint, {account} bigint, removed boolean, observed_at timestamptz, {declared}) on commit drop"
-    ).format(account=Identifier(PROVIDER_ACCOUNT), declared=declared)
 
 
 def _analyzed_columns(entity: Entity) -> Composed:

@@ -1,0 +1,112 @@
+"""The templates of notices, without rendering: every branch is read, also those that no sample of recipients takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+
+from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2.sandbox import SandboxedEnvironment
+
+from etl.declare.fault import DeclarationFault, project_path
+from etl.declare.notice import RECIPIENT_VALUES, Notice
+from etl.notify.templates import build_environment
+
+_SHARED_VALUES = ("period", "as_of")
+"""Values of a run that its templates get beside its parameters."""
+
+_GUARDS = ("defined", "undefined", "default", "d")
+"""Tests and filters of a variable that need not be there."""
+
+
+def template_values(notice: Notice, columns: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the values that the templates of a notice get."""
+    return tuple(dict.fromkeys((*columns, *notice.parameters, *_SHARED_VALUES, *RECIPIENT_VALUES)))
+
+
+def find_template_faults(
+    notice: Notice, columns: Collection[str] | None, *, root: Path | None = None
+) -> Iterator[DeclarationFault]:
+    """Yield the faults of the templates of a notice, each with its file, and with its line if that is known.
+
+    Parameters
+    ----------
+    columns
+        Columns of its audience; None if they are not known, so that variables cannot be checked.
+    root
+        Folder that has a folder of templates per notice; None for those of the catalogue.
+    """
+    environment = build_environment(notice, root)
+    known = None if columns is None else template_values(notice, columns)
+    for name in notice.template_names:
+        yield from _check(notice, environment, name, known)
+
+
+def _check(
+    notice: Notice, environment: SandboxedEnvironment, name: str, known: Collection[str] | None
+) -> Iterator[DeclarationFault]:
+    """Check a template and those that it extends or includes."""
+    trees: dict[str, nodes.Template] = {}
+    waiting = [name]
+    while waiting:
+        current = waiting.pop()
+        found = _parse(notice, environment, current, requested_by=name)
+        if isinstance(found, DeclarationFault):
+            yield found
+            return
+        trees[current] = found
+        waiting += [each for each in meta.find_referenced_templates(found) if each and each not in trees]
+    if known is None:
+        return
+    assigned = {each.name for tree in trees.values() for each in tree.find_all(nodes.Name) if each.ctx == "store"}
+    for current, tree in trees.items():
+        guarded = set(_find_guarded(tree))
+        for variable in sorted(meta.find_undeclared_variables(tree) - set(known) - assigned - guarded):
+            line = next(each.lineno for each in tree.find_all(nodes.Name) if each.name == variable)
+            path = _path(environment, current)
+            yield DeclarationFault(notice.name, f"{path}:{line}", _describe(notice, variable, known))
+
+
+def _parse(
+    notice: Notice, environment: SandboxedEnvironment, name: str, *, requested_by: str
+) -> nodes.Template | DeclarationFault:
+    try:
+        environment.get_template(name)  # Compiled, too, which finds unknown filters.
+        return environment.parse(_source(environment, name)[0], name)
+    except TemplateNotFound:
+        where = _path(environment, requested_by)
+        return DeclarationFault(notice.name, where, f"it needs {name}, which is not there; write it, or fix the name")
+    except TemplateSyntaxError as error:
+        where = f"{_path(environment, name)}:{error.lineno}"
+        detail = (error.message or "it is no template").removesuffix(".")
+        return DeclarationFault(notice.name, where, f"{detail}; fix the template")
+
+
+def _path(environment: SandboxedEnvironment, name: str) -> str:
+    path = _source(environment, name)[1]
+    return name if path is None else project_path(Path(path))
+
+
+def _source(environment: SandboxedEnvironment, name: str) -> tuple[str, str | None]:
+    """Return the text of a template, and its file."""
+    if environment.loader is None:
+        raise TemplateNotFound(name)
+    text, path, _ = environment.loader.get_source(environment, name)
+    return text, path
+
+
+def _find_guarded(tree: nodes.Template) -> Iterator[str]:
+    """Yield the variables that a template uses only if they are there."""
+    for node in (*tree.find_all(nodes.Test), *tree.find_all(nodes.Filter)):
+        if node.name in _GUARDS and isinstance(node.node, nodes.Name):
+            yield node.node.name
+
+
+def _describe(notice: Notice, variable: str, known: Collection[str]) -> str:
+    close = get_close_matches(variable, known, n=1)
+    guess = f"did you mean {close[0]}? " if close else ""
+    return (
+        f"notice {notice.name}: there is no {variable}; {guess}Its values are {', '.join(sorted(known))}; another one "
+        "needs a column of `recipients` or a parameter"
+    )
