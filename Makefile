@@ -27,17 +27,18 @@ reload: $(INSTALLED) ## Restart Dag processor and workers with edited steps and 
 test: $(INSTALLED) ## Run all tests, on servers of their own
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line --keep-going test-airflow test-sync test-rest
 
-# In parallel: the tests that run Airflow mostly wait for it, and the others use that time.
-SYNC := $(addprefix tests/integration/,alerts cli db maintenance new_declarations servers sync)
+# Three groups in parallel that take about as long: the tests that run Airflow mostly wait for it.
+AIRFLOW := $(addprefix tests/integration/,airflow alerts maintenance servers)
+SYNC := $(addprefix tests/integration/,db sync)
 
 test-airflow: $(INSTALLED)
-	@$(BIN)/python -m pytest tests/integration/airflow
+	@$(BIN)/python -m pytest $(AIRFLOW)
 
 test-sync: $(INSTALLED)
 	@$(BIN)/python -m pytest $(SYNC)
 
 test-rest: $(INSTALLED)
-	@$(BIN)/python -m pytest $(addprefix --ignore=,tests/integration/airflow $(SYNC))
+	@$(BIN)/python -m pytest $(addprefix --ignore=,$(AIRFLOW) $(SYNC))
 
 faults: $(INSTALLED) ## Kill workers, Valkey and Postgres while a notice is sent (SEED=7: at other moments)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
