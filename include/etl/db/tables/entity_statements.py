@@ -134,7 +134,7 @@ def _key_parts(entity: Entity) -> dict[str, Composable]:
 
 
 def _mark_parts(entity: Entity) -> dict[str, Composable]:
-    """Return what a removal does to the mark of a row that a rejected record outdates, and what the mark brings back."""
+    """Return what a removal does to the mark of a row that a rejected record outdates, and what marking it does."""
     if not may_be_outdated(entity):
         return {"or_is_outdated": _NOTHING, "removal_clears_mark": _NOTHING, "revives_absent": _NOTHING}
     clears = "\n        outdated_at = case when target.outdated_at > r.observed_at then target.outdated_at end,"
