@@ -48,11 +48,8 @@ _ACCEPT_JSON = (
 class NotQuarantined(PermanentError):
     """A login is not quarantined."""
 
-    def __init__(self, provider_account_id: int, entities: list[Entity]) -> None:
-        names = " or ".join(entity.name for entity in entities)
-        super().__init__(
-            f"provider account {provider_account_id} is not quarantined for {names}; see `sluice quarantine list`."
-        )
+    def __init__(self, provider_account_id: int) -> None:
+        super().__init__(f"provider account {provider_account_id} is not quarantined; see `sluice quarantine list`.")
 
 
 @examples("sluice quarantine list", "sluice quarantine list --entity transactions", json=f"a list of {_QUARANTINE}")
@@ -110,7 +107,7 @@ def show_quarantine(account: _Login, *, entity: _EntityName = None, as_json: AsJ
     for quarantine in found if not as_json else ():
         _print_quarantine(quarantine)
     if not found:
-        raise NotQuarantined(account, entities)
+        raise NotQuarantined(account)
 
 
 @examples("sluice quarantine accept 17", "sluice quarantine accept 17 42 --entity transactions", json=_ACCEPT_JSON)

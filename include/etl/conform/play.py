@@ -265,9 +265,15 @@ class Play:
         first = datetime.now(UTC).date() - timedelta(days=source.days - 1)
         rows = self.refer(self.original).rows[self.entity.name].values()
         same = [each for each in rows if source.account is None or each[source.account] == row[source.account]]
-        dated_on = date.fromisoformat(row[source.dated_by])
-        is_pending = source.pending is not None and bool(row[source.pending])
-        return len(same) > 1 and (is_pending or dated_on > first)
+        others = [each for each in same if each != row and not self._is_pending(source, each)]
+        oldest = min(date.fromisoformat(each[source.dated_by]) for each in others or [row])
+        return len(same) > 1 and (
+            self._is_pending(source, row) or date.fromisoformat(row[source.dated_by]) > max(first, oldest)
+        )
+
+    @staticmethod
+    def _is_pending(source: Recent, row: dict[str, Any]) -> bool:
+        return source.pending is not None and bool(row[source.pending])
 
     def require_equal(self, reel: Reel) -> None:
         """Require that the tables are those of an undisturbed read, now.

@@ -22,7 +22,7 @@ def test_migrate_reports_an_up_to_date_schema(request: pytest.FixtureRequest, ru
     run: Command = request.getfixturevalue(runner)
     result = run("migrate")
     assert (result.returncode, result.stdout, result.stderr) == (0, "The schema is up to date.\n", "")
-    assert run("migrate", "--json").stdout == '{"applied": [], "changes": []}\n'
+    assert run("migrate", "--json").stdout == '{"applied": [], "changes": [], "faults": []}\n'
 
 
 def test_describe_prints_every_declaration_as_json(etl: Command) -> None:

@@ -58,7 +58,7 @@ def test_a_quarantined_login_is_shown_with_what_can_be_done(etl: Command, quaran
     assert (document["entity"], document["rule"]) == ("transactions", "iso4217")
     missing = etl("quarantine", "show", "3")
     assert missing.returncode == 1
-    assert missing.stderr.startswith("error: provider account 3 is not quarantined for accounts or transactions")
+    assert missing.stderr.startswith("error: provider account 3 is not quarantined; see `sluice quarantine list`")
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from etl.catalog.channels import DESKTOP
+from etl.catalog_folder import CatalogFolder
 from etl.db.connection import Connection
 from etl.notify.channels.channel import SendOutcome, SendResult
 from etl.notify.estimate import ParametersMissing, estimate_run
@@ -129,10 +131,13 @@ def test_preview_for_a_user_outside_the_audience_names_the_reason(
 
 
 def test_channel_without_an_address_is_listed_beside_the_others(
-    post: NoticeHarness, preview: Callable[..., Preview]
+    post: NoticeHarness, preview: Callable[..., Preview], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     user, _ = post.enrol(2)
-    post.notice = replace(FAST, channels=(*FAST.channels, replace(DESKTOP, lines=(), texts=())))
+    (tmp_path / "desktop.body.jinja").write_text("Your month")
+    folders = (tmp_path, *CatalogFolder().template_folders(FAST.name))
+    monkeypatch.setattr(CatalogFolder, "template_folders", lambda *_: folders)
+    post.notice = replace(FAST, channels=(*FAST.channels, replace(DESKTOP, lines=())))
     email, desktop = preview(user).messages
     assert email.blocking_reason == ""
     assert (desktop.message, desktop.blocking_reason[:30]) == (None, "the user has no address for de")

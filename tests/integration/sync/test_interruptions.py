@@ -64,11 +64,11 @@ def poisoned_transform() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
-def _decode_unless_poison(decode: Callable[[PageDecoder, bytes], object]) -> Callable[[PageDecoder, bytes], object]:
-    def decode_unless_poison(decoder: PageDecoder, body: bytes) -> object:
+def _decode_unless_poison(decode: Callable[..., object]) -> Callable[..., object]:
+    def decode_unless_poison(decoder: PageDecoder, body: bytes, **values: str) -> object:
         if b"poison" in body:
             raise MemoryError
-        return decode(decoder, body)
+        return decode(decoder, body, **values)
 
     return decode_unless_poison
 
@@ -243,10 +243,10 @@ def test_several_logins_that_kill_a_step_are_all_left_out(
     raw_id = steps.store_raw("run", steps.download("run"))
     decode = PageDecoder.decode
 
-    def decode_unless_poison(decoder: PageDecoder, body: bytes) -> object:
+    def decode_unless_poison(decoder: PageDecoder, body: bytes, **values: str) -> object:
         if b"poison" in body or b"two" in body:
             raise MemoryError
-        return decode(decoder, body)
+        return decode(decoder, body, **values)
 
     monkeypatch.setattr(PageDecoder, "decode", decode_unless_poison)
     for _ in range(4):

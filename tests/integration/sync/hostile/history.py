@@ -156,7 +156,9 @@ class History:
         self.pipeline, self.server = pipeline, server
         self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((10, 40, 90)))
         self.steps = Steps(pipeline, self.rng, crash_rate=self.rng.choice((0.0, 0.05, 0.12)))
-        self.promise = self.rng.choice((SHORT_HISTORY, TRANSACTIONS_SYNC.history or SHORT_HISTORY))
+        promised = self.rng.choice((SHORT_HISTORY, TRANSACTIONS_SYNC.history or SHORT_HISTORY))
+        leading = {*self._leading(LEDGER_FAULTS), *self._leading(DELIVERY_FAULTS)}
+        self.promise = promised if leading.isdisjoint(OLD_RECORDS) else SHORT_HISTORY
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
         opened_on = FIRST_DAY - timedelta(days=self.rng.randint(1, 10))
         bank = Bank.from_seed(f"hostile {seed}", opened_on=opened_on, today=FIRST_DAY)
@@ -307,6 +309,7 @@ class History:
 
         Warehouse and bank must know all accounts then: others cannot be matched.
         """
+        self.run_accounts()
         known = self.pipeline.db.execute("select provider_account_id, account_id from core.accounts").fetchall()
         numbers = [
             number
@@ -392,9 +395,12 @@ class History:
             for fault, highest in highest_rates.items()
             if self.rng.random() < FAULT_SHARE
         }
-        rates |= list(highest_rates.items())[self.seed % LEADS_IN_ONE_OF :: LEADS_IN_ONE_OF]
+        rates |= self._leading(highest_rates)
         excluded = () if self.promise == SHORT_HISTORY else OLD_RECORDS
         return {fault.value: rate for fault, rate in rates.items() if fault not in excluded}
+
+    def _leading(self, highest_rates: dict[Fault, float]) -> dict[Fault, float]:
+        return dict(list(highest_rates.items())[self.seed % LEADS_IN_ONE_OF :: LEADS_IN_ONE_OF])
 
     def _set_rates(self, delivery_rates: Rates) -> None:
         self.server.bank.faults.set_rates({**self.ledger_rates, **delivery_rates})
