@@ -91,6 +91,7 @@ def test_connection_to_the_limits_of_an_encrypted_broker_is_encrypted(tmp_path: 
 def test_caller_can_add_settings_and_override_only_a_few(tmp_path: Path) -> None:
     caller = {
         "AIRFLOW_CONN_SMTP_DEFAULT": "{}",
+        "AIRFLOW_CONN_PLAID": "{}",
         "SLUICE_UNSUBSCRIBE_URL": "https://a.example/u",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         HOME_VARIABLE: "x",
@@ -99,6 +100,7 @@ def test_caller_can_add_settings_and_override_only_a_few(tmp_path: Path) -> None
     assert json.loads(make_plan(tmp_path).env_file_variables["AIRFLOW_CONN_SMTP_DEFAULT"])["port"] == PORTS["mail"]
     variables = make_plan(tmp_path, **shell_environment.inherited_settings(caller)).env_file_variables
     assert variables["AIRFLOW_CONN_SMTP_DEFAULT"] == "{}"
+    assert variables["AIRFLOW_CONN_PLAID"] == "{}"
     assert variables["SLUICE_UNSUBSCRIBE_URL"] == "https://a.example/u"
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert not {HOME_VARIABLE, "EDITOR"} & set(variables)
