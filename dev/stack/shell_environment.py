@@ -171,8 +171,9 @@ def render_env_file(variables: Mapping[str, str], *, psql: Path) -> str:
         f'case "${{PYTHONPATH:-}}:" in {include}:*) ;; *) PYTHONPATH={include}"${{PYTHONPATH:+:$PYTHONPATH}}" ;; esac',
         "export PATH PYTHONPATH",
     )
+    warnings = [_catalog_warning(variables[VARIABLE])] if VARIABLE in variables else []
     exports = (f"export {name}='{_quote(value)}'" for name, value in variables.items())
-    return "\n".join(("# Read by `. env`; written by `python -m dev.stack up`.", *paths, *exports, ""))
+    return "\n".join(("# Read by `. env`; written by `python -m dev.stack up`.", *paths, *warnings, *exports, ""))
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -180,6 +181,15 @@ def read_env_file(path: Path) -> dict[str, str]:
     words = shlex.split(private_files.read(path) or "", comments=True)
     exports = (word for export, word in pairwise(words) if export == "export")
     return {name: value for name, equals, value in (word.partition("=") for word in exports) if equals}
+
+
+def _catalog_warning(folder: str) -> str:
+    """Return the line that tells a shell that it no longer uses the catalogue that it named."""
+    return (
+        f"""[ -z "${{{VARIABLE}+set}}" ] || [ "${VARIABLE}" = '{_quote(folder)}' ] || """
+        f'echo "warning: the stack has another catalogue than {VARIABLE}=${VARIABLE}, and so has this shell now; '
+        'export yours again and run python -m dev.stack up to change that" >&2'
+    )
 
 
 def _include_folder(variables: Mapping[str, str]) -> Path:
