@@ -9,8 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dev.stack.down import down
+from dev.stack.shell_environment import PROVIDER_CONNECTIONS
 
-_SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "SANDBOX_CSV")
+_SERVER_VARIABLES = (
+    "WAREHOUSE_URL",
+    "BROKER_URL",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "SANDBOX_CSV",
+    *PROVIDER_CONNECTIONS,
+)
 
 
 @contextmanager

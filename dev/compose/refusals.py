@@ -5,7 +5,7 @@ from pathlib import Path
 from dev.compose.expectation import expect
 from dev.compose.project import Project
 
-_SECRET_FILES = (".env", "*.pem", "*.key", "pip.conf", ".netrc")
+_SECRET_FILES = (".env", "connections.env", "*.pem", "*.key", "pip.conf", ".netrc")
 _SECRET_SUFFIXES = ("PASSWORD", "SECRET", "KEY", "KEYS")
 
 

@@ -41,6 +41,12 @@ def demo(
     stack = up(
         home, caller_environment=os.environ, options=StackOptions(advance_days=advance, watches=True), say=console.print
     )
+    if stack.bank_url not in stack.environment["AIRFLOW_CONN_PLAID"]:
+        console.print(
+            "Airflow runs, and no user is enrolled: the connection `plaid` does not lead to the sandbox bank. "
+            "`AIRFLOW_CONN_PLAID= make demo` lets it lead there again."
+        )
+        return
     target = DemoTarget(stack.ui_url, stack.ui_url, stack.ui_password, stack.environment, _NEXT_STEPS)
     if not run_demo(target, users=user_count(users, stack.sandbox), started=started, console=console):
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Choice of servers, catalogue and sandbox bank of a stack, from the caller's environment and the last start."""
+"""Choice of servers, connections, catalogue and sandbox bank of a stack, by the caller and the last start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +23,12 @@ METADATA_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
 CSV_VARIABLE = "SANDBOX_CSV"
 """Variable of the caller: file of real purchases that a new bank serves instead of invented ones."""
+
+
+BANK_VARIABLE = "BANK_URL"
+"""Variable of an env file: address of the sandbox bank, to which connections in it may lead."""
+
+CONNECTION_PREFIX = "AIRFLOW_CONN_"
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,15 @@ def choose_catalog(caller_environment: Mapping[str, str], *, last_start: Mapping
     return caller_environment.get(VARIABLE, last_start.get(VARIABLE, "")).strip()
 
 
+def choose_connections(caller_environment: Mapping[str, str], *, last_start: Mapping[str, str]) -> dict[str, str]:
+    """Return the Airflow connections that the caller defines, and those of the last start, but those to a sandbox bank.
+
+    A caller who sets a variable to nothing gives a connection up.
+    """
+    defined = _own_connections(last_start) | _own_connections(caller_environment)
+    return {name: connection for name, connection in defined.items() if connection.strip()}
+
+
 def choose_bank(home: Home, *, caller_environment: Mapping[str, str], today: date, advance_days: int) -> Sandbox:
     """Return the sandbox bank of a home; its customers never change.
 
@@ -192,6 +207,16 @@ def _external_url(
     if url.password == own_password or url.address in caller_environment.get(EMBEDDED_VARIABLE, "").split():
         return None
     return url
+
+
+def _own_connections(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the connections among variables that lead to no sandbox bank whose env file the shell has read."""
+    bank = variables.get(BANK_VARIABLE)
+    return {
+        name: connection
+        for name, connection in variables.items()
+        if name.startswith(CONNECTION_PREFIX) and not (bank and bank in connection)
+    }
 
 
 def _requested_file(caller_environment: Mapping[str, str]) -> Path | None:

@@ -75,7 +75,7 @@ class Plan:
         own = shell_environment.env_file_variables(
             self.home, secrets=self.secrets, ports=self.ports, servers=self.servers, project=self.project
         )
-        # The caller may choose another mail server, and another address of unsubscribe links.
+        # The caller may choose another mail server, another address of unsubscribe links, and real providers.
         own |= {
             name: self.inherited_settings[name] for name in OVERRIDABLE_VARIABLES if name in self.inherited_settings
         }
@@ -218,7 +218,7 @@ def _build_plan(
         cluster,
         options.postgres_settings,
         sandbox,
-        shell_environment.inherited_settings(caller_environment) | {VARIABLE: catalog},
+        shell_environment.inherited_settings(caller_environment, last_start=last_start) | {VARIABLE: catalog},
         options.project,
         options.watches,
     )

@@ -10,7 +10,15 @@ from dev.servers import private_files
 from dev.servers.binaries import interpreter
 from dev.servers.ports import LOOPBACK
 from dev.stack import airflow_environment
-from dev.stack.chosen_servers import CSV_VARIABLE, EMBEDDED_VARIABLE, ChosenServers, choose_catalog
+from dev.stack.chosen_servers import (
+    BANK_VARIABLE,
+    CONNECTION_PREFIX,
+    CSV_VARIABLE,
+    EMBEDDED_VARIABLE,
+    ChosenServers,
+    choose_catalog,
+    choose_connections,
+)
 from dev.stack.home import HOME_VARIABLE, REPOSITORY, Home
 from dev.stack.saved_state import Secrets
 from dev.stack.urls import mail_connection, postgres_connection, provider_connection, rate_limits_connection
@@ -21,17 +29,33 @@ BIN_FOLDER = interpreter().parent
 INCLUDE_FOLDER = REPOSITORY / "include"
 MAIL_CONNECTION = "AIRFLOW_CONN_SMTP_DEFAULT"
 UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
-OVERRIDABLE_VARIABLES = (MAIL_CONNECTION, UNSUBSCRIBE_URL, "AIRFLOW__LOGGING__NAMESPACE_LEVELS")
+PROVIDER_CONNECTIONS = ("AIRFLOW_CONN_PLAID", "AIRFLOW_CONN_GOCARDLESS", "AIRFLOW_CONN_SIMPLEFIN")
+"""Connections that lead to the sandbox bank unless the caller defines them."""
+OVERRIDABLE_VARIABLES = (
+    MAIL_CONNECTION,
+    UNSUBSCRIBE_URL,
+    "AIRFLOW__LOGGING__NAMESPACE_LEVELS",
+    *PROVIDER_CONNECTIONS,
+)
 """Variables of the stack that the caller's environment may override."""
 _SETTING_PREFIXES = ("AIRFLOW_", "SLUICE_")
 
 
-def inherited_settings(caller_environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings, such as `AIRFLOW_CONN_SMTP_DEFAULT`, that the stack takes from the caller's environment."""
-    return {
+def inherited_settings(
+    caller_environment: Mapping[str, str], *, last_start: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the settings, such as `AIRFLOW_CONN_SMTP_DEFAULT`, that the stack takes from the caller's environment.
+
+    The connections of the last start are among them, but not that to the mail server.
+    """
+    connections = choose_connections(caller_environment, last_start=last_start or {})
+    connections.pop(MAIL_CONNECTION, None)
+    return connections | {
         name: value
         for name, value in caller_environment.items()
-        if name.startswith(_SETTING_PREFIXES) and name != HOME_VARIABLE
+        if name.startswith(_SETTING_PREFIXES)
+        and name != HOME_VARIABLE
+        and (name == MAIL_CONNECTION or not name.startswith(CONNECTION_PREFIX))
     }
 
 
@@ -43,7 +67,7 @@ def env_file_variables(
     return {
         "WAREHOUSE_URL": servers.warehouse.to_string(),
         "BROKER_URL": servers.broker.to_string(),
-        "BANK_URL": bank_url,
+        BANK_VARIABLE: bank_url,
         "BANK_CLIENT_ID": secrets.bank_client_id,
         "BANK_SECRET": secrets.bank_secret,
         "SLUICE_RAW_ROOT": f"file://{home.raw_folder}",
@@ -147,8 +171,9 @@ def render_env_file(variables: Mapping[str, str], *, psql: Path) -> str:
         f'case "${{PYTHONPATH:-}}:" in {include}:*) ;; *) PYTHONPATH={include}"${{PYTHONPATH:+:$PYTHONPATH}}" ;; esac',
         "export PATH PYTHONPATH",
     )
+    warnings = [_catalog_warning(variables[VARIABLE])] if VARIABLE in variables else []
     exports = (f"export {name}='{_quote(value)}'" for name, value in variables.items())
-    return "\n".join(("# Read by `. env`; written by `python -m dev.stack up`.", *paths, *exports, ""))
+    return "\n".join(("# Read by `. env`; written by `python -m dev.stack up`.", *paths, *warnings, *exports, ""))
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -156,6 +181,15 @@ def read_env_file(path: Path) -> dict[str, str]:
     words = shlex.split(private_files.read(path) or "", comments=True)
     exports = (word for export, word in pairwise(words) if export == "export")
     return {name: value for name, equals, value in (word.partition("=") for word in exports) if equals}
+
+
+def _catalog_warning(folder: str) -> str:
+    """Return the line that tells a shell that it no longer uses the catalogue that it named."""
+    return (
+        f"""[ -z "${{{VARIABLE}+set}}" ] || [ "${VARIABLE}" = '{_quote(folder)}' ] || """
+        f'echo "warning: the stack has another catalogue than {VARIABLE}=${VARIABLE}, and so has this shell now; '
+        'export yours again and run python -m dev.stack up to change that" >&2'
+    )
 
 
 def _include_folder(variables: Mapping[str, str]) -> Path:

@@ -64,6 +64,18 @@ class SettingMissing(PermanentError):
         super().__init__(f"{name} is not set; it must hold {expected}. On a local stack, run `. .local/env` first.")
 
 
+class ConnectionMissing(SettingMissing):
+    """The environment variable of an Airflow connection is not set."""
+
+    def __init__(self, name: str, connection: str) -> None:
+        PermanentError.__init__(
+            self,
+            f"{name} is not set; it must hold the Airflow connection {connection!r}, as JSON or as a URI. On a local "
+            "stack, run `. .local/env` first; if it lacks the connection, export it and run `python -m dev.stack up`. "
+            "In containers, add it to connections.env.",
+        )
+
+
 class SettingInvalid(SettingMissing):
     """An environment variable has an invalid value; the value is never shown."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from etl.errors import SettingInvalid, SettingMissing
+from etl.errors import ConnectionMissing, SettingInvalid, SettingMissing
 
 LINK_KEYS = "SLUICE_LINK_KEYS"
 _UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
@@ -141,13 +141,15 @@ class Endpoint:
 
         Raises
         ------
-        SettingMissing
+        ConnectionMissing
             If the variable is not set.
         SettingInvalid
             If its value is neither JSON nor a URI of a connection.
         """
         name = f"AIRFLOW_CONN_{connection.upper()}"
-        text = _require(environment, name, f"the Airflow connection {connection!r}, as JSON or as a URI")
+        text = environment.get(name, "").strip()
+        if not text:
+            raise ConnectionMissing(name, connection)
         try:
             return _from_json(text) if text.lstrip().startswith("{") else _from_uri(text)
         except (ValueError, TypeError, AttributeError):

@@ -53,6 +53,15 @@ def test_no_service_overrides_an_airflow_setting_that_is_shared_with_the_local_s
     } == {name: set() for name in sluice_services()}
 
 
+def test_connections_of_ones_own_reach_every_service_of_sluice_and_are_in_no_repository() -> None:
+    names = {file["path"] for service in sluice_services().values() for file in service["env_file"]}
+    assert names == {"${CONNECTIONS_FILE:-connections.env}"}
+    assert all(not file["required"] for service in sluice_services().values() for file in service["env_file"])
+    assert "connections.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    # Nothing but what is listed reaches a build.
+    assert "*" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
 def test_each_worker_group_has_its_own_service() -> None:
     assert {name for name in SERVICES if name.startswith("worker-")} == {
         worker_program_name(group) for group in WORKER_GROUPS

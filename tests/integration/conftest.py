@@ -24,6 +24,7 @@ from dev.servers.postgres import THROWAWAY_SETTINGS
 from dev.stack.down import down
 from dev.stack.home import REPOSITORY
 from dev.stack.plan import StackOptions
+from dev.stack.shell_environment import PROVIDER_CONNECTIONS
 from dev.stack.stack import Stack
 from dev.stack.up import StackScope, up
 from etl import catalog_folder
@@ -43,7 +44,7 @@ from tests.project_copy import ProjectCopy
 DAY = date(2026, 11, 20)
 SANDBOX = Sandbox(seed="tests", opened=DAY - timedelta(days=30), day=DAY)
 AIRFLOW_TESTS = REPOSITORY / "tests" / "integration" / "airflow"
-_SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN")
+_SERVER_VARIABLES = ("WAREHOUSE_URL", "BROKER_URL", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", *PROVIDER_CONNECTIONS)
 _ordinals = count(1)
 
 

@@ -5,6 +5,13 @@ from etl.settings import Endpoint, Settings
 from etl.sync.logins.store.token_cipher import TokenCipher
 
 
+def test_a_missing_connection_is_named_with_where_to_define_it_on_a_local_stack_and_in_containers() -> None:
+    with pytest.raises(SettingMissing, match="AIRFLOW_CONN_MYBANK is not set") as missing:
+        Endpoint.from_environment("mybank", {"AIRFLOW_CONN_MYBANK": " "})
+    assert "export it and run `python -m dev.stack up`" in str(missing.value)
+    assert "connections.env" in str(missing.value)
+
+
 def test_a_missing_setting_is_named_with_what_it_must_hold() -> None:
     with pytest.raises(SettingMissing, match="SLUICE_KEYS is not set; it must hold comma-separated Fernet keys"):
         Settings.from_environment({"SLUICE_RAW_ROOT": "file:///raw"})

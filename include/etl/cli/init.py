@@ -49,5 +49,8 @@ def init(
         f"\nUse it in this shell:  export {catalog_folder.VARIABLE}={path}\n"
         "Check it:              sluice check\n"
         "Look at it:            sluice describe\n"
-        "Make its table:        sluice migrate"
+        "Make its tables:       sluice migrate\n"
+        "\n"
+        "A local stack uses it, and makes its tables, once it is started again, in the folder of Sluice:\n"
+        "python -m dev.stack up && . .local/env"
     )

@@ -5,7 +5,6 @@ PYTEST_DONT_REWRITE: it has no assertions, and tests may import `Conform` from i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +13,7 @@ import pytest
 
 from etl.conform import documented, kit
 from etl.conform.kit import Provided
+from etl.conform.scratch import ServerUrlInvalid, parse_server
 from etl.conform.verdict import Verdict, find_wrong
 from etl.declare.entity import Entity
 from etl.settings import Endpoint
@@ -49,6 +49,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse an option that is no URL of a Postgres before any test runs."""
+    if url := _named_server(config):
+        try:
+            parse_server(url)
+        except ServerUrlInvalid as error:
+            raise pytest.UsageError(f"{_OPTION}: {error}") from None
+
+
 @pytest.fixture
 def conform(conform_server: Endpoint) -> Conform:
     """Return a function that fails the test if a declaration does not hold while its provider behaves badly."""
@@ -82,7 +91,10 @@ def conform(conform_server: Endpoint) -> Conform:
 @pytest.fixture(scope="session")
 def conform_server(request: pytest.FixtureRequest) -> Endpoint:
     """Return the server of scratch databases; a test suite with one of its own overrides it."""
+    url = _named_server(request.config)
+    return parse_server(url) if url else Endpoint.from_environment("warehouse")
+
+
+def _named_server(config: pytest.Config) -> str:
     # A test module that names the plugin is read after the options.
-    url = str(request.config.getoption(_OPTION, ""))
-    environment = {"AIRFLOW_CONN_WAREHOUSE": url} if url else dict(os.environ)
-    return Endpoint.from_environment("warehouse", environment)
+    return str(config.getoption(_OPTION, ""))

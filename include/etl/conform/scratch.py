@@ -19,7 +19,7 @@ from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.db.tables.layout import core_table
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.errors import PermanentError, SluiceError
+from etl.errors import PermanentError, SettingInvalid, SluiceError
 from etl.settings import Endpoint
 
 VICTIM_APPLICATION = "sluice-conform-step"
@@ -27,6 +27,7 @@ VICTIM_APPLICATION = "sluice-conform-step"
 
 _SQL = StatementFile("conform/scratch")
 _NUMBER = re.compile(r"\[\d+\]")
+_POSTGRES_URL = re.compile(r"postgres(ql)?://[^/?#]")
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 """Login and key → row."""
@@ -50,6 +51,29 @@ class TablesRefused(PermanentError):
             f"the tables of the entities cannot be created in an empty database: {detail} See the declarations, and "
             "include/sql/entities for what these entities have of their own."
         )
+
+
+class ServerUrlInvalid(PermanentError):
+    """What names the server of scratch databases is no URL of a Postgres; it may hold a password and is not shown."""
+
+    def __init__(self) -> None:
+        super().__init__("it is no URL of a Postgres; write postgresql://user:password@host:5432/database")
+
+
+def parse_server(url: str) -> Endpoint:
+    """Return the server of a URL.
+
+    Raises
+    ------
+    ServerUrlInvalid
+        If it is no URL of a Postgres.
+    """
+    if not _POSTGRES_URL.match(url):
+        raise ServerUrlInvalid
+    try:
+        return Endpoint.from_environment("server", {"AIRFLOW_CONN_SERVER": url})
+    except SettingInvalid:
+        raise ServerUrlInvalid from None
 
 
 @dataclass(frozen=True)

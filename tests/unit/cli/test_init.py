@@ -15,6 +15,7 @@ def test_what_it_writes_is_declared_without_a_fault(tmp_path: Path) -> None:
     (tmp_path / "ours").mkdir()
     written = run(*MODULE, "init", "ours", folder=tmp_path, environment=OwnCatalog(tmp_path).environment())
     assert f"export SLUICE_CATALOG={tmp_path}/ours\n" in written.stdout
+    assert "python -m dev.stack up && . .local/env" in written.stdout
     described = OwnCatalog(tmp_path / "ours").python("-m", "etl", "describe")
     assert described.stderr == ""
     checked = OwnCatalog(tmp_path / "ours").python("-m", "etl", "check")

@@ -112,6 +112,32 @@ def test_a_home_remembers_its_catalogue_until_the_caller_names_another_or_none(t
     assert choose_catalog({"SLUICE_CATALOG": ""}, last_start=last) == ""
 
 
+def test_a_home_remembers_connections_until_the_caller_defines_others_or_none(tmp_path: Path) -> None:
+    own = {"AIRFLOW_CONN_PLAID": '{"host": "https://production.plaid.com"}', "AIRFLOW_CONN_MYBANK": '{"host": "a"}'}
+    last = last_start(tmp_path, **own)
+    assert inherited_connections({}, last=last) == own
+    assert inherited_connections({"AIRFLOW_CONN_MYBANK": '{"host": "b"}'}, last=last)["AIRFLOW_CONN_MYBANK"] == (
+        '{"host": "b"}'
+    )
+    assert inherited_connections(dict.fromkeys(own, ""), last=last) == {}
+
+
+def test_a_connection_to_a_sandbox_bank_is_that_of_the_start_whichever_env_file_was_read(tmp_path: Path) -> None:
+    last = last_start(tmp_path)
+    moved = {name: value.replace(f":{PORTS['bank']}", ":29003") for name, value in last.items()}
+    assert inherited_connections(moved, last=last) == {}
+    own = {"AIRFLOW_CONN_PLAID": '{"host": "https://production.plaid.com"}'}
+    assert inherited_connections(moved, last=last_start(tmp_path, **own)) == own
+    assert inherited_connections({**moved, **own}, last=last) == own
+
+
+def inherited_connections(caller: dict[str, str], *, last: dict[str, str]) -> dict[str, str]:
+    """Return the connections of providers that a start takes from its caller and from the last start."""
+    settings = shell_environment.inherited_settings(caller, last_start=last)
+    names = (*shell_environment.PROVIDER_CONNECTIONS, "AIRFLOW_CONN_MYBANK")
+    return {name: settings[name] for name in names if name in settings}
+
+
 def test_the_process_that_starts_a_stack_uses_the_catalogue_of_its_home_or_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,27 @@ def test_reading_the_env_file_again_changes_no_search_path(tmp_path: Path) -> No
     assert read_by_sh(env_file, "$PATH|$PYTHONPATH", before=f". {env_file};") == once
 
 
+def test_reading_the_env_file_warns_of_another_catalogue_than_the_shell_named(tmp_path: Path) -> None:
+    env_file = tmp_path / "env"
+    env_file.write_text(
+        shell_environment.render_env_file({"SLUICE_CATALOG": "/srv/the stack's"}, psql=Path("/opt/pg/bin"))
+    )
+    assert shell_environment.read_env_file(env_file) == {"SLUICE_CATALOG": "/srv/the stack's"}
+    assert "another catalogue than SLUICE_CATALOG=/srv/mine" in warning_of(env_file, SLUICE_CATALOG="/srv/mine")
+    assert "another catalogue than SLUICE_CATALOG=," in warning_of(env_file, SLUICE_CATALOG="")
+    assert warning_of(env_file, SLUICE_CATALOG="/srv/the stack's") == warning_of(env_file) == ""
+
+
+def warning_of(env_file: Path, **shell: str) -> str:
+    return subprocess.run(
+        ["/bin/sh", "-euc", '. "$0"; printf %s "$SLUICE_CATALOG"', env_file],
+        env={"PATH": "/usr/bin:/bin", **shell},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+
+
 def test_python_path_of_the_caller_follows_include() -> None:
     environment = shell_environment.for_shell({}, {"PYTHONPATH": f"/mine:{shell_environment.INCLUDE_FOLDER}"})
     assert environment["PYTHONPATH"] == f"{shell_environment.INCLUDE_FOLDER}:/mine"
@@ -91,6 +112,7 @@ def test_connection_to_the_limits_of_an_encrypted_broker_is_encrypted(tmp_path: 
 def test_caller_can_add_settings_and_override_only_a_few(tmp_path: Path) -> None:
     caller = {
         "AIRFLOW_CONN_SMTP_DEFAULT": "{}",
+        "AIRFLOW_CONN_PLAID": "{}",
         "SLUICE_UNSUBSCRIBE_URL": "https://a.example/u",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         HOME_VARIABLE: "x",
@@ -99,6 +121,7 @@ def test_caller_can_add_settings_and_override_only_a_few(tmp_path: Path) -> None
     assert json.loads(make_plan(tmp_path).env_file_variables["AIRFLOW_CONN_SMTP_DEFAULT"])["port"] == PORTS["mail"]
     variables = make_plan(tmp_path, **shell_environment.inherited_settings(caller)).env_file_variables
     assert variables["AIRFLOW_CONN_SMTP_DEFAULT"] == "{}"
+    assert variables["AIRFLOW_CONN_PLAID"] == "{}"
     assert variables["SLUICE_UNSUBSCRIBE_URL"] == "https://a.example/u"
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
     assert not {HOME_VARIABLE, "EDITOR"} & set(variables)

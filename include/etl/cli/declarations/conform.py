@@ -85,6 +85,7 @@ def conform(
     from etl.conform.verdict import find_wrong
 
     declared = _find_provider(provider)
+    server = _server(database)
     # What the steps say about a disturbance is in the verdict, and the process ends with this command.
     logging.disable(logging.CRITICAL)
     instrumentation.set_on_retry_hooks(())
@@ -98,7 +99,7 @@ def conform(
             ),
             documented=documented.load(answers) if answers else {},
         ),
-        server=_server(database),
+        server=server,
         without=without or (),
         only=only or (),
         tell=(lambda _: None) if as_json else partial(_print, width=width),
@@ -153,4 +154,9 @@ def _provided(
 def _server(database: str) -> Endpoint:
     if not database:
         return Endpoint.from_environment("warehouse")
-    return Endpoint.from_environment("--database", {"AIRFLOW_CONN_--DATABASE": database})
+    from etl.conform.scratch import ServerUrlInvalid, parse_server
+
+    try:
+        return parse_server(database)
+    except ServerUrlInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--database") from None
