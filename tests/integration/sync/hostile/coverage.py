@@ -66,5 +66,17 @@ Timeouts, slow responses and long waits are left out, since a history would most
 `test_waits` have them.
 """
 
+LEADS_IN_ONE_OF = 8
+"""A fault leads in one of so many histories: there it is always on, at its highest rate."""
+
 ALL_FAULTS = frozenset((*LEDGER_FAULTS, *DELIVERY_FAULTS, Fault.LINKED_AGAIN))
 """Every fault that must strike in a run of histories."""
+
+
+def leading_faults(seed: int) -> set[Fault]:
+    """Return the faults that lead in the history of a seed."""
+    return {
+        fault
+        for highest_rates in (LEDGER_FAULTS, DELIVERY_FAULTS)
+        for fault in list(highest_rates)[seed % LEADS_IN_ONE_OF :: LEADS_IN_ONE_OF]
+    }

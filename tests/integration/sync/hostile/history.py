@@ -22,7 +22,7 @@ from etl.sync.store import cursors
 from tests.integration.sync.hostile import product
 from tests.integration.sync.hostile.comparison import Comparison, Difference
 from tests.integration.sync.hostile.corrections import CorrectedRow
-from tests.integration.sync.hostile.coverage import ALL_FAULTS, DELIVERY_FAULTS, LEDGER_FAULTS
+from tests.integration.sync.hostile.coverage import ALL_FAULTS, DELIVERY_FAULTS, LEDGER_FAULTS, leading_faults
 from tests.integration.sync.hostile.steps import Entities, Steps
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import Pipeline
@@ -40,9 +40,6 @@ FAULT_SHARE = 0.5
 
 OLD_RECORDS = (Fault.OLD_LOAN, Fault.ANCIENT_RECORD)
 """Faults that nobody can tell from a complete read, where the bank promises more than it sends."""
-
-LEADS_IN_ONE_OF = 8
-"""A fault leads in one of so many histories: there it is always on, at its highest rate."""
 
 CERTAIN_ACTS = ("backfill", "resync")
 """Acts that every history has at least once, since some faults strike nowhere else."""
@@ -157,8 +154,8 @@ class History:
         self.entities = Entities.of(chunk_size=self.rng.choice((5, 10, 20)), page_size=self.rng.choice((10, 40, 90)))
         self.steps = Steps(pipeline, self.rng, crash_rate=self.rng.choice((0.0, 0.05, 0.12)))
         promised = self.rng.choice((SHORT_HISTORY, TRANSACTIONS_SYNC.history or SHORT_HISTORY))
-        leading = {*self._leading(LEDGER_FAULTS), *self._leading(DELIVERY_FAULTS)}
-        self.promise = promised if leading.isdisjoint(OLD_RECORDS) else SHORT_HISTORY
+        leads_old_records = any(fault in leading_faults(seed) for fault in OLD_RECORDS)
+        self.promise = SHORT_HISTORY if leads_old_records else promised
         self.ledger_rates = self._draw_rates(LEDGER_FAULTS)
         opened_on = FIRST_DAY - timedelta(days=self.rng.randint(1, 10))
         bank = Bank.from_seed(f"hostile {seed}", opened_on=opened_on, today=FIRST_DAY)
@@ -395,12 +392,9 @@ class History:
             for fault, highest in highest_rates.items()
             if self.rng.random() < FAULT_SHARE
         }
-        rates |= self._leading(highest_rates)
+        rates |= {fault: rate for fault, rate in highest_rates.items() if fault in leading_faults(self.seed)}
         excluded = () if self.promise == SHORT_HISTORY else OLD_RECORDS
         return {fault.value: rate for fault, rate in rates.items() if fault not in excluded}
-
-    def _leading(self, highest_rates: dict[Fault, float]) -> dict[Fault, float]:
-        return dict(list(highest_rates.items())[self.seed % LEADS_IN_ONE_OF :: LEADS_IN_ONE_OF])
 
     def _set_rates(self, delivery_rates: Rates) -> None:
         self.server.bank.faults.set_rates({**self.ledger_rates, **delivery_rates})
