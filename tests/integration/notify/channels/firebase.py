@@ -82,7 +82,7 @@ class Firebase:
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             message = (await request.json())["message"]
-            await asyncio.sleep(60 if self.silent else 0.01)
+            await asyncio.sleep(5 if self.silent else 0.01)
         finally:
             self.in_flight -= 1
         token = request.headers["Authorization"].removeprefix("Bearer ")
