@@ -66,7 +66,7 @@ Timeouts, slow responses and long waits are left out, since a history would most
 `test_waits` have them.
 """
 
-LEADS_IN_ONE_OF = 8
+LEADS_IN_ONE_OF = 7
 """A fault leads in one of so many histories: there it is always on, at its highest rate."""
 
 ALL_FAULTS = frozenset((*LEDGER_FAULTS, *DELIVERY_FAULTS, Fault.LINKED_AGAIN))
