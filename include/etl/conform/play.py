@@ -265,9 +265,9 @@ class Play:
         first = datetime.now(UTC).date() - timedelta(days=source.days - 1)
         rows = self.refer(self.original).rows[self.entity.name].values()
         same = [each for each in rows if source.account is None or each[source.account] == row[source.account]]
-        dated_on = date.fromisoformat(row[source.dated_by])
-        is_pending = source.pending is not None and bool(row[source.pending])
-        return len(same) > 1 and (is_pending or dated_on > first)
+        posted = [each for each in same if source.pending is None or not each[source.pending]]
+        oldest = min((date.fromisoformat(each[source.dated_by]) for each in posted if each != row), default=date.max)
+        return len(same) > 1 and (row not in posted or date.fromisoformat(row[source.dated_by]) > max(first, oldest))
 
     def require_equal(self, reel: Reel) -> None:
         """Require that the tables are those of an undisturbed read, now.
