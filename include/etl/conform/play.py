@@ -265,15 +265,9 @@ class Play:
         first = datetime.now(UTC).date() - timedelta(days=source.days - 1)
         rows = self.refer(self.original).rows[self.entity.name].values()
         same = [each for each in rows if source.account is None or each[source.account] == row[source.account]]
-        others = [each for each in same if each != row and not self._is_pending(source, each)]
-        oldest = min(date.fromisoformat(each[source.dated_by]) for each in others or [row])
-        return len(same) > 1 and (
-            self._is_pending(source, row) or date.fromisoformat(row[source.dated_by]) > max(first, oldest)
-        )
-
-    @staticmethod
-    def _is_pending(source: Recent, row: dict[str, Any]) -> bool:
-        return source.pending is not None and bool(row[source.pending])
+        posted = [each for each in same if source.pending is None or not each[source.pending]]
+        oldest = min((date.fromisoformat(each[source.dated_by]) for each in posted if each != row), default=date.max)
+        return len(same) > 1 and (row not in posted or date.fromisoformat(row[source.dated_by]) > max(first, oldest))
 
     def require_equal(self, reel: Reel) -> None:
         """Require that the tables are those of an undisturbed read, now.

@@ -122,14 +122,15 @@ def _dependency_cycle(entity: Entity, entities: Mapping[str, Entity]) -> str | N
 
 
 def _shared_feeds(entities: Mapping[str, Entity]) -> dict[str, str]:
-    """Return the faults of entities that read the same feed, by name.
+    """Return the faults of entities that read the same feed, or the same list of recent days, by name.
 
-    They would share its cursors, and each would miss the changes that another read. The one that the cursors belong to
-    has no fault: a new entity must not stop it. If it is unknown which one that is, all of them are faulty.
+    They would share its cursors, and each would miss the changes that another read; or each would hold the lists of the
+    other for its own, and drop their days. The one that the cursors belong to has no fault: a new entity must not stop
+    it. If it is unknown which one that is, all of them are faulty.
     """
     readers: defaultdict[str, list[str]] = defaultdict(list)
     for name, entity in sorted(entities.items()):
-        if isinstance(entity.source, Feed):
+        if isinstance(entity.source, Feed | Recent):
             readers[entity.source.name].append(name)
     faults: dict[str, str] = {}
     for feed, sharing in readers.items():
@@ -137,10 +138,16 @@ def _shared_feeds(entities: Mapping[str, Entity]) -> dict[str, str]:
         for name in sharing if len(sharing) > 1 else ():
             if name != owner:
                 other = owner or next(other for other in sharing if other != name)
-                faults[name] = (
-                    f"source is the feed {feed}, which {other} reads too, and a feed has one cursor for each account; "
-                    f"declare it as RawOf({other!r}, …)"
-                )
+                if isinstance(entities[name].source, Feed):
+                    faults[name] = (
+                        f"source is the feed {feed}, which {other} reads too, and a feed has one cursor for each "
+                        f"account; declare it as RawOf({other!r}, …)"
+                    )
+                else:
+                    faults[name] = (
+                        f"source is {feed}, which {other} reads too, and the recent days that were read are kept under "
+                        f"its name; give its source another name, or declare it as RawOf({other!r}, …)"
+                    )
     return faults
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from etl.declare.api.derived import Settlement, check_fills, check_recent, check_uses
+from etl.declare.api.derived import Settlement, check_fills, check_identities, check_recent, check_uses
 from etl.declare.check import Check
 from etl.declare.column import PROVIDER_ACCOUNT, Column, ColumnType
 from etl.declare.provider import Provider
@@ -282,6 +282,7 @@ def _check_columns(where: str, entity: Entity) -> None:
     requested = () if isinstance(entity.source, RawOf) else tuple(filter(None, (entity.source, entity.window)))
     lists = [path for places in entity.sources.values() for paths in places for path in paths]
     check_fills(where, entity.columns, requested, lists)
+    check_identities(where, entity.columns, requested)
     for column, other in combinations(entity.columns, 2):
         if column.levels_up == other.levels_up and _have_conflicting_types(column, other):
             raise DeclarationError(

@@ -251,7 +251,7 @@ class Recent(Snapshot):
     The windows of two runs overlap, so that late and changed records are found. A row whose date lies in a window that
     was read to its end, and that is not in it any more, ends; if too many rows of a login would end, they wait until a
     person approves it, as after a full read (`Entity.tolerated_absences`). If runs were missed, the window begins a
-    week before the end of the last one.
+    week before the end of the last one; if lists lacked records, before the end of the last one that lacked none.
 
     Parameters
     ----------
@@ -266,7 +266,7 @@ class Recent(Snapshot):
         Column with the account of a record, where a window has those of several accounts: rows of an account that is
         not in it at all do not end. None if a login is one account.
     first_days
-        Length of the first window of a login; None for `days`.
+        Length of the first window of a login, and of the longest one after lists that lacked records; None for `days`.
     days_per_request
         Most days that the provider sends at once; a longer window is read in parts, the earliest first. None if it has
         no such limit.

@@ -36,7 +36,7 @@ def composed_scripts(entity: Entity) -> Iterator[tuple[str, Script]]:
     composed = {name: statements[name] for name in sorted(statements.names - statements.own - _NOT_RUN)}
     if isinstance(entity.source, Recent):
         of_recent = RecentStatements(entity, entity.source)
-        names = ("drop_read_later", "find_absent", *(("settle",) if entity.settlement else ()))
+        names = ("drop_read_later", "find_absent", "count_live", *(("settle",) if entity.settlement else ()))
         composed |= {name: of_recent[name] for name in names if name not in statements.own}
     for name, statement in composed.items():
         text = StatementText(path_of(f"entities/{entity.name}"), 1, statement.as_string(None))

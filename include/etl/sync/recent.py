@@ -7,12 +7,12 @@ from collections.abc import Collection
 from datetime import date, timedelta
 from typing import Any
 
-from psycopg.sql import SQL, Composable, Identifier, Literal
+from psycopg.sql import SQL, Composable, Identifier
 
 from etl.chunking import DayRange
 from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile
-from etl.db.tables.entity_statements import EntityStatements, record_id
+from etl.db.tables.entity_statements import EntityStatements, in_part, record_id
 from etl.db.tables.layout import core_table, same_key_condition
 from etl.declare.entity import Entity
 from etl.declare.source import Recent
@@ -52,10 +52,10 @@ class RecentStatements:
             "same_key": same_key_condition(entity, "i", "c"),
             "dated_by": Identifier(source.dated_by),
             "pending": is_pending,
-            "account": SQL("''") if account is None else SQL("c.{}").format(account),
-            "incoming_account": SQL("''") if account is None else SQL("i.{}").format(account),
+            "account": SQL("''") if account is None else SQL("coalesce(c.{}, '')").format(account),
+            "incoming_account": SQL("''") if account is None else SQL("coalesce(i.{}, '')").format(account),
             "incoming_pending": SQL("i.{}").format(Identifier(source.pending)) if source.pending else SQL("false"),
-            "in_part": _in_part(entity),
+            "in_part": in_part(entity),
         }
         if settlement is not None and source.pending is not None:
             self._parts |= {
@@ -66,25 +66,16 @@ class RecentStatements:
             }
 
     def __getitem__(self, name: str) -> Statement:
-        if name in self._own:
+        if name in (self._own.own if name in _SQL else self._own):
             return self._own[name]
         # The text is that of the file, and identifiers of a declaration, which psycopg quotes.
         return Statement(_SQL[name].format(**self._parts).as_string(None))
 
 
-def _in_part(entity: Entity) -> Composable:
-    """Return the condition that a row `c` is of the part of its login that `g` names."""
-    columns = dict.fromkeys(part.column for part in entity.provider.parts)
-    conditions = [
-        SQL("(g.part_column = {} and g.part = c.{})").format(Literal(column), Identifier(column)) for column in columns
-    ]
-    return SQL("({})").format(SQL(" or ").join(conditions)) if conditions else SQL("false")
-
-
 def windows(
     db: Connection, source: Recent, provider_account_ids: Collection[int], *, today: date
 ) -> dict[int, DayRange]:
-    """Return the days that a run reads of each login: the last days, and those since the latest window before.
+    """Return the days that a run reads of each login: the last days, and those since the latest windows before.
 
     Parameters
     ----------
@@ -92,21 +83,28 @@ def windows(
         The last day, in UTC, by the clock of the warehouse.
     """
     values = {"source": source.name, "provider_account_ids": list(provider_account_ids)}
-    latest: dict[int, date] = dict(_SQL["latest_reads"].rows(db, values))
-    return {login: window(source, latest.get(login), today=today) for login in provider_account_ids}
+    read: dict[int, tuple[date, date | None]] = {
+        login: (latest, complete) for login, latest, complete in _SQL["latest_reads"].rows(db, values)
+    }
+    return {login: window(source, *read.get(login, (None, None)), today=today) for login in provider_account_ids}
 
 
-def window(source: Recent, latest: date | None, *, today: date) -> DayRange:
+def window(source: Recent, latest: date | None, complete: date | None, *, today: date) -> DayRange:
     """Return the days that are read of a login.
 
     Parameters
     ----------
     latest
         The last day of the latest window that was loaded; None if none was.
+    complete
+        That of the latest one of which no response lacked records; None if none was. Since a part of a login may be
+        broken for ever, it makes the window no longer than the first one was.
     """
-    days = source.days if latest is not None else source.first_days or source.days
-    first = today - timedelta(days=days - 1)
-    return DayRange(first if latest is None else min(first, latest - OVERLAP), today)
+    longest = today - timedelta(days=(source.first_days or source.days) - 1)
+    if latest is None:
+        return DayRange(longest, today)
+    lacking = longest if complete is None else max(longest, complete - OVERLAP)
+    return DayRange(min(today - timedelta(days=source.days - 1), latest - OVERLAP, lacking), today)
 
 
 def drop_read_later(db: Connection, entity: Entity, source: Recent, *, raw_id: int, is_replay: bool) -> int:

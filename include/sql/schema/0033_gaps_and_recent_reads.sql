@@ -26,8 +26,10 @@ alter table etl.recent_reads
     -- squawk-ignore ban-drop-constraint
     drop constraint recent_reads_pkey,
     -- squawk-ignore constraint-missing-not-valid, adding-serial-primary-key-field
-    add constraint recent_reads_pkey primary key (provider_account_id, source, raw_id);
+    add constraint recent_reads_pkey primary key (provider_account_id, source, raw_id),
+    add column is_complete boolean not null default true;
 comment on table etl.recent_reads is 'Lists of recent days of each login that were loaded; the next one begins before the end of the latest, and one that is loaded late has no say about the days of later ones.';
+comment on column etl.recent_reads.is_complete is 'Whether no response said that it lacked records. The next list begins before the end of the latest that is complete.';
 
 alter table etl.provider_tokens
     add column lost_at timestamptz,

@@ -1,21 +1,37 @@
 -- name: latest_reads
--- The last day of the latest recent days that were loaded, of some logins.
-select r.provider_account_id, max(r.last_on) as last_on
+-- The last day of the latest recent days that were loaded, of some logins, and that of the latest ones that lacked nothing.
+select
+    r.provider_account_id,
+    max(r.last_on) as last_on,
+    max(r.last_on) filter (where r.is_complete) as complete_on
 from etl.recent_reads as r
 where r.source = %(source)s and r.provider_account_id = any(%(provider_account_ids)s)
 group by r.provider_account_id;
 
 -- name: record_reads
--- Remember which days of the staged logins were read: for the window of the next run, and for batches that are loaded late.
-insert into etl.recent_reads (provider_account_id, source, first_on, last_on, raw_id)
-select m.provider_account_id, %(source)s, m.first_on, m.last_on, %(raw_id)s
+-- Remember which days of the staged logins were read, and whether a response said that it lacked records: for the window of
+-- the next run, and for batches that are loaded late.
+insert into etl.recent_reads (provider_account_id, source, first_on, last_on, raw_id, is_complete)
+select
+    m.provider_account_id,
+    %(source)s,
+    m.first_on,
+    m.last_on,
+    %(raw_id)s,
+    not exists (
+        select 1
+        from etl.raw_batches as b
+        inner join etl.gaps as g on g.chunk_id = b.chunk_id and g.attempt = b.attempt
+        where b.raw_id = %(raw_id)s and g.provider_account_id = m.provider_account_id
+    )
 from incoming_cursors as m
 where m.first_on is not null and m.last_on is not null
 order by m.provider_account_id
 on conflict do nothing;
 
 -- name: forget_reads
--- Reads of the staged logins that are older than any batch which is still loaded, apart from the latest.
+-- Reads of the staged logins that are older than any batch which is still loaded, apart from the latest, and the latest
+-- that lacked nothing.
 delete from etl.recent_reads as r
 using incoming_cursors as m
 where
@@ -25,7 +41,11 @@ where
     and exists (
         select 1
         from etl.recent_reads as k
-        where k.provider_account_id = r.provider_account_id and k.source = r.source and k.last_on > r.last_on
+        where
+            k.provider_account_id = r.provider_account_id
+            and k.source = r.source
+            and k.last_on > r.last_on
+            and k.is_complete >= r.is_complete
     );
 
 -- name: drop_later_reads
@@ -103,8 +123,9 @@ where m.whole and m.first_on is not null;
 -- The live rows that the read should contain, and does not: those dated in it, apart from its first day, whose beginning
 -- is the provider's, and those that are pending. A row is kept where the read is no evidence: it says itself that it lacks
 -- records of the row's part of the login, it has no record of the row's account, or a record of the row, or one that replaces
--- it, was rejected. Of the days that a later list has, this one tells nothing; nor of those before the oldest record of an
--- account, since a provider may have less history than was asked for, such as after a new consent.
+-- it, was rejected. Of the days that a later list has, this one tells nothing; nor of the day of the oldest record of an
+-- account, nor of those before, since a provider may have less history than was asked for, such as after a new consent, and
+-- that may begin in the middle of a day.
 with reported as (
     select
         i.provider_account_id,
@@ -131,10 +152,11 @@ rejected as (
         and (r.closed_at is null or r.closed_by > %(raw_id)s)
 )
 insert into absent_rows (
-    provider_account_id, record_id, observed_at, last_observed_at, last_raw_id, kept, is_held, is_expected
+    provider_account_id, account, record_id, observed_at, last_observed_at, last_raw_id, kept, is_held, is_expected
 )
 select
     c.provider_account_id,
+    {account},
     {record_id},
     f.observed_at,
     c.observed_at,
@@ -153,7 +175,7 @@ left join rejected as r on r.provider_account_id = c.provider_account_id and r.r
 left join lateral (
     select min(g.reason) as reason
     from lacking as g
-    where g.provider_account_id = c.provider_account_id and (g.part_column = '' or {in_part})
+    where g.provider_account_id = c.provider_account_id and {in_part}
 ) as lack on true
 where
     f.skipped is null
@@ -162,7 +184,7 @@ where
         (
             c.{dated_by} > f.promised_on
             and c.{dated_by} <= f.last_on
-            and coalesce(c.{dated_by} >= a.oldest_on, a.account is null)
+            and coalesce(c.{dated_by} > a.oldest_on, a.account is null)
         )
         or {pending}
     )
@@ -180,6 +202,33 @@ where
         from incoming as i
         where {same_key}
     );
+
+-- name: count_live
+-- Live rows of each account that the read tells something of, as `find_absent` says: those of years before would hide that
+-- it lacks most of its days.
+with reported as (
+    select
+        i.provider_account_id,
+        {incoming_account} as account,
+        min(i.{dated_by}) filter (where not {incoming_pending}) as oldest_on
+    from incoming as i
+    group by 1, 2
+)
+select c.provider_account_id, a.account, count(*)::int as live
+from full_reads as f
+inner join {core} as c using (provider_account_id)
+inner join reported as a on a.provider_account_id = c.provider_account_id and a.account = {account}
+where
+    c.removed_at is null
+    and (
+        (
+            c.{dated_by} > f.promised_on
+            and c.{dated_by} <= f.last_on
+            and c.{dated_by} > a.oldest_on
+        )
+        or {pending}
+    )
+group by c.provider_account_id, a.account;
 
 -- name: settle
 -- Link the pending rows that ended, now or some reads ago, to the posted rows that they became. A posted row fits if it has

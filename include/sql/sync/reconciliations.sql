@@ -57,9 +57,11 @@ where
 
 -- name: create_absent_rows
 -- Live rows that a full read should contain, and does not. `kept` is why a row is not ended all the same. `is_expected`: it is
--- pending in a list of recent days, where each pending row vanishes sooner or later.
+-- pending in a list of recent days, where each pending row vanishes sooner or later. `account`: of such a list, if it has
+-- several of a login.
 create temp table absent_rows (
     provider_account_id bigint not null,
+    account text not null default '',
     record_id text not null,
     observed_at timestamptz not null,
     last_observed_at timestamptz not null,
@@ -102,7 +104,6 @@ select
     r.state,
     coalesce(ended.total, 0)::int as ended_before,
     coalesce(absent.fresh, 0)::int as absent,
-    coalesce(absent.unexpected, 0)::int as unexpected,
     coalesce(absent.is_disputed, false) as is_disputed,
     coalesce(f.skipped, absent.kept) as skipped
 from full_reads as f
@@ -118,7 +119,6 @@ left join (
     select
         g.provider_account_id,
         sum(g.fresh) as fresh,
-        sum(g.unexpected) as unexpected,
         bool_or(g.is_disputed) as is_disputed,
         string_agg(g.total || case g.total when 1 then ' row: ' else ' rows: ' end || g.kept, '; ' order by g.kept)
         filter (where g.kept is not null and g.ordinal <= %(reasons)s) as kept
@@ -128,7 +128,6 @@ left join (
             a.kept,
             count(*) as total,
             count(*) filter (where a.kept is null and e.record_id is null) as fresh,
-            count(*) filter (where a.kept is null and e.record_id is null and not a.is_expected) as unexpected,
             bool_or(a.is_disputed and e.record_id is null) as is_disputed,
             row_number() over (partition by a.provider_account_id order by a.kept) as ordinal
         from absent_rows as a
@@ -143,6 +142,24 @@ left join (
     group by g.provider_account_id
 ) as absent on absent.provider_account_id = f.provider_account_id
 order by f.provider_account_id;
+
+-- name: count_unexpected
+-- New absent rows of each account that do not vanish by nature.
+select a.provider_account_id, a.account, count(*)::int as unexpected
+from absent_rows as a
+where
+    a.kept is null
+    and not a.is_expected
+    and not exists (
+        select 1
+        from etl.ended_rows as e
+        where
+            e.raw_id = %(raw_id)s
+            and e.entity = %(entity)s
+            and e.provider_account_id = a.provider_account_id
+            and e.record_id = a.record_id
+    )
+group by a.provider_account_id, a.account;
 
 -- name: record
 -- A replay may find more absent rows than the first load, or fewer reasons to keep them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -65,6 +65,9 @@ MOVEMENTS = Entity(
     queue=ETL,
     schedule="0 0 * * *",
 )
+
+WITH_IDS = replace(MOVEMENTS, columns=tuple(replace(column, identity=None) for column in MOVEMENTS.columns))
+"""The same of a bank whose movements always have an id."""
 
 
 @dataclass

@@ -21,7 +21,18 @@ from etl.sync.logins.breaker import LoginsLate
 from etl.sync.logins.store import provider_accounts
 from etl.sync.recent import window
 from tests.api_server import ApiServer, Reply
-from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, SOURCE, TODAY, Bank, Rows, enrol, movement
+from tests.integration.sync.movements import (
+    ENDED,
+    LIVE,
+    MOVEMENTS,
+    SOURCE,
+    TODAY,
+    WITH_IDS,
+    Bank,
+    Rows,
+    enrol,
+    movement,
+)
 from tests.integration.sync.pipeline import Pipeline
 
 
@@ -48,15 +59,24 @@ def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
 
 def test_the_window_begins_earlier_at_first_and_after_missed_runs() -> None:
     today = date(2026, 11, 30)
-    assert window(SOURCE, None, today=today).first == date(2026, 10, 2)
-    assert window(SOURCE, date(2026, 11, 29), today=today).first == date(2026, 11, 1)
-    assert window(SOURCE, date(2026, 9, 20), today=today).first == date(2026, 9, 13)
+    yesterday, earlier = date(2026, 11, 29), date(2026, 9, 20)
+    assert window(SOURCE, None, None, today=today).first == date(2026, 10, 2)
+    assert window(SOURCE, yesterday, yesterday, today=today).first == date(2026, 11, 1)
+    assert window(SOURCE, earlier, earlier, today=today).first == date(2026, 9, 13)
+
+
+def test_the_window_reaches_back_to_the_latest_complete_one_but_not_further_than_the_first_window() -> None:
+    today, yesterday = date(2026, 11, 30), date(2026, 11, 29)
+    assert window(SOURCE, yesterday, date(2026, 10, 21), today=today).first == date(2026, 10, 14)
+    assert window(SOURCE, yesterday, date(2026, 1, 1), today=today).first == date(2026, 10, 2)
+    assert window(SOURCE, yesterday, None, today=today).first == date(2026, 10, 2)
+    assert window(SOURCE, date(2026, 9, 20), date(2026, 1, 1), today=today).first == date(2026, 9, 13)
 
 
 def test_rows_are_read_again_each_run_and_one_that_vanishes_from_the_window_ends(
     pipeline: Pipeline, bank: Bank, api: ApiServer, rows: Rows
 ) -> None:
-    bank.booked = [movement("a"), movement("b"), movement("old", days_ago=50)]
+    bank.booked = [movement("a"), movement("b", days_ago=2), movement("old", days_ago=50)]
     (first,) = pipeline.run("first")
     assert (first.inserted, first.unchanged) == (3, 0)
     assert rows("select account_id, amount::text, dated_on from core.movements where movement_id = 'a'") == [
@@ -71,7 +91,7 @@ def test_rows_are_read_again_each_run_and_one_that_vanishes_from_the_window_ends
         str(TODAY - timedelta(days=59)),
         str(TODAY - timedelta(days=29)),
     ]
-    bank.booked = [movement("a"), movement("b"), movement("c")]
+    bank.booked = [movement("a"), movement("b", days_ago=2), movement("c")]
     pipeline.run("third")
     assert rows(LIVE) == [("a",), ("b",), ("c",), ("old",)]
 
@@ -90,9 +110,9 @@ def test_an_empty_list_and_a_rejected_record_end_no_row(pipeline: Pipeline, bank
 def test_too_many_vanished_rows_wait_for_approval_and_can_be_brought_back(
     pipeline: Pipeline, bank: Bank, rows: Rows
 ) -> None:
-    bank.booked = [movement(f"m{number}") for number in range(9)]
+    bank.booked = [movement(f"m{number}", days_ago=9 - number) for number in range(9)]
     pipeline.run("first")
-    bank.booked = [movement("m0")]
+    bank.booked = [movement("m0", days_ago=9)]
     pipeline.run("second")
     assert len(rows(LIVE)) == 9
     entities = {"movements": MOVEMENTS}
@@ -158,7 +178,7 @@ def test_a_login_without_calls_keeps_its_pages_is_late_and_continues(
     pipeline: Pipeline, bank: Bank, api: ApiServer, rows: Rows
 ) -> None:
     quota = Quota(calls=2, per=timedelta(days=1))
-    pipeline.entity = replace(MOVEMENTS, source=replace(SOURCE, quota=quota))
+    pipeline.entity = replace(WITH_IDS, source=replace(SOURCE, quota=quota))
     bank.booked, bank.size = [movement(f"m{number}") for number in range(5)], 2
     assert pipeline.run("first")[0].read == 0
     assert rows("select outcome from etl.left_out") == [("starved",)]
@@ -182,7 +202,7 @@ def test_a_provider_that_refuses_more_calls_by_a_code_leaves_its_login_late_with
     pipeline: Pipeline, bank: Bank, api: ApiServer, rows: Rows
 ) -> None:
     rule = ErrorRule(ErrorAction.NO_CALLS_LEFT, code="ENOUGH")
-    pipeline.entity = replace(MOVEMENTS, provider=replace(MOVEMENTS.provider, errors=(rule,), retries=2))
+    pipeline.entity = replace(WITH_IDS, provider=replace(MOVEMENTS.provider, errors=(rule,), retries=2))
     bank.booked, bank.size = [movement(f"m{number}") for number in range(3)], 2
     enough = Reply({"error_code": "ENOUGH"}, 429)
     api.respond = lambda request: enough if request.query["page"] == "2" else bank.respond(request)
@@ -214,14 +234,14 @@ def test_rows_of_days_before_the_oldest_record_of_a_list_do_not_end(pipeline: Pi
     bank.pending = [movement("p", days_ago=12)]
     pipeline.run("first")
     bank.booked, bank.pending = [movement("d", days_ago=4)], []
-    pipeline.run("less history")
-    assert rows(LIVE) == [("b",), ("d",)]
+    pipeline.run("less history, which may begin in the middle of a day")
+    assert rows(LIVE) == [("b",), ("c",), ("d",)]
 
 
 def test_kept_pages_that_cannot_be_continued_are_discarded_and_the_days_are_read_from_their_first_page(
     pipeline: Pipeline, bank: Bank, api: ApiServer
 ) -> None:
-    pipeline.entity = replace(MOVEMENTS, source=replace(SOURCE, quota=Quota(calls=3, per=timedelta(days=1))))
+    pipeline.entity = replace(WITH_IDS, source=replace(SOURCE, quota=Quota(calls=3, per=timedelta(days=1))))
     bank.booked, bank.size, bank.refuses_empty_pages = [movement(f"m{number}") for number in range(7)], 2, True
     pipeline.run("first")
     pipeline.db.execute("update etl.provider_calls set called_at = called_at - interval '25 hours'")

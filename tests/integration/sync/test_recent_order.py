@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from etl.db import migrations
+from etl.declare.entity import Column, ColumnType
 from etl.settings import Endpoint
 from tests.api_server import ApiServer
-from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, TODAY, Bank, Rows, enrol, movement
+from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, SOURCE, TODAY, Bank, Rows, enrol, movement
 from tests.integration.sync.pipeline import Pipeline
+
+OF_ACCOUNTS = replace(
+    MOVEMENTS,
+    columns=(*MOVEMENTS.columns, Column("iban", ColumnType.TEXT, required=False)),
+    source=replace(SOURCE, account="iban"),
+)
 
 
 @pytest.fixture
@@ -37,11 +45,21 @@ def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
 def test_a_batch_that_is_loaded_late_tells_of_the_days_before_those_of_later_batches_only(
     pipeline: Pipeline, bank: Bank, rows: Rows
 ) -> None:
-    bank.booked = [movement("unchanged"), movement("vanishes"), movement("back"), movement("old", days_ago=45)]
+    bank.booked = [
+        movement("unchanged"),
+        movement("vanishes", days_ago=2),
+        movement("back"),
+        movement("old", days_ago=45),
+    ]
     bank.booked.append(movement("oldest", days_ago=46))
     bank.pending = [movement("waits", "-1.00")]
     pipeline.run("first")
-    bank.booked = [movement("unchanged"), movement("vanishes"), movement("short"), movement("changes", note="1")]
+    bank.booked = [
+        movement("unchanged"),
+        movement("vanishes", days_ago=2),
+        movement("short"),
+        movement("changes", note="1"),
+    ]
     bank.booked += [movement("also old", days_ago=35), movement("oldest", days_ago=46), movement("x", days_ago=29)]
     bank.pending = []
     # As after missed runs, so that it reaches further back than the next one.
@@ -105,3 +123,55 @@ def test_a_pending_row_is_linked_to_a_posted_one_that_comes_some_runs_after_it_v
     bank.booked.append(movement("b", "-9.99", days_ago=1))
     pipeline.run("third")
     assert rows(ENDED) == [("p", "posted", "b")]
+
+
+def test_too_many_rows_of_the_days_that_were_read_wait_however_many_rows_are_older(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    bank.booked = [movement(f"old{number}", days_ago=40) for number in range(60)]
+    bank.booked += [movement(f"m{number}") for number in range(7)]
+    pipeline.run("first")
+    bank.booked = [movement("oldest", days_ago=9), movement("m0")]
+    pipeline.run("second")
+    assert rows(ENDED) == []
+    assert rows("select state, live, absent from etl.reconciliations where absent > 0") == [("pending", 7, 6)]
+
+
+def test_too_many_rows_of_one_account_wait_however_many_rows_the_others_of_its_login_have(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    pipeline.entity = OF_ACCOUNTS
+    migrations.migrate(pipeline.db, [pipeline.entity])
+    others = [movement(f"o{number}", iban="other") for number in range(70)]
+    oldest = [movement("oldest", days_ago=9, iban="one"), movement("older", days_ago=9, iban="other")]
+    bank.booked = [*oldest, *others, *(movement(f"m{number}", iban="one") for number in range(8))]
+    pipeline.run("first")
+    bank.booked = [*oldest, *others, movement("m0", iban="one")]
+    pipeline.run("second")
+    assert rows(ENDED) == []
+    assert rows("select state, absent from etl.reconciliations where absent > 0") == [("pending", 7)]
+
+
+def test_too_many_rows_of_a_login_wait_although_they_are_few_of_each_account(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    pipeline.entity = OF_ACCOUNTS
+    migrations.migrate(pipeline.db, [pipeline.entity])
+    oldest = [movement(f"oldest {iban}", days_ago=9, iban=iban) for iban in "ab"]
+    bank.booked = [*oldest, *(movement(f"{iban}{number}", iban=iban) for iban in "ab" for number in range(4))]
+    pipeline.run("first")
+    bank.booked = oldest
+    pipeline.run("second")
+    assert rows("select state, live, absent from etl.reconciliations where absent > 0") == [("pending", 8, 8)]
+
+
+def test_rows_without_an_account_do_not_end_by_a_read_that_has_none_of_them(
+    pipeline: Pipeline, bank: Bank, rows: Rows
+) -> None:
+    pipeline.entity = OF_ACCOUNTS
+    migrations.migrate(pipeline.db, [pipeline.entity])
+    bank.booked = [movement("of an account", iban="a"), movement("of none")]
+    pipeline.run("first")
+    bank.booked = bank.booked[:1]
+    pipeline.run("second")
+    assert rows(ENDED) == []

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from etl.catalog import entities
+from etl.catalog.entities.simplefin_transactions import SIMPLEFIN_TRANSACTIONS
+from etl.catalog.providers.simplefin import TRANSACTIONS_LIST
+from etl.declare.consistency import find_contradictions
 from etl.declare.discovery import discover_entities
 from etl.declare.entity import Entity
 from etl.declare.fault import DeclarationFault
@@ -270,3 +274,14 @@ def test_two_readers_of_a_feed_are_both_faults_if_neither_has_the_name_of_the_fe
     package.declare("copies", source="TRANSACTIONS_SYNC")
     package.declare("others", source="TRANSACTIONS_SYNC")
     assert package.outcome() == ([], ["copies", "others"])
+
+
+def test_a_second_reader_of_a_list_of_recent_days_is_a_fault_and_may_read_it_under_another_name() -> None:
+    other = replace(SIMPLEFIN_TRANSACTIONS, name="copies")
+    entities = {each.name: each for each in (SIMPLEFIN_TRANSACTIONS, other)}
+    faults = find_contradictions(entities, names=entities)
+    assert "source is simplefin_transactions_list, which simplefin_transactions reads too" in faults["copies"]
+    assert "give its source another name, or declare it as RawOf('simplefin_transactions', …)" in faults["copies"]
+    assert "simplefin_transactions" not in faults
+    entities["copies"] = replace(other, source=replace(TRANSACTIONS_LIST, name="copies_list"))
+    assert find_contradictions(entities, names=entities) == {}

@@ -9,12 +9,14 @@ from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
 from etl.catalog.providers.plaid import ACCOUNTS_GET, PLAID, TRANSACTIONS_GET, TRANSACTIONS_SYNC
 from etl.catalog.queues import ETL, HIGH_PRIORITY, LOW_PRIORITY, QUEUES, WORKER_GROUPS
+from etl.declare.api.paging import PageNumberPaging, Total, TotalPages
 from etl.declare.api.part import Part
+from etl.declare.api.value import Identity
 from etl.declare.check import Iso4217, MaxLength, MinorUnits, NotEmpty
 from etl.declare.entity import Column, ColumnType, Entity, RawOf
 from etl.declare.provider import ErrorAction, ErrorRule, LimitScope, Placeholder, RateLimit
 from etl.declare.queue import queues_served
-from etl.declare.source import Recent, Snapshot, Source
+from etl.declare.source import Recent, Snapshot, Source, Window
 from etl.errors import DeclarationError
 
 RAW = RawOf("transactions", places={"transactions_sync": ("added[].counterparties[]",)}, having="entity_id")
@@ -208,6 +210,31 @@ def test_rows_of_recent_days_tell_of_which_part_of_their_login_they_are() -> Non
     key = ("provider_account_id", "id")
     with pytest.raises(DeclarationError, match=r"part of an error about bank is 'bank_id', which is no stored column"):
         Entity("r", "R.", provider, recent, key=key, columns=columns, queue=ETL, schedule="0 0 * * *")
+
+
+@pytest.mark.parametrize("read_as", ["source", "window"])
+def test_records_without_ids_are_read_in_one_page_or_with_a_total(read_as: str) -> None:
+    query = {"from": Placeholder.FIRST_DAY, "to": Placeholder.LAST_DAY, "page": Placeholder.PAGE_NUMBER}
+    recent = Recent(
+        name="r",
+        path="/r",
+        query=query,
+        upserts=("r[]",),
+        paging=PageNumberPaging(end=Total("total")),
+        days=9,
+        dated_by="day",
+    )
+    window = Window(name="w", path="/w", query=query, upserts=("r[]",), paging=recent.paging)
+    columns = (Column("id", ColumnType.TEXT, identity=Identity("day")), Column("day", ColumnType.DATE))
+    key = ("provider_account_id", "id")
+    entity = Entity("r", "R.", PLAID, recent, key, columns, ETL, "0 0 * * *", window=window)
+    faulty = replace(getattr(entity, read_as), paging=PageNumberPaging(end=TotalPages("pages")))
+    with pytest.raises(
+        DeclarationError,
+        match=r"column id identifies records that have no id, and [rw] is read by PageNumberPaging without a Total: .* "
+        r"write end=Total\(…\), or OnePage\(\), or use a column with an id",
+    ):
+        replace(entity, **{read_as: faulty})
 
 
 @pytest.mark.parametrize("entity", [replace(TRANSACTIONS, history=False), replace(ACCOUNTS, history=True)])

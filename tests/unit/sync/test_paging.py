@@ -34,7 +34,7 @@ from etl.declare.source import Feed, Listing, Recent, Snapshot
 from etl.settings import Endpoint
 from etl.sync.provider.client import ProviderCallFailed, open_client
 from etl.sync.provider.pager import find_link
-from etl.sync.provider.pages import AccountReader, FeedPosition
+from etl.sync.provider.pages import AccountReader, FeedPosition, is_continuable
 from etl.sync.records.frames import Header
 from tests.api_server import ApiServer, Received, Reply
 
@@ -226,9 +226,10 @@ def test_recent_days_are_read_from_where_an_earlier_attempt_stopped() -> None:
     numbers, headers, requests = read(source, respond, days=days)
     assert numbers == list(range(7))
     assert {(request.query["from"], request.query["to"]) for request in requests} == {("2026-11-01", "2026-12-01")}
-    assert [(header.cursor_from, header.cursor_to) for header in headers] == [("", "3:2"), ("3:2", "6:3"), ("6:3", "")]
+    positions = ["", "2026-11-01/2026-11-30/3/0/3:2", "2026-11-01/2026-11-30/3/0/6:3", ""]
+    assert [(header.cursor_from, header.cursor_to) for header in headers] == list(pairwise(positions))
     assert {(header.first_day, header.last_day, header.whole) for header in headers} == {(days.first, days.last, True)}
-    numbers, headers, _ = read(source, respond, days=days, state="6:3", pages=2)
+    numbers, headers, _ = read(source, respond, days=days, state=positions[2], pages=2)
     assert numbers == [6]
     assert [(header.page, header.whole) for header in headers] == [(2, False)]
 
@@ -244,7 +245,8 @@ def test_a_window_that_is_longer_than_the_provider_allows_is_read_in_parts_that_
         ("2026-10-16", "2026-11-30"),
         ("2026-11-30", "2026-12-01"),
     ]
-    positions = ["", "3:2", "1-2/", "1-2/3:2", "2-4/", "2-4/3:2", ""]
+    parts = ["2026-09-01/2026-10-15/3/0/", "2026-10-16/2026-11-29/3/2/", "2026-11-30/2026-11-30/3/4/"]
+    positions = ["", *[f"{part}{state}" for part in parts for state in ("", "3:2")][1:], ""]
     assert [(header.cursor_from, header.cursor_to) for header in headers] == list(pairwise(positions))
     assert [header.page for header in headers] == [*range(6)]
     assert {(header.first_day, header.last_day, header.whole) for header in headers} == {(days.first, days.last, True)}
@@ -254,6 +256,19 @@ def test_a_window_that_is_longer_than_the_provider_allows_is_read_in_parts_that_
         assert [(header.page, header.cursor_to) for header in rest] == [
             (header.page, header.cursor_to) for header in headers[done:]
         ]
+
+
+def test_pages_are_continued_only_if_days_and_records_are_still_requested_in_the_same_parts() -> None:
+    days = DayRange(date(2026, 9, 1), date(2026, 11, 30))
+    source = replace(recent(PageNumberPaging(end=TotalPages("meta.pages"))), days_per_request=45)
+    first, second, last = "2026-09-01/2026-10-15/3/0/3:2", "2026-10-16/2026-11-29/3/2/", "2026-11-30/2026-11-30/3/4/3:2"
+    for state in ("", first, second, last):
+        assert is_continuable(source, days, state, page_size=3)
+    assert not is_continuable(replace(source, days_per_request=15), days, first, page_size=3)
+    assert not is_continuable(replace(source, days_per_request=None), days, second, page_size=3)
+    assert not is_continuable(source, days, first, page_size=2)
+    by_token = replace(source, query={**source.query, "page": Placeholder.PAGE_TOKEN}, paging=TokenPaging("next"))
+    assert is_continuable(by_token, days, first, page_size=2)
 
 
 def test_a_feed_may_be_in_an_envelope_and_end_with_an_empty_page() -> None:

@@ -20,6 +20,7 @@ from etl.db.tables.layout import TableColumn, column_definition, core_table, is_
 from etl.db.tables.versions import Versions
 from etl.declare.entity import Entity
 from etl.declare.fault import catalog_path
+from etl.declare.source import Feed, Recent
 
 _TEMPLATES = StatementFile("entities/templates/table")
 _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
@@ -129,11 +130,12 @@ def _compare(db: Connection, entity: Entity, table: ExistingTable) -> Iterator[C
     """Compare what the declaration asks for with what the table has."""
     if set(table.key) != set(entity.key):
         has, wants = (", ".join(key) or "none" for key in (table.key, entity.key))
+        source = " and another name of its source" if isinstance(entity.source, Feed | Recent) else ""
         yield _obstacle(
             entity,
             f"its primary key is {has}, and {wants} is declared",
-            "declare another entity with the new key, and drop this one once that is loaded; or see that the new key "
-            f"is unique, and change it: {_alter(entity)} drop constraint …, add primary key ({wants});",
+            f"declare another entity with the new key{source}, and drop this one once that is loaded; or see that the "
+            f"new key is unique, and change it: {_alter(entity)} drop constraint …, add primary key ({wants});",
         )
     for column in table_columns(entity):
         if column.name not in table.columns:

@@ -84,6 +84,17 @@ def record_id(entity: Entity, table: str) -> Composed:
     )
 
 
+def in_part(entity: Entity) -> Composable:
+    """Return the condition that a gap `g` concerns a row `c`: the row is of its part of the login, or may be."""
+    texts = {column.name for column in entity.stored_columns if column.kind is ColumnType.TEXT}
+    columns = texts.intersection(part.column for part in entity.provider.parts)
+    cases = [
+        SQL("when {} then coalesce(g.part = c.{}, true)").format(Literal(column), Identifier(column))
+        for column in sorted(columns)
+    ]
+    return SQL("case g.part_column {} else true end").format(SQL(" ").join(cases)) if cases else SQL("true")
+
+
 def _find_own(entity: Entity) -> dict[str, Statement]:
     file = f"entities/{entity.name}"
     return statements(file) if path_of(file).exists() else {}
@@ -130,6 +141,7 @@ def _key_parts(entity: Entity) -> dict[str, Composable]:
         "replaces": Identifier(entity.replaces) if entity.replaces else _NOTHING,
         "target_record_id": record_id(entity, "target"),
         "existing_record_id": record_id(entity, "c"),
+        "in_part": in_part(entity),
     }
 
 

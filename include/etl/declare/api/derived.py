@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from etl.declare.api.paging import OnePage, Total
 from etl.declare.api.part import Part
 from etl.declare.api.request import Placeholder
 from etl.declare.api.value import ByList
 from etl.declare.column import Column, ColumnType
-from etl.declare.source import Recent, Source
+from etl.declare.source import Listing, Recent, Source
 from etl.declare.validation import require_distinct, require_duration, require_type
 from etl.errors import DeclarationError
 
@@ -69,6 +70,20 @@ def check_uses(where: str, columns: Sequence[Column], currencies: Sequence[str])
             raise DeclarationError(
                 f"{where}: column {column.name} depends on itself, through {', '.join(sorted(reached))}"
             )
+
+
+def check_identities(where: str, columns: Sequence[Column], sources: Sequence[Source]) -> None:
+    """Refuse records without ids in a list whose pages may shift unnoticed: a repeated one would become a twin."""
+    for source in sources:
+        if not isinstance(source, Listing) or isinstance(source.paging, OnePage):
+            continue
+        for column in columns:
+            if column.identity is not None and not isinstance(source.paging.end, Total):
+                raise DeclarationError(
+                    f"{where}: column {column.name} identifies records that have no id, and {source.name} is read by "
+                    f"{type(source.paging).__name__} without a Total: a record that moves to the next page meanwhile "
+                    "would be two rows; write end=Total(…), or OnePage(), or use a column with an id"
+                )
 
 
 def check_fills(where: str, columns: Sequence[Column], sources: Sequence[Source], lists: Collection[str]) -> None:

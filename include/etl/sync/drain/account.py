@@ -14,8 +14,10 @@ from datetime import timedelta
 
 from etl.chunking import DayRange
 from etl.db.connection import Connection
+from etl.declare.api.paging import OnePage
+from etl.declare.entity import Entity
 from etl.declare.provider import ErrorAction
-from etl.declare.source import Feed, Recent, Snapshot, Window
+from etl.declare.source import Feed, Recent, Snapshot, Source, Window
 from etl.errors import ProviderRefused, TokenUnreadable
 from etl.sync.drain.outcome import AccountOutcome, DownloadResult, outcome_of
 from etl.sync.logins.store.provider_accounts import ProviderAccount
@@ -27,9 +29,9 @@ from etl.sync.provider.client import (
     ProviderClient,
     QuotaExhausted,
 )
-from etl.sync.provider.pages import AccountReader, FeedEndless, FeedPosition, prefetch
+from etl.sync.provider.pages import AccountReader, FeedEndless, FeedPosition, is_continuable, prefetch
 from etl.sync.provider.uninterrupted import uninterrupted
-from etl.sync.records.frames import Gap, Header
+from etl.sync.records.frames import Header
 from etl.sync.store import unfinished_downloads
 from etl.sync.store.landing import AccountPages, DrainedAccount, Landing, UnusablePages
 from etl.sync.store.unfinished_downloads import UnfinishedDownload
@@ -82,6 +84,8 @@ class AccountDownload:
         The warehouse, for pages that are kept.
     earlier
         Pages of its feed that an earlier attempt kept.
+    is_resumable
+        Whether the next download may continue from the pages of this one.
     is_alone
         Whether no other account is read meanwhile, so that its pages may be large.
     """
@@ -95,24 +99,19 @@ class AccountDownload:
     decrypt: Callable[[ProviderAccount], str]
     db: Connection
     earlier: UnfinishedDownload | None
+    is_resumable: bool
     is_alone: bool = False
     _pages: AccountPages = field(init=False)
     _seen_cursors: frozenset[str] = field(default_factory=frozenset, init=False)
     _adopted_pages: int = field(default=0, init=False)
     _adopted_size: int = field(default=0, init=False)
     _saved_pages: int = field(default=0, init=False)
-    _gaps: dict[Gap, None] = field(default_factory=dict, init=False)
     _is_full_read_requested: bool = field(init=False)
     _requested_days: DayRange | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._is_full_read_requested, self._requested_days = self.account.needs_full_read, self.days
         self._pages = self.landing.account_pages(self.account.provider_account_id)
-
-    @property
-    def _is_resumable(self) -> bool:
-        """Whether the next download may continue from the pages of this one."""
-        return isinstance(self.source, Feed | Recent)
 
     async def run(self, *, end: float, out_of_time: str) -> DownloadResult:
         """Drain the account; a second call continues a feed, and begins anew with any other source.
@@ -129,7 +128,7 @@ class AccountDownload:
         VolumeFull
             If the volume has almost no free space.
         """
-        if not self._is_resumable:
+        if not self.is_resumable:
             self._start_over()
         try:
             async with asyncio.timeout_at(end):
@@ -146,7 +145,7 @@ class AccountDownload:
         while True:
             try:
                 drained = await self._land_pages()
-                return DownloadResult(AccountOutcome.DRAINED, drained_account=drained, gaps=tuple(self._gaps))
+                return DownloadResult(AccountOutcome.DRAINED, drained_account=drained, gaps=tuple(self._pages.gaps))
             except TokenUnreadable as error:
                 return DownloadResult(AccountOutcome.UNREADABLE, reason=str(error))
             except LargeAnswer as error:
@@ -219,7 +218,7 @@ class AccountDownload:
     def _starved(self, failure: ProviderCallFailed) -> DownloadResult:
         """Keep what was read of an account that has no call left; it is late until it can be read to its end."""
         reason = f"{failure.code} for {failure.retry_after}" if failure.retry_after else failure.code
-        if self._is_resumable and self._pages.pages and self._save_pages():
+        if self.is_resumable and self._pages.pages and self._save_pages():
             reason += f"; {self._pages.pages} pages are kept, and the next download continues from them"
         return DownloadResult(AccountOutcome.STARVED, reason=reason)
 
@@ -240,8 +239,7 @@ class AccountDownload:
                 if self._pages.size - self._adopted_size + len(body) > MAX_BYTES:
                     raise TooManyBytes
                 await uninterrupted(asyncio.to_thread(self._pages.add, header, body))
-                self._gaps |= dict.fromkeys(header.gaps)
-                if self._is_resumable and self._pages.pages - self._saved_pages >= SAVE_EVERY:
+                if self.is_resumable and self._pages.pages - self._saved_pages >= SAVE_EVERY:
                     self._save_pages()
         return self._pages.finish()
 
@@ -289,6 +287,10 @@ class AccountDownload:
         """Return the pages of an earlier attempt, now in the folder of this one, and the cursors that led to them."""
         if earlier.generation != self.account.generation or (self.account.needs_full_read and not earlier.is_full_read):
             raise UnusablePages("their cursor has moved, or a full read was requested")
+        if isinstance(self.source, Recent) and earlier.first_on and earlier.last_on:
+            days = DayRange(earlier.first_on, earlier.last_on)
+            if not is_continuable(self.source, days, earlier.cursor_to, page_size=self.page_size):
+                raise UnusablePages("their days are requested in other parts now, or in pages of another size")
         pages = self.landing.account_pages(self.account.provider_account_id)
         seen_cursors = pages.adopt(
             Landing(self.landing.root, earlier.chunk_id, earlier.attempt),
@@ -325,7 +327,7 @@ class AccountDownload:
     def _unfinished(self, reason: str, *, otherwise: AccountOutcome) -> DownloadResult:
         """Keep the pages of a feed for the next download; other sources, and a feed without pages, are skipped."""
         pages = self.earlier.pages if self.earlier else self._pages.pages
-        if self._is_resumable and pages and (self.earlier or self._save_pages()):
+        if self.is_resumable and pages and (self.earlier or self._save_pages()):
             reason = f"{reason}; {pages} pages are kept, and the next download continues from them"
             return DownloadResult(AccountOutcome.UNFINISHED, reason=reason)
         return DownloadResult(otherwise, reason=reason)
@@ -342,8 +344,18 @@ class AccountDownload:
     def _start_over(self) -> None:
         self.days = self._requested_days
         self._pages = self.landing.account_pages(self.account.provider_account_id)
-        self._seen_cursors, self._gaps = frozenset(), {}
+        self._seen_cursors = frozenset()
         self._adopted_pages = self._adopted_size = self._saved_pages = 0
+
+
+def may_continue(entity: Entity, source: Source) -> bool:
+    """Return whether a download may continue from the pages of an earlier one.
+
+    A list may have changed in between. If its records have no ids, one that moved to the next page would be a twin.
+    """
+    if isinstance(source, Recent) and not isinstance(source.paging, OnePage):
+        return all(column.identity is None for column in entity.columns)
+    return isinstance(source, Feed | Recent)
 
 
 def _long_wait(failure: ProviderRefused | ProviderCallFailed) -> timedelta | None:

@@ -15,7 +15,7 @@ from etl.declare.source import Feed, Recent, Snapshot, Window
 from etl.errors import RetryAfter
 from etl.settings import Endpoint
 from etl.sync import recent
-from etl.sync.drain.account import AccountDownload
+from etl.sync.drain.account import AccountDownload, may_continue
 from etl.sync.drain.outcome import AccountOutcome, ChunkOutcomes, DownloadResult
 from etl.sync.logins.provider_calls import ProviderCalls
 from etl.sync.logins.provider_tokens import ProviderTokens
@@ -149,7 +149,7 @@ class ChunkDownload:
         """Return the downloads of some accounts, each with the pages that an earlier attempt kept."""
         earlier, days = {}, {}
         account_ids = [account.provider_account_id for account in accounts]
-        if isinstance(self.source, Feed | Recent):
+        if is_resumable := may_continue(self.entity, self.source):
             earlier = unfinished_downloads.find(self.db, account_ids, feed=self.source.name)
         if isinstance(self.source, Recent) and self.chunk.opened_at is not None:
             today = self.chunk.opened_at.astimezone(UTC).date()
@@ -165,6 +165,7 @@ class ChunkDownload:
                 self._decrypt,
                 self.db,
                 earlier.get(account.provider_account_id),
+                is_resumable,
             )
             for account in accounts
         ]

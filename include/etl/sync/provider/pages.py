@@ -6,13 +6,13 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
 
 from etl.chunking import DayRange
-from etl.declare.api.paging import Flag, OffsetPaging
+from etl.declare.api.paging import Flag, OffsetPaging, PageNumberPaging
 from etl.declare.provider import ErrorAction, Placeholder
 from etl.declare.source import Feed, Listing, Recent, Source, Window
 from etl.sync.provider import envelope
@@ -37,7 +37,7 @@ _MIN_OVERLAPPING_PAGE = 2
 """Records of a page that overlaps with the page before: the last of that page, and a new one."""
 
 
-_PART_STATE = re.compile(r"(\d+)-(\d+)/(.*)", re.DOTALL)
+_PART_STATE = re.compile(r"([\d-]{10})/([\d-]{10})/(\d+)/(\d+)/(.*)", re.DOTALL)
 
 
 class FeedEndless(ProviderCallFailed):
@@ -172,20 +172,22 @@ class AccountReader:
         if isinstance(source.paging, OffsetPaging) and source.paging.identity:
             page_size = max(page_size, _MIN_OVERLAPPING_PAGE)
         parts = _parts_of(source, days)
-        part, pages_before, inner = _split_state(state)
-        pager = Pager(source, page_size, inner, pages - pages_before)
+        first, _, pages_before, inner = _split_state(state)
+        part = parts.index(first) if first else 0
+        pager, cursor_from = Pager(source, page_size, inner, pages - pages_before), state
         while not (pager.is_done and part == len(parts) - 1):
             if pager.is_done:
                 part, pages_before, pager = part + 1, pages_before + pager.pages, Pager(source, page_size)
-            ordinal, cursor_from = pages_before + pager.pages, _join_state(part, pages_before, pager.state)
+            ordinal = pages_before + pager.pages
             values = {**_day_values(parts[part]), **pager.values}
             page = await self._request_page(source, values, pager.fields, page_size=page_size, link=pager.link)
             pager.follow(page.envelope, page.headers)
             header = self._header(source, values, page, ordinal=ordinal, page_size=page_size)
             if isinstance(source, Recent) and days is not None:
-                cursor_to = _join_state(part, pages_before, pager.state)
+                cursor_to = _join_state(parts[part], page_size, pages_before, pager.state)
                 if pager.is_done:
-                    cursor_to = _join_state(part + 1, ordinal + 1, "") if part + 1 < len(parts) else ""
+                    is_last = part + 1 == len(parts)
+                    cursor_to = "" if is_last else _join_state(parts[part + 1], page_size, ordinal + 1, "")
                 header = msgspec.structs.replace(
                     header,
                     cursor_from=cursor_from,
@@ -194,6 +196,7 @@ class AccountReader:
                     first_day=days.first,
                     last_day=days.last,
                 )
+                cursor_from = cursor_to
             yield header, page.body
             if ordinal + 1 >= MAX_PAGES and not pager.is_done:
                 noun = "window" if isinstance(source, Window) else "list"
@@ -262,21 +265,32 @@ class _Page:
         return self.envelope.records > 0
 
 
+def is_continuable(source: Recent, days: DayRange, state: str, *, page_size: int) -> bool:
+    """Return whether `read_list` can continue at a position: days and records are still requested in the same parts."""
+    part, earlier_size, *_ = _split_state(state)
+    if part is None:
+        return True
+    is_same_size = earlier_size == page_size or not isinstance(source.paging, PageNumberPaging)
+    return is_same_size and part in _parts_of(source, days)
+
+
 def _parts_of(source: Listing, days: DayRange | None) -> Sequence[DayRange | None]:
     """Return the days of each request, as long as the provider allows; all at once if it has no limit."""
     size = source.days_per_request if isinstance(source, Recent) else None
     return days.split(size) if days is not None and size is not None else [days]
 
 
-def _join_state(part: int, pages_before: int, state: str) -> str:
+def _join_state(part: DayRange | None, page_size: int, pages_before: int, state: str) -> str:
     """Return where to continue: in which part of the days, after how many pages of earlier parts, and where in it."""
-    return f"{part}-{pages_before}/{state}" if part else state
+    return f"{part.first}/{part.last}/{page_size}/{pages_before}/{state}" if part else state
 
 
-def _split_state(state: str) -> tuple[int, int, str]:
+def _split_state(state: str) -> tuple[DayRange | None, int, int, str]:
     """Return what `_join_state` has joined."""
-    match = _PART_STATE.fullmatch(state)
-    return (int(match[1]), int(match[2]), match[3]) if match else (0, 0, state)
+    if match := _PART_STATE.fullmatch(state):
+        part = DayRange(date.fromisoformat(match[1]), date.fromisoformat(match[2]))
+        return part, int(match[3]), int(match[4]), match[5]
+    return None, 0, 0, state
 
 
 def _day_values(days: DayRange | None) -> dict[Placeholder, object]:

@@ -83,6 +83,8 @@ class AccountPages:
         Bytes of their bodies.
     cursor_to
         The cursor after the last page.
+    gaps
+        What they say that they lack, each once.
     """
 
     landing: Landing
@@ -90,6 +92,7 @@ class AccountPages:
     pages: int = 0
     size: int = 0
     cursor_to: str = ""
+    gaps: dict[frames.Gap, None] = field(default_factory=dict)
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256, init=False, repr=False)
 
     def add(self, header: frames.Header, body: bytes) -> None:
@@ -145,6 +148,7 @@ class AccountPages:
         self.pages += 1
         self.size += header.size
         self.cursor_to = header.cursor_to
+        self.gaps |= dict.fromkeys(header.gaps)
 
     @property
     def digest(self) -> str:

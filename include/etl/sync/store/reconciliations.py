@@ -7,6 +7,8 @@ of its provider lacks. If too many rows of a login would end, they wait until a 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -43,7 +45,7 @@ class Reconciliation:
         `applied`: the absent rows ended. `pending`: they wait. `approved`: a person had them ended. `revoked`: a person
         had them brought back, or kept.
     live
-        Live rows of the login before.
+        Live rows of the login before; after a list of recent days, of those days.
     absent
         Rows that the read should have contained, and did not.
     skipped
@@ -85,8 +87,6 @@ class _FullRead:
         Rows that this reconciliation ended before.
     absent
         Other rows that it would end.
-    unexpected
-        Those of them that do not vanish by nature, as pending rows of a list do: only these make a person decide.
     is_disputed
         Whether a person brought any of these back after an earlier read.
     skipped
@@ -97,7 +97,6 @@ class _FullRead:
     state: State | None
     ended_before: int
     absent: int
-    unexpected: int
     is_disputed: bool
     skipped: str | None
 
@@ -137,28 +136,57 @@ def close_absent(
     _SQL["create_absent_rows"].run(db)
     statements["find_absent"].run(db, values)
     _SQL["keep_restored_rows"].run(db, values)
-    live_by_login = dict(statements["count_live"].rows(db, values))
+    live = _by_login(statements["count_live"].rows(db, values))
+    unexpected = _by_login(_SQL["count_unexpected"].rows(db, values))
     for read in _SQL["summarize"].objects(db, _FullRead, {**values, "reasons": MAX_REASONS}):
-        _record(db, entity, read, raw_id=raw_id, live=live_by_login.get(read.provider_account_id, 0))
+        login = read.provider_account_id
+        _record(db, entity, read, raw_id=raw_id, live=live[login], unexpected=unexpected[login])
     _SQL["choose_rows"].run(db, values)
     _SQL["record_ended_rows"].run(db, values)
     return statements["close_absent"].rows(db, values)
 
 
-def _record(db: Connection, entity: Entity, read: _FullRead, *, raw_id: int, live: int) -> None:
-    """Record the reconciliation of a login, unless a person decided it or is about to."""
+def _by_login(rows: Iterable[tuple[Any, ...]]) -> dict[int, dict[str, int]]:
+    """Return numbers of rows by login and account; those of a feed are of logins only, each as one account."""
+    numbers: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for login, *account, number in rows:
+        numbers[login]["".join(account)] = number
+    return numbers
+
+
+def _record(
+    db: Connection,
+    entity: Entity,
+    read: _FullRead,
+    *,
+    raw_id: int,
+    live: Mapping[str, int],
+    unexpected: Mapping[str, int],
+) -> None:
+    """Record the reconciliation of a login, unless a person decided it or is about to.
+
+    Parameters
+    ----------
+    live
+        Live rows by account.
+    unexpected
+        New absent rows that do not vanish by nature, as pending rows of a list do: only these make a person decide, if
+        they are many of the login or of an account.
+    """
     if read.state not in (None, "applied"):
         return
-    live += read.ended_before
+    all_live = sum(live.values()) + read.ended_before
     absent = read.ended_before + read.absent
-    is_much = read.unexpected > 0 and must_wait(entity, live=live, absent=read.ended_before + read.unexpected)
+    judged = [(all_live, sum(unexpected.values()))] if unexpected else []
+    judged += [(live.get(account, 0) + read.ended_before, number) for account, number in unexpected.items()]
+    is_much = any(must_wait(entity, live=rows, absent=read.ended_before + number) for rows, number in judged)
     waits = is_much or (read.absent > 0 and read.is_disputed)
     reconciliation = {
         "raw_id": raw_id,
         "entity": entity.name,
         "provider_account_id": read.provider_account_id,
         "state": "pending" if waits else "applied",
-        "live": live,
+        "live": all_live,
         "absent": absent,
         "skipped": read.skipped,
     }
@@ -170,7 +198,7 @@ def _record(db: Connection, entity: Entity, read: _FullRead, *, raw_id: int, liv
             raw_id,
             read.provider_account_id,
             absent,
-            live,
+            all_live,
         )
     if read.skipped:
         log.warning(

@@ -205,8 +205,8 @@ returning {target_key};
 -- name: close_missing
 -- Close the rows that a login's snapshot no longer has, as of its observation. Return those, and those that stay open
 -- for a reason: an empty snapshot is no evidence (one with rejected records only is not empty), a rejected record may be
--- the row, and a snapshot is outdated where it was read before the row was. A reject may have failed again in a later
--- batch, which then is its batch. Logins of which a later snapshot was loaded are not in `incoming_cursors`.
+-- the row, a snapshot may say itself that it lacks records of the row's part of the login, and it is outdated where it was
+-- read before the row was. A reject may have failed again in a later batch, which then is its batch. Logins of which a later snapshot was loaded are not in `incoming_cursors`.
 with latest as (
     select e.provider_account_id, max(e.observed_at) as observed_at
     from (
@@ -220,6 +220,12 @@ with latest as (
     ) as e
     group by e.provider_account_id
 ),
+lacking as (
+    select g.provider_account_id, g.part_column, g.part, concat_ws(' for ', g.code, nullif(g.part, '')) as reason
+    from etl.raw_batches as b
+    inner join etl.gaps as g on g.chunk_id = b.chunk_id and g.attempt = b.attempt
+    where b.raw_id = %(raw_id)s
+),
 missing as (
     select
         {existing_key},
@@ -227,6 +233,7 @@ missing as (
         case
             when l.observed_at is null then 'the snapshot is empty'
             when (c.observed_at, c.raw_id) > (l.observed_at, %(raw_id)s) then 'they were observed later'
+            when lack.reason is not null then 'the provider answers ' || lack.reason
             when
                 exists (
                     select 1
@@ -249,6 +256,11 @@ missing as (
         offset 0
     ) as c
     left join latest as l on l.provider_account_id = c.provider_account_id
+    left join lateral (
+        select min(g.reason) as reason
+        from lacking as g
+        where g.provider_account_id = c.provider_account_id and {in_part}
+    ) as lack on true
     where
         c.closed_on is null
         and not exists (
