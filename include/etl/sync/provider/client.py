@@ -45,6 +45,9 @@ Parsed = TypeVar("Parsed")
 MAX_WAIT_IN_TASK = timedelta(minutes=1)
 """Longest wait that is slept inside a task; for a longer one the call fails and reports the wait."""
 
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Errors before a request is sent."""
+
 _REDIRECT = 300
 _UNAUTHORIZED = 401
 _TOO_MANY_REQUESTS = 429
@@ -182,7 +185,6 @@ class ProviderClient:
 
         async def attempt() -> Parsed:
             await self._wait_for_limits(buckets)
-            self._take_call(call)
             return parse(await self._authorize_and_send(request, values, call, link, max_size))
 
         retrying = stamina.AsyncRetryingCaller(
@@ -222,6 +224,7 @@ class ProviderClient:
                 built = build_request(request, {**values, **authorization.values}, headers=authorization.headers)
                 url = self._url(authorization, built, link)
                 may_renew = bool(attempts_left) and self.authorizer.renews_tokens
+                self._take_call(call)
                 try:
                     return await self._send(
                         url, built, call=call, name=request.path, raises_unauthorized=may_renew, max_size=max_size
@@ -264,12 +267,14 @@ class ProviderClient:
         except BodyTooLarge as error:
             raise (AnswerTooLarge if max_size is None else LargeAnswer)(str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
+            self._give_back(call, is_sent=not isinstance(error, _NOT_SENT))
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
         if (
             response.status == _UNAUTHORIZED
             and raises_unauthorized
             and not is_declared_error(self.provider, response.status, content)
         ):
+            self._give_back(call)
             raise _Unauthorized
         wait = find_wait(self.provider, response.status, response.headers, now=datetime.now(UTC))
         if call.quota is not None:
@@ -280,18 +285,22 @@ class ProviderClient:
         gaps = check_errors_inside(self.provider, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
         return Response(content, response.headers, gaps)
 
-    def _give_back(self, call: Call) -> None:
-        """Give back a call that got an error response, where the provider does not count it."""
-        if call.quota is not None and not call.quota.counts_errors and self._ledger is not None:
+    def _give_back(self, call: Call, *, is_sent: bool = True) -> None:
+        """Give back a call that was not sent, or that got an error or no response where the provider counts no such."""
+        if call.quota is not None and not (is_sent and call.quota.counts_errors) and self._ledger is not None:
             self._ledger.give_back(call.source, call.provider_account_id)
 
     def _note_quota(
         self, call: Call, quota: Quota, response: aiohttp.ClientResponse, wait: timedelta | None
     ) -> timedelta | None:
-        """Record that the provider's own count of calls is used up, if a response says so; return how long to wait."""
+        """Record that the provider's own count of calls is used up, if a response says so; return how long to wait.
+
+        It is no longer than the span of the quota, after which there are calls again: a header may say anything.
+        """
         reset = http.parse_retry_after(response.headers.get(quota.reset_header or ""), now=datetime.now(UTC))
+        reset = min(reset, quota.per) if reset else None
         if response.status == _TOO_MANY_REQUESTS:
-            wait = reset = max(filter(None, (wait, reset)), default=None)
+            wait = reset = min(max(filter(None, (wait, reset)), default=timedelta()), quota.per) or None
         elif response.headers.get(quota.remaining_header or "", "").strip() != "0":
             return wait
         if reset and reset > MAX_WAIT_IN_TASK and self._ledger is not None:
@@ -333,9 +342,11 @@ async def open_client(
         Placeholder.CLIENT_ID: endpoint.login,
         Placeholder.CLIENT_SECRET: endpoint.password,
     }
+    seconds = provider.timeout.total_seconds()
     async with aiohttp.ClientSession(
         headers={name: str(value) for name, value in fill_template(provider.headers, credentials).items()},
-        timeout=aiohttp.ClientTimeout(total=provider.timeout.total_seconds()),
+        # A connection that is not made in half of the time is told from a request that gets no answer.
+        timeout=aiohttp.ClientTimeout(total=seconds, connect=seconds / 2),
         connector=aiohttp.TCPConnector(limit=provider.concurrency),
         # A cookie set for one account must not be sent with requests for another.
         cookie_jar=aiohttp.DummyCookieJar(),
