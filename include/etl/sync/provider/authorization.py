@@ -31,7 +31,7 @@ from etl.errors import ProviderRefused, ProviderUrlInvalid
 from etl.json_text import DECODE_ERRORS
 from etl.settings import Endpoint
 from etl.sync.provider.failures import ProviderCallFailed, texts_at
-from etl.sync.provider.requests import Values, fill_value
+from etl.sync.provider.requests import Values, fill_value, is_sendable
 from etl.sync.provider.uninterrupted import uninterrupted
 
 REFRESH_TOKEN_LOST = "REFRESH_TOKEN_LOST"  # noqa: S105 - an error code
@@ -40,6 +40,10 @@ REFRESH_TOKEN_LOST = "REFRESH_TOKEN_LOST"  # noqa: S105 - an error code
 ALL_LOGINS = 0
 """Stands for the client in place of a provider account, where one token serves all logins."""
 
+MAX_LIFETIME = timedelta(days=366)
+"""Longest time for which an access token is used, whatever a response says."""
+
+_MAX_DIGITS = 12
 _POLL_INTERVAL = 0.2
 """Seconds between two looks for a token that another worker renews."""
 
@@ -319,13 +323,14 @@ class Authorizer:
         except DECODE_ERRORS:
             document = None
         access_token = _first(document, request.access_token)
-        if access_token is None:
-            raise ProviderCallFailed(
-                ErrorAction.RETRY, f"{request.path} answered without a token at {request.access_token}"
-            )
+        if access_token is None or not is_sendable(access_token):
+            what = "without a token" if access_token is None else "with an unusable token"
+            raise ProviderCallFailed(ErrorAction.RETRY, f"{request.path} answered {what} at {request.access_token}")
         seconds = _first(document, request.expires_in)
-        lifetime = timedelta(seconds=int(seconds)) if seconds and seconds.isdecimal() else request.lifetime
-        return IssuedToken(access_token, _first(document, request.refresh_token), lifetime)
+        lifetime = request.lifetime
+        if seconds and seconds.isdecimal():
+            lifetime = timedelta(seconds=int(seconds)) if len(seconds) <= _MAX_DIGITS else MAX_LIFETIME
+        return IssuedToken(access_token, _first(document, request.refresh_token), min(lifetime, MAX_LIFETIME))
 
 
 def is_same_origin(url: str, other: str) -> bool:

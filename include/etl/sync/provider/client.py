@@ -23,8 +23,9 @@ from etl.declare.api.request import Placeholder, Request
 from etl.declare.provider import ErrorAction, LimitScope, Provider, RateLimit
 from etl.errors import ProviderRefused
 from etl.settings import Endpoint
-from etl.sync.provider.authorization import Authorization, Authorizer, TokenStore, require_url
+from etl.sync.provider.authorization import Authorizer, TokenStore, require_url
 from etl.sync.provider.failures import (
+    CREDENTIALS_UNUSABLE,
     AnswerTooLarge,
     LargeAnswer,
     ProviderCallFailed,
@@ -34,7 +35,17 @@ from etl.sync.provider.failures import (
     find_wait,
     is_declared_error,
 )
-from etl.sync.provider.requests import HttpRequest, PlaceUnfilled, Values, build_request, fill_template
+from etl.sync.provider.requests import (
+    HeaderUnusable,
+    HttpRequest,
+    PlaceUnfilled,
+    Values,
+    build_request,
+    clean_link,
+    fill_secrets,
+    fill_template,
+    secret_parameters,
+)
 from etl.sync.records.frames import Gap
 
 __all__ = ["AnswerTooLarge", "LargeAnswer", "ProviderCallFailed", "QuotaExhausted"]
@@ -218,31 +229,46 @@ class ProviderClient:
     async def _authorize_and_send(
         self, request: Request, values: Values, call: Call, link: str, max_size: int | None
     ) -> Response:
+        for attempts_left in (1, 0):
+            authorization = await self.authorizer.authorize(values, call.provider_account_id)
+            filled = {**values, **authorization.values}
+            built = self._build(request, filled, headers=authorization.headers)
+            url, query = authorization.base_url + built.path, authorization.query
+            if link:
+                url, query = self._follow(url, link, request), {**fill_secrets(request, filled), **query}
+            if query:
+                url += ("&" if "?" in url else "?") + urlencode(query)
+            may_renew = bool(attempts_left) and self.authorizer.renews_tokens
+            self._take_call(call)
+            try:
+                return await self._send(
+                    url, built, call=call, name=request.path, raises_unauthorized=may_renew, max_size=max_size
+                )
+            except _Unauthorized:
+                self.authorizer.discard_token(authorization, call.provider_account_id)
+        raise ProviderRefused(self.provider.name, f"{request.path} refuses every token")
+
+    def _build(self, request: Request, values: Values, *, headers: Mapping[str, str]) -> HttpRequest:
+        """Return a request as it is sent; raise what the download of one login handles if that is not possible."""
         try:
-            for attempts_left in (1, 0):
-                authorization = await self.authorizer.authorize(values, call.provider_account_id)
-                built = build_request(request, {**values, **authorization.values}, headers=authorization.headers)
-                url = self._url(authorization, built, link)
-                may_renew = bool(attempts_left) and self.authorizer.renews_tokens
-                self._take_call(call)
-                try:
-                    return await self._send(
-                        url, built, call=call, name=request.path, raises_unauthorized=may_renew, max_size=max_size
-                    )
-                except _Unauthorized:
-                    self.authorizer.discard_token(authorization, call.provider_account_id)
-            raise ProviderRefused(self.provider.name, f"{request.path} refuses every token")
+            return build_request(request, values, headers=headers)
+        except HeaderUnusable as error:
+            if error.is_of_login:
+                raise ProviderCallFailed(ErrorAction.STOP_ACCOUNT, CREDENTIALS_UNUSABLE) from None
+            raise ProviderRefused(self.provider.name, str(error)) from None
         except PlaceUnfilled as error:
             raise ProviderRefused(self.provider.name, str(error)) from None
 
-    def _url(self, authorization: Authorization, request: HttpRequest, link: str) -> str:
-        url = str(URL(authorization.base_url + request.path, encoded=True).join(URL(link))) if link else ""
-        if url:
-            self.authorizer.require_own_host(url)
-        url = url or authorization.base_url + request.path
-        if authorization.query:
-            url += ("&" if "?" in url else "?") + urlencode(authorization.query)
-        return url
+    def _follow(self, url: str, link: str, request: Request) -> str:
+        """Return the URL that a link in the response to a request leads to; no secret is added yet."""
+        try:
+            followed = str(
+                URL(url, encoded=True).join(URL(clean_link(link, secret_parameters(request, self.provider.auth))))
+            )
+        except ValueError:
+            raise ProviderRefused(self.provider.name, f"{request.path} has a next page that is no URL") from None
+        self.authorizer.require_own_host(followed)
+        return followed
 
     async def _send(
         self,
@@ -269,6 +295,12 @@ class ProviderClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             self._give_back(call, is_sent=not isinstance(error, _NOT_SENT))
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
+        except ValueError:
+            # Its text may show a secret.
+            self._give_back(call)
+            raise ProviderRefused(
+                self.provider.name, f"{name}: the request or its response is not valid HTTP"
+            ) from None
         if (
             response.status == _UNAUTHORIZED
             and raises_unauthorized
@@ -309,7 +341,7 @@ class ProviderClient:
 
     async def _send_token_request(self, request: TokenRequest, values: Values) -> bytes:
         base_url = self.authorizer.base_url
-        built = build_request(request, values, headers={})
+        built = self._build(request, values, headers={})
         return (await self._send(base_url + built.path, built, call=Call(), name=request.path)).body
 
     def _bucket(self, limit: RateLimit, call: Call) -> Bucket:
