@@ -168,6 +168,7 @@ TOKENS = {
     "int64": {"access": "a", "expires": 2**63 - 1},
     "more than that": {"access": "a", "expires": 10**40},
     "digits": {"access": "a", "expires": "9" * 6_000},
+    "long lifetime": {"access": "a", "expires": 10**12 - 1},
     "arabic": {"access": "a", "expires": "٣٦٠٠"},
     "superscript": {"access": "a", "expires": "²"},
     "negative": {"access": "a", "expires": -5},
@@ -206,7 +207,8 @@ def test_an_odd_answer_with_a_token_stops_no_other_login(pipeline: Pipeline, api
     api.respond = respond
     pipeline.run("run")
     assert {name for (name,) in rows(LIVE)} == {"first", "last", *TOKENS} - UNUSABLE
-    assert {name for name, _, _ in rows(SKIPPED)} == UNUSABLE
+    assert {(name, outcome) for name, outcome, _ in rows(SKIPPED)} == {(name, "unreachable") for name in UNUSABLE}
+    assert rows("select max(expires_at) < now() + interval '367 days' from etl.provider_tokens") == [(True,)]
 
 
 @pytest.mark.parametrize("auth", [ApiKey("key", Place.QUERY), TokenHeader()])
