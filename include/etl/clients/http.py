@@ -9,6 +9,9 @@ import aiohttp
 MAX_BODY_SIZE = 64 << 20
 """Bytes of a response; some seventy times a full page."""
 
+MAX_RETRY_AFTER = timedelta(days=366)
+"""Longest wait that a response may ask for, so that now and the wait are always a date."""
+
 _READ_SIZE = 1 << 16
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _PRINTABLE_CODE = re.compile(r"[\w .:/-]{1,100}", re.ASCII)
@@ -44,16 +47,19 @@ async def read_body(response: aiohttp.ClientResponse, *, max_size: int | None = 
 
 
 def parse_retry_after(retry_after: str | None, *, now: datetime) -> timedelta | None:
-    """Return the wait of a `Retry-After` header, given in seconds or as a date; None if it is absent or malformed."""
+    """Return the wait of a `Retry-After` header, given in seconds or as a date; None if it is absent or malformed.
+
+    It is at most `MAX_RETRY_AFTER`.
+    """
     if retry_after is None:
         return None
     if _SECONDS.fullmatch(retry_after):
-        return timedelta(seconds=int(retry_after))
+        return min(timedelta(seconds=int(retry_after)), MAX_RETRY_AFTER)
     try:
         until = parsedate_to_datetime(retry_after)
     except (ValueError, OverflowError):
         return None
-    return max(until.replace(tzinfo=until.tzinfo or UTC) - now, timedelta())
+    return min(max(until.replace(tzinfo=until.tzinfo or UTC) - now, timedelta()), MAX_RETRY_AFTER)
 
 
 def printable_or_none(text: str | None) -> str | None:

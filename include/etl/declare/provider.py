@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 
-from etl.declare.api.auth import AUTH_TYPES, AccessUrl, Auth, ClientCredentials, RefreshToken, header_of
+from etl.declare.api.auth import (
+    AUTH_TYPES,
+    RENEWAL_LEASE,
+    AccessUrl,
+    Auth,
+    ClientCredentials,
+    RefreshToken,
+    header_of,
+)
 from etl.declare.api.consent import ConsentLookup
 from etl.declare.api.error_rule import ErrorAction, ErrorRule
 from etl.declare.api.part import Part
@@ -226,7 +234,7 @@ class Provider:
     consent
         How long users consent; None if a consent does not end by itself.
     timeout
-        Maximum duration of one request.
+        Maximum duration of one request; at most a minute where tokens are renewed.
     concurrency
         Maximum number of concurrent requests in one task.
     retries
@@ -314,6 +322,11 @@ def _check_tokens(where: str, provider: Provider) -> None:
         raise DeclarationError(
             f"{where}: enrolment names no access_token, but auth sends the token of each login; write its path in the "
             "response"
+        )
+    if isinstance(auth, ClientCredentials | RefreshToken) and 2 * provider.timeout > RENEWAL_LEASE:
+        raise DeclarationError(
+            f"{where}: timeout is {provider.timeout}, but a token is renewed by one worker alone for {RENEWAL_LEASE}, "
+            f"in which two requests must end; write at most {RENEWAL_LEASE / 2}"
         )
 
 

@@ -301,6 +301,7 @@ def test_a_requisition_links_a_login_for_each_of_its_accounts_until_its_consent_
     [
         (Reply({"terms": {"days": 30}}), 30),
         (Reply({"terms": {}}), 180),
+        (Reply({"terms": {"days": 10**12}}), 180),
         (Reply({"terms": "<html>"}), 180),
         (Reply({}, 404), 180),
         (Reply({}, 500), 180),

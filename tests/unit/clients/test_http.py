@@ -16,6 +16,8 @@ NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
         ("Fri, 20 Nov 2026 09:00:30 +0100", timedelta(seconds=30)),
         ("Fri, 20 Nov 2026 08:00:30 -0000", timedelta(seconds=30)),
         ("Fri, 20 Nov 2026 07:59:59 GMT", timedelta()),
+        ("9" * 9, timedelta(days=366)),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", timedelta(days=366)),
     ],
 )
 def test_retry_after_is_parsed_from_seconds_or_a_date(header: str, wait: timedelta) -> None:

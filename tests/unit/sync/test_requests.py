@@ -19,6 +19,7 @@ from etl.declare.provider import Provider
 from etl.errors import ProviderRefused
 from etl.settings import Endpoint
 from etl.sync.provider.client import open_client
+from etl.sync.provider.requests import clean_link
 from tests.api_server import ApiServer, Received, Reply
 
 NO_LIMITER = cast("Limiter", None)
@@ -156,6 +157,31 @@ def test_a_login_without_an_id_is_refused_where_the_path_needs_one() -> None:
 def test_a_login_without_a_token_is_refused_where_a_header_needs_one() -> None:
     with pytest.raises(ProviderRefused, match=r"needs Bearer {access_token} in each request"):
         send(replace(BANK, auth=TokenHeader()), Request(path="/a"), {Placeholder.ACCESS_TOKEN: ""})
+
+
+def test_headers_of_a_provider_that_http_cannot_send_are_refused_without_their_text() -> None:
+    with pytest.raises(ProviderRefused, match="/x: the request or its response is not valid HTTP") as caught:
+        send(replace(BANK, headers={"X": Text("{client_id}\nsecret")}), Request(path="/x"))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("link", ["http://[", "//h:x/", "http://h:99999/"])
+def test_a_link_that_is_no_url_is_refused(link: str) -> None:
+    with pytest.raises(ProviderRefused, match="/x has a next page that is no URL"):
+        send(BANK, Request(path="/x"), link=link)
+
+
+@pytest.mark.parametrize(
+    ("link", "cleaned"),
+    [
+        ("", ""),
+        ("?page=2&key=s&k%65y=s&keys=1&flag", "?page=2&keys=1&flag"),
+        ("http://us:s@h:1/a%20b?key=s&p=%26#key=s", "http://h:1/a%20b?p=%26"),
+        ("//us:s@h/x", "//h/x"),
+    ],
+)
+def test_a_link_is_kept_without_what_may_be_secret(link: str, cleaned: str) -> None:
+    assert clean_link(link, {"key"}) == cleaned
 
 
 def test_json_bodies_may_be_nested() -> None:

@@ -18,6 +18,9 @@ from etl.declare.api.request import (
 from etl.declare.validation import require_duration, require_field_path, require_type
 from etl.errors import DeclarationError
 
+RENEWAL_LEASE = timedelta(minutes=2)
+"""Time for which one worker alone renews a token: two requests, for the next token and for a first, end in it."""
+
 _BEARER = Text("Bearer {access_token}")
 
 

@@ -27,7 +27,8 @@ class Quota:
         The span, by the clock of the warehouse.
     remaining_header, reset_header
         Headers with the calls that are left and the seconds until there are new ones, by the provider's own count; None
-        if it sends none. Where they say that none is left, they count more than the calls that were recorded.
+        if it sends none. Where they say that none is left, they count more than the calls that were recorded,
+        but a login is asked again after `per` at the latest.
     counts_errors
         Whether a call that gets an error response counts, too.
     """

@@ -15,10 +15,13 @@ from etl.errors import PermanentError
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.logins import MAX_EXAMPLES, ProposedStops, QuarantinedLogins
 from etl.sync.provider.authorization import REFRESH_TOKEN_LOST
+from etl.sync.provider.failures import CREDENTIALS_UNUSABLE
 
 _REMEDIES = {
     REFRESH_TOKEN_LOST: "Workers died, or lost the connection, after the provider had replaced these refresh tokens, "
     "and before the new ones were saved: only their users can give access again, by linking these logins.",
+    CREDENTIALS_UNUSABLE: "The tokens or ids of these logins hold line breaks or other control characters, and cannot "
+    "be sent: link them again without these.",
 }
 """What to do about error codes that no provider has declared."""
 

@@ -2,12 +2,12 @@
 
 import logging
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.sync.logins.store.token_cipher import TokenCipher
-from etl.sync.provider.authorization import ALL_LOGINS, REFRESH_TOKEN_LOST, IssuedToken, StoredToken
+from etl.sync.provider.authorization import ALL_LOGINS, REFRESH_TOKEN_LOST, Claim, IssuedToken, StoredToken
 
 EXPIRY_MARGIN = timedelta(seconds=60)
 """Time before its end in which a token is not used any more."""
@@ -22,6 +22,13 @@ class _Row:
     access_token: bytes | None = field(repr=False)
     refresh_token: bytes | None = field(repr=False)
     may_be_lost: bool = False
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class _ClaimRow:
+    until: datetime
+    is_lost: bool
 
 
 class ProviderTokens:
@@ -46,16 +53,16 @@ class ProviderTokens:
         if row is None:
             return StoredToken(None, None)
         access_token, refresh_token = (self._decrypt(each, owner) for each in (row.access_token, row.refresh_token))
-        return StoredToken(access_token, refresh_token, row.may_be_lost)
+        return StoredToken(access_token, refresh_token, row.may_be_lost, row.version)
 
-    def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> bool:
-        """Return whether the caller may renew a token; nobody else may until it is saved, or the lease is over.
+    def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> Claim | None:
+        """Return a claim if the caller may renew a token; nobody else may until it is saved, or the lease is over.
 
         A lease that is over was that of a renewal whose response was never saved.
         """
         values = {"provider": provider, "owner": owner, "lease": lease}
-        claims = _SQL["claim_renewal"].scalars(self._db, values)
-        if True in claims and owner != ALL_LOGINS:
+        row = _SQL["claim_renewal"].first(self._db, _ClaimRow, values)
+        if row is not None and row.is_lost and owner != ALL_LOGINS:
             log.warning(
                 "%s: a renewal of the token of login %d died; if the provider has replaced its refresh token, it stops "
                 "as %s, and its user must link it again",
@@ -63,21 +70,28 @@ class ProviderTokens:
                 owner,
                 REFRESH_TOKEN_LOST,
             )
-        return bool(claims)
+        return None if row is None else Claim(row.until)
 
-    def save(self, provider: str, owner: int, token: IssuedToken) -> None:
-        """Store a token; that of a login with its new refresh token, if there is one, in one transaction."""
+    def save(self, provider: str, owner: int, token: IssuedToken, claim: Claim) -> None:
+        """Store a token; that of a login with its new refresh token, if there is one, in one transaction.
+
+        Nothing is stored if another worker has the claim now, and no refresh token if the login was linked again.
+        """
         values = {
             "provider": provider,
             "owner": owner,
             "access_token": self._cipher.encrypt(token.access_token),
             "refresh_token": None if token.refresh_token is None else self._cipher.encrypt(token.refresh_token),
             "lifetime": token.lifetime,
+            "claimed_until": claim.until,
+            "version": claim.version,
         }
         with self._db.transaction():
-            _SQL["save"].run(self._db, values)
-            if owner != ALL_LOGINS and token.refresh_token is not None:
+            is_claimed = _SQL["save"].scalars(self._db, values)
+            if is_claimed and owner != ALL_LOGINS and token.refresh_token is not None:
                 _SQL["replace_refresh_token"].run(self._db, values)
+        if not is_claimed:
+            log.warning("%s: a token of login %d came after another worker had begun to renew it", provider, owner)
 
     def discard(self, provider: str, owner: int, access_token: str) -> None:
         """Forget an access token that the provider does not accept any more, unless it was replaced meanwhile."""
@@ -86,9 +100,18 @@ class ProviderTokens:
             if self._decrypt(stored, owner) == access_token:
                 _SQL["discard"].run(self._db, {**values, "stored": stored})
 
-    def give_up_renewal(self, provider: str, owner: int, *, is_answered: bool) -> None:
-        """End a claim without a token; if its request was not answered, a refresh token may be lost."""
-        values = {"provider": provider, "owner": owner, "is_answered": is_answered}
+    def give_up_renewal(self, provider: str, owner: int, claim: Claim, *, is_answered: bool) -> None:
+        """End a claim, if it is still the caller's, without a token.
+
+        If its request was not answered, a refresh token may be lost.
+        """
+        values = {
+            "provider": provider,
+            "owner": owner,
+            "is_answered": is_answered,
+            "claimed_until": claim.until,
+            "version": claim.version,
+        }
         _SQL["give_up_renewal"].run(self._db, values)
 
     def _decrypt(self, token: bytes | None, owner: int) -> str | None:

@@ -7,14 +7,15 @@ import logging
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
 from etl.declare.api.auth import (
+    RENEWAL_LEASE,
     AccessUrl,
     ApiKey,
     BasicAuth,
@@ -30,7 +31,7 @@ from etl.errors import ProviderRefused, ProviderUrlInvalid
 from etl.json_text import DECODE_ERRORS
 from etl.settings import Endpoint
 from etl.sync.provider.failures import ProviderCallFailed, texts_at
-from etl.sync.provider.requests import Values, fill_value
+from etl.sync.provider.requests import Values, fill_value, is_sendable
 from etl.sync.provider.uninterrupted import uninterrupted
 
 REFRESH_TOKEN_LOST = "REFRESH_TOKEN_LOST"  # noqa: S105 - an error code
@@ -39,9 +40,10 @@ REFRESH_TOKEN_LOST = "REFRESH_TOKEN_LOST"  # noqa: S105 - an error code
 ALL_LOGINS = 0
 """Stands for the client in place of a provider account, where one token serves all logins."""
 
-RENEWAL_LEASE = timedelta(minutes=2)
-"""Time for which one worker alone renews a token; it is longer than a request with its retries may take."""
+MAX_LIFETIME = timedelta(days=366)
+"""Longest time for which an access token is used, whatever a response says."""
 
+_MAX_DIGITS = 12
 _POLL_INTERVAL = 0.2
 """Seconds between two looks for a token that another worker renews."""
 
@@ -61,11 +63,30 @@ class StoredToken:
     may_be_lost
         Whether a renewal had begun whose response was never saved, so that the provider may have replaced the refresh
         token.
+    version
+        Which link of the login the refresh token came from; None for `ALL_LOGINS`.
     """
 
     access_token: str | None = field(repr=False)
     refresh_token: str | None = field(repr=False)
     may_be_lost: bool = False
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right of one worker to renew a token.
+
+    Parameters
+    ----------
+    until
+        When it ends; no other claim of the token ends then, so that it also tells whose claim is stored.
+    version
+        Version of the stored token that is renewed, once it is read.
+    """
+
+    until: datetime
+    version: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,20 +112,26 @@ class TokenStore(Protocol):
     def find(self, provider: str, owner: int) -> StoredToken:
         """Return what is stored."""
 
-    def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> bool:
-        """Return whether the caller may renew a token; nobody else may until it is saved, or the lease is over.
+    def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> Claim | None:
+        """Return a claim if the caller may renew a token; nobody else may until it is saved, or the lease is over.
 
         A lease that is over was that of a renewal whose response was never saved.
         """
 
-    def save(self, provider: str, owner: int, token: IssuedToken) -> None:
-        """Store a token; one of a login with its new refresh token, in one transaction."""
+    def save(self, provider: str, owner: int, token: IssuedToken, claim: Claim) -> None:
+        """Store a token; one of a login with its new refresh token, in one transaction.
+
+        Nothing is stored if another worker has the claim now, and no refresh token if the login was linked again.
+        """
 
     def discard(self, provider: str, owner: int, access_token: str) -> None:
         """Forget an access token that the provider does not accept any more."""
 
-    def give_up_renewal(self, provider: str, owner: int, *, is_answered: bool) -> None:
-        """End a claim without a token; if its request was not answered, a refresh token may be lost."""
+    def give_up_renewal(self, provider: str, owner: int, claim: Claim, *, is_answered: bool) -> None:
+        """End a claim, if it is still the caller's, without a token.
+
+        If its request was not answered, a refresh token may be lost.
+        """
 
 
 @dataclass(frozen=True)
@@ -242,20 +269,22 @@ class Authorizer:
                 stored = tokens.find(self._provider.name, owner)
                 if stored.access_token is not None:
                     return stored.access_token
-                if tokens.claim_renewal(self._provider.name, owner, RENEWAL_LEASE):
+                if claim := tokens.claim_renewal(self._provider.name, owner, RENEWAL_LEASE):
                     break
                 await asyncio.sleep(_POLL_INTERVAL)
             # A response that is not saved may take the only valid refresh token with it.
-            return await uninterrupted(self._renew(auth, tokens, owner, values))
+            return await uninterrupted(self._renew(auth, tokens, owner, values, claim))
 
     async def _renew(
-        self, auth: ClientCredentials | RefreshToken, tokens: TokenStore, owner: int, values: Values
+        self, auth: ClientCredentials | RefreshToken, tokens: TokenStore, owner: int, values: Values, claim: Claim
     ) -> str:
         """Request a token, store it, and return it; the caller has claimed its renewal."""
-        is_answered = False
+        is_answered = True
         try:
             # Read again: another worker may have replaced the refresh token since.
             stored = tokens.find(self._provider.name, owner)
+            claim = replace(claim, version=stored.version)
+            is_answered = False
             try:
                 issued = await self._request_token(auth, stored, values)
             except (ProviderRefused, ProviderCallFailed) as failure:
@@ -263,9 +292,9 @@ class Authorizer:
                 if is_answered and stored.may_be_lost and isinstance(auth, RefreshToken):
                     raise ProviderCallFailed(ErrorAction.STOP_ACCOUNT, REFRESH_TOKEN_LOST) from failure
                 raise
-            tokens.save(self._provider.name, owner, issued)
+            tokens.save(self._provider.name, owner, issued, claim)
         except BaseException:
-            tokens.give_up_renewal(self._provider.name, owner, is_answered=is_answered)
+            tokens.give_up_renewal(self._provider.name, owner, claim, is_answered=is_answered)
             raise
         return issued.access_token
 
@@ -294,13 +323,14 @@ class Authorizer:
         except DECODE_ERRORS:
             document = None
         access_token = _first(document, request.access_token)
-        if access_token is None:
-            raise ProviderCallFailed(
-                ErrorAction.RETRY, f"{request.path} answered without a token at {request.access_token}"
-            )
+        if access_token is None or not is_sendable(access_token):
+            what = "without a token" if access_token is None else "with an unusable token"
+            raise ProviderCallFailed(ErrorAction.RETRY, f"{request.path} answered {what} at {request.access_token}")
         seconds = _first(document, request.expires_in)
-        lifetime = timedelta(seconds=int(seconds)) if seconds and seconds.isdecimal() else request.lifetime
-        return IssuedToken(access_token, _first(document, request.refresh_token), lifetime)
+        lifetime = request.lifetime
+        if seconds and seconds.isdecimal():
+            lifetime = timedelta(seconds=int(seconds)) if len(seconds) <= _MAX_DIGITS else MAX_LIFETIME
+        return IssuedToken(access_token, _first(document, request.refresh_token), min(lifetime, MAX_LIFETIME))
 
 
 def is_same_origin(url: str, other: str) -> bool:

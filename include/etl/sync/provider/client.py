@@ -23,8 +23,9 @@ from etl.declare.api.request import Placeholder, Request
 from etl.declare.provider import ErrorAction, LimitScope, Provider, RateLimit
 from etl.errors import ProviderRefused
 from etl.settings import Endpoint
-from etl.sync.provider.authorization import Authorization, Authorizer, TokenStore, require_url
+from etl.sync.provider.authorization import Authorizer, TokenStore, require_url
 from etl.sync.provider.failures import (
+    CREDENTIALS_UNUSABLE,
     AnswerTooLarge,
     LargeAnswer,
     ProviderCallFailed,
@@ -34,7 +35,17 @@ from etl.sync.provider.failures import (
     find_wait,
     is_declared_error,
 )
-from etl.sync.provider.requests import HttpRequest, PlaceUnfilled, Values, build_request, fill_template
+from etl.sync.provider.requests import (
+    HeaderUnusable,
+    HttpRequest,
+    PlaceUnfilled,
+    Values,
+    build_request,
+    clean_link,
+    fill_secrets,
+    fill_template,
+    secret_parameters,
+)
 from etl.sync.records.frames import Gap
 
 __all__ = ["AnswerTooLarge", "LargeAnswer", "ProviderCallFailed", "QuotaExhausted"]
@@ -44,6 +55,9 @@ Parsed = TypeVar("Parsed")
 
 MAX_WAIT_IN_TASK = timedelta(minutes=1)
 """Longest wait that is slept inside a task; for a longer one the call fails and reports the wait."""
+
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Errors before a request is sent."""
 
 _REDIRECT = 300
 _UNAUTHORIZED = 401
@@ -182,7 +196,6 @@ class ProviderClient:
 
         async def attempt() -> Parsed:
             await self._wait_for_limits(buckets)
-            self._take_call(call)
             return parse(await self._authorize_and_send(request, values, call, link, max_size))
 
         retrying = stamina.AsyncRetryingCaller(
@@ -216,30 +229,46 @@ class ProviderClient:
     async def _authorize_and_send(
         self, request: Request, values: Values, call: Call, link: str, max_size: int | None
     ) -> Response:
+        for attempts_left in (1, 0):
+            authorization = await self.authorizer.authorize(values, call.provider_account_id)
+            filled = {**values, **authorization.values}
+            built = self._build(request, filled, headers=authorization.headers)
+            url, query = authorization.base_url + built.path, authorization.query
+            if link:
+                url, query = self._follow(url, link, request), {**fill_secrets(request, filled), **query}
+            if query:
+                url += ("&" if "?" in url else "?") + urlencode(query)
+            may_renew = bool(attempts_left) and self.authorizer.renews_tokens
+            self._take_call(call)
+            try:
+                return await self._send(
+                    url, built, call=call, name=request.path, raises_unauthorized=may_renew, max_size=max_size
+                )
+            except _Unauthorized:
+                self.authorizer.discard_token(authorization, call.provider_account_id)
+        raise ProviderRefused(self.provider.name, f"{request.path} refuses every token")
+
+    def _build(self, request: Request, values: Values, *, headers: Mapping[str, str]) -> HttpRequest:
+        """Return a request as it is sent; raise what the download of one login handles if that is not possible."""
         try:
-            for attempts_left in (1, 0):
-                authorization = await self.authorizer.authorize(values, call.provider_account_id)
-                built = build_request(request, {**values, **authorization.values}, headers=authorization.headers)
-                url = self._url(authorization, built, link)
-                may_renew = bool(attempts_left) and self.authorizer.renews_tokens
-                try:
-                    return await self._send(
-                        url, built, call=call, name=request.path, raises_unauthorized=may_renew, max_size=max_size
-                    )
-                except _Unauthorized:
-                    self.authorizer.discard_token(authorization, call.provider_account_id)
-            raise ProviderRefused(self.provider.name, f"{request.path} refuses every token")
+            return build_request(request, values, headers=headers)
+        except HeaderUnusable as error:
+            if error.is_of_login:
+                raise ProviderCallFailed(ErrorAction.STOP_ACCOUNT, CREDENTIALS_UNUSABLE) from None
+            raise ProviderRefused(self.provider.name, str(error)) from None
         except PlaceUnfilled as error:
             raise ProviderRefused(self.provider.name, str(error)) from None
 
-    def _url(self, authorization: Authorization, request: HttpRequest, link: str) -> str:
-        url = str(URL(authorization.base_url + request.path, encoded=True).join(URL(link))) if link else ""
-        if url:
-            self.authorizer.require_own_host(url)
-        url = url or authorization.base_url + request.path
-        if authorization.query:
-            url += ("&" if "?" in url else "?") + urlencode(authorization.query)
-        return url
+    def _follow(self, url: str, link: str, request: Request) -> str:
+        """Return the URL that a link in the response to a request leads to; no secret is added yet."""
+        try:
+            followed = str(
+                URL(url, encoded=True).join(URL(clean_link(link, secret_parameters(request, self.provider.auth))))
+            )
+        except ValueError:
+            raise ProviderRefused(self.provider.name, f"{request.path} has a next page that is no URL") from None
+        self.authorizer.require_own_host(followed)
+        return followed
 
     async def _send(
         self,
@@ -264,12 +293,20 @@ class ProviderClient:
         except BodyTooLarge as error:
             raise (AnswerTooLarge if max_size is None else LargeAnswer)(str(error)) from None
         except (aiohttp.ClientError, TimeoutError) as error:
+            self._give_back(call, is_sent=not isinstance(error, _NOT_SENT))
             raise ProviderCallFailed(ErrorAction.RETRY, type(error).__name__) from None
+        except ValueError:
+            # Its text may show a secret.
+            self._give_back(call)
+            raise ProviderRefused(
+                self.provider.name, f"{name}: the request or its response is not valid HTTP"
+            ) from None
         if (
             response.status == _UNAUTHORIZED
             and raises_unauthorized
             and not is_declared_error(self.provider, response.status, content)
         ):
+            self._give_back(call)
             raise _Unauthorized
         wait = find_wait(self.provider, response.status, response.headers, now=datetime.now(UTC))
         if call.quota is not None:
@@ -280,18 +317,22 @@ class ProviderClient:
         gaps = check_errors_inside(self.provider, response.status, content, wait=wait, sends_cursor=call.sends_cursor)
         return Response(content, response.headers, gaps)
 
-    def _give_back(self, call: Call) -> None:
-        """Give back a call that got an error response, where the provider does not count it."""
-        if call.quota is not None and not call.quota.counts_errors and self._ledger is not None:
+    def _give_back(self, call: Call, *, is_sent: bool = True) -> None:
+        """Give back a call that was not sent, or that got an error or no response where the provider counts no such."""
+        if call.quota is not None and not (is_sent and call.quota.counts_errors) and self._ledger is not None:
             self._ledger.give_back(call.source, call.provider_account_id)
 
     def _note_quota(
         self, call: Call, quota: Quota, response: aiohttp.ClientResponse, wait: timedelta | None
     ) -> timedelta | None:
-        """Record that the provider's own count of calls is used up, if a response says so; return how long to wait."""
+        """Record that the provider's own count of calls is used up, if a response says so; return how long to wait.
+
+        It is no longer than the span of the quota, after which there are calls again: a header may say anything.
+        """
         reset = http.parse_retry_after(response.headers.get(quota.reset_header or ""), now=datetime.now(UTC))
+        reset = min(reset, quota.per) if reset else None
         if response.status == _TOO_MANY_REQUESTS:
-            wait = reset = max(filter(None, (wait, reset)), default=None)
+            wait = reset = min(max(filter(None, (wait, reset)), default=timedelta()), quota.per) or None
         elif response.headers.get(quota.remaining_header or "", "").strip() != "0":
             return wait
         if reset and reset > MAX_WAIT_IN_TASK and self._ledger is not None:
@@ -300,7 +341,7 @@ class ProviderClient:
 
     async def _send_token_request(self, request: TokenRequest, values: Values) -> bytes:
         base_url = self.authorizer.base_url
-        built = build_request(request, values, headers={})
+        built = self._build(request, values, headers={})
         return (await self._send(base_url + built.path, built, call=Call(), name=request.path)).body
 
     def _bucket(self, limit: RateLimit, call: Call) -> Bucket:
@@ -333,9 +374,11 @@ async def open_client(
         Placeholder.CLIENT_ID: endpoint.login,
         Placeholder.CLIENT_SECRET: endpoint.password,
     }
+    seconds = provider.timeout.total_seconds()
     async with aiohttp.ClientSession(
         headers={name: str(value) for name, value in fill_template(provider.headers, credentials).items()},
-        timeout=aiohttp.ClientTimeout(total=provider.timeout.total_seconds()),
+        # A connection that is not made in half of the time is told from a request that gets no answer.
+        timeout=aiohttp.ClientTimeout(total=seconds, connect=seconds / 2),
         connector=aiohttp.TCPConnector(limit=provider.concurrency),
         # A cookie set for one account must not be sent with requests for another.
         cookie_jar=aiohttp.DummyCookieJar(),

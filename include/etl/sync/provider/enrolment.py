@@ -19,6 +19,9 @@ from etl.sync.provider.requests import Values
 _MAX_NAME_LENGTH = 256
 """Characters."""
 
+_MAX_DIGITS = 5
+"""Digits of days of a consent; a number with more is none."""
+
 log = logging.getLogger(__name__)
 
 
@@ -125,7 +128,8 @@ async def _find_valid_days(
         except (ProviderCallFailed, ProviderRefused) as error:
             log.warning("%s: it is not known for how long the consent is valid: %s", client.provider.name, error)
             return None
-    days = next((text for text in texts_at(document, str(path or "")) if text.isdecimal()), None)
+    texts = texts_at(document, str(path or ""))
+    days = next((text for text in texts if text.isdecimal() and len(text) <= _MAX_DIGITS), None)
     return int(days) if days else None
 
 

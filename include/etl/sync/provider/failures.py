@@ -15,6 +15,9 @@ from etl.errors import ProviderRefused
 from etl.json_text import DECODE_ERRORS
 from etl.sync.records.frames import Gap
 
+CREDENTIALS_UNUSABLE = "CREDENTIALS_UNUSABLE"
+"""Code of a login whose token or id has a line break or another character that no header can hold."""
+
 _SERVER_ERROR = 500
 _TOO_MANY_REQUESTS = 429
 _MAX_ERROR_SIZE = 1 << 20

@@ -24,6 +24,7 @@ from etl.declare.source import Listing
 from etl.sync.provider import envelope
 from etl.sync.provider.envelope import Envelope
 from etl.sync.provider.failures import ProviderCallFailed
+from etl.sync.provider.requests import clean_link
 from etl.sync.records.documents import Leaf
 
 MAX_POSITION_LENGTH = 2_000
@@ -47,12 +48,15 @@ class Pager:
         Where to begin: empty for the first page, else as `state` was after an earlier page.
     pages
         Number of pages that were read before.
+    secrets
+        Names of the parameters of a query that hold credentials; no position keeps them.
     """
 
     source: Listing
     page_size: int
     state: str = ""
     pages: int = 0
+    secrets: frozenset[str] = frozenset()
     position: str = field(default="", init=False)
     is_done: bool = field(default=False, init=False)
     _records: int = field(default=0, init=False)
@@ -197,7 +201,12 @@ class Pager:
                 text = ""
         if len(text) > MAX_POSITION_LENGTH or not text.isprintable():
             raise ProviderCallFailed(ErrorAction.RETRY, f"a link or token of {len(text)} characters to the next page")
-        return text
+        if not isinstance(self.source.paging, NextLink | LinkHeader):
+            return text
+        try:
+            return clean_link(text, self.secrets)
+        except ValueError:
+            raise ProviderCallFailed(ErrorAction.RETRY, "a link to the next page that is no URL") from None
 
 
 def find_link(headers: Mapping[str, str], rel: str) -> str:

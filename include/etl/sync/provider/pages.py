@@ -19,7 +19,7 @@ from etl.sync.provider import envelope
 from etl.sync.provider.client import Call, ProviderCallFailed, ProviderClient, Response
 from etl.sync.provider.envelope import Envelope
 from etl.sync.provider.pager import Pager
-from etl.sync.provider.requests import describe_request
+from etl.sync.provider.requests import describe_request, secret_parameters
 from etl.sync.records.documents import Leaf
 from etl.sync.records.frames import Gap, Header
 
@@ -174,10 +174,12 @@ class AccountReader:
         parts = _parts_of(source, days)
         first, _, pages_before, inner = _split_state(state)
         part = parts.index(first) if first else 0
-        pager, cursor_from = Pager(source, page_size, inner, pages - pages_before), state
+        secrets = secret_parameters(source, self.client.provider.auth)
+        pager, cursor_from = Pager(source, page_size, inner, pages - pages_before, secrets), state
         while not (pager.is_done and part == len(parts) - 1):
             if pager.is_done:
-                part, pages_before, pager = part + 1, pages_before + pager.pages, Pager(source, page_size)
+                part, pages_before = part + 1, pages_before + pager.pages
+                pager = Pager(source, page_size, secrets=secrets)
             ordinal = pages_before + pager.pages
             values = {**_day_values(parts[part]), **pager.values}
             page = await self._request_page(source, values, pager.fields, page_size=page_size, link=pager.link)

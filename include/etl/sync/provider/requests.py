@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote_plus, urlencode, urlsplit, urlunsplit
 
 import msgspec
+from yarl import URL
 
-from etl.declare.api.request import Day, Encoding, Epoch, Placeholder, Request, Text
+from etl.declare.api.auth import ApiKey, Auth, Place
+from etl.declare.api.request import (
+    CLIENT_CREDENTIALS,
+    LOGIN_CREDENTIALS,
+    Day,
+    Encoding,
+    Epoch,
+    Placeholder,
+    Request,
+    Text,
+    find_placeholders,
+)
 from etl.errors import SluiceError
 
 Values = Mapping[Placeholder, object]
 """What placeholders stand for: text, numbers and dates."""
 
 _PLACE = re.compile(r"\{(\w+)\}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_SECRETS = CLIENT_CREDENTIALS | {Placeholder.ACCESS_TOKEN}
 
 
 class PlaceUnfilled(SluiceError):
@@ -24,6 +38,22 @@ class PlaceUnfilled(SluiceError):
 
     def __init__(self, path: str, name: str) -> None:
         super().__init__(f"{path}: {{{name}}} has no value for this login; link it with its id (`--item-id`)")
+
+
+class HeaderUnusable(SluiceError):
+    """A header of a request would have a character that HTTP cannot send; its text may be a secret, and is not shown.
+
+    Parameters
+    ----------
+    path, name
+        Path of the request, and name of the header.
+    is_of_login
+        Whether the character is in what was stored of the login.
+    """
+
+    def __init__(self, path: str, name: str, *, is_of_login: bool) -> None:
+        super().__init__(f"{path}: the header {name} would have a line break or another control character")
+        self.is_of_login = is_of_login
 
 
 @dataclass(frozen=True)
@@ -95,7 +125,47 @@ def build_request(request: Request, values: Values, *, headers: Mapping[str, str
         )
         content_type = {"Content-Type": request.encoding.value}
     path = fill_path(request, values) + (f"?{urlencode(query)}" if query else "")
-    return HttpRequest(request.verb.value, path, {**headers, **content_type, **own_headers}, content)
+    all_headers = {**headers, **content_type, **own_headers}
+    for name in (name for name, text in all_headers.items() if not is_sendable(text)):
+        of_login = (str(values.get(each, "")) for each in (*LOGIN_CREDENTIALS, Placeholder.REFRESH_TOKEN))
+        raise HeaderUnusable(request.path, name, is_of_login=not all(map(is_sendable, of_login)))
+    return HttpRequest(request.verb.value, path, all_headers, content)
+
+
+def is_sendable(text: str) -> bool:
+    """Return whether a header can hold a text."""
+    return not _CONTROL.search(text)
+
+
+def secret_parameters(request: Request, auth: Auth | None) -> frozenset[str]:
+    """Return the names of the parameters of a query that hold credentials."""
+    own = {name for name, value in request.query.items() if find_placeholders({name: value}) & _SECRETS}
+    return frozenset(own | ({auth.name} if isinstance(auth, ApiKey) and auth.place is Place.QUERY else set()))
+
+
+def fill_secrets(request: Request, values: Values) -> dict[str, str]:
+    """Return the parameters of a request's own query that hold credentials, which a link to its next page lacks."""
+    secrets = secret_parameters(request, None)
+    return _flat(fill_template({name: value for name, value in request.query.items() if name in secrets}, values))
+
+
+def clean_link(link: str, secrets: Collection[str]) -> str:
+    """Return a link as it may be kept: without the parameters that hold secrets, a user with a password, or a fragment.
+
+    A provider may repeat the whole query of a request in the link to the next page.
+
+    Raises
+    ------
+    ValueError
+        If it is no URL; its text is not shown.
+    """
+    parts = urlsplit(link)
+    query = "&".join(each for each in parts.query.split("&") if unquote_plus(each.partition("=")[0]) not in secrets)
+    cleaned = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+    if link and not cleaned:
+        raise ValueError("a link without anything that differs from page to page")
+    URL(cleaned)
+    return cleaned
 
 
 def fill_path(request: Request, values: Values) -> str:
