@@ -355,3 +355,7 @@ select distinct r.old_provider_account_id
 from core.replaced_accounts as r
 where r.new_provider_account_id = %(provider_account_id)s and r.undone_at is null
 order by r.old_provider_account_id;
+
+-- name: has_accounts
+-- Whether the warehouse has bank accounts at all: a catalogue need not declare them, and then no login is ever replaced.
+select to_regclass('core.accounts') is not null;

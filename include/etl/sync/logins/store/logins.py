@@ -318,7 +318,7 @@ def find(db: Connection, login: int) -> LoginReport | None:
         cursors=_SQL["cursors"].objects(db, FeedCursor, values),
         loads=_SQL["loads"].objects(db, LoginLoad, {**values, "limit": _MAX_EVENTS}),
         skips=_SQL["skips"].objects(db, LoginSkip, {**values, "limit": _MAX_EVENTS}),
-        accounts=_SQL["accounts"].objects(db, BankAccount, values),
+        accounts=_SQL["accounts"].objects(db, BankAccount, values) if _SQL["has_accounts"].scalar(db) else [],
         quarantines=_SQL["quarantines"].objects(db, Quarantine, values),
         reconciliations=_SQL["pending_reconciliations"].objects(db, PendingReconciliation, values),
     )

@@ -68,6 +68,8 @@ def compare(db: Connection, accounts: Sequence[LinkedAccount]) -> list[AccountMa
     list of AccountMatch
         The pairs that were not known before.
     """
+    if not accounts:
+        return []
     with db.transaction():
         _SQL["lock_users"].run(
             db, {"provider_account_ids": sorted({account.provider_account_id for account in accounts})}
@@ -124,6 +126,8 @@ def restore(db: Connection, provider_account_id: int, *, restorations: Collectio
     LoginState or None
         Its state now; None if there was nothing to undo.
     """
+    if not _SQL["has_accounts"].scalar(db):
+        return None
     login = {"old_provider_account_id": provider_account_id}
     with db.transaction():
         _SQL["lock_users"].run(db, {"provider_account_ids": [provider_account_id]})
