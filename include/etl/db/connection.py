@@ -52,7 +52,7 @@ class WarehouseNotMigrated(PermanentError):
         super().__init__(
             f"warehouse {hide_login(endpoint.schema)!r} at {hide_login(endpoint.host)}:{endpoint.port or 5432}: "
             f"{detail}; "
-            "run `sluice migrate` first; what the catalogue does not declare has no table."
+            "run `sluice migrate` first."
         )
 
 

@@ -22,6 +22,9 @@ from tests.api_server import ApiServer, Received, Reply
 from tests.integration.sync.movements import BANK, LIVE, MOVEMENTS, SOURCE, Rows, movement
 from tests.integration.sync.pipeline import Pipeline
 
+WITH_IDS = replace(MOVEMENTS, columns=tuple(replace(column, identity=None) for column in MOVEMENTS.columns))
+"""Movements whose records have ids, so that a list of them may be read by links."""
+
 DAYS = {"from": Placeholder.FIRST_DAY, "to": Placeholder.LAST_DAY}
 SKIPPED = """
 select p.item_id, l.outcome, l.reason
@@ -39,7 +42,7 @@ def api() -> Iterator[ApiServer]:
 @pytest.fixture
 def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
     """Return the steps of a sync from a provider that the test scripts."""
-    migrations.migrate(scripted_pipeline.db, [MOVEMENTS])
+    migrations.migrate(scripted_pipeline.db, [WITH_IDS])
     scripted_pipeline.endpoint = Endpoint(api.url, login="id", password="s3cret")
     return scripted_pipeline
 
@@ -103,7 +106,7 @@ def load_odd_logins(pipeline: Pipeline, api: ApiServer, entity: Entity, odd: dic
 def test_an_odd_link_in_a_page_stops_no_other_login(pipeline: Pipeline, api: ApiServer, rows: Rows) -> None:
     source = replace(SOURCE, query=DAYS, paging=NextLink("next"))
     odd = {name: Reply(page(name, next=link)) for name, link in LINKS.items()}
-    load_odd_logins(pipeline, api, replace(MOVEMENTS, source=source), odd)
+    load_odd_logins(pipeline, api, replace(WITH_IDS, source=source), odd)
     assert rows(LIVE) == [("first",), ("last",)]
     skipped = {name: outcome for name, outcome, _ in rows(SKIPPED)}
     assert skipped.keys() == odd.keys()
@@ -112,7 +115,7 @@ def test_an_odd_link_in_a_page_stops_no_other_login(pipeline: Pipeline, api: Api
 
 def test_odd_headers_and_bodies_stop_no_other_login(pipeline: Pipeline, api: ApiServer, rows: Rows) -> None:
     source = replace(SOURCE, query=DAYS, paging=LinkHeader())
-    load_odd_logins(pipeline, api, replace(MOVEMENTS, source=source), HEADERS)
+    load_odd_logins(pipeline, api, replace(WITH_IDS, source=source), HEADERS)
     assert {("first",), ("last",)} <= set(rows(LIVE))
     assert {"wait for ever", "encoding", "link header", "digits"} <= {name for name, _, _ in rows(SKIPPED)}
 
@@ -122,7 +125,7 @@ def test_a_token_that_no_header_can_hold_needs_a_login_and_is_not_shown(
     pipeline: Pipeline, api: ApiServer, rows: Rows, control: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = replace(SOURCE, query=DAYS, paging=NextLink("next"))
-    pipeline.entity = replace(MOVEMENTS, source=source)
+    pipeline.entity = replace(WITH_IDS, source=source)
     link(pipeline, "odd", f"to{control}ken")
     link(pipeline, "calm", "t")
     api.respond = lambda _: Reply(page("calm"))
@@ -134,7 +137,7 @@ def test_a_token_that_no_header_can_hold_needs_a_login_and_is_not_shown(
 
 def test_an_id_that_no_header_can_hold_stops_no_other_login(pipeline: Pipeline, api: ApiServer, rows: Rows) -> None:
     source = replace(SOURCE, query=DAYS, paging=NextLink("next"), headers={"X-Item": Text("item {item_id}")})
-    load_odd_logins(pipeline, api, replace(MOVEMENTS, source=source), {})
+    load_odd_logins(pipeline, api, replace(WITH_IDS, source=source), {})
     link(pipeline, "o\ndd", "t")
     pipeline.run("second")
     assert rows(LIVE) == [("first",), ("last",)]
@@ -154,7 +157,7 @@ URLS = {
 
 def test_an_odd_access_url_stops_no_other_login(pipeline: Pipeline, api: ApiServer, rows: Rows) -> None:
     provider = replace(BANK, auth=AccessUrl())
-    pipeline.entity = replace(MOVEMENTS, provider=provider, source=replace(SOURCE, query=DAYS, paging=NextLink("next")))
+    pipeline.entity = replace(WITH_IDS, provider=provider, source=replace(SOURCE, query=DAYS, paging=NextLink("next")))
     login = api.url.replace("//", "//us:pw@")
     for name, url in {"first": "{login}", **URLS, "last": "{login}"}.items():
         link(pipeline, name, url.format(host=api.url, login=login))
@@ -192,7 +195,7 @@ def test_an_odd_answer_with_a_token_stops_no_other_login(pipeline: Pipeline, api
         refresh_token="refresh",
     )
     pipeline.entity = replace(
-        MOVEMENTS,
+        WITH_IDS,
         provider=replace(BANK, auth=RefreshToken(token=request)),
         source=replace(SOURCE, query=DAYS, paging=NextLink("next")),
     )
@@ -222,7 +225,7 @@ def test_a_secret_that_the_provider_echoes_in_a_link_is_not_kept(
         paging=paging,
         quota=Quota(calls=2, per=timedelta(days=1)),
     )
-    pipeline.entity = replace(MOVEMENTS, source=source, provider=replace(BANK, auth=auth))
+    pipeline.entity = replace(WITH_IDS, source=source, provider=replace(BANK, auth=auth))
     link(pipeline, "a", "t")
 
     def respond(request: Received) -> Reply:
