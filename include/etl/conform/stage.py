@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import TypeVar
@@ -134,7 +135,7 @@ class Steps:
     def run(self) -> None:
         """Run all steps; an error that a run may end with is kept, and the other chunks go on."""
         for ordinal in self.plan():
-            self.try_step(lambda ordinal=ordinal: self.load(self.fetch(ordinal)))  # type: ignore[misc]
+            self.try_step(partial(self._load_chunk, ordinal))
         self.finish()
 
     def plan(self) -> list[int]:
@@ -147,6 +148,9 @@ class Steps:
         self.download(ordinal)
         return self.transform(self.store_raw(ordinal))
 
+    def _load_chunk(self, ordinal: int) -> None:
+        self.load(self.fetch(ordinal))
+
     def finish(self) -> None:
         """Report the run, and run the entities that read its raw batches."""
         self.try_step(lambda: report(self.entity, self.run_id, db=self.db))
@@ -154,8 +158,7 @@ class Steps:
         for follower in self.followers:
             for ordinal in plan(follower, self.run_id, db=self.db):
                 transform_pending(follower, self.run_id, ordinal, db=self.db, root=self.root)
-                run_id, db, root = self.run_id, self.db, self.root
-                self.try_step(lambda ordinal=ordinal: load_pending(follower, run_id, ordinal, db=db, root=root))  # type: ignore[misc]  # noqa: B023
+                self.try_step(partial(load_pending, follower, self.run_id, ordinal, db=self.db, root=self.root))
 
     def download(self, ordinal: int, *, db: Connection | None = None) -> int:
         """Download a chunk."""

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import EnumType
 from pathlib import Path
 
 from etl import catalog_folder
@@ -56,7 +57,7 @@ def from_error(name: str, path: Path, error: BaseException) -> DeclarationFault:
     if not isinstance(error, DeclarationError):
         remedy = next(remedy for error_type, remedy in _REMEDIES if isinstance(error, error_type))
         text = error.msg if isinstance(error, SyntaxError) else reason
-        reason = f"{type(error).__name__}: {text}; {remedy}"
+        reason = _name_members(error) or f"{type(error).__name__}: {text}; {remedy}"
     location, raised_at = project_path(path), ""
     for file, line in _traceback_lines(error):
         if file == path.resolve():
@@ -64,6 +65,13 @@ def from_error(name: str, path: Path, error: BaseException) -> DeclarationFault:
         elif (file.is_relative_to(INCLUDE_ROOT) and not file.is_relative_to(_DECLARE_ROOT)) or _is_declared(file):
             raised_at = f" (raised at {project_path(file)}:{line})"
     return DeclarationFault(name, location, reason + raised_at)
+
+
+def _name_members(error: BaseException) -> str | None:
+    """Return what an enumeration has instead of a member that it lacks; None for another error."""
+    if not (isinstance(error, AttributeError) and isinstance(error.obj, EnumType)):
+        return None
+    return f"{error.obj.__name__} has no {error.name}; write one of {', '.join(error.obj.__members__)}"
 
 
 def _traceback_lines(error: BaseException) -> Iterator[tuple[Path, int]]:

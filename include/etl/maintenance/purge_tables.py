@@ -9,7 +9,7 @@ from etl.db import locks
 from etl.db.connection import Connection
 from etl.declare.retention import Retention
 from etl.maintenance.removed import PurgeResult
-from etl.maintenance.store import expired
+from etl.maintenance.store import expired, expired_deliveries
 from etl.maintenance.store.expired import ExpiringTable
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,9 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
     """
     before = as_of - retention.deliveries
     with locks.hold(db, locks.MAINTENANCE):
-        chunks = sum(expired.purge_run_chunks(db, before=before, dry_run=dry_run))
-        deliveries = sum(expired.purge_deliveries(db, before=before, dry_run=dry_run))
-        unfinished = expired.find_unfinished_runs(db, before=before)
+        chunks = sum(expired_deliveries.purge_run_chunks(db, before=before, dry_run=dry_run))
+        deliveries = sum(expired_deliveries.purge_deliveries(db, before=before, dry_run=dry_run))
+        unfinished = expired_deliveries.find_unfinished_runs(db, before=before)
     log.info("%d deliveries of runs that ended before %s; dry run: %s", deliveries, before, dry_run)
     if unfinished:
         log.warning(

@@ -1,6 +1,6 @@
 -- name: bounds
--- Users who may have spent anything: those with an active provider account, or with transactions of the month. These count whatever became of
--- their login since. `offset 0` keeps Postgres from reading all transactions of the month.
+-- Users who may have spent anything: those with an active provider account, or with transactions of the month. These
+-- count whatever became of their login since. `offset 0` keeps Postgres from reading all transactions of the month.
 select u.user_id as position
 from core.users as u
 where
@@ -27,8 +27,8 @@ where
 
 -- name: recipients
 -- Amounts are returned as text, so that no digit is lost. Spending is summed by currency, never across currencies.
--- Transactions that their user ignores do not count. Those of any login do, whatever its state, except what ended: of a login that was linked
--- again, the money counts once.
+-- Transactions that their user ignores do not count. Those of any login do, whatever its state, except what ended: of a
+-- login that was linked again, the money counts once.
 select
     u.user_id as position,
     u.user_id,

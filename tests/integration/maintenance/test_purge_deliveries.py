@@ -13,7 +13,7 @@ from etl.catalog.retention import RETENTION
 from etl.db.connection import Connection
 from etl.errors import ChunkMissing
 from etl.maintenance.purge_tables import purge_deliveries
-from etl.maintenance.store import expired
+from etl.maintenance.store import expired_deliveries
 from etl.notify.announce import plan_announcement
 from etl.notify.store import chunks, runs
 from etl.notify.store.runs import RunState
@@ -111,8 +111,8 @@ def test_deliveries_of_a_run_that_ended_within_the_retention_stay(post: NoticeHa
 def test_purge_continues_past_a_kept_run_and_stops_at_recent_ones(
     post: NoticeHarness, old_run: int, monkeypatch: pytest.MonkeyPatch, rows: Rows
 ) -> None:
-    monkeypatch.setattr(expired, "MAX_DELIVERIES", 4)
-    monkeypatch.setattr(expired, "MAX_RUNS", 1)
+    monkeypatch.setattr(expired_deliveries, "MAX_DELIVERIES", 4)
+    monkeypatch.setattr(expired_deliveries, "MAX_RUNS", 1)
     stuck, ended, young = (post.send_all(period=f"2027-0{month}").run_id for month in (1, 2, 3))
     for run_id in (stuck, ended):
         age(post.db, run_id)
@@ -128,7 +128,7 @@ def test_purge_interrupted_between_chunks_and_deliveries_continues(post: NoticeH
 
 
 def test_deliveries_of_a_run_with_chunks_stay(post: NoticeHarness, old_run: int) -> None:
-    deliveries = expired.purge_deliveries(post.db, before=datetime.now(UTC), dry_run=False)
+    deliveries = expired_deliveries.purge_deliveries(post.db, before=datetime.now(UTC), dry_run=False)
     assert sum(deliveries) == 0
     assert post.states() == {"sent": 25}
 

@@ -13,6 +13,7 @@ import pytest
 from etl.catalog import entities
 from etl.catalog.entities.simplefin_transactions import SIMPLEFIN_TRANSACTIONS
 from etl.catalog.providers.simplefin import TRANSACTIONS_LIST
+from etl.declare.column import ColumnType
 from etl.declare.consistency import find_contradictions
 from etl.declare.discovery import discover_entities
 from etl.declare.entity import Entity
@@ -119,6 +120,12 @@ def test_an_unknown_field_is_a_fault_with_its_line(package: Package) -> None:
     fault = package.fault()
     assert fault.startswith(f"{path}:6: TypeError: Entity.__init__() got an unexpected keyword argument 'sumary'")
     assert fault.endswith("see include/etl/declare/ for the fields of a declaration")
+
+
+def test_a_wrong_member_of_an_enumeration_is_a_fault_with_the_right_ones(package: Package) -> None:
+    package.write("odd", "from etl.declare.entity import ColumnType\n\nKIND = ColumnType.MONY\n")
+    members = ", ".join(ColumnType.__members__)
+    assert package.fault().endswith(f"/odd.py:3: ColumnType has no MONY; write one of {members}")
 
 
 def test_a_wrong_value_is_a_fault_with_its_line_the_field_and_the_fix(package: Package) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from etl.sync.provider.enrolment import GrantedItem
 
 _MAX_HISTORY_DAYS = 36_600
+_SHOWN_FAILURES = 10
+"""Logins that could not be linked and are named."""
+
 _ACCOUNTS = "accounts"
 """The entity that lists the accounts of logins."""
 _COLUMNS = ("user", "access_token", "item_id")
@@ -123,10 +126,9 @@ def _link_all(provider: Provider, logins: list[_Login], history_days: int | None
         else:
             _finish(db, linked, history_days)
     if failures:
-        more = f"\n… and {len(failures) - 10:,} more" if len(failures) > 10 else ""  # noqa: PLR2004 - as shown
-        raise LinkFailed(
-            f"{len(failures):,} of {len(logins):,} logins were not linked:\n" + "\n".join(failures[:10]) + more
-        )
+        shown, others = failures[:_SHOWN_FAILURES], failures[_SHOWN_FAILURES:]
+        more = [f"… and {len(others):,} more"] if others else []
+        raise LinkFailed(f"{len(failures):,} of {len(logins):,} logins were not linked:\n" + "\n".join([*shown, *more]))
 
 
 def read_items(path: Path) -> list[GrantedItem]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from etl.conform import edits, shape
+from etl.conform.banks import Asked
 from etl.conform.documented import LOGIN_NEEDED, RATE_LIMITED
 from etl.conform.play import Play, answer_always, answer_once, page_of
 from etl.conform.reel import Page
@@ -34,12 +36,15 @@ def rate_limited(play: Play) -> str:
     return "the call was repeated, and the login was loaded in the same run"
 
 
+def _refuse_first_call(play: Play, refusal: Answer, _: Asked) -> Answer | None:
+    return refusal if len(play.calls) == 1 else None
+
+
 def rate_limited_with_wait(play: Play) -> str:
     """Refuse calls as too many, with each header that says how long to wait, in a run of its own."""
     names = ("Retry-After", *play.entity.provider.wait_headers)
     for name in names:
-        refusal = _refusal(play, {name: str(_SHORT_WAIT)})
-        play.intercept(lambda _, refusal=refusal: refusal if len(play.calls) == 1 else None)  # type: ignore[misc]
+        play.intercept(partial(_refuse_first_call, play, _refusal(play, {name: str(_SHORT_WAIT)})))
         play.run()
         play.require_in_this_run()
         if len(play.calls) == 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from etl.conform import edits, scratch
 from etl.conform.banks import Asked
@@ -87,7 +88,7 @@ def zombie(play: Play) -> str:
     play.run()
     play.require_in_this_run(changed)
     for raw_id in late:
-        play.steps.try_step(lambda raw_id=raw_id: play.steps.load(raw_id))  # type: ignore[misc]
+        play.steps.try_step(partial(play.steps.load, raw_id))
     play.steps.finish()
     play.require_equal(changed)
     return f"the older batch changed nothing; {column.name} stayed as the newer one has it"

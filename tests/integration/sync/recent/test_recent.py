@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,7 +13,6 @@ from etl.declare.api.quota import Quota
 from etl.declare.entity import Column, ColumnType
 from etl.declare.provider import ErrorAction, ErrorRule
 from etl.errors import TransientError
-from etl.settings import Endpoint
 from etl.sync import estimate, resync
 from etl.sync.logins import provider_calls
 from etl.sync.logins.breaker import LoginsLate
@@ -30,31 +28,9 @@ from tests.integration.sync.movements import (
     WITH_IDS,
     Bank,
     Rows,
-    enrol,
     movement,
 )
 from tests.integration.sync.pipeline import Pipeline
-
-
-@pytest.fixture
-def bank() -> Bank:
-    return Bank()
-
-
-@pytest.fixture
-def api(bank: Bank) -> Iterator[ApiServer]:
-    with ApiServer(bank.respond) as api:
-        yield api
-
-
-@pytest.fixture
-def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
-    """Return the steps for an entity without any SQL of its own, with one login."""
-    migrations.migrate(scripted_pipeline.db, [MOVEMENTS])
-    scripted_pipeline.endpoint = Endpoint(api.url)
-    scripted_pipeline.entity = MOVEMENTS
-    enrol(scripted_pipeline, "a1")
-    return scripted_pipeline
 
 
 def test_the_window_begins_earlier_at_first_and_after_missed_runs() -> None:

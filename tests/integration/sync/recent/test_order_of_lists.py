@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-
-import pytest
 
 from etl.db import migrations
 from etl.declare.entity import Column, ColumnType
-from etl.settings import Endpoint
-from tests.api_server import ApiServer
-from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, SOURCE, TODAY, Bank, Rows, enrol, movement
+from tests.integration.sync.movements import ENDED, LIVE, MOVEMENTS, SOURCE, TODAY, Bank, Rows, movement
 from tests.integration.sync.pipeline import Pipeline
 
 OF_ACCOUNTS = replace(
@@ -19,27 +14,6 @@ OF_ACCOUNTS = replace(
     columns=(*MOVEMENTS.columns, Column("iban", ColumnType.TEXT, required=False)),
     source=replace(SOURCE, account="iban"),
 )
-
-
-@pytest.fixture
-def bank() -> Bank:
-    return Bank()
-
-
-@pytest.fixture
-def api(bank: Bank) -> Iterator[ApiServer]:
-    with ApiServer(bank.respond) as api:
-        yield api
-
-
-@pytest.fixture
-def pipeline(scripted_pipeline: Pipeline, api: ApiServer) -> Pipeline:
-    """Return the steps for an entity without any SQL of its own, with one login."""
-    migrations.migrate(scripted_pipeline.db, [MOVEMENTS])
-    scripted_pipeline.endpoint = Endpoint(api.url)
-    scripted_pipeline.entity = MOVEMENTS
-    enrol(scripted_pipeline, "a1")
-    return scripted_pipeline
 
 
 def test_a_batch_that_is_loaded_late_tells_of_the_days_before_those_of_later_batches_only(
