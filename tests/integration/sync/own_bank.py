@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 import uvicorn
 
+from dev.bank.__main__ import KEEP_ALIVE
 from dev.bank.api.app import create_app
 from dev.bank.api.auth import Credentials
 from dev.bank.api.connections import ConnectionExposingProtocol
@@ -66,7 +67,13 @@ class OwnBank:
         self._app = create_app(bank, Credentials("client", "secret"), RateLimits(None))
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._server = uvicorn.Server(
-            uvicorn.Config(self._app, http=ConnectionExposingProtocol, lifespan="off", log_level="critical")
+            uvicorn.Config(
+                self._app,
+                http=ConnectionExposingProtocol,
+                lifespan="off",
+                log_level="critical",
+                timeout_keep_alive=int(KEEP_ALIVE.total_seconds()),
+            )
         )
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listening]})
         self._thread.start()
