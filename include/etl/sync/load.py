@@ -8,7 +8,8 @@ from upath import UPath
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import PermanentError
-from etl.sync import merge, reprocess
+from etl.sync import reprocess
+from etl.sync.merging import merge, stage
 from etl.sync.store import before_image, chunks, loads, quarantines, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.quarantines import Quarantine
@@ -57,12 +58,12 @@ def load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) -> LoadCou
                 before_image.create(db, entity)
                 counts = loads.add_up(
                     reprocess.reprocess(entity, typed, staged, db=db, root=root)
-                    for staged in merge.stage(entity, typed, db=db)
+                    for staged in stage.stage(entity, typed, db=db)
                 )
             else:
                 counts = loads.add_up(
                     merge.merge_staged(entity, typed, staged, db=db).counts
-                    for staged in merge.stage(entity, typed, db=db)
+                    for staged in stage.stage(entity, typed, copies_new_logins=True, db=db)
                 )
             loads.record(db, counts, raw_id=raw_id, entity=entity.name, version=entity.version)
     log.info("%s: raw batch %d: %s", entity.name, raw_id, counts)
@@ -126,7 +127,7 @@ def accept(entity: Entity, provider_account_id: int, *, db: Connection, root: UP
     with db.transaction():
         raw_batches.lock(db, raw_id)
         if quarantines.find(db, entity=entity.name, provider_account_id=provider_account_id) == quarantine:
-            staged = merge.stage_first_load(entity, typed, db=db, only={provider_account_id})
+            staged = stage.stage_first_load(entity, typed, db=db, only={provider_account_id})
             if provider_account_id in staged.left_out:
                 raise NotAcceptable(quarantine, "another batch moved its cursor first")
             counts = merge.merge_staged(entity, typed, staged, db=db).counts

@@ -18,7 +18,8 @@ from upath import UPath
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
 from etl.errors import ReplayDeadlocked
-from etl.sync import merge, reprocess
+from etl.sync import reprocess
+from etl.sync.merging import stage
 from etl.sync.store import before_image, loads, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
@@ -98,7 +99,7 @@ def replay(
             before_image.create(db, entity)
         counts = loads.add_up(
             reprocess.reprocess(entity, typed, staged, db=db, root=root, except_batches=except_batches)
-            for staged in merge.stage(entity, typed, db=db)
+            for staged in stage.stage(entity, typed, db=db)
         )
         _record_counts(entity, raw_id, counts, was_loaded=was_loaded, db=db)
     log.info("%s: replayed raw batch %d: %s", entity.name, raw_id, counts)

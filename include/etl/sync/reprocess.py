@@ -15,8 +15,8 @@ from upath import UPath
 from etl.db.connection import Connection
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 from etl.declare.source import Snapshot
-from etl.sync import merge
-from etl.sync.merge import StagedBatch
+from etl.sync.merging import merge, stage
+from etl.sync.merging.stage import StagedBatch
 from etl.sync.store import before_image, loads, raw_batches
 from etl.sync.store.loads import LoadCounts
 from etl.sync.store.typed_batches import TypedBatch
@@ -111,7 +111,7 @@ def _merge_later_batch(
     # A snapshot or a full read closes the rows that it lacks, so all of its records must stay in `incoming`.
     is_snapshot = isinstance(entity.find_source(batch.source), Snapshot)
     is_complete = is_snapshot or (entity.feed_name is not None and typed.has_full_read())
-    staged = merge.stage_loaded(entity, typed, is_complete=is_complete, db=db)
+    staged = stage.stage_loaded(entity, typed, is_complete=is_complete, db=db)
     if not is_complete:
         before_image.keep_changed_keys(db, entity)
     before_image.capture(db, entity)

@@ -4,7 +4,8 @@ drop table if exists pg_temp.incoming_cursors;
 
 -- name: create_table
 -- The cursor of each login at which the staged batch starts, and the one at which it ends; and how many records of the
--- login were read and rejected. Of recent days, the first and the last one.
+-- login were read and rejected. Of recent days, the first and the last one. Of a login whose rows are not staged, since
+-- they were copied into the core table at once, when the last of them was observed.
 create temp table incoming_cursors (
     provider_account_id bigint primary key,
     cursor_from text not null,
@@ -14,7 +15,8 @@ create temp table incoming_cursors (
     read bigint not null,
     rejected bigint not null,
     first_on date,
-    last_on date
+    last_on date,
+    observed_at timestamptz
 ) on commit drop;
 
 -- name: copy_cursor_moves
@@ -61,6 +63,33 @@ select c.provider_account_id
 from etl.cursors as c
 where c.provider_account_id = %(provider_account_id)s and c.feed = %(feed)s
 for update;
+
+-- name: find_new
+-- The logins of the staged batch of which nothing is known yet: no cursor, no row, and no record that could not be loaded.
+select m.provider_account_id
+from incoming_cursors as m
+inner join etl.cursors as c on c.provider_account_id = m.provider_account_id and c.feed = %(feed)s
+where
+    c.raw_id is null
+    and c.observed_at is null
+    and not m.whole
+    and m.rejected = 0
+    and not exists (
+        select 1
+        from {table} as t
+        where t.provider_account_id = m.provider_account_id
+    )
+    and not exists (
+        select 1
+        from etl.rejects as r
+        where r.entity = %(entity)s and r.provider_account_id = m.provider_account_id and r.closed_at is null
+    );
+
+-- name: record_copied
+-- Of logins whose rows were copied into the core table at once, when the last of them was observed.
+update incoming_cursors as m set observed_at = l.observed_at
+from unnest(%(provider_account_ids)s::bigint[], %(observed_at)s::timestamptz[]) as l (provider_account_id, observed_at)
+where l.provider_account_id = m.provider_account_id;
 
 -- name: drop_stale
 -- Drop the logins of which another batch was loaded since this one was downloaded; the others are loaded. A cursor may
@@ -147,8 +176,8 @@ update etl.cursors as c set
     generation = c.generation + 1,
     raw_id = %(raw_id)s,
     moved_at = case when c.value <> m.cursor_to or m.whole then now() else c.moved_at end,
-    observed_at = greatest(c.observed_at, latest.observed_at),
-    told_at = greatest(c.told_at, latest.observed_at),
+    observed_at = greatest(c.observed_at, latest.observed_at, m.observed_at),
+    told_at = greatest(c.told_at, latest.observed_at, m.observed_at),
     reread = c.reread and not m.whole
 from incoming_cursors as m
 left join (
@@ -159,7 +188,7 @@ left join (
 where
     c.provider_account_id = m.provider_account_id
     and c.feed = %(feed)s
-    and (c.value <> m.cursor_to or m.whole or latest.observed_at is not null);
+    and (c.value <> m.cursor_to or m.whole or coalesce(latest.observed_at, m.observed_at) is not null);
 
 -- name: record_observation
 -- A window changed rows: later records of the feed must not count as older, although no cursor moves.

@@ -14,7 +14,9 @@ import pytest
 from etl.catalog.entities.accounts import ACCOUNTS
 from etl.db.connection import Connection
 from etl.declare.entity import Entity
-from etl.sync import merge
+from etl.sync.merging import merge, stage
+from etl.sync.merging.merge import MergeResult
+from etl.sync.merging.stage import StagedBatch
 from etl.sync.report import report
 from etl.sync.store import chunks, cursors, raw_batches
 from etl.sync.store.loads import LoadCounts
@@ -158,15 +160,17 @@ def load_second_while_the_first_is_merged(
     pipeline: Pipeline, first: int, second: int, *, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> LoadCounts:
     """Return the counts of the second batch, whose load has to wait for that of the first."""
-    is_merging, may_continue, merge_rows = Event(), Event(), merge._merge_rows
+    is_merging, may_continue, merge_staged = Event(), Event(), merge.merge_staged
 
-    def wait_in_the_first(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:
-        if raw_id == first:
+    def wait_in_the_first(
+        entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBatch, *, db: Connection
+    ) -> MergeResult:
+        if typed_batch.raw_batch.raw_id == first:
             is_merging.set()
             may_continue.wait(60)
-        return merge_rows(entity, rows, raw_id, db=db)
+        return merge_staged(entity, typed_batch, staged_batch, db=db)
 
-    monkeypatch.setattr(merge, "_merge_rows", wait_in_the_first)
+    monkeypatch.setattr(merge, "merge_staged", wait_in_the_first)
     with ThreadPoolExecutor() as pool:
         try:
             loads = [pool.submit(pipeline.load, first, db=connect())]
@@ -341,9 +345,9 @@ def test_the_logins_of_a_snapshot_apply_unless_a_later_one_has_them(snapshots: P
             stage(snapshots.entity, typed, db=snapshots.db)
             return rows("select provider_account_id from incoming_cursors order by 1")
 
-    stage_loaded = partial(merge.stage_loaded, is_complete=True)
-    assert logins_that_apply(earlier, merge.stage_first_load) == [(3,)]
-    assert logins_that_apply(current, merge.stage_first_load) == [(1,), (2,), (3,)]
+    stage_loaded = partial(stage.stage_loaded, is_complete=True)
+    assert logins_that_apply(earlier, stage.stage_first_load) == [(3,)]
+    assert logins_that_apply(current, stage.stage_first_load) == [(1,), (2,), (3,)]
     snapshots.load(earlier)
     snapshots.load(current)
     assert logins_that_apply(earlier, stage_loaded) == []

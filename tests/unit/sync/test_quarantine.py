@@ -4,7 +4,7 @@ import pytest
 
 from etl.catalog.entities.merchants import MERCHANTS
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.sync.quarantine import exceeds
+from etl.sync.merging.quarantine import exceeds
 
 
 @pytest.mark.parametrize(

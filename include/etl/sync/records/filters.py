@@ -25,6 +25,17 @@ def without_logins(blocks: Iterable[pa.RecordBatch], logins: Collection[int]) ->
             yield others
 
 
+def only_logins(blocks: Iterable[pa.RecordBatch], logins: Collection[int]) -> Iterator[pa.RecordBatch]:
+    """Yield the blocks with the records of some logins only; a block that has none is skipped."""
+    included = pa.array(logins, pa.int64())
+    for block in blocks:
+        of_logins = pc.is_in(block[PROVIDER_ACCOUNT], included)
+        if pc.all(of_logins).as_py():
+            yield block
+        elif pc.any(of_logins).as_py():
+            yield block.filter(of_logins)
+
+
 def clamp_observation(
     blocks: Iterable[pa.RecordBatch], *, earliest: datetime | None, latest: datetime
 ) -> Iterator[pa.RecordBatch]:

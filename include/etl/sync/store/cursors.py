@@ -4,12 +4,14 @@ All functions but `lock_of`, `left_out`, `find_expiring` and `request_full_read`
 `staging.fill_cursor_moves`.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.statements import Statement, StatementFile
+from etl.db.tables.layout import core_table
+from etl.declare.entity import Entity
 
 _SQL = StatementFile("sync/cursors")
 
@@ -47,6 +49,18 @@ def drop_stale(db: Connection, *, feed: str, raw_id: int) -> set[int]:
     They are recorded, so that later loads of the batch leave them out too; see `left_out`.
     """
     return set(_SQL["drop_stale"].scalars(db, {"feed": feed, "raw_id": raw_id}))
+
+
+def find_new(db: Connection, entity: Entity, *, feed: str) -> list[int]:
+    """Return the logins of which nothing is known yet; their cursors must be locked."""
+    query = Statement(_SQL["find_new"].format(table=core_table(entity)).as_string(None))
+    return query.scalars(db, {"feed": feed, "entity": entity.name})
+
+
+def record_copied(db: Connection, last_observed: Mapping[int, datetime]) -> None:
+    """Record when the last row was observed of each login whose rows were copied into the core table at once."""
+    values = {"provider_account_ids": list(last_observed), "observed_at": list(last_observed.values())}
+    _SQL["record_copied"].run(db, values)
 
 
 def drop(db: Connection, provider_account_ids: Collection[int]) -> None:

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
-from etl.db.tables.layout import core_table, create_staging_table, same_key_condition
+from etl.db.tables.layout import core_table, create_staging_table, declared_names, same_key_condition
 from etl.declare.entity import PROVIDER_ACCOUNT, ColumnType, Entity
 from etl.sync.records.rows import schema
 
@@ -73,6 +73,29 @@ def fill_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch]) ->
     db.execute(SQL("analyze incoming ({})").format(_analyzed_columns(entity)))
     _SQL["reset_statistics_target"].run(db)
     return count
+
+
+def copy_rows(db: Connection, entity: Entity, rows: Iterable[pa.RecordBatch], *, raw_id: int) -> int:
+    """Copy rows, none of which the core table has, straight into it; return their number.
+
+    Parameters
+    ----------
+    rows
+        Their columns are those of `incoming`.
+    raw_id
+        The batch that they come from.
+    """
+    raw_column = pa.field("raw_id", pa.int64())
+    columns = [*declared_names(entity), "observed_at"]
+    arrow_schema = pa.schema([*(schema(entity).field(name) for name in columns), raw_column])
+    query = SQL("copy {} ({}) from stdin (format binary)").format(
+        core_table(entity), SQL(", ").join(map(Identifier, arrow_schema.names))
+    )
+    complete = (
+        block.select(columns).append_column(raw_column, pa.repeat(pa.scalar(raw_id, pa.int64()), block.num_rows))
+        for block in rows
+    )
+    return copy(db, query, complete, arrow_schema)
 
 
 def fill_cursor_moves(db: Connection, moves: pa.Table) -> None:
@@ -183,7 +206,7 @@ def drop_overwritten(db: Connection, entity: Entity, *, raw_id: int) -> int:
     return db.execute(query, {"raw_id": raw_id}).rowcount
 
 
-def copy(db: Connection, query: SQL, batches: Iterable[pa.RecordBatch], arrow_schema: pa.Schema) -> int:
+def copy(db: Connection, query: SQL | Composed, batches: Iterable[pa.RecordBatch], arrow_schema: pa.Schema) -> int:
     """Copy batches in Postgres' binary format, which it reads twice as fast as text; return the number of rows."""
     rows = 0
     encoder = ArrowToPostgresBinaryEncoder(arrow_schema)

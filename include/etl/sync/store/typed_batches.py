@@ -175,15 +175,20 @@ class TypedBatch:
         """Return whether the batch was written."""
         return bool((self._folder / "rows.parquet").exists())
 
-    def rows(self) -> Iterator[pa.RecordBatch]:
+    def rows(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the rows as record batches of at most 10,000 rows.
+
+        Parameters
+        ----------
+        columns
+            Names of the columns to read; None for all.
 
         Raises
         ------
         TypedMissing
             If the batch was not written.
         """
-        return self._read("rows.parquet")
+        return self._read("rows.parquet", columns)
 
     def read_cursor_moves(self) -> pa.Table:
         """Return all cursor moves; raise as `cursor_moves` does."""
@@ -218,11 +223,11 @@ class TypedBatch:
         version = f"v{self.entity.version}-{FORMAT}"
         return self.root / FOLDER / self.entity.name / version / self.raw_batch.content_hash
 
-    def _read(self, name: str) -> Iterator[pa.RecordBatch]:
+    def _read(self, name: str, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         with self._open(name) as file:
             # One row group at a time: a reader of several keeps the memory of each until the last is read.
             for group in range(file.num_row_groups):
-                yield from file.iter_batches(batch_size=10_000, row_groups=[group])
+                yield from file.iter_batches(batch_size=10_000, row_groups=[group], columns=columns)
 
     @contextmanager
     def _open(self, name: str) -> Iterator[pq.ParquetFile]:

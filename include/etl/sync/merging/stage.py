@@ -1,4 +1,4 @@
-"""Merging of a typed batch into the core table, shared by load and replay.
+"""Staging of a typed batch in temporary tables before it is merged: which logins and records of it apply.
 
 The first load of a login's records moves its cursor. On a second load no cursor moves, and every record keeps the
 effective time of its first load, so that newer data is not overwritten.
@@ -8,31 +8,24 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.db.connection import Connection
-from etl.db.statements import Statement
-from etl.db.tables.entity_statements import EntityStatements
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.declare.source import Feed, RawOf, Recent, Snapshot, Window
-from etl.sync import outdated, recent
+from etl.declare.source import Feed, RawOf, Window
 from etl.sync.history import after_merge
-from etl.sync.outdated import Origin
-from etl.sync.quarantine import exceeds
+from etl.sync.merging import new_logins, outdated
+from etl.sync.merging.new_logins import CopiedLogins
+from etl.sync.merging.quarantine import exceeds
 from etl.sync.records.duplicates import DuplicateFilter
 from etl.sync.records.filters import clamp_observation, without_logins
-from etl.sync.store import cursors, loads, quarantines, reconciliations, rejects, staging
-from etl.sync.store.loads import LoadCounts
+from etl.sync.store import cursors, loads, quarantines, rejects, staging
 from etl.sync.store.rejects import KnownLater
 from etl.sync.store.typed_batches import CursorMove, TypedBatch
 
 log = logging.getLogger(__name__)
-
-MAX_SCANNED_ROWS_PER_RECORD = 2
-"""Existing rows per record of a batch up to which all rows of its accounts are read, instead of looked up by key."""
 
 
 class _Reason(Enum):
@@ -57,6 +50,8 @@ class StagedBatch:
         Whether these logins were loaded before, by any version of the entity.
     rows
         All their rows.
+    inserted
+        How many of the rows are in the core table already, as nothing was known of their logins.
     has_removals
         Whether any of them is a removal.
     superseded
@@ -75,6 +70,7 @@ class StagedBatch:
 
     was_loaded: bool
     rows: int
+    inserted: int
     has_removals: bool
     superseded: int
     stale: int
@@ -84,33 +80,24 @@ class StagedBatch:
     known_later: KnownLater
 
 
-@dataclass(frozen=True)
-class MergeResult:
-    """What a batch did to the core table.
-
-    Parameters
-    ----------
-    counts
-        Its records, counted by what became of them.
-    closed_keys
-        Keys of the rows that were closed although none of its records removes them.
-    """
-
-    counts: LoadCounts
-    closed_keys: list[tuple[Any, ...]]
-
-
-def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> Iterator[StagedBatch]:
+def stage(
+    entity: Entity, typed_batch: TypedBatch, *, copies_new_logins: bool = False, db: Connection
+) -> Iterator[StagedBatch]:
     """Stage a batch that is loaded or replayed, and yield it; each part must be merged before the next is staged.
 
     On the first load, logins that another load overtook are left out as stale, and those with too many rejects are
     quarantined. A later load leaves out the same logins. Those that were quarantined, and no longer have too
     many rejects, are a second part: they are loaded for the first time. A login that was loaded before is loaded again,
     however many of its records are rejected now: its cursor has moved already, so that nothing would wait for it.
+
+    Parameters
+    ----------
+    copies_new_logins
+        Whether the first load may copy the rows of new logins into the core table at once, so that they are not staged.
     """
     raw_id = typed_batch.raw_batch.raw_id
     if not loads.was_loaded(db, raw_id=raw_id, entity=entity.name):
-        yield stage_first_load(entity, typed_batch, db=db)
+        yield stage_first_load(entity, typed_batch, copies_new_logins=copies_new_logins, db=db)
         return
     moves = typed_batch.read_cursor_moves()
     left_out = _find_left_out(entity, raw_id, db=db)
@@ -123,7 +110,12 @@ def stage(entity: Entity, typed_batch: TypedBatch, *, db: Connection) -> Iterato
 
 
 def stage_first_load(
-    entity: Entity, typed_batch: TypedBatch, *, db: Connection, only: Collection[int] | None = None
+    entity: Entity,
+    typed_batch: TypedBatch,
+    *,
+    only: Collection[int] | None = None,
+    copies_new_logins: bool = False,
+    db: Connection,
 ) -> StagedBatch:
     """Stage the logins of a batch that were not loaded before; other loads of them wait for the commit.
 
@@ -131,6 +123,8 @@ def stage_first_load(
     ----------
     only
         Stage only these logins, which were quarantined, however many of their records are rejected; None for all.
+    copies_new_logins
+        As in `stage`.
     """
     raw_id, source = typed_batch.raw_batch.raw_id, typed_batch.raw_batch.source
     moves = typed_batch.read_cursor_moves()
@@ -147,7 +141,9 @@ def stage_first_load(
         _quarantine(entity, raw_id, excessive, db=db)
     else:
         quarantines.forget(db, only, raw_id=raw_id)
-    staged_batch = _fill(entity, typed_batch, moves, left_out, was_loaded=False, db=db)
+    staged_batch = _fill(
+        entity, typed_batch, moves, left_out, was_loaded=False, copies_new_logins=copies_new_logins, db=db
+    )
     # Only now: of a snapshot, the logins of which a later one was loaded are no longer staged.
     quarantines.release(db, entity=entity.name, source=source, own_source=entity.source.name)
     return staged_batch
@@ -165,44 +161,6 @@ def stage_loaded(entity: Entity, typed_batch: TypedBatch, *, is_complete: bool, 
     left_out = _find_left_out(entity, typed_batch.raw_batch.raw_id, db=db)
     moves = typed_batch.read_cursor_moves()
     return _stage_again(entity, typed_batch, moves, left_out, judges_rejects=is_complete, db=db)
-
-
-def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBatch, *, db: Connection) -> MergeResult:
-    """Merge `incoming` into the core table; on the first load of a feed's batch, move the cursors."""
-    raw_id = typed_batch.raw_batch.raw_id
-    origin = entity.find_source(typed_batch.raw_batch.source)
-    merged = _merge_rows(entity, staged_batch.rows, raw_id, db=db)
-    removed = {"removed": 0, "superseded": 0}
-    if staged_batch.has_removals:
-        removed = _run_and_count(db, EntityStatements(entity)["remove"], raw_id)
-    closed_keys = _close_unreported_rows(entity, typed_batch, origin, staged_batch.known_later, db=db)
-    if isinstance(origin, Feed) and not staged_batch.was_loaded:
-        cursors.advance(db, feed=origin.name, raw_id=raw_id)
-    elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"] or closed_keys):
-        cursors.record_observation(db, feed=entity.feed_name)
-    elif isinstance(origin, Recent):
-        closed_keys += recent.end_absent(db, entity, origin, raw_id=raw_id)
-    elif isinstance(origin, Snapshot):
-        closed_keys += after_merge.close_missing(db, entity, raw_id=raw_id)
-        after_merge.replace_linked_again(db, entity)
-    if entity.feed_name:
-        closed_keys += after_merge.end_replaced(db, entity)
-        after_merge.carry_corrections(db, entity)
-    changed = merged["inserted"] + merged["updated"] + removed["removed"]
-    superseded = staged_batch.superseded + merged["superseded"] + removed["superseded"]
-    not_staged = staged_batch.stale + staged_batch.rejected + staged_batch.quarantined
-    counts = LoadCounts(
-        read=staged_batch.rows + not_staged,
-        inserted=merged["inserted"],
-        updated=merged["updated"],
-        unchanged=staged_batch.rows - superseded - changed,
-        removed=removed["removed"],
-        superseded=superseded,
-        stale=staged_batch.stale,
-        rejected=staged_batch.rejected,
-        quarantined=staged_batch.quarantined,
-    )
-    return MergeResult(counts, closed_keys)
 
 
 def _stage_again(
@@ -227,13 +185,20 @@ def _fill(
     *,
     was_loaded: bool,
     judges_rejects: bool = True,
+    copies_new_logins: bool = False,
     db: Connection,
 ) -> StagedBatch:
-    """Fill `incoming` with the rows of the logins that are not left out, apart from those that are outdated."""
+    """Fill `incoming` with the rows of the logins that are not left out, apart from those that are outdated.
+
+    Where this is allowed, the rows of logins of which nothing is known yet are copied into the core table instead.
+    """
     raw_batch = typed_batch.raw_batch
     origin = entity.find_source(raw_batch.source)
+    copied = new_logins.copy(entity, typed_batch, origin, db=db) if copies_new_logins else CopiedLogins()
     rows = clamp_observation(
-        without_logins(typed_batch.rows(), left_out), earliest=raw_batch.opened_at, latest=raw_batch.sealed_at
+        without_logins(typed_batch.rows(), {*left_out, *copied.logins}),
+        earliest=raw_batch.opened_at,
+        latest=raw_batch.sealed_at,
     )
     duplicate_filter = DuplicateFilter(entity)
     staging.fill_rows(db, entity, duplicate_filter.drop_duplicates(rows))
@@ -255,7 +220,8 @@ def _fill(
     counted = _without(moves, [login for login, reason in left_out.items() if reason is _OTHER_PART])
     return StagedBatch(
         was_loaded,
-        duplicate_filter.rows,
+        duplicate_filter.rows + copied.rows,
+        copied.rows,
         duplicate_filter.has_removals,
         superseded,
         stale=_sum(stale, "read") - _sum(stale, "rejected"),
@@ -343,51 +309,3 @@ def _apply_feed_order(
     cursors.clamp_timestamps(
         db, feed=feed.name, raw_id=raw_id, earliest_observed_at=duplicate_filter.earliest_observed_at
     )
-
-
-def _close_unreported_rows(
-    entity: Entity, typed_batch: TypedBatch, origin: Origin, known_later: KnownLater, *, db: Connection
-) -> list[tuple[Any, ...]]:
-    """Close rows whose end no record reports, and rejects that a record ends; return the keys of the closed rows.
-
-    Which rows these are is said by the statements that the entity has.
-    """
-    file = EntityStatements(entity)
-    raw_id = typed_batch.raw_batch.raw_id
-    keys_by_statement: dict[str, list[tuple[Any, ...]]] = {}
-    if "close_pending" in file and not isinstance(origin, Snapshot):
-        keys_by_statement["close_pending"] = file["close_pending"].rows(db, {"raw_id": raw_id})
-    rejects.close_loaded(db, entity, raw_id=raw_id)
-    if "close_held" in file:
-        keys_by_statement["close_held"] = file["close_held"].rows(db, {"raw_id": raw_id})
-    if "mark_outdated" in file and not isinstance(origin, RawOf):
-        rejects.mark_outdated(db, entity, file["mark_outdated"], raw_id=raw_id, known_later=known_later)
-    if "close_absent" in file and isinstance(origin, Feed) and typed_batch.has_full_read():
-        keys_by_statement["close_absent"] = reconciliations.close_absent(db, entity, file, raw_id=raw_id)
-    for name, keys in keys_by_statement.items():
-        if keys:
-            log.info("%s: raw batch %d: %d rows closed (%s)", entity.name, raw_id, len(keys), name)
-    return [key for keys in keys_by_statement.values() for key in keys]
-
-
-def _merge_rows(entity: Entity, rows: int, raw_id: int, *, db: Connection) -> dict[str, int]:
-    """Merge the records that differ from existing rows, and return their counts.
-
-    Where existing rows can be found by key or by account, all rows of the batch's accounts are read if they are few
-    relative to the rows of the batch.
-    """
-    file = EntityStatements(entity)
-    with staging.prefer_index_lookup(db):
-        if "before_merge" in file:
-            file["before_merge"].run(db)
-        if "existing_of_accounts" not in file:
-            return _run_and_count(db, file["merge"], raw_id)
-        if not staging.has_few_existing_rows(db, entity, limit=MAX_SCANNED_ROWS_PER_RECORD * rows):
-            return _run_and_count(db, file["merge"].substitute(existing=file["existing_by_key"]), raw_id)
-        with staging.prefer_hash_join(db):
-            return _run_and_count(db, file["merge"].substitute(existing=file["existing_of_accounts"]), raw_id)
-
-
-def _run_and_count(db: Connection, query: Statement, raw_id: int) -> dict[str, int]:
-    (counts,) = query.dicts(db, {"raw_id": raw_id})
-    return counts
