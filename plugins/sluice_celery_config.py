@@ -36,7 +36,6 @@ PRELOADED = (
     "pandas",
     "psycopg",
     "pyarrow.pandas_compat",
-    "pyarrow.parquet",
     "redis",
     "sluice_entity_dags",
     "sluice_notice_dags",

@@ -22,7 +22,7 @@ class Retention:
         Pages as the provider sent them, since they were sealed; a batch that was not loaded, or that has open rejects,
         a quarantined login or an undecided reconciliation, is never removed.
     typed_batches
-        Parquet files, since they were written; they can be created again from raw batches.
+        Arrow files, since they were written; they can be created again from raw batches.
     rejects
         Rejected records, with their reasons, since a later record of theirs was loaded; and warnings of bad fields.
     history

@@ -31,7 +31,8 @@ MAX_AGE_OF_KEPT_PAGES = timedelta(days=30)
 
 _VERSION = re.compile(r"v(?P<version>\d+)(-\d+)?", re.ASCII)
 """Name of the folder of an entity's version, with the format of its files; those of the first format had none."""
-_ROWS_FILE = "rows.parquet"
+_ROWS_FILE = "rows"
+"""Stem of the name of the file that each typed batch has, in whatever format."""
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def purge_typed(
         for file in _removable_typed_files(db, folder, before):
             size = file.size if dry_run else listing.remove(file.path, older_than=before)
             if size is not None:
-                batch_count, total_size = batch_count + (file.path.name == _ROWS_FILE), total_size + size
+                batch_count, total_size = batch_count + (file.path.stem == _ROWS_FILE), total_size + size
         if not dry_run:
             listing.remove_empty_folders(folder, older_than=as_of - retention.unfinished)
     log.info("%d typed batches, written before %s; dry run: %s", batch_count, before, dry_run)

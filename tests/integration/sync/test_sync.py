@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import httpx
 import msgspec
-import pyarrow.parquet as pq
+import pyarrow as pa
 import pytest
 
 from etl.catalog.providers.plaid import TRANSACTIONS_SYNC
@@ -81,9 +81,9 @@ def test_a_step_that_runs_twice_gives_the_same_result(pipeline: Pipeline, rows: 
     raw_id = pipeline.store_raw("run")
     assert pipeline.store_raw("run") == raw_id
     pipeline.transform(raw_id)
-    typed = {path: path.read_bytes() for path in (pipeline.root / "typed").rglob("*.parquet")}
+    typed = {path: path.read_bytes() for path in (pipeline.root / "typed").rglob("*.arrow")}
     pipeline.transform(raw_id)
-    assert {path: path.read_bytes() for path in (pipeline.root / "typed").rglob("*.parquet")} == typed
+    assert {path: path.read_bytes() for path in (pipeline.root / "typed").rglob("*.arrow")} == typed
     counts = pipeline.load(raw_id)
     assert pipeline.load(raw_id) == counts
     assert rows("select count(*) from core.transactions") == [(counts.inserted,)]
@@ -109,8 +109,8 @@ def test_an_account_of_many_pages_moves_its_cursor_once_from_its_first_page_to_i
     (first,) = pipeline.run("first")
     assert first.inserted == len(read_amounts_from_bank(pipeline))
     assert rows("select pages > 6, accounts from etl.raw_batches") == [(True, 3)]
-    (moves,) = (pipeline.root / "typed").rglob("cursors.parquet")
-    assert [move["cursor_from"] for move in pq.read_table(moves.path).to_pylist()] == ["", "", ""]
+    (moves,) = (pipeline.root / "typed").rglob("cursors.arrow")
+    assert [move["cursor_from"] for move in pa.ipc.open_file(moves.path).read_all().to_pylist()] == ["", "", ""]
     (second,) = pipeline.run("second")
     assert (second.read, second.stale) == (0, 0)
 

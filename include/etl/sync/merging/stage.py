@@ -195,8 +195,10 @@ def _fill(
     raw_batch = typed_batch.raw_batch
     origin = entity.find_source(raw_batch.source)
     copied = new_logins.copy(entity, typed_batch, origin, db=db) if copies_new_logins else CopiedLogins()
+    elsewhere = {*left_out, *copied.logins}
+    are_all_elsewhere = elsewhere.issuperset(moves[PROVIDER_ACCOUNT].to_pylist())
     rows = clamp_observation(
-        without_logins(typed_batch.rows(), {*left_out, *copied.logins}),
+        () if are_all_elsewhere else without_logins(typed_batch.rows(), elsewhere),
         earliest=raw_batch.opened_at,
         latest=raw_batch.sealed_at,
     )
