@@ -18,9 +18,11 @@ cross join lateral (
     offset 0
 ) as a
 where
-    p.compared_at is null
+    p.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
+    and p.compared_at is null
     and exists (
         select 1
         from core.provider_accounts as o
         where o.user_id = p.user_id and o.provider = p.provider and o.provider_account_id <> p.provider_account_id
+        offset 0
     );

@@ -12,6 +12,7 @@ where
             c.provider_account_id = i.provider_account_id
             and c.transaction_id = i.transaction_id
             and c.removed_at is null
+        offset 0
     );
 
 -- name: close_pending
@@ -59,6 +60,7 @@ renamed as (
     where
         not c.is_live
         and target.provider_account_id = c.provider_account_id
+        and target.provider_account_id = any(array(select o.provider_account_id from closing as o))
         and target.transaction_id = c.transaction_id
 )
 update core.transactions as target set
@@ -71,6 +73,7 @@ from closing as c
 where
     c.is_live
     and target.provider_account_id = c.provider_account_id
+    and target.provider_account_id = any(array(select o.provider_account_id from closing as o))
     and target.transaction_id = c.transaction_id
 returning target.provider_account_id, target.transaction_id;
 
@@ -113,8 +116,13 @@ select
     end,
     r.record_id is null and posted.was_rejected
 from full_reads as f
-inner join core.transactions as c using (provider_account_id)
-left join reported as a using (provider_account_id, account_id)
+cross join lateral (
+    select k.*
+    from core.transactions as k
+    where k.provider_account_id = f.provider_account_id and k.removed_at is null
+    offset 0
+) as c
+left join reported as a on a.provider_account_id = c.provider_account_id and a.account_id = c.account_id
 left join rejected as r on r.provider_account_id = c.provider_account_id and r.record_id = c.transaction_id
 cross join lateral (
     select exists (
@@ -129,7 +137,6 @@ cross join lateral (
 ) as posted
 where
     f.skipped is null
-    and c.removed_at is null
     and (c.dated_on >= f.promised_on or posted.was_rejected)
     and (c.observed_at, c.raw_id) <= (f.observed_at, %(raw_id)s)
     and not (f.is_raised and c.observed_at = f.observed_at)

@@ -81,6 +81,7 @@ where
             select 1
             from {core} as c
             where {same_key} and c.raw_id <> %(raw_id)s
+            offset 0
         )
     );
 
@@ -169,7 +170,12 @@ select
     false,
     {pending}
 from full_reads as f
-inner join {core} as c using (provider_account_id)
+cross join lateral (
+    select k.*
+    from {core} as k
+    where k.provider_account_id = f.provider_account_id and k.removed_at is null
+    offset 0
+) as c
 left join reported as a on a.provider_account_id = c.provider_account_id and a.account = {account}
 left join rejected as r on r.provider_account_id = c.provider_account_id and r.record_id = {record_id}
 left join lateral (
@@ -179,7 +185,6 @@ left join lateral (
 ) as lack on true
 where
     f.skipped is null
-    and c.removed_at is null
     and (
         (
             c.{dated_by} > f.promised_on
@@ -216,18 +221,20 @@ with reported as (
 )
 select c.provider_account_id, a.account, count(*)::int as live
 from full_reads as f
-inner join {core} as c using (provider_account_id)
+cross join lateral (
+    select k.*
+    from {core} as k
+    where k.provider_account_id = f.provider_account_id and k.removed_at is null
+    offset 0
+) as c
 inner join reported as a on a.provider_account_id = c.provider_account_id and a.account = {account}
 where
-    c.removed_at is null
-    and (
-        (
-            c.{dated_by} > f.promised_on
-            and c.{dated_by} <= f.last_on
-            and c.{dated_by} > a.oldest_on
-        )
-        or {pending}
+    (
+        c.{dated_by} > f.promised_on
+        and c.{dated_by} <= f.last_on
+        and c.{dated_by} > a.oldest_on
     )
+    or {pending}
 group by c.provider_account_id, a.account;
 
 -- name: settle
@@ -243,7 +250,8 @@ with ended as (
     from full_reads as f
     inner join {core} as c using (provider_account_id)
     where
-        c.{pending_column}
+        c.provider_account_id = any(array(select o.provider_account_id from full_reads as o))
+        and c.{pending_column}
         and c.removed_for = 'absent'
         and c.raw_id <> %(raw_id)s
         and c.{dated_by} + %(within)s >= f.promised_on
@@ -260,6 +268,7 @@ fitting as (
     inner join (
         select k.*, {other_record_id} as record_id
         from {core} as k
+        where k.provider_account_id = any(array(select o.provider_account_id from full_reads as o))
     ) as p
         on
             p.provider_account_id = c.provider_account_id
@@ -269,14 +278,18 @@ fitting as (
             and p.{dated_by} >= c.{dated_by}
             and p.{dated_by} <= c.{dated_by} + %(within)s
     where
-        c.{pending_column}
+        c.provider_account_id = any(array(select o.provider_account_id from full_reads as o))
+        and c.{pending_column}
         and not p.{pending_column}
         and p.removed_at is null
         and p.observed_at > a.seen_at
         and not exists (
             select 1
             from {core} as taken
-            where taken.provider_account_id = p.provider_account_id and taken.posted_as = p.record_id
+            where
+                taken.provider_account_id = p.provider_account_id
+                and taken.provider_account_id = any(array(select o.provider_account_id from full_reads as o))
+                and taken.posted_as = p.record_id
         )
 )
 update {core} as c set removed_for = 'posted', posted_as = f.posted_id
@@ -284,5 +297,6 @@ from fitting as f
 where
     f.posted_rows = 1
     and f.pending_rows = 1
+    and c.provider_account_id = any(array(select o.provider_account_id from full_reads as o))
     and c.provider_account_id = f.provider_account_id
     and {record_id} = f.pending_id;

@@ -200,15 +200,19 @@ order by r.raw_id;
 -- Close the rejects of records of which the staged batch brought a later state, or the removal. Their times are bounded
 -- as those of loaded records are, since the clocks of workers differ.
 update etl.rejects as target set closed_at = now(), closed_by = %(raw_id)s
-from etl.raw_batches as b, incoming as i
+from incoming as i
 where
     target.entity = %(entity)s
     and target.closed_at is null
-    and b.raw_id = target.raw_id
     and target.record_id = {record_id}
     and {same_login}
     and (i.observed_at, %(raw_id)s) > (
-        least(greatest(target.observed_at, b.opened_at), b.sealed_at), target.raw_id
+        (
+            select least(greatest(target.observed_at, b.opened_at), b.sealed_at)
+            from etl.raw_batches as b
+            where b.raw_id = target.raw_id
+        ),
+        target.raw_id
     );
 
 -- name: open_of_batch

@@ -33,6 +33,8 @@ _REVIVES_ABSENT = """,
     removed_for = nullif(target.removed_for, 'absent'),
     observed_at = case when target.removed_for = 'absent' then r.observed_at else target.observed_at end,
     raw_id = case when target.removed_for = 'absent' then %(raw_id)s else target.raw_id end"""
+_IN_LOGINS_OF_REMOVALS = """
+        and target.provider_account_id = any(array(select o.provider_account_id from removals as o))"""
 _LINE = ",\n        "
 
 
@@ -137,6 +139,7 @@ def _key_parts(entity: Entity) -> dict[str, Composable]:
         "same_key_as_k": same_key_condition(entity, "k", "i"),
         "same_key_as_c": same_key_condition(entity, "c", "i"),
         "same_key_as_r": same_key_condition(entity, "target", "r"),
+        "in_logins_of_removals": SQL(_IN_LOGINS_OF_REMOVALS) if has_logins(entity) else _NOTHING,
         "own_key": Identifier(entity.key_columns[0].name) if entity.key_columns else _NOTHING,
         "replaces": Identifier(entity.replaces) if entity.replaces else _NOTHING,
         "target_record_id": record_id(entity, "target"),

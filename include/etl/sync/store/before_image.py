@@ -121,12 +121,11 @@ def collect_changed_keys(db: Connection, entity: Entity, *, raw_id: int) -> bool
     """Fill `changed_keys` with the keys of captured rows that batch `raw_id` changed; return whether any changed."""
     names = mutable_columns(entity)
     query = SQL(
-        "insert into changed_keys select {key} from before_image as b inner join {core} as c on {same} "
+        "insert into changed_keys select {key} from before_image as b {rows} "
         "where c.raw_id = %(raw_id)s and (b.observed_at is null or ({before}) is distinct from ({after}))"
     ).format(
         key=qualified_columns("c", entity.key),
-        core=core_table(entity),
-        same=same_key_condition(entity, "b", "c"),
+        rows=_rows_of_captured(entity),
         before=qualified_columns("b", names),
         after=qualified_columns("c", names),
     )
@@ -174,15 +173,14 @@ def changed_rows(db: Connection, entity: Entity, *, limit: int) -> tuple[list[Ro
     query = SQL(
         "select b.observed_at is not null as existed, count(*) over () as changes, "
         "{key}, {aliased_before}, {after} "
-        "from before_image as b inner join {core} as c on {same} "
+        "from before_image as b {rows} "
         "where b.observed_at is null or ({before}) is distinct from ({after}) order by {key} limit %(limit)s"
     ).format(
         key=qualified_columns("c", entity.key),
         aliased_before=SQL(", ").join(
             SQL("{} as {}").format(Identifier("b", name), Identifier(f"before {name}")) for name in names
         ),
-        core=core_table(entity),
-        same=same_key_condition(entity, "b", "c"),
+        rows=_rows_of_captured(entity),
         before=qualified_columns("b", names),
         after=qualified_columns("c", names),
     )
@@ -222,17 +220,26 @@ def qualified_columns(alias: str, names: tuple[str, ...]) -> Composed:
     return SQL(", ").join(Identifier(alias, name) for name in names)
 
 
+def _row_of(entity: Entity, alias: str) -> Composed:
+    """Return a query for the row with the key of another table's row; it looks it up, whatever the planner believes."""
+    same = same_key_condition(entity, "k", alias)
+    return SQL("select k.* from {core} as k where {same} offset 0").format(core=core_table(entity), same=same)
+
+
+def _rows_of_captured(entity: Entity) -> Composed:
+    return SQL("cross join lateral ({row}) as c").format(row=_row_of(entity, "b"))
+
+
 def _capture_query(entity: Entity) -> Composed:
     return SQL(
         "insert into before_image ({columns}) select {key}, {values} "
-        "from incoming as i left join {core} as c on {core_same} "
+        "from incoming as i left join lateral ({row}) as c on true "
         "where not exists (select 1 from before_image as b where {same})"
     ).format(
         columns=_captured_columns(entity),
         key=qualified_columns("i", entity.key),
         values=qualified_columns("c", (*mutable_columns(entity), "observed_at")),
-        core=core_table(entity),
-        core_same=same_key_condition(entity, "i", "c"),
+        row=_row_of(entity, "i"),
         same=same_key_condition(entity, "b", "i"),
     )
 
@@ -257,7 +264,7 @@ def _totals_query(entity: Entity, column: str) -> Composed:
         "select coalesce({currency_before}, '') as currency, {before} as before, 0 as after from before_image as b "
         "where {before} is not null and {live_before} "
         "union all "
-        "select coalesce({currency}, ''), 0, {after} from before_image as b inner join {core} as c on {same} "
+        "select coalesce({currency}, ''), 0, {after} from before_image as b {rows} "
         "where {after} is not null and {live}) as s group by s.currency order by s.currency"
     ).format(
         currency_before=qualified_columns("b", entity.currencies),
@@ -265,8 +272,7 @@ def _totals_query(entity: Entity, column: str) -> Composed:
         live_before=_is_live(entity, "b"),
         currency=qualified_columns("c", entity.currencies),
         after=Identifier("c", column),
-        core=core_table(entity),
-        same=same_key_condition(entity, "b", "c"),
+        rows=_rows_of_captured(entity),
         live=_is_live(entity, "c"),
     )
 

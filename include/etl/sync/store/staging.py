@@ -152,8 +152,9 @@ def drop_older_than_feed(db: Connection, *, feed: str) -> int:
 def drop_older_than_feed_on_replay(db: Connection, entity: Entity, *, feed: str, raw_id: int) -> int:
     """Drop records as `drop_older_than_feed` does, but keep those whose row is missing or written by this window."""
     query = SQL(
-        "delete from incoming as i using {core} as c, etl.cursors as k where {same} and c.raw_id <> %(raw_id)s "
-        "and k.provider_account_id = i.provider_account_id and k.feed = %(feed)s and k.told_at > i.observed_at"
+        "delete from incoming as i using etl.cursors as k where k.provider_account_id = i.provider_account_id "
+        "and k.feed = %(feed)s and k.told_at > i.observed_at "
+        "and exists (select 1 from {core} as c where {same} and c.raw_id <> %(raw_id)s offset 0)"
     ).format(core=core_table(entity), same=same_key_condition(entity, "i", "c"))
     return db.execute(query, {"feed": feed, "raw_id": raw_id}).rowcount
 
@@ -180,7 +181,7 @@ def drop_older_than_snapshots(
     """
     if not later:
         return 0
-    other_row = SQL("and exists (select 1 from {core} as k where {same} and k.raw_id <> %(raw_id)s)").format(
+    other_row = SQL("and exists (select 1 from {core} as k where {same} and k.raw_id <> %(raw_id)s offset 0)").format(
         core=core_table(entity), same=same_key_condition(entity, "i", "k")
     )
     query = _DROP_OLDER_THAN_SNAPSHOTS.format(condition=other_row if is_replay else SQL(""))
@@ -200,8 +201,8 @@ def drop_older_than_snapshots(
 def drop_overwritten(db: Connection, entity: Entity, *, raw_id: int) -> int:
     """Drop records whose row a later batch wrote with the same `observed_at`; return their number."""
     query = SQL(
-        "delete from incoming as i using {core} as c "
-        "where {same} and c.observed_at = i.observed_at and c.raw_id > %(raw_id)s"
+        "delete from incoming as i where exists (select 1 from {core} as c "
+        "where {same} and c.observed_at = i.observed_at and c.raw_id > %(raw_id)s offset 0)"
     ).format(core=core_table(entity), same=same_key_condition(entity, "i", "c"))
     return db.execute(query, {"raw_id": raw_id}).rowcount
 

@@ -7,7 +7,12 @@ with removals as (
         i.observed_at,
         c.observed_at > i.observed_at as superseded
     from incoming as i
-    inner join {table} as c using ({key})
+    cross join lateral (
+        select k.*
+        from {table} as k
+        where {same_key_as_k}
+        offset 0
+    ) as c
     where i.removed and (c.removed_at is null{or_is_outdated})
 ),
 changed as (
@@ -17,7 +22,7 @@ changed as (
         observed_at = r.observed_at,
         raw_id = %(raw_id)s
     from removals as r
-    where not r.superseded and {same_key_as_r}
+    where not r.superseded and {same_key_as_r}{in_logins_of_removals}
 )
 select
     count(*) filter (where not superseded) as removed,
@@ -48,7 +53,12 @@ with removals as (
                 and r.closed_at is null
         ) as held
     from incoming as i
-    inner join {table} as c using (provider_account_id, {own_key})
+    cross join lateral (
+        select k.*
+        from {table} as k
+        where {same_key_as_k}
+        offset 0
+    ) as c
     cross join lateral (
         select exists (
             select 1
@@ -81,7 +91,7 @@ changed as (
         observed_at = case when r.held then target.observed_at else r.observed_at end,
         raw_id = case when r.held then target.raw_id else %(raw_id)s end
     from removals as r
-    where not r.superseded and {same_key_as_r}
+    where not r.superseded and {same_key_as_r}{in_logins_of_removals}
 )
 select
     count(*) filter (where not superseded and not held) as removed,
@@ -130,7 +140,11 @@ update {table} as target set
     observed_at = r.held_at,
     raw_id = %(raw_id)s
 from released as r
-where {same_key_as_r} and target.removed_at is null and target.observed_at <= r.held_at
+where
+    {same_key_as_r}
+    and target.provider_account_id = any(array(select o.provider_account_id from released as o))
+    and target.removed_at is null
+    and target.observed_at <= r.held_at
 returning {target_key};
 
 -- name: mark_outdated
@@ -144,6 +158,7 @@ update {table} as target set
 from rejected as r
 where
     target.provider_account_id = r.provider_account_id
+    and target.provider_account_id = any(array(select o.provider_account_id from rejected as o))
     and {target_record_id} = r.record_id
     and (r.observed_at, %(raw_id)s) >= (target.observed_at, target.raw_id)
     and (target.outdated_at is null or target.outdated_at < r.observed_at);
@@ -173,7 +188,10 @@ with held as (
 marked as (
     update {table} as target set outdated_at = greatest(target.outdated_at, h.observed_at)
     from held as h
-    where target.provider_account_id = h.provider_account_id and {target_record_id} = h.record_id
+    where
+        target.provider_account_id = h.provider_account_id
+        and target.provider_account_id = any(array(select o.provider_account_id from held as o))
+        and {target_record_id} = h.record_id
 )
 update {table} as target set
     removed_at = a.observed_at,
@@ -181,7 +199,11 @@ update {table} as target set
     observed_at = a.observed_at,
     raw_id = %(raw_id)s
 from absent_rows as a
-where a.ends and target.provider_account_id = a.provider_account_id and {target_record_id} = a.record_id
+where
+    a.ends
+    and target.provider_account_id = a.provider_account_id
+    and target.provider_account_id = any(array(select o.provider_account_id from absent_rows as o where o.ends))
+    and {target_record_id} = a.record_id
 returning {target_key};
 
 -- name: restore_absent
@@ -275,7 +297,10 @@ closed as (
         observed_at = r.observed_at,
         raw_id = %(raw_id)s
     from missing as r
-    where r.kept_for is null and {same_key_as_r}
+    where
+        r.kept_for is null
+        and {same_key_as_r}
+        and target.provider_account_id = any(array(select o.provider_account_id from missing as o))
 )
 select {missing_key}, r.kept_for
 from missing as r

@@ -335,12 +335,14 @@ with locked as (
     from core.provider_accounts as p
     inner join incoming_cursors as m using (provider_account_id)
     where
-        p.compared_at is null
+        p.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
+        and p.compared_at is null
         and p.institution_id is not null
         and exists (
             select 1
             from core.accounts as a
             where a.provider_account_id = p.provider_account_id
+            offset 0
         )
     order by p.provider_account_id
     for no key update of p
