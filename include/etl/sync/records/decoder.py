@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import compress
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -232,11 +233,14 @@ class _RecordListDecoder:
 
     def extract(self, page: msgspec.Struct, target: Records) -> None:
         """Append the records of a decoded page to `target`."""
-        if len(self._list_names) == 1 and self._having is None:
-            records = records_at(page, self._page_path)
-            target.extend(self._list_path, self._paths(len(records)), [records])
-        else:
-            target.extend_located(self._list_path, self._filter_having(self._walk(page, "", ())))
+        levels: list[Sequence[Any]] = [records_at(page, self._page_path)]
+        paths = self._paths(len(levels[0]))
+        for name in self._list_names[1:]:
+            paths, levels = _records_below(name, paths, levels)
+        if self._having is not None:
+            having = [value is not None for value in map(attrgetter(attribute(self._having)), levels[0])]
+            paths, levels = list(compress(paths, having)), [list(compress(level, having)) for level in levels]
+        target.extend(self._list_path, paths, levels)
 
     def _paths(self, count: int) -> list[str]:
         """Return the paths of the first `count` records of a page's list; cached, as all pages have the same."""
@@ -255,21 +259,6 @@ class _RecordListDecoder:
             located for located in located_records if getattr(located.records[0], attribute(self._having)) is not None
         )
 
-    def _walk(
-        self, parent: msgspec.Struct, path: str, ancestors: tuple[msgspec.Struct, ...]
-    ) -> Iterable[LocatedRecord]:
-        name = self._list_names[len(ancestors)]
-        records = self._list_below(parent, len(ancestors))
-        if len(ancestors) + 1 == len(self._list_names):
-            return [
-                LocatedRecord(f"{path}{name}[{ordinal}]", (record, *ancestors))
-                for ordinal, record in enumerate(records)
-            ]
-        return chain.from_iterable(
-            self._walk(record, f"{path}{name}[{ordinal}].", (record, *ancestors))
-            for ordinal, record in enumerate(records)
-        )
-
     def _list_below(self, page_or_record: msgspec.Struct, depth: int) -> Sequence[Any]:
         """Return the list of a page, or that of a record at a depth."""
         path = (self._list_names[depth],) if depth else self._page_path
@@ -286,7 +275,7 @@ class _RecordListDecoder:
     def _walk_decoding_each(
         self, page_or_record: msgspec.Struct, parent: LocatedRecord, reject: _Reject
     ) -> Iterator[LocatedRecord]:
-        """Yield records as `_walk` does, but decode each by itself."""
+        """Yield the records below a page or a record, each decoded by itself."""
         depth = len(parent.records)
         name = self._list_names[depth]
         for ordinal, raw in enumerate(self._list_below(page_or_record, depth)):
@@ -309,6 +298,21 @@ class _RecordListDecoder:
         except DECODE_ERRORS:
             warnings: list[FieldWarning] = []
             return self._lenient_decoders[depth].decode(raw, path, warnings), warnings
+
+
+def _records_below(
+    name: str, paths: Sequence[str], levels: Sequence[Sequence[Any]]
+) -> tuple[list[str], list[Sequence[Any]]]:
+    """Return the paths of the records in the lists `name` of some records, and their levels; see `Records`."""
+    lists = map(attrgetter(attribute(name)), levels[0])
+    below = [
+        (index, f"{path}.{name}[{ordinal}]", record)
+        for index, (path, records) in enumerate(zip(paths, lists, strict=True))
+        for ordinal, record in enumerate(records or ())
+    ]
+    owners = [index for index, _, _ in below]
+    paths_below, records_below = [path for _, path, _ in below], [record for _, _, record in below]
+    return paths_below, [records_below, *([level[index] for index in owners] for level in levels)]
 
 
 def _combined_decoder(decoders: Sequence[_RecordListDecoder]) -> msgspec.json.Decoder[Any] | None:
