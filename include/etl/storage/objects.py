@@ -39,10 +39,15 @@ class Draft:
         self.stream = stream
         self._local = local
 
-    def publish(self, path: UPath) -> None:
+    def publish(self, path: UPath, *, flushes_folder: bool = True) -> None:
         """Publish the object at `path`, replacing an earlier one.
 
         On a volume it is flushed to disk, so that a row which refers to it can be committed afterwards.
+
+        Parameters
+        ----------
+        flushes_folder
+            Whether to flush the folder, too; not needed if another object is published there afterwards.
         """
         self.stream.flush()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +58,8 @@ class Draft:
         else:
             os.fsync(self.stream.fileno())
             self._local.replace(path.path)
-            _flush_folder(Path(path.path).parent)
+            if flushes_folder:
+                _flush_folder(Path(path.path).parent)
 
 
 def put(path: UPath, content: bytes) -> None:

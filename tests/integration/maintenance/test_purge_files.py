@@ -51,7 +51,7 @@ def typed_id(pipeline: Pipeline) -> int:
 def test_typed_batch_is_removed_once_loaded_and_can_be_rebuilt(pipeline: Pipeline, typed_id: int) -> None:
     pipeline.load(typed_id)
     assert purge_and_count(pipeline.db, pipeline.root, purge_typed, dry_run=True) == [1]
-    assert files(pipeline.root, "typed") == ["cursors.arrow", "rejects.arrow", "rows.arrow"]
+    assert files(pipeline.root, "typed") == ["cursors.arrow", "rows.arrow"]
     assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [1]
     assert files(pipeline.root, "typed") == []
     assert purge_and_count(pipeline.db, pipeline.root, purge_typed) == [0]

@@ -52,6 +52,8 @@ class StagedBatch:
         All their rows.
     inserted
         How many of the rows are in the core table already, as nothing was known of their logins.
+    is_copied
+        Whether these are all its rows, so that none is staged, and none of its records was rejected.
     has_removals
         Whether any of them is a removal.
     superseded
@@ -71,6 +73,7 @@ class StagedBatch:
     was_loaded: bool
     rows: int
     inserted: int
+    is_copied: bool
     has_removals: bool
     superseded: int
     stale: int
@@ -197,6 +200,7 @@ def _fill(
     copied = new_logins.copy(entity, typed_batch, origin, db=db) if copies_new_logins else CopiedLogins()
     elsewhere = {*left_out, *copied.logins}
     are_all_elsewhere = elsewhere.issuperset(moves[PROVIDER_ACCOUNT].to_pylist())
+    is_copied = bool(copied.logins) and are_all_elsewhere and not left_out
     rows = clamp_observation(
         () if are_all_elsewhere else without_logins(typed_batch.rows(), elsewhere),
         earliest=raw_batch.opened_at,
@@ -214,7 +218,7 @@ def _fill(
         superseded += staging.drop_superseded(db, entity)
     known_later = outdated.find_known_later(entity, origin, moves, raw_batch.raw_id, db=db)
     superseded += outdated.drop(entity, origin, raw_batch.raw_id, known_later, was_loaded=was_loaded, db=db)
-    if judges_rejects:
+    if judges_rejects and not is_copied:
         _judge_rejects(typed_batch, moves, left_out, known_later, was_loaded=was_loaded, db=db)
     if isinstance(origin, Window) and isinstance(entity.source, Feed) and entity.source.removals:
         superseded += outdated.drop_unconfirmed(entity, db=db)
@@ -224,6 +228,7 @@ def _fill(
         was_loaded,
         duplicate_filter.rows + copied.rows,
         copied.rows,
+        is_copied,
         duplicate_filter.has_removals,
         superseded,
         stale=_sum(stale, "read") - _sum(stale, "rejected"),

@@ -2,7 +2,7 @@
 
     {root}/typed/{entity}/v{version}-{format}/{raw hash}/rows.arrow
     {root}/typed/{entity}/v{version}-{format}/{raw hash}/cursors.arrow
-    {root}/typed/{entity}/v{version}-{format}/{raw hash}/rejects.arrow
+    {root}/typed/{entity}/v{version}-{format}/{raw hash}/rejects.arrow    if any record was rejected
 
 The same raw batch and entity version always result in the same bytes.
 """
@@ -104,7 +104,10 @@ class CursorMove:
 
 
 class TypedWriter:
-    """Writes a typed batch block by block; a thread writes a block while the next is being typed."""
+    """Writes a typed batch block by block; a thread writes a block while the next is being typed.
+
+    `has_rejects` tells whether any record was rejected.
+    """
 
     def __init__(
         self,
@@ -118,6 +121,7 @@ class TypedWriter:
         self._rejects = rejects
         self._executor = executor
         self._pending_write: Future[None] | None = None
+        self.has_rejects = False
 
     def write(self, rows: pa.Table, cursor_moves: list[CursorMove]) -> None:
         """Append a block of rows, and the cursor moves of the accounts that are complete with it."""
@@ -130,6 +134,7 @@ class TypedWriter:
     def write_rejects(self, rejects: Sequence[Reject]) -> None:
         """Append rejects, of several of one record the last one last."""
         if rejects:
+            self.has_rejects = True
             self._rejects.write_table(pa.Table.from_pylist([_to_row(each) for each in rejects], schema=REJECT_SCHEMA))
 
     def finish(self) -> None:
@@ -173,8 +178,9 @@ class TypedBatch:
                 writer = TypedWriter(rows_writer, moves_writer, rejects_writer, thread)
                 yield writer
                 writer.finish()
-            moves.publish(self._folder / "cursors.arrow")
-            rejects.publish(self._folder / "rejects.arrow")
+            moves.publish(self._folder / "cursors.arrow", flushes_folder=False)
+            if writer.has_rejects:
+                rejects.publish(self._folder / "rejects.arrow", flushes_folder=False)
             rows.publish(self._folder / "rows.arrow")
 
     def exists(self) -> bool:
@@ -218,6 +224,8 @@ class TypedBatch:
         TypedMissing
             If the batch was not written.
         """
+        if not (self._folder / "rejects.arrow").exists() and self.exists():
+            return iter(())
         return self._read("rejects.arrow")
 
     def has_full_read(self) -> bool:
