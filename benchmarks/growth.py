@@ -75,7 +75,7 @@ def _measure(size: int, count: int, *, server: Endpoint, root: Path, console: Co
         chunks.template_database(server, raw_root, size, logins_of_a_chunk=logins) as raw_ids,
         chunks.fresh_database(server) as database,
     ):
-        speed = size / loader.measure(raw_ids, database=database, root=raw_root)
+        speed = size / loader.measure(raw_ids, database=database, root=raw_root).seconds
         peak = loader.peak_memory()
     shutil.rmtree(root)
     console.print(f"{size:,} transactions in {len(raw_ids)} chunks: {speed:,.0f} rows/s, {peak / MIB:.0f} MiB")

@@ -80,7 +80,7 @@ def main(
             for repetition in range(1 if quick else REPETITIONS):
                 for side, ours in ((_ONE, one), (_TWO, two)):
                     with chunks.fresh_database(server) as database:
-                        seconds[side].append(ours.measure(raw_ids, database=database, root=root))
+                        seconds[side].append(ours.measure(raw_ids, database=database, root=root).seconds)
                 for variant, table in _DLT_VARIANTS:
                     with databases.temporary(server, "peer") as database:
                         seconds[f"{variant}_{table}"].append(_run_dlt(pages, variant, table, size, database))

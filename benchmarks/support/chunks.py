@@ -24,21 +24,21 @@ TRANSACTIONS_OF_A_MERCHANT = 20
 _RECEIVED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def pages(size: int) -> batches.Pages:
+def pages(size: int, *, is_lean: bool = False) -> batches.Pages:
     """Return a function from a login's number to its pages; all logins together have `size` transactions."""
     merchants = max(size // TRANSACTIONS_OF_A_MERCHANT, 1)
-    return partial(plaid_pages.feed, records=TRANSACTIONS_OF_A_LOGIN, merchants=merchants)
+    return partial(plaid_pages.feed, records=TRANSACTIONS_OF_A_LOGIN, merchants=merchants, is_lean=is_lean)
 
 
 @contextmanager
 def template_database(
-    server: Endpoint, root: UPath, size: int, *, logins_of_a_chunk: int = LOGINS_OF_A_CHUNK
+    server: Endpoint, root: UPath, size: int, *, logins_of_a_chunk: int = LOGINS_OF_A_CHUNK, is_lean: bool = False
 ) -> Iterator[Sequence[int]]:
     """Create a template database with `size` transactions in sealed raw batches, none loaded; yield the batch ids."""
     with databases.temporary(server, databases.TEMPLATE) as template:
         with connect(template) as db:
             migrations.migrate(db, ENTITIES)
-            raw_ids = seal(db, root, size, logins_of_a_chunk)
+            raw_ids = seal(db, root, size, logins_of_a_chunk, is_lean=is_lean)
             for statement in ("analyze", "checkpoint"):
                 db.execute(statement)
         yield raw_ids
@@ -51,10 +51,10 @@ def fresh_database(server: Endpoint) -> Iterator[Endpoint]:
         yield database
 
 
-def seal(db: Connection, root: UPath, size: int, logins_of_a_chunk: int) -> Sequence[int]:
+def seal(db: Connection, root: UPath, size: int, logins_of_a_chunk: int, *, is_lean: bool = False) -> Sequence[int]:
     """Seal `size` transactions of complete logins, and return the ids of their raw batches."""
     logins = batches.enrol(db, size // TRANSACTIONS_OF_A_LOGIN)
-    login_pages = pages(size)
+    login_pages = pages(size, is_lean=is_lean)
     return [
         batches.seal(
             db,

@@ -10,14 +10,31 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import NamedTuple
 
+import psutil
 from upath import UPath
 
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.db.connection import connect
+from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
 from etl.sync.load import load
 from etl.sync.transform import transform
+
+
+class Effort(NamedTuple):
+    """What a load took.
+
+    Parameters
+    ----------
+    seconds
+        Wall time.
+    cpu_seconds
+        Processor time of the loaders and of their sessions in Postgres.
+    """
+
+    seconds: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -35,14 +52,13 @@ class Loaders:
     pool: ProcessPoolExecutor
     count: int
 
-    def measure(self, raw_ids: Sequence[int], *, database: Endpoint, root: UPath) -> float:
-        """Return the seconds to transform and load raw batches, distributed evenly over the processes."""
+    def measure(self, raw_ids: Sequence[int], *, database: Endpoint, root: UPath) -> Effort:
+        """Return what it took to transform and load raw batches, distributed evenly over the processes."""
         shares = [list(raw_ids[first :: self.count]) for first in range(self.count)]
         began = time.perf_counter()
         futures = [self.pool.submit(_transform_and_load, share, database, str(root)) for share in shares]
-        for future in futures:
-            future.result()
-        return time.perf_counter() - began
+        cpu_seconds = sum(future.result() for future in futures)
+        return Effort(time.perf_counter() - began, cpu_seconds)
 
     def peak_memory(self) -> int:
         """Return the peak memory (VmHWM) of a process in bytes; meant for a single loader."""
@@ -58,11 +74,20 @@ def running(count: int) -> Iterator[Loaders]:
         yield Loaders(pool, count)
 
 
-def _transform_and_load(raw_ids: Sequence[int], database: Endpoint, root: str) -> None:
+def session_cpu_seconds(db: Connection) -> float:
+    """Return the processor time that a session in Postgres has taken so far."""
+    times = psutil.Process(db.info.backend_pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def _transform_and_load(raw_ids: Sequence[int], database: Endpoint, root: str) -> float:
+    """Return the processor time."""
+    began = time.process_time()
     with connect(database) as db:
         for raw_id in raw_ids:
             transform(TRANSACTIONS, raw_id, db=db, root=UPath(root))
             load(TRANSACTIONS, raw_id, db=db, root=UPath(root))
+        return time.process_time() - began + session_cpu_seconds(db)
 
 
 def _peak_memory() -> int:

@@ -46,8 +46,11 @@ class RepeatedBatches:
 
 def seal_feeds(db: Connection, root: UPath, size: int) -> Sequence[RepeatedBatches]:
     """Seal and transform batches of `size` transactions, at least 20,000, each a day later than the one before."""
-    arguments = {"records": _TRANSACTIONS_OF_A_LOGIN, "merchants": size // _TRANSACTIONS_OF_A_MERCHANT}
-    feed, window = partial(plaid_pages.feed, **arguments), partial(plaid_pages.window, **arguments)
+    merchants = size // _TRANSACTIONS_OF_A_MERCHANT
+    feed, window = (
+        partial(pages, records=_TRANSACTIONS_OF_A_LOGIN, merchants=merchants)
+        for pages in (plaid_pages.feed, plaid_pages.window)
+    )
     logins = batches.enrol(db, size // _TRANSACTIONS_OF_A_LOGIN)
     seal = partial(batches.seal, db, root, TRANSACTIONS, logins)
 
