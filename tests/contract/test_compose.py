@@ -67,6 +67,12 @@ def test_connections_to_providers_reach_the_workers_only_and_are_in_no_repositor
     assert "*" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
 
 
+def test_a_folder_of_a_catalogue_is_read_only_and_never_made_where_it_does_not_exist() -> None:
+    mounts = [volume for name in SERVICES for volume in SERVICES[name].get("volumes", ()) if isinstance(volume, dict)]
+    assert len(mounts) == len(sluice_services()) + 1  # the demo's, too
+    assert all(mount["read_only"] and not mount["bind"]["create_host_path"] for mount in mounts)
+
+
 def test_each_worker_group_has_its_own_service() -> None:
     assert {name for name in SERVICES if name.startswith("worker-")} == {
         worker_program_name(group) for group in WORKER_GROUPS
