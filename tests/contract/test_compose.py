@@ -119,6 +119,11 @@ def test_every_service_has_a_memory_limit_a_health_check_and_minimal_privileges(
     assert name == "postgres" or (service["read_only"] and service["cap_drop"] == ["ALL"])
 
 
+def test_postgres_of_any_version_keeps_its_data_in_the_volume() -> None:
+    postgres = SERVICES["postgres"]
+    assert postgres["volumes"] == [f"postgres:{postgres['environment']['PGDATA']}"]
+
+
 def test_only_the_web_ui_is_published_and_only_on_this_host() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"api-server": ["${UI_HOST:-127.0.0.1}:${UI_PORT:-8080}:8080"]}
