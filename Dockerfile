@@ -32,8 +32,10 @@ COPY include include
 COPY plugins plugins
 COPY dags dags
 COPY deploy deploy
-# airflow.cfg is empty: every setting is in the environment, and Airflow would otherwise generate a full file.
-RUN /opt/venv/bin/python -m pip install --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation \
+# airflow.cfg is empty: every setting is in the environment, and Airflow would otherwise generate a full file. Files keep
+# the modes of the clone, whose umask may have let nobody but its owner read them.
+RUN find . ! -perm -go=r -exec chmod go+rX {} + \
+    && /opt/venv/bin/python -m pip install --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation \
         --no-index --editable . \
     && touch airflow.cfg \
     && /opt/venv/bin/python -m compileall -q include plugins dags deploy
@@ -99,7 +101,8 @@ COPY --from=demo-requirements /opt/demo /opt/demo
 COPY dev dev
 ENV PYTHONPATH=/opt/sluice/include:/opt/demo
 USER 0
-RUN install --directory --owner=sluice --group=sluice --mode=0700 /srv/sluice/bank /srv/sluice/mails
+RUN find . ! -perm -go=r -exec chmod go+rX {} + \
+    && install --directory --owner=sluice --group=sluice --mode=0700 /srv/sluice/bank /srv/sluice/mails
 USER 10001
 
 

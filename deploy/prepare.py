@@ -1,7 +1,7 @@
 """`python -m deploy.prepare`: prepare the stack before its other services start.
 
-It runs at every start, and is idempotent: it checks secrets, creates roles and databases, migrates Airflow's database
-and the warehouse, and sets pools to the slots that the queues declare. With the argument `databases` it stops after
+It runs at every start, and is idempotent: it checks secrets, creates roles and databases, migrates the warehouse and
+Airflow's database, and sets pools to the slots that the queues declare. With the argument `databases` it stops after
 creating empty databases, into which a backup can be restored.
 """
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 
 from deploy import api_server, secret_rules
+from etl.errors import SluiceError
 
 
 def main() -> None:
@@ -17,7 +18,10 @@ def main() -> None:
     require_strong_secrets(os.environ)
     _ensure_databases(os.environ)
     if sys.argv[1:] != ["databases"]:
-        _migrate()
+        try:
+            _migrate()
+        except SluiceError as error:
+            sys.exit(f"error: {error}")
         _ensure_admin(os.environ)
 
 
@@ -47,13 +51,19 @@ def _ensure_databases(environment: Mapping[str, str]) -> None:
 
 
 def _migrate() -> None:
-    from deploy import metadata
+    from etl.cli.app import warn_of_faults
     from etl.cli.migrate import migrate
+    from etl.declare.fault import explained
 
-    _print("Migrating Airflow's database.")
-    metadata.main()
+    # First, since it says in one sentence what is wrong with the catalogue, which Airflow imports, too.
     _print("Migrating the warehouse.")
+    warn_of_faults()
     migrate()
+    _print("Migrating Airflow's database.")
+    with explained():
+        from deploy import metadata
+
+        metadata.main()
 
 
 def _ensure_admin(environment: Mapping[str, str]) -> None:

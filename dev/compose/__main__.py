@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy import environment_file
-from dev.compose import breaking, expected, logins, memory, refusals
+from dev.compose import breaking, expected, logins, memory, own_catalog, refusals
 from dev.compose.expectation import ExpectationFailed, expect
 from dev.compose.project import CommandFailed, Project
 from dev.demo.airflow_api import AirflowApi, AirflowTimeout
@@ -27,6 +27,8 @@ from etl.errors import SluiceError
 
 WORKER = "worker-low-priority"
 IMAGES = {"SLUICE_IMAGE": "sluice-test:latest", "SLUICE_DEMO_IMAGE": "sluice-demo-test:latest"}
+SHIPPED = {"SLUICE_CATALOG": "", "CONNECTIONS_FILE": os.devnull}
+"""The shipped catalogue and no more connections, whatever this shell and this folder have."""
 POSTGRES_IMAGES = ("postgres:17", "postgres:18", "postgres:16", "postgres:15")
 _MIB = 1 << 20
 _MAX_REMOVALS = 3
@@ -99,6 +101,8 @@ def _run_test(project: Project, folder: Path) -> None:
         )
     with _step("FAB accepts the login of its first user"):
         logins.check_fab_login(project)
+    with _step("a catalogue and connections of one's own are used"):
+        own_catalog.check_own_catalog(project, folder)
 
 
 def _run_demo(project: Project, users: int) -> dict[str, Any]:
@@ -177,7 +181,8 @@ def _create_project(folder: Path) -> Project:
     environment_file.write(env_file, f"{text}UI_PORT={port}\nUI_URL=http://{LOOPBACK}:{port}\n")
     name = f"sluice-test-{os.getpid()}"
     compose = f"docker compose --project-name {name} --env-file {env_file}"
-    return Project(name, env_file, {"POSTGRES_IMAGE": _postgres_image(), **os.environ, **IMAGES, "COMPOSE": compose})
+    environment = {"POSTGRES_IMAGE": _postgres_image(), **os.environ, **IMAGES, **SHIPPED, "COMPOSE": compose}
+    return Project(name, env_file, environment)
 
 
 def _postgres_image() -> str:

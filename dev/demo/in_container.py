@@ -16,7 +16,8 @@ from etl.errors import SluiceError
 
 _API_SERVER = "http://api-server:8080"
 _NEXT_STEPS = (
-    "Warehouse   `docker compose exec postgres psql -U postgres sluice`.   Stop everything: `docker compose down`."
+    "Warehouse   `docker compose exec postgres psql -U postgres sluice`.   "
+    "Stop everything: `docker compose --profile demo down`."
 )
 
 

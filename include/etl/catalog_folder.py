@@ -60,6 +60,10 @@ class CatalogFolder:
         """Why it cannot be used, and what to do; None if it can."""
         if not self.folder.is_absolute():
             return f"{self.folder} is relative, and every process has its own folder; write {self.folder.absolute()}"
+        # Else it would seem that nothing is declared in a folder that may not be read.
+        for folder in (self.folder, *(self.folder / name for name in (*_KINDS, *_SHARED, "sql"))):
+            if os.path.isdir(folder) and not os.access(folder, os.R_OK | os.X_OK):  # noqa: PTH112 - `is_dir` may raise
+                return f"{folder} cannot be read by user {os.geteuid()}; let it, as by `chmod -R a+rX` of the catalogue"
         if found := self._find_problem():
             remedy = "name a folder that `sluice init DIR` wrote, or unset it for the shipped catalogue"
             return f"{self.folder} {found}; {remedy}"
@@ -95,9 +99,9 @@ class CatalogFolder:
         return self.folder / kind / (f"{name}/notice.py" if kind == "notices" else f"{name}.py")
 
     def file(self, name: str) -> Path:
-        """Return a file, such as `queues.py`: the shipped one if this folder has none."""
+        """Return a file, such as `queues.py`: the shipped one if this folder has none, or may not be read."""
         own = self.folder / name
-        return own if own.is_file() else SHIPPED / name
+        return own if os.path.isfile(own) else SHIPPED / name  # noqa: PTH113 - `is_file` may raise
 
     def sql(self, kind: Kind, name: str) -> Path:
         """Return the file with the statements of an entity or a notice, which may not exist.

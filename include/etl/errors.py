@@ -72,7 +72,8 @@ class ConnectionMissing(SettingMissing):
             self,
             f"{name} is not set; it must hold the Airflow connection {connection!r}, as JSON or as a URI. On a local "
             "stack, run `. .local/env` first; if it lacks the connection, export it and run `python -m dev.stack up`. "
-            "In containers, add it to connections.env.",
+            "In containers, only workers have those of providers and channels: run the command there, or add it to "
+            "connections.env.",
         )
 
 

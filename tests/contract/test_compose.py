@@ -53,13 +53,24 @@ def test_no_service_overrides_an_airflow_setting_that_is_shared_with_the_local_s
     } == {name: set() for name in sluice_services()}
 
 
-def test_connections_of_ones_own_reach_every_service_of_sluice_and_are_in_no_repository() -> None:
-    names = {file["path"] for service in sluice_services().values() for file in service["env_file"]}
-    assert names == {"${CONNECTIONS_FILE:-connections.env}"}
-    assert all(not file["required"] for service in sluice_services().values() for file in service["env_file"])
+def test_connections_to_providers_reach_the_workers_only_and_are_in_no_repository() -> None:
+    worker_services = {worker_program_name(group) for group in WORKER_GROUPS}
+    # The last one requires a file that is named.
+    own = [{"path": "${CONNECTIONS_FILE:-connections.env}", "required": False}, "${CONNECTIONS_FILE:-/dev/null}"]
+    with_own = {name: service["env_file"] for name, service in SERVICES.items() if "env_file" in service}
+    assert with_own == dict.fromkeys(worker_services, own)
+    # The demo enrols users of the sandbox bank.
+    with_plaid = {name for name, service in SERVICES.items() if "AIRFLOW_CONN_PLAID" in service.get("environment", {})}
+    assert with_plaid == {*worker_services, "demo"}
     assert "connections.env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     # Nothing but what is listed reaches a build.
     assert "*" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_a_folder_of_a_catalogue_is_read_only_and_never_made_where_it_does_not_exist() -> None:
+    mounts = [volume for name in SERVICES for volume in SERVICES[name].get("volumes", ()) if isinstance(volume, dict)]
+    assert len(mounts) == len(sluice_services()) + 1  # the demo's, too
+    assert all(mount["read_only"] and not mount["bind"]["create_host_path"] for mount in mounts)
 
 
 def test_each_worker_group_has_its_own_service() -> None:
@@ -108,6 +119,11 @@ def test_every_service_has_a_memory_limit_a_health_check_and_minimal_privileges(
     assert name == "postgres" or (service["read_only"] and service["cap_drop"] == ["ALL"])
 
 
+def test_postgres_of_any_version_keeps_its_data_in_the_volume() -> None:
+    postgres = SERVICES["postgres"]
+    assert postgres["volumes"] == [f"postgres:{postgres['environment']['PGDATA']}"]
+
+
 def test_only_the_web_ui_is_published_and_only_on_this_host() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published == {"api-server": ["${UI_HOST:-127.0.0.1}:${UI_PORT:-8080}:8080"]}
@@ -138,6 +154,7 @@ def test_a_missing_secret_is_refused_with_a_message() -> None:
 def test_the_example_documents_every_setting_with_its_default() -> None:
     documented = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
     assert {match[1] for match in VARIABLE.finditer(COMPOSE)} == set(documented)
-    # What is mounted from /dev/null is not mounted.
-    defaults = {match[1]: match[3].replace("/dev/null", "") for match in VARIABLE.finditer(COMPOSE) if match[2] == "-"}
+    given = [(match[1], match[3]) for match in VARIABLE.finditer(COMPOSE) if match[2] == "-"]
+    # /dev/null stands for no file.
+    defaults = {name: "" for name, _ in given} | {name: value for name, value in given if value != "/dev/null"}
     assert {name: documented[name] for name in defaults} == defaults

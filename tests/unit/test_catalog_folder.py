@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,39 @@ def test_a_folder_that_may_not_be_read_is_refused(own: OwnCatalog, monkeypatch: 
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert "cannot be read by user" in (found(own).problem or "")
     assert "Permission denied" in (found(own).problem or "")
+
+
+@pytest.mark.parametrize("name", [".", "entities", "notices", "hooks", "providers", "sql"])
+def test_a_folder_whose_files_may_not_be_seen_is_refused_instead_of_seeming_empty(
+    own: OwnCatalog, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    own.reexport_entity("accounts")
+    refused = own.folder / name
+    refused.mkdir(exist_ok=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != refused and mode == os.R_OK | os.X_OK)
+    assert found(own).problem == (
+        f"{refused} cannot be read by user {os.geteuid()}; let it, as by `chmod -R a+rX` of the catalogue"
+    )
+
+
+def test_a_file_of_a_folder_that_may_not_be_read_takes_the_place_of_no_shipped_one(
+    own: OwnCatalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.write("queues.py", "")
+    assert found(own).file("queues.py") == own.folder / "queues.py"
+
+    def refuse(_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert found(own).file("queues.py") == SHIPPED / "queues.py"
+
+
+def test_a_folder_that_cannot_be_used_has_no_other_fault(own: OwnCatalog) -> None:
+    own.write("sql/notices/greeting.sql", "")
+    checked = own.python("-m", "etl", "check", check=False).stdout.splitlines()
+    assert checked[0].startswith(f"SLUICE_CATALOG: {own.folder} has neither")
+    assert checked[1:] == ["Faults: 1."]
 
 
 def test_a_relative_path_is_refused_since_each_process_would_find_another_folder() -> None:

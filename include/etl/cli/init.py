@@ -52,5 +52,8 @@ def init(
         "Make its tables:       sluice migrate\n"
         "\n"
         "A local stack uses it, and makes its tables, once it is started again, in the folder of Sluice:\n"
-        "python -m dev.stack up && . .local/env"
+        "python -m dev.stack up && . .local/env\n"
+        "\n"
+        f"In containers, write {catalog_folder.VARIABLE}={path} into .env, then:\n"
+        "docker compose up --detach --wait"
     )

@@ -22,6 +22,7 @@ _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     (NameError, "import it, or fix its spelling"),
     (TypeError, "see include/etl/declare/ for the fields of a declaration"),
     (SystemExit, "remove the exit"),
+    (PermissionError, "let the user of this process read it"),
     (Exception, "fix this line"),
 )
 

@@ -87,6 +87,8 @@ class Templates:
         except TemplateSyntaxError as error:
             path = Path(error.filename) if error.filename else self._folders[0] / name
             raise TemplateBroken(f"{project_path(path)}:{error.lineno}", error.message or "") from None
+        except PermissionError as error:
+            raise TemplateBroken(project_path(Path(error.filename)), "it may not be read") from None
 
     def _render(self, name: str, values: Mapping[str, object]) -> str:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-from etl.declare.fault import DeclarationFault, project_path
+from etl.declare.fault import DeclarationFault, from_error, project_path
 from etl.declare.notice import RECIPIENT_VALUES, Notice
 from etl.notify.templates import build_environment
 
@@ -81,6 +81,8 @@ def _parse(
         where = f"{_path(environment, name)}:{error.lineno}"
         detail = (error.message or "it is no template").removesuffix(".")
         return DeclarationFault(notice.name, where, f"{detail}; fix the template")
+    except PermissionError as error:
+        return from_error(notice.name, Path(error.filename), error)
 
 
 def _path(environment: SandboxedEnvironment, name: str) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from jinja2 import FileSystemLoader
 
 from etl.catalog.channels import EMAIL
 from etl.catalog.notices import NOTICES
@@ -164,3 +165,12 @@ def test_template_error_shows_no_value_or_internal_object(tmp_path: Path, text: 
         templates.render(EMAIL, values, unsubscribe_url="https://bank.example/Secret")
     assert "Secret" not in str(raised.value)
     assert "email.subject.jinja:1: " in str(raised.value)
+
+
+def test_a_template_that_may_not_be_read_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object, __: object, name: str) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / name))
+
+    monkeypatch.setattr(FileSystemLoader, "get_source", refuse)
+    with pytest.raises(TemplateBroken, match=f"^{tmp_path}/.*: it may not be read; "):
+        Templates(MONTHLY_REPORT)

@@ -6,6 +6,7 @@ from pathlib import Path
 from shutil import copytree
 
 import pytest
+from jinja2 import FileSystemLoader
 
 from etl.catalog.notices.low_balance.notice import LOW_BALANCE
 from etl.catalog_folder import SHIPPED
@@ -83,6 +84,16 @@ def test_a_layout_may_use_what_a_template_sets(tmp_path: Path) -> None:
 def test_a_template_that_cannot_be_compiled_is_a_fault(tmp_path: Path, text: str, fault: str) -> None:
     (found,) = faults(tmp_path, text)
     assert found.startswith(fault)
+
+
+def test_a_template_that_may_not_be_read_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object, __: object, name: str) -> None:
+        raise PermissionError(13, "Permission denied", str(tmp_path / name))
+
+    monkeypatch.setattr(FileSystemLoader, "get_source", refuse)
+    found = faults(tmp_path, "")
+    assert found[0].startswith(f"{tmp_path}/")
+    assert all("Permission denied" in each and "; let the user of this process read it" in each for each in found)
 
 
 def test_without_known_columns_only_the_syntax_is_checked(tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ def find_faults() -> Iterator[DeclarationFault]:
     from etl.preflight.templates import find_template_faults
 
     catalog = catalog_folder.find()
+    if catalog.problem:
+        yield from entities.FAULTS
+        return
     shared, shared_faults = modules.import_shared(catalog.shared_files)
     yield from shared_faults
     yield from modules.find_repeated_keys(catalog.files)
