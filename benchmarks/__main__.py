@@ -25,6 +25,7 @@ ALL = (
     "loading",
     "vs_dlt",
     "growth",
+    "table_size",
     "resync",
     "download",
     "urgent",
@@ -33,7 +34,7 @@ ALL = (
     "notices",
 )
 """Files of this folder, the quickest first; `memory` and `backfill` run only if they are named."""
-QUICK = ("planning", "loading", "vs_dlt", "growth", "resync", "download", "memory", "urgent")
+QUICK = ("planning", "loading", "vs_dlt", "growth", "table_size", "resync", "download", "memory", "urgent")
 """Benchmarks of a quick run, which takes at most eight minutes."""
 
 

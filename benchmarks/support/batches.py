@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from msgspec import structs
@@ -48,7 +48,9 @@ def seal(
     *,
     source: str,
     at: datetime,
-    cursors: tuple[str, str] = ("", ""),
+    cursors: tuple[str, str] | Mapping[int, tuple[str, str]] = ("", ""),
+    generations: Mapping[int, int] | None = None,
+    whole: bool = False,
 ) -> int:
     """Seal the pages of all accounts as one raw batch, received at one instant, and return its id.
 
@@ -57,7 +59,11 @@ def seal(
     source
         Name of the feed, snapshot or window that the pages come from.
     cursors
-        Cursor of each account's feed before and after.
+        Cursor of each account's feed before and after; one pair for all, or by account.
+    generations
+        Generation of each account's cursor, where it is known.
+    whole
+        Whether the feed of each account was read in full.
     """
     run = f"{entity.name} of {source} {at.isoformat()}"
     provider = entity.provider.name
@@ -72,7 +78,18 @@ def seal(
         maximum=1,
     )
     chunk = chunks.open_attempt(db, entity=entity.name, run_id=run, ordinal=0)
-    page_frames = _frame_pages(accounts, pages, at=at, cursors=cursors)
+    header = frames.Header(
+        provider_account_id=0,
+        page=0,
+        path="/made/up",
+        request={},
+        cursor_from="",
+        cursor_to="",
+        received_at=at,
+        size=0,
+        whole=whole,
+    )
+    page_frames = _frame_pages(accounts, pages, header, cursors=cursors, generations=generations or {})
     raw_id = raw_batches.seal(
         db, root, page_frames, source=source, chunk_id=chunk.chunk_id, attempt=chunk.attempt, opened_at=at
     )
@@ -81,19 +98,25 @@ def seal(
 
 
 def _frame_pages(
-    accounts: Iterable[int], pages: Pages, *, at: datetime, cursors: tuple[str, str]
+    accounts: Iterable[int],
+    pages: Pages,
+    header: frames.Header,
+    *,
+    cursors: tuple[str, str] | Mapping[int, tuple[str, str]],
+    generations: Mapping[int, int],
 ) -> Iterator[tuple[frames.Header, bytes]]:
-    cursor_from, cursor_to = cursors
     for login, account in enumerate(accounts):
-        header = frames.Header(
-            provider_account_id=account,
-            page=0,
-            path="/made/up",
-            request={},
-            cursor_from=cursor_from,
-            cursor_to=cursor_to,
-            received_at=at,
-            size=0,
-        )
+        cursor_from, cursor_to = cursors if isinstance(cursors, tuple) else cursors[account]
         for page, body in enumerate(pages(login)):
-            yield structs.replace(header, page=page, size=len(body)), body
+            yield (
+                structs.replace(
+                    header,
+                    provider_account_id=account,
+                    page=page,
+                    cursor_from=cursor_from,
+                    cursor_to=cursor_to,
+                    generation=generations.get(account),
+                    size=len(body),
+                ),
+                body,
+            )

@@ -40,11 +40,11 @@ def measure_load(entity: Entity, raw_id: int, *, db: Connection, root: UPath) ->
     """Measure the load of a batch right after a checkpoint, with tables as the next day's run would find them."""
     for statement in _SETTLE_STATEMENTS:
         db.execute(statement)
-    before = _wal_position(db)
+    before = wal_position(db)
     began = time.perf_counter()
     load(entity, raw_id, db=db, root=root)
     seconds = time.perf_counter() - began
-    return LoadCost(seconds, _wal_position(db) - before)
+    return LoadCost(seconds, wal_position(db) - before)
 
 
 def count_touched_rows(entity: Entity, first: int, *, db: Connection) -> int:
@@ -54,6 +54,6 @@ def count_touched_rows(entity: Entity, first: int, *, db: Connection) -> int:
     return int(count)
 
 
-def _wal_position(db: Connection) -> int:
+def wal_position(db: Connection) -> int:
     """Return the size of the write-ahead log so far in bytes, flushed or not."""
     return int(_WAL_POSITION.scalar(db))

@@ -7,22 +7,19 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 import pytest
-from cryptography.fernet import Fernet
 from upath import UPath
 
-from dev.stack.stack import Stack
-from etl.clients import rate_limits
+from benchmarks.support.grown_steps import STEPS, Steps
+from benchmarks.support.grown_warehouse import GrownWarehouse
+from benchmarks.support.pages_touched import count_pages
 from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
-from etl.sync.logins.store.token_cipher import TokenCipher
-from tests.integration.growth.grown_warehouse import GrownWarehouse
-from tests.integration.growth.pages_touched import count_pages
-from tests.integration.growth.steps import STEPS, Steps
-from tests.integration.sync.pipeline import Pipeline
 from tests.integration.warehouse_copy import copy_warehouse
 
+LOGINS = range(3, 8)
+"""Of whom the batches are."""
 FEW, MANY = 50, 1_000
-"""Logins; the second warehouse has twenty times as many rows as the first."""
+"""Logins in all; the second warehouse has twenty times as many rows as the first."""
 MAX_GROWTH, UNCOUNTED = 2, 200
 """Pages of a table that a step may touch in the larger warehouse: so many times as many as in the smaller one, since an
 index is a level deeper, and so many more."""
@@ -34,12 +31,8 @@ Pages = Mapping[str, Counter[str]]
 
 
 @pytest.fixture(scope="module")
-def pages(
-    stack: Stack, server: Endpoint, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[int, str], Pages]:
+def pages(server: Endpoint, template: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, str], Pages]:
     """Return a function that runs all steps in a warehouse with so many logins and such statistics, once."""
-    limiter = rate_limits.connect(Endpoint.from_environment("limits", stack.environment))
-    bank = Endpoint.from_environment("plaid", stack.environment)
 
     @cache
     def run(logins: int, statistics: str) -> Pages:
@@ -51,8 +44,7 @@ def pages(
             GrownWarehouse(db, logins).fill()
             if statistics == "current":
                 db.execute("analyze")
-            pipeline = Pipeline(db, root, TokenCipher([Fernet.generate_key().decode()]), bank, limiter)
-            return {name: count_pages(db, step) for name, step in Steps(pipeline).all()}
+            return {name: count_pages(db, step) for name, step in Steps(db, root, LOGINS).all()}
 
     return run
 
