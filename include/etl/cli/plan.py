@@ -11,8 +11,8 @@ from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json
 
 _JSON = (
-    "`entity`, `unit` (`provider accounts` or `raw batches`), `unit_count`, `chunks`, `requests` and "
-    "`min_duration_seconds`"
+    "`entity`, `unit` (`provider accounts` or `raw batches`), `unit_count`, `chunks`, `requests`, "
+    "`min_duration_seconds`, `late_logins`, `chunk_duration_seconds` and `warnings`"
 )
 
 
@@ -45,6 +45,8 @@ def plan(
                 "requests": estimate.requests,
                 "min_duration_seconds": seconds,
                 "late_logins": estimate.late_logins,
+                "chunk_duration_seconds": estimate.chunk_duration.total_seconds(),
+                "warnings": list(estimate.warnings),
             }
         )
         return
@@ -56,3 +58,5 @@ def plan(
         typer.echo(
             f"{estimate.late_logins:,} logins would be late: their quota allows no more calls, or too few at once"
         )
+    for warning in estimate.warnings:
+        typer.echo(f"warning: {warning}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -35,6 +36,10 @@ class RunEstimate:
         Least time that the provider's rate limits and quotas allow for these requests, however many workers there are.
     late_logins
         Logins that have no call left of their quota now, or need more calls than it has.
+    chunk_duration
+        Least time that the provider's rate limits allow for a chunk while as many others run as its queue has slots.
+    warnings
+        What of this the declaration does not allow for, each with what to do.
     """
 
     entity: str
@@ -44,6 +49,8 @@ class RunEstimate:
     requests: int
     min_duration: timedelta
     late_logins: int = 0
+    chunk_duration: timedelta = timedelta()
+    warnings: tuple[str, ...] = ()
 
 
 def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
@@ -60,15 +67,41 @@ def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
         use = provider_calls.count_used(db, provider=entity.provider.name, source=entity.source.name, quota=quota)
         spans = math.ceil(pages / quota.calls)
         late, wait = accounts if spans > 1 else use.exhausted, (spans - 1) * quota.per
+    chunk_count = count_chunks(accounts, size=entity.chunk_size, maximum=entity.max_chunks)
+    duration = max(wait, min_duration(entity.source, requests))
+    side_by_side = min(chunk_count, entity.queue.slots)
+    chunk_duration = min_duration(entity.source, math.ceil(requests * side_by_side / max(chunk_count, 1)))
+    warnings = tuple(_warnings(entity, duration=duration, chunk_duration=chunk_duration))
     return RunEstimate(
         entity.name,
         "provider accounts",
         accounts,
-        count_chunks(accounts, size=entity.chunk_size, maximum=entity.max_chunks),
+        chunk_count,
         requests,
-        max(wait, min_duration(entity.source, requests)),
+        duration,
         late,
+        chunk_duration,
+        warnings,
     )
+
+
+def _warnings(entity: Entity, *, duration: timedelta, chunk_duration: timedelta) -> Iterator[str]:
+    if entity.deadline is not None and duration > entity.deadline:
+        yield (
+            f"the provider's limits make a run take at least {_minutes(duration)}, longer than the deadline of "
+            f"{_minutes(entity.deadline)}: ask the provider for a higher limit, read fewer logins a run, or raise "
+            "`deadline`"
+        )
+    if chunk_duration > entity.timeout:
+        yield (
+            f"the provider's limits make a chunk take at least {_minutes(chunk_duration)} while {entity.queue.slots} "
+            f"run, longer than the timeout of a task of {_minutes(entity.timeout)}: raise `max_chunks`, which is "
+            f"{entity.max_chunks}, or `timeout`"
+        )
+
+
+def _minutes(duration: timedelta) -> str:
+    return f"{duration.total_seconds() / 60:,.0f} min"
 
 
 def min_duration(source: Source, requests: int) -> timedelta:

@@ -99,6 +99,8 @@ def test_plan_estimates_a_run_and_writes_nothing(etl: Command, db: Connection, r
         "requests": 10_500,
         "min_duration_seconds": pytest.approx(252, abs=1),
         "late_logins": 0,
+        "chunk_duration_seconds": pytest.approx(11.4, abs=1),
+        "warnings": [],
     }
     assert rows("select count(*) from etl.chunks") == [(0,)]
     assert "is no entity" in etl("plan", "nothing").stderr

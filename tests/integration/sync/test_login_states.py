@@ -243,6 +243,20 @@ def test_a_due_login_is_planned_into_even_chunks_and_one_that_waits_is_not(one: 
     assert (estimate.unit_count, estimate.chunks) == (2, 2)
 
 
+def test_an_estimate_warns_of_a_run_that_outlasts_its_deadline_and_of_chunks_that_outlast_a_task(one: Pipeline) -> None:
+    one.enrol(*(f"login {number}" for number in range(2_000)))
+    one.entity = replace(one.entity, max_chunks=4)
+    fits = estimate_run(one.entity, db=one.db)
+    assert not fits.warnings
+    assert timedelta(seconds=30) < fits.chunk_duration < fits.min_duration < timedelta(minutes=1)
+    hasty = replace(one.entity, deadline=fits.min_duration, timeout=fits.chunk_duration)
+    assert not estimate_run(hasty, db=one.db).warnings
+    hastier = replace(one.entity, deadline=timedelta(seconds=40), timeout=timedelta(seconds=30))
+    run, chunk = estimate_run(hastier, db=one.db).warnings
+    assert "longer than the deadline of 1 min" in run
+    assert "while 3 run, longer than the timeout of a task of 0 min: raise `max_chunks`, which is 4" in chunk
+
+
 def test_expiring_cursors_are_those_of_logins_that_are_asked_now_or_later_and_the_warning_names_a_resync(
     one: Pipeline, scripted_bank: ScriptedBank, caplog: pytest.LogCaptureFixture
 ) -> None:
