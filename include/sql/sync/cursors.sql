@@ -66,6 +66,7 @@ for update;
 
 -- name: find_new
 -- The logins of the staged batch of which nothing is known yet: no cursor, no row, and no record that could not be loaded.
+-- Each is looked up by an index: `offset 0` keeps the planner from reading the whole table instead.
 select m.provider_account_id
 from incoming_cursors as m
 inner join etl.cursors as c on c.provider_account_id = m.provider_account_id and c.feed = %(feed)s
@@ -78,11 +79,13 @@ where
         select 1
         from {table} as t
         where t.provider_account_id = m.provider_account_id
+        offset 0
     )
     and not exists (
         select 1
         from etl.rejects as r
         where r.entity = %(entity)s and r.provider_account_id = m.provider_account_id and r.closed_at is null
+        offset 0
     );
 
 -- name: record_copied
