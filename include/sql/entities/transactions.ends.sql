@@ -142,10 +142,10 @@ where
     );
 
 -- name: find_untold
--- Logins with rows that only a window brought, and that the feed, read on after it, does not bring. A feed never tells of
--- what was added and removed between two reads of it, so that only a read from its beginning can tell whether such a row
--- is gone, and only of rows that it should contain. A login is looked at only if a window has changed rows since the feed
--- told something; its rows are looked up by login, since `offset 0` keeps the planner from reading the table.
+-- Logins with rows that a window brought since the feed last told something, and that the feed, read on now, does not
+-- tell of. A feed never tells of what was added and removed between two reads of it, so that only a read from its
+-- beginning can tell whether such a row is gone, if it should contain it. A login is looked at only if a window has
+-- changed rows since; its rows are looked up by login, since `offset 0` keeps the planner from reading the table.
 with windowed as materialized (
     select
         m.provider_account_id,
@@ -163,7 +163,7 @@ with windowed as materialized (
 select distinct w.provider_account_id
 from windowed as w
 cross join lateral (
-    select c.transaction_id, c.raw_id
+    select c.transaction_id
     from core.transactions as c
     where
         c.provider_account_id = w.provider_account_id
@@ -172,7 +172,6 @@ cross join lateral (
         and c.observed_at > w.told_at
     offset 0
 ) as t
-inner join etl.raw_batches as b on b.raw_id = t.raw_id and b.source <> %(feed)s
 where
     not exists (
         select 1

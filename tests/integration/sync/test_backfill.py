@@ -352,3 +352,21 @@ def test_a_window_causes_no_full_read_if_it_proves_nothing_that_the_feed_does_no
     scripted_pipeline.run("backfill", DAY)
     scripted_pipeline.run("next")
     assert rows(REREADS) == [("c2", False)]
+
+
+def test_a_row_of_a_window_that_the_feed_has_told_of_causes_no_full_read_after_a_later_window(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    changed = {**KNOWN, "name": "CHANGED"}
+    scripted_bank.script(
+        "one",
+        page(added=[KNOWN]),
+        window("new"),
+        page(added=[transaction(transaction_id="new")], next_cursor="c2"),
+        msgspec.json.encode({"transactions": [changed], "total_transactions": 1}),
+        page(modified=[changed], next_cursor="c3"),
+    )
+    for run_id, days in (("first", None), ("window", DAY), ("second", None), ("later window", DAY), ("third", None)):
+        scripted_pipeline.run(run_id, days)
+    assert rows(REREADS) == [("c3", False)]
