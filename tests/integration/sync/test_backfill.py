@@ -370,3 +370,18 @@ def test_a_row_of_a_window_that_the_feed_has_told_of_causes_no_full_read_after_a
     for run_id, days in (("first", None), ("window", DAY), ("second", None), ("later window", DAY), ("third", None)):
         scripted_pipeline.run(run_id, days)
     assert rows(REREADS) == [("c3", False)]
+
+
+def test_rows_that_the_feed_does_not_tell_of_are_looked_for_only_after_a_window(pipeline: Pipeline, rows: Rows) -> None:
+    (account,) = pipeline.enrol("one")
+    pipeline.load(
+        pipeline.seal_pages((account, page(added=[transaction(transaction_id=f"t{each}") for each in range(300)])))
+    )
+    raw_id = pipeline.seal_pages((account, page()), run_id="next", moves="a>b")
+    with pipeline.db.transaction():
+        pipeline.load(raw_id)
+        are_few = rows(
+            "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) < 10 from pg_stat_xact_user_tables "
+            "where relname like 'transactions_%' and relname not like '%history%'"
+        )
+    assert are_few == [(True,)]
