@@ -114,7 +114,10 @@ def _read_page(bank: Bank, ledger: Ledger, stream: Stream, request: requests.Tra
     if not cursor and stream.account is None:
         bank.readers.begin_full_read(bank.key, bank.faults, ledger, today=bank.today)
     limit = request.count * _page_factor(bank, ledger.item.number)
-    return feed.read_page(ledger, position, today=bank.today, limit=limit, account=stream.account)
+    page = feed.read_page(ledger, position, today=bank.today, limit=limit, account=stream.account)
+    if not page.has_more and stream.account is None:
+        bank.readers.finish(ledger.item.number)
+    return page
 
 
 def _resolve_cursor(bank: Bank, stream: Stream, cursor: str) -> Position:

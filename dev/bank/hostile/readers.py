@@ -114,18 +114,20 @@ class Readers:
 
     misled: set[int] = field(default_factory=set)
     read_again_on: dict[int, set[date]] = field(default_factory=dict)
+    _finished: set[int] = field(default_factory=set)
     _positions: dict[int, Position] = field(default_factory=dict)
     _full_reads: dict[int, FullRead] = field(default_factory=dict)
     _full_read_counts: dict[int, int] = field(default_factory=dict)
     _values: dict[int, _CursorValues] = field(default_factory=dict)
 
     def begin_full_read(self, key: Key, faults: Faults, ledger: Ledger, *, today: date) -> None:
-        """Draw how a read from the beginning will differ; the first one of an item never does."""
+        """Draw how a read from the beginning will differ; none does before its reader has asked for later changes."""
         number = ledger.item.number
         self._full_reads.pop(number, None)
+        if number in self._finished:
+            self.read_again_on.setdefault(number, set()).add(today)
         if number not in self._positions:
             return
-        self.read_again_on.setdefault(number, set()).add(today)
         count = self._full_read_counts[number] = self._full_read_counts.get(number, 0) + 1
         subject = pack(number, count)
         account_count = len(ledger.item.accounts)
@@ -154,6 +156,10 @@ class Readers:
     def full_read(self, item: int) -> FullRead | None:
         """Return how the item's full read differs; None if it does not."""
         return self._full_reads.get(item)
+
+    def finish(self, item: int) -> None:
+        """Note that the item's reader was sent all that its feed held, though it may never ask for later changes."""
+        self._finished.add(item)
 
     def acknowledge(self, item: int, cursor: str, position: Position) -> None:
         """Note that the item's reader asked for what follows a cursor between two loops."""

@@ -35,6 +35,7 @@ ENTITY_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "mark_outdated": ("raw_id", "entity", "feed_of_window", "snapshot_logins", "snapshots_sealed_at"),
     "drop_unconfirmed": (),
     "find_absent": BATCH,
+    "find_untold": ("feed",),
     "count_live": BATCH,
     "close_absent": BATCH,
     "settle": ("within", "raw_id"),

@@ -147,3 +147,41 @@ where
             i.provider_account_id = c.provider_account_id
             and i.transaction_id = c.transaction_id
     );
+
+-- name: find_untold
+-- Logins with rows that a window brought since the feed last told something, and that the feed, read on now, does not
+-- tell of. A feed never tells of what was added and removed between two reads of it, so that only a read from its
+-- beginning can tell whether such a row is gone, if it should contain it. A login is looked at only if a window has
+-- changed rows since; its rows are looked up by login, since `offset 0` keeps the planner from reading the table.
+with windowed as materialized (
+    select
+        m.provider_account_id,
+        coalesce(k.told_at, '-infinity') as told_at,
+        (now() at time zone 'utc')::date - p.history_days as promised_on
+    from incoming_cursors as m
+    inner join core.provider_accounts as p using (provider_account_id)
+    inner join etl.cursors as k on k.provider_account_id = m.provider_account_id and k.feed = %(feed)s
+    where
+        not m.whole
+        and not k.reread
+        and p.history_days is not null
+        and k.observed_at > coalesce(k.told_at, '-infinity')
+)
+select distinct w.provider_account_id
+from windowed as w
+cross join lateral (
+    select c.transaction_id
+    from core.transactions as c
+    where
+        c.provider_account_id = w.provider_account_id
+        and c.removed_at is null
+        and c.dated_on >= w.promised_on
+        and c.observed_at > w.told_at
+    offset 0
+) as t
+where
+    not exists (
+        select 1
+        from incoming as i
+        where i.provider_account_id = w.provider_account_id and i.transaction_id = t.transaction_id
+    );

@@ -297,3 +297,91 @@ def test_the_tombstone_of_a_posted_pending_transaction_says_posted(
         ("p", "posted"),
         ("q", None),
     ]
+
+
+REREADS = "select value, reread from etl.cursors"
+KNOWN = transaction(transaction_id="known", date="2026-11-19")
+
+
+@pytest.mark.parametrize("told", [[], [transaction(transaction_id="other")]], ids=["quiet feed", "feed with news"])
+@pytest.mark.parametrize("reads", [0, 1], ids=["before the feed", "between two reads"])
+def test_a_row_that_only_a_window_brought_and_the_bank_removed_ends_by_a_full_read_of_the_feed(
+    scripted_pipeline: Pipeline,
+    scripted_bank: ScriptedBank,
+    rows: Rows,
+    reads: int,
+    told: list[dict[str, object]],
+) -> None:
+    scripted_pipeline.enrol("one")
+    first = page(added=[KNOWN], next_cursor="c1")
+    news = page(added=told if reads else [KNOWN, *told], next_cursor="c2")
+    scripted_bank.script("one", *[first] * reads, window("gone"), news, page(added=[KNOWN, *told], next_cursor="c3"))
+    for number in range(reads):
+        scripted_pipeline.run(f"first {number}")
+    scripted_pipeline.run("backfill", DAY)
+    scripted_pipeline.run("next")
+    gone = "select removed_for from core.transactions where transaction_id = 'gone'"
+    assert (rows(gone), rows(REREADS)) == ([(None,)], [("c2", True)])
+    for run_id in ("full", "later"):
+        scripted_pipeline.run(run_id)
+        assert (rows(gone), rows(REREADS)) == ([("absent",)], [("c3", False)])
+    assert "cursor" not in scripted_bank.requests["one"][-2]
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        (KNOWN, []),
+        (transaction(transaction_id="new"), [transaction(transaction_id="new")]),
+        (transaction(transaction_id="old", date="2001-01-01"), []),
+        (transaction(transaction_id="known", date="2026-11-19", name="CHANGED"), [{**KNOWN, "name": "CHANGED"}]),
+    ],
+    ids=["known to the feed", "told by the feed", "before the promised history", "changed in both"],
+)
+def test_a_window_causes_no_full_read_if_it_proves_nothing_that_the_feed_does_not_tell(
+    scripted_pipeline: Pipeline,
+    scripted_bank: ScriptedBank,
+    rows: Rows,
+    listed: dict[str, object],
+    told: list[dict[str, object]],
+) -> None:
+    scripted_pipeline.enrol("one")
+    listing = msgspec.json.encode({"transactions": [listed], "total_transactions": 1})
+    scripted_bank.script("one", page(added=[KNOWN]), listing, page(added=told, next_cursor="c2"))
+    scripted_pipeline.run("first")
+    scripted_pipeline.run("backfill", DAY)
+    scripted_pipeline.run("next")
+    assert rows(REREADS) == [("c2", False)]
+
+
+def test_a_row_of_a_window_that_the_feed_has_told_of_causes_no_full_read_after_a_later_window(
+    scripted_pipeline: Pipeline, scripted_bank: ScriptedBank, rows: Rows
+) -> None:
+    scripted_pipeline.enrol("one")
+    changed = {**KNOWN, "name": "CHANGED"}
+    scripted_bank.script(
+        "one",
+        page(added=[KNOWN]),
+        window("new"),
+        page(added=[transaction(transaction_id="new")], next_cursor="c2"),
+        msgspec.json.encode({"transactions": [changed], "total_transactions": 1}),
+        page(modified=[changed], next_cursor="c3"),
+    )
+    for run_id, days in (("first", None), ("window", DAY), ("second", None), ("later window", DAY), ("third", None)):
+        scripted_pipeline.run(run_id, days)
+    assert rows(REREADS) == [("c3", False)]
+
+
+def test_rows_that_the_feed_does_not_tell_of_are_looked_for_only_after_a_window(pipeline: Pipeline, rows: Rows) -> None:
+    (account,) = pipeline.enrol("one")
+    pipeline.load(
+        pipeline.seal_pages((account, page(added=[transaction(transaction_id=f"t{each}") for each in range(300)])))
+    )
+    raw_id = pipeline.seal_pages((account, page()), run_id="next", moves="a>b")
+    with pipeline.db.transaction():
+        pipeline.load(raw_id)
+        are_few = rows(
+            "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) < 10 from pg_stat_xact_user_tables "
+            "where relname like 'transactions_%' and relname not like '%history%'"
+        )
+    assert are_few == [(True,)]

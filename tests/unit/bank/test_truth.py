@@ -112,6 +112,16 @@ def test_a_reader_that_lags_is_not_at_the_end() -> None:
     assert not login.is_at_end(later, KnownLedger.read(later, 1), "made up")
 
 
+@pytest.mark.parametrize("reads_again", [True, False])
+def test_only_a_read_from_the_beginning_lets_old_rows_stay_that_ended_before_it(*, reads_again: bool) -> None:
+    bank, _, _ = follow(bank_with({"long_hold": 1}), 1, (0,))
+    bank = replace(bank, today=bank.today + timedelta(days=40))
+    if reads_again:
+        list(read(bank, 1, ""))
+    ended = [each for each in truth_of(bank, 1).transactions.values() if not each.is_live]
+    assert {each.may_stay for each in ended if str(each.earlier_rows[0]["dated_on"]) < str(TODAY)} == {reads_again}
+
+
 def test_a_pending_transaction_ends_as_posted_exactly_if_a_posted_one_replaces_it() -> None:
     bank = bank_with({"late_posting": 0.5})
     posted = defaultdict(set)

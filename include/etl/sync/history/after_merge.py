@@ -100,6 +100,25 @@ def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
     return ended
 
 
+def reread_untold(db: Connection, entity: Entity) -> None:
+    """Request full reads of the logins of which only a window brought a row, by the statement `find_untold`.
+
+    `incoming_cursors` must hold the logins of a batch of the feed whose cursors have not been moved yet.
+    """
+    file, feed = EntityStatements(entity), entity.feed_name
+    if feed is None or "find_untold" not in file:
+        return
+    if untold := file["find_untold"].scalars(db, {"feed": feed}):
+        cursors.request_full_read(db, untold, feeds=[feed])
+        log.info(
+            "%s: the feed does not tell of rows that a window brought of %d logins, such as %d: the next run reads it "
+            "from its beginning",
+            entity.name,
+            len(untold),
+            untold[0],
+        )
+
+
 def carry_corrections(db: Connection, entity: Entity) -> None:
     """Carry users' corrections to the rows that replace the corrected ones, by the statement `carried_corrections`.
 

@@ -54,6 +54,8 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
     if not staged_batch.is_copied:
         closed_keys = _close_unreported_rows(entity, typed_batch, origin, staged_batch.known_later, db=db)
     if isinstance(origin, Feed) and not staged_batch.was_loaded:
+        if not staged_batch.is_copied:
+            after_merge.reread_untold(db, entity)
         cursors.advance(db, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"] or closed_keys):
         cursors.record_observation(db, feed=entity.feed_name)

@@ -21,10 +21,13 @@ from etl.db.connection import Connection
 from etl.json_text import DECODE_ERRORS, repair_unicode
 from etl.sync.store import raw_batches
 from tests.integration.sync.hostile.corrections import CorrectedRow, ExpectedCorrections
+from tests.integration.sync.hostile.replaced import EarlierRow, find_counted_twice
 
 BALANCES = frozenset({"balance_current", "balance_available", "balance_limit", "balance_as_of"})
 MANY_BAD_RECORDS = 40
 """Bad records of a login of which nobody could say that they are a few."""
+HELD = "(removed_at is null or removed_for = 'replaced')"
+"""Condition of the rows of an earlier login that are compared with those of the login that replaces it."""
 RECORD_LISTS = {
     "transactions_sync": ("transactions", ("added", "modified", "removed")),
     "transactions_get": ("transactions", ("transactions",)),
@@ -245,10 +248,7 @@ class Comparison:
             self._add("cursor", account_id, f"item {number}", values, "the end of the feed")
 
     def _compare_replaced(self, truths: Mapping[int, LoginTruth]) -> None:
-        """Compare the logins that were linked again: no money of theirs counts that the new one knows.
-
-        A flaw is of one record: where it changes the amount of only one of both, nobody can tell that they are one.
-        """
+        """Compare the logins that were linked again: no money of theirs counts that the new one knows."""
         changes = self.bank.changes
         current = {changes.origin(number): number for number in self.logins}
         for account_id, number in self.replaced.items():
@@ -258,18 +258,40 @@ class Comparison:
             if state != "replaced":
                 self._add("state", account_id, f"item {number}", state, "replaced")
             new_number = current[changes.origin(number)]
-            ledger = KnownLedger.read(self.bank, number)
-            twins = login.twins(ledger, self._ledgers[new_number])
-            earlier, truth = login.of_login(self.bank, ledger).transactions, truths[new_number].transactions
-            live = self._query(
-                "select transaction_id from core.transactions where provider_account_id = %s and removed_at is null",
-                account_id,
-            )
-            for row in live:
-                identity = row["transaction_id"]
-                twin = truth.get(twins.get(identity, ""))
-                if twin is not None and (not twin.is_live or _is_same_money(earlier[identity].row, twin.row)):
-                    self._add("counted twice", account_id, identity, "live", f"only {twins[identity]}")
+            ledger, new_ledger = KnownLedger.read(self.bank, number), self._ledgers[new_number]
+            twins, truth = login.twins(ledger, new_ledger), truths[new_number].transactions
+            rows = [
+                EarlierRow(**row, twin=truth.get(twins.get(row["transaction_id"], "")))
+                for row in self._query(
+                    "select transaction_id, account_id, dated_on, amount, pending, removed_at is null as is_live "
+                    f"from core.transactions where provider_account_id = %s and {HELD}",
+                    account_id,
+                )
+            ]
+            days = {
+                each.account_id: self._days_of(self.logins[new_number], new.account_id)
+                for each, new in zip(ledger.item.accounts, new_ledger.item.accounts, strict=True)
+            }
+            for identity in find_counted_twice(rows, days, self._promised_on(self.logins[new_number])):
+                self._add("counted twice", account_id, identity, "live", f"only {twins[identity]}")
+
+    def _days_of(self, account_id: int, identity: str) -> set[date]:
+        """Return the days on which a login has rows of an account."""
+        query = (
+            "select dated_on from core.transactions "
+            "where provider_account_id = %s and account_id = %s and removed_at is null"
+        )
+        return {row["dated_on"] for row in self._query(query, account_id, identity)}
+
+    def _promised_on(self, account_id: int) -> date:
+        """Return the first day of the history that the provider promised to a login."""
+        query = (
+            "select (enrolled_at at time zone 'utc')::date - history_days as promised_on "
+            "from core.provider_accounts where provider_account_id = %s"
+        )
+        (row,) = self._query(query, account_id)
+        promised_on: date = row["promised_on"]
+        return promised_on
 
     def _compare_rejects(self, truths: Mapping[int, LoginTruth], named: Mapping[str, MerchantTruth]) -> None:
         """Compare the open rejects with the records that cannot be loaded."""
@@ -311,8 +333,15 @@ class Comparison:
         """Compare what reports show with what users corrected."""
         numbers = {account_id: number for number, account_id in self.logins.items()} | dict(self.replaced)
         current = {self.bank.changes.origin(number): number for number in self.logins}
+        held = self._query(
+            "select provider_account_id, transaction_id from core.transactions "
+            f"where provider_account_id = any(%s) and {HELD}",
+            list(self.replaced),
+        )
         expected = ExpectedCorrections(
-            self.bank, {number: current[self.bank.changes.origin(number)] for number in self.replaced.values()}
+            self.bank,
+            {number: current[self.bank.changes.origin(number)] for number in self.replaced.values()},
+            {(self.replaced[row["provider_account_id"]], row["transaction_id"]) for row in held},
         )
         for number, corrected in self.corrected:
             expected.add(number, corrected)
@@ -346,10 +375,6 @@ class Comparison:
 def _differing(row: Mapping[str, object], expected: Mapping[str, object]) -> list[str]:
     """Return the names of the columns that differ."""
     return [name for name, value in expected.items() if row[name] != value]
-
-
-def _is_same_money(row: Row | None, other: Row | None) -> bool:
-    return row is not None and other is not None and row["amount"] == other["amount"]
 
 
 def _explains(truth: LoginTruth, entity: str, record_id: str) -> bool:

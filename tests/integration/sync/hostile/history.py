@@ -348,7 +348,7 @@ class History:
             failed = [name for name, entity in entities.items() if not self.steps.run(entity)]
             product.accept_quarantines(entities, db=db, root=root)
             product.decide_reconciliations(self._misled(), self.last_faulty_batch, entities=entities, db=db, root=root)
-            left = [*failed, *product.find_quarantines(db), *product.find_pending_reconciliations(db)]
+            left = [*failed, *product.find_unfinished(db)]
             if not left:
                 break
         if not self.steps.run(self.entities.merchants):

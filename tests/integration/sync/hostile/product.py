@@ -70,6 +70,16 @@ def accept_quarantines(entities: Mapping[str, Entity], *, db: Connection, root: 
             load.accept(entities[entity], account_id, db=db, root=root)
 
 
+def find_unfinished(db: Connection) -> list[tuple[object, ...]]:
+    """Return what the next run or a person has still to do: quarantines, decisions, and full reads of active logins."""
+    rereads = db.execute(
+        "select c.provider_account_id, 'full read' from etl.cursors as c "
+        "inner join core.provider_accounts as p using (provider_account_id) where c.reread and p.state = 'active' "
+        "order by 1"
+    ).fetchall()
+    return [*find_quarantines(db), *find_pending_reconciliations(db), *rereads]
+
+
 def find_quarantines(db: Connection) -> list[tuple[int, str, str]]:
     """Return the quarantined logins, each with its entity and the rule that most of its records broke."""
     return db.execute(
