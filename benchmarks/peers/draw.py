@@ -65,7 +65,7 @@ _CHARTS = (
     Chart("chunks", "transactions in 256 chunks", "rows_per_second", "chunks of 256,000 transactions", "rows/s"),
     Chart("planning", "plan of chunks over", "seconds", "provider accounts", "seconds", logarithmic=True),
 )
-_PEERS = "dlt at its best"
+_PEERS = "dlt tuned, two processes"
 _SIDE_PREFIX = "rows_per_second_"
 _SLUICE_SIDE = "sluice"
 
