@@ -16,7 +16,8 @@ drop table if exists pg_temp.compared_rows;
 -- A row that nothing repeats should be there on a day that the later login covers: within the history that the provider
 -- promised, and between days of which it has records that are at most `max_gap` days apart, or as long after the last of
 -- them. Its first day may be a part of a day; and one old record does not cover the years until the next one. If more rows
--- are lacking than an account may lose without a person, it is no evidence: the accounts may be different after all.
+-- are lacking than an account may lose without a person, it is no evidence: the accounts may be different after all. Nor is
+-- it while a record of the later login is rejected, which may be any of them.
 create temp table compared_rows on commit drop as
 with found as materialized (
     select k.*
@@ -50,7 +51,16 @@ pairs as materialized (
         f.old_account_id,
         f.new_provider_account_id,
         f.new_account_id,
-        (n.enrolled_at at time zone 'utc')::date - n.history_days as promised_on
+        (n.enrolled_at at time zone 'utc')::date - n.history_days as promised_on,
+        exists (
+            select 1
+            from etl.rejects as r
+            where
+                r.entity = 'transactions'
+                and r.provider_account_id = f.new_provider_account_id
+                and r.closed_at is null
+            offset 0
+        ) as has_rejects
     from found as f
     inner join core.provider_accounts as n on n.provider_account_id = f.new_provider_account_id
     inner join etl.cursors as c on c.provider_account_id = f.new_provider_account_id and c.feed = %(feed)s
@@ -267,8 +277,17 @@ select
     c.transaction_id,
     p.new_provider_account_id,
     c.new_transaction_id,
-    c.is_live and (c.pending or c.new_transaction_id is not null or c.is_lacking and not c.is_excessive) as ends,
-    c.is_live and c.is_lacking and c.is_excessive as is_kept
+    c.is_live
+    and (
+        c.pending
+        or c.new_transaction_id is not null
+        or (c.is_lacking and not c.is_excessive and not p.has_rejects)
+    ) as ends,
+    case
+        when not (c.is_live and c.is_lacking) then null
+        when c.is_excessive then 'they are too many to end them'
+        when p.has_rejects then 'records of the later login were rejected, and may be these'
+    end as kept_for
 from counted as c
 inner join pairs as p using (pair)
 where
@@ -295,12 +314,12 @@ where
 returning target.provider_account_id, target.transaction_id;
 
 -- name: count_kept
--- Rows that later logins should have, and that do not end since they are too many, by login.
-select c.provider_account_id, count(distinct c.transaction_id)::int as kept
+-- Rows that later logins should have, and that do not end all the same, by login and reason.
+select c.provider_account_id, c.kept_for, count(distinct c.transaction_id)::int as kept
 from compared_rows as c
-where c.is_kept
-group by c.provider_account_id
-order by c.provider_account_id;
+where c.kept_for is not null
+group by c.provider_account_id, c.kept_for
+order by c.provider_account_id, c.kept_for;
 
 -- name: repeated_corrections
 -- What users corrected on transactions before their login was linked again, for those that repeat them.

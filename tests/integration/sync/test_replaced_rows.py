@@ -52,8 +52,29 @@ def test_more_rows_than_a_handful_and_a_tenth_stay_and_a_warning_says_so(
     for _ in range(2):
         load(pipeline, new, "new", (TODAY - timedelta(days=lacking), 1), *days(*[1] * lacking))
         assert len(rows(LIVE_OF, old)) == (0 if ends else lacking)
-    message = f"{lacking} of its rows are lacking in the later login: too many to end them"
+    message = f"{lacking} of its rows are lacking in the later login, but stay: they are too many to end them"
     assert (message in caplog.text) is not ends
+
+
+def test_a_row_that_is_lacking_stays_while_a_record_of_the_later_login_is_rejected_which_may_be_it(
+    pipeline: Pipeline, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *days(1, 2, 3))
+    new = link(pipeline, "new", CHECKING)
+    account = {"account_id": "new checking", "date": str(TODAY)}
+    first, bad, second = (transaction(transaction_id=f"new {number}", **account) for number in range(3))
+    first |= {"date": str(days(1, 2, 3)[0][0]), "amount": 1}
+    added = page(added=[first, {**bad, "amount": "?"}, {**second, "amount": 3}])
+    pipeline.load(pipeline.seal_pages((new, added), run_id="bad", at=LATER, moves=">a"))
+    assert rows(LIVE_OF, old) == [("old 1",)]
+    assert (
+        "1 of its rows are lacking in the later login, but stay: records of the later login were rejected"
+        in caplog.text
+    )
+    mended = page(modified=[{**bad, "amount": 9}])
+    pipeline.load(pipeline.seal_pages((new, mended), run_id="mended", at=LATER + timedelta(hours=1), moves="a>b"))
+    assert rows(LIVE_OF, old) == []
 
 
 @pytest.mark.parametrize(("shift", "counted"), [(1, 60), (3, 60), (4, 110), (-3, 60)])

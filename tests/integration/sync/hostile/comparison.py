@@ -272,16 +272,19 @@ class Comparison:
                 each.account_id: self._days_of(self.logins[new_number], new.account_id)
                 for each, new in zip(ledger.item.accounts, new_ledger.item.accounts, strict=True)
             }
-            for identity in find_counted_twice(rows, days, self._promised_on(self.logins[new_number])):
+            new_id = self.logins[new_number]
+            promised_on, has_rejects = self._promised_on(new_id), self._has_rejects(new_id)
+            for identity in find_counted_twice(rows, days, promised_on, has_rejects=has_rejects):
                 self._add("counted twice", account_id, identity, "live", f"only {twins[identity]}")
 
     def _days_of(self, account_id: int, identity: str) -> set[date]:
         """Return the days on which a login has rows of an account."""
-        query = (
-            "select dated_on from core.transactions "
-            "where provider_account_id = %s and account_id = %s and removed_at is null"
-        )
-        return {row["dated_on"] for row in self._query(query, account_id, identity)}
+        query = "select dated_on from core.transactions where provider_account_id = %s and account_id = %s"
+        return {row["dated_on"] for row in self._query(f"{query} and removed_at is null", account_id, identity)}
+
+    def _has_rejects(self, account_id: int) -> bool:
+        query = "select 1 from etl.rejects where provider_account_id = %s and entity = 'transactions'"
+        return any(True for _ in self._query(f"{query} and closed_at is null", account_id))
 
     def _promised_on(self, account_id: int) -> date:
         """Return the first day of the history that the provider promised to a login."""

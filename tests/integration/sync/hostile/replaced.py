@@ -40,7 +40,7 @@ class EarlierRow:
 
 
 def find_counted_twice(
-    rows: Collection[EarlierRow], days: Mapping[str, Collection[date]], promised_on: date
+    rows: Collection[EarlierRow], days: Mapping[str, Collection[date]], promised_on: date, *, has_rejects: bool
 ) -> list[str]:
     """Return the ids of the live rows that must have ended.
 
@@ -53,6 +53,8 @@ def find_counted_twice(
         Account of the earlier login → days on which the later one has rows of the same account.
     promised_on
         First day of the history that the provider promised to the later login.
+    has_rejects
+        Whether a record of the later login is rejected, which may be any that it lacks.
     """
     covered = {
         each.transaction_id
@@ -75,7 +77,7 @@ def find_counted_twice(
         and (
             not each.twin.is_live
             or each.is_repeated
-            or (each.transaction_id in lacking and each.account_id not in many)
+            or (each.transaction_id in lacking and each.account_id not in many and not has_rejects)
         )
     ]
 
