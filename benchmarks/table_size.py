@@ -82,6 +82,11 @@ class Cost(NamedTuple):
 
 Costs = Mapping[str, Sequence[Cost]]
 """Step → its cost in each repetition."""
+_SIZE = """
+select sum(pg_total_relation_size(t.relid))
+from pg_partition_tree('core.transactions') as t
+where t.isleaf
+"""
 
 
 def main(
@@ -102,16 +107,19 @@ def main(
         server = Endpoint.from_environment("warehouse", stack.environment)
         batch = QUICK_LOGINS_OF_A_BATCH if quick else LOGINS_OF_A_BATCH
         root = folder.parent / "raw"
-        costs = {size: _measure(size, batch, server=server, root=root, console=console) for size in sizes}
-    results = list(_results(costs))
+        bytes_of_row: dict[int, float] = {}
+        costs = {size: _measure(size, batch, bytes_of_row, server=server, root=root, console=console) for size in sizes}
+    results = [*_results(costs), _disk(bytes_of_row)]
     result.show(results, console)
     if not quick:
         result.append(results, command="python -m benchmarks.table_size")
         sys.exit(0 if all(each.reached for each in results) else 1)
 
 
-def _measure(size: int, batch: int, *, server: Endpoint, root: Path, console: Console) -> Costs:
-    """Return what the steps cost at a size, with so many logins in each batch."""
+def _measure(
+    size: int, batch: int, bytes_of_row: dict[int, float], *, server: Endpoint, root: Path, console: Console
+) -> Costs:
+    """Return what the steps cost at a size, with so many logins in each batch, and store the disk space of a row."""
     costs: dict[str, list[Cost]] = defaultdict(list)
     with databases.temporary(server, "grown") as database, connect(database) as db:
         began = time.monotonic()
@@ -119,6 +127,8 @@ def _measure(size: int, batch: int, *, server: Endpoint, root: Path, console: Co
         GrownWarehouse(db, size // ROWS_OF_A_LOGIN).fill()
         for statement in ("vacuum (analyze)", "checkpoint"):
             db.execute(statement)
+        ((table_bytes,),) = db.execute(_SIZE).fetchall()
+        bytes_of_row[size] = round(table_bytes / size)
         console.print(f"{size:,} rows: filled in {time.monotonic() - began:.0f} s")
         for repetition in range(REPETITIONS):
             first = 1 + repetition * batch
@@ -176,6 +186,13 @@ def _results(costs: Mapping[int, Costs]) -> Iterator[BenchmarkResult]:
                 goal is None or growth <= goal,
                 detail,
             )
+
+
+def _disk(bytes_of_row: Mapping[int, float]) -> BenchmarkResult:
+    largest = max(bytes_of_row)
+    detail = {str(size): row_bytes for size, row_bytes in bytes_of_row.items()}
+    name = f"disk of a row of core.transactions with its indexes, {largest:,} rows"
+    return BenchmarkResult(name, "none", f"{bytes_of_row[largest]} bytes", reached=True, detail=detail)
 
 
 def _median(costs: Sequence[Cost], field: str) -> float:
