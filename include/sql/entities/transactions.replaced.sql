@@ -16,7 +16,7 @@ drop table if exists pg_temp.compared_rows;
 -- A row that nothing repeats should be there on a day that the later login covers: within the history that the provider
 -- promised, and between days of which it has records that are at most `max_gap` days apart, or as long after the last of
 -- them. Its first day may be a part of a day; and one old record does not cover the years until the next one. If more rows
--- are lacking than an account may lose without a person, it is no evidence: the accounts may be different after all. Nor is
+-- are lacking than an account may lose, it is no evidence unless a person confirms it: the accounts may be different. Nor is
 -- it while a record of the later login is rejected, which may be any of them.
 create temp table compared_rows on commit drop as
 with found as materialized (
@@ -60,7 +60,8 @@ pairs as materialized (
                 and r.provider_account_id = f.new_provider_account_id
                 and r.closed_at is null
             offset 0
-        ) as has_rejects
+        ) as has_rejects,
+        f.confirmed_at is not null as is_confirmed
     from found as f
     inner join core.provider_accounts as n on n.provider_account_id = f.new_provider_account_id
     inner join etl.cursors as c on c.provider_account_id = f.new_provider_account_id and c.feed = %(feed)s
@@ -281,11 +282,11 @@ select
     and (
         c.pending
         or c.new_transaction_id is not null
-        or (c.is_lacking and not c.is_excessive and not p.has_rejects)
+        or (c.is_lacking and (not c.is_excessive or p.is_confirmed) and not p.has_rejects)
     ) as ends,
     case
         when not (c.is_live and c.is_lacking) then null
-        when c.is_excessive then 'they are too many to end them'
+        when c.is_excessive and not p.is_confirmed then 'they are too many to end them'
         when p.has_rejects then 'records of the later login were rejected, and may be these'
     end as kept_for
 from counted as c

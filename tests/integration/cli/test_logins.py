@@ -229,6 +229,19 @@ def test_restoring_tells_the_state_of_each_login_and_why_others_stay(
     assert rows("select provider_account_id from core.provider_accounts where replaced_by is not null") == []
 
 
+def test_confirming_needs_a_login_that_was_replaced(etl: Command, five: Connection, rows: Rows) -> None:
+    five.execute(
+        "insert into core.replaced_accounts "
+        "(old_provider_account_id, old_account_id, new_provider_account_id, new_account_id, matched_by, was_closed) "
+        "values (5, 'a', 1, 'b', 'mask', false)"
+    )
+    result = etl("logins", "confirm", "5", "1")
+    assert result.returncode == 1
+    assert result.stdout == "Login 5: replaced.\n"
+    assert result.stderr == "Login 1: it is active, and was not replaced.\n"
+    assert rows("select confirmed_at is not null from core.replaced_accounts") == [(True,)]
+
+
 def test_resuming_a_replaced_login_names_the_command_that_restores_it(etl: Command, five: Connection) -> None:
     assert etl("logins", "resume", "4", "5").stderr == (
         "Login 4: it is unlinked, and only `sluice link` makes it active again.\n"

@@ -10,6 +10,7 @@ import pytest
 
 from etl.sync.history import corrections
 from etl.sync.logins.relink import replace_earlier_logins
+from etl.sync.logins.store import replaced_accounts
 from tests.integration.sync.pipeline import LATER, Pipeline
 from tests.integration.sync.test_relink import CHECKING, LIVE, TODAY, days, link, load
 from tests.unit.sync.samples import page, transaction
@@ -54,6 +55,11 @@ def test_more_rows_than_a_handful_and_a_tenth_stay_and_a_warning_says_so(
         assert len(rows(LIVE_OF, old)) == (0 if ends else lacking)
     message = f"{lacking} of its rows are lacking in the later login, but stay: they are too many to end them"
     assert (message in caplog.text) is not ends
+    assert replaced_accounts.confirm(pipeline.db, old)
+    assert not replaced_accounts.confirm(pipeline.db, new), "it was not replaced"
+    load(pipeline, new, "new")
+    assert rows(LIVE_OF, old) == []
+    assert rows("select count(*) > 0 from core.transactions where provider_account_id = %s", new) == [(True,)]
 
 
 def test_a_row_that_is_lacking_stays_while_a_record_of_the_later_login_is_rejected_which_may_be_it(

@@ -1,4 +1,4 @@
-"""`sluice logins resume`, `stop`, `unlink` and `restore`: change the state of logins by hand."""
+"""`sluice logins resume`, `stop`, `unlink`, `confirm` and `restore`: change the state of logins by hand."""
 
 from __future__ import annotations
 
@@ -117,6 +117,25 @@ def unlink_logins(
         found = {each.provider_account_id: each for each in login_store.find_to_unlink(db, logins)}
         failed = _unlink(found, reason=reason or _BY_HAND, db=db)
     _finish(dict.fromkeys(found.keys() - failed.keys(), LoginState.UNLINKED), failed, as_json=as_json)
+
+
+@examples("sluice logins confirm 17", json=_JSON)
+def confirm_logins(logins: Logins, *, as_json: AsJson = False) -> None:
+    """Say that these logins, which were linked again, have the same accounts as the later ones.
+
+    Transactions that a later login lacks then end, although they are many; a warning in the log of a load named this
+    command. The next run that loads transactions of the later login ends them.
+    """
+    from etl.db.connection import connect_warehouse
+    from etl.sync.logins.store import replaced_accounts
+
+    with connect_warehouse() as db:
+        states = _find_states(db, logins)
+        confirmed = {login: LoginState(states[login]) for login in states if replaced_accounts.confirm(db, login)}
+    failed = {
+        login: f"it is {state}, and was not replaced" for login, state in states.items() if login not in confirmed
+    }
+    _finish(confirmed, failed, as_json=as_json)
 
 
 @examples("sluice logins restore 17", json=_JSON)

@@ -253,6 +253,12 @@ update core.replaced_accounts set undone_at = now()
 where old_provider_account_id = %(old_provider_account_id)s and undone_at is null
 returning old_account_id;
 
+-- name: confirm
+-- A person says that the accounts of an earlier login are the same as the later ones. They are compared again by the next
+-- batch of either.
+update core.replaced_accounts set confirmed_at = coalesce(confirmed_at, now()), ended_feeds = '{}'
+where old_provider_account_id = %(old_provider_account_id)s and undone_at is null;
+
 -- name: restore_login
 -- A replaced login is synced again, unless it was unlinked: without an access token it stays so.
 update core.provider_accounts set

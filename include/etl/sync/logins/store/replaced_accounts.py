@@ -141,6 +141,18 @@ def restore(db: Connection, provider_account_id: int, *, restorations: Collectio
         return LoginState(_SQL["state_of"].scalar(db, login))
 
 
+def confirm(db: Connection, provider_account_id: int) -> bool:
+    """Record that the accounts of a replaced login are those of the later ones; return whether it was replaced.
+
+    Rows that the later logins lack then end with their next batch, however many they are.
+    """
+    login = {"old_provider_account_id": provider_account_id}
+    with db.transaction():
+        _SQL["lock_users"].run(db, {"provider_account_ids": [provider_account_id]})
+        _lock_cursors(db, [provider_account_id, *_SQL["counterparts"].scalars(db, login)])
+        return _SQL["confirm"].run(db, login) > 0
+
+
 def concern_batch(db: Connection) -> bool:
     """Return whether any login of the staged batch replaces another, or was replaced."""
     return bool(_SQL["concern_batch"].scalar(db))
