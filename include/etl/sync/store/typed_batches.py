@@ -4,7 +4,7 @@
     {root}/typed/{entity}/v{version}-{format}/{raw hash}/cursors.arrow
     {root}/typed/{entity}/v{version}-{format}/{raw hash}/rejects.arrow    if any record was rejected
 
-The same raw batch and entity version always result in the same bytes.
+The same raw batch and declaration always result in the same bytes.
 """
 
 from __future__ import annotations
@@ -181,6 +181,9 @@ class TypedBatch:
             moves.publish(self._folder / "cursors.arrow", flushes_folder=False)
             if writer.has_rejects:
                 rejects.publish(self._folder / "rejects.arrow", flushes_folder=False)
+            else:
+                # A declaration that was mended without a new version types the same batch again.
+                (self._folder / "rejects.arrow").unlink(missing_ok=True)
             rows.publish(self._folder / "rows.arrow")
 
     def exists(self) -> bool:
