@@ -45,7 +45,7 @@ def find_counted_twice(
     """Return the ids of the live rows that must have ended.
 
     These are rows that the later login repeats, and, on days that it covers, those that it lacks, unless it lacks many
-    of their account.
+    of their account, or records of it are rejected.
 
     Parameters
     ----------
@@ -75,9 +75,9 @@ def find_counted_twice(
         if each.is_live
         and each.twin is not None
         and (
-            not each.twin.is_live
-            or each.is_repeated
-            or (each.transaction_id in lacking and each.account_id not in many and not has_rejects)
+            each.is_repeated
+            or (not has_rejects and not each.twin.is_live)
+            or (not has_rejects and each.transaction_id in lacking and each.account_id not in many)
         )
     ]
 
