@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from etl.db.statements import Statement
 from etl.db.tables import entity_statements
+from etl.sync.history import corrections
 from etl.sync.merging import new_logins
 from etl.sync.merging.new_logins import CopiedLogins
 from etl.sync.store.loads import LoadCounts
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.integration.sync.test_load import load_counts
+from tests.integration.sync.test_relink import CHECKING, TODAY, days, link, load
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -183,6 +186,50 @@ def test_a_merge_of_an_entitys_own_gets_the_rows_of_new_logins_too(
     assert copied == [CopiedLogins()]
 
 
+def test_own_statements_that_read_incoming_get_the_rows_of_new_logins_too(
+    pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = Statement(
+        "update core.transactions as target set removed_at = i.observed_at, removed_for = 'posted' from incoming as i "
+        "where target.provider_account_id = i.provider_account_id and target.transaction_id = i.pending_transaction_id "
+        "returning target.provider_account_id, target.transaction_id"
+    )
+    find_own = entity_statements._find_own
+    monkeypatch.setattr(entity_statements, "_find_own", lambda entity: {**find_own(entity), "close_pending": own})
+    monkeypatch.setattr(entity_statements, "path_of", lambda file: tmp_path / f"{file}.sql")
+    (account,) = pipeline.enrol("one")
+    hold = transaction(transaction_id="hold", pending=True)
+    posted = transaction(transaction_id="posted", pending_transaction_id="hold")
+    pipeline.load(pipeline.seal_pages((account, page(added=[hold, posted]))))
+    assert copied == [CopiedLogins()]
+    assert rows("select transaction_id from core.transactions where removed_at is null") == [("posted",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "is_staged"),
+    [
+        ("close_pending", "-- Of incoming.\nselect 1, 'a' from incoming_cursors where false", False),
+        ("drop_unconfirmed", "delete from incoming where pending", False),
+        ("find_untold", "select 1::bigint from incoming where false", True),
+    ],
+)
+def test_rows_of_new_logins_are_staged_only_for_own_statements_that_name_incoming_and_run_after_them(
+    pipeline: Pipeline,
+    copied: list[CopiedLogins],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    text: str,
+    *,
+    is_staged: bool,
+) -> None:
+    monkeypatch.setattr(entity_statements, "_find_own", lambda _: {name: Statement(text)})
+    monkeypatch.setattr(entity_statements, "path_of", lambda file: tmp_path / f"{file}.sql")
+    (account,) = pipeline.enrol("one")
+    assert pipeline.load(pipeline.seal_pages((account, page(added=[transaction()])))).inserted == 1
+    assert copied == [CopiedLogins() if is_staged else CopiedLogins([account], 1)]
+
+
 def test_a_replay_stages_new_logins_so_that_later_batches_are_applied_to_them(
     pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins]
 ) -> None:
@@ -190,3 +237,19 @@ def test_a_replay_stages_new_logins_so_that_later_batches_are_applied_to_them(
     pipeline.replay(pipeline.seal_pages((account, page(added=[transaction()]))))
     assert copied == []
     assert rows("select count(*) from core.transactions") == [(1,)]
+
+
+def test_a_correction_of_an_earlier_login_is_carried_on_to_what_replaces_the_repeated_row_in_the_same_batch(
+    pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins]
+) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *days(1, 7))
+    corrections.correct(pipeline.db, old, "old 1", values={"note": "flat"}, corrected_by="ada")
+    new = link(pipeline, "new", CHECKING)
+    account = {"account_id": "new checking", "date": str(TODAY)}
+    hold = transaction(transaction_id="hold", amount=7, pending=True, **account)
+    posted = transaction(transaction_id="posted", amount=8, pending_transaction_id="hold", **account)
+    pipeline.load(pipeline.seal_pages((new, page(added=[hold, posted])), run_id="new", at=LATER))
+    assert copied[-1] == CopiedLogins([new], 2)
+    notes = "select transaction_id, note from core.corrections where provider_account_id = %s order by 1"
+    assert rows(notes, new) == [("hold", "flat"), ("posted", "flat")]
