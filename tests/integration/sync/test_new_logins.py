@@ -46,6 +46,18 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[CopiedLogins]:
     return copies
 
 
+@pytest.fixture
+def declare_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Return a function that makes statements the only ones of the entity's file, in a catalogue of one's own."""
+
+    def declare(**texts: str) -> None:
+        own = {name: Statement(text) for name, text in texts.items()}
+        monkeypatch.setattr(entity_statements, "_find_own", lambda _: own)
+        monkeypatch.setattr(entity_statements, "path_of", lambda file: tmp_path / f"{file}.sql")
+
+    return declare
+
+
 def random_pages(random: Random, account: int) -> list[tuple[int, bytes]]:
     """Return pages of a login with holds and what replaced them, and with and without each optional field."""
     records: list[dict[str, object]] = []
@@ -187,16 +199,14 @@ def test_a_merge_of_an_entitys_own_gets_the_rows_of_new_logins_too(
 
 
 def test_own_statements_that_read_incoming_get_the_rows_of_new_logins_too(
-    pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins], declare_own: Callable[..., None]
 ) -> None:
-    own = Statement(
-        "update core.transactions as target set removed_at = i.observed_at, removed_for = 'posted' from incoming as i "
-        "where target.provider_account_id = i.provider_account_id and target.transaction_id = i.pending_transaction_id "
-        "returning target.provider_account_id, target.transaction_id"
+    declare_own(
+        close_pending="update core.transactions as t set removed_at = i.observed_at, removed_for = 'posted' "
+        "from incoming as i "
+        "where t.provider_account_id = i.provider_account_id and t.transaction_id = i.pending_transaction_id "
+        "returning t.provider_account_id, t.transaction_id"
     )
-    find_own = entity_statements._find_own
-    monkeypatch.setattr(entity_statements, "_find_own", lambda entity: {**find_own(entity), "close_pending": own})
-    monkeypatch.setattr(entity_statements, "path_of", lambda file: tmp_path / f"{file}.sql")
     (account,) = pipeline.enrol("one")
     hold = transaction(transaction_id="hold", pending=True)
     posted = transaction(transaction_id="posted", pending_transaction_id="hold")
@@ -206,28 +216,20 @@ def test_own_statements_that_read_incoming_get_the_rows_of_new_logins_too(
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "is_staged"),
+    ("own", "copies"),
     [
-        ("close_pending", "-- Of incoming.\nselect 1, 'a' from incoming_cursors where false", False),
-        ("drop_unconfirmed", "delete from incoming where pending", False),
-        ("find_untold", "select 1::bigint from incoming where false", True),
+        (("close_pending", "-- Of incoming.\nselect 1, 'a' from incoming_cursors where false"), 1),
+        (("drop_unconfirmed", "delete from incoming where pending"), 1),
+        (("find_untold", "select 1::bigint from incoming where false"), 0),
     ],
 )
 def test_rows_of_new_logins_are_staged_only_for_own_statements_that_name_incoming_and_run_after_them(
-    pipeline: Pipeline,
-    copied: list[CopiedLogins],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    name: str,
-    text: str,
-    *,
-    is_staged: bool,
+    pipeline: Pipeline, copied: list[CopiedLogins], declare_own: Callable[..., None], own: tuple[str, str], copies: int
 ) -> None:
-    monkeypatch.setattr(entity_statements, "_find_own", lambda _: {name: Statement(text)})
-    monkeypatch.setattr(entity_statements, "path_of", lambda file: tmp_path / f"{file}.sql")
+    declare_own(**dict([own]))
     (account,) = pipeline.enrol("one")
     assert pipeline.load(pipeline.seal_pages((account, page(added=[transaction()])))).inserted == 1
-    assert copied == [CopiedLogins() if is_staged else CopiedLogins([account], 1)]
+    assert [each.rows for each in copied] == [copies]
 
 
 def test_a_replay_stages_new_logins_so_that_later_batches_are_applied_to_them(

@@ -90,8 +90,8 @@ def end_replaced(db: Connection, entity: Entity) -> list[tuple[Any, ...]]:
         log.info("%s: %d rows of logins that were linked again ended (end_replaced)", entity.name, len(ended))
     for login, reason, kept in file["count_kept"].rows(db):
         log.warning(
-            "%s: provider account %d was linked again, and %d of its rows are lacking in the later login, but stay: %s; "
-            "if the accounts are not the same, use `sluice logins restore %d`",
+            "%s: provider account %d was linked again, and %d of its rows are lacking in the later login, but stay: "
+            "%s; if the accounts are not the same, use `sluice logins restore %d`",
             entity.name,
             login,
             kept,
