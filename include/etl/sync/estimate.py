@@ -71,7 +71,10 @@ def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
     duration = max(wait, min_duration(entity.source, requests))
     side_by_side = min(chunk_count, entity.queue.slots)
     chunk_duration = min_duration(entity.source, math.ceil(requests * side_by_side / max(chunk_count, 1)))
-    warnings = tuple(_warnings(entity, duration=duration, chunk_duration=chunk_duration))
+    warnings = (
+        *_warn_of_deadline(entity, duration),
+        *_warn_of_timeout(entity, chunk_duration, chunk_count=chunk_count, side_by_side=side_by_side),
+    )
     return RunEstimate(
         entity.name,
         "provider accounts",
@@ -85,18 +88,26 @@ def estimate_run(entity: Entity, *, db: Connection) -> RunEstimate:
     )
 
 
-def _warnings(entity: Entity, *, duration: timedelta, chunk_duration: timedelta) -> Iterator[str]:
+def _warn_of_deadline(entity: Entity, duration: timedelta) -> Iterator[str]:
     if entity.deadline is not None and duration > entity.deadline:
         yield (
             f"the provider's limits make a run take at least {_minutes(duration)}, longer than the deadline of "
             f"{_minutes(entity.deadline)}: ask the provider for a higher limit, read fewer logins a run, or raise "
             "`deadline`"
         )
-    if chunk_duration > entity.timeout:
+
+
+def _warn_of_timeout(entity: Entity, duration: timedelta, *, chunk_count: int, side_by_side: int) -> Iterator[str]:
+    if duration > entity.timeout:
+        remedy = (
+            f"raise `max_chunks`, which is {entity.max_chunks}"
+            if chunk_count == entity.max_chunks
+            else f"lower `chunk_size`, which is {entity.chunk_size}"
+        )
         yield (
-            f"the provider's limits make a chunk take at least {_minutes(chunk_duration)} while {entity.queue.slots} "
-            f"run, longer than the timeout of a task of {_minutes(entity.timeout)}: raise `max_chunks`, which is "
-            f"{entity.max_chunks}, or `timeout`"
+            f"the provider's limits make a chunk take at least {_minutes(duration)} while {side_by_side} run, longer "
+            f"than the timeout of a task of {_minutes(entity.timeout)}: cut the run into more than "
+            f"{max(chunk_count, entity.queue.slots)} chunks ({remedy}), or raise `timeout`"
         )
 
 

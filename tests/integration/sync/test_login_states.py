@@ -254,7 +254,11 @@ def test_an_estimate_warns_of_a_run_that_outlasts_its_deadline_and_of_chunks_tha
     hastier = replace(one.entity, deadline=timedelta(seconds=40), timeout=timedelta(seconds=30))
     run, chunk = estimate_run(hastier, db=one.db).warnings
     assert "longer than the deadline of 1 min" in run
-    assert "while 3 run, longer than the timeout of a task of 0 min: raise `max_chunks`, which is 4" in chunk
+    assert "while 3 run, longer than the timeout of a task of 0 min: cut the run into more than 4 chunks" in chunk
+    assert "(raise `max_chunks`, which is 4)" in chunk
+    *_, chunk = estimate_run(replace(hastier, chunk_size=1_500), db=one.db).warnings
+    assert "while 2 run" in chunk
+    assert "more than 3 chunks (lower `chunk_size`, which is 1500)" in chunk
 
 
 def test_expiring_cursors_are_those_of_logins_that_are_asked_now_or_later_and_the_warning_names_a_resync(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from etl.db.statements import Statement
 from etl.db.tables import entity_statements
+from etl.sync.history import corrections
 from etl.sync.merging import new_logins
 from etl.sync.merging.new_logins import CopiedLogins
 from etl.sync.store.loads import LoadCounts
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.integration.sync.test_load import load_counts
+from tests.integration.sync.test_relink import CHECKING, TODAY, days, link, load
 from tests.unit.sync.samples import page, transaction
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -41,6 +44,18 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[CopiedLogins]:
 
     monkeypatch.setattr(new_logins, "copy", copy_and_record)
     return copies
+
+
+@pytest.fixture
+def declare_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Return a function that makes statements the only ones of the entity's file, in a catalogue of one's own."""
+
+    def declare(**texts: str) -> None:
+        own = {name: Statement(text) for name, text in texts.items()}
+        monkeypatch.setattr(entity_statements, "_find_own", lambda _: own)
+        monkeypatch.setattr(entity_statements, "path_of", lambda file: tmp_path / f"{file}.sql")
+
+    return declare
 
 
 def random_pages(random: Random, account: int) -> list[tuple[int, bytes]]:
@@ -183,6 +198,40 @@ def test_a_merge_of_an_entitys_own_gets_the_rows_of_new_logins_too(
     assert copied == [CopiedLogins()]
 
 
+def test_own_statements_that_read_incoming_get_the_rows_of_new_logins_too(
+    pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins], declare_own: Callable[..., None]
+) -> None:
+    declare_own(
+        close_pending="update core.transactions as t set removed_at = i.observed_at, removed_for = 'posted' "
+        "from incoming as i "
+        "where t.provider_account_id = i.provider_account_id and t.transaction_id = i.pending_transaction_id "
+        "returning t.provider_account_id, t.transaction_id"
+    )
+    (account,) = pipeline.enrol("one")
+    hold = transaction(transaction_id="hold", pending=True)
+    posted = transaction(transaction_id="posted", pending_transaction_id="hold")
+    pipeline.load(pipeline.seal_pages((account, page(added=[hold, posted]))))
+    assert copied == [CopiedLogins()]
+    assert rows("select transaction_id from core.transactions where removed_at is null") == [("posted",)]
+
+
+@pytest.mark.parametrize(
+    ("own", "copies"),
+    [
+        (("close_pending", "-- Of incoming.\nselect 1, 'a' from incoming_cursors where false"), 1),
+        (("drop_unconfirmed", "delete from incoming where pending"), 1),
+        (("find_untold", "select 1::bigint from incoming where false"), 0),
+    ],
+)
+def test_rows_of_new_logins_are_staged_only_for_own_statements_that_name_incoming_and_run_after_them(
+    pipeline: Pipeline, copied: list[CopiedLogins], declare_own: Callable[..., None], own: tuple[str, str], copies: int
+) -> None:
+    declare_own(**dict([own]))
+    (account,) = pipeline.enrol("one")
+    assert pipeline.load(pipeline.seal_pages((account, page(added=[transaction()])))).inserted == 1
+    assert [each.rows for each in copied] == [copies]
+
+
 def test_a_replay_stages_new_logins_so_that_later_batches_are_applied_to_them(
     pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins]
 ) -> None:
@@ -190,3 +239,19 @@ def test_a_replay_stages_new_logins_so_that_later_batches_are_applied_to_them(
     pipeline.replay(pipeline.seal_pages((account, page(added=[transaction()]))))
     assert copied == []
     assert rows("select count(*) from core.transactions") == [(1,)]
+
+
+def test_a_correction_of_an_earlier_login_is_carried_on_to_what_replaces_the_repeated_row_in_the_same_batch(
+    pipeline: Pipeline, rows: Rows, copied: list[CopiedLogins]
+) -> None:
+    old = link(pipeline, "old", CHECKING)
+    load(pipeline, old, "old", *days(1, 7))
+    corrections.correct(pipeline.db, old, "old 1", values={"note": "flat"}, corrected_by="ada")
+    new = link(pipeline, "new", CHECKING)
+    account = {"account_id": "new checking", "date": str(TODAY)}
+    hold = transaction(transaction_id="hold", amount=7, pending=True, **account)
+    posted = transaction(transaction_id="posted", amount=8, pending_transaction_id="hold", **account)
+    pipeline.load(pipeline.seal_pages((new, page(added=[hold, posted])), run_id="new", at=LATER))
+    assert copied[-1] == CopiedLogins([new], 2)
+    notes = "select transaction_id, note from core.corrections where provider_account_id = %s order by 1"
+    assert rows(notes, new) == [("hold", "flat"), ("posted", "flat")]

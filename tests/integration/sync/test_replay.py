@@ -103,6 +103,18 @@ def test_a_reject_that_is_valid_now_is_restored_with_its_later_removal(
     assert rows(f"select {TOMBSTONE_COLUMN} from core.transactions") == [(LATER,)]
 
 
+def test_a_reject_that_passes_in_the_same_version_since_sluice_was_mended_is_closed(
+    pipeline: Pipeline, rows: Rows, account: int
+) -> None:
+    declared = pipeline.entity
+    pipeline.entity = replace(versioned(declared, pending="no_such_field"), version=declared.version)
+    first = pipeline.seal_pages((account, page(added=[transaction()])), moves=">a")
+    assert pipeline.load(first) == load_counts(rejected=1)
+    pipeline.entity = declared
+    assert pipeline.replay(first) == load_counts(inserted=1)
+    assert rows("select count(*) from etl.rejects where closed_at is null") == [(0,)]
+
+
 def test_stale_records_are_stale_in_a_replay_too(pipeline: Pipeline, rows: Rows, account: int) -> None:
     winner = pipeline.seal_pages((account, page(added=[transaction(amount=1)])), moves=">a")
     loser = pipeline.seal_pages((account, page(added=[transaction(amount=2)])), moves=">b", at=LATER)

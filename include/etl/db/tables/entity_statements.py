@@ -6,11 +6,12 @@ it needs, and with those that it wants otherwise: a statement there takes the pl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Set
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from etl.db.statements import Statement, StatementFile, path_of, statements
+from etl.db.statements import SQL_ROOT, Statement, StatementFile, path_of, statements
 from etl.db.tables.layout import (
     CLOSING_COLUMN,
     SETTLEMENT_COLUMN,
@@ -36,6 +37,8 @@ _REVIVES_ABSENT = """,
 _IN_LOGINS_OF_REMOVALS = """
         and target.provider_account_id = any(array(select o.provider_account_id from removals as o))"""
 _LINE = ",\n        "
+_INCOMING = re.compile(r"\bincoming\b")
+_COMMENT = re.compile(r"--.*")
 
 
 class EntityStatements:
@@ -67,6 +70,14 @@ class EntityStatements:
     def own(self) -> Set[str]:
         """Names of those that are not composed."""
         return self._own.keys()
+
+    @property
+    def unknown_readers(self) -> Set[str]:
+        """Names of those that read `incoming`, and are of a catalogue's own file, so that nothing is known of them."""
+        if path_of(f"entities/{self._entity.name}").is_relative_to(SQL_ROOT):
+            return frozenset()
+        texts = {name: _COMMENT.sub("", statement.as_string(None)) for name, statement in self._own.items()}
+        return {name for name, text in texts.items() if _INCOMING.search(text)}
 
     def _existing(self) -> SQL:
         """Return the look-up of a record's row; one that the caller chooses where there are two."""

@@ -66,7 +66,6 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
         after_merge.replace_linked_again(db, entity)
     if entity.feed_name:
         closed_keys += after_merge.end_replaced(db, entity)
-    if entity.feed_name and not staged_batch.is_copied:
         after_merge.carry_corrections(db, entity)
     changed = merged["inserted"] + merged["updated"] + removed["removed"]
     superseded = staged_batch.superseded + merged["superseded"] + removed["superseded"]

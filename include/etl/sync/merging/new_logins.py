@@ -24,6 +24,8 @@ from etl.sync.store import cursors, staging
 from etl.sync.store.typed_batches import TypedBatch
 
 _OBSERVED_AT = "observed_at"
+_NOT_OF_COPIED = frozenset({"drop_unconfirmed", "find_absent", "remove"})
+"""Statements that run for windows, full reads and removals only, of which no row is copied."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def copy(entity: Entity, typed_batch: TypedBatch, origin: Origin, *, db: Connect
     Their cursors are locked and were never moved; they have no row and no open reject, and none of their records in
     the batch is a removal, was rejected, or has the key of another one. Otherwise nothing is copied.
     """
-    if not (isinstance(origin, Feed) and is_partitioned(entity)) or _has_own_merge(entity):
+    if not (isinstance(origin, Feed) and is_partitioned(entity)) or _has_own_statements(entity):
         return CopiedLogins()
     logins = cursors.find_new(db, entity, feed=origin.name)
     if not logins or not _are_plain(entity, typed_batch, logins):
@@ -63,8 +65,10 @@ def copy(entity: Entity, typed_batch: TypedBatch, origin: Origin, *, db: Connect
     return CopiedLogins(logins, rows)
 
 
-def _has_own_merge(entity: Entity) -> bool:
-    return not EntityStatements(entity).own.isdisjoint({"merge", "before_merge"})
+def _has_own_statements(entity: Entity) -> bool:
+    """Return whether statements of the entity's own may need its rows in `incoming`."""
+    file = EntityStatements(entity)
+    return bool(file.own & {"merge", "before_merge"} or file.unknown_readers - _NOT_OF_COPIED)
 
 
 def _sort_by_key(

@@ -222,14 +222,17 @@ class TypedBatch:
     def rejects(self) -> Iterator[pa.RecordBatch]:
         """Yield the rejects, with the columns of `REJECT_SCHEMA`.
 
+        The cursor moves tell whether there are any: an earlier transformation, which rejected more, may have left a
+        file.
+
         Raises
         ------
         TypedMissing
             If the batch was not written.
         """
-        if not (self._folder / "rejects.arrow").exists() and self.exists():
-            return iter(())
-        return self._read("rejects.arrow")
+        if any(pc.any(pc.greater(moves["rejected"], 0)).as_py() for moves in self.cursor_moves()):
+            return self._read("rejects.arrow")
+        return iter(())
 
     def has_full_read(self) -> bool:
         """Return whether any account's feed was read from its beginning."""
