@@ -19,6 +19,7 @@ where
 -- End the pending rows that a posted record replaces, without waiting for their removal, unless the batch says that they
 -- are still pending. One that was removed before its posted record came keeps the time of its removal, and ends as
 -- posted, too; its key is not returned, since its state stays.
+-- It needs no rows of new logins: what their only batch has as pending is still pending.
 -- Each replaced row is looked up by its key: `offset 0` keeps the planner from scanning the table instead.
 with still_pending as (
     select i.provider_account_id, i.transaction_id
@@ -153,6 +154,7 @@ where
 -- tell of. A feed never tells of what was added and removed between two reads of it, so that only a read from its
 -- beginning can tell whether such a row is gone, if it should contain it. A login is looked at only if a window has
 -- changed rows since; its rows are looked up by login, since `offset 0` keeps the planner from reading the table.
+-- It needs no rows of new logins: no window has brought any of them.
 with windowed as materialized (
     select
         m.provider_account_id,

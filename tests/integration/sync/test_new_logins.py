@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -47,13 +46,12 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[CopiedLogins]:
 
 
 @pytest.fixture
-def declare_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Return a function that makes statements the only ones of the entity's file, in a catalogue of one's own."""
+def declare_own(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that makes statements the only ones of the entity's file."""
 
     def declare(**texts: str) -> None:
         own = {name: Statement(text) for name, text in texts.items()}
         monkeypatch.setattr(entity_statements, "_find_own", lambda _: own)
-        monkeypatch.setattr(entity_statements, "path_of", lambda file: tmp_path / f"{file}.sql")
 
     return declare
 
@@ -221,6 +219,7 @@ def test_own_statements_that_read_incoming_get_the_rows_of_new_logins_too(
         (("close_pending", "-- Of incoming.\nselect 1, 'a' from incoming_cursors where false"), 1),
         (("drop_unconfirmed", "delete from incoming where pending"), 1),
         (("find_untold", "select 1::bigint from incoming where false"), 0),
+        (("find_untold", "-- It needs no rows of new logins.\nselect 1::bigint from incoming where false"), 1),
     ],
 )
 def test_rows_of_new_logins_are_staged_only_for_own_statements_that_name_incoming_and_run_after_them(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Set
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from etl.db.statements import SQL_ROOT, Statement, StatementFile, path_of, statements
+from etl.db.statements import Statement, StatementFile, path_of, statements
 from etl.db.tables.layout import (
     CLOSING_COLUMN,
     SETTLEMENT_COLUMN,
@@ -39,6 +39,8 @@ _IN_LOGINS_OF_REMOVALS = """
 _LINE = ",\n        "
 _INCOMING = re.compile(r"\bincoming\b")
 _COMMENT = re.compile(r"--.*")
+_NEEDS_NO_NEW_LOGINS = "needs no rows of new logins"
+"""In the comment of a statement that names `incoming`, and does the same if rows of new logins are not there."""
 
 
 class EntityStatements:
@@ -72,12 +74,14 @@ class EntityStatements:
         return self._own.keys()
 
     @property
-    def unknown_readers(self) -> Set[str]:
-        """Names of those that read `incoming`, and are of a catalogue's own file, so that nothing is known of them."""
-        if path_of(f"entities/{self._entity.name}").is_relative_to(SQL_ROOT):
-            return frozenset()
-        texts = {name: _COMMENT.sub("", statement.as_string(None)) for name, statement in self._own.items()}
-        return {name for name, text in texts.items() if _INCOMING.search(text)}
+    def readers_of_new_logins(self) -> Set[str]:
+        """Names of those that read `incoming`, and whose comment does not say that they need no rows of new logins."""
+        texts = {name: statement.as_string(None) for name, statement in self._own.items()}
+        return {
+            name
+            for name, text in texts.items()
+            if _INCOMING.search(_COMMENT.sub("", text)) and _NEEDS_NO_NEW_LOGINS not in text
+        }
 
     def _existing(self) -> SQL:
         """Return the look-up of a record's row; one that the caller chooses where there are two."""

@@ -68,7 +68,7 @@ def copy(entity: Entity, typed_batch: TypedBatch, origin: Origin, *, db: Connect
 def _has_own_statements(entity: Entity) -> bool:
     """Return whether statements of the entity's own may need its rows in `incoming`."""
     file = EntityStatements(entity)
-    return bool(file.own & {"merge", "before_merge"} or file.unknown_readers - _NOT_OF_COPIED)
+    return bool(file.own & {"merge", "before_merge"} or file.readers_of_new_logins - _NOT_OF_COPIED)
 
 
 def _sort_by_key(

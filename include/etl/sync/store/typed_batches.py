@@ -181,9 +181,6 @@ class TypedBatch:
             moves.publish(self._folder / "cursors.arrow", flushes_folder=False)
             if writer.has_rejects:
                 rejects.publish(self._folder / "rejects.arrow", flushes_folder=False)
-            else:
-                # A declaration that was mended without a new version types the same batch again.
-                (self._folder / "rejects.arrow").unlink(missing_ok=True)
             rows.publish(self._folder / "rows.arrow")
 
     def exists(self) -> bool:
