@@ -52,25 +52,47 @@ where c.provider_account_id = i.provider_account_id and c.feed = %(feed)s and c.
 -- batch holds was read before it was sealed, so that those which were sealed before this one was opened were read earlier.
 -- A login is in a snapshot if its pages are, and if the load did not leave it out: not every login of a chunk is asked.
 -- Of batches of before their logins were stored, all between the bounds count.
+-- Batches are found by when they were sealed, and what belongs to each by its id: `offset 0` keeps the planner from
+-- reading all chunks of years, or all loads, instead.
+with later as materialized (
+    select k.raw_id, k.sealed_at, k.chunk_id, k.attempt, k.provider_account_ids, c.start, c.stop
+    from (
+        select b.source, coalesce(b.opened_at, '-infinity') as opened_at, o.start, o.stop
+        from etl.raw_batches as b
+        inner join etl.chunks as o on o.chunk_id = b.chunk_id
+        where b.raw_id = %(raw_id)s
+        offset 0
+    ) as this
+    cross join lateral (
+        select b.raw_id, b.sealed_at, b.chunk_id, b.attempt, b.provider_account_ids
+        from etl.raw_batches as b
+        where b.source = this.source and b.sealed_at > this.opened_at and b.raw_id <> %(raw_id)s
+        offset 0
+    ) as k
+    cross join lateral (
+        select o.start, o.stop
+        from etl.chunks as o
+        where o.chunk_id = k.chunk_id
+        offset 0
+    ) as c
+    where
+        c.start < this.stop
+        and c.stop > this.start
+        and exists (
+            select 1
+            from etl.loads as d
+            where d.raw_id = k.raw_id and d.entity = %(entity)s
+            offset 0
+        )
+)
 select l.provider_account_id, max(later.sealed_at) as sealed_at
-from etl.raw_batches as this
-inner join etl.chunks as own on own.chunk_id = this.chunk_id
-inner join etl.raw_batches as later
-    on later.source = this.source and later.sealed_at > coalesce(this.opened_at, '-infinity')
-inner join etl.chunks as c on c.chunk_id = later.chunk_id and c.start < own.stop and c.stop > own.start
+from later
 cross join lateral unnest(coalesce(later.provider_account_ids, %(logins)s::bigint[])) as l (provider_account_id)
 inner join unnest(%(logins)s::bigint[]) as m (provider_account_id) on m.provider_account_id = l.provider_account_id
 where
-    this.raw_id = %(raw_id)s
-    and later.raw_id <> this.raw_id
-    and (
+    (
         later.provider_account_ids is not null
-        or (l.provider_account_id >= c.start and l.provider_account_id < c.stop)
-    )
-    and exists (
-        select 1
-        from etl.loads as d
-        where d.raw_id = later.raw_id and d.entity = %(entity)s
+        or (l.provider_account_id >= later.start and l.provider_account_id < later.stop)
     )
     and not exists (
         select 1
