@@ -41,7 +41,8 @@ LIMITED_RUN = (
 VS_DLT = (
     "profiled: of 2.1 s in one process, 0.8 s are Postgres' own for ready rows, which both sides need. dlt, when it is "
     "tuned, neither verifies a hash of its input nor stores what it typed for another task, rejects no record, and "
-    "decodes with declared types as Sluice does; so it is as fast as one process of Sluice. Faster would be to hand typed rows from one step to the next in memory, which four tasks cannot."
+    "decodes with declared types as Sluice does; so it is as fast as one process of Sluice. Faster would be to hand "
+    "typed rows from one step to the next in memory, which four tasks cannot."
 )
 MERCHANTS_RESYNC = (
     "twenty records are read per row, so that the first load too does little but read them. Its log is so short that "
