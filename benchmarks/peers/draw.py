@@ -17,6 +17,7 @@ import matplotlib as mpl
 mpl.use("svg")
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import EngFormatter
 
 _THEMES = {
     "light": {"text.color": "#1f2328", "axes.edgecolor": "#8c959f", "grid.color": "#d0d7de"},
@@ -109,6 +110,7 @@ def _bars(detail: Mapping[str, Any], path: Path) -> None:
     axes.barh(names, list(rates.values()), color=[_COLORS[not name.startswith(_SLUICE_SIDE)] for name in rates])
     axes.invert_yaxis()
     axes.set_xlabel("rows/s")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _save(figure, path)
 
 
