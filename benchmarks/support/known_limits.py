@@ -19,7 +19,7 @@ RESYNC = (
     "instead of looked up by key. Half of the rest is copying. A join of a million rows does not fit into memory. A "
     "small batch logs little more than the catalog's pages for its temporary table, right after a checkpoint. A "
     "snapshot locks the users whose logins were not compared with their others yet, here all 100,000 each time, since "
-    "the logins of this benchmark have no institution; in use each login is compared once."
+    "the logins of this benchmark have no institution; one whose institution is known is compared once."
 )
 ORCHESTRATION = (
     "profiled: the modules that workers preload (`PRELOADED`) and exclude from garbage collection, and Dag files that "

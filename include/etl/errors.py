@@ -157,6 +157,16 @@ class TypedMissing(PermanentError):
         )
 
 
+class TypedCorrupt(PermanentError):
+    """A file of a typed batch is not as it was written."""
+
+    def __init__(self, raw_id: int, entity: str, path: str, found: str) -> None:
+        super().__init__(
+            f"{entity}: raw batch {raw_id}: {path} is damaged ({found}); clear the task `transform` to write it again. "
+            "Nothing is lost: it is typed from the raw batch."
+        )
+
+
 class TokenUnreadable(PermanentError):
     """An access token was encrypted with a key that is not in SLUICE_KEYS any more."""
 

@@ -11,7 +11,7 @@ import pytest
 from upath import UPath
 
 from etl.catalog.entities.transactions import TRANSACTIONS
-from etl.errors import TypedMissing
+from etl.errors import TypedCorrupt, TypedMissing
 from etl.sync.records.faults import RecordFault
 from etl.sync.records.identity import RecordIdentity
 from etl.sync.records.rows import Reject, schema
@@ -74,3 +74,13 @@ def test_a_file_that_is_lost_is_missing_and_never_taken_for_empty(typed: TypedBa
     reads = {"rows": typed.rows, "cursors": typed.cursor_moves, "rejects": typed.rejects}
     with pytest.raises(TypedMissing):
         list(reads[name]())
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_says_where_it_is_and_how_to_write_it_again(typed: TypedBatch, share: float) -> None:
+    write(typed, 1_000)
+    path = next(typed.root.glob("**/rows.arrow"))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(TypedCorrupt, match=r"rows\.arrow is damaged \(.+\); clear the task `transform`"):
+        list(typed.rows())

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from upath import UPath
 
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
-from etl.errors import TypedMissing
+from etl.errors import TypedCorrupt, TypedMissing
 from etl.storage import objects
 from etl.sync.records.rows import Reject, schema
 from etl.sync.store.raw_batches import RawBatch
@@ -199,6 +199,8 @@ class TypedBatch:
         ------
         TypedMissing
             If the batch was not written.
+        TypedCorrupt
+            If the file is damaged.
         """
         return self._read("rows.arrow", columns)
 
@@ -213,6 +215,8 @@ class TypedBatch:
         ------
         TypedMissing
             If the batch was not written.
+        TypedCorrupt
+            If the file is damaged.
         """
         return self._read("cursors.arrow")
 
@@ -226,6 +230,8 @@ class TypedBatch:
         ------
         TypedMissing
             If the batch was not written.
+        TypedCorrupt
+            If the file is damaged.
         """
         if any(pc.any(pc.greater(moves["rejected"], 0)).as_py() for moves in self.cursor_moves()):
             return self._read("rejects.arrow")
@@ -252,6 +258,9 @@ class TypedBatch:
                     yield reader.get_batch(index)
         except FileNotFoundError:
             raise TypedMissing(self.raw_batch.raw_id, self.entity.name, self.entity.version) from None
+        except pa.ArrowInvalid as error:
+            path = str(self._folder / name)
+            raise TypedCorrupt(self.raw_batch.raw_id, self.entity.name, path, str(error).split("\n")[0]) from None
 
 
 def _to_row(reject: Reject) -> dict[str, Any]:
