@@ -118,6 +118,7 @@ def test_an_account_of_many_pages_moves_its_cursor_once_from_its_first_page_to_i
 def test_a_report_warns_of_cursors_that_the_provider_may_soon_forget(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("WARNING")
     old, *_ = pipeline.link(2)
     pipeline.run("run")
     report(pipeline.entity, "run", db=pipeline.db)
