@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
 import msgspec
 from upath import UPath
@@ -79,42 +79,39 @@ class Steps:
     def _all(self) -> Iterator[Callable[[], object]]:
         first, second, third, *_ = self.logins
         new = batches.enrol(self.db, len(self.logins))
-        yield self._load({login: _changes(added=_new(login, ROWS_OF_A_LOGIN)) for login in new}, to="a")
-        increment = {login: self._day(login) for login in self.logins}
-        raw_id = self._seal(increment, to="b")
-        yield lambda: load(TRANSACTIONS, raw_id, db=self.db, root=self.root)
-        transform(MERCHANTS, raw_id, db=self.db, root=self.root)
-        yield lambda: load(MERCHANTS, raw_id, db=self.db, root=self.root)
-        yield self._load({first: _changes(removed=[f"{first}-{ROWS_OF_A_LOGIN - 1}"])}, to="c")
+        first_load = {login: _changes(added=_new(login, ROWS_OF_A_LOGIN)) for login in new}
+        yield self._load(self._seal(first_load, to="a"))
+        increment = self._seal({login: self._day(login) for login in self.logins}, to="b")
+        yield self._load(increment)
+        yield self._load(transform(MERCHANTS, increment, db=self.db, root=self.root), MERCHANTS)
+        yield self._load(self._seal({first: _changes(removed=[f"{first}-{ROWS_OF_A_LOGIN - 1}"])}, to="c"))
         recent = {login: self._known(login)[-20:] for login in self.logins}
         windows = {login: _window(records) for login, records in recent.items()}
-        yield self._load(windows, source=TRANSACTIONS_GET.name)
+        yield self._load(self._seal(windows, source=TRANSACTIONS_GET.name))
         known = {login: _changes(added=self._known(login)[1:]) for login in self.logins}
-        yield self._load(known, to="d", whole=True)
+        yield self._load(self._seal(known, to="d", whole=True))
         record = recent[second][0]
-        yield self._load({second: _changes(modified=[{**record, "date": "?"}])}, to="e")
-        yield self._load({second: _changes(modified=[{**record, "amount": 4}])}, to="f")
-        yield lambda: replay(TRANSACTIONS, raw_id, db=self.db, root=self.root)
-        yield self._load({login: _snapshot(f"account-{login}") for login in self.logins}, entity=ACCOUNTS)
-        yield self._load({login: _snapshot(f"other-{login}") for login in (first, second)}, entity=ACCOUNTS)
+        yield self._load(self._seal({second: _changes(modified=[{**record, "date": "?"}])}, to="e"))
+        yield self._load(self._seal({second: _changes(modified=[{**record, "amount": 4}])}, to="f"))
+        yield partial(replay, TRANSACTIONS, increment, db=self.db, root=self.root)
+        yield self._load_accounts({login: f"account-{login}" for login in self.logins})
+        yield self._load_accounts({login: f"other-{login}" for login in (first, second)})
         (again,) = batches.enrol(self.db, 1)
         self.db.execute(_LINK_AGAIN.encode(), (again, third))
-        yield self._load({again: _snapshot(f"account-{again}")}, entity=ACCOUNTS)
+        yield self._load_accounts({again: f"account-{again}"})
         repeated = [
             {**record, "transaction_id": f"again {record['transaction_id']}", "account_id": f"account-{again}"}
             for record in self._known(third)
         ]
-        yield self._load({again: _changes(added=repeated)}, to="a")
+        yield self._load(self._seal({again: _changes(added=repeated)}, to="a"))
 
-    def _load(
-        self,
-        pages: Mapping[int, bytes],
-        *,
-        entity: Entity = TRANSACTIONS,
-        **options: Any,  # noqa: ANN401 - as of `_seal`
-    ) -> Callable[[], object]:
-        raw_id = self._seal(pages, entity=entity, **options)
-        return lambda: load(entity, raw_id, db=self.db, root=self.root)
+    def _load_accounts(self, account_ids: Mapping[int, str]) -> Callable[[], object]:
+        """Return what loads a snapshot with one account of each login."""
+        pages = {login: _snapshot(account_id) for login, account_id in account_ids.items()}
+        return self._load(self._seal(pages, entity=ACCOUNTS), ACCOUNTS)
+
+    def _load(self, raw_id: int, entity: Entity = TRANSACTIONS) -> Callable[[], object]:
+        return partial(load, entity, raw_id, db=self.db, root=self.root)
 
     def _seal(
         self,

@@ -237,7 +237,7 @@ def test_confirming_needs_a_login_that_was_replaced(etl: Command, five: Connecti
     )
     result = etl("logins", "confirm", "5", "1")
     assert result.returncode == 1
-    assert result.stdout == "Login 5: replaced.\n"
+    assert result.stdout == "Login 5: confirmed; the next run ends what the later login lacks.\n"
     assert result.stderr == "Login 1: it is active, and was not replaced.\n"
     assert rows("select confirmed_at is not null from core.replaced_accounts") == [(True,)]
 

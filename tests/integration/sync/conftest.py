@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import pytest
 from upath import UPath
@@ -10,10 +11,25 @@ from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection, connect
 from etl.settings import Endpoint
 from etl.sync.logins.store.token_cipher import TokenCipher
+from tests.api_server import ApiServer, Received, Reply
 from tests.integration.sync.own_bank import OwnBank
 from tests.integration.sync.pipeline import Pipeline
 from tests.integration.sync.scripted_bank import ScriptedBank
 from tests.integration.warehouse_copy import copy_warehouse
+
+
+class Responder(Protocol):
+    """A bank that answers each request by itself."""
+
+    def respond(self, request: Received) -> Reply:
+        """Return the answer to a request."""
+
+
+@pytest.fixture
+def api(bank: Responder) -> Iterator[ApiServer]:
+    """Return a server for the fixture `bank` of a test's own file."""
+    with ApiServer(bank.respond) as api:
+        yield api
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
@@ -64,12 +63,6 @@ class BankOfBanks(Bank):
 @pytest.fixture
 def bank() -> BankOfBanks:
     return BankOfBanks()
-
-
-@pytest.fixture
-def api(bank: BankOfBanks) -> Iterator[ApiServer]:
-    with ApiServer(bank.respond) as api:
-        yield api
 
 
 @pytest.fixture

@@ -8,12 +8,16 @@ from random import Random
 
 import pytest
 
+from etl.db.connection import Connection
 from etl.db.statements import Statement
 from etl.db.tables import entity_statements
+from etl.declare.entity import Entity
 from etl.sync.history import corrections
 from etl.sync.merging import new_logins
 from etl.sync.merging.new_logins import CopiedLogins
+from etl.sync.merging.outdated import Origin
 from etl.sync.store.loads import LoadCounts
+from etl.sync.store.typed_batches import TypedBatch
 from tests.integration.sync.pipeline import FIRST, LATER, Pipeline
 from tests.integration.sync.test_load import load_counts
 from tests.integration.sync.test_relink import CHECKING, TODAY, days, link, load
@@ -37,8 +41,8 @@ def copied(monkeypatch: pytest.MonkeyPatch) -> list[CopiedLogins]:
     copies: list[CopiedLogins] = []
     copy = new_logins.copy
 
-    def copy_and_record(*arguments: object, **options: object) -> CopiedLogins:
-        copies.append(copy(*arguments, **options))  # type: ignore[arg-type]
+    def copy_and_record(entity: Entity, typed_batch: TypedBatch, origin: Origin, *, db: Connection) -> CopiedLogins:
+        copies.append(copy(entity, typed_batch, origin, db=db))
         return copies[-1]
 
     monkeypatch.setattr(new_logins, "copy", copy_and_record)

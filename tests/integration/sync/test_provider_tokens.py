@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -96,12 +96,6 @@ class Bank:
 @pytest.fixture
 def bank() -> Bank:
     return Bank()
-
-
-@pytest.fixture
-def api(bank: Bank) -> Iterator[ApiServer]:
-    with ApiServer(bank.respond) as api:
-        yield api
 
 
 @pytest.fixture

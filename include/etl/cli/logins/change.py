@@ -123,19 +123,21 @@ def unlink_logins(
 def confirm_logins(logins: Logins, *, as_json: AsJson = False) -> None:
     """Say that these logins, which were linked again, have the same accounts as the later ones.
 
-    Transactions that a later login lacks then end, although they are many; a warning in the log of a load named this
-    command. The next run that loads transactions of the later login ends them.
+    Use it if a warning in the log of a load names this command: the later login lacks many of their transactions. The
+    next run that loads transactions of the later login ends these.
     """
     from etl.db.connection import connect_warehouse
     from etl.sync.logins.store import replaced_accounts
 
     with connect_warehouse() as db:
         states = _find_states(db, logins)
-        confirmed = {login: LoginState(states[login]) for login in states if replaced_accounts.confirm(db, login)}
+        confirmed = [login for login in states if replaced_accounts.confirm(db, login)]
     failed = {
         login: f"it is {state}, and was not replaced" for login, state in states.items() if login not in confirmed
     }
-    _finish(confirmed, failed, as_json=as_json)
+    _finish(
+        dict.fromkeys(confirmed, "confirmed; the next run ends what the later login lacks"), failed, as_json=as_json
+    )
 
 
 @examples("sluice logins restore 17", json=_JSON)
@@ -204,8 +206,8 @@ def _in_state(states: Mapping[int, str], *names: str) -> set[int]:
     return {login for login, state in states.items() if state in names}
 
 
-def _finish(changed: Mapping[int, LoginState], failed: Mapping[int, str], *, as_json: bool) -> None:
-    """Print the states that logins have now, and why others did not change; exit with code 1 if there are such."""
+def _finish(changed: Mapping[int, str], failed: Mapping[int, str], *, as_json: bool) -> None:
+    """Print what has become of logins, and why others did not change; exit with code 1 if there are such."""
     if as_json:
         errors = [{"login": login, "error": error} for login, error in sorted(failed.items())]
         print_json({"changed": sorted(changed), "failed": errors})

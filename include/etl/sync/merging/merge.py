@@ -44,18 +44,16 @@ def merge_staged(entity: Entity, typed_batch: TypedBatch, staged_batch: StagedBa
     """Merge `incoming` into the core table; on the first load of a feed's batch, move the cursors."""
     raw_id = typed_batch.raw_batch.raw_id
     origin = entity.find_source(typed_batch.raw_batch.source)
-    merged, closed_keys = {"inserted": 0, "updated": 0, "superseded": 0}, []
+    merged, removed = {"inserted": 0, "updated": 0, "superseded": 0}, {"removed": 0, "superseded": 0}
+    closed_keys: list[tuple[Any, ...]] = []
     if not staged_batch.is_copied:
         merged = _merge_rows(entity, staged_batch.rows - staged_batch.inserted, raw_id, db=db)
-    merged["inserted"] += staged_batch.inserted
-    removed = {"removed": 0, "superseded": 0}
-    if staged_batch.has_removals:
-        removed = _run_and_count(db, EntityStatements(entity)["remove"], raw_id)
-    if not staged_batch.is_copied:
+        if staged_batch.has_removals:
+            removed = _run_and_count(db, EntityStatements(entity)["remove"], raw_id)
         closed_keys = _close_unreported_rows(entity, typed_batch, origin, staged_batch.known_later, db=db)
+    merged["inserted"] += staged_batch.inserted
     if isinstance(origin, Feed) and not staged_batch.was_loaded:
-        if not staged_batch.is_copied:
-            after_merge.reread_untold(db, entity)
+        after_merge.reread_untold(db, entity)
         cursors.advance(db, feed=origin.name, raw_id=raw_id)
     elif isinstance(origin, Window) and entity.feed_name and (merged["inserted"] or merged["updated"] or closed_keys):
         cursors.record_observation(db, feed=entity.feed_name)

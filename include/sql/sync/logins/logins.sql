@@ -218,10 +218,6 @@ where o.provider_account_id = %(login)s
 order by o.left_out_at desc, o.chunk_id desc, o.attempt desc
 limit %(limit)s;
 
--- name: has_accounts
--- Whether the warehouse has bank accounts at all: a catalogue need not declare them.
-select to_regclass('core.accounts') is not null;
-
 -- name: accounts
 -- Bank accounts of a login.
 select a.account_id, a.name, a.mask, a.type, a.currency, a.closed_on

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from etl.db import migrations
@@ -14,12 +12,6 @@ from tests.integration.sync.pipeline import Pipeline
 @pytest.fixture
 def bank() -> Bank:
     return Bank()
-
-
-@pytest.fixture
-def api(bank: Bank) -> Iterator[ApiServer]:
-    with ApiServer(bank.respond) as api:
-        yield api
 
 
 @pytest.fixture

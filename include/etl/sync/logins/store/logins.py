@@ -11,6 +11,7 @@ from datetime import date, datetime
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
+from etl.sync.logins.store import replaced_accounts
 
 MAX_EXAMPLES = 10
 """Most logins that a message names."""
@@ -318,7 +319,7 @@ def find(db: Connection, login: int) -> LoginReport | None:
         cursors=_SQL["cursors"].objects(db, FeedCursor, values),
         loads=_SQL["loads"].objects(db, LoginLoad, {**values, "limit": _MAX_EVENTS}),
         skips=_SQL["skips"].objects(db, LoginSkip, {**values, "limit": _MAX_EVENTS}),
-        accounts=_SQL["accounts"].objects(db, BankAccount, values) if _SQL["has_accounts"].scalar(db) else [],
+        accounts=_SQL["accounts"].objects(db, BankAccount, values) if replaced_accounts.are_declared(db) else [],
         quarantines=_SQL["quarantines"].objects(db, Quarantine, values),
         reconciliations=_SQL["pending_reconciliations"].objects(db, PendingReconciliation, values),
     )

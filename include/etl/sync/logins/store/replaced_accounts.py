@@ -110,6 +110,11 @@ def reverse(db: Connection, provider_account_id: int) -> list[int]:
     return others
 
 
+def are_declared(db: Connection) -> bool:
+    """Return whether the warehouse has bank accounts at all: without them, no login is ever replaced."""
+    return bool(_SQL["has_accounts"].scalar(db))
+
+
 def restore(db: Connection, provider_account_id: int, *, restorations: Collection[Statement]) -> LoginState | None:
     """Undo the replacement of a login or of some of its accounts.
 
@@ -126,7 +131,7 @@ def restore(db: Connection, provider_account_id: int, *, restorations: Collectio
     LoginState or None
         Its state now; None if there was nothing to undo.
     """
-    if not _SQL["has_accounts"].scalar(db):
+    if not are_declared(db):
         return None
     login = {"old_provider_account_id": provider_account_id}
     with db.transaction():
