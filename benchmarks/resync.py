@@ -37,8 +37,8 @@ MAX_ACCOUNTS = 200_000
 """Upper bound for accounts: a million would need half a million logins, whose setup takes as long as all else here."""
 MAX_WAL_PERCENT = 0.5
 """Upper bound of the write-ahead log, in per cent of the first load's."""
-MAX_TIME_PERCENT = 100.0
-"""Upper bound of the time, in per cent of the first load's, which of a feed is copied and not merged."""
+MAX_TIME_PERCENT = 50.0
+"""Upper bound of the time, in per cent of the first load's."""
 
 # Tables are vacuumed before each measurement, and must not be during one.
 _SETTINGS = {**SETTINGS, "autovacuum": "off"}

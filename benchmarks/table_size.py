@@ -52,8 +52,8 @@ PAGE_SIZE = 500
 INCREMENT = "a daily increment"
 MAX_TIME_GROWTH, MAX_WAL_GROWTH = 1.2, 1.5
 """Upper bounds of the time and of the write-ahead log of a daily increment, as multiples of those at the least size."""
-MAX_PAGES_GROWTH = 3.0
-"""Upper bound of the pages that a load touches, as a multiple: some indexes are a level or two deeper."""
+MAX_PAGES_GROWTH = 2.0
+"""Upper bound of the pages that a load touches, as a multiple: the indexes are a level deeper."""
 
 # Maintenance runs before the measurement, and must not during it.
 _SETTINGS = {**SETTINGS, "autovacuum": "off", "wal_compression": "on", "maintenance_work_mem": "1GB"}
