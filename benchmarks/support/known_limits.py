@@ -15,11 +15,11 @@ SECOND_LOADER = (
 )
 RESYNC = (
     "profiled: rows of new logins are copied and not merged, so that a first load of a feed takes a third less time "
-    "than when this goal was set, and a load without changes is a larger share of it: if a table has few rows in relation to the batch, they are read at once "
-    "instead of looked up by key. Half of the rest is copying. A join of a million rows does not fit into memory. A "
-    "small batch logs little more than the catalog's pages for its temporary table, right after a checkpoint. A "
-    "snapshot locks the users whose logins were not compared with their others yet, here all 100,000 each time, since "
-    "the logins of this benchmark have no institution; one whose institution is known is compared once."
+    "than when this goal was set, and a load without changes is a larger share of it: if a table has few rows in "
+    "relation to the batch, they are read at once instead of looked up by key. Half of the rest is copying. A small "
+    "batch logs little more than the catalog's pages for its temporary table, right after a checkpoint. A snapshot "
+    "locks the users whose logins were not compared with their others yet, here all 100,000 each time, since the "
+    "logins of this benchmark have no institution; one whose institution is known is compared once."
 )
 ORCHESTRATION = (
     "profiled: the modules that workers preload (`PRELOADED`) and exclude from garbage collection, and Dag files that "

@@ -164,7 +164,8 @@ with windowed as materialized (
     inner join core.provider_accounts as p using (provider_account_id)
     inner join etl.cursors as k on k.provider_account_id = m.provider_account_id and k.feed = %(feed)s
     where
-        not m.whole
+        k.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
+        and not m.whole
         and not k.reread
         and p.history_days is not null
         and k.observed_at > coalesce(k.told_at, '-infinity')

@@ -38,24 +38,25 @@ on conflict do nothing;
 -- In id order, so that two batches with common accounts cannot deadlock. A login that was linked again ends rows of
 -- earlier logins, and the other way round: their cursors are locked, too.
 select c.provider_account_id
-from (
-    select m.provider_account_id
-    from incoming_cursors as m
-    union
-    select r.old_provider_account_id
-    from incoming_cursors as m
-    inner join core.replaced_accounts as r on r.new_provider_account_id = m.provider_account_id
-    where r.undone_at is null
-    union
-    select r.new_provider_account_id
-    from incoming_cursors as m
-    inner join core.replaced_accounts as r on r.old_provider_account_id = m.provider_account_id
-    where r.undone_at is null
-) as m
-inner join etl.cursors as c using (provider_account_id)
-where c.feed = %(feed)s
+from etl.cursors as c
+where
+    c.feed = %(feed)s
+    and c.provider_account_id = any(array(
+        select m.provider_account_id
+        from incoming_cursors as m
+        union
+        select r.old_provider_account_id
+        from incoming_cursors as m
+        inner join core.replaced_accounts as r on r.new_provider_account_id = m.provider_account_id
+        where r.undone_at is null
+        union
+        select r.new_provider_account_id
+        from incoming_cursors as m
+        inner join core.replaced_accounts as r on r.old_provider_account_id = m.provider_account_id
+        where r.undone_at is null
+    ))
 order by c.provider_account_id
-for update of c;
+for update;
 
 -- name: lock_of
 -- The cursor of one account, whose rows are about to be written without a batch.
@@ -71,7 +72,8 @@ select m.provider_account_id
 from incoming_cursors as m
 inner join etl.cursors as c on c.provider_account_id = m.provider_account_id and c.feed = %(feed)s
 where
-    c.raw_id is null
+    c.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
+    and c.raw_id is null
     and c.observed_at is null
     and not m.whole
     and m.rejected = 0
@@ -103,6 +105,7 @@ with stale as (
     using etl.cursors as c
     where
         c.provider_account_id = m.provider_account_id
+        and c.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
         and c.feed = %(feed)s
         and (c.value <> m.cursor_from or c.generation <> m.generation)
     returning m.provider_account_id
@@ -149,6 +152,7 @@ with corrected as (
     inner join etl.cursors as c using (provider_account_id)
     where
         m.provider_account_id = i.provider_account_id
+        and c.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
         and c.feed = %(feed)s
         and c.observed_at > i.observed_at
         and c.observed_at > %(earliest_observed_at)s
@@ -190,6 +194,7 @@ left join (
 ) as latest using (provider_account_id)
 where
     c.provider_account_id = m.provider_account_id
+    and c.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
     and c.feed = %(feed)s
     and (c.value <> m.cursor_to or m.whole or coalesce(latest.observed_at, m.observed_at) is not null);
 
@@ -201,7 +206,10 @@ from (
     from incoming as i
     group by i.provider_account_id
 ) as latest
-where c.provider_account_id = latest.provider_account_id and c.feed = %(feed)s;
+where
+    c.provider_account_id = latest.provider_account_id
+    and c.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
+    and c.feed = %(feed)s;
 
 -- name: find_expiring
 -- Cursors that have not moved for long, of logins that a run asks now or later; providers discard them after a while.

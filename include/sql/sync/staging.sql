@@ -45,7 +45,11 @@ set local default_statistics_target to default;
 -- records are outdated, and a row that only the window has no longer exists.
 delete from incoming as i
 using etl.cursors as c
-where c.provider_account_id = i.provider_account_id and c.feed = %(feed)s and c.told_at > i.observed_at;
+where
+    c.provider_account_id = i.provider_account_id
+    and c.provider_account_id = any(array(select o.provider_account_id from incoming_cursors as o))
+    and c.feed = %(feed)s
+    and c.told_at > i.observed_at;
 
 -- name: later_snapshots
 -- Of some logins, when the latest loaded snapshot of theirs was sealed that may have been read later than this one: what a
