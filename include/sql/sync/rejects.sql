@@ -87,6 +87,7 @@ where
             and r.provider_account_id = i.provider_account_id
             and r.record_id = i.record_id
             and r.closed_by > %(raw_id)s
+        offset 0
     )
 order by i.provider_account_id, i.record_id, i.line desc, i.ordinal desc
 on conflict (entity, provider_account_id, record_id) where closed_at is null do update set
