@@ -53,8 +53,8 @@ from generate_series(1, %(logins)s) as n;
 insert into etl.rejects (
     raw_id, entity, version, provider_account_id, record_id, observed_at, line, path, rule, reason, closed_at, closed_by
 )
-select 1, 'transactions', 2, n, 'r' || n, %(observed_at)s, 0, 'added[0].amount', 'type', 'bad',
-    case when n %% 100 <> 0 then %(observed_at)s end, case when n %% 100 <> 0 then 1 end
+select n, 'transactions', 2, n, 'r' || n, %(observed_at)s, 0, 'added[0].amount', 'type', 'bad',
+    case when n %% 100 <> 0 then %(observed_at)s end, case when n %% 100 <> 0 then n end
 from generate_series(1, %(logins)s) as n;
 """
 _ROWS = """
