@@ -29,7 +29,8 @@ select
         select 1
         from notify.announcements as a
         where a.run_id = r.run_id
-    ) as is_announced
+    ) as is_announced,
+    r.reason
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where r.run_id = %(run_id)s;

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -28,6 +28,17 @@ class SendOutcome(Enum):
     """It was not accepted now and may be later; the recipient did not get it."""
     UNKNOWN = "unknown"
     """The connection broke after the message was sent and before the reply: the recipient may have got it."""
+
+
+class Scope(Enum):
+    """Whom a server's refusal concerns, and so which other messages would meet it, too."""
+
+    RECIPIENT = "recipient"
+    """This address or this message only, such as greylisting or a full mailbox."""
+    DESTINATION = "destination"
+    """All messages to the same destination, such as a mail domain or a push service."""
+    SERVER = "server"
+    """All messages through the same server, such as a mail server, or a project of FCM."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,14 @@ class SendResult:
     error
         What the server replied, in one line, without the address.
     is_address_invalid
-        Whether the address will never accept a message again, and must be removed.
+        Whether the server said that the address will never accept a message again.
+    scope
+        Whom a refusal concerns.
+    destination
+        Where the message goes, in lower case: a mail domain, the host of a push service, or a project; empty if it
+        names none.
+    retry_after
+        How long the server asked to wait; None if it asked for nothing.
     """
 
     delivery_id: int
@@ -81,6 +99,9 @@ class SendResult:
     error_class: str = ""
     error: str = ""
     is_address_invalid: bool = False
+    scope: Scope = Scope.RECIPIENT
+    destination: str = ""
+    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -91,10 +112,22 @@ class SendStatus:
     error_class: str = ""
     error: str = ""
     is_address_invalid: bool = False
+    scope: Scope = Scope.RECIPIENT
+    destination: str = ""
+    retry_after: timedelta | None = None
 
     def to_result(self, message: Message) -> SendResult:
         """Return it as the result of a message."""
-        return SendResult(message.delivery_id, self.outcome, self.error_class, self.error, self.is_address_invalid)
+        return SendResult(
+            message.delivery_id,
+            self.outcome,
+            self.error_class,
+            self.error,
+            self.is_address_invalid,
+            self.scope,
+            self.destination,
+            self.retry_after,
+        )
 
 
 class MessageUnsendable(Exception):

@@ -32,8 +32,12 @@ class RunState(Enum):
 
     RUNNING = "running"
     PAUSED = "paused"
+    HELD = "held"
+    """It stopped by itself; the run's `reason` says why."""
     CANCELLED = "cancelled"
     DONE = "done"
+    FAILED = "failed"
+    """It has ended, and too few of its messages were delivered."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class NoticeRun:
         Current state.
     is_announced
         Whether recipients were listed explicitly, instead of selected by the notice's SQL.
+    reason
+        Why it is held or has failed; empty otherwise.
     """
 
     run_id: int
@@ -75,6 +81,7 @@ class NoticeRun:
     pace: float
     state: str
     is_announced: bool = False
+    reason: str = ""
 
     @property
     def statement_file(self) -> str:
