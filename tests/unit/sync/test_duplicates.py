@@ -83,10 +83,27 @@ def test_an_account_with_too_many_keys_for_memory_has_possible_duplicates(monkey
     assert (few.has_possible_duplicates, many.has_possible_duplicates) == (False, True)
 
 
-def test_keys_that_accounts_share_are_possible_duplicates_in_any_other_block() -> None:
-    one, _ = filter_blocks(block("a", "b", entity=MERCHANTS), entity=MERCHANTS)
-    two, _ = filter_blocks(block("a", entity=MERCHANTS), block("b", entity=MERCHANTS, account=2), entity=MERCHANTS)
-    assert (one.has_possible_duplicates, two.has_possible_duplicates) == (False, True)
+def test_of_a_key_that_accounts_share_the_newest_record_of_all_blocks_passes() -> None:
+    days = [date(2026, 11, 3), date(2026, 11, 1)]
+    duplicate_filter, passed = filter_blocks(
+        block("a", "b", entity=MERCHANTS, seq=[0, 1], named_on=days),
+        block("b", "a", entity=MERCHANTS, account=2, seq=[2, 3], named_on=days),
+        entity=MERCHANTS,
+    )
+    assert passed == [[0, 2]]
+    assert (duplicate_filter.rows, duplicate_filter.dropped) == (4, 2)
+    assert not duplicate_filter.has_possible_duplicates
+
+
+@pytest.mark.parametrize(("keys", "expected"), [("abcdefab", [[0, 1, 2, 3, 4, 5], [6, 7]]), ("aabbbbbb", [[1, 7]])])
+def test_more_shared_keys_than_fit_into_memory_may_pass_twice(
+    monkeypatch: pytest.MonkeyPatch, keys: str, expected: list[list[int]]
+) -> None:
+    monkeypatch.setattr(duplicates, "MAX_KEYS_IN_MEMORY", 4)
+    blocks = [block(*keys[i : i + 2], entity=MERCHANTS, seq=[i, i + 1]) for i in (0, 2, 4, 6)]
+    duplicate_filter, passed = filter_blocks(*blocks, entity=MERCHANTS)
+    assert passed == expected
+    assert duplicate_filter.has_possible_duplicates is (len(expected) > 1)
 
 
 def test_of_a_key_that_accounts_share_the_last_record_passes() -> None:

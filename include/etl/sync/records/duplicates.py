@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from etl.declare.entity import PROVIDER_ACCOUNT, Entity
 
 MAX_KEYS_IN_MEMORY = 100_000
-"""Keys of one provider account that are held in memory, to be compared with those of the next block."""
+"""Keys that are held in memory, to be compared with those of the next block: those of one provider account, or, where
+accounts share keys, whole records."""
 _POSITION = "#"
 """Name of an added column; no declared column has it."""
 
@@ -49,18 +50,42 @@ class DuplicateFilter:
     earliest_observed_at: datetime | None = None
 
     def drop_duplicates(self, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield each block with only the newest record of each key; an account's records must be consecutive."""
+        """Yield the newest record of each key of each block; an account's records must be consecutive.
+
+        Where accounts share keys, such as merchants, blocks are joined, since the same key is in most of them.
+        """
+        surveyed = map(self._survey, blocks)
+        if PROVIDER_ACCOUNT not in self.entity.key:
+            yield from self._join(surveyed)
+            return
         open_keys: pa.Table | None = None
-        for block in blocks:
-            self.rows += block.num_rows
-            self.has_removals = self.has_removals or bool(pc.any(block["removed"]).as_py())
-            earliest = pc.min(block["observed_at"]).as_py()
-            self.earliest_observed_at = min(self.earliest_observed_at or earliest, earliest)
+        for block in surveyed:
             newest = self._keep_newest(block)
             open_keys = (
                 None if self.has_possible_duplicates else self._compare_with_previous(self._keys(newest), open_keys)
             )
             yield newest
+
+    def _survey(self, block: pa.RecordBatch) -> pa.RecordBatch:
+        """Return a block after its statistics are collected."""
+        self.rows += block.num_rows
+        self.has_removals = self.has_removals or bool(pc.any(block["removed"]).as_py())
+        earliest = pc.min(block["observed_at"]).as_py()
+        self.earliest_observed_at = min(self.earliest_observed_at or earliest, earliest)
+        return block
+
+    def _join(self, blocks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the newest record of each key of as many blocks as fit into memory."""
+        joined: list[pa.RecordBatch] = []
+        for block in blocks:
+            joined.append(block)
+            if sum(each.num_rows for each in joined) > MAX_KEYS_IN_MEMORY:
+                joined = [self._keep_newest(pa.concat_batches(joined))]
+                if joined[0].num_rows > MAX_KEYS_IN_MEMORY // 2:
+                    self.has_possible_duplicates = True
+                    yield joined.pop()
+        if joined:
+            yield self._keep_newest(pa.concat_batches(joined))
 
     def _keep_newest(self, block: pa.RecordBatch) -> pa.RecordBatch:
         """Return the newest record of each key, and count the others."""
@@ -75,13 +100,7 @@ class DuplicateFilter:
         return block if len(newest) == block.num_rows else block.take(newest)
 
     def _compare_with_previous(self, keys: pa.Table, previous_keys: pa.Table | None) -> pa.Table:
-        """Set `has_possible_duplicates` if earlier blocks may share keys, and return those that the next may repeat.
-
-        Where the key includes the provider account, these are the keys of the last account.
-        """
-        if PROVIDER_ACCOUNT not in self.entity.key:
-            self.has_possible_duplicates = previous_keys is not None
-            return keys.slice(0, 0)
+        """Set `has_possible_duplicates` if earlier blocks may share keys, and return those of the last account."""
         if previous_keys is not None:
             keys = pa.concat_tables([previous_keys, keys])
             account_keys = _keys_of_account(previous_keys[PROVIDER_ACCOUNT][0], keys)
