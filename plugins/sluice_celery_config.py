@@ -56,11 +56,15 @@ CELERY_CONFIG: dict[str, Any] = {
 
 
 def prepare_worker(**_: object) -> None:
-    """Exit on a wrong configuration; register the coordinator and import `PRELOADED` before the pool is forked."""
+    """Exit on a wrong configuration; prepare the app, and import `PRELOADED`, before the pool is forked."""
     exit_if_misconfigured()
     try:
-        from sluice_coordinator import register_coordinator
+        from airflow.providers.celery.executors.celery_executor_utils import app
 
+        from sluice_coordinator import register_coordinator
+        from sluice_workload_filter import restrict
+
+        restrict(app)
         register_coordinator()
         for module in PRELOADED:
             import_module(module)
