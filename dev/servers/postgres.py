@@ -25,6 +25,9 @@ SETTINGS: Mapping[str, str] = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %d ",
+    # An error quotes values of the row that it is about; whoever ran the statement is told of it, without them.
+    "log_min_messages": "log",
+    "log_error_verbosity": "terse",
 }
 """Server settings of a stack that keeps its data."""
 

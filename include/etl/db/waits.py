@@ -1,4 +1,4 @@
-"""Connections whose waits, when they are cut off, raise a transient error that says who was waited for."""
+"""Connections whose errors are safe to log: a wait that is cut off says who was waited for, and none quotes a row."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from etl.errors import TransientError
 
 RV = TypeVar("RV")
 
+_DATA_EXCEPTION = "22"
+"""Class of the codes of errors about values."""
 _LOOKS_PER_TIMEOUT = 4
 """How often a wait for a lock is looked at before it is cut off."""
 _MAX_AGE = 1.5
@@ -82,6 +84,8 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
         ------
         WarehouseBusy, StatementCancelled, TransactionExpired
             If the server cuts the wait off.
+        psycopg.Error
+            If a statement fails; the text holds no value of a row, since logs have more readers than the warehouse.
         """
         look = _Look(self)
         try:
@@ -92,6 +96,9 @@ class BoundedConnection(psycopg.Connection[tuple[Any, ...]]):
             raise StatementCancelled(look.age, _detail(error), look.blockers) from error
         except psycopg.errors.IdleInTransactionSessionTimeout as error:
             raise TransactionExpired from error
+        except psycopg.Error as error:
+            error.args = (describe_without_values(error),)
+            raise
 
     def look(self) -> list[Blocker]:
         """Return who holds up the statement that runs now."""
@@ -149,6 +156,25 @@ class _Look:
             return
         if found:
             self._found, self._found_at = found, monotonic()
+
+
+def describe_without_values(error: psycopg.Error) -> str:
+    """Return what failed, where and with which code; an error that is not the server's stays as it is.
+
+    The server quotes rows in the details and the context of a message, and bad values in the messages of class 22.
+    """
+    diag = error.diag
+    if diag.sqlstate is None or diag.message_primary is None:
+        return str(error)
+    is_about_value = diag.sqlstate.startswith(_DATA_EXCEPTION)
+    message = f"a value is bad ({type(error).__name__})" if is_about_value else diag.message_primary
+    places = {
+        "SQLSTATE": diag.sqlstate,
+        "constraint": diag.constraint_name,
+        "table": ".".join(filter(None, (diag.schema_name, diag.table_name))),
+        "column": diag.column_name,
+    }
+    return f"{message} [{', '.join(f'{name} {value}' for name, value in places.items() if value)}]"
 
 
 def _describe(blockers: Sequence[Blocker], failure: str) -> str:
