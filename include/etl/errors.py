@@ -168,12 +168,17 @@ class TypedCorrupt(PermanentError):
 
 
 class TokenUnreadable(PermanentError):
-    """An access token was encrypted with a key that is not in SLUICE_KEYS any more."""
+    """A token was encrypted with a key that is not in SLUICE_KEYS any more, or for another login."""
 
-    def __init__(self, provider_account_id: int) -> None:
+    def __init__(self, provider_account_id: int, *, is_foreign: bool = False) -> None:
         super().__init__(
-            f"provider account {provider_account_id}: none of the SLUICE_KEYS decrypts its access token; "
-            "add the key that encrypted it to the end of the list again."
+            f"provider account {provider_account_id}: "
+            + (
+                "its access token is damaged or that of another login, so it is not used; link it again."
+                if is_foreign
+                else "none of the SLUICE_KEYS decrypts its access token; add the key that encrypted it to the end of "
+                "the list again."
+            )
         )
 
 

@@ -14,6 +14,7 @@ from etl.cli.describe import describe
 from etl.cli.help import add_command, format_epilog
 from etl.cli.init import init
 from etl.cli.logins.app import app as logins
+from etl.cli.logins.keys import app as keys
 from etl.cli.logins.link import link
 from etl.cli.migrate import migrate
 from etl.cli.notify.app import app as notify
@@ -108,5 +109,6 @@ add_command(app, migrate, panel=_OPERATE)
 add_command(app, check, panel=_OPERATE)
 add_command(app, purge, panel=_OPERATE)
 app.add_typer(queues, name="queues", rich_help_panel=_OPERATE)
+app.add_typer(keys, name="keys", rich_help_panel=_OPERATE)
 add_command(app, describe, panel=_OPERATE)
 add_command(app, conform, panel=_OPERATE)

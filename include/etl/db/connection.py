@@ -99,7 +99,7 @@ def connect(endpoint: Endpoint, *, timeouts: Timeouts = TIMEOUTS, application: s
         with db:
             yield db
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName) as error:
-        raise WarehouseNotMigrated(endpoint, str(error).splitlines()[0]) from error
+        raise WarehouseNotMigrated(endpoint, error.diag.message_primary or type(error).__name__) from error
 
 
 def connect_url(url: str, *, timeouts: Timeouts = TIMEOUTS, connect_seconds: int = 10) -> Connection:

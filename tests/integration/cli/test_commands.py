@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 
 from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.db.connection import Connection
 from etl.settings import Endpoint
+from etl.sync.logins import keys
+from etl.sync.logins.store import provider_accounts
+from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.cli.conftest import Command
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -134,3 +138,23 @@ def test_a_warehouse_is_encrypted_if_its_connection_says_so(etl: Command, enviro
     assert result.returncode == 1
     assert "server does not support SSL, but SSL was required" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_keys_are_checked_and_rotated_and_a_missing_one_is_named(etl: Command, db: Connection) -> None:
+    old, new, lost = (Fernet.generate_key().decode() for _ in range(3))
+    for number, key in enumerate((old, old, lost)):
+        cipher, item = TokenCipher([key]), f"i{number}"
+        provider_accounts.enrol(db, cipher, provider="p", user="u", item_id=item, access_token="t")
+    keys.require_keys(db, TokenCipher([lost]))
+    wrong = etl("keys", "check", SLUICE_KEYS=new)
+    assert (wrong.returncode, wrong.stderr.startswith("error: none of the SLUICE_KEYS opens")) == (1, True)
+    listed = f"{new},{old},{lost}"
+    assert etl("keys", "check", SLUICE_KEYS=listed).returncode == 0
+    assert json.loads(etl("keys", "rotate", "--json", SLUICE_KEYS=listed).stdout) == {"replaced": 3, "unreadable": []}
+    uses = json.loads(etl("keys", "check", "--json", SLUICE_KEYS=new).stdout)
+    assert [(use["position"], use["tokens"]) for use in uses] == [(1, 3)]
+    shown = etl("keys", "check", SLUICE_KEYS=f"{new},{old}")
+    assert shown.returncode == 0
+    ids = TokenCipher([new, old]).key_ids
+    assert [line.split()[1:] for line in shown.stdout.splitlines() if line.strip().startswith(ids)] == [["1", "3"], ["2", "0"]]
+    assert not any(secret in shown.stdout for secret in (old, new))

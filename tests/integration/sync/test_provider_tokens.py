@@ -131,7 +131,8 @@ def test_one_token_of_the_client_serves_all_requests_and_tasks_and_is_kept_encry
     assert paths(api) == ["/token/new/", *["/x"] * 4]
     assert json.loads(api.requests[0].body) == {"id": "id", "key": "secret"}
     ((owner, access, refresh),) = rows("select owner, access_token, refresh_token from etl.provider_tokens")
-    decrypted = [linking.cipher.decrypt(token, provider_account_id=0) for token in (access, refresh)]
+    provider = linking.provider.name
+    decrypted = [linking.cipher.decrypt(token, provider_account_id=0, provider=provider) for token in (access, refresh)]
     assert (owner, access != b"a1", decrypted) == (0, True, ["a1", "r"])
 
 

@@ -98,6 +98,7 @@ def test_every_list_and_table_has_json() -> None:
             "describe",
             "history",
             "init",
+            "keys",
             "link",
             "logins",
             "notify",

@@ -14,6 +14,7 @@ from etl.declare.provider import ErrorAction, Provider
 from etl.errors import PermanentError, ProviderRefused, TransientError
 from etl.settings import Endpoint
 from etl.sync.logins import relink
+from etl.sync.logins.keys import require_keys
 from etl.sync.logins.provider_tokens import ProviderTokens
 from etl.sync.logins.store import logins, provider_accounts
 from etl.sync.logins.store.login_state import LoginState
@@ -145,7 +146,10 @@ def enrol_logins(linking: Linking, public_token: str, *, item_id: str = "") -> l
         If its response is not covered by any rule.
     ItemOfOtherUser
         If a login is enrolled for another user.
+    WrongKeys
+        If none of the keys is that of the warehouse; the public token is not used up then.
     """
+    require_keys(linking.db, linking.cipher)
 
     async def exchange() -> Grant:
         async with linking.open_client() as client:
@@ -173,7 +177,10 @@ def enrol_items(linking: Linking, items: Sequence[GrantedItem], *, valid_days: i
     ------
     ItemOfOtherUser
         If a login is enrolled for another user.
+    WrongKeys
+        If none of the keys is that of the warehouse.
     """
+    require_keys(linking.db, linking.cipher)
     history_days = None if linking.history is None else linking.history.days
     consent = linking.provider.consent
     lifetime = timedelta(days=valid_days) if valid_days is not None else consent.lifetime if consent else None

@@ -52,7 +52,9 @@ class ProviderTokens:
         row = _SQL["find" if owner == ALL_LOGINS else "find_of_login"].first(self._db, _Row, values)
         if row is None:
             return StoredToken(None, None)
-        access_token, refresh_token = (self._decrypt(each, owner) for each in (row.access_token, row.refresh_token))
+        access_token, refresh_token = (
+            self._decrypt(each, provider, owner) for each in (row.access_token, row.refresh_token)
+        )
         return StoredToken(access_token, refresh_token, row.may_be_lost, row.version)
 
     def claim_renewal(self, provider: str, owner: int, lease: timedelta) -> Claim | None:
@@ -80,8 +82,8 @@ class ProviderTokens:
         values = {
             "provider": provider,
             "owner": owner,
-            "access_token": self._cipher.encrypt(token.access_token),
-            "refresh_token": None if token.refresh_token is None else self._cipher.encrypt(token.refresh_token),
+            "access_token": self._encrypt(token.access_token, provider, owner),
+            "refresh_token": self._encrypt(token.refresh_token, provider, owner),
             "lifetime": token.lifetime,
             "claimed_until": claim.until,
             "version": claim.version,
@@ -97,7 +99,7 @@ class ProviderTokens:
         """Forget an access token that the provider does not accept any more, unless it was replaced meanwhile."""
         values = {"provider": provider, "owner": owner}
         for stored in _SQL["find_current"].scalars(self._db, values):
-            if self._decrypt(stored, owner) == access_token:
+            if self._decrypt(stored, provider, owner) == access_token:
                 _SQL["discard"].run(self._db, {**values, "stored": stored})
 
     def give_up_renewal(self, provider: str, owner: int, claim: Claim, *, is_answered: bool) -> None:
@@ -114,5 +116,17 @@ class ProviderTokens:
         }
         _SQL["give_up_renewal"].run(self._db, values)
 
-    def _decrypt(self, token: bytes | None, owner: int) -> str | None:
-        return None if token is None else self._cipher.decrypt(token, provider_account_id=owner)
+    def _encrypt(self, token: str | None, provider: str, owner: int) -> bytes | None:
+        if token is None:
+            return None
+        return self._cipher.encrypt(token, provider_account_id=owner, provider=bound_provider(provider, owner))
+
+    def _decrypt(self, token: bytes | None, provider: str, owner: int) -> str | None:
+        if token is None:
+            return None
+        return self._cipher.decrypt(token, provider_account_id=owner, provider=bound_provider(provider, owner))
+
+
+def bound_provider(provider: str, owner: int) -> str:
+    """Return the provider that a token is bound to; that of a login is bound to the login alone."""
+    return provider if owner == ALL_LOGINS else ""

@@ -1,8 +1,8 @@
 -- name: enrol
--- Insert a login at a bank, or replace the access token of an enrolled one of the same user; the latter makes it active,
--- whatever its state. The provider sends the history that it promised when the login was linked first, so that stays.
--- Returns no row if the login is enrolled for another user. The row of the user is locked, so that logins of one user are
--- enrolled and compared one after the other.
+-- Insert a login at a bank, or make an enrolled one of the same user active, whatever its state; in both cases without the
+-- access token, which `set_token` adds in the same transaction. The provider sends the history that it promised when the
+-- login was linked first, so that stays. Returns no row if the login is enrolled for another user. The row of the user is
+-- locked, so that logins of one user are enrolled and compared one after the other.
 with owner as (
     insert into core.users as u (reference) values (%(user)s)
     on conflict (reference) do update set reference = excluded.reference
@@ -14,7 +14,7 @@ select
     o.user_id,
     %(provider)s,
     %(item_id)s,
-    %(access_token)s,
+    '',
     %(history_days)s,
     %(institution_id)s,
     %(institution_name)s,
@@ -35,6 +35,11 @@ on conflict (provider, item_id) do update set
     institution_name = coalesce(excluded.institution_name, p.institution_name)
 where p.user_id = excluded.user_id
 returning p.provider_account_id;
+
+-- name: set_token
+-- Store the access token of a login that was just enrolled.
+update core.provider_accounts set access_token = %(access_token)s
+where provider_account_id = %(provider_account_id)s;
 
 -- name: set_institution
 -- Record the bank of a login; what the provider does not tell stays as it is.

@@ -122,7 +122,6 @@ def enrol(
         "provider": provider,
         "user": user,
         "item_id": item_id,
-        "access_token": cipher.encrypt(access_token),
         "history_days": history_days,
         "institution_id": institution_id,
         "institution_name": institution_name,
@@ -132,6 +131,9 @@ def enrol(
         if not provider_account_ids:
             raise ItemOfOtherUser(provider, item_id, user)
         (provider_account_id,) = provider_account_ids
+        # Its token is bound to its id.
+        token = cipher.encrypt(access_token, provider_account_id=provider_account_id)
+        _SQL["set_token"].run(db, {"provider_account_id": provider_account_id, "access_token": token})
         if others := replaced_accounts.reverse(db, provider_account_id):
             log.info("provider account %d was linked again, and replaces %s", provider_account_id, others)
     return int(provider_account_id)
