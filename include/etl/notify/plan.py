@@ -9,6 +9,7 @@ from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.declare.notice import Consent, Notice
+from etl.notify.audience.check import check_chunk
 from etl.notify.store import chunks, recipients, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.store.runs import NoticeRun
@@ -83,6 +84,8 @@ def plan_run(
         If a template cannot be rendered for the sample; nothing is planned then.
     RecipientsIncomplete
         If the statement `recipients` lacks a column.
+    AudienceInvalid
+        If a statement of the audience fails, or returns what would lose or repeat recipients; nothing is planned then.
     """
     templates = templates or Templates(notice)
     links = links or UnsubscribeLinks(LinkSettings.from_environment())
@@ -157,6 +160,7 @@ def _render_sample(
     step = max(1, len(chunk_sizes) // _SAMPLE_CHUNKS)
     for ordinal in sorted(chunk_sizes)[::step]:
         chunk = chunks.find(db, run.run_id, ordinal)
+        check_chunk(notice, run, chunk, db=db)
         sample = recipients.read_page(
             db, notice, run, after=chunk.position, stop=chunk.stop, limit=_SAMPLE_RECIPIENTS_PER_CHUNK
         )

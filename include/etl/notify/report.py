@@ -4,13 +4,20 @@ import logging
 
 from etl.db.connection import Connection
 from etl.declare.notice import Notice
+from etl.notify.audience.totals import check_totals, describe_changes
 from etl.notify.store import runs
 
 log = logging.getLogger(__name__)
 
 
 def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[str, int]:
-    """Store, log and return the totals of a run; return an empty dict if none was planned."""
+    """Store, log and return the totals of a run; return an empty dict if none was planned.
+
+    Raises
+    ------
+    TotalsDiffer
+        If they do not add up; they are stored all the same.
+    """
     if run_id is None:
         log.info("%s: no run was planned, so there is nothing to report", notice.name)
         return {}
@@ -26,6 +33,8 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
             totals["chunks"] - totals["chunks_finished"],
             totals["chunks"],
         )
+    if changes := describe_changes(totals):
+        log.info("%s: run %d: %s", notice.name, run_id, changes)
     undecided = totals["unknown"] - totals["dropped"]
     if totals["failed"] or undecided:
         log.warning(
@@ -36,4 +45,5 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
             undecided,
             run_id,
         )
+    check_totals(runs.find(db, run_id), notice, totals)
     return totals

@@ -135,7 +135,7 @@ async def _send_chunk(sending: _Sending, senders: Senders) -> None:
                     last_position = audience[-1].position
                     with suppress(SendingPaused):
                         await sending.send_page(
-                            run, page, open_senders, from_position=position, to_position=last_position
+                            run, page, open_senders, from_position=position, walked=(last_position, len(audience))
                         )
                         position = last_position
             elif not due:
@@ -193,14 +193,16 @@ class _Sending:
         senders: Mapping[str, Sender],
         *,
         from_position: int,
-        to_position: int | None = None,
+        walked: tuple[int, int] | None = None,
     ) -> None:
         """Send the claimed messages and record their outcomes; if it ends early, release those that were not sent.
 
         Parameters
         ----------
-        from_position, to_position
-            Position of the chunk before and after the page; None for a page that does not move it.
+        from_position
+            Position of the chunk before the page.
+        walked
+            Position after it, and its number of recipients; None for a page of deferred deliveries.
         """
         delivery = PageDelivery(
             self.notice,
@@ -219,11 +221,13 @@ class _Sending:
                 deliveries.record_updates(self.db, self.chunk, delivery.updates, position=from_position)
                 deliveries.release(self.db, self.chunk, delivery.unsent_ids)
             raise
+        position, recipient_count = walked or (from_position, 0)
         deliveries.record_updates(
             self.db,
             self.chunk,
             delivery.updates,
-            position=from_position if to_position is None else to_position,
+            position=position,
+            recipients=recipient_count,
             repeated=page.repeated,
             unreachable=page.unreachable,
         )

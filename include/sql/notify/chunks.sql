@@ -1,5 +1,6 @@
 -- name: plan
--- Chunks are divided by the rank of a position and not by its value, so that gaps do not make them uneven. No id leaves the database.
+-- Chunks are divided by the rank of a position and not by its value, so that gaps do not make them uneven. Those that share a position are in
+-- one chunk. No id leaves the database. A null position violates `start`.
 with audience as materialized ({bounds}),
 size as (
     select
@@ -7,20 +8,32 @@ size as (
         least(ceil(count(*) / %(chunk_size)s::numeric), %(max_chunks)s)::int as chunks
     from audience
 ),
-numbered as (
+ranked as (
     select
         a.position,
         ntile((select greatest(s.chunks, 1) from size as s)) over (order by a.position) - 1 as ordinal
     from audience as a
+),
+numbered as (
+    select
+        r.position,
+        dense_rank() over (order by r.first_ordinal) - 1 as ordinal
+    from (
+        select
+            k.position,
+            min(k.ordinal) over (partition by k.position) as first_ordinal
+        from ranked as k
+    ) as r
 )
-insert into notify.chunks as target (run_id, ordinal, start, stop, recipients, position)
+insert into notify.chunks as target (run_id, ordinal, start, stop, recipients, position, walked)
 select
     %(run_id)s,
     n.ordinal,
     min(n.position),
     max(n.position) + 1,
     count(*),
-    min(n.position) - 1
+    min(n.position) - 1,
+    0
 from numbered as n
 group by n.ordinal
 order by n.ordinal

@@ -220,6 +220,7 @@ counted_failures as (
 update notify.chunks as c
 set
     position = greatest(c.position, %(position)s),
+    walked = c.walked + %(walked)s,
     sent = c.sent + n.sent,
     failed = c.failed + n.failed,
     expired = c.expired + n.expired,

@@ -18,6 +18,14 @@ cross join lateral ({recipients}) as r;
 select count(*) as recipients
 from ({bounds}) as b;
 
+-- name: count_recipients
+-- Number of recipients between two positions. Only the position is selected, so that Postgres can skip computing the template values.
+select count(*) as recipients
+from (
+    select r.position
+    from ({recipients}) as r
+) as c;
+
 -- name: find_user
 -- A user, who need not be in an audience, with the states of their provider accounts.
 select

@@ -58,6 +58,8 @@ select
     count(*) as chunks,
     count(c.finished_at) as chunks_finished,
     coalesce(sum(c.recipients), 0)::bigint as recipients,
+    coalesce(sum(c.walked), 0)::bigint as walked,
+    count(*) - count(c.walked) as chunks_not_counted,
     coalesce(sum(c.sent), 0)::bigint as sent,
     coalesce(sum(c.failed), 0)::bigint as failed,
     coalesce(sum(c.suppressed), 0)::bigint as suppressed,

@@ -156,5 +156,6 @@ def test_keys_are_checked_and_rotated_and_a_missing_one_is_named(etl: Command, d
     shown = etl("keys", "check", SLUICE_KEYS=f"{new},{old}")
     assert shown.returncode == 0
     ids = TokenCipher([new, old]).key_ids
-    assert [line.split()[1:] for line in shown.stdout.splitlines() if line.strip().startswith(ids)] == [["1", "3"], ["2", "0"]]
+    lines = [line.split() for line in shown.stdout.splitlines() if line.strip().startswith(ids)]
+    assert lines == [[ids[0], "1", "3"], [ids[1], "2", "0"]]
     assert not any(secret in shown.stdout for secret in (old, new))

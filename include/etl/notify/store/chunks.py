@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
+
 from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile, statement
 from etl.declare.notice import Notice, UnknownPolicy
 from etl.errors import ChunkMissing
+from etl.notify.store.audience import AudienceInvalid, naming_errors_of
 from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/chunks")
@@ -63,10 +66,20 @@ def plan(db: Connection, notice: Notice, run: NoticeRun) -> dict[int, int]:
     -------
     dict
         Ordinal → recipients; empty if there are none.
+
+    Raises
+    ------
+    AudienceInvalid
+        If the notice's statement fails, or returns a null position.
     """
     query = _SQL["plan"].substitute(bounds=statement(run.statement_file, "bounds"))
     sizes = {"chunk_size": notice.chunk_size, "max_chunks": notice.max_chunks}
-    chunk_sizes: dict[int, int] = dict(query.rows(db, {**run.sql_parameters, **sizes}))
+    with naming_errors_of(run.statement_file, "bounds"):
+        try:
+            chunk_sizes: dict[int, int] = dict(query.rows(db, {**run.sql_parameters, **sizes}))
+        except psycopg.errors.NotNullViolation as error:
+            found, remedy = "returned a null position", "let positions be whole numbers that are never null"
+            raise AudienceInvalid(run.statement_file, "bounds", found, remedy) from error
     _SQL["finish_planning"].run(db, {"run_id": run.run_id, "recipients": sum(chunk_sizes.values())})
     return chunk_sizes
 

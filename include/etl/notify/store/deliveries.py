@@ -223,6 +223,7 @@ def record_updates(
     updates: Sequence[DeliveryUpdate],
     *,
     position: int,
+    recipients: int = 0,
     repeated: int = 0,
     unreachable: int = 0,
 ) -> None:
@@ -232,6 +233,8 @@ def record_updates(
     ----------
     position
         Last position of which all deliveries have ended or are deferred.
+    recipients
+        Number of recipients of the page, if the walk has passed it.
     repeated, unreachable
         Counts of the `ClaimedPage`, if the whole page has ended.
     """
@@ -250,6 +253,7 @@ def record_updates(
         "waits": [deferral.wait for deferral in deferrals.values()],
         "tries": [deferral.tries for deferral in deferrals.values()],
         "position": position,
+        "walked": recipients,
         "repeated": repeated,
         "unreachable": unreachable,
         **chunk.parameters,

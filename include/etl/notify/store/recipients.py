@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from etl.db.statements import Statement, StatementFile, path_of, statement
 from etl.declare.fault import project_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.errors import PermanentError
+from etl.notify.store.audience import AudienceInvalid, check_page, naming_errors_of
 from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/recipients")
@@ -77,21 +79,47 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
     after, stop
         Bounds of the positions, both exclusive.
     limit
-        Maximum number of recipients.
+        Maximum number of recipients; exceeded only to return all that share the last position, since the next page
+        begins after it.
 
     Raises
     ------
     RecipientsIncomplete
         If the notice's statement lacks a column.
+    AudienceInvalid
+        If the statement fails, or returns what would lose or repeat recipients.
     """
     query = statement(run.statement_file, "recipients")
-    return _read(db, notice, run, query, {"after": after, "stop": stop, "limit": limit})
+    page = _read(db, notice, run, query, {"after": after, "stop": stop, "limit": limit + 1})
+    if len(page) <= limit:
+        return page
+    page, following = page[:limit], page[limit]
+    last_position = page[-1].position
+    if following.position != last_position:
+        return page
+    before = [recipient for recipient in page if recipient.position != last_position]
+    return [*before, *read_at(db, notice, run, [last_position])]
 
 
 def read_at(db: Connection, notice: Notice, run: NoticeRun, positions: Collection[int]) -> list[Recipient]:
-    """Return the recipients of a run at given positions, in any order; several may share one."""
+    """Return the recipients of a run at given positions, in any order; several may share one.
+
+    Raises
+    ------
+    AudienceInvalid
+        If the statement fails, or too many share a position.
+    """
     query = statement("notify/recipients", "at_positions").substitute(recipients=_at_wanted_position(run))
-    return _read(db, notice, run, query, {"positions": list(positions), "limit": _MAX_RECIPIENTS_AT_POSITION})
+    found = _read(db, notice, run, query, {"positions": list(positions), "limit": _MAX_RECIPIENTS_AT_POSITION})
+    position, count = next(iter(Counter(each.position for each in found).most_common(1)), (0, 0))
+    if count >= _MAX_RECIPIENTS_AT_POSITION:
+        raise AudienceInvalid(
+            run.statement_file,
+            "recipients",
+            f"returned {count} or more rows with position {position}",
+            "let positions differ, as those of users, accounts or payments do",
+        )
+    return found
 
 
 def _at_wanted_position(run: NoticeRun) -> Statement:
@@ -105,12 +133,19 @@ def _at_wanted_position(run: NoticeRun) -> Statement:
 def _read(
     db: Connection, notice: Notice, run: NoticeRun, query: Statement, values: Mapping[str, object]
 ) -> list[Recipient]:
-    with db.cursor(row_factory=dict_row) as cursor:
+    file = run.statement_file
+    with naming_errors_of(file, "recipients"), db.cursor(row_factory=dict_row) as cursor:
         cursor.execute(query, {**run.sql_parameters, **values})
         columns = {column.name for column in cursor.description or ()}
         if missing := next((name for name in RECIPIENT_COLUMNS if name not in columns), None):
             raise RecipientsIncomplete(notice.name, missing)
         rows = cursor.fetchall()
+    match values:
+        case {"after": int(after), "stop": int(stop), "limit": int(limit)}:
+            check_page(file, rows, after=after, stop=stop, limit=limit)
+        case _:
+            for row in rows:
+                check_page(file, [row], after=_MIN_POSITION - 1, stop=_MAX_POSITION + 1)
     if run.is_announced:
         rows = [{**row["said"], **row} for row in rows]
     shared_values = {**run.parameters, "period": run.period, "as_of": run.as_of}
@@ -134,7 +169,15 @@ def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int)
 def count(db: Connection, run: NoticeRun) -> int:
     """Return how many recipients a run would have."""
     query = _SQL["count"].substitute(bounds=statement(run.statement_file, "bounds"))
-    return int(query.scalar(db, run.sql_parameters))
+    with naming_errors_of(run.statement_file, "bounds"):
+        return int(query.scalar(db, run.sql_parameters))
+
+
+def count_between(db: Connection, run: NoticeRun, start: int, stop: int) -> int:
+    """Return how many recipients have positions in a half-open range; their values are not computed."""
+    query = _SQL["count_recipients"].substitute(recipients=statement(run.statement_file, "recipients"))
+    with naming_errors_of(run.statement_file, "recipients"):
+        return int(query.scalar(db, {**run.sql_parameters, "after": start - 1, "stop": stop, "limit": None}))
 
 
 def find_user(db: Connection, user_id: int) -> User | None:
