@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from etl import catalog_folder
-from etl.catalog.entities import ENTITIES, FAULTS
+from etl.catalog import entities, notices
+from etl.catalog.entities import ENTITIES
 from etl.catalog.notices import NOTICES
 from etl.declare import fault
 from etl.declare.entity import Entity
@@ -49,10 +50,10 @@ def find_provider(name: str) -> Provider:
     DeclarationError
         If there is none, and a file of the catalogue is wrong.
     """
-    if not name and len(PROVIDERS) == 1 and not FAULTS:
+    if not name and len(PROVIDERS) == 1 and not entities.FAULTS:
         return next(iter(PROVIDERS.values()))
     if name not in PROVIDERS:
-        for each in FAULTS:
+        for each in entities.FAULTS:
             raise_fault(each)
         problem = f"{name!r} is no provider" if name else "the catalogue has several providers"
         raise typer.BadParameter(f"{problem}; name one of {', '.join(sorted(PROVIDERS))}", param_hint="--provider")
@@ -145,7 +146,14 @@ def find_entity(name: str) -> Entity:
     for entity in ENTITIES:
         if entity.name == name:
             return entity
+    _refuse_left_out("entity", name, entities.FAULTS)
     raise typer.BadParameter(f"{name!r} is no entity; it is one of {ENTITY_NAMES}")
+
+
+def _refuse_left_out(kind: str, name: str, faults: Iterable[DeclarationFault]) -> None:
+    """Raise if a declaration is there, but wrong."""
+    if any(each.name == name for each in faults):
+        raise typer.BadParameter(f"{kind} {name} is left out, since it is declared wrongly; the warning says how")
 
 
 def find_notice(name: str) -> Notice:
@@ -159,6 +167,7 @@ def find_notice(name: str) -> Notice:
     for notice in NOTICES:
         if notice.name == name:
             return notice
+    _refuse_left_out("notice", name, notices.FAULTS)
     raise typer.BadParameter(f"{name!r} is no notice; it is one of {NOTICE_NAMES}")
 
 

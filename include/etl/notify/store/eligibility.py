@@ -11,6 +11,7 @@ from datetime import datetime
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Category, Notice
+from etl.notify.store.audience import naming_errors_of
 from etl.notify.store.recipients import Recipient, unbounded_parameters
 from etl.notify.store.runs import NoticeRun
 
@@ -70,7 +71,9 @@ def count_audience(db: Connection, notice: Notice, run: NoticeRun) -> dict[str, 
     """
     query = _SQL["count_audience"].substitute(recipients=statement(run.statement_file, "recipients"))
     counts: dict[str, dict[str, int]] = {channel.name: {} for channel in notice.channels}
-    for channel, disposition, messages in query.rows(db, {**unbounded_parameters(run), **_parameters(notice, run)}):
+    with naming_errors_of(run.statement_file, "recipients"):
+        rows = query.rows(db, {**unbounded_parameters(run), **_parameters(notice, run)})
+    for channel, disposition, messages in rows:
         counts[channel][disposition] = messages
     return counts
 

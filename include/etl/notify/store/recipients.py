@@ -163,7 +163,8 @@ def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int)
     # An empty page, read only to check the columns.
     read_page(db, notice, run, after=_MAX_POSITION - 1, stop=_MAX_POSITION, limit=1)
     query = _SQL["find_positions"].substitute(recipients=statement(run.statement_file, "recipients"))
-    return query.scalars(db, {**unbounded_parameters(run), "user_id": user_id})
+    with naming_errors_of(run.statement_file, "recipients"):
+        return query.scalars(db, {**unbounded_parameters(run), "user_id": user_id})
 
 
 def count(db: Connection, run: NoticeRun) -> int:
