@@ -14,25 +14,42 @@ ranked as (
         ntile((select greatest(s.chunks, 1) from size as s)) over (order by a.position) - 1 as ordinal
     from audience as a
 ),
+cut as (
+    select
+        k.ordinal,
+        min(k.position) as first_position,
+        max(k.position) as last_position,
+        count(*) as recipients
+    from ranked as k
+    group by k.ordinal
+),
+following as (
+    -- Where one position goes on in the next chunk, that begins after it; one that has no other position is part of the chunk before it.
+    select
+        c.ordinal,
+        greatest(c.first_position, e.last_position + 1) as start,
+        c.last_position,
+        c.recipients,
+        e.last_position is null or c.last_position > e.last_position as is_new
+    from cut as c
+    left join cut as e on e.ordinal = c.ordinal - 1
+),
 numbered as (
     select
-        r.position,
-        dense_rank() over (order by r.first_ordinal) - 1 as ordinal
-    from (
-        select
-            k.position,
-            min(k.ordinal) over (partition by k.position) as first_ordinal
-        from ranked as k
-    ) as r
+        f.start,
+        f.last_position,
+        f.recipients,
+        count(*) filter (where f.is_new) over (order by f.ordinal) - 1 as ordinal
+    from following as f
 )
 insert into notify.chunks as target (run_id, ordinal, start, stop, recipients, position, walked)
 select
     %(run_id)s,
     n.ordinal,
-    min(n.position),
-    max(n.position) + 1,
-    count(*),
-    min(n.position) - 1,
+    min(n.start),
+    max(n.last_position) + 1,
+    sum(n.recipients),
+    min(n.start) - 1,
     0
 from numbered as n
 group by n.ordinal
