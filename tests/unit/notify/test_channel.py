@@ -25,7 +25,7 @@ def test_a_reply_is_one_short_line_without_addresses(reply: str, kept: str) -> N
 
 
 @pytest.mark.parametrize("word", ["a", "a@", "<", "<a", " ", "\0"])
-def test_a_reply_of_twice_the_length_takes_no_longer(word: str) -> None:
+def test_a_reply_of_many_times_the_length_takes_no_longer(word: str) -> None:
     text = word * 20_000
 
     def measure(reply: str) -> float:
@@ -35,4 +35,4 @@ def test_a_reply_of_twice_the_length_takes_no_longer(word: str) -> None:
         return time.process_time() - started
 
     measure(text)
-    assert min(measure(text * 2) for _ in range(3)) < 3 * min(measure(text) for _ in range(3)) + 0.01
+    assert min(measure(text * 20) for _ in range(3)) < 3 * min(measure(text) for _ in range(3)) + 0.01

@@ -106,19 +106,18 @@ class SendResult:
 
 @dataclass(frozen=True)
 class SendStatus:
-    """The fields of a `SendResult` without the delivery, and what the result says about the load of the server."""
+    """A `SendResult` without its message and destination, and what it says about the load of the server."""
 
     outcome: SendOutcome
     error_class: str = ""
     error: str = ""
     is_address_invalid: bool = False
     scope: Scope = Scope.RECIPIENT
-    destination: str = ""
     retry_after: timedelta | None = None
     signal: Signal = Signal.ANSWERED
 
-    def to_result(self, message: Message) -> SendResult:
-        """Return it as the result of a message."""
+    def to_result(self, message: Message, destination: str) -> SendResult:
+        """Return it as the result of a message that goes to a destination."""
         return SendResult(
             message.delivery_id,
             self.outcome,
@@ -126,7 +125,7 @@ class SendStatus:
             self.error,
             self.is_address_invalid,
             self.scope,
-            self.destination,
+            destination,
             self.retry_after,
         )
 

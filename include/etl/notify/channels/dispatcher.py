@@ -8,7 +8,6 @@ import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -60,6 +59,7 @@ class Dispatcher:
         self.are_destinations_servers = are_destinations_servers
         self._concurrency = concurrency
         self._destinations: dict[str, AdaptiveLimit] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
 
     def destination(self, name: str) -> AdaptiveLimit:
         """Return the limit of a destination."""
@@ -93,6 +93,21 @@ class Dispatcher:
                 group.create_task(batch.run_worker())
         return [result for result in batch.results if result is not None]
 
+    async def wait_for_change(self, seconds: float | None) -> None:
+        """Wait until a message has ended, at most so many seconds."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait((waiter,), timeout=seconds)
+        finally:
+            self._waiters.discard(waiter)
+
+    def announce_change(self) -> None:
+        """Wake all that wait until a message has ended."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
     def _forget_idle(self) -> None:
         now = self.clock()
         self._destinations = {
@@ -118,7 +133,6 @@ class _Batch:
         self._attempts = [0] * len(messages)
         self._deferrals: dict[int, SendStatus] = {}
         self._deadline = dispatcher.clock() + MAX_WAIT.total_seconds()
-        self._changed = asyncio.Event()
         # Destinations take turns, in the order of this dictionary.
         self._queues: OrderedDict[str, deque[int]] = OrderedDict()
         for index, name in enumerate(destinations):
@@ -128,8 +142,7 @@ class _Batch:
         """Send messages until none is left."""
         while (picked := self._pick()) is not None:
             if isinstance(picked, float):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), None if picked == math.inf else picked)
+                await self._dispatcher.wait_for_change(None if picked == math.inf else picked)
             else:
                 await self._send_one(picked)
 
@@ -191,8 +204,7 @@ class _Batch:
                 limit.finish(signal, started_at=started_at, now=now, retry_after=retry_after)
                 if status is not None and signal not in (Signal.NOT_SENT, Signal.ANSWERED):
                     limit.reason = f"{status.error_class} {status.error}".strip()
-            changed, self._changed = self._changed, asyncio.Event()
-            changed.set()
+            dispatcher.announce_change()
         self._attempts[index] += 1
         if (
             status.outcome is SendOutcome.DEFERRED
@@ -208,11 +220,10 @@ class _Batch:
         """Return what a result says about the server, and about the destination."""
         if status is None or status.signal is Signal.NOT_SENT:
             return Signal.NOT_SENT, Signal.NOT_SENT
-        if status.scope is Scope.SERVER:
-            is_answered = status.signal is Signal.ANSWERED
-            return status.signal, Signal.ANSWERED if is_answered else Signal.NOT_SENT
-        if status.scope is Scope.RECIPIENT:
+        if status.signal is Signal.ANSWERED or status.scope is Scope.RECIPIENT:
             return Signal.ANSWERED, Signal.ANSWERED
+        if status.scope is Scope.SERVER:
+            return status.signal, Signal.NOT_SENT
         if self._dispatcher.are_destinations_servers:
             return Signal.NOT_SENT, status.signal
         if status.signal is not Signal.SILENT:
@@ -231,9 +242,7 @@ class _Batch:
             self._record(index, replace(self._deferrals.get(index, untried), retry_after=retry_after))
 
     def _record(self, index: int, status: SendStatus) -> None:
-        self.results[index] = replace(status, destination=status.destination or self._destinations[index]).to_result(
-            self._messages[index]
-        )
+        self.results[index] = status.to_result(self._messages[index], self._destinations[index])
 
 
 async def _send_safely(send: Callable[[Message], Awaitable[SendStatus]], message: Message) -> SendStatus:

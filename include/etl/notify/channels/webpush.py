@@ -69,6 +69,8 @@ class WebPushConfig:
         Concurrent requests.
     timeout
         Maximum wait for a response; after it, nobody knows whether a message was accepted.
+    first_timeout
+        The same for a service that has not responded yet; strangers name any number of them.
     allow_any_endpoint
         Whether endpoints may be private addresses, also without TLS; for tests only.
     """
@@ -77,6 +79,7 @@ class WebPushConfig:
     subject: str
     concurrency: int = DEFAULT_CONCURRENCY
     timeout: timedelta = TIMEOUT
+    first_timeout: timedelta = FIRST_TIMEOUT
     allow_any_endpoint: bool = False
 
     @classmethod
@@ -172,7 +175,7 @@ class WebPushSender:
 
     def _find_timeout(self, message: Message) -> timedelta:
         is_proven = self._dispatcher.destination(_find_host(message)).is_proven
-        return self._config.timeout if is_proven else min(self._config.timeout, FIRST_TIMEOUT)
+        return self._config.timeout if is_proven else self._config.first_timeout
 
     def _encrypt(self, message: Message) -> tuple[URL, bytes]:
         payload = build_payload(message)
