@@ -64,6 +64,14 @@ def test_a_cap_on_connections_is_learnt_and_one_more_is_tried_later() -> None:
     assert limit.concurrency == 4
 
 
+def test_a_refused_connection_pauses_no_server_that_keeps_another_open() -> None:
+    limit = AdaptiveLimit(2)
+    play(limit, Signal.CAPPED, at=0)
+    assert (limit.concurrency, limit.wait(0)) == (1, 0)
+    play(limit, Signal.CAPPED, at=1)
+    assert (limit.concurrency, limit.wait(1)) == (1, 0)
+
+
 def test_a_server_that_accepts_no_connection_at_all_is_left_alone_and_then_tried_with_one() -> None:
     limit = AdaptiveLimit(8)
     play(limit, *[Signal.NOT_CONNECTED] * 8, at=0, in_flight=8)

@@ -37,6 +37,8 @@ class Signal(Enum):
     """It asked to slow down."""
     FAULTY = auto()
     """An error that may be due to this message, or to its load."""
+    CAPPED = auto()
+    """It accepted no further connection, and keeps others open."""
     NOT_CONNECTED = auto()
     """It accepted no further connection."""
     SILENT = auto()
@@ -138,6 +140,8 @@ class AdaptiveLimit:
                 if self._faults >= _MAX_FAULTS and is_recent:
                     self._start_anew(now)
                     self._pause_until(now + asked)
+            case Signal.CAPPED:
+                self._limit(self.concurrency - 1, now)
             case Signal.NOT_CONNECTED:
                 # Whatever is in flight besides has a connection, or fails next and lowers it further.
                 self._limit(min(self.concurrency, in_flight) - 1, now)

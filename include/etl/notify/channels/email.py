@@ -156,25 +156,25 @@ class EmailSender:
         finally:
             # Open ones are used first: few mails open few connections, and a server may allow no more.
             self._idle.insert(len(self._idle) if connection.is_open else 0, connection)
-        return _to_status(result)
+        if result.outcome is SmtpOutcome.SENT:
+            return _SENT
+        return _to_status(result, is_any_open=any(idle.is_open for idle in self._idle))
 
 
-def _to_status(result: SmtpResult) -> SendStatus:
-    if result.outcome is SmtpOutcome.SENT:
-        return _SENT
+def _to_status(result: SmtpResult, *, is_any_open: bool) -> SendStatus:
     return SendStatus(
         SendOutcome[result.outcome.name],
         result.error_class,
         redact_error(result.error),
         result.is_mailbox_unknown,
         Scope[result.scope.name],
-        signal=_find_signal(result),
+        signal=_find_signal(result, is_any_open=is_any_open),
     )
 
 
-def _find_signal(result: SmtpResult) -> Signal:
+def _find_signal(result: SmtpResult, *, is_any_open: bool) -> Signal:
     if result.stage is SmtpStage.CONNECT:
-        return Signal.NOT_CONNECTED
+        return Signal.CAPPED if is_any_open else Signal.NOT_CONNECTED
     if not result.is_reply:
         return Signal.SILENT if result.scope is SmtpScope.DESTINATION else Signal.FAULTY
     if result.is_throttled:

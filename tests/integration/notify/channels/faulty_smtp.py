@@ -45,8 +45,7 @@ class SmtpFaults:
     mails_per_second, burst
         Token bucket: mails above it get 454 to MAIL.
     refuses_until
-        Whether the server refuses everybody for now, by the time that has passed since its start, with 421 as its
-        greeting.
+        Time since its start in which it refuses everybody, with 421 as its greeting.
     """
 
     seed: int = 0

@@ -75,6 +75,19 @@ def test_a_cap_on_connections_is_learnt_and_costs_no_mail(cap: int) -> None:
     require_once(server, messages, results)
 
 
+class SlowToRefuse(FaultySmtp):
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2 if self._open else 0)
+        await super()._serve(reader, writer)
+
+
+def test_a_mail_whose_connection_is_refused_is_sent_over_one_that_is_open() -> None:
+    server = SlowToRefuse(SmtpFaults(max_connections=1))
+    results = send_mails(server, mails(2), connections=2)
+    assert count(results) == {("sent", ""): 2}
+    assert server.refusals["421"] == 1
+
+
 def test_greylisting_defers_only_its_recipients_and_slows_nobody() -> None:
     server, messages = FaultySmtp(SmtpFaults(seed=1, greylisted=0.2, greylisted_for=timedelta(hours=1))), mails(300)
     results = send_mails(server, messages)
