@@ -11,10 +11,15 @@ from functools import lru_cache
 
 import idna
 
-_NAME_ADDR = re.compile(r'\s*(?:"(?P<quoted>[^"\\]*)"|(?P<name>[^<>"]*?))\s*<(?P<address>[^<>]*)>\s*')
+_NAME_ADDR = re.compile(r'(?:"(?P<quoted>[^"\\]*)"|(?P<name>[^<>"]*?))\s*<(?P<address>[^<>]*)>')
 _LIST_ITEM = re.compile(r'(?:"[^"]*"|[^,])+')
 _ATOM = r"[^\s\"(),.:;<>@\[\]\\]+"
 _LOCAL_PART = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+"""A part of a domain in ASCII (RFC 1123, 2.1). Its hyphens may be anywhere within it, other than IDNA says."""
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+_MAX_LENGTH = 1_000
+"""Characters of an address with its display name."""
 _MAX_LOCAL_PART_BYTES = 64
 _MAX_ADDRESS_BYTES = 254
 """Of a path of 256 bytes, two are its angle brackets (RFC 5321, 4.5.3.1.3)."""
@@ -57,9 +62,12 @@ def parse_address(text: str) -> MailAddress:
     """
     if not text.isprintable():
         raise AddressMalformed("it holds a control character")
+    text = text.strip()
+    if len(text) > _MAX_LENGTH:
+        raise AddressMalformed("it is too long")
     match = _NAME_ADDR.fullmatch(text)
     if match is None:
-        return _parse_bare_address(text.strip())
+        return _parse_bare_address(text)
     display_name = (match["quoted"] or match["name"] or "").strip()
     return replace(_parse_bare_address(match["address"].strip()), display_name=display_name)
 
@@ -78,10 +86,11 @@ def parse_addresses(text: str) -> tuple[MailAddress, ...]:
 def is_contact_address(text: str) -> bool:
     """Return whether a text is an address on the public internet: without a display name, and with a dot in its domain.
 
+    Spaces around it do not count.
     Whatever is accepted here, `parse_address` parses, so that every contact's address can be sent to.
     """
     try:
-        return text.isprintable() and "." in _parse_bare_address(text).domain
+        return text.isprintable() and "." in _parse_bare_address(text.strip()).domain
     except AddressMalformed:
         return False
 
@@ -104,9 +113,15 @@ def _parse_bare_address(text: str) -> MailAddress:
 def _encode_domain(domain: str) -> str:
     """Return a domain in ASCII (IDNA 2008)."""
     try:
-        encoded = idna.encode(domain, uts46=True).decode()
+        encoded = ".".join(map(_encode_label, _DOTS.split(domain)))
     except (idna.IDNAError, UnicodeError):
         raise AddressMalformed("its domain is malformed") from None
     if encoded.endswith("."):
         raise AddressMalformed("its domain is malformed")
     return encoded
+
+
+def _encode_label(label: str) -> str:
+    if _LABEL.fullmatch(label) and not label.lower().startswith("xn--"):
+        return label.lower()
+    return idna.encode(label, uts46=True).decode()

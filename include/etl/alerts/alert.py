@@ -13,7 +13,7 @@ RUN_TYPES_WITH_DEADLINE = ("scheduled", "asset_triggered")
 _MAX_LINES = 4
 _MAX_WIDTH = 300
 _QUOTED = re.compile(r'"[^"]*"|\'[^\']*\'|\([^()]*\)=\([^()]*\)')
-_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+")
+_WORD = re.compile(r"[^\s<>]+")
 _LONG_NUMBER = re.compile(r"\b[A-Z]{0,4}\d(?:[ -]?[0-9A-Z]){8,}\b")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*@")
 
@@ -192,9 +192,10 @@ def sanitize_message(message: str, error_type: type[BaseException]) -> str:
 
 
 def _redact_values(line: str) -> str:
-    for pattern in (_CREDENTIALS, _QUOTED, _ADDRESS, _LONG_NUMBER):
-        line = pattern.sub("…", line)
-    return line
+    line = _QUOTED.sub("…", _CREDENTIALS.sub("…", line))
+    # A pattern for addresses would read a long word again from each of its characters.
+    line = _WORD.sub(lambda word: "…" if "@" in word[0] else word[0], line)
+    return _LONG_NUMBER.sub("…", line)
 
 
 def _truncate(line: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from binascii import b2a_qp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import format_datetime
+from email.utils import format_datetime, quote
 from functools import lru_cache
 
 from etl.clients.mail import MailContent
@@ -21,6 +22,9 @@ _MAX_ENCODED_WORD_BYTES = 39
 
 _MAX_HEADER_LENGTH = 66
 """Characters of a header's value that fit into one line after its name."""
+
+_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+"""Words that need no quotes (RFC 5322, 3.2.3)."""
 
 _MULTIPART_HEADERS = b'Content-Type: multipart/alternative; boundary="' + _BOUNDARY + b'"\r\n\r\n'
 _TEXT_PART_HEADERS = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
@@ -110,6 +114,7 @@ class MimeBuilder:
 
 
 def _validated_subject(subject: str) -> str:
+    subject = subject.strip(" ")
     if not subject.isprintable() and any(ord(character) < ord(" ") or character == "\x7f" for character in subject):
         raise SubjectMalformed
     return subject
@@ -163,4 +168,13 @@ def _encode_words(text: str) -> bytes:
 def _format_address(address: MailAddress) -> bytes:
     if not address.display_name:
         return b"<%b>" % address.address.encode()
-    return b"%b\r\n <%b>" % (_encode_words(address.display_name), address.address.encode())
+    return b"%b\r\n <%b>" % (_encode_display_name(address.display_name), address.address.encode())
+
+
+def _encode_display_name(name: str) -> bytes:
+    """Return a name as words or a quoted string if it is ASCII (RFC 5322, 3.2.5), else as encoded words."""
+    is_plain = name.isascii() and name.isprintable() and len(name) <= _MAX_HEADER_LENGTH and "=?" not in name
+    if not is_plain:
+        return _encode_words(name)
+    quoted = name if _PHRASE.fullmatch(name) else f'"{quote(name)}"'
+    return quoted.encode() if len(quoted) <= _MAX_HEADER_LENGTH else _encode_words(name)

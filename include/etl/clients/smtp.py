@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import socket
 import ssl
 from asyncio import WriteTransport
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 
 import aiosmtplib
 import stamina
-from aiosmtplib import SMTPException, SMTPResponse
+from aiosmtplib import SMTPException, SMTPResponse, SMTPServerDisconnected
 from aiosmtplib.protocol import SMTPProtocol
 
 from etl.clients.mail import MailContent
 from etl.clients.mail_server import MailServer, Security
 from etl.clients.mime import MimeBuilder, MimeMessage, SubjectMalformed
+from etl.clients.smtp_reply import SmtpOutcome, SmtpResult, SmtpScope, SmtpStage, classify
 from etl.errors import MailRefused, MailServerUnavailable
 
 _MAX_ATTEMPTS = 3
@@ -28,57 +26,22 @@ _MAX_DURATION = timedelta(seconds=30)
 _INITIAL_WAIT = timedelta(milliseconds=500)
 _MAX_WAIT = timedelta(seconds=5)
 
-_POSITIVE, _TRANSIENT, _PERMANENT = 2, 4, 5
+_POSITIVE, _PERMANENT = 2, 5
 """First digits of reply codes (RFC 5321, 4.2.1)."""
 
 _START_MAIL_INPUT = 354
-_NO_SUCH_MAILBOX = re.compile(r"5\.1\.(?:1|6|10)\b")
-"""The mailbox does not exist, has moved, or its domain accepts no mail (RFC 3463, 3.2, and RFC 7505)."""
 
 _END_OF_MAIL = b".\r\n"
 _MAX_SINGLE_WRITE = 1 << 16
 """Bytes of a mail that is written together with its final dot; the dot of a larger one waits until the rest is sent."""
 
+_CONNECTION_LOST = "ConnectionLost"
 _POLL_INTERVAL = timedelta(milliseconds=5)
-_FAILURE_COOLDOWN = timedelta(seconds=5)
-"""How long a server that could not be reached is not retried; mails of that time are deferred at once."""
+
+_MAX_LENGTH = 2_000
+"""Characters of an error that are read."""
 
 log = logging.getLogger(__name__)
-
-
-class SmtpOutcome(Enum):
-    """Whether a server has accepted a mail."""
-
-    SENT = "sent"
-    """It accepted the mail."""
-    FAILED = "failed"
-    """It rejected the mail permanently."""
-    DEFERRED = "deferred"
-    """It has not accepted the mail, and may accept it later."""
-    UNKNOWN = "unknown"
-    """The connection broke between the end of the mail and the reply."""
-
-
-@dataclass(frozen=True)
-class SmtpResult:
-    """The result of sending one mail.
-
-    Parameters
-    ----------
-    outcome
-        Whether the server has accepted it.
-    error_class
-        Short and countable, such as `550` or `ConnectionLost`; empty if it was sent.
-    error
-        What the server replied; may quote addresses.
-    is_mailbox_unknown
-        Whether the server said that the recipient's mailbox does not exist.
-    """
-
-    outcome: SmtpOutcome
-    error_class: str = ""
-    error: str = ""
-    is_mailbox_unknown: bool = False
 
 
 async def send(mail: MailContent, server: MailServer, *, message_id: str, thread_id: str) -> None:
@@ -157,7 +120,7 @@ class SmtpConnection:
         self._reply_timeout = reply_timeout.total_seconds()
         self._mail_count = 0
         self._refused_recipients = 0
-        self._outage: tuple[float, SmtpResult] | None = None
+        self._stage = SmtpStage.CONNECT
         self._client = aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,
@@ -168,6 +131,11 @@ class SmtpConnection:
             # The default queries a name server, and blocks.
             local_hostname=socket.gethostname(),
         )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected, as far as is known."""
+        return self._client.is_connected
 
     async def open(self) -> None:
         """Connect and log in, unless it is open.
@@ -199,27 +167,20 @@ class SmtpConnection:
         """
         was_connected = self._client.is_connected
         result = await self.send_once(mail)
-        if was_connected and result.outcome is SmtpOutcome.DEFERRED and not self._client.is_connected:
+        is_lost = was_connected and not result.is_reply and result.error_class == _CONNECTION_LOST
+        if is_lost and result.outcome is SmtpOutcome.DEFERRED:
             result = await self.send_once(mail)
         return result
 
     async def send_once(self, mail: MimeMessage) -> SmtpResult:
         """Send a mail as `send` does, but only once, over the connection that is open or over a new one."""
-        now = asyncio.get_running_loop().time()
-        if self._outage and now < self._outage[0]:
-            return self._outage[1]
-        self._outage = None
-        is_open = False
+        self._stage = SmtpStage.CONNECT
         try:
             await self._connect()
-            is_open = True
             refusal = await self._send_envelope(mail)
         except (SMTPException, OSError) as error:
             self._abort()
-            result = SmtpResult(SmtpOutcome.DEFERRED, _error_class(error), str(error))
-            if not is_open:
-                self._outage = now + _FAILURE_COOLDOWN.total_seconds(), result
-            return result
+            return self._to_result(error, SmtpOutcome.DEFERRED)
         except BaseException:
             self._abort()
             raise
@@ -266,6 +227,7 @@ class SmtpConnection:
     async def _send_envelope(self, mail: MimeMessage) -> SmtpResult | None:
         """Send the addresses of a mail, until the server waits for the mail; return its refusal if it does not."""
         self._mail_count += 1
+        self._stage = SmtpStage.MAIL
         options: tuple[bytes, ...] = ()
         if mail.needs_smtputf8:
             if not self._client.supports_extension("smtputf8"):
@@ -276,25 +238,27 @@ class SmtpConnection:
         if reply.code // 100 != _POSITIVE:
             return await self._reset(reply)
         refusals = []
+        self._stage = SmtpStage.RCPT
         for recipient in mail.recipients:
             reply = await self._client.execute_command(b"RCPT", b"TO:<%b>" % recipient.address.encode())
             if reply.code // 100 != _POSITIVE:
                 refusals.append(reply)
         if len(refusals) == len(mail.recipients):
             # One transient refusal is enough to retry.
-            return await self._reset(min(refusals, key=lambda refusal: refusal.code), is_rcpt_reply=True)
+            return await self._reset(min(refusals, key=lambda refusal: refusal.code))
         self._refused_recipients = len(refusals)
+        self._stage = SmtpStage.DATA
         reply = await self._client.execute_command(b"DATA")
         return None if reply.code == _START_MAIL_INPUT else await self._reset(reply)
 
-    async def _reset(self, refusal: SMTPResponse, *, is_rcpt_reply: bool = False) -> SmtpResult:
+    async def _reset(self, refusal: SMTPResponse) -> SmtpResult:
         """Reset the connection for the next mail, or close it if the server does not do that; return the refusal."""
         is_reset = False
         with suppress(SMTPException, OSError):
             is_reset = (await self._client.execute_command(b"RSET")).code // 100 == _POSITIVE
         if not is_reset:
             self._abort()
-        return _to_result(refusal, default=SmtpOutcome.DEFERRED, is_rcpt_reply=is_rcpt_reply)
+        return classify(self._stage, refusal.code, refusal.message)
 
     async def _send_content(self, content: bytes) -> SmtpResult:
         """Send a mail that the server waits for.
@@ -302,10 +266,11 @@ class SmtpConnection:
         Once its final dot is in the kernel's buffer, only a reply tells whether the server has accepted the mail.
         """
         protocol = self._client.protocol
+        self._stage = SmtpStage.CONTENT
         is_written = False
         try:
             if protocol is None:
-                return SmtpResult(SmtpOutcome.DEFERRED, "ConnectionLost", "the server closed before the mail")
+                return self._to_result(SMTPServerDisconnected("it closed before the mail"), SmtpOutcome.DEFERRED)
             stuffed = content.replace(b"\r\n.", b"\r\n..")
             if len(stuffed) > _MAX_SINGLE_WRITE:
                 protocol.write(stuffed)
@@ -317,31 +282,35 @@ class SmtpConnection:
             reply = await protocol.read_response(timeout=self._reply_timeout)
         except (SMTPException, OSError) as error:
             self._abort()
-            outcome = SmtpOutcome.UNKNOWN if is_written else SmtpOutcome.DEFERRED
-            return SmtpResult(outcome, _error_class(error), str(error))
+            return self._to_result(error, SmtpOutcome.UNKNOWN if is_written else SmtpOutcome.DEFERRED)
         except BaseException:
             self._abort()
             raise
         if reply.code // 100 == _POSITIVE:
             return SmtpResult(SmtpOutcome.SENT)
-        result = _to_result(reply, default=SmtpOutcome.UNKNOWN)
+        result = classify(self._stage, reply.code, reply.message, default=SmtpOutcome.UNKNOWN)
         if result.outcome is SmtpOutcome.UNKNOWN or reply.code == aiosmtplib.SMTPStatus.domain_unavailable:
             self._abort()
         return result
+
+    def _to_result(self, error: Exception, outcome: SmtpOutcome) -> SmtpResult:
+        """Return an error of the connection as a result; a mail domain may be why a command is not answered."""
+        is_timeout = isinstance(error, TimeoutError) and self._stage >= SmtpStage.RCPT
+        scope = SmtpScope.DESTINATION if is_timeout else SmtpScope.SERVER
+        return SmtpResult(
+            outcome,
+            _error_class(error),
+            (error.message if isinstance(error, SMTPException) else str(error))[:_MAX_LENGTH],
+            scope=scope,
+            stage=self._stage,
+            is_reply=False,
+        )
 
 
 async def _wait_until_flushed(protocol: SMTPProtocol) -> None:
     """Wait until everything written has been sent, or the connection is lost, which the next write reports."""
     while isinstance(protocol.transport, WriteTransport) and protocol.transport.get_write_buffer_size():  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(_POLL_INTERVAL.total_seconds())
-
-
-def _to_result(refusal: SMTPResponse, *, default: SmtpOutcome, is_rcpt_reply: bool = False) -> SmtpResult:
-    """Return a refusal as a result; `default` is the outcome of a code that means neither later nor never."""
-    kind = refusal.code // 100
-    outcome = {_TRANSIENT: SmtpOutcome.DEFERRED, _PERMANENT: SmtpOutcome.FAILED}.get(kind, default)
-    is_mailbox_unknown = is_rcpt_reply and kind == _PERMANENT and bool(_NO_SUCH_MAILBOX.match(refusal.message))
-    return SmtpResult(outcome, str(refusal.code), refusal.message, is_mailbox_unknown)
 
 
 def _classify_error(error: Exception, server: MailServer) -> MailRefused | MailServerUnavailable:
@@ -362,9 +331,9 @@ def _error_class(error: Exception) -> str:
         return "Timeout"
     if isinstance(error, aiosmtplib.SMTPConnectError) or not isinstance(error, ConnectionError):
         return type(error).__name__
-    return "ConnectionLost"
+    return _CONNECTION_LOST
 
 
 def _first_characters(text: str) -> str:
     """Return a text as one line of at most 200 characters."""
-    return " ".join(text.split())[:200]
+    return " ".join(text[:_MAX_LENGTH].split())[:200]

@@ -15,7 +15,8 @@ from etl.clients import smtp
 from etl.clients.mail import MailContent
 from etl.clients.mail_server import MailServer, Security
 from etl.clients.mime import MimeMessage
-from etl.clients.smtp import SmtpConnection, SmtpOutcome
+from etl.clients.smtp import SmtpConnection
+from etl.clients.smtp_reply import SmtpOutcome
 from etl.errors import MailRefused, MailServerUnavailable
 from tests.integration.clients.scripted_smtp import HANG_UP, ScriptedSmtp
 from tests.integration.clients.smtp_server import LOGIN, PASSWORD, SmtpServer, write_certificate

@@ -1,3 +1,4 @@
+import time
 from datetime import timedelta
 
 import pytest
@@ -119,6 +120,18 @@ def test_own_errors_are_shown_in_full_and_foreign_errors_without_values() -> Non
     assert sanitized.startswith("invalid input syntax for type numeric: …")
     for secret in ("Jane", "jane@", "6016", "hunter2", "CONTEXT"):
         assert secret not in sanitized
+
+
+@pytest.mark.parametrize("word", ["aa", "a@", "'a", "(a", "1-", "://"])
+def test_an_error_message_of_twice_the_length_takes_at_most_about_twice_as_long(word: str) -> None:
+    text = word * 20_000
+
+    def measure(message: str) -> float:
+        started = time.process_time()
+        sanitize_message(message, ValueError)
+        return time.process_time() - started
+
+    assert min(measure(text * 2) for _ in range(3)) < 3 * min(measure(text) for _ in range(3)) + 0.01
 
 
 @pytest.mark.parametrize(

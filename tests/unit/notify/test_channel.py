@@ -1,49 +1,38 @@
-"""Concurrent sending of messages."""
+"""Replies of servers, as they are kept."""
 
 from __future__ import annotations
 
-import asyncio
+import time
 
 import pytest
 
-from etl.notify.channels.channel import Message, SendOutcome, SendResult, send_concurrently
-
-MESSAGES = [Message(place, "joe@home.example", {}) for place in range(20)]
+from etl.notify.channels.channel import redact_error
 
 
-def test_internal_error_leaves_one_message_unknown_and_the_others_sent(caplog: pytest.LogCaptureFixture) -> None:
-    async def send(message: Message) -> SendResult:
-        await asyncio.sleep(0)
-        if message.delivery_id == 7:
-            raise LookupError(message.address)
-        return SendResult(message.delivery_id, SendOutcome.SENT)
-
-    results = asyncio.run(send_concurrently(MESSAGES, send, concurrency=3))
-    assert [result.delivery_id for result in results] == list(range(20))
-    assert [result for result in results if result.outcome is not SendOutcome.SENT] == [
-        SendResult(7, SendOutcome.UNKNOWN, "LookupError", "an error in its channel")
-    ]
-    assert "joe" not in caplog.text
-
-
-def test_nothing_to_send_is_no_error() -> None:
-    async def send(message: Message) -> SendResult:
-        raise AssertionError(message.delivery_id)
-
-    assert asyncio.run(send_concurrently([], send, concurrency=3)) == []
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        ("550 <joe@home.example>: no such user", "550 …: no such user"),
+        ("no joe@home.example, no mail", "no … no mail"),
+        ("a\r\n b\0 c", "a b c"),
+        ("@", "…"),
+        ("spaces " + " " * 3000 + "joe@home.example", "spaces"),
+        ("word " + "x" * 1994 + "joe@home.example", "word"),
+    ],
+)
+def test_a_reply_is_one_short_line_without_addresses(reply: str, kept: str) -> None:
+    assert redact_error(reply) == kept
 
 
-def test_slow_message_does_not_delay_the_others() -> None:
-    others_done = asyncio.Event()
-    done: list[int] = []
+@pytest.mark.parametrize("word", ["a", "a@", "<", "<a", " ", "\0"])
+def test_a_reply_of_many_times_the_length_takes_no_longer(word: str) -> None:
+    text = word * 20_000
 
-    async def send(message: Message) -> SendResult:
-        if message.delivery_id == 0:
-            await others_done.wait()
-        done.append(message.delivery_id)
-        if len(done) == len(MESSAGES) - 1:
-            others_done.set()
-        return SendResult(message.delivery_id, SendOutcome.SENT)
+    def measure(reply: str) -> float:
+        started = time.process_time()
+        for _ in range(20):
+            assert len(redact_error(reply)) <= 200
+        return time.process_time() - started
 
-    asyncio.run(send_concurrently(MESSAGES, send, concurrency=2))
-    assert done[-1] == 0
+    measure(text)
+    assert min(measure(text * 20) for _ in range(3)) < 3 * min(measure(text) for _ in range(3)) + 0.01

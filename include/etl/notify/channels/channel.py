@@ -1,20 +1,20 @@
-"""What all channels share: messages, results, the protocol of senders, and concurrent sending."""
+"""What all channels share: messages, results, and the protocol of senders."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-_MAIL_ADDRESS = re.compile(r"<?[^\s<>]+@[^\s<>]+>?")
-_MAX_ERROR_LENGTH = 200
+from etl.notify.channels.adaptive import Signal
 
-log = logging.getLogger(__name__)
+_WORD = re.compile(r"<?[^\s<>]+>?")
+_MAX_REPLY_LENGTH = 2_000
+"""Characters of a reply that are read."""
+_MAX_ERROR_LENGTH = 200
 
 
 class SendOutcome(Enum):
@@ -91,7 +91,7 @@ class SendResult:
         Where the message goes, in lower case: a mail domain, the host of a push service, or a project; empty if it
         names none.
     retry_after
-        How long the server asked to wait; None if it asked for nothing.
+        How long the server asked to wait, or the channel sends nothing there; None if neither says anything.
     """
 
     delivery_id: int
@@ -106,18 +106,18 @@ class SendResult:
 
 @dataclass(frozen=True)
 class SendStatus:
-    """The fields of a `SendResult` without the delivery."""
+    """A `SendResult` without its message and destination, and what it says about the load of the server."""
 
     outcome: SendOutcome
     error_class: str = ""
     error: str = ""
     is_address_invalid: bool = False
     scope: Scope = Scope.RECIPIENT
-    destination: str = ""
     retry_after: timedelta | None = None
+    signal: Signal = Signal.ANSWERED
 
-    def to_result(self, message: Message) -> SendResult:
-        """Return it as the result of a message."""
+    def to_result(self, message: Message, destination: str) -> SendResult:
+        """Return it as the result of a message that goes to a destination."""
         return SendResult(
             message.delivery_id,
             self.outcome,
@@ -125,7 +125,7 @@ class SendStatus:
             self.error,
             self.is_address_invalid,
             self.scope,
-            self.destination,
+            destination,
             self.retry_after,
         )
 
@@ -145,7 +145,7 @@ class MessageUnsendable(Exception):
 
     def __init__(self, error_class: str, error: str, *, is_address_invalid: bool = False) -> None:
         super().__init__(error)
-        self.verdict = SendStatus(SendOutcome.FAILED, error_class, error, is_address_invalid)
+        self.verdict = SendStatus(SendOutcome.FAILED, error_class, error, is_address_invalid, signal=Signal.NOT_SENT)
 
 
 class Sender(Protocol):
@@ -162,34 +162,19 @@ class Sender(Protocol):
         """
 
 
-async def send_concurrently(
-    messages: Sequence[Message], send: Callable[[Message], Awaitable[SendResult]], *, concurrency: int
-) -> list[SendResult]:
-    """Send messages, at most `concurrency` at a time; an unexpected error of one does not stop the others."""
-    results: list[SendResult | None] = [None] * len(messages)
-    pending = iter(enumerate(messages))
-
-    async def run_worker() -> None:
-        for index, message in pending:
-            results[index] = await _send_safely(send, message)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(concurrency, len(messages))):
-            group.create_task(run_worker())
-    return [result for result in results if result is not None]
-
-
 def redact_error(text: str, *, address: str = "") -> str:
-    """Return a server's reply in one line, without mail addresses, and without `address` if it quotes that."""
-    redacted = text.replace(address, "…") if address else text
+    """Return a server's reply in one line, without mail addresses, and without `address` if it quotes that.
+
+    Only its start is read, since a stranger may write any amount; time grows with its length only.
+    """
+    start = text[:_MAX_REPLY_LENGTH]
+    if len(text) > _MAX_REPLY_LENGTH:
+        # The last word may be the start of an address.
+        start = start.rpartition(" ")[0] or start
+    redacted = start.replace(address, "…") if address else start
     line = " ".join(redacted.encode(errors="replace").decode().split())
-    return _MAIL_ADDRESS.sub("…", line.replace("\0", ""))[:_MAX_ERROR_LENGTH]
+    return _WORD.sub(_redact_address, line.replace("\0", ""))[:_MAX_ERROR_LENGTH]
 
 
-async def _send_safely(send: Callable[[Message], Awaitable[SendResult]], message: Message) -> SendResult:
-    try:
-        return await send(message)
-    except Exception as error:  # noqa: BLE001 - the protocol promises that one message raises nothing
-        # It is not known how far sending came. The error may quote an address: only its class is logged.
-        log.error("delivery %d: %s in its channel", message.delivery_id, type(error).__name__)  # noqa: TRY400
-        return SendResult(message.delivery_id, SendOutcome.UNKNOWN, type(error).__name__, "an error in its channel")
+def _redact_address(word: re.Match[str]) -> str:
+    return "…" if "@" in word[0] else word[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -12,16 +13,20 @@ from etl.clients.mail import MailContent
 from etl.clients.mail_server import MailServer
 from etl.clients.mime import MimeBuilder, MimeMessage, SubjectMalformed
 from etl.clients.smtp import SmtpConnection, build_tls_context
+from etl.clients.smtp_reply import SmtpOutcome, SmtpResult, SmtpScope, SmtpStage
 from etl.errors import ChannelRefused, MailRefused, MailServerUnavailable
 from etl.mail_address import AddressMalformed, parse_address
+from etl.notify.channels.adaptive import Signal
 from etl.notify.channels.channel import (
     Message,
     MessageUnsendable,
+    Scope,
     SendOutcome,
     SendResult,
+    SendStatus,
     redact_error,
-    send_concurrently,
 )
+from etl.notify.channels.dispatcher import Dispatcher
 
 DEFAULT_CONNECTIONS = 8
 """More connections gain nothing with one process at each end."""
@@ -29,6 +34,9 @@ DEFAULT_CONNECTIONS = 8
 _DEFAULT_MAILS_PER_CONNECTION = 1000
 _REPLY_TIMEOUT = timedelta(minutes=1)
 _MAX_URL_LENGTH = 900
+_SENT = SendStatus(SendOutcome.SENT)
+_MAX_ATTEMPTS = 3
+"""How often a mail is sent that the server defers for a reason of its own, such as too many connections."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +93,15 @@ class EmailSender:
     ----------
     config
         The server, and how.
+    clock
+        Monotonic, in seconds.
     """
 
-    def __init__(self, config: EmailConfig) -> None:
+    def __init__(self, config: EmailConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._mime_builder = MimeBuilder(config.server.from_address)
-        self._idle: asyncio.LifoQueue[SmtpConnection] = asyncio.LifoQueue()
+        self._dispatcher = Dispatcher(concurrency=config.connections, max_attempts=_MAX_ATTEMPTS, clock=clock)
+        self._idle: list[SmtpConnection] = []
 
     @property
     def host(self) -> str:
@@ -122,37 +133,62 @@ class EmailSender:
             raise ChannelRefused("email", self.host, error.detail) from None
         except MailServerUnavailable:
             pass
-        # Last in, first out: few mails open few connections.
-        for connection in connections:
-            self._idle.put_nowait(connection)
+        self._idle = connections
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
-        connections = [self._idle.get_nowait() for _ in range(self._idle.qsize())]
-        await asyncio.gather(*(connection.close() for connection in connections))
+        await asyncio.gather(*(connection.close() for connection in self._idle))
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Send mails, and return their results, in their order."""
-        return await send_concurrently(messages, self._send, concurrency=self._config.connections)
+        return await self._dispatcher.send(messages, self._send, find_destination=_find_domain)
 
-    async def _send(self, message: Message) -> SendResult:
+    async def _send(self, message: Message) -> SendStatus:
         try:
             mail = build_mail(message, self._mime_builder, sent_at=datetime.now(UTC))
         except MessageUnsendable as error:
-            return error.verdict.to_result(message)
-        connection = await self._idle.get()
+            return error.verdict
+        # The dispatcher sends no more mails at a time than there are connections.
+        connection = self._idle.pop()
         try:
             result = await connection.send(mail)
         finally:
-            self._idle.put_nowait(connection)
-        return SendResult(
-            message.delivery_id,
-            SendOutcome[result.outcome.name],
-            result.error_class,
-            redact_error(result.error) if result.error else "",
-            result.is_mailbox_unknown,
-        )
+            # Open ones are used first: few mails open few connections, and a server may allow no more.
+            self._idle.insert(len(self._idle) if connection.is_open else 0, connection)
+        if result.outcome is SmtpOutcome.SENT:
+            return _SENT
+        return _to_status(result, is_any_open=any(idle.is_open for idle in self._idle))
+
+
+def _to_status(result: SmtpResult, *, is_any_open: bool) -> SendStatus:
+    return SendStatus(
+        SendOutcome[result.outcome.name],
+        result.error_class,
+        redact_error(result.error),
+        result.is_mailbox_unknown,
+        Scope[result.scope.name],
+        signal=_find_signal(result, is_any_open=is_any_open),
+    )
+
+
+def _find_signal(result: SmtpResult, *, is_any_open: bool) -> Signal:
+    if result.stage is SmtpStage.CONNECT:
+        return Signal.CAPPED if is_any_open else Signal.NOT_CONNECTED
+    if not result.is_reply:
+        return Signal.SILENT if result.scope is SmtpScope.DESTINATION else Signal.FAULTY
+    if result.is_throttled:
+        return Signal.THROTTLED
+    is_fault = result.outcome is SmtpOutcome.DEFERRED and result.scope is not SmtpScope.RECIPIENT
+    return Signal.FAULTY if is_fault else Signal.ANSWERED
+
+
+def _find_domain(message: Message) -> str:
+    """Return the mail domain of a message, as DNS has it; empty if its address is malformed."""
+    try:
+        return parse_address(message.address).domain
+    except AddressMalformed:
+        return ""
 
 
 def build_mail(message: Message, builder: MimeBuilder, *, sent_at: datetime) -> MimeMessage:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,15 +16,17 @@ from yarl import URL
 
 from etl.errors import ChannelRefused
 from etl.json_text import DECODE_ERRORS
+from etl.notify.channels.adaptive import Signal
 from etl.notify.channels.channel import (
     Message,
     MessageUnsendable,
+    Scope,
     SendOutcome,
     SendResult,
     SendStatus,
     redact_error,
-    send_concurrently,
 )
+from etl.notify.channels.dispatcher import Dispatcher
 from etl.notify.channels.http import DEFAULT_CONCURRENCY, TIMEOUT, HttpPoster, HttpResponse, open_session
 from etl.notify.channels.oauth import AccessTokenCache, ServiceAccount, TokenRefused, TokenUnavailable
 
@@ -32,7 +35,8 @@ TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 MAX_TTL = timedelta(weeks=4)
 
 _OK = 200
-_UNAUTHORISED = 401
+_MAX_CODE_LENGTH = 100
+_UNAUTHORISED, _FORBIDDEN = 401, 403
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,20 @@ class _OpenClient:
 class FcmSender:
     """Sends messages through one Firebase project; see `Sender`. An address is a registration token.
 
+    Refused credentials (401, 403) defer the messages: none was delivered, no token is at fault, and an operator can
+    mend them.
+
     Parameters
     ----------
     config
         The project, and how.
+    clock
+        Monotonic, in seconds.
     """
 
-    def __init__(self, config: FcmConfig) -> None:
+    def __init__(self, config: FcmConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
+        self._dispatcher = Dispatcher(concurrency=config.concurrency, clock=clock)
         self._url = URL(f"{config.base_url}/v1/projects/{config.project_id}/messages:send")
         self._opened: _OpenClient | None = None
 
@@ -147,7 +157,9 @@ class FcmSender:
                 raise ChannelRefused("push", self.host, str(error)) from None
             except TokenUnavailable:
                 pass
-            self._opened = _OpenClient(HttpPoster(session), tokens, stack.pop_all())
+            # The messages of one project share a server: a silent one may be the fault of its message.
+            poster = HttpPoster(session, scope=Scope.SERVER, silence=Signal.FAULTY)
+            self._opened = _OpenClient(poster, tokens, stack.pop_all())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -158,30 +170,37 @@ class FcmSender:
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Send messages, and return their results, in their order."""
-        return await send_concurrently(messages, self._send, concurrency=self._config.concurrency)
+        project = self._config.project_id.lower()
+        return await self._dispatcher.send(messages, self._send, find_destination=lambda _: project)
 
-    async def _send(self, message: Message) -> SendResult:
+    async def _send(self, message: Message) -> SendStatus:
         if self._opened is None:
             raise RuntimeError("the sender is not open; use it in `async with`")
         try:
             body = msgspec.json.encode({"message": build_message(message, now=datetime.now(UTC))})
         except MessageUnsendable as error:
-            return error.verdict.to_result(message)
+            return error.verdict
         try:
             response = await self._post(self._opened, body)
         except TokenUnavailable as error:
-            return SendStatus(SendOutcome.DEFERRED, type(error).__name__, str(error)).to_result(message)
-        verdict = response if isinstance(response, SendStatus) else _to_verdict(response, message.address)
-        return verdict.to_result(message)
+            return SendStatus(
+                SendOutcome.DEFERRED, type(error).__name__, str(error), scope=Scope.SERVER, signal=Signal.FAULTY
+            )
+        return response if isinstance(response, SendStatus) else _to_verdict(response, message.address)
 
     async def _post(self, opened: _OpenClient, body: bytes) -> HttpResponse | SendStatus:
         token = await opened.tokens.get()
-        response = await opened.poster.post(self._url, body=body, headers=_build_headers(token))
+        response = await self._post_once(opened, body, token)
         if isinstance(response, HttpResponse) and response.status == _UNAUTHORISED:
             opened.tokens.invalidate(token)
             token = await opened.tokens.get()
-            response = await opened.poster.post(self._url, body=body, headers=_build_headers(token))
+            response = await self._post_once(opened, body, token)
         return response
+
+    async def _post_once(self, opened: _OpenClient, body: bytes, token: str) -> HttpResponse | SendStatus:
+        return await opened.poster.post(
+            self._url, body=body, headers=_build_headers(token), max_wait=self._config.timeout
+        )
 
 
 def build_message(message: Message, *, now: datetime) -> dict[str, Any]:
@@ -232,13 +251,14 @@ def _to_verdict(response: HttpResponse, token: str) -> SendStatus:
     except DECODE_ERRORS:
         error = _ErrorBody()
     code = next((detail.error_code for detail in error.details if detail.error_code), "") or error.status
-    # After a 401 the access token was renewed once. A second 401 may be transient, unless Apple refuses.
-    is_retryable = response.status == _UNAUTHORISED and code != "THIRD_PARTY_AUTH_ERROR"
+    # A token of another project is the fault of the token. After a 401 the access token was renewed once.
+    is_refused = response.status in (_UNAUTHORISED, _FORBIDDEN) and code != "SENDER_ID_MISMATCH"
     return SendStatus(
-        SendOutcome.DEFERRED if is_retryable else SendOutcome.FAILED,
-        code[:100] or f"HTTP {response.status}",
+        SendOutcome.DEFERRED if is_refused else SendOutcome.FAILED,
+        code[:_MAX_CODE_LENGTH] or f"HTTP {response.status}",
         redact_error(error.message, address=token),
         code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_token_error(error)),
+        Scope.SERVER if is_refused else Scope.RECIPIENT,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -12,17 +13,19 @@ import aiohttp
 from yarl import URL
 
 from etl.clients import http
-from etl.clients.http import BodyTooLarge
-from etl.notify.channels.channel import SendOutcome, SendStatus, redact_error
+from etl.notify.channels.adaptive import MAX_RETRY_AFTER, Signal
+from etl.notify.channels.channel import Scope, SendOutcome, SendStatus, redact_error
 
-TIMEOUT = timedelta(seconds=30)
+TIMEOUT = timedelta(seconds=10)
+FIRST_TIMEOUT = timedelta(seconds=2)
+"""Longest wait for the first response of a server that a stranger names."""
 DEFAULT_CONCURRENCY = 32
 """Concurrent requests."""
 
-MAX_SLEEP = timedelta(seconds=5)
-"""A shorter wait that a server asks for is spent sleeping; messages are deferred for a longer one."""
-
-_MAX_RETRY_AFTER = timedelta(hours=1)
+_MAX_BODY_SIZE = 1 << 14
+"""Bytes of a response that are read."""
+_BODY_TIMEOUT = timedelta(milliseconds=250)
+"""Longest wait for the body: its status suffices, and a stranger may send it byte by byte."""
 _TOO_MANY_REQUESTS = 429
 _MIN_SERVER_ERROR = 500
 
@@ -36,11 +39,19 @@ class HttpResponse:
     status
         Its status.
     content
-        Its body; empty if the body broke off, since the status suffices.
+        The start of its body; what was read before the body broke off, since the status suffices.
+    retry_after
+        How long the server asks to wait, at most `MAX_RETRY_AFTER`; None if it asks for nothing.
     """
 
     status: int
     content: bytes = field(repr=False)
+    retry_after: timedelta | None = None
+
+    @property
+    def text(self) -> str:
+        """The start of its body as text."""
+        return self.content.decode(errors="replace")
 
 
 @dataclass
@@ -51,25 +62,27 @@ class _RequestTrace:
 
 
 class HttpPoster:
-    """Posts over a pool of connections, and waits where a server asked for it by `Retry-After`.
+    """Posts over a pool of connections.
 
     Parameters
     ----------
     session
         Of `open_session`.
+    scope
+        Whom it concerns if a server does not respond, or is busy.
+    silence
+        What a request says about the server that got no response in time.
     """
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, scope: Scope, silence: Signal) -> None:
         self._session = session
-        self._blocked_until: dict[URL, float] = {}
+        self._scope = scope
+        self._silence = silence
 
-    async def post(self, url: URL, *, body: bytes, headers: Mapping[str, str]) -> HttpResponse | SendStatus:
+    async def post(
+        self, url: URL, *, body: bytes, headers: Mapping[str, str], max_wait: timedelta
+    ) -> HttpResponse | SendStatus:
         """Return the response; a verdict if there is none, or the server is busy."""
-        wait = self._blocked_until.get(url.origin(), 0) - asyncio.get_running_loop().time()
-        if wait > MAX_SLEEP.total_seconds():
-            return SendStatus(SendOutcome.DEFERRED, "RetryAfter", f"the server asked to wait; {wait:.0f} s are left")
-        if wait > 0:
-            await asyncio.sleep(wait)
         trace = _RequestTrace()
         try:
             async with self._session.post(
@@ -78,25 +91,41 @@ class HttpPoster:
                 data=body,
                 headers=headers,
                 allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=max_wait.total_seconds()),
                 trace_request_ctx=trace,
             ) as raw:
-                response = HttpResponse(raw.status, await _read_body(raw))
-                return self._check_busy(url, response, raw.headers.get("Retry-After")) or response
+                asked = http.parse_retry_after(raw.headers.get("Retry-After"), now=datetime.now(UTC))
+                response = HttpResponse(
+                    raw.status, await _read_start(raw), min(asked, MAX_RETRY_AFTER) if asked else None
+                )
         except (aiohttp.ClientError, OSError) as error:
-            error_class = "Timeout" if isinstance(error, TimeoutError) else type(error).__name__
-            if trace.is_sent:
-                return SendStatus(SendOutcome.UNKNOWN, error_class, "no response to a request that was sent")
-            return SendStatus(SendOutcome.DEFERRED, error_class, "no connection")
+            return self._to_verdict(error, is_sent=trace.is_sent)
+        return self._check_busy(response) or response
 
-    def _check_busy(self, url: URL, response: HttpResponse, retry_after: str | None) -> SendStatus | None:
+    def _to_verdict(self, error: Exception, *, is_sent: bool) -> SendStatus:
+        is_timeout = isinstance(error, TimeoutError)
+        error_class = "Timeout" if is_timeout else type(error).__name__
+        if is_sent:
+            return SendStatus(
+                SendOutcome.UNKNOWN,
+                error_class,
+                "no response to a request that was sent",
+                scope=self._scope,
+                signal=self._silence if is_timeout else Signal.FAULTY,
+            )
+        signal = self._silence if is_timeout else Signal.NOT_CONNECTED
+        return SendStatus(SendOutcome.DEFERRED, error_class, "no connection", scope=self._scope, signal=signal)
+
+    def _check_busy(self, response: HttpResponse) -> SendStatus | None:
         if response.status != _TOO_MANY_REQUESTS and response.status < _MIN_SERVER_ERROR:
             return None
-        wait = http.parse_retry_after(retry_after, now=datetime.now(UTC))
-        if wait:
-            until = asyncio.get_running_loop().time() + min(wait, _MAX_RETRY_AFTER).total_seconds()
-            self._blocked_until[url.origin()] = max(until, self._blocked_until.get(url.origin(), 0))
         return SendStatus(
-            SendOutcome.DEFERRED, str(response.status), redact_error(response.content.decode(errors="replace"))
+            SendOutcome.DEFERRED,
+            str(response.status),
+            redact_error(response.text),
+            scope=self._scope,
+            retry_after=response.retry_after,
+            signal=Signal.THROTTLED if response.status == _TOO_MANY_REQUESTS else Signal.FAULTY,
         )
 
 
@@ -121,8 +150,13 @@ async def _mark_sent(
         context.trace_request_ctx.is_sent = True
 
 
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    try:
-        return await http.read_body(response)
-    except (aiohttp.ClientError, OSError, BodyTooLarge):
-        return b""
+async def _read_start(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    with suppress(aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_BODY_TIMEOUT.total_seconds()):
+            while len(content) < _MAX_BODY_SIZE:
+                block = await response.content.read(_MAX_BODY_SIZE - len(content))
+                if not block:
+                    break
+                content += block
+    return bytes(content)

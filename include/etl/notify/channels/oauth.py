@@ -28,6 +28,7 @@ _GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _CLIENT_ERRORS = range(400, 500)
 _RETRYABLE_STATUSES = {408, 429}
 _OK = 200
+_MAX_BODY_SIZE = 1 << 16
 
 
 class TokenUnavailable(Exception):
@@ -118,7 +119,7 @@ class AccessTokenCache:
                 data={"grant_type": _GRANT_TYPE, "assertion": self._build_assertion(int(time.time()))},
                 allow_redirects=False,
             ) as response:
-                status, content = response.status, await http.read_body(response)
+                status, content = response.status, await http.read_body(response, max_size=_MAX_BODY_SIZE)
         except (aiohttp.ClientError, OSError, BodyTooLarge) as error:
             raise TokenUnavailable(f"the token server: {type(error).__name__}") from None
         if status in _CLIENT_ERRORS and status not in _RETRYABLE_STATUSES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,16 +19,25 @@ from yarl import URL
 from etl.errors import ChannelRefused
 from etl.json_text import DECODE_ERRORS
 from etl.notify.channels import public_endpoint
+from etl.notify.channels.adaptive import Signal
 from etl.notify.channels.channel import (
     Message,
     MessageUnsendable,
+    Scope,
     SendOutcome,
     SendResult,
     SendStatus,
     redact_error,
-    send_concurrently,
 )
-from etl.notify.channels.http import DEFAULT_CONCURRENCY, TIMEOUT, HttpPoster, HttpResponse, open_session
+from etl.notify.channels.dispatcher import Dispatcher
+from etl.notify.channels.http import (
+    DEFAULT_CONCURRENCY,
+    FIRST_TIMEOUT,
+    TIMEOUT,
+    HttpPoster,
+    HttpResponse,
+    open_session,
+)
 from etl.notify.channels.public_endpoint import EndpointForbidden, PublicResolver
 
 MAX_TTL = timedelta(weeks=4)
@@ -42,6 +51,7 @@ _RENEWAL_INTERVAL = timedelta(hours=1)
 _MAX_ORIGINS = 1000
 _ACCEPTED = range(200, 300)
 _GONE = {404, 410}
+_UNAUTHORISED = {401, 403}
 _ERROR_CLASSES = {413: "PayloadTooLarge"}
 
 
@@ -59,6 +69,8 @@ class WebPushConfig:
         Concurrent requests.
     timeout
         Maximum wait for a response; after it, nobody knows whether a message was accepted.
+    first_timeout
+        The same for a service that has not responded yet; strangers name any number of them.
     allow_any_endpoint
         Whether endpoints may be private addresses, also without TLS; for tests only.
     """
@@ -67,6 +79,7 @@ class WebPushConfig:
     subject: str
     concurrency: int = DEFAULT_CONCURRENCY
     timeout: timedelta = TIMEOUT
+    first_timeout: timedelta = FIRST_TIMEOUT
     allow_any_endpoint: bool = False
 
     @classmethod
@@ -91,22 +104,31 @@ class WebPushConfig:
             ) from None
 
 
-class _Subscription(msgspec.Struct):
+class _Endpoint(msgspec.Struct):
     endpoint: str
+
+
+class _Subscription(_Endpoint):
     keys: dict[str, str]
 
 
 class WebPushSender:
     """Sends messages through the push services of browsers; see `Sender`. An address is a subscription as JSON.
 
+    A service that refuses the signature (401, 403) fails the message, since the browser may have subscribed with
+    another key; its scope is the whole service, so that a wave of them shows.
+
     Parameters
     ----------
     config
         The sender's identity, and how.
+    clock
+        Monotonic, in seconds.
     """
 
-    def __init__(self, config: WebPushConfig) -> None:
+    def __init__(self, config: WebPushConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
+        self._dispatcher = Dispatcher(concurrency=config.concurrency, are_destinations_servers=True, clock=clock)
         self._vapid = VapidSigner(config.key, config.subject)
         self._opened: tuple[HttpPoster, AsyncExitStack] | None = None
 
@@ -122,7 +144,8 @@ class WebPushSender:
             session = await stack.enter_async_context(
                 open_session(concurrency=self._config.concurrency, timeout=self._config.timeout, resolver=resolver)
             )
-            self._opened = HttpPoster(session), stack.pop_all()
+            poster = HttpPoster(session, scope=Scope.DESTINATION, silence=Signal.SILENT)
+            self._opened = poster, stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -133,21 +156,26 @@ class WebPushSender:
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Send messages, and return their results, in their order."""
-        return await send_concurrently(messages, self._send, concurrency=self._config.concurrency)
+        return await self._dispatcher.send(messages, self._send, find_destination=_find_host)
 
-    async def _send(self, message: Message) -> SendResult:
+    async def _send(self, message: Message) -> SendStatus:
         if self._opened is None:
             raise RuntimeError("the sender is not open; use it in `async with`")
         try:
             url, body = self._encrypt(message)
-            response = await self._opened[0].post(url, body=body, headers=self._build_headers(message, url))
+            response = await self._opened[0].post(
+                url, body=body, headers=self._build_headers(message, url), max_wait=self._find_timeout(message)
+            )
         except MessageUnsendable as error:
-            return error.verdict.to_result(message)
+            return error.verdict
         except EndpointForbidden as error:
             # The name may resolve to a public address later: the message fails, but its address stays valid.
-            return SendStatus(SendOutcome.FAILED, "EndpointForbidden", str(error)).to_result(message)
-        verdict = response if isinstance(response, SendStatus) else _to_verdict(response, url)
-        return verdict.to_result(message)
+            return SendStatus(SendOutcome.FAILED, "EndpointForbidden", str(error), signal=Signal.NOT_SENT)
+        return response if isinstance(response, SendStatus) else _to_verdict(response, url)
+
+    def _find_timeout(self, message: Message) -> timedelta:
+        is_proven = self._dispatcher.destination(_find_host(message)).is_proven
+        return self._config.timeout if is_proven else self._config.first_timeout
 
     def _encrypt(self, message: Message) -> tuple[URL, bytes]:
         payload = build_payload(message)
@@ -260,6 +288,16 @@ def _to_verdict(response: HttpResponse, url: URL) -> SendStatus:
     return SendStatus(
         SendOutcome.FAILED,
         _ERROR_CLASSES.get(response.status, str(response.status)),
-        redact_error(response.content.decode(errors="replace"), address=url.path),
+        redact_error(response.text, address=url.path),
         response.status in _GONE,
+        Scope.DESTINATION if response.status in _UNAUTHORISED else Scope.RECIPIENT,
     )
+
+
+def _find_host(message: Message) -> str:
+    """Return the host of a subscription's push service; empty if it has none."""
+    try:
+        host = URL(msgspec.json.decode(message.address, type=_Endpoint).endpoint).host
+    except (*DECODE_ERRORS, ValueError):
+        return ""
+    return (host or "").lower().rstrip(".")

@@ -9,7 +9,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -46,8 +45,7 @@ class SmtpFaults:
     mails_per_second, burst
         Token bucket: mails above it get 454 to MAIL.
     refuses_until
-        Whether the server refuses everybody for now, by the time that has passed since its start, with 421 as its
-        greeting.
+        Time since its start in which it refuses everybody, with 421 as its greeting.
     """
 
     seed: int = 0
@@ -103,6 +101,7 @@ class FaultySmtp:
     _refilled_at: float = 0.0
     _first_seen: dict[str, float] = field(default_factory=dict)
     _tries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _sessions: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, LOOPBACK, 0, limit=1 << 20, backlog=1024)
@@ -113,8 +112,15 @@ class FaultySmtp:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for session in self._sessions:
+            session.cancel()
+        await asyncio.gather(*self._sessions, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
         self.connections += 1
         greeting = self._greet()
         self._open += 1
@@ -125,8 +131,7 @@ class FaultySmtp:
             pass
         finally:
             self._open -= 1
-            with suppress(RuntimeError):
-                writer.close()
+            writer.close()
 
     def _greet(self) -> str:
         faults = self.faults

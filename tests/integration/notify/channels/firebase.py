@@ -61,6 +61,8 @@ class Firebase:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self.faults:
+            self.faults.stop()
         await self._runner.cleanup()
 
     def keyfile(self) -> str:

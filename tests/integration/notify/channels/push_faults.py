@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -42,6 +43,11 @@ class PushFaults:
     silence: float = 60.0
     refusals: Counter[int] = field(default_factory=Counter)
     _tries: Counter[str] = field(default_factory=Counter)
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        """End every silence, as the server ends."""
+        self._stopped.set()
 
     async def strike(self, target: str) -> web.Response | None:
         """Return the refusal of a message to a target; None if it is served."""
@@ -52,7 +58,8 @@ class PushFaults:
             return None
         self.refusals[self.status] += 1
         if not self.status:
-            await asyncio.sleep(self.silence)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), self.silence)
             return web.Response(status=503)
         if self.refuse is not None:
             return self.refuse(self.status, self.retry_after)

@@ -63,6 +63,8 @@ class PushService:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self.faults:
+            self.faults.stop()
         await self._runner.cleanup()
 
     def subscription(self, browser: str = "b1") -> str:

@@ -13,7 +13,8 @@ from dev.servers.ports import LOOPBACK
 from etl.clients.mail_server import MailServer, Security
 from etl.errors import ChannelRefused
 from etl.mail_address import MailAddress
-from etl.notify.channels.channel import Message, SendOutcome, SendResult
+from etl.notify.channels.channel import Message, Scope, SendOutcome, SendResult
+from etl.notify.channels.dispatcher import NOT_TRIED
 from etl.notify.channels.email import EmailConfig, EmailSender
 from tests.integration.clients.scripted_smtp import HANG_UP, SILENCE, ScriptedSmtp
 
@@ -113,8 +114,18 @@ def test_unknown_mail_is_not_sent_again() -> None:
     assert len(server.mails) == 2
 
 
-@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA", "."])
-@pytest.mark.parametrize(("code", "outcome"), [("451", SendOutcome.DEFERRED), ("554", SendOutcome.FAILED)])
+@pytest.mark.parametrize(
+    ("stage", "code", "outcome"),
+    [
+        *(
+            ("RCPT", "451", SendOutcome.DEFERRED),
+            ("DATA", "451", SendOutcome.DEFERRED),
+            (".", "451", SendOutcome.DEFERRED),
+        ),
+        *(("MAIL", "554", SendOutcome.FAILED), ("RCPT", "554", SendOutcome.FAILED)),
+        *(("DATA", "554", SendOutcome.FAILED), (".", "554", SendOutcome.FAILED)),
+    ],
+)
 def test_refusal_defers_or_fails_its_mail_and_the_next_mail_is_sent(
     stage: str, code: str, outcome: SendOutcome
 ) -> None:
@@ -148,6 +159,30 @@ def test_error_holds_the_reply_without_the_address() -> None:
 def test_address_is_invalid_only_if_the_server_knows_no_such_mailbox(answer: str, invalid_ids: set[int]) -> None:
     results, _ = send_pages({"RCPT": answer}, [mail(1)])
     assert {result.delivery_id for result in results if result.is_address_invalid} == invalid_ids
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "."])
+def test_a_mail_that_the_server_defers_for_a_reason_of_its_own_is_sent_again_at_once(stage: str) -> None:
+    results, server = send_pages({stage: ["454 4.3.0 busy"]}, [mail(1), mail(2)])
+    assert [result.outcome for result in results] == [SendOutcome.SENT] * 2
+    assert len(server.mails) == (3 if stage == "." else 2)
+
+
+@pytest.mark.parametrize(
+    ("script", "scope"),
+    [
+        ({"MAIL": "550 who"}, Scope.SERVER),
+        ({"RCPT": "450 4.2.0 greylisted"}, Scope.RECIPIENT),
+        ({"RCPT": "550 5.7.1 blocked"}, Scope.DESTINATION),
+        ({".": "554 spam"}, Scope.SERVER),
+        ({"RCPT": SILENCE}, Scope.DESTINATION),
+        ({"MAIL": SILENCE}, Scope.SERVER),
+    ],
+    ids=repr,
+)
+def test_a_result_names_its_mail_domain_and_whom_a_refusal_concerns(script: dict[str, Any], scope: Scope) -> None:
+    (result,), _ = send_pages(script, [mail(1, "joe@Straße.Example")], timeout=BRIEF)
+    assert (result.destination, result.scope) == ("xn--strae-oqa.example", scope)
 
 
 def test_hang_up_between_pages_loses_no_mail() -> None:
@@ -211,7 +246,12 @@ def test_non_ascii_address_needs_a_server_with_smtputf8() -> None:
 
 def test_unavailable_server_defers_all_mails_without_a_connection_for_each() -> None:
     results, server = send_pages({"greeting": "421 busy"}, [mail(place) for place in range(50)], connections=2)
-    assert {(result.outcome, result.error_class) for result in results} == {(SendOutcome.DEFERRED, "421")}
+    assert {(result.outcome, result.error_class) for result in results} == {
+        (SendOutcome.DEFERRED, "421"),
+        (SendOutcome.DEFERRED, NOT_TRIED),
+    }
+    assert {result.error for result in results} == {"busy", "not tried since: 421 busy"}
+    assert {(result.scope, result.destination) for result in results} == {(Scope.SERVER, "home.example")}
     assert server.connections <= 3
 
 

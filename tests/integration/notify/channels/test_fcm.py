@@ -16,9 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dev.servers.ports import candidates, is_free
 from etl.errors import ChannelRefused
-from etl.notify.channels.channel import Message, SendOutcome, SendResult
+from etl.notify.channels.channel import Message, Scope, SendOutcome, SendResult
+from etl.notify.channels.dispatcher import NOT_TRIED
 from etl.notify.channels.fcm import FcmConfig, FcmSender
 from tests.integration.notify.channels.firebase import EMAIL, PROJECT, Firebase, refusal
+from tests.integration.notify.channels.push_faults import PushFaults
 
 PARTS = {"title": "Is this you?", "body": "A payment of 500 €", "url": "https://bank.example/alerts/1"}
 
@@ -97,7 +99,6 @@ def test_unregistered_token_marks_its_address_invalid(reply: web.Response) -> No
     [
         (refusal(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", field_named="message.android.ttl"), "INVALID_ARGUMENT"),
         (refusal(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"), "SENDER_ID_MISMATCH"),
-        (refusal(403, "PERMISSION_DENIED", ""), "PERMISSION_DENIED"),
         (refusal(404, "NOT_FOUND", ""), "NOT_FOUND"),
         (web.Response(status=404, text="<html>"), "HTTP 404"),
         (web.Response(status=302, headers={"Location": "/elsewhere"}), "HTTP 302"),
@@ -106,6 +107,21 @@ def test_unregistered_token_marks_its_address_invalid(reply: web.Response) -> No
 def test_refusal_for_another_reason_keeps_the_address(reply: web.Response, error_class: str) -> None:
     results = send_pages(Firebase([reply]), [message(1)], [message(2)])
     assert outcomes(results) == [(SendOutcome.FAILED, error_class, False), SENT]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error_class"),
+    [
+        ((403, "PERMISSION_DENIED", ""), "PERMISSION_DENIED"),
+        ((401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"), "THIRD_PARTY_AUTH_ERROR"),
+    ],
+)
+def test_refused_credentials_defer_the_message_and_concern_the_whole_project(
+    reply: tuple[int, str, str], error_class: str
+) -> None:
+    (result,) = send_pages(Firebase([refusal(*reply), refusal(*reply)]), [message()])
+    assert outcomes([result]) == [(SendOutcome.DEFERRED, error_class, False)]
+    assert (result.scope, result.destination) == (Scope.SERVER, PROJECT)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
@@ -117,9 +133,48 @@ def test_busy_server_defers_the_message(status: int) -> None:
 def test_long_retry_after_defers_later_messages_without_requests() -> None:
     firebase = Firebase([refusal(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", retry_after="60")])
     results = send_pages(firebase, [message(1)], [message(2), message(3)])
-    later = (SendOutcome.DEFERRED, "RetryAfter", False)
+    later = (SendOutcome.DEFERRED, NOT_TRIED, False)
     assert outcomes(results) == [(SendOutcome.DEFERRED, "429", False), later, later]
     assert firebase.attempts == 1
+    waits = [result.retry_after for result in results]
+    assert waits[0] == timedelta(seconds=60)
+    assert all(wait is not None and timedelta(seconds=55) < wait < timedelta(seconds=65) for wait in waits)
+    assert {(result.scope, result.destination) for result in results} == {(Scope.SERVER, PROJECT)}
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_one_message_that_is_refused_with_a_long_retry_after_does_not_stop_the_others(status: int) -> None:
+    faults = PushFaults(status=status, share=0.05, retry_after="3600", tries=None, seed=3)
+    firebase = Firebase(faults=faults)
+    results = send_pages(firebase, [message(place) for place in range(100)], concurrency=4)
+    assert {result.outcome for result in results} == {SendOutcome.SENT, SendOutcome.DEFERRED}
+    refused = [result for result in results if result.outcome is SendOutcome.DEFERRED]
+    assert {(result.error_class, result.retry_after) for result in refused} == {(str(status), timedelta(hours=1))}
+    assert 0 < len(refused) == faults.refusals[status] < 12
+
+
+def test_a_project_that_refuses_everything_gets_a_few_requests_only() -> None:
+    firebase = Firebase(faults=PushFaults(status=503, tries=None))
+    results = send_pages(firebase, *([message(page * 100 + place) for place in range(100)] for page in range(3)))
+    assert {result.outcome for result in results} == {SendOutcome.DEFERRED}
+    assert firebase.attempts < 50
+
+
+@pytest.mark.parametrize(
+    ("header", "wait"),
+    [
+        ("0", None),
+        ("soon", None),
+        ("", None),
+        ("90", timedelta(seconds=90)),
+        ("999999999", timedelta(hours=1)),
+        ("Fri, 31 Dec 2199 23:59:59 GMT", timedelta(hours=1)),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+    ],
+)
+def test_retry_after_may_be_seconds_or_a_date_and_is_at_most_an_hour(header: str, wait: timedelta | None) -> None:
+    (result,) = send_pages(Firebase([refusal(429, "RESOURCE_EXHAUSTED", "", retry_after=header)]), [message()])
+    assert result.retry_after == wait
 
 
 def test_short_retry_after_is_waited_for() -> None:
@@ -166,7 +221,9 @@ def test_revoked_access_token_is_renewed_once() -> None:
 def test_unavailable_token_server_defers_all_messages_after_one_request() -> None:
     firebase = Firebase(token_replies=[web.Response(status=503) for _ in range(2)])
     results = send_pages(firebase, [message(place) for place in range(20)])
-    assert set(outcomes(results)) == {(SendOutcome.DEFERRED, "TokenUnavailable", False)}
+    assert {result.outcome for result in results} == {SendOutcome.DEFERRED}
+    assert {result.error_class for result in results} <= {"TokenUnavailable", NOT_TRIED}
+    assert {result.scope for result in results} == {Scope.SERVER}
     assert firebase.attempts == 0
     assert len(firebase.token_replies) == 1
 

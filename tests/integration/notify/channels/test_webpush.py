@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from etl.errors import ChannelRefused
-from etl.notify.channels.channel import Message, SendOutcome, SendResult
+from etl.notify.channels.channel import Message, Scope, SendOutcome, SendResult
+from etl.notify.channels.dispatcher import NOT_TRIED
 from etl.notify.channels.webpush import MAX_PAYLOAD_BYTES, WebPushConfig, WebPushSender
 from tests.integration.notify.channels.push_service import VAPID_KEY, PushService, to_base64url
 
@@ -101,14 +102,20 @@ def test_refusal_for_another_reason_keeps_the_address(status: int, error_class: 
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_busy_service_defers_and_its_retry_after_is_respected(status: int) -> None:
+def test_busy_service_defers_the_message(status: int) -> None:
     assert outcomes(send_messages(PushService([web.Response(status=status)]), pages=2)) == [
         (SendOutcome.DEFERRED, str(status), False),
         SENT,
     ]
-    service = PushService([web.Response(status=status, headers={"Retry-After": "60"})])
+
+
+def test_a_long_retry_after_defers_later_messages_to_its_service_without_requests() -> None:
+    service = PushService([web.Response(status=429, headers={"Retry-After": "60"})])
     results = send_messages(service, pages=2)
-    assert [result.error_class for result in results] == [str(status), "RetryAfter"]
+    assert [result.error_class for result in results] == ["429", NOT_TRIED]
+    assert [result.scope for result in results] == [Scope.DESTINATION] * 2
+    assert results[0].retry_after == timedelta(seconds=60)
+    assert results[0].destination == "127.0.0.1"
     assert service.attempts == 1
 
 
