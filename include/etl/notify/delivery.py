@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from etl.declare.notice import Channel, Notice, UnknownPolicy
 from etl.errors import RetryAfter
 from etl.notify.channels.channel import Message, Sender, SendOutcome, SendResult
+from etl.notify.channels.dispatcher import NOT_TRIED
 from etl.notify.deferral.backoff import next_wait
 from etl.notify.deferral.gate import Gate
 from etl.notify.pacing import SendingCancelled, Throttle
@@ -152,13 +153,14 @@ class PageDelivery:
 
     def _defer(self, result: SendResult, delivery: ClaimedDelivery) -> tuple[str, Deferral | None]:
         """Return the state of a message that was not taken, and how it waits if that is `deferred`."""
-        tries, now = delivery.tries + 1, datetime.now(UTC)
+        tries = delivery.tries + (result.error_class != NOT_TRIED)
+        now = datetime.now(UTC)
         patience_left = (delivery.first_tried_at or now) + self._notice.patience - now
         validity_left = self._run.expires_at - now if self._run.expires_at else None
         if tries >= self._notice.max_tries:
             return SendOutcome.FAILED.value, None
         wait = next_wait(
-            tries,
+            max(tries, 1),
             jitter=random.random(),  # noqa: S311 - no secret
             asked=result.retry_after,
             time_left=patience_left if validity_left is None else min(patience_left, validity_left),

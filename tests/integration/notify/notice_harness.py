@@ -149,8 +149,9 @@ class NoticeHarness:
             return Counter(cursor.execute("select state::text from notify.deliveries").fetchall())
 
     def totals(self, run_id: int) -> dict[str, int]:
-        """Return the counters of a run that are not zero."""
-        return {name: count for name, count in runs.read_totals(self.db, run_id).items() if count}
+        """Return the counters of a run that are not zero, but for the recipients that were walked."""
+        totals = runs.read_totals(self.db, run_id)
+        return {name: count for name, count in totals.items() if count and name != "walked"}
 
     def run(self, run_id: int) -> NoticeRun:
         return runs.find(self.db, run_id)

@@ -29,4 +29,4 @@ class RefusedSender:
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Return each message deferred."""
-        return [self._status.to_result(message) for message in messages]
+        return [self._status.to_result(message, "") for message in messages]
