@@ -11,6 +11,7 @@ from etl.declare.retention import Retention
 from etl.maintenance.removed import PurgeResult
 from etl.maintenance.store import expired, expired_deliveries
 from etl.maintenance.store.expired import ExpiringTable
+from etl.notify.bounces.settle import settle_bounces
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,9 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
     with locks.hold(db, locks.MAINTENANCE):
         chunks = sum(expired_deliveries.purge_run_chunks(db, before=before, dry_run=dry_run))
         deliveries = sum(expired_deliveries.purge_deliveries(db, before=before, dry_run=dry_run))
+        bounces = expired_deliveries.purge_bounces(db, before=before, dry_run=dry_run)
+        if not dry_run:
+            settle_bounces(db=db, as_of=as_of)
         unfinished = expired_deliveries.find_unfinished_runs(db, before=before)
     log.info("%d deliveries of runs that ended before %s; dry run: %s", deliveries, before, dry_run)
     if unfinished:
@@ -86,4 +90,8 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
             before,
             unfinished[0],
         )
-    return [PurgeResult("notice chunks", chunks), PurgeResult("deliveries", deliveries)]
+    return [
+        PurgeResult("notice chunks", chunks),
+        PurgeResult("deliveries", deliveries),
+        PurgeResult("bounces", bounces),
+    ]

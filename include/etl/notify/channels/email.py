@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from etl.clients.mime import MimeBuilder, MimeMessage, SubjectMalformed
 from etl.clients.smtp import SmtpConnection, build_tls_context
 from etl.errors import ChannelRefused, MailRefused, MailServerUnavailable
 from etl.mail_address import AddressMalformed, parse_address
+from etl.notify.bounces.return_path import ReturnPaths
 from etl.notify.channels.channel import (
     Message,
     MessageUnsendable,
@@ -85,10 +86,13 @@ class EmailSender:
     ----------
     config
         The server, and how.
+    return_paths
+        Signs the return path of each mail; None if bounces go to the sender of the mails.
     """
 
-    def __init__(self, config: EmailConfig) -> None:
+    def __init__(self, config: EmailConfig, return_paths: ReturnPaths | None = None) -> None:
         self._config = config
+        self._return_paths = return_paths
         self._mime_builder = MimeBuilder(config.server.from_address)
         self._idle: asyncio.LifoQueue[SmtpConnection] = asyncio.LifoQueue()
 
@@ -141,6 +145,8 @@ class EmailSender:
             mail = build_mail(message, self._mime_builder, sent_at=datetime.now(UTC))
         except MessageUnsendable as error:
             return error.verdict.to_result(message)
+        if self._return_paths is not None:
+            mail = replace(mail, return_path=self._return_paths.build(message.delivery_id))
         connection = await self._idle.get()
         try:
             result = await connection.send(mail)

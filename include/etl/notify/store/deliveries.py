@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile, statement
+from etl.db.statements import StatementFile, statement, statements
 from etl.declare.notice import Notice
 from etl.notify.store import eligibility
 from etl.notify.store.chunks import NoticeChunk
@@ -198,7 +198,11 @@ def record_updates(
         "unreachable": unreachable,
         **_chunk_parameters(chunk),
     }
-    _SQL["record_updates"].run(db, values)
+    bounces = statements("notify/bounces")
+    query = _SQL["record_updates"].substitute(
+        record_refusals=bounces["record_refusals"], record_acceptances=bounces["record_acceptances"]
+    )
+    query.run(db, values)
 
 
 def release(db: Connection, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
