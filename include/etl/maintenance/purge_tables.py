@@ -77,9 +77,6 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
     with locks.hold(db, locks.MAINTENANCE):
         chunks = sum(expired_deliveries.purge_run_chunks(db, before=before, dry_run=dry_run))
         deliveries = sum(expired_deliveries.purge_deliveries(db, before=before, dry_run=dry_run))
-        bounces = expired_deliveries.purge_bounces(db, before=before, dry_run=dry_run)
-        if not dry_run:
-            settle_bounces(db=db, as_of=as_of)
         unfinished = expired_deliveries.find_unfinished_runs(db, before=before)
     log.info("%d deliveries of runs that ended before %s; dry run: %s", deliveries, before, dry_run)
     if unfinished:
@@ -90,8 +87,20 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
             before,
             unfinished[0],
         )
-    return [
-        PurgeResult("notice chunks", chunks),
-        PurgeResult("deliveries", deliveries),
-        PurgeResult("bounces", bounces),
-    ]
+    return [PurgeResult("notice chunks", chunks), PurgeResult("deliveries", deliveries)]
+
+
+def purge_bounces(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
+    """End the addresses that bounced enough, and remove what was said against addresses as long ago as old deliveries.
+
+    Parameters
+    ----------
+    as_of
+        Now.
+    dry_run
+        Whether to change nothing, and only return what would be removed.
+    """
+    if not dry_run:
+        settle_bounces(db=db, as_of=as_of)
+    bounces = expired_deliveries.purge_bounces(db, before=as_of - retention.deliveries, dry_run=dry_run)
+    return [PurgeResult("bounces", bounces)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
-from etl.notify.store import failed_deliveries, progress, runs
+from etl.notify.store import bounces, failed_deliveries, progress, runs
 from etl.notify.store.progress import RecentSends, RunStatus
 from etl.notify.store.runs import RunState
 
@@ -29,6 +29,8 @@ class RunProgress:
         Number of channels of the notice; each recipient has one delivery per channel.
     failures
         Error class → failed deliveries.
+    bounces
+        Kind of a bounce → deliveries, including those that bounced after they were sent.
     recent
         Messages sent recently.
     as_of
@@ -39,6 +41,7 @@ class RunProgress:
     totals: Mapping[str, int]
     channel_count: int
     failures: Mapping[str, int]
+    bounces: Mapping[str, int]
     recent: RecentSends
     as_of: datetime
 
@@ -97,6 +100,7 @@ def read_progress(run_id: int, *, channel_count: int, as_of: datetime, db: Conne
         totals=runs.read_totals(db, run_id),
         channel_count=channel_count,
         failures=failed_deliveries.count_failures(db, run_id),
+        bounces=bounces.count_by_run(db, run_id),
         recent=progress.read_recent_sends(db, run_id),
         as_of=as_of,
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from etl.db.connection import Connection
     from etl.notify.store.contacts import EndedFilter
 
+_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 _MAX_REASON_LENGTH = 200
 _JSON = "`changed`, the number of addresses"
 _REVIVE_JSON = "`changed`, the number of addresses, and `by_reason`, a list of `channel`, `ended_for` and `addresses`"
@@ -53,22 +54,26 @@ def end_contacts(
 @examples(
     "sluice contacts revive joe@example.org --because 'wrote to us'",
     "sluice contacts revive --since 2026-12-14 --until 2026-12-16 --dry-run",
-    "sluice contacts revive --since 2026-12-14 --reason 550 --destination a.example",
+    "sluice contacts revive --since 2026-12-14 --destination gmail.com",
     json=_REVIVE_JSON,
 )
 def revive_contacts(
     who: Annotated[
         str | None,
         typer.Argument(
-            metavar="[USER|ADDRESS]",
+            metavar="USER|ADDRESS",
             help="Only of this user or mailbox; by default all that ended in the time.",
             show_default=False,
         ),
     ] = None,
     *,
-    since: Annotated[datetime | None, typer.Option(help="Only those that ended at or after it (UTC).")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(metavar="TIME", help="Only those that ended at or after this time, in UTC.", formats=_FORMATS),
+    ] = None,
     until: Annotated[
-        datetime | None, typer.Option(help="Only those that ended before it (UTC); by default now.")
+        datetime | None,
+        typer.Option(metavar="TIME", help="Only those that ended before this time, in UTC.", formats=_FORMATS),
     ] = None,
     reason: Annotated[
         str | None, typer.Option(metavar="CODE", help="Only those that ended for this reason, such as 550.")

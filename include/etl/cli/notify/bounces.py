@@ -31,19 +31,19 @@ _JSON = (
 @examples(
     "sluice notify bounces --maildir /srv/bounces/Maildir",
     "sluice notify bounces --mbox old-bounces.mbox",
-    "sluice notify bounces - < report.eml",
+    "sluice notify bounces -",
     json=_JSON,
 )
 def bounces(
     mail: Annotated[
-        str | None, typer.Argument(metavar="[-]", help="- reads one mail from standard input.", show_default=False)
+        str | None, typer.Argument(metavar="-", help="- reads one mail from standard input.", show_default=False)
     ] = None,
     *,
     maildir: Annotated[
         Path | None,
         typer.Option(help="Maildir; its mails are marked as seen, and flagged if not matched.", file_okay=False),
     ] = None,
-    mbox: Annotated[Path | None, typer.Option(help="mbox, which is not changed.", exists=True, dir_okay=False)] = None,
+    mbox: Annotated[Path | None, typer.Option(help="mbox, which is not changed.", dir_okay=False)] = None,
     limit: Annotated[int, typer.Option(help="Maximum number of mails to read.", min=1)] = 100_000,
     as_json: AsJson = False,
 ) -> None:

@@ -35,6 +35,12 @@ _MEANINGS = {
     "repeated": "sent by another run or chunk",
     "reopened": "sent again by the next attempt of their chunk",
 }
+_BOUNCE_NAMES = {
+    "hard": "bounced: no such address",
+    "soft": "bounced: mailbox full or not reached",
+    "policy": "refused for their content or sender",
+    "complaint": "called spam by their recipients",
+}
 _RUN = (
     "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `cancelled` or `done`), `pace` (messages a second), "
     "`recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed` and `unknown`"
@@ -43,7 +49,8 @@ _JSON = (
     f"a list of objects with {_RUN}. For one RUN it prints an object with these and `chunks`, `chunks_finished`, "
     "`suppressed`, `expired`, `unreachable`, `repeated`, `dropped`, `reopened`, `deliveries` and `ended` (expected and "
     "ended deliveries), `rate` (messages a second) in the last `rate_seconds`, `average` (since it was planned), "
-    "`left_seconds` and `failures` (deliveries by error class); with --follow a line for each refresh"
+    "`left_seconds`, `failures` (deliveries by error class) and `bounces` (deliveries by kind); with --follow a line "
+    "for each refresh"
 )
 
 
@@ -138,6 +145,7 @@ def _to_document(run_progress: RunProgress) -> dict[str, Any]:
         "average": run_progress.average_rate,
         "left_seconds": run_progress.time_left,
         "failures": run_progress.failures,
+        "bounces": run_progress.bounces,
     }
 
 
@@ -168,6 +176,9 @@ def _render(run_progress: RunProgress) -> Group:
     if run_progress.failures:
         classes = [f"    {count:,}  {name}" for name, count in run_progress.failures.items()]
         lines.append(escape_unprintable("\n".join(["failed deliveries by error class:", *classes])))
+    if run_progress.bounces:
+        kinds = [f"    {count:,}  {_BOUNCE_NAMES.get(kind, kind)}" for kind, count in run_progress.bounces.items()]
+        lines.append("\n".join(["said against addresses, then or later:", *kinds]))
     return Group(*lines)
 
 

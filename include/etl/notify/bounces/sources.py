@@ -85,9 +85,13 @@ def read_mbox(path: Path) -> Iterator[ReceivedMail]:
     MailSourceInvalid
         If it cannot be read as an mbox.
     """
-    with path.open("rb") as file:
-        if file.read(len(_ENVELOPE_LINE)) not in (_ENVELOPE_LINE, b""):
-            raise MailSourceInvalid(path, "mbox, whose mails begin with a line `From …`")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_ENVELOPE_LINE))
+    except OSError as error:
+        raise MailSourceInvalid(path, f"file that can be read ({error.strerror})") from None
+    if start not in (_ENVELOPE_LINE, b""):
+        raise MailSourceInvalid(path, "mbox, whose mails begin with a line `From …`")
     mails = mailbox.mbox(path, create=False)
     try:
         for number, key in enumerate(mails.keys(), 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,15 +11,18 @@ import pytest
 
 from dev.servers.ports import LOOPBACK
 from etl.catalog.channels import EMAIL
+from etl.catalog.retention import RETENTION
 from etl.clients.mail_server import MailServer, Security
 from etl.declare.notice import Category, Consent
 from etl.mail_address import MailAddress
+from etl.maintenance.purge_tables import purge_bounces
 from etl.notify.bounces.read import read_report
 from etl.notify.bounces.record import Disposition, RecordedReport, ReportRecorder
 from etl.notify.bounces.return_path import ReturnPaths
 from etl.notify.bounces.settle import settle_bounces
 from etl.notify.channels.channel import Message
 from etl.notify.channels.email import EmailConfig, EmailSender
+from etl.notify.progress import read_progress
 from etl.settings import ReturnPathSettings
 from tests.integration.clients.scripted_smtp import ScriptedSmtp
 from tests.integration.notify.bounces.test_addresses import ENDED, GONE, pass_days, send_period, settle
@@ -119,9 +122,12 @@ def test_a_report_that_comes_before_its_mail_is_recorded_as_sent_counts(
 ) -> None:
     record(post, delivery_report(to=PATHS.build(user)))
     pass_days(post.db, 4)
-    post.mailbox.after = lambda messages: (
-        [None for message in messages if record(post, delivery_report(to=PATHS.build(message.delivery_id)))] and None
-    )
+
+    def report(messages: Sequence[Message]) -> None:
+        for message in messages:
+            record(post, delivery_report(to=PATHS.build(message.delivery_id)))
+
+    post.mailbox.after = report
     post.send_all(period="2026-02")
     assert rows("select count(*) from notify.bounces where accepted_at is not null") == [(0,)]
 
@@ -157,6 +163,29 @@ def test_bounces_do_not_outlive_the_contacts_of_a_deleted_user(post: NoticeHarne
     assert rows(BOUNCES) == []
     assert record(post, delivery_report(to=PATHS.build(user))).disposition is Disposition.RECORDED
     assert settle_bounces(db=post.db, as_of=datetime.now(UTC) + timedelta(hours=2)) == 0
+
+
+def test_the_progress_of_a_run_counts_what_was_reported_of_its_mails(post: NoticeHarness, user: int) -> None:
+    record(post, delivery_report(to=PATHS.build(user)))
+    record(post, delivery_report(to=PATHS.build(user + 1)))
+    record(post, complaint(mail_from=PATHS.build(user + 2)))
+    send_period(post, 2, {})
+    for run_id, bounces in ((1, {"hard": 2, "complaint": 1}), (2, {})):
+        progress = read_progress(run_id, channel_count=1, as_of=datetime.now(UTC), db=post.db)
+        assert progress.bounces == bounces
+
+
+def test_bounces_are_removed_with_the_deliveries_of_their_time(post: NoticeHarness, user: int, rows: Rows) -> None:
+    record(post, delivery_report(to=PATHS.build(user)))
+    pass_days(post.db, 390)
+    send_period(post, 2, {})
+    record(post, delivery_report(to=PATHS.build(user + 10)))
+    pass_days(post.db, 11)
+    now = datetime.now(UTC)
+    assert [each.count for each in purge_bounces(RETENTION, db=post.db, as_of=now, dry_run=True)] == [1]
+    assert rows("select counts from notify.bounces") == [(None,), (None,)]
+    assert [each.count for each in purge_bounces(RETENTION, db=post.db, as_of=now, dry_run=False)] == [1]
+    assert rows(BOUNCES) == [(user + 10, "hard", "report", "5.1.1")]
 
 
 def test_the_envelope_of_each_mail_names_its_delivery_and_its_header_does_not() -> None:

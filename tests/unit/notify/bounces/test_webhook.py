@@ -29,7 +29,11 @@ def body(*events: object) -> bytes:
 
 
 def read(content: bytes, *, secret: str = NEW, **changes: Any) -> list[BounceKind]:
-    values = {"signature": sign(content, secret=secret, at=NOW), "secrets": [NEW, OLD], "now": NOW} | changes
+    values: dict[str, Any] = {
+        "signature": sign(content, secret=secret, at=NOW),
+        "secrets": [NEW, OLD],
+        "now": NOW,
+    } | changes
     return [report.kind for report in read_webhook(content, values.pop("signature"), **values)]
 
 
