@@ -183,7 +183,7 @@ tried as (
     from sampled as s
     group by grouping sets ((s.channel, s.hour, s.destination), (s.channel, s.hour))
 ),
-waves as (
+waves as materialized (
     select t.channel, t.hour, t.is_channel, t.destination
     from tallies as t
     inner join rules as r using (channel)

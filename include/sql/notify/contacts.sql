@@ -4,12 +4,17 @@ select c.contact_id, c.user_id, u.reference as user_reference, c.channel::text a
 from notify.contacts as c
 inner join core.users as u using (user_id)
 where
-    u.reference = %(text)s
-    or c.contact_id in (
+    c.contact_id in (
+        select o.contact_id
+        from core.users as w
+        inner join notify.contacts as o using (user_id)
+        where w.reference = %(text)s
+        union all
         select m.contact_id
-        from notify.contacts as m
-        cross join unnest(enum_range(null::notify.channel)) as v (channel)
-        where m.channel = v.channel and notify.mailbox(m.channel, m.address) = notify.mailbox(v.channel, %(text)s)
+        from unnest(enum_range(null::notify.channel)) as v (channel)
+        inner join notify.contacts as m
+            on m.channel = v.channel
+            and notify.mailbox(m.channel, m.address) = notify.mailbox(v.channel, %(text)s)
     )
 order by c.user_id, c.channel, c.contact_id desc
 limit %(limit)s;

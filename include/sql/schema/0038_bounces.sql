@@ -90,7 +90,7 @@ language sql immutable parallel safe
 return case
     when channel <> 'email' then address
     when octet_length(address) = char_length(address) then lower(address)
-    else concat_ws('@', lower(substring(address from '^(.*)@')), notify.encode_domain(substring(address from '[^@]*$')))
+    else coalesce(lower(substring(address from '^.*@')), '') || notify.encode_domain(substring(address from '[^@]*$'))
 end;
 comment on function notify.mailbox is 'Two addresses are the same mailbox if this is equal: neither the case of an e-mail address matters, nor whether its domain is in Unicode or in ASCII. Other addresses are compared as they are.';
 
