@@ -117,6 +117,19 @@ def test_a_mail_that_no_report_follows_for_days_clears_what_was_reported_before(
     assert rows(ENDED) == []
 
 
+def test_an_accepted_mail_clears_nothing_that_was_reported_while_a_report_about_it_may_still_come(
+    post: NoticeHarness, user: int, rows: Rows
+) -> None:
+    record(post, delivery_report(to=PATHS.build(user)))
+    settle(post.db)
+    pass_days(post.db, 4)
+    send_period(post, 2, {})
+    pass_days(post.db, 1)
+    send_period(post, 3, {address(user): GONE})
+    assert settle(post.db) == 1
+    assert rows(ENDED) == [(user, "550")]
+
+
 def test_a_report_that_comes_before_its_mail_is_recorded_as_sent_counts(
     post: NoticeHarness, user: int, rows: Rows
 ) -> None:
