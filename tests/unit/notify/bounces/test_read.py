@@ -116,14 +116,14 @@ def test_a_report_within_the_returned_mail_is_not_believed() -> None:
 
 def test_a_huge_mail_is_read_only_at_its_beginning() -> None:
     huge = delivery_report(delivery_id=7) + b"x\n" * 5_000_000
-    started = time.perf_counter()
+    started = time.process_time()
     assert read_report(huge).status == "5.1.1"
     nested = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(29))
     with pytest.raises(ReportInvalid):
         read_report(nested + b"\n" * MAX_BYTES)
     with pytest.raises(ReportInvalid):
         read_report(b"a: b\n" * MAX_BYTES)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 PIECES = [
