@@ -85,9 +85,12 @@ def _sender_factories() -> dict[str, _SenderFactory]:
 
 
 def _build_email_sender(**connection: Any) -> Any:  # noqa: ANN401 - fields of a connection
+    from etl.notify.bounces.return_path import ReturnPaths
     from etl.notify.channels.email import EmailConfig, EmailSender
+    from etl.settings import ReturnPathSettings
 
-    return EmailSender(EmailConfig.from_connection(**connection))
+    return_paths = ReturnPaths(ReturnPathSettings.from_environment())
+    return EmailSender(EmailConfig.from_connection(**connection), return_paths)
 
 
 def _build_push_sender(**connection: Any) -> Any:  # noqa: ANN401 - likewise

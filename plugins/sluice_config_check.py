@@ -12,7 +12,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 from etl.declare.queue import MAX_TASK_DURATION
 from etl.errors import SettingMissing
-from etl.settings import LinkSettings
+from etl.settings import ReturnPathSettings
 
 _SENT_TWICE = "a message would be delivered a second time while its task still runs"
 _STUCK_TASK = "a task whose message was lost would wait that long before it is sent again"
@@ -61,7 +61,8 @@ def config_errors(configuration: Configuration, environment: Mapping[str, str]) 
         if not environment.get(name, "").strip():
             yield f"{name} is not set."
     try:
-        LinkSettings.from_environment(environment)
+        # It reads the settings of links, too.
+        ReturnPathSettings.from_environment(environment)
     except SettingMissing as error:
         yield str(error)
 

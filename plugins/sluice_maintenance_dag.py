@@ -31,7 +31,8 @@ _DOC = """Removes data past its retention, as `retention.py` of the catalogue de
 * `purge_orphans`: objects to which no row refers.
 * `purge_typed`: typed batches that are loaded. `purge_unfinished`: landing pages that were never sealed, and drafts.
 * `purge_rows`: rejects of loaded batches, replays, skipped accounts, chunks, field warnings.
-* `purge_deliveries`: deliveries and chunks of notice runs; the runs stay, so that no period is sent twice.
+* `purge_deliveries`: deliveries and chunks of notice runs; the runs stay, so that no period is sent twice. It also ends
+  the addresses that bounced enough, and removes old bounces.
 * `clean_metadata`: rows of Airflow's metadata, by `airflow db clean`; needs the Airflow connection `metadata`.
 * `analyze`: statistics of whole partitioned tables that have changed; autovacuum does the rest.
 
@@ -118,10 +119,13 @@ def _purge_rows(**_params: object) -> list[dict[str, Any]]:
 
 def _purge_deliveries(**_params: object) -> list[dict[str, Any]]:
     from etl.catalog.retention import RETENTION
-    from etl.maintenance.purge_tables import purge_deliveries
+    from etl.maintenance.purge_tables import purge_bounces, purge_deliveries
 
     with connections.warehouse() as db:
-        return _to_dicts(purge_deliveries(RETENTION, db=db, **_run_arguments()))
+        arguments = _run_arguments()
+        return _to_dicts(
+            [*purge_deliveries(RETENTION, db=db, **arguments), *purge_bounces(RETENTION, db=db, **arguments)]
+        )
 
 
 def _clean_metadata(**_params: object) -> list[dict[str, Any]]:

@@ -14,6 +14,9 @@ from etl.errors import ConnectionMissing, SettingInvalid, SettingMissing
 LINK_KEYS = "SLUICE_LINK_KEYS"
 _UNSUBSCRIBE_URL = "SLUICE_UNSUBSCRIBE_URL"
 _UNSUBSCRIBE_MAILTO = "SLUICE_UNSUBSCRIBE_MAILTO"
+_RETURN_PATH = "SLUICE_RETURN_PATH"
+_MAX_RETURN_LOCAL_PART = 20
+"""Characters: with the number of a delivery and its signature it has 64 at most (RFC 5321, 4.5.3.1.1)."""
 _MIN_SECRET_LENGTH = 32
 """Characters."""
 _MAX_URL_LENGTH = 500
@@ -103,6 +106,46 @@ class LinkSettings:
         if url and not link_keys and not token_keys:
             raise SettingMissing(LINK_KEYS, expected_keys)
         return cls(url, mailto, (*link_keys, *token_keys))
+
+
+@dataclass(frozen=True)
+class ReturnPathSettings:
+    """Settings of the return paths of mails, to which bounces go.
+
+    Parameters
+    ----------
+    address
+        Mail address whose mails `sluice notify bounces` reads, also with `+…` after its local part
+        (`SLUICE_RETURN_PATH`); empty if bounces go to the sender of the mails.
+    keys
+        Secrets of signatures, as in `LinkSettings`: the first signs, all verify.
+    """
+
+    address: str = ""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ReturnPathSettings:
+        """Return the settings from environment variables.
+
+        Raises
+        ------
+        SettingMissing
+            If there is an address, but no key.
+        SettingInvalid
+            If the address cannot be used, or a setting of links is invalid.
+        """
+        address = environment.get(_RETURN_PATH, "").strip().lower()
+        keys = LinkSettings.from_environment(environment).keys
+        local_part = address.partition("@")[0]
+        if address and (not _is_address(address) or "+" in local_part or len(local_part) > _MAX_RETURN_LOCAL_PART):
+            expected = (
+                f"a mail address in ASCII, without + and with at most {_MAX_RETURN_LOCAL_PART} characters before @"
+            )
+            raise SettingInvalid(_RETURN_PATH, expected)
+        if address and not keys:
+            raise SettingMissing(LINK_KEYS, "comma-separated secrets, which sign return paths")
+        return cls(address, keys)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ SHARED = {
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
     *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
+    *("notify.bounces.read", "notify.bounces.return_path", "notify.bounces.rule"),
     *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
@@ -43,8 +44,13 @@ ALLOWED = {
         *("sync.store", "sync.records", "db", "storage", "declare", "json_text", "chunking", "catalog_folder"),
     },
     "notify": {"notify", *SHARED},
-    "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text", "mail_address"},
-    "notify.store": {"notify.store", "db", "declare"},
+    "notify.channels": {
+        *("notify.channels", "notify.bounces.return_path"),
+        *("clients", "declare", "settings", "json_text", "mail_address"),
+    },
+    "notify.bounces.return_path": {"settings"},
+    "notify.bounces.rule": set(),
+    "notify.store": {"notify.store", "notify.bounces.rule", "db", "declare"},
     "catalog": {"catalog", "catalog_folder", "declare"},
     "catalog.hooks": set(),
     "db": {"db", "catalog_folder", "declare", "settings"},

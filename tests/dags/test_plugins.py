@@ -237,6 +237,7 @@ def test_the_configuration_of_the_local_stack_has_no_errors() -> None:
             "SLUICE_UNSUBSCRIBE_URL cannot be read; it must hold an https",
         ),
         ("SLUICE_LINK_KEYS", "short", "SLUICE_LINK_KEYS cannot be read"),
+        ("SLUICE_RETURN_PATH", "bounces", "SLUICE_RETURN_PATH cannot be read; it must hold a mail address in ASCII"),
     ],
 )
 def test_a_setting_that_would_lose_work_is_reported_with_the_fix(name: str, value: str, expected: str) -> None:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from etl.catalog import entities, notices
+from etl.cli.contacts.app import app as contacts
 from etl.cli.declarations.check import check
 from etl.cli.declarations.conform import conform
 from etl.cli.describe import describe
@@ -104,6 +105,7 @@ add_command(app, resync, panel=_SYNC)
 add_command(app, link, panel=_SYNC)
 app.add_typer(logins, name="logins", rich_help_panel=_SYNC)
 app.add_typer(notify, name="notify", rich_help_panel=_NOTICES)
+app.add_typer(contacts, name="contacts", rich_help_panel=_NOTICES)
 add_command(app, init, panel=_OPERATE)
 add_command(app, migrate, panel=_OPERATE)
 add_command(app, check, panel=_OPERATE)

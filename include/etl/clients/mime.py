@@ -46,10 +46,13 @@ class MimeMessage:
         Addresses of its envelope.
     content
         Headers and bodies; every line ends with CRLF.
+    return_path
+        ASCII address of its envelope to which bounces go; empty for that of the server's sender.
     """
 
     recipients: Sequence[MailAddress]
     content: bytes = field(repr=False)
+    return_path: str = ""
 
     @property
     def needs_smtputf8(self) -> bool:

@@ -233,7 +233,7 @@ class SmtpConnection:
             if not self._client.supports_extension("smtputf8"):
                 return SmtpResult(SmtpOutcome.FAILED, "SMTPUTF8", "the server accepts no addresses that are not ASCII")
             options = (b"SMTPUTF8",)
-        sender = self._server.from_address.address.encode()
+        sender = (mail.return_path or self._server.from_address.address).encode()
         reply = await self._client.execute_command(b"MAIL", b"FROM:<%b>" % sender, *options)
         if reply.code // 100 != _POSITIVE:
             return await self._reset(reply)

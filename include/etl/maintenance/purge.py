@@ -13,7 +13,7 @@ from etl.declare.fault import DeclarationFault
 from etl.declare.retention import Retention
 from etl.errors import DeclarationError
 from etl.maintenance.purge_storage import purge_orphans, purge_raw, purge_typed, purge_unfinished
-from etl.maintenance.purge_tables import purge_deliveries, purge_rows
+from etl.maintenance.purge_tables import purge_bounces, purge_deliveries, purge_rows
 from etl.maintenance.removed import PurgeResult
 
 
@@ -55,6 +55,7 @@ def purge(
         *purge_unfinished(retention, db=db, root=root, as_of=as_of, dry_run=dry_run),
         *purge_rows(retention, db=db, as_of=as_of, dry_run=dry_run),
         *purge_deliveries(retention, db=db, as_of=as_of, dry_run=dry_run),
+        *purge_bounces(retention, db=db, as_of=as_of, dry_run=dry_run),
     ]
 
 

@@ -11,6 +11,7 @@ from etl.declare.retention import Retention
 from etl.maintenance.removed import PurgeResult
 from etl.maintenance.store import expired, expired_deliveries
 from etl.maintenance.store.expired import ExpiringTable
+from etl.notify.bounces.settle import settle_bounces
 
 log = logging.getLogger(__name__)
 
@@ -87,3 +88,19 @@ def purge_deliveries(retention: Retention, *, db: Connection, as_of: datetime, d
             unfinished[0],
         )
     return [PurgeResult("notice chunks", chunks), PurgeResult("deliveries", deliveries)]
+
+
+def purge_bounces(retention: Retention, *, db: Connection, as_of: datetime, dry_run: bool) -> list[PurgeResult]:
+    """End the addresses that bounced enough, and remove what was said against addresses as long ago as old deliveries.
+
+    Parameters
+    ----------
+    as_of
+        Now.
+    dry_run
+        Whether to change nothing, and only return what would be removed.
+    """
+    if not dry_run:
+        settle_bounces(db=db, as_of=as_of)
+    bounces = expired_deliveries.purge_bounces(db, before=as_of - retention.deliveries, dry_run=dry_run)
+    return [PurgeResult("bounces", bounces)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
-from etl.notify.store import deferrals, failed_deliveries, progress, runs
+from etl.notify.store import bounces, deferrals, failed_deliveries, progress, runs
 from etl.notify.store.deferrals import DeferralGroup
 from etl.notify.store.progress import RecentSends, RunStatus
 from etl.notify.store.runs import RunState
@@ -32,6 +32,8 @@ class RunProgress:
         Error class → failed deliveries.
     deferrals
         Deferred deliveries by why and where they wait.
+    bounces
+        Kind of a bounce → deliveries, including those that bounced after they were sent.
     recent
         Messages sent recently.
     as_of
@@ -43,6 +45,7 @@ class RunProgress:
     channel_count: int
     failures: Mapping[str, int]
     deferrals: Sequence[DeferralGroup]
+    bounces: Mapping[str, int]
     recent: RecentSends
     as_of: datetime
 
@@ -107,6 +110,7 @@ def read_progress(run_id: int, *, channel_count: int, as_of: datetime, db: Conne
         channel_count=channel_count,
         failures=failed_deliveries.count_failures(db, run_id),
         deferrals=deferrals.summarize(db, run_id),
+        bounces=bounces.count_by_run(db, run_id),
         recent=progress.read_recent_sends(db, run_id),
         as_of=as_of,
     )

@@ -1,10 +1,12 @@
 """Report: the final totals of a run, stored and logged even if some of its chunks failed."""
 
 import logging
+from datetime import UTC, datetime
 
 from etl.db.connection import Connection
 from etl.declare.notice import Notice
 from etl.notify.audience.totals import check_totals, describe_changes
+from etl.notify.bounces.settle import settle_bounces
 from etl.notify.store import runs
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
     if run_id is None:
         log.info("%s: no run was planned, so there is nothing to report", notice.name)
         return {}
+    settle_bounces(db=db, as_of=datetime.now(UTC))
     totals = runs.read_totals(db, run_id)
     runs.save_report(db, run_id, totals)
     log.info("%s: run %d: %s", notice.name, run_id, totals)

@@ -81,6 +81,21 @@ where
     and r.state in ('done', 'cancelled')
     and r.ended_at < %(before)s;
 
+-- name: purge_bounces
+-- Bounces are few; the events of contacts say for good why an address ended.
+with expired as materialized (
+    select b.bounce_id
+    from notify.bounces as b
+    where b.tried_at < %(before)s
+),
+deleted as (
+    delete from notify.bounces as b
+    using expired as e
+    where b.bounce_id = e.bounce_id and not %(dry_run)s
+)
+select count(*) as bounces
+from expired as e;
+
 -- name: unfinished_runs
 -- Runs that were planned long ago and have not ended, so that their deliveries are kept.
 select r.run_id

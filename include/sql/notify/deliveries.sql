@@ -165,7 +165,7 @@ ended as (
         error = case when t.state = 'deferred' then coalesce(t.error, d.error) else t.error end
     from updates as t
     where d.delivery_id = t.delivery_id and d.state = 'claimed' and d.attempt = %(attempt)s
-    returning d.delivery_id, d.user_id, d.channel, d.state, d.error_class, t.invalid_address
+    returning d.delivery_id, d.run_id, d.user_id, d.channel, d.state, d.claimed_at, d.error_class, d.error, t.invalid_address
 ),
 deferred as (
     insert into notify.deferrals as target (
@@ -197,17 +197,11 @@ ended_deferrals as (
     using ended as e
     where f.delivery_id = e.delivery_id and e.state <> 'deferred'
 ),
-ended_contacts as (
-    update notify.contacts as c
-    set
-        ended_at = now(),
-        ended_for = e.error_class
-    from ended as e
-    where
-        e.invalid_address is not null
-        and c.user_id = e.user_id
-        and c.channel = e.channel
-        and c.address = e.invalid_address
+bounced as (
+    {record_refusals}
+),
+accepted as (
+    {record_acceptances}
 ),
 counted_failures as (
     insert into notify.failures as target (run_id, ordinal, error_class, deliveries)

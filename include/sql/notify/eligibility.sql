@@ -34,7 +34,7 @@ left join lateral (
 ) as a on true
 left join notify.suppressions as s
     on s.channel = p.channel
-    and s.address = case when p.channel = 'email' then lower(a.address) else a.address end;
+    and s.address = notify.mailbox(p.channel, a.address);
 
 -- name: check_recipient
 -- Eligibility of one user for each channel now, and the delivery that the ledger already has.

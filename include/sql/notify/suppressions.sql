@@ -3,7 +3,7 @@
 -- twice.
 insert into notify.suppressions as target (address, channel, reason)
 select
-    case when %(channel)s = 'email' then lower(p.address) else p.address end as address,
+    notify.mailbox(%(channel)s::notify.channel, p.address) as address,
     %(channel)s::notify.channel,
     p.reason
 from unnest(%(addresses)s::text[], %(reasons)s::text[]) as p (address, reason)
@@ -12,11 +12,11 @@ on conflict (address, channel) do nothing
 returning target.address;
 
 -- name: remove
--- The case of an e-mail address does not matter.
+-- Any way of writing the same mailbox does.
 delete from notify.suppressions as s
 where
     s.channel = %(channel)s::notify.channel
-    and s.address = case when %(channel)s = 'email' then lower(%(address)s) else %(address)s end
+    and s.address = notify.mailbox(%(channel)s::notify.channel, %(address)s)
 returning s.address;
 
 -- name: find
@@ -26,7 +26,7 @@ from notify.suppressions as s
 where
     (%(channel)s::notify.channel is null or s.channel = %(channel)s::notify.channel)
     and (%(reason)s::text is null or s.reason = %(reason)s)
-    and (%(address)s::text is null or s.address in (%(address)s, lower(%(address)s)))
+    and (%(address)s::text is null or s.address in (%(address)s, notify.mailbox('email', %(address)s)))
 order by s.since desc, s.channel, s.address
 limit %(limit)s;
 
@@ -37,6 +37,6 @@ from notify.suppressions as s
 where
     (%(channel)s::notify.channel is null or s.channel = %(channel)s::notify.channel)
     and (%(reason)s::text is null or s.reason = %(reason)s)
-    and (%(address)s::text is null or s.address in (%(address)s, lower(%(address)s)))
+    and (%(address)s::text is null or s.address in (%(address)s, notify.mailbox('email', %(address)s)))
 group by s.channel, s.reason
 order by s.channel, s.reason;

@@ -160,3 +160,17 @@ def test_an_upgrade_of_an_empty_warehouse_without_entities_works(old: Connection
         MIGRATIONS["record"].run(old, {"name": path.stem, "checksum": None})
     migrations.migrate(old, ENTITIES)
     assert take_snapshot(old) == take_snapshot(db)
+
+
+def test_suppressions_that_are_one_mailbox_become_one_and_the_first_reason_stays(upgraded: Connection) -> None:
+    assert rows_of(upgraded, "select address, reason from notify.suppressions order by address") == [
+        ("eve@example.com", "asked"),
+        ("joe@xn--bcher-kva.example", "complained"),
+    ]
+
+
+def test_an_address_that_had_ended_has_an_event_that_says_why(upgraded: Connection) -> None:
+    query = "select c.address, e.event, e.reason from notify.contact_events as e "
+    assert rows_of(upgraded, f"{query} inner join notify.contacts as c using (contact_id)") == [
+        ("gone@example.com", "ended", "550")
+    ]

@@ -81,3 +81,11 @@ values
     (2, 'checking', 'feed due', 7, 'EUR', current_date - 15, true, 'stays', 'online', null, null, '2026-01-10Z', 1);
 
 insert into notify.contacts (user_id, channel, address) values (1, 'email', 'ada@example.com');
+insert into notify.contacts (user_id, channel, address, ended_at, ended_for) values (1, 'email', 'gone@example.com', '2026-01-05Z', '550');
+
+-- Two of the three are one mailbox.
+insert into notify.suppressions (address, channel, reason, since)
+values
+    ('joe@bücher.example', 'email', 'complained', '2026-01-05Z'),
+    ('joe@xn--bcher-kva.example', 'email', 'bounced', '2026-01-06Z'),
+    ('eve@example.com', 'email', 'asked', '2026-01-06Z');

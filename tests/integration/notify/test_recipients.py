@@ -11,7 +11,6 @@ import pytest
 
 from etl.db.connection import Connection
 from etl.declare.notice import Category, Consent
-from etl.notify.channels.channel import SendOutcome, SendResult
 from etl.notify.store import deliveries
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 
@@ -117,14 +116,3 @@ def test_the_newest_address_that_has_not_ended_is_used(post: NoticeHarness, db: 
     db.execute(add, (user, "gone@bank.example", "2026-01-01"))
     post.send_all()
     assert list(post.mailbox.addresses) == ["new@bank.example"]
-
-
-def test_invalid_address_is_ended(post: NoticeHarness, rows: Rows) -> None:
-    users = post.enrol(2)
-    unregistered = SendResult(0, SendOutcome.FAILED, "UNREGISTERED", "no such device", is_address_invalid=True)
-    post.mailbox.answers = {address(users[0]): [unregistered]}
-    post.send_all()
-    assert rows("select user_id, ended_for from notify.contacts where ended_at is not null") == [
-        (users[0], "UNREGISTERED")
-    ]
-    assert post.states() == {"sent": 1, "failed": 1}

@@ -76,15 +76,16 @@ def test_received_mail_holds_the_link_in_headers_and_bodies_and_the_link_unsubsc
     assert rows(CONSENTS) == [(user, "reports", False)]
 
 
-def test_unknown_mailbox_gets_no_further_mail(post: NoticeHarness, mail_server: SmtpServer, rows: Rows) -> None:
+def test_what_a_server_says_of_an_unknown_mailbox_is_recorded(
+    post: NoticeHarness, mail_server: SmtpServer, rows: Rows
+) -> None:
     (user,) = post.enrol(1)
     mail_server.inbox.unknown = {address(user)}
     send_by_mail(post, mail_server)
     assert post.states() == {"failed": 1}
-    assert rows("select ended_for from notify.contacts where ended_at is not null") == [("550",)]
-    planned = post.send_all(period="2026-11")
-    assert post.mailbox.arrived == []
-    assert post.totals(planned.run_id)["unreachable"] == 1
+    assert rows("select user_id, destination, kind::text, source, status, detail from notify.bounces") == [
+        (user, "bank.example", "hard", "server", "550", "5.1.1 no such mailbox")
+    ]
 
 
 def test_message_of_a_mandatory_category_has_no_link(post: NoticeHarness, mail_server: SmtpServer, user: int) -> None:

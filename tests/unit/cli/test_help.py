@@ -94,6 +94,7 @@ def test_every_list_and_table_has_json() -> None:
     assert without_json == {
         *(
             "",
+            "contacts",
             "correct",
             "describe",
             "history",

@@ -3,6 +3,7 @@
 import typer
 
 from etl.cli.help import add_command, format_epilog
+from etl.cli.notify.bounces import bounces
 from etl.cli.notify.consents import consents, unsubscribe
 from etl.cli.notify.control import cancel, pace, pause, resume
 from etl.cli.notify.deliveries import deliveries
@@ -21,7 +22,7 @@ app = typer.Typer(
 for panel, commands in {
     "Before sending": (plan, preview, send),
     "Runs": (status, pace, pause, resume, cancel, retry, resolve),
-    "Recipients": (deliveries, consents, unsubscribe, suppress, unsuppress, suppressed),
+    "Recipients": (deliveries, consents, unsubscribe, suppress, unsuppress, suppressed, bounces),
 }.items():
     for command in commands:
         add_command(app, command, panel=panel)

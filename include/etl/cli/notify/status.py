@@ -38,6 +38,12 @@ _MEANINGS = {
     "repeated": "sent by another run or chunk",
     "deferred": "wait for another try",
 }
+_BOUNCE_NAMES = {
+    "hard": "bounced: no such address",
+    "soft": "bounced: mailbox full or not reached",
+    "policy": "refused for their content or sender",
+    "complaint": "called spam by their recipients",
+}
 _RUN = (
     "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `pace` "
     "(messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed`, `unknown` and "
@@ -47,8 +53,9 @@ _JSON = (
     f"a list of objects with {_RUN}. For one RUN it prints an object with these and `chunks`, `chunks_finished`, "
     "`suppressed`, `expired`, `unreachable`, `repeated`, `dropped`, `deliveries` and `ended` (expected and ended "
     "deliveries), `rate` (messages a second) in the last `rate_seconds`, `average` (since it was planned), "
-    "`left_seconds`, `failures` (deliveries by error class) and `deferrals` (a list of `reason`, `destination`, "
-    "`error_class` of the last answer, `deliveries`, `next_at` and `last_at`); with --follow a line for each refresh"
+    "`left_seconds`, `failures` (deliveries by error class), `deferrals` (a list of `reason`, `destination`, "
+    "`error_class` of the last answer, `deliveries`, `next_at` and `last_at`) and `bounces` (deliveries by kind); with "
+    "--follow a line for each refresh"
 )
 
 
@@ -144,6 +151,7 @@ def _to_document(run_progress: RunProgress) -> dict[str, Any]:
         "left_seconds": run_progress.time_left,
         "failures": run_progress.failures,
         "deferrals": run_progress.deferrals,
+        "bounces": run_progress.bounces,
     }
 
 
@@ -176,6 +184,9 @@ def _render(run_progress: RunProgress) -> Group:
         lines.append(escape_unprintable("\n".join(["failed deliveries by error class:", *classes])))
     if run_progress.deferrals:
         lines.append(escape_unprintable("\n".join(_describe_deferrals(run_progress.deferrals))))
+    if run_progress.bounces:
+        kinds = [f"    {count:,}  {_BOUNCE_NAMES.get(kind, kind)}" for kind, count in run_progress.bounces.items()]
+        lines.append("\n".join(["said against addresses, then or later:", *kinds]))
     return Group(*lines)
 
 

@@ -53,6 +53,11 @@ def purge_deliveries(db: Connection, *, before: datetime, dry_run: bool) -> Iter
         after = last
 
 
+def purge_bounces(db: Connection, *, before: datetime, dry_run: bool) -> int:
+    """Remove what was said against addresses before an instant, and return how much; what ended an address stays."""
+    return int(_SQL["purge_bounces"].scalar(db, {"before": before, "dry_run": dry_run}))
+
+
 def find_unfinished_runs(db: Connection, *, before: datetime) -> list[int]:
     """Return the ids of the runs that were planned before an instant and have not ended."""
     return _SQL["unfinished_runs"].scalars(db, {"before": before})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from etl.clients.smtp import SmtpConnection, build_tls_context
 from etl.clients.smtp_reply import SmtpOutcome, SmtpResult, SmtpScope, SmtpStage
 from etl.errors import ChannelRefused, MailRefused, MailServerUnavailable
 from etl.mail_address import AddressMalformed, parse_address
+from etl.notify.bounces.return_path import ReturnPaths
 from etl.notify.channels.adaptive import Signal
 from etl.notify.channels.channel import (
     Message,
@@ -93,12 +94,21 @@ class EmailSender:
     ----------
     config
         The server, and how.
+    return_paths
+        Signs the return path of each mail; None if bounces go to the sender of the mails.
     clock
         Monotonic, in seconds.
     """
 
-    def __init__(self, config: EmailConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: EmailConfig,
+        return_paths: ReturnPaths | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._config = config
+        self._return_paths = return_paths
         self._mime_builder = MimeBuilder(config.server.from_address)
         self._dispatcher = Dispatcher(concurrency=config.connections, max_attempts=_MAX_ATTEMPTS, clock=clock)
         self._idle: list[SmtpConnection] = []
@@ -149,6 +159,8 @@ class EmailSender:
             mail = build_mail(message, self._mime_builder, sent_at=datetime.now(UTC))
         except MessageUnsendable as error:
             return error.verdict
+        if self._return_paths is not None:
+            mail = replace(mail, return_path=self._return_paths.build(message.delivery_id))
         # The dispatcher sends no more mails at a time than there are connections.
         connection = self._idle.pop()
         try:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile, statement
+from etl.db.statements import StatementFile, statement, statements
 from etl.declare.notice import Notice
 from etl.notify.store import eligibility
 from etl.notify.store.chunks import NoticeChunk
@@ -258,7 +258,11 @@ def record_updates(
         "unreachable": unreachable,
         **chunk.parameters,
     }
-    _SQL["record_updates"].run(db, values)
+    bounces = statements("notify/bounces")
+    query = _SQL["record_updates"].substitute(
+        record_refusals=bounces["record_refusals"], record_acceptances=bounces["record_acceptances"]
+    )
+    query.run(db, values)
 
 
 def release(db: Connection, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
