@@ -14,14 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 SHARED = {
     *("db", "storage", "clients", "declare", "catalog_folder"),
-    *("settings", "json_text", "mail_address", "chunking", "currency", "sql_syntax"),
+    *("settings", "json_text", "mail_address", "chunking", "currency", "inline_css", "safe_text", "sql_syntax"),
 }
 """Components that both `sync` and `notify` use."""
 
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
-    *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
-    *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
+    *("chunking", "clients.mail", "clients.mime", "currency", "declare", "inline_css", "json_text", "mail_address"),
+    *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "safe_text", "sql_syntax"),
+    "sync.records",
 }
 """Components without access to a clock, the network or a database."""
 
@@ -44,7 +45,7 @@ ALLOWED = {
     },
     "notify": {"notify", *SHARED},
     "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text", "mail_address"},
-    "notify.store": {"notify.store", "db", "declare"},
+    "notify.store": {"notify.store", "db", "declare", "safe_text"},
     "catalog": {"catalog", "catalog_folder", "declare"},
     "catalog.hooks": set(),
     "db": {"db", "catalog_folder", "declare", "settings"},
@@ -56,8 +57,10 @@ ALLOWED = {
     "catalog_folder": set(),
     "chunking": set(),
     "currency": set(),
+    "inline_css": set(),
     "json_text": set(),
     "mail_address": set(),
+    "safe_text": set(),
     "errors": set(),
     "alerts.alert": {"alerts.formatting"},
     "alerts.blockers": {"alerts.formatting"},
@@ -66,7 +69,7 @@ ALLOWED = {
     "alerts.mail": {"alerts.alert", "alerts.formatting", "clients.mail"},
     "clients.mail": set(),
     "clients.mime": {"clients.mail", "mail_address"},
-    "notify.templates": {"catalog_folder", "currency", "declare"},
+    "notify.templates": {"catalog_folder", "currency", "declare", "inline_css", "safe_text"},
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "db", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},

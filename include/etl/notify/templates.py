@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
@@ -17,14 +16,10 @@ from etl.currency import decimals_by_code
 from etl.declare.fault import project_path
 from etl.declare.notice import Channel, Notice
 from etl.errors import PermanentError
+from etl.inline_css import InlinedStyles
+from etl.safe_text import join_rendered, mark_amount, mark_ours, pad_left, pad_right, render_safely, sanitize_text
 
 _DEFAULT_DECIMALS = 2
-
-_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
-_RIGHT_TO_LEFT_CLASSES = {"R", "AL", "AN"}
-_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn"}
-_JOINERS = "\u200c\u200d"
-"""Persian, Hindi and emoji of several characters need these."""
 
 
 class TemplateBroken(PermanentError):
@@ -75,7 +70,7 @@ class Templates:
         TemplateBroken
             If a template fails; names its file and line, and never contains a value.
         """
-        context = {**values, "unsubscribe_url": unsubscribe_url}
+        context = {**values, "unsubscribe_url": mark_ours(unsubscribe_url)}
         parts = {part: self._render(f"{channel.name}.{part}.jinja", context) for part in channel.parts}
         return parts | {part: " ".join(parts[part].split()) for part in channel.lines}
 
@@ -92,7 +87,7 @@ class Templates:
 
     def _render(self, name: str, values: Mapping[str, object]) -> str:
         try:
-            return self._templates[name].render(values)
+            return str(self._templates[name].render(values))
         except Exception as error:  # noqa: BLE001 - a template may fail in any way
             detail = _redact_values(values, _first_line(error))
             raise TemplateBroken(self._error_location(name, error), f"{type(error).__name__}: {detail}") from None
@@ -107,18 +102,32 @@ class Templates:
         return lines[-1] if lines else project_path(self._folders[0] / name)
 
 
+class _Environment(SandboxedEnvironment):
+    """An environment in which what a block or a macro rendered is not sanitized again."""
+
+    concat = staticmethod(join_rendered)
+
+
 def build_environment(notice: Notice, root: Path | None = None) -> SandboxedEnvironment:
     """Return the environment in which the templates of a notice are compiled and rendered; see `Templates`."""
-    environment = SandboxedEnvironment(
+    environment = _Environment(
         loader=FileSystemLoader(_template_folders(notice, root)),
         autoescape=lambda name: name is not None and ".html." in name,
+        finalize=render_safely,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
+        extensions=[InlinedStyles],
     )
-    environment.filters |= {"money": format_money, "sanitize": sanitize_text}
+    environment.filters |= {
+        "money": _show_money,
+        "sanitize": sanitize_text,
+        "ours": mark_ours,
+        "left": pad_right,
+        "right": pad_left,
+    }
     return environment
 
 
@@ -132,24 +141,8 @@ def format_money(amount: str | Decimal, currency: str) -> str:
     return f"{Decimal(amount):,.{_DEFAULT_DECIMALS if decimals is None else decimals}f} {currency}"
 
 
-def sanitize_text(text: str, max_length: int = 60) -> str:
-    """Return a name from a bank in a form that cannot disturb the text around it.
-
-    The result is one line of at most `max_length` characters, without invisible characters. If it has right-to-left
-    characters, it is isolated, so that they do not reorder the text that follows.
-
-    Source: Unicode Standard Annex 9, "Unicode Bidirectional Algorithm", 2.4, "Explicit Directional Isolates".
-    """
-    visible = "".join(" " if char.isspace() else char for char in text if char.isspace() or _is_visible(char))
-    line = " ".join(visible.split())
-    if len(line) > max_length:
-        line = line[: max_length - 1].rstrip() + "…"
-    has_right_to_left = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT_CLASSES for char in line)
-    return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}" if has_right_to_left else line
-
-
-def _is_visible(char: str) -> bool:
-    return char in _JOINERS or unicodedata.category(char) not in _INVISIBLE_CATEGORIES
+def _show_money(amount: str | Decimal, currency: str) -> str:
+    return mark_amount(format_money(amount, currency), currency)
 
 
 def _redact_values(values: Mapping[str, object], message: str) -> str:

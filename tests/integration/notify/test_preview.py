@@ -195,4 +195,4 @@ def test_preview_of_a_planned_run_uses_its_settings(post: NoticeHarness, preview
     runs.set_pace_or_state(post.db, planned.run_id, pace=5, state=RunState.PAUSED)
     result = preview(user, parameters={"more": 1})
     assert (result.run.run_id, result.run.pace, result.run.state) == (planned.run_id, 5, "paused")
-    assert result.run.parameters == {"more": 1}
+    assert result.run.parameters == {**post.notice.parameters, "more": 1}

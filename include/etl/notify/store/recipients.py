@@ -15,6 +15,7 @@ from etl.declare.fault import project_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.errors import PermanentError
 from etl.notify.store.runs import NoticeRun
+from etl.safe_text import Ours
 
 _SQL = StatementFile("notify/recipients")
 _MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
@@ -92,7 +93,9 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
         rows = cursor.fetchall()
     if run.is_announced:
         rows = [{**row["said"], **row} for row in rows]
-    shared_values = {**run.parameters, "period": run.period, "as_of": run.as_of}
+    # An operator wrote the parameters; what the rows hold was named by others.
+    parameters = {name: Ours(value) if isinstance(value, str) else value for name, value in run.parameters.items()}
+    shared_values = {**parameters, "period": run.period, "as_of": run.as_of}
     return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared_values, **row}) for row in rows]
 
 
