@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
+
+from markupsafe import Markup
 
 MAX_LENGTH = 300
 """Characters of a value; a longer one is cut."""
@@ -34,14 +36,20 @@ _NUMBER = re.compile(r"\d(?:[^\w,]{0,4}\d){4,}|\d+(?:\.\d+){3}")
 _DIGITS = re.compile(r"\d{3}(?=\d)|\d(?=[^\w,]{1,4}\d)")
 _DIGITS_BEFORE_LETTERS = re.compile(r"\d{3}(?=[-._][A-Za-z]{3})")
 """A number that ends in a word, such as 1-800-FLOWERS."""
+_SUSPICIOUS = re.compile(rf"{_MARKS}|{_NUMBER.pattern}|{_DIGITS_BEFORE_LETTERS.pattern}")
 _LONG_NUMBER = re.compile(r"\d(?:[^\w,]{0,4}\d){6,}")
-_CURRENCY = re.compile(r"[A-Z]{3}")
+_CODE_LENGTH = 3
+_SHORT_AMOUNT = 10
+"""Characters of an amount with its currency that have six digits at most."""
 
 
 class Ours(str):
     """Text that we wrote or were told by an operator, such as a link: templates render it as it is."""
 
     __slots__ = ()
+
+
+_HARMLESS_TYPES = frozenset({Ours, Markup, bool, int, float, Decimal, date, datetime})
 
 
 def mark_ours(value: object) -> Ours:
@@ -51,7 +59,9 @@ def mark_ours(value: object) -> Ours:
 
 def mark_amount(text: str, currency: str) -> str:
     """Return a formatted amount as ours, unless it is as long as a phone number, or its currency is no code."""
-    return Ours(text) if _CURRENCY.fullmatch(currency) and not _LONG_NUMBER.search(text) else text
+    is_code = len(currency) == _CODE_LENGTH and currency.isascii() and currency.isalpha()
+    is_short = len(text) <= _SHORT_AMOUNT or not _LONG_NUMBER.search(text)
+    return Ours(text) if is_code and is_short else text
 
 
 def join_rendered(parts: Iterable[str]) -> Ours:
@@ -64,7 +74,7 @@ def render_safely(value: object) -> object:
 
     None is empty. Text is sanitized and defused, unless it is `Ours`, or HTML that a template has rendered.
     """
-    if isinstance(value, Ours | int | Decimal | float | date) or hasattr(value, "__html__"):
+    if type(value) in _HARMLESS_TYPES:
         return value
     return "" if value is None else defuse(sanitize_text(str(value), MAX_LENGTH))
 
@@ -109,6 +119,8 @@ def defuse(text: str) -> str:
     It looks the same: only zero width non-joiners are added, around what joins the parts of an address, and within
     numbers of five digits and more.
     """
+    if not _SUSPICIOUS.search(text):
+        return text
     text = _LINK_MARK.sub(lambda mark: NON_JOINER + "".join(char + NON_JOINER for char in mark[0]), text)
     text = _NUMBER.sub(lambda number: _DIGITS.sub(rf"\g<0>{NON_JOINER}", number[0]), text)
     return _DIGITS_BEFORE_LETTERS.sub(rf"\g<0>{NON_JOINER}", text)

@@ -21,6 +21,7 @@ from etl.cli.arguments import (
 from etl.cli.help import AsJson, examples
 from etl.cli.terminal import escape_unprintable, open_console, print_json, print_line, truncate
 from etl.errors import SettingMissing
+from etl.safe_text import NON_JOINER
 from etl.settings import Endpoint
 
 if TYPE_CHECKING:
@@ -180,9 +181,9 @@ def _print_message(message: MessagePreview) -> None:
         if part == "html":
             typer.echo("  html: written to a file with --to FOLDER")
         elif part in message.channel.lines:
-            print_line(f"  {part}: {text}")
+            print_line(f"  {part}: {text.replace(NON_JOINER, '')}")
         else:
-            panel = Panel(Text(escape_unprintable(text)), title=part, title_align="left")
+            panel = Panel(Text(escape_unprintable(text.replace(NON_JOINER, ""))), title=part, title_align="left")
             open_console().print(panel, soft_wrap=True)
 
 
