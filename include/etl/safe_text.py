@@ -72,11 +72,16 @@ def join_rendered(parts: Iterable[str]) -> Ours:
 def render_safely(value: object) -> object:
     """Return a value as templates show it.
 
-    None is empty. Text is sanitized and defused, unless it is `Ours`, or HTML that a template has rendered.
+    None is empty. Text is sanitized and defused, but for a space at either end, unless it is `Ours`, or HTML that a template has rendered.
     """
     if type(value) in _HARMLESS_TYPES:
         return value
-    return "" if value is None else defuse(sanitize_text(str(value), MAX_LENGTH))
+    if value is None:
+        return ""
+    text = str(value)
+    safe = defuse(sanitize_text(text, MAX_LENGTH))
+    before, after = " " * text.startswith(" "), " " * text.endswith(" ")
+    return f"{before}{safe}{after}" if safe else ""
 
 
 def pad_right(value: object, width: int) -> Ours:

@@ -168,6 +168,7 @@ def test_only_what_is_ours_is_rendered_as_it_is() -> None:
     assert render_safely({"url": "a.example"}) != "{'url': 'a.example'}"
     assert render_safely(None) == ""
     assert render_safely(5) == 5
+    assert render_safely(" …4821") == " …4821"
 
 
 def test_columns_of_plain_text_are_aligned_whatever_a_name_holds() -> None:
