@@ -41,7 +41,7 @@ VIEWS = (View("light", 640, "light"), View("dark", 640, "dark"), View("phone", 3
 
 
 def _currency(code: str, spent: str, received: str, **values: object) -> dict[str, object]:
-    known = {"previous": None, "average": None, "own": None, "categories": [], "largest": []}
+    known: dict[str, object] = {"previous": None, "average": None, "own": None, "categories": [], "largest": []}
     return {"currency": code, "payments": 3, "spent": spent, "received": received, **known, **values}
 
 

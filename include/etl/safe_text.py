@@ -72,7 +72,8 @@ def join_rendered(parts: Iterable[str]) -> Ours:
 def render_safely(value: object) -> object:
     """Return a value as templates show it.
 
-    None is empty. Text is sanitized and defused, but for a space at either end, unless it is `Ours`, or HTML that a template has rendered.
+    None is empty. Text is sanitized and defused, but for a space at either end, unless it is `Ours`, or HTML that a
+    template has rendered.
     """
     if type(value) in _HARMLESS_TYPES:
         return value
