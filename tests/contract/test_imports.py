@@ -21,7 +21,8 @@ SHARED = {
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
     *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
-    *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
+    *("notify.formats", "notify.review.lint", "notify.review.pages", "notify.templates", "notify.timing"),
+    *("notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
 
@@ -66,7 +67,11 @@ ALLOWED = {
     "alerts.mail": {"alerts.alert", "alerts.formatting", "clients.mail"},
     "clients.mail": set(),
     "clients.mime": {"clients.mail", "mail_address"},
-    "notify.templates": {"catalog_folder", "currency", "declare"},
+    "notify.formats": {"currency", "declare"},
+    "notify.review.lint": {"declare", "mail_address"},
+    "notify.review.pages": {"notify.review.lint"},
+    "notify.templates": {"notify.formats", "catalog_folder", "currency", "declare"},
+    "notify.timing": {"notify.timing", "declare"},
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "db", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},

@@ -26,7 +26,7 @@ from etl.settings import Endpoint
 if TYPE_CHECKING:
     from etl.declare.channel import Channel
     from etl.notify.channels.channel import Message
-    from etl.notify.preview import MessagePreview, Preview
+    from etl.notify.review.preview import MessagePreview, Preview
 
 _User = Annotated[int, typer.Option(metavar="ID", help="The recipient's user_id in core.users.", callback=require_id)]
 _Folder = Annotated[
@@ -67,7 +67,7 @@ def preview(
 ) -> None:
     """Show the message of each channel to a user, and whether it would be sent now; send nothing."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.preview import build_preview
+    from etl.notify.review.preview import build_preview
 
     declared, now = find_notice(notice), datetime.now(UTC)
     chosen_period = parse_period(declared, period, as_of=now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -44,12 +44,16 @@ class Recipient:
         A user gets one message of a notice over each channel for each key.
     values
         Values for the templates.
+    locale, time_zone
+        As the user named them, which may be unknown names; None if they named none.
     """
 
     position: int
     user_id: int
     dedupe_key: str
     values: Mapping[str, Any] = field(repr=False)
+    locale: str | None = None
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,26 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
     if run.is_announced:
         rows = [{**row["said"], **row} for row in rows]
     shared_values = {**run.parameters, "period": run.period, "as_of": run.as_of}
-    return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared_values, **row}) for row in rows]
+    preferences = _read_preferences(db, {row["user_id"] for row in rows})
+    return [
+        Recipient(
+            row["position"],
+            row["user_id"],
+            row["dedupe_key"],
+            {**shared_values, **row},
+            *preferences.get(row["user_id"], (None, None)),
+        )
+        for row in rows
+    ]
+
+
+def sample_positions(db: Connection, run: NoticeRun, *, size: int) -> list[int]:
+    """Return positions from all over an audience, at most `size`, and one more for each locale of its users.
+
+    This takes seconds for a million users.
+    """
+    query = _SQL["sample_positions"].substitute(recipients=statement(run.statement_file, "recipients"))
+    return query.scalars(db, {**unbounded_parameters(run), "size": size})
 
 
 def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int) -> list[int]:
@@ -124,3 +147,9 @@ def find_user(db: Connection, user_id: int) -> User | None:
 def unbounded_parameters(run: NoticeRun) -> dict[str, Any]:
     """Return the parameters with which `recipients` reads a whole audience at once, within the database."""
     return {**run.sql_parameters, "after": _MIN_POSITION, "stop": _MAX_POSITION, "limit": None}
+
+
+def _read_preferences(db: Connection, user_ids: Collection[int]) -> dict[int, tuple[str | None, str | None]]:
+    """Return the locale and time zone of users who named one."""
+    rows = _SQL["read_preferences"].rows(db, {"user_ids": list(user_ids)}) if user_ids else []
+    return {user_id: (locale, time_zone) for user_id, locale, time_zone in rows}
