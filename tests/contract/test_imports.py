@@ -14,14 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 SHARED = {
     *("db", "storage", "clients", "declare", "catalog_folder"),
-    *("settings", "json_text", "mail_address", "chunking", "currency", "sql_syntax"),
+    *("settings", "csv_lines", "json_text", "mail_address", "chunking", "currency", "sql_syntax"),
 }
 """Components that both `sync` and `notify` use."""
 
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
-    *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
-    *("notify.formats", "notify.review.lint", "notify.review.pages", "notify.templates", "notify.timing"),
+    *("chunking", "clients.mail", "clients.mime", "csv_lines", "currency", "declare", "json_text", "mail_address"),
+    *("notify.formats", "notify.review.lint", "notify.review.pages", "notify.templates"),
+    *("notify.timing.hours", "notify.timing.schedule", "notify.timing.spreading"),
     *("notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
@@ -56,6 +57,7 @@ ALLOWED = {
     "sql_syntax": set(),
     "catalog_folder": set(),
     "chunking": set(),
+    "csv_lines": set(),
     "currency": set(),
     "json_text": set(),
     "mail_address": set(),
@@ -71,7 +73,7 @@ ALLOWED = {
     "notify.review.lint": {"declare", "mail_address"},
     "notify.review.pages": {"notify.review.lint"},
     "notify.templates": {"notify.formats", "catalog_folder", "currency", "declare"},
-    "notify.timing": {"notify.timing", "declare"},
+    "notify.timing": {"notify.timing", "notify.store", "csv_lines", "db", "declare"},
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "db", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},

@@ -50,20 +50,20 @@ class Formatter:
     def filters(self) -> dict[str, Callable[..., str]]:
         """The filters, by the names that templates use."""
         return {
-            "money": self.money,
-            "number": self.number,
-            "date": self.date,
-            "time": self.time,
-            "datetime": self.datetime,
+            "money": self.format_money,
+            "number": self.format_number,
+            "date": self.format_date,
+            "time": self.format_time,
+            "datetime": self.format_datetime,
         }
 
     @pass_context
-    def money(self, _: Context, amount: str | Decimal, currency: str) -> str:
+    def format_money(self, _: Context, amount: str | Decimal, currency: str) -> str:
         """Return an amount with as many decimals as its currency has, such as `1,234.50 USD`."""
         return format_money(amount, currency, self._locale)
 
     @pass_context
-    def number(self, _: Context, number: str | int | Decimal, decimals: int | None = None) -> str:
+    def format_number(self, _: Context, number: str | int | Decimal, decimals: int | None = None) -> str:
         """Return a number, such as `1,234.5`; with as many decimals as it has, unless their count is given."""
         value = Decimal(number)
         exponent = value.as_tuple().exponent
@@ -71,7 +71,7 @@ class Formatter:
         return _format_decimal(value, own_decimals if decimals is None else decimals, self._locale)
 
     @pass_context
-    def date(self, _: Context, day: date | datetime | str, style: str = "long") -> str:
+    def format_date(self, _: Context, day: date | datetime | str, style: str = "long") -> str:
         """Return a day, such as `1 October 2026`; of an instant, the day that it is where the recipient is.
 
         Parameters
@@ -90,23 +90,24 @@ class Formatter:
         return format_skeleton(style, value, locale=self._locale)
 
     @pass_context
-    def time(self, _: Context, instant: datetime | str, style: str = "short") -> str:
+    def format_time(self, _: Context, instant: datetime | str, style: str = "short") -> str:
         """Return the time of an instant where the recipient is, such as `9:30 AM`."""
         from babel.dates import format_time
 
         return format_time(self._localize(instant), style, locale=self._locale)
 
     @pass_context
-    def datetime(self, _: Context, instant: datetime | str, style: str = "long") -> str:
-        """Return the day and time of an instant where the recipient is; `style` as in `date`."""
+    def format_datetime(self, _: Context, instant: datetime | str, style: str = "long") -> str:
+        """Return the day and time of an instant where the recipient is; `style` as in `format_date`."""
         from babel.dates import format_datetime
 
         return format_datetime(self._localize(instant), style, locale=self._locale, tzinfo=self._zone)
 
     def _localize(self, value: date | datetime | str) -> date | datetime:
         parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
-        is_instant = isinstance(parsed, datetime) and parsed.tzinfo is not None
-        return parsed.astimezone(self._zone) if is_instant else parsed
+        if isinstance(parsed, datetime) and parsed.tzinfo is not None:
+            return parsed.astimezone(self._zone)
+        return parsed
 
 
 def format_money(amount: str | Decimal, currency: str, locale: Locale | None = None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def write(root: Path, **texts: str) -> Notice:
     return NOTICE
 
 
-def render(root: Path, notice: Notice, locale: str | None, *, zone: str | None = None, **values: object) -> str:
+def render(root: Path, notice: Notice, locale: str | None, *, zone: str | None = None, **values: Any) -> str:
     """Return the text of the mail."""
     parts = Templates(notice, root).render(EMAIL, values, locale=locale, time_zone=zone)
     return parts["text"]
@@ -57,7 +58,7 @@ def test_numbers_are_written_in_the_language_of_the_text_around_them(tmp_path: P
     amount = "{{ '1234.5' | money('EUR') }} {{ n | number }} {{ n | number(0) }} {{ day | date('yMMMM') }}"
     notice = replace(write(tmp_path, email_text_de=amount), channels=(EMAIL,))
     (tmp_path / "sample" / "email.text.jinja").write_text(amount)
-    values = {"n": Decimal("9876.50"), "day": "2026-10-01"}
+    values: dict[str, Any] = {"n": Decimal("9876.50"), "day": "2026-10-01"}
     assert render(tmp_path, notice, "de-AT", **values) == "1.234,50 EUR 9.876,50 9.876 Oktober 2026"
     assert render(tmp_path, notice, "fr", **values) == "1,234.50 EUR 9,876.50 9,876 October 2026"
     assert render(tmp_path, notice, "en-IN", **values) == "1,234.50 EUR 9,876.50 9,876 October 2026"

@@ -128,6 +128,36 @@ def build_preview(
     )
 
 
+def build_sample_previews(
+    notice: Notice,
+    period: str,
+    size: int,
+    *,
+    as_of: datetime,
+    db: Connection,
+    parameters: Mapping[str, object] | None = None,
+    templates: Templates | None = None,
+    links: UnsubscribeLinks | None = None,
+) -> list[Preview]:
+    """Return the messages to recipients from all over the audience, at most `size`, and one more for each locale.
+
+    Raises
+    ------
+    TemplateBroken
+        If a template cannot be compiled.
+    """
+    templates = templates or Templates(notice)
+    links = links or UnsubscribeLinks(LinkSettings.from_environment())
+    run = find_or_draft_run(notice, period, as_of=as_of, db=db, parameters=parameters)
+    previews = []
+    for position in recipients.sample_positions(db, run, size=size):
+        for recipient in recipients.read_page(db, notice, run, after=position - 1, stop=position + 1, limit=1):
+            eligibilities = check_recipient(db, notice, run, recipient)
+            messages = _preview_messages(notice, run, recipient, eligibilities, templates=templates, links=links)
+            previews.append(Preview(run, recipient, 0, messages))
+    return previews
+
+
 class _RecordingSender:
     """A sender that stores messages instead of sending them."""
 
