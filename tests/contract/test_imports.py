@@ -73,7 +73,9 @@ ALLOWED = {
     "notify.review.lint": {"declare", "mail_address"},
     "notify.review.pages": {"notify.review.lint"},
     "notify.templates": {"notify.formats", "catalog_folder", "currency", "declare"},
-    "notify.timing": {"notify.timing", "notify.store", "csv_lines", "db", "declare"},
+    "notify.timing": {
+        *("notify.timing", "notify.channels", "notify.deferral", "notify.store", "csv_lines", "db", "declare"),
+    },
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "db", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},

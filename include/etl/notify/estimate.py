@@ -15,14 +15,16 @@ from etl.declare.notice import ANNOUNCEMENT_PREFIX, REQUIRED_STATEMENTS, Notice
 from etl.declare.timing.zones import find_zone
 from etl.errors import PermanentError
 from etl.notify.store import approvals, eligibility, recipients, runs
+from etl.notify.store.deliveries import DeferralReason
 from etl.notify.store.eligibility import AudienceCount
 from etl.notify.store.runs import NoticeRun, RunState
-from etl.notify.timing.schedule import QUIET_HOURS, Schedule
+from etl.notify.timing.schedule import Schedule
 from etl.notify.timing.spreading import spread_pace
 
 UNPLANNED_RUN_ID = 0
 """The id of a draft run."""
 
+_QUIET_HOURS = DeferralReason.QUIET_HOURS.value
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _PAGE_PARAMETERS = {"after", "stop", "limit"}
 
@@ -166,7 +168,7 @@ def estimate_run(
     waits = [
         opening
         for count in counts
-        if (opening := openings[count.time_zone]) and _disposition(run, count, opening) == QUIET_HOURS
+        if (opening := openings[count.time_zone]) and _disposition(run, count, opening) == _QUIET_HOURS
     ]
     return RunEstimate(
         run,
@@ -187,9 +189,9 @@ def _disposition(run: NoticeRun, count: AudienceCount, opening: datetime | None)
     if count.disposition != "to_send" or opening is None:
         return count.disposition
     is_too_late = run.expires_at is not None and opening >= run.expires_at
-    return "expires_in_quiet_hours" if is_too_late else QUIET_HOURS
+    return "expires_in_quiet_hours" if is_too_late else _QUIET_HOURS
 
 
 def _count_messages(dispositions: Mapping[str, int]) -> int:
     """Return how many messages will be sent."""
-    return dispositions.get("to_send", 0) + dispositions.get(QUIET_HOURS, 0)
+    return dispositions.get("to_send", 0) + dispositions.get(_QUIET_HOURS, 0)

@@ -94,14 +94,14 @@ class Formatter:
         """Return the time of an instant where the recipient is, such as `9:30 AM`."""
         from babel.dates import format_time
 
-        return format_time(self._localize(instant), style, locale=self._locale)
+        return format_time(_parse_instant(instant), style, tzinfo=self._zone, locale=self._locale)
 
     @pass_context
     def format_datetime(self, _: Context, instant: datetime | str, style: str = "long") -> str:
         """Return the day and time of an instant where the recipient is; `style` as in `format_date`."""
         from babel.dates import format_datetime
 
-        return format_datetime(self._localize(instant), style, locale=self._locale, tzinfo=self._zone)
+        return format_datetime(_parse_instant(instant), style, tzinfo=self._zone, locale=self._locale)
 
     def _localize(self, value: date | datetime | str) -> date | datetime:
         parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
@@ -117,6 +117,10 @@ def format_money(amount: str | Decimal, currency: str, locale: Locale | None = N
         Decimal(amount), _DEFAULT_DECIMALS if decimals is None else decimals, locale or _require_known("en")
     )
     return f"{number} {currency}"
+
+
+def _parse_instant(instant: datetime | str) -> datetime:
+    return datetime.fromisoformat(instant) if isinstance(instant, str) else instant
 
 
 def _format_decimal(value: Decimal, decimals: int, locale: Locale) -> str:

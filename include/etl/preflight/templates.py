@@ -50,8 +50,9 @@ def find_template_faults(
     except TemplateBroken as broken:
         yield DeclarationFault(notice.name, broken.location, str(broken).removeprefix(f"{broken.location}: "))
         return
-    for name in (*notice.template_names, *chain.from_iterable(translations.values())):
-        yield from _check(notice, environment, name, known)
+    names = (*notice.template_names, *chain.from_iterable(translations.values()))
+    # A fault of a shared template is found by each that extends it.
+    yield from dict.fromkeys(fault for name in names for fault in _check(notice, environment, name, known))
     yield from _find_missing_parts(notice, environment, translations)
 
 

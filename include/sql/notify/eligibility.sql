@@ -70,7 +70,7 @@ left join (
                 and d.dedupe_key = m.dedupe_key
                 and d.channel = any(enum_range(null::notify.channel))
                 and d.user_id = m.user_id
-                and d.state not in ('deferred', 'reopened')
+                and d.state <> 'deferred'
         )
 ) as w on w.user_id = p.user_id and w.dedupe_key = p.dedupe_key;
 

@@ -6,6 +6,13 @@ from ({recipients}) as r
 where r.user_id = %(user_id)s
 order by r.position desc;
 
+-- name: at_positions
+-- The recipients at given positions. The statement of the notice is evaluated once for each of them, between its neighbours; which columns it
+-- returns is up to the notice.
+select r.*
+from unnest(%(positions)s::bigint[]) as wanted_recipients (wanted_position)
+cross join lateral ({recipients}) as r;
+
 -- name: sample_positions
 -- Positions at even distances in an audience, and the first of each locale, so that a sample of an audience holds each language. Only ids are
 -- selected from `recipients`, as in `find_positions`.

@@ -11,9 +11,6 @@ from etl.declare.timing.window import SendWindow
 from etl.declare.timing.zones import find_zone
 from etl.notify.timing.hours import next_allowed
 
-QUIET_HOURS = "quiet_hours"
-"""Error class of a delivery that waits for its recipient's send window."""
-
 
 class Schedule:
     """When the messages of a run may be sent.
