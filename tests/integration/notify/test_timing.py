@@ -84,7 +84,8 @@ def test_a_message_that_expires_before_the_window_opens_waits_no_longer(post: No
     assert (estimate.messages, estimate.waits_until) == (1, None)
     run_id = send_until_the_night(post)
     assert rows(
-        "select abs(extract(epoch from f.not_before - r.expires_at)) < 5 from notify.deferrals as f join notify.runs as r using (run_id)"
+        "select abs(extract(epoch from f.not_before - r.expires_at)) < 5 "
+        "from notify.deferrals as f join notify.runs as r using (run_id)"
     ) == [(True,)]
     post.db.execute("update notify.deferrals set not_before = now()")
     post.db.execute("update notify.runs set expires_at = now()")
