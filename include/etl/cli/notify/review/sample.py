@@ -39,7 +39,10 @@ def review_sample(
             )
     if not previews:
         raise typer.BadParameter(f"{notice} {chosen_period} has no recipients")
-    recipients = [_review(declared, preview, folder, sent_at=now) for preview in previews]
+    recipients = [
+        _review(declared, preview, folder, f"{number:03}-user-{preview.recipient.user_id}", sent_at=now)
+        for number, preview in enumerate(previews, start=1)
+    ]
     page = folder and folder / "index.html"
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -53,13 +56,15 @@ def review_sample(
     raise typer.Exit(any(recipient.problem_count for recipient in recipients))
 
 
-def _review(notice: Notice, preview: Preview, folder: Path | None, *, sent_at: datetime) -> ReviewedRecipient:
+def _review(
+    notice: Notice, preview: Preview, folder: Path | None, name: str, *, sent_at: datetime
+) -> ReviewedRecipient:
+    """Check the messages of a recipient, and write them into a folder of this name."""
     from etl.notify.review.pages import ReviewedRecipient
 
     recipient = preview.recipient
     messages = [
-        _review_message(notice, message, folder, str(recipient.position), sent_at=sent_at)
-        for message in preview.messages
+        _review_message(notice, message, folder, name, sent_at=sent_at) for message in preview.messages
     ]
     return ReviewedRecipient(recipient.user_id, recipient.locale, recipient.time_zone, messages)
 
@@ -67,7 +72,7 @@ def _review(notice: Notice, preview: Preview, folder: Path | None, *, sent_at: d
 def _review_message(
     notice: Notice, preview: MessagePreview, folder: Path | None, name: str, *, sent_at: datetime
 ) -> ReviewedMessage:
-    """Check a message, and write its files into a folder of its recipient."""
+    """Check a message, and write its files."""
     from etl.notify.channels.channel import MessageUnsendable
     from etl.notify.review.lint import Problem, find_problems
     from etl.notify.review.pages import ReviewedMessage
