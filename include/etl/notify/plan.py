@@ -168,7 +168,8 @@ def _render_sample(
         )
         for recipient in sample:
             link = links.build(recipient.user_id, notice.category)
-            for channel, locale in product(notice.channels, (recipient.locale, *templates.locales)):
+            locales = {recipient.locale or notice.locale, *templates.locales}
+            for channel, locale in product(notice.channels, sorted(locales)):
                 templates.render(
                     channel,
                     recipient.values,

@@ -200,6 +200,9 @@ def test_plan_estimates_a_run(etl: Command, post: NoticeHarness) -> None:
         "dispositions": {"email": {"to_send": 12}},
         "messages": 12,
         "min_duration_seconds": 0.024,
+        "waits_until": None,
+        "unknown_zones": 0,
+        "needs_approval": False,
     }
     options = ("monthly_report", "--period", "2026-10")
     assert json.loads(etl("notify", "plan", *options, "--json").stdout) == expected

@@ -103,6 +103,14 @@ def test_of_several_messages_in_one_page_no_more_are_sent_than_the_cap_leaves(
     assert estimate.dispositions == {"desktop": counts, "email": counts}
 
 
+def test_a_message_over_two_channels_counts_once(post: NoticeHarness, accounts: list[str], db: Connection) -> None:
+    db.execute("update core.accounts set balance_available = 900 where account_id <> %s", (accounts[0],))
+    post.send_all(period="2026-12-28")
+    db.execute("update core.accounts set balance_available = 10")
+    post.send_all(period="2026-12-29")
+    assert set(post.mailbox.addresses.values()) == {2}
+
+
 @pytest.mark.usefixtures("accounts")
 def test_another_channel_of_a_message_that_was_sent_is_not_capped(post: NoticeHarness, rows: Rows) -> None:
     ((mail_address,),) = rows("select address from notify.contacts where channel = 'email'")
