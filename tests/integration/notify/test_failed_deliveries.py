@@ -128,6 +128,7 @@ def test_retry_of_a_half_sent_run_sends_its_failed_and_remaining_deliveries(post
     assert check_counters(post, planned.run_id) == {"sent": 30}
 
 
+@pytest.mark.usefixtures("long_backoff")
 def test_retry_with_an_unavailable_server_loses_nothing(post: NoticeHarness) -> None:
     run_id, failing = fail_some(post)
     post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] for user in failing}
@@ -186,6 +187,20 @@ def test_second_retry_finds_no_failed_deliveries(post: NoticeHarness) -> None:
     assert retry(post, run_id).total == 3
     assert retry(post, run_id).total == 0
     assert check_counters(post, run_id) == {"sent": 22, "deferred": 3}
+
+
+def test_second_retry_before_the_first_was_sent_adds_to_it(post: NoticeHarness) -> None:
+    post.notice = replace(FAST, chunk_size=100)
+    users = post.enrol(25)
+    post.db.execute("delete from notify.contacts where user_id = %s", (users[-1],))
+    post.mailbox.answers = {address(users[1]): [failure("421")], address(users[19]): [failure("550")]}
+    run_id = post.send_all().run_id
+    retry(post, run_id, "550")
+    retry(post, run_id, "421")
+    post.mailbox.arrived.clear()
+    send_unfinished(post, run_id)
+    assert post.mailbox.addresses == {address(users[1]): 1, address(users[19]): 1}
+    assert check_counters(post, run_id) == {"sent": 24, "unreachable": 1}
 
 
 def test_a_run_that_was_cancelled_or_has_expired_is_not_retried(post: NoticeHarness, db: Connection) -> None:

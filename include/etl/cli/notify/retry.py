@@ -53,9 +53,7 @@ def retry(
     error_class: Annotated[
         list[str] | None, typer.Option(help="Only deliveries that failed with this error class; may be repeated.")
     ] = None,
-    deferred: Annotated[
-        bool, typer.Option("--deferred", help="Instead, let deferred deliveries be due now; they are sent by themselves.")
-    ] = False,
+    deferred: Annotated[bool, typer.Option("--deferred", help="Let deferred deliveries be due now, instead.")] = False,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -87,6 +85,8 @@ def retry(
         dry_run=dry_run,
         as_json=as_json,
     )
+    if deferred and not dry_run and not as_json:
+        typer.echo("Their tasks send them within five minutes.")
 
 
 @examples(
