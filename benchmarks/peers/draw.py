@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -30,7 +31,7 @@ _STYLE = {
     "svg.fonttype": "none",  # text stays text, which the browser draws and a person can read in a diff
     "svg.hashsalt": "sluice",
 }
-_COLORS = ("#2f81f7", "#d29922")
+_COLORS = ("#2f81f7", "#d29922", "#3fb950", "#a371f7")
 _SIZE = (6.4, 3.2)
 
 
@@ -68,6 +69,13 @@ _CHARTS = (
 )
 _PEERS = "dlt tuned, two processes"
 _SIDE_PREFIX = "rows_per_second_"
+_INCREMENT = "a daily increment, "
+_INCREMENT_COSTS = {
+    "seconds": "time",
+    "cpu_seconds": "processor time of Postgres",
+    "wal_bytes": "write-ahead log",
+    "pages": "pages touched",
+}
 _SLUICE_SIDE = "sluice"
 
 
@@ -83,6 +91,8 @@ def main(results: Path, folder: Path) -> None:
                     _curve(chart, row["detail"][chart.figures], folder / f"{chart.file}.{theme}.svg")
             for row in [row for row in rows if _PEERS in row["name"]][:1]:
                 _bars(row["detail"], folder / f"peers.{theme}.svg")
+            for row in [row for row in rows if row["name"].startswith(_INCREMENT)][:1]:
+                _growth(row["detail"], folder / f"table_size.{theme}.svg")
 
 
 def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
@@ -95,6 +105,27 @@ def _curve(chart: Chart, figures: Mapping[str, float], path: Path) -> None:
         axes.set_ylim(0, 1.1 * max(figures.values()))
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
+    _save(figure, path)
+
+
+def _growth(detail: Mapping[str, list[float]], path: Path) -> None:
+    """Draw what a daily increment costs by the size of its table, relative to the smallest table."""
+    figure, axes = plt.subplots(figsize=_SIZE)
+    for color, (cost, label) in zip(_COLORS, _INCREMENT_COSTS.items(), strict=True):
+        medians = {
+            int(key.removeprefix(f"{cost}_")): median(figures)
+            for key, figures in detail.items()
+            if key.startswith(f"{cost}_")
+        }
+        smallest = medians[min(medians)]
+        axes.plot(
+            list(medians), [figure / smallest for figure in medians.values()], marker="o", color=color, label=label
+        )
+    axes.set_xscale("log")
+    axes.set_ylim(0, 2)
+    axes.set_xlabel("rows in the table before a daily increment")
+    axes.set_ylabel("beside the smallest")
+    axes.legend(frameon=False, labelcolor=plt.rcParams["text.color"])
     _save(figure, path)
 
 

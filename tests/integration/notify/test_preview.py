@@ -15,7 +15,7 @@ from etl.catalog_folder import CatalogFolder
 from etl.db.connection import Connection
 from etl.notify.channels.channel import SendOutcome, SendResult
 from etl.notify.estimate import ParametersMissing, estimate_run
-from etl.notify.preview import NotInAudience, Preview, build_preview
+from etl.notify.review.preview import NotInAudience, Preview, build_preview
 from etl.notify.store import runs
 from etl.notify.store.runs import RunState
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address, stop_logins

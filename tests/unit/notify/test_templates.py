@@ -13,7 +13,8 @@ from etl.catalog.channels import EMAIL
 from etl.catalog.notices import NOTICES
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.declare.notice import Consent, Notice
-from etl.notify.templates import TemplateBroken, Templates, format_money
+from etl.notify.formats import format_money
+from etl.notify.templates import TemplateBroken, Templates
 from etl.safe_text import NON_JOINER, Ours, sanitize_text
 
 HOSTILE = "<script>alert(1)</script>\n\u202egnp.\u200b شركة"

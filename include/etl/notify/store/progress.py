@@ -24,15 +24,17 @@ class RunStatus:
     run_id, notice, period
         Which run it is.
     state
-        `running`, `paused`, `cancelled` or `done`.
+        A value of `RunState`.
     pace
         Maximum messages a second.
     recipients
         Number of recipients.
     planned_at, ended_at, expires_at
         When it was planned, when it ended, and when its messages expire.
-    sent, failed, unknown
+    sent, failed, unknown, deferred
         Deliveries so far.
+    reason
+        Why it is held or has failed; empty otherwise.
     """
 
     run_id: int
@@ -47,6 +49,8 @@ class RunStatus:
     sent: int
     failed: int
     unknown: int
+    deferred: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)

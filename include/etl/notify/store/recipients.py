@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile, path_of, statement
+from etl.db.statements import Statement, StatementFile, path_of, statement
 from etl.declare.fault import project_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.errors import PermanentError
@@ -19,6 +19,7 @@ from etl.safe_text import Ours
 
 _SQL = StatementFile("notify/recipients")
 _MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
+_MAX_RECIPIENTS_AT_POSITION = 1_000
 
 
 class RecipientsIncomplete(PermanentError):
@@ -45,12 +46,16 @@ class Recipient:
         A user gets one message of a notice over each channel for each key.
     values
         Values for the templates.
+    locale, time_zone
+        As the user named them, which may be unknown names; None if they named none.
     """
 
     position: int
     user_id: int
     dedupe_key: str
     values: Mapping[str, Any] = field(repr=False)
+    locale: str | None = None
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,29 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
     RecipientsIncomplete
         If the notice's statement lacks a column.
     """
-    values = {**run.sql_parameters, "after": after, "stop": stop, "limit": limit}
+    query = statement(run.statement_file, "recipients")
+    return _read(db, notice, run, query, {"after": after, "stop": stop, "limit": limit})
+
+
+def read_at(db: Connection, notice: Notice, run: NoticeRun, positions: Collection[int]) -> list[Recipient]:
+    """Return the recipients of a run at given positions, in any order; several may share one."""
+    query = statement("notify/recipients", "at_positions").substitute(recipients=_at_wanted_position(run))
+    return _read(db, notice, run, query, {"positions": list(positions), "limit": _MAX_RECIPIENTS_AT_POSITION})
+
+
+def _at_wanted_position(run: NoticeRun) -> Statement:
+    """Return the statement of the recipients of a run, with the bounds of one position as expressions, not values."""
+    text = statement(run.statement_file, "recipients").as_string(None)
+    for bound, expression in (("after", "wanted_position - 1"), ("stop", "wanted_position + 1")):
+        text = text.replace(f"%({bound})s", f"(wanted_recipients.{expression})")
+    return Statement(text)
+
+
+def _read(
+    db: Connection, notice: Notice, run: NoticeRun, query: Statement, values: Mapping[str, object]
+) -> list[Recipient]:
     with db.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(statement(run.statement_file, "recipients"), values)
+        cursor.execute(query, {**run.sql_parameters, **values})
         columns = {column.name for column in cursor.description or ()}
         if missing := next((name for name in RECIPIENT_COLUMNS if name not in columns), None):
             raise RecipientsIncomplete(notice.name, missing)
@@ -96,7 +121,26 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
     # An operator wrote the parameters; what the rows hold was named by others.
     parameters = {name: Ours(value) if isinstance(value, str) else value for name, value in run.parameters.items()}
     shared_values = {**parameters, "period": run.period, "as_of": run.as_of}
-    return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared_values, **row}) for row in rows]
+    preferences = _read_preferences(db, {row["user_id"] for row in rows})
+    return [
+        Recipient(
+            row["position"],
+            row["user_id"],
+            row["dedupe_key"],
+            {**shared_values, **row},
+            *preferences.get(row["user_id"], (None, None)),
+        )
+        for row in rows
+    ]
+
+
+def sample_positions(db: Connection, run: NoticeRun, *, size: int) -> list[int]:
+    """Return positions from all over an audience, at most `size`, and one more for each locale of its users.
+
+    This takes seconds for a million users.
+    """
+    query = _SQL["sample_positions"].substitute(recipients=statement(run.statement_file, "recipients"))
+    return query.scalars(db, {**unbounded_parameters(run), "size": size})
 
 
 def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int) -> list[int]:
@@ -127,3 +171,9 @@ def find_user(db: Connection, user_id: int) -> User | None:
 def unbounded_parameters(run: NoticeRun) -> dict[str, Any]:
     """Return the parameters with which `recipients` reads a whole audience at once, within the database."""
     return {**run.sql_parameters, "after": _MIN_POSITION, "stop": _MAX_POSITION, "limit": None}
+
+
+def _read_preferences(db: Connection, user_ids: Collection[int]) -> dict[int, tuple[str | None, str | None]]:
+    """Return the locale and time zone of users who named one."""
+    rows = _SQL["read_preferences"].rows(db, {"user_ids": list(user_ids)}) if user_ids else []
+    return {user_id: (locale, time_zone) for user_id, locale, time_zone in rows}
