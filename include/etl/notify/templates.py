@@ -212,8 +212,6 @@ def _template_folders(notice: Notice, root: Path | None) -> Sequence[Path]:
     return (root / notice.name, root) if root else catalog_folder.find().template_folders(notice.name)
 
 
-
-
 def _redact_values(values: Mapping[str, object], message: str) -> str:
     """Return an error message without the text values that it quotes; names of values may stay."""
     for text in sorted(set(_iter_strings(values)) - set(values), key=len, reverse=True):
