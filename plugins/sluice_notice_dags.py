@@ -35,8 +35,8 @@ def notice_dag_id(notice: Notice) -> str:
 def build_notice_dag(notice: Notice) -> DAG:
     """Return the Dag that sends a notice.
 
-    It plans the run's chunks and sends each. A chunk that fails does not stop its siblings: `report` counts what was
-    sent; `all_sent` fails the run if a chunk failed.
+    It plans the run's chunks, waits for approval if the notice declares that, and sends each. A chunk that fails does
+    not stop its siblings: `report` counts what was sent; `all_sent` fails the run if a chunk failed.
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
@@ -55,7 +55,12 @@ def build_notice_dag(notice: Notice) -> DAG:
         **deadline,
     ) as dag:
         planned = tasks.plan(notice)
-        tasks.send(notice, planned) >> [
+        sent = tasks.send(notice, planned)
+        if notice.approval_above is not None:
+            from sluice_notice_approval import NoticeApproval
+
+            planned >> NoticeApproval(task_id="approve", notice=notice) >> sent
+        sent >> [
             tasks.report(notice, outlet=asset(notice.name)),
             EmptyOperator(task_id="all_sent"),
         ]

@@ -14,15 +14,19 @@ ROOT = Path(__file__).parents[2]
 
 SHARED = {
     *("db", "storage", "clients", "declare", "catalog_folder"),
-    *("settings", "json_text", "mail_address", "chunking", "currency", "sql_syntax"),
+    *("settings", "csv_lines", "json_text", "mail_address", "chunking", "currency", "sql_syntax"),
+    *("inline_css", "safe_text"),
 }
 """Components that both `sync` and `notify` use."""
 
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
-    *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
+    *("inline_css", "safe_text"),
+    *("chunking", "clients.mail", "clients.mime", "csv_lines", "currency", "declare", "json_text", "mail_address"),
+    *("notify.formats", "notify.review.lint", "notify.review.pages", "notify.templates"),
     *("notify.bounces.read", "notify.bounces.return_path", "notify.bounces.rule"),
-    *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
+    *("notify.timing.hours", "notify.timing.schedule", "notify.timing.spreading"),
+    *("notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
 
@@ -50,7 +54,7 @@ ALLOWED = {
     },
     "notify.bounces.return_path": {"settings"},
     "notify.bounces.rule": set(),
-    "notify.store": {"notify.store", "notify.bounces.rule", "db", "declare"},
+    "notify.store": {"notify.store", "notify.bounces.rule", "db", "declare", "safe_text"},
     "catalog": {"catalog", "catalog_folder", "declare"},
     "catalog.hooks": set(),
     "db": {"db", "catalog_folder", "declare", "settings"},
@@ -61,9 +65,12 @@ ALLOWED = {
     "sql_syntax": set(),
     "catalog_folder": set(),
     "chunking": set(),
+    "csv_lines": set(),
     "currency": set(),
+    "inline_css": set(),
     "json_text": set(),
     "mail_address": set(),
+    "safe_text": set(),
     "errors": set(),
     "alerts.alert": {"alerts.formatting"},
     "alerts.blockers": {"alerts.formatting"},
@@ -72,7 +79,13 @@ ALLOWED = {
     "alerts.mail": {"alerts.alert", "alerts.formatting", "clients.mail"},
     "clients.mail": set(),
     "clients.mime": {"clients.mail", "mail_address"},
-    "notify.templates": {"catalog_folder", "currency", "declare"},
+    "notify.formats": {"currency", "declare", "safe_text"},
+    "notify.review.lint": {"declare", "mail_address"},
+    "notify.review.pages": {"notify.review.lint"},
+    "notify.templates": {"notify.formats", "catalog_folder", "declare", "inline_css", "safe_text"},
+    "notify.timing": {
+        *("notify.timing", "notify.channels", "notify.deferral", "notify.store", "csv_lines", "db", "declare"),
+    },
     "notify.unsubscribe_links": {"declare", "settings"},
     "deploy": {"deploy", "cli", "catalog", "db", "declare"},
     "dev": {"dev", "deploy", "cli", "sync", "notify", "catalog", *SHARED},

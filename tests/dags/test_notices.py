@@ -108,3 +108,17 @@ def test_mails_are_sent_through_the_default_server_unless_notices_have_their_own
     assert build_senders(MONTHLY_REPORT)["email"].host == "mail.example:25"  # type: ignore[attr-defined]
     monkeypatch.setenv("AIRFLOW_CONN_NOTICES_EMAIL", "smtp://many.example:26/?from_email=sluice%40bank.example")
     assert build_senders(MONTHLY_REPORT)["email"].host == "many.example:26"  # type: ignore[attr-defined]
+
+
+def test_only_a_notice_that_declares_it_waits_for_approval(bag: Any) -> None:
+    from sluice_notice_dags import build_notice_dag
+
+    notice = replace(MONTHLY_REPORT, name="asked", approval_above=100_000, expiry=timedelta(hours=4))
+    dag = build_notice_dag(notice)
+    approve: Any = dag.get_task("approve")
+    assert (approve.upstream_task_ids, approve.downstream_task_ids) == ({"plan"}, {"send"})
+    assert dag.get_task("send").upstream_task_ids == {"plan", "approve"}
+    assert (approve.defaults, approve.response_timeout) == (["Reject"], notice.expiry)
+    assert approve.queue == notice.queue.name
+    unasked = build_notice_dag(replace(MONTHLY_REPORT, name="unasked"))
+    assert unasked.task_ids == ["plan", "send", "report", "all_sent"]

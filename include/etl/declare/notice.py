@@ -12,6 +12,10 @@ from reprlib import repr as shortened
 from etl.declare.channel import Channel
 from etl.declare.queue import Queue, require_timeout
 from etl.declare.schedule import After, last_interval_start, require_cron
+from etl.declare.timing.cap import Cap
+from etl.declare.timing.locales import require_locale
+from etl.declare.timing.window import SendWindow
+from etl.declare.timing.zones import require_zone
 from etl.declare.validation import (
     require_count,
     require_duration,
@@ -22,7 +26,7 @@ from etl.declare.validation import (
 )
 from etl.errors import DeclarationError
 
-__all__ = ["After", "Category", "Channel", "Consent", "Notice", "UnknownPolicy"]
+__all__ = ["After", "Cap", "Category", "Channel", "Consent", "Notice", "SendWindow", "UnknownPolicy"]
 """Re-exported, so that a declaration imports from one module."""
 
 REQUIRED_STATEMENTS = ("bounds", "recipients")
@@ -31,7 +35,7 @@ REQUIRED_STATEMENTS = ("bounds", "recipients")
 RECIPIENT_COLUMNS = ("position", "user_id", "dedupe_key")
 """Columns that the statement `recipients` must return."""
 
-RECIPIENT_VALUES = (*RECIPIENT_COLUMNS, "unsubscribe_url")
+RECIPIENT_VALUES = (*RECIPIENT_COLUMNS, "unsubscribe_url", "locale", "time_zone")
 """Values that templates always get for a recipient."""
 
 _SAMPLE_DAY = datetime(2026, 10, 20, tzinfo=UTC)
@@ -81,14 +85,25 @@ class Category:
         As stored in `notify.consents`; several notices may share it.
     consent
         To whom its messages may be sent.
+    window
+        When its messages may be sent; None for always.
+    cap
+        How many of its messages a user gets in some time; None for any number.
     """
 
     name: str
     consent: Consent
+    window: SendWindow | None = None
+    cap: Cap | None = None
 
     def __post_init__(self) -> None:
-        require_identifier(f"category {self.name}", "name", self.name)
-        require_type(f"category {self.name}", "consent", self.consent, Consent)
+        where = f"category {self.name}"
+        require_identifier(where, "name", self.name)
+        require_type(where, "consent", self.consent, Consent)
+        require_type(where, "window", self.window, SendWindow, type(None))
+        require_type(where, "cap", self.cap, Cap, type(None))
+        for field_name in ("window", "cap"):
+            _refuse_if_urgent(where, field_name, getattr(self, field_name), self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +148,15 @@ class Notice:
         Maximum duration of one task.
     deadline
         Time by which a scheduled run must be done, after the end of its data interval; None if it has no deadline.
+    window
+        When its messages may be sent, by the clock of each recipient; None for the window of its category.
+    spread
+        Time over which a run is spread evenly: its pace is lowered so far when it is planned; None for no such time.
+    time_zone, locale
+        Time zone, and language and region (BCP 47), of recipients who named none, or one that does not exist. The
+        templates whose names hold no language are in the language of `locale`.
+    approval_above
+        A person must approve a run of more recipients than this before it is sent; None if no run needs that.
     """
 
     name: str
@@ -152,6 +176,11 @@ class Notice:
     schedule: str | After | None = None
     timeout: timedelta = timedelta(hours=6)
     deadline: timedelta | None = None
+    window: SendWindow | None = None
+    spread: timedelta | None = None
+    time_zone: str = "UTC"
+    locale: str = "en"
+    approval_above: int | None = None
 
     def __post_init__(self) -> None:
         _validate(self)
@@ -183,6 +212,15 @@ class Notice:
         start, last_start = (_parse_period(name, self.period) for name in (period, self.default_period(as_of)))
         return start is None or last_start is None or start <= last_start or not isinstance(self.schedule, str)
 
+    def needs_approval(self, recipients: int) -> bool:
+        """Return whether a person must approve a run of so many recipients before it is sent."""
+        return self.approval_above is not None and recipients > self.approval_above
+
+    @property
+    def send_window(self) -> SendWindow | None:
+        """When its messages may be sent; None for always."""
+        return self.window or self.category.window
+
     @property
     def template_names(self) -> tuple[str, ...]:
         """Names of the templates that its folder must have."""
@@ -212,9 +250,19 @@ def _validate(notice: Notice) -> None:
     require_count(where, "max_tries", notice.max_tries, minimum=1, maximum=MAX_TRIES)
     require_duration(where, "patience", notice.patience)
     require_timeout(where, notice.timeout)
-    for name in ("expiry", "deadline"):
+    require_type(where, "window", notice.window, SendWindow, type(None))
+    _refuse_if_urgent(where, "window", notice.window, notice.category)
+    require_zone(where, "time_zone", notice.time_zone)
+    require_locale(where, "locale", notice.locale)
+    if notice.approval_above is not None:
+        require_count(where, "approval_above", notice.approval_above, minimum=0)
+    for name in ("expiry", "deadline", "spread"):
         if getattr(notice, name) is not None:
             require_duration(where, name, getattr(notice, name))
+    if notice.spread and notice.expiry and notice.spread >= notice.expiry:
+        raise DeclarationError(
+            f"{where}: spread is {notice.spread}, but its messages expire after {notice.expiry}; shorten spread"
+        )
     if notice.schedule is not None and not isinstance(notice.schedule, After):
         require_type(where, "schedule", notice.schedule, str, After)
         require_cron(where, "schedule", notice.schedule)
@@ -224,6 +272,15 @@ def _validate(notice: Notice) -> None:
     for name in names:
         if names.count(name) > 1:
             raise DeclarationError(f"{where}: channel {name} is named twice; remove one")
+
+
+def _refuse_if_urgent(where: str, field_name: str, value: object, category: Category) -> None:
+    """Refuse to hold back messages that users cannot refuse, such as security alerts."""
+    if value is not None and category.consent is Consent.NONE:
+        raise DeclarationError(
+            f"{where}: {field_name} would hold back messages of a category with Consent.NONE, which are sent at once; "
+            f"remove {field_name}, or let users refuse the category"
+        )
 
 
 def _check_period(where: str, notice: Notice) -> None:

@@ -185,7 +185,13 @@ class PageDelivery:
             return None
         link = self._links.build(claimed.recipient.user_id, self._notice.category)
         try:
-            parts = self._templates.render(channel, claimed.recipient.values, unsubscribe_url=link.url)
+            parts = self._templates.render(
+                channel,
+                claimed.recipient.values,
+                unsubscribe_url=link.url,
+                locale=claimed.recipient.locale,
+                time_zone=claimed.recipient.time_zone,
+            )
         except TemplateBroken as broken:
             self._fail(claimed, "template_broken", str(broken))
             return None

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
 from etl.db.connection import Connection
 from etl.db.statements import statement
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, REQUIRED_STATEMENTS, Notice
+from etl.declare.timing.zones import find_zone
 from etl.errors import PermanentError
-from etl.notify.store import eligibility, recipients, runs
+from etl.notify.store import approvals, eligibility, recipients, runs
+from etl.notify.store.deliveries import DeferralReason
+from etl.notify.store.eligibility import AudienceCount
 from etl.notify.store.runs import NoticeRun, RunState
+from etl.notify.timing.schedule import Schedule
+from etl.notify.timing.spreading import spread_pace
 
 UNPLANNED_RUN_ID = 0
 """The id of a draft run."""
 
+_QUIET_HOURS = DeferralReason.QUIET_HOURS.value
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _PAGE_PARAMETERS = {"after", "stop", "limit"}
 
@@ -53,10 +60,17 @@ class RunEstimate:
     smallest_chunk, largest_chunk
         Recipients of a chunk.
     dispositions
-        Channel → disposition → messages. A disposition is `to_send`, `unreachable`, `repeated`, or the reason why a
-        message is held back.
+        Channel → disposition → messages. A disposition is `to_send`, `quiet_hours` (to be sent later, in the send
+        window of the recipient), `expires_in_quiet_hours`, `unreachable`, `repeated`, or the reason why a message is
+        held back.
     min_duration
         Time that the messages take at the pace, without retries or waits.
+    waits_until
+        When the send window of the last recipients opens; None if nobody's is closed.
+    unknown_zones
+        Messages to users whose time zone is unknown, so that the notice's is used.
+    needs_approval
+        Whether a person must approve it before it is sent.
     """
 
     run: NoticeRun
@@ -66,11 +80,14 @@ class RunEstimate:
     largest_chunk: int
     dispositions: Mapping[str, Mapping[str, int]]
     min_duration: timedelta
+    waits_until: datetime | None = None
+    unknown_zones: int = 0
+    needs_approval: bool = False
 
     @property
     def messages(self) -> int:
         """Number of messages that would be sent, over all channels."""
-        return sum(counts.get("to_send", 0) for counts in self.dispositions.values())
+        return sum(map(_count_messages, self.dispositions.values()))
 
 
 def find_or_draft_run(
@@ -135,11 +152,24 @@ def estimate_run(
     """
     run = find_or_draft_run(notice, period, as_of=as_of, db=db, parameters=parameters)
     recipient_count = recipients.count(db, run)
+    if run.run_id == UNPLANNED_RUN_ID:
+        run = replace(run, pace=spread_pace(notice, recipient_count))
     chunk_count = min(ceil(recipient_count / notice.chunk_size), notice.max_chunks)
-    dispositions = eligibility.count_audience(db, notice, run)
-    to_send = {channel: dispositions[channel.name].get("to_send", 0) for channel in notice.channels}
+    counts = eligibility.count_audience(db, notice, run)
+    schedule, now = Schedule(notice, is_urgent=run.is_announced), max(as_of, run.as_of)
+    dispositions: dict[str, Counter[str]] = {channel.name: Counter() for channel in notice.channels}
+    openings = {count.time_zone: schedule.not_before(count.time_zone, now) for count in counts}
+    for count in counts:
+        opening = openings[count.time_zone] if count.disposition == "to_send" else None
+        dispositions[count.channel][_disposition(run, count, opening)] += count.messages
+    to_send = {channel: _count_messages(dispositions[channel.name]) for channel in notice.channels}
     pace = run.pace or notice.pace
     seconds = max(sum(to_send.values()) / pace, *(count / channel.pace for channel, count in to_send.items()))
+    waits = [
+        opening
+        for count in counts
+        if (opening := openings[count.time_zone]) and _disposition(run, count, opening) == _QUIET_HOURS
+    ]
     return RunEstimate(
         run,
         recipient_count,
@@ -148,4 +178,20 @@ def estimate_run(
         ceil(recipient_count / chunk_count) if chunk_count else 0,
         dispositions,
         timedelta(seconds=seconds),
+        max(waits, default=None),
+        sum(count.messages for count in counts if count.time_zone and find_zone(count.time_zone) is None),
+        approvals.is_awaited(run) if run.run_id else notice.needs_approval(recipient_count),
     )
+
+
+def _disposition(run: NoticeRun, count: AudienceCount, opening: datetime | None) -> str:
+    """Return the disposition of messages, some of which wait until `opening`."""
+    if count.disposition != "to_send" or opening is None:
+        return count.disposition
+    is_too_late = run.expires_at is not None and opening >= run.expires_at
+    return "expires_in_quiet_hours" if is_too_late else _QUIET_HOURS
+
+
+def _count_messages(dispositions: Mapping[str, int]) -> int:
+    """Return how many messages will be sent."""
+    return dispositions.get("to_send", 0) + dispositions.get(_QUIET_HOURS, 0)

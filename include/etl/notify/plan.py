@@ -6,14 +6,16 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 
 from etl.db.connection import Connection
 from etl.declare.notice import Consent, Notice
 from etl.notify.audience.check import check_chunk
-from etl.notify.store import chunks, recipients, runs
+from etl.notify.store import approvals, chunks, recipients, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
+from etl.notify.timing.spreading import spread_pace
 from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import LinkSettings
 
@@ -101,6 +103,10 @@ def plan_run(
         )
         if run is not None:
             chunk_sizes = chunks.plan(db, notice, run)
+            recipient_count = sum(chunk_sizes.values())
+            if announcement is None:
+                runs.set_pace_or_state(db, run.run_id, pace=spread_pace(notice, recipient_count))
+                approvals.request_if_needed(db, notice, run, recipients=recipient_count)
             _render_sample(notice, run, chunk_sizes, db, templates=templates, links=links)
     if run is None:
         return _find_planned(notice, period, trigger, db)
@@ -113,7 +119,7 @@ def plan_run(
             notice.name,
             period,
             run.run_id,
-            sum(chunk_sizes.values()),
+            recipient_count,
             len(chunk_sizes),
         )
     return PlannedRun(run.run_id, sorted(chunk_sizes))
@@ -166,5 +172,12 @@ def _render_sample(
         )
         for recipient in sample:
             link = links.build(recipient.user_id, notice.category)
-            for channel in notice.channels:
-                templates.render(channel, recipient.values, unsubscribe_url=link.url)
+            locales = {recipient.locale or notice.locale, *templates.locales}
+            for channel, locale in product(notice.channels, sorted(locales)):
+                templates.render(
+                    channel,
+                    recipient.values,
+                    unsubscribe_url=link.url,
+                    locale=locale,
+                    time_zone=recipient.time_zone,
+                )

@@ -25,6 +25,7 @@ from etl.notify.store.deferrals import Waiting
 from etl.notify.store.deliveries import ClaimedPage
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
+from etl.notify.timing.window_gate import WindowGate
 from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import LinkSettings
 
@@ -79,7 +80,8 @@ def send(
     links
         Builds unsubscribe links; None to build it from the environment's settings.
     gates
-        Decide which messages wait without a try, and judge the results of the others.
+        Decide which messages wait without a try, beside the send window of their recipients, and judge the results of
+        the others.
 
     Raises
     ------
@@ -100,9 +102,9 @@ def send(
         deliveries.require_synchronous_commit(db)
         control = RunControl(db, limiter, run_id)
         try:
-            asyncio.run(control.wait_until_sending())
+            run = asyncio.run(control.wait_until_sending())
             chunk = chunks.start_attempt(db, run_id, ordinal, unknown=notice.unknown)
-            sending = _Sending(notice, chunk, db, control, templates, links, gates)
+            sending = _Sending(notice, chunk, db, control, templates, links, (WindowGate(notice, run), *gates))
             asyncio.run(_send_chunk(sending, senders))
         except MemoryError:
             chunks.halve_page_size(db, run_id, ordinal)

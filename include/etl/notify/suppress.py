@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
+from etl.csv_lines import LineMalformed, iter_lines
 from etl.db.connection import Connection
 from etl.declare.channel import Channel
 from etl.errors import PermanentError
@@ -16,7 +16,6 @@ from etl.notify.store import suppressions
 BATCH_SIZE = 1_000
 """Addresses that are held in memory and written in one transaction."""
 
-_MAX_LINE_BYTES = 64 * 1024
 _MAX_REASON_LENGTH = 100
 _COLUMN_COUNT = 2
 _HEADER = "address"
@@ -85,15 +84,12 @@ def suppress_from_csv(
     result = ImportResult()
 
     def parse_entries() -> Iterator[tuple[str, str]]:
-        for number, line in _numbered_lines(file):
+        for number, fields in iter_lines(file, _HEADER):
             try:
-                entry = _parse_line(channel, line, default_reason=default_reason, is_first=number == 1)
+                yield _parse_entry(channel, fields, default_reason=default_reason)
             except SuppressionInvalid as error:
                 result.invalid += 1
                 on_invalid(number, error.detail)
-                continue
-            if entry is not None:
-                yield entry
 
     entries = parse_entries()
     while batch := list(islice(entries, BATCH_SIZE)):
@@ -102,30 +98,10 @@ def suppress_from_csv(
     return result
 
 
-def _numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Yield numbered lines; truncate an overlong line to one byte above the limit, so that the caller rejects it."""
-    number = 0
-    while line := file.readline(_MAX_LINE_BYTES + 1):
-        number += 1
-        rest = line
-        while rest and not rest.endswith(b"\n") and len(rest) > _MAX_LINE_BYTES:
-            rest = file.readline(_MAX_LINE_BYTES + 1)
-        yield number, line
-
-
-def _parse_line(channel: Channel, line: bytes, *, default_reason: str | None, is_first: bool) -> tuple[str, str] | None:
-    """Return the address and the reason of a line; None if it is empty or the header."""
-    if len(line) > _MAX_LINE_BYTES:
-        raise SuppressionInvalid(f"the line is longer than {_MAX_LINE_BYTES:,} bytes")
-    try:
-        text = line.decode("utf-8-sig" if is_first else "utf-8").strip()
-        fields = [field.strip() for field in next(csv.reader([text], strict=True), [])]
-    except UnicodeDecodeError:
-        raise SuppressionInvalid("the line is not UTF-8") from None
-    except csv.Error as error:
-        raise SuppressionInvalid(f"the line is not valid CSV: {error}") from None
-    if not any(fields) or (is_first and fields[0].lower() == _HEADER):
-        return None
+def _parse_entry(channel: Channel, fields: list[str] | LineMalformed, *, default_reason: str | None) -> tuple[str, str]:
+    """Return the address and the reason of a line."""
+    if isinstance(fields, LineMalformed):
+        raise SuppressionInvalid(str(fields))
     if len(fields) > _COLUMN_COUNT:
         raise SuppressionInvalid(f"the line has {len(fields)} fields, where an address and a reason are expected")
     reason = fields[1] if len(fields) == _COLUMN_COUNT else ""

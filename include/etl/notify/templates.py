@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 
@@ -13,18 +12,14 @@ from jinja2 import FileSystemLoader, StrictUndefined, Template, TemplateNotFound
 from jinja2.sandbox import SandboxedEnvironment
 
 from etl import catalog_folder
-from etl.currency import decimals_by_code
 from etl.declare.fault import project_path
 from etl.declare.notice import Channel, Notice
+from etl.declare.timing.locales import find_locale, iter_fallbacks, language_of, to_tag
+from etl.declare.timing.zones import find_zone
 from etl.errors import PermanentError
-
-_DEFAULT_DECIMALS = 2
-
-_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
-_RIGHT_TO_LEFT_CLASSES = {"R", "AL", "AN"}
-_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn"}
-_JOINERS = "\u200c\u200d"
-"""Persian, Hindi and emoji of several characters need these."""
+from etl.inline_css import InlinedStyles
+from etl.notify.formats import Formatter
+from etl.safe_text import join_rendered, mark_ours, pad_left, pad_right, render_safely, sanitize_text
 
 
 class TemplateBroken(PermanentError):
@@ -38,7 +33,10 @@ class TemplateBroken(PermanentError):
 
 
 class Templates:
-    """The templates of a notice.
+    """The templates of a notice, in one or several languages.
+
+    A part of a message may have further templates whose names hold a language or locale, as `email.text.de.jinja`. Its
+    recipients get the one that suits them best: in `de-AT` that of `de-AT`, of `de`, or else `email.text.jinja`.
 
     Parameters
     ----------
@@ -54,11 +52,28 @@ class Templates:
     """
 
     def __init__(self, notice: Notice, root: Path | None = None) -> None:
-        environment = build_environment(notice, root)
+        self._formatter = Formatter(notice.locale, notice.time_zone)
+        environment = build_environment(notice, root, self._formatter)
         self._folders = _template_folders(notice, root)
-        self._templates = {name: self._compile(environment, name) for name in notice.template_names}
+        self._notice = notice
+        self._translations = find_translations(notice, root)
+        names = (*notice.template_names, *chain.from_iterable(self._translations.values()))
+        self._templates = {name: self._compile(environment, name) for name in names}
 
-    def render(self, channel: Channel, values: Mapping[str, object], *, unsubscribe_url: str = "") -> dict[str, str]:
+    @property
+    def locales(self) -> tuple[str, ...]:
+        """Locales in which it has templates, that of the notice first."""
+        return (self._notice.locale, *self._translations)
+
+    def render(
+        self,
+        channel: Channel,
+        values: Mapping[str, object],
+        *,
+        unsubscribe_url: str = "",
+        locale: str | None = None,
+        time_zone: str | None = None,
+    ) -> dict[str, str]:
         """Return the parts of a message for one recipient.
 
         Parameters
@@ -69,15 +84,40 @@ class Templates:
             Values by name, for the templates.
         unsubscribe_url
             A further value: the link to unsubscribe from its category; empty if there is none.
+        locale, time_zone
+            Those that the recipient named, or None. Templates get those that are used: the locale is the recipient's
+            if it is of the language of the templates, and the notice's otherwise.
 
         Raises
         ------
         TemplateBroken
             If a template fails; names its file and line, and never contains a value.
         """
-        context = {**values, "unsubscribe_url": unsubscribe_url}
-        parts = {part: self._render(f"{channel.name}.{part}.jinja", context) for part in channel.parts}
+        translations, used_locale = self._choose(channel, locale)
+        used_zone = time_zone if time_zone and find_zone(time_zone) else self._notice.time_zone
+        self._formatter.use(used_locale, used_zone)
+        shared = {"unsubscribe_url": mark_ours(unsubscribe_url), "locale": used_locale, "time_zone": used_zone}
+        context = {**values, **shared}
+        parts = {part: self._render(self._name(channel, part, translations), context) for part in channel.parts}
         return parts | {part: " ".join(parts[part].split()) for part in channel.lines}
+
+    def _choose(self, channel: Channel, locale: str | None) -> tuple[Sequence[str], str]:
+        """Return the translations of a channel that suit a recipient, the best first, and the locale to format in."""
+        found = find_locale(locale)
+        if found is None:
+            return (), self._notice.locale
+        tag = to_tag(found)
+        translations = [
+            candidate
+            for candidate in iter_fallbacks(tag)
+            if any(name.startswith(f"{channel.name}.") for name in self._translations.get(candidate, ()))
+        ]
+        is_understood = translations or language_of(tag) == language_of(self._notice.locale)
+        return translations, tag if is_understood else self._notice.locale
+
+    def _name(self, channel: Channel, part: str, translations: Sequence[str]) -> str:
+        names = (f"{channel.name}.{part}.{translation}.jinja" for translation in translations)
+        return next((name for name in names if name in self._templates), f"{channel.name}.{part}.jinja")
 
     def _compile(self, environment: SandboxedEnvironment, name: str) -> Template:
         try:
@@ -92,7 +132,7 @@ class Templates:
 
     def _render(self, name: str, values: Mapping[str, object]) -> str:
         try:
-            return self._templates[name].render(values)
+            return str(self._templates[name].render(values))
         except Exception as error:  # noqa: BLE001 - a template may fail in any way
             detail = _redact_values(values, _first_line(error))
             raise TemplateBroken(self._error_location(name, error), f"{type(error).__name__}: {detail}") from None
@@ -107,49 +147,69 @@ class Templates:
         return lines[-1] if lines else project_path(self._folders[0] / name)
 
 
-def build_environment(notice: Notice, root: Path | None = None) -> SandboxedEnvironment:
+class _Environment(SandboxedEnvironment):
+    """An environment in which what a block or a macro rendered is not sanitized again."""
+
+    concat = staticmethod(join_rendered)
+
+
+def build_environment(
+    notice: Notice, root: Path | None = None, formatter: Formatter | None = None
+) -> SandboxedEnvironment:
     """Return the environment in which the templates of a notice are compiled and rendered; see `Templates`."""
-    environment = SandboxedEnvironment(
+    environment = _Environment(
         loader=FileSystemLoader(_template_folders(notice, root)),
         autoescape=lambda name: name is not None and ".html." in name,
+        finalize=render_safely,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         auto_reload=False,
+        extensions=[InlinedStyles],
     )
-    environment.filters |= {"money": format_money, "sanitize": sanitize_text}
+    environment.filters |= {
+        **(formatter or Formatter()).filters,
+        "sanitize": sanitize_text,
+        "ours": mark_ours,
+        "left": pad_right,
+        "right": pad_left,
+    }
     return environment
+
+
+def find_translations(notice: Notice, root: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Return the names of the templates of a notice that are for one locale, by the tag of the locale.
+
+    Parameters
+    ----------
+    root
+        As for `Templates`.
+
+    Raises
+    ------
+    TemplateBroken
+        If the tag of one is none that a recipient can have, so that nobody would ever get it.
+    """
+    parts = "|".join(re.escape(f"{channel.name}.{part}") for channel in notice.channels for part in channel.parts)
+    pattern = re.compile(rf"(?:{parts})\.([^.]+)\.jinja")
+    names: dict[str, set[str]] = {}
+    for folder in _template_folders(notice, root):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            match = pattern.fullmatch(path.name)
+            if match is None:
+                continue
+            locale = find_locale(match[1])
+            if locale is None or to_tag(locale) != match[1]:
+                raise TemplateBroken(
+                    project_path(path), f"{match[1]!r} is no language, or no language and region, as in de or de-AT"
+                )
+            names.setdefault(match[1], set()).add(path.name)
+    return {tag: tuple(sorted(found)) for tag, found in sorted(names.items())}
 
 
 def _template_folders(notice: Notice, root: Path | None) -> Sequence[Path]:
     return (root / notice.name, root) if root else catalog_folder.find().template_folders(notice.name)
-
-
-def format_money(amount: str | Decimal, currency: str) -> str:
-    """Return an amount with as many decimals as its currency has, such as `1,234.50 USD`."""
-    decimals = decimals_by_code().get(currency)
-    return f"{Decimal(amount):,.{_DEFAULT_DECIMALS if decimals is None else decimals}f} {currency}"
-
-
-def sanitize_text(text: str, max_length: int = 60) -> str:
-    """Return a name from a bank in a form that cannot disturb the text around it.
-
-    The result is one line of at most `max_length` characters, without invisible characters. If it has right-to-left
-    characters, it is isolated, so that they do not reorder the text that follows.
-
-    Source: Unicode Standard Annex 9, "Unicode Bidirectional Algorithm", 2.4, "Explicit Directional Isolates".
-    """
-    visible = "".join(" " if char.isspace() else char for char in text if char.isspace() or _is_visible(char))
-    line = " ".join(visible.split())
-    if len(line) > max_length:
-        line = line[: max_length - 1].rstrip() + "…"
-    has_right_to_left = any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT_CLASSES for char in line)
-    return f"{_FIRST_STRONG_ISOLATE}{line}{_POP_ISOLATE}" if has_right_to_left else line
-
-
-def _is_visible(char: str) -> bool:
-    return char in _JOINERS or unicodedata.category(char) not in _INVISIBLE_CATEGORIES
 
 
 def _redact_values(values: Mapping[str, object], message: str) -> str:

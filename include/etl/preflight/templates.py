@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
@@ -11,13 +12,18 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from etl.declare.fault import DeclarationFault, from_error, project_path
 from etl.declare.notice import RECIPIENT_VALUES, Notice
-from etl.notify.templates import build_environment
+from etl.declare.timing.locales import iter_fallbacks
+from etl.notify.templates import TemplateBroken, build_environment, find_translations
 
 _SHARED_VALUES = ("period", "as_of")
 """Values of a run that its templates get beside its parameters."""
 
 _GUARDS = ("defined", "undefined", "default", "d")
 """Tests and filters of a variable that need not be there."""
+
+
+_UNTRANSLATED_PARTS = ("url",)
+"""Parts without words."""
 
 
 def template_values(notice: Notice, columns: Collection[str]) -> tuple[str, ...]:
@@ -39,8 +45,34 @@ def find_template_faults(
     """
     environment = build_environment(notice, root)
     known = None if columns is None else template_values(notice, columns)
-    for name in notice.template_names:
-        yield from _check(notice, environment, name, known)
+    try:
+        translations = find_translations(notice, root)
+    except TemplateBroken as broken:
+        yield DeclarationFault(notice.name, broken.location, str(broken).removeprefix(f"{broken.location}: "))
+        return
+    names = (*notice.template_names, *chain.from_iterable(translations.values()))
+    # A fault of a shared template is found by each that extends it.
+    yield from dict.fromkeys(fault for name in names for fault in _check(notice, environment, name, known))
+    yield from _find_missing_parts(notice, environment, translations)
+
+
+def _find_missing_parts(
+    notice: Notice, environment: SandboxedEnvironment, translations: Mapping[str, Collection[str]]
+) -> Iterator[DeclarationFault]:
+    """Yield the parts that a translated message lacks, so that it would be in two languages."""
+    for tag, names in translations.items():
+        found = {name for each in iter_fallbacks(tag) for name in translations.get(each, ())}
+        for channel in notice.channels:
+            own = [name for name in names if name.startswith(f"{channel.name}.")]
+            for part in channel.parts if own else ():
+                wanted = [f"{channel.name}.{part}.{each}.jinja" for each in iter_fallbacks(tag)]
+                if part not in _UNTRANSLATED_PARTS and not found.intersection(wanted):
+                    yield DeclarationFault(
+                        notice.name,
+                        _path(environment, own[0]),
+                        f"it is in {tag}, but {wanted[0]} is missing, so that the message would be in two languages; "
+                        "write it",
+                    )
 
 
 def _check(

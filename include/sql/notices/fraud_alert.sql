@@ -36,7 +36,7 @@ cross join lateral (
         r.dated_on,
         r.pending,
         coalesce(r.authorized_on, r.dated_on) as paid_on,
-        coalesce(r.merchant_name, r.description, 'an unnamed payee') as payee
+        coalesce(nullif(btrim(r.merchant_name), ''), r.description) as payee
     from core.transactions as r
     where
         r.provider_account_id = p.provider_account_id

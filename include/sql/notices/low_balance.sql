@@ -24,7 +24,7 @@ select
         ),
         concat_ws('/', a.provider_account_id, a.account_id)
     ) as account_key,
-    coalesce(a.name, a.official_name, 'an account') as account,
+    coalesce(nullif(btrim(a.name), ''), a.official_name) as account,
     a.mask,
     coalesce(a.balance_available, a.balance_current)::text as balance,
     a.balance_available is not null as available,

@@ -78,6 +78,34 @@ written as (
     from inserted as a
     inner join reachable as r using (user_id, dedupe_key, channel)
 ),
+outdated as (
+    -- What no longer counts for a cap: its delivery was purged, or is as old as the cap looks back.
+    delete from notify.recent_deliveries as t
+    using
+        (select distinct m.user_id from unnest(%(user_ids)s::bigint[]) as m (user_id)) as q
+    where
+        %(cap_count)s::int is not null
+        and t.user_id = q.user_id
+        and t.category = %(category)s
+        and not exists (
+            select 1
+            from notify.deliveries as d
+            where
+                d.delivery_id = t.delivery_id
+                and (
+                    d.state in ('claimed', 'deferred', 'unknown')
+                    or coalesce(d.ended_at, d.claimed_at) > clock_timestamp() - %(cap_per)s::interval
+                )
+        )
+),
+counted as (
+    insert into notify.recent_deliveries (user_id, category, delivery_id)
+    select r.user_id, %(category)s, m.delivery_id
+    from written as m
+    inner join reachable as r using (line, channel)
+    where %(cap_count)s::int is not null and m.state = 'claimed'
+    on conflict do nothing
+),
 updated_chunk as (
     update notify.chunks as c
     set

@@ -1,6 +1,8 @@
 -- name: eligibility
 -- Whether each recipient of a page may be sent a message over a channel at this moment. `claim`, `check_recipient` and `count_audience` all
 -- contain it, so that previews and sends agree.
+-- Only a category with a cap looks up what its users got lately: `h` counts that, and `w` ranks what is new to each user, so that of several
+-- messages in one page no more are allowed than the cap leaves. What was sent over one channel already is not new.
 select
     p.line,
     p.user_id,
@@ -14,14 +16,17 @@ select
             or s.address is not null
             or (%(consent)s = 'opt_out' and not coalesce(k.granted, true))
             or (%(consent)s = 'opt_in' and not coalesce(k.granted, false))
+            or w.rank + coalesce(h.messages, 0) > %(cap_count)s::int
             then 'suppressed'
         else 'claimed'
     end::notify.state as state,
     case
         when u.user_id is null then 'user_deleted'
         when s.address is not null then 'suppressed_address'
+        when k.granted or (%(consent)s <> 'opt_in' and k.granted is null) then 'capped'
         else 'no_consent'
-    end as error_class
+    end as error_class,
+    u.time_zone
 from page as p
 left join core.users as u using (user_id)
 left join notify.consents as k on k.user_id = p.user_id and k.category = %(category)s
@@ -34,7 +39,40 @@ left join lateral (
 ) as a on true
 left join notify.suppressions as s
     on s.channel = p.channel
-    and s.address = notify.mailbox(p.channel, a.address);
+    and s.address = notify.mailbox(p.channel, a.address)
+left join (
+    select
+        t.user_id,
+        count(distinct (d.notice_id, d.dedupe_key)) as messages
+    from (select distinct g.user_id from page as g) as q
+    inner join notify.recent_deliveries as t on t.user_id = q.user_id and t.category = %(category)s
+    inner join notify.deliveries as d using (delivery_id)
+    where
+        %(cap_count)s::int is not null
+        and d.state in ('claimed', 'sent', 'unknown')
+        and coalesce(d.ended_at, d.claimed_at) > clock_timestamp() - %(cap_per)s::interval
+    group by t.user_id
+) as h on h.user_id = p.user_id
+left join (
+    select
+        m.user_id,
+        m.dedupe_key,
+        rank() over (partition by m.user_id order by m.dedupe_key) as rank
+    from (select distinct g.user_id, g.dedupe_key from page as g) as m
+    where
+        %(cap_count)s::int is not null
+        and not exists (
+            select 1
+            from notify.notices as n
+            inner join notify.deliveries as d using (notice_id)
+            where
+                n.name = %(notice)s
+                and d.dedupe_key = m.dedupe_key
+                and d.channel = any(enum_range(null::notify.channel))
+                and d.user_id = m.user_id
+                and d.state <> 'deferred'
+        )
+) as w on w.user_id = p.user_id and w.dedupe_key = p.dedupe_key;
 
 -- name: check_recipient
 -- Eligibility of one user for each channel now, and the delivery that the ledger already has.
@@ -62,7 +100,7 @@ left join notify.deliveries as d
     and d.user_id = j.user_id;
 
 -- name: count_audience
--- Dispositions of the messages of a run, if it were sent now, by channel. Only ids and keys are selected from `recipients`, so that Postgres
+-- Dispositions of the messages of a run, if it were sent now, by channel and time zone of its recipients. Only ids and keys are selected from `recipients`, so that Postgres
 -- can skip computing the values for the templates.
 with audience as (
     select r.user_id, r.dedupe_key
@@ -92,9 +130,10 @@ dispositions as (
                 then 'repeated'
             when j.state = 'suppressed' then j.error_class
             else 'to_send'
-        end as disposition
+        end as disposition,
+        j.time_zone
     from eligibility as j
 )
-select f.channel::text as channel, f.disposition, count(*) as messages
+select f.channel::text as channel, f.disposition, f.time_zone, count(*) as messages
 from dispositions as f
-group by f.channel, f.disposition;
+group by f.channel, f.disposition, f.time_zone;

@@ -13,7 +13,8 @@ select
     c.sent,
     c.failed,
     c.unknown,
-    c.deferred
+    c.deferred,
+    r.reason
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 cross join lateral (

@@ -13,6 +13,33 @@ select r.*
 from unnest(%(positions)s::bigint[]) as wanted_recipients (wanted_position)
 cross join lateral ({recipients}) as r;
 
+-- name: sample_positions
+-- Positions at even distances in an audience, and the first of each locale, so that a sample of an audience holds each language. Only ids are
+-- selected from `recipients`, as in `find_positions`.
+with audience as materialized (
+    select
+        r.position,
+        u.locale,
+        row_number() over (order by r.position) - 1 as ordinal,
+        count(*) over () as recipients
+    from ({recipients}) as r
+    left join core.users as u using (user_id)
+)
+select a.position
+from audience as a
+where a.ordinal %% greatest(ceil(a.recipients / %(size)s::numeric)::bigint, 1) = 0
+union
+select min(a.position)
+from audience as a
+group by a.locale
+order by position;
+
+-- name: read_preferences
+-- How users of a page want to be written to. Most named nothing, and have no row here.
+select u.user_id, u.locale, u.time_zone
+from core.users as u
+where u.user_id = any(%(user_ids)s) and (u.locale is not null or u.time_zone is not null);
+
 -- name: count
 -- Number of recipients that a run would have.
 select count(*) as recipients

@@ -37,7 +37,7 @@ class Announced:
 
 def announce(stack: Stack, user: int) -> str:
     """Announce on the command line, as an application would, and return its output."""
-    options = ("--user", str(user), "--key", "flag-123", "--value", f"month={MONTH}", "--value", "spending=")
+    options = ("--user", str(user), "--key", "flag-123", "--value", f"month={MONTH}", "--value", "currencies=")
     command = [sys.executable, "-m", "etl", "notify", "send", "monthly_report", *options]
     done = subprocess.run(command, env=dict(stack.environment), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_an_unsent_announcement_is_sent_when_it_is_announced_again(airflow_stack
         connect(endpoint) as db,
     ):
         (user,) = db.execute("select max(user_id) from core.users").fetchone() or ()
-        values = {"month": "Octember 2026", "spending": ""}
+        values = {"month": "Octember 2026", "currencies": ""}
         run_id = plan_announcement(MONTHLY_REPORT, [user], "flag-456", values, db=db).run_id
         state = "update notify.runs set state = %s where run_id = %s"
         db.execute(state, ("cancelled", run_id))

@@ -49,7 +49,7 @@ def count_mails(stack: Stack, month: str) -> Counter[str]:
     """Return the number of reports of a month that each address received."""
     paths = sorted((Path(stack.home) / "mails").glob("*.eml"))
     mails = [message_from_string(path.read_text(), policy=default) for path in paths]
-    return Counter(str(mail["To"]) for mail in mails if mail["Subject"] == f"Your spending in {month}")
+    return Counter(str(mail["To"]) for mail in mails if mail["Subject"] == f"Your money in {month}")
 
 
 def backfill(stack: Stack) -> None:

@@ -234,6 +234,9 @@ def test_plan_estimates_a_run(etl: Command, post: NoticeHarness) -> None:
         "dispositions": {"email": {"to_send": 12}},
         "messages": 12,
         "min_duration_seconds": 0.024,
+        "waits_until": None,
+        "unknown_zones": 0,
+        "needs_approval": False,
     }
     options = ("monthly_report", "--period", "2026-10")
     assert json.loads(etl("notify", "plan", *options, "--json").stdout) == expected
@@ -249,8 +252,8 @@ def test_preview_shows_a_message_and_whether_it_would_be_sent(etl: Command, post
     output = etl("notify", "preview", "monthly_report", "--user", "7", "--period", "2026-10").stdout
     assert output.startswith("monthly_report 2026-10 (not planned yet) to user 7, dedupe key 2026-10\n")
     assert f"email: would not be sent to {address(7)}: no consent\n" in output
-    assert "  subject: Your spending in October 2026\n" in output
-    assert "In October 2026 no money left your accounts." in output
+    assert "  subject: Your money in October 2026\n" in output
+    assert "No money moved on your accounts in October 2026." in output
     assert rows("select count(*) from notify.deliveries") == [(0,)]
 
 
@@ -269,7 +272,7 @@ def test_a_preview_is_json_for_programs(etl: Command, post: NoticeHarness, tmp_p
         "other_messages": 0,
     }
     assert message["parts"].keys() == {"subject", "text", "html"}
-    assert "In October 2026 no money left your accounts." in message.pop("parts")["text"]
+    assert "No money moved on your accounts in October 2026." in message.pop("parts")["text"]
     assert message == {
         "channel": "email",
         "address": address(7),
@@ -289,8 +292,8 @@ def test_preview_writes_the_messages_as_they_would_be_sent(etl: Command, post: N
     assert result.returncode == 0, result.stderr
     assert sorted(file.name for file in folder.iterdir()) == ["email.eml", "email.html", "email.txt"]
     mail = message_from_bytes((folder / "email.eml").read_bytes(), policy=default)
-    assert (mail["To"], mail["Subject"]) == (address(7), "Your spending in October 2026")
-    assert "In October 2026" in (folder / "email.txt").read_text()
+    assert (mail["To"], mail["Subject"]) == (address(7), "Your money in October 2026")
+    assert "in October 2026" in (folder / "email.txt").read_text()
     assert (folder / "email.html").read_text().startswith("<!doctype html>")
 
 

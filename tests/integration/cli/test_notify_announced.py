@@ -22,7 +22,7 @@ def post(post: NoticeHarness) -> NoticeHarness:
 @pytest.fixture
 def run_id(post: NoticeHarness) -> int:
     """Return a run that was announced to users 1 and 2, by a key that looks like markup."""
-    return plan_announcement(post.notice, [1, 2], KEY, {"month": ":fire:", "spending": []}, db=post.db).run_id
+    return plan_announcement(post.notice, [1, 2], KEY, {"month": ":fire:", "currencies": []}, db=post.db).run_id
 
 
 def in_one_line(text: str) -> str:
@@ -42,7 +42,7 @@ def test_preview_and_plan_show_an_announcement_and_its_recipients(etl: Command, 
     assert "2 recipients in one chunk\n    email: 2 to send\n" in estimate
     preview = etl("notify", "preview", *options, "--user", "2").stdout
     assert preview.startswith(f"monthly_report key:{KEY} (run {run_id}, running) to user 2, dedupe key key:{KEY}\n")
-    assert f"email: would be sent to {address(2)}\n  subject: Your spending in :fire:\n" in preview
+    assert f"email: would be sent to {address(2)}\n  subject: Your money in :fire:\n" in preview
     assert "user 3 is not in its audience" in etl("notify", "preview", *options, "--user", "3").stderr
 
 

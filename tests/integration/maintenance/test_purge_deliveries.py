@@ -69,7 +69,7 @@ def test_period_whose_deliveries_were_purged_is_not_sent_again(post: NoticeHarne
 
 
 def test_users_and_values_of_an_announcement_are_removed_with_its_chunks(post: NoticeHarness, rows: Rows) -> None:
-    values = {"month": "May", "spending": []}
+    values = {"month": "May", "currencies": []}
     run_id = plan_announcement(post.notice, post.enrol(3), "flag-1", values, db=post.db).run_id
     post.send(run_id)
     announcement = "select cardinality(users), said from notify.announcements"

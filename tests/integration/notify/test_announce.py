@@ -18,7 +18,22 @@ from etl.notify.templates import TemplateBroken
 from tests.integration.notify.notice_harness import NoticeHarness, address
 from tests.integration.notify.retried_runs import hurry
 
-SPENT = {"month": "a month of its own", "spending": [{"currency": "USD", "amount": "9.50", "payments": 1}]}
+SPENT = {
+    "month": "a month of its own",
+    "currencies": [
+        {
+            "currency": "USD",
+            "spent": "9.50",
+            "received": "0",
+            "payments": 1,
+            "own": None,
+            "previous": None,
+            "average": None,
+            "categories": [],
+            "largest": [],
+        }
+    ],
+}
 
 
 def announce(post: NoticeHarness, users: list[int], key: str = "flag-1", values: dict[str, Any] = SPENT) -> PlannedRun:
@@ -40,7 +55,7 @@ def test_only_named_users_get_the_announced_values(post: NoticeHarness) -> None:
     planned = announce(post, [ids[3], ids[1], ids[3]])
     assert send_announcement(post, planned.run_id)["sent"] == 2
     assert post.mailbox.addresses == {address(ids[1]): 1, address(ids[3]): 1}
-    assert {message.parts["subject"] for message in post.mailbox.arrived} == {"Your spending in a month of its own"}
+    assert {message.parts["subject"] for message in post.mailbox.arrived} == {"Your money in a month of its own"}
     assert "9.50 USD" in post.mailbox.arrived[0].parts["text"]
     assert post.run(planned.run_id).state == "done"
 

@@ -69,7 +69,7 @@ def test_payment_without_any_name_is_sent(
     db.execute("update core.transactions set merchant_name = null, description = null")
     post.send_all(period="first")
     assert post.mailbox.addresses == {"the phone": 1, address(user): 1}
-    assert post.mailbox.arrived[0].parts["body"].startswith("200.00 USD to an unnamed payee, ")
+    assert post.mailbox.arrived[0].parts["body"].startswith("200.00 USD, ")
 
 
 def test_payment_that_moved_to_another_account_of_the_login_is_not_sent_again(
@@ -123,7 +123,7 @@ def test_first_sync_with_years_of_history_alerts_only_about_the_last_days(
     add_payment(db, provider_account, "5000", on=days_ago(2))
     post.send_all()
     assert {message.parts["subject"] for message in post.mailbox.arrived if "subject" in message.parts} == {
-        "Is this payment yours? 5,000.00 USD to Shop"
+        "Is this payment of 5,000.00 USD yours?"
     }
 
 

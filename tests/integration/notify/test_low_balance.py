@@ -47,20 +47,22 @@ def test_account_below_its_threshold_is_sent_over_both_channels(
     post.send_all()
     assert post.mailbox.addresses == {DESKTOP_ADDRESS: 1, address(user): 1}
     desktop, mail = post.mailbox.arrived
-    assert desktop.parts["title"] == "Low balance: 99.99 USD in Everyday"
-    assert "Everyday …4821 is below 100.00 USD." in mail.parts["text"]
+    assert desktop.parts["title"] == "Low balance: 99.99 USD"
+    assert desktop.parts["body"] == "Everyday holds less than 100.00 USD. A payment due soon may fail."
+    assert "Everyday …4821" in mail.parts["text"]
+    assert "That is below 100.00 USD." in mail.parts["text"]
 
 
-@pytest.mark.parametrize(("official_name", "shown"), [("Giro Plus", "Giro Plus"), (None, "an account")])
-def test_account_without_a_name_is_called_by_its_official_name_or_just_an_account(
+@pytest.mark.parametrize(("official_name", "shown"), [("Giro Plus", "Giro Plus"), (None, "Your account")])
+def test_account_without_a_name_is_called_by_its_official_name_or_just_the_users(
     post: NoticeHarness, db: Connection, provider_account: int, official_name: str | None, shown: str
 ) -> None:
     set_balance(db, provider_account, "99.99")
     db.execute("update core.accounts set name = null, official_name = %s", (official_name,))
     post.send_all()
     desktop, mail = post.mailbox.arrived
-    assert desktop.parts["title"] == f"Low balance: 99.99 USD in {shown}"
-    assert f"{shown} …4821 is below 100.00 USD." in mail.parts["text"]
+    assert desktop.parts["body"].startswith(f"{shown} holds less than 100.00 USD. ")
+    assert f"{shown} …4821" in mail.parts["text"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_account_is_sent_once_a_week(post: NoticeHarness, db: Connection, provid
         set_balance(db, provider_account, str(90 - days), observed_at=day - timedelta(hours=9))
         post.send_all(period=f"day {days}", as_of=day)
     titles = [message.parts["title"] for message in post.mailbox.arrived if "title" in message.parts]
-    assert titles == ["Low balance: 90.00 USD in Everyday", "Low balance: 83.00 USD in Everyday"]
+    assert titles == ["Low balance: 90.00 USD", "Low balance: 83.00 USD"]
 
 
 def test_unchanged_low_balance_is_not_sent_again(post: NoticeHarness, db: Connection, provider_account: int) -> None:
@@ -146,7 +148,7 @@ def test_user_without_consent_is_suppressed(post: NoticeHarness, db: Connection,
 def test_thresholds_are_a_parameter_of_the_run(post: NoticeHarness, db: Connection, provider_account: int) -> None:
     set_balance(db, provider_account, "4000", currency="JPY")
     post.send_all(parameters={"thresholds": {"JPY": "5000"}})
-    assert post.mailbox.arrived[0].parts["body"] == "That is below 5,000 JPY."
+    assert post.mailbox.arrived[0].parts["body"].startswith("Everyday holds less than 5,000 JPY. ")
 
 
 def test_a_closed_account_is_not_sent(post: NoticeHarness, db: Connection, provider_account: int) -> None:

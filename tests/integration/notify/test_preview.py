@@ -15,7 +15,7 @@ from etl.catalog_folder import CatalogFolder
 from etl.db.connection import Connection
 from etl.notify.channels.channel import SendOutcome, SendResult
 from etl.notify.estimate import ParametersMissing, estimate_run
-from etl.notify.preview import NotInAudience, Preview, build_preview
+from etl.notify.review.preview import NotInAudience, Preview, build_preview
 from etl.notify.store import runs
 from etl.notify.store.runs import RunState
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address, stop_logins
@@ -195,4 +195,4 @@ def test_preview_of_a_planned_run_uses_its_settings(post: NoticeHarness, preview
     runs.set_pace_or_state(post.db, planned.run_id, pace=5, state=RunState.PAUSED)
     result = preview(user, parameters={"more": 1})
     assert (result.run.run_id, result.run.pace, result.run.state) == (planned.run_id, 5, "paused")
-    assert result.run.parameters == {"more": 1}
+    assert result.run.parameters == {**post.notice.parameters, "more": 1}

@@ -36,9 +36,9 @@ def test_message_is_rendered_from_its_templates(post: NoticeHarness) -> None:
     post.enrol(1)
     post.send_all()
     (message,) = post.mailbox.arrived
-    assert message.parts["subject"] == "Your spending in October 2026"
-    assert "In October 2026 no money left your accounts." in message.parts["text"]
-    assert "<title>Your spending in October 2026</title>" in message.parts["html"]
+    assert message.parts["subject"] == "Your money in October 2026"
+    assert "No money moved on your accounts in October 2026." in message.parts["text"]
+    assert "<title>Your money in October 2026</title>" in message.parts["html"]
 
 
 def test_finished_chunk_is_not_sent_again(post: NoticeHarness) -> None:

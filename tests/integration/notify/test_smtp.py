@@ -76,4 +76,4 @@ def test_mail_server_gets_one_mail_per_recipient_and_its_refusals_are_respected(
     received = [str(mail["To"]) for mail in mail_server.inbox.mails]
     assert post.states() == {"sent": 5, "failed": 1}
     assert sorted(received) == sorted(map(address, users[1:]))
-    assert {str(mail["Subject"]) for mail in mail_server.inbox.mails} == {"Your spending in October 2026"}
+    assert {str(mail["Subject"]) for mail in mail_server.inbox.mails} == {"Your money in October 2026"}

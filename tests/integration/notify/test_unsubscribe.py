@@ -115,7 +115,9 @@ def test_plan_renders_its_sample_with_the_links_that_will_be_sent(post: NoticeHa
     rendered_urls: list[str] = []
 
     class RecordingTemplates:
-        def render(self, _channel: object, _values: object, *, unsubscribe_url: str = "") -> dict[str, str]:
+        locales = ("en",)
+
+        def render(self, *_: object, unsubscribe_url: str = "", **__: object) -> dict[str, str]:
             rendered_urls.append(unsubscribe_url)
             return {}
 

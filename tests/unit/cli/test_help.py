@@ -62,7 +62,8 @@ def test_the_examples_of_a_command_are_valid(
         if path:
             monkeypatch.setattr(each, "callback", lambda path=path, **_: called.append(path))
     monkeypatch.chdir(tmp_path)
-    Path("bounces.csv").touch()
+    for name in ("bounces.csv", "users.csv"):
+        Path(name).touch()
     for example in examples_of(command):
         program, *arguments = shlex.split(example.partition(" | ")[0])
         assert program == "sluice"
@@ -107,7 +108,7 @@ def test_every_list_and_table_has_json() -> None:
             "rejects",
             "queues purge",
         ),
-        *("notify cancel", "notify pace", "notify pause", "notify resume", "notify send"),
+        *("notify cancel", "notify pace", "notify pause", "notify resume", "notify seed", "notify send"),
         *("notify suppress", "notify unsubscribe", "notify unsuppress"),
     }
 

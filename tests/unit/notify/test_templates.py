@@ -13,13 +13,34 @@ from etl.catalog.channels import EMAIL
 from etl.catalog.notices import NOTICES
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
 from etl.declare.notice import Consent, Notice
-from etl.notify.templates import TemplateBroken, Templates, format_money, sanitize_text
+from etl.notify.formats import format_money
+from etl.notify.templates import TemplateBroken, Templates
+from etl.safe_text import NON_JOINER, Ours, sanitize_text
 
 HOSTILE = "<script>alert(1)</script>\n\u202egnp.\u200b شركة"
 VALUES: dict[str, dict[str, object]] = {
     "monthly_report": {
         "month": "October 2026",
-        "spending": [{"currency": "EUR", "amount": "1284.3700000000", "payments": 41}],
+        "previous_month": "September",
+        "currencies": [
+            {
+                "currency": "EUR",
+                "payments": 41,
+                "spent": "1284.3700000000",
+                "received": "2500",
+                "own": "400",
+                "previous": "1400",
+                "previous_change": "115.63",
+                "previous_sign": -1,
+                "average": "1200",
+                "average_change": "84.37",
+                "average_sign": 1,
+                "average_months": 11,
+                "categories": [{"name": HOSTILE, "amount": "1284.37", "percent": 100}],
+                "largest": [{"payee": HOSTILE, "amount": "900", "paid_on": "3 October"}],
+            }
+        ],
+        "missing": [{"bank": HOSTILE, "since": "12 October 2026"}],
     },
     "fraud_alert": {
         "payee": HOSTILE,
@@ -78,7 +99,7 @@ def test_link_of_a_message_comes_from_its_parameter(name: str) -> None:
     (notice,) = (notice for notice in NOTICES if notice.name == name)
     first = notice.channels[0].name
     assert render_all(notice)[first]["url"] == ""
-    linked = render_all(notice, link="https://bank.example/money")
+    linked = render_all(notice, link=Ours("https://bank.example/money"))
     assert linked[first]["url"] == "https://bank.example/money"
     assert all("https://bank.example/money" in linked["email"][part] for part in ("text", "html"))
 
@@ -95,11 +116,31 @@ def render_parts(tmp_path: Path, **parts: str) -> dict[str, str]:
 def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
     parts = render_parts(tmp_path, html="{{ name }}", text="{{ name }}")
     assert parts["html"].startswith("Tom &amp; Jerry")
-    assert parts["text"].startswith("Tom & Jerry\n")
+    assert parts["text"].startswith("Tom & Jerry ")
 
 
 def test_subject_is_one_line_whatever_a_value_holds(tmp_path: Path) -> None:
-    assert render_parts(tmp_path, subject="For\n{{ name }}\n")["subject"] == "For Tom & Jerry Bcc: x@y.example"
+    subject = render_parts(tmp_path, subject="For\n{{ name | ours }}\n")["subject"]
+    assert subject == "For Tom & Jerry Bcc: x@y.example"
+
+
+def test_values_are_sanitized_and_defused_also_in_blocks_and_macros_unless_they_are_ours(tmp_path: Path) -> None:
+    text = "{% macro show(x) %}1\n{{ x }}\n{% endmacro %}{{ show(name) }}{{ show(name | ours) }}"
+    assert render_parts(tmp_path, text=text)["text"] == (
+        f"1\nTom & Jerry Bcc: x{NON_JOINER}@{NON_JOINER}y{NON_JOINER}.{NON_JOINER}example\n"
+        "1\nTom & Jerry\nBcc: x@y.example\n"
+    )
+
+
+def test_the_stylesheet_is_in_the_elements_and_lines_of_templates_keep_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "layout.css").write_text(".big { font-size: 20px; }")
+    html = '<table>\n{% for n in [1, 2] %}\n<tr><td class="big">{{ n }}</td></tr>\n{% endfor %}\n</table>\n{{ name }}'
+    rendered = render_parts(tmp_path, html=html)["html"]
+    row = '<tr><td class="big" style="font-size: 20px;">%d</td></tr>\n'
+    assert rendered.startswith(f"<table>\n{row % 1}{row % 2}</table>\nTom &amp; Jerry")
+    (tmp_path / "sample" / "email.html.jinja").write_text(f"{html}\n{{{{ surname }}}}")
+    with pytest.raises(TemplateBroken, match=r"sample/email\.html\.jinja:7: "):
+        Templates(replace(MONTHLY_REPORT, name="sample"), tmp_path).render(EMAIL, {"name": "Tom"})
 
 
 def test_an_error_names_file_and_line_and_no_value(tmp_path: Path) -> None:

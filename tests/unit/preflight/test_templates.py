@@ -64,9 +64,10 @@ def test_a_fault_of_the_layout_is_found_in_its_own_file(tmp_path: Path) -> None:
 def test_a_layout_may_use_what_a_template_sets(tmp_path: Path) -> None:
     root = tmp_path / "notices"
     copytree(SHIPPED / "notices", root)
-    layout, mail = root / "layout.html.jinja", root / "low_balance" / "email.html.jinja"
+    layout = root / "layout.html.jinja"
     layout.write_text(f"{layout.read_text()}\n{{{{ greeting }}}}")
-    mail.write_text(f"{mail.read_text()}\n{{% set greeting = account %}}")
+    for mail in (root / "low_balance").glob("email.html.*"):
+        mail.write_text(f"{mail.read_text()}\n{{% set greeting = account %}}")
     assert list(find_template_faults(LOW_BALANCE, COLUMNS, root=root)) == []
 
 

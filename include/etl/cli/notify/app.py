@@ -8,11 +8,13 @@ from etl.cli.notify.consents import consents, unsubscribe
 from etl.cli.notify.control import cancel, pace, pause, resume
 from etl.cli.notify.deliveries import deliveries
 from etl.cli.notify.plan import plan
-from etl.cli.notify.preview import preview
 from etl.cli.notify.retry import resolve, retry
+from etl.cli.notify.review.preview import preview
+from etl.cli.notify.review.seed import seed
 from etl.cli.notify.send import send
 from etl.cli.notify.status import status
 from etl.cli.notify.suppressions import suppress, suppressed, unsuppress
+from etl.cli.notify.users import users
 
 app = typer.Typer(
     help="Preview, plan and send notices, control their runs, and suppress addresses.",
@@ -20,9 +22,9 @@ app = typer.Typer(
     epilog=format_epilog("sluice notify status", "sluice notify plan monthly_report --period 2026-10"),
 )
 for panel, commands in {
-    "Before sending": (plan, preview, send),
+    "Before sending": (plan, preview, seed, send),
     "Runs": (status, pace, pause, resume, cancel, retry, resolve),
-    "Recipients": (deliveries, consents, unsubscribe, suppress, unsuppress, suppressed, bounces),
+    "Recipients": (deliveries, consents, users, unsubscribe, suppress, unsuppress, suppressed, bounces),
 }.items():
     for command in commands:
         add_command(app, command, panel=panel)

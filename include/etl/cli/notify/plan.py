@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 _DISPOSITION_LABELS = {
     "to_send": "to send",
+    "quiet_hours": "to send later, in their recipients' send window",
+    "expires_in_quiet_hours": "would expire before their recipients' send window opens",
     "unreachable": "without an address",
     "no_consent": "held back: no consent",
+    "capped": "held back: their recipients got enough of the category",
     "suppressed_address": "held back: address suppressed",
     "user_deleted": "held back: user deleted",
     "repeated": "in the ledger already",
@@ -25,8 +28,10 @@ _DISPOSITION_LABELS = {
 _JSON = (
     "`notice`, `period`, `run_id` and `state` (null if the run is not planned yet), `pace` (messages a second), "
     "`recipients`, `chunks`, `smallest_chunk`, `largest_chunk`, `dispositions` (by channel, the number of messages "
-    "`to_send`, `unreachable`, `no_consent`, `suppressed_address`, `user_deleted` and `repeated`, without zeros), "
-    "`messages` and `min_duration_seconds`"
+    "`to_send`, `quiet_hours` (sent later), `expires_in_quiet_hours`, `unreachable`, `no_consent`, `capped`, "
+    "`suppressed_address`, `user_deleted` and `repeated`, without zeros), `messages`, `min_duration_seconds`, "
+    "`waits_until` (when the last send window opens, or null), `unknown_zones` (messages to users whose time zone is "
+    "unknown) and `needs_approval` (true or false)"
 )
 
 
@@ -73,6 +78,9 @@ def _to_document(estimate: RunEstimate) -> dict[str, object]:
         "dispositions": estimate.dispositions,
         "messages": estimate.messages,
         "min_duration_seconds": estimate.min_duration,
+        "waits_until": estimate.waits_until,
+        "unknown_zones": estimate.unknown_zones,
+        "needs_approval": estimate.needs_approval,
     }
 
 
@@ -88,6 +96,12 @@ def _print_estimate(estimate: RunEstimate) -> None:
         typer.echo(f"    {channel}: {', '.join(counts) or 'nothing'}")
     duration = timedelta(seconds=round(estimate.min_duration.total_seconds()))
     typer.echo(f"{estimate.messages:,} messages; at {run.pace:g} a second they take at least {duration}")
+    if estimate.waits_until is not None:
+        typer.echo(f"the last send window opens at {estimate.waits_until:%Y-%m-%d %H:%M} UTC")
+    if estimate.unknown_zones:
+        typer.echo(f"{estimate.unknown_zones:,} messages go to users of an unknown time zone; the notice's is used")
+    if estimate.needs_approval:
+        typer.echo("a person must approve the run in Airflow before it is sent")
 
 
 def _describe_recipients(estimate: RunEstimate) -> str:

@@ -46,8 +46,8 @@ _BOUNCE_NAMES = {
 }
 _RUN = (
     "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `pace` "
-    "(messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed`, `unknown` and "
-    "`deferred`"
+    "(messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed`, `unknown`, "
+    "`deferred` and `reason` (why it is held or has failed)"
 )
 _JSON = (
     f"a list of objects with {_RUN}. For one RUN it prints an object with these and `chunks`, `chunks_finished`, "
@@ -177,7 +177,8 @@ def _render(run_progress: RunProgress) -> Group:
     counts.add_column(justify="right")
     for name in (*_COMMON_COUNTS, *(name for name in _RARE_COUNTS if totals[name])):
         counts.add_row(f"{totals[name]:,}", name, _MEANINGS.get(name, ""))
-    heading = f"{run.notice} {run.period}, run {run.run_id}: {run.state}, at most {run.pace:g} messages a second"
+    state = f"{run.state} ({run.reason})" if run.reason else run.state
+    heading = f"{run.notice} {run.period}, run {run.run_id}: {state}, at most {run.pace:g} messages a second"
     lines: list[RenderableType] = [escape_unprintable(heading), bar, _describe_rate(run_progress), counts]
     if run_progress.failures:
         classes = [f"    {count:,}  {name}" for name, count in run_progress.failures.items()]

@@ -118,6 +118,7 @@ def claim(
         "delivery_ids": [delivery.delivery_id for delivery in due],
         "in_audience": [recipient is not None for recipient in audience],
         "expires_at": run.expires_at,
+        "notice": notice.name,
         **eligibility.category_parameters(notice.category),
         **chunk.parameters,
     }

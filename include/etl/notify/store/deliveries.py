@@ -200,6 +200,7 @@ def claim(
         "dedupe_keys": [recipients[line].dedupe_key for line in lines],
         "channels": [channel.name for channel in notice.channels],
         **eligibility.category_parameters(notice.category),
+        "notice": notice.name,
         "unknown": notice.unknown.value,
         "notice_id": run.notice_id,
         "expires_at": run.expires_at,

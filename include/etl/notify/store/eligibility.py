@@ -31,7 +31,7 @@ class Eligibility:
     state
         `claimed` if it may be sent; or `suppressed` or `expired`.
     error_class
-        Why it is held back: `no_consent`, `suppressed_address` or `user_deleted`.
+        Why it is held back: `no_consent`, `capped`, `suppressed_address` or `user_deleted`.
     delivery_id, run_id, delivery_state, delivery_error_class, delivery_state_at
         Its row in the ledger, if there is one: of which run, in which state, why and since when.
     """
@@ -47,9 +47,14 @@ class Eligibility:
     delivery_state_at: datetime | None
 
 
-def category_parameters(category: Category) -> dict[str, str]:
+def category_parameters(category: Category) -> dict[str, object]:
     """Return the parameters of the statement `eligibility` for a category."""
-    return {"category": category.name, "consent": category.consent.value}
+    return {
+        "category": category.name,
+        "consent": category.consent.value,
+        "cap_count": category.cap.count if category.cap else None,
+        "cap_per": category.cap.per if category.cap else None,
+    }
 
 
 def check_recipient(db: Connection, notice: Notice, run: NoticeRun, recipient: Recipient) -> list[Eligibility]:
@@ -60,22 +65,33 @@ def check_recipient(db: Connection, notice: Notice, run: NoticeRun, recipient: R
     return [by_channel[channel.name] for channel in notice.channels]
 
 
-def count_audience(db: Connection, notice: Notice, run: NoticeRun) -> dict[str, dict[str, int]]:
-    """Return how many messages a run would send now and hold back; this takes seconds for a million recipients.
+@dataclass(frozen=True)
+class AudienceCount:
+    """How many messages of a run have one fate, to recipients of one time zone.
 
-    Returns
-    -------
-    dict
-        Channel → disposition → messages. A disposition is `to_send`, `unreachable`, `repeated`, or the reason why it is
-        held back.
+    Parameters
+    ----------
+    channel
+        Name of the channel.
+    disposition
+        `to_send`, `unreachable`, `repeated`, or the reason why they are held back.
+    time_zone
+        As the users named it; None of those who named none.
+    messages
+        How many.
     """
+
+    channel: str
+    disposition: str
+    time_zone: str | None
+    messages: int
+
+
+def count_audience(db: Connection, notice: Notice, run: NoticeRun) -> list[AudienceCount]:
+    """Return how many messages a run would send now and hold back; this takes seconds for a million recipients."""
     query = _SQL["count_audience"].substitute(recipients=statement(run.statement_file, "recipients"))
-    counts: dict[str, dict[str, int]] = {channel.name: {} for channel in notice.channels}
     with naming_errors_of(run.statement_file, "recipients"):
-        rows = query.rows(db, {**unbounded_parameters(run), **_parameters(notice, run)})
-    for channel, disposition, messages in rows:
-        counts[channel][disposition] = messages
-    return counts
+        return query.objects(db, AudienceCount, {**unbounded_parameters(run), **_parameters(notice, run)})
 
 
 def _parameters(notice: Notice, run: NoticeRun) -> dict[str, object]:

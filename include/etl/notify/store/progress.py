@@ -33,6 +33,8 @@ class RunStatus:
         When it was planned, when it ended, and when its messages expire.
     sent, failed, unknown, deferred
         Deliveries so far.
+    reason
+        Why it is held or has failed; empty otherwise.
     """
 
     run_id: int
@@ -48,6 +50,7 @@ class RunStatus:
     failed: int
     unknown: int
     deferred: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.errors import PermanentError
 from etl.notify.store.audience import AudienceInvalid, check_page, naming_errors_of
 from etl.notify.store.runs import NoticeRun
+from etl.safe_text import Ours
 
 _SQL = StatementFile("notify/recipients")
 _MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
@@ -47,12 +48,16 @@ class Recipient:
         A user gets one message of a notice over each channel for each key.
     values
         Values for the templates.
+    locale, time_zone
+        As the user named them, which may be unknown names; None if they named none.
     """
 
     position: int
     user_id: int
     dedupe_key: str
     values: Mapping[str, Any] = field(repr=False)
+    locale: str | None = None
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,29 @@ def _read(
                 check_page(file, [row], after=_MIN_POSITION - 1, stop=_MAX_POSITION + 1)
     if run.is_announced:
         rows = [{**row["said"], **row} for row in rows]
-    shared_values = {**run.parameters, "period": run.period, "as_of": run.as_of}
-    return [Recipient(row["position"], row["user_id"], row["dedupe_key"], {**shared_values, **row}) for row in rows]
+    # An operator wrote the parameters; what the rows hold was named by others.
+    parameters = {name: Ours(value) if isinstance(value, str) else value for name, value in run.parameters.items()}
+    shared_values = {**parameters, "period": run.period, "as_of": run.as_of}
+    preferences = _read_preferences(db, {row["user_id"] for row in rows})
+    return [
+        Recipient(
+            row["position"],
+            row["user_id"],
+            row["dedupe_key"],
+            {**shared_values, **row},
+            *preferences.get(row["user_id"], (None, None)),
+        )
+        for row in rows
+    ]
+
+
+def sample_positions(db: Connection, run: NoticeRun, *, size: int) -> list[int]:
+    """Return positions from all over an audience, at most `size`, and one more for each locale of its users.
+
+    This takes seconds for a million users.
+    """
+    query = _SQL["sample_positions"].substitute(recipients=statement(run.statement_file, "recipients"))
+    return query.scalars(db, {**unbounded_parameters(run), "size": size})
 
 
 def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int) -> list[int]:
@@ -189,3 +215,9 @@ def find_user(db: Connection, user_id: int) -> User | None:
 def unbounded_parameters(run: NoticeRun) -> dict[str, Any]:
     """Return the parameters with which `recipients` reads a whole audience at once, within the database."""
     return {**run.sql_parameters, "after": _MIN_POSITION, "stop": _MAX_POSITION, "limit": None}
+
+
+def _read_preferences(db: Connection, user_ids: Collection[int]) -> dict[int, tuple[str | None, str | None]]:
+    """Return the locale and time zone of users who named one."""
+    rows = _SQL["read_preferences"].rows(db, {"user_ids": list(user_ids)}) if user_ids else []
+    return {user_id: (locale, time_zone) for user_id, locale, time_zone in rows}

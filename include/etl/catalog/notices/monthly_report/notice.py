@@ -1,4 +1,4 @@
-"""Notice of what a user spent in a month."""
+"""Notice of what a user spent and received in a month."""
 
 from datetime import timedelta
 
@@ -8,12 +8,14 @@ from etl.declare.notice import Category, Consent, Notice, UnknownPolicy
 
 MONTHLY_REPORT = Notice(
     name="monthly_report",
-    summary="What each user spent in the month that has ended, by currency.",
+    summary="What each user spent and received in the month that has ended, by currency, and which bank is missing.",
     channels=(EMAIL,),
     category=Category("reports", Consent.OPT_OUT),
     queue=EMAILS,
     pace=500,
     period="%Y-%m",
+    # URL of the page where a user logs in at a bank again; if it is empty, the mail has no button.
+    parameters={"link": ""},
     expiry=timedelta(days=7),
     unknown=UnknownPolicy.HOLD,
     chunk_size=10_000,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from etl.db.connection import Connection
 from etl.db.statements import path_of
 from etl.declare.channel import Channel
 from etl.declare.fault import project_path
-from etl.declare.notice import Notice
+from etl.declare.notice import Category, Notice
 from etl.errors import PermanentError
 from etl.notify.channels.channel import Message, SendOutcome, SendResult
 from etl.notify.delivery import PageDelivery
@@ -22,6 +22,7 @@ from etl.notify.store.eligibility import Eligibility, check_recipient
 from etl.notify.store.recipients import Recipient, User
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
+from etl.notify.timing.schedule import Schedule
 from etl.notify.unsubscribe_links import UnsubscribeLinks
 from etl.settings import LinkSettings
 
@@ -47,19 +48,25 @@ class MessagePreview:
         Whether it would be sent now, and its delivery in the ledger, if any.
     message
         The message; None if there is no address, the address is malformed or a template fails.
+    category
+        Category of the notice.
     error
         Why there is no message although there is an address; empty otherwise.
+    waiting_reason
+        Why it would only be sent later; empty if it would be sent now.
     """
 
     channel: Channel
     eligibility: Eligibility
     message: Message | None = field(repr=False)
+    category: Category
     error: str = ""
+    waiting_reason: str = ""
 
     @property
     def blocking_reason(self) -> str:
-        """Why it would not be sent; empty if it would."""
-        return _blocking_reason(self.eligibility) or self.error
+        """Why it would not be sent, or not now; empty if it would."""
+        return _blocking_reason(self.eligibility, self.category) or self.error or self.waiting_reason
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,36 @@ def build_preview(
     )
 
 
+def build_sample_previews(
+    notice: Notice,
+    period: str,
+    size: int,
+    *,
+    as_of: datetime,
+    db: Connection,
+    parameters: Mapping[str, object] | None = None,
+    templates: Templates | None = None,
+    links: UnsubscribeLinks | None = None,
+) -> list[Preview]:
+    """Return the messages to recipients from all over the audience, at most `size`, and one more for each locale.
+
+    Raises
+    ------
+    TemplateBroken
+        If a template cannot be compiled.
+    """
+    templates = templates or Templates(notice)
+    links = links or UnsubscribeLinks(LinkSettings.from_environment())
+    run = find_or_draft_run(notice, period, as_of=as_of, db=db, parameters=parameters)
+    previews = []
+    for position in recipients.sample_positions(db, run, size=size):
+        for recipient in recipients.read_page(db, notice, run, after=position - 1, stop=position + 1, limit=1):
+            eligibilities = check_recipient(db, notice, run, recipient)
+            messages = _preview_messages(notice, run, recipient, eligibilities, templates=templates, links=links)
+            previews.append(Preview(run, recipient, 0, messages))
+    return previews
+
+
 class _RecordingSender:
     """A sender that stores messages instead of sending them."""
 
@@ -177,13 +214,26 @@ def _preview_messages(
     }
     return [
         MessagePreview(
-            channel, eligibility, next(iter(senders[channel.name].messages), None), errors.get(channel.name, "")
+            channel,
+            eligibility,
+            next(iter(senders[channel.name].messages), None),
+            notice.category,
+            errors.get(channel.name, ""),
+            _waiting_reason(notice, run, recipient),
         )
         for channel, eligibility in zip(notice.channels, eligibilities, strict=True)
     ]
 
 
-def _blocking_reason(eligibility: Eligibility) -> str:
+def _waiting_reason(notice: Notice, run: NoticeRun, recipient: Recipient) -> str:
+    opening = Schedule(notice, is_urgent=run.is_announced).not_before(recipient.time_zone, datetime.now(UTC))
+    if opening is None:
+        return ""
+    expired = " and it expires before" if run.expires_at is not None and opening >= run.expires_at else ""
+    return f"the recipient's send window opens at {opening:%Y-%m-%d %H:%M} UTC{expired}"
+
+
+def _blocking_reason(eligibility: Eligibility, category: Category) -> str:
     if eligibility.delivery_state is not None and eligibility.delivery_state != "deferred":
         error_class = f" ({eligibility.delivery_error_class})" if eligibility.delivery_error_class else ""
         return (
@@ -196,8 +246,21 @@ def _blocking_reason(eligibility: Eligibility) -> str:
         return f"the user has no address for {eligibility.channel}, or none that is still valid"
     return {
         "no_consent": "no consent",
+        "capped": _describe_cap(category),
         "suppressed_address": "the address is suppressed",
     }.get(eligibility.error_class or "", "the run has expired" if eligibility.state == "expired" else "")
+
+
+def _describe_cap(category: Category) -> str:
+    if category.cap is None:
+        return ""
+    messages = f"{category.cap.count} message{'' if category.cap.count == 1 else 's'}"
+    return f"the user got {messages} of the category {category.name} in the last {_describe_span(category.cap.per)}"
+
+
+def _describe_span(span: timedelta) -> str:
+    days, rest = divmod(span, timedelta(days=1))
+    return f"{span}" if rest else f"{days} days"
 
 
 def _absence_reason(run: NoticeRun, user: User | None) -> str:

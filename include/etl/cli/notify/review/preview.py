@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,20 +18,22 @@ from etl.cli.arguments import (
     require_id,
 )
 from etl.cli.help import AsJson, examples
+from etl.cli.notify.review.message_files import message_files
+from etl.cli.notify.review.sample import review_sample
 from etl.cli.terminal import escape_unprintable, open_console, print_json, print_line, truncate
-from etl.errors import SettingMissing
-from etl.settings import Endpoint
+from etl.safe_text import NON_JOINER
 
 if TYPE_CHECKING:
-    from etl.declare.channel import Channel
-    from etl.notify.channels.channel import Message
-    from etl.notify.preview import MessagePreview, Preview
+    from etl.notify.review.preview import MessagePreview, Preview
 
-_User = Annotated[int, typer.Option(metavar="ID", help="The recipient's user_id in core.users.", callback=require_id)]
+_User = Annotated[
+    int | None, typer.Option(metavar="ID", help="The recipient's user_id in core.users.", callback=require_id)
+]
 _Folder = Annotated[
     Path | None,
     typer.Option(
         "--to",
+        "--out",
         metavar="FOLDER",
         help="Write the messages into this folder instead, as they would be sent.",
         file_okay=False,
@@ -42,40 +43,54 @@ _JSON = (
     "`notice`, `period`, `run_id` and `state` (null if the run is not planned yet), `user_id`, `dedupe_key`, "
     "`other_messages` (how many more the user would get) and `messages`, a list of `channel`, `address`, "
     "`would_be_sent`, `blocking_reason` (empty if it would), `parts` (texts by name; null if there is no message) and "
-    "`files` (paths, with --to)"
+    "`files` (paths, with --to). With --sample it prints a list of `user_id`, `locale`, `time_zone` and `messages`, a "
+    "list of `channel`, `size`, `status`, `problems` and `files`"
 )
-_FILE_SUFFIXES = {"text": "txt", "html": "html"}
-_SENDER_CONNECTIONS = ("notices_email", "smtp_default")
-_FALLBACK_SENDER = "nobody@sluice.invalid"
-"""Sender of mails if no Airflow connection names one."""
 
 
 @examples(
     "sluice notify preview monthly_report --user 4711 --period 2026-10",
-    "sluice notify preview monthly_report --user 4711 --to seen",
+    "sluice notify preview monthly_report --sample 20 --out seen",
     "sluice notify preview fraud_alert --user 7 --period key:flag-123",
     json=_JSON,
 )
 def preview(
     notice: NoticeName,
     *,
-    user: _User,
+    user: _User = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            metavar="COUNT",
+            help="Instead of one user: this many from all over the audience, and one for each language; checks them.",
+            min=1,
+            max=1_000,
+        ),
+    ] = None,
     period: Period = None,
     parameters: Parameters = None,
     folder: _Folder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the message of each channel to a user, and whether it would be sent now; send nothing."""
-    from etl.db.connection import connect_warehouse
-    from etl.notify.preview import build_preview
+    """Show the messages to a user, or to a sample of users with a page of all, and whether they would be sent now.
 
+    Nothing is sent. Problems of a sample make the exit code 1.
+    """
+    from etl.db.connection import connect_warehouse
+    from etl.notify.review.preview import build_preview
+
+    if (user is None) == (sample is None):
+        raise typer.BadParameter("give either --user or --sample")
+    if sample is not None:
+        review_sample(notice, sample, period=period, parameters=parameters, folder=folder, as_json=as_json)
+        return
     declared, now = find_notice(notice), datetime.now(UTC)
     chosen_period = parse_period(declared, period, as_of=now)
     with connect_warehouse() as db:
         db.read_only = True
         with db.transaction():
             result = build_preview(
-                declared, chosen_period, user, as_of=now, db=db, parameters=parse_parameters(parameters)
+                declared, chosen_period, user or 0, as_of=now, db=db, parameters=parse_parameters(parameters)
             )
     if as_json:
         documents = [_to_document(message, folder, sent_at=now) for message in result.messages]
@@ -90,43 +105,6 @@ def preview(
             paths, error = _write_message(message, folder, sent_at=now)
             for line in (*paths, *([f"it cannot be sent: {error}"] if error else [])):
                 print_line(f"  {line}")
-
-
-def message_files(channel: Channel, message: Message, *, sent_at: datetime) -> Mapping[str, bytes]:
-    """Return the files of a message by name.
-
-    Parameters
-    ----------
-    sent_at
-        Instant that the message names as the time of its sending.
-
-    Raises
-    ------
-    MessageUnsendable
-        If the message cannot be encoded for its channel.
-    """
-    import msgspec
-
-    from etl.clients.mime import MimeBuilder
-    from etl.mail_address import parse_address
-    from etl.notify.channels import fcm, webpush
-    from etl.notify.channels.email import build_mail
-
-    match channel.name:
-        case "email":
-            parts = {
-                f"email.{suffix}": message.parts[part].encode()
-                for part, suffix in _FILE_SUFFIXES.items()
-                if part in message.parts
-            }
-            mail = build_mail(message, MimeBuilder(parse_address(_from_address())), sent_at=sent_at)
-            return {**parts, "email.eml": mail.content}
-        case "push":
-            request = msgspec.json.encode({"message": fcm.build_message(message, now=sent_at)})
-            return {"push.json": _indent_json(request)}
-        case "desktop":
-            return {"desktop.json": _indent_json(webpush.build_payload(message))}
-    return {f"{channel.name}.json": _indent_json(msgspec.json.encode(dict(message.parts)))}
 
 
 def _heading(result: Preview) -> str:
@@ -180,9 +158,9 @@ def _print_message(message: MessagePreview) -> None:
         if part == "html":
             typer.echo("  html: written to a file with --to FOLDER")
         elif part in message.channel.lines:
-            print_line(f"  {part}: {text}")
+            print_line(f"  {part}: {text.replace(NON_JOINER, '')}")
         else:
-            panel = Panel(Text(escape_unprintable(text)), title=part, title_align="left")
+            panel = Panel(Text(escape_unprintable(text.replace(NON_JOINER, ""))), title=part, title_align="left")
             open_console().print(panel, soft_wrap=True)
 
 
@@ -201,18 +179,3 @@ def _write_message(message: MessagePreview, folder: Path, *, sent_at: datetime) 
     except MessageUnsendable as error:
         return paths, f"{error.verdict.error_class}: {error}"
     return paths, ""
-
-
-def _from_address() -> str:
-    for connection in _SENDER_CONNECTIONS:
-        try:
-            return str(Endpoint.from_environment(connection).extra.get("from_email") or _FALLBACK_SENDER)
-        except SettingMissing:
-            continue
-    return _FALLBACK_SENDER
-
-
-def _indent_json(content: bytes) -> bytes:
-    import msgspec
-
-    return msgspec.json.format(content, indent=2) + b"\n"

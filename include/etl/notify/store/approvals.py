@@ -1,0 +1,38 @@
+"""Approvals: runs of so many recipients that a person must agree before they are sent."""
+
+from __future__ import annotations
+
+from etl.db.connection import Connection
+from etl.db.statements import StatementFile
+from etl.declare.notice import Notice
+from etl.notify.store.runs import NoticeRun, RunState
+
+_SQL = StatementFile("notify/approvals")
+_REASON_PREFIX = "waits for approval"
+
+
+def request_if_needed(db: Connection, notice: Notice, run: NoticeRun, *, recipients: int) -> None:
+    """Hold a run of more recipients than may be sent without approval."""
+    if notice.needs_approval(recipients):
+        reason = f"{_REASON_PREFIX}, since it has {recipients:,} recipients"
+        _SQL["request"].run(db, {"run_id": run.run_id, "reason": reason})
+
+
+def is_awaited(run: NoticeRun) -> bool:
+    """Return whether a run waits for approval."""
+    return run.state == RunState.HELD.value and run.reason.startswith(_REASON_PREFIX)
+
+
+def approve(db: Connection, run_id: int) -> bool:
+    """Let a run be sent; return False if it does not wait for approval any more."""
+    return _decide(db, run_id, RunState.RUNNING)
+
+
+def reject(db: Connection, run_id: int) -> bool:
+    """Cancel a run; return False if it does not wait for approval any more."""
+    return _decide(db, run_id, RunState.CANCELLED)
+
+
+def _decide(db: Connection, run_id: int, state: RunState) -> bool:
+    values = {"run_id": run_id, "state": state.value, "prefix": _REASON_PREFIX}
+    return bool(_SQL["decide"].run(db, values))
