@@ -48,7 +48,7 @@ reclaimed as (
         and d.error_class is distinct from 'dropped'
         and d.run_id = %(run_id)s
         and d.ordinal = %(ordinal)s
-    returning r.line, r.address, d.delivery_id, d.channel, d.state, d.doubts
+    returning r.line, r.user_id, r.address, d.delivery_id, d.channel, d.state, d.doubts
 ),
 inserted as (
     insert into notify.deliveries (
@@ -71,21 +71,19 @@ inserted as (
     returning user_id, dedupe_key, channel, delivery_id, state, doubts
 ),
 written as (
-    select t.line, t.address, t.delivery_id, t.channel, t.state, t.doubts
+    select t.line, t.user_id, t.address, t.delivery_id, t.channel, t.state, t.doubts
     from reclaimed as t
     union all
-    select r.line, r.address, a.delivery_id, a.channel, a.state, a.doubts
+    select r.line, a.user_id, r.address, a.delivery_id, a.channel, a.state, a.doubts
     from inserted as a
     inner join reachable as r using (user_id, dedupe_key, channel)
 ),
 outdated as (
     -- What no longer counts for a cap: its delivery was purged, or is as old as the cap looks back.
     delete from notify.recent_deliveries as t
-    using
-        (select distinct m.user_id from unnest(%(user_ids)s::bigint[]) as m (user_id)) as q
     where
         %(cap_count)s::int is not null
-        and t.user_id = q.user_id
+        and t.user_id = any(%(user_ids)s::bigint[])
         and t.category = %(category)s
         and not exists (
             select 1
@@ -100,9 +98,8 @@ outdated as (
 ),
 counted as (
     insert into notify.recent_deliveries (user_id, category, delivery_id)
-    select r.user_id, %(category)s, m.delivery_id
+    select m.user_id, %(category)s, m.delivery_id
     from written as m
-    inner join reachable as r using (line, channel)
     where %(cap_count)s::int is not null and m.state = 'claimed'
     on conflict do nothing
 ),

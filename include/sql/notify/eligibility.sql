@@ -1,8 +1,8 @@
 -- name: eligibility
 -- Whether each recipient of a page may be sent a message over a channel at this moment. `claim`, `check_recipient` and `count_audience` all
 -- contain it, so that previews and sends agree.
--- Only a category with a cap looks up what its users got lately: `h` counts that, and `w` ranks what is new to each user, so that of several
--- messages in one page no more are allowed than the cap leaves. What was sent over one channel already is not new.
+-- Only a category with a cap looks up what its users got lately: `h` counts that, and `rank` numbers what is new to each user, so that of
+-- several messages in one page no more are allowed than the cap leaves. What was sent over one channel already is not new.
 select
     p.line,
     p.user_id,
@@ -16,7 +16,7 @@ select
             or s.address is not null
             or (%(consent)s = 'opt_out' and not coalesce(k.granted, true))
             or (%(consent)s = 'opt_in' and not coalesce(k.granted, false))
-            or w.rank + coalesce(h.messages, 0) > %(cap_count)s::int
+            or p.rank + h.messages > %(cap_count)s::int
             then 'suppressed'
         else 'claimed'
     end::notify.state as state,
@@ -27,7 +27,30 @@ select
         else 'no_consent'
     end as error_class,
     u.time_zone
-from page as p
+from (
+    select
+        g.line,
+        g.user_id,
+        g.dedupe_key,
+        g.channel,
+        case when n.is_new then dense_rank() over (partition by g.user_id, n.is_new order by g.dedupe_key) end as rank
+    from page as g
+    cross join lateral (
+        select
+            %(cap_count)s::int is not null
+            and not exists (
+                select 1
+                from notify.deliveries as d
+                where
+                    d.notice_id = (select o.notice_id from notify.notices as o where o.name = %(notice)s)
+                    and d.dedupe_key = g.dedupe_key
+                    and d.channel = any(enum_range(null::notify.channel))
+                    and d.user_id = g.user_id
+                    and d.state <> 'deferred'
+            ) as is_new
+        offset 0
+    ) as n
+) as p
 left join core.users as u using (user_id)
 left join notify.consents as k on k.user_id = p.user_id and k.category = %(category)s
 left join lateral (
@@ -40,39 +63,18 @@ left join lateral (
 left join notify.suppressions as s
     on s.channel = p.channel
     and s.address = notify.mailbox(p.channel, a.address)
-left join (
-    select
-        t.user_id,
-        count(distinct (d.notice_id, d.dedupe_key)) as messages
-    from (select distinct g.user_id from page as g) as q
-    inner join notify.recent_deliveries as t on t.user_id = q.user_id and t.category = %(category)s
+left join lateral (
+    select count(distinct (d.notice_id, d.dedupe_key)) as messages
+    from notify.recent_deliveries as t
     inner join notify.deliveries as d using (delivery_id)
     where
-        %(cap_count)s::int is not null
+        p.rank is not null
+        and t.user_id = p.user_id
+        and t.category = %(category)s
         and d.state in ('claimed', 'sent', 'unknown')
         and coalesce(d.ended_at, d.claimed_at) > clock_timestamp() - %(cap_per)s::interval
-    group by t.user_id
-) as h on h.user_id = p.user_id
-left join (
-    select
-        m.user_id,
-        m.dedupe_key,
-        rank() over (partition by m.user_id order by m.dedupe_key) as rank
-    from (select distinct g.user_id, g.dedupe_key from page as g) as m
-    where
-        %(cap_count)s::int is not null
-        and not exists (
-            select 1
-            from notify.notices as n
-            inner join notify.deliveries as d using (notice_id)
-            where
-                n.name = %(notice)s
-                and d.dedupe_key = m.dedupe_key
-                and d.channel = any(enum_range(null::notify.channel))
-                and d.user_id = m.user_id
-                and d.state <> 'deferred'
-        )
-) as w on w.user_id = p.user_id and w.dedupe_key = p.dedupe_key;
+    offset 0
+) as h on true;
 
 -- name: check_recipient
 -- Eligibility of one user for each channel now, and the delivery that the ledger already has.

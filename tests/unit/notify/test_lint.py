@@ -16,8 +16,9 @@ GOOD = {
 MAIL = b"From: Bank <news@bank.com>\r\nMessage-ID: <1@bank.com>\r\nList-Unsubscribe: <https://bank.com/u>\r\n\r\nHi"
 
 
-def problems(mail: bytes = MAIL, *, is_refusable: bool = True, **parts: str) -> list[str]:
-    return [str(each) for each in find_problems(EMAIL, {**GOOD, **parts}, mail=mail, is_refusable=is_refusable)]
+def problems(mail: bytes = MAIL, *, is_refusable: bool = True, parts: dict[str, str] | None = None) -> list[str]:
+    found = find_problems(EMAIL, {**GOOD, **(parts or {})}, mail=mail, is_refusable=is_refusable)
+    return [str(each) for each in found]
 
 
 def test_a_good_message_has_no_problems() -> None:
@@ -74,12 +75,13 @@ def test_a_link_that_leads_nowhere_safe_is_found(url: str, problem: str) -> None
     ],
 )
 def test_a_fault_of_a_part_is_found(part: str, text: str, problem: str) -> None:
-    assert any(problem in found for found in problems(**{part: text})), problems(**{part: text})
+    assert any(problem in found for found in problems(parts={part: text})), problems(parts={part: text})
 
 
 def test_what_only_looks_like_a_fault_is_none() -> None:
     html = "<style>a { color: null }</style><p>Nonetheless, nanometres</p><img alt='' src='https://bank.com/a.png'>"
-    assert problems(html=html, text="Nonetheless, Nancy", subject="\u2068شركة\u2069") == []
+    parts = {"html": html, "text": "Nonetheless, Nancy", "subject": "\u2068شركة\u2069"}
+    assert problems(parts=parts) == []
 
 
 def test_a_mail_that_gmail_clips_is_found() -> None:

@@ -63,9 +63,7 @@ def _review(
     from etl.notify.review.pages import ReviewedRecipient
 
     recipient = preview.recipient
-    messages = [
-        _review_message(notice, message, folder, name, sent_at=sent_at) for message in preview.messages
-    ]
+    messages = [_review_message(notice, message, folder, name, sent_at=sent_at) for message in preview.messages]
     return ReviewedRecipient(recipient.user_id, recipient.locale, recipient.time_zone, messages)
 
 
