@@ -60,8 +60,12 @@ def mark_ours(value: object) -> Ours:
 def mark_amount(text: str, currency: str) -> str:
     """Return a formatted amount as ours, unless it is as long as a phone number, or its currency is no code."""
     is_code = len(currency) == _CODE_LENGTH and currency.isascii() and currency.isalpha()
-    is_short = len(text) <= _SHORT_AMOUNT or not _LONG_NUMBER.search(text)
-    return Ours(text) if is_code and is_short else text
+    return mark_number(text) if is_code else text
+
+
+def mark_number(text: str) -> str:
+    """Return a formatted number as ours, unless it is as long as a phone number."""
+    return Ours(text) if len(text) <= _SHORT_AMOUNT or not _LONG_NUMBER.search(text) else text
 
 
 def join_rendered(parts: Iterable[str]) -> Ours:

@@ -15,7 +15,7 @@ from jinja2.runtime import Context
 from etl.currency import decimals_by_code
 from etl.declare.timing.locales import find_locale
 from etl.errors import DeclarationError
-from etl.safe_text import mark_amount
+from etl.safe_text import mark_amount, mark_number, mark_ours
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -69,7 +69,7 @@ class Formatter:
         value = Decimal(number)
         exponent = value.as_tuple().exponent
         own_decimals = max(0, -exponent) if isinstance(exponent, int) else 0
-        return _format_decimal(value, own_decimals if decimals is None else decimals, self._locale)
+        return mark_number(_format_decimal(value, own_decimals if decimals is None else decimals, self._locale))
 
     @pass_context
     def format_date(self, _: Context, day: date | datetime | str, style: str = "long") -> str:
@@ -87,22 +87,22 @@ class Formatter:
 
         value = self._localize(day)
         if style in _NAMED_FORMATS:
-            return format_date(value, style, locale=self._locale)
-        return format_skeleton(style, value, locale=self._locale)
+            return mark_ours(format_date(value, style, locale=self._locale))
+        return mark_ours(format_skeleton(style, value, locale=self._locale))
 
     @pass_context
     def format_time(self, _: Context, instant: datetime | str, style: str = "short") -> str:
         """Return the time of an instant where the recipient is, such as `9:30 AM`."""
         from babel.dates import format_time
 
-        return format_time(_parse_instant(instant), style, tzinfo=self._zone, locale=self._locale)
+        return mark_ours(format_time(_parse_instant(instant), style, tzinfo=self._zone, locale=self._locale))
 
     @pass_context
     def format_datetime(self, _: Context, instant: datetime | str, style: str = "long") -> str:
         """Return the day and time of an instant where the recipient is; `style` as in `format_date`."""
         from babel.dates import format_datetime
 
-        return format_datetime(_parse_instant(instant), style, tzinfo=self._zone, locale=self._locale)
+        return mark_ours(format_datetime(_parse_instant(instant), style, tzinfo=self._zone, locale=self._locale))
 
     def _localize(self, value: date | datetime | str) -> date | datetime:
         parsed = datetime.fromisoformat(value) if isinstance(value, str) else value

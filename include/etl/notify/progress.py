@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
-from etl.notify.store import bounces, deferrals, failed_deliveries, progress, runs
+from etl.notify.bounces.store import bounces
+from etl.notify.store import deferrals, failed_deliveries, progress, runs
 from etl.notify.store.deferrals import DeferralGroup
 from etl.notify.store.progress import RecentSends, RunStatus
 from etl.notify.store.runs import RunState

@@ -96,7 +96,11 @@ class Templates:
         translations, used_locale = self._choose(channel, locale)
         used_zone = time_zone if time_zone and find_zone(time_zone) else self._notice.time_zone
         self._formatter.use(used_locale, used_zone)
-        shared = {"unsubscribe_url": mark_ours(unsubscribe_url), "locale": used_locale, "time_zone": used_zone}
+        shared = {
+            "unsubscribe_url": mark_ours(unsubscribe_url),
+            "locale": mark_ours(used_locale),
+            "time_zone": mark_ours(used_zone),
+        }
         context = {**values, **shared}
         parts = {part: self._render(self._name(channel, part, translations), context) for part in channel.parts}
         return parts | {part: " ".join(parts[part].split()) for part in channel.lines}

@@ -11,10 +11,10 @@ import pytest
 from etl.catalog.channels import EMAIL
 from etl.db.connection import Connection
 from etl.db.statements import Statement
+from etl.notify.audience.rules import AudienceInvalid
 from etl.notify.audience.totals import TotalsDiffer
 from etl.notify.report import report_run
 from etl.notify.store import chunks, recipients
-from etl.notify.store.audience import AudienceInvalid
 from etl.notify.templates import Templates
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address, stop_logins
 

@@ -47,7 +47,7 @@ def test_all_faults_are_found_at_once_without_a_database(project: ProjectCopy) -
     edit(project.declaration("merchants"), "from datetime", "from dataclasses import replace\nfrom datetime")
     edit(project.sql("transactions"), "-- name: table", "-- name: tabel")
     edit(project.sql("fraud_alert", of="notices"), "%(factor)s", "%(factr)s")
-    edit(project.template("low_balance", "desktop.title.jinja"), "account", "acount")
+    edit(project.template("low_balance", "desktop.title.jinja"), "{{ balance ", "{{ acount ")
     done = check(project, "--json")
     faults = json.loads(done.stdout)["faults"]
     assert done.returncode == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from etl.catalog import entities
 from etl.catalog.providers.plaid import PLAID
 from etl.cli import arguments
 from etl.cli.arguments import find_provider
@@ -48,9 +49,9 @@ def test_exactly_one_way_to_link_is_given(given: tuple[str, str, Path | None]) -
 
 def test_the_only_provider_needs_no_name_unless_a_wrong_file_may_hold_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arguments, "PROVIDERS", {"plaid": PLAID})
-    monkeypatch.setattr(arguments, "FAULTS", ())
+    monkeypatch.setattr(entities, "FAULTS", ())
     assert find_provider("") is PLAID
-    monkeypatch.setattr(arguments, "FAULTS", (DeclarationFault("accounts", "accounts.py", "it is wrong"),))
+    monkeypatch.setattr(entities, "FAULTS", (DeclarationFault("accounts", "accounts.py", "it is wrong"),))
     assert find_provider("plaid") is PLAID
     with pytest.raises(DeclarationError, match=r"accounts\.py: it is wrong"):
         find_provider("")

@@ -14,7 +14,7 @@ from etl.cli.terminal import print_json, print_line
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
-    from etl.notify.store.contacts import EndedFilter
+    from etl.notify.bounces.store.contacts import EndedFilter
 
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 _MAX_REASON_LENGTH = 200
@@ -40,7 +40,7 @@ def end_contacts(
     To keep an address from getting anything, also of other accounts, use `sluice notify suppress`.
     """
     from etl.db.connection import connect_warehouse
-    from etl.notify.store import contacts
+    from etl.notify.bounces.store import contacts
 
     with connect_warehouse() as db:
         ids = [contact.contact_id for contact in find_contacts(db, who)]
@@ -92,7 +92,7 @@ def revive_contacts(
     What was said against them before does not count any more. It does not change suppressions.
     """
     from etl.db.connection import connect_warehouse
-    from etl.notify.store import contacts
+    from etl.notify.bounces.store import contacts
 
     if who is None and since is None:
         raise typer.BadParameter("say whom to revive: a user, an address, or --since")
@@ -117,7 +117,7 @@ def _filter(  # noqa: PLR0917 - options of the command
     reason: str | None,
     destination: str | None,
 ) -> EndedFilter:
-    from etl.notify.store.contacts import EndedFilter
+    from etl.notify.bounces.store.contacts import EndedFilter
 
     ids = None if who is None else [contact.contact_id for contact in find_contacts(db, who)]
     first = datetime.min.replace(tzinfo=UTC) if since is None else since.replace(tzinfo=UTC)

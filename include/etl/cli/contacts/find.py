@@ -10,7 +10,7 @@ from etl.errors import PermanentError
 
 if TYPE_CHECKING:
     from etl.db.connection import Connection
-    from etl.notify.store.contacts import Contact
+    from etl.notify.bounces.store.contacts import Contact
 
 MAX_CONTACTS = 1_000
 """Addresses that one user or one mailbox may have."""
@@ -41,7 +41,7 @@ def find_contacts(db: Connection, who: str) -> list[Contact]:
     ContactMissing
         If there are none.
     """
-    from etl.notify.store import contacts
+    from etl.notify.bounces.store import contacts
 
     found = contacts.find(db, who.strip(), limit=MAX_CONTACTS)
     if not found:

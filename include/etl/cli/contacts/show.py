@@ -12,8 +12,8 @@ from etl.cli.help import AsJson, examples
 from etl.cli.terminal import print_json, print_line, truncate
 
 if TYPE_CHECKING:
-    from etl.notify.store.bounces import Bounce
-    from etl.notify.store.contacts import Contact, ContactEvent
+    from etl.notify.bounces.store.bounces import Bounce
+    from etl.notify.bounces.store.contacts import Contact, ContactEvent
 
 _JSON = (
     "a list of `contact_id`, `user_id`, `user_reference`, `channel`, `address`, `created_at`, `ended_at`, `ended_for`, "
@@ -33,7 +33,7 @@ def show_contacts(
 ) -> None:
     """Show addresses: whether they are used, why they ended or were revived, and what was said against them."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.store import bounces, contacts
+    from etl.notify.bounces.store import bounces, contacts
 
     with connect_warehouse() as db:
         shown = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from etl.db.connection import Connection
 from etl.declare.notice import Notice
+from etl.notify.audience.rules import AudienceInvalid
 from etl.notify.store import recipients
-from etl.notify.store.audience import AudienceInvalid
 from etl.notify.store.chunks import NoticeChunk
 from etl.notify.store.runs import NoticeRun
 

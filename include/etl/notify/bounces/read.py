@@ -15,7 +15,7 @@ from email.policy import compat32
 from itertools import islice
 
 from etl.notify.bounces.report import Report, ReportInvalid, classify, first_line
-from etl.notify.store.bounces import BounceKind
+from etl.notify.bounces.store.bounces import BounceKind
 
 MAX_BYTES = 256 * 1024
 """Of a mail, what is read: what it says precedes the mail that it is about."""

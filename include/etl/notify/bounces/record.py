@@ -13,8 +13,9 @@ from etl.declare.channel import Channel
 from etl.declare.notice import Category, Consent
 from etl.notify.bounces.report import Report
 from etl.notify.bounces.return_path import ReturnPaths
-from etl.notify.store import bounces, consents, suppressions
-from etl.notify.store.bounces import BounceKind, ReportedDelivery
+from etl.notify.bounces.store import bounces
+from etl.notify.bounces.store.bounces import BounceKind, ReportedDelivery
+from etl.notify.store import consents, suppressions
 
 SUPPRESSION_REASON = "complained"
 

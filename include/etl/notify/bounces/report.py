@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from etl.notify.bounces.store.bounces import BounceKind
 from etl.notify.channels.channel import redact_error
-from etl.notify.store.bounces import BounceKind
 
 MAX_DETAIL_LENGTH = 500
 """Characters of a diagnostic that are read."""

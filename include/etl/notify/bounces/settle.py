@@ -8,8 +8,8 @@ from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.notify.bounces.rule import JUDGED_AFTER, MEMORY, REPORT_DELAY, RULES
-from etl.notify.store import bounces
-from etl.notify.store.bounces import Destination
+from etl.notify.bounces.store import bounces
+from etl.notify.bounces.store.bounces import Destination
 
 BATCH_SIZE = 10_000
 """Bounces that one transaction judges."""

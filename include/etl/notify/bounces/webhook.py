@@ -15,7 +15,7 @@ import msgspec
 
 from etl.errors import PermanentError
 from etl.notify.bounces.report import Report, classify, first_line
-from etl.notify.store.bounces import BounceKind
+from etl.notify.bounces.store.bounces import BounceKind
 
 MAX_BYTES = 1024 * 1024
 MAX_EVENTS = 1_000

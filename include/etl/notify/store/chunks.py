@@ -11,7 +11,7 @@ from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile, statement
 from etl.declare.notice import Notice, UnknownPolicy
 from etl.errors import ChunkMissing
-from etl.notify.store.audience import AudienceInvalid, naming_errors_of
+from etl.notify.audience.rules import AudienceInvalid, naming_errors_of
 from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/chunks")

@@ -259,7 +259,7 @@ def record_updates(
         "unreachable": unreachable,
         **chunk.parameters,
     }
-    bounces = statements("notify/bounces")
+    bounces = statements("notify/bounces/bounces")
     query = _SQL["record_updates"].substitute(
         record_refusals=bounces["record_refusals"], record_acceptances=bounces["record_acceptances"]
     )

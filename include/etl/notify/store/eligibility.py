@@ -11,7 +11,7 @@ from datetime import datetime
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Category, Notice
-from etl.notify.store.audience import naming_errors_of
+from etl.notify.audience.rules import naming_errors_of
 from etl.notify.store.recipients import Recipient, unbounded_parameters
 from etl.notify.store.runs import NoticeRun
 

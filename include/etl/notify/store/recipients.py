@@ -15,7 +15,7 @@ from etl.db.statements import Statement, StatementFile, path_of, statement
 from etl.declare.fault import project_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.errors import PermanentError
-from etl.notify.store.audience import AudienceInvalid, check_page, naming_errors_of
+from etl.notify.audience.rules import AudienceInvalid, check_page, naming_errors_of
 from etl.notify.store.runs import NoticeRun
 from etl.safe_text import Ours
 

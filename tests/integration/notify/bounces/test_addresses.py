@@ -12,8 +12,8 @@ from psycopg.sql import SQL, Identifier
 
 from etl.db.connection import Connection
 from etl.notify.bounces.settle import settle_bounces
+from etl.notify.bounces.store import contacts
 from etl.notify.channels.channel import SendOutcome, SendResult
-from etl.notify.store import contacts
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 
 Rows = Callable[..., list[tuple[object, ...]]]

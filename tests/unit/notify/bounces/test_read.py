@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from etl.notify.bounces.read import MAX_BYTES, read_report
 from etl.notify.bounces.report import ReportInvalid, classify
-from etl.notify.store.bounces import BounceKind
+from etl.notify.bounces.store.bounces import BounceKind
 from tests.unit.notify.bounces.reports import complaint, delivery_report, out_of_office
 
 SIGNED = "bounce+7.abcdefghijklmnop@bank.example"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etl.notify.bounces.store.bounces import BounceKind
 from etl.notify.bounces.webhook import MAX_EVENTS, TOLERANCE, WebhookRefused, read_webhook, sign
-from etl.notify.store.bounces import BounceKind
 
 NOW = datetime(2026, 11, 1, 8, tzinfo=UTC)
 OLD, NEW = "old secret", "new secret"

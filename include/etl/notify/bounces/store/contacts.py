@@ -9,7 +9,7 @@ from datetime import datetime
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 
-_SQL = StatementFile("notify/contacts")
+_SQL = StatementFile("notify/bounces/contacts")
 
 BATCH_SIZE = 1_000
 """Addresses that one transaction revives."""

@@ -11,7 +11,7 @@ from etl.db.connection import Connection
 from etl.db.statements import StatementFile
 from etl.notify.bounces.rule import AddressRule
 
-_SQL = StatementFile("notify/bounces")
+_SQL = StatementFile("notify/bounces/bounces")
 
 Rules = Mapping[str, AddressRule]
 """Name of a channel → when its addresses are ended."""
