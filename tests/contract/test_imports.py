@@ -21,7 +21,7 @@ SHARED = {
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
     *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
-    *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
+    *("notify.health.breaker", "notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
 
@@ -44,7 +44,8 @@ ALLOWED = {
     },
     "notify": {"notify", *SHARED},
     "notify.channels": {"notify.channels", "clients", "declare", "settings", "json_text", "mail_address"},
-    "notify.store": {"notify.store", "db", "declare"},
+    "notify.store": {"notify.store", "notify.health.breaker", "db", "declare"},
+    "notify.health.breaker": set(),
     "catalog": {"catalog", "catalog_folder", "declare"},
     "catalog.hooks": set(),
     "db": {"db", "catalog_folder", "declare", "settings"},
