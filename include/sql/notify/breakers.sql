@@ -104,15 +104,18 @@ from
 where b.notice_id = %(notice_id)s and b.channel = t.channel and b.destination = t.destination;
 
 -- name: forget
--- Breakers of destinations that were healthy for a while, so that the table holds only trouble of the last minutes.
+-- Breakers of destinations that are healthy, so that the table holds only the trouble of the last minutes. Those that another sender is
+-- changing, or has changed, are kept.
 delete from notify.breakers as b
 using (
     select o.notice_id, o.channel, o.destination
     from notify.breakers as o
-    where o.notice_id = %(notice_id)s and o.state = 'closed' and o.counted_at < clock_timestamp() - %(memory)s::interval
-    for update skip locked
-) as old
-where b.notice_id = old.notice_id and b.channel = old.channel and b.destination = old.destination;
+    inner join unnest(%(channels)s::notify.channel[], %(destinations)s::text[], %(counted_ats)s::timestamptz[])
+        as t (channel, destination, counted_at) using (channel, destination, counted_at)
+    where o.notice_id = %(notice_id)s and o.state = 'closed'
+    for update of o skip locked
+) as h
+where b.notice_id = h.notice_id and b.channel = h.channel and b.destination = h.destination;
 
 -- name: clear
 -- A person ends the hold of a run: everything is tried again at once.

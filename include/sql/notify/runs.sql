@@ -7,8 +7,8 @@ returning target.notice_id;
 
 -- name: create
 -- Add the run of a period. If there is one already, no row is returned.
-insert into notify.runs (notice_id, period, trigger, as_of, expires_at, parameters, pace)
-values (%(notice_id)s, %(period)s, %(trigger)s, %(as_of)s, %(expires_at)s, %(parameters)s, %(pace)s)
+insert into notify.runs (notice_id, period, trigger, as_of, expires_at, parameters, pace, max_failed_share)
+values (%(notice_id)s, %(period)s, %(trigger)s, %(as_of)s, %(expires_at)s, %(parameters)s, %(pace)s, %(max_failed_share)s)
 on conflict (notice_id, period) do nothing
 returning run_id;
 
@@ -30,7 +30,14 @@ select
         from notify.announcements as a
         where a.run_id = r.run_id
     ) as is_announced,
-    r.reason
+    r.reason,
+    r.planned_at,
+    r.is_refused,
+    exists (
+        select 1
+        from notify.breakers as b
+        where b.notice_id = r.notice_id
+    ) as has_breakers
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 where r.run_id = %(run_id)s;
@@ -43,13 +50,15 @@ inner join notify.notices as n using (notice_id)
 where n.name = %(notice)s and r.period = %(period)s;
 
 -- name: set_pace_or_state
--- Pace and state can be changed while a run is running or paused, and no more once it has ended.
+-- Pace and state can be changed until a run has ended.
 update notify.runs as r
 set
     pace = coalesce(%(pace)s, r.pace),
     state = coalesce(%(state)s, r.state),
+    is_refused = r.is_refused and %(state)s::text is null,
+    reason = case when %(state)s::text is null then r.reason else '' end,
     ended_at = case when %(state)s = 'cancelled' then now() end
-where r.run_id = %(run_id)s and r.state in ('running', 'paused')
+where r.run_id = %(run_id)s and r.state in ('running', 'paused', 'held')
 returning r.run_id;
 
 -- name: read_totals

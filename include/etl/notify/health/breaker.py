@@ -21,6 +21,8 @@ PROBES = 3
 PUT_OFF_WEIGHT = 0.2
 """What a message counts that was not taken now, against 1 of one that was refused for good."""
 
+_HEALTHY_SHARE = 0.01
+
 
 class BreakerState(Enum):
     """What happens to the messages of a destination."""
@@ -61,7 +63,7 @@ class BreakerPolicy:
 
 
 DESTINATION_POLICY = BreakerPolicy(streak=10, share=0.5, attempts=50)
-CHANNEL_POLICY = BreakerPolicy(streak=50, share=0.95, attempts=100, first_probe=timedelta(seconds=5))
+CHANNEL_POLICY = BreakerPolicy(streak=50, share=0.95, attempts=100)
 """Of a channel as a whole nothing must get through: one ill destination, even a large one, is no reason to hold all."""
 
 
@@ -171,8 +173,12 @@ class Breaker:
         return DESTINATION_POLICY if self.destination else CHANNEL_POLICY
 
     def is_forgettable(self, as_of: datetime) -> bool:
-        """Return whether nothing of it matters any more."""
-        return not self.is_open and as_of - self.counted_at > 2 * self.policy.memory
+        """Return whether nothing of it matters any more: it is old, or enough messages were accepted since."""
+        is_old = as_of - self.counted_at > 2 * self.policy.memory
+        is_healthy = (
+            self.attempts >= self.policy.attempts and self.refusals < _HEALTHY_SHARE * self.attempts and not self.streak
+        )
+        return not self.is_open and (is_old or is_healthy)
 
 
 def count(breaker: Breaker, answers: Answers, *, as_of: datetime) -> Breaker:

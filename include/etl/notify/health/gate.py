@@ -23,6 +23,7 @@ from etl.notify.health.breaker import (
     count,
 )
 from etl.notify.health.destination import find_destination
+from etl.notify.pacing import MAX_BATCH_SIZE
 from etl.notify.store import breakers
 from etl.notify.store.breakers import Key
 from etl.notify.store.chunks import NoticeChunk
@@ -31,9 +32,8 @@ from etl.notify.store.runs import NoticeRun, RunState
 
 log = logging.getLogger(__name__)
 
-PROBE_PAGE = 10
-"""Recipients in a page while the channels refuse everything: enough for a few probes."""
-
+_PROBE_PAGE = 10
+"""Enough for a few probes of different destinations."""
 _HELD_WAIT = timedelta(seconds=1)
 """A held message may be tried as soon as its breaker closes, which decides when that is."""
 _MAX_REMEMBERED = 64
@@ -87,7 +87,15 @@ class BreakerGate:
     @property
     def is_refused(self) -> bool:
         """Whether all channels refuse everything, so that only probes are sent."""
-        return bool(self._refused_channels()) and len(self._refused_channels()) == len(self._notice.channels)
+        return len(self._refused_channels()) == len(self._notice.channels)
+
+    @property
+    def max_page_size(self) -> int:
+        """Maximum number of recipients in a page: a few while only probes are sent."""
+        if self._run is None or not self.is_refused:
+            return MAX_BATCH_SIZE
+        gives_up_at = max(self._gives_up_at(each, self._run) for each in self._refused_channels())
+        return _PROBE_PAGE if self._clock() < min(gives_up_at, self._run.expires_at or gives_up_at) else MAX_BATCH_SIZE
 
     def begin_page(self, run: NoticeRun) -> timedelta:
         """Read what other senders have learnt, before a page is claimed.
@@ -104,9 +112,7 @@ class BreakerGate:
         if run.has_breakers or self._breakers:
             self._breakers = {(each.channel, each.destination): each for each in breakers.read(self._db, run.notice_id)}
             self._recall_failures()
-            now = self._clock()
-            if any(each.is_forgettable(now) for each in self._breakers.values()):
-                breakers.forget(self._db, run.notice_id, memory=2 * DESTINATION_POLICY.memory)
+            self._forget_healthy(run)
         self._update_runs(run)
         if not self.is_refused:
             return timedelta()
@@ -128,9 +134,7 @@ class BreakerGate:
             return None
         is_over = any(self._gives_up_at(each, self._run) <= self._clock() for each in holding)
         first = holding[0]
-        return Hold(
-            DeferralReason.HELD, None if is_over else _HELD_WAIT, destination, first.error_class, first.reason
-        )
+        return Hold(DeferralReason.HELD, None if is_over else _HELD_WAIT, destination, first.error_class, first.reason)
 
     def review(self, channel: Channel, results: Sequence[SendResult]) -> Sequence[SendResult]:
         """Count the results of a batch; what an ill destination refused is deferred instead of failed."""
@@ -228,6 +232,14 @@ class BreakerGate:
                 recent = {each.delivery_id: each.position for each in self._failures.pop(key) if each.failed_at > since}
                 breakers.recall(self._db, self._chunk, recent, destination=key[1])
 
+    def _forget_healthy(self, run: NoticeRun) -> None:
+        now = self._clock()
+        healthy = [each for each in self._breakers.values() if each.is_forgettable(now)]
+        if healthy:
+            breakers.forget(self._db, run.notice_id, healthy)
+        for each in healthy:
+            del self._breakers[each.channel, each.destination]
+
     def _update_runs(self, run: NoticeRun) -> None:
         """Hold the runs of the notice if its channels refuse everything, and let them continue if they do no more."""
         if self.is_refused and run.state == RunState.RUNNING.value:
@@ -262,7 +274,11 @@ def _count_answers(channel: str, results: Sequence[SendResult]) -> dict[Key, Ans
     answers: dict[Key, Answers] = {}
     for result in results:
         single = _to_answers(result)
-        keys = {(channel, CHANNEL)} if result.scope is Scope.SERVER else {(channel, CHANNEL), (channel, result.destination)}
+        keys = (
+            {(channel, CHANNEL)}
+            if result.scope is Scope.SERVER
+            else {(channel, CHANNEL), (channel, result.destination)}
+        )
         for key in keys:
             answers[key] = answers.get(key, Answers()).followed_by(single)
     return {

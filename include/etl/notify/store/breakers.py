@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile
@@ -50,9 +50,9 @@ def change(
             "destinations": [each.destination for each in changed],
             "counted_ats": [each.counted_at for each in changed],
             "states": [each.state for each in changed],
-            "attempts": [each.attempts for each in changed],
-            "refusals": [each.refusals for each in changed],
-            "streaks": [each.streak for each in changed],
+            "attempts": [float(each.attempts) for each in changed],
+            "refusals": [float(each.refusals) for each in changed],
+            "streaks": [float(each.streak) for each in changed],
             "trips": [each.trips for each in changed],
             "opened_ats": [each.opened_at for each in changed],
             "probe_ats": [each.probe_at for each in changed],
@@ -63,9 +63,15 @@ def change(
     return list(zip(locked, changed, strict=True))
 
 
-def forget(db: Connection, notice_id: int, *, memory: timedelta) -> None:
-    """Remove the closed breakers of a notice that had no answers for some time."""
-    _SQL["forget"].run(db, {"notice_id": notice_id, "memory": memory})
+def forget(db: Connection, notice_id: int, healthy: Sequence[Breaker]) -> None:
+    """Remove breakers, except those that have changed since they were read."""
+    values = {
+        "notice_id": notice_id,
+        "channels": [each.channel for each in healthy],
+        "destinations": [each.destination for each in healthy],
+        "counted_ats": [each.counted_at for each in healthy],
+    }
+    _SQL["forget"].run(db, values)
 
 
 def clear(db: Connection, run_id: int) -> None:

@@ -68,6 +68,12 @@ class NoticeRun:
         Whether recipients were listed explicitly, instead of selected by the notice's SQL.
     reason
         Why it is held or has failed; empty otherwise.
+    planned_at
+        When it was planned.
+    is_refused
+        Whether it is held since its channels refuse everything: it sends probes, and resumes by itself.
+    has_breakers
+        Whether some destination of its notice has refused messages recently.
     """
 
     run_id: int
@@ -80,8 +86,11 @@ class NoticeRun:
     parameters: Mapping[str, Any]
     pace: float
     state: str
+    planned_at: datetime
     is_announced: bool = False
     reason: str = ""
+    is_refused: bool = False
+    has_breakers: bool = False
 
     @property
     def statement_file(self) -> str:
@@ -164,6 +173,7 @@ def create(
         "expires_at": as_of + notice.expiry if notice.expiry else None,
         "parameters": Jsonb(dict(parameters)),
         "pace": notice.pace,
+        "max_failed_share": notice.max_failed_share,
     }
     run_ids = _SQL["create"].scalars(db, values)
     if not run_ids:
