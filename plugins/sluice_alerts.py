@@ -65,6 +65,14 @@ def on_failure(context: Mapping[str, Any], *, entity: str = "") -> None:
     asyncio.run(_send_alerts([AlertKind.FAILED], context, entity))
 
 
+def on_sent(context: Mapping[str, Any]) -> None:
+    """Send an alert that a run of a notice is held, or sends again; a failure to do so never fails the sending task."""
+    try:
+        asyncio.run(_send_alerts([AlertKind.HELD, AlertKind.RESUMED], context, ""))
+    except Exception as error:  # noqa: BLE001 - the run is more important than the mail about it
+        log.warning("an alert that the run is held, or continues, could not be sent: %s", error)
+
+
 async def _send_alerts(
     kinds: Sequence[AlertKind], context: Mapping[str, Any], entity: str, deadline_at: datetime | None = None
 ) -> None:

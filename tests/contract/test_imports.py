@@ -21,7 +21,8 @@ SHARED = {
 PURE = {
     *("alerts.alert", "alerts.blockers", "alerts.eta", "alerts.formatting", "alerts.mail"),
     *("chunking", "clients.mail", "clients.mime", "currency", "declare", "json_text", "mail_address"),
-    *("notify.health.breaker", "notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
+    "notify.health.breaker",
+    *("notify.templates", "notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
 """Components without access to a clock, the network or a database."""
 

@@ -15,7 +15,7 @@ from etl.db.connection import Connection
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, Notice
 from etl.errors import PermanentError
 from etl.notify.plan import PlannedRun, plan_run
-from etl.notify.report import report_run
+from etl.notify.report import report_run, require_delivered
 from etl.notify.run_request import ConfInvalid
 from etl.notify.send import Senders, send
 from etl.notify.store import announcements, chunks, runs
@@ -159,6 +159,8 @@ def send_announced(
     ------
     ConfInvalid
         If the conf names no run, a run that was not announced, or a run of a notice that is not declared.
+    NoticeRunFailed
+        If too few of its messages were delivered.
     """
     run_id = conf.get("run_id")
     if type(run_id) is not int:
@@ -171,7 +173,9 @@ def send_announced(
         raise ConfInvalid(DAG_ID, f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
     for ordinal in chunks.list_unfinished(db, run_id):
         send(notice, run_id, ordinal, db=db, limiter=limiter, senders=build_senders(notice))
-    return report_run(notice, run_id, db=db)
+    totals = report_run(notice, run_id, db=db)
+    require_delivered(run_id, db=db)
+    return totals
 
 
 def _validate(notice: Notice, users: Collection[int], key: str, values: Mapping[str, object]) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
+from etl.notify import pacing
 from etl.notify.channels.channel import Message, Scope, SendOutcome, SendResult
+from etl.notify.failed_deliveries import retry_failed
+from etl.notify.report import NoticeRunFailed, report_run, require_delivered
 from etl.notify.send import DeliveriesDeferred, RunHeld
-from etl.notify.store import breakers
+from etl.notify.store import breakers, runs
 from etl.notify.store.runs import RunState
 from tests.integration.notify.notice_harness import FAST, Mailbox, NoticeHarness
 
@@ -173,6 +176,34 @@ def test_a_refusal_for_longer_than_the_patience_fails_the_run(
     assert (run.state, run.reason) == ("failed", "3,000 of 3,000 messages were not delivered (550: 3,000)")
     assert harness.states() == {"failed": 3_000}
     assert mailbox.tried < 200
+    with pytest.raises(NoticeRunFailed, match=r"bank\.example \(email\): 3,000 × 550 5\.1\.1 no such user"):
+        require_delivered(planned.run_id, db=harness.db)
+    report_run(harness.notice, planned.run_id, db=harness.db)
+    ((refusal,),) = rows("select refusals from notify.runs")
+    assert refusal == [
+        {
+            "channel": "email",
+            "destination": "bank.example",
+            "error_class": "550",
+            "error": "550 5.1.1 no such user",
+            "messages": 3_000,
+        }
+    ]
+
+
+def test_a_failed_run_succeeds_after_a_retry(harness: NoticeHarness, mailbox: PickyMailbox) -> None:
+    users = harness.enrol(100)
+    for user in users[::4]:
+        mailbox.answers[f"user{user}@bank.example"] = [REFUSED]
+    run_id = harness.send_all().run_id
+    with pytest.raises(NoticeRunFailed):
+        require_delivered(run_id, db=harness.db)
+    harness.db.execute("update notify.contacts set ended_at = null")
+    retry_failed(run_id, error_classes=None, as_of=datetime.now(UTC), db=harness.db)
+    harness.send(run_id)
+    require_delivered(run_id, db=harness.db)
+    assert harness.run(run_id).state == "done"
+    assert harness.states() == {"sent": 100}
 
 
 def test_credentials_that_are_refused_hold_the_run_until_they_are_mended(
@@ -271,8 +302,6 @@ def test_resuming_by_hand_ends_a_hold_and_tries_everything_at_once(
     send_until_held(harness, planned.run_id)
     mailbox.refused = set()
     breakers.clear(harness.db, planned.run_id)
-    from etl.notify.store import runs
-
     assert runs.set_pace_or_state(harness.db, planned.run_id, state=RunState.RUNNING)
     harness.send(planned.run_id)
     assert harness.states() == {"sent": 300}
@@ -311,17 +340,13 @@ def test_breakers_of_healthy_destinations_are_forgotten(
     assert rows("select * from notify.breakers") == []
 
 
-def test_a_run_that_is_held_for_another_reason_sends_no_probes(harness: NoticeHarness, mailbox: PickyMailbox) -> None:
+def test_a_run_that_is_held_for_another_reason_sends_no_probes(
+    harness: NoticeHarness, mailbox: PickyMailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     harness.enrol(20)
     planned = harness.plan()
     harness.db.execute("update notify.runs set state = 'held', reason = 'restored from a backup'")
-    from etl.notify import pacing
-
-    pacing_wait = pacing.MAX_PAUSE
-    pacing.MAX_PAUSE = timedelta()
-    try:
-        with pytest.raises(pacing.SendingPaused, match="is held"):
-            harness.send(planned.run_id)
-    finally:
-        pacing.MAX_PAUSE = pacing_wait
+    monkeypatch.setattr(pacing, "MAX_PAUSE", timedelta())
+    with pytest.raises(pacing.SendingPaused, match="is held"):
+        harness.send(planned.run_id)
     assert mailbox.tried == 0

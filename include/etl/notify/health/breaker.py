@@ -231,8 +231,8 @@ def _count_probes(breaker: Breaker, answers: Answers, as_of: datetime) -> Breake
         return Breaker(breaker.channel, breaker.destination, as_of, trips=breaker.trips)
     if not refused:
         return breaker
-    latest = {"error_class": answers.error_class, "reason": answers.reason} if answers.reason else {}
-    return _open(replace(breaker, **latest), as_of)
+    error_class, reason = answers.error_class or breaker.error_class, answers.reason or breaker.reason
+    return _open(replace(breaker, error_class=error_class, reason=reason), as_of)
 
 
 def _open(breaker: Breaker, as_of: datetime) -> Breaker:
