@@ -53,9 +53,7 @@ def retry(
     error_class: Annotated[
         list[str] | None, typer.Option(help="Only deliveries that failed with this error class; may be repeated.")
     ] = None,
-    deferred: Annotated[
-        bool, typer.Option("--deferred", help="Instead, let deferred deliveries be due now; they are sent by themselves.")
-    ] = False,
+    deferred: Annotated[bool, typer.Option("--deferred", help="Let deferred deliveries be due now, instead.")] = False,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> None:

@@ -39,8 +39,9 @@ _MEANINGS = {
     "deferred": "wait for another try",
 }
 _RUN = (
-    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `pace` (messages a second), "
-    "`recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed`, `unknown` and `deferred`"
+    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `pace` "
+    "(messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed`, `unknown` and "
+    "`deferred`"
 )
 _JSON = (
     f"a list of objects with {_RUN}. For one RUN it prints an object with these and `chunks`, `chunks_finished`, "
