@@ -32,7 +32,9 @@ _LABELS = {
 }
 _ENDED = (AlertKind.RECOVERED, AlertKind.FAILED, AlertKind.LOGINS_STOPPED)
 _NEXT_STEPS = {
-    AlertKind.FORECAST: "Nothing is lost. One more mail follows if the deadline is missed, and one when the run is done.",
+    AlertKind.FORECAST: (
+        "Nothing is lost. One more mail follows if the deadline is missed, and one when the run is done."
+    ),
     AlertKind.MISSED: "The run continues. One more mail follows when it is done, or if it fails.",
     AlertKind.RECOVERED: "There is nothing to do. This was the last mail about this run.",
     AlertKind.LOGINS_STOPPED: (

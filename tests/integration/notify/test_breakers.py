@@ -15,7 +15,7 @@ from etl.notify.channels.channel import Message, Scope, SendOutcome, SendResult
 from etl.notify.failed_deliveries import retry_failed
 from etl.notify.report import NoticeRunFailed, report_run, require_delivered
 from etl.notify.send import DeliveriesDeferred, RunHeld
-from etl.notify.store import breakers, runs
+from etl.notify.store import runs
 from etl.notify.store.runs import RunState
 from tests.integration.notify.notice_harness import FAST, Mailbox, NoticeHarness
 
@@ -301,7 +301,6 @@ def test_resuming_by_hand_ends_a_hold_and_tries_everything_at_once(
     planned = harness.plan()
     send_until_held(harness, planned.run_id)
     mailbox.refused = set()
-    breakers.clear(harness.db, planned.run_id)
     assert runs.set_pace_or_state(harness.db, planned.run_id, state=RunState.RUNNING)
     harness.send(planned.run_id)
     assert harness.states() == {"sent": 300}

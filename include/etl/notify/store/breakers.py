@@ -74,11 +74,6 @@ def forget(db: Connection, notice_id: int, healthy: Sequence[Breaker]) -> None:
     _SQL["forget"].run(db, values)
 
 
-def clear(db: Connection, run_id: int) -> None:
-    """Remove all breakers of the notice of a run, so that everything is tried again at once."""
-    _SQL["clear"].run(db, {"run_id": run_id})
-
-
 def hold_runs(db: Connection, notice_id: int, reason: str) -> None:
     """Hold the running runs of a notice, whose channels refuse everything."""
     _SQL["hold_runs"].run(db, {"notice_id": notice_id, "reason": reason})

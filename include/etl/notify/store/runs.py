@@ -186,13 +186,16 @@ def set_pace_or_state(db: Connection, run_id: int, *, pace: float | None = None,
     pace
         Messages a second over all workers, 0 to send nothing; None to leave it unchanged.
     state
-        `RUNNING` to resume; None to leave it unchanged. With `CANCELLED`, deferred deliveries end.
+        `RUNNING` to resume, which also tries at once what was refused; None to leave it unchanged. With `CANCELLED`,
+        deferred deliveries end.
     """
     values = {"run_id": run_id, "pace": pace, "state": state.value if state else None}
     with db.transaction():
         is_changed = bool(_SQL["set_pace_or_state"].run(db, values))
         if is_changed and state is RunState.CANCELLED:
             statement("notify/deferrals", "cancel").run(db, values)
+        if is_changed and state is RunState.RUNNING:
+            statement("notify/breakers", "clear").run(db, values)
     return is_changed
 
 
