@@ -58,7 +58,7 @@ def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
         notice_run, ordinal = (require_result(result, of="plan") for result in (notice_run, ordinal))
         with connections.warehouse() as db:
             get_current_context()["chunk"] = str(chunks.find(db, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
-            try:
+            with sluice_alerts.told_of_holds(get_current_context(), notice_run, db):
                 step.send(
                     notice,
                     notice_run,
@@ -67,8 +67,6 @@ def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
                     limiter=connections.limiter(),
                     senders=build_senders(notice),
                 )
-            finally:
-                sluice_alerts.on_sent(get_current_context())
 
     return send_chunk.partial(notice_run=planned[RUN_ID_KEY]).expand(ordinal=planned)
 

@@ -45,7 +45,7 @@ _NEXT_STEPS = {
     AlertKind.HELD: (
         "Nothing is lost: what was refused waits, and no address was ended. A few messages try again, with growing "
         "waits; once they are accepted, the run continues by itself, and one more mail says so. See what the server "
-        "says, and mend it; `sluice notify resume` tries everything again at once."
+        "says, and mend it; `sluice notify resume {run}` tries everything again at once."
     ),
     AlertKind.RESUMED: "There is nothing to do: what was held is sent now, and nobody gets a message twice.",
 }
@@ -183,14 +183,14 @@ def _notice_facts(alert: Alert) -> list[tuple[str, str]]:
     return [
         ("Why", notice.reason if alert.kind is not AlertKind.FAILED else ""),
         ("Messages", counts + (f", {notice.expired:,} expired" if notice.expired else "")),
-        ("Run of the notice", f"{notice.run_id}, see `sluice notify status {notice.run_id}`"),
+        ("Notice run", f"{notice.run_id}, see `sluice notify status {notice.run_id}`"),
     ]
 
 
 def _next_steps(alert: Alert) -> str:
     """Return what happens next, and which mails about the run follow."""
     if alert.kind is not AlertKind.FAILED:
-        return _NEXT_STEPS[alert.kind]
+        return _NEXT_STEPS[alert.kind].format(run=alert.notice.run_id if alert.notice else "RUN")
     if alert.notice and alert.notice.state == _FAILED:
         return (
             "What was sent stays sent, and nobody gets a message twice. Mend what the servers complain about; then "

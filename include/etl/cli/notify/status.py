@@ -41,8 +41,8 @@ _MEANINGS = {
     "deferred": "wait for another try",
 }
 _RUN = (
-    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `reason` (why "
-    "it is held or has failed), `pace` (messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, "
+    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `reason` "
+    "(why it is held or has failed), `pace` (messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, "
     "`sent`, `failed`, `unknown` and `deferred`"
 )
 _JSON = (
@@ -51,7 +51,8 @@ _JSON = (
     "deliveries), `rate` (messages a second) in the last `rate_seconds`, `average` (since it was planned), "
     "`left_seconds`, `failures` (deliveries by error class), `deferrals` (a list of `reason`, `destination`, "
     "`error_class` of the last answer, `deliveries`, `next_at` and `last_at`) and `breakers` (a list of `channel`, "
-    "`destination`, `state`, `opened_at`, `probe_at`, `error_class` and `reason`); with --follow a line for each refresh"
+    "`destination`, `state`, `opened_at`, `probe_at`, `error_class` and `reason`); with --follow a line for each "
+    "refresh"
 )
 
 
@@ -204,7 +205,7 @@ def _describe_breakers(breakers: Sequence[Breaker]) -> list[str]:
         since, probe = (
             f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else "" for at in (breaker.opened_at, breaker.probe_at)
         )
-        lines.append(f"    {whom}, since {since}, next try at {probe}: {breaker.reason or breaker.error_class}")
+        lines.append(f"    {whom}, since {since}, next try at {probe}: {breaker.answer}")
     return lines
 
 

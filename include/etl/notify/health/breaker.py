@@ -159,6 +159,11 @@ class Breaker:
     reason: str = ""
 
     @property
+    def answer(self) -> str:
+        """The last refusal in the server's words."""
+        return quote_answer(self.error_class, self.reason)
+
+    @property
     def is_open(self) -> bool:
         """Whether messages are held; half open counts, since only its probes are sent."""
         return self.state != BreakerState.CLOSED.value
@@ -179,6 +184,11 @@ class Breaker:
             self.attempts >= self.policy.attempts and self.refusals < _HEALTHY_SHARE * self.attempts and not self.streak
         )
         return not self.is_open and (is_old or is_healthy)
+
+
+def quote_answer(error_class: str, error: str) -> str:
+    """Return a server's answer with its code, which stands before its text if that does not begin with it."""
+    return error if error.startswith(error_class) else f"{error_class} {error}".strip()
 
 
 def count(breaker: Breaker, answers: Answers, *, as_of: datetime) -> Breaker:

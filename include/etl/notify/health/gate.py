@@ -206,7 +206,7 @@ class BreakerGate:
                     after.channel,
                     after.destination or "as a whole",
                     "held" if after.is_open else "accepted again",
-                    f": {after.reason}" if after.is_open else "",
+                    f": {after.answer}" if after.is_open else "",
                 )
 
     def _locate(self, channel: Channel, result: SendResult) -> SendResult:
@@ -311,4 +311,4 @@ def _to_answers(result: SendResult) -> Answers:
 
 
 def _describe(refused: Sequence[Breaker]) -> str:
-    return "; ".join(f"{each.channel}: {each.reason or each.error_class}" for each in refused)
+    return "; ".join(f"{each.channel}: {each.answer}" for each in refused)

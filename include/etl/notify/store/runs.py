@@ -14,6 +14,7 @@ from etl.db.connection import Connection
 from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
+from etl.notify.health.breaker import quote_answer
 from etl.notify.store import announcements
 from etl.notify.store.announcements import Announcement
 
@@ -64,7 +65,7 @@ class Refusal:
     def __str__(self) -> str:
         """Return whom, why and how many in one line."""
         whom = f"{self.destination} ({self.channel})" if self.destination else self.channel
-        return f"{whom}: {self.messages:,} × {self.error or self.error_class}"
+        return f"{whom}: {self.messages:,} × {quote_answer(self.error_class, self.error)}"
 
 
 @dataclass(frozen=True)
