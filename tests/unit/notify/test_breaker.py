@@ -166,3 +166,11 @@ def test_answers_together_say_the_same_as_one_after_the_other(split: int) -> Non
     assert count(make_breaker(), together, as_of=START).is_open
     interrupted = refused(split).followed_by(Answers(accepted=1)).followed_by(refused(10 - split))
     assert not count(make_breaker(), interrupted, as_of=START).is_open
+
+
+def test_many_uninstalled_applications_hold_no_push_service() -> None:
+    breaker = Breaker("desktop", "push.example", START)
+    for second in range(100):
+        breaker = count(breaker, refused(15, accepted=5), as_of=START + second * SECOND)
+        assert not breaker.is_open
+    assert count(breaker, refused(10, is_certain=True), as_of=START + 101 * SECOND).is_open

@@ -21,6 +21,7 @@ PROBES = 3
 PUT_OFF_WEIGHT = 0.2
 """What a message counts that was not taken now, against 1 of one that was refused for good."""
 
+_EMAIL = "email"
 _HEALTHY_SHARE = 0.01
 
 
@@ -62,9 +63,13 @@ class BreakerPolicy:
     max_probe: timedelta = timedelta(minutes=15)
 
 
-DESTINATION_POLICY = BreakerPolicy(streak=10, share=0.5, attempts=50)
-CHANNEL_POLICY = BreakerPolicy(streak=50, share=0.95, attempts=100)
-"""Of a channel as a whole nothing must get through: one ill destination, even a large one, is no reason to hold all."""
+DOMAIN_POLICY = BreakerPolicy(streak=10, share=0.5, attempts=50)
+"""Of mail domains. Even a list that was never cleaned has far fewer bad addresses."""
+SERVICE_POLICY = BreakerPolicy(streak=50, share=0.95, attempts=100)
+"""Of push services, where many applications may be uninstalled, and of channels as a whole: nothing gets through. One
+ill domain, even a large one, is no reason to hold all."""
+CERTAIN_STREAK = 10
+"""So many refusals in a row are enough if they name the server or the destination as their cause."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ class Breaker:
     @property
     def policy(self) -> BreakerPolicy:
         """When it opens."""
-        return DESTINATION_POLICY if self.destination else CHANNEL_POLICY
+        return DOMAIN_POLICY if self.destination and self.channel == _EMAIL else SERVICE_POLICY
 
     def is_forgettable(self, as_of: datetime) -> bool:
         """Return whether nothing of it matters any more: it is old, or enough messages were accepted since."""
@@ -227,7 +232,7 @@ def begin_probe(breaker: Breaker, *, as_of: datetime) -> Breaker:
 
 def _is_ill(breaker: Breaker, answers: Answers) -> bool:
     policy = breaker.policy
-    streak = min(policy.streak, DESTINATION_POLICY.streak) if answers.is_certain else policy.streak
+    streak = CERTAIN_STREAK if answers.is_certain else policy.streak
     if breaker.streak >= streak:
         return True
     windows = ((breaker.attempts, breaker.refusals), (answers.attempts, answers.refusals))
@@ -235,9 +240,9 @@ def _is_ill(breaker: Breaker, answers: Answers) -> bool:
 
 
 def _count_probes(breaker: Breaker, answers: Answers, as_of: datetime) -> Breaker:
-    """Close the breaker if the channel accepted a probe, or the destination most of them; else wait longer."""
+    """Close the breaker if a mail domain accepted most probes, or anything else at least one; else wait longer."""
     accepted, refused = answers.accepted + answers.postponed, answers.refused + answers.put_off
-    if accepted > (refused if breaker.destination else 0):
+    if accepted > (refused if breaker.policy is DOMAIN_POLICY else 0):
         return Breaker(breaker.channel, breaker.destination, as_of, trips=breaker.trips)
     if not refused:
         return breaker

@@ -14,7 +14,7 @@ from etl.notify.channels.channel import Scope, SendOutcome, SendResult
 from etl.notify.deferral.gate import Hold
 from etl.notify.health.breaker import (
     CHANNEL,
-    DESTINATION_POLICY,
+    DOMAIN_POLICY,
     PROBES,
     PUT_OFF_WEIGHT,
     Answers,
@@ -226,7 +226,7 @@ class BreakerGate:
 
     def _recall_failures(self) -> None:
         """Defer what failed a moment ago at a destination that is ill, as it turned out."""
-        since = self._clock() - DESTINATION_POLICY.memory
+        since = self._clock() - DOMAIN_POLICY.memory
         for key in list(self._failures):
             if self._is_open(key) or self._is_open((key[0], CHANNEL)):
                 recent = {each.delivery_id: each.position for each in self._failures.pop(key) if each.failed_at > since}
