@@ -1,5 +1,5 @@
 -- name: read
--- All breakers of a notice. Only destinations with recent refusals have one.
+-- All breakers of a notice, in practice: open ones first. Only destinations with several recent refusals have one.
 select
     b.channel::text as channel,
     b.destination,
@@ -14,7 +14,9 @@ select
     b.error_class,
     b.reason
 from notify.breakers as b
-where b.notice_id = %(notice_id)s;
+where b.notice_id = %(notice_id)s
+order by b.state = 'closed', b.counted_at desc
+limit 1000;
 
 -- name: list_open
 -- Open breakers of a notice, those of whole channels first, then those that have been open longest.

@@ -145,6 +145,18 @@ def test_one_ill_domain_of_ten_neither_stops_the_others_nor_loses_addresses(
     assert set(mailbox.addresses.values()) == {1}
 
 
+def test_a_domain_that_is_held_gets_three_probes(harness: NoticeHarness, mailbox: PickyMailbox) -> None:
+    harness.enrol(100)
+    spread_over_domains(harness.db, 2)
+    mailbox.refused = {"1.example"}
+    planned = harness.plan()
+    send_until_held(harness, planned.run_id)
+    before = mailbox.tried
+    make_probes_due(harness.db)
+    send_until_held(harness, planned.run_id)
+    assert mailbox.tried == before + 3
+
+
 def test_single_bad_addresses_fail_at_once(harness: NoticeHarness, mailbox: PickyMailbox) -> None:
     users = harness.enrol(200)
     for user in users[::20]:
@@ -326,13 +338,24 @@ def test_what_failed_in_pages_before_a_breaker_opened_is_tried_again(
     assert set(mailbox.addresses.values()) == {1}
 
 
+def test_single_bad_addresses_of_many_domains_need_no_rows(
+    harness: NoticeHarness, mailbox: PickyMailbox, rows: Rows
+) -> None:
+    harness.enrol(100)
+    spread_over_domains(harness.db, 50)
+    mailbox.refused = {f"{number}.example" for number in range(0, 50, 10)}
+    harness.send_all()
+    assert harness.states() == {"sent": 90, "failed": 10}
+    assert rows("select channel, destination from notify.breakers") == [("email", "")]
+
+
 def test_breakers_of_healthy_destinations_are_forgotten(
     harness: NoticeHarness, mailbox: PickyMailbox, rows: Rows
 ) -> None:
     users = harness.enrol(20)
     mailbox.answers[f"user{users[0]}@bank.example"] = [REFUSED]
     harness.send_all()
-    assert len(rows("select * from notify.breakers")) == 2
+    assert len(rows("select * from notify.breakers")) == 1
     harness.enrol(100)
     harness.send_all(period="2026-09")
     harness.send_all(period="2026-08")

@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from etl.db.connection import Connection
 from etl.declare.notice import Channel, Notice
@@ -36,6 +37,8 @@ _PROBE_PAGE = 10
 """Enough for a few probes of different destinations."""
 _HELD_WAIT = timedelta(seconds=1)
 """A held message may be tried as soon as its breaker closes, which decides when that is."""
+_MIN_SHARED = 3
+"""Refusals of a destination in a chunk from which on other senders hear of it."""
 _MAX_REMEMBERED = 64
 _MAX_DESTINATIONS = 1_000
 
@@ -80,6 +83,7 @@ class BreakerGate:
         self._breakers: dict[Key, Breaker] = {}
         self._page: dict[int, ClaimedDelivery] = {}
         self._answers: dict[Key, Answers] = {}
+        self._pending: dict[Key, Answers] = {}
         self._allowances: dict[Key, int] = {}
         self._probed: set[tuple[str, str]] = set()
         self._failures: dict[Key, deque[_Failure]] = defaultdict(lambda: deque(maxlen=_MAX_REMEMBERED))
@@ -144,10 +148,11 @@ class BreakerGate:
         answers = _count_answers(channel.name, located)
         now = self._clock()
         for key, each in answers.items():
-            if each.refusals or key in self._breakers:
+            shared = each if key in self._breakers else self._add_pending(key, each)
+            if shared is not None:
                 breaker = self._breakers.get(key) or Breaker(*key, counted_at=now)
-                self._breakers[key] = count(breaker, each, as_of=now)
-                self._answers[key] = self._answers.get(key, Answers()).followed_by(each)
+                self._breakers[key] = count(breaker, shared, as_of=now)
+                self._answers[key] = self._answers.get(key, Answers()).followed_by(shared)
         return [self._defer_if_ill(channel, result) for result in located]
 
     def end_page(self) -> None:
@@ -163,6 +168,19 @@ class BreakerGate:
         self._change(run, answers, add_answers)
         self._recall_failures()
         self._update_runs(run)
+
+    def _add_pending(self, key: Key, answers: Answers) -> Answers | None:
+        """Return what is to be shared of a destination without a breaker; None if it has refused too little so far.
+
+        Most mail domains have a few recipients: one bad address of each is no reason for as many rows.
+        """
+        pending = self._pending.pop(key, Answers()).followed_by(answers)
+        if pending.refusals >= (_MIN_SHARED if key[1] else PUT_OFF_WEIGHT):
+            return pending
+        if pending.refusals:
+            _keep_bounded(self._pending)
+            self._pending[key] = pending
+        return None
 
     def _is_probe(self, holding: Sequence[Breaker], destination: str) -> bool:
         """Return whether a held message is sent as a probe: a few of a destination, one of each if all are held."""
@@ -217,8 +235,7 @@ class BreakerGate:
             return result
         if self._is_open((channel.name, CHANNEL)) or self._is_open((channel.name, result.destination)):
             return replace(result, outcome=SendOutcome.DEFERRED, is_address_invalid=False)
-        if len(self._failures) >= _MAX_DESTINATIONS:
-            self._failures.pop(next(iter(self._failures)))
+        _keep_bounded(self._failures)
         position = self._page[result.delivery_id].recipient.position
         failure = _Failure(result.delivery_id, position, self._clock())
         self._failures[channel.name, result.destination].append(failure)
@@ -262,6 +279,12 @@ class BreakerGate:
 
     def _gives_up_at(self, breaker: Breaker, run: NoticeRun) -> datetime:
         return max(breaker.opened_at or run.planned_at, run.planned_at) + self._notice.patience
+
+
+def _keep_bounded(by_destination: dict[Key, Any]) -> None:
+    """Forget the destination that was added first if there are too many."""
+    if len(by_destination) >= _MAX_DESTINATIONS:
+        del by_destination[next(iter(by_destination))]
 
 
 def _is_refusal(result: SendResult) -> bool:
