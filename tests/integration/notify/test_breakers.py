@@ -372,3 +372,18 @@ def test_a_run_that_is_held_for_another_reason_sends_no_probes(
     with pytest.raises(pacing.SendingPaused, match="is held"):
         harness.send(planned.run_id)
     assert mailbox.tried == 0
+
+
+def test_held_messages_are_left_alone_until_a_probe_is_due(
+    harness: NoticeHarness, mailbox: PickyMailbox, rows: Rows
+) -> None:
+    harness.enrol(60)
+    spread_over_domains(harness.db, 2)
+    mailbox.refused = {"1.example"}
+    planned = harness.plan()
+    send_until_held(harness, planned.run_id)
+    claimed = "select delivery_id, claimed_at, attempt from notify.deliveries where state = 'deferred' order by 1"
+    before = rows(claimed)
+    harness.db.execute("update notify.deferrals set not_before = now()")
+    send_until_held(harness, planned.run_id)
+    assert rows(claimed) == before
