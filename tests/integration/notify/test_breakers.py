@@ -13,9 +13,11 @@ from etl.db.connection import Connection
 from etl.notify import pacing
 from etl.notify.channels.channel import Message, Scope, SendOutcome, SendResult
 from etl.notify.failed_deliveries import retry_failed
+from etl.notify.health.gate import BreakerGate
 from etl.notify.report import NoticeRunFailed, report_run, require_delivered
 from etl.notify.send import DeliveriesDeferred, RunHeld
-from etl.notify.store import runs
+from etl.notify.store import chunks, runs
+from etl.notify.store.deliveries import ClaimedDelivery
 from etl.notify.store.runs import RunState
 from tests.integration.notify.notice_harness import FAST, Mailbox, NoticeHarness
 
@@ -291,18 +293,19 @@ def test_senders_learn_from_each_other(harness: NoticeHarness, mailbox: PickyMai
     assert mailbox.tried == tried
 
 
-def test_only_one_sender_probes_at_a_time(harness: NoticeHarness, mailbox: PickyMailbox) -> None:
+def test_only_one_of_two_senders_that_see_a_probe_due_sends_it(harness: NoticeHarness, mailbox: PickyMailbox) -> None:
     harness.notice = replace(harness.notice, chunk_size=100)
-    harness.enrol(300)
+    harness.enrol(200)
     mailbox.refused = {"*"}
     planned = harness.plan()
     send_until_held(harness, planned.run_id)
     make_probes_due(harness.db)
-    tried = mailbox.tried
-    for ordinal in planned.ordinals:
-        with pytest.raises((RunHeld, DeliveriesDeferred)):
-            harness.send(planned.run_id, [ordinal])
-    assert mailbox.tried - tried <= 3
+    gates = [BreakerGate(harness.notice, chunks.find(harness.db, planned.run_id, n), harness.db) for n in (0, 1)]
+    delivery = ClaimedDelivery(1, harness.read_one_by_one(planned)[0], "email", "user1@bank.example")
+    for gate in gates:
+        gate.begin_page(harness.run(planned.run_id))
+    holds = [gate.hold(harness.notice.channels[0], delivery) for gate in gates]
+    assert [hold is None for hold in holds] == [True, False]
 
 
 def test_resuming_by_hand_ends_a_hold_and_tries_everything_at_once(
@@ -387,3 +390,16 @@ def test_held_messages_are_left_alone_until_a_probe_is_due(
     harness.db.execute("update notify.deferrals set not_before = now()")
     send_until_held(harness, planned.run_id)
     assert rows(claimed) == before
+
+
+def test_a_run_resumes_by_itself_when_a_probe_is_accepted(harness: NoticeHarness, mailbox: PickyMailbox) -> None:
+    harness.notice = replace(harness.notice, chunk_size=100)
+    harness.enrol(200)
+    mailbox.refused = {"*"}
+    planned = harness.plan()
+    send_until_held(harness, planned.run_id)
+    assert harness.run(planned.run_id).state == "held"
+    mailbox.refused = set()
+    send_with_probes(harness, planned.run_id)
+    run = harness.run(planned.run_id)
+    assert (run.state, run.is_refused, run.reason) == ("running", False, "")
