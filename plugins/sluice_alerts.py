@@ -10,8 +10,8 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from etl.alerts.context import CallbackRun
     from etl.alerts.store.outbox import OutboxMail
     from etl.clients.mail_server import MailServer
+    from etl.db.connection import Connection
     from etl.declare.entity import Entity
 
 MAIL_CONNECTION_ID = "smtp_default"
@@ -63,6 +64,27 @@ def on_success(context: Mapping[str, Any], *, entity: str = "") -> None:
 def on_failure(context: Mapping[str, Any], *, entity: str = "") -> None:
     """Send an alert that a run has failed."""
     asyncio.run(_send_alerts([AlertKind.FAILED], context, entity))
+
+
+@contextmanager
+def told_of_holds(context: Mapping[str, Any], notice_run: int, db: Connection) -> Iterator[None]:
+    """Send an alert if the run of a notice is held in the block, or was and sends again."""
+    from etl.notify.store import runs
+
+    was_held = runs.find(db, notice_run).is_refused
+    try:
+        yield
+    finally:
+        if not db.broken and (was_held or runs.find(db, notice_run).is_refused):
+            _on_hold(context)
+
+
+def _on_hold(context: Mapping[str, Any]) -> None:
+    """Send the alert that is due; a failure to do so never fails the sending task."""
+    try:
+        asyncio.run(_send_alerts([AlertKind.HELD, AlertKind.RESUMED], context, ""))
+    except Exception as error:  # noqa: BLE001 - the run is more important than the mail about it
+        log.warning("an alert that the run is held, or continues, could not be sent: %s", error)
 
 
 async def _send_alerts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Asset
 
+import sluice_alerts
 import sluice_notice_tasks as tasks
 from etl import catalog_folder
 from etl.declare.fault import project_path
@@ -17,7 +18,7 @@ _DOC = """{summary}
 `plan` fixes the run of a period and divides its audience into chunks; nobody gets the notice twice for one period.
 `send` sends the messages of a chunk, and records each in `notify.deliveries` before it is sent. A failed task can be
 cleared safely at any time, and continues where it stopped. `report` sums up what was sent, also if chunks failed;
-`all_sent` fails the run if a chunk failed.
+`all_sent` fails the run if a chunk failed, or too few messages were delivered.
 
 The conf of a run may hold `{{"period": "2026-10"}}`, `{{"run_id": 17}}` to continue an unfinished run, or
 `{{"parameters": {{…}}}}` for `{sql}`. A backfill sends nothing, unless its conf holds `{{"send": "{name}"}}`.
@@ -36,11 +37,11 @@ def build_notice_dag(notice: Notice) -> DAG:
     """Return the Dag that sends a notice.
 
     It plans the run's chunks, waits for approval if the notice declares that, and sends each. A chunk that fails does
-    not stop its siblings: `report` counts what was sent; `all_sent` fails the run if a chunk failed.
+    not stop its siblings: `report` counts what was sent; `all_sent` fails the run if a chunk failed, or too few
+    messages were delivered.
     """
-    from airflow.providers.standard.operators.empty import EmptyOperator
-
-    deadline = deadline_arguments(notice.deadline)
+    # A run that fails is told of also if the notice has no deadline.
+    deadline = {"on_failure_callback": sluice_alerts.on_failure, **deadline_arguments(notice.deadline)}
     sql = project_path(catalog_folder.find().sql("notices", notice.name))
     with SluiceDag(
         dag_id=notice_dag_id(notice),
@@ -55,15 +56,14 @@ def build_notice_dag(notice: Notice) -> DAG:
         **deadline,
     ) as dag:
         planned = tasks.plan(notice)
-        sent = tasks.send(notice, planned)
+        sent, all_sent = tasks.send(notice, planned), tasks.all_sent(notice)
         if notice.approval_above is not None:
             from sluice_notice_approval import NoticeApproval
 
             planned >> NoticeApproval(task_id="approve", notice=notice) >> sent
-        sent >> [
-            tasks.report(notice, outlet=asset(notice.name)),
-            EmptyOperator(task_id="all_sent"),
-        ]
+        # After the report, which stores what the mail about a failed run says.
+        sent >> tasks.report(notice, outlet=asset(notice.name)) >> all_sent
+        sent >> all_sent
     return dag
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, TriggerRule, get_current_context
 
+import sluice_alerts
 import sluice_connections as connections
 from etl.declare.notice import Notice
 from sluice_channels import build_senders
@@ -31,13 +32,15 @@ def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a t
     @task(task_id="plan", priority_weight=_priority_weight(notice, step=0))
     def plan_run(**_params: object) -> list[int]:
         from etl.notify import run_request as step
+        from etl.notify.store import runs
 
         with connections.warehouse() as db:
             # Fail on a missing connection now, before anything is sent.
             build_senders(notice)
             planned = step.plan_requested_run(notice, _run_request(), db=db)
-        if planned is None:
-            return []
+            if planned is None:
+                return []
+            runs.save_dag_run(db, planned.run_id, get_current_context()["dag_run"].run_id)
         get_current_context()["ti"].xcom_push(RUN_ID_KEY, planned.run_id)
         return planned.ordinals
 
@@ -55,14 +58,15 @@ def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
         notice_run, ordinal = (require_result(result, of="plan") for result in (notice_run, ordinal))
         with connections.warehouse() as db:
             get_current_context()["chunk"] = str(chunks.find(db, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
-            step.send(
-                notice,
-                notice_run,
-                ordinal,
-                db=db,
-                limiter=connections.limiter(),
-                senders=build_senders(notice),
-            )
+            with sluice_alerts.told_of_holds(get_current_context(), notice_run, db):
+                step.send(
+                    notice,
+                    notice_run,
+                    ordinal,
+                    db=db,
+                    limiter=connections.limiter(),
+                    senders=build_senders(notice),
+                )
 
     return send_chunk.partial(notice_run=planned[RUN_ID_KEY]).expand(ordinal=planned)
 
@@ -88,6 +92,20 @@ def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise
         return totals
 
     return report_run()
+
+
+def all_sent(notice: Notice) -> Any:  # noqa: ANN401 - likewise
+    """Return the task that fails the Dag's run if a chunk failed, or too few of the messages were delivered."""
+
+    @task(task_id="all_sent", priority_weight=_priority_weight(notice, step=5))
+    def require_delivered() -> None:
+        from etl.notify import report as step
+
+        run_id = get_current_context()["ti"].xcom_pull(task_ids="plan", key=RUN_ID_KEY)
+        with connections.warehouse() as db:
+            step.require_delivered(run_id, db=db)
+
+    return require_delivered()
 
 
 def _priority_weight(notice: Notice, *, step: int) -> int:

@@ -24,7 +24,7 @@ PURE = {
     *("inline_css", "safe_text"),
     *("chunking", "clients.mail", "clients.mime", "csv_lines", "currency", "declare", "json_text", "mail_address"),
     *("notify.formats", "notify.review.lint", "notify.review.pages", "notify.templates"),
-    *("notify.bounces.read", "notify.bounces.return_path", "notify.bounces.rule"),
+    *("notify.bounces.read", "notify.bounces.return_path", "notify.bounces.rule", "notify.health.breaker"),
     *("notify.timing.hours", "notify.timing.schedule", "notify.timing.spreading"),
     *("notify.unsubscribe_links", "preflight.templates", "sql_syntax", "sync.records"),
 }
@@ -56,7 +56,8 @@ ALLOWED = {
     "notify.bounces.rule": set(),
     "notify.bounces.store": {"notify.bounces.store", "notify.bounces.rule", "notify.store", "db", "declare"},
     "notify.audience.rules": {"db", "declare"},
-    "notify.store": {"notify.store", "notify.audience.rules", "db", "declare", "safe_text"},
+    "notify.store": {"notify.store", "notify.audience.rules", "notify.health.breaker", "db", "declare", "safe_text"},
+    "notify.health.breaker": set(),
     "catalog": {"catalog", "catalog_folder", "declare"},
     "catalog.hooks": set(),
     "db": {"db", "catalog_folder", "declare", "settings"},

@@ -36,6 +36,12 @@ class AlertKind(Enum):
     LOGINS_STOPPED = "logins_stopped"
     """The run succeeded, but many logins stopped in it."""
 
+    HELD = "held"
+    """The run of a notice is held, since its channels refuse everything."""
+
+    RESUMED = "resumed"
+    """The run of a notice was held, and sends again."""
+
 
 @dataclass(frozen=True)
 class TaskFailure:
@@ -117,6 +123,35 @@ class LoginsByOutcome:
 
 
 @dataclass(frozen=True)
+class NoticeOutcome:
+    """What became so far of the messages of a run of a notice.
+
+    Parameters
+    ----------
+    run_id
+        Its number in `sluice notify`.
+    state
+        Its state, such as `held` or `failed`.
+    reason
+        Why it is held or has failed; empty otherwise.
+    sent, failed, deferred, unknown, expired
+        Number of messages.
+    refusals
+        Who refused messages, in what words and how often, one line each.
+    """
+
+    run_id: int
+    state: str
+    reason: str
+    sent: int
+    failed: int
+    deferred: int
+    unknown: int
+    expired: int = 0
+    refusals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Alert:
     """The facts of one mail.
 
@@ -154,6 +189,8 @@ class Alert:
         Rejected records, by rule.
     logins
         Logins of the run, by outcome and error code.
+    notice
+        Messages of the run; None if it is not the run of a notice.
     next_run_catches_up
         Whether the next run does the work that this one did not.
     """
@@ -175,6 +212,7 @@ class Alert:
     failed_task_count: int = 0
     rejects: tuple[RejectsByRule, ...] = ()
     logins: tuple[LoginsByOutcome, ...] = ()
+    notice: NoticeOutcome | None = None
     next_run_catches_up: bool = True
 
 

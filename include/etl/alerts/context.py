@@ -10,13 +10,14 @@ from datetime import datetime
 import psycopg
 
 from etl.alerts import blockers
-from etl.alerts.alert import RUN_TYPES_WITH_DEADLINE, ChunkProgress, LoginsByOutcome, TaskFailure
+from etl.alerts.alert import RUN_TYPES_WITH_DEADLINE, ChunkProgress, LoginsByOutcome, NoticeOutcome, TaskFailure
 from etl.alerts.blockers import OpenTask, PoolUsage
 from etl.alerts.eta import PastRun
 from etl.alerts.store import airflow_db, task_failures
 from etl.alerts.store.airflow_db import DagRun
 from etl.db.connection import Connection
 from etl.declare.entity import Entity, RawOf
+from etl.notify.store import runs
 from etl.sync.logins import breaker
 from etl.sync.logins.store import logins
 from etl.sync.report import totals
@@ -163,6 +164,24 @@ def wave_of_stops(run: CallbackRun, *, db: Connection) -> tuple[LoginsByOutcome,
     ]
     asked = logins.count_asked(db, entity=run.entity.name, run_id=run.run_id)
     return tuple(stopped) if breaker.is_wave(sum(each.logins for each in stopped), asked) else ()
+
+
+def notice_outcome(run: CallbackRun, *, db: Connection) -> NoticeOutcome | None:
+    """Return what became of the messages of a run so far; None if it is not the run of a notice."""
+    outcome = runs.find_by_dag_run(db, dag_id=run.dag_id, dag_run=run.run_id) if run.entity is None else None
+    if outcome is None:
+        return None
+    return NoticeOutcome(
+        outcome.run_id,
+        outcome.state,
+        outcome.reason,
+        outcome.sent,
+        outcome.failed,
+        outcome.deferred,
+        outcome.unknown,
+        outcome.expired,
+        tuple(map(str, outcome.refusals)),
+    )
 
 
 def blocking_reasons(context: RunContext, *, db: Connection | None, as_of: datetime) -> tuple[str, ...]:

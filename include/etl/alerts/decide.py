@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from etl.alerts.context import (
     find_failures,
     gather_run_context,
     logins_by_outcome,
+    notice_outcome,
     wave_of_stops,
 )
 from etl.alerts.mail import compose
@@ -28,6 +29,11 @@ _MAX_FAILURES = 3
 _TASK_FAILURE_REASON = "task_failure"
 _CHECK_LOGINS = "check_logins"
 """The task whose failure names the cause of many others; told first."""
+
+_ALWAYS_TOLD_OF_NOTICES = (AlertKind.HELD, AlertKind.RESUMED, AlertKind.FAILED)
+"""Told also of runs without a deadline: users wait for the messages, whoever started the run."""
+_HELD = "held"
+_SENDS_AGAIN = ("running", "done")
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +70,8 @@ def enqueue_due_alert(check: AlertCheck, *, db: Connection, metadata_db: Connect
         Airflow's own database; None if it cannot be read.
     """
     context = gather_run_context(check.run, db=db, metadata_db=metadata_db)
-    if not context.has_deadline:
+    notice = notice_outcome(check.run, db=db)
+    if not context.has_deadline and not (notice and check.kind in _ALWAYS_TOLD_OF_NOTICES):
         return None
     build = {
         AlertKind.FORECAST: _build_late_alert,
@@ -72,8 +79,12 @@ def enqueue_due_alert(check: AlertCheck, *, db: Connection, metadata_db: Connect
         AlertKind.RECOVERED: _build_recovered_alert,
         AlertKind.FAILED: _build_failed_alert,
         AlertKind.LOGINS_STOPPED: _build_logins_alert,
+        AlertKind.HELD: _build_held_alert,
+        AlertKind.RESUMED: _build_resumed_alert,
     }[check.kind]
     alert = build(check, context, db)
+    if alert and notice:
+        alert = replace(alert, notice=notice)
     mail = outbox.enqueue(db, alert, compose(alert)) if alert else None
     if mail:
         log.info("%s: alert for run %s: %s", mail.dag_id, mail.run_id, mail.subject)
@@ -187,6 +198,20 @@ def _build_logins_alert(check: AlertCheck, context: RunContext, db: Connection) 
         progress=chunk_progress(check.run, db=db),
         logins=stopped,
     )
+
+
+def _build_held_alert(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
+    """Return the alert that the run of a notice is held; None if it is not."""
+    notice = notice_outcome(check.run, db=db)
+    return _build_alert(check, context) if notice and notice.state == _HELD else None
+
+
+def _build_resumed_alert(check: AlertCheck, context: RunContext, db: Connection) -> Alert | None:
+    """Return the alert that the run of a notice sends again; None if it is held, or nobody was told that it was."""
+    notice = notice_outcome(check.run, db=db)
+    records = outbox.alerts_of_run(db, dag_id=check.run.dag_id, run_id=check.run.run_id)
+    is_told = notice is not None and notice.state in _SENDS_AGAIN and AlertKind.HELD in records
+    return _build_alert(check, context) if is_told else None
 
 
 def _build_alert(check: AlertCheck, context: RunContext, **fields: Any) -> Alert:  # noqa: ANN401 - the fields of Alert

@@ -21,6 +21,7 @@ from etl.declare.validation import (
     require_duration,
     require_identifier,
     require_pace,
+    require_share,
     require_tuple,
     require_type,
 )
@@ -138,6 +139,8 @@ class Notice:
         How often a message is tried that its server defers.
     patience
         Time after the first try within which such a message is tried again; but never after its expiry.
+    max_failed_share
+        Share of the messages that may fail; if more do, and at least ten, the run fails.
     chunk_size
         Recipients in a chunk.
     max_chunks
@@ -171,6 +174,7 @@ class Notice:
     expiry: timedelta | None = None
     max_tries: int = 20
     patience: timedelta = timedelta(days=1)
+    max_failed_share: float = 0.2
     chunk_size: int = 10_000
     max_chunks: int = 256
     schedule: str | After | None = None
@@ -247,6 +251,7 @@ def _validate(notice: Notice) -> None:
     require_pace(where, "pace", notice.pace)
     require_count(where, "chunk_size", notice.chunk_size, minimum=1)
     require_count(where, "max_chunks", notice.max_chunks, minimum=1, maximum=MAX_CHUNKS)
+    require_share(where, "max_failed_share", notice.max_failed_share)
     require_count(where, "max_tries", notice.max_tries, minimum=1, maximum=MAX_TRIES)
     require_duration(where, "patience", notice.patience)
     require_timeout(where, notice.timeout)

@@ -72,6 +72,13 @@ def require_pace(where: str, field: str, value: object) -> None:
         )
 
 
+def require_share(where: str, field: str, value: object) -> None:
+    """Raise DeclarationError unless a value is a number from 0 to 1."""
+    require_type(where, field, value, int, float)
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise DeclarationError(f"{where}: {field} is {value}; it must be from 0 to 1, such as 0.2 for a fifth")
+
+
 def require_duration(where: str, field: str, value: object) -> None:
     """Raise DeclarationError unless a value is a positive timedelta."""
     require_type(where, field, value, timedelta)

@@ -15,9 +15,9 @@ from etl.db.connection import Connection
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, Notice
 from etl.errors import PermanentError
 from etl.notify.plan import PlannedRun, plan_run
-from etl.notify.report import report_run
+from etl.notify.report import report_run, require_delivered
 from etl.notify.run_request import ConfInvalid
-from etl.notify.send import DeliveriesDeferred, Senders, send
+from etl.notify.send import DeliveriesDeferred, RunHeld, Senders, send
 from etl.notify.store import announcements, chunks, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.templates import Templates
@@ -159,6 +159,8 @@ def send_announced(
     ------
     ConfInvalid
         If the conf names no run, a run that was not announced, or a run of a notice that is not declared.
+    NoticeRunFailed
+        If too few of its messages were delivered.
     """
     run_id = conf.get("run_id")
     if type(run_id) is not int:
@@ -169,15 +171,17 @@ def send_announced(
         raise ConfInvalid(DAG_ID, f"run {run_id} belongs to notice {run.notice}, which is not declared")
     if not run.is_announced:
         raise ConfInvalid(DAG_ID, f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
-    deferred: list[DeliveriesDeferred] = []
+    deferred: list[DeliveriesDeferred | RunHeld] = []
     for ordinal in chunks.list_unfinished(db, run_id):
         try:
             send(notice, run_id, ordinal, db=db, limiter=limiter, senders=build_senders(notice))
-        except DeliveriesDeferred as error:
+        except (DeliveriesDeferred, RunHeld) as error:
             deferred.append(error)
     if deferred:
         raise min(deferred, key=lambda error: error.wait)
-    return report_run(notice, run_id, db=db)
+    totals = report_run(notice, run_id, db=db)
+    require_delivered(run_id, db=db)
+    return totals
 
 
 def _validate(notice: Notice, users: Collection[int], key: str, values: Mapping[str, object]) -> None:

@@ -128,8 +128,19 @@ class PageDelivery:
         hold = next(filter(None, (gate.hold(channel, delivery) for gate in self._gates)), None)
         if hold is None:
             return False
+        if hold.wait is None:
+            self._fail(delivery, hold.error_class, hold.error)
+            return True
         deferral = Deferral(delivery.recipient.position, hold.reason, hold.wait, delivery.tries, hold.destination)
-        self.updates.append(DeliveryUpdate(delivery.delivery_id, "deferred", deferral=deferral))
+        self.updates.append(
+            DeliveryUpdate(
+                delivery.delivery_id,
+                "deferred",
+                error_class=hold.error_class,
+                error=hold.error,
+                deferral=deferral,
+            )
+        )
         return True
 
     def _record_result(self, result: SendResult, message: Message) -> None:

@@ -126,6 +126,7 @@ def find_or_draft_run(
         parameters={**(planned.parameters if planned else notice.parameters), **(parameters or {})},
         pace=planned.pace if planned else notice.pace,
         state=planned.state if planned else RunState.RUNNING.value,
+        planned_at=planned.planned_at if planned else as_of,
         is_announced=planned.is_announced if planned else False,
     )
     texts = [statement(run.statement_file, name).as_string(None) for name in REQUIRED_STATEMENTS]

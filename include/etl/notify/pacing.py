@@ -33,7 +33,8 @@ class SendingPaused(RetryAfter):
     """A run is paused, or its pace is 0."""
 
     def __init__(self, run: NoticeRun) -> None:
-        reason = "paused" if run.state == RunState.PAUSED.value else "at a pace of 0"
+        is_stopped = run.state in (RunState.PAUSED.value, RunState.HELD.value)
+        reason = run.state if is_stopped else "at a pace of 0"
         super().__init__(
             f"{run.notice} {run.period}: run {run.run_id} is {reason}; nothing is lost.", PAUSED_RETRY_DELAY
         )
@@ -87,7 +88,7 @@ class RunControl:
         Raises
         ------
         SendingPaused
-            If it is paused, or its pace is zero.
+            If it is paused, held for another reason than refusals, or its pace is zero.
         SendingCancelled
             If it was cancelled.
         """
@@ -96,7 +97,8 @@ class RunControl:
             self._refreshed_at = self._clock()
         if self._run.state == RunState.CANCELLED.value:
             raise SendingCancelled
-        if self._run.state == RunState.PAUSED.value or not self._run.pace:
+        is_held = self._run.state == RunState.HELD.value and not self._run.is_refused
+        if self._run.state == RunState.PAUSED.value or is_held or not self._run.pace:
             raise SendingPaused(self._run)
         return self._run
 

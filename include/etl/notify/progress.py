@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
 from etl.notify.bounces.store import bounces
-from etl.notify.store import deferrals, failed_deliveries, progress, runs
+from etl.notify.health.breaker import Breaker
+from etl.notify.store import breakers, deferrals, failed_deliveries, progress, runs
 from etl.notify.store.deferrals import DeferralGroup
 from etl.notify.store.progress import RecentSends, RunStatus
 from etl.notify.store.runs import RunState
 
+_MAX_BREAKERS = 20
 _MESSAGE_COUNTS = ("sent", "failed", "unknown")
 _ENDED_COUNTS = (*_MESSAGE_COUNTS, "suppressed", "expired", "unreachable", "repeated")
 
@@ -35,6 +37,8 @@ class RunProgress:
         Deferred deliveries by why and where they wait.
     bounces
         Kind of a bounce → deliveries, including those that bounced after they were sent.
+    breakers
+        Open circuit breakers of the notice, those of whole channels first, at most twenty.
     recent
         Messages sent recently.
     as_of
@@ -47,6 +51,7 @@ class RunProgress:
     failures: Mapping[str, int]
     deferrals: Sequence[DeferralGroup]
     bounces: Mapping[str, int]
+    breakers: Sequence[Breaker]
     recent: RecentSends
     as_of: datetime
 
@@ -105,13 +110,15 @@ def read_progress(run_id: int, *, channel_count: int, as_of: datetime, db: Conne
     NoticeRunMissing
         If there is no such run.
     """
+    status = progress.find_status(db, run_id)
     return RunProgress(
-        run=progress.find_status(db, run_id),
+        run=status,
         totals=runs.read_totals(db, run_id),
         channel_count=channel_count,
         failures=failed_deliveries.count_failures(db, run_id),
         deferrals=deferrals.summarize(db, run_id),
         bounces=bounces.count_by_run(db, run_id),
+        breakers=breakers.list_open(db, status.notice, limit=_MAX_BREAKERS),
         recent=progress.read_recent_sends(db, run_id),
         as_of=as_of,
     )

@@ -1,15 +1,32 @@
-"""Report: the final totals of a run, stored and logged even if some of its chunks failed."""
+"""Report: the final totals of a run, stored and logged even if some of its chunks failed, and whether it has failed."""
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from etl.db.connection import Connection
 from etl.declare.notice import Notice
+from etl.errors import PermanentError
 from etl.notify.audience.totals import check_totals, describe_changes
 from etl.notify.bounces.settle import settle_bounces
 from etl.notify.store import runs
+from etl.notify.store.runs import NoticeRun, Refusal, RunState
+
+_TOLD_REFUSALS = 2
 
 log = logging.getLogger(__name__)
+
+
+class NoticeRunFailed(PermanentError):
+    """So many messages of a run were not delivered that its task fails, too."""
+
+    def __init__(self, run: NoticeRun, refusals: Sequence[Refusal]) -> None:
+        lines = [
+            f"{run.notice} {run.period}: run {run.run_id} has failed: {run.reason}.",
+            *map(str, refusals[:_TOLD_REFUSALS]),
+            f"What was sent stays sent. Mend the cause, then `sluice notify retry {run.run_id}` tries the others.",
+        ]
+        super().__init__("\n".join(lines))
 
 
 def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[str, int]:
@@ -25,7 +42,8 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
         return {}
     settle_bounces(db=db, as_of=datetime.now(UTC))
     totals = runs.read_totals(db, run_id)
-    runs.save_report(db, run_id, totals)
+    has_failed = runs.find(db, run_id).state == RunState.FAILED.value
+    runs.save_report(db, run_id, totals, runs.list_refusals(db, run_id) if has_failed else ())
     log.info("%s: run %d: %s", notice.name, run_id, totals)
     if totals["chunks_finished"] < totals["chunks"]:
         log.error(
@@ -50,3 +68,18 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
         )
     check_totals(runs.find(db, run_id), notice, totals)
     return totals
+
+
+def require_delivered(run_id: int | None, *, db: Connection) -> None:
+    """Fail if a run has failed; a Dag run that sends none has not.
+
+    Raises
+    ------
+    NoticeRunFailed
+        With who refused the messages, in what words and how often.
+    """
+    if run_id is None:
+        return
+    run = runs.find(db, run_id)
+    if run.state == RunState.FAILED.value:
+        raise NoticeRunFailed(run, runs.list_refusals(db, run_id))

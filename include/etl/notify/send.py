@@ -18,6 +18,7 @@ from etl.notify.channels.channel import Sender
 from etl.notify.channels.refused import RefusedSender
 from etl.notify.deferral.gate import Gate
 from etl.notify.delivery import PageDelivery
+from etl.notify.health.gate import BreakerGate
 from etl.notify.pacing import REFRESH_INTERVAL, RunControl, SendingCancelled, SendingPaused
 from etl.notify.store import chunks, deferrals, deliveries, recipients
 from etl.notify.store.chunks import NoticeChunk
@@ -38,6 +39,18 @@ MAX_RESCHEDULE = timedelta(minutes=5)
 
 Senders = Mapping[str, AbstractAsyncContextManager[Sender]]
 """Name of a channel → its sender, not yet opened."""
+
+
+class RunHeld(RetryAfter):
+    """The channels of a run refuse everything, so that only probes are sent."""
+
+    def __init__(self, run: NoticeRun, wait: timedelta) -> None:
+        super().__init__(
+            f"{run.notice} {run.period}: run {run.run_id} is held, since its channels refuse everything. The next few "
+            f"messages try again at {datetime.now(UTC) + wait:%H:%M:%S} UTC; nothing is lost. "
+            f"`sluice notify status {run.run_id}` shows why.",
+            min(wait, MAX_RESCHEDULE),
+        )
 
 
 class DeliveriesDeferred(RetryAfter):
@@ -89,6 +102,8 @@ def send(
         If another task is sending the same chunk.
     DeliveriesDeferred
         If only deliveries are left that are due later.
+    RunHeld
+        If the channels refuse everything.
     ChannelRefused
         If the servers of all channels refuse to be used.
     RetryAfter
@@ -104,7 +119,8 @@ def send(
         try:
             run = asyncio.run(control.wait_until_sending())
             chunk = chunks.start_attempt(db, run_id, ordinal, unknown=notice.unknown)
-            sending = _Sending(notice, chunk, db, control, templates, links, (WindowGate(notice, run), *gates))
+            gates = (WindowGate(notice, run), *gates)
+            sending = _Sending(notice, chunk, db, control, templates, links, BreakerGate(notice, chunk, db), gates)
             asyncio.run(_send_chunk(sending, senders))
         except MemoryError:
             chunks.halve_page_size(db, run_id, ordinal)
@@ -123,8 +139,13 @@ async def _send_chunk(sending: _Sending, senders: Senders) -> None:
         open_senders = await _open_senders(notice, senders, stack)
         while True:
             run = await control.wait_until_sending()
-            limit = min(control.page_size(len(notice.channels)), chunk.page_limit)
-            due = deferrals.list_due(db, chunk, limit=limit)
+            if wait := sending.breakers.begin_page(run):
+                if wait > MAX_WAIT_IN_SLOT:
+                    raise RunHeld(run, wait)
+                await asyncio.sleep(min(wait, REFRESH_INTERVAL).total_seconds())
+                continue
+            limit = min(control.page_size(len(notice.channels)), chunk.page_limit, sending.breakers.max_page_size)
+            due = deferrals.list_due(db, notice, chunk, limit=limit)
             if due:
                 claimed = deferrals.claim(db, notice, run, chunk, due)
                 with suppress(SendingPaused):
@@ -141,7 +162,7 @@ async def _send_chunk(sending: _Sending, senders: Senders) -> None:
                         )
                         position = last_position
             elif not due:
-                waiting = deferrals.find_waiting(db, chunk)
+                waiting = deferrals.find_waiting(db, notice, chunk)
                 if waiting is None:
                     break
                 if waiting.wait > MAX_WAIT_IN_SLOT:
@@ -178,6 +199,8 @@ class _Sending:
         Database of the run, and its state and throttle.
     templates, links, gates
         As for `PageDelivery`.
+    breakers
+        The gate of the circuit breakers, which comes first.
     """
 
     notice: Notice
@@ -186,6 +209,7 @@ class _Sending:
     control: RunControl
     templates: Templates
     links: UnsubscribeLinks
+    breakers: BreakerGate
     gates: Sequence[Gate]
 
     async def send_page(
@@ -214,7 +238,7 @@ class _Sending:
             throttle=self.control,
             senders=senders,
             links=self.links,
-            gates=self.gates,
+            gates=[self.breakers, *self.gates],
         )
         try:
             await delivery.send()
@@ -222,6 +246,7 @@ class _Sending:
             if not self.db.broken:
                 deliveries.record_updates(self.db, self.chunk, delivery.updates, position=from_position)
                 deliveries.release(self.db, self.chunk, delivery.unsent_ids)
+                self.breakers.end_page()
             raise
         position, recipient_count = walked or (from_position, 0)
         deliveries.record_updates(
@@ -233,3 +258,4 @@ class _Sending:
             repeated=page.repeated,
             unreachable=page.unreachable,
         )
+        self.breakers.end_page()

@@ -7,7 +7,7 @@ with ended_runs as materialized (
     from notify.runs as r
     where
         r.run_id > %(after)s
-        and r.state in ('done', 'cancelled')
+        and r.state in ('done', 'cancelled', 'failed')
         and r.ended_at < %(before)s
         and exists (
             select 1
@@ -62,7 +62,7 @@ where
     d.delivery_id > %(after)s
     and d.delivery_id <= %(last)s
     and r.run_id = d.run_id
-    and r.state in ('done', 'cancelled')
+    and r.state in ('done', 'cancelled', 'failed')
     and r.ended_at < %(before)s
     and not exists (
         select 1
@@ -78,7 +78,7 @@ inner join notify.runs as r using (run_id)
 where
     d.delivery_id > %(after)s
     and d.delivery_id <= %(last)s
-    and r.state in ('done', 'cancelled')
+    and r.state in ('done', 'cancelled', 'failed')
     and r.ended_at < %(before)s;
 
 -- name: purge_bounces
@@ -100,5 +100,5 @@ from expired as e;
 -- Runs that were planned long ago and have not ended, so that their deliveries are kept.
 select r.run_id
 from notify.runs as r
-where r.state not in ('done', 'cancelled') and r.planned_at < %(before)s
+where r.state not in ('done', 'cancelled', 'failed') and r.planned_at < %(before)s
 order by r.run_id;

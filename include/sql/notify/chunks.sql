@@ -167,16 +167,74 @@ where r.run_id = %(run_id)s
 for update;
 
 -- name: end_run
--- A run is done when all its chunks are finished.
+-- A run has ended when all its chunks are finished. It has failed if too many of its messages were not delivered; of a few messages it is
+-- not said, since the addresses of a few recipients may all be bad. Messages that expired count if a server had refused or deferred them, or
+-- everything was refused; the ledger is read for them, once and only if some expired. Messages that merely came too late do not count.
+with run as (
+    select r.run_id, r.is_refused, r.max_failed_share
+    from notify.runs as r
+    where
+        r.run_id = %(run_id)s
+        and r.state in ('running', 'paused', 'held')
+        and not exists (
+            select 1
+            from notify.chunks as c
+            where c.run_id = r.run_id and c.finished_at is null
+        )
+),
+lost as (
+    select f.error_class, f.deliveries
+    from notify.failures as f
+    where f.run_id = %(run_id)s and f.deliveries > 0
+    union all
+    select coalesce(d.error_class, 'expired'), count(*)
+    from run as r
+    inner join notify.chunks as c using (run_id)
+    inner join notify.deliveries as d
+        on d.delivery_id between c.first_id and c.last_id
+        and d.run_id = c.run_id
+        and d.ordinal = c.ordinal
+    where c.expired > 0 and d.state = 'expired' and (r.is_refused or d.error_class is not null)
+    group by 1
+),
+totals as (
+    select
+        l.lost,
+        l.lost + k.others as tried
+    from (select coalesce(sum(o.deliveries), 0) as lost from lost as o) as l
+    cross join (
+        select coalesce(sum(c.sent + c.unknown), 0) as others
+        from notify.chunks as c
+        where c.run_id = %(run_id)s
+    ) as k
+),
+classes as (
+    select o.error_class, sum(o.deliveries) as deliveries
+    from lost as o
+    group by o.error_class
+    order by 2 desc, 1
+    limit 3
+),
+verdict as (
+    select
+        t.lost >= 10 and t.lost > r.max_failed_share * t.tried as has_failed,
+        format(
+            '%%s of %%s messages were not delivered (%%s)',
+            to_char(t.lost, 'FM999,999,999'),
+            to_char(t.tried, 'FM999,999,999'),
+            (
+                select string_agg(s.error_class || ': ' || to_char(s.deliveries, 'FM999,999,999'), ', ' order by s.deliveries desc)
+                from classes as s
+            )
+        ) as reason
+    from run as r
+    cross join totals as t
+)
 update notify.runs as r
 set
-    state = 'done',
+    state = case when v.has_failed then 'failed' else 'done' end,
+    reason = case when v.has_failed then v.reason else '' end,
+    is_refused = false,
     ended_at = now()
-where
-    r.run_id = %(run_id)s
-    and r.state in ('running', 'paused')
-    and not exists (
-        select 1
-        from notify.chunks as c
-        where c.run_id = r.run_id and c.finished_at is null
-    );
+from verdict as v
+where r.run_id = %(run_id)s;

@@ -1,3 +1,14 @@
+-- name: held_until
+-- Until when breakers hold a delivery: until a probe, until waiting is of no use any more, or until its run expires.
+select max(least(b.probe_at, greatest(b.opened_at, r.planned_at) + %(patience)s::interval, r.expires_at)) as instant
+from notify.runs as r
+inner join notify.breakers as b using (notice_id)
+where
+    r.run_id = %(run_id)s
+    and b.channel = d.channel
+    and b.destination in ('', f.destination)
+    and b.state <> 'closed'
+
 -- name: list_due
 -- Deferred deliveries of a chunk whose time has come, those that have waited longest first.
 select
@@ -10,7 +21,8 @@ select
     d.doubts
 from notify.deferrals as f
 inner join notify.deliveries as d using (delivery_id)
-where f.run_id = %(run_id)s and f.ordinal = %(ordinal)s and f.not_before <= clock_timestamp()
+cross join lateral ({held_until}) as h
+where f.run_id = %(run_id)s and f.ordinal = %(ordinal)s and greatest(f.not_before, h.instant) <= clock_timestamp()
 order by f.not_before, f.delivery_id
 limit %(limit)s;
 
@@ -94,8 +106,10 @@ where w.state = 'claimed';
 -- How many deliveries of a chunk wait, and until the first of them is due.
 select
     count(*) as deliveries,
-    greatest(min(f.not_before) - clock_timestamp(), interval '0') as wait
+    greatest(min(greatest(f.not_before, h.instant)) - clock_timestamp(), interval '0') as wait
 from notify.deferrals as f
+inner join notify.deliveries as d using (delivery_id)
+cross join lateral ({held_until}) as h
 where f.run_id = %(run_id)s and f.ordinal = %(ordinal)s
 having count(*) > 0;
 

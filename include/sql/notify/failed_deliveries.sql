@@ -147,9 +147,10 @@ where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning (select count(*) from changed) as deliveries;
 
 -- name: restart_run
--- A run that was done is set running; one that is paused, or was cancelled a moment ago, stays so.
+-- A run that was done or has failed is set running; one that is paused, or was cancelled a moment ago, stays so.
 update notify.runs as r
 set
     state = 'running',
+    reason = '',
     ended_at = null
-where r.run_id = %(run_id)s and r.state = 'done';
+where r.run_id = %(run_id)s and r.state in ('done', 'failed');

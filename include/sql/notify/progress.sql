@@ -5,6 +5,7 @@ select
     n.name as notice,
     r.period,
     r.state,
+    r.reason,
     r.pace,
     r.recipients,
     r.planned_at,

@@ -330,3 +330,26 @@ def test_invalid_input_is_reported_in_one_sentence(
     assert refused.returncode in (1, 2)
     assert message in in_one_line(refused.stderr)
     assert "Traceback" not in refused.stderr
+
+
+def test_status_names_who_refuses_messages_since_when_and_the_next_try(
+    etl: Command, post: NoticeHarness, run_id: int
+) -> None:
+    post.db.execute(
+        "insert into notify.breakers (notice_id, channel, destination, state, opened_at, probe_at, reason) "
+        "select notice_id, 'email', 'ill.example', 'open', '2026-11-01 08:00+00', '2026-11-01 08:15+00', '550 blocked' "
+        "from notify.notices"
+    )
+    output = in_one_line(etl("notify", "status", str(run_id)).stdout)
+    assert "email to ill.example, since 2026-11-01 08:00:00 UTC, next try at 2026-11-01 08:15:00 UTC" in output
+    document = json.loads(etl("notify", "status", str(run_id), "--json").stdout)
+    assert [breaker["reason"] for breaker in document["breakers"]] == ["550 blocked"]
+
+
+def test_resuming_a_held_run_lets_everything_be_tried_again(etl: Command, run_id: int, rows: Rows) -> None:
+    rows("update notify.runs set state = 'held', is_refused = true, reason = 'email: 550 blocked' returning run_id")
+    rows("update notify.breakers set state = 'open', opened_at = now(), probe_at = now() returning channel")
+    assert "email: 550 blocked" in etl("notify", "status", str(run_id)).stdout
+    assert etl("notify", "resume", str(run_id)).returncode == 0
+    assert rows("select state, is_refused, reason from notify.runs") == [("running", False, "")]
+    assert rows("select * from notify.breakers") == []

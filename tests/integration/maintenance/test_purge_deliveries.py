@@ -93,11 +93,12 @@ def test_deliveries_of_an_unfinished_run_stay_and_the_run_is_logged(
     assert post.states() == {"sent": 25}
 
 
-def test_cancelled_run_is_purged_like_a_finished_one(post: NoticeHarness) -> None:
+@pytest.mark.parametrize("state", [RunState.CANCELLED, RunState.FAILED])
+def test_cancelled_or_failed_run_is_purged_like_a_finished_one(post: NoticeHarness, state: RunState) -> None:
     post.enrol(25)
     planned = post.plan()
     post.send(planned.run_id, planned.ordinals[:1])
-    runs.set_pace_or_state(post.db, planned.run_id, state=RunState.CANCELLED)
+    runs.set_pace_or_state(post.db, planned.run_id, state=state)
     age(post.db, planned.run_id)
     assert purge_and_count(post.db) == (3, 9)
 

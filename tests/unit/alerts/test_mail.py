@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from etl.alerts.alert import (
     AlertKind,
     ChunkProgress,
     LoginsByOutcome,
+    NoticeOutcome,
     RejectsByRule,
     TaskFailure,
     sanitize_message,
@@ -30,6 +32,8 @@ STOPPED = (
         (AlertKind.RECOVERED, "etl_transactions is done, 34 min late"),
         (AlertKind.FAILED, "etl_transactions failed"),
         (AlertKind.LOGINS_STOPPED, "etl_transactions stopped 12 logins"),
+        (AlertKind.HELD, "etl_transactions is held: nothing gets through"),
+        (AlertKind.RESUMED, "etl_transactions sends again"),
     ],
 )
 def test_subject_names_dag_and_outcome(kind: AlertKind, subject: str) -> None:
@@ -151,3 +155,42 @@ def test_durations_have_two_units_at_most(duration: timedelta, expected: str) ->
 def test_time_includes_the_day_unless_it_is_today() -> None:
     assert format_time(DUE_AT, relative_to=DUE_AT - minutes(60)) == "02:00 UTC"
     assert format_time(DUE_AT, relative_to=DUE_AT - timedelta(days=1)) == "Tue 24 Nov, 02:00 UTC"
+
+
+HELD = NoticeOutcome(17, "held", "email: 550 5.7.1 blocked", sent=600, failed=2, deferred=2_398, unknown=3)
+FAILED = replace(
+    HELD,
+    state="failed",
+    reason="2,400 of 3,000 messages were not delivered (550: 2,400)",
+    refusals=("mail.example (email): 2,400 × 550 5.1.1 no such user",),
+)
+
+
+@pytest.mark.parametrize("kind", [AlertKind.FORECAST, AlertKind.MISSED, AlertKind.HELD, AlertKind.FAILED])
+def test_mail_about_a_notice_counts_its_messages(kind: AlertKind) -> None:
+    mail = compose(make_alert(kind, notice=HELD))
+    for form in (mail.text, mail.html):
+        assert "600 sent, 2 failed, 2,398 deferred, 3 unknown" in form
+
+
+def test_mail_about_a_hold_quotes_the_server() -> None:
+    mail = compose(make_alert(AlertKind.HELD, notice=HELD))
+    assert "email: 550 5.7.1 blocked" in mail.text
+    assert "the run continues by itself" in mail.text
+
+
+def test_mail_about_a_failed_notice_says_who_refused_what_and_what_to_do() -> None:
+    failure = TaskFailure("all_sent", -1, 1, "NoticeRunFailed", "the same again")
+    mail = compose(make_alert(AlertKind.FAILED, notice=FAILED, failures=(failure,)))
+    assert mail.subject == "etl_transactions failed: 2,400 of 3,000 messages were not delivered (550: 2,400)"
+    for form in (mail.text, mail.html):
+        assert "mail.example (email): 2,400 × 550 5.1.1 no such user" in form
+        assert "sluice notify retry 17" in form
+        assert "the same again" not in form
+
+
+def test_a_failed_task_of_a_notice_is_still_named() -> None:
+    failure = TaskFailure("send", 3, 2, "ChannelRefused", "535 wrong password")
+    mail = compose(make_alert(AlertKind.FAILED, notice=replace(HELD, state="running"), failures=(failure,)))
+    assert mail.subject == "etl_transactions failed: ChannelRefused from send"
+    assert "535 wrong password" in mail.text

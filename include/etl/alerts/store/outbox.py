@@ -22,6 +22,8 @@ _SUPERSEDED_BY = {
     AlertKind.FORECAST: (AlertKind.MISSED, AlertKind.FAILED, AlertKind.RECOVERED),
     AlertKind.MISSED: (AlertKind.FAILED, AlertKind.RECOVERED),
 }
+_INDEPENDENT = (AlertKind.LOGINS_STOPPED, AlertKind.HELD, AlertKind.RESUMED)
+"""Kinds that say nothing about the end of the run."""
 _DISCARDABLE = tuple(kind.value for kind in AlertKind if kind is not AlertKind.LOGINS_STOPPED)
 """Kinds that a later mail about the run contains or corrects."""
 _MAX_MAILS = 5
@@ -90,7 +92,7 @@ def enqueue(db: Connection, alert: Alert, content: MailContent) -> OutboxMail | 
     """Record a mail, and return it claimed by the caller; None if the run has had it, or one that supersedes it.
 
     Unsent mails about the end of the run are discarded: the new one contains all that they say. A mail about stopped
-    logins says something else: it discards none, and is not discarded.
+    logins, or a hold, says something else, and discards none.
     """
     values = {
         "dag_id": alert.dag_id,
@@ -104,7 +106,7 @@ def enqueue(db: Connection, alert: Alert, content: MailContent) -> OutboxMail | 
     }
     with db.transaction():
         mail = _SQL["enqueue"].first(db, OutboxMail, values)
-        if mail and alert.kind is not AlertKind.LOGINS_STOPPED:
+        if mail and alert.kind not in _INDEPENDENT:
             _SQL["discard_unsent"].run(db, {**values, "kinds": list(_DISCARDABLE), "promise_id": mail.promise_id})
     return mail
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
     from etl.db.connection import Connection
+    from etl.notify.health.breaker import Breaker
     from etl.notify.progress import RunProgress
     from etl.notify.store.deferrals import DeferralGroup
     from etl.notify.store.progress import RunStatus
@@ -29,6 +30,7 @@ REFRESH_INTERVAL = timedelta(seconds=2)
 _COMMON_COUNTS = ("sent", "failed", "suppressed", "expired", "unknown", "unreachable", "repeated")
 _RARE_COUNTS = ("dropped", "deferred")
 _MAX_GROUPS = 10
+_BREAKER_FIELDS = ("channel", "destination", "state", "opened_at", "probe_at", "error_class", "reason")
 _MEANINGS = {
     "suppressed": "held back by consent or suppression",
     "expired": "not sent in time",
@@ -45,17 +47,18 @@ _BOUNCE_NAMES = {
     "complaint": "called spam by their recipients",
 }
 _RUN = (
-    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `pace` "
-    "(messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed`, `unknown`, "
-    "`deferred` and `reason` (why it is held or has failed)"
+    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `reason` "
+    "(why it is held or has failed), `pace` (messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, "
+    "`sent`, `failed`, `unknown` and `deferred`"
 )
 _JSON = (
     f"a list of objects with {_RUN}. For one RUN it prints an object with these and `chunks`, `chunks_finished`, "
     "`suppressed`, `expired`, `unreachable`, `repeated`, `dropped`, `deliveries` and `ended` (expected and ended "
     "deliveries), `rate` (messages a second) in the last `rate_seconds`, `average` (since it was planned), "
     "`left_seconds`, `failures` (deliveries by error class), `deferrals` (a list of `reason`, `destination`, "
-    "`error_class` of the last answer, `deliveries`, `next_at` and `last_at`) and `bounces` (deliveries by kind); with "
-    "--follow a line for each refresh"
+    "`error_class` of the last answer, `deliveries`, `next_at` and `last_at`), `breakers` (a list of `channel`, "
+    "`destination`, `state`, `opened_at`, `probe_at`, `error_class` and `reason`) and `bounces` (deliveries by kind); "
+    "with --follow a line for each refresh"
 )
 
 
@@ -152,6 +155,7 @@ def _to_document(run_progress: RunProgress) -> dict[str, Any]:
         "failures": run_progress.failures,
         "deferrals": run_progress.deferrals,
         "bounces": run_progress.bounces,
+        "breakers": [{name: getattr(breaker, name) for name in _BREAKER_FIELDS} for breaker in run_progress.breakers],
     }
 
 
@@ -177,12 +181,15 @@ def _render(run_progress: RunProgress) -> Group:
     counts.add_column(justify="right")
     for name in (*_COMMON_COUNTS, *(name for name in _RARE_COUNTS if totals[name])):
         counts.add_row(f"{totals[name]:,}", name, _MEANINGS.get(name, ""))
-    state = f"{run.state} ({run.reason})" if run.reason else run.state
-    heading = f"{run.notice} {run.period}, run {run.run_id}: {state}, at most {run.pace:g} messages a second"
+    heading = f"{run.notice} {run.period}, run {run.run_id}: {run.state}, at most {run.pace:g} messages a second"
     lines: list[RenderableType] = [escape_unprintable(heading), bar, _describe_rate(run_progress), counts]
     if run_progress.failures:
         classes = [f"    {count:,}  {name}" for name, count in run_progress.failures.items()]
         lines.append(escape_unprintable("\n".join(["failed deliveries by error class:", *classes])))
+    if run.reason:
+        lines.insert(1, escape_unprintable(f"why: {run.reason}"))
+    if run_progress.breakers and not run_progress.is_over:
+        lines.append(escape_unprintable("\n".join(_describe_breakers(run_progress.breakers))))
     if run_progress.deferrals:
         lines.append(escape_unprintable("\n".join(_describe_deferrals(run_progress.deferrals))))
     if run_progress.bounces:
@@ -198,6 +205,17 @@ def _describe_deferrals(groups: Sequence[DeferralGroup]) -> list[str]:
         lines.append(f"    {group.deliveries:,}  {why}; next at {group.next_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
     if others := groups[_MAX_GROUPS:]:
         lines.append(f"    {sum(group.deliveries for group in others):,}  in {len(others):,} smaller groups")
+    return lines
+
+
+def _describe_breakers(breakers: Sequence[Breaker]) -> list[str]:
+    lines = ["held, since everything or most was refused there; a few messages try again by themselves:"]
+    for breaker in breakers:
+        whom = f"{breaker.channel} to {breaker.destination}" if breaker.destination else f"all of {breaker.channel}"
+        since, probe = (
+            f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if at else "" for at in (breaker.opened_at, breaker.probe_at)
+        )
+        lines.append(f"    {whom}, since {since}, next try at {probe}: {breaker.answer}")
     return lines
 
 

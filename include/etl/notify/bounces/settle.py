@@ -10,6 +10,7 @@ from etl.db.connection import Connection
 from etl.notify.bounces.rule import JUDGED_AFTER, MEMORY, REPORT_DELAY, RULES
 from etl.notify.bounces.store import bounces
 from etl.notify.bounces.store.bounces import Destination
+from etl.notify.store import breakers
 
 BATCH_SIZE = 10_000
 """Bounces that one transaction judges."""
@@ -29,8 +30,9 @@ def settle_bounces(
     as_of
         Now.
     unhealthy
-        Destinations to which sending is stopped now: nothing that they said counts.
+        Destinations of which nothing that they said counts, in addition to those whose circuit breaker is open.
     """
+    unhealthy = [*unhealthy, *breakers.list_open_destinations(db)]
     judged = ended = 0
     while True:
         with db.transaction():

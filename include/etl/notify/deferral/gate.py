@@ -21,14 +21,18 @@ class Hold:
     reason
         Why.
     wait
-        Time until it is claimed again.
+        Time until it is claimed again; None if that is of no use, so that it fails.
     destination
         What is held, such as a mail domain; empty if that is not the reason.
+    error_class, error
+        Answer that others got there; empty if there is none.
     """
 
     reason: DeferralReason
-    wait: timedelta
+    wait: timedelta | None
     destination: str = ""
+    error_class: str = ""
+    error: str = ""
 
 
 class Gate(Protocol):

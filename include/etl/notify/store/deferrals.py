@@ -94,9 +94,10 @@ class _ClaimRow:
     address: str
 
 
-def list_due(db: Connection, chunk: NoticeChunk, *, limit: int) -> list[DueDelivery]:
-    """Return the deferred deliveries of a chunk that are due, those that have waited longest first."""
-    return _SQL["list_due"].objects(db, DueDelivery, {**chunk.parameters, "limit": limit})
+def list_due(db: Connection, notice: Notice, chunk: NoticeChunk, *, limit: int) -> list[DueDelivery]:
+    """Return the deferred deliveries of a chunk that are due, and that no breaker holds, the oldest first."""
+    values = {**chunk.parameters, "patience": notice.patience, "limit": limit}
+    return _SQL["list_due"].objects(db, DueDelivery, values)
 
 
 def claim(
@@ -141,9 +142,9 @@ def claim(
     return claimed
 
 
-def find_waiting(db: Connection, chunk: NoticeChunk) -> Waiting | None:
+def find_waiting(db: Connection, notice: Notice, chunk: NoticeChunk) -> Waiting | None:
     """Return how many deliveries of a chunk are deferred, and until when; None if none is."""
-    return _SQL["find_waiting"].first(db, Waiting, chunk.parameters)
+    return _SQL["find_waiting"].first(db, Waiting, {**chunk.parameters, "patience": notice.patience})
 
 
 def summarize(db: Connection, run_id: int) -> list[DeferralGroup]:

@@ -23,8 +23,8 @@ class RunStatus:
     ----------
     run_id, notice, period
         Which run it is.
-    state
-        A value of `RunState`.
+    state, reason
+        A value of `RunState`, and why it is held or has failed; empty otherwise.
     pace
         Maximum messages a second.
     recipients
@@ -41,6 +41,7 @@ class RunStatus:
     notice: str
     period: str
     state: str
+    reason: str
     pace: float
     recipients: int
     planned_at: datetime
@@ -50,7 +51,6 @@ class RunStatus:
     failed: int
     unknown: int
     deferred: int
-    reason: str = ""
 
 
 @dataclass(frozen=True)

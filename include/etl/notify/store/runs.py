@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -14,10 +14,12 @@ from etl.db.connection import Connection
 from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
+from etl.notify.health.breaker import quote_answer
 from etl.notify.store import announcements
 from etl.notify.store.announcements import Announcement
 
 _SQL = StatementFile("notify/runs")
+_MAX_REFUSALS = 10
 
 
 class NoticeRunMissing(PermanentError):
@@ -38,6 +40,59 @@ class RunState(Enum):
     DONE = "done"
     FAILED = "failed"
     """It has ended, and too few of its messages were delivered."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Messages of a run that were refused by the same destination for the same reason.
+
+    Parameters
+    ----------
+    channel, destination
+        By whom: a channel, and a mail domain or push service; empty if the channel has only one.
+    error_class, error
+        Why, and one of the answers in the server's words; empty if there was none.
+    messages
+        How many.
+    """
+
+    channel: str
+    destination: str
+    error_class: str
+    error: str
+    messages: int
+
+    def __str__(self) -> str:
+        """Return whom, why and how many in one line."""
+        whom = f"{self.destination} ({self.channel})" if self.destination else self.channel
+        return f"{whom}: {self.messages:,} × {quote_answer(self.error_class, self.error)}"
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What became of a run so far, for an alert about the run of its Dag.
+
+    Parameters
+    ----------
+    run_id, notice, period, state, reason
+        As of `NoticeRun`.
+    refusals
+        The most frequent refusals; only of a run that has failed.
+    sent, failed, deferred, unknown, expired
+        Number of messages; without unknown ones that a person has dropped.
+    """
+
+    run_id: int
+    notice: str
+    period: str
+    state: str
+    reason: str
+    refusals: tuple[Refusal, ...]
+    sent: int
+    failed: int
+    deferred: int
+    unknown: int
+    expired: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +123,12 @@ class NoticeRun:
         Whether recipients were listed explicitly, instead of selected by the notice's SQL.
     reason
         Why it is held or has failed; empty otherwise.
+    planned_at
+        When it was planned.
+    is_refused
+        Whether it is held since its channels refuse everything: it sends probes, and resumes by itself.
+    has_breakers
+        Whether some destination of its notice has refused messages recently.
     """
 
     run_id: int
@@ -80,8 +141,11 @@ class NoticeRun:
     parameters: Mapping[str, Any]
     pace: float
     state: str
+    planned_at: datetime
     is_announced: bool = False
     reason: str = ""
+    is_refused: bool = False
+    has_breakers: bool = False
 
     @property
     def statement_file(self) -> str:
@@ -123,13 +187,16 @@ def set_pace_or_state(db: Connection, run_id: int, *, pace: float | None = None,
     pace
         Messages a second over all workers, 0 to send nothing; None to leave it unchanged.
     state
-        `RUNNING` to resume; None to leave it unchanged. With `CANCELLED`, deferred deliveries end.
+        `RUNNING` to resume, which also tries at once what was refused; None to leave it unchanged. With `CANCELLED`,
+        deferred deliveries end.
     """
     values = {"run_id": run_id, "pace": pace, "state": state.value if state else None}
     with db.transaction():
         is_changed = bool(_SQL["set_pace_or_state"].run(db, values))
         if is_changed and state is RunState.CANCELLED:
             statement("notify/deferrals", "cancel").run(db, values)
+        if is_changed and state is RunState.RUNNING:
+            statement("notify/breakers", "clear").run(db, values)
     return is_changed
 
 
@@ -164,6 +231,7 @@ def create(
         "expires_at": as_of + notice.expiry if notice.expiry else None,
         "parameters": Jsonb(dict(parameters)),
         "pace": notice.pace,
+        "max_failed_share": notice.max_failed_share,
     }
     run_ids = _SQL["create"].scalars(db, values)
     if not run_ids:
@@ -174,6 +242,24 @@ def create(
     return find(db, run_id)
 
 
-def save_report(db: Connection, run_id: int, totals: Mapping[str, int]) -> None:
-    """Store the totals of a run; they replace those of an earlier report."""
-    _SQL["save_report"].run(db, {"run_id": run_id, "totals": Jsonb(dict(totals))})
+def save_report(db: Connection, run_id: int, totals: Mapping[str, int], refusals: Sequence[Refusal] = ()) -> None:
+    """Store the totals of a run, and its refusals if it has failed; they replace those of an earlier report."""
+    values = {"totals": Jsonb(dict(totals)), "refusals": Jsonb([asdict(refusal) for refusal in refusals])}
+    _SQL["save_report"].run(db, {"run_id": run_id, **values})
+
+
+def list_refusals(db: Connection, run_id: int) -> list[Refusal]:
+    """Return who has refused messages of a run, in what words and how often, the most frequent first, at most ten."""
+    return _SQL["list_refusals"].objects(db, Refusal, {"run_id": run_id, "limit": _MAX_REFUSALS})
+
+
+def save_dag_run(db: Connection, run_id: int, dag_run: str) -> None:
+    """Record which run of the Dag sends a run, so that alerts about the one can tell of the other."""
+    _SQL["save_dag_run"].run(db, {"run_id": run_id, "dag_run": dag_run})
+
+
+def find_by_dag_run(db: Connection, *, dag_id: str, dag_run: str) -> RunOutcome | None:
+    """Return what became so far of the run that a run of a notice's Dag sends; None if it sends none."""
+    for row in _SQL["find_by_dag_run"].dicts(db, {"dag_id": dag_id, "dag_run": dag_run}):
+        return RunOutcome(**{**row, "refusals": tuple(Refusal(**each) for each in row["refusals"])})
+    return None
