@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 
 from etl.clients.rate_limits import Limiter
@@ -14,6 +14,7 @@ from etl.declare.notice import Notice
 from etl.notify.channels.channel import Sender
 from etl.notify.delivery import ChannelUnavailable, PageDelivery
 from etl.notify.pacing import RunControl, SendingCancelled, SendingPaused
+from etl.notify.slots.termination import delay_termination
 from etl.notify.store import chunks, deliveries, recipients
 from etl.notify.store.chunks import NoticeChunk
 from etl.notify.store.deliveries import ClaimedPage
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 MAX_STALLS = 60
 """How often in a row a server may accept no message of a page before its messages fail; a task retries each minute."""
+
+PAGES_BEFORE_GROWTH = 10
+"""Pages that a sender ends in a row before it doubles a page limit that was halved when one was killed."""
 
 Senders = Mapping[str, AbstractAsyncContextManager[Sender]]
 """Name of a channel → its sender, not yet opened."""
@@ -40,6 +44,7 @@ def send(
     senders: Senders,
     templates: Templates | None = None,
     links: UnsubscribeLinks | None = None,
+    end_turn: Callable[[], None] = lambda: None,
 ) -> None:
     """Send a chunk from where an earlier attempt stopped; do nothing if it is finished.
 
@@ -55,23 +60,25 @@ def send(
         Templates to render; None for those of the notice's folder.
     links
         Builds unsubscribe links; None to build it from the environment's settings.
+    end_turn
+        Called between two pages; raises `RetryAfter` if the slot is to be left to another run.
 
     Raises
     ------
     LockTaken
         If another task is sending the same chunk.
     RetryAfter
-        If the run stays paused, a server accepts no messages, or the chunk would wait too long for its turn.
+        If the run is paused, a server accepts no messages, or the chunk would wait too long for its turn.
     """
     templates = templates or Templates(notice)
     links = links or UnsubscribeLinks(LinkSettings.from_environment())
-    with locks.hold(db, f"notify.{run_id}.{ordinal}"):
+    with delay_termination() as stop, locks.hold(db, f"notify.{run_id}.{ordinal}"):
         if chunks.find(db, run_id, ordinal).finished_at:
             return
         deliveries.require_synchronous_commit(db)
-        control = RunControl(db, limiter, run_id)
+        control = RunControl(db, limiter, run_id, stop=stop, end_turn=end_turn)
         try:
-            asyncio.run(control.wait_until_sending())
+            control.current_run()
             chunk = chunks.start_attempt(db, run_id, ordinal)
             asyncio.run(
                 _send_pages(notice, chunk, db, control=control, senders=senders, templates=templates, links=links)
@@ -93,7 +100,7 @@ async def _send_pages(
     templates: Templates,
     links: UnsubscribeLinks,
 ) -> None:
-    position = chunk.position
+    position, page_limit, clean_pages = chunk.position, chunk.page_limit, 0
     async with AsyncExitStack() as stack:
         open_senders = {
             channel.name: await stack.enter_async_context(senders[channel.name]) for channel in notice.channels
@@ -106,7 +113,7 @@ async def _send_pages(
                 run,
                 after=position,
                 stop=chunk.stop,
-                limit=min(control.page_size(len(notice.channels)), chunk.page_limit),
+                limit=min(control.page_size(len(notice.channels)), page_limit),
             )
             if not page_recipients:
                 break
@@ -117,7 +124,9 @@ async def _send_pages(
             )
             with suppress(SendingPaused):
                 await _send_page(db, chunk, page, delivery, from_position=position, to_position=last_position)
-                position = last_position
+                position, clean_pages = last_position, clean_pages + 1
+                if page_limit < chunks.MAX_PAGE and clean_pages % PAGES_BEFORE_GROWTH == 0:
+                    page_limit = chunks.double_page_size(db, chunk)
     chunks.finish(db, chunk)
     log.info("%s: run %d, chunk %d has been sent, attempt %d", notice.name, chunk.run_id, chunk.ordinal, chunk.attempt)
 

@@ -43,14 +43,21 @@ inner join notify.notices as n using (notice_id)
 where n.name = %(notice)s and r.period = %(period)s;
 
 -- name: set_pace_or_state
--- Pace and state can be changed while a run is running or paused, and no more once it has ended.
+-- Pace and state can be changed until a run has ended. One that was held goes on as soon as a person says so, and its reason is over.
 update notify.runs as r
 set
     pace = coalesce(%(pace)s, r.pace),
     state = coalesce(%(state)s, r.state),
+    reason = case when %(state)s::text is null then r.reason else '' end,
     ended_at = case when %(state)s = 'cancelled' then now() end
-where r.run_id = %(run_id)s and r.state in ('running', 'paused')
+where r.run_id = %(run_id)s and r.state in ('running', 'paused', 'held')
 returning r.run_id;
+
+-- name: list_stopped
+-- Runs that have not ended, but send nothing now.
+select r.run_id
+from notify.runs as r
+where r.ended_at is null and (r.state <> 'running' or r.pace = 0);
 
 -- name: read_totals
 -- Summed counters of the chunks; the ledger is not read.
