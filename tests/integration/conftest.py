@@ -34,6 +34,7 @@ from etl.clients.rate_limits import Limiter
 from etl.db import connection as warehouses
 from etl.db import migrations
 from etl.db.connection import Connection
+from etl.notify.deferral import backoff
 from etl.settings import Endpoint
 from etl.sync.logins.store.token_cipher import TokenCipher
 from tests.integration.notify.notice_harness import NoticeHarness
@@ -163,6 +164,13 @@ def pipeline(db: Connection, root: UPath, cipher: TokenCipher, bank: Endpoint, l
 def post(db: Connection, limiter: Limiter) -> NoticeHarness:
     """Return the steps of a notice, with a mailbox in memory."""
     return NoticeHarness(db, limiter)
+
+
+@pytest.fixture
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let deferred messages be due after 50 ms at most."""
+    monkeypatch.setattr(backoff, "MIN_WAIT", timedelta(milliseconds=1))
+    monkeypatch.setattr(backoff, "MAX_WINDOW", timedelta(milliseconds=50))
 
 
 @pytest.fixture

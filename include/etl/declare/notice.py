@@ -41,6 +41,9 @@ _DIRECTIVES = frozenset(f"%{letter}" for letter in "aAbBdGHIjmMpSuUVwWyYzZ%FTRD"
 MAX_CHUNKS = 256
 """A flat mapped task of this size costs the scheduler little, and no message in the broker names a recipient."""
 
+MAX_TRIES = 1_000
+"""The ledger counts tries in two bytes."""
+
 ANNOUNCEMENT_PREFIX = "key:"
 """Prefix of the period of a run that sends one announcement to listed users; its key follows."""
 
@@ -116,6 +119,10 @@ class Notice:
         Time after the planning of a run at which its messages expire; None if they never do.
     unknown
         What to do with a message of which it is unknown whether it was sent.
+    max_tries
+        How often a message is tried that its server defers.
+    patience
+        Time after the first try within which such a message is tried again; but never after its expiry.
     chunk_size
         Recipients in a chunk.
     max_chunks
@@ -138,6 +145,8 @@ class Notice:
     unknown: UnknownPolicy
     parameters: Mapping[str, object] = field(default_factory=dict)
     expiry: timedelta | None = None
+    max_tries: int = 20
+    patience: timedelta = timedelta(days=1)
     chunk_size: int = 10_000
     max_chunks: int = 256
     schedule: str | After | None = None
@@ -200,6 +209,8 @@ def _validate(notice: Notice) -> None:
     require_pace(where, "pace", notice.pace)
     require_count(where, "chunk_size", notice.chunk_size, minimum=1)
     require_count(where, "max_chunks", notice.max_chunks, minimum=1, maximum=MAX_CHUNKS)
+    require_count(where, "max_tries", notice.max_tries, minimum=1, maximum=MAX_TRIES)
+    require_duration(where, "patience", notice.patience)
     require_timeout(where, notice.timeout)
     for name in ("expiry", "deadline"):
         if getattr(notice, name) is not None:

@@ -1,6 +1,6 @@
 """Retry and resolve: reopens deliveries that failed or are unknown, or drops unknown ones.
 
-An unknown delivery may or may not have arrived. A reopened one is claimed again by the next attempt of its chunk.
+An unknown delivery may or may not have arrived. A reopened one is deferred, and due at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from etl.db import locks
 from etl.db.connection import Connection
 from etl.db.locks import LockTaken
 from etl.errors import PermanentError
-from etl.notify.store import chunks, failed_deliveries, runs
+from etl.notify.store import chunks, deferrals, failed_deliveries, runs
+from etl.notify.store.chunks import NoticeChunk
 from etl.notify.store.runs import NoticeRun, RunState
 
 
@@ -77,8 +78,9 @@ def retry_failed(
     ordinals = failed_deliveries.list_failed_chunks(db, run_id, error_classes=error_classes)
 
     def reopen(ordinal: int) -> Mapping[str, int]:
-        _find_sendable_run(run_id, as_of, db)
-        return failed_deliveries.reopen(db, run_id, ordinal, state="failed", error_classes=error_classes)
+        current_run = _find_sendable_run(run_id, as_of, db)
+        chunk = chunks.find(db, run_id, ordinal)
+        return failed_deliveries.reopen(db, current_run, chunk, state="failed", error_classes=error_classes)
 
     return _change_chunks(run, ordinals, reopen, db)
 
@@ -96,11 +98,27 @@ def resend_unknown(run_id: int, *, as_of: datetime, db: Connection, dry_run: boo
         return DeliveryChanges(run, failed_deliveries.count_unknown(db, run_id), [])
 
     def reopen(ordinal: int) -> Mapping[str, int]:
-        _find_sendable_run(run_id, as_of, db)
-        _mark_stale_claims_unknown(run_id, ordinal, db)
-        return failed_deliveries.reopen(db, run_id, ordinal, state="unknown")
+        current_run = _find_sendable_run(run_id, as_of, db)
+        chunk = _mark_stale_claims_unknown(run_id, ordinal, db)
+        return failed_deliveries.reopen(db, current_run, chunk, state="unknown")
 
     return _change_chunks(run, failed_deliveries.list_unknown_chunks(db, run_id), reopen, db)
+
+
+def hurry_deferred(
+    run_id: int, *, error_classes: Collection[str] | None, as_of: datetime, db: Connection, dry_run: bool = False
+) -> DeliveryChanges:
+    """Let the deferred deliveries of a run be due now; chunks that are being sent need not be skipped.
+
+    Raises
+    ------
+    RunEnded
+        If the run was cancelled or has expired.
+    """
+    run = _find_sendable_run(run_id, as_of, db)
+    if dry_run:
+        return DeliveryChanges(run, deferrals.count(db, run_id, error_classes=error_classes), [])
+    return DeliveryChanges(run, deferrals.hurry(db, run_id, error_classes=error_classes), [])
 
 
 def drop_unknown(run_id: int, *, db: Connection, dry_run: bool = False) -> DeliveryChanges:
@@ -131,9 +149,9 @@ def _change_chunks(
     return DeliveryChanges(run, dict(deliveries.most_common()), busy)
 
 
-def _mark_stale_claims_unknown(run_id: int, ordinal: int, db: Connection) -> None:
-    """Make deliveries that a killed attempt left `claimed` unknown, as the next attempt would."""
-    chunks.start_attempt(db, run_id, ordinal)
+def _mark_stale_claims_unknown(run_id: int, ordinal: int, db: Connection) -> NoticeChunk:
+    """Make deliveries that a killed attempt left `claimed` unknown, as the next attempt would; return their chunk."""
+    return chunks.start_attempt(db, run_id, ordinal)
 
 
 def _find_sendable_run(run_id: int, as_of: datetime, db: Connection) -> NoticeRun:

@@ -184,7 +184,7 @@ def _preview_messages(
 
 
 def _blocking_reason(eligibility: Eligibility) -> str:
-    if eligibility.delivery_state is not None and eligibility.delivery_state != "reopened":
+    if eligibility.delivery_state is not None and eligibility.delivery_state != "deferred":
         error_class = f" ({eligibility.delivery_error_class})" if eligibility.delivery_error_class else ""
         return (
             f"run {eligibility.run_id} has already processed it: {eligibility.delivery_state}{error_class} since "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
-from etl.notify.store import failed_deliveries, progress, runs
+from etl.notify.store import deferrals, failed_deliveries, progress, runs
+from etl.notify.store.deferrals import DeferralGroup
 from etl.notify.store.progress import RecentSends, RunStatus
 from etl.notify.store.runs import RunState
 
@@ -29,6 +30,8 @@ class RunProgress:
         Number of channels of the notice; each recipient has one delivery per channel.
     failures
         Error class → failed deliveries.
+    deferrals
+        Deferred deliveries by why and where they wait.
     recent
         Messages sent recently.
     as_of
@@ -39,6 +42,7 @@ class RunProgress:
     totals: Mapping[str, int]
     channel_count: int
     failures: Mapping[str, int]
+    deferrals: Sequence[DeferralGroup]
     recent: RecentSends
     as_of: datetime
 
@@ -54,8 +58,8 @@ class RunProgress:
 
     @property
     def is_over(self) -> bool:
-        """Whether the run is done or cancelled."""
-        return self.run.state in (RunState.DONE.value, RunState.CANCELLED.value)
+        """Whether the run is done, cancelled or failed."""
+        return self.run.state in (RunState.DONE.value, RunState.CANCELLED.value, RunState.FAILED.value)
 
     @property
     def rate(self) -> float | None:
@@ -70,14 +74,19 @@ class RunProgress:
 
     @property
     def time_left(self) -> timedelta | None:
-        """Time left at the current rate, or at the pace while there is no rate; None if the run is not sending."""
+        """Time left at the current rate, or at the pace while there is no rate; None if the run is not sending.
+
+        It is at least the time until the last deferred delivery is due; if its server defers it again, it takes longer.
+        """
         rate = self.rate or self.run.pace
         if self.run.state != RunState.RUNNING.value or not rate:
             return None
-        remaining = max(self.expected_deliveries - self.ended_deliveries, self.totals["reopened"])
+        deferred = self.totals["deferred"]
+        remaining = max(self.expected_deliveries - self.ended_deliveries, deferred)
         # Share of finished deliveries that led to an actual message.
         message_share = self._message_count / self.ended_deliveries if self.ended_deliveries else 1
-        return timedelta(seconds=max(remaining * message_share, self.totals["reopened"]) / rate)
+        sending_time = timedelta(seconds=max(remaining * message_share, deferred) / rate)
+        return max(sending_time, *(group.last_at - self.as_of for group in self.deferrals), timedelta())
 
     @property
     def _message_count(self) -> int:
@@ -97,6 +106,7 @@ def read_progress(run_id: int, *, channel_count: int, as_of: datetime, db: Conne
         totals=runs.read_totals(db, run_id),
         channel_count=channel_count,
         failures=failed_deliveries.count_failures(db, run_id),
+        deferrals=deferrals.summarize(db, run_id),
         recent=progress.read_recent_sends(db, run_id),
         as_of=as_of,
     )

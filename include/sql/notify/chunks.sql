@@ -44,40 +44,75 @@ order by c.ordinal;
 
 -- name: find
 -- One chunk in its current state.
-select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at, c.page_limit
+select c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.page_limit
 from notify.chunks as c
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
+-- name: left_claimed
+-- Deliveries that are still `claimed` though no task sends the chunk: among the rows of the page that was walked last, and among deferrals.
+select d.delivery_id, false as is_deferred
+from notify.chunks as c
+inner join notify.deliveries as d
+    on d.delivery_id between c.claimed_from and c.claimed_to
+    and d.run_id = c.run_id
+    and d.ordinal = c.ordinal
+where
+    c.run_id = %(run_id)s
+    and c.ordinal = %(ordinal)s
+    and d.state = 'claimed'
+    and not exists (
+        select 1
+        from notify.deferrals as f
+        where f.delivery_id = d.delivery_id
+    )
+union all
+select d.delivery_id, true
+from notify.deferrals as f
+inner join notify.deliveries as d using (delivery_id)
+where f.run_id = %(run_id)s and f.ordinal = %(ordinal)s and d.state = 'claimed';
+
 -- name: start_attempt
 -- The caller must hold the chunk's lock. Rows that are still `claimed` become `unknown`: the worker of an earlier attempt was killed, and
--- whether before or after the message was sent cannot be known. They are all among the rows of the page that was claimed last.
-with chunk as (
-    select c.run_id, c.ordinal, c.claimed_from, c.claimed_to
-    from notify.chunks as c
-    where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-),
-marked_unknown as (
+-- whether before or after the message was sent cannot be known. Those that were deferred before are due again if the notice resends what is
+-- unknown; the others of such a notice are claimed again when their page is walked again.
+with left_claimed as ({left_claimed}),
+marked as (
     update notify.deliveries as d
     set
-        state = 'unknown',
+        state = case when s.is_deferred and %(unknown)s = 'resend' then 'deferred' else 'unknown' end::notify.state,
         doubts = d.doubts + 1,
-        ended_at = now(),
-        error_class = 'killed'
-    from chunk as c
-    where
-        d.delivery_id between c.claimed_from and c.claimed_to
-        and d.run_id = c.run_id
-        and d.ordinal = c.ordinal
-        and d.state = 'claimed'
-    returning d.delivery_id
+        ended_at = case when not (s.is_deferred and %(unknown)s = 'resend') then now() end,
+        error_class = 'killed',
+        error = null
+    from left_claimed as s
+    where d.delivery_id = s.delivery_id
+    returning d.delivery_id, d.state
+),
+ended_deferrals as (
+    delete from notify.deferrals as f
+    using marked as m
+    where f.delivery_id = m.delivery_id and m.state = 'unknown'
+),
+due as (
+    update notify.deferrals as f
+    set error_class = 'killed'
+    from marked as m
+    where f.delivery_id = m.delivery_id and m.state = 'deferred'
 )
 update notify.chunks as c
 set
     attempt = c.attempt + 1,
-    unknown = c.unknown + (select count(*) from marked_unknown),
-    page_limit = case when exists (select 1 from marked_unknown) then greatest(c.page_limit / 2, 1) else c.page_limit end
+    unknown = c.unknown + n.unknown,
+    deferred = c.deferred + n.deferred,
+    page_limit = case when n.deferred + n.unknown > 0 then greatest(c.page_limit / 2, 1) else c.page_limit end
+from (
+    select
+        count(*) filter (where m.state = 'unknown') as unknown,
+        count(*) filter (where m.state = 'deferred') as deferred
+    from marked as m
+) as n
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.walked_to, c.reopened_at, c.page_limit;
+returning c.run_id, c.ordinal, c.start, c.stop, c.recipients, c.position, c.attempt, c.finished_at, c.page_limit;
 
 -- name: halve_page_size
 -- A page of this size does not fit into the memory of a task. Skipped if deliveries stayed `claimed`: `start_attempt` then halves the limit.
@@ -86,15 +121,7 @@ set page_limit = greatest(c.page_limit / 2, 1)
 where
     c.run_id = %(run_id)s
     and c.ordinal = %(ordinal)s
-    and not exists (
-        select 1
-        from notify.deliveries as d
-        where
-            d.delivery_id between c.claimed_from and c.claimed_to
-            and d.run_id = c.run_id
-            and d.ordinal = c.ordinal
-            and d.state = 'claimed'
-    );
+    and not exists ({left_claimed});
 
 -- name: double_page_size
 -- Pages of this size were sent without a death: one kill, such as that of a machine, must not make a chunk of hours slow to its end.
@@ -103,48 +130,10 @@ set page_limit = least(c.page_limit * 2, %(max_page)s)
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 returning c.page_limit;
 
--- name: count_stall
--- The server accepted no message of a page.
-update notify.chunks as c
-set stalls = c.stalls + 1
-where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
-returning c.stalls;
-
 -- name: finish
--- All pages of the chunk have ended. Deliveries that are still `reopened` belong to users who have left the audience; they fail, since no
--- later attempt would find them either.
-with chunk as (
-    select c.run_id, c.ordinal, c.first_id, c.last_id
-    from notify.chunks as c
-    where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and c.reopened > 0
-),
-missing_recipients as (
-    update notify.deliveries as d
-    set
-        state = 'failed',
-        ended_at = now(),
-        error_class = 'not_in_audience',
-        error = null
-    from chunk as c
-    where
-        d.delivery_id between c.first_id and c.last_id
-        and d.run_id = c.run_id
-        and d.ordinal = c.ordinal
-        and d.state = 'reopened'
-    returning d.delivery_id
-),
-counted_failures as (
-    insert into notify.failures as target (run_id, ordinal, error_class, deliveries)
-    select %(run_id)s, %(ordinal)s, 'not_in_audience', count(*)
-    from missing_recipients
-    having count(*) > 0
-    on conflict (run_id, ordinal, error_class) do update set deliveries = target.deliveries + excluded.deliveries
-)
+-- All deliveries of the chunk have ended.
 update notify.chunks as c
-set
-    finished_at = now(),
-    failed = c.failed + (select count(*) from missing_recipients),
-    reopened = c.reopened - (select count(*) from missing_recipients)
+set finished_at = now()
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: lock_run

@@ -6,8 +6,6 @@ where current_setting('synchronous_commit') = 'off';
 -- name: claim
 -- Claim one page of a chunk in one statement: eligibility is checked at this moment, and a row is written before its message is sent.
 -- Deliveries that an earlier attempt left `unknown` are claimed again only if the notice declares so. Rows of other runs are not changed.
--- A line (a recipient of the page) is new unless the chunk had passed its position before it was reopened; if it is not new, only its reopened
--- deliveries are claimed, and nothing is counted.
 with page as (
     select p.line, p.user_id, p.dedupe_key, v.channel
     from
@@ -28,9 +26,7 @@ existing_elsewhere as (
         and d.dedupe_key = r.dedupe_key
         and d.channel = r.channel
         and d.user_id = r.user_id
-    where
-        (d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s)
-        and (%(is_new)s::boolean[])[r.line + 1]
+    where d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s
 ),
 reclaimed as (
     update notify.deliveries as d
@@ -52,43 +48,7 @@ reclaimed as (
         and d.error_class is distinct from 'dropped'
         and d.run_id = %(run_id)s
         and d.ordinal = %(ordinal)s
-        and ((%(is_new)s::boolean[])[r.line + 1] or d.claimed_at >= %(reopened_at)s::timestamptz)
-    returning r.line, r.address, d.delivery_id, d.channel, d.state
-),
-reopened as (
-    -- Does no look-ups for a chunk that was never reopened. A row that is claimed again keeps its error class, by which `release` knows that
-    -- it was reopened before.
-    update notify.deliveries as d
-    set
-        state = case when j.state = 'claimed' and j.address is null then 'failed' else j.state end,
-        attempt = %(attempt)s,
-        claimed_at = now(),
-        ended_at = case when j.state <> 'claimed' or j.address is null then now() end,
-        error_class = case
-            when j.state = 'suppressed' then j.error_class
-            when j.state = 'claimed' and j.address is null then 'no_address'
-            when j.state = 'claimed' then d.error_class
-        end,
-        error = case when j.state = 'claimed' and j.address is not null then d.error end
-    from eligibility as j
-    where
-        %(reopened_at)s::timestamptz is not null
-        and d.notice_id = %(notice_id)s
-        and d.dedupe_key = j.dedupe_key
-        and d.channel = j.channel
-        and d.user_id = j.user_id
-        and d.state = 'reopened'
-        and d.run_id = %(run_id)s
-        and d.ordinal = %(ordinal)s
-    returning j.line, j.address, d.delivery_id, d.channel, d.state
-),
-without_address as (
-    insert into notify.failures as target (run_id, ordinal, error_class, deliveries)
-    select %(run_id)s, %(ordinal)s, 'no_address', count(*)
-    from reopened as o
-    where o.state = 'failed'
-    having count(*) > 0
-    on conflict (run_id, ordinal, error_class) do update set deliveries = target.deliveries + excluded.deliveries
+    returning r.line, r.address, d.delivery_id, d.channel, d.state, d.doubts
 ),
 inserted as (
     insert into notify.deliveries (
@@ -106,19 +66,15 @@ inserted as (
         case when r.state <> 'claimed' then now() end,
         case when r.state = 'suppressed' then r.error_class end
     from reachable as r
-    where (%(is_new)s::boolean[])[r.line + 1]
     order by r.channel, r.user_id
     on conflict (notice_id, dedupe_key, channel, user_id) do nothing
-    returning user_id, dedupe_key, channel, delivery_id, state
+    returning user_id, dedupe_key, channel, delivery_id, state, doubts
 ),
 written as (
-    select t.line, t.address, t.delivery_id, t.channel, t.state
+    select t.line, t.address, t.delivery_id, t.channel, t.state, t.doubts
     from reclaimed as t
     union all
-    select o.line, o.address, o.delivery_id, o.channel, o.state
-    from reopened as o
-    union all
-    select r.line, r.address, a.delivery_id, a.channel, a.state
+    select r.line, r.address, a.delivery_id, a.channel, a.state, a.doubts
     from inserted as a
     inner join reachable as r using (user_id, dedupe_key, channel)
 ),
@@ -129,35 +85,31 @@ updated_chunk as (
         claimed_to = n.last_id,
         first_id = least(c.first_id, n.first_id),
         last_id = greatest(c.last_id, n.last_id),
-        failed = c.failed + n.failed,
         suppressed = c.suppressed + n.suppressed,
         expired = c.expired + n.expired,
-        unknown = c.unknown - (select count(*) from reclaimed),
-        reopened = c.reopened - (select count(*) from reopened)
+        unknown = c.unknown - (select count(*) from reclaimed)
     from (
         select
             min(m.delivery_id) as first_id,
             max(m.delivery_id) as last_id,
-            count(*) filter (where m.state = 'failed') as failed,
             count(*) filter (where m.state = 'suppressed') as suppressed,
             count(*) filter (where m.state = 'expired') as expired
         from written as m
     ) as n
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 )
-select 'claimed' as disposition, m.line, m.channel::text as channel, m.delivery_id, m.address
+select 'claimed' as disposition, m.line, m.channel::text as channel, m.delivery_id, m.address, m.doubts
 from written as m
 where m.state = 'claimed'
 union all
-select 'repeated', e.line, e.channel::text, null, null
+select 'repeated', e.line, e.channel::text, null, null, 0
 from existing_elsewhere as e
 union all
-select 'unreachable', j.line, j.channel::text, null, null
+select 'unreachable', j.line, j.channel::text, null, null, 0
 from eligibility as j
 where
     j.address is null
     and j.error_class <> 'user_deleted'
-    and (%(is_new)s::boolean[])[j.line + 1]
     -- When a page is processed again, deliveries that ended while the user still had an address are not counted as unreachable.
     and not exists (
         select 1
@@ -187,6 +139,18 @@ with updates as (
             %(invalid_addresses)s::text[]
         ) as t (delivery_id, state, doubts, error_class, error, invalid_address)
 ),
+deferrals as (
+    select t.delivery_id, t.position, t.reason, t.destination, t.wait, t.tries
+    from
+        unnest(
+            %(deferred_ids)s::bigint[],
+            %(positions)s::bigint[],
+            %(reasons)s::text[],
+            %(destinations)s::text[],
+            %(waits)s::interval[],
+            %(tries)s::smallint[]
+        ) as t (delivery_id, position, reason, destination, wait, tries)
+),
 ended as (
     update notify.deliveries as d
     set
@@ -195,12 +159,43 @@ ended as (
             else t.state
         end,
         doubts = d.doubts + t.doubts,
-        ended_at = now(),
-        error_class = t.error_class,
-        error = t.error
+        ended_at = case when t.state <> 'deferred' then now() end,
+        -- What waits without a try keeps the answer of its last one.
+        error_class = case when t.state = 'deferred' then coalesce(t.error_class, d.error_class) else t.error_class end,
+        error = case when t.state = 'deferred' then coalesce(t.error, d.error) else t.error end
     from updates as t
     where d.delivery_id = t.delivery_id and d.state = 'claimed' and d.attempt = %(attempt)s
-    returning d.user_id, d.channel, d.state, t.error_class, t.invalid_address
+    returning d.delivery_id, d.user_id, d.channel, d.state, d.error_class, t.invalid_address
+),
+deferred as (
+    insert into notify.deferrals as target (
+        delivery_id, run_id, ordinal, position, reason, destination, not_before, tries, first_tried_at, error_class
+    )
+    select
+        e.delivery_id,
+        %(run_id)s,
+        %(ordinal)s,
+        t.position,
+        t.reason,
+        t.destination,
+        clock_timestamp() + t.wait,
+        t.tries,
+        case when t.tries > 0 then clock_timestamp() end,
+        e.error_class
+    from ended as e
+    inner join deferrals as t using (delivery_id)
+    on conflict (delivery_id) do update set
+        reason = excluded.reason,
+        destination = excluded.destination,
+        not_before = excluded.not_before,
+        tries = excluded.tries,
+        first_tried_at = coalesce(target.first_tried_at, excluded.first_tried_at),
+        error_class = excluded.error_class
+),
+ended_deferrals as (
+    delete from notify.deferrals as f
+    using ended as e
+    where f.delivery_id = e.delivery_id and e.state <> 'deferred'
 ),
 ended_contacts as (
     update notify.contacts as c
@@ -225,11 +220,11 @@ counted_failures as (
 update notify.chunks as c
 set
     position = greatest(c.position, %(position)s),
-    stalls = case when n.sent + n.failed > 0 then 0 else c.stalls end,
     sent = c.sent + n.sent,
     failed = c.failed + n.failed,
     expired = c.expired + n.expired,
     unknown = c.unknown + n.unknown,
+    deferred = c.deferred + n.deferred,
     unreachable = c.unreachable + %(unreachable)s,
     repeated = c.repeated + %(repeated)s,
     page_ends = case when n.messages > 0 then (c.page_ends || clock_timestamp())[cardinality(c.page_ends) - 30:] else c.page_ends end,
@@ -240,44 +235,47 @@ from (
         count(*) filter (where e.state = 'failed') as failed,
         count(*) filter (where e.state = 'expired') as expired,
         count(*) filter (where e.state = 'unknown') as unknown,
-        count(*) filter (where e.state <> 'expired')::int as messages
+        count(*) filter (where e.state = 'deferred') as deferred,
+        count(*) filter (where e.state in ('sent', 'failed', 'unknown'))::int as messages
     from ended as e
 ) as n
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;
 
 -- name: release
--- Undo the claims of messages that were certainly not sent, because the run was paused or the server accepted none.
--- A delivery that was `unknown` or `reopened` before its claim becomes so again; the row of any other is deleted.
-with restored as (
-    update notify.deliveries as d
-    set
-        state = case when d.error_class is null then 'unknown' else 'reopened' end::notify.state,
-        ended_at = case when d.error_class is null then now() end,
-        error_class = coalesce(d.error_class, 'killed')
+-- Undo the claims of messages that were certainly not sent, because the run was paused or its channel broke.
+-- A delivery that was `deferred` or `unknown` before its claim becomes so again; the row of any other is deleted.
+with released as (
+    select d.delivery_id, d.doubts, f.delivery_id is not null as is_deferred
+    from notify.deliveries as d
+    left join notify.deferrals as f using (delivery_id)
     where
         d.delivery_id = any(%(delivery_ids)s)
         and d.state = 'claimed'
         and d.attempt = %(attempt)s
-        and (d.doubts > 0 or d.error_class is not null)
+),
+restored as (
+    update notify.deliveries as d
+    set
+        state = case when p.is_deferred then 'deferred' else 'unknown' end::notify.state,
+        ended_at = case when not p.is_deferred then now() end,
+        error_class = case when p.is_deferred then d.error_class else 'killed' end
+    from released as p
+    where d.delivery_id = p.delivery_id and (p.is_deferred or p.doubts > 0)
     returning d.state
 ),
 removed as (
     delete from notify.deliveries as d
-    where
-        d.delivery_id = any(%(delivery_ids)s)
-        and d.state = 'claimed'
-        and d.attempt = %(attempt)s
-        and d.doubts = 0
-        and d.error_class is null
+    using released as p
+    where d.delivery_id = p.delivery_id and not p.is_deferred and p.doubts = 0
 )
 update notify.chunks as c
 set
     unknown = c.unknown + n.unknown,
-    reopened = c.reopened + n.reopened
+    deferred = c.deferred + n.deferred
 from (
     select
         count(*) filter (where g.state = 'unknown') as unknown,
-        count(*) filter (where g.state = 'reopened') as reopened
+        count(*) filter (where g.state = 'deferred') as deferred
     from restored as g
 ) as n
 where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s;

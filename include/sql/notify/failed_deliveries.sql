@@ -50,21 +50,32 @@ where
                 and d.ordinal = c.ordinal
                 and d.state = 'claimed'
         )
+        or exists (
+            select 1
+            from notify.deferrals as f
+            inner join notify.deliveries as d using (delivery_id)
+            where f.run_id = c.run_id and f.ordinal = c.ordinal and d.state = 'claimed'
+        )
     )
 order by c.ordinal;
 
 -- name: reopen
--- The caller must hold the chunk's lock. The chunk is processed again from its start, since the template values are not stored and come only
--- from its audience. Up to `walked_to`, only the deliveries reopened here are claimed.
+-- The caller must hold the chunk's lock. A reopened delivery is a deferral that is due now. The ledger has no positions: they come from the
+-- audience, and a user who has left it has none.
 with chunk as (
     select c.run_id, c.ordinal, c.first_id, c.last_id
     from notify.chunks as c
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
 ),
+audience as (
+    select r.user_id, r.dedupe_key, min(r.position) as position
+    from ({recipients}) as r
+    group by r.user_id, r.dedupe_key
+),
 changed as (
     update notify.deliveries as d
     set
-        state = 'reopened',
+        state = 'deferred',
         ended_at = null,
         error_class = coalesce(d.error_class, 'unclassified')
     from chunk as c
@@ -75,12 +86,18 @@ changed as (
         and d.state = %(state)s::notify.state
         and d.error_class is distinct from 'dropped'
         and (%(error_classes)s::text[] is null or coalesce(d.error_class, 'unclassified') = any(%(error_classes)s))
-    returning d.error_class
+    returning d.delivery_id, d.user_id, d.dedupe_key, d.error_class
+),
+deferred as (
+    insert into notify.deferrals (delivery_id, run_id, ordinal, position, reason, not_before, error_class)
+    select h.delivery_id, %(run_id)s, %(ordinal)s, a.position, 'reopened', now(), h.error_class
+    from changed as h
+    left join audience as a using (user_id, dedupe_key)
 ),
 counts as (
-    select f.error_class, count(*) as deliveries
-    from changed as f
-    group by f.error_class
+    select h.error_class, count(*) as deliveries
+    from changed as h
+    group by h.error_class
 ),
 reduced_failures as (
     update notify.failures as f
@@ -97,11 +114,7 @@ updated_chunk as (
     set
         failed = c.failed - case when %(state)s = 'failed' then n.deliveries else 0 end,
         unknown = c.unknown - case when %(state)s = 'unknown' then n.deliveries else 0 end,
-        reopened = c.reopened + n.deliveries,
-        walked_to = greatest(c.walked_to, case when c.finished_at is null then c.position else c.stop - 1 end),
-        reopened_at = case when c.finished_at is null then coalesce(c.reopened_at, now()) else now() end,
-        position = c.start - 1,
-        stalls = 0,
+        deferred = c.deferred + n.deliveries,
         finished_at = null
     from (select sum(t.deliveries)::bigint as deliveries from counts as t) as n
     where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s and n.deliveries > 0

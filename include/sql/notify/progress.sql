@@ -12,14 +12,16 @@ select
     r.expires_at,
     c.sent,
     c.failed,
-    c.unknown
+    c.unknown,
+    c.deferred
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 cross join lateral (
     select
         coalesce(sum(k.sent), 0)::bigint as sent,
         coalesce(sum(k.failed), 0)::bigint as failed,
-        coalesce(sum(k.unknown), 0)::bigint as unknown
+        coalesce(sum(k.unknown), 0)::bigint as unknown,
+        coalesce(sum(k.deferred), 0)::bigint as deferred
     from notify.chunks as k
     where k.run_id = r.run_id
 ) as c
@@ -31,7 +33,7 @@ limit %(limit)s;
 -- Messages of the pages that ended recently, and the seconds that they took. A chunk stores the ends of its last 32 pages: the time measured
 -- starts no earlier than the oldest page of any chunk that has that many.
 with chunks as (
-    select c.page_ends, c.page_sizes, c.reopened_at
+    select c.page_ends, c.page_sizes
     from notify.chunks as c
     where c.run_id = %(run_id)s
 ),
@@ -40,7 +42,6 @@ since as (
         greatest(
             clock_timestamp() - %(window)s,
             max(r.planned_at),
-            max(c.reopened_at),
             max(c.page_ends[1]) filter (where cardinality(c.page_ends) = 32)
         ) as started_at
     from notify.runs as r

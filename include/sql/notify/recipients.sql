@@ -6,6 +6,13 @@ from ({recipients}) as r
 where r.user_id = %(user_id)s
 order by r.position desc;
 
+-- name: at_positions
+-- The recipients at given positions. The statement of the notice is evaluated once for each of them, between its neighbours; which columns it
+-- returns is up to the notice.
+select r.*
+from unnest(%(positions)s::bigint[]) as wanted_recipients (wanted_position)
+cross join lateral ({recipients}) as r;
+
 -- name: count
 -- Number of recipients that a run would have.
 select count(*) as recipients

@@ -71,7 +71,7 @@ select
     coalesce(sum(c.expired), 0)::bigint as expired,
     coalesce(sum(c.unknown), 0)::bigint as unknown,
     coalesce(sum(c.dropped), 0)::bigint as dropped,
-    coalesce(sum(c.reopened), 0)::bigint as reopened,
+    coalesce(sum(c.deferred), 0)::bigint as deferred,
     coalesce(sum(c.unreachable), 0)::bigint as unreachable,
     coalesce(sum(c.repeated), 0)::bigint as repeated
 from notify.chunks as c

@@ -6,10 +6,10 @@ from collections import Counter
 
 from psycopg.rows import tuple_row
 
-from etl.notify.store import failed_deliveries, runs
+from etl.notify.store import deferrals, failed_deliveries, runs
 from tests.integration.notify.notice_harness import NoticeHarness
 
-_STATES = ("sent", "failed", "suppressed", "expired", "unknown", "reopened")
+_STATES = ("sent", "failed", "suppressed", "expired", "unknown", "deferred")
 _WITHOUT_ROW = ("unreachable", "repeated")
 
 
@@ -23,10 +23,12 @@ def check_counters(post: NoticeHarness, run_id: int) -> dict[str, int]:
     states = Counter(state for state, _ in states_with_errors)
     assert {name: totals[name] for name in _STATES} == {name: states[name] for name in _STATES}
     assert totals["dropped"] == states_with_errors.count(("unknown", "dropped"))
+    deferred = Counter(deferrals.count(post.db, run_id))
+    assert deferred.total() == states["deferred"]
     assert failed_deliveries.count_failures(post.db, run_id) == Counter(
         error_class for state, error_class in states_with_errors if state == "failed"
     )
     if totals["chunks"] == totals["chunks_finished"]:
         assert sum(totals[name] for name in (*_STATES, *_WITHOUT_ROW)) == totals["recipients"]
-        assert totals["reopened"] == 0
+        assert totals["deferred"] == 0
     return {name: totals[name] for name in (*_STATES, *_WITHOUT_ROW, "dropped") if totals[name]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from etl.notify.channels.channel import SendOutcome, SendResult
-from etl.notify.failed_deliveries import DeliveryChanges, resend_unknown, retry_failed
+from etl.notify.failed_deliveries import DeliveryChanges, hurry_deferred, resend_unknown, retry_failed
 from etl.notify.store import chunks
 from tests.integration.notify.notice_harness import NoticeHarness, address
 
@@ -20,6 +20,10 @@ def retry(post: NoticeHarness, run_id: int, *classes: str, dry_run: bool = False
 
 def resend(post: NoticeHarness, run_id: int) -> DeliveryChanges:
     return resend_unknown(run_id, as_of=datetime.now(UTC), db=post.db)
+
+
+def hurry(post: NoticeHarness, run_id: int) -> DeliveryChanges:
+    return hurry_deferred(run_id, error_classes=None, as_of=datetime.now(UTC), db=post.db)
 
 
 def send_unfinished(post: NoticeHarness, run_id: int) -> None:

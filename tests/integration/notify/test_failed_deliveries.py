@@ -11,13 +11,13 @@ from etl.db import locks
 from etl.db.connection import Connection
 from etl.declare.notice import UnknownPolicy
 from etl.notify.channels.channel import SendOutcome
-from etl.notify.delivery import ChannelUnavailable
 from etl.notify.failed_deliveries import RunEnded
+from etl.notify.send import DeliveriesDeferred
 from etl.notify.store import chunks, runs
 from etl.notify.store.runs import RunState
 from tests.integration.notify.ledger_invariants import check_counters
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
-from tests.integration.notify.retried_runs import fail_some, failure, resend, retry, send_unfinished
+from tests.integration.notify.retried_runs import fail_some, failure, hurry, resend, retry, send_unfinished
 
 Rows = Callable[..., list[tuple[object, ...]]]
 
@@ -28,7 +28,7 @@ def test_retry_sends_exactly_the_failed_deliveries_and_ends_the_run(post: Notice
     post.mailbox.arrived.clear()
     assert retry(post, run_id).deliveries == {"421": 2, "550": 1}
     assert post.run(run_id).state == "running"
-    assert check_counters(post, run_id) == {"sent": 22, "reopened": 3}
+    assert check_counters(post, run_id) == {"sent": 22, "deferred": 3}
     send_unfinished(post, run_id)
     assert post.mailbox.addresses == dict.fromkeys(map(address, failing), 1)
     assert check_counters(post, run_id) == {"sent": 25}
@@ -130,12 +130,13 @@ def test_retry_of_a_half_sent_run_sends_its_failed_and_remaining_deliveries(post
 
 def test_retry_with_an_unavailable_server_loses_nothing(post: NoticeHarness) -> None:
     run_id, failing = fail_some(post)
-    post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in failing}
+    post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] for user in failing}
     retry(post, run_id)
-    with pytest.raises(ChannelUnavailable):
-        send_unfinished(post, run_id)
-    assert check_counters(post, run_id) == {"sent": 22, "reopened": 3}
-    post.mailbox.answers = {}
+    for ordinal in chunks.list_unfinished(post.db, run_id):
+        with pytest.raises(DeliveriesDeferred):
+            post.send(run_id, [ordinal])
+    assert check_counters(post, run_id) == {"sent": 22, "deferred": 3}
+    assert hurry(post, run_id).deliveries == {"451": 3}
     send_unfinished(post, run_id)
     assert check_counters(post, run_id) == {"sent": 25}
     assert max(post.mailbox.addresses.values()) == 1
@@ -161,13 +162,8 @@ def test_killed_retry_leaves_only_its_claims_in_doubt_and_keeps_older_doubts(
     run_id = post.send_all().run_id
     retry(post, run_id, "421")
     post.notice = replace(post.notice, unknown=policy)
-    db.execute(
-        "update notify.deliveries set state = 'claimed', claimed_at = clock_timestamp() where state = 'reopened'"
-    )
-    db.execute(
-        "update notify.chunks as c set reopened = 0, claimed_from = d.delivery_id, claimed_to = d.delivery_id "
-        "from notify.deliveries as d where d.state = 'claimed'"
-    )
+    db.execute("update notify.deliveries set state = 'claimed' where state = 'deferred'")
+    db.execute("update notify.chunks set deferred = 0")
     send_unfinished(post, run_id)
     assert check_counters(post, run_id) == expected
     assert max(post.mailbox.addresses.values()) == 1
@@ -182,29 +178,14 @@ def test_retry_skips_chunks_that_are_being_sent_and_reopens_the_rest(
         changes = retry(post, run_id)
     assert changes.busy_chunks == [1]
     assert changes.deliveries == {"421": 1, "550": 1}
-    assert check_counters(post, run_id) == {"sent": 22, "failed": 1, "reopened": 2}
+    assert check_counters(post, run_id) == {"sent": 22, "failed": 1, "deferred": 2}
 
 
 def test_second_retry_finds_no_failed_deliveries(post: NoticeHarness) -> None:
     run_id, _ = fail_some(post)
     assert retry(post, run_id).total == 3
     assert retry(post, run_id).total == 0
-    assert check_counters(post, run_id) == {"sent": 22, "reopened": 3}
-
-
-def test_second_retry_during_the_first_restarts_the_chunk(post: NoticeHarness) -> None:
-    post.notice = replace(FAST, chunk_size=100)
-    users = post.enrol(25)
-    post.db.execute("delete from notify.contacts where user_id = %s", (users[-1],))
-    post.mailbox.answers = {address(users[1]): [failure("421")], address(users[19]): [failure("550")]}
-    run_id = post.send_all().run_id
-    retry(post, run_id, "550")
-    post.db.execute("update notify.chunks set position = 15")
-    retry(post, run_id, "421")
-    post.mailbox.arrived.clear()
-    send_unfinished(post, run_id)
-    assert post.mailbox.addresses == {address(users[1]): 1, address(users[19]): 1}
-    assert check_counters(post, run_id) == {"sent": 24, "unreachable": 1}
+    assert check_counters(post, run_id) == {"sent": 22, "deferred": 3}
 
 
 def test_a_run_that_was_cancelled_or_has_expired_is_not_retried(post: NoticeHarness, db: Connection) -> None:

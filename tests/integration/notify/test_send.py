@@ -15,7 +15,6 @@ from etl.db.connection import Connection
 from etl.db.locks import LockTaken
 from etl.declare.notice import UnknownPolicy
 from etl.notify.channels.channel import SendOutcome
-from etl.notify.delivery import ChannelUnavailable
 from etl.notify.templates import Templates
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 
@@ -114,38 +113,11 @@ def test_second_concurrent_sender_of_a_chunk_is_refused(post: NoticeHarness, con
     assert len(post.mailbox.arrived) == 5
 
 
-def test_deferred_message_is_retried_and_finally_fails_while_the_rest_are_sent(post: NoticeHarness, rows: Rows) -> None:
-    later, never, _ = post.enrol(3)
-    post.mailbox.answers = {address(later): [SendOutcome.DEFERRED], address(never): [SendOutcome.DEFERRED] * 3}
-    post.send_all()
-    assert post.states() == {"sent": 2, "failed": 1}
-    assert rows("select user_id, error_class from notify.deliveries where state = 'failed'") == [(never, "451")]
-
-
-def test_unavailable_server_is_waited_for_and_nothing_is_lost(post: NoticeHarness) -> None:
-    users = post.enrol(3)
-    post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in users}
-    planned = post.plan()
-    with pytest.raises(ChannelUnavailable, match=r"the email server mail\.example accepts no messages \(451\)"):
-        post.send(planned.run_id)
-    assert post.states() == {}
-    post.send(planned.run_id)
-    assert post.states() == {"sent": 3}
-
-
-def test_deliveries_fail_after_the_maximum_number_of_stalls(post: NoticeHarness, db: Connection) -> None:
-    users = post.enrol(2)
-    post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] * 3 for user in users}
-    planned = post.plan()
-    db.execute("update notify.chunks set stalls = 59")
-    post.send(planned.run_id)
-    assert post.states() == {"failed": 2}
-
-
 @pytest.mark.parametrize(
     ("policy", "states", "doubts"),
     [(UnknownPolicy.RESEND, {"sent": 2}, 1), (UnknownPolicy.HOLD, {"sent": 1, "unknown": 1}, 1)],
 )
+@pytest.mark.usefixtures("short_backoff")
 def test_notice_policy_decides_whether_a_message_in_doubt_is_resent(
     post: NoticeHarness, rows: Rows, policy: UnknownPolicy, states: dict[str, int], doubts: int
 ) -> None:
@@ -158,9 +130,10 @@ def test_notice_policy_decides_whether_a_message_in_doubt_is_resent(
     assert states.items() <= post.totals(planned.run_id).items()
 
 
+@pytest.mark.usefixtures("short_backoff")
 def test_message_that_may_have_arrived_never_counts_as_failed(post: NoticeHarness) -> None:
     user, _ = post.enrol(2)
-    post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
+    post.notice = replace(FAST, unknown=UnknownPolicy.RESEND, max_tries=3)
     post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN, SendOutcome.DEFERRED, SendOutcome.DEFERRED]}
     post.send_all()
     assert post.states() == {"sent": 1, "unknown": 1}

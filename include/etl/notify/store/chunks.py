@@ -7,7 +7,7 @@ from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.db.statements import Statement, StatementFile, statement
-from etl.declare.notice import Notice
+from etl.declare.notice import Notice, UnknownPolicy
 from etl.errors import ChunkMissing
 from etl.notify.store.runs import NoticeRun
 
@@ -30,13 +30,11 @@ class NoticeChunk:
     recipients
         Number of recipients when the run was planned.
     position
-        Last position of which all deliveries have ended.
+        Last position of which all deliveries have ended or are deferred.
     attempt
         1-based; 0 before the first.
     finished_at
-        When its last page ended; None before.
-    walked_to, reopened_at
-        Its position when it was last reopened, and when that was; None if it never was.
+        When its last delivery ended; None before.
     page_limit
         Maximum number of recipients in a page; halved when a sender ran out of memory or was killed during a page, and
         doubled again after some pages without.
@@ -50,9 +48,12 @@ class NoticeChunk:
     position: int
     attempt: int
     finished_at: datetime | None
-    walked_to: int | None
-    reopened_at: datetime | None
     page_limit: int
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Values by which statements about its deliveries find it, and its current attempt."""
+        return {"run_id": self.run_id, "ordinal": self.ordinal, "attempt": self.attempt}
 
     def __str__(self) -> str:
         """Return the label of its mapped task in Airflow's grid."""
@@ -90,17 +91,24 @@ def find(db: Connection, run_id: int, ordinal: int) -> NoticeChunk:
     return _fetch_chunk(db, _SQL["find"], run_id, ordinal)
 
 
-def start_attempt(db: Connection, run_id: int, ordinal: int) -> NoticeChunk:
+def start_attempt(
+    db: Connection, run_id: int, ordinal: int, *, unknown: UnknownPolicy = UnknownPolicy.HOLD
+) -> NoticeChunk:
     """Start the next attempt of a chunk, whose lock the caller must hold.
 
     Deliveries that an earlier attempt left `claimed` become `unknown`.
+
+    Parameters
+    ----------
+    unknown
+        With `RESEND`, those of them that were deferred are so again, and due.
 
     Raises
     ------
     ChunkMissing
         If the run has no such chunk.
     """
-    return _fetch_chunk(db, _SQL["start_attempt"], run_id, ordinal)
+    return _fetch_chunk(db, _SQL["start_attempt"], run_id, ordinal, unknown=unknown.value)
 
 
 def halve_page_size(db: Connection, run_id: int, ordinal: int) -> None:
@@ -114,11 +122,6 @@ def double_page_size(db: Connection, chunk: NoticeChunk) -> int:
     return int(_SQL["double_page_size"].scalar(db, values))
 
 
-def count_stall(db: Connection, chunk: NoticeChunk) -> int:
-    """Record that the server accepted no message of a page; return how many times in a row that has happened."""
-    return int(_SQL["count_stall"].scalar(db, {"run_id": chunk.run_id, "ordinal": chunk.ordinal}))
-
-
 def finish(db: Connection, chunk: NoticeChunk) -> None:
     """Mark a chunk as finished, and its run as done if this was its last unfinished chunk."""
     values = {"run_id": chunk.run_id, "ordinal": chunk.ordinal}
@@ -127,8 +130,8 @@ def finish(db: Connection, chunk: NoticeChunk) -> None:
             _SQL[name].run(db, values)
 
 
-def _fetch_chunk(db: Connection, query: Statement, run_id: int, ordinal: int) -> NoticeChunk:
-    chunk = query.first(db, NoticeChunk, {"run_id": run_id, "ordinal": ordinal})
+def _fetch_chunk(db: Connection, query: Statement, run_id: int, ordinal: int, **values: str) -> NoticeChunk:
+    chunk = query.first(db, NoticeChunk, {"run_id": run_id, "ordinal": ordinal, **values})
     if chunk is None:
         raise ChunkMissing("notice", str(run_id), ordinal)
     return chunk

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum
 
 from etl.db.connection import Connection
 from etl.db.statements import StatementFile, statement
@@ -20,6 +21,19 @@ from etl.notify.store.recipients import Recipient
 from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/deliveries")
+
+
+class DeferralReason(Enum):
+    """Why a delivery waits."""
+
+    RETRY = "retry"
+    """A server did not take it, or broke the connection."""
+    REOPENED = "reopened"
+    """A person allowed another try."""
+    HELD = "held"
+    """Sending to its destination is held, since too much failed there."""
+    QUIET_HOURS = "quiet_hours"
+    """Its recipient wants no messages now."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +50,21 @@ class ClaimedDelivery:
         Name of the channel.
     address
         The recipient's address on that channel.
+    doubts
+        After how many earlier tries it was unknown whether the message had arrived.
+    tries
+        How often a server has deferred it.
+    first_tried_at
+        When a server deferred it first; None if none did.
     """
 
     delivery_id: int
     recipient: Recipient = field(repr=False)
     channel: str
     address: str = field(repr=False)
+    doubts: int = 0
+    tries: int = 0
+    first_tried_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +87,31 @@ class ClaimedPage:
 
 
 @dataclass(frozen=True)
+class Deferral:
+    """How a delivery waits.
+
+    Parameters
+    ----------
+    position
+        Position of its recipient in the audience.
+    reason
+        Why it waits.
+    wait
+        Time until it is due.
+    tries
+        How often a server has deferred it.
+    destination
+        Mail domain, push service or project; empty if none is known.
+    """
+
+    position: int
+    reason: DeferralReason
+    wait: timedelta
+    tries: int = 0
+    destination: str = ""
+
+
+@dataclass(frozen=True)
 class DeliveryUpdate:
     """Outcome of one message.
 
@@ -72,13 +120,15 @@ class DeliveryUpdate:
     delivery_id
         Its row in the ledger.
     state
-        `sent`, `failed`, `expired` or `unknown`.
+        `sent`, `failed`, `expired`, `unknown` or `deferred`.
     doubts
         Number of tries after which it was unknown whether the message had arrived.
     error_class, error
         Why it was not delivered; empty if it was.
     invalid_address
         Its address, if that is permanently invalid.
+    deferral
+        How it waits, if it is deferred.
     """
 
     delivery_id: int
@@ -87,6 +137,7 @@ class DeliveryUpdate:
     error_class: str = ""
     error: str = ""
     invalid_address: str | None = field(default=None, repr=False)
+    deferral: Deferral | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +173,7 @@ class _ClaimRow:
     channel: str
     delivery_id: int | None
     address: str | None
+    doubts: int
 
 
 def require_synchronous_commit(db: Connection) -> None:
@@ -136,7 +188,6 @@ def claim(
     db: Connection, notice: Notice, run: NoticeRun, chunk: NoticeChunk, recipients: Sequence[Recipient]
 ) -> ClaimedPage:
     """Claim the messages of a page; consent, suppressions, expiry and deleted users are checked at this moment."""
-    is_new = [chunk.walked_to is None or recipient.position > chunk.walked_to for recipient in recipients]
     # The statement of a notice may return a user twice with one dedupe key, for example for a payment that is both
     # pending and posted.
     line_by_key: dict[tuple[int, str], int] = {}
@@ -145,8 +196,6 @@ def claim(
     lines = list(line_by_key.values())
     values = {
         "lines": lines,
-        "is_new": is_new,
-        "reopened_at": chunk.reopened_at,
         "user_ids": [recipients[line].user_id for line in lines],
         "dedupe_keys": [recipients[line].dedupe_key for line in lines],
         "channels": [channel.name for channel in notice.channels],
@@ -154,17 +203,17 @@ def claim(
         "unknown": notice.unknown.value,
         "notice_id": run.notice_id,
         "expires_at": run.expires_at,
-        **_chunk_parameters(chunk),
+        **chunk.parameters,
     }
     query = _SQL["claim"].substitute(eligibility=statement("notify/eligibility", "eligibility"))
     rows = query.objects(db, _ClaimRow, values)
     claimed = [
-        ClaimedDelivery(row.delivery_id, recipients[row.line], row.channel, row.address)
+        ClaimedDelivery(row.delivery_id, recipients[row.line], row.channel, row.address, row.doubts)
         for row in rows
         if row.delivery_id is not None and row.address is not None
     ]
     dispositions = [row.disposition for row in rows]
-    repeated_in_page = (sum(is_new) - sum(is_new[line] for line in lines)) * len(notice.channels)
+    repeated_in_page = (len(recipients) - len(lines)) * len(notice.channels)
     return ClaimedPage(claimed, dispositions.count("repeated") + repeated_in_page, dispositions.count("unreachable"))
 
 
@@ -182,10 +231,11 @@ def record_updates(
     Parameters
     ----------
     position
-        Last position of which all deliveries have ended.
+        Last position of which all deliveries have ended or are deferred.
     repeated, unreachable
         Counts of the `ClaimedPage`, if the whole page has ended.
     """
+    deferrals = {update.delivery_id: update.deferral for update in updates if update.deferral is not None}
     values = {
         "delivery_ids": [update.delivery_id for update in updates],
         "states": [update.state for update in updates],
@@ -193,17 +243,23 @@ def record_updates(
         "error_classes": [update.error_class or None for update in updates],
         "errors": [update.error or None for update in updates],
         "invalid_addresses": [update.invalid_address for update in updates],
+        "deferred_ids": list(deferrals),
+        "positions": [deferral.position for deferral in deferrals.values()],
+        "reasons": [deferral.reason.value for deferral in deferrals.values()],
+        "destinations": [deferral.destination for deferral in deferrals.values()],
+        "waits": [deferral.wait for deferral in deferrals.values()],
+        "tries": [deferral.tries for deferral in deferrals.values()],
         "position": position,
         "repeated": repeated,
         "unreachable": unreachable,
-        **_chunk_parameters(chunk),
+        **chunk.parameters,
     }
     _SQL["record_updates"].run(db, values)
 
 
 def release(db: Connection, chunk: NoticeChunk, delivery_ids: Collection[int]) -> None:
     """Undo the claims of messages that were certainly not sent."""
-    _SQL["release"].run(db, {"delivery_ids": list(delivery_ids), **_chunk_parameters(chunk)})
+    _SQL["release"].run(db, {"delivery_ids": list(delivery_ids), **chunk.parameters})
 
 
 def list_by_user(
@@ -220,7 +276,3 @@ def list_by_user(
     """
     values = {"user_id": user_id, "notice": notice, "extra_keys": list(extra_keys), "limit": limit}
     return _SQL["list_by_user"].objects(db, UserDelivery, values)
-
-
-def _chunk_parameters(chunk: NoticeChunk) -> dict[str, int]:
-    return {"run_id": chunk.run_id, "ordinal": chunk.ordinal, "attempt": chunk.attempt}

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.statements import StatementFile, statement
+from etl.notify.store.chunks import NoticeChunk
+from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/failed_deliveries")
 
@@ -35,9 +37,9 @@ def list_unknown_chunks(db: Connection, run_id: int) -> list[int]:
 
 
 def reopen(
-    db: Connection, run_id: int, ordinal: int, *, state: str, error_classes: Collection[str] | None = None
+    db: Connection, run: NoticeRun, chunk: NoticeChunk, *, state: str, error_classes: Collection[str] | None = None
 ) -> dict[str, int]:
-    """Reopen deliveries of a chunk, so that its next attempt claims them again, and restart its run if it was done.
+    """Let deliveries of a chunk be deferred and due now, and restart its run if it was done.
 
     Parameters
     ----------
@@ -51,9 +53,18 @@ def reopen(
     dict
         Error class → deliveries that were reopened.
     """
-    values = {"run_id": run_id, "ordinal": ordinal, "state": state, "error_classes": _as_list(error_classes)}
+    values = {
+        **run.sql_parameters,
+        **chunk.parameters,
+        "after": chunk.start - 1,
+        "stop": chunk.stop,
+        "limit": None,
+        "state": state,
+        "error_classes": _as_list(error_classes),
+    }
+    query = _SQL["reopen"].substitute(recipients=statement(run.statement_file, "recipients"))
     with db.transaction():
-        reopened: dict[str, int] = dict(_SQL["reopen"].rows(db, values))
+        reopened: dict[str, int] = dict(query.rows(db, values))
         if reopened:
             _SQL["restart_run"].run(db, values)
     return reopened

@@ -24,14 +24,14 @@ class RunStatus:
     run_id, notice, period
         Which run it is.
     state
-        `running`, `paused`, `cancelled` or `done`.
+        A value of `RunState`.
     pace
         Maximum messages a second.
     recipients
         Number of recipients.
     planned_at, ended_at, expires_at
         When it was planned, when it ended, and when its messages expire.
-    sent, failed, unknown
+    sent, failed, unknown, deferred
         Deliveries so far.
     """
 
@@ -47,6 +47,7 @@ class RunStatus:
     sent: int
     failed: int
     unknown: int
+    deferred: int
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile, path_of, statement
+from etl.db.statements import Statement, StatementFile, path_of, statement
 from etl.declare.fault import project_path
 from etl.declare.notice import RECIPIENT_COLUMNS, Notice
 from etl.errors import PermanentError
@@ -18,6 +18,7 @@ from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/recipients")
 _MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
+_MAX_RECIPIENTS_AT_POSITION = 1_000
 
 
 class RecipientsIncomplete(PermanentError):
@@ -83,9 +84,29 @@ def read_page(db: Connection, notice: Notice, run: NoticeRun, *, after: int, sto
     RecipientsIncomplete
         If the notice's statement lacks a column.
     """
-    values = {**run.sql_parameters, "after": after, "stop": stop, "limit": limit}
+    query = statement(run.statement_file, "recipients")
+    return _read(db, notice, run, query, {"after": after, "stop": stop, "limit": limit})
+
+
+def read_at(db: Connection, notice: Notice, run: NoticeRun, positions: Collection[int]) -> list[Recipient]:
+    """Return the recipients of a run at given positions, in any order; several may share one."""
+    query = statement("notify/recipients", "at_positions").substitute(recipients=_at_wanted_position(run))
+    return _read(db, notice, run, query, {"positions": list(positions), "limit": _MAX_RECIPIENTS_AT_POSITION})
+
+
+def _at_wanted_position(run: NoticeRun) -> Statement:
+    """Return the statement of the recipients of a run, with the bounds of one position as expressions, not values."""
+    text = statement(run.statement_file, "recipients").as_string(None)
+    for bound, expression in (("after", "wanted_position - 1"), ("stop", "wanted_position + 1")):
+        text = text.replace(f"%({bound})s", f"(wanted_recipients.{expression})")
+    return Statement(text)
+
+
+def _read(
+    db: Connection, notice: Notice, run: NoticeRun, query: Statement, values: Mapping[str, object]
+) -> list[Recipient]:
     with db.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(statement(run.statement_file, "recipients"), values)
+        cursor.execute(query, {**run.sql_parameters, **values})
         columns = {column.name for column in cursor.description or ()}
         if missing := next((name for name in RECIPIENT_COLUMNS if name not in columns), None):
             raise RecipientsIncomplete(notice.name, missing)

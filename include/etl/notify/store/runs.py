@@ -11,7 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from etl.db.connection import Connection
-from etl.db.statements import StatementFile
+from etl.db.statements import StatementFile, statement
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.store import announcements
@@ -123,10 +123,14 @@ def set_pace_or_state(db: Connection, run_id: int, *, pace: float | None = None,
     pace
         Messages a second over all workers, 0 to send nothing; None to leave it unchanged.
     state
-        `RUNNING` to resume; None to leave it unchanged.
+        `RUNNING` to resume; None to leave it unchanged. With `CANCELLED`, deferred deliveries end.
     """
     values = {"run_id": run_id, "pace": pace, "state": state.value if state else None}
-    return bool(_SQL["set_pace_or_state"].run(db, values))
+    with db.transaction():
+        is_changed = bool(_SQL["set_pace_or_state"].run(db, values))
+        if is_changed and state is RunState.CANCELLED:
+            statement("notify/deferrals", "cancel").run(db, values)
+    return is_changed
 
 
 def list_stopped(db: Connection) -> list[int]:
