@@ -97,7 +97,7 @@ class RunControl:
     stop
         Whether this process was asked to end.
     end_turn
-        Called between two pages; raises if the slot is to be left to another run.
+        Called about every second; raises `RunWaits` if the slot is to be left to another run.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class RunControl:
         self._end_turn = end_turn
         self._clock = clock
         self._run = runs.find(db, run_id)
-        self._refreshed_at = self._shared_at = clock()
+        self._refreshed_at = self._shared_at = self._looked_at = clock()
         self._share: Share | None = None
 
     def current_run(self) -> NoticeRun:
@@ -162,7 +162,7 @@ class RunControl:
                 if self._clock() >= wait_until:
                     raise
             else:
-                self._end_turn()
+                self._look_at_turn()
                 return run
             await asyncio.sleep(REFRESH_INTERVAL.total_seconds())
 
@@ -177,11 +177,12 @@ class RunControl:
         ------
         SendingPaused, SendingCancelled
             If the run was paused or cancelled meanwhile.
-        PaceTooSlow
-            If the wait is too long for a task.
+        RunWaits
+            If the wait is too long for a task, or the turn of the sender is over.
         """
         while True:
             run = self.current_run()
+            self._look_at_turn()
             share = self._current_share(run)
             paces = {
                 f"notify:{run.notice}": share.group_rate,
@@ -196,6 +197,13 @@ class RunControl:
             if wait > MAX_WAIT:
                 raise PaceTooSlow(run, wait)
             await asyncio.sleep(min(wait, REFRESH_INTERVAL).total_seconds())
+
+    def _look_at_turn(self) -> None:
+        """Look, at most once a second, whether the turn of the sender is over."""
+        now = self._clock()
+        if now - self._looked_at >= REFRESH_INTERVAL.total_seconds():
+            self._looked_at = now
+            self._end_turn()
 
     def _current_share(self, run: NoticeRun) -> Share:
         """Return the part of its notice's pace that the run has now; it is computed again every second."""

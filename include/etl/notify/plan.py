@@ -9,7 +9,7 @@ from datetime import datetime
 
 from etl.db.connection import Connection
 from etl.declare.notice import Consent, Notice
-from etl.notify.store import chunks, recipients, runs
+from etl.notify.store import chunks, recipients, restores, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
@@ -77,6 +77,8 @@ def plan_run(
 
     Raises
     ------
+    LedgerUntrusted
+        If the database was restored, and its ledger may not know what was sent.
     SettingInvalid
         If the settings of unsubscribe links are invalid.
     TemplateBroken
@@ -84,6 +86,7 @@ def plan_run(
     RecipientsIncomplete
         If the statement `recipients` lacks a column.
     """
+    restores.require_trusted(db)
     templates = templates or Templates(notice)
     links = links or UnsubscribeLinks(LinkSettings.from_environment())
     with db.transaction():

@@ -20,7 +20,7 @@ from etl.notify.deferral.gate import Gate
 from etl.notify.delivery import PageDelivery
 from etl.notify.pacing import REFRESH_INTERVAL, RunControl, SendingCancelled, SendingPaused
 from etl.notify.slots.termination import delay_termination
-from etl.notify.store import chunks, deferrals, deliveries, recipients
+from etl.notify.store import chunks, deferrals, deliveries, recipients, restores
 from etl.notify.store.chunks import NoticeChunk
 from etl.notify.store.deferrals import Waiting
 from etl.notify.store.deliveries import ClaimedPage
@@ -85,7 +85,7 @@ def send(
     gates
         Decide which messages wait without a try, and judge the results of the others.
     end_turn
-        Called between two pages; raises `RetryAfter` if the slot is to be left to another run.
+        Called about every second; raises `RetryAfter` if the slot is to be left to another run.
 
     Raises
     ------
@@ -95,6 +95,8 @@ def send(
         If only deliveries are left that are due later.
     ChannelRefused
         If the servers of all channels refuse to be used.
+    LedgerUntrusted
+        If the database was restored, and its ledger may not know what was sent.
     RetryAfter
         If the run is paused, or the chunk would wait too long for its turn.
     """
@@ -103,6 +105,7 @@ def send(
     with delay_termination() as stop, locks.hold(db, f"notify.{run_id}.{ordinal}"):
         if chunks.find(db, run_id, ordinal).finished_at:
             return
+        restores.require_trusted(db)
         deliveries.require_synchronous_commit(db)
         control = RunControl(db, limiter, run_id, stop=stop, end_turn=end_turn)
         try:

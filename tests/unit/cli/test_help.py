@@ -107,6 +107,7 @@ def test_every_list_and_table_has_json() -> None:
         ),
         *("notify cancel", "notify pace", "notify pause", "notify resume", "notify send"),
         *("notify suppress", "notify unsubscribe", "notify unsuppress"),
+        *("notify mark-sent", "notify restored", "notify trust"),
     }
 
 

@@ -21,7 +21,7 @@ LOOK_DELAY = timedelta(seconds=30)
 """Until a sender looks again whether chunks are left that others were sending."""
 
 SendChunk = Callable[[int, Callable[[], None]], None]
-"""Sends the chunk of an ordinal; calls the second argument between two pages."""
+"""Sends the chunk of an ordinal; calls the second argument about every second."""
 
 
 class OthersSend(RetryAfter):
