@@ -32,7 +32,7 @@ def restored() -> None:
 
 
 @examples(
-    "sluice notify mark-sent --log /var/log/mail.log",
+    "sluice notify mark-sent --log mail.log",
     "sluice notify mark-sent --addresses told.txt --run 17",
 )
 def mark_sent(
