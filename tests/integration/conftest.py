@@ -174,6 +174,12 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def long_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let deferred messages be due after a minute at least, so that no test waits for them."""
+    monkeypatch.setattr(backoff, "MIN_WAIT", timedelta(minutes=1))
+
+
+@pytest.fixture
 def rows(db: Connection) -> Callable[..., list[tuple[object, ...]]]:
     """Return a function that runs a query and returns its rows."""
 

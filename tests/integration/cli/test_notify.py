@@ -101,7 +101,7 @@ def test_retry_says_how_many_of_which_class_and_how_to_send_them(
 ) -> None:
     lines = etl("notify", "retry", str(run_id), "--dry-run").stdout.splitlines()
     assert lines[0] == f"monthly_report 2026-10, run {run_id}: would reopen 2 failed deliveries"
-    assert rows("select count(*) from notify.deliveries where state = 'reopened'") == [(0,)]
+    assert rows("select count(*) from notify.deliveries where state = 'deferred'") == [(0,)]
     result = etl("notify", "retry", str(run_id), "--error-class", "421")
     assert result.stdout.splitlines() == [
         f"monthly_report 2026-10, run {run_id}: reopened 1 failed delivery",

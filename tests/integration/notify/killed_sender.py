@@ -9,39 +9,40 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 from etl.clients import rate_limits
 from etl.db.connection import connect_warehouse
 from etl.declare.notice import UnknownPolicy
 from etl.notify.channels.channel import Message
-from etl.notify.store import deliveries
-from etl.notify.store.deliveries import ClaimedPage
+from etl.notify.store import deferrals, deliveries
 from etl.settings import Endpoint
 from tests.integration.notify.notice_harness import FAST, Mailbox, NoticeHarness
 
+Claimed = TypeVar("Claimed")
 KILL_POINTS = ("claimed", "half_sent", "sent", "confirmed")
 
 
 def main(point: str, run_id: int, arrived: Path, *, page: int, unknown: UnknownPolicy) -> None:
     mailbox = Mailbox()
     claims = batches = 0
-    claim, confirm = deliveries.claim, deliveries.record_updates
+    claim, claim_due, confirm = deliveries.claim, deferrals.claim, deliveries.record_updates
 
     def die_if_at(current: str) -> None:
         if claims == page and point == current:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def claim_and_die(*values: Any) -> ClaimedPage:
+    def claim_and_die(*values: Any, claim: Callable[..., Claimed]) -> Claimed:
         nonlocal claims, batches
         claims, batches = claims + 1, 0
-        claimed_page = claim(*values)
+        claimed = claim(*values)
         die_if_at("claimed")
-        return claimed_page
+        return claimed
 
     def record_arrivals(messages: Sequence[Message]) -> None:
         nonlocal batches
@@ -57,7 +58,8 @@ def main(point: str, run_id: int, arrived: Path, *, page: int, unknown: UnknownP
         die_if_at("confirmed")
 
     mailbox.after = record_arrivals
-    mock.patch.object(deliveries, "claim", claim_and_die).start()
+    mock.patch.object(deliveries, "claim", partial(claim_and_die, claim=claim)).start()
+    mock.patch.object(deferrals, "claim", partial(claim_and_die, claim=claim_due)).start()
     mock.patch.object(deliveries, "record_updates", confirm_and_die).start()
     notice = replace(FAST, unknown=unknown, pace=5, chunk_size=100)
     with connect_warehouse() as db:

@@ -11,7 +11,7 @@ import pytest
 from etl.catalog.notices.fraud_alert.notice import FRAUD_ALERT
 from etl.db.connection import Connection
 from etl.declare.notice import UnknownPolicy
-from etl.notify import delivery, pacing
+from etl.notify import pacing
 from etl.notify.channels.channel import SendOutcome, SendResult
 from etl.notify.pacing import SendingPaused
 from etl.notify.store import runs
@@ -75,10 +75,7 @@ def test_retry_before_its_page_ends_and_without_an_address_is_counted_once(
     assert check_counters(post, planned.run_id) == {"sent": 11, "failed": 1}
 
 
-def test_message_that_may_have_arrived_is_unknown_not_expired(
-    post: NoticeHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(delivery, "BACKOFF_STEP", timedelta(seconds=1))
+def test_message_that_may_have_arrived_is_unknown_not_expired(post: NoticeHarness) -> None:
     (user,) = post.enrol(1)
     post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
     planned = post.plan()
@@ -88,6 +85,7 @@ def test_message_that_may_have_arrived_is_unknown_not_expired(
     assert check_counters(post, planned.run_id) == {"unknown": 1}
 
 
+@pytest.mark.usefixtures("short_backoff")
 def test_message_that_may_have_arrived_stays_unknown_if_it_is_refused_later(post: NoticeHarness) -> None:
     (user,) = post.enrol(1)
     post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)

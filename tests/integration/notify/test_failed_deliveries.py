@@ -128,6 +128,7 @@ def test_retry_of_a_half_sent_run_sends_its_failed_and_remaining_deliveries(post
     assert check_counters(post, planned.run_id) == {"sent": 30}
 
 
+@pytest.mark.usefixtures("long_backoff")
 def test_retry_with_an_unavailable_server_loses_nothing(post: NoticeHarness) -> None:
     run_id, failing = fail_some(post)
     post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] for user in failing}

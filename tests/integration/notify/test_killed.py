@@ -19,9 +19,14 @@ from dev.stack.home import REPOSITORY
 from dev.stack.stack import Stack
 from etl.db.locks import LockTaken
 from etl.declare.notice import UnknownPolicy
+from etl.notify.channels.channel import SendOutcome
+from etl.notify.send import DeliveriesDeferred
+from etl.notify.store import runs
 from etl.settings import Endpoint
 from tests.integration.notify.killed_sender import KILL_POINTS
+from tests.integration.notify.ledger_invariants import check_counters
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
+from tests.integration.notify.retried_runs import hurry
 
 Kill = Callable[..., Counter[str]]
 PAGE = 5
@@ -133,3 +138,35 @@ def test_pages_that_were_halved_grow_back_after_some_without_a_death(
     post.db.execute("update notify.chunks set page_limit = 1000")
     post.send(later.run_id)
     assert rows("select page_limit from notify.chunks where run_id = %s", later.run_id) == [(1_000,)]
+
+
+@pytest.mark.usefixtures("long_backoff")
+@pytest.mark.parametrize("unknown", UnknownPolicy)
+@pytest.mark.parametrize("point", KILL_POINTS)
+def test_kill_while_deferred_messages_are_sent_leaves_at_most_their_page_in_doubt(
+    post: NoticeHarness, kill: Kill, rows: Callable[..., list[tuple[int]]], point: str, unknown: UnknownPolicy
+) -> None:
+    users = post.enrol(USERS)
+    post.notice = replace(post.notice, unknown=unknown, pace=1_000)
+    planned = post.plan()
+    post.mailbox.answers = {address(user): [SendOutcome.DEFERRED] for user in users[::2]}
+    with pytest.raises(DeliveriesDeferred):
+        post.send(planned.run_id)
+    hurry(post, planned.run_id)
+    runs.set_pace_or_state(post.db, planned.run_id, pace=PAGE)
+    arrived = kill(point, planned.run_id, page=1, unknown=unknown)
+    send(post, planned.run_id)
+    received = arrived + post.mailbox.addresses
+    check_counters(post, planned.run_id)
+    doubted = 0 if point == "confirmed" else PAGE
+    assert rows("select count(*) from notify.deliveries where doubts > 0") == [(doubted,)]
+    if unknown is UnknownPolicy.HOLD:
+        assert (
+            check_counters(post, planned.run_id) == Counter({"sent": USERS - doubted, "unknown": doubted}) + Counter()
+        )
+        assert max(received.values()) == 1
+    else:
+        assert post.states() == {"sent": USERS}
+        assert set(received) == set(map(address, users))
+    assert post.run(planned.run_id).state == "done"
+    assert rows("select count(*) from notify.deferrals") == [(0,)]

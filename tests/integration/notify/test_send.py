@@ -15,7 +15,9 @@ from etl.db.connection import Connection
 from etl.db.locks import LockTaken
 from etl.declare.notice import UnknownPolicy
 from etl.notify.channels.channel import SendOutcome
+from etl.notify.store import runs
 from etl.notify.templates import Templates
+from tests.integration.notify.ledger_invariants import check_counters
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address
 
 Rows = Callable[..., list[tuple[object, ...]]]
@@ -113,6 +115,20 @@ def test_second_concurrent_sender_of_a_chunk_is_refused(post: NoticeHarness, con
     assert len(post.mailbox.arrived) == 5
 
 
+@pytest.mark.usefixtures("short_backoff")
+def test_deferred_messages_are_sent_once_while_the_rest_of_the_chunk_goes_on(post: NoticeHarness) -> None:
+    users = post.enrol(12)
+    post.notice = replace(FAST, pace=4, chunk_size=100)
+    planned = post.plan()
+    runs.set_pace_or_state(post.db, planned.run_id, pace=1_000)
+    post.db.execute("update notify.chunks set page_limit = 4")
+    post.mailbox.answers = {address(users[0]): [SendOutcome.DEFERRED], address(users[1]): [SendOutcome.DEFERRED] * 3}
+    post.send(planned.run_id)
+    assert post.mailbox.addresses == dict.fromkeys(map(address, users), 1)
+    assert check_counters(post, planned.run_id) == {"sent": 12}
+    assert post.run(planned.run_id).state == "done"
+
+
 @pytest.mark.parametrize(
     ("policy", "states", "doubts"),
     [(UnknownPolicy.RESEND, {"sent": 2}, 1), (UnknownPolicy.HOLD, {"sent": 1, "unknown": 1}, 1)],
@@ -137,6 +153,17 @@ def test_message_that_may_have_arrived_never_counts_as_failed(post: NoticeHarnes
     post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN, SendOutcome.DEFERRED, SendOutcome.DEFERRED]}
     post.send_all()
     assert post.states() == {"sent": 1, "unknown": 1}
+
+
+@pytest.mark.usefixtures("short_backoff")
+def test_message_that_stays_in_doubt_is_sent_three_times_at_most(post: NoticeHarness, rows: Rows) -> None:
+    post.notice = replace(FAST, unknown=UnknownPolicy.RESEND)
+    (user,) = post.enrol(1)
+    post.mailbox.answers = {address(user): [SendOutcome.UNKNOWN] * 9}
+    planned = post.send_all()
+    assert len(post.mailbox.answers[address(user)]) == 6
+    assert rows("select doubts from notify.deliveries") == [(3,)]
+    assert check_counters(post, planned.run_id) == {"unknown": 1}
 
 
 def test_broken_channel_leaves_only_its_current_batch_in_doubt(post: NoticeHarness) -> None:

@@ -1,4 +1,4 @@
-"""`sluice notify retry` and `resolve`: reopen failed deliveries, and decide on unknown ones."""
+"""`sluice notify retry` and `resolve`: reopen failed deliveries, hurry deferred ones, and decide on unknown ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_RETRYABLE = {
     "sent": "nobody gets a message twice",
     "unknown": "they may have arrived; decide with `notify resolve`",
     "claimed": "they are being sent, or their sender was killed; the next attempt of their chunk finds out",
-    "reopened": "they are retried already",
+    "deferred": "they wait for another try already; `notify retry --deferred` lets them be due now",
 }
 _ONLY_FAILED = "only `failed` deliveries can be retried"
 
@@ -43,6 +43,7 @@ class Decision(Enum):
 @examples(
     "sluice notify retry 17 --dry-run",
     "sluice notify retry 17 --error-class 421 --error-class template_broken",
+    "sluice notify retry 17 --deferred",
     json=_JSON,
 )
 def retry(
@@ -52,33 +53,35 @@ def retry(
     error_class: Annotated[
         list[str] | None, typer.Option(help="Only deliveries that failed with this error class; may be repeated.")
     ] = None,
+    deferred: Annotated[bool, typer.Option("--deferred", help="Let deferred deliveries be due now, instead.")] = False,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Reopen the failed deliveries of a run, and print the command that sends them again."""
+    """Reopen the failed deliveries of a run, and print the command that sends them again; or hurry the deferred."""
     from etl.db.connection import connect_warehouse
-    from etl.notify.failed_deliveries import retry_failed
-    from etl.notify.store import failed_deliveries
+    from etl.notify.failed_deliveries import hurry_deferred, retry_failed
+    from etl.notify.store import deferrals, failed_deliveries
 
     if state != "failed":
         raise typer.BadParameter(f"{_ONLY_FAILED}: {_NOT_RETRYABLE.get(state, f'{state!r} is no state of a delivery')}")
+    state = "deferred" if deferred else state
+    change, count = (hurry_deferred, deferrals.count) if deferred else (retry_failed, failed_deliveries.count_failures)
     with connect_warehouse() as db:
-        changes = retry_failed(
-            run_id, error_classes=error_class or None, as_of=datetime.now(UTC), db=db, dry_run=dry_run
-        )
-        failures = failed_deliveries.count_failures(db, run_id)
+        changes = change(run_id, error_classes=error_class or None, as_of=datetime.now(UTC), db=db, dry_run=dry_run)
+        by_class = count(db, run_id)
     if not changes.total and not changes.busy_chunks:
         criterion = f" with {', '.join(error_class)}" if error_class else ""
-        counts = ", ".join(f"{name} ({count:,})" for name, count in failures.items())
+        counts = ", ".join(f"{name} ({deliveries:,})" for name, deliveries in by_class.items())
         raise typer.BadParameter(
-            f"run {run_id}: no delivery failed{criterion}, so nothing was changed"
-            f"{f'; failed deliveries by error class: {counts}' if counts else ''}"
+            f"run {run_id}: no delivery {'is deferred' if deferred else 'failed'}{criterion}, so nothing was changed"
+            f"{f'; {state} deliveries by error class: {counts}' if counts else ''}"
         )
+    verbs = ("would hurry", "hurried") if deferred else ("would reopen", "reopened")
     _print_changes(
         changes,
-        verb="would reopen" if dry_run else "reopened",
-        state="failed",
-        next_command=None if dry_run else send_command(changes.run),
+        verb=verbs[0] if dry_run else verbs[1],
+        state=state,
+        next_command=None if dry_run or deferred else send_command(changes.run),
         dry_run=dry_run,
         as_json=as_json,
     )

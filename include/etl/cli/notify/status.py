@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 
     from etl.db.connection import Connection
     from etl.notify.progress import RunProgress
+    from etl.notify.store.deferrals import DeferralGroup
     from etl.notify.store.progress import RunStatus
 
 REFRESH_INTERVAL = timedelta(seconds=2)
 
 _COMMON_COUNTS = ("sent", "failed", "suppressed", "expired", "unknown", "unreachable", "repeated")
-_RARE_COUNTS = ("dropped", "reopened")
+_RARE_COUNTS = ("dropped", "deferred")
+_MAX_GROUPS = 10
 _MEANINGS = {
     "suppressed": "held back by consent or suppression",
     "expired": "not sent in time",
@@ -33,17 +36,19 @@ _MEANINGS = {
     "dropped": "unknown, and dropped by `notify resolve`",
     "unreachable": "no address",
     "repeated": "sent by another run or chunk",
-    "reopened": "sent again by the next attempt of their chunk",
+    "deferred": "wait for another try",
 }
 _RUN = (
-    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `cancelled` or `done`), `pace` (messages a second), "
-    "`recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed` and `unknown`"
+    "`run_id`, `notice`, `period`, `state` (`running`, `paused`, `held`, `cancelled`, `done` or `failed`), `pace` "
+    "(messages a second), `recipients`, `planned_at`, `ended_at`, `expires_at`, `sent`, `failed`, `unknown` and "
+    "`deferred`"
 )
 _JSON = (
     f"a list of objects with {_RUN}. For one RUN it prints an object with these and `chunks`, `chunks_finished`, "
-    "`suppressed`, `expired`, `unreachable`, `repeated`, `dropped`, `reopened`, `deliveries` and `ended` (expected and "
-    "ended deliveries), `rate` (messages a second) in the last `rate_seconds`, `average` (since it was planned), "
-    "`left_seconds` and `failures` (deliveries by error class); with --follow a line for each refresh"
+    "`suppressed`, `expired`, `unreachable`, `repeated`, `dropped`, `deliveries` and `ended` (expected and ended "
+    "deliveries), `rate` (messages a second) in the last `rate_seconds`, `average` (since it was planned), "
+    "`left_seconds`, `failures` (deliveries by error class) and `deferrals` (a list of `reason`, `destination`, "
+    "`error_class` of the last answer, `deliveries`, `next_at` and `last_at`); with --follow a line for each refresh"
 )
 
 
@@ -79,12 +84,12 @@ def _print_runs(runs: list[RunStatus], *, as_json: bool) -> None:
     if as_json:
         print_json(runs)
     elif runs:
-        counts = ("recipients", "sent", "failed", "unknown")
+        counts = ("recipients", "sent", "failed", "unknown", "deferred")
         rows = [
             (
                 *(str(run.run_id), run.notice, run.period, run.state),
                 f"{run.planned_at.astimezone(UTC):%Y-%m-%d %H:%M}",
-                *(run.recipients, run.sent, run.failed, run.unknown),
+                *(run.recipients, run.sent, run.failed, run.unknown, run.deferred),
             )
             for run in runs
         ]
@@ -138,6 +143,7 @@ def _to_document(run_progress: RunProgress) -> dict[str, Any]:
         "average": run_progress.average_rate,
         "left_seconds": run_progress.time_left,
         "failures": run_progress.failures,
+        "deferrals": run_progress.deferrals,
     }
 
 
@@ -168,7 +174,19 @@ def _render(run_progress: RunProgress) -> Group:
     if run_progress.failures:
         classes = [f"    {count:,}  {name}" for name, count in run_progress.failures.items()]
         lines.append(escape_unprintable("\n".join(["failed deliveries by error class:", *classes])))
+    if run_progress.deferrals:
+        lines.append(escape_unprintable("\n".join(_describe_deferrals(run_progress.deferrals))))
     return Group(*lines)
+
+
+def _describe_deferrals(groups: Sequence[DeferralGroup]) -> list[str]:
+    lines = ["deferred deliveries by reason, destination and last answer:"]
+    for group in groups[:_MAX_GROUPS]:
+        why = ", ".join(filter(None, (group.reason, group.destination, group.error_class)))
+        lines.append(f"    {group.deliveries:,}  {why}; next at {group.next_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+    if others := groups[_MAX_GROUPS:]:
+        lines.append(f"    {sum(group.deliveries for group in others):,}  in {len(others):,} smaller groups")
+    return lines
 
 
 def _describe_rate(run_progress: RunProgress) -> str:

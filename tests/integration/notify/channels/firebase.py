@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from dev.servers.ports import LOOPBACK
 from etl.notify.channels.oauth import SCOPE
+from tests.integration.notify.channels.push_faults import PushFaults
 
 PROJECT, EMAIL = "sluice-tests", "sender@sluice-tests.iam.example"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -32,12 +33,15 @@ class Firebase:
         Answers to the next requests for an access token.
     lifetime
         Of an access token, in seconds.
+    faults
+        What it does wrong, by registration token.
     """
 
     replies: list[web.Response | None] = field(default_factory=list)
     token_replies: list[web.Response] = field(default_factory=list)
     lifetime: int = 3600
     silent: bool = False
+    faults: PushFaults | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     granted: list[str] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
@@ -83,8 +87,11 @@ class Firebase:
         try:
             message = (await request.json())["message"]
             await asyncio.sleep(5 if self.silent else 0.01)
+            fault = await self.faults.strike(message["token"]) if self.faults else None
         finally:
             self.in_flight -= 1
+        if fault is not None:
+            return fault
         token = request.headers["Authorization"].removeprefix("Bearer ")
         if token not in self.granted or token in self.revoked:
             return refusal(401, "UNAUTHENTICATED", "")

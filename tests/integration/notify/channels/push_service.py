@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02
 
 from dev.servers.ports import LOOPBACK
+from tests.integration.notify.channels.push_faults import PushFaults
 
 VAPID_KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -36,9 +37,15 @@ class PushService:
     ----------
     replies
         Answers to the next messages, which are not recorded then; None breaks the connection.
+    host
+        Where it listens, such as 127.0.0.2: each address is a push service of its own.
+    faults
+        What it does wrong, by browser.
     """
 
     replies: list[web.Response | None] = field(default_factory=list)
+    host: str = LOOPBACK
+    faults: PushFaults | None = None
     received: list[ReceivedPush] = field(default_factory=list)
     attempts: int = 0
     in_flight: int = 0
@@ -51,8 +58,8 @@ class PushService:
         application.router.add_post("/push/{browser}", self._receive)
         self._runner = web.AppRunner(application, shutdown_timeout=0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, 0).start()
-        self.url = f"http://{LOOPBACK}:{self._runner.addresses[0][1]}"
+        await web.TCPSite(self._runner, self.host, 0).start()
+        self.url = f"http://{self.host}:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -70,7 +77,10 @@ class PushService:
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         body = await request.read()
         await asyncio.sleep(0.01)
+        fault = await self.faults.strike(request.match_info["browser"]) if self.faults else None
         self.in_flight -= 1
+        if fault is not None:
+            return fault
         if not self._is_signed(request.headers["Authorization"]):
             return web.Response(status=403, text="who are you?")
         if self.replies:
