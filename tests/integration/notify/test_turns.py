@@ -157,8 +157,8 @@ def send(post: NoticeHarness, turns: Turns) -> Callable[..., None]:
 
     def run(run_id: int, number: int = 0) -> None:
         def send_chunk(ordinal: int, end_turn: Callable[[], None]) -> None:
-            end_turn()
             post.send(run_id, [ordinal])
+            end_turn()
 
         send_run(post.notice, run_id, number, db=post.db, turns=turns, send_chunk=send_chunk)
 
@@ -208,6 +208,23 @@ def test_senders_of_a_run_that_sends_nothing_give_up_their_slots_at_once(
     begin(turns, *others)
     clock.now += 20
     assert all(looks(turns, sender) for sender in others)
+
+
+def test_a_paused_run_is_looked_at_ever_more_rarely_until_it_sends_again(
+    post: NoticeHarness, send: Callable[..., None], clock: Clock
+) -> None:
+    post.enrol(30)
+    run_id = post.plan().run_id
+    waits = []
+    for state in (RunState.PAUSED,) * 4 + (RunState.RUNNING,):
+        runs.set_pace_or_state(post.db, run_id, state=state)
+        if state is RunState.RUNNING:
+            post.mailbox.after = lambda _: runs.set_pace_or_state(post.db, run_id, state=RunState.PAUSED)
+        with pytest.raises(SendingPaused) as raised:
+            send(run_id)
+        waits.append(raised.value.wait.total_seconds())
+        clock.now += waits[-1]
+    assert waits == [30, 60, 120, 120, 30]
 
 
 def test_a_sender_leaves_its_slot_after_a_while_even_if_nobody_waits(

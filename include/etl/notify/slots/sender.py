@@ -11,7 +11,7 @@ from etl.db.connection import Connection
 from etl.db.locks import LockTaken
 from etl.declare.notice import Notice
 from etl.errors import RetryAfter
-from etl.notify.pacing import RunWaits
+from etl.notify.pacing import RunWaits, SendingPaused
 from etl.notify.slots.turns import MAX_TURN, REQUEUE_DELAY, SenderId, TurnOver, Turns
 from etl.notify.store import chunks, runs
 
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 LOOK_DELAY = timedelta(seconds=30)
 """Until a sender looks again whether chunks are left that others were sending."""
+
+MAX_PAUSED_DELAY = timedelta(minutes=2)
+"""Longest time until a sender looks again whether its run was resumed: each look costs over a second of CPU."""
 
 SendChunk = Callable[[int, Callable[[], None]], None]
 """Sends the chunk of an ordinal; calls the second argument about every second."""
@@ -63,6 +66,9 @@ def send_run(notice: Notice, run_id: int, number: int, *, db: Connection, turns:
     try:
         _send_chunks(run_id, db=db, send_chunk=lambda ordinal: send_chunk(ordinal, end_turn))
     except TurnOver:
+        raise
+    except SendingPaused as error:
+        error.wait = turns.postpone(sender, error.wait, max_wait=MAX_PAUSED_DELAY)
         raise
     except RetryAfter as error:
         turns.postpone(sender, error.wait)

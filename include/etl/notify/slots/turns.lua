@@ -1,7 +1,7 @@
 -- The senders of one queue: who sends, and who waits for a slot.
 -- KEYS: the hash of the queue, sender → its record. ARGV: the operation, the sender (`run/number`), and its arguments as JSON.
 -- A record: `sends`; `since` when it has sent or waited, `due` from when on it wants a slot, `seen` when it last looked, `called` when a
--- sender left its slot for it, and `calls`, how often. Times are milliseconds by the clock of Redis, or by that of
+-- sender left its slot for it, and `calls`, how often; `looks`, how often in a row it came back and did not send. Times are milliseconds by the clock of Redis, or by that of
 -- the caller if it passes `now`.
 local operation, me, with = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 local clock = redis.call('TIME')
@@ -78,9 +78,12 @@ if operation == 'leave' then
     return 0
 end
 
+-- The wait doubles, up to its maximum, each time that the sender comes back only to be postponed.
 if operation == 'postpone' then
-    save(me, {sends = false, since = now + with.wait, due = now + with.wait, called = 0, calls = 0})
-    return 0
+    local looks = senders[me] and senders[me].looks or 0
+    local wait = math.min(with.wait * 2 ^ math.min(looks, 20), with.max_wait)
+    save(me, {sends = false, since = now + wait, due = now + wait, called = 0, calls = 0, looks = looks + 1})
+    return wait
 end
 
 if operation == 'begin' then
@@ -117,7 +120,7 @@ if operation == 'begin' then
             return with.bounce
         end
     end
-    save(me, {sends = true, since = now, due = now, seen = now, called = 0, calls = 0})
+    save(me, {sends = true, since = now, due = now, seen = now, called = 0, calls = 0, looks = record.looks})
     return 0
 end
 
@@ -125,7 +128,7 @@ local record = senders[me]
 if not record or not record.sends then
     record = {sends = true, since = now, due = now, called = 0, calls = 0}
 end
-record.seen = now
+record.seen, record.looks = now, 0
 save(me, record)
 local is_over = now - record.since >= with.turn
 

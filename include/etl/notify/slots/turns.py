@@ -120,9 +120,16 @@ class Turns:
         if wait := self._call("yield", sender, slots=self._slots, stopped=_as_set(find_stopped())):
             raise TurnOver(sender.run_id, "another run waits for one", timedelta(milliseconds=wait))
 
-    def postpone(self, sender: SenderId, wait: timedelta) -> None:
-        """End a turn; the sender wants a slot again after a wait."""
-        self._call("postpone", sender, wait=_milliseconds(wait))
+    def postpone(self, sender: SenderId, wait: timedelta, *, max_wait: timedelta | None = None) -> timedelta:
+        """End a turn; the sender wants a slot again after a wait, which is returned.
+
+        Parameters
+        ----------
+        max_wait
+            Up to which the wait doubles each time that the sender comes back and cannot send; None if it does not.
+        """
+        waits = {"wait": _milliseconds(wait), "max_wait": _milliseconds(max_wait or wait)}
+        return timedelta(milliseconds=self._call("postpone", sender, **waits))
 
     def leave(self, sender: SenderId) -> None:
         """End the last turn of a sender."""
