@@ -216,10 +216,14 @@ def test_a_paused_run_is_looked_at_ever_more_rarely_until_it_sends_again(
     post.enrol(30)
     run_id = post.plan().run_id
     waits = []
+
+    def pause(_: object) -> None:
+        runs.set_pace_or_state(post.db, run_id, state=RunState.PAUSED)
+
     for state in (RunState.PAUSED,) * 4 + (RunState.RUNNING,):
         runs.set_pace_or_state(post.db, run_id, state=state)
         if state is RunState.RUNNING:
-            post.mailbox.after = lambda _: runs.set_pace_or_state(post.db, run_id, state=RunState.PAUSED)
+            post.mailbox.after = pause
         with pytest.raises(SendingPaused) as raised:
             send(run_id)
         waits.append(raised.value.wait.total_seconds())
