@@ -18,28 +18,28 @@ limit %(limit)s;
 -- Claim deliveries that are due; eligibility is checked again at this moment. What is no longer eligible ends, and with it its deferral. A
 -- delivery that may have arrived at an earlier try ends as `unknown`. What expires keeps the last answer of its server.
 with page as (
-    select t.line, t.is_in_audience, d.delivery_id, d.user_id, d.dedupe_key, d.channel
-    from unnest(%(lines)s::int[], %(delivery_ids)s::bigint[], %(in_audience)s::boolean[]) as t (line, delivery_id, is_in_audience)
+    select t.line, d.user_id, d.dedupe_key, d.channel
+    from unnest(%(lines)s::int[], %(delivery_ids)s::bigint[]) as t (line, delivery_id)
     inner join notify.deliveries as d using (delivery_id)
     where d.state = 'deferred' and d.run_id = %(run_id)s and d.ordinal = %(ordinal)s
 ),
 eligibility as ({eligibility}),
 judged as (
     select
-        p.line,
-        p.delivery_id,
+        j.line,
+        (%(delivery_ids)s::bigint[])[j.line + 1] as delivery_id,
         j.address,
         case
-            when j.state = 'claimed' and not (p.is_in_audience and j.address is not null) then 'failed'
+            when j.state = 'claimed' and not (a.is_in_audience and j.address is not null) then 'failed'
             else j.state
         end::notify.state as state,
         case
             when j.state = 'suppressed' then j.error_class
-            when j.state = 'claimed' and not p.is_in_audience then 'not_in_audience'
+            when j.state = 'claimed' and not a.is_in_audience then 'not_in_audience'
             when j.state = 'claimed' and j.address is null then 'no_address'
         end as error_class
-    from page as p
-    inner join eligibility as j using (line)
+    from eligibility as j
+    cross join lateral (select (%(in_audience)s::boolean[])[j.line + 1] as is_in_audience) as a
 ),
 written as (
     update notify.deliveries as d

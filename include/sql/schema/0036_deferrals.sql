@@ -11,6 +11,7 @@ create table notify.deferrals (
     tries smallint not null default 0,
     first_tried_at timestamptz,
     error_class text,
+    unique (run_id, ordinal, not_before, delivery_id),
     foreign key (run_id, ordinal) references notify.chunks on delete cascade
 );
 comment on table notify.deferrals is 'Deliveries that wait, and those of them that are being sent now; a row is removed when its delivery ends.';
@@ -19,8 +20,6 @@ comment on column notify.deferrals.reason is '`retry`, `reopened`, `held`, `quie
 comment on column notify.deferrals.destination is 'Mail domain, push service or project; empty if none is known.';
 comment on column notify.deferrals.tries is 'How often a server has deferred it.';
 comment on column notify.deferrals.error_class is 'Of the last answer; its text is in the ledger.';
-
-create index deferrals_due on notify.deferrals (run_id, ordinal, not_before);
 
 -- Deliveries that were reopened and not sent again are as they were before; a person can retry them again.
 with reopened as (

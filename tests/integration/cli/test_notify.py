@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from etl.db import locks
 from etl.db.connection import Connection
 from etl.notify.channels.channel import SendOutcome, SendResult
+from etl.notify.send import DeliveriesDeferred
 from etl.notify.store import runs
 from etl.notify.store.runs import RunState
 from tests.integration.cli.conftest import Command
@@ -111,6 +114,37 @@ def test_retry_says_how_many_of_which_class_and_how_to_send_them(
     ]
     post.send(run_id, [0, 1])
     assert post.states() == {"sent": 10, "failed": 1, "unknown": 1}
+
+
+def test_status_lists_what_waits_and_a_retry_lets_it_be_due_now(etl: Command, post: NoticeHarness, rows: Rows) -> None:
+    wait = timedelta(hours=2)
+    answer = SendResult(0, SendOutcome.DEFERRED, "450", "greylisted", destination="bank.example", retry_after=wait)
+    post.mailbox.answers = {address(2): [answer], address(3): [answer]}
+    run_id = post.plan().run_id
+    with pytest.raises(DeliveriesDeferred):
+        post.send(run_id)
+    output = etl("notify", "status", str(run_id)).stdout
+    assert ["2", "deferred", "wait", "for", "another", "try"] in [line.split() for line in output.splitlines()]
+    assert re.search(r"\n    2  retry, bank\.example, 450; next at 20\S+ \S+ UTC\n", output + "\n")
+    document = json.loads(etl("notify", "status", str(run_id), "--json").stdout)
+    (group,) = document["deferrals"]
+    assert {"reason": "retry", "destination": "bank.example", "deliveries": 2}.items() <= group.items()
+    assert document["left_seconds"] > timedelta(hours=1.9).total_seconds()
+    hint = etl("notify", "retry", str(run_id), "--state", "deferred").stderr
+    assert "`notify retry --deferred` lets them be due now" in in_one_line(hint)
+    would = etl("notify", "retry", str(run_id), "--deferred", "--dry-run").stdout
+    assert would.startswith(f"monthly_report 2026-10, run {run_id}: would hurry 2 deferred deliveries\n    450: 2\n")
+    assert rows("select count(*) from notify.deferrals where not_before <= now()") == [(0,)]
+    done = etl("notify", "retry", str(run_id), "--deferred", "--error-class", "450").stdout
+    assert done.splitlines() == [
+        f"monthly_report 2026-10, run {run_id}: hurried 2 deferred deliveries",
+        "    450: 2",
+        "Their tasks send them within five minutes.",
+    ]
+    post.send(run_id, [0])
+    assert post.states() == {"sent": 6}
+    nothing = etl("notify", "retry", str(run_id), "--deferred").stderr
+    assert f"run {run_id}: no delivery is deferred, so nothing was changed" in in_one_line(nothing)
 
 
 def test_a_retry_is_json_for_programs(etl: Command, run_id: int) -> None:

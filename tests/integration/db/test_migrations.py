@@ -158,6 +158,33 @@ def test_logins_that_stopped_before_there_were_states_are_due_for_another_try(
     ]
 
 
+def test_reopened_deliveries_of_before_there_were_deferrals_are_as_they_were_before_they_were_reopened(
+    empty_database: Endpoint, rows: Rows
+) -> None:
+    with connect(empty_database) as db:
+        for name in ALL_MIGRATIONS:
+            if name.startswith("0036"):
+                db.execute(
+                    "insert into notify.notices (name) values ('n'); "
+                    "insert into notify.runs (notice_id, period, trigger, as_of, parameters, pace) "
+                    "values (1, 'p', 't', now(), '{}', 1); "
+                    "insert into notify.chunks (run_id, ordinal, start, stop, recipients, position, sent, reopened, "
+                    "walked_to, reopened_at, first_id, last_id) values (1, 0, 1, 4, 3, 0, 1, 2, 3, now(), 1, 3); "
+                    "insert into notify.deliveries (user_id, run_id, channel, state, notice_id, ordinal, attempt, "
+                    "doubts, dedupe_key, error_class) values (1, 1, 'email', 'sent', 1, 0, 1, 0, 'p', null), "
+                    "(2, 1, 'email', 'reopened', 1, 0, 1, 0, 'p', '421'), "
+                    "(3, 1, 'email', 'reopened', 1, 0, 1, 1, 'p', 'killed')"
+                )
+            db.execute((SQL_ROOT / "schema" / f"{name}.sql").read_bytes())
+    assert rows("select user_id, state::text, error_class, ended_at is null from notify.deliveries order by 1") == [
+        (1, "sent", None, True),
+        (2, "failed", "421", False),
+        (3, "unknown", "killed", False),
+    ]
+    assert rows("select position, sent, failed, unknown, deferred from notify.chunks") == [(3, 1, 1, 1, 0)]
+    assert rows("select error_class, deliveries from notify.failures") == [("421", 1)]
+
+
 def test_the_loads_table_refuses_counts_that_do_not_add_up(rows: Rows, db: Connection) -> None:
     db.execute("insert into etl.chunks (entity, run_id, ordinal, start, stop, page_size) values ('e','r',0,1,2,1)")
     db.execute(

@@ -189,6 +189,20 @@ def test_second_retry_finds_no_failed_deliveries(post: NoticeHarness) -> None:
     assert check_counters(post, run_id) == {"sent": 22, "deferred": 3}
 
 
+def test_second_retry_before_the_first_was_sent_adds_to_it(post: NoticeHarness) -> None:
+    post.notice = replace(FAST, chunk_size=100)
+    users = post.enrol(25)
+    post.db.execute("delete from notify.contacts where user_id = %s", (users[-1],))
+    post.mailbox.answers = {address(users[1]): [failure("421")], address(users[19]): [failure("550")]}
+    run_id = post.send_all().run_id
+    retry(post, run_id, "550")
+    retry(post, run_id, "421")
+    post.mailbox.arrived.clear()
+    send_unfinished(post, run_id)
+    assert post.mailbox.addresses == {address(users[1]): 1, address(users[19]): 1}
+    assert check_counters(post, run_id) == {"sent": 24, "unreachable": 1}
+
+
 def test_a_run_that_was_cancelled_or_has_expired_is_not_retried(post: NoticeHarness, db: Connection) -> None:
     run_id, _ = fail_some(post)
     db.execute("update notify.runs set expires_at = now()")

@@ -58,6 +58,7 @@ def mail_server(tmp_path: Path) -> Iterator[SmtpServer]:
         yield started
 
 
+@pytest.mark.usefixtures("short_backoff")
 def test_mail_server_gets_one_mail_per_recipient_and_its_refusals_are_respected(
     post: NoticeHarness, mail_server: SmtpServer
 ) -> None:

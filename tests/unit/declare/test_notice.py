@@ -49,6 +49,8 @@ def test_the_notices_of_the_catalogue_have_no_fault() -> None:
         ("category", "reports", "category is 'reports' (str); write a Category"),
         ("unknown", "hold", "unknown is 'hold' (str); write an Unknown"),
         ("expiry", timedelta(), "expiry is 0:00:00; it must be longer than 0"),
+        ("max_tries", 0, "max_tries is 0; it must be between 1 and 1000"),
+        ("patience", timedelta(), "patience is 0:00:00; it must be longer than 0"),
         ("schedule", 7, "schedule is 7 (int); write a str or After"),
         ("schedule", "often", "schedule is 'often', which is no cron expression"),
         ("parameters", [], "parameters is [] (list); write a dict"),

@@ -85,6 +85,8 @@ def retry(
         dry_run=dry_run,
         as_json=as_json,
     )
+    if deferred and not dry_run and not as_json:
+        typer.echo("Their tasks send them within five minutes.")
 
 
 @examples(
