@@ -54,7 +54,7 @@ def start(api: AirflowApi, db: Connection, name: str) -> Campaign:
     """Trigger a campaign, and return it as soon as it is planned."""
     dag_run = api.trigger(f"notify_{name}", period="2026-11-20")
     query = "select run_id from notify.runs join notify.notices using (notice_id) where name = %s"
-    wait_until(lambda: db.execute(query, (name,)).fetchone() is not None, seconds=30)
+    wait_until(lambda: db.execute(query, (name,)).fetchone() is not None, seconds=90)
     (run_id,) = db.execute(query, (name,)).fetchone() or (0,)
     return Campaign(f"notify_{name}", dag_run, run_id)
 
@@ -71,6 +71,11 @@ def _campaigns(airflow_stack: Stack) -> Iterator[None]:
         db.execute(SLOW)
         yield
         db.execute(REPAIR)
+        db.execute(
+            "update notify.runs set state = 'cancelled', ended_at = now() from notify.notices as n "
+            "where n.notice_id = runs.notice_id and n.name = any(%s) and ended_at is null",
+            (list(CAMPAIGNS),),
+        )
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_campaigns_share_the_slots_and_a_paused_one_holds_none(
     airflow_stack: Stack, api: AirflowApi, synced: Connection, states: Callable[[Campaign], list[str]]
 ) -> None:
     spring = start(api, synced, "spring")
-    wait_until(lambda: states(spring) == ["running"] * 2, seconds=30)
+    wait_until(lambda: states(spring) == ["running"] * 2, seconds=90)
     assert states(spring) == ["running"] * 2
 
     triggered_at = time.monotonic()
