@@ -23,6 +23,9 @@ The conf of a run may hold `{{"period": "2026-10"}}`, `{{"run_id": 17}}` to cont
 `{{"parameters": {{…}}}}` for `{sql}`. A backfill sends nothing, unless its conf holds `{{"send": "{name}"}}`.
 """
 
+MAX_ACTIVE_RUNS = 16
+"""A run may have deliveries that are deferred for a day; the next, which may be urgent, does not wait for them."""
+
 
 def notice_dag_id(notice: Notice) -> str:
     """Return the id of the Dag that sends a notice."""
@@ -45,7 +48,7 @@ def build_notice_dag(notice: Notice) -> DAG:
         schedule=airflow_schedule(notice.schedule) if notice.schedule else None,
         start_date=START_DATE,
         catchup=False,
-        max_active_runs=1,
+        max_active_runs=MAX_ACTIVE_RUNS,
         tags=["notify", *(channel.name for channel in notice.channels), *deadline.pop("tags", ())],
         doc_md=_DOC.format(summary=notice.summary, name=notice.name, sql=sql),
         default_args=build_default_args(notice.queue, notice.timeout),

@@ -42,9 +42,10 @@ def build_expiry_hook(queue: Queue, *, next_hook: Callable[[Context], None] | No
 
 
 def _is_resumed(context: Context) -> bool:
-    """Return whether the task resumes after a deferral: it started in time, and a skip would waste its wait."""
+    """Return whether the task was deferred or rescheduled: it started in time, and a skip would waste its wait."""
     from_server = getattr(context.get("ti"), "_ti_context_from_server", None)
-    return getattr(from_server, "next_method", None) is not None
+    is_rescheduled = bool(getattr(from_server, "task_reschedule_count", 0))
+    return is_rescheduled or getattr(from_server, "next_method", None) is not None
 
 
 def lateness(due_at: datetime, queue: Queue, *, as_of: datetime) -> timedelta:

@@ -182,11 +182,12 @@ def test_a_task_that_starts_too_late_is_skipped_and_says_by_how_much() -> None:
     assert len(started) == 1
 
 
-def test_a_deferred_task_that_started_in_time_is_not_skipped_when_it_resumes() -> None:
+@pytest.mark.parametrize("resumption", [{"next_method": "execute_complete"}, {"task_reschedule_count": 1}])
+def test_a_task_that_started_in_time_is_not_skipped_when_it_resumes(resumption: dict[str, object]) -> None:
     from sluice_queue_ttl import build_expiry_hook
 
     started: list[object] = []
-    deferred = SimpleNamespace(_ti_context_from_server=SimpleNamespace(next_method="execute_complete"))
+    deferred = SimpleNamespace(_ti_context_from_server=SimpleNamespace(**resumption))
     late: Any = {"dag_run": SimpleNamespace(run_after=datetime.now(UTC) - timedelta(hours=1)), "ti": deferred}
     build_expiry_hook(URGENT_NOTIFICATIONS, next_hook=started.append)(late)
     assert started == [late]

@@ -17,7 +17,7 @@ from etl.errors import PermanentError
 from etl.notify.plan import PlannedRun, plan_run
 from etl.notify.report import report_run
 from etl.notify.run_request import ConfInvalid
-from etl.notify.send import Senders, send
+from etl.notify.send import DeliveriesDeferred, Senders, send
 from etl.notify.store import announcements, chunks, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.templates import Templates
@@ -169,8 +169,14 @@ def send_announced(
         raise ConfInvalid(DAG_ID, f"run {run_id} belongs to notice {run.notice}, which is not declared")
     if not run.is_announced:
         raise ConfInvalid(DAG_ID, f"run {run_id} was not announced; the Dag notify_{run.notice} sends it")
+    deferred: list[DeliveriesDeferred] = []
     for ordinal in chunks.list_unfinished(db, run_id):
-        send(notice, run_id, ordinal, db=db, limiter=limiter, senders=build_senders(notice))
+        try:
+            send(notice, run_id, ordinal, db=db, limiter=limiter, senders=build_senders(notice))
+        except DeliveriesDeferred as error:
+            deferred.append(error)
+    if deferred:
+        raise min(deferred, key=lambda error: error.wait)
     return report_run(notice, run_id, db=db)
 
 

@@ -138,6 +138,12 @@ class NoticeHarness:
                 after = page[-1].position
         return run_recipients
 
+    def read_at_positions(self, planned: PlannedRun, wanted: Sequence[Recipient]) -> list[Recipient]:
+        """Return the recipients at the positions of others, in order, as those of deferred deliveries are read."""
+        positions = [recipient.position for recipient in reversed(wanted)]
+        found = recipients.read_at(self.db, self.notice, self.run(planned.run_id), positions)
+        return sorted(found, key=lambda recipient: recipient.position)
+
     def states(self) -> Counter[str]:
         with self.db.cursor(row_factory=scalar_row) as cursor:
             return Counter(cursor.execute("select state::text from notify.deliveries").fetchall())

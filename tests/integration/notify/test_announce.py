@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from etl.errors import ChunkMissing
 from etl.notify.announce import AnnouncementInvalid, plan_announcement, send_announced
+from etl.notify.channels.channel import SendOutcome
 from etl.notify.plan import PlannedRun
 from etl.notify.run_request import ConfInvalid
+from etl.notify.send import DeliveriesDeferred
 from etl.notify.store import deliveries, runs
 from etl.notify.templates import TemplateBroken
 from tests.integration.notify.notice_harness import NoticeHarness, address
+from tests.integration.notify.retried_runs import hurry
 
 SPENT = {"month": "a month of its own", "spending": [{"currency": "USD", "amount": "9.50", "payments": 1}]}
 
@@ -39,6 +43,21 @@ def test_only_named_users_get_the_announced_values(post: NoticeHarness) -> None:
     assert {message.parts["subject"] for message in post.mailbox.arrived} == {"Your spending in a month of its own"}
     assert "9.50 USD" in post.mailbox.arrived[0].parts["text"]
     assert post.run(planned.run_id).state == "done"
+
+
+@pytest.mark.usefixtures("long_backoff")
+def test_deferred_message_stops_no_other_and_is_sent_with_the_announced_values(post: NoticeHarness) -> None:
+    post.notice = replace(post.notice, chunk_size=1)
+    ids = post.enrol(3)
+    post.mailbox.answers = {address(ids[0]): [SendOutcome.DEFERRED]}
+    planned = announce(post, ids)
+    with pytest.raises(DeliveriesDeferred):
+        send_announcement(post, planned.run_id)
+    assert post.mailbox.addresses == {address(ids[1]): 1, address(ids[2]): 1}
+    hurry(post, planned.run_id)
+    send_announcement(post, planned.run_id)
+    assert post.mailbox.addresses == dict.fromkeys(map(address, ids), 1)
+    assert {message.parts["subject"] for message in post.mailbox.arrived} == {"Your spending in a month of its own"}
 
 
 def test_same_key_sends_one_message(post: NoticeHarness) -> None:

@@ -157,9 +157,9 @@ def test_cancelled_run_ends_its_deferred_messages(
     if moment == "while they are sent":
         post.mailbox.after = cancel
         let_be_due(post, planned)
+        post.send(planned.run_id)
     else:
         cancel(None)
-    post.send(planned.run_id)
     totals = runs.read_totals(post.db, planned.run_id)
     assert totals["deferred"] == 0
     assert check_counters(post, planned.run_id)["failed"] == 1

@@ -297,6 +297,7 @@ def test_no_payment_is_skipped_between_chunks_and_pages(
     assert len(planned.ordinals) == 3
     assert sorted(recipient.dedupe_key.rpartition("/")[2] for recipient in recipients) == sorted(unusual)
     assert post.totals(planned.run_id)["recipients"] == len(recipients)
+    assert post.read_at_positions(planned, recipients) == recipients
 
 
 def test_no_statement_reads_all_transactions(db: Connection, provider_account: int, post: NoticeHarness) -> None:

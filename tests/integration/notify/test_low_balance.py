@@ -119,7 +119,9 @@ def test_each_low_account_is_sent(post: NoticeHarness, db: Connection, provider_
     post.notice = replace(post.notice, chunk_size=1)
     planned = post.plan()
     assert len(planned.ordinals) == 3
-    assert len({recipient.dedupe_key for recipient in post.read_one_by_one(planned)}) == 3
+    recipients = post.read_one_by_one(planned)
+    assert len({recipient.dedupe_key for recipient in recipients}) == 3
+    assert post.read_at_positions(planned, recipients) == recipients
     post.send(planned.run_id, planned.ordinals)
     assert post.states() == {"sent": 6}
 
