@@ -105,7 +105,7 @@ def _violations(task: Any) -> Iterator[str]:  # noqa: ANN401 - likewise
             f"is on the queue {task.queue!r}, which no worker serves; put it on {', '.join(_QUEUES_BY_NAME)}, "
             f"or declare the queue in {catalog_path('queues.py')}"
         )
-    elif task.pool != queue.pool.name:
+    elif task.pool not in {pool.name for pool in (queue.pool, queue.planning_pool) if pool is not None}:
         yield (
             f"is in the pool {task.pool!r}, so its backlog would wait in the broker instead of Airflow's database; "
             f"put it in its queue's pool, {queue.pool.name!r}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from etl.clients.rate_limits import Limiter
     from etl.db.connection import Connection
+    from etl.declare.queue import Queue
+    from etl.notify.slots.turns import Turns
     from etl.sync.logins.store.token_cipher import TokenCipher
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,14 @@ def limiter() -> Limiter:
     from etl.clients import rate_limits
 
     return rate_limits.connect(endpoint("limits"))
+
+
+def turns(queue: Queue) -> Turns:
+    """Return the turns of the senders of a queue, which use the same Redis as the rate limits."""
+    from etl.clients import rate_limits
+    from etl.notify.slots.turns import Turns
+
+    return Turns(rate_limits.open_server(endpoint("limits")), queue)
 
 
 def endpoint(connection: str) -> Endpoint:

@@ -16,9 +16,10 @@ from sluice_entity_dags import START_DATE, airflow_schedule, build_default_args
 _DOC = """{summary}
 
 `plan` fixes the run of a period and divides its audience into chunks; nobody gets the notice twice for one period.
-`send` sends the messages of a chunk, and records each in `notify.deliveries` before it is sent. A failed task can be
-cleared safely at any time, and continues where it stopped. `report` sums up what was sent, also if chunks failed;
-`all_sent` fails the run if a chunk failed, or too few messages were delivered.
+`send` sends the chunks, as several senders that share the slots of the queue with those of other runs, and records
+each message in `notify.deliveries` before it is sent. A failed task can be cleared safely at any time, and continues
+where it stopped. `report` sums up what was sent, also if chunks failed; `all_sent` fails the run if a chunk failed, or
+too few messages were delivered.
 
 The conf of a run may hold `{{"period": "2026-10"}}`, `{{"run_id": 17}}` to continue an unfinished run, or
 `{{"parameters": {{…}}}}` for `{sql}`. A backfill sends nothing, unless its conf holds `{{"send": "{name}"}}`.
@@ -36,7 +37,7 @@ def notice_dag_id(notice: Notice) -> str:
 def build_notice_dag(notice: Notice) -> DAG:
     """Return the Dag that sends a notice.
 
-    It plans the run's chunks, waits for approval if the notice declares that, and sends each. A chunk that fails does
+    It plans the run's chunks, waits for approval if the notice declares that, and sends them. A chunk that fails does
     not stop its siblings: `report` counts what was sent; `all_sent` fails the run if a chunk failed, or too few
     messages were delivered.
     """

@@ -1,11 +1,12 @@
 """Tasks of a notice's Dag; the body of each is an import and a call.
 
-Tasks exchange ids only: the ordinals of chunks and the id of their run in `notify.runs`. Recipients never leave the
+Tasks exchange ids only: the numbers of senders and the id of their run in `notify.runs`. Recipients never leave the
 database.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, TriggerRule, get_current_context
@@ -21,18 +22,24 @@ if TYPE_CHECKING:
     from etl.notify.run_request import RunRequest
 
 RUN_ID_KEY = "notice_run"
-"""Key of the XCom with the run's id; the return value of `plan` holds the ordinals, over which `send` is mapped."""
+"""Key of the XCom with the run's id; the return value of `plan` holds the senders, over which `send` is mapped."""
 
-_LABEL_TEMPLATE = "{{ chunk | default('chunk ' ~ ti.map_index) }}"
+SENDER_RETRIES = 10
+"""Retries of a sender: it sends many chunks, and each death of its worker costs one."""
 
 
 def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a task call returns
-    """Return the task that plans a run; unknown keys of the run's conf are ignored."""
+    """Return the task that plans a run; unknown keys of the run's conf are ignored.
 
-    @task(task_id="plan", priority_weight=_priority_weight(notice, step=0))
+    It has slots of its own: those of its queue are held by senders of other runs, which know only of planned runs.
+    """
+    pool = notice.queue.planning_pool or notice.queue.pool
+
+    @task(task_id="plan", priority_weight=_priority_weight(notice, step=9), pool=pool.name)
     def plan_run(**_params: object) -> list[int]:
         from etl.notify import run_request as step
         from etl.notify.store import runs
+        from etl.notify.store.runs import RunState
 
         with connections.warehouse() as db:
             # Fail on a missing connection now, before anything is sent.
@@ -41,34 +48,45 @@ def plan(notice: Notice) -> Any:  # noqa: ANN401 - Airflow does not say what a t
             if planned is None:
                 return []
             runs.save_dag_run(db, planned.run_id, get_current_context()["dag_run"].run_id)
+            is_sending = runs.find(db, planned.run_id).state == RunState.RUNNING.value
         get_current_context()["ti"].xcom_push(RUN_ID_KEY, planned.run_id)
-        return planned.ordinals
+        senders = min(notice.queue.slots, len(planned.ordinals))
+        if is_sending:
+            connections.turns(notice.queue).enqueue(planned.run_id, senders)
+        return list(range(senders))
 
     return plan_run()
 
 
 def send(notice: Notice, planned: Any) -> Any:  # noqa: ANN401 - likewise
-    """Return the task that sends a chunk, mapped over the planned ordinals."""
+    """Return the task that sends the chunks of a run, mapped over as many senders as the queue has slots.
 
-    @task(task_id="send", priority_weight=_priority_weight(notice, step=1), map_index_template=_LABEL_TEMPLATE)
-    def send_chunk(notice_run: int | None, ordinal: int | None) -> None:
+    A task per chunk would be hundreds, which a pause, or deferred deliveries, would start again and again.
+    """
+
+    @task(
+        task_id="send",
+        priority_weight=_priority_weight(notice, step=1),
+        map_index_template="sender {{ ti.map_index }}",
+        retries=SENDER_RETRIES,
+    )
+    def send_chunks(notice_run: int | None, sender: int | None) -> None:
         from etl.notify import send as step
-        from etl.notify.store import chunks
+        from etl.notify.slots.sender import send_run
 
-        notice_run, ordinal = (require_result(result, of="plan") for result in (notice_run, ordinal))
+        run_id, number = (require_result(result, of="plan") for result in (notice_run, sender))
         with connections.warehouse() as db:
-            get_current_context()["chunk"] = str(chunks.find(db, notice_run, ordinal))  # type: ignore[typeddict-unknown-key]
-            with sluice_alerts.told_of_holds(get_current_context(), notice_run, db):
+            limiter = connections.limiter()
+
+            def send_chunk(ordinal: int, end_turn: Callable[[], None]) -> None:
                 step.send(
-                    notice,
-                    notice_run,
-                    ordinal,
-                    db=db,
-                    limiter=connections.limiter(),
-                    senders=build_senders(notice),
+                    notice, run_id, ordinal, db=db, limiter=limiter, senders=build_senders(notice), end_turn=end_turn
                 )
 
-    return send_chunk.partial(notice_run=planned[RUN_ID_KEY]).expand(ordinal=planned)
+            with sluice_alerts.told_of_holds(get_current_context(), run_id, db):
+                send_run(notice, run_id, number, db=db, turns=connections.turns(notice.queue), send_chunk=send_chunk)
+
+    return send_chunks.partial(notice_run=planned[RUN_ID_KEY]).expand(sender=planned)
 
 
 def report(notice: Notice, *, outlet: Asset) -> Any:  # noqa: ANN401 - likewise

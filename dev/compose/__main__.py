@@ -92,6 +92,7 @@ def _run_test(project: Project, folder: Path) -> None:
         expect(not project.leftovers(), f"`down --volumes` did not remove {project.leftovers()}")
         project.run(("deploy/restore", str(backup)))
         project.compose("up", "--detach", "--wait")
+        project.compose("exec", "-T", WORKER, "python", "-m", "etl", "notify", "trust", "--since", "now")
     with _step("after the restore, nothing is missing, and nothing is loaded twice"):
         replay = ("python", "-m", "etl", "replay", "transactions", "--diff", "--rows=0")
         output = project.compose("exec", "-T", WORKER, *replay)

@@ -11,7 +11,7 @@ import pytest
 from etl.catalog.channels import DESKTOP, PUSH
 from etl.catalog.notices import NOTICES
 from etl.catalog.notices.monthly_report.notice import MONTHLY_REPORT
-from etl.declare.notice import MAX_CHUNKS, After, Notice
+from etl.declare.notice import After, Notice
 
 each_notice = pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.name)
 
@@ -27,7 +27,9 @@ def test_every_notice_is_a_dag_that_plans_sends_and_reports(bag: Any, notice: No
     }
     assert {task.queue for task in dag.tasks} == {notice.queue.name}
     assert {task.execution_timeout for task in dag.tasks} == {notice.timeout}
-    weights = [dag.get_task(name).priority_weight for name in ("plan", "send", "report")]
+    pool = notice.queue.planning_pool or notice.queue.pool
+    assert [dag.get_task(name).pool for name in ("plan", "send")] == [pool.name, notice.queue.pool.name]
+    weights = [dag.get_task(name).priority_weight for name in ("send", "report", "plan")]
     assert weights == sorted(weights)
     assert {weight // 100 for weight in weights} == {notice.queue.priority}
 
@@ -52,12 +54,6 @@ def test_the_dag_of_a_notice_has_the_declared_schedule(bag: Any, schedule: str |
         assert [asset.name for asset in timetable.asset_condition.objects] == [schedule.entity]
     else:
         assert getattr(timetable, "expression", None) == schedule
-
-
-def test_the_ordinals_of_the_largest_plan_fit_into_an_xcom(bag: Any) -> None:
-    from sluice_xcom_backend import CappedXCom
-
-    CappedXCom.serialize_value(list(range(MAX_CHUNKS)))
 
 
 def test_an_announcement_is_sent_at_once_or_not_at_all(bag: Any) -> None:

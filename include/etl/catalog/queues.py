@@ -9,7 +9,7 @@ from datetime import timedelta
 from etl.declare.queue import Queue, WorkerGroup, validate_queues
 
 HIGH_PRIORITY = WorkerGroup("high_priority", processes=2)
-LOW_PRIORITY = WorkerGroup("low_priority", processes=7, helps=("urgent_notifications",))
+LOW_PRIORITY = WorkerGroup("low_priority", processes=8, helps=("urgent_notifications",))
 
 URGENT_NOTIFICATIONS = Queue(
     "urgent_notifications",
@@ -25,6 +25,7 @@ EMAILS = Queue(
     priority=3,
     group=LOW_PRIORITY,
     slots=2,
+    planning_slots=1,
     memory=256,
     niceness=10,
     summary="Batch notifications, sent chunk by chunk.",

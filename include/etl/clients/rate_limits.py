@@ -37,6 +37,26 @@ end
 return 0
 """
 
+_SHARE_SCRIPT = """
+-- Record the rate that a member of a group wants, and return the sum and the maximum of those wanted lately.
+-- KEYS: the group. ARGV: the member, its rate, and after how many microseconds without a call a member has left.
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ' ' .. string.format('%.0f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(ARGV[3] / 1000))
+local sum, maximum = 0, 0
+local members = redis.call('HGETALL', KEYS[1])
+for i = 1, #members, 2 do
+    local rate, seen_at = string.match(members[i + 1], '(%S+) (%S+)')
+    if now - tonumber(seen_at) > tonumber(ARGV[3]) then
+        redis.call('HDEL', KEYS[1], members[i])
+    else
+        sum, maximum = sum + tonumber(rate), math.max(maximum, tonumber(rate))
+    end
+end
+return {string.format('%.17g', sum), string.format('%.17g', maximum)}
+"""
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -57,8 +77,24 @@ class Bucket:
     burst: int
 
 
+@dataclass(frozen=True)
+class Share:
+    """A member's part of the rate of a group, whose members share the highest rate that any of them wants.
+
+    Parameters
+    ----------
+    rate
+        Calls a second of this member: its part of `group_rate`, in proportion to what each wants.
+    group_rate
+        Calls a second of all members.
+    """
+
+    rate: float
+    group_rate: float
+
+
 class Limiter:
-    """Takes calls from several buckets at once.
+    """Takes calls from several buckets at once, and divides the rate of a group.
 
     Parameters
     ----------
@@ -68,6 +104,7 @@ class Limiter:
 
     def __init__(self, server: redis.Redis) -> None:
         self._take = server.register_script(_TAKE_SCRIPT)
+        self._share = server.register_script(_SHARE_SCRIPT)
 
     def take(self, buckets: Sequence[Bucket], *, calls: int = 1) -> timedelta:
         """Take calls from every bucket, or from none.
@@ -90,10 +127,31 @@ class Limiter:
         arguments.append(calls)
         return int(self._take(keys=[bucket.key for bucket in buckets], args=arguments)) * _MICROSECOND
 
+    def share(self, group: str, member: str, wanted: float, *, expiry: timedelta) -> Share:
+        """Return a member's share of the rate of a group, and record that it wants one.
+
+        Parameters
+        ----------
+        group
+            Identifies the group in Redis.
+        wanted
+            Calls a second that the member would make alone.
+        expiry
+            Time without a call after which a member no longer counts.
+        """
+        values = self._share(keys=[group], args=[member, repr(wanted), expiry // _MICROSECOND])
+        total, highest = (float(value) for value in values)
+        return Share(wanted * highest / total, highest)
+
 
 def connect(endpoint: Endpoint) -> Limiter:
     """Return the limiter of a Redis; a call fails if it does not answer within `_TIMEOUT_SECONDS`, after retries."""
-    server = redis.Redis(
+    return Limiter(open_server(endpoint))
+
+
+def open_server(endpoint: Endpoint) -> redis.Redis:
+    """Return a client of a Redis that all workers share, which it connects at its first call."""
+    return redis.Redis(
         host=endpoint.host,
         port=endpoint.port or 6379,
         username=endpoint.login or None,
@@ -102,7 +160,6 @@ def connect(endpoint: Endpoint) -> Limiter:
         socket_timeout=_TIMEOUT_SECONDS,
         **_tls_options(endpoint),
     )
-    return Limiter(server)
 
 
 def _tls_options(endpoint: Endpoint) -> dict[str, Any]:

@@ -88,6 +88,9 @@ class Queue:
         Unix niceness of its tasks' processes: 0 (highest CPU priority) to 19 (lowest).
     backfill_slots
         Maximum number of concurrent tasks of backfills, in addition to `slots`; they have their own pool.
+    planning_slots
+        Maximum number of concurrent tasks that plan notices, in addition to `slots`; they have their own pool, so that
+        none waits until senders leave their slots.
     time_to_live
         Time after its run became due within which a task must start; one that starts later is skipped. None if tasks
         may start at any time.
@@ -101,6 +104,7 @@ class Queue:
     summary: str
     niceness: int = 0
     backfill_slots: int = 0
+    planning_slots: int = 0
     time_to_live: timedelta | None = None
 
     def __post_init__(self) -> None:
@@ -112,6 +116,7 @@ class Queue:
         require_count(where, "memory", self.memory, minimum=1)
         require_count(where, "niceness", self.niceness, minimum=0, maximum=19)
         require_count(where, "backfill_slots", self.backfill_slots, minimum=0)
+        require_count(where, "planning_slots", self.planning_slots, minimum=0)
         if self.time_to_live is not None:
             require_duration(where, "time_to_live", self.time_to_live)
 
@@ -128,9 +133,16 @@ class Queue:
         return Pool(f"{self.name}_backfill", self.backfill_slots, f"Backfills: {self.summary}")
 
     @property
+    def planning_pool(self) -> Pool | None:
+        """Pool of its tasks that plan notices; None if these have no slots of their own."""
+        if not self.planning_slots:
+            return None
+        return Pool(f"{self.name}_planning", self.planning_slots, f"Planning: {self.summary}")
+
+    @property
     def pools(self) -> tuple[Pool, ...]:
         """All its pools."""
-        return (self.pool,) if self.backfill_pool is None else (self.pool, self.backfill_pool)
+        return tuple(pool for pool in (self.pool, self.backfill_pool, self.planning_pool) if pool is not None)
 
 
 def validate_queues(*queues: Queue) -> tuple[Queue, ...]:

@@ -11,7 +11,7 @@ from itertools import product
 from etl.db.connection import Connection
 from etl.declare.notice import Consent, Notice
 from etl.notify.audience.check import check_chunk
-from etl.notify.store import approvals, chunks, recipients, runs
+from etl.notify.store import approvals, chunks, recipients, restores, runs
 from etl.notify.store.announcements import Announcement
 from etl.notify.store.runs import NoticeRun
 from etl.notify.templates import Templates
@@ -80,6 +80,8 @@ def plan_run(
 
     Raises
     ------
+    LedgerUntrusted
+        If the database was restored, and its ledger may not know what was sent.
     SettingInvalid
         If the settings of unsubscribe links are invalid.
     TemplateBroken
@@ -89,6 +91,7 @@ def plan_run(
     AudienceInvalid
         If a statement of the audience fails, or returns what would lose or repeat recipients; nothing is planned then.
     """
+    restores.require_trusted(db)
     templates = templates or Templates(notice)
     links = links or UnsubscribeLinks(LinkSettings.from_environment())
     with db.transaction():

@@ -13,7 +13,7 @@ from etl.db.connection import Connection
 from etl.declare.notice import Notice
 from etl.errors import PermanentError
 from etl.notify.plan import PlannedRun, plan_run
-from etl.notify.store import chunks, runs
+from etl.notify.store import chunks, restores, runs
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ def plan_requested_run(notice: Notice, request: RunRequest, *, db: Connection) -
             period,
         )
         return None
+    if "period" not in request.conf and _is_before_restore(notice, period, as_of, db=db):
+        return None
     parameters = request.conf.get("parameters")
     return plan_run(notice, period, trigger=request.trigger, as_of=as_of, db=db, parameters=parameters)
 
@@ -109,6 +111,24 @@ def requested_period(notice: Notice, request: RunRequest) -> str:
     if request.data_interval:
         return notice.period_starting(request.data_interval[0])
     return notice.default_period(request.run_at)
+
+
+def _is_before_restore(notice: Notice, period: str, as_of: datetime, *, db: Connection) -> bool:
+    """Return whether a run was due when the ledger, restored since, did not know what was sent; log what to do."""
+    restores.require_trusted(db)
+    trusted_since = restores.find_trusted_since(db)
+    if trusted_since is None or as_of >= trusted_since or runs.find_by_period(db, notice, period) is not None:
+        return False
+    log.warning(
+        "%s: %s was due at %s, and the ledger, restored from a backup, is trusted only since %s, so nothing is sent; "
+        'if nobody has got it, trigger the Dag with the conf {"period": "%s"}',
+        notice.name,
+        period,
+        as_of.isoformat(timespec="seconds"),
+        trusted_since.isoformat(timespec="seconds"),
+        period,
+    )
+    return True
 
 
 def _plan_remaining(notice: Notice, run_id: int, *, db: Connection) -> PlannedRun:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,8 +19,9 @@ from etl.notify.channels.refused import RefusedSender
 from etl.notify.deferral.gate import Gate
 from etl.notify.delivery import PageDelivery
 from etl.notify.health.gate import BreakerGate
-from etl.notify.pacing import REFRESH_INTERVAL, RunControl, SendingCancelled, SendingPaused
-from etl.notify.store import chunks, deferrals, deliveries, recipients
+from etl.notify.pacing import REFRESH_INTERVAL, RunControl, RunWaits, SendingCancelled, SendingPaused
+from etl.notify.slots.termination import delay_termination
+from etl.notify.store import chunks, deferrals, deliveries, recipients, restores
 from etl.notify.store.chunks import NoticeChunk
 from etl.notify.store.deferrals import Waiting
 from etl.notify.store.deliveries import ClaimedPage
@@ -36,12 +37,14 @@ MAX_WAIT_IN_SLOT = timedelta(seconds=5)
 """Longest wait for deferred deliveries inside a task; for a longer one, the task is rescheduled."""
 MAX_RESCHEDULE = timedelta(minutes=5)
 """Longest time until a task with deferred deliveries looks again whether its run was paused, cancelled or hurried."""
+PAGES_BEFORE_GROWTH = 10
+"""Pages that a sender ends in a row before it doubles a page limit that was halved when one was killed."""
 
 Senders = Mapping[str, AbstractAsyncContextManager[Sender]]
 """Name of a channel → its sender, not yet opened."""
 
 
-class RunHeld(RetryAfter):
+class RunHeld(RunWaits):
     """The channels of a run refuse everything, so that only probes are sent."""
 
     def __init__(self, run: NoticeRun, wait: timedelta) -> None:
@@ -77,6 +80,7 @@ def send(
     templates: Templates | None = None,
     links: UnsubscribeLinks | None = None,
     gates: Sequence[Gate] = (),
+    end_turn: Callable[[], None] = lambda: None,
 ) -> None:
     """Send a chunk from where an earlier attempt stopped; do nothing if it is finished.
 
@@ -95,6 +99,8 @@ def send(
     gates
         Decide which messages wait without a try, beside the send window of their recipients, and judge the results of
         the others.
+    end_turn
+        Called about every second; raises `RetryAfter` if the slot is to be left to another run.
 
     Raises
     ------
@@ -106,18 +112,21 @@ def send(
         If the channels refuse everything.
     ChannelRefused
         If the servers of all channels refuse to be used.
+    LedgerUntrusted
+        If the database was restored, and its ledger may not know what was sent.
     RetryAfter
-        If the run stays paused, or the chunk would wait too long for its turn.
+        If the run is paused, or the chunk would wait too long for its turn.
     """
     templates = templates or Templates(notice)
     links = links or UnsubscribeLinks(LinkSettings.from_environment())
-    with locks.hold(db, f"notify.{run_id}.{ordinal}"):
+    with delay_termination() as stop, locks.hold(db, f"notify.{run_id}.{ordinal}"):
         if chunks.find(db, run_id, ordinal).finished_at:
             return
+        restores.require_trusted(db)
         deliveries.require_synchronous_commit(db)
-        control = RunControl(db, limiter, run_id)
+        control = RunControl(db, limiter, run_id, stop=stop, end_turn=end_turn)
         try:
-            run = asyncio.run(control.wait_until_sending())
+            run = control.current_run()
             chunk = chunks.start_attempt(db, run_id, ordinal, unknown=notice.unknown)
             gates = (WindowGate(notice, run), *gates)
             sending = _Sending(notice, chunk, db, control, templates, links, BreakerGate(notice, chunk, db), gates)
@@ -133,7 +142,7 @@ def send(
 async def _send_chunk(sending: _Sending, senders: Senders) -> None:
     """Send the rest of a chunk: page by page, and between the pages the deferred deliveries that are due."""
     notice, chunk, db, control = sending.notice, sending.chunk, sending.db, sending.control
-    position = chunk.position
+    position, page_limit, clean_pages = chunk.position, chunk.page_limit, 0
     is_walked = False
     async with AsyncExitStack() as stack:
         open_senders = await _open_senders(notice, senders, stack)
@@ -144,7 +153,7 @@ async def _send_chunk(sending: _Sending, senders: Senders) -> None:
                     raise RunHeld(run, wait)
                 await asyncio.sleep(min(wait, REFRESH_INTERVAL).total_seconds())
                 continue
-            limit = min(control.page_size(len(notice.channels)), chunk.page_limit, sending.breakers.max_page_size)
+            limit = min(control.page_size(len(notice.channels)), page_limit, sending.breakers.max_page_size)
             due = deferrals.list_due(db, notice, chunk, limit=limit)
             if due:
                 claimed = deferrals.claim(db, notice, run, chunk, due)
@@ -160,7 +169,9 @@ async def _send_chunk(sending: _Sending, senders: Senders) -> None:
                         await sending.send_page(
                             run, page, open_senders, from_position=position, walked=(last_position, len(audience))
                         )
-                        position = last_position
+                        position, clean_pages = last_position, clean_pages + 1
+                        if page_limit < chunks.MAX_PAGE and clean_pages % PAGES_BEFORE_GROWTH == 0:
+                            page_limit = chunks.double_page_size(db, chunk)
             elif not due:
                 waiting = deferrals.find_waiting(db, notice, chunk)
                 if waiting is None:

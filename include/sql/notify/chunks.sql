@@ -153,6 +153,13 @@ where
     and c.ordinal = %(ordinal)s
     and not exists ({left_claimed});
 
+-- name: double_page_size
+-- Pages of this size were sent without a death: one kill, such as that of a machine, must not make a chunk of hours slow to its end.
+update notify.chunks as c
+set page_limit = least(c.page_limit * 2, %(max_page)s)
+where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
+returning c.page_limit;
+
 -- name: finish
 -- All deliveries of the chunk have ended.
 update notify.chunks as c

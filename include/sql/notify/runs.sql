@@ -50,7 +50,7 @@ inner join notify.notices as n using (notice_id)
 where n.name = %(notice)s and r.period = %(period)s;
 
 -- name: set_pace_or_state
--- Pace and state can be changed until a run has ended.
+-- Pace and state can be changed until a run has ended. One that was held goes on as soon as a person says so, and its reason is over.
 update notify.runs as r
 set
     pace = coalesce(%(pace)s, r.pace),
@@ -60,6 +60,12 @@ set
     ended_at = case when %(state)s = 'cancelled' then now() end
 where r.run_id = %(run_id)s and r.state in ('running', 'paused', 'held')
 returning r.run_id;
+
+-- name: list_stopped
+-- Runs that have not ended, but send nothing now; one whose channels refuse everything sends probes.
+select r.run_id
+from notify.runs as r
+where r.ended_at is null and ((r.state <> 'running' and not r.is_refused) or r.pace = 0);
 
 -- name: read_totals
 -- Summed counters of the chunks; the ledger is not read.

@@ -13,6 +13,7 @@ from dev.demo.enrol import enrol
 from dev.stack.airflow_environment import ADMIN
 from dev.stack.stack import Stack
 from etl.db.connection import Connection, connect_warehouse
+from tests.integration.airflow.campaigns import add_campaigns
 from tests.integration.conftest import start_stack
 from tests.own_catalog import OwnCatalog
 
@@ -34,7 +35,7 @@ def airflow_stack(stack: Stack) -> Stack:
     """Return the stack, with Airflow started and users enrolled; its catalogue re-exports the shipped one."""
     from dev.stack.up import StackScope
 
-    catalog = OwnCatalog(stack.home.with_name("our own")).reexport_all()
+    catalog = add_campaigns(OwnCatalog(stack.home.with_name("our own")).reexport_all())
     started = start_stack(stack.home, StackScope.ALL, catalog=catalog.folder)
     enrol(USERS, environment=started.environment)
     return started

@@ -35,9 +35,9 @@ class Announced:
     outputs: list[str]
 
 
-def announce(stack: Stack, user: int) -> str:
+def announce(stack: Stack, user: int, *, key: str = "flag-123") -> str:
     """Announce on the command line, as an application would, and return its output."""
-    options = ("--user", str(user), "--key", "flag-123", "--value", f"month={MONTH}", "--value", "currencies=")
+    options = ("--user", str(user), "--key", key, "--value", f"month={MONTH}", "--value", "currencies=")
     command = [sys.executable, "-m", "etl", "notify", "send", "monthly_report", *options]
     done = subprocess.run(command, env=dict(stack.environment), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -353,3 +353,27 @@ def test_resuming_a_held_run_lets_everything_be_tried_again(etl: Command, run_id
     assert etl("notify", "resume", str(run_id)).returncode == 0
     assert rows("select state, is_refused, reason from notify.runs") == [("running", False, "")]
     assert rows("select * from notify.breakers") == []
+
+
+def test_after_a_restore_a_run_is_held_told_what_was_sent_and_trusted(
+    etl: Command, post: NoticeHarness, tmp_path: Path
+) -> None:
+    run_id = post.plan().run_id
+    assert in_one_line(etl("notify", "restored").stdout).startswith(
+        "1 run is held, and no run is planned or sent until"
+    )
+    told = tmp_path / "told.txt"
+    told.write_text(f"{address(1).upper()}\n\n{address(2)}\n")
+    output = etl("notify", "mark-sent", "--addresses", str(told), "--run", str(run_id)).stdout
+    assert output.splitlines()[-1] == f"Run {run_id}: 2 deliveries after the backup, now sent."
+    assert "give either" in in_one_line(etl("notify", "mark-sent").stderr)
+    assert "is no time" in in_one_line(etl("notify", "trust", "--since", "yesterday").stderr)
+    lines = etl("notify", "trust", "--since", "2026-11-24T06:00").stdout.splitlines()
+    assert lines[0].startswith("Trusted since 2026-11-24 06:00 UTC.")
+    assert lines[-1] == f"  sluice notify resume {run_id}    # monthly_report 2026-10"
+    assert "was not restored, or that was confirmed before" in in_one_line(
+        etl("notify", "trust", "--since", "now").stderr
+    )
+    assert etl("notify", "resume", str(run_id)).returncode == 0
+    post.send(run_id, [0, 1])
+    assert len(post.mailbox.arrived) == 10

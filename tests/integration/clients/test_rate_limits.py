@@ -13,7 +13,7 @@ import redis
 
 from dev.stack.stack import Stack
 from etl.clients import rate_limits
-from etl.clients.rate_limits import Bucket, Limiter
+from etl.clients.rate_limits import Bucket, Limiter, Share
 from etl.declare.provider import LimitScope, RateLimit
 from etl.settings import Endpoint
 
@@ -103,3 +103,14 @@ def test_several_calls_are_granted_together_or_not_at_all(limiter: Limiter) -> N
     assert limiter.take([shared], calls=6)
     assert not limiter.take([shared], calls=4)
     assert timedelta(minutes=5, seconds=50) < limiter.take([shared], calls=6) <= timedelta(minutes=6)
+
+
+def test_members_of_a_group_share_its_highest_rate_until_one_leaves(limiter: Limiter) -> None:
+    group, expiry = f"test:{uuid4()}", timedelta(seconds=0.3)
+    assert limiter.share(group, "fast", 100, expiry=expiry) == Share(100, 100)
+    slow = limiter.share(group, "slow", 50, expiry=expiry)
+    fast = limiter.share(group, "fast", 100, expiry=expiry)
+    assert (round(fast.rate, 3), round(slow.rate, 3)) == (66.667, 33.333)
+    assert fast.group_rate == slow.group_rate == 100
+    time.sleep(0.35)
+    assert limiter.share(group, "slow", 50, expiry=expiry) == Share(50, 50)

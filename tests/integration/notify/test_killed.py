@@ -123,6 +123,23 @@ def test_with_resend_everybody_gets_a_message_and_only_those_in_doubt_may_get_tw
     assert post.totals(planned.run_id) == {"chunks": 1, "chunks_finished": 1, "recipients": USERS, "sent": USERS}
 
 
+def test_pages_that_were_halved_grow_back_after_some_without_a_death(
+    post: NoticeHarness, rows: Callable[..., list[tuple[int]]]
+) -> None:
+    post.enrol(30)
+    post.notice = replace(FAST, chunk_size=100)
+    planned = post.plan()
+    post.db.execute("update notify.chunks set page_limit = 1")
+    post.send(planned.run_id)
+    assert post.mailbox.batch_sizes == [1] * 10 + [2] * 10
+    assert rows("select page_limit from notify.chunks") == [(4,)]
+    post.enrol(10)
+    later = post.plan("2026-11")
+    post.db.execute("update notify.chunks set page_limit = 1000")
+    post.send(later.run_id)
+    assert rows("select page_limit from notify.chunks where run_id = %s", later.run_id) == [(1_000,)]
+
+
 @pytest.mark.usefixtures("long_backoff")
 @pytest.mark.parametrize("unknown", UnknownPolicy)
 @pytest.mark.parametrize("point", KILL_POINTS)

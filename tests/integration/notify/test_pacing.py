@@ -34,7 +34,7 @@ def operator(connect: Callable[[], Connection]) -> Connection:
 
 @pytest.fixture
 def _short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pacing, "MAX_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr(pacing, "MAX_PAUSE", timedelta(seconds=0.2))
 
 
 def test_resumed_run_continues_in_its_slot_with_nothing_claimed_during_the_pause(
@@ -155,6 +155,30 @@ def test_pace_with_a_long_wait_is_rescheduled_with_nothing_left_claimed(post: No
         post.send(planned.run_id)
     assert timedelta(seconds=90) < raised.value.wait <= timedelta(seconds=100)
     assert post.states() == {"sent": 1}
+
+
+def test_runs_of_one_notice_share_the_higher_pace_in_proportion_to_their_own(
+    post: NoticeHarness, connect: Callable[[], Connection]
+) -> None:
+    post.enrol(1)
+    fast, slow = (post.plan(period).run_id for period in ("2026-09", "2026-10"))
+    runs.set_pace_or_state(post.db, fast, pace=400)
+    runs.set_pace_or_state(post.db, slow, pace=100)
+    sent: Counter[int] = Counter()
+
+    async def send_for_three_seconds(run_id: int, db: Connection) -> None:
+        control = RunControl(db, post.limiter, run_id)
+        started_at = time.monotonic()
+        while (elapsed := time.monotonic() - started_at) < 3:
+            granted = await control.acquire(EMAIL, "mail.example", 1_000)
+            sent[run_id] += granted if elapsed > 1 else 0
+
+    async def both() -> None:
+        await asyncio.gather(send_for_three_seconds(fast, connect()), send_for_three_seconds(slow, connect()))
+
+    asyncio.run(both())
+    assert sent[fast] + sent[slow] == pytest.approx(800, rel=0.15)
+    assert sent[fast] / sent[slow] == pytest.approx(4, rel=0.15)
 
 
 def test_a_new_pace_takes_effect_within_two_seconds(post: NoticeHarness, operator: Connection) -> None:

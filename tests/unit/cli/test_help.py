@@ -62,7 +62,7 @@ def test_the_examples_of_a_command_are_valid(
         if path:
             monkeypatch.setattr(each, "callback", lambda path=path, **_: called.append(path))
     monkeypatch.chdir(tmp_path)
-    for name in ("bounces.csv", "users.csv"):
+    for name in ("bounces.csv", "users.csv", "mail.log", "told.txt"):
         Path(name).touch()
     for example in examples_of(command):
         program, *arguments = shlex.split(example.partition(" | ")[0])
@@ -110,6 +110,7 @@ def test_every_list_and_table_has_json() -> None:
         ),
         *("notify cancel", "notify pace", "notify pause", "notify resume", "notify seed", "notify send"),
         *("notify suppress", "notify unsubscribe", "notify unsuppress"),
+        *("notify mark-sent", "notify restored", "notify trust"),
     }
 
 

@@ -8,6 +8,7 @@ from etl.cli.notify.consents import consents, unsubscribe
 from etl.cli.notify.control import cancel, pace, pause, resume
 from etl.cli.notify.deliveries import deliveries
 from etl.cli.notify.plan import plan
+from etl.cli.notify.restore import mark_sent, restored, trust
 from etl.cli.notify.retry import resolve, retry
 from etl.cli.notify.review.preview import preview
 from etl.cli.notify.review.seed import seed
@@ -24,6 +25,7 @@ app = typer.Typer(
 for panel, commands in {
     "Before sending": (plan, preview, seed, send),
     "Runs": (status, pace, pause, resume, cancel, retry, resolve),
+    "After a restore": (restored, mark_sent, trust),
     "Recipients": (deliveries, consents, users, unsubscribe, suppress, unsuppress, suppressed, bounces),
 }.items():
     for command in commands:

@@ -45,7 +45,7 @@ def pause(run_id: RunId) -> None:
 
 @examples("sluice notify resume 17")
 def resume(run_id: RunId) -> None:
-    """Continue a paused or held run, and try at once what was refused; its tasks return within a few minutes."""
+    """Continue a paused or held run, and try at once what was refused; its tasks return within two minutes."""
     from etl.notify.store.runs import RunState
 
     _update_run(run_id, state=RunState.RUNNING, message="resumed")

@@ -16,6 +16,9 @@ from etl.notify.store.runs import NoticeRun
 
 _SQL = StatementFile("notify/chunks")
 
+MAX_PAGE = 1_000
+"""Page limit of a chunk whose senders were never killed."""
+
 
 @dataclass(frozen=True)
 class NoticeChunk:
@@ -36,7 +39,8 @@ class NoticeChunk:
     finished_at
         When its last delivery ended; None before.
     page_limit
-        Maximum number of recipients in a page; lowered when a sender ran out of memory or was killed during a page.
+        Maximum number of recipients in a page; halved when a sender ran out of memory or was killed during a page, and
+        doubled again after some pages without.
     """
 
     run_id: int
@@ -123,6 +127,12 @@ def start_attempt(
 def halve_page_size(db: Connection, run_id: int, ordinal: int) -> None:
     """Halve the page limit of a chunk from its next attempt on."""
     _SQL["halve_page_size"].run(db, {"run_id": run_id, "ordinal": ordinal})
+
+
+def double_page_size(db: Connection, chunk: NoticeChunk) -> int:
+    """Double the page limit of a chunk, up to `MAX_PAGE`, and return it."""
+    values = {"run_id": chunk.run_id, "ordinal": chunk.ordinal, "max_page": MAX_PAGE}
+    return int(_SQL["double_page_size"].scalar(db, values))
 
 
 def finish(db: Connection, chunk: NoticeChunk) -> None:

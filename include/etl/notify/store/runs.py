@@ -200,6 +200,11 @@ def set_pace_or_state(db: Connection, run_id: int, *, pace: float | None = None,
     return is_changed
 
 
+def list_stopped(db: Connection) -> list[int]:
+    """Return the runs that have not ended, but send nothing now: they are paused or held, or their pace is 0."""
+    return _SQL["list_stopped"].scalars(db)
+
+
 def read_totals(db: Connection, run_id: int) -> dict[str, int]:
     """Return the current totals of a run: its chunks and recipients, and its deliveries by outcome."""
     (totals,) = _SQL["read_totals"].dicts(db, {"run_id": run_id})
