@@ -117,4 +117,4 @@ def test_only_a_notice_that_declares_it_waits_for_approval(bag: Any) -> None:
     assert (approve.defaults, approve.response_timeout) == (["Reject"], notice.expiry)
     assert approve.queue == notice.queue.name
     unasked = build_notice_dag(replace(MONTHLY_REPORT, name="unasked"))
-    assert unasked.task_ids == ["plan", "send", "report", "all_sent"]
+    assert set(unasked.task_ids) == {"plan", "send", "report", "all_sent"}

@@ -11,7 +11,7 @@ import pytest
 from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
 from etl.notify import pacing
-from etl.notify.channels.channel import Message, Scope, SendOutcome, SendResult
+from etl.notify.channels.channel import Scope, SendOutcome, SendResult
 from etl.notify.failed_deliveries import retry_failed
 from etl.notify.health.gate import BreakerGate
 from etl.notify.report import NoticeRunFailed, report_run, require_delivered
@@ -19,27 +19,11 @@ from etl.notify.send import DeliveriesDeferred, RunHeld
 from etl.notify.store import chunks, runs
 from etl.notify.store.deliveries import ClaimedDelivery
 from etl.notify.store.runs import RunState
-from tests.integration.notify.notice_harness import FAST, Mailbox, NoticeHarness
+from tests.integration.notify.notice_harness import FAST, NoticeHarness
+from tests.integration.notify.picky_mailbox import REFUSED, PickyMailbox
 
 Rows = Callable[..., list[tuple[object, ...]]]
-REFUSED = SendResult(0, SendOutcome.FAILED, "550", "550 5.1.1 no such user", is_address_invalid=True)
 FORBIDDEN = SendResult(0, SendOutcome.DEFERRED, "403", "403 sender is disabled", scope=Scope.SERVER)
-
-
-class PickyMailbox(Mailbox):
-    """Refuses the messages to some domains, or all."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.refused: set[str] = set()
-        self.answer = REFUSED
-        self.tried = 0
-
-    def _receive(self, message: Message) -> SendResult:
-        self.tried += 1
-        if {"*", message.address.rpartition("@")[2]} & self.refused:
-            return replace(self.answer, delivery_id=message.delivery_id)
-        return super()._receive(message)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ SOURCES = [path for suffix in ("py", "jinja") for path in sorted((ROOT / "includ
 COMMAND = re.compile(r"`(sluice (?!link`)[^`]+)`")
 """A command in a text; `sluice link` is only named, where it is up to the user of a login."""
 
-VALUES = {"ENTITY": TRANSACTIONS.name, "entity": TRANSACTIONS.name}
+VALUES = {"ENTITY": TRANSACTIONS.name, "entity": TRANSACTIONS.name, "{run}": "1"}
 """Values of placeholders; all others are numbers, which are also texts."""
 
 

@@ -26,8 +26,8 @@ def restored() -> None:
     with connect_warehouse() as db:
         held = restores.hold(db)
     typer.echo(
-        f"{_count(len(held), 'run is', 'runs are')} held, and no run is planned or sent until `sluice notify trust`. "
-        "See docs/deploy.md, Backup and restore."
+        f"{_count(len(held), 'run is', 'runs are')} held, and no run is planned or sent until "
+        "`sluice notify trust --since TIME`. See docs/deploy.md, Backup and restore."
     )
 
 
@@ -114,7 +114,9 @@ def _print_marked(marked: MarkedMails) -> None:
     for run_id, lost in marked.lost.items():
         typer.echo(f"Run {run_id}: {_count(lost, 'delivery', 'deliveries')} after the backup, now {state}.")
     if marked.lost and not marked.are_certain:
-        typer.echo("If you know which run it was, name it with --run; else see `sluice notify resolve --help`.")
+        typer.echo(
+            "If you know which run it was, name it with --run; else `sluice notify resolve RUN --drop` gives them up."
+        )
 
 
 def _parse_time(text: str) -> datetime:

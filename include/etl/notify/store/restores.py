@@ -26,8 +26,8 @@ class LedgerUntrusted(RetryAfter):
     def __init__(self, restored_at: datetime) -> None:
         super().__init__(
             f"the database was restored from a backup at {restored_at:%Y-%m-%d %H:%M} UTC, and its ledger does not "
-            "know what was sent after the backup; nothing is planned or sent until `sluice notify trust`, see "
-            "docs/deploy.md, Backup and restore.",
+            "know what was sent after the backup; nothing is planned or sent until `sluice notify trust --since TIME`, "
+            "see docs/deploy.md, Backup and restore.",
             _CHECK_DELAY,
         )
 
