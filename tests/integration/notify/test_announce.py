@@ -72,7 +72,7 @@ def test_deferred_message_stops_no_other_and_is_sent_with_the_announced_values(p
     hurry(post, planned.run_id)
     send_announcement(post, planned.run_id)
     assert post.mailbox.addresses == dict.fromkeys(map(address, ids), 1)
-    assert {message.parts["subject"] for message in post.mailbox.arrived} == {"Your spending in a month of its own"}
+    assert {message.parts["subject"] for message in post.mailbox.arrived} == {"Your money in a month of its own"}
 
 
 def test_same_key_sends_one_message(post: NoticeHarness) -> None:

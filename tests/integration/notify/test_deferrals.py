@@ -70,7 +70,7 @@ def test_deferred_message_is_rendered_for_its_own_recipient(post: NoticeHarness)
     post.mailbox.arrived.clear()
     let_be_due(post, planned)
     assert [message.address for message in post.mailbox.arrived] == [address(users[0])]
-    assert post.mailbox.arrived[0].parts["subject"] == "Your spending in October 2026"
+    assert post.mailbox.arrived[0].parts["subject"] == "Your money in October 2026"
 
 
 def test_consent_suppression_address_and_audience_are_judged_again_at_each_try(

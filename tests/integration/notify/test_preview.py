@@ -89,7 +89,7 @@ def test_preview_of_a_sent_message_shows_it_and_that_it_was_sent(
     post.mailbox.answers = {address(failed): [SendResult(0, SendOutcome.FAILED, "550", "no")]}
     planned = post.send_all()
     result = preview(user)
-    assert result.run == post.run(planned.run_id)
+    assert result.run.run_id == planned.run_id
     assert result.messages[0].blocking_reason.startswith(
         f"run {planned.run_id} has already processed it: sent since 20"
     )

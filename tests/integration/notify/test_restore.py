@@ -95,7 +95,7 @@ def test_nothing_is_sent_or_planned_after_a_restore_until_a_person_says_so(disas
     with pytest.raises(LedgerUntrusted):
         tell_all(disaster)
     runs.set_pace_or_state(post.db, run_id, state=RunState.RUNNING)
-    with pytest.raises(LedgerUntrusted, match="nothing is planned or sent until `sluice notify trust`"):
+    with pytest.raises(LedgerUntrusted, match="nothing is planned or sent until `sluice notify trust --since TIME`"):
         tell_all(disaster)
     with pytest.raises(LedgerUntrusted):
         post.plan("2026-11")

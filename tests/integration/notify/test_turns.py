@@ -186,7 +186,7 @@ def test_a_chunk_that_fails_does_not_stop_the_others(post: NoticeHarness, send: 
         f"'begin if new.user_id = {users[0]} then raise invalid_parameter_value; end if; return new; end';"
         "create trigger refuse before insert on notify.deliveries for each row execute function public.refuse()"
     )
-    with pytest.raises(Exception, match="invalid_parameter_value"):
+    with pytest.raises(Exception, match="InvalidParameterValue"):
         send(planned.run_id)
     assert post.states() == {"sent": 20}
     post.db.execute("drop function public.refuse cascade")
