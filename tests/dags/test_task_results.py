@@ -52,7 +52,7 @@ def test_a_step_without_the_result_of_the_one_before_says_to_clear_that(
     )
 
 
-@pytest.mark.parametrize("results", [{"notice_run": None, "ordinal": 0}, {"notice_run": 1, "ordinal": None}])
+@pytest.mark.parametrize("results", [{"notice_run": None, "sender": 0}, {"notice_run": 1, "sender": None}])
 def test_a_sender_without_its_plan_says_to_clear_that(
     bag: Any, monkeypatch: pytest.MonkeyPatch, results: dict[str, int | None]
 ) -> None:
