@@ -115,7 +115,8 @@ def _print_marked(marked: MarkedMails) -> None:
         typer.echo(f"Run {run_id}: {_count(lost, 'delivery', 'deliveries')} after the backup, now {state}.")
     if marked.lost and not marked.are_certain:
         typer.echo(
-            "If you know which run it was, name it with --run; else `sluice notify resolve RUN --unknown drop` gives them up."
+            "If you know which run it was, name it with --run; else `sluice notify resolve RUN --unknown drop` gives "
+            "them up."
         )
 
 
