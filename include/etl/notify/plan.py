@@ -108,7 +108,8 @@ def plan_run(
             chunk_sizes = chunks.plan(db, notice, run)
             recipient_count = sum(chunk_sizes.values())
             if announcement is None:
-                runs.set_pace_or_state(db, run.run_id, pace=spread_pace(notice, recipient_count))
+                if notice.spread is not None:
+                    runs.set_pace_or_state(db, run.run_id, pace=spread_pace(notice, recipient_count))
                 approvals.request_if_needed(db, notice, run, recipients=recipient_count)
             _render_sample(notice, run, chunk_sizes, db, templates=templates, links=links)
     if run is None:

@@ -46,7 +46,7 @@ def test_the_declared_queues_are_shown_most_urgent_first(etl: Command) -> None:
     documents = json.loads(etl("queues", "--json").stdout)
     assert [queue["name"] for queue in documents] == ["urgent_notifications", "emails", "etl", "maintenance"]
     assert documents[2]["pools"] == {"etl": 3, "etl_backfill": 1}
-    assert documents[0]["workers"] == {"high_priority": 2, "low_priority": 7}
+    assert documents[0]["workers"] == {"high_priority": 2, "low_priority": 8}
     assert [queue["time_to_live_seconds"] for queue in documents] == [900, None, None, None]
     output = etl("queues", COLUMNS="200").stdout
     assert all(queue.summary[:20] in output for queue in QUEUES)
