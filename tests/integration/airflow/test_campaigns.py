@@ -119,9 +119,9 @@ def test_campaigns_share_the_slots_and_a_paused_one_holds_none(
     for campaign in (spring, autumn):
         runs.set_pace_or_state(synced, campaign.run_id, state=RunState.CANCELLED)
     measured = (planned_after, began_after, urgent_took, shares, taken_after, paused)
-    assert planned_after < 30, measured
-    assert urgent_took < 30, measured
-    assert began_after - planned_after < 30, measured
+    assert planned_after < 20, measured
+    assert urgent_took < 20, measured
+    assert began_after < 30, measured
     assert all(0.4 <= share <= 0.6 for share in shares.values()), measured
     assert taken_after < 25, measured
     assert paused == ["up_for_reschedule"] * 2, measured
