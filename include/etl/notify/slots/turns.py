@@ -19,7 +19,7 @@ import redis
 from etl.declare.queue import Queue
 from etl.notify.pacing import RunWaits
 
-TURN = timedelta(seconds=20)
+TURN = timedelta(seconds=15)
 """How long a sender keeps its slot while others wait; starting another one costs some two seconds."""
 MAX_TURN = timedelta(minutes=4)
 """How long a sender keeps its slot at most; it ends within the five minutes that a worker has to stop."""
