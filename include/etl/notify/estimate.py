@@ -14,6 +14,7 @@ from etl.db.statements import statement
 from etl.declare.notice import ANNOUNCEMENT_PREFIX, REQUIRED_STATEMENTS, Notice
 from etl.declare.timing.zones import find_zone
 from etl.errors import PermanentError
+from etl.notify.audience.check import check_pages
 from etl.notify.store import approvals, eligibility, recipients, runs
 from etl.notify.store.deliveries import DeferralReason
 from etl.notify.store.eligibility import AudienceCount
@@ -150,9 +151,12 @@ def estimate_run(
     ------
     ParametersMissing
         If the statements use parameters that neither the run nor the caller gives.
+    AudienceInvalid
+        If a statement fails, or returns what would lose or repeat recipients.
     """
     run = find_or_draft_run(notice, period, as_of=as_of, db=db, parameters=parameters)
     recipient_count = recipients.count(db, run)
+    check_pages(notice, run, recipients.MIN_POSITION + 1, recipients.MAX_POSITION, db=db)
     if run.run_id == UNPLANNED_RUN_ID:
         run = replace(run, pace=spread_pace(notice, recipient_count))
     chunk_count = min(ceil(recipient_count / notice.chunk_size), notice.max_chunks)

@@ -14,6 +14,7 @@ from etl.db import locks
 from etl.db.connection import Connection
 from etl.declare.notice import Notice
 from etl.errors import ChannelRefused, RetryAfter
+from etl.notify.audience.check import is_walk_over
 from etl.notify.channels.channel import Sender
 from etl.notify.channels.refused import RefusedSender
 from etl.notify.deferral.gate import Gate
@@ -161,7 +162,7 @@ async def _send_chunk(sending: _Sending, senders: Senders) -> None:
                     await sending.send_page(run, ClaimedPage(claimed, 0, 0), open_senders, from_position=position)
             if not is_walked:
                 audience = recipients.read_page(db, notice, run, after=position, stop=chunk.stop, limit=limit)
-                is_walked = not audience
+                is_walked = not audience and is_walk_over(notice, run, chunk, position, limit=limit, db=db)
                 if audience:
                     page = deliveries.claim(db, notice, run, chunk, audience)
                     last_position = audience[-1].position

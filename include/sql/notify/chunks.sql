@@ -17,7 +17,7 @@ ranked as (
 cut as (
     select
         k.ordinal,
-        min(k.position) as first_position,
+        case when count(*) = count(k.position) then min(k.position) end as first_position,
         max(k.position) as last_position,
         count(*) as recipients
     from ranked as k
@@ -27,7 +27,7 @@ following as (
     -- Where one position goes on in the next chunk, that begins after it; one that has no other position is part of the chunk before it.
     select
         c.ordinal,
-        greatest(c.first_position, e.last_position + 1) as start,
+        case when c.first_position is not null then greatest(c.first_position, e.last_position + 1) end as start,
         c.last_position,
         c.recipients,
         e.last_position is null or c.last_position > e.last_position as is_new
@@ -46,7 +46,7 @@ insert into notify.chunks as target (run_id, ordinal, start, stop, recipients, p
 select
     %(run_id)s,
     n.ordinal,
-    min(n.start),
+    case when bool_and(n.start is not null) then min(n.start) end,
     max(n.last_position) + 1,
     sum(n.recipients),
     min(n.start) - 1,

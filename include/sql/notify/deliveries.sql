@@ -6,7 +6,17 @@ where current_setting('synchronous_commit') = 'off';
 -- name: claim
 -- Claim one page of a chunk in one statement: eligibility is checked at this moment, and a row is written before its message is sent.
 -- Deliveries that an earlier attempt left `unknown` are claimed again only if the notice declares so. Rows of other runs are not changed.
-with page as (
+-- A row of this chunk is repeated, too, unless it is of the page that was claimed last and may have been interrupted.
+with positions as (
+    select p.line, p.position
+    from unnest(%(lines)s::int[], %(positions)s::bigint[]) as p (line, position)
+),
+interrupted as (
+    select c.claimed_from, c.claimed_until
+    from notify.chunks as c
+    where c.run_id = %(run_id)s and c.ordinal = %(ordinal)s
+),
+page as (
     select p.line, p.user_id, p.dedupe_key, v.channel
     from
         unnest(%(lines)s::int[], %(user_ids)s::bigint[], %(dedupe_keys)s::text[]) as p (line, user_id, dedupe_key),
@@ -18,7 +28,7 @@ reachable as (
     from eligibility as j
     where j.address is not null or j.error_class = 'user_deleted'
 ),
-existing_elsewhere as (
+existing as (
     select r.line, r.channel
     from reachable as r
     inner join notify.deliveries as d
@@ -26,7 +36,13 @@ existing_elsewhere as (
         and d.dedupe_key = r.dedupe_key
         and d.channel = r.channel
         and d.user_id = r.user_id
-    where d.run_id <> %(run_id)s or d.ordinal <> %(ordinal)s
+    inner join positions as p using (line)
+    cross join interrupted as i
+    where
+        d.run_id <> %(run_id)s
+        or d.ordinal <> %(ordinal)s
+        or coalesce(p.position > i.claimed_until, true)
+        or coalesce(d.delivery_id < i.claimed_from, true)
 ),
 reclaimed as (
     update notify.deliveries as d
@@ -106,8 +122,9 @@ counted as (
 updated_chunk as (
     update notify.chunks as c
     set
-        claimed_from = n.first_id,
-        claimed_to = n.last_id,
+        claimed_from = case when %(first_position)s <= c.claimed_until then least(c.claimed_from, n.first_id) else n.first_id end,
+        claimed_to = case when %(first_position)s <= c.claimed_until then greatest(c.claimed_to, n.last_id) else n.last_id end,
+        claimed_until = greatest(c.claimed_until, %(last_position)s),
         first_id = least(c.first_id, n.first_id),
         last_id = greatest(c.last_id, n.last_id),
         suppressed = c.suppressed + n.suppressed,
@@ -128,7 +145,7 @@ from written as m
 where m.state = 'claimed'
 union all
 select 'repeated', e.line, e.channel::text, null, null, 0
-from existing_elsewhere as e
+from existing as e
 union all
 select 'unreachable', j.line, j.channel::text, null, null, 0
 from eligibility as j

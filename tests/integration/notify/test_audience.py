@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,8 +15,9 @@ from etl.db.connection import Connection
 from etl.db.statements import Statement
 from etl.notify.audience.rules import AudienceInvalid
 from etl.notify.audience.totals import TotalsDiffer
+from etl.notify.estimate import estimate_run
 from etl.notify.report import report_run
-from etl.notify.store import chunks, recipients
+from etl.notify.store import chunks, deliveries, recipients
 from etl.notify.templates import Templates
 from tests.integration.notify.notice_harness import FAST, NoticeHarness, address, stop_logins
 
@@ -23,7 +26,7 @@ Selecting = Callable[..., None]
 
 BOUNDS = "select u.user_id as position from core.users as u"
 WHERE = "u.user_id > %(after)s and u.user_id < %(stop)s"
-RECIPIENTS = "select {columns} from core.users as u where {where} order by {order} limit {limit}"
+RECIPIENTS = "select {columns} from {tables} where {where} order by {order} limit {limit}"
 
 
 def columns(position: str = "u.user_id", user_id: str = "u.user_id", dedupe_key: str = "%(period)s::text") -> str:
@@ -41,8 +44,10 @@ def selecting(monkeypatch: pytest.MonkeyPatch, post: NoticeHarness) -> Selecting
         limit: str = "%(limit)s",
         *,
         bounds: str = BOUNDS,
+        tables: str = "core.users as u",
+        page: str = "",
     ) -> None:
-        page = RECIPIENTS.format(columns=selected, where=where, order=order, limit=limit)
+        page = page or RECIPIENTS.format(columns=selected, tables=tables, where=where, order=order, limit=limit)
         own = {"bounds": Statement(bounds), "recipients": Statement(page)}
 
         def find(statement: Callable[[str, str], Statement]) -> Callable[[str, str], Statement]:
@@ -75,17 +80,20 @@ def test_statements_that_keep_the_rules_are_planned_and_sent(post: NoticeHarness
     ("changes", "problem"),
     [
         ({"order": "u.user_id desc"}, r"position \d+ \(user \d+\) after \d+.*let it be ordered by position, ascending"),
-        ({"selected": columns(position="null::bigint")}, "None as the position.*never null"),
-        ({"selected": columns(position="u.reference")}, "'user 1' as the position.*whole numbers"),
-        ({"selected": columns(position="u.user_id::numeric")}, r"Decimal\('1'\) as the position.*whole numbers"),
+        ({"selected": columns(position="null::bigint")}, "a position that is null.*never null"),
+        ({"selected": columns(position="u.reference")}, "a position that is of type str.*whole numbers"),
+        ({"selected": columns(position="u.user_id::numeric")}, "a position that is of type Decimal.*whole numbers"),
         (
             {"selected": columns(user_id="null::bigint")},
-            "None as the user_id at position 1; .* core.users",
+            "a user_id at position 1 that is null; .* core.users",
         ),
-        ({"selected": columns(user_id="u.reference")}, "'user 1' as the user_id at position 1"),
-        ({"selected": columns(user_id="-u.user_id")}, "-1 as the user_id at position 1"),
-        ({"selected": columns(dedupe_key="null::text")}, "None as the dedupe_key of user 1.*never null or empty"),
-        ({"selected": columns(dedupe_key="''")}, "'' as the dedupe_key of user 1"),
+        ({"selected": columns(user_id="u.reference")}, "a user_id at position 1 that is of type str"),
+        ({"selected": columns(user_id="-u.user_id")}, "a user_id at position 1 that is -1"),
+        (
+            {"selected": columns(dedupe_key="null::text")},
+            "a dedupe_key of user 1 at position 1 that is null.*never null",
+        ),
+        ({"selected": columns(dedupe_key="''")}, "a dedupe_key of user 1 at position 1 that is empty"),
         ({"where": "u.user_id < %(stop)s and %(after)s is not null"}, r"which is not after %\(after\)s"),
         ({"where": "u.user_id > %(after)s and %(stop)s is not null"}, r"which is not before %\(stop\)s"),
     ],
@@ -110,6 +118,7 @@ def test_a_limit_that_is_ignored_is_named(post: NoticeHarness, selecting: Select
         ({"bounds": "select 1 as position form x"}, "bounds", 'syntax error at or near "form"'),
         ({"bounds": "select u.position from core.users as u"}, "bounds", "column u.position does not exist"),
         ({"bounds": "select null::bigint as position from core.users"}, "bounds", "null position"),
+        ({"bounds": "select nullif(u.user_id, 2) as position from core.users as u"}, "bounds", "null position"),
         ({"bounds": "select 1 / 0 as position"}, "bounds", "DivisionByZero"),
         ({"bounds": "select u.reference as position from core.users as u"}, "bounds", "operator does not exist"),
         ({"where": f"{WHERE} and nothing"}, "recipients", 'column "nothing" does not exist'),
@@ -215,3 +224,73 @@ def test_totals_of_a_run_that_was_planned_before_they_were_counted_are_not_check
     db.execute("update notify.chunks set walked = null")
     post.send(planned.run_id)
     assert report_run(post.notice, planned.run_id, db=db)["chunks_not_counted"] == 1
+
+
+@pytest.mark.parametrize("page_limit", [1, 3, 1000])
+@pytest.mark.parametrize("kill_at", [None, 2, 3])
+def test_a_recipient_who_is_twice_in_a_chunk_is_counted_as_repeated_once_on_whatever_page(
+    post: NoticeHarness, selecting: Selecting, db: Connection, page_limit: int, kill_at: int | None
+) -> None:
+    users = post.enrol(5)
+    post.notice = replace(FAST, chunk_size=100)
+    twice = "generate_series(1, 2) as t (time)"
+    position = f"(t.time * 10 + u.user_id - {users[0]})"
+    selecting(
+        columns(position=position),
+        f"{position} > %(after)s and {position} < %(stop)s",
+        "position",
+        bounds=f"select {position} as position from core.users as u, {twice}",
+        tables=f"core.users as u, {twice}",
+    )
+    planned = post.plan()
+    db.execute("update notify.chunks set page_limit = %s", [page_limit])
+    if kill_at is not None:
+        kill_in_page(post, planned.run_id, kill_at)
+    post.send(planned.run_id)
+    totals = report_run(post.notice, planned.run_id, db=db)
+    assert (totals["walked"], totals["repeated"]) == (10, 5)
+    assert totals["sent"] + totals["unknown"] == 5
+    assert max(post.mailbox.addresses.values()) == 1
+
+
+def kill_in_page(post: NoticeHarness, run_id: int, number: int) -> None:
+    """Let a sender die in the middle of its page of this number, if it has so many, with its claims left."""
+    batches: list[object] = []
+
+    def die(_: object) -> None:
+        batches.append(None)
+        if len(batches) == number:
+            raise KeyboardInterrupt
+
+    post.mailbox.before = die
+    with contextlib.suppress(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deliveries, "record_updates", forget_after(batches, number, deliveries.record_updates))
+        patch.setattr(deliveries, "release", lambda *_: None)
+        post.send(run_id)
+    post.mailbox.before = lambda _: None
+
+
+def forget_after(batches: Sequence[object], number: int, record_updates: Callable[..., None]) -> Callable[..., None]:
+    return lambda *values, **options: None if len(batches) >= number else record_updates(*values, **options)
+
+
+def test_recipients_that_a_statement_drops_after_its_limit_stop_the_chunk_instead_of_being_lost(
+    post: NoticeHarness, selecting: Selecting, db: Connection
+) -> None:
+    post.enrol(40)
+    post.notice = replace(FAST, chunk_size=100)
+    selecting()
+    planned = post.plan()
+    page = RECIPIENTS.format(columns=columns(), tables="core.users as u", where=WHERE, order="1", limit="%(limit)s")
+    selecting(page=f"select p.* from ({page}) as p where p.user_id not between 11 and 20")
+    db.execute("update notify.chunks set page_limit = 5")
+    with pytest.raises(AudienceInvalid, match=r"an empty page after position 10, but 20 recipients without a limit"):
+        post.send(planned.run_id)
+    assert len(post.mailbox.arrived) == 10
+
+
+def test_an_estimate_checks_the_statements_too(post: NoticeHarness, selecting: Selecting) -> None:
+    post.enrol(30)
+    selecting(order="u.user_id desc")
+    with pytest.raises(AudienceInvalid, match="ordered by position"):
+        estimate_run(post.notice, "2026-10", as_of=datetime.now(UTC), db=post.db)

@@ -76,17 +76,17 @@ def check_page(
         position, user, key = row["position"], row["user_id"], row["dedupe_key"]
         if type(position) is not int:
             refuse(
-                f"returned {position!r} as the position of user {user!r}",
+                f"returned a position that is {_kind(position)}",
                 "let positions be whole numbers that are never null, such as `u.user_id as position`",
             )
         if type(user) is not int or user not in _USER_IDS:
             refuse(
-                f"returned {user!r} as the user_id at position {position}",
+                f"returned a user_id at position {position} that is {_kind(user)}",
                 "let it be the user_id of a row of core.users",
             )
         if not isinstance(key, str) or not key:
             refuse(
-                f"returned {key!r} as the dedupe_key of user {user} at position {position}",
+                f"returned a dedupe_key of user {user} at position {position} that is {_kind(key)}",
                 "let it be text that is never null or empty, such as `%(period)s::text as dedupe_key`",
             )
         if not after < position < stop:
@@ -102,3 +102,12 @@ def check_page(
                 f"(user {earlier['user_id']})",
                 "let it be ordered by position, ascending",
             )
+
+
+def _kind(value: object) -> str:
+    """Return what a value is, but not the value, which may be anything that a statement selects."""
+    if value is None:
+        return "null"
+    if isinstance(value, int):
+        return f"{value}"
+    return "empty" if value == "" else f"of type {type(value).__name__}"

@@ -196,6 +196,9 @@ def claim(
     lines = list(line_by_key.values())
     values = {
         "lines": lines,
+        "positions": [recipients[line].position for line in lines],
+        "first_position": recipients[0].position,
+        "last_position": recipients[-1].position,
         "user_ids": [recipients[line].user_id for line in lines],
         "dedupe_keys": [recipients[line].dedupe_key for line in lines],
         "channels": [channel.name for channel in notice.channels],

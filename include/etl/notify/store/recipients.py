@@ -20,7 +20,7 @@ from etl.notify.store.runs import NoticeRun
 from etl.safe_text import Ours
 
 _SQL = StatementFile("notify/recipients")
-_MIN_POSITION, _MAX_POSITION = -(2**63), 2**63 - 1
+MIN_POSITION, MAX_POSITION = -(2**63), 2**63 - 1
 _MAX_RECIPIENTS_AT_POSITION = 1_000
 
 
@@ -150,7 +150,7 @@ def _read(
             check_page(file, rows, after=after, stop=stop, limit=limit)
         case _:
             for row in rows:
-                check_page(file, [row], after=_MIN_POSITION - 1, stop=_MAX_POSITION + 1)
+                check_page(file, [row], after=MIN_POSITION - 1, stop=MAX_POSITION + 1)
     if run.is_announced:
         rows = [{**row["said"], **row} for row in rows]
     # An operator wrote the parameters; what the rows hold was named by others.
@@ -187,7 +187,7 @@ def find_positions(db: Connection, notice: Notice, run: NoticeRun, user_id: int)
         If the notice's statement lacks a column.
     """
     # An empty page, read only to check the columns.
-    read_page(db, notice, run, after=_MAX_POSITION - 1, stop=_MAX_POSITION, limit=1)
+    read_page(db, notice, run, after=MAX_POSITION - 1, stop=MAX_POSITION, limit=1)
     query = _SQL["find_positions"].substitute(recipients=statement(run.statement_file, "recipients"))
     with naming_errors_of(run.statement_file, "recipients"):
         return query.scalars(db, {**unbounded_parameters(run), "user_id": user_id})
@@ -214,7 +214,7 @@ def find_user(db: Connection, user_id: int) -> User | None:
 
 def unbounded_parameters(run: NoticeRun) -> dict[str, Any]:
     """Return the parameters with which `recipients` reads a whole audience at once, within the database."""
-    return {**run.sql_parameters, "after": _MIN_POSITION, "stop": _MAX_POSITION, "limit": None}
+    return {**run.sql_parameters, "after": MIN_POSITION, "stop": MAX_POSITION, "limit": None}
 
 
 def _read_preferences(db: Connection, user_ids: Collection[int]) -> dict[int, tuple[str | None, str | None]]:
