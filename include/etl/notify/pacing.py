@@ -131,8 +131,7 @@ class RunControl:
         SendingCancelled
             If it was cancelled.
         """
-        if self._stop.is_made:
-            raise SendingStopped(self._run)
+        self.require_not_stopped()
         if self._clock() - self._refreshed_at >= REFRESH_INTERVAL.total_seconds():
             self._run = runs.find(self._db, self._run.run_id)
             self._refreshed_at = self._clock()
@@ -142,6 +141,11 @@ class RunControl:
         if is_stopped or not self._run.pace:
             raise SendingPaused(self._run)
         return self._run
+
+    def require_not_stopped(self) -> None:
+        """Raise `SendingStopped` if this process was asked to end."""
+        if self._stop.is_made:
+            raise SendingStopped(self._run)
 
     async def wait_until_sending(self) -> NoticeRun:
         """Wait while the run is paused, for at most `MAX_PAUSE`, and return it; the caller must have nothing claimed.

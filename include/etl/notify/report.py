@@ -66,7 +66,7 @@ def report_run(notice: Notice, run_id: int | None, *, db: Connection) -> dict[st
             undecided,
             run_id,
         )
-    check_totals(runs.find(db, run_id), notice, totals)
+    check_totals(runs.find(db, run_id), notice, totals, count_rows=lambda: runs.count_deliveries(db, run_id))
     return totals
 
 

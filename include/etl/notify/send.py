@@ -138,6 +138,10 @@ def send(
         except SendingCancelled:
             deferrals.cancel(db, run_id)
             log.info("%s: run %d was cancelled; chunk %d stops", notice.name, run_id, ordinal)
+        except (ChannelRefused, RetryAfter):
+            # Only the first signal is a request: the caller, which knows nothing of it, must not go on.
+            control.require_not_stopped()
+            raise
 
 
 async def _send_chunk(sending: _Sending, senders: Senders) -> None:
@@ -212,7 +216,7 @@ class _Sending:
     templates, links, gates
         As for `PageDelivery`.
     breakers
-        The gate of the circuit breakers, which comes first.
+        The gate of the circuit breakers, which comes last: what waits for another reason must not be its probe.
     """
 
     notice: Notice
@@ -250,7 +254,7 @@ class _Sending:
             throttle=self.control,
             senders=senders,
             links=self.links,
-            gates=[self.breakers, *self.gates],
+            gates=[*self.gates, self.breakers],
         )
         try:
             await delivery.send()

@@ -11,10 +11,11 @@ returning last_delivery_id;
 select setval(pg_get_serial_sequence('notify.deliveries', 'delivery_id'), %(last_delivery_id)s + %(gap)s);
 
 -- name: hold_runs
--- Every run that had not ended at the time of the backup may have gone on since.
+-- Every run that had not ended at the time of the backup may have gone on since. One that was held by refusals would resume by itself.
 update notify.runs as r
 set
     state = 'held',
+    is_refused = false,
     reason = %(reason)s
 where r.ended_at is null and r.state in ('running', 'paused', 'held')
 returning r.run_id;
@@ -62,7 +63,8 @@ with logged as (
         d.delivery_id,
         d.run_id,
         d.ordinal,
-        d.state
+        d.state,
+        d.error_class is not distinct from 'dropped' as is_dropped
     from notify.deliveries as d
     where d.delivery_id = any(%(delivery_ids)s::bigint[]) and d.state in ('claimed', 'unknown', 'deferred')
     for update
@@ -87,6 +89,7 @@ counted as (
     set
         sent = c.sent + n.marked,
         unknown = c.unknown - n.unknown,
+        dropped = c.dropped - n.dropped,
         deferred = c.deferred - n.deferred
     from (
         select
@@ -94,6 +97,7 @@ counted as (
             g.ordinal,
             count(*) as marked,
             count(*) filter (where g.state = 'unknown') as unknown,
+            count(*) filter (where g.state = 'unknown' and g.is_dropped) as dropped,
             count(*) filter (where g.state = 'deferred') as deferred
         from logged as g
         group by g.run_id, g.ordinal

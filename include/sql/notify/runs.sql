@@ -87,6 +87,16 @@ select
 from notify.chunks as c
 where c.run_id = %(run_id)s;
 
+-- name: count_deliveries
+-- Reads the ledger only between the first and the last delivery of each chunk.
+select count(*)
+from notify.chunks as c
+inner join notify.deliveries as d
+    on d.delivery_id between c.first_id and c.last_id
+    and d.run_id = c.run_id
+    and d.ordinal = c.ordinal
+where c.run_id = %(run_id)s;
+
 -- name: save_report
 -- Replaces the totals of an earlier report.
 update notify.runs as r

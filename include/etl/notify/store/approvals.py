@@ -25,14 +25,9 @@ def is_awaited(run: NoticeRun) -> bool:
 
 def approve(db: Connection, run_id: int) -> bool:
     """Let a run be sent; return False if it does not wait for approval any more."""
-    return _decide(db, run_id, RunState.RUNNING)
+    return bool(_SQL["approve"].run(db, {"run_id": run_id, "prefix": _REASON_PREFIX}))
 
 
 def reject(db: Connection, run_id: int) -> bool:
-    """Cancel a run; return False if it does not wait for approval any more."""
-    return _decide(db, run_id, RunState.CANCELLED)
-
-
-def _decide(db: Connection, run_id: int, state: RunState) -> bool:
-    values = {"run_id": run_id, "state": state.value, "prefix": _REASON_PREFIX}
-    return bool(_SQL["decide"].run(db, values))
+    """Cancel a run of which nothing was begun, whatever it waits for by now; return False if it was, or has ended."""
+    return bool(_SQL["reject"].run(db, {"run_id": run_id}))

@@ -258,6 +258,11 @@ def list_refusals(db: Connection, run_id: int) -> list[Refusal]:
     return _SQL["list_refusals"].objects(db, Refusal, {"run_id": run_id, "limit": _MAX_REFUSALS})
 
 
+def count_deliveries(db: Connection, run_id: int) -> int:
+    """Return the number of deliveries of a run that are in the ledger, which is read once."""
+    return int(_SQL["count_deliveries"].scalar(db, {"run_id": run_id}))
+
+
 def save_dag_run(db: Connection, run_id: int, dag_run: str) -> None:
     """Record which run of the Dag sends a run, so that alerts about the one can tell of the other."""
     _SQL["save_dag_run"].run(db, {"run_id": run_id, "dag_run": dag_run})
