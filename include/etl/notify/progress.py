@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from etl.db.connection import Connection
+from etl.notify.audience.totals import OUTCOMES
 from etl.notify.bounces.store import bounces
 from etl.notify.health.breaker import Breaker
 from etl.notify.store import breakers, deferrals, failed_deliveries, progress, runs
@@ -16,7 +17,7 @@ from etl.notify.store.runs import RunState
 
 _MAX_BREAKERS = 20
 _MESSAGE_COUNTS = ("sent", "failed", "unknown")
-_ENDED_COUNTS = (*_MESSAGE_COUNTS, "suppressed", "expired", "unreachable", "repeated")
+_ENDED_COUNTS = tuple(name for name in OUTCOMES if name != "deferred")
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ deferred as (
         t.destination,
         clock_timestamp() + t.wait,
         t.tries,
-        case when t.tries > 0 then clock_timestamp() end,
+        case when t.tries > 0 or t.reason = 'retry' then clock_timestamp() end,
         e.error_class
     from ended as e
     inner join deferrals as t using (delivery_id)

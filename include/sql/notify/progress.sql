@@ -14,8 +14,7 @@ select
     c.sent,
     c.failed,
     c.unknown,
-    c.deferred,
-    r.reason
+    c.deferred
 from notify.runs as r
 inner join notify.notices as n using (notice_id)
 cross join lateral (

@@ -238,3 +238,13 @@ def test_gate_holds_messages_without_a_try_and_defers_refusals(post: NoticeHarne
     ) == [(held, "quiet_hours", 0, True, None), (refused, "retry", 1, False, "550")]
     assert rows("select count(*) from notify.contacts where ended_at is not null") == [(0,)]
     assert check_counters(post, planned.run_id) == {"sent": 1, "deferred": 2}
+
+
+def test_the_patience_with_a_message_that_is_never_tried_runs_out_too(post: NoticeHarness, rows: Rows) -> None:
+    post.enrol(1)
+    not_tried = SendResult(0, SendOutcome.DEFERRED, "NotTried", "not tried since", retry_after=timedelta(hours=1))
+    post.mailbox.answers = {address(1): [not_tried]}
+    planned = post.plan()
+    with pytest.raises(DeliveriesDeferred):
+        post.send(planned.run_id)
+    assert rows("select tries, first_tried_at is not null from notify.deferrals") == [(0, True)]
