@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, ExitStack, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,7 +85,6 @@ def play(
     connect: Callable[[], Connection],
     limiter: Limiter,
     folder: Path,
-    is_healthy_only: bool = False,
 ) -> Night:
     """Send a run to so many recipients while its servers have a fault, and compare what they accepted with the ledger.
 
@@ -95,18 +94,14 @@ def play(
         Opens one more connection to an empty warehouse.
     folder
         Where templates are written.
-    is_healthy_only
-        Whether the recipients at the destination that would be ill are left out.
     """
     db = connect()
     notice = _declare(fault, recipients)
     templates = _write_templates(notice, folder)
     with start_servers(fault, seed) as servers, shorten_times():
-        users = _enrol(db, fault, recipients, servers, is_healthy_only=is_healthy_only)
+        users = _enrol(db, fault, recipients, servers)
         started_at = time.monotonic()
-        planned = plan_run(
-            notice, "2026-10", trigger=DAG_RUN, as_of=datetime.now(UTC), db=db, templates=templates
-        )
+        planned = plan_run(notice, "2026-10", trigger=DAG_RUN, as_of=datetime.now(UTC), db=db, templates=templates)
         runs.save_dag_run(db, planned.run_id, DAG_RUN)
         with _healing(fault, servers), ThreadPoolExecutor(len(planned.ordinals)) as pool:
 
@@ -132,7 +127,7 @@ def play(
 
 
 def _declare(fault: Fault, recipients: int) -> Notice:
-    expiry = fault.expiry and fault.expiry + timedelta(milliseconds=10) * recipients
+    expiry = fault.expiry and fault.expiry + timedelta(milliseconds=2) * recipients
     return replace(
         FAST,
         channels=(fault.channel,),
@@ -151,10 +146,10 @@ def _write_templates(notice: Notice, folder: Path) -> Templates:
     return Templates(notice, folder)
 
 
-def _enrol(db: Connection, fault: Fault, recipients: int, servers: Servers, *, is_healthy_only: bool) -> list[int]:
+def _enrol(db: Connection, fault: Fault, recipients: int, servers: Servers) -> list[int]:
     users = enrol(db, recipients)
     db.execute("delete from notify.contacts")
-    reachable = [user for user in users if not is_healthy_only or user % DESTINATIONS != ILL_DESTINATION]
+    reachable = [user for user in users if not fault.is_ill_left_out or user % DESTINATIONS != ILL_DESTINATION]
     with db.cursor() as cursor:
         cursor.executemany(
             "insert into notify.contacts (user_id, channel, address) values (%s, %s, %s)",
@@ -164,7 +159,7 @@ def _enrol(db: Connection, fault: Fault, recipients: int, servers: Servers, *, i
 
 
 @contextmanager
-def _healing(fault: Fault, servers: Servers):
+def _healing(fault: Fault, servers: Servers) -> Iterator[None]:
     timer = Timer(fault.heals_after.total_seconds(), servers.heal) if fault.heals_after else None
     if timer:
         timer.start()

@@ -75,10 +75,11 @@ def _check_messages(
 
 def _check_endings(night: Night) -> Iterator[str]:
     fault, totals = night.fault, night.totals
-    allowed = {"failed": fault.may_fail, "expired": fault.may_expire, "unknown": fault.may_doubt}
-    for name, is_allowed in allowed.items():
+    for name, is_allowed in (("failed", fault.may_fail), ("expired", fault.may_expire)):
         if totals[name] and not is_allowed:
             yield f"{totals[name]} messages are {name}"
+    if totals["unknown"] > fault.max_doubts:
+        yield f"{totals['unknown']} messages are unknown, more than {fault.max_doubts}"
     if night.state != ("failed" if fault.is_total else "done"):
         yield f"the run is {night.state}"
     if fault.is_total and not ("550" in night.mail or "PERMISSION_DENIED" in night.mail):

@@ -17,7 +17,6 @@ from typing import Self
 
 from dev.servers.ports import LOOPBACK
 
-
 _MESSAGE_ID = re.compile(rb"^message-id:\s*<([^>]+)>", re.IGNORECASE | re.MULTILINE)
 
 
