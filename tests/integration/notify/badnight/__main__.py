@@ -55,8 +55,8 @@ def main(
     typer.echo(f"\n{recipients:,} recipients, seed {seed}\n\n{rendered}")
     if not only:
         table.save(rendered)
-    slow = [night.fault.name for night, ratio in nights if ratio is not None and ratio > MAX_RATIO]
-    broken = [night.fault.name for night, _ in nights if night.violations]
+    slow = [night.evidence.fault.name for night, ratio in nights if ratio is not None and ratio > MAX_RATIO]
+    broken = [night.evidence.fault.name for night, _ in nights if night.violations]
     typer.echo(f"Healthy destinations were slower than {MAX_RATIO} × alone: {slow or 'never'}")
     typer.echo(f"Promises were broken: {broken or 'never'}")
     sys.exit(1 if broken else 0)

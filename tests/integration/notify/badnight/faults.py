@@ -141,9 +141,9 @@ _SMTP = (
 )
 _FCM = (
     Fault("FCM: healthy", PUSH, PushFaults(share=0)),
-    Fault("FCM: 429 for 1 in 20, with Retry-After", PUSH, _firebase(429, share=0.05, retry_after="1")),
-    Fault("FCM: 429 for 1 in 20, without Retry-After", PUSH, _firebase(429, share=0.05)),
-    Fault("FCM: 503 for 1 in 10, twice", PUSH, _firebase(503, share=0.1, tries=2)),
+    Fault("FCM: 429 for 1 in 50, with Retry-After", PUSH, _firebase(429, share=0.02, retry_after="1")),
+    Fault("FCM: 429 for 1 in 50, without Retry-After", PUSH, _firebase(429, share=0.02)),
+    Fault("FCM: 503 for 1 in 50, twice", PUSH, _firebase(503, share=0.02, tries=2)),
     Fault("FCM: 403 for everybody, then healthy", PUSH, _firebase(403, tries=None), heals_after=_SOON),
     Fault(
         "FCM: 403 for everybody, for ever",

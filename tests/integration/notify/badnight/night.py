@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Timer
@@ -26,7 +26,7 @@ from etl.notify.send import send
 from etl.notify.store import runs
 from etl.notify.templates import Templates
 from tests.integration.notify.badnight.faults import DESTINATIONS, ILL_DESTINATION, Fault
-from tests.integration.notify.badnight.oracle import check_night
+from tests.integration.notify.badnight.oracle import Evidence, check_night
 from tests.integration.notify.badnight.servers import Servers, start_servers
 from tests.integration.notify.badnight.short_times import shorten_times
 from tests.integration.notify.notice_harness import FAST, enrol
@@ -46,10 +46,8 @@ class Night:
 
     Parameters
     ----------
-    fault
-        What the servers did wrong.
-    totals
-        Counters of the run.
+    evidence
+        What the servers and the ledger say.
     seconds
         From the plan to the report.
     healthy_seconds
@@ -58,23 +56,16 @@ class Night:
         Messages that were begun, accepted or not.
     reschedules
         How often a task gave its slot back.
-    state
-        Of the run.
-    mail
-        Text of the mail that an operator gets of a run that failed; empty if there is none.
     violations
         What contradicts a promise.
     """
 
-    fault: Fault
-    totals: dict[str, int]
+    evidence: Evidence
     seconds: float
     healthy_seconds: float
     attempts: int
     reschedules: int
-    state: str
-    mail: str
-    violations: list[str] = field(default_factory=list)
+    violations: list[str]
 
 
 def play(
@@ -104,26 +95,22 @@ def play(
         planned = plan_run(notice, "2026-10", trigger=DAG_RUN, as_of=datetime.now(UTC), db=db, templates=templates)
         runs.save_dag_run(db, planned.run_id, DAG_RUN)
         with _healing(fault, servers), ThreadPoolExecutor(len(planned.ordinals)) as pool:
-
-            def send_chunk(ordinal: int) -> int:
-                return _send_to_the_end(notice, planned.run_id, ordinal, connect(), limiter, servers, templates)
-
-            reschedules = sum(pool.map(send_chunk, planned.ordinals))
+            senders = (
+                _ChunkSender(notice, planned.run_id, connect(), limiter, servers, templates) for _ in planned.ordinals
+            )
+            reschedules = sum(pool.map(_ChunkSender.send_to_the_end, senders, planned.ordinals))
         totals = report_run(notice, planned.run_id, db=db)
         seconds = time.monotonic() - started_at
         mail = _read_alert(db, planned.run_id)
-        night = Night(
-            fault,
-            totals,
+        evidence = Evidence(fault, users, servers.read_accepted(), totals, runs.find(db, planned.run_id).state, mail)
+        return Night(
+            evidence,
             seconds,
             _read_healthy_seconds(db, planned.run_id),
             servers.read_attempts(),
             reschedules,
-            runs.find(db, planned.run_id).state,
-            mail,
+            check_night(evidence, planned.run_id, db),
         )
-        night.violations.extend(check_night(night, users, servers.read_accepted(), db, planned.run_id, limiter))
-    return night
 
 
 def _declare(fault: Fault, recipients: int) -> Notice:
@@ -170,36 +157,39 @@ def _healing(fault: Fault, servers: Servers) -> Iterator[None]:
             timer.cancel()
 
 
-def _send_to_the_end(
-    notice: Notice,
-    run_id: int,
-    ordinal: int,
-    db: Connection,
-    limiter: Limiter,
-    servers: Servers,
-    templates: Templates,
-) -> int:
-    """Send a chunk as Airflow does: again after each wait that it asks for; return how often it asked."""
-    ends_at = time.monotonic() + MAX_DURATION.total_seconds()
-    reschedules = 0
-    while True:
-        try:
-            send(
-                notice,
-                run_id,
-                ordinal,
-                db=db,
-                limiter=limiter,
-                senders=servers.senders(),
-                templates=templates,
-            )
-        except RetryAfter as later:
-            if time.monotonic() > ends_at:
-                raise
-            reschedules += 1
-            time.sleep(max(later.wait.total_seconds(), 0.01))
-        else:
-            return reschedules
+@dataclass(frozen=True)
+class _ChunkSender:
+    """Sends chunks as Airflow does, over a connection of its own."""
+
+    notice: Notice
+    run_id: int
+    db: Connection
+    limiter: Limiter
+    servers: Servers
+    templates: Templates
+
+    def send_to_the_end(self, ordinal: int) -> int:
+        """Send a chunk, again after each wait that it asks for; return how often it asked."""
+        ends_at = time.monotonic() + MAX_DURATION.total_seconds()
+        reschedules = 0
+        while True:
+            try:
+                send(
+                    self.notice,
+                    self.run_id,
+                    ordinal,
+                    db=self.db,
+                    limiter=self.limiter,
+                    senders=self.servers.senders(),
+                    templates=self.templates,
+                )
+            except RetryAfter as later:
+                if time.monotonic() > ends_at:
+                    raise
+                reschedules += 1
+                time.sleep(max(later.wait.total_seconds(), 0.01))
+            else:
+                return reschedules
 
 
 def _read_healthy_seconds(db: Connection, run_id: int) -> float:

@@ -4,52 +4,60 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from psycopg.rows import scalar_row, tuple_row
 
-from etl.clients.rate_limits import Limiter
 from etl.db.connection import Connection
-from tests.integration.notify.ledger_invariants import check_counters
-from tests.integration.notify.notice_harness import NoticeHarness
-
-if TYPE_CHECKING:
-    from tests.integration.notify.badnight.night import Night
+from tests.integration.notify.badnight.faults import Fault
+from tests.integration.notify.ledger_invariants import check_ledger
 
 _NOT_TOLD = ("failed", "expired", "suppressed")
 
 
-def check_night(
-    night: Night,
-    users: Sequence[int],
-    accepted: Counter[tuple[int, int]],
-    db: Connection,
-    run_id: int,
-    limiter: Limiter,
-) -> list[str]:
-    """Return what contradicts a promise.
+@dataclass(frozen=True)
+class Evidence:
+    """What the servers and the ledger say of a run.
 
     Parameters
     ----------
+    fault
+        What the servers did wrong.
     users
-        All recipients.
+        All recipients with an address.
     accepted
-        User and delivery id of what the servers accepted → how often.
+        User and delivery id of each message that the servers accepted → how often.
+    totals
+        Counters of the run.
+    state
+        Of the run.
+    mail
+        Text of the mail that an operator gets of a run that failed; empty if there is none.
     """
+
+    fault: Fault
+    users: Sequence[int]
+    accepted: Counter[tuple[int, int]]
+    totals: dict[str, int]
+    state: str
+    mail: str
+
+
+def check_night(evidence: Evidence, run_id: int, db: Connection) -> list[str]:
+    """Return what contradicts a promise."""
     try:
-        check_counters(NoticeHarness(db, limiter), run_id)
+        check_ledger(db, run_id)
     except AssertionError as error:
         return [f"counters and ledger differ: {error}"]
     return [
-        *_check_messages(users, accepted, db, run_id),
-        *_check_endings(night),
+        *_check_messages(evidence, run_id, db),
+        *_check_endings(evidence),
         *_check_addresses(db),
     ]
 
 
-def _check_messages(
-    users: Sequence[int], accepted: Counter[tuple[int, int]], db: Connection, run_id: int
-) -> Iterator[str]:
+def _check_messages(evidence: Evidence, run_id: int, db: Connection) -> Iterator[str]:
+    users, accepted = evidence.users, evidence.accepted
     with db.cursor(row_factory=tuple_row) as cursor:
         ledger = cursor.execute(
             "select user_id, delivery_id, state::text, doubts from notify.deliveries where run_id = %s", [run_id]
@@ -73,16 +81,16 @@ def _check_messages(
             yield f"delivery {delivery_id} is still {state}"
 
 
-def _check_endings(night: Night) -> Iterator[str]:
-    fault, totals = night.fault, night.totals
+def _check_endings(evidence: Evidence) -> Iterator[str]:
+    fault, totals = evidence.fault, evidence.totals
     for name, is_allowed in (("failed", fault.may_fail), ("expired", fault.may_expire)):
         if totals[name] and not is_allowed:
             yield f"{totals[name]} messages are {name}"
     if totals["unknown"] > fault.max_doubts:
         yield f"{totals['unknown']} messages are unknown, more than {fault.max_doubts}"
-    if night.state != ("failed" if fault.is_total else "done"):
-        yield f"the run is {night.state}"
-    if fault.is_total and not ("550" in night.mail or "PERMISSION_DENIED" in night.mail):
+    if evidence.state != ("failed" if fault.is_total else "done"):
+        yield f"the run is {evidence.state}"
+    if fault.is_total and not ("550" in evidence.mail or "PERMISSION_DENIED" in evidence.mail):
         yield "no mail tells in the servers' words that the run failed"
     if fault.is_total and totals["sent"]:
         yield f"{totals['sent']} messages were sent through servers that refuse everything"

@@ -69,7 +69,12 @@ def start_servers(fault: Fault, seed: int) -> Iterator[Servers]:
 
 def _mail_servers(smtp: FaultySmtp) -> Servers:
     def senders() -> Senders:
-        extra = {"from_email": "Sluice <sluice@bank.example>", "disable_ssl": True, "disable_tls": True}
+        extra = {
+            "from_email": "Sluice <sluice@bank.example>",
+            "disable_ssl": True,
+            "disable_tls": True,
+            "timeout": REPLY_TIMEOUT.total_seconds(),
+        }
         server = MailServer.from_connection_without_recipients(
             host=LOOPBACK, port=smtp.port, login="", password="", extra=extra
         )

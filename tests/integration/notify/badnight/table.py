@@ -30,10 +30,10 @@ def render(nights: Sequence[Night], ratios: Sequence[float | None]) -> str:
 
 def _lines(nights: Sequence[Night], ratios: Sequence[float | None]) -> Iterator[str]:
     for night, ratio in zip(nights, ratios, strict=True):
-        totals = night.totals
+        totals = night.evidence.totals
         cells = (
-            night.fault.name,
-            night.state,
+            night.evidence.fault.name,
+            night.evidence.state,
             *(f"{totals[name]:,}" for name in ("sent", "expired", "unknown", "failed")),
             f"{night.attempts:,}",
             str(night.reschedules),
