@@ -122,7 +122,7 @@ def _push_services(services: list[PushService]) -> Servers:
         VAPID_KEY,
         "mailto:push@bank.example",
         timeout=REPLY_TIMEOUT,
-        first_timeout=REPLY_TIMEOUT / 2,
+        first_timeout=REPLY_TIMEOUT,
         allow_any_endpoint=True,
     )
 

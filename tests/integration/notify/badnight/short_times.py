@@ -17,7 +17,7 @@ from etl.notify.health import breaker
 SCALE = 240
 """A minute is a quarter of a second. What servers do per second, and wait for replies, is not shortened by this."""
 
-REPLY_TIMEOUT = timedelta(seconds=0.5)
+REPLY_TIMEOUT = timedelta(seconds=1)
 """A healthy server answers sooner, also on a machine that is busy."""
 
 
