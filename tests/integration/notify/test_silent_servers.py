@@ -19,7 +19,7 @@ def test_a_server_that_answers_nothing_is_held_before_many_are_in_doubt(
 ) -> None:
     mailbox = PickyMailbox()
     harness = NoticeHarness(db, limiter, mailbox, replace(FAST, chunk_size=1_000, pace=40))
-    harness.enrol(300)
+    harness.enrol(120)
     mailbox.refused, mailbox.answer = {"*"}, SILENT
     planned = harness.plan()
     send_until_held(harness, planned.run_id)
@@ -28,4 +28,4 @@ def test_a_server_that_answers_nothing_is_held_before_many_are_in_doubt(
     assert in_doubt <= 40
     mailbox.refused = set()
     send_with_probes(harness, planned.run_id)
-    assert harness.states() == {"sent": 300 - in_doubt, "unknown": in_doubt}
+    assert harness.states() == {"sent": 120 - in_doubt, "unknown": in_doubt}

@@ -133,9 +133,11 @@ _SMTP = (
     Fault(
         "SMTP: 1 of 10 domains refuses (550)",
         EMAIL,
+        # Fewer than ten refusals in a row are believed, as those of single bad addresses.
         SmtpFaults(refused_domain=mail_domain(ILL_DESTINATION)),
         is_one_ill=True,
         may_expire=True,
+        may_fail=True,
         expiry=_SHORT_EXPIRY,
     ),
 )
