@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)/include
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo down reload test test-airflow test-sync test-rest faults hostile check bench lock psql logs env compose-test install
+.PHONY: help demo down reload test test-airflow test-sync test-rest faults badnight hostile check bench lock psql logs env compose-test install
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ test-rest: $(INSTALLED)
 
 faults: $(INSTALLED) ## Kill workers, Valkey and Postgres while a notice is sent (SEED=7: at other moments)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED))
+
+badnight: $(INSTALLED) ## Send notices through servers that greylist, throttle, refuse, hang up and hang; write the table of docs/guarantees.md (SEED=7: other recipients)
+	@$(BIN)/python -m tests.integration.notify.badnight $(if $(SEED),--seed $(SEED))
 
 hostile: $(INSTALLED) ## Play 300 random histories of a hostile bank, and compare each with the truth (SEED=7: only one)
 	@$(BIN)/python -m tests.integration.sync.hostile $(if $(SEED),--seed $(SEED))

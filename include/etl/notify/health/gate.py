@@ -288,8 +288,7 @@ def _keep_bounded(by_destination: dict[Key, Any]) -> None:
 
 
 def _is_refusal(result: SendResult) -> bool:
-    is_put_off = result.outcome is SendOutcome.DEFERRED and result.scope is not Scope.RECIPIENT
-    return result.outcome is SendOutcome.FAILED or is_put_off
+    return result.outcome is not SendOutcome.SENT and _to_answers(result).attempts > 0
 
 
 def _count_answers(channel: str, results: Sequence[SendResult]) -> dict[Key, Answers]:
@@ -312,15 +311,22 @@ def _count_answers(channel: str, results: Sequence[SendResult]) -> dict[Key, Ans
 
 
 def _to_answers(result: SendResult) -> Answers:
+    is_of_recipient = result.scope is Scope.RECIPIENT
     match result.outcome:
         case SendOutcome.SENT:
             return Answers(accepted=1)
-        case SendOutcome.FAILED:
-            is_certain = result.scope is not Scope.RECIPIENT
+        case SendOutcome.UNKNOWN if is_of_recipient:
+            return Answers()
+        case SendOutcome.FAILED | SendOutcome.UNKNOWN:
+            # What takes messages and does not answer costs as much as what refuses them: each of them is in doubt.
             return Answers(
-                refused=1, streak=1, is_certain=is_certain, error_class=result.error_class, reason=result.error
+                refused=1,
+                streak=1,
+                is_certain=not is_of_recipient,
+                error_class=result.error_class,
+                reason=result.error,
             )
-        case SendOutcome.DEFERRED if result.scope is not Scope.RECIPIENT:
+        case SendOutcome.DEFERRED if not is_of_recipient:
             return Answers(
                 put_off=1,
                 streak=PUT_OFF_WEIGHT,

@@ -6,6 +6,7 @@ Which recipients meet a fault depends on the seed and their address only, not on
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from random import Random
 from typing import Self
 
 from dev.servers.ports import LOOPBACK
+
+_MESSAGE_ID = re.compile(rb"^message-id:\s*<([^>]+)>", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass
@@ -40,6 +43,8 @@ class SmtpFaults:
         Share of the recipients whose replies come byte by byte.
     hanging_domain
         Domain whose RCPT is never answered.
+    refused_domain
+        Domain of which every recipient gets `refusal`.
     max_connections
         Connections above it get 421 as their greeting.
     mails_per_second, burst
@@ -58,6 +63,7 @@ class SmtpFaults:
     hanging: float = 0.0
     dripping: float = 0.0
     hanging_domain: str = ""
+    refused_domain: str = ""
     max_connections: int | None = None
     mails_per_second: float | None = None
     burst: int = 10
@@ -81,10 +87,14 @@ class FaultySmtp:
     ----------
     accepted
         Address → mails that were accepted for it, also those whose reply was lost.
+    messages
+        Address and message id of each mail that was accepted.
     in_doubt
         Addresses whose mail was reset after its final dot.
     refusals
         Reply code → how often it was given.
+    attempts
+        Mails that were begun.
     connections, max_open
         Connections that were opened, and the most that were served at the same time.
     """
@@ -92,8 +102,10 @@ class FaultySmtp:
     faults: SmtpFaults = field(default_factory=SmtpFaults)
     clock: Callable[[], float] = time.monotonic
     accepted: Counter[str] = field(default_factory=Counter)
+    messages: list[tuple[str, str]] = field(default_factory=list)
     in_doubt: set[str] = field(default_factory=set)
     refusals: Counter[str] = field(default_factory=Counter)
+    attempts: int = 0
     connections: int = 0
     max_open: int = 0
     _open: int = 0
@@ -145,6 +157,12 @@ class FaultySmtp:
         """Count a refusal, and return it."""
         self.refusals[reply[:3]] += 1
         return reply
+
+    def accept(self, address: str, content: bytes) -> None:
+        """Record a mail that is accepted."""
+        self.accepted[address] += 1
+        message_id = _MESSAGE_ID.search(content)
+        self.messages.append((address, message_id[1].decode() if message_id else ""))
 
     def take_token(self) -> bool:
         """Return whether the token bucket has a mail left, and take it."""
@@ -202,6 +220,7 @@ class _Session:
                 return "250-here\r\n250 SMTPUTF8"
             case "MAIL":
                 self.address = ""
+                self.server.attempts += 1
                 return "250 ok" if self.server.take_token() else self.server.refuse("454 4.7.0 slow down")
             case "RCPT":
                 self.address = line.partition("<")[2].partition(">")[0]
@@ -218,7 +237,7 @@ class _Session:
             return None
         if server.is_first("closed", address, faults.closed):
             return server.refuse("421 4.3.0 closing")
-        if faults.strike("refused", address, faults.refused):
+        if faults.strike("refused", address, faults.refused) or address.endswith(f"@{faults.refused_domain}"):
             return server.refuse(faults.refusal)
         if server.is_greylisted(address):
             return server.refuse("450 4.2.0 greylisted")
@@ -226,15 +245,15 @@ class _Session:
 
     async def _receive(self) -> bool:
         """Receive a mail, and answer it; return whether the connection is still open."""
-        await self.reader.readuntil(b"\r\n.\r\n")
+        content = await self.reader.readuntil(b"\r\n.\r\n")
         server, faults = self.server, self.server.faults
         if not server.is_first("reset", self.address, faults.reset):
-            server.accepted[self.address] += 1
+            server.accept(self.address, content)
             await self._reply("250 taken")
             return True
         server.in_doubt.add(self.address)
         if faults.strike("accepted before the reset", self.address, 0.5):
-            server.accepted[self.address] += 1
+            server.accept(self.address, content)
         self.writer.transport.abort()
         return False
 

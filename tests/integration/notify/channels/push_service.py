@@ -23,10 +23,11 @@ VAPID_KEY = ec.generate_private_key(ec.SECP256R1())
 
 @dataclass(frozen=True)
 class ReceivedPush:
-    """A message, decrypted, and the headers that it came with."""
+    """A message, decrypted, the headers that it came with, and the browser that it is for."""
 
     text: dict[str, str]
     headers: dict[str, str]
+    browser: str = ""
 
 
 @dataclass
@@ -91,7 +92,7 @@ class PushService:
                 request.transport.abort()
             return reply or web.Response()
         plain = http_ece.decrypt(body, private_key=self._key, auth_secret=self._secret, version="aes128gcm")
-        self.received.append(ReceivedPush(json.loads(plain), dict(request.headers)))
+        self.received.append(ReceivedPush(json.loads(plain), dict(request.headers), request.match_info["browser"]))
         return web.Response(status=201)
 
     def _is_signed(self, authorization: str) -> bool:
