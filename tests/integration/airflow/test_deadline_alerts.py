@@ -149,7 +149,7 @@ def test_a_failed_run_sends_one_alert_with_its_error_and_none_about_its_deadline
     assert metadata(callback_states, BROKEN, runs[BROKEN].run_id) == [("success",)] * 4
     (mail,) = box.mails(BROKEN)
     assert mail["Subject"] == f"{BROKEN} failed: InvalidTextRepresentation from read_a_value"
-    assert "invalid input syntax for type numeric: …" in text(mail)
+    assert "a value is bad (InvalidTextRepresentation)" in text(mail)
     assert "Jane" not in mail.as_string()
 
 

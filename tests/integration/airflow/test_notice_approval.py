@@ -100,20 +100,20 @@ def state_of(synced: Connection, period: str) -> tuple[object, ...]:
 def test_a_big_run_is_sent_if_a_person_approves_it_and_cancelled_if_not(
     api: AirflowApi, metadata: Rows, synced: Connection
 ) -> None:
-    rejected = api.trigger(DAG, period="2026-01")
+    rejected = api.trigger(DAG, period="2025-01")
     subject, body = wait_for_question(metadata, rejected)
-    assert subject == f"Send {NAME} 2026-01 to {USERS} recipients?"
-    assert f"sluice notify preview {NAME} --period 2026-01 --sample 20" in body
-    assert state_of(synced, "2026-01") == ("held", f"waits for approval, since it has {USERS} recipients", 0)
+    assert subject == f"Send {NAME} 2025-01 to {USERS} recipients?"
+    assert f"sluice notify preview {NAME} --period 2025-01 --sample 20" in body
+    assert state_of(synced, "2025-01") == ("held", f"waits for approval, since it has {USERS} recipients", 0)
     assert answer(api, rejected, "Reject").state == "success"
-    assert state_of(synced, "2026-01") == ("cancelled", "", 0)
-    approved = api.trigger(DAG, period="2026-02")
+    assert state_of(synced, "2025-01") == ("cancelled", "", 0)
+    approved = api.trigger(DAG, period="2025-02")
     wait_for_question(metadata, approved)
     assert answer(api, approved, "Approve").state == "success"
-    assert state_of(synced, "2026-02") == ("done", "", USERS)
-    small = wait_for_end(api, DAG, api.trigger(DAG, period="2026-03", parameters={"most": FEW}))
+    assert state_of(synced, "2025-02") == ("done", "", USERS)
+    small = wait_for_end(api, DAG, api.trigger(DAG, period="2025-03", parameters={"most": FEW}))
     assert small.state == "success"
-    assert state_of(synced, "2026-03") == ("done", "", FEW)
+    assert state_of(synced, "2025-03") == ("done", "", FEW)
     states = metadata(
         "select t.run_id, t.state from task_instance as t where t.dag_id = %s and t.task_id = 'send'", DAG
     )

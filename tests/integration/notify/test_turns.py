@@ -88,7 +88,7 @@ def test_two_runs_get_a_slot_each_and_then_change_no_more(turns: Turns, clock: C
     old, new = senders(), senders()
     begin(turns, *old)
     turns.enqueue(new[0].run_id, 2)
-    clock.now += 19
+    clock.now += 14
     assert [looks(turns, sender) for sender in old] == [True, True]
     clock.now += 1
     assert [looks(turns, sender) for sender in old] == [False, True]
