@@ -218,16 +218,3 @@ def test_many_addresses_are_revived_in_pages(post: NoticeHarness, rows: Rows, mo
     ended = contacts.EndedFilter(now - timedelta(hours=1), now + timedelta(hours=1))
     assert list(contacts.revive(post.db, ended, reason="by hand", actor="ann")) == [4, 4, 2]
     assert rows(ENDED) == []
-
-
-def test_an_answer_is_held_against_the_address_that_it_was_about_not_against_a_newer_one(
-    post: NoticeHarness, user: int, rows: Rows
-) -> None:
-    def add_address(_: Sequence[Any]) -> None:
-        add = "insert into notify.contacts (user_id, channel, address) values (%s, 'email', %s) on conflict do nothing"
-        post.db.execute(add, (user, "newer@bank.example"))
-
-    post.mailbox.before = add_address
-    send_period(post, 1, {address(user): GONE})
-    said = "select c.address, b.kind::text from notify.bounces as b join notify.contacts as c using (contact_id)"
-    assert rows(said) == [(address(user), "hard")]
