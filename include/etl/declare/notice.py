@@ -44,7 +44,7 @@ _DIRECTIVE = re.compile(r"%.?")
 _DIRECTIVES = frozenset(f"%{letter}" for letter in "aAbBdGHIjmMpSuUVwWyYzZ%FTRD")
 
 MAX_CHUNKS = 256
-"""A flat mapped task of this size costs the scheduler little, and no message in the broker names a recipient."""
+"""Progress is counted by chunk, and no message in the broker names a recipient."""
 
 MAX_TRIES = 1_000
 """The ledger counts tries in two bytes."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from etl.db.connection import Connection
 from etl.notify.audience.totals import OUTCOMES
 from etl.notify.bounces.store import bounces
-from etl.notify.health.breaker import Breaker
+from etl.notify.health.breaker import CHANNEL, Breaker
 from etl.notify.store import breakers, deferrals, failed_deliveries, progress, runs
 from etl.notify.store.deferrals import DeferralGroup
 from etl.notify.store.progress import RecentSends, RunStatus
@@ -119,7 +119,15 @@ def read_progress(run_id: int, *, channel_count: int, as_of: datetime, db: Conne
         failures=failed_deliveries.count_failures(db, run_id),
         deferrals=deferrals.summarize(db, run_id),
         bounces=bounces.count_by_run(db, run_id),
-        breakers=breakers.list_open(db, status.notice, limit=_MAX_BREAKERS),
+        breakers=_list_open_breakers(run_id, db),
         recent=progress.read_recent_sends(db, run_id),
         as_of=as_of,
     )
+
+
+def _list_open_breakers(run_id: int, db: Connection) -> list[Breaker]:
+    """Return open breakers of the notice of a run, those of whole channels first, then those that are open longest."""
+    found = [each for each in breakers.read(db, runs.find(db, run_id).notice_id) if each.is_open]
+    return sorted(found, key=lambda each: (each.destination != CHANNEL, each.opened_at or each.counted_at))[
+        :_MAX_BREAKERS
+    ]

@@ -24,27 +24,6 @@ select distinct b.channel::text as channel, b.destination
 from notify.breakers as b
 where b.state <> 'closed';
 
--- name: list_open
--- Open breakers of a notice, those of whole channels first, then those that have been open longest.
-select
-    b.channel::text as channel,
-    b.destination,
-    b.counted_at,
-    b.state,
-    b.attempts,
-    b.refusals,
-    b.streak,
-    b.trips,
-    b.opened_at,
-    b.probe_at,
-    b.error_class,
-    b.reason
-from notify.breakers as b
-inner join notify.notices as n using (notice_id)
-where n.name = %(notice)s and b.state <> 'closed'
-order by b.destination <> '', b.opened_at, b.channel, b.destination
-limit %(limit)s;
-
 -- name: add
 -- Rows for destinations that have none, so that they can be locked.
 insert into notify.breakers (notice_id, channel, destination, counted_at)

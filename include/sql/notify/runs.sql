@@ -111,10 +111,7 @@ where r.run_id = %(run_id)s;
 with lost as (
     select
         d.channel,
-        case d.channel
-            when 'email' then lower(split_part(a.address, '@', 2))
-            when 'desktop' then lower(substring(a.address from '"endpoint"\s*:\s*"https?://([^/:"]+)'))
-        end as destination,
+        notify.destination(d.channel, a.address) as destination,
         coalesce(d.error_class, 'expired') as error_class,
         coalesce(d.error, '') as error
     from notify.chunks as c

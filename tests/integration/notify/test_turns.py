@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,9 @@ from itertools import count
 from uuid import uuid4
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from dev.stack.stack import Stack
 from etl.catalog.queues import EMAILS
@@ -19,7 +23,7 @@ from etl.errors import RetryAfter
 from etl.notify.pacing import SendingPaused
 from etl.notify.slots import turns as module
 from etl.notify.slots.sender import OthersSend, send_run
-from etl.notify.slots.turns import SenderId, TurnOver, Turns
+from etl.notify.slots.turns import SenderId, TurnOver, Turns, TurnsUnavailable
 from etl.notify.store import runs
 from etl.notify.store.runs import RunState
 from etl.settings import Endpoint
@@ -239,3 +243,17 @@ def test_a_sender_leaves_its_slot_after_a_while_even_if_nobody_waits(
     planned = post.plan()
     with pytest.raises(RetryAfter, match="deploy"):
         send(planned.run_id)
+
+
+@pytest.mark.parametrize("is_listening", [True, False])
+def test_a_redis_that_refuses_or_is_silent_puts_off_a_sender_and_spends_no_retry(*, is_listening: bool) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if is_listening:
+            server.listen()
+        client = redis.Redis(port=server.getsockname()[1], socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
+        turns = Turns(client, EMAILS)
+        (sender, *_) = senders()
+        with pytest.raises(TurnsUnavailable, match="nothing is lost") as raised:
+            turns.begin(sender, stopped=())
+    assert isinstance(raised.value, RetryAfter)

@@ -97,7 +97,7 @@ def revive_contacts(
     if who is None and since is None:
         raise typer.BadParameter("say whom to revive: a user, an address, or --since")
     with connect_warehouse() as db:
-        ended = _filter(db, who, since, until, reason, destination)
+        ended = _filter(db, who, since=since, until=until, reason=reason, destination=destination)
         by_reason = contacts.count_ended(db, ended)
         changed = 0 if dry_run else sum(contacts.revive(db, ended, reason=because, actor=_actor()))
     if as_json:
@@ -109,9 +109,10 @@ def revive_contacts(
     typer.echo(f"{total:,} addresses would be revived" if dry_run else f"{changed:,} addresses revived")
 
 
-def _filter(  # noqa: PLR0917 - options of the command
+def _filter(
     db: Connection,
     who: str | None,
+    *,
     since: datetime | None,
     until: datetime | None,
     reason: str | None,

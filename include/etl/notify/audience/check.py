@@ -1,4 +1,4 @@
-"""Checks of the statements of an audience on a few of its chunks, when a run is planned."""
+"""Checks of the statements of an audience: on a few chunks when a run is planned, and at the end of each chunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_DIFFERENCE, _MAX_DIFFERENCE_SHARE = 10, 0.1
 
 
 def check_chunk(notice: Notice, run: NoticeRun, chunk: NoticeChunk, *, db: Connection) -> None:
-    """Read two pages of a chunk, and what is before its second recipient, as a sender would; count all of it.
+    """Read the first recipients of a chunk as a sender would, and count all of them.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def check_chunk(notice: Notice, run: NoticeRun, chunk: NoticeChunk, *, db: Conne
 
 
 def check_pages(notice: Notice, run: NoticeRun, start: int, stop: int, *, db: Connection) -> None:
-    """Read two pages of a range of positions, and what is before its second recipient, as a sender would.
+    """Read the first two pages of a range of positions, and once more the first recipient alone, as a sender would.
 
     Raises
     ------

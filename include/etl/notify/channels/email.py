@@ -27,6 +27,7 @@ from etl.notify.channels.channel import (
     SendStatus,
     redact_error,
 )
+from etl.notify.channels.destination import find_domain
 from etl.notify.channels.dispatcher import Dispatcher
 
 DEFAULT_CONNECTIONS = 8
@@ -152,7 +153,9 @@ class EmailSender:
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Send mails, and return their results, in their order."""
-        return await self._dispatcher.send(messages, self._send, find_destination=_find_domain)
+        return await self._dispatcher.send(
+            messages, self._send, find_destination=lambda each: find_domain(each.address)
+        )
 
     async def _send(self, message: Message) -> SendStatus:
         try:
@@ -193,14 +196,6 @@ def _find_signal(result: SmtpResult, *, is_any_open: bool) -> Signal:
         return Signal.THROTTLED
     is_fault = result.outcome is SmtpOutcome.DEFERRED and result.scope is not SmtpScope.RECIPIENT
     return Signal.FAULTY if is_fault else Signal.ANSWERED
-
-
-def _find_domain(message: Message) -> str:
-    """Return the mail domain of a message, as DNS has it; empty if its address is malformed."""
-    try:
-        return parse_address(message.address).domain
-    except AddressMalformed:
-        return ""
 
 
 def build_mail(message: Message, builder: MimeBuilder, *, sent_at: datetime) -> MimeMessage:

@@ -29,6 +29,7 @@ from etl.notify.channels.channel import (
     SendStatus,
     redact_error,
 )
+from etl.notify.channels.destination import find_host
 from etl.notify.channels.dispatcher import Dispatcher
 from etl.notify.channels.http import (
     DEFAULT_CONCURRENCY,
@@ -156,7 +157,7 @@ class WebPushSender:
 
     async def send(self, messages: Sequence[Message]) -> list[SendResult]:
         """Send messages, and return their results, in their order."""
-        return await self._dispatcher.send(messages, self._send, find_destination=_find_host)
+        return await self._dispatcher.send(messages, self._send, find_destination=lambda each: find_host(each.address))
 
     async def _send(self, message: Message) -> SendStatus:
         if self._opened is None:
@@ -174,7 +175,7 @@ class WebPushSender:
         return response if isinstance(response, SendStatus) else _to_verdict(response, url)
 
     def _find_timeout(self, message: Message) -> timedelta:
-        is_proven = self._dispatcher.destination(_find_host(message)).is_proven
+        is_proven = self._dispatcher.destination(find_host(message.address)).is_proven
         return self._config.timeout if is_proven else self._config.first_timeout
 
     def _encrypt(self, message: Message) -> tuple[URL, bytes]:
@@ -292,12 +293,3 @@ def _to_verdict(response: HttpResponse, url: URL) -> SendStatus:
         response.status in _GONE,
         Scope.DESTINATION if response.status in _UNAUTHORISED else Scope.RECIPIENT,
     )
-
-
-def _find_host(message: Message) -> str:
-    """Return the host of a subscription's push service; empty if it has none."""
-    try:
-        host = URL(msgspec.json.decode(message.address, type=_Endpoint).endpoint).host
-    except (*DECODE_ERRORS, ValueError):
-        return ""
-    return (host or "").lower().rstrip(".")

@@ -12,6 +12,7 @@ from typing import Any
 from etl.db.connection import Connection
 from etl.declare.notice import Channel, Notice
 from etl.notify.channels.channel import Scope, SendOutcome, SendResult
+from etl.notify.channels.destination import find_destination
 from etl.notify.deferral.gate import Hold
 from etl.notify.health.breaker import (
     CHANNEL,
@@ -23,7 +24,6 @@ from etl.notify.health.breaker import (
     begin_probe,
     count,
 )
-from etl.notify.health.destination import find_destination
 from etl.notify.pacing import MAX_BATCH_SIZE
 from etl.notify.store import breakers
 from etl.notify.store.breakers import Key

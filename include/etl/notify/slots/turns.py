@@ -29,6 +29,8 @@ BOUNCE_DELAY = timedelta(seconds=5)
 """Wait of a sender that got a slot out of turn; the one whose turn it is starts meanwhile."""
 SILENCE = timedelta(seconds=60)
 """A sender that did not look for so long was killed, and waits; one that was called and has not come can be again."""
+OUTAGE_DELAY = timedelta(seconds=10)
+"""Wait of a sender that cannot ask for its turn."""
 MAX_CALLS = 3
 """How often a waiting sender is called; one that never comes belongs to a run that was ended by hand."""
 
@@ -40,6 +42,17 @@ class TurnOver(RunWaits):
 
     def __init__(self, run_id: int, reason: str, wait: timedelta) -> None:
         super().__init__(f"run {run_id} leaves its slot: {reason}.", wait)
+
+
+class TurnsUnavailable(RunWaits):
+    """Redis does not answer, so that nobody knows whose turn it is; this spends no retry of the task."""
+
+    def __init__(self, sender: SenderId, error: redis.RedisError) -> None:
+        super().__init__(
+            f"run {sender.run_id}: the Redis of AIRFLOW_CONN_LIMITS does not say whose turn it is "
+            f"({type(error).__name__}); nothing is lost, and the sender asks again.",
+            OUTAGE_DELAY,
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class SenderId:
 
 
 class Turns:
-    """The turns of the senders of one queue.
+    """The turns of the senders of one queue; each method raises `TurnsUnavailable` if Redis does not answer.
 
     Parameters
     ----------
@@ -144,7 +157,10 @@ class Turns:
             **({"now": self._clock()} if self._clock else {}),
             **arguments,
         }
-        return int(self._script(keys=[self._key], args=[operation, str(sender), json.dumps(values)]))
+        try:
+            return int(self._script(keys=[self._key], args=[operation, str(sender), json.dumps(values)]))
+        except redis.RedisError as error:
+            raise TurnsUnavailable(sender, error) from error
 
 
 def _as_set(run_ids: Collection[int]) -> dict[str, bool]:

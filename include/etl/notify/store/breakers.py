@@ -21,11 +21,6 @@ def read(db: Connection, notice_id: int) -> list[Breaker]:
     return _SQL["read"].objects(db, Breaker, {"notice_id": notice_id})
 
 
-def list_open(db: Connection, notice: str, *, limit: int) -> list[Breaker]:
-    """Return the open breakers of a notice, those of whole channels first, then those that are open for longest."""
-    return _SQL["list_open"].objects(db, Breaker, {"notice": notice, "limit": limit})
-
-
 def list_open_destinations(db: Connection) -> list[Key]:
     """Return channels and destinations for which any notice has an open breaker."""
     return _SQL["list_open_destinations"].rows(db)

@@ -10,7 +10,9 @@ from yarl import URL
 from etl.declare.channel import AddressFormat, Channel
 from etl.json_text import DECODE_ERRORS
 from etl.mail_address import AddressMalformed, parse_address
-from etl.notify.health.breaker import CHANNEL
+
+NONE = ""
+"""Destination of what names none: a channel has but one, or the address is malformed."""
 
 
 class _Endpoint(msgspec.Struct):
@@ -18,26 +20,28 @@ class _Endpoint(msgspec.Struct):
 
 
 def find_destination(channel: Channel, address: str) -> str:
-    """Return the destination of an address, in lower case; `CHANNEL` if the channel has but one, or it is malformed."""
+    """Return the destination of an address, in lower case, or `NONE`."""
     match channel.address:
         case AddressFormat.MAIL:
-            return _find_domain(address)
+            return find_domain(address)
         case AddressFormat.JSON:
-            return _find_host(address)
-    return CHANNEL
+            return find_host(address)
+    return NONE
 
 
-def _find_domain(address: str) -> str:
+def find_domain(address: str) -> str:
+    """Return the domain of a mail address, as DNS has it, or `NONE`."""
     try:
         return parse_address(address).domain
     except AddressMalformed:
-        return CHANNEL
+        return NONE
 
 
 @lru_cache(maxsize=4_096)
-def _find_host(subscription: str) -> str:
+def find_host(subscription: str) -> str:
+    """Return the host of the push service of a subscription, or `NONE`."""
     try:
         host = URL(msgspec.json.decode(subscription, type=_Endpoint).endpoint).host
     except (*DECODE_ERRORS, ValueError):
-        return CHANNEL
-    return (host or CHANNEL).lower().rstrip(".")
+        return NONE
+    return (host or NONE).lower().rstrip(".")
